@@ -1,0 +1,29 @@
+"""Why Wirekey itself answers a call, in words for a person; the provider modules phrase it for their SDK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Whose fault a refusal is."""
+
+    CALLER = "caller"
+    OPERATOR = "operator"
+    PROVIDER = "provider"
+    WIREKEY = "wirekey"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Exception):
+    """An answer of our own. `message` says what was wrong and what to do, and holds no secret and no content.
+
+    `status` is the HTTP status, `code` a stable snake_case word for programs, `retry_after` whole seconds.
+    """
+
+    status: int
+    code: str
+    message: str
+    fault: Fault = Fault.CALLER
+    retry_after: int | None = None

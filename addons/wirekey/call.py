@@ -57,6 +57,8 @@ class Call:
     action: str = ""
     target: str = ""
     operation: Operation | None = None
+    reads_body: bool = False
+    """Whether the verdict waits for the whole request body."""
     facts: Facts | None = None
     model: str | None = None
     """The model that is sent, which may differ from the one asked for."""

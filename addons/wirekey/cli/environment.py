@@ -1,0 +1,61 @@
+"""The environment in which a program finds the proxy, trusts its CA and starts without a provider key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PLACEHOLDER = "wirekey-holds-the-key"
+"""Stands where an SDK insists on a key; Wirekey takes it off again."""
+
+KEY_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "AWS_BEARER_TOKEN_BEDROCK")
+REMOVED_VARIABLES = ("GOOGLE_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ALL_PROXY", "all_proxy")
+BUNDLE_VARIABLES = {
+    "SSL_CERT_FILE": "Python, Go, Ruby, OpenSSL",
+    "REQUESTS_CA_BUNDLE": "Python requests",
+    "CURL_CA_BUNDLE": "curl",
+    "AWS_CA_BUNDLE": "boto3 and the AWS CLI",
+    "GIT_SSL_CAINFO": "git",
+    "HTTPLIB2_CA_CERTS": "Python httplib2",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": "gRPC",
+    "DENO_CERT": "Deno",
+}
+NEVER_PROXIED = "localhost,127.0.0.1,::1"
+
+
+def client_environment(
+    *,
+    host: str,
+    port: int,
+    agent: str,
+    token: str,
+    certs: Path,
+    region: str,
+    inherited: Mapping[str, str],
+    node_hook: Path | None = None,
+) -> dict[str, str]:
+    """Variables to set for a client program. Root and bundle are two files: Node adds ours, others replace all."""
+    address = f"[{host}]" if ":" in host else host
+    proxy = f"http://{quote(agent, safe='')}:{token}@{address}:{port}"
+    bundle = str(certs / "bundle.pem")
+    variables = {"HTTPS_PROXY": proxy, "https_proxy": proxy}
+    variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), NEVER_PROXIED)
+    variables |= dict.fromkeys(BUNDLE_VARIABLES, bundle)
+    variables |= dict.fromkeys(KEY_VARIABLES, PLACEHOLDER)
+    variables["NODE_EXTRA_CA_CERTS"] = str(certs / "mitmproxy-ca-cert.pem")
+    variables["NODE_USE_ENV_PROXY"] = "1"
+    variables["AWS_REGION"] = variables["AWS_DEFAULT_REGION"] = inherited.get("AWS_REGION") or region
+    if node_hook:
+        options = inherited.get("NODE_OPTIONS", "")
+        variables["NODE_OPTIONS"] = f"{options} --require {node_hook}".strip()
+    java = (
+        f"-Dhttps.proxyHost={host} -Dhttps.proxyPort={port} "
+        f"-Djavax.net.ssl.trustStore={certs / 'truststore.p12'} -Djavax.net.ssl.trustStoreType=PKCS12 "
+        "-Djavax.net.ssl.trustStorePassword=changeit"
+    )
+    variables["JAVA_TOOL_OPTIONS"] = f"{inherited.get('JAVA_TOOL_OPTIONS', '')} {java}".strip()
+    return variables

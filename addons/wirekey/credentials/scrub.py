@@ -1,0 +1,30 @@
+"""Taking a key out of what a provider says, should it quote the key: same length, so that framing holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MASK = b"*"
+
+
+def scrub(data: bytes, key: bytes) -> bytes:
+    return data.replace(key, MASK * len(key)) if key in data else data
+
+
+@dataclass(slots=True)
+class KeyScrubber:
+    """Masks `key` in a stream whatever the cut; holds back at most `len(key) - 1` bytes, only if they begin it."""
+
+    key: bytes = field(repr=False)
+    held: bytes = field(default=b"", repr=False)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        data = scrub(self.held + data, self.key)
+        keep = next((n for n in range(min(len(self.key) - 1, len(data)), 0, -1) if self.key.startswith(data[-n:])), 0)
+        self.held = data[len(data) - keep :]
+        out = data[: len(data) - keep]
+        return [out] if out else []
+
+    def end(self) -> list[bytes]:
+        rest, self.held = self.held, b""
+        return [rest] if rest else []

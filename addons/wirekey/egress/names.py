@@ -1,0 +1,18 @@
+"""Host names as requests write them: exact lower-case ASCII or nothing."""
+
+from __future__ import annotations
+
+import re
+
+HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)+")
+NUMERIC = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+))*", re.IGNORECASE)
+
+
+def is_canonical(host: str) -> bool:
+    """Tell whether `host` is a name in its one spelling: no trailing dot, no upper case, no number in disguise."""
+    return bool(HOST.fullmatch(host)) and not NUMERIC.fullmatch(host)
+
+
+def authority_names(value: str, host: str, port: int = 443) -> bool:
+    """Tell whether a Host or :authority value names `host`, with or without the port."""
+    return value in (host, f"{host}:{port}")

@@ -1,0 +1,49 @@
+"""What a running proxy says of itself in the state folder, for `exec`, `env`, `doctor` and people."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "running.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProxy:
+    """One running process. `forward` is HOST:PORT as really listened on."""
+
+    pid: int
+    forward: str
+    simulated: bool
+
+    @property
+    def host(self) -> str:
+        return self.forward.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.forward.rpartition(":")[2])
+
+    def write(self, state: Path) -> None:
+        partial = state / f"{FILE}.new"
+        partial.write_text(json.dumps(asdict(self)))
+        partial.replace(state / FILE)
+
+    @classmethod
+    def read(cls, state: Path) -> RunningProxy | None:
+        """Give the proxy that runs on this state folder; None where none does."""
+        try:
+            running = cls(**json.loads((state / FILE).read_text()))
+            os.kill(running.pid, 0)
+        except (OSError, ValueError, TypeError):
+            return None
+        return running
+
+    @staticmethod
+    def remove(state: Path) -> None:
+        (state / FILE).unlink(missing_ok=True)

@@ -1,0 +1,72 @@
+"""The record: intent before the first byte goes upstream, outcome after the last came back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.audit.store import AuditUnavailable
+from wirekey.call import Outcome
+from wirekey.refusal import Fault, Refusal
+from wirekey.stations.station import AsyncAdmittingStation, keep_going
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.call import Call
+
+
+class Audit(AsyncAdmittingStation):
+    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        call.policy_result = "allow"
+        try:
+            await self.house.store.record_intent(call)
+        except AuditUnavailable as error:
+            raise Refusal(
+                503, "cannot_record", f"The call could not be recorded, so it was not sent: {error}.", Fault.OPERATOR
+            ) from error
+        call.intent_recorded = True
+
+    @keep_going
+    def response(self, flow: http.HTTPFlow) -> None:
+        call = self.leave(flow)
+        if call is None:
+            return
+        if call.status is None and flow.response:
+            call.status = flow.response.status_code
+        if call.outcome is None:
+            call.outcome = outcome_of(call)
+        self.record(call)
+
+    @keep_going
+    def error(self, flow: http.HTTPFlow) -> None:
+        call = self.leave(flow)
+        if call is None:
+            return
+        call.outcome = call.outcome or Outcome.CLIENT_CANCELLED
+        self.record(call)
+
+    @keep_going
+    def http_connected(self, flow: http.HTTPFlow) -> None:
+        self.leave(flow)
+
+    @keep_going
+    def http_connect_error(self, flow: http.HTTPFlow) -> None:
+        if call := self.leave(flow):
+            self.record(call)
+
+    def leave(self, flow: http.HTTPFlow) -> Call | None:
+        passage = self.house.passages.pop(flow.id, None)
+        return passage.call if passage else None
+
+    def record(self, call: Call) -> None:
+        call.duration_ms = self.house.elapsed_ms(call)
+        if call.intent_recorded:
+            self.house.store.record_outcome(call)
+        else:
+            self.house.store.record_final(call)
+
+
+def outcome_of(call: Call) -> Outcome:
+    if call.status is None or call.status >= 400:  # noqa: PLR2004
+        return Outcome.UPSTREAM_ERROR
+    return Outcome.COMPLETED

@@ -1,0 +1,119 @@
+"""One credential, ours: chosen here, put on by the wire layer on a copy that only the wire sees."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from mitmproxy import http
+
+from wirekey.credentials.pool import retry_after_seconds
+from wirekey.credentials.scrub import KeyScrubber, scrub
+from wirekey.providers import PROVIDERS
+from wirekey.refusal import Fault, Refusal
+from wirekey.stations.station import AdmittingStation, keep_going
+
+if TYPE_CHECKING:
+    from mitmproxy.connection import Server
+
+    from wirekey.call import Call
+    from wirekey.stations.house import Passage
+
+logger = logging.getLogger(__name__)
+
+HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection"})
+
+
+class Credentials(AdmittingStation):
+    def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        assert call.provider
+        passage = self.house.passage(flow)
+        if is_upload_continuation(flow.request):
+            call.credential = "upload"
+            return
+        passage.pool = self.house.settings.pools.get(call.provider)
+        passage.key = passage.pool.choose(time.monotonic()) if passage.pool else None
+        if passage.key is None:
+            setting = PROVIDERS[call.provider].key_setting
+            raise Refusal(
+                503,
+                "no_provider_key",
+                f"Wirekey has no key for {call.provider}. Its operator sets {setting} in the environment or "
+                f"providers.{call.provider} in wirekey.yaml.",
+                Fault.OPERATOR,
+            )
+        call.credential = passage.key.label
+
+    @keep_going
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        passage = self.house.passages.get(flow.id)
+        response = flow.response
+        if not (passage and passage.key and passage.pool and response and passage.call.attempts):
+            return
+        if passage.call.status is not None:
+            return  # an answer of our own
+        wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
+        passage.pool.settle(passage.key, response.status_code, wait, time.monotonic())
+        key = passage.key.secret.reveal().encode()
+        fields = response.headers.fields
+        if any(key in value for _, value in fields):
+            response.headers.fields = tuple((name, scrub(value, key)) for name, value in fields)
+
+
+def is_upload_continuation(request: http.Request) -> bool:
+    """Tell a later request of a Gemini resumable upload: its upload_id is the credential, it carries no other."""
+    return request.path.startswith("/upload/") and "upload_id=" in request.path.partition("?")[2]
+
+
+def wire_request(passage: Passage, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, bytes]:
+    """Give the request as it goes on the wire: the client's own bytes, the upstream's Host, one credential.
+
+    Raises Refusal where the connection is not TLS with a verified certificate of the very host chosen.
+    """
+    call, upstream = passage.call, passage.upstream
+    assert upstream
+    assert call.provider
+    if not (server.tls and server.tls_established and server.sni == upstream.host):
+        raise Refusal(
+            502, "upstream_not_trusted", "The connection to the provider is not verified TLS.", Fault.OPERATOR
+        )
+    wire: http.Request = copy.copy(flow.request)
+    wire.data = copy.copy(flow.request.data)
+    named = connection_named(flow.request.headers)
+    authority = upstream.authority
+    fields = [
+        (name, authority.encode() if lower == b"host" else value)
+        for name, value in flow.request.headers.fields
+        if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
+    ]
+    if passage.key:
+        name, value = PROVIDERS[call.provider].credential(passage.key.secret.reveal())
+        fields.append((name.encode(), value.encode()))
+    if wire.data.authority:
+        wire.data.authority = authority.encode()
+    wire.data.headers = http.Headers(fields)
+    set_length(wire, passage)
+    call.attempts += 1
+    return wire, passage.body
+
+
+def set_length(wire: http.Request, passage: Passage) -> None:
+    """State the length of a body read whole; frame a streamed body of unknown length for an HTTP/1.1 upstream."""
+    headers = wire.data.headers
+    if passage.body or "content-length" in headers and passage.call.reads_body:
+        headers.pop("transfer-encoding", None)
+        if headers.get("content-length") != str(len(passage.body)):
+            headers["content-length"] = str(len(passage.body))
+
+
+def connection_named(headers: http.Headers) -> frozenset[bytes]:
+    """Header names that a Connection header marks for removal by the next hop (RFC 9110 section 7.6.1)."""
+    if "connection" not in headers:
+        return frozenset()
+    names = ",".join(headers.get_all("connection")).split(",")
+    return frozenset(name.strip().lower().encode() for name in names)
+
+
+__all__ = ["Credentials", "KeyScrubber", "wire_request"]

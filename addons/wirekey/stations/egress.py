@@ -1,0 +1,185 @@
+"""May this host, port and address be reached; do all names agree; is the head within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mitmproxy import ctx
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy.layers import TCPLayer
+from mitmproxy.tls import ClientHello
+from mitmproxy.proxy.layers.tls import parse_client_hello
+
+from wirekey.egress.addresses import reason_to_refuse
+from wirekey.egress.names import authority_names, is_canonical
+from wirekey.refusal import Refusal
+from wirekey.stations.station import Station, fail_closed, keep_going
+from wirekey.wire.dialling import ADDRESS_REFUSED, asked_for
+from wirekey.wire.install import ClosedLayer, adopt_layers
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.connection import Client, Server
+    from mitmproxy.proxy.layer import NextLayer
+    from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+    from mitmproxy.tls import TlsData
+
+    from wirekey.stations.house import House
+
+logger = logging.getLogger(__name__)
+
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+HTTPS_PORT = 443
+
+
+class Egress(Station):
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.connections: Counter[str] = Counter()
+
+    # The client's connection.
+
+    def client_connected(self, client: Client) -> None:
+        peer = client.peername[0]
+        self.connections[peer] += 1
+        if self.connections[peer] > self.house.settings.connections_per_client:
+            client.error = "too many connections from one client (limits.connections_per_client)"
+
+    def client_disconnected(self, client: Client) -> None:
+        peer = client.peername[0]
+        self.connections[peer] -= 1
+        if self.connections[peer] <= 0:
+            del self.connections[peer]
+
+    @fail_closed
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        self.house.open(flow).target = f"{flow.request.host}:{flow.request.port}"
+        host, port = flow.request.host, flow.request.port
+        if not is_canonical(host):
+            raise Refusal(
+                403, "host_refused", "The CONNECT target is not a host name in lower-case ASCII. Connect by name."
+            )
+        if port != HTTPS_PORT:
+            raise Refusal(403, "port_refused", f"Only port {HTTPS_PORT} may be reached through this proxy.")
+        provider = self.house.settings.hosts.get(host)
+        if provider is None and self.house.settings.other_hosts != "tunnel":
+            raise Refusal(403, "host_refused", f"{host} is no provider host, and egress.other_hosts is deny.")
+        self.house.call(flow).provider = provider
+
+    def next_layer(self, next_layer: NextLayer) -> None:
+        """Choose what speaks on a connection: decrypt provider hosts, tunnel others, close what does not fit."""
+        try:
+            self.choose_layer(next_layer)
+        except Exception:
+            logger.exception("no layer could be chosen; the connection is closed")
+            next_layer.layer = ClosedLayer(next_layer.context)
+
+    def choose_layer(self, next_layer: NextLayer) -> None:
+        target = next_layer.context.server.address
+        inside_tunnel = target is not None and len(next_layer.context.layers) > 1
+        if next_layer.layer is None and inside_tunnel and next_layer.context.client.tls_established is False:
+            assert target
+            data = next_layer.data_client()
+            if not data:
+                return
+            if not starts_like_tls_record(data):
+                if len(data) >= 3:  # noqa: PLR2004  # a TLS record begins with three fixed bytes
+                    logger.warning("tunnel to %s closed: its first bytes are not TLS", target[0])
+                    next_layer.layer = ClosedLayer(next_layer.context)
+                return
+            try:
+                hello = parse_client_hello(data)
+            except ValueError:
+                next_layer.layer = ClosedLayer(next_layer.context)
+                return
+            if hello is None:
+                return
+            next_layer.layer = self.layer_for(next_layer, hello, target[0])
+        if next_layer.layer is None:
+            ctx.master.addons.get("nextlayer").next_layer(next_layer)
+        adopt_layers(next_layer, self.house)
+
+    def layer_for(self, next_layer: NextLayer, hello: ClientHello, host: str) -> TCPLayer | ClosedLayer | None:
+        if hello.sni is not None and hello.sni != host:
+            logger.warning("tunnel to %s closed: its TLS server name is another", host)
+            return ClosedLayer(next_layer.context)
+        if host in self.house.settings.hosts:
+            return None
+        return TCPLayer(next_layer.context, ignore=True)
+
+    # The request.
+
+    @fail_closed
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        call = self.house.open(flow)
+        request = flow.request
+        provider = self.house.settings.hosts.get(request.host)
+        call.provider = provider
+        if flow.is_replay:
+            raise Refusal(403, "replay_refused", "A replayed request gets no credential.")
+        if request.scheme != "https" or provider is None:
+            raise Refusal(
+                403,
+                "host_refused",
+                "Only https:// to a provider host is served here; plain http:// and other hosts are not.",
+            )
+        self.check_names(request)
+        if request.method not in METHODS:
+            raise Refusal(405, "method_not_allowed", "This method is not allowed.")
+        if len(request.headers.fields) > self.house.settings.header_count:
+            raise Refusal(431, "too_many_headers", "The request has more header lines than limits.headers allows.")
+        if "upgrade" in request.headers:
+            raise Refusal(403, "websocket_refused", "WebSocket and other upgrades are not enabled here.")
+        for _, value in request.headers.fields:
+            if CONTROL.search(value):
+                raise Refusal(400, "malformed", "A header value holds a control character.")
+
+    def check_names(self, request: http.Request) -> None:
+        hosts = request.headers.get_all("host")
+        if request.authority:
+            hosts = [*hosts, request.authority]
+        if len(request.headers.get_all("host")) > 1:
+            raise Refusal(400, "malformed", "The request has more than one Host header.")
+        if not hosts or not all(authority_names(name, request.host, request.port) for name in hosts):
+            raise Refusal(421, "names_differ", "Host header, TLS server name and CONNECT target do not agree.")
+
+    # The provider's connection.
+
+    async def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Resolve once, check, and dial the address that was checked."""
+        server = data.server
+        assert server.address
+        asked_for[server] = server.address[:2]
+        try:
+            await self.pin_address(server)
+        except OSError as error:
+            server.error = f"its address could not be found: {error.strerror or error}"
+        except Exception:
+            logger.exception("server_connect failed; nothing is dialled")
+            server.error = "internal error"
+
+    async def pin_address(self, server: Server) -> None:
+        assert server.address
+        host, port = server.address[:2]
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(entry[4][0]) for entry in found]
+        if any((host, port) == (up.host, up.port) for up in self.house.settings.upstreams.values()):
+            server.address = (addresses[0], port)
+            return
+        for address in addresses:
+            if reason := reason_to_refuse(address):
+                server.error = f"{ADDRESS_REFUSED}it resolves to {reason}"
+                return
+        server.address = (addresses[0], port)
+
+    @keep_going
+    def tls_start_server(self, data: TlsData) -> None:
+        """Offer the provider what the client speaks: HTTP/2 costs more and gains nothing for an HTTP/1.1 client."""
+        data.conn.alpn_offers = [b"h2", b"http/1.1"] if data.context.client.alpn == b"h2" else [b"http/1.1"]

@@ -1,0 +1,154 @@
+"""The house: what the stations share, and the wire layer's view of them.
+
+Calls are kept here by flow id and never on the flow, which other addons, mitmweb and dumps can see. The same
+holds for request bodies and for the key that a call goes out with.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from mitmproxy import http
+
+from wirekey.call import Call, Outcome
+from wirekey.providers import PROVIDERS
+from wirekey.refusal import Refusal
+from wirekey.stations.settings import Settings
+
+if TYPE_CHECKING:
+    from mitmproxy.connection import Client, Server
+
+    from wirekey.audit.store import AuditStore
+    from wirekey.credentials.pool import Key, KeyPool
+    from wirekey.identity.agents import AgentBook
+    from wirekey.wire.house import WireLimits
+    from wirekey.stations.metering import AnswerTap
+    from wirekey.stations.settings import Upstream
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Passage:
+    """What one call carries through the house besides its record: nothing here is ever stored or shown."""
+
+    call: Call
+    body: bytes = field(default=b"", repr=False)
+    upstream: Upstream | None = None
+    key: Key | None = None
+    pool: KeyPool | None = None
+    usage_event_asked: bool = False
+    tap: AnswerTap | None = None
+
+
+class House:
+    """One per process. `settings` is replaced whole when the configuration changes.
+
+    Until the entrance has opened it, there are no hosts, no agents and no store, and every call is refused.
+    """
+
+    settings: Settings
+    book: AgentBook
+    store: AuditStore
+
+    def __init__(self) -> None:
+        self.settings = Settings(hosts={}, pools={}, other_hosts="deny")
+        self.passages: dict[str, Passage] = {}
+        self.tunnel_agents: WeakKeyDictionary[Client, bytes] = WeakKeyDictionary()
+        """Hash of the token that a client connection presented at CONNECT."""
+
+    @property
+    def limits(self) -> WireLimits:
+        return self.settings.limits
+
+    # For the stations.
+
+    def open(self, flow: http.HTTPFlow) -> Call:
+        call = Call(simulated=self.settings.simulated)
+        peer = flow.client_conn.peername
+        call.client = peer[0] if peer else None
+        call.action = flow.request.method
+        call.target = flow.request.path.partition("?")[0]
+        self.passages[flow.id] = Passage(call)
+        return call
+
+    def passage(self, flow: http.HTTPFlow) -> Passage:
+        return self.passages[flow.id]
+
+    def call(self, flow: http.HTTPFlow) -> Call:
+        return self.passages[flow.id].call
+
+    def refuse(self, flow: http.HTTPFlow, refusal: Refusal) -> None:
+        """Answer a call ourselves, before anything went upstream."""
+        passage = self.passages.get(flow.id)
+        call = passage.call if passage else self.open(flow)
+        call.outcome = call.outcome or Outcome.DENIED
+        call.policy_result = "deny"
+        call.policy_reason = call.policy_reason or f"{refusal.code}: {refusal.message}"
+        flow.request.headers.pop("expect", None)
+        flow.request.stream = False
+        flow.response = self.phrase(flow, refusal)
+
+    def interrupt_all(self) -> None:
+        """Record the calls that are still in flight when the process ends."""
+        for passage in self.passages.values():
+            call = passage.call
+            if call.intent_recorded:
+                call.outcome = Outcome.INTERRUPTED
+                call.duration_ms = self.elapsed_ms(call)
+                self.store.record_outcome(call)
+        self.passages.clear()
+
+    # For the wire layer.
+
+    def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
+        message = f"The request is malformed: {reason}. It was refused, as it could be read in two ways."
+        self.refuse(flow, Refusal(400, "malformed", message))
+        if flow.response:
+            flow.response.headers["connection"] = "close"
+
+    def keep_body(self, flow: http.HTTPFlow, body: bytes) -> None:
+        if passage := self.passages.get(flow.id):
+            passage.body = body
+            passage.call.request_bytes = len(body)
+
+    def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, bytes]:
+        from wirekey.stations.credentials import wire_request
+
+        return wire_request(self.passages[flow.id], flow, server)
+
+    def phrase(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
+        passage = self.passages.get(flow.id)
+        call = passage.call if passage else self.open(flow)
+        call.status = refusal.status
+        if call.intent_recorded and call.outcome is None:
+            call.outcome = Outcome.TIMEOUT if refusal.status == 504 else Outcome.UPSTREAM_ERROR
+            call.policy_reason = call.policy_reason or refusal.code
+        provider = PROVIDERS.get(call.provider or "openai", PROVIDERS["openai"])
+        body, headers = provider.phrase(refusal, call.id)
+        headers["x-wirekey-request-id"] = call.id
+        if self.settings.simulated:
+            headers["x-wirekey-simulated"] = "true"
+        return http.Response.make(refusal.status, body, headers)
+
+    def phrase_in_stream(self, flow: http.HTTPFlow, refusal: Refusal) -> bytes | None:
+        call = self.passages[flow.id].call
+        response = flow.response
+        if not (call.operation and call.provider and response) or "content-encoding" in response.headers:
+            return None
+        content_type = response.headers.get("content-type", "")
+        streams = ("text/event-stream", "application/vnd.amazon.eventstream")
+        if "content-length" in response.headers or not content_type.startswith(streams):
+            return None
+        return PROVIDERS[call.provider].phrase_in_stream(refusal, call.operation, content_type)
+
+    def report_end(self, flow: http.HTTPFlow, outcome: Outcome) -> None:
+        if passage := self.passages.get(flow.id):
+            passage.call.outcome = passage.call.outcome or outcome
+
+    def elapsed_ms(self, call: Call) -> float:
+        return round((time.perf_counter() - call.started) * 1000, 3)

@@ -1,0 +1,98 @@
+"""Who calls: a token at CONNECT or in the provider's own place for a key, looked up anew for each request."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from mitmproxy import http
+
+from wirekey.credentials.slots import is_credential_header, strip_query
+from wirekey.identity.presented import proxy_credentials, slot_tokens
+from wirekey.refusal import Refusal
+from wirekey.stations.station import Station, fail_closed
+
+if TYPE_CHECKING:
+    from wirekey.call import Agent, Call
+
+UNKNOWN_AGENT = Refusal(
+    401,
+    "unknown_agent",
+    "No agent has this token, or it was revoked. Ask for one: wirekey agents add NAME. It goes into the proxy URL "
+    "(http://NAME:TOKEN@host:port) or into the place of the API key.",
+)
+NO_AGENT = Refusal(
+    401,
+    "no_agent",
+    "The call does not say which agent makes it. Put an agent token (wk_…) into the proxy URL "
+    "(http://NAME:TOKEN@host:port) or into the place of the API key.",
+)
+TWO_AGENTS = Refusal(
+    401, "agents_disagree", "The call names two different agents: the proxy URL one, the API key another."
+)
+
+
+class Identity(Station):
+    @fail_closed
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        values = flow.request.headers.get_all("proxy-authorization")
+        call = self.house.call(flow)
+        strip(flow.request)
+        if not values:
+            if call.provider is None and self.house.settings.identity_required:
+                self.challenge(flow, "no agent")
+            return
+        presented = proxy_credentials(values[0]) if len(values) == 1 else None
+        agent = self.house.book.find(presented[1]) if presented else None
+        if presented is None or agent is None or presented[0] not in (None, "", agent.id):
+            self.challenge(flow, "unknown agent")
+            return
+        call.agent = agent
+        self.house.tunnel_agents[flow.client_conn] = hashlib.sha256(presented[1].encode()).digest()
+
+    def challenge(self, flow: http.HTTPFlow, reason: str) -> None:
+        """Answer 407; most SDKs hide its body, so the reason phrase says it too."""
+        message = (
+            "This proxy needs an agent token: HTTPS_PROXY=http://NAME:TOKEN@host:port. "
+            "Make one with: wirekey agents add NAME."
+        )
+        self.house.refuse(flow, Refusal(407, "proxy_authentication_required", f"{message} ({reason})"))
+        assert flow.response
+        flow.response.headers["proxy-authenticate"] = 'Basic realm="wirekey", charset="UTF-8"'
+        flow.response.headers["connection"] = "close"
+        flow.response.reason = f"Proxy Authentication Required: {reason}, see wirekey agents add"
+
+    @fail_closed
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        call, request = self.house.call(flow), flow.request
+        tokens = slot_tokens(decoded(request), request.path.partition("?")[2])
+        strip(request)
+        agents = {token: self.house.book.find(token) for token in tokens}
+        tunnel = self.house.tunnel_agents.get(flow.client_conn)
+        if tunnel is not None:
+            agents["at CONNECT"] = self.house.book.find_hash(tunnel)
+        if any(agent is None for agent in agents.values()):
+            raise UNKNOWN_AGENT
+        if len({agent.id for agent in agents.values() if agent}) > 1:
+            raise TWO_AGENTS
+        call.agent = next(iter(agents.values()), None)
+        if call.agent is None and self.house.settings.identity_required:
+            raise NO_AGENT
+        call.target = request.path.partition("?")[0]
+
+
+def decoded(request: http.Request) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields]
+
+
+def strip(request: http.Request) -> None:
+    """Take the client's credentials off the flow, in every place and spelling, before anyone else looks."""
+    headers = request.headers
+    kept = tuple(field for field in headers.fields if not is_credential_header(field[0].decode("latin-1")))
+    if len(kept) != len(headers.fields):
+        headers.fields = kept
+    path, mark, query = request.data.path.partition(b"?")
+    if mark:
+        stripped = strip_query(query.decode("latin-1")).encode("latin-1")
+        if stripped != query:
+            request.data.path = path + (b"?" + stripped if stripped else b"")

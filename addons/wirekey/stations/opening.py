@@ -1,0 +1,70 @@
+"""From a configuration to the settings that the stations use. No I/O but the reading of secrets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from wirekey.config import provider_hosts
+from wirekey.credentials.pool import Key, KeyPool
+from wirekey.providers import PROVIDERS
+from wirekey.secret import Secret
+from wirekey.stations.settings import Settings, Upstream
+from wirekey.wire.house import WireLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.config import Config
+
+
+def settings_from(config: Config, former: Settings | None = None) -> Settings:
+    """Build the settings of a configuration; resting keys that stay keep resting.
+
+    Raises ConfigError where a secret cannot be read.
+    """
+    pools = {}
+    upstreams = {}
+    for name in PROVIDERS:
+        pool = KeyPool([Key(label, secret) for label, secret in config.resolve_keys(name)])
+        if former and name in former.pools:
+            pool.carry_over(former.pools[name])
+        pools[name] = pool
+        url = getattr(config.providers, name).upstream
+        if url:
+            upstreams[name] = upstream_of(str(url))
+    return Settings(
+        hosts=provider_hosts(config),
+        pools=pools,
+        upstreams=upstreams,
+        limits=WireLimits(
+            connect=config.timeouts.connect,
+            first_byte=config.timeouts.first_byte,
+            idle=config.timeouts.idle,
+            body_bytes=config.limits.body_bytes,
+            header_bytes=config.limits.header_bytes,
+        ),
+        header_count=config.limits.headers,
+        connections_per_client=config.limits.connections_per_client,
+        other_hosts=config.egress.other_hosts,
+        identity_required=config.identity.required,
+        ask_stream_usage=config.metering.ask_stream_usage,
+        model_override=config.model_override,
+    )
+
+
+def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Settings:
+    """Let the simulator stand in for all providers, with keys that are worth something only to it."""
+    from dataclasses import replace
+
+    return replace(
+        settings,
+        pools={name: KeyPool([Key("simulator", Secret(key))]) for name, key in keys.items()},
+        upstreams=dict.fromkeys(PROVIDERS, Upstream("127.0.0.1", port, configured=True)),
+        simulated=True,
+    )
+
+
+def upstream_of(url: str) -> Upstream:
+    parts = urlsplit(url)
+    return Upstream(parts.hostname or "", parts.port or 443, configured=True)

@@ -1,0 +1,59 @@
+"""Asking mitmproxy for an upstream connection, and saying in our words why there is none."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from mitmproxy.connection import Connection, Server
+from mitmproxy.proxy.layers.http import GetHttpConnection
+
+from wirekey.refusal import Fault, Refusal
+
+ADDRESS_REFUSED = "address refused: "
+"""Begins the error that the server_connect hook sets on a connection that must not be dialled."""
+
+asked_for: WeakKeyDictionary[Connection, tuple[str, int]] = WeakKeyDictionary()
+"""The name and port that a connection was asked for: its address becomes the one checked address it dials."""
+
+
+class UpstreamConnection(GetHttpConnection):
+    """Reuses a connection by the name it was asked for, and never one that has failed.
+
+    The stock command answers every later request to an address from a connection that failed once.
+    """
+
+    timed_out = False
+
+    def connection_spec_matches(self, connection: Connection) -> bool:
+        return (
+            isinstance(connection, Server)
+            and not connection.error
+            and asked_for.get(connection, connection.address) == self.address
+            and connection.tls == self.tls
+            and connection.via == self.via
+            and connection.transport_protocol == self.transport_protocol
+        )
+
+
+def refusal_of(error: str, command: UpstreamConnection, limit: float) -> Refusal:
+    """Say why the provider could not be reached."""
+    host = command.address[0]
+    if command.timed_out:
+        return Refusal(
+            504,
+            "upstream_timeout",
+            f"No connection to {host} within {limit:g} s (timeouts.connect).",
+            Fault.PROVIDER,
+        )
+    _, refused, reason = error.partition(ADDRESS_REFUSED)
+    if refused:
+        return Refusal(403, "address_refused", f"{host}: {reason}", Fault.OPERATOR)
+    if "certificate" in error.lower():
+        return Refusal(
+            502,
+            "upstream_not_trusted",
+            f"The certificate of {host} could not be verified, so no key was sent. "
+            "If it is signed by a private CA, name that CA's file in upstream_ca.",
+            Fault.OPERATOR,
+        )
+    return Refusal(502, "upstream_unreachable", f"{host} could not be reached: {error}", Fault.PROVIDER)

@@ -1,0 +1,57 @@
+"""What the HTTP layer asks of the house, so that the layer knows nothing of stations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.connection import Server
+
+    from wirekey.call import Outcome
+    from wirekey.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class WireLimits:
+    """Seconds, bytes and counts that one connection or call may take."""
+
+    connect: float = 10.0
+    first_byte: float = 120.0
+    idle: float = 120.0
+    head: float = 10.0
+    body_bytes: int = 64 * 1024 * 1024
+    header_bytes: int = 64 * 1024
+
+    @property
+    def tick(self) -> float:
+        """How often limits are looked at: fine enough for the smallest of them, at most once a second."""
+        return max(0.05, min(1.0, min(self.connect, self.first_byte, self.idle, self.head) / 4))
+
+
+class House(Protocol):
+    """The layer's view of the stations. Nothing here blocks."""
+
+    limits: WireLimits
+
+    def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
+        """Say that the request head breaks HTTP's rules; the requestheaders hook follows and must refuse."""
+
+    def keep_body(self, flow: http.HTTPFlow, body: bytes) -> None:
+        """Take a request body that was read whole. It is never put on the flow."""
+
+    def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, bytes]:
+        """Give the request as it goes on the wire, with the credential, and its whole body (b"" if streamed).
+
+        Raises Refusal when the call may not go out on this connection.
+        """
+
+    def phrase(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
+        """Give the answer for a call that Wirekey ends itself before any byte went to the client."""
+
+    def phrase_in_stream(self, flow: http.HTTPFlow, refusal: Refusal) -> bytes | None:
+        """Give the bytes that end a running stream with an error; None if its format has no such thing."""
+
+    def report_end(self, flow: http.HTTPFlow, outcome: Outcome) -> None:
+        """Say why a call ends otherwise than by a whole answer; the error or response hook follows."""

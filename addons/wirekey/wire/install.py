@@ -1,0 +1,71 @@
+"""Putting our layer and connection handler in place of mitmproxy's.
+
+The parts replaced are internals of mitmproxy, so its version is checked: an unknown one is refused with a
+sentence, never half-patched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import version
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, layer
+from mitmproxy.proxy import mode_servers
+from mitmproxy.proxy.layers.http import HttpLayer, _http1
+
+from wirekey.wire.layer import WireLayer
+
+if TYPE_CHECKING:
+    from mitmproxy.proxy.layer import CommandGenerator, NextLayer
+
+    from wirekey.wire.house import House
+
+KNOWN_VERSIONS = ("12.2.",)
+UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
+"""Of one client connection. The stock bound of 5 makes the sixth HTTP/2 stream to an HTTP/1.1 upstream wait."""
+
+
+class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.max_conns = collections.defaultdict(
+            lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS_PER_ADDRESS)
+        )
+
+
+class ClosedLayer(layer.Layer):
+    """Closes the client connection: what a connection gets that may not go on."""
+
+    def _handle_event(self, event: object) -> CommandGenerator[None]:
+        yield commands.CloseConnection(self.context.client)
+
+
+def malformed_request(status_code: int, message: str = "") -> bytes:
+    """Phrase what no provider's SDK sends: a request that is not HTTP. Replaces mitmproxy's HTML page."""
+    from mitmproxy import http
+
+    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": "malformed"}})
+    headers = {"content-type": "application/json", "connection": "close"}
+    return http1.assemble_response(http.Response.make(status_code, body, headers))
+
+
+def install() -> None:
+    """Replace the connection handler, once per process. Raises RuntimeError on an unknown mitmproxy."""
+    if not version.VERSION.startswith(KNOWN_VERSIONS):
+        raise RuntimeError(
+            f"mitmproxy {version.VERSION} is not a version this Wirekey knows ({', '.join(KNOWN_VERSIONS)}x); "
+            "install the one that requirements.lock names"
+        )
+    mode_servers.ProxyConnectionHandler = WireConnectionHandler  # type: ignore[misc]
+    _http1.make_error_response = malformed_request
+
+
+def adopt_layers(next_layer: NextLayer, house: House) -> None:
+    """Turn each stock HTTP layer of a connection into ours."""
+    for existing in next_layer.context.layers:
+        if type(existing) is HttpLayer:
+            WireLayer.adopt(existing, house)

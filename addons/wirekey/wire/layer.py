@@ -1,0 +1,138 @@
+"""One client connection: makes our streams, keeps time, caps unfinished request heads."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from mitmproxy.connection import ConnectionState
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http import Http1Server, HttpLayer, HttpStream
+
+from wirekey.wire.dialling import UpstreamConnection
+from wirekey.wire.stream import Tick, WireStream
+
+if TYPE_CHECKING:
+    from mitmproxy.connection import Connection
+    from mitmproxy.proxy.layer import CommandGenerator
+    from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
+
+    from wirekey.wire.house import House
+
+
+class CappedHttp1Server(Http1Server):
+    """Bounds the bytes of a request head while it arrives; the stock class buffers without end."""
+
+    head_bytes: int = 64 * 1024
+    head_since: float = 0.0
+
+    def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        yield from super().read_headers(event)
+        if self.state != self.read_headers or not len(self.buf):
+            self.head_since = 0.0
+            return
+        self.head_since = self.head_since or time.monotonic()
+        if len(self.buf) > self.head_bytes:
+            yield from self.give_up(431, f"request head larger than {self.head_bytes} bytes (limits.header_bytes)")
+
+    def give_up(self, status: int, reason: str) -> CommandGenerator[None]:
+        self.state = self.done
+        self.head_since = 0.0
+        if self.conn.state & ConnectionState.CAN_WRITE:
+            yield commands.SendData(self.conn, head_error(status, reason))
+        yield commands.CloseConnection(self.conn)
+
+
+def head_error(status: int, reason: str) -> bytes:
+    from mitmproxy import http
+
+    body = b'{"error":{"message":"%s","type":"invalid_request_error","code":%d}}' % (reason.encode(), status)
+    headers = {"content-type": "application/json", "connection": "close"}
+    return http1.assemble_response(http.Response.make(status, body, headers))
+
+
+class WireLayer(HttpLayer):
+    """Made from a stock HttpLayer by `adopt`, before it has seen its first event."""
+
+    house: House
+    ticking: commands.RequestWakeup | None
+    dialled_at: dict[Connection, float]
+
+    @classmethod
+    def adopt(cls, layer: HttpLayer, house: House) -> None:
+        layer.__class__ = cls
+        assert isinstance(layer, WireLayer)
+        layer.house = house
+        layer.ticking = None
+        layer.dialled_at = {}
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, events.Wakeup) and event.command is self.ticking:
+            self.ticking = None
+            yield from self.on_tick()
+            return
+        yield from super()._handle_event(event)
+        if isinstance(event, events.Start):
+            client = self.connections[self.context.client]
+            if type(client) is Http1Server:
+                client.__class__ = CappedHttp1Server
+                assert isinstance(client, CappedHttp1Server)
+                client.head_bytes = self.house.limits.header_bytes
+        elif self.ticking is None and self.unfinished_head():
+            yield from self.keep_ticking()
+
+    def unfinished_head(self) -> CappedHttp1Server | None:
+        client = self.connections.get(self.context.client)
+        return client if isinstance(client, CappedHttp1Server) and client.head_since else None
+
+    def on_tick(self) -> CommandGenerator[None]:
+        now = time.monotonic()
+        limits = self.house.limits
+        for connection in list(self.waiting_for_establishment):
+            if now - self.dialled_at.get(connection, now) > limits.connect:
+                self.dialled_at.pop(connection)
+                for command in self.waiting_for_establishment[connection]:
+                    if isinstance(command, UpstreamConnection):
+                        command.timed_out = True
+                yield commands.CloseConnection(connection)
+        for stream in self.streams_on_the_wire():
+            # A paused stream waits for a hook or a connection and would only queue the tick.
+            if stream._paused is None:  # noqa: SLF001
+                yield from self.event_to_child(stream, Tick(stream.stream_id))
+        client = self.unfinished_head()
+        if client and now - client.head_since > limits.head:
+            reason = f"request head not complete within {limits.head:g} s"
+            for command in client.give_up(408, reason):
+                yield command
+        if self.waiting_for_establishment or self.streams_on_the_wire() or self.unfinished_head():
+            yield from self.keep_ticking()
+
+    def streams_on_the_wire(self) -> list[WireStream]:
+        return [
+            stream
+            for stream in self.streams.values()
+            if isinstance(stream, WireStream) and stream.sent_at and stream.child_layer is None
+        ]
+
+    def keep_ticking(self) -> CommandGenerator[None]:
+        if self.ticking is None:
+            self.ticking = commands.RequestWakeup(self.house.limits.tick)
+            # The wake-up comes back to this layer, not to a child of it.
+            yield self.ticking
+
+    def make_stream(self, stream_id: int) -> CommandGenerator[None]:
+        stream: HttpStream = WireStream(self.context.fork(), stream_id, self.house)
+        self.streams[stream_id] = stream
+        yield from self.event_to_child(stream, events.Start())
+
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> CommandGenerator[None]:
+        before = set(self.waiting_for_establishment)
+        yield from self.keep_ticking()
+        yield from super().get_connection(event, reuse=reuse)
+        for connection in self.waiting_for_establishment.keys() - before:
+            self.dialled_at[connection] = time.monotonic()
+
+    def register_connection(self, command: RegisterHttpConnection) -> CommandGenerator[None]:
+        self.dialled_at.pop(command.connection, None)
+        yield from super().register_connection(command)

@@ -1,0 +1,254 @@
+"""One request and its answer: the body off the flow, the credential on the wire, time limits, JSON errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http import (
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpStream,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseHeaders,
+    ResponseProtocolError,
+    SendHttp,
+    validate_request,
+)
+from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._events import ErrorCode
+
+from wirekey.call import Outcome
+from wirekey.refusal import Fault, Refusal
+from wirekey.wire.dialling import UpstreamConnection, refusal_of
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.proxy.context import Context
+    from mitmproxy.proxy.layer import CommandGenerator
+
+    from wirekey.wire.house import House
+
+logger = logging.getLogger(__name__)
+
+DISCARDED_BODY_CAP = 256 * 1024 * 1024
+"""Bytes of a refused request's body that are read and dropped, so that the client can read the refusal."""
+
+
+class Tick(HttpEvent):
+    """Time passes; sent to each stream of a client connection by its layer."""
+
+
+class WireStream(HttpStream):
+    house: House
+    wire_head: http.Request | None = None
+    wire_body: bytes = b""
+    discarded = 0
+    sent_at = 0.0
+    heard_at = 0.0
+
+    def __init__(self, context: Context, stream_id: int, house: House) -> None:
+        super().__init__(context, stream_id)
+        self.house = house
+        self.body_parts: list[bytes] = []
+        self.body_size = 0
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, Tick):
+            yield from self.on_tick()
+            return
+        if isinstance(event, (ResponseHeaders, ResponseData)):
+            self.heard_at = time.monotonic()
+        yield from super()._handle_event(event)
+        if (
+            isinstance(event, RequestHeaders)
+            and self.flow.response is not None
+            and self.client_state == self.state_consume_request_body
+        ):
+            yield from self.answer(self.flow.response)
+
+    # The request, from the client.
+
+    def check_invalid(self, request: bool) -> CommandGenerator[bool]:
+        if request:
+            reason = validate_request(self.mode, self.flow.request, True)
+            if reason:
+                self.house.report_invalid(self.flow, reason)
+            return False
+        return (yield from super().check_invalid(request))
+
+    def state_consume_request_body(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, RequestData):
+            self.body_size += len(event.data)
+            if self.body_size > self.house.limits.body_bytes:
+                self.body_parts.clear()
+                yield from self.refuse(too_large(self.house.limits.body_bytes))
+                return
+            self.body_parts.append(event.data)
+        elif isinstance(event, RequestEndOfMessage):
+            self.flow.request.timestamp_end = time.time()
+            body = self.body_parts[0] if len(self.body_parts) == 1 else b"".join(self.body_parts)
+            self.body_parts.clear()
+            self.house.keep_body(self.flow, body)
+            self.client_state = self.state_done
+            yield HttpRequestHook(self.flow)
+            if (yield from self.check_killed(True)):
+                return
+            if self.flow.response:
+                yield from self.answer(self.flow.response)
+            else:
+                yield from self.send_request()
+
+    def start_request_stream(self) -> CommandGenerator[None]:
+        if self.flow.response:
+            yield from self.answer(self.flow.response)
+        elif (yield from self.make_server_connection()):
+            assert self.wire_head
+            yield SendHttp(
+                RequestHeaders(self.stream_id, self.wire_head, end_stream=False), self.context.server
+            )
+            self.client_state = self.state_stream_request_body
+
+    def state_discard_request(self, event: events.Event) -> CommandGenerator[None]:
+        """Read the rest of a request that has its answer already, so that the connection can go on."""
+        if isinstance(event, RequestData):
+            self.discarded += len(event.data)
+            if self.discarded > DISCARDED_BODY_CAP:
+                self.client_state = self.state_errored
+                yield commands.CloseConnection(self.context.client)
+        elif isinstance(event, RequestEndOfMessage):
+            self.client_state = self.state_done
+            if self.server_state == self.state_done:
+                yield from self.flow_done()
+
+    # The request, to the provider.
+
+    def send_request(self) -> CommandGenerator[None]:
+        if not (yield from self.make_server_connection()):
+            return
+        assert self.wire_head
+        body, self.wire_body = self.wire_body, b""
+        yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
+        if body:
+            yield SendHttp(RequestData(self.stream_id, body), self.context.server)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+
+    def make_server_connection(self) -> CommandGenerator[bool]:
+        request = self.flow.request
+        command = UpstreamConnection(
+            (request.host, request.port),
+            request.scheme == "https",
+            self.flow.server_conn.via,
+            self.flow.server_conn.transport_protocol,
+        )
+        connection, error = yield command
+        if error:
+            yield from self.refuse(refusal_of(error, command, self.house.limits.connect))
+            return False
+        self.context.server = self.flow.server_conn = connection
+        try:
+            self.wire_head, self.wire_body = self.house.wire_request(self.flow, connection)
+        except Refusal as refusal:
+            yield from self.refuse(refusal)
+            return False
+        except Exception:
+            logger.exception("the request could not be put on the wire; it is refused")
+            yield from self.refuse(CANNOT_SEND)
+            return False
+        self.sent_at = self.heard_at = time.monotonic()
+        self.server_state = self.state_wait_for_response_headers
+        return True
+
+    # Answers of our own.
+
+    def refuse(self, refusal: Refusal) -> CommandGenerator[None]:
+        self.server_state = self.state_errored
+        yield from self.answer(self.house.phrase(self.flow, refusal))
+
+    def answer(self, response: http.Response) -> CommandGenerator[None]:
+        """Send an answer made here; what still arrives of the request is read and dropped."""
+        self.flow.response = response
+        response.timestamp_start = response.timestamp_start or time.time()
+        if self.client_state not in (self.state_done, self.state_errored):
+            self.client_state = self.state_discard_request
+        yield HttpResponseHeadersHook(self.flow)
+        if not (yield from self.check_killed(True)):
+            yield from self.send_response()
+
+    # The provider's answer, and its failures.
+
+    def handle_protocol_error(
+        self, event: RequestProtocolError | ResponseProtocolError
+    ) -> CommandGenerator[None]:
+        over = self.server_state in (self.state_done, self.state_errored)
+        if isinstance(event, RequestProtocolError):
+            if not over:
+                self.house.report_end(self.flow, Outcome.CLIENT_CANCELLED)
+        elif not over and self.client_state != self.state_errored and not self.flow.error:
+            self.house.report_end(self.flow, Outcome.UPSTREAM_RESET)
+            if self.server_state == self.state_wait_for_response_headers:
+                yield from self.refuse(UPSTREAM_HUNG_UP)
+                return
+        yield from super().handle_protocol_error(event)
+
+    def on_tick(self) -> CommandGenerator[None]:
+        now = time.monotonic()
+        limits = self.house.limits
+        if self.server_state == self.state_wait_for_response_headers and self.sent_at:
+            if self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
+                self.house.report_end(self.flow, Outcome.TIMEOUT)
+                yield from self.cancel_upstream("no first byte in time")
+                yield from self.refuse(too_slow("timeouts.first_byte", limits.first_byte))
+        elif (
+            self.server_state in (self.state_stream_response_body, self.state_consume_response_body)
+            and now - self.heard_at > limits.idle
+        ):
+            yield from self.end_idle_answer(too_slow("timeouts.idle", limits.idle))
+
+    def end_idle_answer(self, refusal: Refusal) -> CommandGenerator[None]:
+        self.house.report_end(self.flow, Outcome.TIMEOUT)
+        yield from self.cancel_upstream("idle for too long")
+        last_words = self.house.phrase_in_stream(self.flow, refusal)
+        if last_words is None:
+            yield from super().handle_protocol_error(
+                ResponseProtocolError(self.stream_id, refusal.message, ErrorCode.GENERIC_SERVER_ERROR)
+            )
+            return
+        yield SendHttp(ResponseData(self.stream_id, last_words), self.context.client)
+        yield from self.send_response(already_streamed=True)
+
+    def cancel_upstream(self, reason: str) -> CommandGenerator[None]:
+        """Drop the running request; what its connection still says reaches no one."""
+        yield SendHttp(
+            RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server
+        )
+        self.server_state = self.state_errored
+
+
+def too_large(limit: int) -> Refusal:
+    return Refusal(
+        413, "request_too_large", f"The request body is larger than limits.body_bytes allows ({limit} bytes)."
+    )
+
+
+def too_slow(setting: str, seconds: float) -> Refusal:
+    return Refusal(
+        504,
+        "upstream_timeout",
+        f"The provider sent nothing for {seconds:g} s ({setting}). Try again, or raise {setting}.",
+        Fault.PROVIDER,
+    )
+
+
+CANNOT_SEND = Refusal(
+    503, "wirekey_error", "Wirekey could not prepare the request for the provider.", Fault.WIREKEY
+)
+UPSTREAM_HUNG_UP = Refusal(
+    502, "upstream_reset", "The provider closed the connection before it answered. Try again.", Fault.PROVIDER
+)

@@ -1,4 +1,7 @@
-"""The way of a call through the house, as mitmproxy addons: mitmdump -s addons/bundle.py"""
+"""The way of a call through the house, as mitmproxy addons.
+
+Use: mitmdump -s addons/bundle.py
+"""
 
 from wirekey.stations.audit import Audit
 from wirekey.stations.credentials import Credentials

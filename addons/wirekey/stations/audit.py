@@ -22,7 +22,10 @@ class Audit(AsyncAdmittingStation):
             await self.house.store.record_intent(call)
         except AuditUnavailable as error:
             raise Refusal(
-                503, "cannot_record", f"The call could not be recorded, so it was not sent: {error}.", Fault.OPERATOR
+                503,
+                "cannot_record",
+                f"The call could not be recorded, so it was not sent: {error}.",
+                Fault.OPERATOR,
             ) from error
         call.intent_recorded = True
 
@@ -67,6 +70,6 @@ class Audit(AsyncAdmittingStation):
 
 
 def outcome_of(call: Call) -> Outcome:
-    if call.status is None or call.status >= 400:  # noqa: PLR2004
+    if call.status is None or call.status >= 400:
         return Outcome.UPSTREAM_ERROR
     return Outcome.COMPLETED

@@ -102,7 +102,7 @@ def wire_request(passage: Passage, flow: http.HTTPFlow, server: Server) -> tuple
 def set_length(wire: http.Request, passage: Passage) -> None:
     """State the length of a body read whole; frame a streamed body of unknown length for an HTTP/1.1 upstream."""
     headers = wire.data.headers
-    if passage.body or "content-length" in headers and passage.call.reads_body:
+    if passage.body or ("content-length" in headers and passage.call.reads_body):
         headers.pop("transfer-encoding", None)
         if headers.get("content-length") != str(len(passage.body)):
             headers["content-length"] = str(len(passage.body))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mitmproxy import ctx
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy.layers import TCPLayer
-from mitmproxy.tls import ClientHello
 from mitmproxy.proxy.layers.tls import parse_client_hello
+from mitmproxy.tls import ClientHello
 
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
@@ -63,7 +63,9 @@ class Egress(Station):
         host, port = flow.request.host, flow.request.port
         if not is_canonical(host):
             raise Refusal(
-                403, "host_refused", "The CONNECT target is not a host name in lower-case ASCII. Connect by name."
+                403,
+                "host_refused",
+                "The CONNECT target is not a host name in lower-case ASCII. Connect by name.",
             )
         if port != HTTPS_PORT:
             raise Refusal(403, "port_refused", f"Only port {HTTPS_PORT} may be reached through this proxy.")
@@ -89,7 +91,7 @@ class Egress(Station):
             if not data:
                 return
             if not starts_like_tls_record(data):
-                if len(data) >= 3:  # noqa: PLR2004  # a TLS record begins with three fixed bytes
+                if len(data) >= 3:  # a TLS record begins with three fixed bytes
                     logger.warning("tunnel to %s closed: its first bytes are not TLS", target[0])
                     next_layer.layer = ClosedLayer(next_layer.context)
                 return

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from wirekey.audit.store import AuditStore
     from wirekey.credentials.pool import Key, KeyPool
     from wirekey.identity.agents import AgentBook
-    from wirekey.wire.house import WireLimits
     from wirekey.stations.metering import AnswerTap
     from wirekey.stations.settings import Upstream
+    from wirekey.wire.house import WireLimits
 
 logger = logging.getLogger(__name__)
 

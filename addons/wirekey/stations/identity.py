@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
@@ -11,9 +10,6 @@ from wirekey.credentials.slots import is_credential_header, strip_query
 from wirekey.identity.presented import proxy_credentials, slot_tokens
 from wirekey.refusal import Refusal
 from wirekey.stations.station import Station, fail_closed
-
-if TYPE_CHECKING:
-    from wirekey.call import Agent, Call
 
 UNKNOWN_AGENT = Refusal(
     401,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
-    from wirekey.stations.house import House, Passage
+    from wirekey.stations.house import House
 
 EVENT_STREAM = "text/event-stream"
 FIRST_ERROR_STATUS = 400
@@ -90,7 +90,11 @@ class Metering(AdmittingStation):
         content_type = response.headers.get("content-type", "")
         encoding = response.headers.get("content-encoding", "")
         reader = PROVIDERS[call.provider].reader(
-            call.operation, call.facts or Facts(), response.status_code, content_type, headers=response.headers
+            call.operation,
+            call.facts or Facts(),
+            response.status_code,
+            content_type,
+            headers=response.headers,
         )
         tap = AnswerTap(self.house, call, Tap(reader, encoding))
         if response.status_code >= FIRST_ERROR_STATUS and passage.key:
@@ -144,5 +148,5 @@ def unframe(flow: http.HTTPFlow) -> None:
     assert flow.response
     headers = flow.response.headers
     headers.pop("content-length", None)
-    if not flow.client_conn.alpn == b"h2":
+    if flow.client_conn.alpn != b"h2":
         headers["transfer-encoding"] = "chunked"

@@ -42,14 +42,14 @@ class Recognition(AdmittingStation):
 
     def check_body_head(self, request: http.Request) -> None:
         if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Refusal(
-                415, "encoded_body", "The request body is compressed. Send it without Content-Encoding."
-            )
+            raise Refusal(415, "encoded_body", "The request body is compressed. Send it without Content-Encoding.")
         length = request.headers.get("content-length")
         limit = self.house.limits.body_bytes
         if length is not None and length.isdecimal() and int(length) > limit:
             raise Refusal(
-                413, "request_too_large", f"The request body is larger than limits.body_bytes allows ({limit} bytes)."
+                413,
+                "request_too_large",
+                f"The request body is larger than limits.body_bytes allows ({limit} bytes).",
             )
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:

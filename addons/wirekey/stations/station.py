@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from wirekey.refusal import Fault, Refusal
 
@@ -26,10 +26,8 @@ BROKEN = Refusal(
     Fault.WIREKEY,
 )
 
-Hook = TypeVar("Hook", bound="Callable[..., Any]")
 
-
-def fail_closed(hook: Hook) -> Hook:
+def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
     """Make a hook that comes before the verdict refuse the call when it raises, and skip calls refused before.
 
     mitmproxy logs an exception in a hook and lets the request go on; a hook of ours must not have one.
@@ -63,7 +61,7 @@ def fail_closed(hook: Hook) -> Hook:
     return guarded  # type: ignore[return-value]  # the same signature, by wraps
 
 
-def keep_going(hook: Hook) -> Hook:
+def keep_going[Hook: Callable[..., Any]](hook: Hook) -> Hook:
     """Make a hook that comes after the verdict never disturb the call: what it raises is logged."""
 
     @functools.wraps(hook)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mitmproxy import version
 from mitmproxy.net.http import http1
-from mitmproxy.proxy import commands, layer
-from mitmproxy.proxy import mode_servers
+from mitmproxy.proxy import commands, layer, mode_servers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1
 
 from wirekey.wire.layer import WireLayer
@@ -32,9 +31,7 @@ UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
 class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.max_conns = collections.defaultdict(
-            lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS_PER_ADDRESS)
-        )
+        self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS_PER_ADDRESS))
 
 
 class ClosedLayer(layer.Layer):

@@ -110,9 +110,7 @@ class WireStream(HttpStream):
             yield from self.answer(self.flow.response)
         elif (yield from self.make_server_connection()):
             assert self.wire_head
-            yield SendHttp(
-                RequestHeaders(self.stream_id, self.wire_head, end_stream=False), self.context.server
-            )
+            yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, end_stream=False), self.context.server)
             self.client_state = self.state_stream_request_body
 
     def state_discard_request(self, event: events.Event) -> CommandGenerator[None]:
@@ -183,9 +181,7 @@ class WireStream(HttpStream):
 
     # The provider's answer, and its failures.
 
-    def handle_protocol_error(
-        self, event: RequestProtocolError | ResponseProtocolError
-    ) -> CommandGenerator[None]:
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         over = self.server_state in (self.state_done, self.state_errored)
         if isinstance(event, RequestProtocolError):
             if not over:
@@ -225,9 +221,7 @@ class WireStream(HttpStream):
 
     def cancel_upstream(self, reason: str) -> CommandGenerator[None]:
         """Drop the running request; what its connection still says reaches no one."""
-        yield SendHttp(
-            RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server
-        )
+        yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
         self.server_state = self.state_errored
 
 
@@ -246,9 +240,7 @@ def too_slow(setting: str, seconds: float) -> Refusal:
     )
 
 
-CANNOT_SEND = Refusal(
-    503, "wirekey_error", "Wirekey could not prepare the request for the provider.", Fault.WIREKEY
-)
+CANNOT_SEND = Refusal(503, "wirekey_error", "Wirekey could not prepare the request for the provider.", Fault.WIREKEY)
 UPSTREAM_HUNG_UP = Refusal(
     502, "upstream_reset", "The provider closed the connection before it answered. Try again.", Fault.PROVIDER
 )

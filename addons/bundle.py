@@ -1,27 +1,9 @@
-"""The way of a call through the house, as mitmproxy addons.
+"""Wirekey as mitmproxy addons: mitmdump -s addons/bundle.py.
 
-Use: mitmdump -s addons/bundle.py
+The way of a call through the house is the list in `wirekey.stations.flow_order`.
 """
 
-from wirekey.stations.audit import Audit
-from wirekey.stations.credentials import Credentials
-from wirekey.stations.egress import Egress
-from wirekey.stations.entrance import Entrance
+from wirekey.stations.flow_order import stations
 from wirekey.stations.house import House
-from wirekey.stations.identity import Identity
-from wirekey.stations.metering import Metering
-from wirekey.stations.recognition import Recognition
-from wirekey.stations.routing import Routing
 
-house = House()
-
-addons = [
-    Entrance(house),
-    Egress(house),
-    Identity(house),
-    Recognition(house),
-    Routing(house),
-    Credentials(house),
-    Metering(house),
-    Audit(house),
-]
+addons = list(stations(House()))

@@ -25,7 +25,7 @@ from wirekey.stations.opening import settings_from, simulated
 from wirekey.wire.install import install
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from mitmproxy.addonmanager import Loader
 
@@ -47,6 +47,8 @@ class Entrance:
         self.lock: StateLock | None = None
         self.refreshing: asyncio.Task[None] | None = None
         self.opened = False
+        self.running_proxy: RunningProxy | None = None
+        self.announce: Callable[[Entrance], None] = lambda _: None
 
     def load(self, loader: Loader) -> None:
         loader.add_option("wirekey", str, "", "Configuration file of Wirekey; ./wirekey.yaml if there is one.")
@@ -96,7 +98,9 @@ class Entrance:
         if self.wants_simulator():
             await self.start_simulator(state)
         self.trust_upstreams(state)
-        RunningProxy.of(self.config, ctx.master, self.house.settings.simulated).write(state)
+        self.running_proxy = RunningProxy(os.getpid(), listening_at(), self.house.settings.simulated)
+        self.running_proxy.write(state)
+        self.announce(self)
         self.refreshing = asyncio.create_task(self.keep_current())
 
     def wants_simulator(self) -> bool:
@@ -163,3 +167,10 @@ class Entrance:
         assert self.config
         RunningProxy.remove(self.config.state)
         self.lock.release()
+
+
+def listening_at() -> str:
+    """HOST:PORT of the first listener, as the system gave it."""
+    servers = ctx.master.addons.get("proxyserver").servers
+    host, port, *_ = next(address for server in servers for address in server.listen_addrs)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

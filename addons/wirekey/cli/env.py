@@ -1,0 +1,67 @@
+"""wirekey env: the variables that `exec` sets, to be read by a shell or a dotenv file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wirekey.cli.environment import client_environment
+from wirekey.cli.exec import own_name
+from wirekey.cli.options import with_config
+
+if TYPE_CHECKING:
+    from wirekey.config import Config
+
+DAY = 86400
+
+
+@click.command("env")
+@with_config
+@click.option("--agent", default=None, help="The agent that the programs are; default: the name of the user.")
+@click.option("--shell", type=click.Choice(["bash", "fish", "powershell", "dotenv"]), default="bash")
+@click.option("--hours", type=float, default=12.0, show_default=True, help="How long the token in it is good for.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def command(config: Config, agent: str | None, shell: str, hours: float, *, as_json: bool) -> None:
+    """Print the variables for programs that run behind Wirekey, with a new token: eval "$(./run.sh env)"."""
+    from wirekey.identity.agents import AgentBook
+    from wirekey.runtime import RunningProxy
+
+    running = RunningProxy.read(config.state)
+    host, port = (running.host, running.port) if running else (config.listen.forward.host, config.listen.forward.port)
+    book = AgentBook(config.state / "agents.json")
+    name = agent or own_name()
+    if agent is None and not book.has(name):
+        book.add_agent(name)
+    variables = client_environment(
+        host=host,
+        port=port,
+        agent=name,
+        token=book.issue_token(name, label="env", lifetime=hours * 3600),
+        certs=config.certs.absolute(),
+        region=config.providers.bedrock.regions[0],
+        inherited=os.environ,
+        node_hook=Path(__file__).with_name("node_proxy.cjs"),
+    )
+    if as_json:
+        click.echo(json.dumps(variables, indent=2))
+    else:
+        click.echo("\n".join(line(shell, name, value) for name, value in variables.items()))
+    if running is None:
+        click.echo("wirekey: no proxy runs yet; start one with ./run.sh", err=True)
+        sys.exit(1)
+
+
+def line(shell: str, name: str, value: str) -> str:
+    """One assignment, quoted so that the shell takes the value as it is."""
+    if shell == "powershell":
+        return f"$env:{name} = '{value.replace("'", "''")}'"
+    if shell == "fish":
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"set -gx {name} '{escaped}'"
+    quoted = "'" + value.replace("'", "'\\''") + "'"
+    return f"{name}={quoted}" if shell == "dotenv" else f"export {name}={quoted}"

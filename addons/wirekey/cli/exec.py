@@ -1,0 +1,88 @@
+"""wirekey exec: run a program with everything set, so that its calls go through the proxy."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wirekey.cli.environment import REMOVED_VARIABLES, client_environment
+from wirekey.cli.options import with_config
+
+if TYPE_CHECKING:
+    from wirekey.config import Config
+
+EXEC_TOKEN_SECONDS = 7 * 86400
+NOT_FOUND = 127
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@with_config
+@click.option("--agent", default=None, help="The agent that the program is; default: the name of the user.")
+@click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
+def command(config: Config, agent: str | None, program: tuple[str, ...]) -> None:
+    """Run PROGRAM behind Wirekey. It gets a token of its own, which ends with it, and no provider key."""
+    from wirekey.identity.agents import AgentBook
+    from wirekey.runtime import RunningProxy
+
+    running = RunningProxy.read(config.state)
+    if running is None:
+        click.echo("wirekey: no proxy runs on this state folder. Start one in another terminal: ./run.sh", err=True)
+        sys.exit(1)
+    book = AgentBook(config.state / "agents.json")
+    name = agent or own_name()
+    if agent is None and not book.has(name):
+        book.add_agent(name)
+    token = book.issue_token(name, label="exec", lifetime=EXEC_TOKEN_SECONDS)
+    environment = {key: value for key, value in os.environ.items() if key not in REMOVED_VARIABLES}
+    environment |= client_environment(
+        host=running.host,
+        port=running.port,
+        agent=name,
+        token=token,
+        certs=config.certs.absolute(),
+        region=config.providers.bedrock.regions[0],
+        inherited=os.environ,
+        node_hook=Path(__file__).with_name("node_proxy.cjs"),
+    )
+    try:
+        sys.exit(run(list(program), environment))
+    finally:
+        book.drop_token(name, token)
+
+
+def own_name() -> str:
+    """The user's name, made fit to be an agent's."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "local"
+    return re.sub(r"[^A-Za-z0-9._-]", "-", user)[:64] or "local"
+
+
+def run(program: list[str], environment: dict[str, str]) -> int:
+    """Run to the end and give its exit code; a program that is not on PATH is looked for beside this Python."""
+    found = shutil.which(program[0], path=environment.get("PATH")) or shutil.which(
+        program[0], path=str(Path(sys.executable).parent)
+    )
+    if not found:
+        click.echo(f"wirekey: {program[0]}: no such program", err=True)
+        return NOT_FOUND
+    # Ctrl-C reaches the program too; it decides, and its token is dropped after it ended.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    child = subprocess.Popen([found, *program[1:]], env=environment, preexec_fn=listen_to_interrupt)  # noqa: PLW1509  # one thread
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    code = child.wait()
+    return code if code >= 0 else 128 - code
+
+
+def listen_to_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

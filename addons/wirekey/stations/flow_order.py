@@ -1,0 +1,34 @@
+"""The stations in the order in which a call passes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.stations.audit import Audit
+from wirekey.stations.credentials import Credentials
+from wirekey.stations.egress import Egress
+from wirekey.stations.entrance import Entrance
+from wirekey.stations.identity import Identity
+from wirekey.stations.metering import Metering
+from wirekey.stations.recognition import Recognition
+from wirekey.stations.routing import Routing
+
+if TYPE_CHECKING:
+    from wirekey.config import Config
+    from wirekey.stations.house import House
+
+
+def stations(
+    house: House, config: Config | None = None, simulator: bool | None = None
+) -> tuple[Entrance, Egress, Identity, Recognition, Routing, Credentials, Metering, Audit]:
+    """Make them. Without `config` the entrance reads it as mitmproxy's option `wirekey` says."""
+    return (
+        Entrance(house, config, simulator),  # opens the house, keeps it current, closes it
+        Egress(house),  # may this host, port and address be reached; do all names agree
+        Identity(house),  # who calls
+        Recognition(house),  # what is asked: operation, model, counts
+        Routing(house),  # which model is sent, and where it is dialled
+        Credentials(house),  # which key, for the wire layer to put on
+        Metering(house),  # a tap on the passing answer
+        Audit(house),  # intent before the wire, outcome after
+    )

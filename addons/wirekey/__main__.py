@@ -1,0 +1,3 @@
+from wirekey.cli.main import main
+
+main()

@@ -1,0 +1,138 @@
+"""What a test asks of the simulator for one answer: `events=20, pace=0.01, gzip`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+SIZE = re.compile(r"(\d+)([KMG]i?B)?")
+MODEL = re.compile(r"(?:^|[./:-])sim-([a-z-]+?)(?:-(\d+(?:\.\d+)?(?:[KMG]i?B)?))?(?:$|[:@])")
+SHORT = {name: f"{name}-after" for name in ("reset", "truncate", "stall", "error", "garble")}
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How one answer is made and sent. Every field is a word of the `x-simulator` header, `_` written as `-`.
+
+    An *event* is one piece of a stream as the provider sends it, its first and last ones among them. A
+    `…_after` of 0 strikes before the first byte of the answer; on an answer that is no stream any other
+    number strikes in the middle of its body.
+    """
+
+    events: int | None = None
+    """Pieces that the text is cut into."""
+    size: int | None = None
+    """Bytes of text in the answer; units as in 10MiB."""
+    pace: float = 0.0
+    """Seconds between two events."""
+    unicode: bool = False
+    """Text of characters of two to four bytes."""
+    gzip: bool = False
+    br: bool = False
+    tokens: int | None = None
+    """Output tokens to report, those of reasoning among them."""
+    input_tokens: int | None = None
+    """Input tokens to report, cached ones among them."""
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    fail: int | None = None
+    """Answer with this status, in the provider's error shape."""
+    retry_after: float | None = None
+    """Seconds; the header of that name."""
+    echo_key: bool = False
+    """Refuse the credential with a message that quotes it."""
+    reset_after: int | None = None
+    """TCP RST, or RST_STREAM."""
+    truncate_after: int | None = None
+    """Close the connection as if all were said."""
+    stall_after: int | None = None
+    """Send no more, and keep the connection."""
+    error_after: int | None = None
+    """The provider's error event inside a stream."""
+    garble_after: int | None = None
+    """One malformed event, then go on."""
+    rubbish: bool = False
+    """Bytes that are no HTTP."""
+    crlf: bool = False
+    """SSE lines end with CR LF."""
+    tight: bool = False
+    """SSE fields without the space after the colon."""
+    comments: bool = False
+    """An SSE comment before each event."""
+    no_done: bool = False
+    """Leave out the last event of the stream."""
+    split: int | None = None
+    """Write the body in pieces of so many bytes."""
+    headers_delay: float = 0.0
+    """Seconds before the first byte of the answer."""
+    gate: bool = False
+    """Wait before the second event until the gate is opened."""
+
+    @property
+    def strikes_at(self) -> int | None:
+        """Events after which this answer ends in a fault; None where it ends well."""
+        counts = [n for n in (self.reset_after, self.truncate_after, self.stall_after) if n is not None]
+        return min(counts, default=None)
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether a body may be sent in one write, at once."""
+        return not (self.headers_delay or self.split or self.rubbish or self.strikes_at is not None)
+
+
+KINDS = {field.name.replace("_", "-"): str(field.type) for field in fields(Behaviour)}
+PLAIN = Behaviour()
+
+
+def parse_behaviour(*texts: str) -> Behaviour:
+    """Read comma-separated words; where two texts say the same word, the later one counts.
+
+    Raises ValueError with a sentence that names the word and, where one is near, the word that was meant.
+    """
+    values: dict[str, Any] = {}
+    for text in texts:
+        for word in filter(None, (part.strip() for part in text.split(","))):
+            name, _, value = (part.strip() for part in word.partition("="))
+            values[name.replace("-", "_")] = _value(name, value)
+    return Behaviour(**values) if values else PLAIN
+
+
+def behaviour_of_model(model: str) -> str:
+    """Give the behaviour that a model's name asks for: `sim-fail-429` is `fail=429`; "" for other models."""
+    if "sim-" not in model or not (match := MODEL.search(model)):
+        return ""
+    name, value = match[1], match[2]
+    name = SHORT.get(name, name)
+    if name not in KINDS:
+        return ""
+    if name.endswith("-after") and value is None:
+        value = "1"
+    return name if value is None else f"{name}={value}"
+
+
+def _value(name: str, value: str) -> int | float | bool:
+    kind = KINDS.get(name)
+    if kind is None:
+        near = get_close_matches(name, KINDS, 1)
+        meant = f"did you mean {near[0]}?" if near else f"known are: {', '.join(KINDS)}"
+        raise ValueError(f"the simulator knows no behaviour {name!r}; {meant}")
+    if "bool" in kind:
+        if value not in ("", "1", "true", "0", "false"):
+            raise ValueError(f"the behaviour {name!r} takes no value, but has {value!r}")
+        return value not in ("0", "false")
+    try:
+        number = float(value) if "float" in kind else _whole(value)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1e15:
+        raise ValueError(f"the behaviour {name!r} needs a number, as in {name}=3, but has {value!r}")
+    return number
+
+
+def _whole(value: str) -> int:
+    if not (match := SIZE.fullmatch(value)):
+        raise ValueError
+    return int(match[1]) * UNITS[match[2] or ""]

@@ -1,0 +1,167 @@
+"""The same calls with each official SDK, direct or through a proxy: only base_url, key and trust differ."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import anthropic
+import boto3
+import botocore.config
+import httpx
+import openai
+from google import genai
+from google.genai import types
+
+PROMPT = "Say something about canaries."
+CLAUDE = "anthropic.claude-3-5-sonnet-20241022-v2:0"
+
+
+@dataclass
+class Way:
+    """How a client reaches the providers. `keys` by provider; `url` None for the provider's own host."""
+
+    ca: Path
+    keys: dict[str, str]
+    url: str | None = None
+
+    def at(self, path: str) -> str | None:
+        return None if self.url is None else self.url + path
+
+
+def openai_client(way: Way, **options) -> openai.OpenAI:
+    return openai.OpenAI(
+        api_key=way.keys["openai"],
+        base_url=way.at("/v1"),
+        max_retries=0,
+        http_client=httpx.Client(verify=ssl.create_default_context(cafile=way.ca), **options),
+    )
+
+
+def anthropic_client(way: Way, **options) -> anthropic.Anthropic:
+    return anthropic.Anthropic(
+        api_key=way.keys["anthropic"],
+        base_url=way.url,
+        max_retries=0,
+        http_client=httpx.Client(verify=ssl.create_default_context(cafile=way.ca), **options),
+    )
+
+
+def gemini_client(way: Way) -> genai.Client:
+    context = ssl.create_default_context(cafile=way.ca)
+    return genai.Client(
+        api_key=way.keys["gemini"],
+        http_options=types.HttpOptions(
+            base_url=way.url, client_args={"verify": context}, async_client_args={"ssl": context}
+        ),
+    )
+
+
+def bedrock_client(way: Way, monkeypatch):
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", way.keys["bedrock"])
+    return boto3.client(
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=way.url,
+        verify=str(way.ca),
+        config=botocore.config.Config(retries={"total_max_attempts": 1}),
+    )
+
+
+def openai_chat(way, _):
+    answer = openai_client(way).chat.completions.create(
+        model="gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], max_tokens=50
+    )
+    return [answer.choices[0].message.content, answer.usage.prompt_tokens, answer.choices[0].finish_reason]
+
+
+def openai_chat_stream(way, _):
+    stream = openai_client(way).chat.completions.create(
+        model="gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], stream=True
+    )
+    return [chunk.model_dump(exclude={"id", "created"}, exclude_unset=True) for chunk in stream]
+
+
+def openai_responses(way, _):
+    answer = openai_client(way).responses.create(model="gpt-4o-mini", input=PROMPT)
+    return [answer.output_text, answer.usage.input_tokens]
+
+
+def openai_responses_stream(way, _):
+    stream = openai_client(way).responses.create(model="gpt-4o-mini", input=PROMPT, stream=True)
+    return [event.type for event in stream]
+
+
+def openai_embeddings(way, _):
+    answer = openai_client(way).embeddings.create(model="text-embedding-3-small", input=[PROMPT, "two"])
+    return [len(answer.data), answer.data[0].embedding[:3], answer.usage.prompt_tokens]
+
+
+def gemini_generate(way, _):
+    answer = gemini_client(way).models.generate_content(model="gemini-2.5-flash", contents=PROMPT)
+    return [answer.text, answer.usage_metadata.prompt_token_count]
+
+
+def gemini_stream(way, _):
+    return [
+        chunk.text for chunk in gemini_client(way).models.generate_content_stream(model="gemini-2.5-flash", contents=PROMPT)
+    ]
+
+
+def anthropic_messages(way, _):
+    answer = anthropic_client(way).messages.create(
+        model="claude-sonnet-4-5", max_tokens=64, messages=[{"role": "user", "content": PROMPT}]
+    )
+    return [answer.content[0].text, answer.usage.input_tokens, answer.stop_reason]
+
+
+def anthropic_stream(way, _):
+    with anthropic_client(way).messages.stream(
+        model="claude-sonnet-4-5", max_tokens=64, messages=[{"role": "user", "content": PROMPT}]
+    ) as stream:
+        return list(stream.text_stream)
+
+
+def bedrock_converse(way, monkeypatch):
+    answer = bedrock_client(way, monkeypatch).converse(
+        modelId=CLAUDE, messages=[{"role": "user", "content": [{"text": PROMPT}]}]
+    )
+    return [answer["output"], answer["usage"], answer["stopReason"]]
+
+
+def bedrock_converse_stream(way, monkeypatch):
+    answer = bedrock_client(way, monkeypatch).converse_stream(
+        modelId=CLAUDE, messages=[{"role": "user", "content": [{"text": PROMPT}]}]
+    )
+    return list(answer["stream"])
+
+
+def bedrock_invoke(way, monkeypatch):
+    body = '{"anthropic_version":"bedrock-2023-05-31","max_tokens":32,"messages":[{"role":"user","content":"hi"}]}'
+    answer = bedrock_client(way, monkeypatch).invoke_model(modelId=CLAUDE, body=body)
+    return [answer["body"].read()]
+
+
+def bedrock_invoke_stream(way, monkeypatch):
+    body = '{"anthropic_version":"bedrock-2023-05-31","max_tokens":32,"messages":[{"role":"user","content":"hi"}]}'
+    answer = bedrock_client(way, monkeypatch).invoke_model_with_response_stream(modelId=CLAUDE, body=body)
+    return [event["chunk"]["bytes"] for event in answer["body"]]
+
+
+CALLS = {
+    "openai-chat": (openai_chat, "openai", "chat.completions", False),
+    "openai-chat-stream": (openai_chat_stream, "openai", "chat.completions", True),
+    "openai-responses": (openai_responses, "openai", "responses", False),
+    "openai-responses-stream": (openai_responses_stream, "openai", "responses", True),
+    "openai-embeddings": (openai_embeddings, "openai", "embeddings", False),
+    "gemini-generate": (gemini_generate, "gemini", "generateContent", False),
+    "gemini-stream": (gemini_stream, "gemini", "streamGenerateContent", True),
+    "anthropic-messages": (anthropic_messages, "anthropic", "messages", False),
+    "anthropic-stream": (anthropic_stream, "anthropic", "messages", True),
+    "bedrock-converse": (bedrock_converse, "bedrock", "converse", False),
+    "bedrock-converse-stream": (bedrock_converse_stream, "bedrock", "converse-stream", True),
+    "bedrock-invoke": (bedrock_invoke, "bedrock", "invoke", False),
+    "bedrock-invoke-stream": (bedrock_invoke_stream, "bedrock", "invoke-with-response-stream", True),
+}
+"""Name → the call, its provider, its operation, whether it streams."""

@@ -1,0 +1,180 @@
+"""A simulator and a Wirekey that really run, for tests that speak to them as clients do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from wirekey.identity.agents import AgentBook
+from wirekey.runtime import RunningProxy
+from wirekey.simulator.server import Simulator
+
+PROVIDER_KEYS = {
+    "openai": "sk-real-openai-key-4f1c9e",
+    "gemini": "AIza-real-gemini-key-77ab02",
+    "anthropic": "sk-ant-real-anthropic-key-90aa1d",
+    "bedrock": "bedrock-real-bearer-key-5512cd",
+}
+PATIENCE = 30.0
+"""Seconds after which a test gives up on something that should have happened long before."""
+
+
+def wait_for(condition, what: str, patience: float = PATIENCE):
+    """Give the first true value of `condition()`."""
+    deadline = time.monotonic() + patience
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {patience:g} s in vain for {what}")
+        time.sleep(0.01)
+
+
+class SimulatorThread:
+    """The simulator in a thread of its own; `seen` is what reached the upstream."""
+
+    def __init__(self, folder: Path, keys=None, **options) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        keys = keys or {name: [key] for name, key in PROVIDER_KEYS.items()}
+        self.simulator = Simulator(certificate_folder=folder, keys=keys, **options)
+        self.do(self.simulator.start())
+
+    def do(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+
+    @property
+    def seen(self):
+        return list(self.simulator.seen)
+
+    @property
+    def url(self) -> str:
+        return self.simulator.url
+
+    @property
+    def ca_file(self) -> Path:
+        return Path(self.simulator.ca_file)
+
+    def forget(self) -> None:
+        self.simulator.seen.clear()
+
+    def stop(self) -> None:
+        self.do(self.simulator.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(PATIENCE)
+
+
+class Wirekey:
+    """`wirekey serve` as a process of its own, on a free port, with a fresh state."""
+
+    def __init__(self, folder: Path, configuration: dict, *arguments: str, environ: dict | None = None) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.state = folder / "state"
+        self.certs = folder / "certs"
+        configuration = {
+            "state": str(self.state),
+            "certs": str(self.certs),
+            "listen": {"forward": "127.0.0.1:0"},
+            "log": {"format": "json", "level": "debug"},
+            **configuration,
+        }
+        (folder / "wirekey.yaml").write_text(json.dumps(configuration))
+        self.output = folder / "output.txt"
+        self.environ = bare_environment() | (environ or {})
+        self.arguments = arguments
+        self.start()
+
+    def start(self) -> None:
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "wirekey", "serve", "--config", "wirekey.yaml", *self.arguments],
+                cwd=self.folder,
+                env=self.environ,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.running = wait_for(self.is_up, "wirekey serve to listen")
+
+    def is_up(self) -> RunningProxy | None:
+        if self.process.poll() is not None:
+            raise AssertionError(f"wirekey serve ended with {self.process.returncode}:\n{self.output.read_text()}")
+        running = RunningProxy.read(self.state)
+        return running if running and running.pid == self.process.pid else None
+
+    @property
+    def book(self) -> AgentBook:
+        return AgentBook(self.state / "agents.json")
+
+    def add_agent(self, name: str = "alice", **facts) -> str:
+        return self.book.add_agent_with_token(name, **facts)
+
+    def proxy_url(self, agent: str, token: str) -> str:
+        return f"http://{agent}:{token}@{self.running.forward}"
+
+    @property
+    def root(self) -> Path:
+        return self.certs / "mitmproxy-ca-cert.pem"
+
+    def events(self) -> list[dict]:
+        """All audit events, oldest first."""
+        with contextlib.closing(sqlite3.connect(self.state / "audit.db")) as database:
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute("SELECT * FROM calls ORDER BY id")]
+
+    def finished_events(self, count: int) -> list[dict]:
+        """The events, once `count` of them have an outcome."""
+
+        def enough():
+            events = [event for event in self.events() if event["outcome"]]
+            return events if len(events) >= count else None
+
+        return wait_for(enough, f"{count} finished audit events")
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        return self.process.wait(PATIENCE)
+
+
+def bare_environment() -> dict[str, str]:
+    """No provider key, no proxy, no CA of the machine that runs the tests."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+
+
+def behind(simulator: SimulatorThread, **more) -> dict:
+    """A configuration in which each provider is the simulator, with the real-looking keys in the environment."""
+    upstream = simulator.url
+    return {
+        "upstream_ca": str(simulator.ca_file),
+        "providers": {
+            "openai": {"keys": ["env:REAL_OPENAI"], "upstream": upstream},
+            "gemini": {"keys": ["env:REAL_GEMINI"], "upstream": upstream},
+            "anthropic": {"keys": ["env:REAL_ANTHROPIC"], "upstream": upstream},
+            "bedrock": {"credentials": {"bearer": "env:REAL_BEDROCK"}, "upstream": upstream},
+        },
+        **more,
+    }
+
+
+KEY_ENVIRONMENT = {f"REAL_{name.upper()}": key for name, key in PROVIDER_KEYS.items()}
+
+
+@contextlib.contextmanager
+def wirekey_behind(folder: Path, simulator: SimulatorThread, *arguments: str, **more) -> Iterator[Wirekey]:
+    proxy = Wirekey(folder, behind(simulator, **more), *arguments, environ=KEY_ENVIRONMENT)
+    try:
+        yield proxy
+    finally:
+        proxy.stop()

@@ -1,0 +1,201 @@
+"""The agents' file: found by token on every request, followed when it changes, changed by the commands.
+
+Readers never wait for writers: a change replaces the file whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from wirekey.call import Agent
+from wirekey.identity import roster
+from wirekey.identity.roster import AgentError, AgentRecord, Roster, RosterError
+from wirekey.identity.tokens import new_token, token_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_TOKEN_REFRESH = 0.05
+"""Seconds between looks at the file because of unknown tokens, which anyone can send as fast as they like."""
+
+__all__ = ["AgentBook", "AgentError", "AgentsFileError"]
+
+type Signature = tuple[int, int, int] | None
+
+
+class AgentsFileError(Exception):
+    """The agents' file cannot be read or written: names the file and the fix."""
+
+
+class AgentBook:
+    """The agents of one state folder. Raises AgentsFileError where the file is there but cannot be used.
+
+    For one thread; several processes may read and write the same file.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        self._agents: dict[bytes, tuple[Agent, float | None]] = {}
+        self._signature: Signature = None
+        self._looked_at = 0.0
+        self._signature = self._read_signature()
+        if self._signature:
+            self._use(self._read())
+
+    def find(self, token: str) -> Agent | None:
+        """Give the agent whose token this is; None where it is nobody's, expired, or its agent revoked."""
+        return self.find_hash(token_digest(token))
+
+    def find_hash(self, digest: bytes) -> Agent | None:
+        """Find again by `tokens.token_digest`, so that a tunnel need not keep the token.
+
+        A dict tells by its timing at most how much of a hash fits, from which no token follows.
+        """
+        found = self._agents.get(digest)
+        if found is None:
+            now = time.monotonic()
+            if now - self._looked_at < UNKNOWN_TOKEN_REFRESH:
+                return None
+            self._looked_at = now
+            self.refresh()
+            found = self._agents.get(digest)
+            if found is None:
+                return None
+        agent, expires = found
+        return agent if expires is None or self._clock() < expires else None
+
+    def refresh(self) -> None:
+        """Follow the file. One `stat` where nothing changed; call it twice a second. Never raises.
+
+        A file that cannot be used leaves the agents as they were, and says so once. No file: no agents.
+        """
+        try:
+            signature = self._read_signature()
+            if signature == self._signature:
+                return
+            self._signature = signature
+            if signature is None:
+                logger.warning("%s is gone: there are no agents now", self.path)
+                self._agents = {}
+            else:
+                self._use(self._read())
+        except AgentsFileError as error:
+            logger.error("%s The agents known before stay in force.", error)  # noqa: TRY400  # a sentence says it all
+
+    def agents(self) -> tuple[AgentRecord, ...]:
+        """Read all agents, revoked ones too, as stored now. Raises AgentsFileError."""
+        return self._read().agents
+
+    def agent(self, name: str) -> AgentRecord:
+        """Raise AgentError where there is no agent of that name."""
+        return self._read().agent(name)
+
+    # Changes. Each raises AgentError where it cannot be made, AgentsFileError where the file forbids it, and gives
+    # a new token where it makes one: that is the only time that it can be seen.
+
+    def add(self, name: str, role: str | None = None, type: str | None = None) -> str:  # noqa: A002  # the event's word
+        token = new_token()
+        self._change(lambda old, now: roster.add(old, name, token, now, role=role, type_=type))
+        return token
+
+    def rotate(self, name: str, overlap_seconds: float = 0) -> str:
+        """Replace all tokens of the agent by one new; the former end after `overlap_seconds`."""
+        token = new_token()
+        self._change(lambda old, now: roster.rotate(old, name, token, now, overlap_seconds))
+        return token
+
+    def revoke(self, name: str) -> None:
+        self._change(lambda old, now: roster.revoke(old, name, now))
+
+    def issue_token(self, name: str, label: str, lifetime: float | None) -> str:
+        """Give the agent one more token for `lifetime` seconds, None: without end."""
+        token = new_token()
+        self._change(lambda old, now: roster.issue(old, name, token, now, label=label, lifetime=lifetime))
+        return token
+
+    def drop_token(self, name: str, token: str) -> None:
+        """End one token, given itself or by its id."""
+        self._change(lambda old, now: roster.drop(old, name, token, now))
+
+    def _change(self, change: Callable[[Roster, datetime], Roster]) -> None:
+        with self._locked():
+            latest = change(self._read(), datetime.fromtimestamp(self._clock(), UTC))
+            self._write(roster.encode(latest))
+        self.refresh()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        path = self.path.with_name(self.path.name + ".lock")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise AgentsFileError(f"{path} cannot be written: {error.strerror}.") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _write(self, data: bytes) -> None:
+        partial = self.path.with_name(self.path.name + ".new")
+        try:
+            file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with open(file, "wb") as stream:  # noqa: PTH123  # of a descriptor, which Path has no word for
+                os.fchmod(file, 0o600)
+                stream.write(data)
+                stream.flush()
+                os.fsync(file)
+            partial.replace(self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise AgentsFileError(f"{self.path} cannot be written: {error.strerror}. Nothing was changed.") from error
+
+    def _read(self) -> Roster:
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return Roster()
+        except OSError as error:
+            raise AgentsFileError(f"{self.path} cannot be read: {error.strerror}.") from error
+        try:
+            return roster.decode(data)
+        except RosterError as error:
+            raise AgentsFileError(
+                f"{self.path} {error}. It was left as it is: mend it, put a copy back, or move it away to start "
+                "without agents."
+            ) from error
+
+    def _read_signature(self) -> Signature:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise AgentsFileError(f"{self.path} cannot be read: {error.strerror}.") from error
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def _use(self, latest: Roster) -> None:
+        self._agents = {
+            bytes.fromhex(token.hash): (
+                Agent(agent.id, agent.role, agent.type),
+                token.expires_at.timestamp() if token.expires_at else None,
+            )
+            for agent in latest.agents
+            if agent.revoked_at is None
+            for token in agent.tokens
+        }

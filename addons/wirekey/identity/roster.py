@@ -1,0 +1,158 @@
+"""The agents and their tokens as they are stored: the format of `agents.json`, and each change to it. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from wirekey.identity.tokens import TOKEN, token_digest, token_id
+
+VERSION = 1
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+WORD = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
+
+Time = Annotated[datetime, Meta(tz=True)]
+
+
+class RosterError(Exception):
+    """What is wrong with the stored agents, without a final period."""
+
+
+class AgentError(Exception):
+    """A change that cannot be made: the sentence says why, and what can."""
+
+
+class TokenRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token, by its hash only. `expires_at` None: until it is rotated or the agent revoked."""
+
+    id: str
+    hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    label: str
+    created: Time
+    expires_at: Time | None = None
+
+
+class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
+    role: str | None = None
+    type: str | None = None
+    created: Time
+    revoked_at: Time | None = None
+    tokens: tuple[TokenRecord, ...] = ()
+
+
+class Roster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: int = VERSION
+    agents: tuple[AgentRecord, ...] = ()
+
+    def agent(self, name: str) -> AgentRecord:
+        """Raise AgentError, with the nearest name, where there is no such agent."""
+        for agent in self.agents:
+            if agent.id == name:
+                return agent
+        near = difflib.get_close_matches(name, [agent.id for agent in self.agents], 1)
+        hint = f"Did you mean {near[0]}?" if near else "See: wirekey agents list."
+        raise AgentError(f"There is no agent {name!r}. {hint}")
+
+    def with_agent(self, agent: AgentRecord) -> Roster:
+        """Put the agent in the place of the one of its name, or at the end."""
+        if any(other.id == agent.id for other in self.agents):
+            agents = tuple(agent if other.id == agent.id else other for other in self.agents)
+        else:
+            agents = (*self.agents, agent)
+        return replace(self, agents=agents)
+
+
+class Versioned(Struct):
+    version: int
+
+
+def decode(data: bytes) -> Roster:
+    """Read `agents.json`. Raises RosterError."""
+    try:
+        version = msgspec.json.decode(data, type=Versioned).version
+        if version != VERSION:
+            raise RosterError(f"has format version {version}, and this Wirekey knows version {VERSION} only")
+        roster = msgspec.json.decode(data, type=Roster)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RosterError(f"is not a valid list of agents ({error})") from error
+    names = [agent.id for agent in roster.agents]
+    if len(set(names)) != len(names):
+        raise RosterError("has two agents of the same name")
+    hashes = [token.hash for agent in roster.agents for token in agent.tokens]
+    if len(set(hashes)) != len(hashes):
+        raise RosterError("has the same token twice")
+    return roster
+
+
+def encode(roster: Roster) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(roster), indent=2) + b"\n"
+
+
+def add(roster: Roster, name: str, token: str, now: datetime, *, role: str | None, type_: str | None) -> Roster:
+    """Add an agent, or put a revoked one back to work."""
+    if not NAME.fullmatch(name):
+        raise AgentError(f"{name[:80]!r} is no name for an agent. Use 1 to 64 letters, digits, '.', '_' and '-'.")
+    for option, word in (("role", role), ("type", type_)):
+        if word is not None and not WORD.fullmatch(word):
+            raise AgentError(f"{word[:80]!r} is no {option}. Use 1 to 64 visible ASCII characters without spaces.")
+    for other in roster.agents:
+        if other.id == name and other.revoked_at is None:
+            raise AgentError(f"There is an agent {name} already. For a new token: wirekey agents rotate {name}.")
+    tokens = (new_record(token, "main", now, None),)
+    return roster.with_agent(AgentRecord(id=name, role=role, type=type_, created=now, tokens=tokens))
+
+
+def rotate(roster: Roster, name: str, token: str, now: datetime, overlap: float) -> Roster:
+    """Give the agent a new token; its others end after `overlap` seconds, 0: at once."""
+    agent = active(roster, name)
+    end = now + timedelta(seconds=overlap)
+    former = tuple(
+        replace(old, expires_at=min(old.expires_at or end, end)) for old in living(agent.tokens, now) if overlap > 0
+    )
+    return roster.with_agent(replace(agent, tokens=(*former, new_record(token, "main", now, None))))
+
+
+def revoke(roster: Roster, name: str, now: datetime) -> Roster:
+    """End the agent. Its record stays, so that the audit's names can be explained."""
+    agent = roster.agent(name)
+    return roster.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=()))
+
+
+def issue(roster: Roster, name: str, token: str, now: datetime, *, label: str, lifetime: float | None) -> Roster:
+    """Give the agent one more token, for `lifetime` seconds."""
+    agent = active(roster, name)
+    expires = None if lifetime is None else now + timedelta(seconds=lifetime)
+    tokens = (*living(agent.tokens, now), new_record(token, label, now, expires))
+    return roster.with_agent(replace(agent, tokens=tokens))
+
+
+def drop(roster: Roster, name: str, token: str, now: datetime) -> Roster:
+    """Take one token, given itself or by its id, from the agent; nothing happens where it is gone already."""
+    agent = roster.agent(name)
+    dropped = token_id(token) if TOKEN.fullmatch(token) else token
+    tokens = tuple(other for other in living(agent.tokens, now) if other.id != dropped)
+    return roster.with_agent(replace(agent, tokens=tokens))
+
+
+def active(roster: Roster, name: str) -> AgentRecord:
+    agent = roster.agent(name)
+    if agent.revoked_at:
+        raise AgentError(f"The agent {name} was revoked. To put it back to work: wirekey agents add {name}.")
+    return agent
+
+
+def living(tokens: tuple[TokenRecord, ...], now: datetime) -> tuple[TokenRecord, ...]:
+    return tuple(token for token in tokens if token.expires_at is None or token.expires_at > now)
+
+
+def new_record(token: str, label: str, now: datetime, expires: datetime | None) -> TokenRecord:
+    return TokenRecord(
+        id=token_id(token), hash=token_digest(token).hex(), label=label[:64], created=now, expires_at=expires
+    )

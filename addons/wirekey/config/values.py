@@ -1,0 +1,201 @@
+"""The small types of the settings: what they look like in the file, and what becomes of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainValidator, ValidationInfo
+
+from wirekey.config.secrets import SecretRef
+from wirekey.egress.names import NUMERIC
+
+HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+REGION = re.compile(r"[a-z]{2}(?:-[a-z]{3,10}){1,2}-[1-9]")
+OTHER_PARTITIONS = ("cn-", "us-iso", "eu-iso", "eusc-")
+ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
+PYTHON_AUTH = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+AUTHS = ("bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the reference describes the values of a type."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where a listener listens. Port 0 asks the system for a free one. IPv6 hosts are without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @classmethod
+    def parse(cls, value: Any) -> HostPort:
+        if isinstance(value, HostPort):
+            return value
+        if isinstance(value, list):
+            raise ValueError('must be HOST:PORT; put an IPv6 address into quotes: "[::1]:8080"')  # noqa: TRY004
+        if not isinstance(value, str):
+            raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080")  # noqa: TRY004
+        host, colon, port = value.rpartition(":")
+        if not colon or not host or not port.isdecimal() or not port.isascii():
+            raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080")
+        if int(port) > 65535:
+            raise ValueError("the port must be a number from 0 to 65535; 0 takes a free one")
+        return cls(host_name(host, "a listener"), int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamURL:
+    """An upstream that the operator named: always https, as a provider key goes there."""
+
+    host: str
+    port: int = 443
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}" if self.port == 443 else f"https://{host}:{self.port}"
+
+    @classmethod
+    def parse(cls, value: Any) -> UpstreamURL:
+        if isinstance(value, UpstreamURL):
+            return value
+        parts, port = https_url(value)
+        if parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError("must be https://HOST or https://HOST:PORT and nothing more; paths come from the call")
+        return cls(host_name(parts.hostname or "", "an upstream"), port)
+
+
+def https_url(value: Any) -> tuple[Any, int]:
+    """Split an https URL without user information. Raises ValueError."""
+    if not isinstance(value, str):
+        raise ValueError("must be an https:// URL")  # noqa: TRY004  # pydantic collects ValueErrors
+    try:
+        parts = urlsplit(value.strip())
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL that can be read; write https://HOST:PORT") from None
+    if parts.scheme == "http":
+        raise ValueError("must begin with https://: a key is never sent over a connection that is not TLS")
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError("must be an https:// URL, such as https://llm.corp.example")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password; keys are set by reference in `keys`")
+    if port == 0:
+        raise ValueError("the port must be a number from 1 to 65535")
+    # urlsplit gives the host in lower case: look at what was written.
+    if parts.netloc != parts.netloc.lower():
+        raise ValueError("the host must be written in lower case")
+    return parts, port or 443
+
+
+def host_name(text: str, whose: str) -> str:
+    """Give a host or address in its one spelling, without brackets. Raises ValueError."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        pass
+    if not HOST_NAME.fullmatch(bare) or NUMERIC.fullmatch(bare):
+        raise ValueError(f"the host of {whose} must be a lower-case host name or an IP address")
+    return bare
+
+
+def plain_url(value: Any) -> str:
+    https_url(value)
+    return str(value).strip()
+
+
+def server_url(value: Any) -> str:
+    """Check the URL of a decision server: https, or http where it names this machine."""
+    if isinstance(value, str) and value.startswith("http://"):
+        parts = urlsplit(value)
+        if parts.hostname in ("127.0.0.1", "::1", "localhost") and "@" not in parts.netloc:
+            return value
+        raise ValueError("must begin with https:// unless it names this machine (127.0.0.1, localhost)")
+    return plain_url(value)
+
+
+def region_name(value: str) -> str:
+    if value.startswith(OTHER_PARTITIONS):
+        raise ValueError("is a region of a separate AWS partition, whose host names are not under amazonaws.com")
+    if not REGION.fullmatch(value):
+        raise ValueError("must be the name of an AWS region, such as us-east-1")
+    return value
+
+
+def role_arn(value: str) -> str:
+    if not ROLE.fullmatch(value):
+        raise ValueError("must be the ARN of a role: arn:aws:iam::123456789012:role/NAME")
+    return value
+
+
+def route_auth(value: str) -> str:
+    if value not in AUTHS and not PYTHON_AUTH.fullmatch(value):
+        raise ValueError(f"must be one of {', '.join(AUTHS)}, or python:MODULE:FUNCTION")
+    return value
+
+
+def anchored(path: Path, info: ValidationInfo) -> Path:
+    """Give an absolute path; relative ones start at the folder of the configuration file."""
+    folder = (info.context or {}).get("folder") or Path.cwd()
+    return Path(folder, path.expanduser())
+
+
+def not_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a size, such as 64MiB")  # noqa: TRY004  # pydantic collects ValueErrors
+    return value
+
+
+def positive_size(value: ByteSize) -> ByteSize:
+    if value <= 0:
+        raise ValueError("must be larger than 0")
+    return value
+
+
+def audit_store(value: Any, info: ValidationInfo) -> str:
+    """Give the store with an absolute path, or the reference to it, as a text."""
+    if isinstance(value, str):
+        if value.startswith(("env:", "file:", "keyring:")):
+            return str(SecretRef.parse(value))
+        if value.startswith("sqlite:///") and len(value) > len("sqlite:///"):
+            return f"sqlite:///{anchored(Path(value.removeprefix('sqlite:///')), info)}"
+        if value.startswith(("postgresql://", "postgres://")):
+            if urlsplit(value).password is not None or "password=" in value:
+                raise ValueError(
+                    "holds a password. Put the whole URL into the environment or a file and write env:NAME or "
+                    "file:PATH here, or leave the password to PGPASSWORD or ~/.pgpass"
+                )
+            return value
+    raise ValueError("must be sqlite:///PATH, postgresql://USER@HOST/DATABASE, or a reference (env:NAME) to one")
+
+
+Listener = Annotated[HostPort, PlainValidator(HostPort.parse), Kind("HOST:PORT")]
+Upstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse), Kind("https URL without a path")]
+Reference = Annotated[SecretRef, PlainValidator(SecretRef.parse), Kind("secret reference")]
+AnchoredPath = Annotated[Path, AfterValidator(anchored), Kind("path")]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False), Kind("seconds")]
+Size = Annotated[
+    ByteSize, BeforeValidator(not_boolean), AfterValidator(positive_size), Kind("bytes, or a size such as 64MiB")
+]
+Count = Annotated[int, Field(strict=True, gt=0), Kind("whole number")]
+Region = Annotated[str, AfterValidator(region_name), Kind("AWS region")]
+RoleARN = Annotated[str, AfterValidator(role_arn), Kind("ARN of an IAM role")]
+Auth = Annotated[str, AfterValidator(route_auth), Kind(" \\| ".join((*AUTHS, "python:MODULE:FUNCTION")))]
+HTTPSURL = Annotated[str, PlainValidator(plain_url), Kind("https URL")]
+ServerURL = Annotated[str, PlainValidator(server_url), Kind("URL")]
+AuditURL = Annotated[str, PlainValidator(audit_store), Kind("sqlite:///PATH, postgresql://… or a secret reference")]
+Flag = Annotated[bool, Field(strict=True), Kind("true \\| false")]
+Text = Annotated[str, Field(min_length=1), Kind("text")]

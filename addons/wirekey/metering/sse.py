@@ -1,0 +1,120 @@
+"""Reads server-sent events as they pass (WHATWG HTML, section 9.2), in any cut, with any line ends.
+
+Whole chunks in which nothing of interest stands are let by after one search. Otherwise the stream is put back
+into events; an event is searched before it is parsed. What is held is one unfinished event, up to EVENT_LIMIT;
+of a longer one only its head and tail are kept, which is where providers put what readers want.
+"""
+
+from __future__ import annotations
+
+from wirekey.metering.oversize import Ends
+from wirekey.providers.protocol import Usage
+
+EVENT_LIMIT = 1024 * 1024
+
+
+class SseReader:
+    """An AnswerReader of a stream of events. Subclasses say what they are interested in, and learn from it."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.finished = False
+        self.error_type: str | None = None
+        self._held = bytearray()
+        self._ends: Ends | None = None
+        self._after_cr = False
+
+    def interested(self, data: bytes) -> bool:
+        """Search, cheaply, one raw event or several for what `learn` would understand."""
+        raise NotImplementedError
+
+    def learn(self, data: bytes) -> None:
+        """Learn from the data of one event. Must not raise."""
+        raise NotImplementedError
+
+    def glean(self, head: bytes, tail: bytes) -> None:
+        """Learn from both ends of an event that was too long to be held. Must not raise."""
+
+    def feed(self, data: bytes) -> None:
+        if not self._held and not self._ends and not self._after_cr and data.endswith((b"\n\n", b"\n\r\n")):
+            # The chunk ends with an event: nothing of it is needed later.
+            if not self.interested(data):
+                return
+        elif not data:
+            return
+        if self._after_cr or b"\r" in data:
+            data = self._with_newlines(data)
+        if not self._held and not self._ends and data.endswith(b"\n\n"):
+            for event in data.split(b"\n\n"):
+                self._take(event)
+            return
+        self._collect(data)
+
+    def end(self) -> None:
+        """Take what was left without the blank line that ends an event, as most SDKs do."""
+        if self._ends:
+            self.glean(*self._ends.close())
+        elif self._held:
+            event = bytes(self._held)
+            self._take(event.removesuffix(b"\n"))
+        self._held.clear()
+        self._ends = None
+
+    def _with_newlines(self, data: bytes) -> bytes:
+        """Make every line end a LF, also where CR and LF came in two chunks."""
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]
+            self._after_cr = False
+            if not data:
+                return data
+        self._after_cr = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _collect(self, data: bytes) -> None:
+        held = self._held
+        if self._ends:
+            data = self._pass_by(self._ends, data)
+        searched = max(len(held) - 1, 0)
+        held += data
+        start = 0
+        while (end := held.find(b"\n\n", searched)) >= 0:
+            self._take(bytes(held[start:end]))
+            start = searched = end + 2
+        del held[:start]
+        if len(held) > EVENT_LIMIT + 1:
+            self._ends = Ends()
+            self._pass_by(self._ends, bytes(held))
+            held.clear()
+
+    def _pass_by(self, ends: Ends, data: bytes) -> bytes:
+        """Let a long event by; give what follows it."""
+        last = ends.tail[-1:]
+        if last == b"\n" and data.startswith(b"\n"):
+            end, after = 0, 1
+            ends.drop_last()
+        else:
+            end = data.find(b"\n\n")
+            after = end + 2
+        if end < 0:
+            ends.add(data)
+            return b""
+        ends.add(data[:end])
+        self.glean(*ends.close())
+        self._ends = None
+        return data[after:]
+
+    def _take(self, event: bytes) -> None:
+        if len(event) > EVENT_LIMIT:
+            ends = Ends()
+            ends.add(event)
+            self.glean(*ends.close())
+        elif self.interested(event):
+            self.learn(data_of(event))
+
+
+def data_of(event: bytes) -> bytes:
+    """Give the data of one event, whose line ends are LF."""
+    if b"\n" not in event and event.startswith(b"data: "):
+        return event[6:]
+    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines)

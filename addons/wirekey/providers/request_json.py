@@ -1,0 +1,199 @@
+"""Reads JSON objects of requests strictly, without decoding what policy does not ask for.
+
+A body is split into its members once; a member stays raw until it is asked for. msgspec lets the last of two
+equal keys win in silence, so the members are then walked in the order of the bytes, with the lengths that the
+split gave: only where a key stands once does every step land on the next member. The values are compared to the
+bytes on the way, so that a crafted length cannot hide a member inside another one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from wirekey.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MODEL_LENGTH = 256
+UTF8_PIECE = 32768
+SHORT_MESSAGE = 4096
+
+Value = TypeVar("Value")
+
+_split = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_key = msgspec.json.Decoder(str)
+_text = msgspec.json.Decoder(str | None)
+_flag = msgspec.json.Decoder(bool | None)
+_integer = msgspec.json.Decoder(int | None)
+_array = msgspec.json.Decoder(list[msgspec.Raw] | None)
+
+_KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
+_NEXT = re.compile(rb"[ \t\r\n]*([,}])")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """The members of one JSON object, undecoded. `spans` are offsets of the values within `data`."""
+
+    data: bytes
+    values: dict[str, msgspec.Raw]
+    spans: dict[str, tuple[int, int]]
+    place: str
+
+    def text(self, key: str) -> str | None:
+        return self._read(key, _text, "a string")
+
+    def flag(self, key: str) -> bool:
+        """Give a boolean; absent and null are False."""
+        return self._read(key, _flag, "true or false") or False
+
+    def integer(self, key: str) -> int | None:
+        return self._read(key, _integer, "a whole number")
+
+    def array(self, key: str) -> list[msgspec.Raw] | None:
+        return self._read(key, _array, "an array")
+
+    def child(self, key: str) -> JsonObject | None:
+        """Give the object under a key; None where it is absent or null."""
+        raw = self.values.get(key)
+        if raw is None or bytes(raw) == b"null":
+            return None
+        return read_object(bytes(raw), self.where(key))
+
+    def children(self, key: str) -> Iterator[JsonObject]:
+        """Give the objects of the array under a key, one by one."""
+        for index, raw in enumerate(self.array(key) or ()):
+            yield read_object(bytes(raw), f"{self.where(key)}[{index}]")
+
+    def filled(self, key: str) -> bool:
+        """Say whether there is something under a key: not absent, not null, not empty."""
+        raw = self.values.get(key)
+        return raw is not None and bytes(memoryview(raw)[:8]) not in (b"null", b'""', b"[]", b"{}")
+
+    def starts(self, key: str, opening: bytes) -> bool:
+        """Say whether the value under a key begins with this byte: its JSON type, in short."""
+        raw = self.values.get(key)
+        return raw is not None and bytes(memoryview(raw)[:1]) == opening
+
+    def where(self, key: str) -> str:
+        return f"{self.place}.{key}" if self.place else key
+
+    def _read(self, key: str, decoder: msgspec.json.Decoder[Value], wanted: str) -> Value | None:
+        raw = self.values.get(key)
+        if raw is None:
+            return None
+        try:
+            return decoder.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise malformed(f"{self.where(key)} must be {wanted}") from None
+
+
+def malformed(what: str) -> Refusal:
+    return Refusal(400, "malformed_body", f"The request body was refused, as {what}.")
+
+
+def read_body(data: bytes) -> JsonObject:
+    """Read a request body. Raises Refusal(400) unless it is one strict JSON object in UTF-8 without a BOM."""
+    if not data:
+        raise malformed("it is empty; this operation needs a JSON object")
+    if data.startswith(codecs.BOM_UTF8):
+        raise malformed("it begins with a byte order mark; send plain UTF-8 JSON")
+    if not data.isascii():
+        _check_utf8(data)
+    return read_object(data, "")
+
+
+def read_object(data: bytes, place: str) -> JsonObject:
+    """Split one JSON object into members. `place` is its name in error messages, "" for the whole body."""
+    named = place or "it"
+    try:
+        values = _split.decode(data)
+    except RecursionError:
+        raise malformed(f"{named} is nested too deeply") from None
+    except msgspec.ValidationError:
+        raise malformed(f"{named} must be a JSON object") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed(f"{named} is not valid JSON ({error})") from None
+    return JsonObject(data, values, _spans(data, values, named), place)
+
+
+def one_of(parent: JsonObject, *spellings: str) -> str:
+    """Give the spelling that a request uses of a member that has several; two at once are refused."""
+    present = [spelling for spelling in spellings if spelling in parent.values]
+    if len(present) > 1:
+        raise malformed(f"{parent.where(present[0])} stands twice: also as {present[1]}")
+    return present[0] if present else spellings[0]
+
+
+def read_model(parent: JsonObject, key: str = "model") -> str | None:
+    model = parent.text(key)
+    if model is not None:
+        check_model(model, parent.where(key))
+    return model
+
+
+def check_model(model: str, where: str = "model") -> None:
+    """Refuse names that no provider gives, as they go into logs, headers and policies."""
+    if not 0 < len(model) <= MODEL_LENGTH or not model.isprintable() or model != model.strip():
+        raise malformed(f"{where} must be a name of 1 to {MODEL_LENGTH} characters without control characters")
+
+
+def has_role(messages: Sequence[msgspec.Raw], place: str, roles: tuple[str, ...]) -> bool:
+    """Say whether one of the messages speaks in one of these roles; their content stays undecoded."""
+    words = [role.encode() for role in roles]
+    for index, raw in enumerate(messages):
+        data = bytes(raw)
+        if data[:1] != b"{":
+            continue
+        # A short message is searched faster than split; an escape could spell a role in another way.
+        if len(data) < SHORT_MESSAGE and b"\\u00" not in data and not any(word in data for word in words):
+            continue
+        if read_object(data, f"{place}[{index}]").text("role") in roles:
+            return True
+    return False
+
+
+def _spans(data: bytes, values: dict[str, msgspec.Raw], named: str) -> dict[str, tuple[int, int]]:
+    spans: dict[str, tuple[int, int]] = {}
+    position = data.index(b"{") + 1
+    for _ in values:
+        found = _KEY.match(data, position)
+        quoted = found[1] if found else b'""'
+        key = _key.decode(quoted) if b"\\" in quoted else quoted[1:-1].decode()
+        start = found.end() if found else position
+        value = memoryview(values.get(key, b""))
+        after = _NEXT.match(data, start + len(value))
+        if key in spans or key not in values or not after or not data.startswith(value, start):
+            raise malformed(f"a key stands twice in {named}: {_first_twice(data, values)}")
+        spans[key] = (start, start + len(value))
+        position = after.end()
+    if values and data[position - 1 : position] != b"}":
+        raise malformed(f"a key stands twice in {named}: {_first_twice(data, values)}")
+    return spans
+
+
+def _first_twice(data: bytes, values: dict[str, msgspec.Raw]) -> str:
+    """Name a key that is written twice, as a help to the caller; the refusal does not depend on it."""
+    for key in values:
+        quoted = msgspec.json.encode(key)
+        if key.isidentifier() and data.count(quoted) > 1:
+            return key
+    return "an escaped or unusual one"
+
+
+def _check_utf8(data: bytes) -> None:
+    # In pieces: one decode of a large body would make a string several times its size.
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(data)
+    try:
+        for start in range(0, len(view), UTF8_PIECE):
+            decoder.decode(view[start : start + UTF8_PIECE])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise malformed("it is not UTF-8") from None

@@ -1,0 +1,203 @@
+"""Sends one answer as its behaviour says, over either protocol.
+
+Whole bodies without a pace or a fault go out at once, inside the call that received the request. All else
+is played by a task, which the connection cancels when the client goes away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+import brotli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wirekey.simulator.behaviour import Behaviour
+    from wirekey.simulator.exchange import Answer, Seen
+
+YIELD_EVERY = 16
+"""Pieces written without a pause before others get their turn."""
+ARRIVAL = 0.02
+"""Seconds given to bytes on their way before a TCP RST, which would overtake them."""
+RUBBISH = b"\x00\xff\x16\x03rubbish\r\n\r\n<<< this is not HTTP >>>\r\n" * 4
+
+
+class Wire(Protocol):
+    """The sending half of one exchange."""
+
+    def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None: ...
+    def data(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
+    def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+    async def drained(self) -> None: ...
+    def reset(self) -> None: ...
+    def close(self) -> None: ...
+    def raw(self, data: bytes) -> None: ...
+
+
+class Gate:
+    """Holds streams before their second event until it is opened; each opening lets through those that wait."""
+
+    def __init__(self) -> None:
+        self._opened = asyncio.Event()
+        self.waiting = 0
+
+    async def passed(self) -> None:
+        opened = self._opened
+        self.waiting += 1
+        try:
+            await opened.wait()
+        finally:
+            self.waiting -= 1
+
+    def open(self) -> int:
+        """Let the waiting streams go on; give their number."""
+        self._opened.set()
+        self._opened = asyncio.Event()
+        return self.waiting
+
+
+class Encoder:
+    """Content encoding of a body in pieces; each piece can be decoded as soon as it is there."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.name = "br" if behaviour.br else "gzip" if behaviour.gzip else None
+        self._br = brotli.Compressor(quality=4) if behaviour.br else None
+        self._gzip = zlib.compressobj(wbits=31) if self.name == "gzip" else None
+
+    def feed(self, data: bytes) -> bytes:
+        if self._br:
+            return bytes(self._br.process(data) + self._br.flush())
+        if self._gzip:
+            return self._gzip.compress(data) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
+        return data
+
+    def end(self) -> bytes:
+        if self._br:
+            return bytes(self._br.finish())
+        return self._gzip.flush() if self._gzip else b""
+
+
+def deliver_at_once(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen) -> bool:
+    """Send a whole body in one write and tell so; False where it takes a task to send the answer."""
+    if answer.pieces is not None or not behaviour.is_plain:
+        return False
+    headers, body = answer.headers, answer.body
+    if behaviour.gzip or behaviour.br:
+        encoder = Encoder(behaviour)
+        body = encoder.feed(body) + encoder.end()
+        headers = [*headers, ("content-encoding", str(encoder.name))]
+    wire.whole(answer.status, headers, body)
+    seen.outcome = "completed"
+    return True
+
+
+async def deliver(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, gate: Gate) -> None:
+    """Play an answer. `seen` is told how far it came and how it ended."""
+    try:
+        if behaviour.headers_delay:
+            await asyncio.sleep(behaviour.headers_delay)
+        if behaviour.rubbish:
+            wire.raw(RUBBISH)
+            await asyncio.sleep(ARRIVAL)
+            wire.close()
+            seen.outcome = "fault"
+            return
+        if behaviour.strikes_at == 0:
+            await _strike(behaviour, wire, seen)
+            return
+        await _play(answer, behaviour, wire, seen, gate)
+    except asyncio.CancelledError:
+        seen.outcome = seen.outcome or "client_gone"
+        raise
+
+
+async def _play(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, gate: Gate) -> None:
+    encoder = Encoder(behaviour)
+    headers = [*answer.headers, ("content-encoding", encoder.name)] if encoder.name else answer.headers
+    pieces = _pieces(answer, behaviour)
+    length = len(answer.body) if answer.pieces is None and not encoder.name else None
+    wire.head(answer.status, headers, length)
+    for number, piece in enumerate(pieces):
+        if number:
+            await _pause(number, behaviour, gate)
+        for part in _split(encoder.feed(piece), behaviour.split):
+            wire.data(part)
+            await wire.drained()
+            if behaviour.split:
+                await asyncio.sleep(0)
+        seen.events = number + 1
+        if behaviour.strikes_at == seen.events:
+            await _strike(behaviour, wire, seen)
+            return
+    if tail := encoder.end():
+        wire.data(tail)
+    wire.end()
+    seen.outcome = "completed"
+
+
+async def _pause(number: int, behaviour: Behaviour, gate: Gate) -> None:
+    if behaviour.gate and number == 1:
+        await gate.passed()
+    if behaviour.pace:
+        await asyncio.sleep(behaviour.pace)
+    elif number % YIELD_EVERY == 0:
+        await asyncio.sleep(0)
+
+
+async def _strike(behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
+    at = behaviour.strikes_at
+    seen.outcome = "fault"
+    if behaviour.stall_after == at:
+        await asyncio.Event().wait()
+    elif behaviour.reset_after == at:
+        await asyncio.sleep(ARRIVAL)
+        wire.reset()
+    else:
+        wire.close()
+
+
+def _pieces(answer: Answer, behaviour: Behaviour) -> Iterator[bytes]:
+    """The pieces to send: those of the answer, with what the behaviour puts among them."""
+    if answer.pieces is None:
+        middle = max(1, len(answer.body) // 2) if behaviour.strikes_at is not None else len(answer.body)
+        body = answer.body if behaviour.strikes_at is None else answer.body[:middle]
+        # A body that is no stream has one event, so a fault after any number of events strikes in its middle.
+        yield body
+        yield from ([b""] * (behaviour.strikes_at or 0))
+        return
+    pieces: Iterable[bytes] = answer.pieces
+    if behaviour.error_after is not None:
+        pieces = _chain(islice(pieces, behaviour.error_after), answer.error_piece)
+    events = any(name == "content-type" and value.startswith("text/event-stream") for name, value in answer.headers)
+    for number, piece in enumerate(pieces):
+        if behaviour.garble_after == number:
+            yield answer.garbled_piece
+        yield _styled(piece, behaviour) if events else piece
+
+
+def _chain(pieces: Iterable[bytes], last: bytes) -> Iterator[bytes]:
+    yield from pieces
+    yield last
+
+
+def _styled(piece: bytes, behaviour: Behaviour) -> bytes:
+    """Write SSE in another of its allowed spellings; JSON text holds no line ends of its own."""
+    if behaviour.tight:
+        piece = piece.replace(b"\ndata: ", b"\ndata:").replace(b"event: ", b"event:", 1)
+        piece = b"data:" + piece[6:] if piece.startswith(b"data: ") else piece
+    if behaviour.comments:
+        piece = b": keep-alive\n\n" + piece
+    return piece.replace(b"\n", b"\r\n") if behaviour.crlf else piece
+
+
+def _split(data: bytes, size: int | None) -> Iterator[bytes]:
+    if not size or len(data) <= size:
+        yield data
+        return
+    for start in range(0, len(data), size):
+        yield data[start : start + size]

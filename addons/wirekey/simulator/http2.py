@@ -1,0 +1,189 @@
+"""HTTP/2 on one connection, with h2."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
+
+from wirekey.simulator.exchange import BodyCollector, Request
+
+if TYPE_CHECKING:
+    from wirekey.simulator.connection import Connection
+
+WINDOW = 1 << 20
+"""Bytes that a client may send ahead, per stream."""
+
+
+class Http2:
+    """The streams of one HTTP/2 connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.state = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        self.streams: dict[int, Http2Stream] = {}
+        self.state.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = WINDOW
+        self.state.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 128
+        self.state.initiate_connection()
+        self.state.increment_flow_control_window(WINDOW * 16)
+        self.flush()
+
+    def receive(self, data: bytes) -> None:
+        try:
+            events = self.state.receive_data(data)
+        except ProtocolError:
+            self.connection.simulator.note_malformed(self.connection)
+            self.flush()
+            self.connection.close()
+            return
+        for event in events:
+            self._handle(event)
+        self.flush()
+
+    def lost(self) -> None:
+        for stream in self.streams.values():
+            stream.cancel()
+        self.streams.clear()
+
+    def flush(self) -> None:
+        if self.connection.is_open and (data := self.state.data_to_send()):
+            self.connection.write(data)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, RequestReceived):
+            stream = Http2Stream(self, event.stream_id, [(bytes(k), bytes(v)) for k, v in event.headers])
+            self.streams[event.stream_id] = stream
+        elif isinstance(event, DataReceived):
+            if stream := self.streams.get(event.stream_id):
+                stream.collector.feed(event.data)
+            self.state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, StreamEnded):
+            if stream := self.streams.get(event.stream_id):
+                stream.dispatch()
+        elif isinstance(event, StreamReset):
+            if stream := self.streams.pop(event.stream_id, None):
+                stream.cancel()
+        elif isinstance(event, WindowUpdated | RemoteSettingsChanged):
+            for stream in list(self.streams.values()):
+                stream.pump()
+        elif isinstance(event, ConnectionTerminated):
+            self.connection.close()
+
+
+class Http2Stream:
+    """One exchange. What the flow-control window does not let through yet waits in `pending`."""
+
+    def __init__(self, owner: Http2, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.owner = owner
+        self.state = owner.state
+        self.id = stream_id
+        self.headers = headers
+        self.collector = BodyCollector()
+        self.task: asyncio.Task[None] | None = None
+        self.pending = bytearray()
+        self.ending = False
+        self.room = asyncio.Event()
+        self.room.set()
+
+    def dispatch(self) -> None:
+        pseudo = {name: value.decode("latin-1") for name, value in self.headers if name.startswith(b":")}
+        connection = self.owner.connection
+        self.task = connection.exchange(
+            Request(
+                method=pseudo.get(b":method", ""),
+                authority=pseudo.get(b":authority", ""),
+                target=pseudo.get(b":path", ""),
+                headers=tuple(pair for pair in self.headers if not pair[0].startswith(b":")),
+                body=self.collector.body,
+                size=self.collector.size,
+                sha256=self.collector.sha256,
+                protocol="h2",
+                tls=connection.is_tls,
+                sni=connection.sni,
+                connection=connection.number,
+            ),
+            self,
+        )
+
+    def cancel(self) -> None:
+        if self.task:
+            self.task.cancel()
+
+    def pump(self) -> None:
+        """Send what the windows allow."""
+        while self.pending:
+            size = min(self.state.local_flow_control_window(self.id), self.state.max_outbound_frame_size)
+            if size <= 0:
+                return
+            part = bytes(self.pending[:size])
+            del self.pending[:size]
+            self.state.send_data(self.id, part, end_stream=self.ending and not self.pending)
+        self.room.set()
+        if self.ending:
+            self._done()
+
+    def _done(self) -> None:
+        self.owner.streams.pop(self.id, None)
+
+    def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None:
+        size = [] if length is None else [("content-length", str(length))]
+        self.state.send_headers(self.id, [(":status", str(status)), *headers, *size])
+        self.owner.flush()
+
+    def data(self, data: bytes) -> None:
+        if not data or self.id not in self.owner.streams:
+            return
+        self.pending += data
+        self.room.clear()
+        self.pump()
+        self.owner.flush()
+
+    def end(self) -> None:
+        if self.id not in self.owner.streams:
+            return
+        self.ending = True
+        if not self.pending:
+            self.state.end_stream(self.id)
+            self._done()
+        self.owner.flush()
+
+    def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.state.send_headers(
+            self.id, [(":status", str(status)), *headers, ("content-length", str(len(body)))], end_stream=not body
+        )
+        if not body:
+            self._done()
+            return
+        self.pending += body
+        self.ending = True
+        self.pump()
+
+    async def drained(self) -> None:
+        await self.room.wait()
+        await self.owner.connection.drained()
+
+    def reset(self) -> None:
+        self.state.reset_stream(self.id, ErrorCodes.INTERNAL_ERROR)
+        self._done()
+        self.owner.flush()
+
+    def close(self) -> None:
+        self.owner.connection.close()
+
+    def raw(self, data: bytes) -> None:
+        self.owner.connection.write(data)

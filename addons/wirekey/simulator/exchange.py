@@ -101,6 +101,11 @@ class Request:
     def path(self) -> str:
         return self.target.partition("?")[0]
 
+    @property
+    def base_url(self) -> str:
+        """The origin that the client called, for absolute URLs in answers."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}"
+
     @cached_property
     def query(self) -> list[tuple[str, str]]:
         text = self.target.partition("?")[2]

@@ -93,5 +93,5 @@ class ServeMaster(Master):
             proxyserver.Proxyserver(),
             next_layer.NextLayer(),
             tlsconfig.TlsConfig(),
-            errorcheck.ErrorCheck(log_to_stderr=True),
+            errorcheck.ErrorCheck(),
         )

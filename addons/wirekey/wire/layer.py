@@ -79,6 +79,7 @@ class WireLayer(HttpLayer):
                 client.__class__ = CappedHttp1Server
                 assert isinstance(client, CappedHttp1Server)
                 client.head_bytes = self.house.limits.header_bytes
+                client.state = client.read_headers
         elif self.ticking is None and self.unfinished_head():
             yield from self.keep_ticking()
 

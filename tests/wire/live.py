@@ -1,0 +1,131 @@
+"""A proxy with only the wire layer in it, a bare upstream, and a bare client: what one writes is what the other reads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import json
+
+from mitmproxy import http, options
+
+from wirekey.master import ServeMaster
+from wirekey.refusal import Refusal
+from wirekey.wire.house import WireLimits
+from wirekey.wire.install import adopt_layers, install
+
+KEY = "sk-only-on-the-wire"
+
+
+class BareHouse:
+    """Says yes to everything, and notes what the layer reports."""
+
+    def __init__(self, limits: WireLimits) -> None:
+        self.limits = limits
+        self.bodies: dict[str, bytes] = {}
+        self.ends: list[str] = []
+        self.refuse_at_head: Refusal | None = None
+        self.refuse_on_wire: Refusal | None = None
+        self.stream_request = False
+        self.flows: list[http.HTTPFlow] = []
+
+    def report_invalid(self, flow, reason):
+        flow.response = self.phrase(flow, Refusal(400, "malformed", reason))
+
+    def keep_body(self, flow, body):
+        self.bodies[flow.id] = body
+
+    def wire_request(self, flow, server):
+        if self.refuse_on_wire:
+            raise self.refuse_on_wire
+        wire = copy.copy(flow.request)
+        wire.data = copy.copy(flow.request.data)
+        wire.data.headers = flow.request.headers.copy()
+        wire.headers["authorization"] = f"Bearer {KEY}"
+        return wire, self.bodies.pop(flow.id, b"")
+
+    def phrase(self, flow, refusal):
+        body = json.dumps({"error": {"code": refusal.code, "message": refusal.message}})
+        return http.Response.make(refusal.status, body, {"content-type": "application/json"})
+
+    def phrase_in_stream(self, flow, refusal):
+        if "event-stream" not in flow.response.headers.get("content-type", ""):
+            return None
+        return b'data: {"error":"%s"}\n\n' % refusal.code.encode()
+
+    def report_end(self, flow, outcome):
+        self.ends.append(str(outcome))
+
+    # As an addon.
+
+    def next_layer(self, next_layer):
+        from mitmproxy import ctx
+
+        ctx.master.addons.get("nextlayer").next_layer(next_layer)
+        adopt_layers(next_layer, self)
+
+    def requestheaders(self, flow):
+        self.flows.append(flow)
+        flow.request.stream = self.stream_request
+        if self.refuse_at_head:
+            flow.response = self.phrase(flow, self.refuse_at_head)
+
+    def responseheaders(self, flow):
+        flow.response.stream = True
+
+
+class Upstream:
+    """Keeps what it reads, and writes what a test hands it."""
+
+    async def start(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.connections: asyncio.Queue = asyncio.Queue()
+
+    async def serve(self, reader, writer):
+        await self.connections.put((reader, writer))
+
+    async def accept(self):
+        return await asyncio.wait_for(self.connections.get(), 10)
+
+    async def stop(self):
+        self.server.close()
+
+
+@contextlib.asynccontextmanager
+async def live(limits: WireLimits | None = None):
+    install()
+    house = BareHouse(limits or WireLimits())
+    master = ServeMaster(options.Options())
+    master.options.update(mode=["regular@127.0.0.1:0"], connection_strategy="lazy")
+    master.addons.add(house)
+    running = asyncio.create_task(master.run())
+    upstream = Upstream()
+    await upstream.start()
+    proxyserver = master.addons.get("proxyserver")
+    while not proxyserver.listen_addrs():
+        await asyncio.sleep(0.01)
+    port = proxyserver.listen_addrs()[0][1]
+    try:
+        yield house, port, upstream
+    finally:
+        master.shutdown()
+        await asyncio.wait([running], timeout=10)
+        await upstream.stop()
+
+
+async def read_head(reader) -> bytes:
+    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+
+
+async def read_answer(reader) -> tuple[bytes, bytes]:
+    """Head and body of an answer with a Content-Length."""
+    head = await read_head(reader)
+    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+    return head, await asyncio.wait_for(reader.readexactly(length), 10)
+
+
+def request(port: int, body: bytes = b"", *lines: bytes) -> bytes:
+    head = [b"POST http://127.0.0.1:%d/v1/x HTTP/1.1" % port, b"Host: 127.0.0.1:%d" % port, *lines]
+    head.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join(head) + b"\r\n\r\n" + body

@@ -1,0 +1,197 @@
+"""The wire layer, over real sockets: what goes to the upstream, what comes back, and what is never on the flow."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.wire.live import KEY, live, read_answer, read_head, request
+from wirekey.refusal import Refusal
+from wirekey.wire.house import WireLimits
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def client(port):
+    return await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_the_body_and_the_key_reach_the_upstream_and_never_the_flow():
+    async with live() as (house, port, upstream):
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b'{"content":"canary"}'))
+        up_reader, up_writer = await upstream.accept()
+        head = await read_head(up_reader)
+        assert KEY.encode() in head
+        assert await up_reader.readexactly(20) == b'{"content":"canary"}'
+        assert "canary" not in str(house.flows[0].get_state())
+        assert KEY not in str(house.flows[0].get_state())
+        up_writer.write(OK)
+        assert (await read_answer(reader))[1] == b"ok"
+
+
+async def test_a_connection_is_used_again_on_both_sides():
+    async with live() as (_, port, upstream):
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b"one"))
+        up_reader, up_writer = await upstream.accept()
+        for body in (b"one", b"two"):
+            await read_head(up_reader)
+            await up_reader.readexactly(3)
+            up_writer.write(OK)
+            assert (await read_answer(reader))[1] == b"ok"
+            if body == b"one":
+                writer.write(request(upstream.port, b"two"))
+
+
+async def test_each_event_is_passed_on_before_the_next_is_there():
+    async with live() as (_, port, upstream):
+        reader, writer = await client(port)
+        writer.write(request(upstream.port))
+        up_reader, up_writer = await upstream.accept()
+        await read_head(up_reader)
+        up_writer.write(EVENTS)
+        await read_head(reader)
+        for number in range(5):
+            event = b"9\r\ndata: %d\n\n\r\n" % number
+            up_writer.write(event)
+            assert await asyncio.wait_for(reader.readexactly(len(event)), 10) == event
+
+
+async def test_a_refusal_at_the_head_is_answered_before_the_body_arrives_and_the_connection_goes_on():
+    async with live() as (house, port, upstream):
+        house.refuse_at_head = Refusal(403, "no", "No.")
+        reader, writer = await client(port)
+        whole = request(upstream.port, b"x" * 1000)
+        writer.write(whole[:-900])
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 403")
+        assert b"No." in body
+        house.refuse_at_head = None
+        writer.write(whole[-900:] + request(upstream.port, b"next"))
+        up_reader, up_writer = await upstream.accept()
+        await read_head(up_reader)
+        assert await up_reader.readexactly(4) == b"next"
+        up_writer.write(OK)
+        assert (await read_answer(reader))[1] == b"ok"
+
+
+async def test_a_refusal_on_the_wire_sends_nothing():
+    async with live() as (house, port, upstream):
+        house.refuse_on_wire = Refusal(503, "no_key", "No key.")
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b"x"))
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 503")
+        up_reader, _ = await upstream.accept()
+        writer.close()
+        assert await asyncio.wait_for(up_reader.read(), 10) == b""
+
+
+async def test_an_unreachable_upstream_is_502_in_json():
+    async with live() as (_, port, upstream):
+        await upstream.stop()
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b"x"))
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 502")
+        assert b"upstream_unreachable" in body
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(b"", b"502"), (b"HTTP/1.1 200 OK\r\nContent-", b"502"), (b"rubbish\r\n\r\n", b"502")]
+)
+async def test_an_upstream_that_hangs_up_or_sends_rubbish_is_502_in_json(answer, status):
+    async with live() as (house, port, upstream):
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b"x"))
+        up_reader, up_writer = await upstream.accept()
+        await read_head(up_reader)
+        up_writer.write(answer)
+        up_writer.close()
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 " + status)
+        assert b"upstream_reset" in body
+        assert house.ends == ["upstream_reset"]
+
+
+async def test_a_stream_that_breaks_off_is_cut_off_for_the_client_too():
+    async with live() as (house, port, upstream):
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b"x"))
+        up_reader, up_writer = await upstream.accept()
+        await read_head(up_reader)
+        up_writer.write(EVENTS + b"9\r\ndata: 1\n\n\r\n")
+        await read_head(reader)
+        up_writer.close()
+        rest = await asyncio.wait_for(reader.read(), 10)
+        assert rest == b"9\r\ndata: 1\n\n\r\n"
+        assert house.ends == ["upstream_reset"]
+
+
+async def test_a_client_that_goes_away_ends_the_upstream_request():
+    async with live() as (house, port, upstream):
+        _, writer = await client(port)
+        writer.write(request(upstream.port, b"x"))
+        up_reader, up_writer = await upstream.accept()
+        await read_head(up_reader)
+        up_writer.write(EVENTS + b"9\r\ndata: 1\n\n\r\n")
+        writer.close()
+        assert await asyncio.wait_for(up_reader.read(), 10) == b"x"
+        assert house.ends == ["client_cancelled"]
+
+
+async def test_no_first_byte_in_time_is_504():
+    async with live(WireLimits(first_byte=0.2)) as (house, port, upstream):
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b"x"))
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 504")
+        assert b"timeouts.first_byte" in body
+        assert house.ends == ["timeout"]
+
+
+async def test_an_idle_event_stream_ends_with_an_error_event():
+    async with live(WireLimits(idle=0.2)) as (house, port, upstream):
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b"x"))
+        up_reader, up_writer = await upstream.accept()
+        await read_head(up_reader)
+        up_writer.write(EVENTS + b"9\r\ndata: 1\n\n\r\n")
+        await read_head(reader)
+        rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+        assert b"upstream_timeout" in rest
+        assert house.ends == ["timeout"]
+        assert await asyncio.wait_for(up_reader.read(), 10) == b"x"
+
+
+async def test_an_endless_head_is_431_and_an_unfinished_one_408():
+    async with live(WireLimits(head=0.3, header_bytes=8192)) as (_, port, _upstream):
+        reader, writer = await client(port)
+        writer.write(b"GET http://h/ HTTP/1.1\r\nX: " + b"x" * 9000)
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 431")
+        reader, writer = await client(port)
+        writer.write(b"GET http://h/ HTTP/1.1\r\nX: ")
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 408")
+
+
+async def test_a_body_over_the_limit_is_413():
+    async with live(WireLimits(body_bytes=1000)) as (_, port, upstream):
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, b"x" * 2000))
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 413")
+
+
+async def test_an_upload_streams_through_piece_by_piece():
+    async with live() as (house, port, upstream):
+        house.stream_request = True
+        _, writer = await client(port)
+        whole = request(upstream.port, b"abcdef")
+        writer.write(whole[:-3])
+        up_reader, _ = await upstream.accept()
+        await read_head(up_reader)
+        assert await up_reader.readexactly(3) == b"abc"
+        writer.write(whole[-3:])
+        assert await up_reader.readexactly(3) == b"def"

@@ -104,17 +104,25 @@ class Provider(Protocol):
     def recognise(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Find the operation; `path` is raw, without the query. None: no such operation here."""
 
-    def read_request(
-        self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes
-    ) -> Facts:
+    def read_request(self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes) -> Facts:
         """Read the facts of a request whose body (of an operation with Body.JSON or MULTIPART) is whole.
 
         Raises Refusal(400) on a body that is not one strict JSON object, or in which something that
         policy reads has the wrong type or stands twice.
         """
 
-    def reader(self, operation: Operation, facts: Facts, status: int, content_type: str) -> AnswerReader | None:
-        """Give a reader for this answer; None where nothing can be learned from it."""
+    def reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> AnswerReader | None:
+        """Give a reader for this answer; None where nothing can be learned from it.
+
+        `headers` are the answer's, by lower-case names; Bedrock puts token counts there.
+        """
 
     def credential(self, key: str) -> tuple[str, str]:
         """Name and value of the header that carries an API key."""

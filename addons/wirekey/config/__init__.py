@@ -1,7 +1,7 @@
 """The configuration: `wirekey.yaml`, `.env` beside it, and the environment, read whole and checked whole."""
 
-from wirekey.config.loading import load
-from wirekey.config.models import Config, provider_hosts
+from wirekey.config.loading import load, references, secret_problems
+from wirekey.config.models import Config, Log, provider_hosts
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.values import HostPort, UpstreamURL
@@ -10,10 +10,13 @@ __all__ = [
     "Config",
     "ConfigError",
     "HostPort",
+    "Log",
     "Problem",
     "SecretRef",
     "UpstreamURL",
     "load",
     "provider_hosts",
+    "references",
     "resolve",
+    "secret_problems",
 ]

@@ -60,9 +60,7 @@ def looks_like_key(value: str) -> bool:
     text = value.strip()
     if text.startswith(KEY_STARTS):
         return True
-    return any(
-        any(c.isdigit() for c in run) and any(c.isalpha() for c in run) for run in LONG_RUN.findall(text)
-    )
+    return any(any(c.isdigit() for c in run) and any(c.isalpha() for c in run) for run in LONG_RUN.findall(text))
 
 
 def resolve(ref: SecretRef, environ: Mapping[str, str], folder: Path) -> Secret:

@@ -1,0 +1,67 @@
+"""wirekey config: is the configuration right, and what does it come to."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wirekey.cli.options import config_option, problem_list, with_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wirekey.config import Config
+
+
+@click.group("config")
+def command() -> None:
+    """Check and show the configuration."""
+
+
+@command.command("check")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def check(config_file: Path | None, *, as_json: bool) -> None:
+    """Check the configuration and the secrets that it refers to. Exit code 1 where something is wrong."""
+    from wirekey.config import ConfigError, load, secret_problems
+
+    try:
+        config = load(config_file, os.environ)
+        problems = secret_problems(config)
+    except ConfigError as error:
+        problems = error.problems
+    if as_json:
+        found = [{"file": p.file and str(p.file), "line": p.line, "key": p.key, "message": p.message} for p in problems]
+        click.echo(json.dumps({"ok": not found, "problems": found}, indent=2))
+    elif problems:
+        click.echo(problem_list(ConfigError(problems)), err=True)
+    else:
+        click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: fine")
+    sys.exit(1 if problems else 0)
+
+
+@command.command("show")
+@with_config
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object: setting → value and source.")
+def show(config: Config, *, as_json: bool) -> None:
+    """Show every setting, its value and where that comes from. Secrets are shown as references."""
+    from wirekey.config.showing import effective_settings
+
+    rows = effective_settings(config)
+    if as_json:
+        click.echo(json.dumps({row.key: {"value": row.value, "source": row.source} for row in rows}, indent=2))
+        return
+    width = max(len(row.key) for row in rows)
+    values = [written(row.value) for row in rows]
+    value_width = max(len(value) for value in values)
+    for row, value in zip(rows, values, strict=True):
+        click.echo(f"{row.key:<{width}}  {value:<{value_width}}  {row.source}")
+
+
+def written(value: Any) -> str:
+    """Give a value as it would stand in the file."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

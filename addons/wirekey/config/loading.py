@@ -1,0 +1,157 @@
+"""From files and the environment to a Config, or to the whole list of what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from wirekey.config.dotenv import parse_dotenv
+from wirekey.config.models import Config
+from wirekey.config.phrasing import problem_of
+from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.secrets import SecretRef
+from wirekey.config.sources import Sources, watched_files
+from wirekey.config.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT_FILE = "wirekey.yaml"
+LARGEST_FILE = 1024 * 1024
+USUAL_VARIABLES = {
+    "openai": ("OPENAI_API_KEY",),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "bedrock": ("AWS_BEARER_TOKEN_BEDROCK",),
+}
+PLACEHOLDER = "wirekey-holds-the-key"
+"""What `wirekey env` sets in place of keys: in a shell that has it, Wirekey itself must not take it for one."""
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Read `path`, or `wirekey.yaml` of the current folder if there is one, or else give the defaults.
+
+    `.env` beside it is read for `env:` references; `environ` wins over it. Keys that are not configured are looked
+    for in the providers' usual variables. Secrets are not read here. Raises ConfigError with all problems.
+    """
+    wanted = path if path is not None else Path(DEFAULT_FILE)
+    folder = wanted.absolute().parent
+    text = read_text(wanted, optional=path is None)
+    dotenv, problems = read_dotenv(folder / ".env")
+    sources = Sources(
+        file=None if text is None else wanted,
+        folder=folder,
+        environ={**dotenv, **{name: value for name, value in environ.items() if value or name not in dotenv}},
+    )
+    document = read_yaml(text or "", wanted)
+    sources = replace(sources, lines=document.lines)
+    data, from_environ = with_usual_keys(document.data, sources.environ)
+    sources = replace(sources, from_environ=from_environ)
+    problems += document.problems
+    try:
+        config = Config.model_validate(data, context={"folder": folder})
+    except ValidationError as error:
+        problems += [problem_of(detail, Config, sources) for detail in error.errors(include_url=False)]
+    else:
+        problems += file_problems(config, sources)
+    if problems:
+        raise ConfigError(sorted(problems, key=lambda problem: (str(problem.file), problem.line or 0)))
+    files = [reference.name for _, reference in references(config) if reference.kind == "file"]
+    config._sources = replace(sources, watched=watched_files(wanted.absolute(), folder, files))  # noqa: SLF001
+    return config
+
+
+def read_text(path: Path, *, optional: bool = False) -> str | None:
+    """Read a small text file. Raises ConfigError unless it is `optional` and absent."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) <= LARGEST_FILE:
+            return content.decode("utf-8-sig")
+        message = "is larger than 1 MiB: that is no configuration. Name another file"
+    except FileNotFoundError:
+        if optional:
+            return None
+        message = "there is no such file. Create it, or name another one with --config"
+    except UnicodeDecodeError:
+        message = "is not a text file in UTF-8. Save it as UTF-8"
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    raise ConfigError([Problem(path, None, "", message)])
+
+
+def read_dotenv(path: Path) -> tuple[dict[str, str], list[Problem]]:
+    try:
+        text = read_text(path, optional=True)
+    except ConfigError as error:
+        return {}, error.problems
+    return parse_dotenv(text or "", path)
+
+
+def with_usual_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+    """Add references to the usual variables where the file says nothing about a provider's keys.
+
+    Gives the data and, for each setting added, the variable.
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("providers", {}), dict | None):
+        return data, {}
+    providers = dict(data.get("providers") or {})
+    added = {}
+    for name, variables in USUAL_VARIABLES.items():
+        setting = providers.get(name)
+        found = next((v for v in variables if environ.get(v, "").strip() not in ("", PLACEHOLDER)), None)
+        if found is None or not isinstance(setting, dict | None):
+            continue
+        setting = dict(setting or {})
+        if setting.get("credentials", "inject") not in ("inject", None) or "keys" in setting:
+            continue
+        if name == "bedrock":
+            setting["credentials"] = {"bearer": f"env:{found}"}
+            added["providers.bedrock.credentials.bearer"] = found
+        else:
+            setting["keys"] = [f"env:{found}"]
+            added[f"providers.{name}.keys"] = found
+        providers[name] = setting
+    return {**data, "providers": providers}, added
+
+
+def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:
+    """Find all references to secrets in a configuration, each with its setting."""
+    if isinstance(value, SecretRef):
+        yield key, value
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from references(item, f"{key}[{index}]")
+    elif hasattr(type(value), "model_fields"):
+        for name in type(value).model_fields:
+            yield from references(getattr(value, name), f"{key}.{name}".lstrip("."))
+    elif isinstance(value, str) and key == "audit.store" and not value.startswith(("sqlite:", "postgres")):
+        yield key, SecretRef.parse(value)
+
+
+def file_problems(config: Config, sources: Sources) -> Iterator[Problem]:
+    """Look into the files that must be there at start."""
+    named = {"upstream_ca": config.upstream_ca}
+    if tls := config.listen.gateway_tls:
+        named |= {"listen.gateway_tls.certificate": tls.certificate, "listen.gateway_tls.key": tls.key}
+    for key, path in named.items():
+        if path is None:
+            continue
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            yield sources.problem(key, f"{path} cannot be read: {error.strerror}. Name a PEM file that exists")
+            continue
+        wanted = b"PRIVATE KEY-----" if key.endswith(".key") else b"-----BEGIN CERTIFICATE-----"
+        if wanted not in content:
+            what = "private key" if key.endswith(".key") else "certificate"
+            yield sources.problem(key, f"{path} holds no {what} in PEM form")
+
+
+def secret_problems(config: Config) -> list[Problem]:
+    """Try to read each secret that the configuration refers to, and give what is wrong with them."""
+    tried = (config.resolve(reference, key) for key, reference in references(config))
+    return [result for result in tried if isinstance(result, Problem)]

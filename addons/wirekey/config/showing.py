@@ -1,0 +1,63 @@
+"""The settings as they are in effect, one a row, with where each comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ByteSize
+
+from wirekey.config.secrets import SecretRef
+from wirekey.config.values import HostPort, UpstreamURL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.config.models import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`value` is what JSON can hold; `source` is `default`, `file:LINE` or `env NAME`."""
+
+    key: str
+    value: Any
+    source: str
+
+
+def effective_settings(config: Config) -> list[Row]:
+    sources = config._sources  # noqa: SLF001  # of the same package
+    return [Row(key, value, sources.origin(key)) for key, value in leaves(config, "")]
+
+
+def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from leaves(getattr(value, name), f"{key}.{name}".lstrip("."))
+    elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{key}[{index}]")
+    else:
+        yield key, plain(value)
+
+
+def plain(value: Any) -> Any:
+    """Give a value as YAML would have it."""
+    if isinstance(value, ByteSize):
+        return size_text(value)
+    if isinstance(value, Path | SecretRef | HostPort | UpstreamURL):
+        return str(value)
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def size_text(size: int) -> str:
+    """Give a size with the largest unit that divides it."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size % (1 << power) == 0:
+            return f"{size >> power}{unit}"
+    return str(size)

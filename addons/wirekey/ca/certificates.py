@@ -1,0 +1,165 @@
+"""The two certificates of the CA, made and read. No I/O.
+
+Two tiers, because Java applies name constraints to what stands below the trusted root, never to the root itself.
+The root's key signs once and is thrown away; what is kept is the key of an intermediate that can only speak for the
+permitted hosts (RFC 5280, 4.2.1.10: a permitted name permits its subdomains too), for TLS servers, and for no IP
+address. Both carry the constraints.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LIFETIME = timedelta(days=365)
+EARLIER = timedelta(days=2)
+"""How far back validity begins: a client's clock may be behind ours."""
+
+NO_ADDRESSES = [x509.IPAddress(ipaddress.ip_network(every)) for every in ("0.0.0.0/0", "::/0")]
+
+
+def make_certificates(hosts: Iterable[str], now: datetime) -> bytes:
+    """Give the PEM of a new CA: the intermediate's key, the intermediate, the root, as mitmproxy reads it.
+
+    Raises ValueError where a host is no ASCII name, or there is none.
+    """
+    permitted = [x509.DNSName(host) for host in sorted({host.lower() for host in hosts})]
+    if not permitted:
+        raise ValueError("a CA needs at least one host that it is good for")
+    constraints = x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=NO_ADDRESSES)
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    # Two CAs of one name confuse clients that find issuers by name: each gets its own.
+    mark = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()).digest.hex()[:8]
+    issuer, subject = _name(f"Wirekey root {mark}"), _name(f"Wirekey working CA {mark}")
+    root = _certificate(
+        issuer, issuer, root_key.public_key(), root_key, constraints=constraints, now=now, path_length=1
+    )
+    working = _certificate(subject, issuer, key.public_key(), root_key, constraints=constraints, now=now, path_length=0)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return pem + b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in (working, root))
+
+
+def read_certificates(pem: bytes) -> tuple[x509.Certificate, x509.Certificate]:
+    """Give intermediate and root of what `make_certificates` made.
+
+    Raises ValueError, as a clause for a person, where the parts are not there or do not belong together. Whether
+    they are still valid is not looked at.
+    """
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError) as error:
+        raise ValueError("holds no private key that can be read") from error
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise ValueError("holds no certificate that can be read") from error
+    if len(certificates) != 2:
+        raise ValueError("is not a CA of Wirekey's making: it should hold a working CA and its root")
+    working, root = certificates
+    if key.public_key() != working.public_key():
+        raise ValueError("holds a key and a certificate that do not belong together")
+    try:
+        working.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise ValueError("holds a root that did not sign its working CA") from error
+    if not permitted_hosts(working):
+        raise ValueError("holds a CA without name constraints, which could speak for any site")
+    return working, root
+
+
+def permitted_hosts(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Give the names that a CA may speak for (and their subdomains); none where it is not constrained."""
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(name.value for name in constraints.permitted_subtrees or () if isinstance(name, x509.DNSName))
+
+
+def issue(pem: bytes, host: str, now: datetime) -> bytes:
+    """Give the PEM (key and chain) of a server certificate for `host`, for an hour."""
+    working, _ = read_certificates(pem)
+    signer = serialization.load_pem_private_key(pem, None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = (
+        _builder(_name(host), working.subject, key.public_key(), now, timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private + b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (leaf, working))
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, common), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Wirekey")]
+    )
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    now: datetime,
+    lifetime: timedelta,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - EARLIER)
+        .not_valid_after(now + lifetime)
+    )
+
+
+def _certificate(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePrivateKey,
+    *,
+    constraints: x509.NameConstraints,
+    now: datetime,
+    path_length: int,
+) -> x509.Certificate:
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    builder = (
+        _builder(subject, issuer, key, now, LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(constraints, critical=True)
+    )
+    if subject != issuer:
+        # Nothing but TLS servers: no mail, no code, no client certificates.
+        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    return builder.sign(signer, hashes.SHA256())

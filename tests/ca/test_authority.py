@@ -1,0 +1,251 @@
+"""The CA is made once, kept to its owner, renewed on demand, and never used when something is wrong with it."""
+
+import multiprocessing
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import certifi
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
+
+from wirekey.ca import authority
+from wirekey.ca.authority import CAError, ensure, load, renew
+from wirekey.ca.certificates import issue
+from wirekey.ca.roots import certificates_in, root_files
+
+HOSTS = ["api.openai.com", "api.anthropic.com"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "certs"
+
+
+@pytest.fixture
+def ca(folder):
+    return ensure(folder, HOSTS, roots=[])
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_first_start_makes_a_ca_whose_key_only_its_owner_reads(ca, folder):
+    assert mode(folder) == 0o700
+    assert mode(ca.key_file) == 0o600
+    assert {file.name for file in folder.iterdir()} == {
+        ".lock", "mitmproxy-ca.pem", "mitmproxy-ca-cert.pem", "mitmproxy-ca-cert.cer", "mitmproxy-ca-cert.p12",
+        "bundle.pem", "truststore.p12",
+    }  # fmt: skip
+
+
+def test_a_second_start_finds_the_same_ca(ca, folder):
+    assert ensure(folder, HOSTS, roots=[]) == ca
+
+
+def test_the_ca_lasts_one_year(ca):
+    assert 364 <= (ca.expires - datetime.now(UTC)).days <= 365
+
+
+def test_the_only_key_kept_is_that_of_the_constrained_ca(ca, folder):
+    held = [file for file in folder.iterdir() if b"PRIVATE KEY" in file.read_bytes()]
+    assert held == [ca.key_file]
+    key = load_pem_private_key(ca.key_file.read_bytes(), None)
+    assert key.public_key() == ca.working.public_key() != ca.root.public_key()
+
+
+def test_what_clients_trust_is_the_root(ca):
+    assert x509.load_pem_x509_certificates(ca.root_file.read_bytes()) == [ca.root]
+    assert ca.fingerprint.count(":") == 31
+
+
+@pytest.mark.parametrize(
+    ("asked", "missing"),
+    [
+        (HOSTS, []),
+        (["eu.api.openai.com", "API.OpenAI.com"], []),
+        (["openai.com"], ["openai.com"]),
+        (["evilapi.openai.com"], ["evilapi.openai.com"]),
+        ([*HOSTS, "bedrock-runtime.eu-west-1.amazonaws.com"], ["bedrock-runtime.eu-west-1.amazonaws.com"]),
+    ],
+)
+def test_a_ca_knows_which_hosts_it_does_not_cover(ca, asked, missing):
+    assert ca.covers(asked) == missing
+
+
+def test_renewing_covers_more_hosts_and_keeps_the_former_ca(ca, folder):
+    former = ca.key_file.read_bytes()
+    renewed = renew(folder, [*HOSTS, "example.org"], roots=[])
+    assert renewed.covers(["example.org"]) == []
+    assert renewed.fingerprint != ca.fingerprint
+    assert (folder / "mitmproxy-ca.pem.previous").read_bytes() == former
+    assert mode(folder / "mitmproxy-ca.pem.previous") == 0o600
+    assert load(folder) == renewed
+    assert x509.load_pem_x509_certificates(renewed.bundle_file.read_bytes()) == [renewed.root]
+
+
+def test_a_ca_that_cannot_be_read_can_be_renewed(ca, folder):
+    ca.key_file.write_text("rubbish")
+    assert renew(folder, HOSTS, roots=[]).covers(HOSTS) == []
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_the_bundle_has_the_public_roots_each_once_and_ours_first(folder, tmp_path):
+    public = Path(certifi.where())
+    copy = tmp_path / "copy.pem"
+    copy.write_bytes(public.read_bytes() + b"\n-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n")
+    ca = ensure(folder, HOSTS, roots=[public, copy])
+    first, *others = certificates_in(ca.bundle_file.read_bytes())
+    assert first == ca.root.public_bytes(Encoding.DER)
+    assert sorted(others) == sorted(set(certificates_in(public.read_bytes())))
+    trusted = pkcs12.load_pkcs12(ca.truststore_file.read_bytes(), b"changeit").additional_certs
+    assert trusted[0].friendly_name == b"wirekey"
+    assert len({entry.friendly_name for entry in trusted}) == len(trusted) == len(others) + 1
+
+
+def test_a_former_root_does_not_stay_trusted_by_way_of_a_bundle_of_ours(ca, folder, tmp_path):
+    (tmp_path / "old.pem").write_bytes(ca.bundle_file.read_bytes())
+    renewed = renew(folder, HOSTS, roots=[tmp_path / "old.pem", ca.bundle_file])
+    assert x509.load_pem_x509_certificates(renewed.bundle_file.read_bytes()) == [renewed.root]
+
+
+def test_roots_that_an_administrator_named_are_taken_in(tmp_path):
+    (tmp_path / "company.pem").write_text("")
+    found = root_files({"SSL_CERT_FILE": str(tmp_path / "company.pem"), "AWS_CA_BUNDLE": str(tmp_path / "absent")})
+    assert Path(certifi.where()) in found
+    assert tmp_path / "company.pem" in found
+    assert tmp_path / "absent" not in found
+
+
+@pytest.mark.parametrize("name", ["mitmproxy-ca-cert.pem", "mitmproxy-ca-cert.cer", "bundle.pem", "truststore.p12"])
+def test_a_file_that_follows_from_the_ca_is_written_again_when_it_is_lost(ca, folder, name):
+    before = (folder / name).read_bytes()
+    (folder / name).unlink()
+    ensure(folder, HOSTS, roots=[])
+    after = (folder / name).read_bytes()
+    assert after == before or name.endswith(".p12")
+
+
+def test_a_root_file_that_is_not_this_cas_is_put_right(ca, folder):
+    ca.root_file.write_text("another")
+    ensure(folder, HOSTS, roots=[])
+    assert x509.load_pem_x509_certificates(ca.root_file.read_bytes()) == [ca.root]
+
+
+def spoil_mode(ca):
+    ca.key_file.chmod(0o644)
+
+
+def spoil_key(ca):
+    ca.key_file.write_bytes(ca.key_file.read_bytes().replace(b"PRIVATE KEY", b"PUBLIC NOTE"))
+
+
+def swap_key(ca):
+    other = ensure(ca.folder.parent / "other", HOSTS, roots=[])
+    mine, foreign = ca.key_file.read_bytes(), other.key_file.read_bytes()
+    end = b"-----END PRIVATE KEY-----\n"
+    ca.key_file.write_bytes(foreign.partition(end)[0] + end + mine.partition(end)[2])
+
+
+def swap_root(ca):
+    other = ensure(ca.folder.parent / "other", HOSTS, roots=[])
+    mine = ca.key_file.read_bytes().replace(ca.root_file.read_bytes(), other.root_file.read_bytes())
+    ca.key_file.write_bytes(mine)
+
+
+def drop_root(ca):
+    ca.key_file.write_bytes(ca.key_file.read_bytes().replace(ca.root_file.read_bytes(), b""))
+
+
+def make_folder(ca):
+    ca.key_file.unlink()
+    ca.key_file.mkdir(mode=0o700)
+
+
+def open_folder(ca):
+    ca.folder.chmod(0o777)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem", "fix"),
+    [
+        (spoil_mode, "others may use the CA's key", "chmod 600 "),
+        (spoil_key, "holds no private key", "wirekey ca renew"),
+        (swap_key, "do not belong together", "wirekey ca renew"),
+        (swap_root, "did not sign", "wirekey ca renew"),
+        (drop_root, "should hold a working CA and its root", "wirekey ca renew"),
+        (make_folder, "is a directory", "read it"),
+        (open_folder, "others may write", "chmod 700 "),
+    ],
+)
+def test_a_ca_with_something_wrong_is_not_used(ca, folder, spoil, problem, fix):
+    spoil(ca)
+    with pytest.raises(CAError) as caught:
+        ensure(folder, HOSTS, roots=[])
+    assert problem in str(caught.value)
+    assert fix in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert "BEGIN" not in str(caught.value)
+
+
+def test_mitmproxys_own_unconstrained_ca_is_not_used(folder):
+    from mitmproxy.certs import CertStore
+
+    folder.mkdir()
+    CertStore.create_store(folder, "mitmproxy", 2048)
+    with pytest.raises(CAError, match="ca renew"):
+        ensure(folder, HOSTS, roots=[])
+
+
+def test_an_expired_ca_says_how_to_renew_it(ca, folder):
+    with pytest.raises(CAError, match=r"expired on .*ca renew"):
+        load(folder, ca.expires)
+
+
+def test_a_clock_before_the_cas_beginning_is_named_as_the_trouble(ca, folder):
+    with pytest.raises(CAError, match="clock"):
+        load(folder, ca.begins - timedelta(seconds=1))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CAError, match=r"file.*`certs`"):
+        ensure(tmp_path / "file" / "certs", HOSTS, roots=[])
+
+
+@pytest.mark.parametrize("hosts", [[], ["köln.example"]])
+def test_a_ca_for_nothing_or_for_no_name_is_not_made(folder, hosts):
+    with pytest.raises(CAError, match="no CA can be made"):
+        ensure(folder, hosts, roots=[])
+
+
+def test_reading_a_ca_that_is_not_there_makes_none(folder):
+    with pytest.raises(CAError, match="no CA yet"):
+        load(folder)
+    assert not folder.exists()
+
+
+def fingerprint_of(folder):
+    return ensure(folder, HOSTS, roots=[]).fingerprint
+
+
+def test_several_first_starts_at_once_make_one_ca(folder):
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        assert len(set(pool.map(fingerprint_of, [folder] * 8))) == 1
+
+
+def test_a_start_that_died_half_way_is_finished_by_the_next(folder, monkeypatch):
+    monkeypatch.setattr(authority, "_write_public", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    with pytest.raises(CAError, match="no space left"):
+        ensure(folder, HOSTS, roots=[])
+    monkeypatch.undo()
+    assert ensure(folder, HOSTS, roots=[]).root_file.exists()
+
+
+def test_a_certificate_is_issued_for_an_hour(ca):
+    now = datetime.now(UTC)
+    leaf, working = x509.load_pem_x509_certificates(issue(ca.key_file.read_bytes(), "api.openai.com", now))
+    leaf.verify_directly_issued_by(working)
+    assert working == ca.working

@@ -1,0 +1,236 @@
+"""Clients that trust our root believe it about the provider hosts, and about nothing else.
+
+The leaves are those that mitmproxy makes from the folder, for names that it should never be asked for too: a stolen
+key could make them.
+"""
+
+import contextlib
+import ipaddress
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from mitmproxy.certs import CertStore
+
+from wirekey.ca.authority import ensure
+from wirekey.ca.certificates import issue
+
+BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
+HOSTS = ["api.openai.com", "generativelanguage.googleapis.com", "api.anthropic.com", BEDROCK]
+GOOD = [*HOSTS, "eu.api.openai.com"]
+FOREIGN = ["example.com", "openai.com", "xapi.openai.com", "s3.us-east-1.amazonaws.com", "*.com"]
+ADDRESSES = ["192.0.2.1", "127.0.0.1", "2001:db8::1"]
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory):
+    return ensure(tmp_path_factory.mktemp("ca") / "certs", HOSTS)
+
+
+@pytest.fixture(scope="module")
+def store(ca):
+    return CertStore.from_store(ca.folder, "mitmproxy", 2048)
+
+
+def general(name):
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+@pytest.fixture
+def pem(store, tmp_path):
+    """Give a function: the file of key and chain of a leaf for these names, as mitmproxy would serve it."""
+
+    def make(*names):
+        entry = store.get_cert(names[0] if names else "example.com", [general(name) for name in names])
+        key = entry.privatekey.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.pem"
+        file.write_bytes(key + entry.cert.to_pem() + b"".join(each.to_pem() for each in entry.chain_certs))
+        return file
+
+    return make
+
+
+@contextlib.contextmanager
+def serving(file):
+    """Listen on a free port with this certificate, answering each request with 204."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with contextlib.suppress(OSError), connection:
+                    connection.settimeout(20)
+                    with context.wrap_socket(connection, server_side=True) as secure:
+                        secure.recv(65536)
+                        secure.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def handshake(ca, file, name):
+    """Let Python's ssl, as strict as it can be, meet this server."""
+    context = ssl.create_default_context(cafile=ca.bundle_file)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    with (
+        serving(file) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=name),
+    ):
+        return True
+
+
+def openssl_verifies(ca, file):
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver"]
+    command += ["-CAfile", ca.root_file, "-untrusted", file, file]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+
+def test_the_certificate_store_takes_the_ca_as_it_is(store, ca):
+    assert store.default_ca._cert == ca.working
+    assert [each._cert for each in store.default_chain_certs] == [ca.working, ca.root]
+
+
+@pytest.mark.parametrize("host", GOOD)
+def test_python_believes_it_about_a_provider(ca, pem, host):
+    assert handshake(ca, pem(host), host)
+
+
+@pytest.mark.parametrize("name", ["example.com", "xapi.openai.com", *ADDRESSES])
+def test_python_believes_it_about_nobody_else(ca, pem, name):
+    with pytest.raises(ssl.SSLCertVerificationError, match="subtree"):
+        handshake(ca, pem(name), name)
+
+
+def test_a_foreign_name_hidden_beside_a_providers_is_not_believed(ca, pem):
+    with pytest.raises(ssl.SSLCertVerificationError, match="subtree"):
+        handshake(ca, pem("api.openai.com", "example.com"), "api.openai.com")
+
+
+def test_our_own_leaf_for_the_doctor_is_believed_too(ca, tmp_path):
+    from datetime import UTC, datetime
+
+    file = tmp_path / "leaf.pem"
+    file.write_bytes(issue(ca.key_file.read_bytes(), "api.openai.com", datetime.now(UTC)))
+    assert handshake(ca, file, "api.openai.com")
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+@pytest.mark.parametrize("host", GOOD)
+def test_openssl_verifies_a_provider(ca, pem, host):
+    done = openssl_verifies(ca, pem(host))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+@pytest.mark.parametrize("name", [*FOREIGN, *ADDRESSES])
+def test_openssl_refuses_everybody_else(ca, pem, name):
+    done = openssl_verifies(ca, pem(name))
+    assert done.returncode != 0
+    assert "subtree violation" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@pytest.mark.parametrize(("name", "code"), [("api.anthropic.com", 0), ("example.com", 60), ("127.0.0.1", 60)])
+def test_curl_believes_it_about_providers_only(ca, pem, name, code):
+    with serving(pem(name)) as port:
+        command = ["curl", "-sS", "--noproxy", "*", "--cacert", ca.bundle_file, "-o", "/dev/null"]
+        command += ["--connect-to", f"::127.0.0.1:{port}", f"https://{name}:{port}/"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == code, done.stderr
+
+
+NODE = """
+const [name, port] = process.argv.slice(1);
+require('node:tls').connect({host: '127.0.0.1', port, servername: name}, () => process.exit(0))
+  .on('error', (error) => { console.error(error.message); process.exit(60); });
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
+@pytest.mark.parametrize(("name", "code"), [("api.openai.com", 0), ("example.com", 60)])
+def test_node_believes_it_about_providers_only(ca, pem, name, code):
+    with serving(pem(name)) as port:
+        done = subprocess.run(
+            ["node", "-e", NODE, name, str(port)],
+            env={"NODE_EXTRA_CA_CERTS": str(ca.root_file), "PATH": str(Path(shutil.which("node")).parent)},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    assert done.returncode == code, done.stderr
+    assert code == 0 or "subtree" in done.stderr
+
+
+JAVA = """
+import java.net.*;
+import javax.net.ssl.*;
+
+public class Believes {
+    public static void main(String[] arguments) throws Exception {
+        int port = Integer.parseInt(arguments[0]);
+        try (Socket plain = new Socket("127.0.0.1", port)) {
+            SSLSocketFactory factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
+            SSLSocket secure = (SSLSocket) factory.createSocket(plain, arguments[1], port, true);
+            SSLParameters parameters = secure.getSSLParameters();
+            parameters.setEndpointIdentificationAlgorithm("HTTPS");
+            secure.setSSLParameters(parameters);
+            secure.startHandshake();
+            System.out.println("believed");
+        } catch (SSLException refused) {
+            System.out.println("refused: " + refused.getMessage());
+        }
+    }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def java_program(tmp_path_factory):
+    if not (shutil.which("java") and shutil.which("javac")):
+        pytest.skip("no Java compiler is installed")
+    folder = tmp_path_factory.mktemp("java")
+    (folder / "Believes.java").write_text(JAVA)
+    subprocess.run(["javac", "-d", folder, folder / "Believes.java"], check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "answer"), [(BEDROCK, "believed"), ("example.com", "refused: PKIX")])
+def test_java_believes_it_about_providers_only(ca, pem, java_program, name, answer):
+    with serving(pem(name)) as port:
+        done = subprocess.run(
+            [
+                "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", java_program,
+                f"-Djavax.net.ssl.trustStore={ca.truststore_file}", "-Djavax.net.ssl.trustStoreType=PKCS12",
+                "-Djavax.net.ssl.trustStorePassword=changeit", "Believes", str(port), name,
+            ],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.stdout.startswith(answer), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("keytool"), reason="keytool is not installed")
+def test_keytool_lists_ours_among_the_trusted_roots(ca):
+    command = ["keytool", "-list", "-storetype", "PKCS12", "-storepass", "changeit", "-keystore", ca.truststore_file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    lines = done.stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("wirekey,"))
+    assert "trustedCertEntry" in lines[at]
+    assert ca.fingerprint in lines[at + 1]

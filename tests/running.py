@@ -118,7 +118,7 @@ class Wirekey:
         return AgentBook(self.state / "agents.json")
 
     def add_agent(self, name: str = "alice", **facts) -> str:
-        return self.book.add_agent_with_token(name, **facts)
+        return self.book.add(name, **facts)
 
     def proxy_url(self, agent: str, token: str) -> str:
         return f"http://{agent}:{token}@{self.running.forward}"

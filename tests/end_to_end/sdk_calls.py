@@ -105,7 +105,8 @@ def gemini_generate(way, _):
 
 def gemini_stream(way, _):
     return [
-        chunk.text for chunk in gemini_client(way).models.generate_content_stream(model="gemini-2.5-flash", contents=PROMPT)
+        chunk.text
+        for chunk in gemini_client(way).models.generate_content_stream(model="gemini-2.5-flash", contents=PROMPT)
     ]
 
 

@@ -263,3 +263,11 @@ def test_writers_at_the_same_time_lose_nothing(path):
     for writer in writers:
         writer.join()
     assert len(AgentBook(path).agents()) == 60
+
+
+def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(tmp_path):
+    book = AgentBook(tmp_path / "agents.json")
+    book.enrol("local")
+    token = book.issue_token("local", label="exec", lifetime=60)
+    book.enrol("local")
+    assert book.find(token) == Agent("local")

@@ -121,7 +121,9 @@ async def read_head(reader) -> bytes:
 async def read_answer(reader) -> tuple[bytes, bytes]:
     """Head and body of an answer with a Content-Length."""
     head = await read_head(reader)
-    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+    length = next(
+        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+    )
     return head, await asyncio.wait_for(reader.readexactly(length), 10)
 
 

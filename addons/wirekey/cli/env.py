@@ -35,8 +35,8 @@ def command(config: Config, agent: str | None, shell: str, hours: float, *, as_j
     host, port = (running.host, running.port) if running else (config.listen.forward.host, config.listen.forward.port)
     book = AgentBook(config.state / "agents.json")
     name = agent or own_name()
-    if agent is None and not book.has(name):
-        book.add_agent(name)
+    if agent is None:
+        book.enrol(name)
     variables = client_environment(
         host=host,
         port=port,

@@ -39,8 +39,8 @@ def command(config: Config, agent: str | None, program: tuple[str, ...]) -> None
         sys.exit(1)
     book = AgentBook(config.state / "agents.json")
     name = agent or own_name()
-    if agent is None and not book.has(name):
-        book.add_agent(name)
+    if agent is None:
+        book.enrol(name)
     token = book.issue_token(name, label="exec", lifetime=EXEC_TOKEN_SECONDS)
     environment = {key: value for key, value in os.environ.items() if key not in REMOVED_VARIABLES}
     environment |= client_environment(

@@ -108,6 +108,10 @@ class AgentBook:
         self._change(lambda old, now: roster.add(old, name, token, now, role=role, type_=type))
         return token
 
+    def enrol(self, name: str) -> None:
+        """Add an agent without a token, unless there is one of that name; a revoked one stays revoked."""
+        self._change(lambda old, now: roster.enrol(old, name, now))
+
     def rotate(self, name: str, overlap_seconds: float = 0) -> str:
         """Replace all tokens of the agent by one new; the former end after `overlap_seconds`."""
         token = new_token()

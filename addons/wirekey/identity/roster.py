@@ -97,8 +97,7 @@ def encode(roster: Roster) -> bytes:
 
 def add(roster: Roster, name: str, token: str, now: datetime, *, role: str | None, type_: str | None) -> Roster:
     """Add an agent, or put a revoked one back to work."""
-    if not NAME.fullmatch(name):
-        raise AgentError(f"{name[:80]!r} is no name for an agent. Use 1 to 64 letters, digits, '.', '_' and '-'.")
+    check_name(name)
     for option, word in (("role", role), ("type", type_)):
         if word is not None and not WORD.fullmatch(word):
             raise AgentError(f"{word[:80]!r} is no {option}. Use 1 to 64 visible ASCII characters without spaces.")
@@ -107,6 +106,19 @@ def add(roster: Roster, name: str, token: str, now: datetime, *, role: str | Non
             raise AgentError(f"There is an agent {name} already. For a new token: wirekey agents rotate {name}.")
     tokens = (new_record(token, "main", now, None),)
     return roster.with_agent(AgentRecord(id=name, role=role, type=type_, created=now, tokens=tokens))
+
+
+def enrol(roster: Roster, name: str, now: datetime) -> Roster:
+    """Add an agent without a token, unless there is one of that name."""
+    check_name(name)
+    if any(agent.id == name for agent in roster.agents):
+        return roster
+    return roster.with_agent(AgentRecord(id=name, created=now))
+
+
+def check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise AgentError(f"{name[:80]!r} is no name for an agent. Use 1 to 64 letters, digits, '.', '_' and '-'.")
 
 
 def rotate(roster: Roster, name: str, token: str, now: datetime, overlap: float) -> Roster:

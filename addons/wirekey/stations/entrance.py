@@ -18,7 +18,8 @@ from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
 from wirekey.identity.agents import AgentBook
 from wirekey.providers import PROVIDERS
-from wirekey.runtime import RunningProxy, StateLock
+from wirekey.runtime import RunningProxy
+from wirekey.state_lock import StateLock
 from wirekey.simulator.server import Simulator
 from wirekey.stations import options
 from wirekey.stations.opening import settings_from, simulated

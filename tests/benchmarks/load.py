@@ -1,0 +1,180 @@
+"""Clients of the benchmark: keep-alive connections through CONNECT and TLS, on bare asyncio streams."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+import statistics
+import time
+from dataclasses import dataclass
+
+SENT = b'"sent":"'
+MESSAGE = {"role": "user", "content": "Please tell me about canaries in mines. " * 20}
+
+
+@dataclass
+class Target:
+    """A proxy, and the host that is reached through it."""
+
+    proxy_port: int
+    host: str
+    port: int
+    ca: str
+    token: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ca)
+
+
+def body(*, stream: bool) -> bytes:
+    content = {"model": "gpt-4o-mini", "messages": [MESSAGE], "max_tokens": 100}
+    return json.dumps(content | ({"stream": True} if stream else {}), separators=(",", ":")).encode()
+
+
+def request(target: Target, *, stream: bool = False, **settings: float) -> bytes:
+    content = body(stream=stream)
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        f"Host: {target.host}" if target.port == 443 else f"Host: {target.host}:{target.port}",
+        "Accept: application/json",
+        "Accept-Encoding: identity",
+        "Authorization: Bearer placeholder",
+        "Content-Type: application/json",
+        "User-Agent: OpenAI/Python 2.0.0",
+        "X-Stainless-Lang: python",
+        "X-Stainless-Retry-Count: 0",
+        *(f"x-{name}: {value}" for name, value in settings.items()),
+        f"Content-Length: {len(content)}",
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+
+async def connect(target: Target, context: ssl.SSLContext):
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.proxy_port, limit=1 << 22)
+    lines = [f"CONNECT {target.host}:{target.port} HTTP/1.1", f"Host: {target.host}:{target.port}"]
+    if target.token:
+        lines.append("Proxy-Authorization: Basic " + base64.b64encode(f"bench:{target.token}".encode()).decode())
+    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+        raise RuntimeError(head.decode())
+    await writer.start_tls(context, server_hostname=target.host)
+    return reader, writer
+
+
+async def read_answer(reader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+        raise RuntimeError(head.decode())
+    lower = head.lower()
+    if b"transfer-encoding: chunked" in lower:
+        return await read_chunks(reader)
+    length = int(lower.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0])
+    return await reader.readexactly(length)
+
+
+async def read_chunks(reader) -> bytes:
+    parts = []
+    while size := int(await reader.readline(), 16):
+        parts.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return b"".join(parts)
+
+
+async def plain(target: Target, connections: int, requests: int) -> float:
+    """Send plain requests over keep-alive connections. Seconds."""
+    context, data = target.context(), request(target)
+    opened = [await connect(target, context) for _ in range(connections)]
+
+    async def one(reader, writer):
+        for _ in range(requests // connections):
+            writer.write(data)
+            await read_answer(reader)
+
+    start = time.perf_counter()
+    await asyncio.gather(*(one(*streams) for streams in opened))
+    seconds = time.perf_counter() - start
+    for _, writer in opened:
+        writer.close()
+    return seconds
+
+
+async def first_bytes(target: Target, requests: int) -> float:
+    """Median time to the first event of a stream, one request at a time. Seconds."""
+    reader, writer = await connect(target, target.context())
+    data = request(target, stream=True, events=3)
+    times = []
+    for _ in range(requests):
+        start = time.perf_counter()
+        writer.write(data)
+        await reader.readuntil(SENT)
+        times.append(time.perf_counter() - start)
+        await rest_of_stream(reader)
+    writer.close()
+    return statistics.median(times)
+
+
+async def rest_of_stream(reader) -> None:
+    await reader.readuntil(b"\r\n0\r\n\r\n")
+
+
+async def chunk_delay(target: Target, events: int, pace: float) -> float:
+    """Median time from an event's sending to its arrival. Seconds."""
+    reader, writer = await connect(target, target.context())
+    writer.write(request(target, stream=True, events=events, pace=pace))
+    delays = []
+    for _ in range(events):
+        await reader.readuntil(SENT)
+        sent = int((await reader.readexactly(40)).split(b'"', 1)[0])
+        delays.append((time.monotonic_ns() - sent) / 1e9)
+    await rest_of_stream(reader)
+    writer.close()
+    return statistics.median(delays)
+
+
+async def many_chunks(target: Target, connections: int, events: int) -> None:
+    """Let `connections` streams of `events` small events pass at once."""
+    context = target.context()
+    opened = [await connect(target, context) for _ in range(connections)]
+
+    async def one(reader, writer):
+        writer.write(request(target, stream=True, events=events, pace=0))
+        left = events
+        while left:
+            data = await reader.read(65536)
+            if not data:
+                raise RuntimeError("the stream broke off")
+            left -= data.count(SENT)
+        writer.close()
+
+    await asyncio.gather(*(one(*streams) for streams in opened))
+
+
+async def hold_streams(target: Target, count: int):
+    """Open streams that stay open; gives their writers."""
+    context = target.context()
+    writers = []
+    for _ in range(count):
+        reader, writer = await connect(target, context)
+        writer.write(request(target, stream=True, events=1000, pace=10))
+        await reader.readuntil(SENT)
+        writers.append(writer)
+    return writers
+
+
+async def large_stream(target: Target, size: int) -> int:
+    """Let one stream of `size` bytes pass. Bytes read."""
+    reader, writer = await connect(target, target.context())
+    piece = 64 * 1024
+    writer.write(request(target, stream=True, events=size // piece, pace=0, size=piece))
+    received = 0
+    while received < size:
+        data = await reader.read(1 << 20)
+        if not data:
+            break
+        received += len(data)
+    writer.close()
+    return received

@@ -1,0 +1,113 @@
+"""The two systems that are compared, each as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.benchmarks.load import Target
+from wirekey.identity.agents import AgentBook
+
+MITMDUMP = Path(sys.executable).with_name("mitmdump")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the process is gone")
+
+
+@contextlib.contextmanager
+def process(arguments: list[str], folder: Path, environ: dict | None = None, **options) -> Iterator[subprocess.Popen]:
+    with (folder / "output.txt").open("ab") as output:
+        options = {"stdout": output, "stderr": output} | options
+        running = subprocess.Popen(arguments, cwd=Path.cwd(), env=os.environ | (environ or {}), **options)
+    try:
+        yield running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(10)
+        running.kill()
+
+
+@contextlib.contextmanager
+def upstream(folder: Path) -> Iterator[int]:
+    arguments = [sys.executable, "-m", "tests.benchmarks.upstream", str(folder)]
+    with process(arguments, folder, stdout=subprocess.PIPE, text=True) as running:
+        yield int(running.stdout.readline())
+
+
+def wait_for_port(port: int) -> None:
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"nothing listens on {port}")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def bare_mitmdump(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
+    folder.mkdir()
+    port = free_port()
+    options = {
+        "confdir": folder,
+        "listen_host": "127.0.0.1",
+        "connection_strategy": "lazy",
+        "ssl_verify_upstream_trusted_ca": folder.parent / "ca.pem",
+    }
+    arguments = [str(MITMDUMP), "-q", "-p", str(port)]
+    for name, value in options.items():
+        arguments += ["--set", f"{name}={value}"]
+    with process(arguments, folder) as running:
+        wait_for_port(port)
+        root = folder / "mitmproxy-ca-cert.pem"
+        yield running.pid, Target(port, "localhost", upstream_port, str(root))
+
+
+@contextlib.contextmanager
+def wirekey(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
+    folder.mkdir()
+    port = free_port()
+    configuration = {
+        "listen": {"forward": f"127.0.0.1:{port}"},
+        "state": str(folder / "state"),
+        "certs": str(folder / "certs"),
+        "upstream_ca": str(folder.parent / "ca.pem"),
+        "providers": {"openai": {"keys": ["env:BENCH_KEY"], "upstream": f"https://localhost:{upstream_port}"}},
+        "log": {"level": "warning"},
+    }
+    (folder / "wirekey.yaml").write_text(json.dumps(configuration))
+    arguments = [sys.executable, "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]
+    with process(arguments, folder, {"BENCH_KEY": "sk-bench"}) as running:
+        wait_for_port(port)
+        token = AgentBook(folder / "state" / "agents.json").add("bench")
+        root = folder / "certs" / "mitmproxy-ca-cert.pem"
+        yield running.pid, Target(port, "api.openai.com", 443, str(root), token)
+
+
+@contextlib.contextmanager
+def direct(upstream_port: int, folder: Path) -> Iterator[Target]:
+    yield Target(upstream_port, "localhost", upstream_port, str(folder / "ca.pem"))

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.raw_client import Answer, RawClient
+from tests.running import SimulatorThread, Wirekey, wirekey_behind
+
+OPENAI = "api.openai.com"
+
+
+@dataclass
+class Stage:
+    """What the attacks are played on: the simulator, a Wirekey before it, the agents alice and bob."""
+
+    simulator: SimulatorThread
+    proxy: Wirekey
+    alice: str
+    bob: str
+
+    def client(self) -> RawClient:
+        return RawClient(self.proxy.running.forward)
+
+    def tunnel(self, host: str = OPENAI, token: str | None = None, alpn=("http/1.1",)) -> RawClient:
+        """A client inside a tunnel, TLS done; alice where no token is given, nobody for ""."""
+        client = self.client()
+        token = self.alice if token is None else token
+        answer = client.connect(f"{host}:443", "" if not token else "alice" if token == self.alice else "bob", token)
+        assert answer.status == 200, answer
+        client.start_tls(self.proxy.root, host, alpn)
+        return client
+
+    def ask(self, request: bytes, host: str = OPENAI, token: str | None = None) -> Answer:
+        with self.tunnel(host, token) as client:
+            client.send(request)
+            return client.answer()
+
+    def denied(self, request: bytes, status: int, host: str = OPENAI) -> dict:
+        """See that a request is refused with this status, reaches nobody, and is in the audit. Gives the event."""
+        before = len(self.proxy.events())
+        answer = self.ask(request, host)
+        assert answer.status == status, answer
+        assert self.nothing_arrived()
+        event = self.proxy.finished_events(before + 1)[-1]
+        assert event["outcome"] == "denied"
+        assert event["policy_result"] == "deny"
+        assert event["status"] == status
+        return event
+
+    def nothing_arrived(self) -> bool:
+        return not self.simulator.seen
+
+    def arrived(self):
+        """The one request that reached the provider."""
+        (seen,) = self.simulator.seen
+        return seen
+
+
+@pytest.fixture(scope="session")
+def running_stage(tmp_path_factory):
+    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, limits={"body_bytes": "1MiB"}) as proxy:
+        yield Stage(simulator, proxy, proxy.add_agent("alice", role="engineer"), proxy.add_agent("bob"))
+    simulator.stop()
+
+
+@pytest.fixture
+def stage(running_stage) -> Stage:
+    running_stage.simulator.forget()
+    return running_stage

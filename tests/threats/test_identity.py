@@ -1,0 +1,80 @@
+"""THREATS 2.6: who calls."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import pytest
+
+from tests.raw_client import post
+from tests.running import wait_for
+
+
+def test_J4_a_revoked_agent_is_out_within_two_seconds_even_in_an_open_tunnel(stage):
+    token = stage.proxy.add_agent("carol")
+    with stage.client() as client:
+        assert client.connect("api.openai.com:443", "carol", token).status == 200
+        client.start_tls(stage.proxy.root, "api.openai.com")
+        client.send(post())
+        assert client.answer().status == 200
+        stage.proxy.book.revoke("carol")
+        revoked = time.monotonic()
+
+        def is_out():
+            client.send(post())
+            return client.answer().status == 401
+
+        wait_for(is_out, "carol to be refused", patience=10)
+        assert time.monotonic() - revoked < 10
+        stage.simulator.forget()
+        client.send(post())
+        answer = client.answer()
+    assert answer.status == 401
+    assert "revoked" in answer.message
+    assert stage.nothing_arrived()
+
+
+def test_J5_two_tokens_that_disagree(stage):
+    stage.denied(post(f"Authorization: Bearer {stage.bob}"), 401)
+
+
+def test_J5_the_same_agent_twice_is_one(stage):
+    assert stage.ask(post(f"Authorization: Bearer {stage.alice}")).status == 200
+
+
+def test_J6_an_identity_header_is_neither_believed_nor_sent(stage):
+    before = len(stage.proxy.events())
+    assert stage.ask(post("X-Agent-Id: root")).status == 200
+    assert "x-agent-id" not in str(stage.arrived().headers).lower()
+    assert stage.proxy.finished_events(before + 1)[-1]["agent_id"] == "alice"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Basic !!!",
+        "Basic " + base64.b64encode(b"alice").decode(),
+        "Basic " + base64.b64encode(b"alice:a:b").decode(),
+        "Bearer",
+        "Negotiate abc",
+        "Basic " + "A" * 20000,
+    ],
+)
+def test_J8_odd_proxy_credentials_are_407(stage, value):
+    with stage.client() as client:
+        answer = client.connect("api.openai.com:443", "", "", f"Proxy-Authorization: {value}")
+        assert answer.status == 407
+        assert "agents add" in answer.reason
+
+
+def test_nobody_is_401_in_the_providers_shape(stage):
+    before = len(stage.proxy.events())
+    answer = stage.ask(post(), token="")
+    assert answer.status == 401
+    assert answer.json()["error"]["type"]
+    assert "wirekey agents add" in answer.message
+    assert stage.nothing_arrived()
+    event = stage.proxy.finished_events(before + 1)[-1]
+    assert event["agent_id"] is None
+    assert event["outcome"] == "denied"

@@ -19,14 +19,22 @@ import click
     show_default=True,
     help="Where its own CA is kept.",
 )
-def command(host: str, port: int, certificates: Path) -> None:
+@click.option("--tls/--cleartext", default=True, help="Cleartext is for benchmarks: most SDKs want TLS.")
+def command(host: str, port: int, certificates: Path, *, tls: bool) -> None:
     """Stand in for OpenAI, Gemini, Anthropic and Bedrock over TLS: any key in the right place is good."""
-    from wirekey.simulator.server import run_simulator
+    from wirekey.simulator.server import Simulator, run_simulator
+
+    def announce(simulator: Simulator) -> None:
+        click.echo(f"The simulator listens on {simulator.url}")
+        if simulator.tls:
+            click.echo(f"Trust {simulator.ca_file.resolve()}, for example with SSL_CERT_FILE.")
+        click.echo("Set its behaviour with the header x-simulator, as in: x-simulator: events=20, pace=0.05")
 
     try:
-        asyncio.run(run_simulator(host=host, port=port, certificate_folder=certificates))
+        asyncio.run(run_simulator(certificates, host, port, tls=tls, announce=announce))
     except KeyboardInterrupt:
         sys.exit(0)
     except OSError as error:
-        click.echo(f"wirekey: the simulator cannot listen on {host}:{port}: {error.strerror}. Try --port 0.", err=True)
+        reason = error.strerror or error
+        click.echo(f"wirekey: the simulator cannot listen on {host}:{port}: {reason}. Try --port 0.", err=True)
         sys.exit(1)

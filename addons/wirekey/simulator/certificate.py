@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import os
 import tempfile
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 NAMES = ("localhost", *HOSTS, *BEDROCK_HOSTS)
 ADDRESSES = ("127.0.0.1", "::1")
-LIFETIME = datetime.timedelta(days=365)
-RENEWAL = datetime.timedelta(days=14)
-EARLIER = datetime.timedelta(days=1)
+LIFETIME = dt.timedelta(days=365)
+RENEWAL = dt.timedelta(days=14)
+EARLIER = dt.timedelta(days=1)
 
 
 def prepare_certificate(folder: Path) -> tuple[Path, Path]:
@@ -57,7 +57,7 @@ def _is_good(server: Path, root: Path) -> bool:
         trusted == issuer
         and key.public_key() == leaf.public_key()
         and set(names) == set(_alternative_names())
-        and ends - datetime.datetime.now(datetime.UTC) > RENEWAL
+        and ends - dt.datetime.now(dt.UTC) > RENEWAL
     )
 
 
@@ -93,7 +93,7 @@ def _make() -> tuple[bytes, list[bytes]]:
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import struct
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +11,8 @@ from wirekey.simulator.http1 import Http1
 from wirekey.simulator.http2 import Http2
 
 if TYPE_CHECKING:
+    import ssl
+
     from wirekey.simulator.delivery import Wire
     from wirekey.simulator.exchange import Request
     from wirekey.simulator.server import Simulator

@@ -11,7 +11,7 @@ import zlib
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-import brotli
+import brotli  # type: ignore[import-untyped]  # ships no types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -162,7 +162,7 @@ async def _strike(behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
 
 
 def _pieces(answer: Answer, behaviour: Behaviour) -> Iterator[bytes]:
-    """The pieces to send: those of the answer, with what the behaviour puts among them."""
+    """Give the pieces to send: those of the answer, with what the behaviour puts among them."""
     if answer.pieces is None:
         middle = max(1, len(answer.body) // 2) if behaviour.strikes_at is not None else len(answer.body)
         body = answer.body if behaviour.strikes_at is None else answer.body[:middle]

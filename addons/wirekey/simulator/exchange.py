@@ -141,7 +141,7 @@ class Request:
         return value
 
 
-class BadRequest(Exception):
+class BadRequest(Exception):  # noqa: N818  # named as HTTP names it
     """A request that the real provider would refuse; `message` is a sentence, `field` what it is about."""
 
     def __init__(self, message: str, *, status: int = 400, code: str | None = None, field: str | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import h11
@@ -10,6 +9,8 @@ import h11
 from wirekey.simulator.exchange import BodyCollector, Request
 
 if TYPE_CHECKING:
+    import asyncio
+
     from wirekey.simulator.connection import Connection
 
 MAX_HEAD_BYTES = 256 * 1024

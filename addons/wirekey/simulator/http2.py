@@ -66,18 +66,21 @@ class Http2:
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
-            stream = Http2Stream(self, event.stream_id, [(bytes(k), bytes(v)) for k, v in event.headers])
-            self.streams[event.stream_id] = stream
+            headers = [(bytes(name), bytes(value)) for name, value in event.headers]
+            self.streams[event.stream_id] = Http2Stream(self, event.stream_id, headers)
         elif isinstance(event, DataReceived):
-            if stream := self.streams.get(event.stream_id):
-                stream.collector.feed(event.data)
+            receiving = self.streams.get(event.stream_id)
+            if receiving:
+                receiving.collector.feed(event.data)
             self.state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded):
-            if stream := self.streams.get(event.stream_id):
-                stream.dispatch()
+            received = self.streams.get(event.stream_id)
+            if received:
+                received.dispatch()
         elif isinstance(event, StreamReset):
-            if stream := self.streams.pop(event.stream_id, None):
-                stream.cancel()
+            gone = self.streams.pop(event.stream_id, None)
+            if gone:
+                gone.cancel()
         elif isinstance(event, WindowUpdated | RemoteSettingsChanged):
             for stream in list(self.streams.values()):
                 stream.pump()

@@ -1,0 +1,48 @@
+"""`/v1/completions`, the older form, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.simulator import text
+from wirekey.simulator.exchange import Answer, Json, Request, json_answer, sse, sse_answer
+from wirekey.simulator.openai.chat import DONE, STREAM_ERROR
+from wirekey.simulator.openai.parameters import completion_usage, model, required, streams_with_usage
+from wirekey.simulator.state import CREATED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.simulator.behaviour import Behaviour
+    from wirekey.simulator.state import State
+
+
+def create(request: Request, behaviour: Behaviour, state: State) -> Answer:
+    body = request.json()
+    stream, with_usage = streams_with_usage(body)
+    facts: Json = {
+        "id": state.new_id("cmpl-"),
+        "object": "text_completion",
+        "created": CREATED,
+        "model": model(body),
+    }
+    required(body, "prompt", str, list)
+    usage = completion_usage(text.counts(behaviour, body))
+    if stream:
+        return sse_answer(_events(facts, behaviour, usage if with_usage else None), STREAM_ERROR)
+    return json_answer({**facts, "choices": [_choice(text.whole(behaviour), "stop")], "usage": usage})
+
+
+def _choice(piece: str, finish: str | None = None) -> Json:
+    return {"text": piece, "index": 0, "logprobs": None, "finish_reason": finish}
+
+
+def _events(facts: Json, behaviour: Behaviour, usage: Json | None) -> Iterator[bytes]:
+    more = {} if usage is None else {"usage": None}
+    for word in text.words(behaviour):
+        yield sse({**facts, "choices": [_choice(word)], **more})
+    yield sse({**facts, "choices": [_choice("", "stop")], **more})
+    if usage is not None:
+        yield sse({**facts, "choices": [], "usage": usage})
+    if not behaviour.no_done:
+        yield DONE

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from wirekey.metering.oversize import Ends
 from wirekey.providers.protocol import Usage
 
 BODY_LIMIT = 1024 * 1024
+WORD_LENGTH = 128
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A count that fits wherever it is put later."""
+
+
+def word(text: str | None) -> str | None:
+    """Give a name or word of an answer (a model, a reason) if it is one: short, and of printable ASCII."""
+    return text if text and len(text) <= WORD_LENGTH and text.isascii() and text.isprintable() else None
 
 
 class JsonReader:

@@ -7,6 +7,8 @@ of a longer one only its head and tail are kept, which is where providers put wh
 
 from __future__ import annotations
 
+import codecs
+
 from wirekey.metering.oversize import Ends
 from wirekey.providers.protocol import Usage
 
@@ -33,7 +35,7 @@ class SseReader:
         raise NotImplementedError
 
     def glean(self, head: bytes, tail: bytes) -> None:
-        """Learn from both ends of an event that was too long to be held. Must not raise."""
+        """Learn from both ends of a long event, one of which is of interest. Must not raise."""
 
     def feed(self, data: bytes) -> None:
         if not self._held and not self._ends and not self._after_cr and data.endswith((b"\n\n", b"\n\r\n")):
@@ -53,7 +55,7 @@ class SseReader:
     def end(self) -> None:
         """Take what was left without the blank line that ends an event, as most SDKs do."""
         if self._ends:
-            self.glean(*self._ends.close())
+            self._glean(self._ends)
         elif self._held:
             event = bytes(self._held)
             self._take(event.removesuffix(b"\n"))
@@ -99,7 +101,7 @@ class SseReader:
             ends.add(data)
             return b""
         ends.add(data[:end])
-        self.glean(*ends.close())
+        self._glean(ends)
         self._ends = None
         return data[after:]
 
@@ -107,14 +109,20 @@ class SseReader:
         if len(event) > EVENT_LIMIT:
             ends = Ends()
             ends.add(event)
-            self.glean(*ends.close())
+            self._glean(ends)
         elif self.interested(event):
             self.learn(data_of(event))
+
+    def _glean(self, ends: Ends) -> None:
+        head, tail = ends.close()
+        if self.interested(head) or self.interested(tail):
+            self.glean(head, tail)
 
 
 def data_of(event: bytes) -> bytes:
     """Give the data of one event, whose line ends are LF."""
     if b"\n" not in event and event.startswith(b"data: "):
         return event[6:]
+    event = event.removeprefix(codecs.BOM_UTF8)
     lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines)

@@ -18,9 +18,10 @@ import msgspec
 from wirekey.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
 MODEL_LENGTH = 256
+INTEGER_LIMIT = 2**53
 UTF8_PIECE = 32768
 SHORT_MESSAGE = 4096
 
@@ -54,7 +55,11 @@ class JsonObject:
         return self._read(key, _flag, "true or false") or False
 
     def integer(self, key: str) -> int | None:
-        return self._read(key, _integer, "a whole number")
+        """Give a whole number of at most 2**53 either side of zero, which every JSON reader holds exactly."""
+        number = self._read(key, _integer, "a whole number")
+        if number is not None and abs(number) > INTEGER_LIMIT:
+            raise malformed(f"{self.where(key)} is too large a number")
+        return number
 
     def array(self, key: str) -> list[msgspec.Raw] | None:
         return self._read(key, _array, "an array")
@@ -98,6 +103,20 @@ def malformed(what: str) -> Refusal:
     return Refusal(400, "malformed_body", f"The request body was refused, as {what}.")
 
 
+def check_json_type(content_type: str) -> None:
+    """Refuse a body that is declared as something else, as the provider might then read it as that.
+
+    Many small clients declare nothing: that is let through. A charset can only be UTF-8.
+    """
+    media, _, parameters = content_type.lower().partition(";")
+    media = media.strip()
+    if media and media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+        raise malformed(f"it is declared as {media[:64]!r}; send it with Content-Type: application/json")
+    charset = parameters.partition("charset=")[2].partition(";")[0].strip(' "')
+    if charset and charset not in ("utf-8", "utf8"):
+        raise malformed("its Content-Type names a charset other than UTF-8")
+
+
 def read_body(data: bytes) -> JsonObject:
     """Read a request body. Raises Refusal(400) unless it is one strict JSON object in UTF-8 without a BOM."""
     if not data:
@@ -129,6 +148,14 @@ def one_of(parent: JsonObject, *spellings: str) -> str:
     if len(present) > 1:
         raise malformed(f"{parent.where(present[0])} stands twice: also as {present[1]}")
     return present[0] if present else spellings[0]
+
+
+def refuse_lookalikes(parent: JsonObject, keys: Container[str]) -> None:
+    """Refuse members that differ from these only in case: some servers take them for the same."""
+    for key in parent.values:
+        folded = key.casefold()
+        if folded != key and folded in keys:
+            raise malformed(f"{parent.where(key)[:64]!r} must be spelled {folded!r}")
 
 
 def read_model(parent: JsonObject, key: str = "model") -> str | None:

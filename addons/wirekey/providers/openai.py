@@ -1,0 +1,256 @@
+"""OpenAI: https://platform.openai.com/docs/api-reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey.providers.multipart import is_form, read_fields
+from wirekey.providers.openai_answers import ChunkStream, OpenAiJson, TypedStream
+from wirekey.providers.paths import Routes
+from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_json import (
+    check_json_type,
+    check_model,
+    has_role,
+    malformed,
+    read_body,
+    read_model,
+    refuse_lookalikes,
+)
+from wirekey.refusal import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.providers.protocol import AnswerReader
+    from wirekey.providers.request_json import JsonObject
+    from wirekey.refusal import Refusal
+
+_NONE, _JSON, _FORM, _OPAQUE = Body.NONE, Body.JSON, Body.MULTIPART, Body.OPAQUE
+_INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
+
+ROUTES = Routes(
+    [
+        ("POST", "/v1/chat/completions", "chat.completions", _JSON, _INFERENCE),
+        ("GET", "/v1/chat/completions", "chat.completions.list", _NONE, _STORAGE),
+        ("GET", "/v1/chat/completions/{id}", "chat.completions.get", _NONE, _STORAGE),
+        ("POST", "/v1/chat/completions/{id}", "chat.completions.update", _JSON, _STORAGE),
+        ("DELETE", "/v1/chat/completions/{id}", "chat.completions.delete", _NONE, _STORAGE),
+        ("GET", "/v1/chat/completions/{id}/messages", "chat.completions.messages", _NONE, _STORAGE),
+        ("POST", "/v1/responses", "responses", _JSON, _INFERENCE),
+        ("POST", "/v1/responses/compact", "responses.compact", _JSON, _INFERENCE),
+        ("POST", "/v1/responses/input_tokens", "responses.input_tokens", _JSON, _INFERENCE),
+        ("GET", "/v1/responses/{id}", "responses.get", _NONE, _STORAGE),
+        ("DELETE", "/v1/responses/{id}", "responses.delete", _NONE, _STORAGE),
+        ("POST", "/v1/responses/{id}/cancel", "responses.cancel", _NONE, _STORAGE),
+        ("GET", "/v1/responses/{id}/input_items", "responses.input_items", _NONE, _STORAGE),
+        ("POST", "/v1/completions", "completions", _JSON, _INFERENCE),
+        ("POST", "/v1/embeddings", "embeddings", _JSON, _INFERENCE),
+        ("POST", "/v1/images/generations", "images.generations", _JSON, _INFERENCE),
+        ("POST", "/v1/images/edits", "images.edits", _FORM, _INFERENCE),
+        ("POST", "/v1/images/variations", "images.variations", _FORM, _INFERENCE),
+        ("POST", "/v1/audio/speech", "audio.speech", _JSON, _INFERENCE),
+        ("POST", "/v1/audio/transcriptions", "audio.transcriptions", _FORM, _INFERENCE),
+        ("POST", "/v1/audio/translations", "audio.translations", _FORM, _INFERENCE),
+        ("POST", "/v1/moderations", "moderations", _JSON, _INFERENCE),
+        ("GET", "/v1/models", "models.list", _NONE, _LISTING),
+        ("GET", "/v1/models/{model}", "models.get", _NONE, _LISTING),
+        ("DELETE", "/v1/models/{model}", "models.delete", _NONE, _STORAGE),
+        ("POST", "/v1/files", "files.create", _OPAQUE, _STORAGE),
+        ("GET", "/v1/files", "files.list", _NONE, _STORAGE),
+        ("GET", "/v1/files/{id}", "files.get", _NONE, _STORAGE),
+        ("DELETE", "/v1/files/{id}", "files.delete", _NONE, _STORAGE),
+        ("GET", "/v1/files/{id}/content", "files.content", _NONE, _STORAGE),
+        ("POST", "/v1/uploads", "uploads.create", _JSON, _STORAGE),
+        ("POST", "/v1/uploads/{id}/parts", "uploads.parts", _OPAQUE, _STORAGE),
+        ("POST", "/v1/uploads/{id}/complete", "uploads.complete", _JSON, _STORAGE),
+        ("POST", "/v1/uploads/{id}/cancel", "uploads.cancel", _NONE, _STORAGE),
+        ("POST", "/v1/batches", "batches.create", _JSON, _STORAGE),
+        ("GET", "/v1/batches", "batches.list", _NONE, _STORAGE),
+        ("GET", "/v1/batches/{id}", "batches.get", _NONE, _STORAGE),
+        ("POST", "/v1/batches/{id}/cancel", "batches.cancel", _NONE, _STORAGE),
+    ],
+)
+
+CHUNKED = ("chat.completions", "completions")
+TYPED = ("responses", "responses.get", "images.generations", "images.edits", "audio.speech", "audio.transcriptions")
+SILENT = ("responses.input_tokens", "moderations")
+"""Operations whose answers cost no tokens and end for no reason."""
+
+KEYS = frozenset(
+    [
+        *("model", "stream", "stream_options", "messages", "input", "instructions", "prompt", "tools", "functions"),
+        *("max_tokens", "max_completion_tokens", "max_output_tokens"),
+    ],
+)
+
+ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class OpenAi:
+    """The protocol of OpenAI, which many other servers speak too."""
+
+    name = "openai"
+    key_setting = "OPENAI_API_KEY"
+
+    def recognise(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+        operation = ROUTES.find(method, path)
+        if operation and operation.name == "images.edits" and not is_form(headers.get("content-type", "")):
+            return replace(operation, body=Body.JSON)
+        return operation
+
+    def read_request(self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes) -> Facts:
+        if operation.body is Body.MULTIPART:
+            return read_form(content_type, body)
+        check_json_type(content_type)
+        parsed = read_body(body)
+        refuse_lookalikes(parsed, KEYS)
+        if operation.name == "chat.completions":
+            return read_chat(parsed)
+        if operation.name.startswith("responses"):
+            return read_responses(parsed)
+        return read_other(operation, parsed)
+
+    def reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> AnswerReader | None:
+        media = content_type.lower()
+        if operation.name in SILENT or (operation.kind is not Kind.INFERENCE and operation.name != "responses.get"):
+            return None
+        if media.startswith("text/event-stream"):
+            return ChunkStream() if operation.name in CHUNKED else TypedStream()
+        return OpenAiJson() if "json" in media else None
+
+    def credential(self, key: str) -> tuple[str, str]:
+        return "authorization", f"Bearer {key}"
+
+    def phrase(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
+        headers = {"content-type": "application/json", "x-request-id": request_id}
+        if refusal.retry_after is not None:
+            headers["retry-after"] = str(refusal.retry_after)
+        elif refusal.fault in (Fault.CALLER, Fault.OPERATOR):
+            # The SDK would repeat calls answered 409, 429 and 5xx; here a person must act first.
+            headers["x-should-retry"] = "false"
+        return msgspec.json.encode({"error": _error(refusal)}), headers
+
+    def phrase_in_stream(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
+        if not content_type.lower().startswith("text/event-stream"):
+            return b""
+        error = _error(refusal)
+        if operation.name in CHUNKED:
+            return b"\n\ndata: " + msgspec.json.encode({"error": error}) + b"\n\n"
+        # The event of the Responses API has no member `error`, but only at one does the SDK raise.
+        event = {
+            "type": "error",
+            "code": error["code"],
+            "message": error["message"],
+            "param": None,
+            "sequence_number": 0,
+            "error": error,
+        }
+        return b"\n\nevent: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
+
+
+def read_chat(body: JsonObject) -> Facts:
+    messages = body.array("messages")
+    tools = [tool_name(tool) for tool in body.children("tools")]
+    tools += [tool_name(function) for function in body.children("functions")]
+    if body.filled("web_search_options"):
+        tools.append("web_search")
+    limits = [limit for key in ("max_completion_tokens", "max_tokens") if (limit := body.integer(key)) is not None]
+    return Facts(
+        model=read_model(body),
+        stream=body.flag("stream"),
+        message_count=None if messages is None else len(messages),
+        has_system=has_role(messages or (), "messages", ("system", "developer")),
+        has_tools=bool(tools),
+        tool_count=len(tools),
+        max_tokens=max(limits, default=None),
+        tools=tuple(tools),
+        asks_usage=asks_usage(body),
+    )
+
+
+def read_responses(body: JsonObject) -> Facts:
+    tools = [tool_name(tool) for tool in body.children("tools")]
+    items = None if body.starts("input", b'"') else body.array("input")
+    count = 1 if body.starts("input", b'"') else None if items is None else len(items)
+    return Facts(
+        model=read_model(body),
+        stream=body.flag("stream"),
+        message_count=count,
+        has_system=body.filled("instructions") or has_role(items or (), "input", ("system", "developer")),
+        has_tools=bool(tools),
+        tool_count=len(tools),
+        max_tokens=body.integer("max_output_tokens"),
+        tools=tuple(tools),
+    )
+
+
+def read_other(operation: Operation, body: JsonObject) -> Facts:
+    """Read the facts of what has no messages: completions, embeddings, images, speech, storage."""
+    stream = body.flag("stream")
+    if operation.name == "audio.speech":
+        stream = stream or body.text("stream_format") == "sse"
+    completes = operation.name == "completions"
+    return Facts(
+        model=read_model(body),
+        stream=stream,
+        message_count=prompt_count(body) if completes else None,
+        max_tokens=body.integer("max_tokens") if completes else None,
+        asks_usage=asks_usage(body) if completes else True,
+    )
+
+
+def read_form(content_type: str, body: bytes) -> Facts:
+    fields = read_fields(content_type, body, ("model", "stream"))
+    model = fields.get("model")
+    if model is not None:
+        check_model(model)
+    stream = fields.get("stream", "false").lower()
+    if stream not in ("true", "false", "1", "0"):
+        raise malformed("the form field 'stream' must be true or false")
+    return Facts(model=model, stream=stream in ("true", "1"))
+
+
+def tool_name(tool: JsonObject) -> str:
+    """Give the name of a function, or the type of a tool that the provider runs itself."""
+    for key in ("function", "custom"):
+        if inner := tool.child(key):
+            return inner.text("name") or ""
+    return tool.text("name") or tool.text("type") or ""
+
+
+def prompt_count(body: JsonObject) -> int | None:
+    """Count prompts: a string, a list of them, a list of tokens, or a list of such lists."""
+    if body.starts("prompt", b'"'):
+        return 1
+    prompts = body.array("prompt")
+    if not prompts:
+        return None if prompts is None else 0
+    return len(prompts) if bytes(prompts[0])[:1] in (b'"', b"[") else 1
+
+
+def asks_usage(body: JsonObject) -> bool:
+    if not body.flag("stream"):
+        return True
+    options = body.child("stream_options")
+    return options is not None and options.flag("include_usage")
+
+
+def _error(refusal: Refusal) -> dict[str, str | None]:
+    fallback = "invalid_request_error" if refusal.status < 500 else "server_error"
+    return {
+        "message": refusal.message,
+        "type": ERROR_TYPES.get(refusal.status, fallback),
+        "param": None,
+        "code": refusal.code,
+    }

@@ -1,0 +1,176 @@
+"""The audit event: flat, one per call, names and counts only. Pure.
+
+The table `FIELDS` is the contract: the columns of the store, the keys of an export and the reference page come from it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from wirekey.call import Call
+
+type Value = str | int | float | bool | None
+type FieldType = Literal["text", "integer", "number", "boolean"]
+
+LONGEST = 256
+LONGEST_TARGET = 1024
+LONGEST_REASON = 500
+LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    type: FieldType
+    description: str
+
+
+FIELDS = (
+    Field("id", "text", "UUIDv7: ids sort by the time at which their calls began"),
+    Field("time", "text", "when the call began: RFC 3339, UTC, milliseconds"),
+    Field("agent_id", "text", "the agent that called"),
+    Field("agent_role", "text", "its role"),
+    Field("agent_type", "text", "its type"),
+    Field("client", "text", "address of the client, without port"),
+    Field("provider", "text", "`openai`, `gemini`, `anthropic` or `bedrock`"),
+    Field("operation", "text", "what was called: `chat.completions`, `generateContent`, `converse`, …"),
+    Field("mcp_server", "text", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
+    Field("tool_name", "text", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
+    Field("action", "text", "HTTP method"),
+    Field("target", "text", "path, without the query"),
+    Field("requested_model", "text", "the model that the client asked for"),
+    Field("model", "text", "the model that was sent"),
+    Field("stream", "boolean", "whether a streamed answer was asked for"),
+    Field("message_count", "integer", "messages in the request"),
+    Field("has_system", "boolean", "whether there is a system prompt"),
+    Field("has_tools", "boolean", "whether tools are offered to the model"),
+    Field("tool_count", "integer", "how many"),
+    Field("max_tokens", "integer", "the limit of output tokens that was asked for"),
+    Field("policy_result", "text", "`allow` or `deny`"),
+    Field("policy_reason", "text", "why it was denied, or why Wirekey itself answered"),
+    Field("policy_revision", "text", "which policy decided"),
+    Field("route", "text", "the route that was taken"),
+    Field("credential", "text", "label of the key that was put on, such as `openai/1`; never the key"),
+    Field("upstream", "text", "the host that was dialled"),
+    Field("attempts", "integer", "how often the call was sent upstream"),
+    Field("status", "integer", "HTTP status that the client got"),
+    Field(
+        "outcome",
+        "text",
+        "`completed`, `denied`, `upstream_error`, `client_cancelled`, `upstream_reset`, `truncated`, `timeout` or "
+        "`interrupted`; null while the call is under way",
+    ),
+    Field("finish_reason", "text", "why the model stopped, in the provider's word"),
+    Field("input_tokens", "integer", "tokens read, as the provider counts them"),
+    Field("output_tokens", "integer", "tokens written"),
+    Field("cached_input_tokens", "integer", "input tokens that came from the provider's cache"),
+    Field("reasoning_tokens", "integer", "tokens spent on reasoning"),
+    Field("cost_usd", "number", "list price of the call in US dollars"),
+    Field("request_bytes", "integer", "bytes of the request body"),
+    Field("response_bytes", "integer", "bytes of the answer's body"),
+    Field("ttfb_ms", "number", "milliseconds until the first byte of the answer's body"),
+    Field("duration_ms", "number", "milliseconds from the head of the request to the end of the answer"),
+    Field("simulated", "boolean", "whether the simulator stood in for the provider"),
+)
+NAMES = tuple(field.name for field in FIELDS)
+
+# A row is written in two goes. What the request says never changes after the intent; the rest is set by the outcome.
+REQUEST_NAMES = NAMES[: NAMES.index("policy_result")]
+ANSWER_NAMES = NAMES[NAMES.index("policy_result") :]
+
+
+def event_of(call: Call) -> dict[str, Value]:
+    """Give the event by the names and in the order of `FIELDS`. None is unknown."""
+    return dict(zip(NAMES, request_values(call) + answer_values(call), strict=True))
+
+
+def request_values(call: Call) -> tuple[Value, ...]:
+    """Give the values of `REQUEST_NAMES`."""
+    agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
+    asked = (facts.model if facts else None) or (operation.model if operation else None)
+    stream = None
+    if facts or operation:
+        stream = bool((facts and facts.stream) or (operation and operation.stream))
+    return (
+        call.id,
+        rfc3339(call.started_at),
+        safe(agent.id) if agent else None,
+        safe(agent.role) if agent else None,
+        safe(agent.type) if agent else None,
+        safe(call.client),
+        provider,
+        operation.name if operation else None,
+        f"{provider}-proxy" if provider else None,
+        f"{provider}-api" if provider else None,
+        safe(call.action),
+        safe(call.target.partition("?")[0], LONGEST_TARGET),
+        safe(asked),
+        safe(call.model),
+        stream,
+        count(facts.message_count) if facts else None,
+        facts.has_system if facts else None,
+        facts.has_tools if facts else None,
+        count(facts.tool_count) if facts else None,
+        count(facts.max_tokens) if facts else None,
+    )
+
+
+def answer_values(call: Call) -> tuple[Value, ...]:
+    """Give the values of `ANSWER_NAMES`, as far as they are known."""
+    usage = call.usage
+    return (
+        call.policy_result,
+        safe(call.policy_reason, LONGEST_REASON),
+        safe(call.policy_revision),
+        safe(call.route),
+        safe(call.credential),
+        safe(call.upstream),
+        call.attempts,
+        call.status,
+        call.outcome.value if call.outcome else None,
+        safe(usage.finish_reason) if usage else None,
+        count(usage.input_tokens) if usage else None,
+        count(usage.output_tokens) if usage else None,
+        count(usage.cached_input_tokens) if usage else None,
+        count(usage.reasoning_tokens) if usage else None,
+        number(call.cost_usd),
+        count(call.request_bytes),
+        count(call.response_bytes),
+        number(call.ttfb_ms),
+        number(call.duration_ms),
+        call.simulated,
+    )
+
+
+def safe(text: str | None, longest: int = LONGEST) -> str | None:
+    r"""Make what a stranger sent fit for terminals, logs and spreadsheets: printable ASCII, and not too long.
+
+    Everything else is escaped as Python does (`\n`, `\x1b`, `\u202e`), the backslash too, so that nothing can pass for
+    an escape. What is cut ends in three dots.
+    """
+    if text is None or (len(text) <= longest and text.isascii() and text.isprintable() and "\\" not in text):
+        return text
+    escaped = text[: longest + 1].encode("unicode_escape").decode("ascii")
+    return escaped if len(escaped) <= longest else escaped[: longest - 3] + "..."
+
+
+def count(value: int | None) -> int | None:
+    """Keep what a stranger counted within what a database holds; what is no count is unknown."""
+    if value is None or (type(value) is int and 0 <= value <= LARGEST):
+        return value
+    return LARGEST if type(value) is int and value > LARGEST else None
+
+
+def number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def rfc3339(moment: float) -> str:
+    """Give seconds since 1970 as 2026-01-31T23:59:59.123Z."""
+    milliseconds = int(moment * 1000)
+    year, month, day, hour, minute, second, *_ = time.gmtime(milliseconds // 1000)
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds % 1000:03}Z"

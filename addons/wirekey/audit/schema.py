@@ -1,0 +1,145 @@
+"""The audit file: its table, its version, how it is opened, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from wirekey.audit.event import ANSWER_NAMES, FIELDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = 1
+SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
+
+# Rows are kept in the order of their insertion, by rowid, which is how `tail` sees what is new. The partial index
+# holds the calls under way only, so that a start after a crash finds them without reading years of calls.
+SCHEMA = f"""
+CREATE TABLE schema_version (version INTEGER NOT NULL);
+INSERT INTO schema_version VALUES ({VERSION});
+CREATE TABLE calls (
+    {", ".join(f"{field.name} {SQL_TYPES[field.type]}" for field in FIELDS)},
+    PRIMARY KEY (id)
+);
+CREATE INDEX calls_under_way ON calls (outcome) WHERE outcome IS NULL;
+"""  # noqa: S608  # of our own names
+
+PLACES = ", ".join("?" * len(FIELDS))
+INSERT = f"INSERT INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
+REPLACE = f"INSERT OR REPLACE INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
+UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in ANSWER_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
+INTERRUPT = "UPDATE calls SET outcome = 'interrupted' WHERE outcome IS NULL"
+
+SYNCHRONOUS = {"process": "NORMAL", "disk": "FULL"}
+CHECKPOINT_PAGES = 4000
+"""Pages of 4 KiB after which the log is moved into the database: seldom, as that is when a disk is waited for."""
+LOG_BYTES_KEPT = 64 * 1024 * 1024
+
+REASONS = {
+    sqlite3.SQLITE_FULL: "the disk with the audit file is full",
+    sqlite3.SQLITE_READONLY: "the audit file is read-only",
+    sqlite3.SQLITE_BUSY: "another program holds the audit file locked",
+    sqlite3.SQLITE_LOCKED: "another program holds the audit file locked",
+    sqlite3.SQLITE_IOERR: "the disk with the audit file reports an error",
+    sqlite3.SQLITE_CORRUPT: "the audit file is damaged",
+    sqlite3.SQLITE_NOTADB: "the audit file is damaged",
+    sqlite3.SQLITE_CANTOPEN: "the audit file cannot be opened",
+    sqlite3.SQLITE_PERM: "the audit file may not be written",
+}
+
+
+class AuditFileError(Exception):
+    """The audit file cannot be used: names the file and the fix."""
+
+
+def reason_of(error: Exception) -> str:
+    """Say why SQLite failed, without the place of the file: clients see it."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return "the audit file cannot be written"
+    return REASONS.get(code & 0xFF, f"the audit file cannot be written ({error})")
+
+
+def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Connection:
+    """Open the audit file, or make it, for its one writer. `patience`: seconds to wait for another's lock.
+
+    `process` survives the death of the process: what is committed is in the system's hands. `disk` survives the loss
+    of power too. Raises AuditFileError; a file that is no audit file is left as it is.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise AuditFileError(f"The audit file {path} cannot be written: {error.strerror}.") from error
+    database = sqlite3.connect(
+        str(path), timeout=patience, isolation_level=None, check_same_thread=False, cached_statements=16
+    )
+    try:
+        prepare(database, durability)
+    except sqlite3.Error as error:
+        database.close()
+        raise unusable(path, error) from error
+    try:
+        check_version(database, path)
+    except AuditFileError:
+        database.close()
+        raise
+    return database
+
+
+def prepare(database: sqlite3.Connection, durability: str) -> None:
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
+    database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    database.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
+    if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open the audit file beside its writer. Raises AuditFileError, also where there is none yet."""
+    if not path.exists():
+        raise AuditFileError(f"There is no audit file {path}: no call was recorded yet, or the state is elsewhere.")
+    try:
+        # Not mode=ro: a reader of a write-ahead log must be able to make the index of it that readers share.
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5, isolation_level=None)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    try:
+        database.execute("PRAGMA query_only = 1")
+        check_version(database, path)
+    except (sqlite3.Error, AuditFileError) as error:
+        database.close()
+        raise unusable(path, error) if isinstance(error, sqlite3.Error) else error from error
+    return database
+
+
+def check_version(database: sqlite3.Connection, path: Path) -> None:
+    """Raise AuditFileError where the file is another program's, or of a version that this one does not know."""
+    try:
+        version = database.execute("SELECT version FROM schema_version").fetchone()[0]
+    except (sqlite3.Error, TypeError) as error:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) != sqlite3.SQLITE_ERROR:
+            raise unusable(path, error) from error
+        raise AuditFileError(
+            f"{path} is a database, but no audit file of Wirekey. It was left as it is: move it away."
+        ) from error
+    if version != VERSION:
+        raise AuditFileError(
+            f"The audit file {path} has version {version}, and this Wirekey knows version {VERSION} only. It was left "
+            "as it is: use the Wirekey that wrote it, or move it away."
+        )
+
+
+def unusable(path: Path, error: Exception) -> AuditFileError:
+    return AuditFileError(
+        f"The audit file {path} cannot be used: {reason_of(error)} ({error}). It was left as it is: put a copy back, "
+        "or move it and its -wal and -shm files away to start a new one."
+    )

@@ -1,0 +1,313 @@
+"""The audit store: rows go from the event loop to one writer thread, which commits whatever has gathered.
+
+The loop gathers what its turn brings into a batch and hands it over in one piece; the writer joins all batches that
+wait into one transaction, and reports back once. So the cost of a commit, of a thread's waking and of the loop's is
+shared by all calls of the moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wirekey.audit import schema
+from wirekey.audit.event import answer_values, request_values, safe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wirekey.audit.event import Value
+    from wirekey.call import Call
+
+logger = logging.getLogger(__name__)
+
+LONGEST_QUEUE = 20_000
+"""Rows that may wait for the writer: some 20 MB. Beyond, new calls are refused and outcomes are lost."""
+LINGER = 0.05
+"""Seconds that an outcome waits for an intent to go with."""
+RETRY = 0.5
+"""Seconds after which outcomes that could not be written are tried again."""
+CLOSE_PATIENCE = 10.0
+SECONDS_BETWEEN_COMPLAINTS = 10.0
+
+type Row = tuple[Value, ...]
+
+
+class AuditUnavailable(Exception):  # noqa: N818  # a state of the store, not a fault of the caller
+    """A call could not be recorded; why, in words that a client may see, without a final period."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one turn of the loop brought."""
+
+    intents: list[Row] = field(default_factory=list)
+    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    outcomes: list[Row] = field(default_factory=list)
+    finals: list[Row] = field(default_factory=list)
+    deadline: asyncio.TimerHandle | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.intents or self.outcomes or self.finals)
+
+
+class AuditStore:
+    """The writer of one audit file. `record_…` are called from one event loop.
+
+    `durability`: `process` (committed rows survive the death of the process) or `disk` (and the loss of power).
+    `bound`: seconds within which an intent is recorded or refused.
+    """
+
+    def __init__(self, path: Path, durability: str = "process", bound: float = 0.5) -> None:
+        self.path = path
+        self.durability = durability
+        self.bound = bound
+        self.lost = 0
+        """Outcomes and denials that could not be recorded."""
+        self._gathering = Batch()
+        self._handover: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._soon = False
+        self._later: asyncio.TimerHandle | None = None
+        self._queued = 0  # counted by the loop
+        self._done = 0  # counted by the writer
+        self._down: str | None = "the audit store is not open"
+        self._trouble: str | None = None
+        self._complained_at = 0.0
+
+    def start(self) -> None:
+        """Open the file and close the accounts of calls that a crash cut off. Raises AuditFileError."""
+        self._database = schema.open_for_writing(self.path, self.durability, self.bound * 0.8)
+        self._identity = self._identify()
+        try:
+            self.recover()
+        except sqlite3.Error as error:
+            self._database.close()
+            raise schema.unusable(self.path, error) from error
+        self._thread = threading.Thread(target=self._run, name="wirekey-audit", daemon=True)
+        self._down = None
+        self._thread.start()
+
+    def recover(self) -> int:
+        """Mark the calls that were under way when a former process died as interrupted, and say how many."""
+        count = self._database.execute(schema.INTERRUPT).rowcount
+        if count:
+            logger.warning("%d calls were under way when Wirekey ended last: recorded as interrupted", count)
+        return count
+
+    # On the event loop.
+
+    async def record_intent(self, call: Call) -> None:
+        """Return once the row is committed. Raises AuditUnavailable where that cannot be had in time."""
+        if self._down:
+            raise AuditUnavailable(self._down)
+        if self._queued - self._done >= LONGEST_QUEUE:
+            raise AuditUnavailable("too many calls wait to be recorded")
+        loop = self._loop = asyncio.get_running_loop()
+        recorded = loop.create_future()
+        self._gathering.intents.append(request_values(call) + answer_values(call))
+        self._gathering.waiting.append(recorded)
+        self._queued += 1
+        if not self._soon:
+            # After all else that is due now, so that it goes along.
+            self._soon = True
+            loop.call_soon(self._hand_over)
+        await recorded
+
+    def record_outcome(self, call: Call) -> None:
+        """Complete the row of a call whose intent was recorded. Never waits, never raises."""
+        try:
+            row = (safe(call.model), *answer_values(call), call.id)
+        except Exception:
+            logger.exception("the outcome of call %s could not be put in a row", call.id)
+            self._lose(1)
+        else:
+            self._gather(self._gathering.outcomes, row)
+
+    def record_final(self, call: Call) -> None:
+        """Record a call that ended before it had an intent, such as one denied. Never waits, never raises."""
+        try:
+            row = request_values(call) + answer_values(call)
+        except Exception:
+            logger.exception("the end of call %s could not be put in a row", call.id)
+            self._lose(1)
+        else:
+            self._gather(self._gathering.finals, row)
+
+    async def close(self) -> None:
+        """Write what waits, and close the file."""
+        if self._down:
+            return
+        self._down = "Wirekey is closing"
+        self._hand_over()
+        self._handover.put(None)
+        await asyncio.to_thread(self._thread.join, CLOSE_PATIENCE)
+        if self._thread.is_alive():
+            logger.error("the audit writer did not end within %g s", CLOSE_PATIENCE)
+
+    def _gather(self, rows: list[Row], row: Row) -> None:
+        if self._down or self._queued - self._done >= LONGEST_QUEUE:
+            self._lose(1)
+            return
+        rows.append(row)
+        self._queued += 1
+        if self._soon or self._later:
+            return
+        if self._loop is None or self._loop.is_closed():
+            self._hand_over()
+        else:
+            self._later = self._loop.call_later(LINGER, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._soon = False
+        if self._later:
+            self._later.cancel()
+            self._later = None
+        batch = self._gathering
+        if not batch:
+            return
+        self._gathering = Batch()
+        if batch.waiting:
+            assert self._loop
+            batch.deadline = self._loop.call_later(self.bound, self._expire, batch)
+        self._handover.put(batch)
+
+    def _expire(self, batch: Batch) -> None:
+        reason = self._trouble or f"the audit file did not take it within {self.bound:g} s"
+        self._answer([batch], reason)
+
+    def _answer(self, batches: list[Batch], refusal: str | None) -> None:
+        for batch in batches:
+            if batch.deadline:
+                batch.deadline.cancel()
+            for recorded in batch.waiting:
+                if recorded.done():
+                    continue
+                if refusal is None:
+                    recorded.set_result(None)
+                else:
+                    recorded.set_exception(AuditUnavailable(refusal))
+
+    def _lose(self, count: int) -> None:
+        self.lost += count
+        now = time.monotonic()
+        if now - self._complained_at > SECONDS_BETWEEN_COMPLAINTS:
+            self._complained_at = now
+            logger.error("%d outcomes of calls could not be recorded so far in %s", self.lost, self.path)
+
+    # On the writer's thread.
+
+    def _run(self) -> None:
+        unwritten = Batch()
+        try:
+            closing = False
+            while not closing:
+                batches, closing = self._take(RETRY if unwritten else None)
+                for batch in batches:
+                    # Those that were given up meanwhile are not sent, so they have no intent.
+                    pairs = zip(batch.intents, batch.waiting, strict=True)
+                    unwritten.intents += [row for row, recorded in pairs if not recorded.done()]
+                    unwritten.outcomes += batch.outcomes
+                    unwritten.finals += batch.finals
+                refusal = self._write(unwritten)
+                self._note(refusal)
+                self._done += sum(len(batch.intents) for batch in batches)
+                unwritten.intents.clear()
+                self._report(batches, refusal)
+        except BaseException:
+            self._down = "the audit writer has failed"
+            logger.exception("the audit writer has failed: no call is sent from now on")
+        finally:
+            if left := len(unwritten.outcomes) + len(unwritten.finals):
+                self._lose(left)
+            self._database.close()
+
+    def _take(self, patience: float | None) -> tuple[list[Batch], bool]:
+        """Wait for a batch, and give all that are there; True with the last."""
+        batches: list[Batch] = []
+        try:
+            batch = self._handover.get(timeout=patience)
+            while batch is not None:
+                batches.append(batch)
+                batch = self._handover.get_nowait()
+        except queue.Empty:
+            return batches, False
+        return batches, True
+
+    def _write(self, batch: Batch) -> str | None:
+        """Commit the rows; outcomes and finals stay in the batch where that fails. Gives the reason of a failure."""
+        database = self._database
+        try:
+            if self._identify() != self._identity:
+                return "the audit file was moved or replaced under way; put it back, or start Wirekey anew"
+            database.execute("BEGIN IMMEDIATE")
+            # In this order: a call that was given up while its intent was on the way has a final besides.
+            for statement, rows in (
+                (schema.INSERT, batch.intents),
+                (schema.UPDATE, batch.outcomes),
+                (schema.REPLACE, batch.finals),
+            ):
+                if rows:
+                    database.executemany(statement, rows)
+            database.execute("COMMIT")
+        except (sqlite3.OperationalError, OSError) as error:
+            self._roll_back()
+            return schema.reason_of(error)
+        except Exception as error:
+            self._roll_back()
+            if type(error) is not sqlite3.DatabaseError:
+                self._write_singly(batch)
+            return schema.reason_of(error)
+        self._done += len(batch.outcomes) + len(batch.finals)
+        batch.outcomes.clear()
+        batch.finals.clear()
+        return None
+
+    def _write_singly(self, batch: Batch) -> None:
+        """Write around a row that cannot be stored, so that it does not hold up the others for ever."""
+        for statement, rows in ((schema.UPDATE, batch.outcomes), (schema.REPLACE, batch.finals)):
+            for row in rows:
+                try:
+                    self._database.execute(statement, row)
+                except Exception:
+                    self._lose(1)
+            self._done += len(rows)
+            rows.clear()
+
+    def _roll_back(self) -> None:
+        try:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+        except sqlite3.Error:
+            logger.exception("rolling back %s failed", self.path)
+
+    def _note(self, trouble: str | None) -> None:
+        """Log when trouble begins, changes and ends: not with each call."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            logger.error("%s: %s; calls are refused until it can be written", self.path, trouble)
+        else:
+            logger.warning("%s can be written again", self.path)
+
+    def _report(self, batches: list[Batch], refusal: str | None) -> None:
+        answered = [batch for batch in batches if batch.waiting]
+        if answered and self._loop:
+            try:
+                self._loop.call_soon_threadsafe(self._answer, answered, refusal)
+            except RuntimeError:
+                logger.debug("the loop ended before its calls were answered")
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino

@@ -1,0 +1,37 @@
+"""Calls as the stations leave them, for the tests of what is recorded of them."""
+
+from wirekey.call import Agent, Call, Outcome
+from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
+
+CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
+
+
+def call_of(agent="alice", provider="openai", model="gpt-4o-mini", **more):
+    """A call as it is when its intent is recorded."""
+    return Call(
+        **{
+            "client": "127.0.0.1",
+            "agent": Agent(agent, "developer", "cli"),
+            "provider": provider,
+            "action": "POST",
+            "target": "/v1/chat/completions",
+            "operation": CHAT,
+            "facts": Facts("gpt-4o", True, 3, True, False, 0, 100),
+            "model": model,
+            "policy_result": "allow",
+            "credential": f"{provider}/1",
+            "upstream": "api.openai.com",
+            **more,
+        }
+    )
+
+
+def finish(call, **more):
+    """The same call as it is at its end."""
+    call.usage = Usage(10, 20, 5, 0, "stop", "gpt-4o-mini-2024-07-18")
+    call.outcome = Outcome.COMPLETED
+    call.status, call.attempts, call.cost_usd = 200, 1, 0.25
+    call.request_bytes, call.response_bytes, call.ttfb_ms, call.duration_ms = 100, 200, 12.5, 50.0
+    for name, value in more.items():
+        setattr(call, name, value)
+    return call

@@ -1,0 +1,141 @@
+# ruff: noqa: N802  # threats go by their number
+"""The event holds the contract's names in its order, what is known of a call, and nothing that can do harm."""
+
+import math
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.audit.calls import call_of, finish
+
+from wirekey.audit.event import LARGEST, NAMES, event_of, safe
+from wirekey.call import Call
+from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
+
+CONTRACT = """
+id time agent_id agent_role agent_type client provider operation mcp_server tool_name action target requested_model
+model stream message_count has_system has_tools tool_count max_tokens policy_result policy_reason policy_revision route
+credential upstream attempts status outcome finish_reason input_tokens output_tokens cached_input_tokens
+reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms simulated
+""".split()  # noqa: SIM905  # forty words are read best as words
+
+
+def test_the_names_are_the_contracts():
+    assert list(NAMES) == CONTRACT
+    assert list(event_of(Call())) == CONTRACT
+
+
+def test_a_finished_call_is_told_whole():
+    event = event_of(finish(call_of(id="018f-1", started_at=1_700_000_000.1239)))
+    assert event == {
+        "id": "018f-1",
+        "time": "2023-11-14T22:13:20.123Z",
+        "agent_id": "alice",
+        "agent_role": "developer",
+        "agent_type": "cli",
+        "client": "127.0.0.1",
+        "provider": "openai",
+        "operation": "chat.completions",
+        "mcp_server": "openai-proxy",
+        "tool_name": "openai-api",
+        "action": "POST",
+        "target": "/v1/chat/completions",
+        "requested_model": "gpt-4o",
+        "model": "gpt-4o-mini",
+        "stream": True,
+        "message_count": 3,
+        "has_system": True,
+        "has_tools": False,
+        "tool_count": 0,
+        "max_tokens": 100,
+        "policy_result": "allow",
+        "policy_reason": None,
+        "policy_revision": None,
+        "route": None,
+        "credential": "openai/1",
+        "upstream": "api.openai.com",
+        "attempts": 1,
+        "status": 200,
+        "outcome": "completed",
+        "finish_reason": "stop",
+        "input_tokens": 10,
+        "output_tokens": 20,
+        "cached_input_tokens": 5,
+        "reasoning_tokens": 0,
+        "cost_usd": 0.25,
+        "request_bytes": 100,
+        "response_bytes": 200,
+        "ttfb_ms": 12.5,
+        "duration_ms": 50.0,
+        "simulated": False,
+    }
+
+
+def test_what_is_unknown_is_none_and_never_zero():
+    event = event_of(Call(id="1", started_at=0.0))
+    known = {name: value for name, value in event.items() if value is not None}
+    assert known == {
+        "id": "1",
+        "time": "1970-01-01T00:00:00.000Z",
+        "action": "",
+        "target": "",
+        "attempts": 0,
+        "simulated": False,
+    }
+
+
+def test_a_model_and_a_stream_that_the_path_names_count_as_asked_for():
+    operation = Operation("streamGenerateContent", Body.JSON, Kind.INFERENCE, model="gemini-2.5-pro", stream=True)
+    event = event_of(call_of(operation=operation, facts=Facts()))
+    assert (event["requested_model"], event["stream"]) == ("gemini-2.5-pro", True)
+
+
+def test_the_target_has_no_query():
+    assert event_of(Call(target="/v1/models?key=canary"))["target"] == "/v1/models"
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [
+        ("gpt-4o", "gpt-4o"),
+        ("a\r\nb", "a\\r\\nb"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("nul\0", "nul\\x00"),
+        ("\u202eevil", "\\u202eevil"),
+        ("line\u2028end", "line\\u2028end"),
+        ("lone \ud800", "lone \\ud800"),
+        ("modèle", "mod\\xe8le"),
+        ("no\\nbreak", "no\\\\nbreak"),
+        ("x" * 256, "x" * 256),
+        ("x" * 257, "x" * 253 + "..."),
+        ("\n" * 200, "\\n" * 126 + "\\..."),
+    ],
+)
+def test_L1_what_strangers_send_is_escaped_and_capped(given, recorded):
+    event = event_of(
+        call_of(client=given, model=given, facts=Facts(given), usage=Usage(finish_reason=given), upstream=given)
+    )
+    for name in ("client", "model", "requested_model", "finish_reason", "upstream"):
+        assert event[name] == recorded
+
+
+@given(st.text())
+def test_whatever_is_sent_is_recorded_as_short_printable_ascii(text):
+    recorded = safe(text, 40)
+    assert len(recorded) <= 40
+    assert set(recorded) <= set(string.printable[:95])
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [(0, 0), (LARGEST, LARGEST), (LARGEST + 1, LARGEST), (-1, None), (True, None), (1.5, None), ("7", None)],
+)
+def test_counts_are_whole_and_fit_a_database(given, recorded):
+    event = event_of(call_of(facts=Facts(max_tokens=given), usage=Usage(input_tokens=given)))
+    assert (event["max_tokens"], event["input_tokens"]) == (recorded, recorded)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_cost_that_is_no_number_is_unknown(value):
+    assert event_of(call_of(cost_usd=value))["cost_usd"] is None

@@ -1,0 +1,343 @@
+# ruff: noqa: N802  # threats go by their number
+"""What is acknowledged is in the file, whatever happens next; what cannot be recorded is refused in time, and why."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.audit.calls import call_of, finish
+
+from wirekey.audit import schema, store
+from wirekey.audit.event import event_of
+from wirekey.audit.schema import AuditFileError
+from wirekey.audit.store import AuditStore, AuditUnavailable
+from wirekey.call import Call, Outcome
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "audit.db"
+
+
+def rows(path):
+    database = schema.open_for_reading(path)
+    database.row_factory = sqlite3.Row
+    try:
+        return {row["id"]: dict(row) for row in database.execute("SELECT * FROM calls")}
+    finally:
+        database.close()
+
+
+@pytest.fixture
+async def audit(path):
+    opened = AuditStore(path)
+    opened.start()
+    yield opened
+    await opened.close()
+
+
+async def test_an_intent_is_in_the_file_when_it_is_acknowledged(audit, path):
+    call = call_of()
+    await audit.record_intent(call)
+    assert rows(path)[call.id] == event_of(call)
+    assert rows(path)[call.id]["outcome"] is None
+
+
+@pytest.mark.parametrize("durability", ["process", "disk"])
+async def test_an_outcome_completes_the_row(path, durability):
+    audit = AuditStore(path, durability)
+    audit.start()
+    call = call_of()
+    await audit.record_intent(call)
+    audit.record_outcome(finish(call, model="gpt-4.1"))
+    await audit.close()
+    assert rows(path) == {call.id: event_of(call)}
+
+
+async def test_a_call_that_was_denied_leaves_one_row(audit, path):
+    denied = Call(outcome=Outcome.DENIED, policy_result="deny", policy_reason="no", status=403)
+    audit.record_final(denied)
+    await audit.close()
+    assert rows(path) == {denied.id: event_of(denied)}
+
+
+async def test_an_outcome_is_written_without_waiting_for_another_call(audit, path):
+    call = call_of()
+    await audit.record_intent(call)
+    audit.record_outcome(finish(call))
+    deadline = time.monotonic() + 10
+    while rows(path)[call.id]["outcome"] is None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_what_is_changed_after_it_was_handed_over_is_not_recorded(audit, path):
+    call = call_of()
+    await audit.record_intent(call)
+    audit.record_outcome(finish(call))
+    call.status = 599
+    await audit.close()
+    assert rows(path)[call.id]["status"] == 200
+
+
+async def test_a_thousand_calls_at_once_share_commits_and_are_all_there(audit, path):
+    calls = [call_of() for _ in range(1000)]
+    await asyncio.gather(*(audit.record_intent(call) for call in calls))
+    for call in calls:
+        audit.record_outcome(finish(call))
+    await audit.close()
+    assert rows(path) == {call.id: event_of(call) for call in calls}
+
+
+async def test_a_call_given_up_while_its_intent_was_on_the_way_ends_as_what_it_ended(audit, path):
+    call = call_of()
+    waiting = asyncio.create_task(audit.record_intent(call))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    waiting.cancel()
+    call.outcome = Outcome.CLIENT_CANCELLED
+    audit.record_final(call)
+    await audit.close()
+    assert rows(path)[call.id]["outcome"] == "client_cancelled"
+
+
+def test_the_file_is_the_owners_alone(path):
+    path.parent.mkdir()
+    path.touch(0o644)
+    audit = AuditStore(path)
+    audit.start()
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    asyncio.run(audit.close())
+
+
+async def test_what_was_under_way_at_a_crash_is_interrupted_at_the_next_start(path, caplog):
+    first, finished, open_still = AuditStore(path), call_of(), call_of()
+    first.start()
+    for call in (finished, open_still):
+        await first.record_intent(call)
+    first.record_outcome(finish(finished))
+    await first.close()
+    second = AuditStore(path)
+    second.start()
+    await second.close()
+    outcomes = {call_id: row["outcome"] for call_id, row in rows(path).items()}
+    assert outcomes == {finished.id: "completed", open_still.id: "interrupted"}
+    assert "1 calls were under way" in caplog.text
+
+
+# Trouble.
+
+
+async def refusal_of(audit, call=None):
+    started = time.monotonic()
+    with pytest.raises(AuditUnavailable) as refused:
+        await audit.record_intent(call or call_of())
+    assert time.monotonic() - started < 10 * audit.bound
+    return str(refused.value)
+
+
+async def call_until_refused(audit):
+    for _ in range(1000):
+        await audit.record_intent(call_of())
+
+
+async def test_before_start_and_after_close_calls_are_refused(path):
+    audit = AuditStore(path)
+    assert await refusal_of(audit) == "the audit store is not open"
+    audit.start()
+    await audit.close()
+    await audit.close()
+    assert await refusal_of(audit) == "Wirekey is closing"
+    audit.record_outcome(call_of())
+    assert audit.lost == 1
+
+
+async def test_L3_a_full_disk_refuses_calls_and_keeps_outcomes_for_later(path, caplog, monkeypatch):
+    monkeypatch.setattr(store, "RETRY", 0.02)
+    audit = AuditStore(path)
+    audit.start()
+    started = call_of()
+    await audit.record_intent(started)
+    pages = audit._database.execute("PRAGMA page_count").fetchone()[0]
+    audit._database.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(AuditUnavailable, match="the disk with the audit file is full"):
+        await call_until_refused(audit)
+    refused = call_of(outcome=Outcome.DENIED)
+    audit.record_final(refused)
+    audit.record_outcome(finish(started))
+    assert await refusal_of(audit, call_of(route="x" * 200)) == "the disk with the audit file is full"
+    assert caplog.text.count("is full; calls are refused") == 1
+    audit._database.execute("PRAGMA max_page_count = 100000")
+    await audit.record_intent(call_of())
+    await audit.close()
+    assert "can be written again" in caplog.text
+    assert rows(path)[started.id]["outcome"] == "completed"
+    assert rows(path)[refused.id]["outcome"] == "denied"
+    assert audit.lost == 0
+
+
+async def test_L3_a_file_that_turned_read_only_refuses_calls(audit):
+    audit._database.execute("PRAGMA query_only = 1")
+    assert await refusal_of(audit) == "the audit file is read-only"
+
+
+async def test_L3_a_lock_of_another_program_refuses_calls_within_the_bound(path):
+    audit = AuditStore(path, bound=0.1)
+    audit.start()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert await refusal_of(audit) == "another program holds the audit file locked"
+    other.execute("ROLLBACK")
+    other.close()
+    await audit.record_intent(call_of())
+    await audit.close()
+
+
+async def test_L3_a_file_that_was_moved_away_refuses_calls_until_it_is_back(audit, path):
+    path.rename(path.with_suffix(".old"))
+    assert "moved or replaced" in await refusal_of(audit)
+    path.with_suffix(".old").rename(path)
+    await audit.record_intent(call_of())
+
+
+async def test_a_writer_that_hangs_does_not_hold_a_call_longer_than_the_bound(path, monkeypatch):
+    audit = AuditStore(path, bound=0.05)
+    monkeypatch.setattr(audit, "_write", lambda batch: time.sleep(0.3))
+    audit.start()
+    assert await refusal_of(audit) == "the audit file did not take it within 0.05 s"
+    await audit.close()
+
+
+async def test_a_writer_that_died_refuses_calls_at_once(path, monkeypatch, caplog):
+    audit = AuditStore(path, bound=0.05)
+
+    def die(batch):
+        raise SystemExit
+
+    monkeypatch.setattr(audit, "_write", die)
+    audit.start()
+    assert "did not take it" in await refusal_of(audit)
+    assert await refusal_of(audit) == "the audit writer has failed"
+    assert "the audit writer has failed" in caplog.text
+
+
+async def test_a_queue_over_its_bound_refuses_calls_and_counts_what_is_lost(path, monkeypatch, caplog):
+    monkeypatch.setattr(store, "LONGEST_QUEUE", 3)
+    audit = AuditStore(path, bound=5)
+    audit.start()
+    for _ in range(5):
+        audit._gather(audit._gathering.finals, ())
+        audit._soon = True
+    assert await refusal_of(audit) == "too many calls wait to be recorded"
+    assert audit.lost == 2
+    assert "2 outcomes" in caplog.text or "1 outcomes" in caplog.text
+    audit._gathering.finals.clear()
+    audit._queued = 0
+    await audit.close()
+
+
+async def test_a_row_that_no_database_takes_holds_up_no_other(audit, path):
+    good = call_of(outcome=Outcome.DENIED)
+    audit._gather(audit._gathering.finals, ("too", "short"))
+    audit.record_final(good)
+    await audit.close()
+    assert list(rows(path)) == [good.id]
+    assert audit.lost == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"this is no database, and it is long enough to be looked at" * 40, "damaged"),
+        (b"SQLite format 3\0" + b"\xff" * 4096, "damaged"),
+    ],
+)
+def test_a_damaged_file_is_named_and_left_as_it_is(path, content, says):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(AuditFileError, match=says) as error:
+        AuditStore(path).start()
+    assert str(path) in str(error.value)
+    assert "move it" in str(error.value)
+    assert path.read_bytes() == content
+    with pytest.raises(AuditFileError, match=says):
+        schema.open_for_reading(path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("CREATE TABLE recipes (name)", "no audit file"),
+        (f"{schema.SCHEMA}; UPDATE schema_version SET version = 99", "version 99"),
+    ],
+)
+def test_a_file_of_another_program_or_version_is_named_and_left_as_it_is(path, statement, says):
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.executescript(statement)
+    for use in (AuditStore(path).start, lambda: schema.open_for_reading(path)):
+        with pytest.raises(AuditFileError, match=says):
+            use()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(AuditFileError, match="cannot be written: "):
+        AuditStore(tmp_path / "file" / "audit.db").start()
+
+
+ACKNOWLEDGING = """
+import asyncio, os, sys
+from pathlib import Path
+from tests.audit.calls import call_of, finish
+from wirekey.audit.store import AuditStore
+
+async def call_on_and_on(audit):
+    while True:
+        call = call_of()
+        await audit.record_intent(call)
+        os.write(1, f"{call.id}\\n".encode())
+        audit.record_outcome(finish(call))
+
+async def main():
+    audit = AuditStore(Path(sys.argv[1]), sys.argv[2])
+    audit.start()
+    await asyncio.gather(*(call_on_and_on(audit) for _ in range(10)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("durability", "seconds"), [("process", 0.02), ("process", 0.2), ("disk", 0.1)])
+def test_L5_after_kill_9_every_acknowledged_intent_is_there(path, durability, seconds):
+    top = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", ACKNOWLEDGING, path, durability],
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": f"{top}:{top / 'addons'}"},
+    )
+    acknowledged = [process.stdout.readline()]
+    until = time.monotonic() + random.uniform(0.5, 1.5) * seconds
+    while time.monotonic() < until:
+        acknowledged.append(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    acknowledged += process.stdout.readlines()
+    process.wait()
+    process.stdout.close()
+    ids = {line.decode().strip() for line in acknowledged if line.endswith(b"\n")}
+    recovered = AuditStore(path)
+    recovered.start()
+    asyncio.run(recovered.close())
+    recorded = rows(path)
+    assert ids
+    assert ids <= set(recorded)
+    assert {row["outcome"] for row in recorded.values()} <= {"completed", "interrupted"}

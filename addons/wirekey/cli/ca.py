@@ -1,0 +1,116 @@
+"""wirekey ca: what clients trust, and how to make it anew."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wirekey.cli.options import with_config
+
+if TYPE_CHECKING:
+    from wirekey.ca.authority import Authority
+    from wirekey.config import Config
+
+
+@click.group("ca")
+def command() -> None:
+    """See, renew and hand out the CA that clients trust. It is good for the provider hosts only."""
+
+
+@command.command("show")
+@with_config
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def show(config: Config, *, as_json: bool) -> None:
+    """Show the CA, and whether it covers the hosts of the configuration; exit code 1 if it does not."""
+    from wirekey.config import provider_hosts
+
+    authority = load_or_exit(config)
+    missing = authority.covers(provider_hosts(config))
+    if as_json:
+        click.echo(json.dumps(described(authority, missing), indent=2))
+    else:
+        click.echo(shown(authority))
+        for host in missing:
+            click.echo(f"wirekey: it does not cover {host}; make a new one with `wirekey ca renew`", err=True)
+    sys.exit(1 if missing else 0)
+
+
+@command.command("renew")
+@with_config
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def renew(config: Config, *, as_json: bool) -> None:
+    """Make a new CA for the hosts of the configuration; the former one stays beside it as `.previous`."""
+    from wirekey.ca import authority
+    from wirekey.config import provider_hosts
+    from wirekey.runtime import RunningProxy
+
+    try:
+        renewed = authority.renew(config.certs, list(provider_hosts(config)))
+    except authority.CAError as error:
+        click.echo(f"wirekey: {error}", err=True)
+        sys.exit(1)
+    click.echo(json.dumps(described(renewed, []), indent=2) if as_json else shown(renewed))
+    notes = ["Clients that had the former root installed need this one; programs started by `exec` find it anew."]
+    if RunningProxy.read(config.state):
+        notes.append("The proxy that runs goes on with the former CA: start it anew.")
+    click.echo("\n".join(notes), err=True)
+
+
+@command.command("bundle")
+@with_config
+@click.option("--root", "root_only", is_flag=True, help="Only our root, for clients that add it to their own.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead.")
+def bundle(config: Config, *, root_only: bool, output: Path | None) -> None:
+    """Print the public roots and ours as one PEM, for clients whose setting replaces all roots."""
+    authority = load_or_exit(config)
+    file = authority.root_file if root_only else authority.bundle_file
+    try:
+        pem = file.read_text()
+        if output is None:
+            click.echo(pem, nl=False)
+        else:
+            output.write_text(pem)
+    except OSError as error:
+        click.echo(f"wirekey: {error.filename}: {error.strerror}. Start the proxy once; it writes this file.", err=True)
+        sys.exit(1)
+
+
+def load_or_exit(config: Config) -> Authority:
+    from wirekey.ca.authority import CAError, load
+
+    try:
+        return load(config.certs)
+    except CAError as error:
+        click.echo(f"wirekey: {error}", err=True)
+        sys.exit(1)
+
+
+def described(authority: Authority, missing: list[str]) -> dict[str, object]:
+    return {
+        "root": str(authority.root_file),
+        "bundle": str(authority.bundle_file),
+        "truststore": str(authority.truststore_file),
+        "sha256": authority.fingerprint,
+        "expires": authority.expires.isoformat(),
+        "hosts": list(authority.hosts),
+        "missing_hosts": missing,
+    }
+
+
+def shown(authority: Authority) -> str:
+    first, *others = authority.hosts
+    return "\n".join(
+        [
+            f"root         {authority.root_file}",
+            f"bundle       {authority.bundle_file} (public roots and ours)",
+            f"truststore   {authority.truststore_file} (the same for Java, password changeit)",
+            f"SHA-256      {authority.fingerprint}",
+            f"expires      {authority.expires:%Y-%m-%d %H:%M} UTC",
+            f"good for     {first}",
+            *(f"             {host}" for host in others),
+        ]
+    )

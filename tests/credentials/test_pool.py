@@ -94,3 +94,9 @@ def test_a_new_configuration_keeps_the_rest_of_keys_that_stay():
 )
 def test_retry_after(value, seconds):
     assert retry_after_seconds(value, 100) == seconds
+
+
+def test_a_key_that_was_refused_in_words_rests_too():
+    keys = pool("a", "b")
+    keys.settle_refused(keys.choose(0), 0)
+    assert labels(keys, 0.5, 3) == ["b", "b", "b"]

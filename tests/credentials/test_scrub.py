@@ -36,3 +36,20 @@ def test_any_cut_gives_what_the_uncut_stream_gives(parts, cuts):
 
 def test_bytes_that_do_not_begin_the_key_are_not_held_back():
     assert KeyScrubber(KEY).feed(b"data: hello\n\n") == [b"data: hello\n\n"]
+
+
+@given(sizes=st.lists(st.integers(1, 9), max_size=40))
+def test_the_sign_of_a_refused_key_is_seen_whatever_the_cut(sizes):
+    body = b'{"error":{"code":400,"details":[{"reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}'
+    scrubber = KeyScrubber(KEY, b"API_KEY_INVALID")
+    at = 0
+    for size in [*sizes, len(body)]:
+        scrubber.feed(body[at : at + size])
+        at += size
+    assert scrubber.sign_seen
+
+
+def test_without_a_sign_none_is_seen():
+    scrubber = KeyScrubber(KEY)
+    scrubber.feed(b"API_KEY_INVALID")
+    assert not scrubber.sign_seen

@@ -15,6 +15,12 @@ LONGEST_REST = 3600.0
 FIRST_REST = {401: 30.0, 403: 30.0, 429: 1.0}
 """Seconds of the first rest by status, doubled at each refusal in a row, up to `LONGEST_REST`."""
 
+REFUSED_KEY_SIGNS = {"gemini": (400, b"API_KEY_INVALID")}
+"""By provider, a status that says little, and what the body says besides where the key was refused.
+
+The word is the `reason` of google.rpc.ErrorInfo in the error's `details`.
+"""
+
 
 @dataclass(slots=True)
 class Key:
@@ -55,6 +61,10 @@ class KeyPool:
         growing = first_rest * 2.0 ** min(key.refusals, 16)
         key.refusals += 1
         key.resting_until = now + min(LONGEST_REST, growing if retry_after is None else retry_after)
+
+    def settle_refused(self, key: Key, now: float) -> None:
+        """Take note that the provider refused `key` in words, whatever the status."""
+        self.settle(key, 401, None, now)
 
     def carry_over(self, former: KeyPool) -> None:
         """Take over the state of keys that a former pool had too, when the configuration was read anew."""

@@ -13,18 +13,33 @@ def scrub(data: bytes, key: bytes) -> bytes:
 
 @dataclass(slots=True)
 class KeyScrubber:
-    """Masks `key` in a stream whatever the cut; holds back at most `len(key) - 1` bytes, only if they begin it."""
+    """Masks `key` in a stream whatever the cut; holds back at most `len(key) - 1` bytes, only if they begin it.
+
+    `sign` is what a provider says where it refuses the key itself, b"" for none; `sign_seen` whether it did.
+    """
 
     key: bytes = field(repr=False)
+    sign: bytes = b""
+    sign_seen: bool = False
     held: bytes = field(default=b"", repr=False)
+    recent: bytes = field(default=b"", repr=False)
 
     def feed(self, data: bytes) -> list[bytes]:
         data = scrub(self.held + data, self.key)
         keep = next((n for n in range(min(len(self.key) - 1, len(data)), 0, -1) if self.key.startswith(data[-n:])), 0)
         self.held = data[len(data) - keep :]
         out = data[: len(data) - keep]
+        self.look_for_sign(out)
         return [out] if out else []
 
     def end(self) -> list[bytes]:
         rest, self.held = self.held, b""
         return [rest] if rest else []
+
+    def look_for_sign(self, data: bytes) -> None:
+        if self.sign and not self.sign_seen:
+            searched = self.recent + data
+            self.sign_seen = self.sign in searched
+            self.recent = (
+                searched[len(searched) - len(self.sign) + 1 :] if len(searched) >= len(self.sign) else searched
+            )

@@ -11,6 +11,7 @@ from mitmproxy import http
 
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.scrub import KeyScrubber, scrub
+from wirekey.credentials.slots import connection_named
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import Fault, Refusal
 from wirekey.stations.station import AdmittingStation, keep_going
@@ -61,6 +62,16 @@ class Credentials(AdmittingStation):
         if any(key in value for _, value in fields):
             response.headers.fields = tuple((name, scrub(value, key)) for name, value in fields)
 
+    @keep_going
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Let a key rest that the provider refused in the body of its answer, not by the status."""
+        passage = self.house.passages.get(flow.id)
+        if not (passage and passage.key and passage.pool and passage.tap):
+            return
+        scrubber = passage.tap.filter
+        if isinstance(scrubber, KeyScrubber) and scrubber.sign_seen:
+            passage.pool.settle_refused(passage.key, time.monotonic())
+
 
 def is_upload_continuation(request: http.Request) -> bool:
     """Tell a later request of a Gemini resumable upload: its upload_id is the credential, it carries no other."""
@@ -81,19 +92,21 @@ def wire_request(passage: Passage, flow: http.HTTPFlow, server: Server) -> tuple
         )
     wire: http.Request = copy.copy(flow.request)
     wire.data = copy.copy(flow.request.data)
-    named = connection_named(flow.request.headers)
+    fields = flow.request.headers.fields
+    marked = connection_named((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+    named = {name.encode("latin-1") for name in marked}
     authority = upstream.authority
-    fields = [
+    wire_fields = [
         (name, authority.encode() if lower == b"host" else value)
-        for name, value in flow.request.headers.fields
+        for name, value in fields
         if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
     ]
     if passage.key:
         name, value = PROVIDERS[call.provider].credential(passage.key.secret.reveal())
-        fields.append((name.encode(), value.encode()))
+        wire_fields.append((name.encode(), value.encode()))
     if wire.data.authority:
         wire.data.authority = authority.encode()
-    wire.data.headers = http.Headers(fields)
+    wire.data.headers = http.Headers(wire_fields)
     set_length(wire, passage)
     call.attempts += 1
     return wire, passage.body
@@ -106,14 +119,3 @@ def set_length(wire: http.Request, passage: Passage) -> None:
         headers.pop("transfer-encoding", None)
         if headers.get("content-length") != str(len(passage.body)):
             headers["content-length"] = str(len(passage.body))
-
-
-def connection_named(headers: http.Headers) -> frozenset[bytes]:
-    """Header names that a Connection header marks for removal by the next hop (RFC 9110 section 7.6.1)."""
-    if "connection" not in headers:
-        return frozenset()
-    names = ",".join(headers.get_all("connection")).split(",")
-    return frozenset(name.strip().lower().encode() for name in names)
-
-
-__all__ = ["Credentials", "KeyScrubber", "wire_request"]

@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from wirekey.call import Outcome
+from wirekey.credentials.pool import REFUSED_KEY_SIGNS
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.metering.cost import cost_usd
+from wirekey.metering.decoding import DecodingError, StreamDecoder, decoder, is_plain
 from wirekey.metering.tap import Tap
 from wirekey.metering.usage_request import UsageEventFilter, ask_stream_usage
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Facts
+from wirekey.refusal import Fault, Refusal
 from wirekey.stations.station import AdmittingStation, keep_going
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mitmproxy import http
 
     from wirekey.call import Call
-    from wirekey.stations.house import House
+    from wirekey.providers.protocol import AnswerReader
+    from wirekey.stations.house import House, Passage
 
 EVENT_STREAM = "text/event-stream"
 FIRST_ERROR_STATUS = 400
@@ -28,38 +34,58 @@ class Filter(Protocol):
     def end(self) -> list[bytes]: ...
 
 
-class DecodedFilter:
-    """A filter behind a decoder: for a compressed answer from which something must be taken out."""
-
-    def __init__(self, decode: StreamDecoder, inner: Filter) -> None:
-        self.decode = decode
-        self.inner = inner
+class Withheld:
+    """Lets nothing by: for an error whose encoding cannot be undone, as it could quote the key."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        return [piece for part in self.decode.feed(data) for piece in self.inner.feed(part)]
+        return []
 
     def end(self) -> list[bytes]:
-        return self.inner.end()
+        return []
 
 
 class AnswerTap:
-    """Fed each chunk of an answer as it passes; what it returns is what the client gets."""
+    """Fed each chunk of an answer as it passes; what it returns is what the client gets.
 
-    def __init__(self, house: House, call: Call, tap: Tap) -> None:
+    Chunks pass as they are. Only where something must be taken out there is a filter, and before it a decoder if
+    the answer is compressed; the tap then reads what was decoded.
+    """
+
+    def __init__(self, house: House, flow: http.HTTPFlow, tap: Tap) -> None:
         self.house = house
-        self.call = call
+        self.flow = flow
+        self.call = house.call(flow)
         self.tap = tap
         self.filter: Filter | None = None
+        self.decoder: StreamDecoder | None = None
+        self.broken = False
         self.received = 0
 
     def __call__(self, data: bytes) -> list[bytes]:
+        # mitmproxy says b"" at the end; a b"" from us would end an answer in chunks before its time.
         if not data:
-            return self.filter.end() if self.filter else []
+            return self.filter.end() if self.filter and not self.broken else []
         if not self.received:
             self.call.ttfb_ms = self.house.elapsed_ms(self.call)
         self.received += len(data)
-        self.tap.feed(data)
-        return self.filter.feed(data) if self.filter else [data]
+        if self.filter is None:
+            self.tap.feed(data)
+            return [data]
+        return list(self.filtered(self.filter, data))
+
+    def filtered(self, inner: Filter, data: bytes) -> Iterator[bytes]:
+        if self.broken:
+            return
+        try:
+            for part in self.decoder.feed(data) if self.decoder else (data,):
+                self.tap.feed(part)
+                yield from inner.feed(part)
+        except DecodingError as error:
+            self.broken = True
+            yield from inner.end()
+            refusal = Refusal(502, "upstream_unreadable", f"The answer broke off: {error}.", Fault.PROVIDER)
+            if last_words := self.house.phrase_in_stream(self.flow, refusal):
+                yield last_words
 
 
 class Metering(AdmittingStation):
@@ -88,7 +114,6 @@ class Metering(AdmittingStation):
         assert call.operation
         call.status = response.status_code
         content_type = response.headers.get("content-type", "")
-        encoding = response.headers.get("content-encoding", "")
         reader = PROVIDERS[call.provider].reader(
             call.operation,
             call.facts or Facts(),
@@ -96,21 +121,43 @@ class Metering(AdmittingStation):
             content_type,
             headers=response.headers,
         )
-        tap = AnswerTap(self.house, call, Tap(reader, encoding))
-        if response.status_code >= FIRST_ERROR_STATUS and passage.key:
-            tap.filter = KeyScrubber(passage.key.secret.reveal().encode())
-        elif passage.usage_event_asked and content_type.startswith(EVENT_STREAM):
-            tap.filter = UsageEventFilter()
-        if tap.filter and encoding.lower() not in ("", "identity"):
-            tap.filter = DecodedFilter(decoder(encoding), tap.filter)
-            del response.headers["content-encoding"]
-            unframe(flow)
-        elif isinstance(tap.filter, UsageEventFilter):
-            unframe(flow)
+        passage.tap = self.make_tap(flow, passage, reader)
         if self.house.settings.simulated:
             response.headers["x-wirekey-simulated"] = "true"
-        response.stream = tap
-        passage.tap = tap
+        response.stream = passage.tap
+
+    def make_tap(self, flow: http.HTTPFlow, passage: Passage, reader: AnswerReader | None) -> AnswerTap:
+        """Make the tap of an answer, and its head fit for what the tap will take out of the body."""
+        response = flow.response
+        assert response
+        headers = response.headers
+        encoding = headers.get("content-encoding", "")
+        inner = self.make_filter(passage, response)
+        undo = decoder(encoding)
+        if inner is None or is_plain(encoding):
+            tap = AnswerTap(self.house, flow, Tap(reader, encoding))
+            tap.filter = inner
+            if isinstance(inner, UsageEventFilter):
+                unframe(flow)
+            return tap
+        if undo is None and isinstance(inner, UsageEventFilter):
+            return AnswerTap(self.house, flow, Tap(None))
+        tap = AnswerTap(self.house, flow, Tap(reader if undo else None))
+        tap.decoder, tap.filter = undo, inner if undo else Withheld()
+        del headers["content-encoding"]
+        unframe(flow)
+        return tap
+
+    def make_filter(self, passage: Passage, response: http.Response) -> Filter | None:
+        """Make what must come between: nothing, as a rule."""
+        if response.status_code >= FIRST_ERROR_STATUS and passage.key:
+            status, sign = REFUSED_KEY_SIGNS.get(passage.call.provider or "", (0, b""))
+            sign = sign if response.status_code == status else b""
+            return KeyScrubber(passage.key.secret.reveal().encode(), sign)
+        content_type = response.headers.get("content-type", "").lower()
+        if passage.usage_event_asked and content_type.startswith(EVENT_STREAM):
+            return UsageEventFilter()
+        return None
 
     @keep_going
     def response(self, flow: http.HTTPFlow) -> None:
@@ -144,9 +191,13 @@ def succeeded(call: Call) -> bool:
 
 
 def unframe(flow: http.HTTPFlow) -> None:
-    """Let an answer whose length will change be framed anew: chunked for HTTP/1.1, by frames for HTTP/2."""
+    """Let an answer whose length will change be framed anew: by chunks for HTTP/1.1, by frames for HTTP/2.
+
+    For HTTP/1.0 its end is that of the connection.
+    """
     assert flow.response
     headers = flow.response.headers
     headers.pop("content-length", None)
-    if flow.client_conn.alpn != b"h2":
+    headers.pop("transfer-encoding", None)
+    if flow.request.http_version == "HTTP/1.1":
         headers["transfer-encoding"] = "chunked"

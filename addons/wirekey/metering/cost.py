@@ -1,0 +1,102 @@
+"""What an answer costs, by the price list that genai-prices carries with it; nothing is fetched."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import TieredPrices
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from wirekey.providers.protocol import Usage
+
+LISTED_AS = {"openai": "openai", "gemini": "google", "anthropic": "anthropic", "bedrock": "aws"}
+
+CACHED_APART = frozenset({"anthropic", "bedrock"})
+"""Providers that do not count the cached tokens among the input tokens."""
+
+REASONING_APART = frozenset({"gemini"})
+"""Providers that do not count the reasoning tokens among the output tokens."""
+
+PER = 1_000_000
+HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens. A higher price holds for all tokens of a call whose input is above its threshold."""
+
+    base: float
+    tiers: tuple[tuple[int, float], ...] = ()
+    """Thresholds in tokens and the price above them, highest first."""
+
+    def of(self, tokens: int, input_tokens: int) -> float:
+        price = next((price for above, price in self.tiers if input_tokens > above), self.base)
+        return tokens * price / PER
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    input: Price | None
+    cached: Price | None
+    output: Price | None
+
+
+def cost_usd(provider: str, model: str | None, usage: Usage) -> float | None:
+    """Give the cost in USD; None where the price, or a count that has a price, is not known.
+
+    `model` is named as the provider names it, on Bedrock also by ARN. What is written to a cache is not in
+    `usage`, and costs as much as if it was nothing.
+    """
+    if not model or usage.input_tokens is None:
+        return None
+    prices = prices_of(provider, model, int(time.time()) // HOUR)
+    if prices is None or (usage.output_tokens is None and prices.output is not None):
+        return None
+    cached = usage.cached_input_tokens or 0
+    total_input = usage.input_tokens + (cached if provider in CACHED_APART else 0)
+    output = (usage.output_tokens or 0) + ((usage.reasoning_tokens or 0) if provider in REASONING_APART else 0)
+    cost = 0.0
+    for price, tokens in ((prices.input, total_input - cached), (prices.cached, cached), (prices.output, output)):
+        if tokens < 0 or (tokens and price is None):
+            return None
+        if price is not None:
+            cost += price.of(tokens, total_input)
+    return round(cost, 12)
+
+
+@lru_cache(maxsize=1024)
+def prices_of(provider: str, model: str, hour: int) -> Prices | None:
+    """Find the prices that hold in this hour (since the epoch); None for a model that is not on the list.
+
+    The search takes a tenth of a millisecond. It goes round the library's own cache, which has no bounds.
+    """
+    listed_as = LISTED_AS.get(provider)
+    if listed_as is None or model.startswith("tunedModels/"):
+        return None
+    snapshot = get_snapshot()
+    listed = snapshot.find_provider(None, listed_as, None)
+    # Gemini's models/NAME, and Bedrock's arn:aws:bedrock:…:inference-profile/NAME
+    found = listed.find_model(model.rpartition("/")[2], all_providers=snapshot.providers)
+    if found is None:
+        return None
+    prices = found.get_prices(datetime.fromtimestamp(hour * HOUR, UTC))
+    if prices.input_mtok is None:
+        return None
+    input_price = price_of(prices.input_mtok)
+    return Prices(input_price, price_of(prices.cache_read_mtok) or input_price, price_of(prices.output_mtok))
+
+
+def price_of(listed: Decimal | TieredPrices | None) -> Price | None:
+    if listed is None:
+        return None
+    if isinstance(listed, TieredPrices):
+        tiers = ((tier.start, float(tier.price)) for tier in reversed(listed.tiers))
+        return Price(float(listed.base), tuple(tiers))
+    return Price(float(listed))

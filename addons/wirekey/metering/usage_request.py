@@ -1,0 +1,185 @@
+"""Asks OpenAI for the usage of a stream on the client's behalf, and takes what that adds out of the answer.
+
+With `stream_options.include_usage` the provider sends one more event before `[DONE]`, with `choices` empty and
+`usage` filled, and `"usage":null` in every other event (OpenAI API reference, "Chat Completions", "Streaming").
+A client that did not ask for it sees neither.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+
+import msgspec
+
+from wirekey.metering.sse import EVENT_LIMIT, data_of
+from wirekey.providers.request_json import read_body
+from wirekey.refusal import Refusal
+
+ASKING = b'{"include_usage":true}'
+
+_END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE_END = re.compile(rb"\r\n|\r")
+_NULL = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null|"usage"[ \t]*:[ \t]*null[ \t]*(?:,[ \t]*)?')
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[msgspec.Raw] | None = None
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+
+
+def ask_stream_usage(body: bytes) -> bytes | None:
+    """Give a chat request that asks for usage, all other bytes as they were.
+
+    None where it cannot be asked for: `body` is no JSON object, or its `stream_options` is none.
+    """
+    try:
+        request = read_body(body)
+        span = request.spans.get("stream_options")
+        if span is None:
+            last = max((end for _, end in request.spans.values()), default=None)
+            if last is None:
+                return None
+            return body[:last] + b',"stream_options":' + ASKING + body[last:]
+        start, end = span
+        if not request.starts("stream_options", b"{"):
+            return body[:start] + ASKING + body[end:] if body[start:end] == b"null" else None
+        options = request.child("stream_options")
+    except Refusal:
+        return None
+    if options is None:
+        return None
+    if flag := options.spans.get("include_usage"):
+        return body[: start + flag[0]] + b"true" + body[start + flag[1] :]
+    comma = b"," if options.values else b""
+    return body[: start + 1] + ASKING[1:-1] + comma + body[start + 1 :]
+
+
+class _Event(Enum):
+    """What of the event at hand was let out already."""
+
+    UNSEEN = auto()
+    OVERSIZE = auto()
+    """Its beginning: it is too long to be looked at."""
+    PASSED = auto()
+    """All but perhaps the LF of a CR LF at its end."""
+    DROPPED = auto()
+    """Nothing, and the LF of a CR LF at its end must not come either."""
+
+
+class UsageEventFilter:
+    """Takes the usage out of a stream of events; what does not look as expected makes it let all of the rest by.
+
+    Holds one unfinished event at most, up to `EVENT_LIMIT`; longer ones pass unseen.
+    """
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+        self._searched = 0
+        self._event = _Event.UNSEEN
+        self._passing = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Give what may go on: complete events at once, as one piece."""
+        if self._passing:
+            return [data] if data else []
+        if self._event is _Event.UNSEEN and not self._held and data.endswith(b"\n\n") and b'"usage"' not in data:
+            return [data]
+        out: list[bytes] = []
+        if self._event in (_Event.PASSED, _Event.DROPPED):
+            data = self._line_feed(data, out)
+        if self._event is _Event.OVERSIZE:
+            self._oversize(data, out)
+        else:
+            self._held += data
+        if self._event is _Event.UNSEEN:
+            self._complete_events(out)
+        joined = b"".join(out)
+        return [joined] if joined else []
+
+    def end(self) -> list[bytes]:
+        """Give what is held back of an event that the provider did not finish."""
+        rest = b"" if self._event is _Event.OVERSIZE else self._seen(bytes(self._held))
+        self._held.clear()
+        self._passing = True
+        return [rest] if rest else []
+
+    def _complete_events(self, out: list[bytes]) -> None:
+        held, start = self._held, 0
+        search = self._searched
+        while not self._passing and (found := _END.search(held, search)):
+            seen = self._seen(bytes(held[start : found.end()]))
+            out.append(seen)
+            start = search = found.end()
+            if start == len(held) and held.endswith(b"\r"):
+                self._event = _Event.PASSED if seen else _Event.DROPPED
+        del held[:start]
+        if self._passing or len(held) > EVENT_LIMIT:
+            out.append(bytes(held))
+            self._event = _Event.OVERSIZE
+            del held[:-3]
+        self._searched = max(len(held) - 3, 0)
+
+    def _line_feed(self, data: bytes, out: list[bytes]) -> bytes:
+        """Let the LF go the way of its CR, which came in the chunk before."""
+        if not data:
+            return data
+        if data.startswith(b"\n"):
+            if self._event is _Event.PASSED:
+                out.append(b"\n")
+            data = data[1:]
+        self._event = _Event.UNSEEN
+        return data
+
+    def _oversize(self, data: bytes, out: list[bytes]) -> None:
+        """Let a long event by. Its last bytes are kept besides, as its end may be cut."""
+        held = self._held
+        out_already = len(held)
+        held += data
+        found = _END.search(held)
+        end = found.end() if found else len(held)
+        out.append(bytes(held[out_already:end]))
+        if found is None:
+            del held[:-3]
+            return
+        at_cut = end == len(held) and held.endswith(b"\r")
+        self._event = _Event.PASSED if at_cut else _Event.UNSEEN
+        del held[:end]
+        self._searched = 0
+
+    def _seen(self, event: bytes) -> bytes:
+        """Give an event as the provider would have sent it unasked: b"" for the usage event."""
+        if b'"usage"' not in event or len(event) > EVENT_LIMIT:
+            return event
+        try:
+            chunk = _chunk.decode(data_of(_LINE_END.sub(b"\n", event)))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self._passing = True
+            return event
+        if chunk.usage is msgspec.UNSET:
+            return event
+        usage = bytes(chunk.usage)
+        if usage == b"null":
+            return without_null(event)
+        return b"" if chunk.choices == [] and usage.startswith(b"{") else event
+
+
+def without_null(event: bytes) -> bytes:
+    """Take `"usage":null` out of an event that has it at its top level, with the comma that goes with it.
+
+    These bytes cannot be part of a text: inside a JSON string the quotes are escaped. But they can stand deeper
+    in the event as well; where they do, the members are counted out.
+    """
+    found = list(_NULL.finditer(event))
+    if len(found) == 1:
+        start, end = found[0].span()
+        return event[:start] + event[end:]
+    opening, closing = event.find(b"{"), event.rfind(b"}")
+    try:
+        value = read_body(event[opening : closing + 1]).spans["usage"][0] + opening
+    except (Refusal, KeyError):
+        return event
+    return next((event[: at.start()] + event[at.end() :] for at in found if at.start() < value < at.end()), event)

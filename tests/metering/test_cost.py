@@ -1,0 +1,99 @@
+"""Costs agree with genai-prices, which has the price list, and are None where a price or a count is unknown."""
+
+import pytest
+from genai_prices import Usage as ListedUsage
+from genai_prices import calc_price
+
+from wirekey.metering.cost import HOUR, cost_usd, prices_of
+from wirekey.providers.protocol import Usage
+
+
+@pytest.mark.parametrize("tokens", [(1000, 200, 100), (250_000, 1000, 5000), (7, 0, 0), (199_999, 1, 1)])
+@pytest.mark.parametrize(
+    ("provider", "listed_as", "model"),
+    [
+        ("openai", "openai", "gpt-4o-mini"),
+        ("openai", "openai", "gpt-4o-mini-2024-07-18"),
+        ("openai", "openai", "ft:gpt-4o-mini-2024-07-18:org::id"),
+        ("gemini", "google", "gemini-2.5-flash"),
+        ("gemini", "google", "gemini-2.5-pro"),
+        ("anthropic", "anthropic", "claude-sonnet-4-5-20250929"),
+        ("bedrock", "aws", "anthropic.claude-3-haiku-20240307-v1:0"),
+        ("bedrock", "aws", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("bedrock", "aws", "global.anthropic.claude-sonnet-4-5-20250929-v1:0"),
+        ("bedrock", "aws", "eu.amazon.nova-pro-v1:0"),
+    ],
+)
+def test_a_cost_is_that_of_the_price_list(provider, listed_as, model, tokens):
+    total_input, cached, output = tokens
+    apart = cached if provider in ("anthropic", "bedrock") else 0
+    usage = Usage(input_tokens=total_input - apart, cached_input_tokens=cached, output_tokens=output)
+    listed = ListedUsage(input_tokens=total_input, cache_read_tokens=cached, output_tokens=output)
+    expected = float(calc_price(listed, model, provider_id=listed_as).total_price)
+    assert cost_usd(provider, model, usage) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("provider", "spelling", "model"),
+    [
+        ("gemini", "models/gemini-2.5-flash", "gemini-2.5-flash"),
+        ("bedrock", "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
+        ("bedrock", "arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
+        ("bedrock", "jp.amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
+        ("openai", "GPT-4o-mini", "gpt-4o-mini"),
+    ],
+)
+def test_a_model_costs_the_same_however_it_is_named(provider, spelling, model):
+    usage = Usage(input_tokens=1000, output_tokens=1000)
+    assert cost_usd(provider, spelling, usage) == cost_usd(provider, model, usage) > 0
+
+
+SOME = Usage(input_tokens=10, output_tokens=10)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "usage"),
+    [
+        ("openai", "no-such-model", SOME),
+        ("openai", None, SOME),
+        ("openai", "", SOME),
+        ("", "gpt-4o", SOME),
+        ("gemini", "tunedModels/gemini-2.5-flash", SOME),
+        ("bedrock", "arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2c3", SOME),
+        ("openai", "gpt-4o", Usage()),
+        ("openai", "gpt-4o", Usage(output_tokens=5)),
+        ("openai", "gpt-4o", Usage(input_tokens=5)),
+        ("openai", "gpt-4o", Usage(input_tokens=5, output_tokens=5, cached_input_tokens=6)),
+        ("openai", "gpt-4o", Usage(input_tokens=-5, output_tokens=5)),
+        ("openai", "gpt-4o", Usage(input_tokens=5, output_tokens=-5)),
+    ],
+)
+def test_a_cost_that_cannot_be_known_is_none(provider, model, usage):
+    assert cost_usd(provider, model, usage) is None
+
+
+def test_embeddings_have_no_output():
+    assert cost_usd("openai", "text-embedding-3-small", Usage(input_tokens=1_000_000)) == pytest.approx(0.02)
+
+
+def test_geminis_reasoning_is_output_besides_the_output():
+    reasoning = Usage(input_tokens=10, output_tokens=10, reasoning_tokens=90)
+    assert cost_usd("gemini", "gemini-2.5-flash", reasoning) == cost_usd(
+        "gemini", "gemini-2.5-flash", Usage(input_tokens=10, output_tokens=100)
+    )
+
+
+def test_openais_reasoning_is_part_of_the_output():
+    reasoning = Usage(input_tokens=10, output_tokens=100, reasoning_tokens=90)
+    assert cost_usd("openai", "gpt-5", reasoning) == cost_usd(
+        "openai", "gpt-5", Usage(input_tokens=10, output_tokens=100)
+    )
+
+
+def test_all_models_on_the_list_can_be_priced():
+    from genai_prices.data_snapshot import get_snapshot
+
+    for provider, listed_as in (("openai", "openai"), ("gemini", "google"), ("anthropic", "anthropic")):
+        for model in get_snapshot().find_provider(None, listed_as, None).models:
+            prices = prices_of.__wrapped__(provider, model.id, 490_000 * 3600 // HOUR)
+            assert prices is None or prices.input is not None

@@ -1,0 +1,209 @@
+"""Usage is asked for on the client's behalf; what that adds to the stream is taken out again, byte for byte."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wirekey.metering import usage_request
+from wirekey.metering.usage_request import UsageEventFilter, ask_stream_usage
+
+
+@pytest.mark.parametrize(
+    ("body", "asked"),
+    [
+        (b'{"stream":true}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
+        (b' { "a" : [1, {}] \r\n} \n', b' { "a" : [1, {}],"stream_options":{"include_usage":true} \r\n} \n'),
+        (b'{"stream_options":null,"a":1}', b'{"stream_options":{"include_usage":true},"a":1}'),
+        (b'{"stream_options": {}}', b'{"stream_options": {"include_usage":true}}'),
+        (
+            b'{"stream_options": { "include_obfuscation" : false },"a":1}',
+            b'{"stream_options": {"include_usage":true, "include_obfuscation" : false },"a":1}',
+        ),
+        (
+            b'{"a":1, "stream_options":{"x":1, "include_usage" : false }}',
+            b'{"a":1, "stream_options":{"x":1, "include_usage" : true }}',
+        ),
+        (b'{"stream_options":{"include_usage":null}}', b'{"stream_options":{"include_usage":true}}'),
+        (rb'{"stream_option\u0073":{"include_usag\u0065":0}}', rb'{"stream_option\u0073":{"include_usag\u0065":true}}'),
+        (
+            '{"messages":["€ \\"stream_options\\":{}"]}'.encode(),
+            '{"messages":["€ \\"stream_options\\":{}"],"stream_options":{"include_usage":true}}'.encode(),
+        ),
+    ],
+)
+def test_only_the_span_that_asks_differs(body, asked):
+    assert ask_stream_usage(body) == asked
+    json.loads(asked)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"{",
+        b'{"stream_options":1}',
+        b'{"stream_options":[]}',
+        b'{"stream_options":"x"}',
+        b'{"stream_options":{"a":1,"a":2}}',
+        b'{"a":1,"a":2}',
+        b"\xef\xbb\xbf{}",
+        b'{"a":"\xff"}',
+    ],
+)
+def test_what_the_provider_will_refuse_is_sent_as_it_is(body):
+    assert ask_stream_usage(body) is None
+
+
+def event(chunk, end=b"\n\n", prefix=b"data: "):
+    return prefix + chunk + end
+
+
+def chunk_of(text, usage=b"", separators=(",", ":")):
+    chunk = {"id": "chatcmpl-1", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+    data = json.dumps(chunk, separators=separators, ensure_ascii=False).encode()
+    return data[:-1] + usage + b',"obfuscation":"x1"}'
+
+
+NULL = b',"usage":null'
+USAGE_EVENT = b'{"id":"chatcmpl-1","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}'
+
+
+def stream(usage_asked, end=b"\n\n"):
+    null = NULL if usage_asked else b""
+    texts = ("", "Hi €", '","usage":null,"', "data: \n\n", '{"usage":{}}')
+    events = [event(chunk_of(text, null), end) for text in texts]
+    if usage_asked:
+        events.append(event(USAGE_EVENT, end))
+    return b": ping" + end + b"".join(events) + event(b"[DONE]", end)
+
+
+def filtered(pieces):
+    usage_filter = UsageEventFilter()
+    out = [part for piece in pieces for part in usage_filter.feed(piece)]
+    out += usage_filter.end()
+    assert b"" not in out
+    return b"".join(out)
+
+
+def cut(data, sizes):
+    at = 0
+    for size in sizes:
+        yield data[at : at + size]
+        at += size
+    yield data[at:]
+
+
+CUTS = st.lists(st.integers(1, 120), max_size=40)
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"])
+@given(sizes=CUTS)
+def test_the_client_sees_what_the_provider_sends_unasked(end, sizes):
+    assert filtered(cut(stream(usage_asked=True, end=end), sizes)) == stream(usage_asked=False, end=end)
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_the_same_byte_by_byte(end):
+    asked = stream(usage_asked=True, end=end)
+    assert filtered(asked[at : at + 1] for at in range(len(asked))) == stream(usage_asked=False, end=end)
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        (b'{"usage":null,"choices":[]}', b'{"choices":[]}'),
+        (b'{"usage": null , "choices": []}', b'{"choices": []}'),
+        (b'{"choices": [1], "usage" : null, "x": 1}', b'{"choices": [1], "x": 1}'),
+        (b'{"choices":[{"usage":null}],"usage":null}', b'{"choices":[{"usage":null}]}'),
+        (b'{"usage":null,"choices":[{"usage":null}]}', b'{"choices":[{"usage":null}]}'),
+        (b'{"usage":null}', b"{}"),
+    ],
+)
+def test_a_null_is_taken_out_with_its_comma(sent, seen):
+    assert filtered([event(sent)]) == event(seen)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b'{"choices":[{"delta":{}}],"usage":{"prompt_tokens":1}}',
+        b'{"choices":[{"usage":null}]}',
+        b'{"usage":{"prompt_tokens":1}}',
+        b'{"choices":[],"usage":7}',
+        b'{"choices":null,"usage":{}}',
+        b'{"error":{"message":"\\"usage\\":null"}}',
+        b"[DONE]",
+        b'{"usage":null',
+        b'["usage"]',
+        b'"usage"',
+        b'{"usage":\xff}',
+    ],
+)
+def test_everything_else_passes_as_it_is(chunk):
+    assert filtered([event(chunk)]) == event(chunk)
+
+
+def test_the_usage_event_goes_with_all_of_its_lines():
+    asked = b"id: 7\r\nevent: message\r\ndata:" + USAGE_EVENT + b"\r\n\r\n"
+    assert filtered([asked + event(b"[DONE]")]) == event(b"[DONE]")
+
+
+def test_a_usage_event_without_its_blank_line_is_one():
+    assert filtered([event(b"1"), event(USAGE_EVENT, end=b"")]) == event(b"1")
+
+
+def test_after_something_unexpected_all_passes():
+    broken = event(b'{"usage":') + stream(usage_asked=True)
+    assert filtered([broken]) == broken
+    assert filtered([event(b'{"usage":'), stream(usage_asked=True)]) == broken
+
+
+def test_events_pass_at_once_in_the_chunks_in_which_they_came():
+    usage_filter = UsageEventFilter()
+    plain = event(chunk_of("a"))
+    (out,) = usage_filter.feed(plain)
+    assert out is plain
+    assert usage_filter.feed(event(chunk_of("a", NULL)) + b'data: {"cho') == [plain]
+    assert usage_filter.feed(b'ices":[1]}\r\n\r') == [b'data: {"choices":[1]}\r\n\r']
+    assert usage_filter.feed(b"\n") == [b"\n"]
+    assert usage_filter.feed(b"") == []
+
+
+@given(before=st.integers(0, 3), sizes=st.lists(st.integers(1, 90), max_size=30))
+def test_longer_events_than_are_held_pass_and_the_next_are_looked_at(before, sizes):
+    limit, usage_request.EVENT_LIMIT = usage_request.EVENT_LIMIT, 300
+    try:
+        long = event(chunk_of("x" * 400, NULL), end=b"\r\n\r\n")
+        asked = event(chunk_of("a", NULL)) * before + long + event(USAGE_EVENT) + event(chunk_of("b", NULL))
+        seen = event(chunk_of("a")) * before + long + event(chunk_of("b"))
+        assert filtered(cut(asked, sizes)) == seen
+    finally:
+        usage_request.EVENT_LIMIT = limit
+
+
+@given(
+    pieces=st.lists(st.binary(max_size=40) | st.sampled_from([b"data: ", b'"usage"', b"\n", b"\r", USAGE_EVENT, b"{"]))
+)
+def test_rubbish_never_raises_and_loses_nothing_but_usage(pieces):
+    out = filtered(piece for piece in pieces if piece)
+    whole = b"".join(pieces)
+    if b"usage" not in whole:
+        assert out == whole
+    assert filtered([whole] if whole else []) == out
+
+
+def test_no_more_than_one_event_is_held():
+    usage_filter = UsageEventFilter()
+    for _ in range(40):
+        usage_filter.feed(b"x" * 65536)
+    assert len(usage_filter._held) < 10
+
+
+def test_the_null_is_never_found_inside_a_text():
+    text = json.dumps({"choices": [{"delta": {"content": ',"usage":null,'}}]}).encode()
+    assert not re.search(rb'"usage"', text)

@@ -1,0 +1,108 @@
+"""wirekey agents: what people see and programs read, and that a token is printed once and nowhere else."""
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from wirekey.cli.agents import command
+from wirekey.identity.agents import AgentBook
+from wirekey.identity.tokens import TOKEN
+
+TOKEN_ANYWHERE = re.compile(TOKEN.pattern)
+
+
+@pytest.fixture
+def book(tmp_path):
+    return AgentBook(tmp_path / "state" / "agents.json")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wirekey.yaml").write_text("listen: {forward: 127.0.0.1:9999}\n")
+
+    def run(*arguments, code=0):
+        result = CliRunner().invoke(command, list(arguments))
+        assert result.exit_code == code, result.output
+        return result.stdout if code == 0 else result.stderr
+
+    return run
+
+
+def test_add_prints_the_token_and_how_to_use_it(run, book):
+    printed = run("add", "alice", "--role", "developer", "--type", "cli")
+    token = TOKEN_ANYWHERE.search(printed)[0]
+    assert f"export HTTPS_PROXY=http://alice:{token}@127.0.0.1:9999" in printed
+    assert "certs/bundle.pem" in printed
+    agent = book.find(token)
+    assert (agent.id, agent.role, agent.type) == ("alice", "developer", "cli")
+
+
+def test_add_and_rotate_print_json_for_programs(run, book):
+    first = json.loads(run("add", "alice", "--json"))
+    second = json.loads(run("rotate", "alice", "--overlap", "1h", "--json"))
+    assert set(second) == {"agent", "token", "https_proxy"}
+    assert second["https_proxy"] == f"http://alice:{second['token']}@127.0.0.1:9999"
+    assert book.find(first["token"]).id == book.find(second["token"]).id == "alice"
+    third = run("rotate", "alice")
+    assert "work no more" in third
+    book.refresh()
+    assert book.find(second["token"]) is None
+
+
+def test_list_and_show_tell_all_but_tokens_and_hashes(run):
+    added = json.loads(run("add", "alice", "--role", "developer", "--json"))
+    run("add", "bob")
+    run("revoke", "bob")
+    listed = run("list").splitlines()
+    assert listed[0].split() == ["AGENT", "ROLE", "TYPE", "TOKENS", "CREATED", "STATE"]
+    assert listed[1].startswith("alice  developer  -")
+    assert "active" in listed[1]
+    assert "revoked" in listed[2]
+    shown = run("show", "alice")
+    assert "when rotated" in shown
+    facts = json.loads(run("show", "alice", "--json"))
+    assert (facts["agent"], facts["role"], facts["tokens"][0]["expires_at"]) == ("alice", "developer", None)
+    assert [agent["agent"] for agent in json.loads(run("list", "--json"))] == ["alice", "bob"]
+    for printed in (shown, "\n".join(listed), json.dumps(facts)):
+        assert added["token"] not in printed
+        assert not re.search("[0-9a-f]{64}", printed)
+
+
+def test_without_agents_the_list_says_how_to_add_one(run):
+    assert "wirekey agents add" in run("list")
+    assert json.loads(run("list", "--json")) == []
+
+
+def test_revoke_ends_the_agent(run, book):
+    token = json.loads(run("add", "alice", "--json"))["token"]
+    assert "within 2 seconds" in run("revoke", "alice")
+    assert json.loads(run("revoke", "alice", "--json")) == {"agent": "alice", "revoked": True}
+    assert book.find(token) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("show", "alicf"), 1, "Did you mean alice?"),
+        (("revoke", "nobody"), 1, "There is no agent 'nobody'"),
+        (("add", "alice"), 1, "There is an agent alice already"),
+        (("add", "a b"), 1, "no name for an agent"),
+        (("rotate", "alice", "--overlap", "soon"), 2, "Write 90, 15m, 2h or 7d"),
+        (("add",), 2, "NAME"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_exit_code(run, arguments, code, says):
+    run("add", "alice")
+    assert says in run(*arguments, code=code)
+
+
+def test_a_broken_file_is_named_and_left(run, tmp_path):
+    path = tmp_path / "state" / "agents.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    assert str(path.name) in run("list", code=1)
+    assert "left as it is" in run("add", "alice", code=1)
+    assert path.read_text() == "{"

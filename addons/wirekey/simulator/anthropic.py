@@ -54,7 +54,7 @@ def check_credentials(request: Request, keys: Collection[str] | None) -> str | N
     return None if keys is None or key in keys else "Invalid bearer token"
 
 
-def failure(status: int, message: str, behaviour: Behaviour) -> Answer:
+def failure(status: int, message: str, behaviour: Behaviour) -> Answer:  # noqa: ARG001 - alike for all providers
     kind = ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     headers = [("request-id", "req_simulated")]
     error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_simulated"}

@@ -1,0 +1,126 @@
+r"""Reads one JSON array of objects as it grows, element by element, in any cut.
+
+Only brackets outside strings say where an element ends. They are found without walking the bytes: with escapes
+taken out, the pieces between quotes are in turn outside and inside strings, and outside only counts matter. Only
+where an element may end inside a chunk, and something in it is of interest, are the bytes walked. A backslash
+takes its next byte with it wherever it stands; brackets of either shape count alike, since the provider's JSON is
+not ours to judge. What is held is one unfinished element, up to ELEMENT_LIMIT; of a longer one, its two ends.
+"""
+
+from __future__ import annotations
+
+import re
+
+from wirekey.metering.oversize import Ends
+from wirekey.providers.protocol import Usage
+
+ELEMENT_LIMIT = 1024 * 1024
+
+_OUTSIDE = re.compile(rb'(?s)\\.?|["\[\]{}]')
+_INSIDE = re.compile(rb'(?s)\\.?|"')
+_ARRAY = 1
+_OPENING = (b"[", b"{")
+
+
+class JsonArrayReader:
+    """An AnswerReader of an array. Subclasses say what they are interested in, and learn from it."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.finished = False
+        self.error_type: str | None = None
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+        self._held = bytearray()
+        self._ends: Ends | None = None
+
+    def interested(self, data: bytes) -> bool:
+        """Search, cheaply, one element or several for what `learn` would understand."""
+        raise NotImplementedError
+
+    def learn(self, data: bytes) -> None:
+        """Learn from one element. Must not raise."""
+        raise NotImplementedError
+
+    def glean(self, head: bytes, tail: bytes) -> None:
+        """Learn from both ends of an element that was too long to be held. Must not raise."""
+
+    def feed(self, data: bytes) -> None:
+        between = self._depth == _ARRAY and not self._in_string and not self._escaped
+        if (between and self.interested(data)) or not self._passed(data, between=between):
+            self._walk(data)
+
+    def end(self) -> None:
+        """Forget an element that was cut off: nothing is known of it."""
+        self._held.clear()
+        self._ends = None
+
+    def _passed(self, data: bytes, *, between: bool) -> bool:
+        """Let a chunk by as a whole, if it holds whole elements without interest, or lies within one."""
+        plain = data
+        escaped = self._escaped
+        if escaped or b"\\" in data:
+            plain = data[1:] if escaped and data else data
+            plain = plain.replace(b"\\\\", b"").replace(b'\\"', b"")
+            escaped = plain.endswith(b"\\") if data else escaped
+        pieces = plain.split(b'"')
+        outside = b"".join(pieces[1::2] if self._in_string else pieces[::2])
+        if b"\\" in outside:
+            return False
+        closing = outside.count(b"}") + outside.count(b"]")
+        depth = self._depth + outside.count(b"{") + outside.count(b"[") - closing
+        in_string = self._in_string ^ (len(pieces) % 2 == 0)
+        if between and not (depth == _ARRAY and not in_string and not escaped):
+            return False
+        if not between and self._depth - closing <= _ARRAY:
+            return False
+        if not between:
+            self._hold(data)
+        self._depth, self._in_string, self._escaped = depth, in_string, escaped
+        return True
+
+    def _walk(self, data: bytes) -> None:
+        position = 0
+        start = 0 if self._depth > _ARRAY else -1
+        if self._escaped and data:
+            position, self._escaped = 1, False
+        while found := (_INSIDE if self._in_string else _OUTSIDE).search(data, position):
+            position = found.end()
+            token = found[0]
+            if token == b'"':
+                self._in_string = not self._in_string
+            elif token[:1] == b"\\":
+                self._escaped = len(token) == 1
+            elif token in _OPENING:
+                if self._depth == _ARRAY:
+                    start = found.start()
+                self._depth += 1
+            else:
+                self._depth -= 1
+                if self._depth == _ARRAY and start >= 0:
+                    self._hold(data[start:position])
+                    self._close()
+                    start = -1
+        if start >= 0:
+            self._hold(data[start:])
+
+    def _hold(self, data: bytes) -> None:
+        if self._ends:
+            self._ends.add(data)
+            return
+        self._held += data
+        if len(self._held) > ELEMENT_LIMIT:
+            self._ends = Ends()
+            self._ends.add(bytes(self._held))
+            self._held.clear()
+
+    def _close(self) -> None:
+        if self._ends:
+            self.glean(*self._ends.close())
+            self._ends = None
+            return
+        element = bytes(self._held)
+        self._held.clear()
+        if self.interested(element):
+            self.learn(element)

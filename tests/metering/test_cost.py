@@ -76,18 +76,10 @@ def test_embeddings_have_no_output():
     assert cost_usd("openai", "text-embedding-3-small", Usage(input_tokens=1_000_000)) == pytest.approx(0.02)
 
 
-def test_geminis_reasoning_is_output_besides_the_output():
-    reasoning = Usage(input_tokens=10, output_tokens=10, reasoning_tokens=90)
-    assert cost_usd("gemini", "gemini-2.5-flash", reasoning) == cost_usd(
-        "gemini", "gemini-2.5-flash", Usage(input_tokens=10, output_tokens=100)
-    )
-
-
-def test_openais_reasoning_is_part_of_the_output():
+@pytest.mark.parametrize(("provider", "model"), [("openai", "gpt-5"), ("gemini", "gemini-2.5-flash")])
+def test_reasoning_is_part_of_the_output(provider, model):
     reasoning = Usage(input_tokens=10, output_tokens=100, reasoning_tokens=90)
-    assert cost_usd("openai", "gpt-5", reasoning) == cost_usd(
-        "openai", "gpt-5", Usage(input_tokens=10, output_tokens=100)
-    )
+    assert cost_usd(provider, model, reasoning) == cost_usd(provider, model, Usage(input_tokens=10, output_tokens=100))
 
 
 def test_all_models_on_the_list_can_be_priced():

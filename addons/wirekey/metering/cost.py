@@ -21,9 +21,6 @@ LISTED_AS = {"openai": "openai", "gemini": "google", "anthropic": "anthropic", "
 CACHED_APART = frozenset({"anthropic", "bedrock"})
 """Providers that do not count the cached tokens among the input tokens."""
 
-REASONING_APART = frozenset({"gemini"})
-"""Providers that do not count the reasoning tokens among the output tokens."""
-
 PER = 1_000_000
 HOUR = 3600
 
@@ -61,7 +58,7 @@ def cost_usd(provider: str, model: str | None, usage: Usage) -> float | None:
         return None
     cached = usage.cached_input_tokens or 0
     total_input = usage.input_tokens + (cached if provider in CACHED_APART else 0)
-    output = (usage.output_tokens or 0) + ((usage.reasoning_tokens or 0) if provider in REASONING_APART else 0)
+    output = usage.output_tokens or 0
     cost = 0.0
     for price, tokens in ((prices.input, total_input - cached), (prices.cached, cached), (prices.output, output)):
         if tokens < 0 or (tokens and price is None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 from wirekey.call import Outcome
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.providers.protocol import AnswerReader
     from wirekey.stations.house import House, Passage
+
+logger = logging.getLogger(__name__)
 
 EVENT_STREAM = "text/event-stream"
 FIRST_ERROR_STATUS = 400
@@ -69,16 +72,23 @@ class AnswerTap:
             self.call.ttfb_ms = self.house.elapsed_ms(self.call)
         self.received += len(data)
         if self.filter is None:
-            self.tap.feed(data)
+            self.read(data)
             return [data]
         return list(self.filtered(self.filter, data))
+
+    def read(self, data: bytes) -> None:
+        try:
+            self.tap.feed(data)
+        except Exception:
+            logger.exception("an answer of %s cannot be read; it passes unread", self.call.provider)
+            self.tap.reader = None
 
     def filtered(self, inner: Filter, data: bytes) -> Iterator[bytes]:
         if self.broken:
             return
         try:
             for part in self.decoder.feed(data) if self.decoder else (data,):
-                self.tap.feed(part)
+                self.read(part)
                 yield from inner.feed(part)
         except DecodingError as error:
             self.broken = True
@@ -161,29 +171,33 @@ class Metering(AdmittingStation):
 
     @keep_going
     def response(self, flow: http.HTTPFlow) -> None:
-        self.finish(flow)
+        passage = self.house.passages.get(flow.id)
+        reader = self.learn(passage)
+        if passage is None or reader is None or passage.call.outcome is not None:
+            return
+        call = passage.call
+        if reader.error_type:
+            call.outcome = Outcome.UPSTREAM_ERROR
+            call.policy_reason = call.policy_reason or reader.error_type
+        elif call.facts and call.facts.stream and not reader.finished and succeeded(call):
+            call.outcome = Outcome.TRUNCATED
 
     @keep_going
     def error(self, flow: http.HTTPFlow) -> None:
-        self.finish(flow)
+        """Account for what came until client or provider went away; which of them did the wire layer says."""
+        self.learn(self.house.passages.get(flow.id))
 
-    def finish(self, flow: http.HTTPFlow) -> None:
-        passage = self.house.passages.get(flow.id)
+    def learn(self, passage: Passage | None) -> AnswerReader | None:
         if passage is None or passage.tap is None:
-            return
-        call, tap = passage.call, passage.tap
-        tap.tap.end()
-        call.response_bytes = tap.received
-        reader = tap.tap.reader
-        if reader is None:
-            return
-        call.usage = reader.usage
-        call.cost_usd = cost_usd(call.provider or "", reader.usage.model or call.model, reader.usage)
-        if call.outcome is None and reader.error_type:
-            call.outcome = Outcome.UPSTREAM_ERROR
-            call.policy_reason = call.policy_reason or reader.error_type
-        elif call.outcome is None and call.facts and call.facts.stream and not reader.finished and succeeded(call):
-            call.outcome = Outcome.TRUNCATED
+            return None
+        call, answer = passage.call, passage.tap
+        call.response_bytes = answer.received
+        answer.tap.end()
+        reader = answer.tap.reader
+        if reader:
+            call.usage = reader.usage
+            call.cost_usd = cost_usd(call.provider or "", reader.usage.model or call.model, reader.usage)
+        return reader
 
 
 def succeeded(call: Call) -> bool:

@@ -26,19 +26,22 @@ def command() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def check(config_file: Path | None, *, as_json: bool) -> None:
-    """Check the configuration and the secrets that it refers to. Exit code 1 where something is wrong."""
-    from wirekey.config import ConfigError, load, secret_problems
+    """Check the configuration and the secrets that it refers to. Exit code 1 where something is wrong.
+
+    Settings that this version does not act on yet count as wrong, too.
+    """
+    from wirekey.config import ConfigError, load, secret_problems, without_effect
 
     try:
         config = load(config_file, os.environ)
-        problems = secret_problems(config)
+        problems = [*secret_problems(config), *without_effect(config)]
     except ConfigError as error:
         problems = error.problems
     if as_json:
         found = [{"file": p.file and str(p.file), "line": p.line, "key": p.key, "message": p.message} for p in problems]
         click.echo(json.dumps({"ok": not found, "problems": found}, indent=2))
     elif problems:
-        click.echo(problem_list(ConfigError(problems)), err=True)
+        click.echo(problem_list(problems), err=True)
     else:
         click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: fine")
     sys.exit(1 if problems else 0)

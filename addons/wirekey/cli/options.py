@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from wirekey.config import Config
+    from wirekey.config import Config, Problem
 
 USED_WRONG = 2
 
@@ -34,7 +34,10 @@ def with_config[R](function: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(function)
     def command(*arguments: Any, config_file: Path | None, **options: Any) -> R:
-        return function(*arguments, config=load_or_exit(config_file), **options)
+        config = load_or_exit(config_file)
+        if click.get_current_context().info_name == "serve":  # elsewhere it would get between a program's own lines
+            warn_of_settings_without_effect(config)
+        return function(*arguments, config=config, **options)
 
     return config_option(command)
 
@@ -45,10 +48,18 @@ def load_or_exit(path: Path | None) -> Config:
     try:
         return load(path, os.environ)
     except ConfigError as error:
-        click.echo(problem_list(error), err=True)
+        click.echo(problem_list(error.problems), err=True)
         raise SystemExit(USED_WRONG) from None
 
 
-def problem_list(error: Exception) -> str:
-    """Give a ConfigError's problems, one a line."""
-    return f"wirekey: the configuration cannot be used:\n{'\n'.join(f'  {line}' for line in str(error).splitlines())}"
+def problem_list(problems: Sequence[Problem]) -> str:
+    """Give the problems, one a line."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return "\n".join([f"wirekey: {count} in the configuration:", *(f"  {problem}" for problem in problems)])
+
+
+def warn_of_settings_without_effect(config: Config) -> None:
+    from wirekey.config import without_effect
+
+    for problem in without_effect(config):
+        click.echo(f"wirekey: warning: {problem}", err=True)

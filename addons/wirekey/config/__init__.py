@@ -5,6 +5,7 @@ from wirekey.config.models import Config, Log, provider_hosts
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.values import HostPort, UpstreamURL
+from wirekey.config.without_effect import without_effect
 
 __all__ = [
     "Config",
@@ -19,4 +20,5 @@ __all__ = [
     "references",
     "resolve",
     "secret_problems",
+    "without_effect",
 ]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from wirekey.config.dotenv import parse_dotenv
 from wirekey.config.models import Config
-from wirekey.config.phrasing import problem_of
+from wirekey.config.phrasing import problems_of
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.secrets import SecretRef
 from wirekey.config.sources import Sources, watched_files
@@ -54,7 +54,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     try:
         config = Config.model_validate(data, context={"folder": folder})
     except ValidationError as error:
-        problems += [problem_of(detail, Config, sources) for detail in error.errors(include_url=False)]
+        problems += problems_of(error.errors(include_url=False), Config, sources)
     else:
         problems += file_problems(config, sources)
     if problems:

@@ -60,7 +60,9 @@ class Listen(Settings):
         default=HostPort("127.0.0.1", 8090), description="Live page, metrics, health and token endpoint. null: none."
     )
     gateway_tls: GatewayTLS | None = Field(
-        default=None, description="Certificate that the gateway shows. Without one, our own CA makes it."
+        default=None,
+        description="Certificate that the gateway shows. Without one, our own CA makes it.",
+        examples=[{"certificate": "gateway.pem", "key": "gateway-key.pem"}],
     )
 
     @model_validator(mode="after")
@@ -154,6 +156,7 @@ class Bedrock(Settings):
         default=None,
         description="How to get at AWS; or, in place of the settings below, client or passthrough as with the other "
         "providers.",
+        examples=[{"bearer": "env:AWS_BEARER_TOKEN_BEDROCK"}],
     )
     regions: tuple[Region, ...] = Field(
         default=(hosts.DEFAULT_REGION,),
@@ -275,11 +278,22 @@ class Config(Settings):
     providers: Providers = Field(default=Providers(), description="The providers and their keys.")
     model_override: Text | None = Field(default=None, description="One model for everything.", examples=["gpt-4o-mini"])
     routes: tuple[Route, ...] = Field(
-        default=(), description="What becomes of a model asked for; the first match wins."
+        default=(),
+        description="What becomes of a model asked for; the first match wins.",
+        examples=[
+            [
+                {"match": "gpt-4*", "model": "gpt-4o-mini"},
+                {"match": "claude-*", "provider": "anthropic", "timeout": 600},
+                {"match": "corp-*", "upstream": "https://llm.corp.example", "auth": "bearer", "keys": ["env:CORP_KEY"]},
+                {"match": "gemini-2.5-pro", "fallback": ["gemini-2.5-flash"]},
+            ]
+        ],
     )
     identity: Identity = Field(default=Identity(), description="Who calls.")
     policy: Policy | None = Field(
-        default=None, description="Who may call what. null: every known agent may call everything."
+        default=None,
+        description="Who may call what. null: every known agent may call everything.",
+        examples=[{"path": "policies/"}],
     )
     audit: Audit = Field(default=Audit(), description="The record of calls.")
     metering: Metering = Field(default=Metering(), description="Counting tokens.")

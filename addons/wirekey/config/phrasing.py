@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from wirekey.config.secrets import looks_like_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -43,9 +43,21 @@ SENTENCES = {
 }
 
 
+def problems_of(details: Sequence[ErrorDetails], root: type[BaseModel], sources: Sources) -> list[Problem]:
+    """Phrase pydantic's error details. A list whose items are wrong is not called empty for it."""
+    places = [detail["loc"] for detail in details]
+    return [
+        problem_of(detail, root, sources)
+        for detail in details
+        if detail["type"] != "too_short" or not any(place[:-1] == detail["loc"] for place in places)
+    ]
+
+
 def problem_of(detail: ErrorDetails, root: type[BaseModel], sources: Sources) -> Problem:
-    """Phrase one of pydantic's error details, with the setting that it is about and its line."""
+    """Phrase one of them, with the setting that it is about and its line."""
     place = [part for part in detail["loc"] if part not in TAGS]
+    if detail["type"] == "invalid_key":
+        place[-1] = str(place[-1])
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{safe(part)}" for part in place).lstrip(".")
     return sources.problem(key, message_of(detail, place, root))
 

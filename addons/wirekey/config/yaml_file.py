@@ -20,8 +20,10 @@ HINTS = (
     ("'\\t'", "there is a tab where YAML wants spaces. Indent with spaces"),
     ("mapping values are not allowed", "there is one `: ` too many. Put a value that holds one into quotes"),
     ("could not find expected ':'", "a setting lacks its colon. Write `name: value`"),
-    ("did not find expected <block end>", "the indentation does not fit the lines above. Align it with its siblings"),
-    ("expected <block end>", "the indentation does not fit the lines above. Align it with its siblings"),
+    (
+        "expected <block end>",
+        "this does not fit the lines above. Align it with its siblings, or put a value that holds [, {, ' or : into quotes",
+    ),
     ("found unexpected end of stream", "a quote is not closed. Close it"),
     ("expected ',' or '}'", "a `{` is not closed, or a comma is missing"),
     ("expected ',' or ']'", "a `[` is not closed, or a comma is missing"),

@@ -1,0 +1,46 @@
+"""Settings that are understood and checked but that this version does not act on yet: whoever sets one is told."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wirekey.config.models import Config
+    from wirekey.config.problems import Problem
+
+UNBUILT = (
+    (r"policy", "is not enforced yet: every known agent may call everything"),
+    (r"routes\[\d+\]", "is not followed yet: each call goes to its provider, with the model it asks for"),
+    (r"listen\.(gateway|console|gateway_tls)", "is not served yet: only listen.forward is"),
+    (r"identity\.jwt", "is not used yet: JWTs are refused"),
+    (r"audit\.store", "is not used yet: calls are recorded in audit.db of the state folder"),
+    (r"providers\.\w+\.credentials", "can only be inject yet"),
+    (
+        r"providers\.bedrock\.credentials\.(profile|access_key|role_arn)",
+        "is not used yet: only credentials.bearer is",
+    ),
+)
+
+
+def without_effect(config: Config) -> list[Problem]:
+    """Give the settings of the file that do not do what they say, in this version."""
+    sources = config._sources  # noqa: SLF001  # of the same package
+    found = []
+    for key in sources.lines:
+        for pattern, message in UNBUILT:
+            if re.fullmatch(pattern, key) and departs(config, key):
+                found.append(sources.problem(key, message))
+    return found
+
+
+def departs(config: Config, key: str) -> bool:
+    """Tell whether the setting asks for something else than its absence would give."""
+    value: object = config
+    group: object = config
+    for part in re.sub(r"\[(\d+)\]", r".\1", key).split("."):
+        group, value = value, value[int(part)] if isinstance(value, tuple) else getattr(value, part)
+    if key.endswith(".credentials"):
+        return value in ("client", "passthrough")
+    field = getattr(type(group), "model_fields", {}).get(key.rpartition(".")[2])
+    return bool(value) and (field is None or value != field.default)

@@ -1,0 +1,29 @@
+"""Settings that this version does not act on are told to whoever sets them."""
+
+import pytest
+
+from tests.config.reading import loaded
+from wirekey.config import without_effect
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("", []),
+        ("policy: {}", ["policy"]),
+        ("policy: null", []),
+        ("routes: []", []),
+        ("routes: [{match: a, model: b}]", ["routes[0]"]),
+        ("listen: {forward: 127.0.0.1:1, gateway: 127.0.0.1:8000, console: null}", []),
+        ("listen: {gateway: 127.0.0.1:8001}", ["listen.gateway"]),
+        ("identity: {jwt: {issuer: me}}", ["identity.jwt"]),
+        ("audit: {store: postgresql://db/x}", ["audit.store"]),
+        ("providers: {openai: {credentials: inject}}", []),
+        ("providers: {openai: {credentials: client}}", ["providers.openai.credentials"]),
+        ("providers: {bedrock: {credentials: client}}", ["providers.bedrock.credentials"]),
+        ("providers: {bedrock: {credentials: {bearer: env:A}}}", []),
+        ("providers: {bedrock: {credentials: {profile: x}}}", ["providers.bedrock.credentials.profile"]),
+    ],
+)
+def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path, text, keys):
+    assert [problem.key for problem in without_effect(loaded(tmp_path, text))] == keys

@@ -133,14 +133,19 @@ class Wirekey:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute("SELECT * FROM calls ORDER BY id")]
 
-    def finished_events(self, count: int) -> list[dict]:
-        """The events, once `count` of them have an outcome."""
+    def finished_events(self, count: int, since: str = "") -> list[dict]:
+        """The events of calls that began after the call id `since`, once `count` of them have an outcome."""
 
         def enough():
-            events = [event for event in self.events() if event["outcome"]]
+            events = [event for event in self.events() if event["outcome"] and event["id"] > since]
             return events if len(events) >= count else None
 
         return wait_for(enough, f"{count} finished audit events")
+
+    def finished_event(self, since: str = "") -> dict:
+        """The only event of a call that began after the call id `since`."""
+        (event,) = self.finished_events(1, since)
+        return event
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:

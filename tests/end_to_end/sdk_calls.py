@@ -44,7 +44,7 @@ def anthropic_client(way: Way, **options) -> anthropic.Anthropic:
         api_key=way.keys["anthropic"],
         base_url=way.url,
         max_retries=0,
-        http_client=httpx.Client(verify=ssl.create_default_context(cafile=way.ca), **options),
+        http_client=anthropic.DefaultHttpxClient(verify=ssl.create_default_context(cafile=way.ca), **options),
     )
 
 
@@ -99,15 +99,15 @@ def openai_embeddings(way, _):
 
 
 def gemini_generate(way, _):
-    answer = gemini_client(way).models.generate_content(model="gemini-2.5-flash", contents=PROMPT)
+    client = gemini_client(way)  # it closes when it is collected
+    answer = client.models.generate_content(model="gemini-2.5-flash", contents=PROMPT)
     return [answer.text, answer.usage_metadata.prompt_token_count]
 
 
 def gemini_stream(way, _):
-    return [
-        chunk.text
-        for chunk in gemini_client(way).models.generate_content_stream(model="gemini-2.5-flash", contents=PROMPT)
-    ]
+    client = gemini_client(way)
+    stream = client.models.generate_content_stream(model="gemini-2.5-flash", contents=PROMPT)
+    return [chunk.text for chunk in stream]
 
 
 def anthropic_messages(way, _):

@@ -6,6 +6,7 @@ import pytest
 
 from tests.end_to_end.sdk_calls import CALLS, Way
 from tests.running import PROVIDER_KEYS
+from wirekey.call import new_call_id
 
 PLACEHOLDERS = dict.fromkeys(PROVIDER_KEYS, "no-key-at-all")
 
@@ -18,17 +19,17 @@ def test_an_unmodified_sdk_gets_through_wirekey_what_it_gets_direct(name, simula
         direct = call(Way(simulator.ca_file, PROVIDER_KEYS, simulator.url), context)
     seen_direct = simulator.seen
     simulator.forget()
-    before = len(through.events())
+    began = new_call_id()
 
     behind = call(Way(through.certs / "bundle.pem", PLACEHOLDERS), monkeypatch)
 
     assert behind == direct
     (arrived,) = simulator.seen
-    assert PROVIDER_KEYS[provider] in str(arrived.headers) + arrived.path
-    assert "no-key-at-all" not in str(arrived.headers) + arrived.path
+    assert PROVIDER_KEYS[provider] in str(arrived.headers) + arrived.target
+    assert "no-key-at-all" not in str(arrived.headers) + arrived.target
     assert "wk_" not in str(arrived.headers)
     assert arrived.method == seen_direct[0].method
-    event = through.finished_events(before + 1)[-1]
+    event = through.finished_event(began)
     assert (event["agent_id"], event["agent_role"], event["agent_type"]) == ("alice", "engineer", "interactive")
     assert (event["provider"], event["operation"], bool(event["stream"])) == (provider, operation, streams)
     assert (event["policy_result"], event["outcome"], event["status"]) == ("allow", "completed", 200)
@@ -47,9 +48,9 @@ def test_an_unmodified_sdk_gets_through_wirekey_what_it_gets_direct(name, simula
 def test_an_agent_token_in_the_place_of_the_key_is_an_identity_too(name, simulator, proxy, monkeypatch):
     call, provider, _, _ = CALLS[name]
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.running.forward}")
-    before = len(proxy.events())
+    began = new_call_id()
     call(Way(proxy.certs / "bundle.pem", dict.fromkeys(PROVIDER_KEYS, proxy.token)), monkeypatch)
     (arrived,) = simulator.seen
-    assert PROVIDER_KEYS[provider] in str(arrived.headers) + arrived.path
-    assert proxy.token not in str(arrived.headers) + arrived.path
-    assert proxy.finished_events(before + 1)[-1]["agent_id"] == "alice"
+    assert PROVIDER_KEYS[provider] in str(arrived.headers) + arrived.target
+    assert proxy.token not in str(arrived.headers) + arrived.target
+    assert proxy.finished_event(began)["agent_id"] == "alice"

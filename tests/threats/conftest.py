@@ -6,6 +6,7 @@ import pytest
 
 from tests.raw_client import Answer, RawClient
 from tests.running import SimulatorThread, Wirekey, wirekey_behind
+from wirekey.call import new_call_id
 
 OPENAI = "api.openai.com"
 
@@ -18,6 +19,8 @@ class Stage:
     proxy: Wirekey
     alice: str
     bob: str
+    began: str = ""
+    """A call id that sorts before those of this test."""
 
     def client(self) -> RawClient:
         return RawClient(self.proxy.running.forward)
@@ -38,15 +41,18 @@ class Stage:
 
     def denied(self, request: bytes, status: int, host: str = OPENAI) -> dict:
         """See that a request is refused with this status, reaches nobody, and is in the audit. Gives the event."""
-        before = len(self.proxy.events())
         answer = self.ask(request, host)
         assert answer.status == status, answer
         assert self.nothing_arrived()
-        event = self.proxy.finished_events(before + 1)[-1]
+        event = self.event()
         assert event["outcome"] == "denied"
         assert event["policy_result"] == "deny"
         assert event["status"] == status
         return event
+
+    def event(self) -> dict:
+        """The audit event of the only call of this test."""
+        return self.proxy.finished_event(self.began)
 
     def nothing_arrived(self) -> bool:
         return not self.simulator.seen
@@ -68,4 +74,5 @@ def running_stage(tmp_path_factory):
 @pytest.fixture
 def stage(running_stage) -> Stage:
     running_stage.simulator.forget()
+    running_stage.began = new_call_id()
     return running_stage

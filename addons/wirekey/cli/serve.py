@@ -32,11 +32,17 @@ def command(config: Config, *, web: bool, simulator: bool | None) -> None:
 
 
 async def serve(config: Config, *, web: bool, simulator: bool | None) -> int:
+    from mitmproxy.exceptions import OptionsError
+
     from wirekey.log import set_up_logging
     from wirekey.master import IndexedAddonManager
 
     set_up_logging(config.log)
-    master, entrance = make_master(config, web=web, simulator=simulator)
+    try:
+        master, entrance = make_master(config, web=web, simulator=simulator)
+    except OptionsError as error:
+        click.echo(f"wirekey: {error}", err=True)
+        return 2
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_number, master.shutdown)
@@ -72,6 +78,7 @@ def make_master(config: Config, *, web: bool, simulator: bool | None) -> tuple[M
     master.addons.add(*ours)
     # First in the chain, as scripts are: nobody sees a request before the client's credentials are off it.
     master.addons.chain[:] = [*ours, *builtin]
+    ours[0].configure(set())
     return master, ours[0]
 
 

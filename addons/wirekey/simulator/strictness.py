@@ -26,7 +26,6 @@ LEFT_BEHIND = re.compile(
     r"|x-aws-(?:bearer-token|access-key|secret-key|session-token|region)"
 )
 AGENT_TOKEN = re.compile(r"(?<![A-Za-z0-9_])wk_[A-Za-z0-9_]{4}")
-AGENT_TOKEN_IN_BODY = re.compile(rb"(?<![A-Za-z0-9_])wk_[A-Za-z0-9_]{16}")
 
 
 def refuse_the_misplaced(request: Request, provider: str) -> None:
@@ -38,8 +37,6 @@ def refuse_the_misplaced(request: Request, provider: str) -> None:
             raise BadRequest(f"The header {name} holds an agent token of Wirekey, which must not leave the proxy.")
     if "wk_" in request.target and AGENT_TOKEN.search(request.target):
         raise BadRequest("The request target holds an agent token of Wirekey, which must not leave the proxy.")
-    if b"wk_" in request.body and AGENT_TOKEN_IN_BODY.search(request.body):
-        raise BadRequest("The body holds an agent token of Wirekey, which must not leave the proxy.")
     places = [place for place, _ in credentials(request)]
     for place in places:
         if place not in _places_of(request, provider):

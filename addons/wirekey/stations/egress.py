@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
 from mitmproxy.net.tls import starts_like_tls_record
-from mitmproxy.proxy.layers import TCPLayer
+from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer, TCPLayer
+from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import parse_client_hello
-from mitmproxy.tls import ClientHello
 
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 HTTPS_PORT = 443
+TLS_RECORD_START = 3
+"""Bytes from which a TLS record can be told: its type and version."""
 
 
 class Egress(Station):
@@ -83,37 +85,39 @@ class Egress(Station):
             next_layer.layer = ClosedLayer(next_layer.context)
 
     def choose_layer(self, next_layer: NextLayer) -> None:
-        target = next_layer.context.server.address
-        inside_tunnel = target is not None and len(next_layer.context.layers) > 1
-        if next_layer.layer is None and inside_tunnel and next_layer.context.client.tls_established is False:
-            assert target
-            data = next_layer.data_client()
-            if not data:
-                return
-            if not starts_like_tls_record(data):
-                if len(data) >= 3:  # a TLS record begins with three fixed bytes
-                    logger.warning("tunnel to %s closed: its first bytes are not TLS", target[0])
-                    next_layer.layer = ClosedLayer(next_layer.context)
-                return
-            try:
-                hello = parse_client_hello(data)
-            except ValueError:
-                next_layer.layer = ClosedLayer(next_layer.context)
-                return
-            if hello is None:
-                return
-            next_layer.layer = self.layer_for(next_layer, hello, target[0])
-        if next_layer.layer is None:
+        context = next_layer.context
+        if next_layer.layer is None and context.client.tls_established:
+            # A tunnel was decrypted: what follows is HTTP, and never TLS once more.
+            inner_tls = starts_like_tls_record(next_layer.data_client())
+            next_layer.layer = ClosedLayer(context) if inner_tls else HttpLayer(context, HTTPMode.transparent)
+        elif next_layer.layer is None and len(context.layers) > 1 and context.server.address:
+            self.choose_for_tunnel(next_layer, context.server.address[0])
+        else:
             ctx.master.addons.get("nextlayer").next_layer(next_layer)
         adopt_layers(next_layer, self.house)
 
-    def layer_for(self, next_layer: NextLayer, hello: ClientHello, host: str) -> TCPLayer | ClosedLayer | None:
+    def choose_for_tunnel(self, next_layer: NextLayer, host: str) -> None:
+        """Wait for a whole ClientHello; decrypt what goes to a provider, pass on what goes elsewhere."""
+        context, data = next_layer.context, next_layer.data_client()
+        if len(data) >= TLS_RECORD_START and not starts_like_tls_record(data):
+            logger.warning("tunnel to %s closed: its first bytes are not TLS", host)
+            next_layer.layer = ClosedLayer(context)
+            return
+        try:
+            hello = parse_client_hello(data)
+        except ValueError:
+            next_layer.layer = ClosedLayer(context)
+            return
+        if hello is None:
+            return
         if hello.sni is not None and hello.sni != host:
             logger.warning("tunnel to %s closed: its TLS server name is another", host)
-            return ClosedLayer(next_layer.context)
-        if host in self.house.settings.hosts:
-            return None
-        return TCPLayer(next_layer.context, ignore=True)
+            next_layer.layer = ClosedLayer(context)
+        elif host in self.house.settings.hosts:
+            next_layer.layer = ServerTLSLayer(context)
+            next_layer.layer.child_layer = ClientTLSLayer(context)
+        else:
+            next_layer.layer = TCPLayer(context, ignore=True)
 
     # The request.
 
@@ -132,7 +136,7 @@ class Egress(Station):
                 "Only https:// to a provider host is served here; plain http:// and other hosts are not.",
             )
         self.check_names(request)
-        if request.method not in METHODS:
+        if request.data.method not in METHODS:
             raise Refusal(405, "method_not_allowed", "This method is not allowed.")
         if len(request.headers.fields) > self.house.settings.header_count:
             raise Refusal(431, "too_many_headers", "The request has more header lines than limits.headers allows.")

@@ -21,7 +21,7 @@ NO_AGENT = Refusal(
     401,
     "no_agent",
     "The call does not say which agent makes it. Put an agent token (wk_…) into the proxy URL "
-    "(http://NAME:TOKEN@host:port) or into the place of the API key.",
+    "(http://NAME:TOKEN@host:port) or into the place of the API key. To make one: wirekey agents add NAME.",
 )
 TWO_AGENTS = Refusal(
     401, "agents_disagree", "The call names two different agents: the proxy URL one, the API key another."

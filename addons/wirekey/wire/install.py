@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import json
 from typing import TYPE_CHECKING, Any
 
 from mitmproxy import version
-from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, layer, mode_servers
+from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1
 
+from wirekey.wire.framing import CappedHttp1Client, TrailerDroppingReader, head_error
 from wirekey.wire.layer import WireLayer
 
 if TYPE_CHECKING:
@@ -43,11 +43,7 @@ class ClosedLayer(layer.Layer):
 
 def malformed_request(status_code: int, message: str = "") -> bytes:
     """Phrase what no provider's SDK sends: a request that is not HTTP. Replaces mitmproxy's HTML page."""
-    from mitmproxy import http
-
-    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": "malformed"}})
-    headers = {"content-type": "application/json", "connection": "close"}
-    return http1.assemble_response(http.Response.make(status_code, body, headers))
+    return head_error(status_code, message)
 
 
 def install() -> None:
@@ -58,6 +54,8 @@ def install() -> None:
             "install the one that requirements.lock names"
         )
     mode_servers.ProxyConnectionHandler = WireConnectionHandler  # type: ignore[misc]
+    http_layers.Http1Client = CappedHttp1Client  # type: ignore[misc]
+    _http1.ChunkedReader = TrailerDroppingReader  # type: ignore[attr-defined]  # it is imported there
     _http1.make_error_response = malformed_request
 
 

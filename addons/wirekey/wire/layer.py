@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from mitmproxy.connection import ConnectionState
-from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import Http1Server, HttpLayer, HttpStream
 
 from wirekey.wire.dialling import UpstreamConnection
+from wirekey.wire.framing import CappedHttp1Server
 from wirekey.wire.stream import Tick, WireStream
 
 if TYPE_CHECKING:
@@ -19,37 +18,6 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
 
     from wirekey.wire.house import House
-
-
-class CappedHttp1Server(Http1Server):
-    """Bounds the bytes of a request head while it arrives; the stock class buffers without end."""
-
-    head_bytes: int = 64 * 1024
-    head_since: float = 0.0
-
-    def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
-        yield from super().read_headers(event)
-        if self.state != self.read_headers or not len(self.buf):
-            self.head_since = 0.0
-            return
-        self.head_since = self.head_since or time.monotonic()
-        if len(self.buf) > self.head_bytes:
-            yield from self.give_up(431, f"request head larger than {self.head_bytes} bytes (limits.header_bytes)")
-
-    def give_up(self, status: int, reason: str) -> CommandGenerator[None]:
-        self.state = self.done
-        self.head_since = 0.0
-        if self.conn.state & ConnectionState.CAN_WRITE:
-            yield commands.SendData(self.conn, head_error(status, reason))
-        yield commands.CloseConnection(self.conn)
-
-
-def head_error(status: int, reason: str) -> bytes:
-    from mitmproxy import http
-
-    body = b'{"error":{"message":"%s","type":"invalid_request_error","code":%d}}' % (reason.encode(), status)
-    headers = {"content-type": "application/json", "connection": "close"}
-    return http1.assemble_response(http.Response.make(status, body, headers))
 
 
 class WireLayer(HttpLayer):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
+    HTTPMode,
     HttpRequestHook,
     HttpResponseHeadersHook,
     HttpStream,
@@ -74,6 +75,14 @@ class WireStream(HttpStream):
             yield from self.answer(self.flow.response)
 
     # The request, from the client.
+
+    def handle_connect(self) -> CommandGenerator[None]:
+        if self.mode is HTTPMode.regular:
+            yield from super().handle_connect()
+        else:
+            self.client_state = self.state_done
+            yield from self.refuse(Refusal(405, "method_not_allowed", "CONNECT inside a tunnel is not allowed."))
+            yield commands.CloseConnection(self.context.client)
 
     def check_invalid(self, request: bool) -> CommandGenerator[bool]:
         if request:

@@ -1,0 +1,82 @@
+"""HTTP/1.1 framing with bounds: mitmproxy's own classes hold heads and chunk lines without end, and fail on trailers."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from h11 import EndOfMessage
+from h11._readers import ChunkedReader
+from mitmproxy.connection import ConnectionState
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands
+from mitmproxy.proxy.layers.http import Http1Client, Http1Server, ReceiveHttp, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import ErrorCode
+
+if TYPE_CHECKING:
+    from h11 import Data
+    from h11._receivebuffer import ReceiveBuffer
+    from mitmproxy.proxy import events
+    from mitmproxy.proxy.layer import CommandGenerator
+
+ANSWER_HEAD_BYTES = 256 * 1024
+"""More than any provider sends before the body of an answer."""
+
+
+class TrailerDroppingReader(ChunkedReader):
+    """Reads a chunked body; mitmproxy gives up on one with trailers, which nobody here has a use for."""
+
+    def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
+        event = super().__call__(buf)
+        return EndOfMessage() if type(event) is EndOfMessage else event
+
+
+class CappedHttp1Server(Http1Server):
+    """Bounds the bytes of a request head, chunk line or trailer while it arrives."""
+
+    head_bytes: int = 64 * 1024
+    head_since: float = 0.0
+    """When the first byte of an unfinished head came; 0 where there is none."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        yield from super().read_headers(event)
+        if self.state != self.read_headers or not len(self.buf):
+            self.head_since = 0.0
+            return
+        self.head_since = self.head_since or time.monotonic()
+        if len(self.buf) > self.head_bytes:
+            yield from self.give_up(431, f"request head larger than {self.head_bytes} bytes (limits.header_bytes)")
+
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
+        yield from super().read_body(event)
+        if self.state == self.read_body and len(self.buf) > self.head_bytes:
+            yield from self.give_up(400, "chunk line or trailers without end")
+
+    def give_up(self, status: int, reason: str) -> CommandGenerator[None]:
+        self.state = self.done
+        self.head_since = 0.0
+        if self.conn.state & ConnectionState.CAN_WRITE:
+            yield commands.SendData(self.conn, head_error(status, reason))
+        yield commands.CloseConnection(self.conn)
+
+
+class CappedHttp1Client(Http1Client):
+    """Bounds the head of an answer while it arrives."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        yield from super().read_headers(event)
+        if self.state == self.read_headers and len(self.buf) > ANSWER_HEAD_BYTES and self.stream_id:
+            yield commands.CloseConnection(self.conn)
+            reason = f"the head of the answer is larger than {ANSWER_HEAD_BYTES} bytes"
+            yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
+            self.state = self.done
+
+
+def head_error(status: int, reason: str) -> bytes:
+    """Phrase an answer for a request of which not even the head is there."""
+    from mitmproxy import http
+
+    body = json.dumps({"error": {"message": reason, "type": "invalid_request_error", "code": status}})
+    headers = {"content-type": "application/json", "connection": "close"}
+    return http1.assemble_response(http.Response.make(status, body, headers))

@@ -1,0 +1,188 @@
+"""What the client gets of an answer, and what the call's record learns from it."""
+
+import gzip
+import json
+
+import brotli
+import pytest
+from mitmproxy.test import tflow, tutils
+
+from wirekey.call import Outcome
+from wirekey.credentials.pool import Key, KeyPool
+from wirekey.providers import PROVIDERS
+from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.secret import Secret
+from wirekey.stations.credentials import Credentials
+from wirekey.stations.house import House
+from wirekey.stations.metering import Metering
+
+KEY = "sk-provider-key-0123456789"
+CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
+CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]%b}\n\n'
+LAST = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]%b}\n\n'
+USAGE = b'data: {"model":"gpt-4o-mini","choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":100}}\n\n'
+DONE = b"data: [DONE]\n\n"
+NULL = b',"usage":null'
+ASKED = [CHUNK % NULL, LAST % NULL, USAGE, DONE]
+UNASKED = (CHUNK + LAST) % (b"", b"") + DONE
+
+
+class Answer:
+    """An answer on its way through the station, chunk by chunk, as mitmproxy hands it on."""
+
+    def __init__(self, status=200, provider="openai", usage_event_asked=False, version="HTTP/1.1", **headers):
+        self.house = House()
+        request = tutils.treq(http_version=version.encode())
+        self.flow = tflow.tflow(req=request, resp=True)
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.flow.response = tutils.tresp(status_code=status, headers=(), content=None)
+        self.flow.response.headers.update({"content-type": "text/event-stream", **fields})
+        self.call = self.house.open(self.flow)
+        self.call.provider, self.call.operation, self.call.model = provider, CHAT, "gpt-4o-mini"
+        self.call.facts = Facts(model="gpt-4o-mini", stream=True, asks_usage=False)
+        self.call.attempts = 1
+        self.passage = self.house.passage(self.flow)
+        self.passage.usage_event_asked = usage_event_asked
+        self.passage.pool = KeyPool([Key(f"{provider}/1", Secret(KEY))])
+        self.passage.key = self.passage.pool.keys[0]
+        self.stations = Credentials(self.house), Metering(self.house)
+        for station in self.stations:
+            station.responseheaders(self.flow)
+
+    @property
+    def headers(self):
+        return self.flow.response.headers
+
+    def passes(self, *chunks):
+        out = [piece for chunk in chunks for piece in self.flow.response.stream(chunk)]
+        assert b"" not in out
+        return out
+
+    def ends(self):
+        out = self.passes(b"")
+        for station in self.stations:
+            station.response(self.flow)
+        return out
+
+
+def test_chunks_pass_as_they_are():
+    answer = Answer()
+    for chunk in ASKED:
+        (out,) = answer.passes(chunk)
+        assert out is chunk
+    assert answer.ends() == []
+
+
+def test_the_record_learns_tokens_bytes_time_and_cost():
+    answer = Answer()
+    answer.passes(*ASKED)
+    answer.ends()
+    call = answer.call
+    assert (call.usage.input_tokens, call.usage.output_tokens, call.usage.finish_reason) == (1000, 100, "stop")
+    assert call.cost_usd == pytest.approx(0.00021)
+    assert call.response_bytes == sum(map(len, ASKED))
+    assert call.ttfb_ms >= 0
+    assert (call.status, call.outcome) == (200, None)
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("br", brotli.compress)])
+def test_a_compressed_answer_passes_as_it_is_and_is_read(encoding, compress):
+    answer, body = Answer(content_encoding=encoding), compress(b"".join(ASKED))
+    assert answer.passes(body[:50], body[50:]) == [body[:50], body[50:]]
+    answer.ends()
+    assert answer.headers["content-encoding"] == encoding
+    assert answer.call.usage.input_tokens == 1000
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("br", brotli.compress)])
+def test_usage_that_we_asked_for_is_taken_out_also_of_a_compressed_answer(encoding, compress):
+    body = compress(b"".join(ASKED))
+    answer = Answer(usage_event_asked=True, content_encoding=encoding, content_length=str(len(body)))
+    assert b"".join(answer.passes(body[:50], body[50:]) + answer.ends()) == UNASKED
+    assert answer.call.usage.input_tokens == 1000
+    assert answer.call.response_bytes == len(body)
+    assert "content-encoding" not in answer.headers
+    assert "content-length" not in answer.headers
+    assert answer.headers["transfer-encoding"] == "chunked"
+
+
+@pytest.mark.parametrize(("version", "framing"), [("HTTP/1.1", "chunked"), ("HTTP/2.0", None), ("HTTP/1.0", None)])
+def test_an_answer_that_gets_shorter_is_framed_as_the_client_can_read_it(version, framing):
+    answer = Answer(usage_event_asked=True, version=version, content_length="999")
+    assert "content-length" not in answer.headers
+    assert answer.headers.get("transfer-encoding") == framing
+    assert b"".join(answer.passes(*ASKED) + answer.ends()) == UNASKED
+
+
+def test_an_encoding_that_cannot_be_undone_passes_unread():
+    answer = Answer(usage_event_asked=True, content_encoding="gzip, br")
+    assert answer.passes(b"whatever") == [b"whatever"]
+    answer.ends()
+    assert (answer.call.usage, answer.call.outcome) == (None, None)
+    assert answer.headers["content-encoding"] == "gzip, br"
+
+
+def test_a_stream_from_which_nothing_can_be_taken_out_any_more_ends_with_an_error():
+    answer, body = Answer(usage_event_asked=True, content_encoding="gzip"), gzip.compress(b"".join(ASKED))
+    out = answer.passes(body[:-20], b"\0" * 40, body)
+    assert json.loads(out[-1].strip().removeprefix(b"data: "))["error"]["message"].startswith("The answer broke off")
+    assert answer.passes(b"more") == []
+    assert answer.ends() == []
+
+
+def test_a_stream_that_lacks_its_end_is_truncated():
+    answer = Answer()
+    answer.passes(CHUNK % b"")
+    answer.ends()
+    assert answer.call.outcome is Outcome.TRUNCATED
+
+
+def test_what_came_before_the_client_went_away_is_recorded():
+    answer = Answer()
+    answer.passes(CHUNK % b"")
+    Metering(answer.house).error(answer.flow)
+    assert (answer.call.response_bytes, answer.call.outcome) == (len(CHUNK % b""), None)
+
+
+ERROR = b'{"error":{"message":"Incorrect API key: %b.","type":"invalid_request_error"}}' % KEY.encode()
+MASKED = ERROR.replace(KEY.encode(), b"*" * len(KEY))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("identity", bytes), ("gzip", gzip.compress), ("br", brotli.compress)]
+)
+def test_an_error_that_quotes_our_key_is_masked(encoding, compress):
+    answer, body = Answer(401, content_type="application/json", content_encoding=encoding), compress(ERROR)
+    assert b"".join(answer.passes(body[:40], body[40:]) + answer.ends()) == MASKED
+
+
+def test_an_error_that_cannot_be_read_is_withheld():
+    answer = Answer(401, content_type="application/json", content_encoding="gzip, gzip", content_length="5")
+    assert answer.passes(b"12345") + answer.ends() == []
+    assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.skipif("gemini" not in PROVIDERS, reason="the provider is not there yet")
+@pytest.mark.parametrize(("reason", "rests"), [(b"API_KEY_INVALID", True), (b"INVALID_ARGUMENT", False)])
+def test_a_key_that_gemini_refuses_in_words_rests(reason, rests):
+    body = b'{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"%b"}]}}' % reason
+    answer = Answer(400, provider="gemini", content_type="application/json")
+    assert b"".join(answer.passes(body[:70], body[70:])) == body
+    answer.ends()
+    assert (answer.passage.key.resting_until > 0) is rests
+
+
+def test_a_reader_that_fails_does_not_disturb_the_stream(monkeypatch):
+    answer = Answer()
+    monkeypatch.setattr(answer.passage.tap.tap.reader, "feed", None)
+    assert answer.passes(*ASKED) == ASKED
+    answer.ends()
+    assert answer.call.response_bytes == sum(map(len, ASKED))
+
+
+def test_usage_is_asked_for_where_the_client_did_not():
+    answer = Answer()
+    answer.passage.body = b'{"stream":true}'
+    Metering(answer.house).admit(answer.flow, answer.call)
+    assert json.loads(answer.passage.body)["stream_options"] == {"include_usage": True}
+    assert answer.passage.usage_event_asked

@@ -17,7 +17,7 @@ TABLE = [
     ("listen: {forward: 8080}", 1, "listen.forward", "must be HOST:PORT"),
     ("listen: {forward: 127.0.0.1:70000}", 1, "listen.forward", "from 0 to 65535"),
     ("listen: {forward: [::1]}", 1, "listen.forward", "an IPv6 address into quotes"),
-    ("listen:\n  forward: [::1]:8080", 2, "", "quotes"),
+    ("listen:\n  forward: [::1]:8080", 2, "", "quote the whole value"),
     ("listen: {forward: 127.0.0.1:8000}", 1, "listen", "a port of its own"),
     ("state: true", 1, "state", "must be a path"),
     ("timeouts: {connect: '10'}", 1, "timeouts.connect", "a number of seconds"),

@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import ByteSize, Field, PrivateAttr, model_validator
 
+from wirekey.config.group import Settings
 from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.providers import BedrockCredentials, Providers, Route
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.sources import Sources
 from wirekey.config.values import (
     HTTPSURL,
     AnchoredPath,
     AuditURL,
-    Auth,
     Count,
     Flag,
     HostPort,
     Listener,
-    Reference,
-    Region,
-    RoleARN,
     Seconds,
     ServerURL,
     Size,
     Text,
-    Upstream,
 )
 from wirekey.egress import hosts
 
 if TYPE_CHECKING:
     from wirekey.secret import Secret
-
-ProviderName = Literal["openai", "gemini", "anthropic", "bedrock"]
-CredentialMode = Literal["inject", "client", "passthrough"]
-
-
-class Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
 
 class GatewayTLS(Settings):
@@ -82,125 +72,6 @@ class Egress(Settings):
         description="What becomes of hosts that are no provider's: tunnelled undecrypted, or refused. Private "
         "addresses are refused either way.",
     )
-
-
-class Provider(Settings):
-    """OpenAI, Gemini or Anthropic."""
-
-    keys: tuple[Reference, ...] = Field(
-        default=(),
-        description="Keys, used in turn; one that is answered 401, 403 or 429 rests a while. Without this setting, "
-        "the provider's usual environment variable is used where it is set.",
-        examples=[["env:OPENAI_API_KEY", "env:OPENAI_API_KEY_2"]],
-    )
-    upstream: Upstream | None = Field(
-        default=None,
-        description="`https://HOST:PORT` to dial instead of the provider's own host.",
-        examples=["https://llm.corp.example"],
-    )
-    credentials: CredentialMode = Field(
-        default="inject",
-        description="inject: put one of `keys` on. client: the client brings its key in an `X-…-Key` header. "
-        "passthrough: the client's own key goes through.",
-    )
-
-    @model_validator(mode="after")
-    def keys_are_used(self) -> Self:
-        if self.keys and self.credentials != "inject":
-            raise ValueError(f"keys are never used with credentials: {self.credentials}; remove one of the two")
-        return self
-
-
-class BedrockCredentials(Settings):
-    """One way to get at AWS. Without any of these, AWS's own chain is asked."""
-
-    bearer: Reference | None = Field(
-        default=None,
-        description="A Bedrock API key. Without `credentials`, AWS_BEARER_TOKEN_BEDROCK is used where it is set.",
-        examples=["env:AWS_BEARER_TOKEN_BEDROCK"],
-    )
-    profile: Text | None = Field(default=None, description="Profile of `~/.aws`.")
-    access_key: Reference | None = Field(default=None, description="Access key id; needs `secret_key`.")
-    secret_key: Reference | None = Field(default=None, description="Secret access key; needs `access_key`.")
-    session_token: Reference | None = Field(default=None, description="Session token of temporary access keys.")
-    role_arn: RoleARN | None = Field(default=None, description="Role to assume with the credentials found.")
-
-    @model_validator(mode="after")
-    def one_way(self) -> Self:
-        if bool(self.access_key) != bool(self.secret_key):
-            raise ValueError("access_key and secret_key belong together; set both")
-        if self.session_token and not self.access_key:
-            raise ValueError("session_token belongs to access_key and secret_key; set those, too")
-        ways = [name for name in ("bearer", "profile", "access_key") if getattr(self, name)]
-        if len(ways) > 1:
-            raise ValueError(f"{' and '.join(ways)} are different ways to get at AWS; keep one")
-        if self.bearer and self.role_arn:
-            raise ValueError("a bearer key cannot assume a role; keep bearer or role_arn")
-        return self
-
-
-def shape(value: Any) -> str:
-    return "mode" if isinstance(value, str) else "mapping"
-
-
-class Bedrock(Settings):
-    """AWS Bedrock's runtime."""
-
-    credentials: (
-        Annotated[
-            Annotated[BedrockCredentials, Tag("mapping")] | Annotated[CredentialMode, Tag("mode")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = Field(
-        default=None,
-        description="How to get at AWS; or, in place of the settings below, client or passthrough as with the other "
-        "providers.",
-        examples=[{"bearer": "env:AWS_BEARER_TOKEN_BEDROCK"}],
-    )
-    regions: tuple[Region, ...] = Field(
-        default=(hosts.DEFAULT_REGION,),
-        min_length=1,
-        description="Regions that may be called; the first is the default.",
-    )
-    upstream: Upstream | None = Field(
-        default=None, description="`https://HOST:PORT` to dial instead of the regions' own hosts."
-    )
-
-    @property
-    def keys(self) -> tuple[SecretRef, ...]:
-        bearer = self.credentials.bearer if isinstance(self.credentials, BedrockCredentials) else None
-        return (bearer,) if bearer else ()
-
-
-class Providers(Settings):
-    openai: Provider = Field(default=Provider(), description="api.openai.com")
-    gemini: Provider = Field(default=Provider(), description="generativelanguage.googleapis.com")
-    anthropic: Provider = Field(default=Provider(), description="api.anthropic.com")
-    bedrock: Bedrock = Field(default=Bedrock(), description="bedrock-runtime.REGION.amazonaws.com")
-
-
-class Route(Settings):
-    match: Text = Field(description="Pattern for the model asked for: `*`, `?`, `[…]`.", examples=["gpt-4*"])
-    model: Text | None = Field(default=None, description="Model to ask for instead.", examples=["gpt-4o-mini"])
-    provider: ProviderName | None = Field(default=None, description="Provider to call, where the path leaves it open.")
-    upstream: Upstream | None = Field(default=None, description="`https://HOST:PORT` to dial instead; needs `auth`.")
-    auth: Auth | None = Field(
-        default=None,
-        description="How the upstream takes its key. Default: as the provider does. A function of yours: python:…",
-    )
-    keys: tuple[Reference, ...] = Field(default=(), description="Keys for this route instead of the provider's.")
-    timeout: Seconds | None = Field(default=None, description="Time to the first byte of the answer.")
-    fallback: tuple[Text, ...] = Field(default=(), description="Models to try in turn when this one fails.")
-    ask_stream_usage: Flag | None = Field(default=None, description="As in `metering`, for this route. null: as there.")
-
-    @model_validator(mode="after")
-    def upstream_has_auth(self) -> Self:
-        if self.upstream and self.auth is None:
-            raise ValueError("upstream needs auth, which says how its key is sent: bearer, x-api-key, …, or none")
-        if self.keys and self.auth in ("none", "client"):
-            raise ValueError(f"keys are never used with auth: {self.auth}; remove one of the two")
-        return self
 
 
 class JWT(Settings):

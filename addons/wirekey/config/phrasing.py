@@ -23,7 +23,7 @@ TAGS = ("mapping", "mode")
 
 SENTENCES = {
     "missing": "is needed here; add it",
-    "bool_type": "must be true or false, without quotes",
+    "bool_type": "must be true or false; yes, no, on and off are texts, as is what stands in quotes",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number",

@@ -19,6 +19,7 @@ from wirekey.config.models import Config
 from wirekey.config.phrasing import models_in
 from wirekey.config.showing import plain
 from wirekey.config.values import Kind
+from wirekey.config.without_effect import UNBUILT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,11 @@ REFERENCE_VALUES = """
 **Values.** Relative paths start at the folder of the configuration file (`file:` references, too). Sizes are bytes \
 or texts such as `64MiB`; times are seconds. `null` takes a setting that may be absent back.
 """
+REFERENCE_UNBUILT = """
+**Not in effect yet.** These settings are checked, but this version does not act on them; `config check` and `serve` \
+say so to whoever sets one:
+
+"""
 
 
 def reference() -> str:
@@ -66,7 +72,8 @@ def reference() -> str:
     rows = [f"| {name} | {' or '.join(f'`{v}`' for v in variables)} |" for name, variables in USUAL_VARIABLES.items()]
     keys = "\n".join(["| provider | variable |", "|---|---|", *rows, ""])
     sections = [section(title, models) for title, models in groups(Config, "")]
-    return REFERENCE_HEAD + keys + REFERENCE_VALUES + "".join(sections)
+    unbuilt = "".join(f"- `{names}` {message}\n" for _, names, message in UNBUILT)
+    return REFERENCE_HEAD + keys + REFERENCE_VALUES + REFERENCE_UNBUILT + unbuilt + "".join(sections)
 
 
 def groups(model: type[BaseModel], key: str) -> Iterator[tuple[str, type[BaseModel]]]:

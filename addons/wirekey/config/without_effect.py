@@ -10,17 +10,27 @@ if TYPE_CHECKING:
     from wirekey.config.problems import Problem
 
 UNBUILT = (
-    (r"policy", "is not enforced yet: every known agent may call everything"),
-    (r"routes\[\d+\]", "is not followed yet: each call goes to its provider, with the model it asks for"),
-    (r"listen\.(gateway|console|gateway_tls)", "is not served yet: only listen.forward is"),
-    (r"identity\.jwt", "is not used yet: JWTs are refused"),
-    (r"audit\.store", "is not used yet: calls are recorded in audit.db of the state folder"),
-    (r"providers\.\w+\.credentials", "can only be inject yet"),
+    (r"policy", "policy", "is not enforced yet: every known agent may call everything"),
+    (
+        r"routes\[\d+\]",
+        "routes",
+        "is not followed yet: each call goes to its provider, with the model it asks for",
+    ),
+    (
+        r"listen\.(gateway|console|gateway_tls)",
+        "listen.gateway, listen.gateway_tls, listen.console",
+        "is not served yet: only listen.forward is",
+    ),
+    (r"identity\.jwt", "identity.jwt", "is not used yet: JWTs are refused"),
+    (r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),
+    (r"providers\.\w+\.credentials", "providers.NAME.credentials", "can only be inject yet"),
     (
         r"providers\.bedrock\.credentials\.(profile|access_key|role_arn)",
+        "providers.bedrock.credentials: profile, access_key, role_arn",
         "is not used yet: only credentials.bearer is",
     ),
 )
+"""(pattern of the setting, how the reference names it, what is so)"""
 
 
 def without_effect(config: Config) -> list[Problem]:
@@ -28,7 +38,7 @@ def without_effect(config: Config) -> list[Problem]:
     sources = config._sources  # noqa: SLF001  # of the same package
     found = []
     for key in sources.lines:
-        for pattern, message in UNBUILT:
+        for pattern, _, message in UNBUILT:
             if re.fullmatch(pattern, key) and departs(config, key):
                 found.append(sources.problem(key, message))
     return found

@@ -20,10 +20,7 @@ HINTS = (
     ("'\\t'", "there is a tab where YAML wants spaces. Indent with spaces"),
     ("mapping values are not allowed", "there is one `: ` too many. Put a value that holds one into quotes"),
     ("could not find expected ':'", "a setting lacks its colon. Write `name: value`"),
-    (
-        "expected <block end>",
-        "this does not fit the lines above. Align it with its siblings, or put a value that holds [, {, ' or : into quotes",
-    ),
+    ("expected <block end>", "this does not fit the lines above. Align it with its siblings, or quote the whole value"),
     ("found unexpected end of stream", "a quote is not closed. Close it"),
     ("expected ',' or '}'", "a `{` is not closed, or a comma is missing"),
     ("expected ',' or ']'", "a `[` is not closed, or a comma is missing"),
@@ -68,7 +65,7 @@ def read_yaml(text: str, path: Path) -> Document:
         raise ConfigError([Problem(path, 1, "", message)])
     lines: dict[str, int] = {}
     problems = []
-    for key, child, repeated in settings(node, "", frozenset()):
+    for key, child, repeated in settings(node, "", set()):
         line = child.start_mark.line + 1
         if repeated:
             problems.append(Problem(path, line, key, f"stands twice, first in line {lines[key]}. Keep one"))
@@ -84,22 +81,25 @@ def phrase(error: MarkedYAMLError) -> str:
     )
 
 
-def settings(node: Node | None, key: str, above: frozenset[int]) -> Iterator[tuple[str, Node, bool]]:
-    """Walk the document: (dotted setting, the node that begins it, whether its mapping has it twice)."""
-    if id(node) in above:
+def settings(node: Node | None, key: str, walked: set[int]) -> Iterator[tuple[str, Node, bool]]:
+    """Walk the document: (dotted setting, the node that begins it, whether its mapping has it twice).
+
+    What an alias repeats is walked once: aliases can make a small file endless.
+    """
+    if id(node) in walked:
         return
-    above |= {id(node)}
+    walked.add(id(node))
     if isinstance(node, MappingNode):
         seen = set()
         for name, value in node.value:
             inner = f"{key}.{setting_name(name)}".lstrip(".")
             yield inner, name, inner in seen
             seen.add(inner)
-            yield from settings(value, inner, above)
+            yield from settings(value, inner, walked)
     elif isinstance(node, SequenceNode):
         for index, item in enumerate(node.value):
             yield f"{key}[{index}]", item, False
-            yield from settings(item, f"{key}[{index}]", above)
+            yield from settings(item, f"{key}[{index}]", walked)
 
 
 def setting_name(node: Node) -> str:

@@ -14,8 +14,9 @@ from wirekey.metering.usage_request import UsageEventFilter, ask_stream_usage
 @pytest.mark.parametrize(
     ("body", "asked"),
     [
-        (b'{"stream":true}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
-        (b' { "a" : [1, {}] \r\n} \n', b' { "a" : [1, {}],"stream_options":{"include_usage":true} \r\n} \n'),
+        (b'{"stream":true}', b'{"stream_options":{"include_usage":true},"stream":true}'),
+        (b' { "a" : [1, {}] \r\n} \n', b' {"stream_options":{"include_usage":true}, "a" : [1, {}] \r\n} \n'),
+        (rb'{"a":"\u0073"}', rb'{"stream_options":{"include_usage":true},"a":"\u0073"}'),
         (b'{"stream_options":null,"a":1}', b'{"stream_options":{"include_usage":true},"a":1}'),
         (b'{"stream_options": {}}', b'{"stream_options": {"include_usage":true}}'),
         (
@@ -30,7 +31,7 @@ from wirekey.metering.usage_request import UsageEventFilter, ask_stream_usage
         (rb'{"stream_option\u0073":{"include_usag\u0065":0}}', rb'{"stream_option\u0073":{"include_usag\u0065":true}}'),
         (
             '{"messages":["€ \\"stream_options\\":{}"]}'.encode(),
-            '{"messages":["€ \\"stream_options\\":{}"],"stream_options":{"include_usage":true}}'.encode(),
+            '{"stream_options":{"include_usage":true},"messages":["€ \\"stream_options\\":{}"]}'.encode(),
         ),
     ],
 )
@@ -50,9 +51,8 @@ def test_only_the_span_that_asks_differs(body, asked):
         b'{"stream_options":[]}',
         b'{"stream_options":"x"}',
         b'{"stream_options":{"a":1,"a":2}}',
-        b'{"a":1,"a":2}',
-        b"\xef\xbb\xbf{}",
-        b'{"a":"\xff"}',
+        b'{"a":1,"a":"stream_options"}',
+        b'\xef\xbb\xbf{"a":1}',
     ],
 )
 def test_what_the_provider_will_refuse_is_sent_as_it_is(body):
@@ -122,6 +122,8 @@ def test_the_same_byte_by_byte(end):
         (b'{"choices":[{"usage":null}],"usage":null}', b'{"choices":[{"usage":null}]}'),
         (b'{"usage":null,"choices":[{"usage":null}]}', b'{"choices":[{"usage":null}]}'),
         (b'{"usage":null}', b"{}"),
+        (b'{"a":{},"usage":null}', b'{"a":{}}'),
+        (b'{"a":{"usage":null},"usage":null,"b":""}', b'{"a":{"usage":null},"b":""}'),
     ],
 )
 def test_a_null_is_taken_out_with_its_comma(sent, seen):
@@ -133,6 +135,8 @@ def test_a_null_is_taken_out_with_its_comma(sent, seen):
     [
         b'{"choices":[{"delta":{}}],"usage":{"prompt_tokens":1}}',
         b'{"choices":[{"usage":null}]}',
+        b'{"choices":[],"x":{"a":1,"usage":null}}',
+        b'{"choices":[],"x":{"a":1,"usage":null,"b":""},"usage":1}',
         b'{"usage":{"prompt_tokens":1}}',
         b'{"choices":[],"usage":7}',
         b'{"choices":null,"usage":{}}',

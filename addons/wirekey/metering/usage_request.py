@@ -18,9 +18,13 @@ from wirekey.refusal import Refusal
 
 ASKING = b'{"include_usage":true}'
 
+_OPENING = re.compile(rb'[ \t\r\n]*\{(?=[ \t\r\n]*")')
 _END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\r")
 _NULL = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null|"usage"[ \t]*:[ \t]*null[ \t]*(?:,[ \t]*)?')
+
+# At the top level for sure: only strings follow it before the last brace. OpenAI's own chunks look like this.
+_PLAIN_NULL = re.compile(rb',"usage":null(?=(?:,"\w+":"[^"\\]*")*\}[\r\n]*\Z)')
 
 
 class _Chunk(msgspec.Struct):
@@ -34,19 +38,23 @@ _chunk = msgspec.json.Decoder(_Chunk)
 def ask_stream_usage(body: bytes) -> bytes | None:
     """Give a chat request that asks for usage, all other bytes as they were.
 
-    None where it cannot be asked for: `body` is no JSON object, or its `stream_options` is none.
+    `body` is one that the provider's `read_request` accepted. None where it cannot be asked for: there are no
+    members, or `stream_options` is no object.
     """
+    opening = _OPENING.match(body)
+    if opening is None:
+        return None
+    # An escape could spell the name in another way; without one, this search tells a thousand times faster.
+    if b"stream_options" not in body and b"\\u" not in body:
+        return insert_member(body, opening.end(), b'"stream_options":' + ASKING)
     try:
         request = read_body(body)
         span = request.spans.get("stream_options")
         if span is None:
-            last = max((end for _, end in request.spans.values()), default=None)
-            if last is None:
-                return None
-            return body[:last] + b',"stream_options":' + ASKING + body[last:]
+            return insert_member(body, opening.end(), b'"stream_options":' + ASKING)
         start, end = span
-        if not request.starts("stream_options", b"{"):
-            return body[:start] + ASKING + body[end:] if body[start:end] == b"null" else None
+        if body[start:end] == b"null":
+            return body[:start] + ASKING + body[end:]
         options = request.child("stream_options")
     except Refusal:
         return None
@@ -54,8 +62,12 @@ def ask_stream_usage(body: bytes) -> bytes | None:
         return None
     if flag := options.spans.get("include_usage"):
         return body[: start + flag[0]] + b"true" + body[start + flag[1] :]
-    comma = b"," if options.values else b""
-    return body[: start + 1] + ASKING[1:-1] + comma + body[start + 1 :]
+    return insert_member(body, start + 1, ASKING[1:-1]) if options.values else body[:start] + ASKING + body[end:]
+
+
+def insert_member(body: bytes, position: int, member: bytes) -> bytes:
+    """Put a member before the first one of an object, whose brace is just before `position`."""
+    return b"".join((body[:position], member, b",", memoryview(body)[position:]))
 
 
 class _Event(Enum):
@@ -86,8 +98,11 @@ class UsageEventFilter:
         """Give what may go on: complete events at once, as one piece."""
         if self._passing:
             return [data] if data else []
-        if self._event is _Event.UNSEEN and not self._held and data.endswith(b"\n\n") and b'"usage"' not in data:
-            return [data]
+        if self._event is _Event.UNSEEN and not self._held and data.endswith(b"\n\n"):
+            if b'"usage"' not in data:
+                return [data]
+            if data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+                return [seen] if (seen := self._seen(data)) else []
         out: list[bytes] = []
         if self._event in (_Event.PASSED, _Event.DROPPED):
             data = self._line_feed(data, out)
@@ -154,6 +169,8 @@ class UsageEventFilter:
         """Give an event as the provider would have sent it unasked: b"" for the usage event."""
         if b'"usage"' not in event or len(event) > EVENT_LIMIT:
             return event
+        if (plain := _PLAIN_NULL.search(event)) and event.count(b'"usage"') == 1:
+            return event[: plain.start()] + event[plain.end() :]
         try:
             chunk = _chunk.decode(data_of(_LINE_END.sub(b"\n", event)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

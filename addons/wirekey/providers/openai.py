@@ -14,9 +14,9 @@ from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import (
     check_json_type,
     check_model,
-    has_role,
     malformed,
     read_body,
+    read_messages,
     read_model,
     refuse_lookalikes,
 )
@@ -79,6 +79,8 @@ CHUNKED = ("chat.completions", "completions")
 TYPED = ("responses", "responses.get", "images.generations", "images.edits", "audio.speech", "audio.transcriptions")
 SILENT = ("responses.input_tokens", "moderations")
 """Operations whose answers cost no tokens and end for no reason."""
+
+SYSTEM_ROLES = {"system", "developer"}
 
 KEYS = frozenset(
     [
@@ -160,7 +162,7 @@ class OpenAi:
 
 
 def read_chat(body: JsonObject) -> Facts:
-    messages = body.array("messages")
+    messages = read_messages(body, "messages")
     tools = [tool_name(tool) for tool in body.children("tools")]
     tools += [tool_name(function) for function in body.children("functions")]
     if body.filled("web_search_options"):
@@ -169,8 +171,8 @@ def read_chat(body: JsonObject) -> Facts:
     return Facts(
         model=read_model(body),
         stream=body.flag("stream"),
-        message_count=None if messages is None else len(messages),
-        has_system=has_role(messages or (), "messages", ("system", "developer")),
+        message_count=messages.count if messages else None,
+        has_system=bool(messages and messages.roles & SYSTEM_ROLES),
         has_tools=bool(tools),
         tool_count=len(tools),
         max_tokens=max(limits, default=None),
@@ -181,13 +183,13 @@ def read_chat(body: JsonObject) -> Facts:
 
 def read_responses(body: JsonObject) -> Facts:
     tools = [tool_name(tool) for tool in body.children("tools")]
-    items = None if body.starts("input", b'"') else body.array("input")
-    count = 1 if body.starts("input", b'"') else None if items is None else len(items)
+    text = body.starts("input", b'"')
+    items = None if text else read_messages(body, "input")
     return Facts(
         model=read_model(body),
         stream=body.flag("stream"),
-        message_count=count,
-        has_system=body.filled("instructions") or has_role(items or (), "input", ("system", "developer")),
+        message_count=1 if text else items.count if items else None,
+        has_system=body.filled("instructions") or bool(items and items.roles & SYSTEM_ROLES),
         has_tools=bool(tools),
         tool_count=len(tools),
         max_tokens=body.integer("max_output_tokens"),

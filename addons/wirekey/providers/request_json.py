@@ -1,9 +1,11 @@
 """Reads JSON objects of requests strictly, without decoding what policy does not ask for.
 
 A body is split into its members once; a member stays raw until it is asked for. msgspec lets the last of two
-equal keys win in silence, so the members are then walked in the order of the bytes, with the lengths that the
-split gave: only where a key stands once does every step land on the next member. The values are compared to the
-bytes on the way, so that a crafted length cannot hide a member inside another one.
+equal keys win in silence, so it is checked that no key stands twice. The quick way is by length: if the members
+fill their object so far that the shortest of them would not fit in once more, there is no other. Where white
+space leaves room, the members are walked in the order of the bytes, with the lengths that the split gave: only
+where a key stands once does every step land on the next member. The values are compared to the bytes on the
+way, so that a crafted length cannot hide a member inside another one.
 """
 
 from __future__ import annotations
@@ -11,21 +13,21 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from itertools import chain
+from operator import methodcaller
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from wirekey.refusal import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Iterator
 
 MODEL_LENGTH = 256
 INTEGER_LIMIT = 2**53
 UTF8_PIECE = 32768
-SHORT_MESSAGE = 4096
-
-Value = TypeVar("Value")
+SHORTEST_MEMBER = len(',"":0')
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _key = msgspec.json.Decoder(str)
@@ -33,6 +35,9 @@ _text = msgspec.json.Decoder(str | None)
 _flag = msgspec.json.Decoder(bool | None)
 _integer = msgspec.json.Decoder(int | None)
 _array = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+_values = methodcaller("values")
 
 _KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
 _NEXT = re.compile(rb"[ \t\r\n]*([,}])")
@@ -40,12 +45,16 @@ _NEXT = re.compile(rb"[ \t\r\n]*([,}])")
 
 @dataclass(frozen=True, slots=True)
 class JsonObject:
-    """The members of one JSON object, undecoded. `spans` are offsets of the values within `data`."""
+    """The members of one JSON object, undecoded."""
 
     data: bytes
     values: dict[str, msgspec.Raw]
-    spans: dict[str, tuple[int, int]]
     place: str
+
+    @property
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Offsets of the values within `data`, found anew at each call."""
+        return _spans(self.data, self.values, self.place or "it")
 
     def text(self, key: str) -> str | None:
         return self._read(key, _text, "a string")
@@ -89,14 +98,17 @@ class JsonObject:
     def where(self, key: str) -> str:
         return f"{self.place}.{key}" if self.place else key
 
-    def _read(self, key: str, decoder: msgspec.json.Decoder[Value], wanted: str) -> Value | None:
+    def _read[T](self, key: str, decoder: msgspec.json.Decoder[T], wanted: str) -> T | None:
         raw = self.values.get(key)
-        if raw is None:
-            return None
-        try:
-            return decoder.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise malformed(f"{self.where(key)} must be {wanted}") from None
+        return None if raw is None else _decode(raw, decoder, self.where(key), wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """How many messages there are, and in which roles they speak; "" stands for one without."""
+
+    count: int
+    roles: frozenset[str]
 
 
 def malformed(what: str) -> Refusal:
@@ -139,7 +151,9 @@ def read_object(data: bytes, place: str) -> JsonObject:
         raise malformed(f"{named} must be a JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(f"{named} is not valid JSON ({error})") from None
-    return JsonObject(data, values, _spans(data, values, named), place)
+    if _has_room(len(data), values):
+        _spans(data, values, named)
+    return JsonObject(data, values, place)
 
 
 def one_of(parent: JsonObject, *spellings: str) -> str:
@@ -171,19 +185,47 @@ def check_model(model: str, where: str = "model") -> None:
         raise malformed(f"{where} must be a name of 1 to {MODEL_LENGTH} characters without control characters")
 
 
-def has_role(messages: Sequence[msgspec.Raw], place: str, roles: tuple[str, ...]) -> bool:
-    """Say whether one of the messages speaks in one of these roles; their content stays undecoded."""
-    words = [role.encode() for role in roles]
-    for index, raw in enumerate(messages):
-        data = bytes(raw)
-        if data[:1] != b"{":
-            continue
-        # A short message is searched faster than split; an escape could spell a role in another way.
-        if len(data) < SHORT_MESSAGE and b"\\u00" not in data and not any(word in data for word in words):
-            continue
-        if read_object(data, f"{place}[{index}]").text("role") in roles:
-            return True
-    return False
+def read_messages(parent: JsonObject, key: str) -> Messages | None:
+    """Count messages and read their roles; their content stays undecoded. None where there is no such array."""
+    raw = parent.values.get(key)
+    if raw is None or bytes(memoryview(raw)[:4]) == b"null":
+        return None
+    place = parent.where(key)
+    try:
+        messages = _objects.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Some may be strings.
+        items = parent.array(key) or []
+        objects = [read_object(bytes(item), place) for item in items if bytes(memoryview(item)[:1]) == b"{"]
+        return Messages(len(items), frozenset(message.text("role") or "" for message in objects))
+    if not _closely_written(len(raw), messages):
+        for item, values in zip(parent.array(key) or (), messages, strict=True):
+            if _has_room(len(item), values):
+                _spans(bytes(item), values, place)
+    spellings = {bytes(message["role"]) for message in messages if "role" in message}
+    roles = (_decode(spelling, _text, f"{place}.role", "a string") for spelling in spellings)
+    return Messages(len(messages), frozenset(role or "" for role in roles))
+
+
+def _decode[T](raw: msgspec.Raw | bytes, decoder: msgspec.json.Decoder[T], where: str, wanted: str) -> T:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise malformed(f"{where} must be {wanted}") from None
+
+
+def _has_room(length: int, values: dict[str, msgspec.Raw]) -> bool:
+    """Say whether an object of this length could hold one of these members a second time."""
+    written = 1 + sum(map(len, values)) + sum(map(len, values.values())) + 4 * len(values)
+    return length - written >= min(map(len, values), default=0) + SHORTEST_MEMBER
+
+
+def _closely_written(length: int, objects: list[dict[str, msgspec.Raw]]) -> bool:
+    """Say whether an array holds nothing, not even white space, besides these members of its objects."""
+    keys = sum(map(len, chain.from_iterable(objects)))
+    values = sum(map(len, chain.from_iterable(map(_values, objects))))
+    members = sum(map(len, objects))
+    return length == 1 + 2 * len(objects) + keys + values + 4 * members
 
 
 def _spans(data: bytes, values: dict[str, msgspec.Raw], named: str) -> dict[str, tuple[int, int]]:

@@ -1,0 +1,221 @@
+"""What was recorded, read beside the writer: the latest, one, sums, all, and what comes in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wirekey.audit.event import FIELDS, NAMES, safe
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+    from typing import TextIO
+
+    from wirekey.audit.event import Value
+
+type Event = dict[str, Value]
+
+BOOLEANS = tuple(field.name for field in FIELDS if field.type == "boolean")
+UNDER_WAY = "under_way"
+"""Stands for the outcome of a call that has none yet."""
+GROUPS = {"day": "substr(time, 1, 10)", "agent": "agent_id", "model": "model", "provider": "provider"}
+SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+ROWS_AT_ONCE = 500
+
+
+class NoSuchCallError(Exception):
+    """There is no call of that id, or more than one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which calls. `since` (included) and `until` (not): seconds since 1970. `model`: asked for or sent; * and ?."""
+
+    since: float | None = None
+    until: float | None = None
+    agent: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    outcome: str | None = None
+
+    def where(self) -> tuple[str, list[Value]]:
+        """Give a WHERE clause, which may be empty, and its values."""
+        clauses: list[str] = []
+        values: list[Value] = []
+        # Ids begin with the time of the call's beginning, and are indexed.
+        for moment, comparison in ((self.since, ">="), (self.until, "<")):
+            if moment is not None:
+                clauses.append(f"id {comparison} ?")
+                values.append(first_id_at(moment))
+        for name, wanted in (("agent_id", self.agent), ("provider", self.provider)):
+            if wanted is not None:
+                clauses.append(f"{name} = ?")
+                values.append(safe(wanted))
+        if self.model is not None:
+            clauses.append("(model GLOB ? OR requested_model GLOB ?)")
+            values += [safe(self.model)] * 2
+        if self.outcome == UNDER_WAY:
+            clauses.append("outcome IS NULL")
+        elif self.outcome is not None:
+            clauses.append("outcome = ?")
+            values.append(self.outcome)
+        return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), values
+
+
+def first_id_at(moment: float) -> str:
+    """Give the text before all UUIDv7s of that millisecond and after all earlier ones."""
+    digits = f"{min(max(0, int(moment * 1000)), 2**48 - 1):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
+
+
+def events(database: sqlite3.Connection, filters: Filters) -> Iterator[Event]:
+    """Give all calls, oldest first, as of now: those that come in meanwhile are left out."""
+    where, values = filters.where()
+    return map(event_from, database.execute(f"SELECT * FROM calls {where} ORDER BY id", values))  # noqa: S608  # values are bound
+
+
+def latest(database: sqlite3.Connection, filters: Filters, limit: int) -> list[Event]:
+    """Give the last `limit` calls, oldest first."""
+    where, values = filters.where()
+    rows = database.execute(f"SELECT * FROM calls {where} ORDER BY id DESC LIMIT ?", [*values, limit])  # noqa: S608  # values are bound
+    return [event_from(row) for row in rows][::-1]
+
+
+def one(database: sqlite3.Connection, part: str) -> Event:
+    """Give the call whose id begins or ends so. Raises NoSuchCallError where it is not exactly one."""
+    part = part.lower()
+    found = database.execute("SELECT * FROM calls WHERE id >= ? AND id < ? LIMIT 3", [part, part + "~"]).fetchall()
+    if not found:
+        found = database.execute("SELECT * FROM calls WHERE substr(id, ?) = ? LIMIT 3", [-len(part), part]).fetchall()
+    if not found or not part:
+        raise NoSuchCallError(f"There is no call whose id begins or ends with {part!r}. See: wirekey audit list.")
+    if len(found) > 1:
+        ids = ", ".join(row[0] for row in found)
+        raise NoSuchCallError(f"More than one call has an id with {part!r}: {ids}. Give more of it.")
+    return event_from(found[0])
+
+
+def stats(database: sqlite3.Connection, filters: Filters, by: str | None) -> list[dict[str, Any]]:
+    """Sum up by day (UTC), agent, model or provider (a key of `GROUPS`), or all in one (None).
+
+    Each: `group`, `calls`, `denied`, `failed`, `input_tokens`, `output_tokens`, `cost_usd`, and the 50th and 95th
+    percentile of `ttfb_ms` and `duration_ms`. None where nothing is known.
+    """
+    where, values = filters.where()
+    group = GROUPS[by] if by else "NULL"
+    database.create_aggregate("percentiles", 1, Percentiles)  # type: ignore[arg-type]  # typeshed knows integers only
+    rows = database.execute(
+        f"SELECT {group}, count(*), total(outcome = 'denied'),"  # noqa: S608  # of our own names; values are bound
+        " total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied')), sum(input_tokens),"
+        " sum(output_tokens), sum(cost_usd), percentiles(ttfb_ms), percentiles(duration_ms)"
+        f" FROM calls {where} GROUP BY 1 ORDER BY 1",
+        values,
+    )
+    summed = []
+    for name, calls, denied, failed, read, written, cost, first_bytes, durations in rows:
+        ttfb, duration = json.loads(first_bytes), json.loads(durations)
+        summed.append(
+            {
+                "group": name,
+                "calls": calls,
+                "denied": int(denied),
+                "failed": int(failed),
+                "input_tokens": read,
+                "output_tokens": written,
+                "cost_usd": cost,
+                "ttfb_ms_p50": ttfb[0],
+                "ttfb_ms_p95": ttfb[1],
+                "duration_ms_p50": duration[0],
+                "duration_ms_p95": duration[1],
+            }
+        )
+    return summed
+
+
+class Percentiles:
+    """The 50th and the 95th percentile (nearest rank), as JSON. Eight bytes a call."""
+
+    def __init__(self) -> None:
+        self.values = array("d")
+
+    def step(self, value: float | None) -> None:
+        if value is not None:
+            self.values.append(value)
+
+    def finalize(self) -> str:
+        ordered = sorted(self.values)
+        return json.dumps([ordered[-(-len(ordered) * share // 100) - 1] if ordered else None for share in (50, 95)])
+
+
+def write_jsonl(found: Iterable[Event], stream: TextIO) -> None:
+    stream.writelines(json.dumps(event, separators=(",", ":")) + "\n" for event in found)
+
+
+def write_csv(found: Iterable[Event], stream: TextIO) -> None:
+    """Write with a head line. Unknown is empty; a text that a spreadsheet would run gets an apostrophe before it."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(NAMES)
+    writer.writerows([cell(value) for value in event.values()] for event in found)
+
+
+def cell(value: Value) -> Value:
+    if isinstance(value, str) and value.startswith(SPREADSHEET_FORMULA):
+        return f"'{value}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value
+
+
+class Follower:
+    """Gives the calls as they end: first the last `before` of those that ended already, then what each look finds."""
+
+    def __init__(self, database: sqlite3.Connection, filters: Filters, before: int = 0) -> None:
+        self._database = database
+        self._filters = filters
+        database.execute("BEGIN")
+        self._seen = database.execute("SELECT coalesce(max(rowid), 0) FROM calls").fetchone()[0]
+        self._under_way = self._all_under_way()
+        where, values = filters.where()
+        where = f"{where} AND" if where else "WHERE"
+        rows = database.execute(
+            f"SELECT * FROM calls {where} outcome IS NOT NULL ORDER BY id DESC LIMIT ?",  # noqa: S608  # values are bound
+            [*values, before],
+        ).fetchall()
+        database.execute("COMMIT")
+        self._ended = [event_from(row) for row in rows][::-1]
+
+    def look(self) -> list[Event]:
+        """Give the calls that ended since the last look, in the order of their beginning."""
+        found, self._ended = self._ended, []
+        self._database.execute("BEGIN")
+        last = self._database.execute("SELECT coalesce(max(rowid), 0) FROM calls").fetchone()[0]
+        under_way = self._all_under_way()
+        ended = [*range(self._seen + 1, last + 1), *self._under_way]
+        ended = [row for row in ended if row not in under_way]
+        for start in range(0, len(ended), ROWS_AT_ONCE):
+            found += self._events(ended[start : start + ROWS_AT_ONCE])
+        self._database.execute("COMMIT")
+        self._seen, self._under_way = last, under_way
+        return sorted(found, key=lambda event: str(event["id"]))
+
+    def _all_under_way(self) -> set[int]:
+        return {row for (row,) in self._database.execute("SELECT rowid FROM calls WHERE outcome IS NULL")}
+
+    def _events(self, rows: list[int]) -> list[Event]:
+        where, values = self._filters.where()
+        where = f"{where} AND" if where else "WHERE"
+        places = ", ".join("?" * len(rows))
+        statement = f"SELECT * FROM calls {where} rowid IN ({places})"  # noqa: S608  # values are bound
+        return [event_from(row) for row in self._database.execute(statement, [*values, *rows])]
+
+
+def event_from(row: tuple[Any, ...]) -> Event:
+    event: Event = dict(zip(NAMES, row, strict=True))
+    for name in BOOLEANS:
+        if event[name] is not None:
+            event[name] = bool(event[name])
+    return event

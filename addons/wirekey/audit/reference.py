@@ -1,0 +1,34 @@
+"""The reference page of the audit event, made from its field table: python -m wirekey.audit.reference > FILE."""
+
+from __future__ import annotations
+
+import sys
+
+from wirekey.audit.event import FIELDS, LONGEST, LONGEST_REASON, LONGEST_TARGET
+
+TOP = f"""\
+# The audit event
+
+<!-- Made by `python -m wirekey.audit.reference` from the field table; change that. -->
+
+One event for each call, flat. It is recorded twice: before the first byte goes to the provider (the intent), and when
+the call has ended (the outcome); a call that is refused before is recorded once. `null` means unknown, never 0. No
+prompt, no answer, no header, no query and no key is ever part of it.
+
+Texts are printable ASCII: anything else, and the backslash, is escaped as in Python. They are cut at {LONGEST}
+characters, `target` at {LONGEST_TARGET}, `policy_reason` at {LONGEST_REASON}.
+
+The store is one SQLite file, `audit.db` in the state folder, with the table `calls`, whose columns are these names
+(booleans are 0 and 1 there). It can be read while Wirekey writes; `wirekey audit` does.
+
+| name | type | what it is |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    return TOP + "".join(f"| `{field.name}` | {field.type} | {field.description} |\n" for field in FIELDS)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

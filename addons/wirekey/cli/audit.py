@@ -1,0 +1,239 @@
+"""wirekey audit: see, sum up and export what was called."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wirekey.call import Outcome
+from wirekey.cli.moments import moment
+from wirekey.cli.options import with_config
+from wirekey.cli.table import line, table
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import TextIO
+
+    from wirekey.audit.reading import Event, Filters
+    from wirekey.config import Config
+
+LOOK_SECONDS = 0.25
+UNKNOWN = "-"
+
+HEAD = ("TIME", "AGENT", "OPERATION", "MODEL", "STATUS", "OUTCOME", "IN", "OUT", "COST $", "TTFB ms", "ALL ms", "ID")
+RIGHT = (4, 6, 7, 8, 9, 10)
+TAIL_WIDTHS = (19, 12, 22, 24, 6, 16, 7, 7, 9, 8, 8, 12)
+STATS_HEAD = ("CALLS", "DENIED", "FAILED", "IN", "OUT", "COST $", "TTFB p50", "p95 ms", "ALL p50", "p95 ms")
+
+
+class AuditGroup(click.Group):
+    """Ends with exit code 1 and a sentence where the audit file cannot be read, or there is no such call."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        import sqlite3
+
+        from wirekey.audit.reading import NoSuchCallError
+        from wirekey.audit.schema import AuditFileError
+
+        try:
+            return super().invoke(ctx)
+        except (AuditFileError, NoSuchCallError) as error:
+            click.echo(f"wirekey: {error}", err=True)
+        except sqlite3.Error as error:
+            click.echo(f"wirekey: the audit file cannot be read: {error}", err=True)
+        sys.exit(1)
+
+
+def with_filters[R](function: Callable[..., R]) -> Callable[..., R]:
+    """Add the options that choose calls; the command takes them by `chosen(options)`."""
+    outcomes = click.Choice([*(outcome.value for outcome in Outcome), "under_way"])
+    for option in (
+        click.option("--outcome", type=outcomes, default=None, help="How they ended."),
+        click.option("--model", default=None, help="The model asked for or sent; * and ? stand for what they do."),
+        click.option("--provider", default=None, help="openai, gemini, anthropic or bedrock."),
+        click.option("--agent", default=None, help="Who called."),
+        click.option("--until", callback=moment, default=None, help="Calls before: 15m, 2h, 7d (ago) or a date."),
+        click.option("--since", callback=moment, default=None, help="Calls from: 15m, 2h, 7d (ago) or a date."),
+    ):
+        function = option(function)
+    return function
+
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("audit", cls=AuditGroup)
+def command() -> None:
+    """See and export what was called: one event a call, names and counts, never content."""
+
+
+@command.command("list")
+@with_config
+@with_filters
+@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many of the last.")
+@as_json_option
+def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
+    """List the last calls, the latest at the bottom."""
+    from wirekey.audit.reading import latest
+
+    with opened(config) as database:
+        found = latest(database, chosen(filters), limit)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif found:
+        click.echo(table(HEAD, [cells(event) for event in found], RIGHT))
+    else:
+        click.echo("No such calls.")
+
+
+@command.command("tail")
+@with_config
+@with_filters
+@click.option(
+    "--limit", "-n", type=click.IntRange(0), default=10, show_default=True, help="How many of the last first."
+)
+@as_json_option
+def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
+    """Print the last calls, and then each as it ends. Ctrl-C ends it. With --json: one JSON object a line."""
+    from wirekey.audit.reading import Follower
+
+    with opened(config) as database, contextlib.suppress(KeyboardInterrupt):
+        follower = Follower(database, chosen(filters), limit)
+        if not as_json:
+            click.echo(line(HEAD, TAIL_WIDTHS, RIGHT))
+        while True:
+            for event in follower.look():
+                click.echo(json.dumps(event) if as_json else line(cells(event), TAIL_WIDTHS, RIGHT))
+            time.sleep(LOOK_SECONDS)
+
+
+@command.command("show")
+@with_config
+@click.argument("call_id", metavar="ID")
+@as_json_option
+def show(config: Config, call_id: str, *, as_json: bool) -> None:
+    """Show all that is recorded of the call whose id begins or ends with ID."""
+    from wirekey.audit.reading import one
+
+    with opened(config) as database:
+        event = one(database, call_id)
+    if as_json:
+        click.echo(json.dumps(event, indent=2))
+        return
+    width = max(map(len, event))
+    for name, value in event.items():
+        click.echo(f"{name:<{width}}  {word(value)}")
+
+
+@command.command("stats")
+@with_config
+@with_filters
+@click.option("--by", type=click.Choice(["day", "agent", "model", "provider"]), default="day", show_default=True)
+@as_json_option
+def show_stats(config: Config, by: str, *, as_json: bool, **filters: Any) -> None:
+    """Sum up calls, tokens, cost, denials and times. Days are UTC days."""
+    from wirekey.audit.reading import stats
+
+    with opened(config) as database:
+        groups, total = stats(database, chosen(filters), by), stats(database, chosen(filters), None)
+    if as_json:
+        click.echo(json.dumps({"by": by, "groups": groups, "total": total[0] if total else None}, indent=2))
+    elif groups:
+        rows = [sums(group, word(group["group"])) for group in groups] + [sums(total[0], "all")]
+        click.echo(table((by.upper(), *STATS_HEAD), rows, right=range(1, len(STATS_HEAD) + 1)))
+    else:
+        click.echo("No such calls.")
+
+
+@command.command("export")
+@with_config
+@with_filters
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option("--output", "-o", type=click.Path(dir_okay=False), default=None, help="A new file; default: print.")
+def export(config: Config, form: str, output: str | None, **filters: Any) -> None:
+    """Write all calls, oldest first, in constant memory."""
+    from wirekey.audit.reading import events, write_csv, write_jsonl
+
+    write = write_csv if form == "csv" else write_jsonl
+    with opened(config) as database, target(output) as stream:
+        write(events(database, chosen(filters)), stream)
+
+
+@contextlib.contextmanager
+def opened(config: Config) -> Iterator[sqlite3.Connection]:
+    from wirekey.audit.schema import open_for_reading
+
+    path: Path = config.state / "audit.db"
+    with contextlib.closing(open_for_reading(path)) as database:
+        yield database
+
+
+@contextlib.contextmanager
+def target(output: str | None) -> Iterator[TextIO]:
+    """Give the stream of an export; a file is the owner's alone, and none is overwritten."""
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise click.UsageError(f"{output} cannot be made: {error.strerror}.") from error
+    with open(descriptor, "w", encoding="ascii", newline="") as stream:  # noqa: PTH123  # of a descriptor
+        yield stream
+
+
+def chosen(options: dict[str, Any]) -> Filters:
+    from wirekey.audit.reading import Filters
+
+    return Filters(**options)
+
+
+def cells(event: Event) -> tuple[str, ...]:
+    """Give the cells of one line: local time, and the end of the id, which tells calls apart."""
+    began = datetime.fromisoformat(str(event["time"])).astimezone()
+    return (
+        f"{began:%Y-%m-%d %H:%M:%S}",
+        word(event["agent_id"]),
+        word(event["operation"] or event["target"]),
+        word(event["model"] or event["requested_model"]),
+        word(event["status"]),
+        word(event["outcome"] or "under way"),
+        word(event["input_tokens"]),
+        word(event["output_tokens"]),
+        money(event["cost_usd"]),
+        whole(event["ttfb_ms"]),
+        whole(event["duration_ms"]),
+        str(event["id"])[-12:],
+    )
+
+
+def sums(group: dict[str, Any], name: str) -> tuple[str, ...]:
+    return (
+        name,
+        *(word(group[key]) for key in ("calls", "denied", "failed", "input_tokens", "output_tokens")),
+        money(group["cost_usd"]),
+        *(whole(group[key]) for key in ("ttfb_ms_p50", "ttfb_ms_p95", "duration_ms_p50", "duration_ms_p95")),
+    )
+
+
+def word(value: Any) -> str:
+    if value is None or value == "":
+        return UNKNOWN
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def money(value: Any) -> str:
+    return UNKNOWN if value is None else f"{value:.6f}" if value < 1 else f"{value:.2f}"
+
+
+def whole(value: Any) -> str:
+    return UNKNOWN if value is None else f"{value:.0f}"

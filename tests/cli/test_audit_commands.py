@@ -1,0 +1,144 @@
+"""wirekey audit: what people see and programs read."""
+
+import csv
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tests.audit.calls import call_of, finish
+from wirekey.audit.event import NAMES, event_of
+from wirekey.audit.schema import INSERT, open_for_writing
+from wirekey.call import Outcome
+from wirekey.cli.audit import HEAD, TAIL_WIDTHS, command
+
+DONE = finish(call_of())
+DENIED = call_of(agent="bob", outcome=Outcome.DENIED, status=403, policy_reason="no_identity: say who you are")
+OPEN = call_of(model="x" * 60)
+
+
+@pytest.fixture
+def record(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    database = open_for_writing(tmp_path / "state" / "audit.db", "process", 1)
+    database.executemany(INSERT, [tuple(event_of(call).values()) for call in (DONE, DENIED, OPEN)])
+    database.close()
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(command, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.stderr
+
+
+@pytest.mark.usefixtures("record")
+def test_list_shows_a_line_a_call():
+    lines = run("list").splitlines()
+    assert lines[0].split() == " ".join(HEAD).split()
+    by_id = {line.split()[-1]: line for line in lines[1:]}
+    done = by_id[DONE.id[-12:]].split()
+    assert done[2:-1] == [
+        *("alice", "chat.completions", "gpt-4o-mini", "200", "completed", "10", "20", "0.250000", "12", "50")
+    ]
+    assert "under way" in by_id[OPEN.id[-12:]]
+    assert "denied" in by_id[DENIED.id[-12:]]
+    assert len({line.rindex(" ") for line in lines[1:]}) == 1
+
+
+@pytest.mark.usefixtures("record")
+@pytest.mark.parametrize(
+    ("arguments", "agents"),
+    [
+        ((), ["alice", "bob", "alice"]),
+        (("-n", "1"), ["alice"]),
+        (("--agent", "bob"), ["bob"]),
+        (("--outcome", "denied"), ["bob"]),
+        (("--since", "1h"), ["alice", "bob", "alice"]),
+        (("--until", "1h"), []),
+        (("--since", "2001-01-01", "--until", "2001-01-02T12:00"), []),
+    ],
+)
+def test_list_chooses_calls(arguments, agents):
+    assert sorted(event["agent_id"] for event in json.loads(run("list", "--json", *arguments))) == sorted(agents)
+
+
+@pytest.mark.usefixtures("record")
+def test_show_tells_all_of_one_call():
+    shown = dict(line.split(None, 1) for line in run("show", DENIED.id[-12:]).splitlines())
+    assert list(shown) == list(NAMES)
+    assert shown["policy_reason"] == "no_identity: say who you are"
+    assert shown["input_tokens"] == "-"
+    assert json.loads(run("show", DENIED.id, "--json")) == event_of(DENIED)
+
+
+@pytest.mark.usefixtures("record")
+def test_stats_end_with_the_sum_of_all():
+    lines = [line.split() for line in run("stats", "--by", "agent").splitlines()]
+    assert lines[0][:4] == ["AGENT", "CALLS", "DENIED", "FAILED"]
+    assert lines[1][:4] == ["alice", "2", "0", "0"]
+    assert lines[2][:5] == ["bob", "1", "1", "0", "-"]
+    assert lines[3][:4] == ["all", "3", "1", "0"]
+    summed = json.loads(run("stats", "--by", "provider", "--json"))
+    assert (summed["by"], summed["groups"][0]["group"], summed["total"]["calls"]) == ("provider", "openai", 3)
+
+
+@pytest.mark.usefixtures("record")
+def test_export_prints_or_writes_a_new_file_of_the_owners(tmp_path):
+    lines = [json.loads(line) for line in run("export").splitlines()]
+    assert sorted(event["id"] for event in lines) == sorted([DONE.id, DENIED.id, OPEN.id])
+    assert len(list(csv.DictReader(io.StringIO(run("export", "--format", "csv", "--agent", "bob"))))) == 1
+    run("export", "-o", "all.jsonl")
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 3
+    assert stat.S_IMODE((tmp_path / "all.jsonl").stat().st_mode) == 0o600
+    assert "File exists" in run("export", "-o", "all.jsonl", code=2)
+
+
+@pytest.mark.usefixtures("record")
+def test_tail_prints_what_ended_and_stops_at_an_interrupt(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from wirekey.cli.audit import command; command()", "tail"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    lines = [process.stdout.readline() for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert process.stdout.read() == ""
+    process.stdout.close()
+    assert "alice" in lines[1] + lines[2]
+    assert "bob" in lines[1] + lines[2]
+    assert all(len(line.rstrip()) == sum(TAIL_WIDTHS) + 2 * (len(HEAD) - 1) for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("list", "--since", "yesterday"), 2, "Write 15m, 2h or 7d"),
+        (("list", "--outcome", "fine"), 2, "completed"),
+        (("show", "ffff"), 1, "There is no call"),
+    ],
+)
+@pytest.mark.usefixtures("record")
+def test_what_is_wrong_is_said_with_its_exit_code(arguments, code, says):
+    assert says in run(*arguments, code=code)
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("tail",), ("stats",), ("export",), ("show", "0")])
+def test_without_a_record_it_is_said_where_one_was_looked_for(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    assert "state/audit.db" in run(*arguments, code=1)
+
+
+def test_an_empty_record_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    open_for_writing(tmp_path / "state" / "audit.db", "process", 1).close()
+    assert run("list") == run("stats") == "No such calls.\n"
+    assert run("export") == ""
+    assert json.loads(run("stats", "--json")) == {"by": "day", "groups": [], "total": None}

@@ -99,6 +99,12 @@ def test_a_tool_is_called_when_the_prompt_says_so():
     assert message["content"][0]["input"] == {"city": "simulated"}
 
 
+def test_an_answer_ends_at_max_tokens():
+    message = plain(ASK | {"max_tokens": 2})
+    assert (message["stop_reason"], message["usage"]["output_tokens"]) == ("max_tokens", 2)
+    assert stream(ASK | {"max_tokens": 2})[-2]["delta"]["stop_reason"] == "max_tokens"
+
+
 def test_the_last_event_can_be_left_out():
     assert stream(ASK, "no-done")[-1]["type"] == "message_delta"
 

@@ -96,6 +96,32 @@ def test_a_tool_is_called_when_the_prompt_says_so():
     assert made["output"]["message"]["content"][0]["toolUse"]["name"] == "weather"
 
 
+def test_an_answer_ends_at_the_most_tokens_allowed():
+    made = json.loads(ask("converse", ASK | {"inferenceConfig": {"maxTokens": 2}}).body)
+    assert (made["stopReason"], made["usage"]["outputTokens"]) == ("max_tokens", 2)
+
+
+LIMITS = {
+    CLAUDE: ("max_tokens", "max_tokens"),
+    "amazon.nova-micro-v1:0": ("inferenceConfig", "max_tokens"),
+    "amazon.titan-text-express-v1": ("textGenerationConfig", "LENGTH"),
+    "us.meta.llama3-3-70b-instruct-v1:0": ("max_gen_len", "length"),
+    "mistral.mistral-7b-instruct-v0:2": ("max_tokens", "length"),
+    "mistral.mistral-large-2407-v1:0": ("max_tokens", "length"),
+    "cohere.command-text-v14": ("max_tokens", "MAX_TOKENS"),
+    "cohere.command-r-v1:0": ("max_tokens", "MAX_TOKENS"),
+}
+
+
+@pytest.mark.parametrize("model", LIMITS)
+def test_each_vendor_has_a_word_for_an_answer_that_ended_early(model):
+    name, reason = LIMITS[model]
+    value = {"inferenceConfig": {"maxTokens": 2}, "textGenerationConfig": {"maxTokenCount": 2}}.get(name, 2)
+    body = SHAPES[model][0] | {name: value}
+    assert f'"{reason}"' in ask("invoke", body, model=model).body.decode()
+    assert f'"{reason}"' in json.dumps(chunks(ask("invoke-with-response-stream", body, model=model))[-3:])
+
+
 SHAPES = {
     CLAUDE: (CLAUDE_BODY, lambda whole: whole["content"][0]["text"], lambda e: e.get("delta", {}).get("text", "")),
     "amazon.nova-micro-v1:0": (

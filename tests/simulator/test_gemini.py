@@ -93,6 +93,15 @@ def test_a_function_is_called_when_the_prompt_says_so():
     assert part == {"functionCall": {"name": "weather", "args": {"city": "simulated"}}}
 
 
+@pytest.mark.parametrize("action", ["generateContent", "streamGenerateContent"])
+def test_an_answer_ends_at_the_most_tokens_allowed(action):
+    made = ask(action, ASK | {"generationConfig": {"maxOutputTokens": 2}})
+    responses = [json.loads(made.body)] if action == "generateContent" else array(made)
+    assert responses[-1]["candidates"][0]["finishReason"] == "MAX_TOKENS"
+    assert responses[-1]["usageMetadata"]["candidatesTokenCount"] == 2
+    assert said(responses) == "Hello from "
+
+
 @pytest.mark.parametrize(
     ("action", "body", "sentence"),
     [

@@ -4,7 +4,7 @@ import tracemalloc
 import pytest
 
 from wirekey.simulator.behaviour import parse_behaviour
-from wirekey.simulator.text import TEXT, counts, last_text, tool_arguments, whole, words
+from wirekey.simulator.text import TEXT, counts, last_text, limited, tool_arguments, whole, words
 
 
 def test_the_default_text_comes_word_by_word():
@@ -79,3 +79,19 @@ def test_the_arguments_of_a_tool_call_fit_its_schema():
     }
     assert tool_arguments(schema) == {"city": "simulated", "days": 1, "unit": "C", "where": {"x": 1.5}}
     assert tool_arguments(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "most", "text", "is_limited"),
+    [
+        ("", 2, "Hello from ", True),
+        ("", 9, TEXT, False),
+        ("", None, TEXT, False),
+        ("", 0, TEXT, False),
+        ("", "2", TEXT, False),
+        ("events=3", 2, "Hello from the ", False),
+    ],
+)
+def test_the_default_text_ends_at_the_most_tokens_that_a_request_allows(behaviour, most, text, is_limited):
+    behaviour, found = limited(parse_behaviour(behaviour), most)
+    assert (whole(behaviour), found) == (text, is_limited)

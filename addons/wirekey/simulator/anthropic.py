@@ -6,7 +6,7 @@ from email import message_from_bytes
 from typing import TYPE_CHECKING, Any
 
 from wirekey.simulator import text
-from wirekey.simulator.anthropic_messages import Turn, check, check_messages, events, message
+from wirekey.simulator.anthropic_messages import Turn, check, check_messages, events, message, turn_of
 from wirekey.simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer, sse, sse_answer
 from wirekey.simulator.state import CREATED_TEXT, State
 
@@ -102,8 +102,7 @@ def _messages(request: Request, behaviour: Behaviour, state: State) -> Answer:
 
 
 def _turn(body: Json, behaviour: Behaviour, state: State) -> Turn:
-    counts = text.counts(behaviour, body)
-    return Turn(state.new_id("msg_sim"), state.new_id("toolu_sim"), body["model"], body, behaviour, counts)
+    return turn_of(body, behaviour, body["model"], state.new_id("msg_sim"), state.new_id("toolu_sim"))
 
 
 def _stream(turn: Turn) -> Iterator[bytes]:

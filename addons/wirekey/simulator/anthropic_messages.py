@@ -31,6 +31,8 @@ class Turn:
     body: Json
     behaviour: Behaviour
     counts: text.Counts
+    limited: bool
+    """Whether the text ends early, for max_tokens."""
 
     @property
     def tool(self) -> Json | None:
@@ -43,7 +45,7 @@ class Turn:
 
     @property
     def stop_reason(self) -> str:
-        return "tool_use" if self.tool else "end_turn"
+        return "tool_use" if self.tool else "max_tokens" if self.limited else "end_turn"
 
     def usage(self, output_tokens: int) -> Json:
         """Give the counts; unlike other providers', `input_tokens` are those not read from a cache."""
@@ -73,6 +75,11 @@ class Turn:
         if not self.counts.reasoning:
             return {}
         return {"output_tokens_details": {"thinking_tokens": self.counts.reasoning}}
+
+
+def turn_of(body: Json, behaviour: Behaviour, model: str, message_id: str, tool_id: str) -> Turn:
+    behaviour, limited = text.limited(behaviour, body["max_tokens"])
+    return Turn(message_id, tool_id, model, body, behaviour, text.counts(behaviour, body), limited)
 
 
 def check(body: Json) -> None:

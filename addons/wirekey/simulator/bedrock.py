@@ -67,14 +67,16 @@ def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
     if not MODEL.fullmatch(model):
         raise BadRequest("The provided model identifier is invalid.")
     body = request.json()
+    # Ids in bodies come from the request, so that tests can compare bodies that are opaque to the SDK.
+    number = request.sha256[:24]
     if operation == "invoke":
-        made = invoke(model, body, behaviour, state)
+        made = invoke(model, body, behaviour, number)
     elif operation == "invoke-with-response-stream":
-        made = invoke_stream(model, body, behaviour, state)
+        made = invoke_stream(model, body, behaviour, number)
     elif operation == "count-tokens":
         made = _count_tokens(body, behaviour)
     else:
-        made = _converse(body, behaviour, state, stream=operation == "converse-stream")
+        made = _converse(body, behaviour, number, stream=operation == "converse-stream")
     made.headers.append(("x-amzn-requestid", state.new_id("00000000-0000-4000-8000-", digits=12)))
     return made
 
@@ -94,6 +96,8 @@ class Turn:
     behaviour: Behaviour
     counts: text.Counts
     tool_id: str
+    limited: bool
+    """Whether the text ends early, for maxTokens."""
 
     @property
     def tool(self) -> Json | None:
@@ -108,7 +112,7 @@ class Turn:
 
     @property
     def stop_reason(self) -> str:
-        return "tool_use" if self.tool else "end_turn"
+        return "tool_use" if self.tool else "max_tokens" if self.limited else "end_turn"
 
     @property
     def usage(self) -> Json:
@@ -123,9 +127,10 @@ class Turn:
         }
 
 
-def _converse(body: Json, behaviour: Behaviour, state: State, *, stream: bool) -> Answer:
+def _converse(body: Json, behaviour: Behaviour, number: str, *, stream: bool) -> Answer:
     _check(body)
-    turn = Turn(body, behaviour, text.counts(behaviour, body), state.new_id("tooluse_sim"))
+    behaviour, limited = text.limited(behaviour, (body.get("inferenceConfig") or {}).get("maxTokens"))
+    turn = Turn(body, behaviour, text.counts(behaviour, body), f"tooluse_{number}", limited)
     if stream:
         return stream_answer(_framed(turn), "messageStart")
     content: list[Json] = []

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from wirekey.simulator.behaviour import Behaviour
-    from wirekey.simulator.state import State
 
 LATENCY_MS = 42
 EMBEDDING_DIMENSIONS = 1024
@@ -34,6 +33,11 @@ class Call:
     behaviour: Behaviour
     counts: text.Counts
     id: str
+    limited: bool
+    """Whether the text ends early, for the most tokens that the body allows."""
+
+    def reason(self, done: str, limited: str) -> str:
+        return limited if self.limited else done
 
     @property
     def whole(self) -> str:
@@ -58,9 +62,9 @@ class Shape:
     stream: Callable[[Call], Iterator[Json]] | None
 
 
-def invoke(model: str, body: Json, behaviour: Behaviour, state: State) -> Answer:
+def invoke(model: str, body: Json, behaviour: Behaviour, number: str) -> Answer:
     """Answer InvokeModel. Raises BadRequest for a model of no known vendor and for a body without its members."""
-    call, shape = _call(model, body, behaviour, state)
+    call, shape = _call(model, body, behaviour, number)
     counts = call.counts
     headers = {
         "input-token-count": counts.input - counts.cached,
@@ -74,9 +78,9 @@ def invoke(model: str, body: Json, behaviour: Behaviour, state: State) -> Answer
     )
 
 
-def invoke_stream(model: str, body: Json, behaviour: Behaviour, state: State) -> Answer:
+def invoke_stream(model: str, body: Json, behaviour: Behaviour, number: str) -> Answer:
     """Answer InvokeModelWithResponseStream; raises BadRequest as `invoke` does."""
-    call, shape = _call(model, body, behaviour, state)
+    call, shape = _call(model, body, behaviour, number)
     if shape.stream is None:
         raise BadRequest("The model is not supported for streaming.")
     headers = [("x-amzn-bedrock-content-type", "application/json")]
@@ -106,11 +110,21 @@ def _chunk(event: Json) -> bytes:
     return message("chunk", b'{"bytes":"%b","p":"abcdefghijk"}' % b64encode(encode(event)))
 
 
-def _call(model: str, body: Json, behaviour: Behaviour, state: State) -> tuple[Call, Shape]:
-    call = Call(model, body, behaviour, text.counts(behaviour, body), state.new_id("sim"))
+def _call(model: str, body: Json, behaviour: Behaviour, number: str) -> tuple[Call, Shape]:
+    behaviour, limited = text.limited(behaviour, _most_tokens(body))
+    call = Call(model, body, behaviour, text.counts(behaviour, body), number, limited)
     shape = _shape_of(model, body)
     call.need(*shape.required)
     return call, shape
+
+
+def _most_tokens(body: Json) -> Any:
+    """Find the limit, which every vendor names otherwise."""
+    for settings in (body, body.get("inferenceConfig"), body.get("textGenerationConfig")):
+        for name in ("max_tokens", "maxTokens", "max_new_tokens", "maxTokenCount", "max_gen_len"):
+            if isinstance(settings, dict) and name in settings:
+                return settings[name]
+    return None
 
 
 def _shape_of(model: str, body: Json) -> Shape:
@@ -128,9 +142,8 @@ def _claude_turn(call: Call) -> anthropic_messages.Turn:
     if "model" in call.body or "stream" in call.body:
         raise BadRequest("model, stream: Extra inputs are not permitted")
     name = call.model.rpartition("anthropic.")[2]
-    return anthropic_messages.Turn(
-        f"msg_bdrk_{call.id}", f"toolu_bdrk_{call.id}", name, call.body, call.behaviour, call.counts
-    )
+    ids = f"msg_bdrk_{call.id}", f"toolu_bdrk_{call.id}"
+    return anthropic_messages.Turn(*ids, name, call.body, call.behaviour, call.counts, call.limited)
 
 
 def _claude(call: Call) -> Json:
@@ -154,7 +167,11 @@ def _nova_usage(call: Call) -> Json:
 
 def _nova(call: Call) -> Json:
     said = {"content": [{"text": call.whole}], "role": "assistant"}
-    return {"output": {"message": said}, "stopReason": "end_turn", "usage": _nova_usage(call)}
+    return {
+        "output": {"message": said},
+        "stopReason": call.reason("end_turn", "max_tokens"),
+        "usage": _nova_usage(call),
+    }
 
 
 def _nova_stream(call: Call) -> Iterator[Json]:
@@ -162,12 +179,16 @@ def _nova_stream(call: Call) -> Iterator[Json]:
     for piece in call.words:
         yield {"contentBlockDelta": {"delta": {"text": piece}, "contentBlockIndex": 0}}
     yield {"contentBlockStop": {"contentBlockIndex": 0}}
-    yield {"messageStop": {"stopReason": "end_turn"}}
+    yield {"messageStop": {"stopReason": call.reason("end_turn", "max_tokens")}}
     yield {"metadata": {"usage": _nova_usage(call), "metrics": {}, "trace": {}}}
 
 
 def _titan(call: Call) -> Json:
-    result = {"tokenCount": call.counts.output, "outputText": call.whole, "completionReason": "FINISH"}
+    result = {
+        "tokenCount": call.counts.output,
+        "outputText": call.whole,
+        "completionReason": call.reason("FINISH", "LENGTH"),
+    }
     return {"inputTextTokenCount": call.counts.input, "results": [result]}
 
 
@@ -179,7 +200,7 @@ def _titan_stream(call: Call) -> Iterator[Json]:
     yield blank | {
         "inputTextTokenCount": call.counts.input,
         "totalOutputTextTokenCount": call.counts.output,
-        "completionReason": "FINISH",
+        "completionReason": call.reason("FINISH", "LENGTH"),
     }
 
 
@@ -193,7 +214,7 @@ def _llama(call: Call) -> Json:
         "generation": call.whole,
         "prompt_token_count": call.counts.input,
         "generation_token_count": call.counts.output,
-        "stop_reason": "stop",
+        "stop_reason": call.reason("stop", "length"),
     }
 
 
@@ -211,41 +232,45 @@ def _llama_stream(call: Call) -> Iterator[Json]:
         "generation": "",
         "prompt_token_count": None if number else call.counts.input,
         "generation_token_count": call.counts.output,
-        "stop_reason": "stop",
+        "stop_reason": call.reason("stop", "length"),
     }
 
 
 def _mistral(call: Call) -> Json:
-    return {"outputs": [{"text": call.whole, "stop_reason": "stop"}]}
+    return {"outputs": [{"text": call.whole, "stop_reason": call.reason("stop", "length")}]}
 
 
 def _mistral_stream(call: Call) -> Iterator[Json]:
     for piece in call.words:
         yield {"outputs": [{"text": piece, "stop_reason": None}]}
-    yield {"outputs": [{"text": "", "stop_reason": "stop"}]}
+    yield {"outputs": [{"text": "", "stop_reason": call.reason("stop", "length")}]}
 
 
 def _mistral_chat(call: Call) -> Json:
     said = {"role": "assistant", "content": call.whole}
-    return {"choices": [{"index": 0, "message": said, "stop_reason": "stop"}]}
+    return {"choices": [{"index": 0, "message": said, "stop_reason": call.reason("stop", "length")}]}
 
 
 def _mistral_chat_stream(call: Call) -> Iterator[Json]:
     for piece in call.words:
         said = {"role": "assistant", "content": piece}
         yield {"choices": [{"index": 0, "message": said, "stop_reason": None}]}
-    yield {"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "stop_reason": "stop"}]}
+    yield {
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": ""}, "stop_reason": call.reason("stop", "length")}
+        ]
+    }
 
 
 def _command(call: Call) -> Json:
-    generation = {"id": call.id, "text": call.whole, "finish_reason": "COMPLETE"}
+    generation = {"id": call.id, "text": call.whole, "finish_reason": call.reason("COMPLETE", "MAX_TOKENS")}
     return {"id": call.id, "generations": [generation], "prompt": call.body["prompt"]}
 
 
 def _command_stream(call: Call) -> Iterator[Json]:
     for piece in call.words:
         yield {"text": piece, "is_finished": False, "index": 0}
-    yield {"is_finished": True, "finish_reason": "COMPLETE", "index": 0}
+    yield {"is_finished": True, "finish_reason": call.reason("COMPLETE", "MAX_TOKENS"), "index": 0}
 
 
 def _command_r(call: Call) -> Json:
@@ -255,7 +280,7 @@ def _command_r(call: Call) -> Json:
         "text": call.whole,
         "generation_id": call.id,
         "chat_history": said,
-        "finish_reason": "COMPLETE",
+        "finish_reason": call.reason("COMPLETE", "MAX_TOKENS"),
     }
 
 
@@ -264,8 +289,18 @@ def _command_r_stream(call: Call) -> Iterator[Json]:
     for piece in call.words:
         yield {"event_type": "text-generation", "is_finished": False, "text": piece}
     # The text again would have to be held, which a stream of 1 GB forbids.
-    end = {"response_id": f"{call.id}-r", "text": "", "generation_id": call.id, "finish_reason": "COMPLETE"}
-    yield {"event_type": "stream-end", "is_finished": True, "finish_reason": "COMPLETE", "response": end}
+    end = {
+        "response_id": f"{call.id}-r",
+        "text": "",
+        "generation_id": call.id,
+        "finish_reason": call.reason("COMPLETE", "MAX_TOKENS"),
+    }
+    yield {
+        "event_type": "stream-end",
+        "is_finished": True,
+        "finish_reason": call.reason("COMPLETE", "MAX_TOKENS"),
+        "response": end,
+    }
 
 
 def _cohere_embedding(call: Call) -> Json:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.simulator import text
+from wirekey.simulator import openai, text
 from wirekey.simulator.exchange import Answer, BadRequest, Json, Request, json_answer
 from wirekey.simulator.gemini_files import files, upload
 from wirekey.simulator.gemini_generate import generate, stream_generate
@@ -86,9 +85,7 @@ def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
     if request.path.startswith("/upload/"):
         return upload(request, state)
     if request.path.startswith(OPENAI):
-        from wirekey.simulator import openai
-
-        return openai.answer(replace(request, target="/v1/" + request.target.removeprefix(OPENAI)), behaviour, state)
+        return openai.answer_at("/v1/" + request.path.removeprefix(OPENAI), request, behaviour, state)
     version, _, resource = request.path.removeprefix("/").partition("/")
     if version not in ("v1", "v1beta", "v1alpha"):
         raise not_found(request)

@@ -35,6 +35,8 @@ class Turn:
     behaviour: Behaviour
     counts: text.Counts
     response_id: str
+    limited: bool
+    """Whether the text ends early, for maxOutputTokens."""
 
     @property
     def call(self) -> Json | None:
@@ -66,7 +68,7 @@ class Turn:
     def response(self, parts: list[Json], output: int, *, last: bool = True) -> Json:
         candidate: Json = {"content": {"parts": parts, "role": "model"}, "index": 0}
         if last:
-            candidate["finishReason"] = "STOP"
+            candidate["finishReason"] = "MAX_TOKENS" if self.limited and not self.call else "STOP"
         return {
             "candidates": [candidate],
             "usageMetadata": self.usage(output),
@@ -78,7 +80,7 @@ class Turn:
 def generate(model: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
     turn = _turn(model, request, behaviour, state)
     parts = [_thought()] if _shows_thoughts(turn.body) else []
-    parts.append(turn.call or {"text": text.whole(behaviour)})
+    parts.append(turn.call or {"text": text.whole(turn.behaviour)})
     return json_answer(turn.response(parts, turn.counts.output - turn.counts.reasoning))
 
 
@@ -108,12 +110,18 @@ def _turn(model: str, request: Request, behaviour: Behaviour, state: State) -> T
             raise BadRequest(f"* GenerateContentRequest.contents[{index}].parts: contents.parts must not be empty.")
         if content.get("role") not in (None, "user", "model", "function"):
             raise BadRequest("Please use a valid role: user, model.")
-    return Turn(model, body, behaviour, text.counts(behaviour, body), state.new_id("sim"))
+    settings = _generation(body)
+    behaviour, limited = text.limited(behaviour, settings.get("maxOutputTokens", settings.get("max_output_tokens")))
+    return Turn(model, body, behaviour, text.counts(behaviour, body), state.new_id("sim"), limited)
+
+
+def _generation(body: Json) -> Json:
+    settings = body.get("generationConfig", body.get("generation_config"))
+    return settings if isinstance(settings, dict) else {}
 
 
 def _shows_thoughts(body: Json) -> bool:
-    generation = body.get("generationConfig") or {}
-    thinking = generation.get("thinkingConfig") if isinstance(generation, dict) else None
+    thinking = _generation(body).get("thinkingConfig")
     return isinstance(thinking, dict) and bool(thinking.get("includeThoughts"))
 
 

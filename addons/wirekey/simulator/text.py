@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,14 @@ def words(behaviour: Behaviour, default: str = TEXT) -> Iterator[str]:
 
 def whole(behaviour: Behaviour, default: str = TEXT) -> str:
     return "".join(words(behaviour, default))
+
+
+def limited(behaviour: Behaviour, most: Any) -> tuple[Behaviour, bool]:
+    """Cut the default text at `most` tokens, and tell whether it was. A text that was asked for is not cut."""
+    asked = (behaviour.size, behaviour.events, behaviour.tokens) != (None, None, None)
+    if asked or not isinstance(most, int) or not 0 < most < len(_words(TEXT)):
+        return behaviour, False
+    return replace(behaviour, events=most), True
 
 
 def counts(behaviour: Behaviour, request_json: Any) -> Counts:

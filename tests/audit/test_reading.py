@@ -8,6 +8,7 @@ import json
 import os
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from tests.audit.calls import call_of, finish
@@ -173,7 +174,7 @@ def test_an_export_takes_the_same_memory_for_many_calls(path):
         row = tuple(event_of(finish(call_of())).values())[1:]
         written.executemany(INSERT, ((f"{number:08}", *row) for number in range(5000)))
 
-    with contextlib.closing(open_for_reading(path)) as database, open(os.devnull, "w") as nowhere:
+    with contextlib.closing(open_for_reading(path)) as database, Path(os.devnull).open("w") as nowhere:
         tracemalloc.start()
         write_jsonl(events(database, Filters()), nowhere)
         peak = tracemalloc.get_traced_memory()[1]

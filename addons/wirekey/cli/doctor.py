@@ -1,0 +1,205 @@
+"""wirekey doctor: look at clients, keys, ports, clock and upstreams, and say how to mend what is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import ssl
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from wirekey.cli.environment import REMOVED_VARIABLES, client_environment
+from wirekey.cli.options import with_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.ca.authority import Authority
+    from wirekey.config import Config
+    from wirekey.doctor.findings import Finding
+
+AREAS = ("ca", "keys", "state", "ports", "upstreams", "clients")
+
+
+@click.command("doctor")
+@with_config
+@click.option("--only", type=click.Choice(AREAS), multiple=True, help="Look at this only; may be given several times.")
+@click.option("--offline", is_flag=True, help="Do not ask the upstreams, nor compare clocks with them.")
+@click.option("--timeout", type=float, default=5.0, show_default=True, help="Seconds to wait for an upstream.")
+@click.option("--json", "as_json_object", is_flag=True, help="Print a JSON object.")
+def command(config: Config, only: tuple[str, ...], timeout: float, *, offline: bool, as_json_object: bool) -> None:
+    """Check this machine's clients, the keys, ports, clock and upstreams, and say the fix.
+
+    Each client runtime that is found (Python, Node, curl, Java, Go, the AWS CLI, git) makes one call with the variables
+    that `exec` sets, to a stand-in on this machine: nothing of it is sent on. Exit code 1 when something is wrong.
+    """
+    from wirekey.doctor.findings import as_json, exit_code, report
+
+    areas = set(only or AREAS) - ({"upstreams"} if offline else set())
+    findings = [finding for area in AREAS if area in areas for finding in LOOKS[area](config, timeout)]
+    click.echo(json.dumps(as_json(findings), indent=2) if as_json_object else report(findings))
+    sys.exit(exit_code(findings))
+
+
+def look_at_ca(config: Config, _: float) -> Iterator[Finding]:
+    from wirekey.ca.authority import KEY_FILE, CAError, load
+    from wirekey.config import provider_hosts
+    from wirekey.doctor.judging import judge_ca
+    from wirekey.runtime import FILE, RunningProxy
+
+    key, running = config.certs / KEY_FILE, config.state / FILE
+    try:
+        authority: Authority | CAError = load(config.certs)
+    except CAError as error:
+        authority = error
+    serving = RunningProxy.read(config.state) is not None
+    yield from judge_ca(
+        authority,
+        list(provider_hosts(config)),
+        datetime.now(UTC),
+        made=key.exists(),
+        proxy_has_former=serving and key.exists() and key.stat().st_mtime > running.stat().st_mtime,
+    )
+
+
+def look_at_keys(config: Config, _: float) -> Iterator[Finding]:
+    from wirekey.config import ConfigError
+    from wirekey.doctor.judging import judge_keys
+
+    names = list(type(config.providers).model_fields)
+    instead = ""
+    if not (config.explicit or config.has_any_key):
+        instead = "the simulator stands in"
+    elif any(is_used(config, name) for name in names):
+        instead = "its calls are answered 503"
+    for name in names:
+        keys, problems = [], []
+        try:
+            keys = config.resolve_keys(name)
+        except ConfigError as error:
+            problems = [str(problem) for problem in error.problems]
+        yield judge_keys(name, len(keys), problems, instead=instead, other_way=other_way(config, name))
+
+
+def other_way(config: Config, provider: str) -> str:
+    """Say how a provider's credentials are had without keys of ours, where they are."""
+    settings = getattr(config.providers, provider)
+    if settings.credentials in ("client", "passthrough"):
+        return "the clients bring their own"
+    if provider == "bedrock" and settings.credentials and not settings.keys:
+        return "AWS credentials are configured"
+    return ""
+
+
+def is_used(config: Config, provider: str) -> bool:
+    return bool(getattr(config.providers, provider).keys or other_way(config, provider))
+
+
+def look_at_state(config: Config, _: float) -> Iterator[Finding]:
+    from wirekey.doctor.judging import judge_state
+    from wirekey.doctor.reaching import writing_trouble
+
+    yield judge_state(str(config.state), writing_trouble(config.state))
+
+
+def look_at_ports(config: Config, _: float) -> Iterator[Finding]:
+    from wirekey.doctor.judging import judge_port
+    from wirekey.doctor.reaching import listening_trouble, reaching_trouble
+    from wirekey.runtime import RunningProxy
+
+    if running := RunningProxy.read(config.state):
+        yield judge_port("listen.forward", running.forward, reaching_trouble(running.host, running.port), serving=True)
+    else:
+        place = config.listen.forward
+        yield judge_port("listen.forward", str(place), listening_trouble(place.host, place.port), serving=False)
+
+
+def look_at_upstreams(config: Config, timeout: float) -> Iterator[Finding]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    import certifi
+
+    from wirekey.doctor.judging import judge_clock, judge_upstream
+    from wirekey.doctor.reaching import ask_upstream
+
+    context = ssl.create_default_context(cafile=certifi.where())
+    if config.upstream_ca:
+        context.load_verify_locations(config.upstream_ca)
+    places = upstream_places(config)
+    with ThreadPoolExecutor(max(len(places), 1)) as pool:
+        answers = list(pool.map(lambda place: ask_upstream(place[1], place[2], context, timeout), places))
+    offsets = {}
+    for (provider, host, port), (trouble, offset) in zip(places, answers, strict=True):
+        yield judge_upstream(provider, f"{host}:{port}", trouble, used=is_used(config, provider))
+        if offset is not None:
+            offsets[host] = offset
+    yield judge_clock(offsets)
+
+
+def upstream_places(config: Config) -> list[tuple[str, str, int]]:
+    """Give (provider, host, port) of what is dialled, each once."""
+    from wirekey.config import provider_hosts
+
+    places = []
+    for host, provider in provider_hosts(config).items():
+        url = getattr(config.providers, provider).upstream
+        parts = urlsplit(str(url) if url else f"https://{host}")
+        places.append((provider, parts.hostname or host, parts.port or 443))
+    return list(dict.fromkeys(places))
+
+
+def look_at_clients(config: Config, _: float) -> Iterator[Finding]:
+    from wirekey.config import provider_hosts
+    from wirekey.doctor.probing import Prober, installed_runtimes
+
+    hosts = {provider: host for host, provider in reversed(provider_hosts(config).items())}
+
+    with usable_authority(config) as authority:
+
+        def environment(port: int, agent: str, token: str) -> dict[str, str]:
+            inherited = {key: value for key, value in os.environ.items() if key not in REMOVED_VARIABLES}
+            return inherited | client_environment(
+                host="127.0.0.1",
+                port=port,
+                agent=agent,
+                token=token,
+                certs=authority.folder.absolute(),
+                region=config.providers.bedrock.regions[0],
+                inherited=os.environ,
+                node_hook=Path(__file__).with_name("node_proxy.cjs"),
+            )
+
+        yield from Prober(authority, hosts, environment).findings(installed_runtimes())
+
+
+@contextlib.contextmanager
+def usable_authority(config: Config) -> Iterator[Authority]:
+    """Give the CA, or one for the moment where there is none that can be used: clients are looked at all the same."""
+    from wirekey.ca.authority import CAError, ensure, load
+    from wirekey.config import provider_hosts
+
+    hosts = list(provider_hosts(config))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            authority = load(config.certs)
+            whole = not authority.covers(hosts) and authority.bundle_file.exists()
+        except CAError:
+            whole = False
+        yield authority if whole else ensure(Path(folder), hosts)
+
+
+LOOKS = {
+    "ca": look_at_ca,
+    "keys": look_at_keys,
+    "state": look_at_state,
+    "ports": look_at_ports,
+    "upstreams": look_at_upstreams,
+    "clients": look_at_clients,
+}

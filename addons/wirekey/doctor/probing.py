@@ -1,0 +1,187 @@
+"""Finds the client runtimes of this machine and lets each make its call to a stand-in proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import ssl
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wirekey.ca.certificates import issue
+from wirekey.doctor.clients import NOT_INSTALLED, PATH, RUNTIMES, Client, Runtime
+from wirekey.doctor.judging import Run, judge_client
+from wirekey.doctor.standin import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from wirekey.ca.authority import Authority
+    from wirekey.doctor.findings import Finding
+
+AGENT = "wirekey-doctor"
+VERSION_SECONDS = 30
+AT_ONCE = 3
+VERSION = re.compile(r".*?\d+(?:\.\d+)+")
+TELLING = re.compile(r"error|exception|refused|denied|fatal|could not|unable", re.IGNORECASE)
+LONGEST_SAID = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A runtime found. `label` is unique among them."""
+
+    runtime: Runtime
+    program: str
+    label: str
+
+
+class Prober:
+    """Lets clients call a stand-in.
+
+    `environment` gives, for the port of a proxy and a token, the variables that a program gets. `hosts` is provider →
+    one of its hosts.
+    """
+
+    def __init__(
+        self,
+        authority: Authority,
+        hosts: Mapping[str, str],
+        environment: Callable[[int, str, str], dict[str, str]],
+    ) -> None:
+        self.authority = authority
+        self.hosts = hosts
+        self.environment = environment
+        self.contexts: dict[str, ssl.SSLContext] = {}
+
+    def findings(self, found: Iterable[Installed]) -> list[Finding]:
+        """Judge every client of the runtimes found, several at once, in the order of the table."""
+        pairs = [(each, client) for each in found for client in each.runtime.clients]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda pair: self.judge(*pair), pairs))
+
+    def judge(self, installed: Installed, client: Client) -> Finding:
+        run = self.run(installed, client, challenge=True)
+        if run.sighting.connected and not run.sighting.credentials:
+            # Wirekey lets such clients into a tunnel to a provider; what happens in there is the rest of the question.
+            run = self.run(installed, client, challenge=False)
+        return judge_client(f"{installed.label} {client.name}".strip(), client, run, self.authority.root_file)
+
+    def run(self, installed: Installed, client: Client, *, challenge: bool) -> Run:
+        token = secrets.token_urlsafe()
+        host = self.hosts[client.provider]
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+            StandIn(self.context, AGENT, token, challenge=challenge) as standin,
+        ):
+            words = {"{host}": host, "{url}": f"https://{host}{PATH}", "{folder}": folder}
+            if client.file:
+                (Path(folder) / client.file[0]).write_text(client.file[1])
+            command = [installed.program, *(filled(argument, words) for argument in client.arguments)]
+            code, output = ended(command, self.environment(standin.port, AGENT, token), folder, client.seconds)
+            return Run(
+                sighting=standin.sighting,
+                ended=code is not None,
+                absent=code == NOT_INSTALLED
+                or (code != 0 and any(mark in output for mark in installed.runtime.absent)),
+                said=telling_line(output).replace(token, "…"),
+            )
+
+    def context(self, host: str) -> ssl.SSLContext | None:
+        if host not in self.contexts:
+            if self.authority.covers([host]):
+                return None
+            pem = issue(self.authority.key_file.read_bytes(), host, datetime.now(UTC))
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            # It takes a file only; this one is our own user's, and gone at once.
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(pem)
+                file.flush()
+                context.load_cert_chain(file.name)
+            self.contexts[host] = context
+        return self.contexts[host]
+
+
+def filled(argument: str, words: Mapping[str, str]) -> str:
+    for word, value in words.items():
+        argument = argument.replace(word, value)
+    return argument
+
+
+def installed_runtimes(runtimes: Iterable[Runtime] = RUNTIMES) -> list[Installed]:
+    """Find the runtimes on PATH, and where their version managers keep them."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [each for found in pool.map(versions_of, runtimes) for each in found]
+
+
+def versions_of(runtime: Runtime) -> list[Installed]:
+    versions: dict[str, str] = {}
+    for program in candidates(runtime):
+        code, output = ended([program, *runtime.version], dict(os.environ), ".", VERSION_SECONDS, errors=False)
+        line = next((line for line in output.splitlines() if VERSION.match(line)), None)
+        if code == 0 and line:
+            versions.setdefault(line, program)
+    short = {line: short_version(line) for line in versions}
+    return [
+        Installed(runtime, program, f"{short[line]} ({program})" if several(short, line) else short[line])
+        for line, program in versions.items()
+    ]
+
+
+def candidates(runtime: Runtime) -> Iterator[str]:
+    yield from filter(None, map(shutil.which, runtime.names))
+    for pattern in runtime.elsewhere:
+        yield from sorted(map(str, Path.home().glob(pattern)))
+
+
+def short_version(line: str) -> str:
+    matched = VERSION.match(line)
+    return matched.group().replace("/", " ") if matched else line
+
+
+def several(short: Mapping[str, str], line: str) -> bool:
+    return list(short.values()).count(short[line]) > 1
+
+
+def ended(
+    command: list[str], environment: dict[str, str], folder: str, seconds: float, *, errors: bool = True
+) -> tuple[int | None, str]:
+    """Run to the end: exit code (None: it was ended after `seconds`) and what it printed."""
+    try:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if errors else subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        return 127, str(error)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        return None, output
+    return process.returncode, output
+
+
+def telling_line(output: str) -> str:
+    """Give the line of a program's output that most likely says what went wrong."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("Picked up ")]
+    telling = [line for line in lines if TELLING.search(line) and not line.startswith(("at ", "File "))]
+    return (telling or lines or [""])[-1][:LONGEST_SAID]

@@ -1,0 +1,171 @@
+"""`wirekey doctor` gathers the facts of this machine and says what is wrong with them."""
+
+import contextlib
+import http.server
+import json
+import os
+import shutil
+import socket
+import ssl
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+from click.testing import CliRunner
+
+from wirekey.ca.authority import ensure
+from wirekey.cli.doctor import command
+from wirekey.config.loading import USUAL_VARIABLES
+from wirekey.doctor.reaching import ask_upstream, writing_trouble
+from wirekey.egress.hosts import provider_hosts
+from wirekey.runtime import RunningProxy
+from wirekey.simulator.certificate import prepare_certificate
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for variables in USUAL_VARIABLES.values():
+        for variable in variables:
+            monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def look(*arguments):
+    result = CliRunner().invoke(command, [*arguments, "--json"])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    answer = json.loads(result.stdout)
+    assert result.exit_code == int(not answer["ok"])
+    return {finding["subject"]: finding for finding in answer["findings"]}
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def test_a_first_look_finds_nothing_wrong(folder):
+    found = look("--only", "ca", "--only", "keys", "--only", "state")
+    assert found["CA"]["level"] == "warning"
+    assert found["openai keys"]["message"] == "none: the simulator stands in"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_missing_secret_is_wrong_and_the_others_are_counted(folder, monkeypatch):
+    (folder / "wirekey.yaml").write_text(
+        "providers:\n  openai: {keys: [env:ABSENT]}\n  gemini: {keys: [env:PRESENT]}\n"
+        "  anthropic: {credentials: client}\n  bedrock: {credentials: {profile: default}}\n"
+    )
+    monkeypatch.setenv("PRESENT", "canary-of-gemini")
+    found = look("--only", "keys")
+    assert found["openai keys"]["level"] == "wrong"
+    assert "providers.openai.keys[0]" in found["openai keys"]["message"]
+    assert found["gemini keys"]["message"] == "1 key"
+    assert found["anthropic keys"]["message"] == "the clients bring their own"
+    assert found["bedrock keys"]["message"] == "AWS credentials are configured"
+    assert "canary" not in str(found)
+
+
+def test_a_port_in_use_is_wrong_until_a_proxy_of_ours_uses_it(folder):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (folder / "wirekey.yaml").write_text(f"listen: {{forward: '127.0.0.1:{port}'}}\n")
+        assert "in use" in look("--only", "ports")["listen.forward"]["message"]
+        (folder / "state").mkdir()
+        RunningProxy(os.getpid(), f"127.0.0.1:{port}", simulated=False).write(folder / "state")
+        assert look("--only", "ports")["listen.forward"]["level"] == "ok"
+    assert look("--only", "ports")["listen.forward"]["level"] == "wrong"
+
+
+def test_a_proxy_that_runs_with_a_former_ca_is_found(folder):
+    ca = ensure(folder / "certs", list(provider_hosts()), roots=[])
+    assert look("--only", "ca")["CA"]["level"] == "ok"
+    (folder / "state").mkdir()
+    RunningProxy(os.getpid(), "127.0.0.1:1", simulated=False).write(folder / "state")
+    assert look("--only", "ca")["CA"]["level"] == "ok"
+    os.utime(ca.key_file, (time.time() + 9, time.time() + 9))
+    assert "newer than the proxy" in look("--only", "ca")["CA"]["message"]
+
+
+def test_a_state_folder_that_is_a_file_is_wrong(folder):
+    (folder / "state").write_text("")
+    assert look("--only", "state")["state folder"]["level"] == "wrong"
+    assert writing_trouble(folder / "new" / "state") == ""
+
+
+@contextlib.contextmanager
+def upstream(folder, ahead=0):
+    """Listen as an upstream whose clock is ahead by so many seconds; give port and root."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            assert "authorization" not in self.headers
+            self.send_response_only(404)
+            self.send_header("Date", formatdate(time.time() + ahead, usegmt=True))
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server, root = prepare_certificate(folder / "upstream")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as listener:
+        listener.socket = context.wrap_socket(listener.socket, server_side=True)
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        yield listener.server_address[1], root
+        listener.shutdown()
+
+
+def configure_upstream(folder, port, root=None):
+    lines = [
+        "providers:",
+        *(f"  {name}: {{upstream: 'https://localhost:{port}'}}" for name in ("gemini", "anthropic", "bedrock")),
+        f"  openai: {{upstream: 'https://localhost:{port}', keys: [env:HOME]}}",
+    ]
+    (folder / "wirekey.yaml").write_text("\n".join([*lines, *([f"upstream_ca: {root}"] if root else [])]) + "\n")
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(0, "ok"), (120, "warning"), (-4000, "wrong")])
+def test_upstreams_are_asked_and_the_clock_compared(folder, ahead, level):
+    with upstream(folder, ahead) as (port, root):
+        configure_upstream(folder, port, root)
+        found = look("--only", "upstreams")
+    assert found["openai upstream"]["level"] == "ok"
+    assert found["clock"]["level"] == level
+
+
+def test_an_upstream_that_is_not_trusted_is_wrong_where_it_is_used(folder):
+    with upstream(folder) as (port, _):
+        configure_upstream(folder, port)
+        found = look("--only", "upstreams")
+    assert found["openai upstream"]["level"] == "wrong"
+    assert "upstream_ca" in found["openai upstream"]["fix"]
+    assert found["gemini upstream"]["level"] == "skipped"
+    assert found["clock"]["level"] == "skipped"
+
+
+def test_an_upstream_that_is_not_there_is_said_to_be_so():
+    trouble, offset = ask_upstream("127.0.0.1", free_port(), ssl.create_default_context(), 2)
+    assert trouble == "connection refused"
+    assert offset is None
+
+
+def test_offline_asks_nobody(folder):
+    assert look("--only", "upstreams", "--offline") == {}
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_clients_are_looked_at_without_a_ca_too(folder, monkeypatch):
+    curl = [shutil.which("curl")]
+    monkeypatch.setattr("wirekey.doctor.probing.candidates", lambda runtime: curl * ("curl" in runtime.names))
+    [finding] = look("--only", "clients").values()
+    assert finding["level"] == "ok"
+    assert not (folder / "certs").exists()
+
+
+def test_for_a_person_it_is_a_table_with_a_sum(folder):
+    result = CliRunner().invoke(command, ["--only", "ca"])
+    assert result.exit_code == 0
+    assert result.stdout.endswith("1 warning.\n")

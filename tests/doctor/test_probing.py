@@ -1,0 +1,143 @@
+"""Clients call a stand-in proxy, which sees whether they use it, trust it, and say who they are."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from wirekey.ca.authority import ensure
+from wirekey.cli.environment import client_environment
+from wirekey.doctor.clients import RUNTIMES, Client, Runtime
+from wirekey.doctor.probing import Installed, Prober, installed_runtimes, telling_line
+
+HOSTS = {"openai": "api.openai.com", "bedrock": "bedrock-runtime.us-east-1.amazonaws.com"}
+
+DISTRUSTFUL = """
+import ssl, sys, urllib.request
+urllib.request.urlopen(sys.argv[1], timeout=20, context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+"""
+ANONYMOUS = """
+import http.client, os, sys, urllib.parse
+proxy = urllib.parse.urlsplit(os.environ["HTTPS_PROXY"])
+connection = http.client.HTTPSConnection(proxy.hostname, proxy.port, timeout=20)
+connection.set_tunnel("api.openai.com", 443)
+connection.request("GET", "/v1/models")
+connection.getresponse().read()
+"""
+STRANGER = ANONYMOUS.replace("443)", "443, {'Proxy-Authorization': 'Basic c29tZTpvbmU='})")
+ELSEWHERE = ANONYMOUS.replace("api.openai.com", "example.com")
+PLAIN = ANONYMOUS.replace("HTTPSConnection", "HTTPConnection").replace(
+    'connection.set_tunnel("api.openai.com", 443)', ""
+)
+TELLTALE = "import os; raise SystemExit('error: ' + os.environ['HTTPS_PROXY'])"
+
+
+@pytest.fixture(scope="module")
+def prober(tmp_path_factory):
+    authority = ensure(tmp_path_factory.mktemp("ca") / "certs", list(HOSTS.values()))
+
+    def environment(port, agent, token):
+        return dict(os.environ) | client_environment(
+            host="127.0.0.1",
+            port=port,
+            agent=agent,
+            token=token,
+            certs=authority.folder,
+            region="us-east-1",
+            inherited=os.environ,
+            node_hook=Path("addons/wirekey/cli/node_proxy.cjs").absolute(),
+        )
+
+    return Prober(authority, HOSTS, environment)
+
+
+def judged(prober, *arguments, program=sys.executable, absent=(), **settings):
+    client = Client("", arguments, "proxy fix", "trust fix", **settings)
+    runtime = Runtime(("python",), ("-V",), (client,), absent=absent)
+    [finding] = prober.findings([Installed(runtime, program, "Python")])
+    return finding.level, finding.message
+
+
+@pytest.mark.parametrize(
+    ("program", "level", "message"),
+    [
+        ("pass", "wrong", "does not go through the proxy"),
+        ("raise SystemExit('cannot: error 5')", "wrong", "does not go through the proxy (cannot: error 5)"),
+        ("raise SystemExit(77)", "skipped", "is not installed"),
+        ("raise SystemExit('no such module: jdk')", "skipped", "is not installed"),
+        (DISTRUSTFUL, "wrong", "does not trust the CA (tlsv1 alert unknown ca)"),
+        (ANONYMOUS, "warning", "cannot say there which agent it is"),
+        (STRANGER, "warning", "cannot say there which agent it is"),
+        (ELSEWHERE, "wrong", "does not trust the CA"),
+        (PLAIN, "wrong", "does not go through the proxy"),
+    ],
+)
+def test_a_client_is_seen_for_what_it_does(prober, program, level, message):
+    found_level, found_message = judged(prober, "-c", program, "{url}", absent=("no such module",))
+    assert found_level == level
+    assert message in found_message
+
+
+def test_a_client_that_does_not_end_is_ended_with_its_children(prober):
+    program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(99)'])"
+    level, message = judged(prober, "-c", program, seconds=0.7)
+    assert level == "wrong"
+    assert "did not end within 0.7 s" in message
+
+
+def test_a_program_that_cannot_be_started_is_said_to_be_so(prober):
+    level, message = judged(prober, program="/absent/program")
+    assert level == "wrong"
+    assert "No such file" in message
+
+
+def test_what_a_client_prints_is_told_without_the_token(prober):
+    _, message = judged(prober, "-c", TELLTALE)
+    assert "wirekey-doctor:…@127.0.0.1" in message
+
+
+def runtime_of(name):
+    return next(runtime for runtime in RUNTIMES if name in runtime.names)
+
+
+@pytest.mark.parametrize("name", ["python3", "node", "curl", "git"])
+def test_real_clients_pass_with_the_environment_that_exec_gives(prober, name):
+    if not shutil.which(name):
+        pytest.skip(f"{name} is not installed")
+    found = installed_runtimes([runtime_of(name)])
+    assert found
+    for finding in prober.findings(found[:1]):
+        assert finding.level in ("ok", "skipped"), finding
+
+
+def test_one_runtime_under_two_names_is_one(tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("#!/bin/sh\necho Thing 1.2.3 of 2020\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "other").write_text("#!/bin/sh\necho Thing 1.2.3 elsewhere\n")
+    (tmp_path / "broken").write_text("#!/bin/sh\necho Thing 1.2.3 broken; exit 1\n")
+    for name in ("other", "broken"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def labels(*names):
+        return [found.label for found in installed_runtimes([Runtime(names, (), ())])]
+
+    assert labels("one", "two", "broken", "absent") == ["Thing 1.2.3"]
+    assert labels("one", "other") == [f"Thing 1.2.3 ({tmp_path / 'one'})", f"Thing 1.2.3 ({tmp_path / 'other'})"]
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("", ""),
+        ("Picked up JAVA_TOOL_OPTIONS: error\n", ""),
+        ("one\ntwo\n", "two"),
+        ("x: Error 5\n  at somewhere(error.java)\ndone\n", "x: Error 5"),
+        ("e" * 500, "e" * 160),
+    ],
+)
+def test_the_line_that_tells_what_went_wrong_is_found(output, line):
+    assert telling_line(output) == line

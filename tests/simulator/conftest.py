@@ -19,7 +19,7 @@ def simulator(shared_simulator):
     return shared_simulator
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture
 def context(shared_simulator) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=shared_simulator.ca_file)
 

@@ -102,10 +102,10 @@ async def deliver(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, 
         if behaviour.headers_delay:
             await asyncio.sleep(behaviour.headers_delay)
         if behaviour.rubbish:
+            seen.outcome = "fault"
             wire.raw(RUBBISH)
             await asyncio.sleep(ARRIVAL)
             wire.close()
-            seen.outcome = "fault"
             return
         if behaviour.strikes_at == 0:
             await _strike(behaviour, wire, seen)

@@ -38,8 +38,13 @@ def _provider_of_path(request: Request) -> str | None:
     path = request.path
     if path.startswith("/model/"):
         return "bedrock"
-    if path.startswith(("/v1beta/", "/upload/v1beta/")) or GEMINI_ACTION.fullmatch(path):
+    if path.startswith(("/v1beta/", "/upload/v1beta/")) or _is_gemini_action(request):
         return "gemini"
     if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in request.fields):
         return "anthropic"
     return "openai" if path.startswith("/v1/") else None
+
+
+def _is_gemini_action(request: Request) -> bool:
+    """Tell `POST /v1/models/NAME:ACTION` from OpenAI's fine-tuned models, whose names have colons too."""
+    return request.method == "POST" and GEMINI_ACTION.fullmatch(request.path) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from h2.config import H2Configuration
@@ -181,7 +182,8 @@ class Http2Stream:
         await self.owner.connection.drained()
 
     def reset(self) -> None:
-        self.state.reset_stream(self.id, ErrorCodes.INTERNAL_ERROR)
+        with contextlib.suppress(ProtocolError):  # the client was faster
+            self.state.reset_stream(self.id, ErrorCodes.INTERNAL_ERROR)
         self._done()
         self.owner.flush()
 

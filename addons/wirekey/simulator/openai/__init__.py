@@ -6,7 +6,20 @@ import re
 from typing import TYPE_CHECKING
 
 from wirekey.simulator.exchange import Answer, BadRequest, Request, json_answer
-from wirekey.simulator.openai import chat, completions
+from wirekey.simulator.openai import (
+    audio,
+    batches,
+    chat,
+    completions,
+    embeddings,
+    files,
+    images,
+    models,
+    moderations,
+    responses,
+    storage,
+)
+from wirekey.simulator.openai.asked import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -14,11 +27,46 @@ if TYPE_CHECKING:
     from wirekey.simulator.behaviour import Behaviour
     from wirekey.simulator.state import State
 
-ROUTES: dict[str, dict[str, Callable[..., Answer]]] = {
-    "/v1/chat/completions": {"POST": chat.create},
+ROUTES: dict[str, dict[str, Callable[[Asked], Answer]]] = {
+    "/v1/chat/completions": {"POST": chat.create, "GET": storage.list_of(chat.SHELF)},
+    "/v1/chat/completions/{}": {
+        "GET": storage.get_of(chat.SHELF, "Chat completion"),
+        "POST": storage.update_of(chat.SHELF, "Chat completion"),
+        "DELETE": storage.delete_of(chat.SHELF, "Chat completion", "chat.completion.deleted"),
+    },
+    "/v1/chat/completions/{}/messages": {"GET": chat.messages},
     "/v1/completions": {"POST": completions.create},
+    "/v1/responses": {"POST": responses.create},
+    "/v1/responses/input_tokens": {"POST": responses.count_input},
+    "/v1/responses/compact": {"POST": responses.compact},
+    "/v1/responses/{}": {
+        "GET": storage.get_of(responses.SHELF, "Response"),
+        "DELETE": storage.delete_of(responses.SHELF, "Response", "response"),
+    },
+    "/v1/responses/{}/cancel": {"POST": responses.cancel},
+    "/v1/responses/{}/input_items": {"GET": responses.input_items},
+    "/v1/embeddings": {"POST": embeddings.create},
+    "/v1/moderations": {"POST": moderations.create},
+    "/v1/images/generations": {"POST": images.generate},
+    "/v1/images/edits": {"POST": images.edit},
+    "/v1/images/variations": {"POST": images.edit},
+    "/v1/audio/speech": {"POST": audio.speech},
+    "/v1/audio/transcriptions": {"POST": audio.transcribe},
+    "/v1/audio/translations": {"POST": audio.transcribe},
+    "/v1/models": {"GET": models.list_all},
+    "/v1/models/{}": {"GET": models.get, "DELETE": models.delete},
+    "/v1/files": {"POST": files.create, "GET": storage.list_of(files.SHELF)},
+    "/v1/files/{}": {"GET": storage.get_of(files.SHELF, "File"), "DELETE": files.delete},
+    "/v1/files/{}/content": {"GET": files.content},
+    "/v1/uploads": {"POST": files.begin_upload},
+    "/v1/uploads/{}/parts": {"POST": files.add_part},
+    "/v1/uploads/{}/complete": {"POST": files.complete_upload},
+    "/v1/uploads/{}/cancel": {"POST": files.cancel_upload},
+    "/v1/batches": {"POST": batches.create, "GET": storage.list_of(batches.SHELF)},
+    "/v1/batches/{}": {"GET": batches.get},
+    "/v1/batches/{}/cancel": {"POST": batches.cancel},
 }
-"""Path → method → what answers it. `{}` is one part of a path, given to the function after the state."""
+"""Path → method → what answers it. `{}` is one part of a path, given to the function as `asked.key`."""
 
 PATTERNS = [
     (re.compile(re.escape(path).replace(r"\{\}", "([^/]+)")), methods)
@@ -42,8 +90,8 @@ def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
 def answer_at(path: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
     """Answer as if the request had come for this path, which begins with /v1/."""
     try:
-        function, ids = _function(request.method, path)
-        given = function(request, behaviour, state, *ids)
+        function, key = _function(request.method, path)
+        given = function(Asked(request, behaviour, state, key))
     except BadRequest as error:
         given = _failure(error.status, error.message, error.code, error.field)
     number = state.new_id("req_", 32)
@@ -72,16 +120,15 @@ def _failure(status: int, message: str, code: str | None = None, field: str | No
     return json_answer({"error": {"message": message, "type": kind, "param": field, "code": code or usual}}, status)
 
 
-def _function(method: str, path: str) -> tuple[Callable[..., Answer], tuple[str, ...]]:
-    ids: tuple[str, ...] = ()
-    methods = ROUTES.get(path)
-    if methods is None or "{}" in path:
-        match, methods = next(
-            ((match, methods) for pattern, methods in PATTERNS if (match := pattern.fullmatch(path))), (None, None)
-        )
-        ids = match.groups() if match else ()
+def _function(method: str, path: str) -> tuple[Callable[[Asked], Answer], str]:
+    """Find what answers this, and the part of the path that is an id."""
+    methods, key = (ROUTES[path], "") if path in ROUTES and "{}" not in path else (None, "")
+    if methods is None:
+        found = ((match, methods) for pattern, methods in PATTERNS if (match := pattern.fullmatch(path)))
+        match, methods = next(found, (None, None))
+        key = match[1] if match else ""
     if methods is None:
         raise BadRequest(f"Invalid URL ({method} {path})", status=404)
     if method not in methods:
         raise BadRequest(f"Not allowed to {method} on {path}.", status=405, code="method_not_supported")
-    return methods[method], ids
+    return methods[method], key

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wirekey.simulator import text
-from wirekey.simulator.exchange import Answer, Json, Request, encode, json_answer, sse, sse_answer
+from wirekey.simulator.exchange import Answer, Json, encode, json_answer, sse, sse_answer
 from wirekey.simulator.openai.parameters import checked, completion_usage, model, optional, required, streams_with_usage
+from wirekey.simulator.openai.storage import found, keep, page
 from wirekey.simulator.state import CREATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.simulator.behaviour import Behaviour
+    from wirekey.simulator.openai.asked import Asked
     from wirekey.simulator.state import State
 
+SHELF = "openai.chat"
+MESSAGES = "openai.chat.messages"
 DONE = b"data: [DONE]\n\n"
 ARGUMENT_BYTES = 8
 """The arguments of a tool call are streamed in pieces of so many characters."""
@@ -30,24 +34,24 @@ STREAM_ERROR = sse(
 )
 
 
-def create(request: Request, behaviour: Behaviour, state: State) -> Answer:
-    body = request.json()
+def create(asked: Asked) -> Answer:
+    body = asked.request.json()
     stream, with_usage = streams_with_usage(body)
-    facts = {"id": state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
+    facts = {"id": asked.state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
     for index, message in enumerate(required(body, "messages", list)):
         required(checked(message, f"messages[{index}]", dict), "role", str)
     optional(body, "max_tokens", int)
     optional(body, "max_completion_tokens", int)
-    calls = tool_calls(body, state)
+    calls = tool_calls(body, asked.state)
     choices = optional(body, "n", int) or 1
-    usage = completion_usage(text.counts(behaviour, body))
+    usage = completion_usage(text.counts(asked.behaviour, body))
     if stream:
-        events = _events(facts, behaviour, calls, choices, usage if with_usage else None)
+        events = _events(facts, asked.behaviour, calls, choices, usage if with_usage else None)
         return sse_answer(events, STREAM_ERROR)
-    message = {"role": "assistant", "content": None if calls else text.whole(behaviour), "refusal": None}
+    message = {"role": "assistant", "content": None if calls else text.whole(asked.behaviour), "refusal": None}
     message |= {"tool_calls": calls} if calls else {"annotations": []}
     choice = {"message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else "stop"}
-    answer = {
+    answer: Json = {
         **facts,
         "object": "chat.completion",
         "choices": [{"index": index, **choice} for index in range(choices)],
@@ -55,7 +59,18 @@ def create(request: Request, behaviour: Behaviour, state: State) -> Answer:
         "service_tier": "default",
         "system_fingerprint": "fp_simulator",
     }
+    if optional(body, "store", bool):
+        stored = {**answer, "metadata": body.get("metadata") or {}}
+        keep(asked.state, SHELF, stored)
+        asked.state.store(MESSAGES, answer["id"], body["messages"])
     return json_answer(answer)
+
+
+def messages(asked: Asked) -> Answer:
+    """Give the messages of a stored answer's request."""
+    found(asked.state, SHELF, asked.key, "Chat completion")
+    given = asked.state.shelf(MESSAGES).get(asked.key, [])
+    return json_answer(page([{"id": f"{asked.key}-{n}", **message} for n, message in enumerate(given)], asked.request))
 
 
 def tool_calls(body: Json, state: State) -> list[Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.simulator import text
-from wirekey.simulator.exchange import Answer, Json, Request, json_answer, sse, sse_answer
+from wirekey.simulator.exchange import Answer, Json, json_answer, sse, sse_answer
 from wirekey.simulator.openai.chat import DONE, STREAM_ERROR
 from wirekey.simulator.openai.parameters import completion_usage, model, required, streams_with_usage
 from wirekey.simulator.state import CREATED
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.simulator.behaviour import Behaviour
-    from wirekey.simulator.state import State
+    from wirekey.simulator.openai.asked import Asked
 
 
-def create(request: Request, behaviour: Behaviour, state: State) -> Answer:
-    body = request.json()
+def create(asked: Asked) -> Answer:
+    body = asked.request.json()
     stream, with_usage = streams_with_usage(body)
     facts: Json = {
-        "id": state.new_id("cmpl-"),
+        "id": asked.state.new_id("cmpl-"),
         "object": "text_completion",
         "created": CREATED,
         "model": model(body),
     }
     required(body, "prompt", str, list)
-    usage = completion_usage(text.counts(behaviour, body))
+    usage = completion_usage(text.counts(asked.behaviour, body))
     if stream:
-        return sse_answer(_events(facts, behaviour, usage if with_usage else None), STREAM_ERROR)
-    return json_answer({**facts, "choices": [_choice(text.whole(behaviour), "stop")], "usage": usage})
+        return sse_answer(_events(facts, asked.behaviour, usage if with_usage else None), STREAM_ERROR)
+    return json_answer({**facts, "choices": [_choice(text.whole(asked.behaviour), "stop")], "usage": usage})
 
 
 def _choice(piece: str, finish: str | None = None) -> Json:

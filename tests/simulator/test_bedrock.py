@@ -262,3 +262,10 @@ def test_a_failure_inside_a_stream_is_an_exception_event():
 def test_tokens_are_counted_without_an_answer():
     made = ask("count-tokens", {"input": {"converse": ASK}}, "input-tokens=12")
     assert json.loads(made.body) == {"inputTokens": 12}
+
+
+@pytest.mark.parametrize(("operation", "body"), [("converse", ASK_TOOL), ("invoke", CLAUDE_BODY)])
+def test_the_same_request_gets_the_same_body_ids_included(operation, body):
+    first, second = ask(operation, body), ask(operation, body)
+    assert first.body == second.body
+    assert first.body != ask(operation, body | {"additional": 1}).body

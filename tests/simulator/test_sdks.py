@@ -283,3 +283,29 @@ def test_bedrock_raises_an_error_inside_a_stream(bedrock, http):
     behave(http, "error-after=2")
     with pytest.raises(EventStreamError, match="throttlingException"):
         list(bedrock.converse_stream(modelId=CLAUDE, messages=CONVERSE)["stream"])
+
+
+def test_the_sdk_of_anthropic_speaks_to_bedrock(simulator, context):
+    transport = anthropic.DefaultHttpxClient(verify=context, trust_env=False)
+    with anthropic.AnthropicBedrock(
+        api_key=PROVIDER_KEYS["bedrock"], aws_region="us-east-1", base_url=simulator.url, http_client=transport
+    ) as client:
+        asked = ASK | {"model": CLAUDE}
+        assert client.messages.create(**asked).content[0].text == TEXT
+        events = list(client.messages.create(**asked, stream=True))
+    assert "".join(event.delta.text for event in events if event.type == "content_block_delta") == TEXT
+
+
+async def test_the_asynchronous_half_of_gemini_gives_text_streams_and_uploads(simulator, context, tmp_path):
+    options = types.HttpOptions(base_url=simulator.url, async_client_args={"verify": context, "trust_env": False})
+    client = genai.Client(api_key=PROVIDER_KEYS["gemini"], http_options=options).aio
+    asked = {"model": "gemini-2.5-flash", "contents": "Say hello"}
+    try:
+        assert (await client.models.generate_content(**asked)).text == TEXT
+        stream = await client.models.generate_content_stream(**asked)
+        assert "".join([chunk.text async for chunk in stream]) == TEXT
+        path = tmp_path / "a.txt"
+        path.write_bytes(b"hello")
+        assert (await client.files.upload(file=path)).size_bytes == 5
+    finally:
+        await client.aclose()

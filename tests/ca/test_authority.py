@@ -1,5 +1,7 @@
 """The CA is made once, kept to its owner, renewed on demand, and never used when something is wrong with it."""
 
+import contextlib
+import errno
 import multiprocessing
 import stat
 from datetime import UTC, datetime, timedelta
@@ -249,3 +251,53 @@ def test_a_certificate_is_issued_for_an_hour(ca):
     leaf, working = x509.load_pem_x509_certificates(issue(ca.key_file.read_bytes(), "api.openai.com", now))
     leaf.verify_directly_issued_by(working)
     assert working == ca.working
+
+
+@pytest.mark.parametrize("survived", range(10))
+def test_whenever_a_renewal_dies_the_next_start_finds_a_whole_ca(ca, folder, monkeypatch, survived):
+    write, done = authority._write, []
+
+    def dying(*arguments):
+        if len(done) == survived:
+            raise KeyboardInterrupt
+        done.append(write(*arguments))
+
+    monkeypatch.setattr(authority, "_write", dying)
+    with contextlib.suppress(KeyboardInterrupt):
+        renew(folder, HOSTS, roots=[])
+    monkeypatch.undo()
+    found = ensure(folder, HOSTS, roots=[])
+    assert x509.load_pem_x509_certificates(found.root_file.read_bytes()) == [found.root]
+    assert x509.load_pem_x509_certificates(found.bundle_file.read_bytes()) == [found.root]
+    trusted = pkcs12.load_pkcs12(found.truststore_file.read_bytes(), b"changeit").additional_certs
+    assert [entry.certificate for entry in trusted] == [found.root]
+    assert not list(folder.glob(".*.pem.*"))
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    return lambda: monkeypatch.setattr("fcntl.flock", refuse)
+
+
+def test_a_folder_that_can_only_be_read_is_taken_as_it_was_prepared(ca, folder, read_only):
+    read_only()
+    assert ensure(folder, HOSTS, roots=[]) == ca
+    with pytest.raises(CAError, match="read-only"):
+        renew(folder, HOSTS, roots=[])
+
+
+@pytest.mark.parametrize("name", ["mitmproxy-ca-cert.pem", "bundle.pem", "truststore.p12"])
+def test_a_folder_that_can_only_be_read_must_be_whole(ca, folder, read_only, name):
+    (folder / name).unlink()
+    read_only()
+    with pytest.raises(CAError, match=f"{name}.*start Wirekey once where"):
+        ensure(folder, HOSTS, roots=[])
+
+
+def test_a_folder_that_can_only_be_read_and_has_no_ca_is_refused(folder, read_only):
+    read_only()
+    with pytest.raises(CAError, match="read-only"):
+        ensure(folder, HOSTS, roots=[])

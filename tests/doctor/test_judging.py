@@ -38,7 +38,7 @@ HOSTS = ["api.openai.com"]
 )
 def test_a_client_is_judged_by_what_arrived(run, level, message, fix):
     finding = judging.judge_client("Python x", CLIENT, run, ROOT)
-    assert (finding.area, finding.subject, finding.level) == ("client", "Python x", level)
+    assert (finding.area, finding.subject, finding.level) == ("clients", "Python x", level)
     assert message in finding.message
     assert fix in finding.fix
     assert bool(fix) == bool(finding.fix)

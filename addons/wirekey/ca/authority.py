@@ -8,6 +8,7 @@ renewed: whenever the process dies, the next start finds a whole CA.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -99,14 +100,20 @@ def ensure(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = 
     """Give the CA of `folder`; make one for `hosts` where there is none.
 
     `roots` are the PEM files that the bundle takes in; default: those this machine trusts. A CA that is there stays
-    as it is, even if it does not cover all of `hosts`: ask `covers`. Raises CAError.
+    as it is, even if it does not cover all of `hosts`: ask `covers`. A folder that can only be read, as one mounted
+    into a container, is taken as it was prepared. Raises CAError.
     """
-    with _locked(folder):
-        if not (folder / KEY_FILE).exists():
-            _make(folder, hosts)
-        authority = load(folder)
-        _write_public(authority, roots)
-        return authority
+    try:
+        with _locked(folder):
+            if not (folder / KEY_FILE).exists():
+                _make(folder, hosts)
+            authority = load(folder)
+            _write_public(authority, roots)
+            return authority
+    except CAError as error:
+        if not (_only_reading_is_allowed(error) and (folder / KEY_FILE).exists()):
+            raise
+    return _as_prepared(folder)
 
 
 def renew(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = None) -> Authority:
@@ -137,6 +144,21 @@ def load(folder: Path, now: datetime | None = None) -> Authority:
         raise CAError(file, f"the CA expired on {authority.expires:%Y-%m-%d}", RENEW)
     if now < authority.begins:
         raise CAError(file, f"the CA is not valid before {authority.begins:%Y-%m-%d}", "set this machine's clock")
+    return authority
+
+
+def _only_reading_is_allowed(error: CAError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def _as_prepared(folder: Path) -> Authority:
+    authority = load(folder)
+    fix = f"start Wirekey once where {folder} can be written, and mount what it made"
+    if _content(authority.root_file) != authority.root.public_bytes(serialization.Encoding.PEM):
+        raise CAError(authority.root_file, "is not the root of the CA beside it", fix)
+    for file in (authority.bundle_file, authority.truststore_file):
+        if not file.exists():
+            raise CAError(file, "is not there, and cannot be written", fix)
     return authority
 
 

@@ -44,7 +44,7 @@ def judge_client(subject: str, client: Client, run: Run, root: Path) -> Finding:
     seen, said = run.sighting, f" ({run.said})" if run.said else ""
 
     def found(level: Level, message: str, fix: str = "") -> Finding:
-        return Finding("client", subject, level, message, fix.format(root=root))
+        return Finding("clients", subject, level, message, fix.format(root=root))
 
     if run.absent:
         return found(Level.SKIPPED, "is not installed")

@@ -106,6 +106,7 @@ def test_the_target_has_no_query():
         ("line\u2028end", "line\\u2028end"),
         ("lone \ud800", "lone \\ud800"),
         ("modèle", "mod\\xe8le"),
+        ("wk_…", "wk_..."),
         ("no\\nbreak", "no\\\\nbreak"),
         ("x" * 256, "x" * 256),
         ("x" * 257, "x" * 253 + "..."),

@@ -154,7 +154,7 @@ def safe(text: str | None, longest: int = LONGEST) -> str | None:
     """
     if text is None or (len(text) <= longest and text.isascii() and text.isprintable() and "\\" not in text):
         return text
-    escaped = text[: longest + 1].encode("unicode_escape").decode("ascii")
+    escaped = text[: longest + 1].replace("…", "...").encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= longest else escaped[: longest - 3] + "..."
 
 

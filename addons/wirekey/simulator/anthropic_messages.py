@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.simulator import text
 from wirekey.simulator.exchange import BadRequest, Json, encode
+from wirekey.simulator.members import objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +38,10 @@ class Turn:
     @property
     def tool(self) -> Json | None:
         """The tool that is called; None where the answer is text."""
-        tools = self.body.get("tools")
+        tools = objects(self.body.get("tools"))
         if not tools or not text.wants_tool_call(self.body):
             return None
-        chosen: Json = next((tool for tool in tools if "input_schema" in tool), tools[0])
-        return chosen
+        return next((tool for tool in tools if "input_schema" in tool), tools[0])
 
     @property
     def stop_reason(self) -> str:

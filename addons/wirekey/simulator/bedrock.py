@@ -12,6 +12,7 @@ from wirekey.simulator.bedrock_invoke import invoke, invoke_stream
 from wirekey.simulator.bedrock_stream import stream_answer
 from wirekey.simulator.eventstream import message
 from wirekey.simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer
+from wirekey.simulator.members import child, objects
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -102,13 +103,13 @@ class Turn:
     @property
     def tool(self) -> Json | None:
         """The specification of the tool that is called; None where the answer is text."""
-        tools = (self.body.get("toolConfig") or {}).get("tools") or []
-        specifications = [tool["toolSpec"] for tool in tools if "toolSpec" in tool]
+        tools = objects(child(self.body, "toolConfig", "tools"))
+        specifications = objects([tool.get("toolSpec") for tool in tools])
         return specifications[0] if specifications and text.wants_tool_call(self.body) else None
 
     @property
     def arguments(self) -> Json:
-        return text.tool_arguments(((self.tool or {}).get("inputSchema") or {}).get("json"))
+        return text.tool_arguments(child(self.tool, "inputSchema", "json"))
 
     @property
     def stop_reason(self) -> str:
@@ -129,7 +130,7 @@ class Turn:
 
 def _converse(body: Json, behaviour: Behaviour, number: str, *, stream: bool) -> Answer:
     _check(body)
-    behaviour, limited = text.limited(behaviour, (body.get("inferenceConfig") or {}).get("maxTokens"))
+    behaviour, limited = text.limited(behaviour, child(body, "inferenceConfig", "maxTokens"))
     turn = Turn(body, behaviour, text.counts(behaviour, body), f"tooluse_{number}", limited)
     if stream:
         return stream_answer(_framed(turn), "messageStart")

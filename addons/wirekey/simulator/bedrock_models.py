@@ -137,7 +137,7 @@ def _titan_stream(call: Call) -> Iterator[Json]:
 
 
 def _titan_embedding(call: Call) -> Json:
-    values = vector(int(call.body.get("dimensions") or EMBEDDING_DIMENSIONS))
+    values = vector(call.body.get("dimensions") or EMBEDDING_DIMENSIONS)
     return {"embedding": values, "embeddingsByType": {"float": values}, "inputTextTokenCount": call.counts.input}
 
 
@@ -237,6 +237,8 @@ def _command_r_stream(call: Call) -> Iterator[Json]:
 
 def _cohere_embedding(call: Call) -> Json:
     texts = call.body["texts"]
+    if not isinstance(texts, list) or not texts:
+        raise BadRequest("Malformed input request: #/texts: expected type: JSONArray, please reformat.")
     return {
         "id": call.id,
         "response_type": "embeddings_floats",

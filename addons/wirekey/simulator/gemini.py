@@ -176,7 +176,7 @@ def _batch_embed(model: str, request: Request) -> Answer:
 def _embedding(body: Json) -> Json:
     if not isinstance(body.get("content"), dict):
         raise BadRequest("* EmbedContentRequest.content: content is not specified")
-    return {"values": vector(int(body.get("outputDimensionality") or EMBEDDING_DIMENSIONS))}
+    return {"values": vector(body.get("outputDimensionality") or EMBEDDING_DIMENSIONS)}
 
 
 def _caches(method: str, rest: list[str], request: Request, behaviour: Behaviour, state: State) -> Answer:

@@ -9,6 +9,7 @@ import msgspec
 
 from wirekey.simulator import text
 from wirekey.simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer, sse, sse_answer
+from wirekey.simulator.members import child, objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +44,8 @@ class Turn:
         """The function call; None where the answer is text."""
         if not text.wants_tool_call(self.body):
             return None
-        for tool in self.body.get("tools") or []:
-            for function in tool.get("functionDeclarations") or tool.get("function_declarations") or []:
+        for tool in objects(self.body.get("tools")):
+            for function in objects(tool.get("functionDeclarations", tool.get("function_declarations"))):
                 schema = function.get("parameters") or function.get("parametersJsonSchema")
                 return {"functionCall": {"name": function.get("name"), "args": text.tool_arguments(schema)}}
         return None
@@ -110,19 +111,14 @@ def _turn(model: str, request: Request, behaviour: Behaviour, state: State) -> T
             raise BadRequest(f"* GenerateContentRequest.contents[{index}].parts: contents.parts must not be empty.")
         if content.get("role") not in (None, "user", "model", "function"):
             raise BadRequest("Please use a valid role: user, model.")
-    settings = _generation(body)
-    behaviour, limited = text.limited(behaviour, settings.get("maxOutputTokens", settings.get("max_output_tokens")))
+    settings = body.get("generationConfig", body.get("generation_config"))
+    most = child(settings, "maxOutputTokens") or child(settings, "max_output_tokens")
+    behaviour, limited = text.limited(behaviour, most)
     return Turn(model, body, behaviour, text.counts(behaviour, body), state.new_id("sim"), limited)
 
 
-def _generation(body: Json) -> Json:
-    settings = body.get("generationConfig", body.get("generation_config"))
-    return settings if isinstance(settings, dict) else {}
-
-
 def _shows_thoughts(body: Json) -> bool:
-    thinking = _generation(body).get("thinkingConfig")
-    return isinstance(thinking, dict) and bool(thinking.get("includeThoughts"))
+    return bool(child(body, "generationConfig", "thinkingConfig", "includeThoughts"))
 
 
 def _thought() -> Json:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
+from wirekey.simulator.members import child
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -96,14 +98,14 @@ def wants_tool_call(request_json: Any) -> bool:
 
 def tool_arguments(schema: Any) -> dict[str, Any]:
     """Make up the arguments of a tool call that fit the tool's JSON schema; types in either case."""
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    return {name: _sample(kind) for name, kind in (properties or {}).items()}
+    properties = child(schema, "properties")
+    return {name: _sample(kind) for name, kind in properties.items()} if isinstance(properties, dict) else {}
 
 
 def _sample(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return "simulated"
-    if schema.get("enum"):
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
         return schema["enum"][0]
     kind = schema.get("type", "string")
     kind = kind[0] if isinstance(kind, list) and kind else kind

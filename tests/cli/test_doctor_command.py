@@ -52,6 +52,14 @@ def test_a_first_look_finds_nothing_wrong(folder):
     assert list(folder.iterdir()) == []
 
 
+def test_a_proxy_that_runs_with_the_simulator_needs_no_keys(folder):
+    (folder / "wirekey.yaml").write_text("log: {level: info}\n")
+    assert look("--only", "keys")["openai keys"]["level"] == "warning"
+    (folder / "state").mkdir()
+    RunningProxy(os.getpid(), "127.0.0.1:1", simulated=True).write(folder / "state")
+    assert look("--only", "keys")["openai keys"]["level"] == "skipped"
+
+
 def test_a_missing_secret_is_wrong_and_the_others_are_counted(folder, monkeypatch):
     (folder / "wirekey.yaml").write_text(
         "providers:\n  openai: {keys: [env:ABSENT]}\n  gemini: {keys: [env:PRESENT]}\n"

@@ -168,7 +168,8 @@ SKIPPED = Finding("b", "fourth", Level.SKIPPED, "is not here")
     ("findings", "code", "last"),
     [
         ([], 0, "Everything is in order."),
-        ([FINE, SKIPPED], 0, "Everything is in order."),
+        ([FINE], 0, "Everything is in order."),
+        ([FINE, SKIPPED], 0, "Everything is in order; 1 skipped."),
         ([FINE, POOR], 0, "1 warning."),
         ([WRONG, POOR, POOR], 1, "1 wrong, 2 warnings."),
     ],

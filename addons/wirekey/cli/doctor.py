@@ -72,10 +72,13 @@ def look_at_ca(config: Config, _: float) -> Iterator[Finding]:
 def look_at_keys(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.config import ConfigError
     from wirekey.doctor.judging import judge_keys
+    from wirekey.runtime import RunningProxy
 
+    running = RunningProxy.read(config.state)
+    simulated = running.simulated if running else not (config.explicit or config.has_any_key)
     names = list(type(config.providers).model_fields)
     instead = ""
-    if not (config.explicit or config.has_any_key):
+    if simulated:
         instead = "the simulator stands in"
     elif any(is_used(config, name) for name in names):
         instead = "its calls are answered 503"

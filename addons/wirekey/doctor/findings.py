@@ -48,8 +48,9 @@ def report(findings: Sequence[Finding]) -> str:
 def summary(findings: Sequence[Finding]) -> str:
     wrong = sum(finding.level is Level.WRONG for finding in findings)
     warnings = sum(finding.level is Level.WARNING for finding in findings)
+    skipped = sum(finding.level is Level.SKIPPED for finding in findings)
     if not wrong and not warnings:
-        return "Everything is in order."
+        return f"Everything is in order; {skipped} skipped." if skipped else "Everything is in order."
     counts = [f"{wrong} wrong"] * bool(wrong) + [f"{warnings} warning{'s' * (warnings != 1)}"] * bool(warnings)
     return f"{', '.join(counts)}."
 

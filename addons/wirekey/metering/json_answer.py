@@ -21,6 +21,14 @@ def word(text: str | None) -> str | None:
     return text if text and len(text) <= WORD_LENGTH and text.isascii() and text.isprintable() else None
 
 
+def is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 class JsonReader:
     """An AnswerReader of one JSON object."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.providers.anthropic import Anthropic
+from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
 
 if TYPE_CHECKING:
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
 
 PROVIDERS: dict[str, Provider] = {
     "openai": OpenAi(),
+    "gemini": Gemini(),
+    "anthropic": Anthropic(),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.json_answer import JsonReader, Tokens, word
+from wirekey.metering.json_answer import JsonReader, Tokens, is_json, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
 
@@ -92,7 +92,7 @@ class OpenAiJson(JsonReader):
             answer = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             _glean(self.usage, data, data)
-            return _is_json(data)
+            return is_json(data)
         _take_answer(self.usage, answer)
         self.error_type = _error_word(answer)
         return True
@@ -198,11 +198,3 @@ def _error_word(answer: _Answer) -> str | None:
     if answer.type == "error":
         return word(str(answer.code)) if answer.code else "error"
     return None
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True

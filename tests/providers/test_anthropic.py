@@ -1,0 +1,334 @@
+"""Anthropic: what is recognised, what a request says, what an answer tells, how an error is phrased."""
+
+import json
+from itertools import pairwise
+
+import anthropic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wirekey.providers import PROVIDERS
+from wirekey.providers.protocol import Body, Facts, Kind, Usage
+from wirekey.refusal import Fault, Refusal
+
+ANTHROPIC = PROVIDERS["anthropic"]
+JSON = "application/json"
+SSE = "text/event-stream; charset=utf-8"
+MESSAGES = "/v1/messages"
+BATCHES = "/v1/messages/batches"
+
+OPERATIONS = [
+    ("POST /v1/messages", "messages", Body.JSON, Kind.INFERENCE, None),
+    ("POST /v1/messages/count_tokens", "messages.count_tokens", Body.JSON, Kind.INFERENCE, None),
+    ("POST /v1/messages/batches", "messages.batches.create", Body.JSON, Kind.STORAGE, None),
+    ("GET /v1/messages/batches", "messages.batches.list", Body.NONE, Kind.STORAGE, None),
+    ("GET /v1/messages/batches/msgbatch_1", "messages.batches.get", Body.NONE, Kind.STORAGE, None),
+    ("DELETE /v1/messages/batches/msgbatch_1", "messages.batches.delete", Body.NONE, Kind.STORAGE, None),
+    ("POST /v1/messages/batches/msgbatch_1/cancel", "messages.batches.cancel", Body.NONE, Kind.STORAGE, None),
+    ("GET /v1/messages/batches/msgbatch_1/results", "messages.batches.results", Body.NONE, Kind.STORAGE, None),
+    ("GET /v1/models", "models.list", Body.NONE, Kind.LISTING, None),
+    ("GET /v1/models/claude-sonnet-4-5", "models.get", Body.NONE, Kind.LISTING, "claude-sonnet-4-5"),
+    ("POST /v1/files", "files.create", Body.OPAQUE, Kind.STORAGE, None),
+    ("GET /v1/files/file_1/content", "files.content", Body.NONE, Kind.STORAGE, None),
+    ("DELETE /v1/files/file_1", "files.delete", Body.NONE, Kind.STORAGE, None),
+]
+
+
+@pytest.mark.parametrize(("request_line", "name", "body", "kind", "model"), OPERATIONS)
+def test_operations_are_found_by_method_and_path(request_line, name, body, kind, model):
+    found = ANTHROPIC.recognise(*request_line.split(" "), {})
+    assert found
+    assert (found.name, found.body, found.kind, found.model) == (name, body, kind, model)
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "GET /v1/organizations/me",
+        "GET /v1/organizations/api_keys",
+        "POST /v1/organizations/invites",
+        "GET /v1/messages",
+        "HEAD /v1/models",
+        "OPTIONS /v1/messages",
+        "TRACE /v1/messages",
+        "POST /v1/messages/",
+        "POST /v1//messages",
+        "POST /v1/./messages",
+        "POST /v1/x/../messages",
+        "POST /v1/messages%2fbatches",
+        "POST /v1/%6dessages",
+        "POST /v1/messages;x",
+        "GET /v1/models/..",
+        "GET /v1/models/%2e%2e",
+        "GET /v1/files/a\\b",
+        "POST /messages",
+    ],
+)
+def test_what_is_no_operation_in_its_plain_spelling_is_not_found(request_line):
+    assert ANTHROPIC.recognise(*request_line.split(" "), {}) is None
+
+
+def facts_of(path, body, content_type=JSON):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return ANTHROPIC.read_request(ANTHROPIC.recognise("POST", path, {}), {}, content_type, data)
+
+
+USER = {"role": "user", "content": "hi"}
+WEATHER = {"name": "get_weather", "input_schema": {"type": "object", "properties": {"name": {"type": "string"}}}}
+
+
+def batch(*params):
+    return {"requests": [{"custom_id": str(i), "params": params} for i, params in enumerate(params)]}
+
+
+REQUESTS = [
+    (
+        MESSAGES,
+        {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [USER]},
+        Facts("claude-sonnet-4-5", False, 1, False, False, 0, 9),
+    ),
+    (
+        MESSAGES,
+        {
+            "model": "claude-sonnet-4-5",
+            "max_tokens": 9,
+            "stream": True,
+            "system": [{"type": "text", "text": "be kind"}],
+            "messages": [USER, {"role": "assistant", "content": [{"type": "text", "text": "system"}]}],
+            "tools": [WEATHER, {"type": "web_search_20250305", "name": "web_search"}, {"type": "toolset_1"}],
+        },
+        Facts("claude-sonnet-4-5", True, 2, True, True, 3, 9, ("get_weather", "web_search", "toolset_1")),
+    ),
+    (
+        MESSAGES,
+        {"model": "m", "max_tokens": 1, "system": "", "messages": [{"role": "system", "content": "x"}, USER]},
+        Facts("m", False, 2, True, False, 0, 1),
+    ),
+    (
+        "/v1/messages/count_tokens",
+        {"model": "m", "system": "x", "messages": [USER]},
+        Facts("m", False, 1, True, False, 0),
+    ),
+    (
+        BATCHES,
+        batch(
+            {"model": "m", "max_tokens": 1, "messages": [USER], "tools": [WEATHER]},
+            {"model": "m", "max_tokens": 5, "messages": [USER, USER], "tools": [WEATHER], "system": "x"},
+        ),
+        Facts("m", False, 3, True, True, 1, 5, ("get_weather",)),
+    ),
+    (BATCHES, {"requests": []}, Facts(None, False, 0, False, False, 0)),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "facts"), REQUESTS)
+def test_a_request_says_its_facts(path, body, facts):
+    assert facts_of(path, body) == facts
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "word"),
+    [
+        (MESSAGES, b'{"model":"a","model":"b"}', "twice"),
+        (MESSAGES, b'{"model":"a","mod\\u0065l":"b"}', "twice"),
+        (MESSAGES, b'{"model":"a","Model":"b"}', "spelled"),
+        (MESSAGES, b'{"model":"a","tools":[{"name":"x","name":"y"}]}', "twice"),
+        (MESSAGES, b'{"model":"a","messages":[{"role":"user","role":"system"}]}', "twice"),
+        (MESSAGES, b'{"model":["a"]}', "model must be a string"),
+        (MESSAGES, b'{"stream":1}', "stream must be true or false"),
+        (MESSAGES, b'{"max_tokens":"9"}', "max_tokens must be a whole number"),
+        (MESSAGES, b'{"tools":["x"]}', r"tools\[0\] must be a JSON object"),
+        (BATCHES, json.dumps(batch({"model": "a"}, {"model": "b"})).encode(), "different models"),
+        (BATCHES, json.dumps(batch({"model": "a"}, {})).encode(), "different models"),
+        (BATCHES, b'{"requests":[{"custom_id":"x"}]}', "no params"),
+        (BATCHES, b'{"requests":[{"params":{"model":"a","model":"b"}}]}', "twice"),
+        (BATCHES, b'{"requests":[{"params":{"model":"a"},"params":{"model":"b"}}]}', "twice"),
+        (BATCHES, b'{"requests":[{"params":{"model":"a"}}],"requests":[]}', "twice"),
+        (BATCHES, b'{"requests":[{"params":{"model":"a"},"Params":{"model":"b"}}]}', "spelled"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(path, body, word):
+    with pytest.raises(Refusal, match=word) as refused:
+        facts_of(path, body)
+    assert refused.value.status == 400
+
+
+def event(kind, **members):
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), json.dumps({"type": kind, **members}).encode())
+
+
+START = event(
+    "message_start",
+    message={
+        "id": "msg_1",
+        "type": "message",
+        "model": "claude-sonnet-4-5-20250929",
+        "content": [],
+        "stop_reason": None,
+        "usage": {
+            "input_tokens": 25,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": 4,
+            "output_tokens": 1,
+        },
+    },
+)
+BLOCK = event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+TEXT = event("content_block_delta", index=0, delta={"type": "text_delta", "text": '"type":"error" é'})
+PING = event("ping")
+DELTA = event(
+    "message_delta",
+    delta={"stop_reason": "end_turn", "stop_sequence": None},
+    usage={"output_tokens": 15, "output_tokens_details": {"thinking_tokens": 3}},
+)
+LATE = event(
+    "message_delta",
+    delta={"stop_reason": "tool_use"},
+    usage={"input_tokens": 30, "cache_read_input_tokens": None, "output_tokens": 15},
+)
+STOP = event("message_stop")
+WRONG = event("message_delta", usage=[])
+ERROR = event("error", error={"type": "overloaded_error", "message": "Overloaded"})
+MODEL = "claude-sonnet-4-5-20250929"
+WHOLE = Usage(25, 15, 4, 3, "end_turn", MODEL)
+BEGUN = Usage(25, 1, 4, model=MODEL)
+
+STREAMS = {
+    "whole": (START + BLOCK + PING + TEXT + DELTA + STOP, WHOLE, True, None),
+    "counts said anew": (START + LATE + STOP, Usage(30, 15, 4, None, "tool_use", MODEL), True, None),
+    "cut off": (START + BLOCK + TEXT + TEXT, BEGUN, False, None),
+    "cut before the stop": (START + TEXT + DELTA, WHOLE, False, None),
+    "cut in an event": (START + TEXT + DELTA[:-30], BEGUN, False, None),
+    "no last blank line": (START + DELTA + STOP[:-2], WHOLE, True, None),
+    "CRLF": ((START + TEXT + DELTA + STOP).replace(b"\n", b"\r\n"), WHOLE, True, None),
+    "CR": ((START + TEXT + DELTA + STOP).replace(b"\n", b"\r"), WHOLE, True, None),
+    "mixed line ends": (START.replace(b"\n", b"\r\n") + TEXT + DELTA.replace(b"\n", b"\r") + STOP, WHOLE, True, None),
+    "no space": ((START + TEXT + DELTA + STOP).replace(b": ", b":"), WHOLE, True, None),
+    "comments": (b": hi\n\n" + START + b":\n:\n\n" + DELTA + b": x\n" + STOP, WHOLE, True, None),
+    "byte order mark": (b"\xef\xbb\xbf" + START + DELTA + STOP, WHOLE, True, None),
+    "malformed between": (START + b'data: {"type":"message_delta","usage":{\n\n' + DELTA + STOP, WHOLE, True, None),
+    "wrong types": (START + event("message_delta", delta=1, usage="x") + DELTA + STOP, WHOLE, True, None),
+    "error": (START + TEXT + ERROR, BEGUN, False, "overloaded_error"),
+    "error without type": (event("error"), Usage(), False, "error"),
+    "empty": (b"", Usage(), False, None),
+}
+
+
+def read(chunks, content_type=SSE):
+    reader = ANTHROPIC.reader(ANTHROPIC.recognise("POST", MESSAGES, {}), Facts(), 200, content_type, headers={})
+    for chunk in chunks:
+        reader.feed(chunk)
+    reader.end()
+    return reader.usage, reader.finished, reader.error_type
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1 << 20])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_tells_usage_reason_and_end_in_pieces_of_any_size(name, size):
+    data, *told = STREAMS[name]
+    assert read([data[i : i + size] for i in range(0, len(data), size)]) == tuple(told)
+
+
+@given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 1500), max_size=8))
+def test_a_stream_tells_the_same_whatever_the_cuts(name, cuts):
+    data, *told = STREAMS[name]
+    assert read([data[a:b] for a, b in pairwise([0, *sorted(cuts), len(data)])]) == tuple(told)
+
+
+@given(
+    st.lists(
+        st.binary(max_size=40)
+        | st.sampled_from(
+            [START, TEXT, DELTA, STOP, ERROR, b"\r", b"\n\n", b'data:{"type":"message_delta","usage":[]}']
+        ),
+        max_size=12,
+    ),
+    st.sampled_from([SSE, JSON]),
+)
+def test_rubbish_never_raises_and_is_read_the_same_in_any_cut(pieces, content_type):
+    whole = b"".join(pieces)
+    assert read(pieces, content_type) == read([whole], content_type)
+    assert read([whole[i : i + 1] for i in range(len(whole))], content_type) == read([whole], content_type)
+
+
+ANSWER = (
+    b'{"id":"msg_1","type":"message","model":"claude-sonnet-4-5-20250929","content":[{"type":"text","text":"%b"}],'
+    b'"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":25,"cache_read_input_tokens":4,'
+    b'"output_tokens":15,"output_tokens_details":{"thinking_tokens":3}}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (ANSWER % b"hi", (WHOLE, True, None)),
+        (ANSWER % (b'\\"usage\\":{' * 200_000), (WHOLE, True, None)),
+        (ANSWER.replace(b":25,", b':"x",') % b"hi", (Usage(finish_reason="end_turn", model=MODEL), True, None)),
+        (b'{"type":"error","error":{"type":"not_found_error"}}', (Usage(), True, "not_found_error")),
+        (b"oops", (Usage(), False, None)),
+        (b"[]", (Usage(), True, None)),
+    ],
+)
+def test_a_json_answer_tells_its_usage_and_long_ones_are_not_held(data, told):
+    assert read([data], JSON) == told
+    assert read([data[i : i + 50_000] for i in range(0, len(data), 50_000)], JSON) == told
+
+
+@pytest.mark.parametrize(
+    "request_line", ["GET /v1/models", "POST /v1/messages/count_tokens", "GET /v1/messages/batches/b/results"]
+)
+def test_nothing_is_learned_from_what_costs_no_tokens(request_line):
+    assert ANTHROPIC.reader(ANTHROPIC.recognise(*request_line.split(), {}), Facts(), 200, JSON) is None
+
+
+REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
+CALL = {"model": "m", "max_tokens": 1, "messages": [USER]}
+
+
+def client(status, body, headers):
+    # The SDK's own choice of HTTP library differs between its versions.
+    httpx = anthropic._base_client.httpx if hasattr(anthropic._base_client, "httpx") else anthropic._base_client.httpx2
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, content=body, headers=headers))
+    return anthropic.Anthropic(api_key="x", http_client=httpx.Client(transport=transport))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, anthropic.BadRequestError),
+        (401, anthropic.AuthenticationError),
+        (403, anthropic.PermissionDeniedError),
+        (404, anthropic.NotFoundError),
+        (413, anthropic.APIStatusError),
+        (429, anthropic.RateLimitError),
+        (503, anthropic.InternalServerError),
+        (504, anthropic.InternalServerError),
+    ],
+)
+def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
+    body, headers = ANTHROPIC.phrase(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
+    with pytest.raises(kind, match="What to do") as raised:
+        client(status, body, headers).messages.create(**CALL)
+    assert raised.value.request_id == "id-1"
+    assert raised.value.body["request_id"] == "id-1"
+
+
+def test_an_error_says_when_to_try_again():
+    assert ANTHROPIC.phrase(REFUSAL, "id-1")[1]["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("sent", [b"", START + BLOCK + TEXT, (START + TEXT).replace(b"\n", b"\r\n"), b": comment\n"])
+def test_the_sdk_raises_at_an_error_appended_to_a_stream(sent):
+    appended = ANTHROPIC.phrase_in_stream(REFUSAL, ANTHROPIC.recognise("POST", MESSAGES, {}), SSE)
+    stream = client(200, sent + appended, {"content-type": SSE}).messages.create(**CALL, stream=True)
+    with pytest.raises(anthropic.APIStatusError, match="Wait a little"):
+        list(stream)
+
+
+def test_nothing_can_be_appended_to_json():
+    assert ANTHROPIC.phrase_in_stream(REFUSAL, ANTHROPIC.recognise("POST", MESSAGES, {}), JSON) == b""
+
+
+def test_the_key_goes_into_its_own_header():
+    assert ANTHROPIC.credential("sk-ant-1") == ("x-api-key", "sk-ant-1")

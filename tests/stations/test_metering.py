@@ -7,14 +7,14 @@ import brotli
 import pytest
 from mitmproxy.test import tflow, tutils
 
-from wirekey.call import Outcome
+from wirekey.call import Call, Outcome
 from wirekey.credentials.pool import Key, KeyPool
-from wirekey.providers import PROVIDERS
-from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.metering.cost import cost_usd
+from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 from wirekey.secret import Secret
 from wirekey.stations.credentials import Credentials
 from wirekey.stations.house import House
-from wirekey.stations.metering import Metering
+from wirekey.stations.metering import Metering, cost_of
 
 KEY = "sk-provider-key-0123456789"
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
@@ -83,6 +83,19 @@ def test_the_record_learns_tokens_bytes_time_and_cost():
     assert call.response_bytes == sum(map(len, ASKED))
     assert call.ttfb_ms >= 0
     assert (call.status, call.outcome) == (200, None)
+
+
+def test_the_cost_is_that_of_the_model_asked_for_where_the_answer_names_one_that_has_no_price():
+    answer = Answer()
+    answer.passes(USAGE.replace(b"gpt-4o-mini", b"a-name-of-its-own"))
+    answer.ends()
+    assert answer.call.cost_usd == pytest.approx(0.00021)
+
+
+def test_on_bedrock_the_price_is_that_of_the_region_asked_for():
+    call = Call(provider="bedrock", model="global.anthropic.claude-sonnet-4-5-20250929-v1:0")
+    usage = Usage(input_tokens=1000, output_tokens=1000, model="claude-sonnet-4-5-20250929")
+    assert cost_of(call, usage) == cost_usd("bedrock", call.model, usage) < cost_usd("bedrock", usage.model, usage)
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("br", brotli.compress)])
@@ -162,7 +175,6 @@ def test_an_error_that_cannot_be_read_is_withheld():
     assert "content-encoding" not in answer.headers
 
 
-@pytest.mark.skipif("gemini" not in PROVIDERS, reason="the provider is not there yet")
 @pytest.mark.parametrize(("reason", "rests"), [(b"API_KEY_INVALID", True), (b"INVALID_ARGUMENT", False)])
 def test_a_key_that_gemini_refuses_in_words_rests(reason, rests):
     body = b'{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"%b"}]}}' % reason

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
-    from wirekey.providers.protocol import AnswerReader
+    from wirekey.providers.protocol import AnswerReader, Usage
     from wirekey.stations.house import House, Passage
 
 logger = logging.getLogger(__name__)
@@ -196,8 +196,18 @@ class Metering(AdmittingStation):
         reader = answer.tap.reader
         if reader:
             call.usage = reader.usage
-            call.cost_usd = cost_usd(call.provider or "", reader.usage.model or call.model, reader.usage)
+            call.cost_usd = cost_of(call, reader.usage)
         return reader
+
+
+def cost_of(call: Call, usage: Usage) -> float | None:
+    """Price by the model that the answer names, or by the one asked for where that has no price.
+
+    On Bedrock the other way round: what is asked for says the region, on which the price depends.
+    """
+    models = (call.model, usage.model) if call.provider == "bedrock" else (usage.model, call.model)
+    costs = (cost_usd(call.provider or "", model, usage) for model in models)
+    return next((cost for cost in costs if cost is not None), None)
 
 
 def succeeded(call: Call) -> bool:

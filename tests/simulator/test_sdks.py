@@ -7,6 +7,7 @@ import boto3
 import openai
 import pytest
 from botocore.config import Config
+from botocore.eventstream import ChecksumMismatch
 from botocore.exceptions import ClientError, EventStreamError
 from google import genai
 from google.genai import errors, types
@@ -309,3 +310,18 @@ async def test_the_asynchronous_half_of_gemini_gives_text_streams_and_uploads(si
         assert (await client.files.upload(file=path)).size_bytes == 5
     finally:
         await client.aclose()
+
+
+def test_a_model_by_the_name_of_a_behaviour_behaves_so(claude, gemini, bedrock):
+    with pytest.raises(anthropic.RateLimitError):
+        claude.messages.create(**ASK | {"model": "sim-fail-429"})
+    with pytest.raises(errors.ClientError, match="RESOURCE_EXHAUSTED"):
+        gemini.models.generate_content(model="sim-fail-429", contents="Say hello")
+    with pytest.raises(ClientError, match="ThrottlingException"):
+        bedrock.converse(modelId="sim-fail-429", messages=CONVERSE)
+
+
+def test_a_garbled_event_is_noticed_by_the_sdk_of_aws(bedrock, http):
+    behave(http, "garble-after=2")
+    with pytest.raises(ChecksumMismatch):
+        list(bedrock.converse_stream(modelId=CLAUDE, messages=CONVERSE)["stream"])

@@ -56,7 +56,7 @@ def test_list_shows_a_line_a_call():
     ("arguments", "agents"),
     [
         ((), ["alice", "bob", "alice"]),
-        (("-n", "1"), ["alice"]),
+        (("-n", "1", "--agent", "alice"), ["alice"]),
         (("--agent", "bob"), ["bob"]),
         (("--outcome", "denied"), ["bob"]),
         (("--since", "1h"), ["alice", "bob", "alice"]),
@@ -122,7 +122,7 @@ def test_tail_prints_what_ended_and_stops_at_an_interrupt(tmp_path):
     [
         (("list", "--since", "yesterday"), 2, "Write 15m, 2h or 7d"),
         (("list", "--outcome", "fine"), 2, "completed"),
-        (("show", "ffff"), 1, "There is no call"),
+        (("show", "zzzz"), 1, "There is no call"),
     ],
 )
 @pytest.mark.usefixtures("record")

@@ -36,7 +36,10 @@ class JsonArrayReader:
         self._ends: Ends | None = None
 
     def interested(self, data: bytes) -> bool:
-        """Search, cheaply, one element or several for what `learn` would understand."""
+        """Search, cheaply, one element or several for what `learn` would understand.
+
+        What can be noted without knowing where an element ends may be noted here already.
+        """
         raise NotImplementedError
 
     def learn(self, data: bytes) -> None:
@@ -48,7 +51,8 @@ class JsonArrayReader:
 
     def feed(self, data: bytes) -> None:
         between = self._depth == _ARRAY and not self._in_string and not self._escaped
-        if (between and self.interested(data)) or not self._passed(data, between=between):
+        # A chunk that passes between two elements leaves the state as it was: it can still be walked.
+        if not self._passed(data, between=between) or (between and self.interested(data)):
             self._walk(data)
 
     def end(self) -> None:
@@ -57,7 +61,7 @@ class JsonArrayReader:
         self._ends = None
 
     def _passed(self, data: bytes, *, between: bool) -> bool:
-        """Let a chunk by as a whole, if it holds whole elements without interest, or lies within one."""
+        """Let a chunk by as a whole, if it holds only whole elements or lies within one."""
         plain = data
         escaped = self._escaped
         if escaped or b"\\" in data:

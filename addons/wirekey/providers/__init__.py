@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.providers.anthropic import Anthropic
+from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
 
@@ -15,6 +16,7 @@ PROVIDERS: dict[str, Provider] = {
     "openai": OpenAi(),
     "gemini": Gemini(),
     "anthropic": Anthropic(),
+    "bedrock": Bedrock(),
 }
 
 

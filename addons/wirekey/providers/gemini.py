@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.providers.gemini_answers import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
@@ -100,12 +100,11 @@ _STATUS_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Gemini:
     """The protocol of Google's Gemini API."""
 
-    name: str = "gemini"
-    key_setting: str = "GEMINI_API_KEY"
+    name = "gemini"
+    key_setting = "GEMINI_API_KEY"
 
     def recognise(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         # Google's servers let these headers replace the method: the operation would be another one.

@@ -20,7 +20,7 @@ from wirekey.metering.sse import SseReader
 if TYPE_CHECKING:
     from wirekey.providers.protocol import Usage
 
-COUNTS_LENGTH = 4096
+COUNTS_LENGTH = 2048
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
@@ -56,7 +56,7 @@ _answer = msgspec.json.Decoder(_Answer)
 _answers = msgspec.json.Decoder(list[_Answer])
 _counts = msgspec.json.Decoder(_Counts)
 
-_MATTERS = re.compile(rb'"(?:finishReason|usageMetadata|blockReason|error)"')
+
 _ENDS = re.compile(rb'"(?:finishReason|blockReason|error)"')
 
 
@@ -87,15 +87,17 @@ class _PartReader:
     _late: bytes | None = None
 
     def interested(self, data: bytes) -> bool:
-        return _MATTERS.search(data) is not None
+        """Find what ends an answer; token counts that stand alone are put by here, which spares all else."""
+        if _ENDS.search(data):
+            return True
+        start = data.rfind(b'"usageMetadata"')
+        if start >= 0:
+            self._late = data[start : start + COUNTS_LENGTH]
+            if self.usage.model is None:
+                self.usage.model = last_text(data, "modelVersion")
+        return False
 
     def learn(self, data: bytes) -> None:
-        if not _ENDS.search(data):
-            # Nothing but token counts; the last of them stand behind all content.
-            start = data.rfind(b'"usageMetadata"')
-            self._late = data[start : start + COUNTS_LENGTH]
-            self.usage.model = self.usage.model or last_text(data, "modelVersion")
-            return
         try:
             answer = _answer.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -116,7 +118,8 @@ class _PartReader:
 
     def read_late_counts(self) -> None:
         if self._late:
-            _glean_counts(self.usage, self._late)
+            # An event may have its data in several lines.
+            _glean_counts(self.usage, self._late.replace(b"\ndata:", b"\n"))
             self._late = None
 
 

@@ -1,0 +1,215 @@
+"""Bedrock's runtime: Converse, and invoke with the bodies of Anthropic, Nova, Titan, Llama, Mistral, Cohere, OpenAI.
+
+The models' own bodies are told apart by their members, not by the model's name: a profile or an imported model
+has a name that says nothing. Two members that mean the same are refused, as one of them would be ignored.
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey.metering.eventstream import write_frame
+from wirekey.providers.bedrock_answers import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
+from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_json import MODEL_LENGTH, check_json_type, malformed, one_of, read_body, read_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from wirekey.providers.protocol import AnswerReader
+    from wirekey.providers.request_json import JsonObject
+    from wirekey.refusal import Refusal
+
+ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream", "count-tokens")
+EVENT_STREAM = "application/vnd.amazon.eventstream"
+SYSTEM_ROLES = frozenset({"system", "developer"})
+
+# SDKs write `:` as %3A, some as itself; the `/` of an ARN is always %2F. Nothing else is ever encoded.
+_PATH = re.compile(rf"/model/((?:[A-Za-z0-9._:-]|%3A|%2F)+)/({'|'.join(ACTIONS)})")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
+_MODEL = re.compile(rf"{_NAME}|arn:aws[a-z-]*:(?:bedrock|sagemaker):[a-z0-9-]+:[0-9]*:[a-z-]+(?:/{_NAME})+")
+
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len")
+_TEXTS = ("prompt", "inputText", "message")
+
+_ERRORS = {
+    400: "ValidationException",
+    401: "UnrecognizedClientException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    407: "UnrecognizedClientException",
+    408: "ModelTimeoutException",
+    429: "ThrottlingException",
+    500: "InternalServerException",
+    502: "ServiceUnavailableException",
+    503: "ServiceUnavailableException",
+    504: "ModelTimeoutException",
+}
+# The members of both streams' unions; modelTimeoutException is one of invoke's only.
+_STREAM_ERRORS = {
+    429: "throttlingException",
+    500: "internalServerException",
+    502: "serviceUnavailableException",
+    503: "serviceUnavailableException",
+    504: "modelStreamErrorException",
+}
+
+
+class Bedrock:
+    """The protocol of Amazon Bedrock's runtime."""
+
+    name = "bedrock"
+    key_setting = "AWS_BEARER_TOKEN_BEDROCK"
+
+    def recognise(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+        match = _PATH.fullmatch(path) if method == "POST" else None
+        if match is None:
+            return None
+        model, action = match[1].replace("%3A", ":").replace("%2F", "/"), match[2]
+        if not _MODEL.fullmatch(model) or len(model) > MODEL_LENGTH:
+            return None
+        return Operation(action, Body.JSON, Kind.INFERENCE, model, action.endswith("-stream"))
+
+    def read_request(self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes) -> Facts:
+        # Of invoke, SDKs declare bytes where nobody told them more.
+        if content_type.lower() != "application/octet-stream":
+            check_json_type(content_type)
+        data = read_body(body)
+        if operation.name.startswith("invoke"):
+            return _read_invoke(operation, data)
+        if operation.name == "count-tokens":
+            return _read_count(operation, data)
+        return _read_converse(operation, data)
+
+    def reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> AnswerReader | None:
+        if operation.name == "count-tokens":
+            return None
+        media = content_type.lower()
+        if media.startswith(EVENT_STREAM):
+            return ConverseStream() if operation.name == "converse-stream" else InvokeStream()
+        return BedrockJson(headers) if "json" in media or usage_from_headers(headers or {}) else None
+
+    def credential(self, key: str) -> tuple[str, str]:
+        return "authorization", f"Bearer {key}"
+
+    def phrase(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
+        fallback = _ERRORS[400 if refusal.status < 500 else 500]
+        headers = {
+            "content-type": "application/json",
+            "x-amzn-errortype": _ERRORS.get(refusal.status, fallback),
+            "x-amzn-requestid": request_id,
+        }
+        if refusal.retry_after is not None:
+            headers["retry-after"] = str(refusal.retry_after)
+        return msgspec.json.encode({"message": refusal.message}), headers
+
+    def phrase_in_stream(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
+        if not content_type.lower().startswith(EVENT_STREAM):
+            return b""
+        fallback = "validationException" if refusal.status < 500 else "internalServerException"
+        headers = {
+            ":exception-type": _STREAM_ERRORS.get(refusal.status, fallback),
+            ":content-type": "application/json",
+            ":message-type": "exception",
+        }
+        return write_frame(headers, msgspec.json.encode({"message": refusal.message}))
+
+
+def _read_converse(operation: Operation, data: JsonObject) -> Facts:
+    messages = data.array("messages")
+    config = data.child("inferenceConfig")
+    tools = tuple(_converse_tools(data))
+    return Facts(
+        model=operation.model,
+        stream=operation.stream,
+        message_count=None if messages is None else len(messages),
+        has_system=data.filled("system"),
+        has_tools=bool(tools),
+        tool_count=len(tools),
+        max_tokens=config.integer("maxTokens") if config else None,
+        tools=tools,
+    )
+
+
+def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
+    tools = (*_converse_tools(data), *_own_tools(data))
+    messages = read_messages(data, "messages")
+    return Facts(
+        model=operation.model,
+        stream=operation.stream,
+        message_count=messages.count if messages else _count_texts(data),
+        has_system=(
+            data.filled("system") or data.filled("preamble") or bool(messages and messages.roles & SYSTEM_ROLES)
+        ),
+        has_tools=bool(tools),
+        tool_count=len(tools),
+        max_tokens=_max_tokens(data),
+        tools=tools,
+    )
+
+
+def _read_count(operation: Operation, data: JsonObject) -> Facts:
+    """Read what is to be counted: a request of converse, or one of invoke in base64."""
+    given = data.child("input")
+    converse, invoke = (given.child("converse"), given.child("invokeModel")) if given else (None, None)
+    if converse:
+        return _read_converse(operation, converse)
+    if not invoke:
+        return Facts(model=operation.model)
+    try:
+        body = binascii.a2b_base64(invoke.text("body") or "", strict_mode=True)
+    except ValueError:
+        raise malformed("input.invokeModel.body is not base64") from None
+    return _read_invoke(operation, read_body(body))
+
+
+def _count_texts(data: JsonObject) -> int | None:
+    """Count what stands for messages: one text, in Cohere's case after a history."""
+    if not any(data.filled(key) for key in _TEXTS):
+        return None
+    return 1 + len(data.array("chat_history") or ())
+
+
+def _max_tokens(data: JsonObject) -> int | None:
+    limits = {key: data.integer(key) for key in _LIMITS}
+    for parent, keys in (
+        ("inferenceConfig", ("maxTokens", "max_new_tokens")),  # Nova
+        ("textGenerationConfig", ("maxTokenCount",)),  # Titan
+    ):
+        if config := data.child(parent):
+            limits[parent] = config.integer(one_of(config, *keys))
+    given = {key: limit for key, limit in limits.items() if limit is not None}
+    if len(given) > 1:
+        raise malformed(f"the number of tokens is limited in several places: {', '.join(given)}; keep the model's own")
+    return next(iter(given.values()), None)
+
+
+def _converse_tools(data: JsonObject) -> Iterator[str]:
+    """Name the tools of Converse's and Nova's shape; a cache point between them is none."""
+    config = data.child("toolConfig")
+    for tool in config.children("tools") if config else ():
+        for kind in tool.values:
+            if kind in ("toolSpec", "systemTool"):
+                specification = tool.child(kind)
+                yield (specification.text("name") if specification else None) or ""
+            elif kind != "cachePoint":
+                yield kind
+
+
+def _own_tools(data: JsonObject) -> Iterator[str]:
+    """Name the tools as Anthropic and Cohere write them, or as Mistral and OpenAI do."""
+    for tool in data.children("tools"):
+        function = tool.child("function")
+        yield (function or tool).text("name") or tool.text("type") or ""

@@ -447,6 +447,10 @@ WHOLE = {
     "Cohere": ({"text": "x", "finish_reason": "COMPLETE"}, Usage(finish_reason="COMPLETE")),
     "Cohere, old": ({"generations": [{"finish_reason": "MAX_TOKENS"}]}, Usage(finish_reason="MAX_TOKENS")),
     "a message that is text": ({"message": "x", "delta": "y"}, Usage()),
+    "a shape not known": (
+        {"stop_reason": 7, "finish_reason": "stop", "usage": {"input_tokens": 1}},
+        Usage(1, finish_reason="stop"),
+    ),
     "a list": ([1], Usage()),
 }
 

@@ -461,5 +461,20 @@ def test_an_error_in_an_array_is_its_last_element():
     assert learn(GeminiArrayReader(), [data])[2] == "RESOURCE_EXHAUSTED"
 
 
+def test_nothing_is_added_to_an_answer_that_is_no_stream():
+    assert GEMINI.phrase_in_stream(REFUSAL, GENERATE, "application/json") == b""
+
+
+def test_an_error_in_openais_stream_is_openais():
+    chat = operation("/v1beta/openai/chat/completions")
+    assert b'data: {"error":' in GEMINI.phrase_in_stream(REFUSAL, chat, "text/event-stream")
+
+
 def test_the_key_has_googles_header():
     assert GEMINI.credential("k") == ("x-goog-api-key", "k")
+    assert GEMINI.credential("k", f"{PATH}:generateContent") == ("x-goog-api-key", "k")
+
+
+def test_openais_half_of_the_api_takes_the_key_as_openai_does():
+    for path in ("/v1beta/openai/chat/completions", "/v1beta/openai/models"):
+        assert GEMINI.credential("k", path) == ("authorization", "Bearer k")

@@ -129,6 +129,7 @@ class BedrockJson(JsonReader):
         try:
             take_answer(self.usage, _answer.decode(data))
         except _FAULTS:
+            self.glean(data, data)
             return _is_json(data)
         return True
 

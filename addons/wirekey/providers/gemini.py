@@ -163,8 +163,9 @@ class Gemini:
             return None
         return GeminiArrayReader() if operation.stream and status == 200 else GeminiJsonReader()
 
-    def credential(self, key: str) -> tuple[str, str]:
-        return "x-goog-api-key", key
+    def credential(self, key: str, path: str = "") -> tuple[str, str]:
+        """Name and value of the key's header: each half of the API takes it in one place only."""
+        return ("authorization", f"Bearer {key}") if "/openai/" in path else ("x-goog-api-key", key)
 
     def phrase(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
         headers = {"content-type": "application/json; charset=UTF-8"}
@@ -179,7 +180,7 @@ class Gemini:
         if _media_type(content_type) == "text/event-stream":
             # Bare, not after `data:`: so Google ends a stream, and only so all of its SDKs raise.
             return b"\n\n" + error + b"\n\n"
-        return b",\n" + error + b"\n]"
+        return b",\n" + error + b"\n]" if operation.stream else b""
 
 
 def _facts_of_contents(operation: Operation, data: JsonObject, model: str | None) -> Facts:

@@ -4,7 +4,7 @@ import tracemalloc
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wirekey.metering import sse
@@ -124,6 +124,7 @@ def test_a_long_event_of_no_interest_is_let_by():
 
 
 @given(st.lists(PIECES, max_size=25), st.lists(st.integers(0, 300), max_size=10))
+@example([b"\n", b"\r\n\r\n", b"x" * 70, b"!"], [4])
 def test_any_cut_gives_the_same(pieces, cuts):
     data = b"".join(pieces)
     before, sse.EVENT_LIMIT = sse.EVENT_LIMIT, LIMIT

@@ -82,6 +82,8 @@ class SseReader:
         while (end := held.find(b"\n\n", searched)) >= 0:
             self._take(bytes(held[start:end]))
             start = searched = end + 2
+        while held[start : start + 1] == b"\n":
+            start += 1  # an empty line where an event would begin ends nothing
         del held[:start]
         if len(held) > EVENT_LIMIT + 1:
             self._ends = Ends()
@@ -106,6 +108,7 @@ class SseReader:
         return data[after:]
 
     def _take(self, event: bytes) -> None:
+        event = event.lstrip(b"\n")
         if len(event) > EVENT_LIMIT:
             ends = Ends()
             ends.add(event)

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 from dataclasses import dataclass, field
+from typing import Self
 
 from tests.running import PATIENCE
 
@@ -42,7 +43,7 @@ class RawClient:
         self.socket: socket.socket = socket.create_connection((host, int(port)), PATIENCE)
         self.received = b""
 
-    def __enter__(self) -> RawClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

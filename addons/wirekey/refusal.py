@@ -16,7 +16,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
     """An answer of our own. `message` says what was wrong and what to do, and holds no secret and no content.
 
     `status` is the HTTP status, `code` a stable snake_case word for programs, `retry_after` whole seconds.

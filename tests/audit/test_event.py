@@ -1,4 +1,4 @@
-# ruff: noqa: N802  # threats go by their number
+# threats go by their number
 """The event holds the contract's names in its order, what is known of a call, and nothing that can do harm."""
 
 import math

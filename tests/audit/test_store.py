@@ -1,4 +1,4 @@
-# ruff: noqa: N802  # threats go by their number
+# threats go by their number
 """What is acknowledged is in the file, whatever happens next; what cannot be recorded is refused in time, and why."""
 
 import asyncio

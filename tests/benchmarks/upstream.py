@@ -28,10 +28,14 @@ JSON = (
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(JSON) + JSON
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST = (
-    b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],'
-    b'"usage":null}\n\n',
-    b'data: {"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":9,'
-    b'"total_tokens":18}}\n\n',
+    (
+        b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],'
+        b'"usage":null}\n\n'
+    ),
+    (
+        b'data: {"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":9,'
+        b'"completion_tokens":9,"total_tokens":18}}\n\n'
+    ),
     b"data: [DONE]\n\n",
 )
 NUMBER = {

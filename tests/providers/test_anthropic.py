@@ -331,4 +331,4 @@ def test_nothing_can_be_appended_to_json():
 
 
 def test_the_key_goes_into_its_own_header():
-    assert ANTHROPIC.credential("sk-ant-1") == ("x-api-key", "sk-ant-1")
+    assert ANTHROPIC.credential("sk-ant-1", "/v1/messages") == ("x-api-key", "sk-ant-1")

@@ -593,4 +593,4 @@ def test_nothing_is_added_to_what_is_no_event_stream():
 
 
 def test_a_bearer_key_goes_into_authorization():
-    assert BEDROCK.credential("k") == ("authorization", "Bearer k")
+    assert BEDROCK.credential("k", "/model/m/converse") == ("authorization", "Bearer k")

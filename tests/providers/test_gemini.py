@@ -471,7 +471,6 @@ def test_an_error_in_openais_stream_is_openais():
 
 
 def test_the_key_has_googles_header():
-    assert GEMINI.credential("k") == ("x-goog-api-key", "k")
     assert GEMINI.credential("k", f"{PATH}:generateContent") == ("x-goog-api-key", "k")
 
 

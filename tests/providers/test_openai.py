@@ -201,13 +201,28 @@ def test_a_form_says_its_model_and_whether_it_streams(boundary):
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        "content-disposition:form-data;name=model",
+        'Content-Disposition: form-data; name="model"\r\nContent-Type: text/plain; charset=utf-8',
+        'Content-Type: text/plain\r\nContent-Disposition: Form-Data ; Name="model"',
+    ],
+)
+def test_the_plain_spellings_of_form_fields_are_read(headers):
+    odd = ("Content-Disposition: form-data; name=file; filename=a.mp3; filename*=utf-8''a.mp3", "x")
+    assert facts_of(TRANSCRIBE, form(odd, (headers, "m")), "multipart/form-data; boundary=b") == Facts("m")
+
+
+@pytest.mark.parametrize(
     "body",
     [
         form((field("model"), "a"), (field("model"), "b")),
         form((field("model"), "a"), (field("Model"), "b")),
         form((field("model"), "a"), (field("model[]"), "b")),
         form(('Content-Disposition: form-data; name="model"; filename="x"', "a")),
-        form(("Content-Disposition: form-data; name=model", "a")),
+        form(("Content-Disposition: form-data; name=model; name=x", "a")),
+        form((field("model") + "\r\nContent-Type: text/plain; charset=utf-7", "a")),
+        form((field("model"), "a"), *[(field("x"), "")] * 2000),
         form(('Content-Disposition: form-data; name="x"; name="model"', "a")),
         form((field("model") + "\r\nContent-Transfer-Encoding: base64", "YQ==")),
         form((field("x") + "\r\n" + field("model"), "a")),
@@ -465,6 +480,19 @@ def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
     assert raised.value.request_id == "id-1"
 
 
+@pytest.mark.parametrize(
+    ("refusal", "header"),
+    [
+        (Refusal(503, "no_key", "x", Fault.OPERATOR), "false"),
+        (Refusal(403, "denied", "x"), "false"),
+        (Refusal(502, "upstream_unreachable", "x", Fault.PROVIDER), None),
+        (Refusal(503, "cannot_record", "x", Fault.WIREKEY), None),
+    ],
+)
+def test_the_sdk_tries_again_only_where_that_can_help(refusal, header):
+    assert OPENAI.phrase(refusal, "id-1")[1].get("x-should-retry") == header
+
+
 def test_an_error_says_when_to_try_again():
     _, headers = OPENAI.phrase(REFUSAL, "id-1")
     assert headers["retry-after"] == "7"
@@ -497,4 +525,4 @@ def test_nothing_can_be_appended_to_json():
 
 
 def test_the_key_goes_into_the_authorization_header():
-    assert OPENAI.credential("sk-1") == ("authorization", "Bearer sk-1")
+    assert OPENAI.credential("sk-1", "/v1/models") == ("authorization", "Bearer sk-1")

@@ -1,4 +1,4 @@
-"""A proxy with only the wire layer in it, a bare upstream, and a bare client: what one writes is what the other reads."""
+"""A proxy with only the wire layer in it, a bare upstream and a bare client: what one writes, the other reads."""
 
 from __future__ import annotations
 

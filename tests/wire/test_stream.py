@@ -83,7 +83,7 @@ async def test_a_refusal_on_the_wire_sends_nothing():
         house.refuse_on_wire = Refusal(503, "no_key", "No key.")
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
-        head, body = await read_answer(reader)
+        head, _body = await read_answer(reader)
         assert head.startswith(b"HTTP/1.1 503")
         up_reader, _ = await upstream.accept()
         writer.close()

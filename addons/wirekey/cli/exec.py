@@ -60,7 +60,7 @@ def command(config: Config, agent: str | None, program: tuple[str, ...]) -> None
 
 
 def own_name() -> str:
-    """The user's name, made fit to be an agent's."""
+    """Give the user's name, made fit to be an agent's."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

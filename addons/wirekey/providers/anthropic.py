@@ -86,18 +86,18 @@ class Anthropic:
         media = content_type.lower()
         if operation.name != "messages":
             return None
-        if media.startswith("text/event-stream"):
+        if media.startswith("text/event-stream") or (facts.stream and not media):
             return MessageStream()
         return AnthropicJson() if "json" in media else None
 
-    def credential(self, key: str) -> tuple[str, str]:
+    def credential(self, key: str, path: str) -> tuple[str, str]:
         return "x-api-key", key
 
     def phrase(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
         headers = {"content-type": "application/json", "request-id": request_id}
         if refusal.retry_after is not None:
             headers["retry-after"] = str(refusal.retry_after)
-        elif refusal.fault in (Fault.CALLER, Fault.OPERATOR):
+        elif refusal.fault is Fault.OPERATOR or refusal.status < 500:
             # The SDK would repeat calls answered 409, 429 and 5xx; here a person must act first.
             headers["x-should-retry"] = "false"
         return msgspec.json.encode({**_error(refusal), "request_id": request_id}), headers

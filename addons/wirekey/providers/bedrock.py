@@ -101,7 +101,7 @@ class Bedrock:
             return ConverseStream() if operation.name == "converse-stream" else InvokeStream()
         return BedrockJson(headers) if "json" in media or usage_from_headers(headers or {}) else None
 
-    def credential(self, key: str) -> tuple[str, str]:
+    def credential(self, key: str, path: str) -> tuple[str, str]:
         return "authorization", f"Bearer {key}"
 
     def phrase(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:

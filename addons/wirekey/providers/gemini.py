@@ -163,7 +163,7 @@ class Gemini:
             return None
         return GeminiArrayReader() if operation.stream and status == 200 else GeminiJsonReader()
 
-    def credential(self, key: str, path: str = "") -> tuple[str, str]:
+    def credential(self, key: str, path: str) -> tuple[str, str]:
         """Name and value of the key's header: each half of the API takes it in one place only."""
         return ("authorization", f"Bearer {key}") if "/openai/" in path else ("x-goog-api-key", key)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,8 @@ KEYS = frozenset(
 
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
+_LIST_OF_PROMPTS = re.compile(rb'\[[ \t\r\n]*["\[]')
+
 
 class OpenAi:
     """The protocol of OpenAI, which many other servers speak too."""
@@ -127,18 +130,18 @@ class OpenAi:
         media = content_type.lower()
         if operation.name in SILENT or (operation.kind is not Kind.INFERENCE and operation.name != "responses.get"):
             return None
-        if media.startswith("text/event-stream"):
+        if media.startswith("text/event-stream") or (facts.stream and not media):
             return ChunkStream() if operation.name in CHUNKED else TypedStream()
         return OpenAiJson() if "json" in media else None
 
-    def credential(self, key: str) -> tuple[str, str]:
+    def credential(self, key: str, path: str) -> tuple[str, str]:
         return "authorization", f"Bearer {key}"
 
     def phrase(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
         headers = {"content-type": "application/json", "x-request-id": request_id}
         if refusal.retry_after is not None:
             headers["retry-after"] = str(refusal.retry_after)
-        elif refusal.fault in (Fault.CALLER, Fault.OPERATOR):
+        elif refusal.fault is Fault.OPERATOR or refusal.status < 500:
             # The SDK would repeat calls answered 409, 429 and 5xx; here a person must act first.
             headers["x-should-retry"] = "false"
         return msgspec.json.encode({"error": _error(refusal)}), headers
@@ -233,12 +236,10 @@ def tool_name(tool: JsonObject) -> str:
 
 def prompt_count(body: JsonObject) -> int | None:
     """Count prompts: a string, a list of them, a list of tokens, or a list of such lists."""
-    if body.starts("prompt", b'"'):
-        return 1
-    prompts = body.array("prompt")
-    if not prompts:
-        return None if prompts is None else 0
-    return len(prompts) if bytes(prompts[0])[:1] in (b'"', b"[") else 1
+    prompt = body.values.get("prompt")
+    if prompt is not None and _LIST_OF_PROMPTS.match(memoryview(prompt)):
+        return len(body.array("prompt") or ())
+    return 1 if body.filled("prompt") else None
 
 
 def asks_usage(body: JsonObject) -> bool:

@@ -124,8 +124,8 @@ class Provider(Protocol):
         `headers` are the answer's, by lower-case names; Bedrock puts token counts there.
         """
 
-    def credential(self, key: str) -> tuple[str, str]:
-        """Name and value of the header that carries an API key."""
+    def credential(self, key: str, path: str) -> tuple[str, str]:
+        """Name and value of the header that carries an API key; `path` is raw, without the query."""
 
     def phrase(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
         """Body and headers (content-type among them) of an error in this provider's shape."""

@@ -102,7 +102,7 @@ def wire_request(passage: Passage, flow: http.HTTPFlow, server: Server) -> tuple
         if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
     ]
     if passage.key:
-        name, value = PROVIDERS[call.provider].credential(passage.key.secret.reveal())
+        name, value = PROVIDERS[call.provider].credential(passage.key.secret.reveal(), call.target)
         wire_fields.append((name.encode(), value.encode()))
     if wire.data.authority:
         wire.data.authority = authority.encode()

@@ -69,8 +69,7 @@ class House:
 
     def open(self, flow: http.HTTPFlow) -> Call:
         call = Call(simulated=self.settings.simulated)
-        peer = flow.client_conn.peername
-        call.client = peer[0] if peer else None
+        call.client = flow.client_conn.peername[0]
         call.action = flow.request.method
         call.target = flow.request.path.partition("?")[0]
         self.passages[flow.id] = Passage(call)

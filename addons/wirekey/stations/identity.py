@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-
-from mitmproxy import http
+from typing import TYPE_CHECKING
 
 from wirekey.credentials.slots import is_credential_header, strip_query
 from wirekey.identity.presented import proxy_credentials, slot_tokens
 from wirekey.refusal import Refusal
 from wirekey.stations.station import Station, fail_closed
+
+if TYPE_CHECKING:
+    from mitmproxy import http
 
 UNKNOWN_AGENT = Refusal(
     401,

@@ -1,4 +1,4 @@
-"""HTTP/1.1 framing with bounds: mitmproxy's own classes hold heads and chunk lines without end, and fail on trailers."""
+"""HTTP/1.1 framing with bounds: mitmproxy's classes hold heads and chunk lines without end, and fail on trailers."""
 
 from __future__ import annotations
 
@@ -79,4 +79,5 @@ def head_error(status: int, reason: str) -> bytes:
 
     body = json.dumps({"error": {"message": reason, "type": "invalid_request_error", "code": status}})
     headers = {"content-type": "application/json", "connection": "close"}
-    return http1.assemble_response(http.Response.make(status, body, headers))
+    answer: bytes = http1.assemble_response(http.Response.make(status, body, headers))
+    return answer

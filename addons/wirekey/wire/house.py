@@ -33,7 +33,8 @@ class WireLimits:
 class House(Protocol):
     """The layer's view of the stations. Nothing here blocks."""
 
-    limits: WireLimits
+    @property
+    def limits(self) -> WireLimits: ...
 
     def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
         """Say that the request head breaks HTTP's rules; the requestheaders hook follows and must refuse."""

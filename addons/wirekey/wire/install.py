@@ -55,7 +55,7 @@ def install() -> None:
         )
     mode_servers.ProxyConnectionHandler = WireConnectionHandler  # type: ignore[misc]
     http_layers.Http1Client = CappedHttp1Client  # type: ignore[misc]
-    _http1.ChunkedReader = TrailerDroppingReader  # type: ignore[attr-defined]  # it is imported there
+    _http1.ChunkedReader = TrailerDroppingReader  # type: ignore[misc]
     _http1.make_error_response = malformed_request
 
 

@@ -72,8 +72,7 @@ class WireLayer(HttpLayer):
         client = self.unfinished_head()
         if client and now - client.head_since > limits.head:
             reason = f"request head not complete within {limits.head:g} s"
-            for command in client.give_up(408, reason):
-                yield command
+            yield from client.give_up(408, reason)
         if self.waiting_for_establishment or self.streams_on_the_wire() or self.unfinished_head():
             yield from self.keep_ticking()
 

@@ -1,0 +1,124 @@
+"""What holds for every provider."""
+
+import inspect
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wirekey.providers import PROVIDERS, mcp_server, protocol, tool_name
+from wirekey.providers.protocol import Facts
+from wirekey.refusal import Fault, Refusal
+
+each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+
+ODD = ("//", "/../", "/./", ";", "\\", "%2e", "\n", "\x00", " ", "?", "#")
+PARTS = [
+    "/",
+    "/v1",
+    "/v1beta",
+    "/..",
+    "/.",
+    "/models",
+    "/files",
+    "/model",
+    "%2f",
+    "%2E",
+    ";",
+    ":",
+    "a",
+    "a:b",
+    "\\",
+    "\n",
+]
+
+REFUSAL = Refusal(503, "no_key", "There is no key. Set it.", Fault.OPERATOR, retry_after=3)
+
+
+def test_providers_are_named_as_in_the_registry():
+    assert {name: provider.name for name, provider in PROVIDERS.items()} == {name: name for name in PROVIDERS}
+
+
+def test_the_names_in_audit_events_derive_from_the_name():
+    assert (mcp_server("gemini"), tool_name("gemini")) == ("gemini-proxy", "gemini-api")
+
+
+@each_provider
+def test_a_provider_has_the_signatures_of_the_protocol(provider):
+    for name, method in inspect.getmembers(protocol.Provider, inspect.isfunction):
+        if not name.startswith("_"):
+            wanted = list(inspect.signature(method).parameters)[1:]
+            found = inspect.signature(getattr(provider, name)).parameters
+            assert list(found)[: len(wanted)] == wanted, name
+            assert all(found[more].default is not inspect.Parameter.empty for more in list(found)[len(wanted) :]), name
+
+
+@each_provider
+@pytest.mark.parametrize("method", ["TRACE", "HEAD", "OPTIONS", "CONNECT", "get", ""])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/v1/chat/completions", "/", "", "*"])
+def test_methods_that_no_operation_has_are_not_recognised(provider, method, path):
+    assert provider.recognise(method, path, {}) is None
+
+
+@each_provider
+@given(path=st.text(max_size=40) | st.lists(st.sampled_from(PARTS), min_size=1).map("".join))
+def test_an_oddly_spelled_path_is_no_operation(provider, path):
+    odd = any(part in path.lower() for part in ODD)
+    for method in ("GET", "POST", "DELETE"):
+        found = provider.recognise(method, path, {})
+        assert found is None or not odd
+
+
+@each_provider
+def test_an_error_has_content_and_headers_that_fit_on_the_wire(provider):
+    body, headers = provider.phrase(REFUSAL, "id-1")
+    assert b"There is no key. Set it." in body
+    assert headers["content-type"].startswith("application/")
+    assert headers["retry-after"] == "3"
+    for name, value in headers.items():
+        assert name == name.lower() or name.startswith("x-amzn-")
+        assert (name + value).isascii()
+        assert (name + value).isprintable()
+
+
+@each_provider
+def test_words_of_a_person_in_any_language_come_through(provider):
+    refusal = Refusal(403, "denied", 'Nicht erlaubt: "größer"\n…')
+    body, headers = provider.phrase(refusal, "id-1")
+    body.decode("utf-8")
+    assert "\n" not in "".join(headers.values())
+
+
+@each_provider
+def test_a_key_is_put_into_one_lower_case_header(provider):
+    name, value = provider.credential("the-key", "/")
+    assert name == name.lower()
+    assert "the-key" in value
+
+
+@each_provider
+def test_a_provider_says_which_setting_has_its_key(provider):
+    assert provider.key_setting.isupper()
+
+
+@each_provider
+def test_no_reader_raises_on_an_answer_of_any_kind(provider):
+    for method, path in (
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/messages"),
+        ("POST", "/v1beta/models/gemini-2.5-flash:generateContent"),
+        ("POST", "/v1beta/models/gemini-2.5-flash:streamGenerateContent"),
+        ("POST", "/model/amazon.nova-lite-v1%3A0/converse"),
+        ("POST", "/model/amazon.nova-lite-v1%3A0/converse-stream"),
+    ):
+        operation = provider.recognise(method, path, {})
+        if operation is None:
+            continue
+        for content_type in ("application/json", "text/event-stream", "application/vnd.amazon.eventstream", "", "x"):
+            for status in (200, 400, 503):
+                reader = provider.reader(operation, Facts(), status, content_type, headers={})
+                if reader:
+                    for data in (b"", b"{", b'{"error":{}}', b"data: {}\n\n", b"\x00" * 64):
+                        reader.feed(data)
+                    reader.end()
+                    reader.end()

@@ -59,6 +59,8 @@ def refused(data):
         (b'{"x":"' + "é".encode() * 40_000 + b'\xc3"}', "UTF-8"),
         (b'{"x":"' + "é".encode() * 40_000 + b"\xc3", "UTF-8"),
         (b'{"model":"a"}\x00', "not valid JSON"),
+        (b"{%b}" % b",".join(b'"%d":0' % i for i in range(10_001)), "members"),
+        (b'{"x":[%b0]}' % (b"0," * 4_200_000), "too many parts"),
     ],
 )
 def test_a_body_that_is_not_one_strict_json_object_is_refused(data, word):
@@ -259,6 +261,13 @@ def test_messages_are_counted_and_their_roles_read(messages, count, roles):
     found = read_messages(read_body(b'{"messages":%b}' % messages.encode()), "messages")
     assert found
     assert (found.count, found.roles - {""}) == (count, roles - {""})
+
+
+@pytest.mark.parametrize("item", ["{}", '"x"', '{ "role" : "user" }'])
+def test_more_messages_than_any_provider_takes_are_refused(item):
+    body = read_body(b'{"messages":[%b]}' % ",".join([item] * 100_001).encode())
+    with pytest.raises(Refusal, match="more than 100000 items"):
+        read_messages(body, "messages")
 
 
 @pytest.mark.parametrize("value", ["null", None])

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 MODEL_LENGTH = 256
 INTEGER_LIMIT = 2**53
 UTF8_PIECE = 32768
+LONG_BODY = 8 * 1024 * 1024
+PARTS_LIMIT = 4_000_000
+"""Of commas in a long body: what is split off it takes ten times its room in memory."""
+MEMBERS_LIMIT = 10_000
+ITEMS_LIMIT = 100_000
 SHORTEST_MEMBER = len(',"":0')
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -71,7 +76,10 @@ class JsonObject:
         return number
 
     def array(self, key: str) -> list[msgspec.Raw] | None:
-        return self._read(key, _array, "an array")
+        items = self._read(key, _array, "an array")
+        if items is not None and len(items) > ITEMS_LIMIT:
+            raise malformed(f"{self.where(key)} has more than {ITEMS_LIMIT} items")
+        return items
 
     def child(self, key: str) -> JsonObject | None:
         """Give the object under a key; None where it is absent or null."""
@@ -135,6 +143,8 @@ def read_body(data: bytes) -> JsonObject:
         raise malformed("it is empty; this operation needs a JSON object")
     if data.startswith(codecs.BOM_UTF8):
         raise malformed("it begins with a byte order mark; send plain UTF-8 JSON")
+    if len(data) > LONG_BODY and data.count(b",") > PARTS_LIMIT:
+        raise malformed("it has too many parts")
     if not data.isascii():
         _check_utf8(data)
     return read_object(data, "")
@@ -151,6 +161,8 @@ def read_object(data: bytes, place: str) -> JsonObject:
         raise malformed(f"{named} must be a JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(f"{named} is not valid JSON ({error})") from None
+    if len(values) > MEMBERS_LIMIT:
+        raise malformed(f"{named} has more than {MEMBERS_LIMIT} members")
     if _has_room(len(data), values):
         _spans(data, values, named)
     return JsonObject(data, values, place)
@@ -198,7 +210,7 @@ def read_messages(parent: JsonObject, key: str) -> Messages | None:
         items = parent.array(key) or []
         objects = [read_object(bytes(item), place) for item in items if bytes(memoryview(item)[:1]) == b"{"]
         return Messages(len(items), frozenset(message.text("role") or "" for message in objects))
-    if not _closely_written(len(raw), messages):
+    if len(messages) > ITEMS_LIMIT or not _closely_written(len(raw), messages):
         for item, values in zip(parent.array(key) or (), messages, strict=True):
             if _has_room(len(item), values):
                 _spans(bytes(item), values, place)

@@ -254,6 +254,66 @@ def test_a_form_needs_one_boundary(content_type):
         facts_of(TRANSCRIBE, form((field("model"), "a")), content_type)
 
 
+def sent_by(call):
+    """Let the SDK make a call; give what Wirekey would make of the request."""
+    caught = []
+
+    def catch(request):
+        request.read()
+        headers = request.headers
+        operation = OPENAI.recognise(request.method, request.url.raw_path.decode().partition("?")[0], headers)
+        reads = operation and operation.body in (Body.JSON, Body.MULTIPART)
+        content_type = headers.get("content-type", "")
+        facts = OPENAI.read_request(operation, {}, content_type, request.content) if reads else None
+        caught.append((operation and operation.name, facts))
+        return httpx.Response(400, json={"error": {"message": "enough"}})
+
+    client = openai.OpenAI(api_key="x", http_client=httpx.Client(transport=httpx.MockTransport(catch)))
+    with pytest.raises(openai.BadRequestError):
+        call(client)
+    return caught[0]
+
+
+PICTURE = ("a.png", b"\x89PNG\r\n--x", "image/png")
+CALLS = {
+    "chat": (
+        lambda c: c.chat.completions.create(model="m", messages=[USER], stream=True, temperature=0.5),
+        ("chat.completions", Facts("m", True, 1, False, False, 0, asks_usage=False)),
+    ),
+    "response": (
+        lambda c: c.responses.create(model="m", input="hä", tools=[{"type": "web_search"}]),
+        ("responses", Facts("m", False, 1, False, True, 1, None, ("web_search",))),
+    ),
+    "stored response": (lambda c: c.responses.retrieve("resp_1", stream=True), ("responses.get", None)),
+    "embedding": (lambda c: c.embeddings.create(model="m", input=["a"]), ("embeddings", Facts("m"))),
+    "edited image": (
+        lambda c: c.images.edit(model="m", image=[PICTURE, PICTURE], prompt="x", stream=True),
+        ("images.edits", Facts("m", True)),
+    ),
+    "varied image": (lambda c: c.images.create_variation(image=PICTURE, model="m"), ("images.variations", Facts("m"))),
+    "transcription": (
+        lambda c: c.audio.transcriptions.create(model="m", file=PICTURE, stream=True, include=["logprobs"]),
+        ("audio.transcriptions", Facts("m", True)),
+    ),
+    "translation": (
+        lambda c: c.audio.translations.create(model="m", file=PICTURE),
+        ("audio.translations", Facts("m")),
+    ),
+    "speech": (lambda c: c.audio.speech.create(model="m", input="x", voice="alloy"), ("audio.speech", Facts("m"))),
+    "moderation": (lambda c: c.moderations.create(model="m", input="x"), ("moderations", Facts("m"))),
+    "file": (lambda c: c.files.create(file=PICTURE, purpose="batch"), ("files.create", None)),
+    "batches": (lambda c: c.batches.list(limit=3), ("batches.list", None)),
+    "cancelled upload": (lambda c: c.uploads.cancel("upload_1"), ("uploads.cancel", None)),
+    "fine-tuned model": (lambda c: c.models.retrieve("ft:gpt-4o:org::1"), ("models.get", None)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_the_sdk_sends_is_understood(name):
+    call, understood = CALLS[name]
+    assert sent_by(call) == understood
+
+
 MODEL = b'"model":"gpt-4o-2024-08-06"'
 CHUNK = b'data: {%b,"choices":[{"index":0,"delta":{"content":"\xc3\xa9"},"finish_reason":null}]}' % MODEL + b"\n\n"
 STOP = b'data: {%b,"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}' % MODEL + b"\n\n"

@@ -12,17 +12,20 @@ from wirekey.providers.request_json import malformed
 
 FIELD_LENGTH = 1024
 PART_HEADERS_LENGTH = 4096
+PARTS_LIMIT = 1000
 
 _CONTENT_TYPE = re.compile(
     r"multipart/form-data[ \t]*;[ \t]*boundary="
     r"""(?:"([A-Za-z0-9'()+_,./:=? -]{1,70})"|([A-Za-z0-9'+_.-]{1,70}))""",
     re.IGNORECASE,
 )
+# Names come in quotes or, from .NET, without.
 _DISPOSITION = re.compile(
-    rb'form-data[ \t]*;[ \t]*name="([^"\\\r\n]*)"'
-    rb'([ \t]*;[ \t]*filename="[^"\r\n]*"(?:[ \t]*;[ \t]*filename\*=[^\r\n;]*)?)?',
+    rb'form-data[ \t]*;[ \t]*name=(?:"([^"\\\r\n]*)"|([A-Za-z0-9_.\[\]-]+))'
+    rb'([ \t]*;[ \t]*filename=(?:"[^"\r\n]*"|[A-Za-z0-9_.-]+)(?:[ \t]*;[ \t]*filename\*=[^\r\n; ]*)?)?',
     re.IGNORECASE,
 )
+_PLAIN_TEXT = re.compile(rb'[ \t]*text/plain[ \t]*(?:;[ \t]*charset="?(?:utf-8|us-ascii)"?[ \t]*)?', re.IGNORECASE)
 
 
 def is_form(content_type: str) -> bool:
@@ -39,12 +42,16 @@ def read_fields(content_type: str, body: bytes, wanted: tuple[str, ...]) -> dict
         raise malformed("it does not begin with its multipart boundary")
     fields: dict[str, str] = {}
     position = len(delimiter) - 2
+    parts = 0
     while not body.startswith(b"--", position):
         if not body.startswith(b"\r\n", position):
             raise malformed("a multipart boundary in it is not followed by a line end")
         end = body.find(delimiter, position)
         if end < 0:
             raise malformed("its last multipart boundary is missing")
+        parts += 1
+        if parts > PARTS_LIMIT:
+            raise malformed(f"it has more than {PARTS_LIMIT} parts")
         _read_part(body, position + 2, end, wanted, fields)
         position = end + len(delimiter)
     if body[position + 2 :] not in (b"", b"\r\n"):
@@ -63,11 +70,12 @@ def _read_part(body: bytes, start: int, end: int, wanted: tuple[str, ...], field
     disposition = _DISPOSITION.fullmatch(headers[names.index(b"content-disposition")][2].strip(b" \t"))
     if not disposition:
         raise malformed("a part of its form has a Content-Disposition that could be read in two ways")
-    name = disposition[1].decode("utf-8", "replace")
+    name = (disposition[1] or disposition[2] or b"").decode("utf-8", "replace")
     plain = name.strip().casefold().partition("[")[0]
     if plain not in wanted:
         return
-    if name != plain or disposition[2] or b"content-transfer-encoding" in names or name in fields:
+    typed = b"content-type" in names and not _PLAIN_TEXT.fullmatch(headers[names.index(b"content-type")][2])
+    if name != plain or disposition[3] or typed or b"content-transfer-encoding" in names or name in fields:
         raise malformed(f"the form field {plain!r} stands twice, is a file, is encoded or is oddly spelled")
     value = body[after_headers + 4 : end]
     if len(value) > FIELD_LENGTH:

@@ -286,11 +286,68 @@ REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
 CALL = {"model": "m", "max_tokens": 1, "messages": [USER]}
 
 
-def client(status, body, headers):
-    # The SDK's own choice of HTTP library differs between its versions.
-    httpx = anthropic._base_client.httpx if hasattr(anthropic._base_client, "httpx") else anthropic._base_client.httpx2
-    transport = httpx.MockTransport(lambda _: httpx.Response(status, content=body, headers=headers))
-    return anthropic.Anthropic(api_key="x", http_client=httpx.Client(transport=transport))
+# The SDK's own choice of HTTP library differs between its versions.
+httpx = getattr(anthropic._base_client, "httpx", None) or anthropic._base_client.httpx2
+
+
+def client(answer):
+    return anthropic.Anthropic(api_key="x", http_client=httpx.Client(transport=httpx.MockTransport(answer)))
+
+
+def answering(status, body, headers):
+    return client(lambda _: httpx.Response(status, content=body, headers=headers))
+
+
+def sent_by(call):
+    """Let the SDK make a call; give what Wirekey would make of the request."""
+    caught = []
+
+    def catch(request):
+        request.read()
+        operation = ANTHROPIC.recognise(
+            request.method, request.url.raw_path.decode().partition("?")[0], request.headers
+        )
+        content_type = request.headers.get("content-type", "")
+        reads = operation and operation.body is Body.JSON
+        facts = ANTHROPIC.read_request(operation, {}, content_type, request.content) if reads else None
+        caught.append((operation and operation.name, facts))
+        return httpx.Response(400, json={"type": "error", "error": {"type": "x", "message": "enough"}})
+
+    with pytest.raises(anthropic.BadRequestError):
+        call(client(catch))
+    return caught[0]
+
+
+CALLS = {
+    "message": (lambda c: c.messages.create(**CALL), ("messages", Facts("m", False, 1, False, False, 0, 1))),
+    "stream": (
+        lambda c: c.messages.stream(**CALL, system="hä", tools=[WEATHER]).__enter__(),
+        ("messages", Facts("m", True, 1, True, True, 1, 1, ("get_weather",))),
+    ),
+    "beta message": (
+        lambda c: c.beta.messages.create(**CALL, betas=["x"]),
+        ("messages", Facts("m", False, 1, False, False, 0, 1)),
+    ),
+    "count": (
+        lambda c: c.messages.count_tokens(model="m", messages=[USER]),
+        ("messages.count_tokens", Facts("m", False, 1, False, False, 0)),
+    ),
+    "batch": (
+        lambda c: c.messages.batches.create(requests=batch(CALL, CALL)["requests"]),
+        ("messages.batches.create", Facts("m", False, 2, False, False, 0, 1)),
+    ),
+    "cancelled batch": (lambda c: c.messages.batches.cancel("msgbatch_1"), ("messages.batches.cancel", None)),
+    "models": (lambda c: c.models.list(limit=3), ("models.list", None)),
+    "model": (lambda c: c.models.retrieve("claude-sonnet-4-5"), ("models.get", None)),
+    "file": (lambda c: c.beta.files.upload(file=("a.txt", b"x", "text/plain")), ("files.create", None)),
+    "file content": (lambda c: c.beta.files.download("file_1"), ("files.content", None)),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_the_sdk_sends_is_understood(name):
+    call, understood = CALLS[name]
+    assert sent_by(call) == understood
 
 
 @pytest.mark.parametrize(
@@ -309,7 +366,7 @@ def client(status, body, headers):
 def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
     body, headers = ANTHROPIC.phrase(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
     with pytest.raises(kind, match="What to do") as raised:
-        client(status, body, headers).messages.create(**CALL)
+        answering(status, body, headers).messages.create(**CALL)
     assert raised.value.request_id == "id-1"
     assert raised.value.body["request_id"] == "id-1"
 
@@ -321,7 +378,7 @@ def test_an_error_says_when_to_try_again():
 @pytest.mark.parametrize("sent", [b"", START + BLOCK + TEXT, (START + TEXT).replace(b"\n", b"\r\n"), b": comment\n"])
 def test_the_sdk_raises_at_an_error_appended_to_a_stream(sent):
     appended = ANTHROPIC.phrase_in_stream(REFUSAL, ANTHROPIC.recognise("POST", MESSAGES, {}), SSE)
-    stream = client(200, sent + appended, {"content-type": SSE}).messages.create(**CALL, stream=True)
+    stream = answering(200, sent + appended, {"content-type": SSE}).messages.create(**CALL, stream=True)
     with pytest.raises(anthropic.APIStatusError, match="Wait a little"):
         list(stream)
 

@@ -3,7 +3,7 @@
 import inspect
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wirekey.providers import PROVIDERS, mcp_server, protocol, tool_name
@@ -61,6 +61,7 @@ def test_methods_that_no_operation_has_are_not_recognised(provider, method, path
 
 
 @each_provider
+@settings(deadline=None)
 @given(path=st.text(max_size=40) | st.lists(st.sampled_from(PARTS), min_size=1).map("".join))
 def test_an_oddly_spelled_path_is_no_operation(provider, path):
     odd = any(part in path.lower() for part in ODD)

@@ -7,7 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 say() { printf 'wirekey: %s\n' "$*" >&2; }
 
-fit() { "$1" -c 'import sys, ssl, venv, sqlite3; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; }
+# ensurepip is what Debian's python3 lacks without its -venv package.
+fit() { "$1" -c 'import sys, ssl, venv, ensurepip, sqlite3; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; }
 
 find_python() {
     local name folder
@@ -37,30 +38,45 @@ find_python() {
     return 1
 }
 
-# install LOCK: brings .venv to exactly what LOCK says; a stamp of the lock's content makes it a no-op afterwards.
+# stamp LOCK: what .venv must be in step with. The folder is part of it, as .venv and its paths do not move.
+stamp() { { pwd; cat requirements.lock "$1" pyproject.toml; } | cksum; }
+
+in_step() { [ -x .venv/bin/python ] && [ "$(cat ".venv/$1.stamp" 2>/dev/null)" = "$(stamp "$1")" ]; }
+
+# install LOCK: brings .venv to exactly what LOCK says; a no-op while nothing of that changed.
 install() {
-    local lock=$1 want
-    [ -x .venv/bin/python ] && fit .venv/bin/python || { rm -rf .venv; make_venv; }
-    want=$(cat requirements.lock "$lock" pyproject.toml | cksum)
-    [ "$(cat ".venv/$lock.stamp" 2>/dev/null)" = "$want" ] && return
+    local lock=$1
+    in_step "$lock" && return
+    [ -x .venv/bin/python ] && fit .venv/bin/python || make_venv
     say "installing $lock (once; again only when the lock changes)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r "$lock"
+    # Errors only: pip warns at length of each package that one of several indexes does not have.
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r "$lock" || {
+        say "the packages of $lock could not be installed; what pip says stands above."
+        say "If this machine has no network: set your proxy (HTTPS_PROXY) or your package index (PIP_INDEX_URL),"
+        say "or fill a folder on another machine:  pip download --require-hashes --no-deps -r $lock -d FOLDER"
+        say "and install from it:                  PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER ./run.sh"
+        say "Then call the same command again; it goes on where it stopped."
+        return 1
+    }
     # The package itself runs from this checkout: a .pth file, so nothing is built and nothing else is fetched.
     .venv/bin/python - <<'PY'
 import pathlib, sysconfig
 site = pathlib.Path(sysconfig.get_path("purelib"))
 (site / "wirekey-checkout.pth").write_text(str(pathlib.Path("addons").resolve()) + "\n")
 script = pathlib.Path(sysconfig.get_path("scripts")) / "wirekey"
-script.write_text(f"#!{pathlib.Path('.venv/bin/python').absolute()}\nfrom wirekey.cli.main import main\n\nmain()\n")
+# Started by sh, as a path with a blank in it cannot stand in a first line.
+python = str(pathlib.Path(".venv/bin/python").absolute()).replace("'", "'\\''")
+script.write_text(f"#!/bin/sh\nexec '{python}' -m wirekey \"$@\"\n")
 script.chmod(0o755)
 PY
-    echo "$want" >".venv/$lock.stamp"
+    stamp "$lock" >".venv/$lock.stamp"
 }
 
 make_venv() {
     local python
     python=$(find_python)
     say "making .venv with $("$python" --version)"
+    rm -rf .venv
     "$python" -m venv .venv
 }
 
@@ -72,12 +88,12 @@ case "${1:-serve}" in
         ;;
     demo)
         install requirements-test.lock
-        exec .venv/bin/wirekey "$@"
+        exec .venv/bin/python -m wirekey "$@"
         ;;
     *)
-        [ "$(cat .venv/requirements-test.lock.stamp 2>/dev/null)" = "$(cat requirements.lock requirements-test.lock pyproject.toml | cksum)" ] \
-            || install requirements.lock
+        # What the tests need holds what serving needs.
+        in_step requirements-test.lock || install requirements.lock
         [ $# -gt 0 ] || set -- serve
-        exec .venv/bin/wirekey "$@"
+        exec .venv/bin/python -m wirekey "$@"
         ;;
 esac

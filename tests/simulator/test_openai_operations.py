@@ -2,12 +2,17 @@
 
 import base64
 import json
+from itertools import islice
 
 import openai
 import pytest
 
 from tests.running import PROVIDER_KEYS
+from tests.simulator.requests import request
 from tests.simulator.test_openai import CALL_A_TOOL, TEXT, TOOL, client_with
+from wirekey.simulator.behaviour import parse_behaviour
+from wirekey.simulator.openai import answer_at
+from wirekey.simulator.state import State
 
 FLAT_TOOL = {"type": "function", "strict": False, **TOOL["function"]}
 
@@ -214,3 +219,33 @@ def test_a_missing_parameter_is_named(http, path, body, field):
 def test_what_is_no_form_is_refused_where_a_form_is_needed(http, path, content_type):
     answer = http.post(path, content=b"{}", headers={"content-type": content_type})
     assert answer.status_code == 400
+
+
+def test_the_most_tokens_allowed_cut_the_text_and_are_the_finish_reason(client):
+    messages = [{"role": "user", "content": "Say"}]
+    chat = client.chat.completions.create(model="gpt-4o-mini", messages=messages, max_completion_tokens=3)
+    assert chat.choices[0].message.content == "Hello from the "
+    assert (chat.choices[0].finish_reason, chat.usage.completion_tokens) == ("length", 3)
+    chunks = list(client.chat.completions.create(model="gpt-4o-mini", messages=messages, max_tokens=3, stream=True))
+    assert chunks[-1].choices[0].finish_reason == "length"
+    older = client.completions.create(model="gpt-3.5-turbo-instruct", prompt="Say", max_tokens=3)
+    assert older.choices[0].finish_reason == "length"
+    response = client.responses.create(model="gpt-4o-mini", input="Say", max_output_tokens=3)
+    assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    events = list(client.responses.create(model="gpt-4o-mini", input="Say", max_output_tokens=3, stream=True))
+    assert events[-1].type == "response.incomplete"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}),
+        ("/v1/completions", {"model": "m", "prompt": "x", "stream": True}),
+        ("/v1/responses", {"model": "m", "input": "x", "stream": True}),
+        ("/v1/audio/speech", {"model": "m", "input": "x", "voice": "alloy"}),
+    ],
+)
+def test_a_stream_of_a_gibibyte_is_made_piece_by_piece(path, body):
+    behaviour = parse_behaviour("size=1GiB")
+    answer = answer_at(path, request("POST", path, body), behaviour, State())
+    assert sum(len(piece) for piece in islice(answer.pieces, 100)) < 1 << 20

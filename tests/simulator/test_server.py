@@ -191,3 +191,17 @@ async def test_a_taken_port_is_an_error_of_the_system(tmp_path):
     with pytest.raises(OSError, match="address"):
         await Simulator(certificate_folder=tmp_path, tls=False, port=first.port).start()
     await first.stop()
+
+
+async def test_a_signature_is_taken_unverified_only_where_that_was_asked_for(tmp_path):
+    signed = {"authorization": "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/bedrock/aws4_request, Signature=0"}
+    asked = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+    statuses = []
+    for accepted in (False, True):
+        simulator = Simulator(certificate_folder=tmp_path, tls=False, accept_sigv4_unverified=accepted)
+        await simulator.start()
+        async with httpx.AsyncClient(base_url=simulator.url, headers=signed, trust_env=False) as client:
+            statuses.append((await client.post("/model/amazon.nova-lite-v1%3A0/converse", json=asked)).status_code)
+            statuses.append((await client.post(PATH, json=BODY)).status_code)
+        await simulator.stop()
+    assert statuses == [403, 401, 200, 401]

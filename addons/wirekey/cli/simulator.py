@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def command(host: str, port: int, certificates: Path, *, tls: bool) -> None:
     except KeyboardInterrupt:
         sys.exit(0)
     except OSError as error:
-        reason = error.strerror or error
+        # asyncio writes a sentence of its own into strerror.
+        reason = os.strerror(error.errno) if error.errno else error
         click.echo(f"wirekey: the simulator cannot listen on {host}:{port}: {reason}. Try --port 0.", err=True)
         sys.exit(1)

@@ -91,8 +91,9 @@ def deliver_at_once(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen
         encoder = Encoder(behaviour)
         body = encoder.feed(body) + encoder.end()
         headers = [*headers, ("content-encoding", str(encoder.name))]
-    wire.whole(answer.status, headers, body)
+    # Before it is sent: who has the answer may look at once.
     seen.outcome = "completed"
+    wire.whole(answer.status, headers, body)
     return True
 
 
@@ -125,19 +126,19 @@ async def _play(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, ga
     for number, piece in enumerate(pieces):
         if number:
             await _pause(number, behaviour, gate)
+        seen.events = number + 1
         for part in _split(encoder.feed(piece), behaviour.split):
             wire.data(part)
             await wire.drained()
             if behaviour.split:
                 await asyncio.sleep(0)
-        seen.events = number + 1
         if behaviour.strikes_at == seen.events:
             await _strike(behaviour, wire, seen)
             return
     if tail := encoder.end():
         wire.data(tail)
-    wire.end()
     seen.outcome = "completed"
+    wire.end()
 
 
 async def _pause(number: int, behaviour: Behaviour, gate: Gate) -> None:

@@ -76,7 +76,8 @@ def _answer(
     status = getattr(module, "WRONG_CREDENTIAL_STATUS", 401)
     if behaviour.echo_key:
         return module.failure(status, f"Incorrect API key provided: {quoted_key(request)}.", behaviour)
-    if not (simulator.accept_sigv4_unverified and request.header("authorization").startswith("AWS4-HMAC-SHA256 ")):
+    signed = provider == "bedrock" and request.header("authorization").startswith("AWS4-HMAC-SHA256 ")
+    if not (signed and simulator.accept_sigv4_unverified):
         sentence = module.check_credentials(request, simulator.keys.get(provider))
         if sentence:
             return module.failure(status, sentence, behaviour)

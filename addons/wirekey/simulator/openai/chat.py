@@ -40,17 +40,18 @@ def create(asked: Asked) -> Answer:
     facts = {"id": asked.state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
     for index, message in enumerate(required(body, "messages", list)):
         required(checked(message, f"messages[{index}]", dict), "role", str)
-    optional(body, "max_tokens", int)
-    optional(body, "max_completion_tokens", int)
+    most = optional(body, "max_completion_tokens", int) or optional(body, "max_tokens", int)
+    behaviour, cut = text.limited(asked.behaviour, most)
     calls = tool_calls(body, asked.state)
+    finish = "tool_calls" if calls else "length" if cut else "stop"
     choices = optional(body, "n", int) or 1
-    usage = completion_usage(text.counts(asked.behaviour, body))
+    usage = completion_usage(text.counts(behaviour, body))
     if stream:
-        events = _events(facts, asked.behaviour, calls, choices, usage if with_usage else None)
+        events = _events(facts, behaviour, usage if with_usage else None, calls=calls, finish=finish, choices=choices)
         return sse_answer(events, STREAM_ERROR)
-    message = {"role": "assistant", "content": None if calls else text.whole(asked.behaviour), "refusal": None}
+    message = {"role": "assistant", "content": None if calls else text.whole(behaviour), "refusal": None}
     message |= {"tool_calls": calls} if calls else {"annotations": []}
-    choice = {"message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else "stop"}
+    choice = {"message": message, "logprobs": None, "finish_reason": finish}
     answer: Json = {
         **facts,
         "object": "chat.completion",
@@ -83,13 +84,15 @@ def tool_calls(body: Json, state: State) -> list[Json]:
     return [{"id": state.new_id("call_"), "type": "function", "function": function}]
 
 
-def _events(facts: Json, behaviour: Behaviour, calls: list[Json], choices: int, usage: Json | None) -> Iterator[bytes]:
+def _events(
+    facts: Json, behaviour: Behaviour, usage: Json | None, *, calls: list[Json], finish: str, choices: int
+) -> Iterator[bytes]:
     more: Json = {"service_tier": "default", "system_fingerprint": "fp_simulator"}
     if usage is not None:
         more["usage"] = None
 
-    def chunk(index: int, delta: Json, finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def chunk(index: int, delta: Json, reason: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
         return sse({**facts, "object": "chat.completion.chunk", "choices": [choice], **more})
 
     for index in range(choices):
@@ -101,7 +104,7 @@ def _events(facts: Json, behaviour: Behaviour, calls: list[Json], choices: int, 
             before, after = chunk(index, {"content": "@"}).split(b'"@"', 1)
             for word in text.words(behaviour):
                 yield before + encode(word) + after
-        yield chunk(index, {}, "tool_calls" if calls else "stop")
+        yield chunk(index, {}, finish)
     if usage is not None:
         yield sse({**facts, "object": "chat.completion.chunk", "choices": [], **more, "usage": usage})
     if not behaviour.no_done:

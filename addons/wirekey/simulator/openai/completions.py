@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.simulator import text
 from wirekey.simulator.exchange import Answer, Json, json_answer, sse, sse_answer
 from wirekey.simulator.openai.chat import DONE, STREAM_ERROR
-from wirekey.simulator.openai.parameters import completion_usage, model, required, streams_with_usage
+from wirekey.simulator.openai.parameters import completion_usage, model, optional, required, streams_with_usage
 from wirekey.simulator.state import CREATED
 
 if TYPE_CHECKING:
@@ -27,21 +27,23 @@ def create(asked: Asked) -> Answer:
         "model": model(body),
     }
     required(body, "prompt", str, list)
-    usage = completion_usage(text.counts(asked.behaviour, body))
+    behaviour, cut = text.limited(asked.behaviour, optional(body, "max_tokens", int))
+    finish = "length" if cut else "stop"
+    usage = completion_usage(text.counts(behaviour, body))
     if stream:
-        return sse_answer(_events(facts, asked.behaviour, usage if with_usage else None), STREAM_ERROR)
-    return json_answer({**facts, "choices": [_choice(text.whole(asked.behaviour), "stop")], "usage": usage})
+        return sse_answer(_events(facts, behaviour, finish, usage if with_usage else None), STREAM_ERROR)
+    return json_answer({**facts, "choices": [_choice(text.whole(behaviour), finish)], "usage": usage})
 
 
 def _choice(piece: str, finish: str | None = None) -> Json:
     return {"text": piece, "index": 0, "logprobs": None, "finish_reason": finish}
 
 
-def _events(facts: Json, behaviour: Behaviour, usage: Json | None) -> Iterator[bytes]:
+def _events(facts: Json, behaviour: Behaviour, finish: str, usage: Json | None) -> Iterator[bytes]:
     more = {} if usage is None else {"usage": None}
     for word in text.words(behaviour):
         yield sse({**facts, "choices": [_choice(word)], **more})
-    yield sse({**facts, "choices": [_choice("", "stop")], **more})
+    yield sse({**facts, "choices": [_choice("", finish)], **more})
     if usage is not None:
         yield sse({**facts, "choices": [], "usage": usage})
     if not behaviour.no_done:

@@ -43,19 +43,19 @@ ECHOED = {
 def create(asked: Asked) -> Answer:
     body = asked.request.json()
     response = _unfinished(body, asked.state)
-    usage = _usage(text.counts(asked.behaviour, body))
+    behaviour, cut = text.limited(asked.behaviour, body.get("max_output_tokens"))
+    usage = _usage(text.counts(behaviour, body))
     item = _call_item(body, asked.state)
     if optional(body, "stream", bool):
-        events = _events(
-            response, asked.behaviour, item or _message_item(asked.state.new_id("msg_"), None), usage, asked.state
-        )
+        item = item or _message_item(asked.state.new_id("msg_"), None)
+        events = _events(response, behaviour, item, usage, asked.state, cut=cut)
         error = {"code": "server_error", "message": "The server had an error, as the simulator was asked to say."}
         number = asked.behaviour.error_after or 0
         return sse_answer(
             events, sse({"type": "error", **error, "param": None, "sequence_number": number}, event="error")
         )
-    item = item or _message_item(asked.state.new_id("msg_"), text.whole(asked.behaviour))
-    return json_answer(_finished(response, item, usage, asked.state))
+    item = item or _message_item(asked.state.new_id("msg_"), text.whole(behaviour))
+    return json_answer(_finished(response, item, usage, asked.state, cut=cut))
 
 
 def count_input(asked: Asked) -> Answer:
@@ -114,8 +114,10 @@ def _unfinished(body: Json, state: State) -> Json:
     return {**facts, **{name: body.get(name, usual) for name, usual in ECHOED.items()}}
 
 
-def _finished(response: Json, item: Json, usage: Json, state: State) -> Json:
+def _finished(response: Json, item: Json, usage: Json, state: State, *, cut: bool) -> Json:
     whole = {**response, "status": "completed", "output": [item], "usage": usage}
+    if cut and item["type"] == "message":
+        whole |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     if whole["store"]:
         keep(state, SHELF, whole)
     return whole
@@ -158,7 +160,9 @@ def _call_item(body: Json, state: State) -> Json | None:
     }
 
 
-def _events(response: Json, behaviour: Behaviour, item: Json, usage: Json, state: State) -> Iterator[bytes]:
+def _events(
+    response: Json, behaviour: Behaviour, item: Json, usage: Json, state: State, *, cut: bool
+) -> Iterator[bytes]:
     numbers = count()
 
     def event(kind: str, **more: Any) -> bytes:
@@ -192,4 +196,5 @@ def _events(response: Json, behaviour: Behaviour, item: Json, usage: Json, state
         item = _message_item(item["id"], whole)
     yield event("response.output_item.done", output_index=0, item=item)
     if not behaviour.no_done:
-        yield event("response.completed", response=_finished(response, item, usage, state))
+        last = _finished(response, item, usage, state, cut=cut)
+        yield event(f"response.{last['status']}", response=last)

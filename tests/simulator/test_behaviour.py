@@ -35,6 +35,8 @@ def test_words_become_a_behaviour_and_later_texts_win(texts, behaviour):
         ("pace=nan", "needs a number"),
         ("size=10XiB", "needs a number"),
         ("crlf=maybe", "takes no value"),
+        ("fail=200", "from 400 to 599"),
+        ("fail=1000", "from 400 to 599"),
     ],
 )
 def test_a_wrong_word_is_explained(text, sentence):

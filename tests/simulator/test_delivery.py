@@ -80,6 +80,12 @@ def test_sizes_and_events_are_as_asked(client):
     assert len(text_of(big.text).encode()) == 3 << 20
 
 
+def test_large_requests_arrive_whole(client, simulator):
+    body = {**BODY, "user": "x" * (3 << 20)}
+    assert ask(client, body=body).status_code == 200
+    assert simulator.seen[-1].size > 3 << 20
+
+
 def test_a_gate_holds_the_second_event_until_it_is_opened(client, simulator):
     with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "gate"}) as answer:
         pieces = answer.iter_text()

@@ -129,6 +129,8 @@ def _value(name: str, value: str) -> int | float | bool:
         number = -1
     if not 0 <= number < 1e15:
         raise ValueError(f"the behaviour {name!r} needs a number, as in {name}=3, but has {value!r}")
+    if name == "fail" and not 400 <= number <= 599:
+        raise ValueError(f"the behaviour 'fail' needs a status from 400 to 599, as in fail=429, but has {value!r}")
     return number
 
 

@@ -20,9 +20,10 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from wirekey.simulator.exchange import BodyCollector, Request
+from wirekey.simulator.http1 import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
     from wirekey.simulator.connection import Connection
@@ -38,22 +39,28 @@ class Http2:
         self.connection = connection
         self.state = H2Connection(H2Configuration(client_side=False, header_encoding=None))
         self.streams: dict[int, Http2Stream] = {}
-        self.state.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = WINDOW
-        self.state.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 128
+        # Set one by one they would count only once the client had agreed to a second frame of settings.
+        self.state.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+                SettingCodes.MAX_CONCURRENT_STREAMS: 128,
+                SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
+            },
+        )
         self.state.initiate_connection()
         self.state.increment_flow_control_window(WINDOW * 16)
         self.flush()
 
     def receive(self, data: bytes) -> None:
         try:
-            events = self.state.receive_data(data)
+            for event in self.state.receive_data(data):
+                self._handle(event)
         except ProtocolError:
             self.connection.simulator.note_malformed(self.connection)
             self.flush()
             self.connection.close()
             return
-        for event in events:
-            self._handle(event)
         self.flush()
 
     def lost(self) -> None:

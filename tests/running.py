@@ -155,7 +155,7 @@ class Wirekey:
 
 def bare_environment() -> dict[str, str]:
     """No provider key, no proxy, no CA of the machine that runs the tests."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ}
 
 
 def behind(simulator: SimulatorThread, **more) -> dict:

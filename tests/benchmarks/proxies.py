@@ -69,7 +69,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def bare_mitmdump(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
+def bare_mitmdump(folder: Path, upstream_port: int, *, streaming: bool = False) -> Iterator[tuple[int, Target]]:
+    """mitmdump as it comes; it holds an answer until it is whole, unless it is told to stream."""
     folder.mkdir()
     port = free_port()
     options = {
@@ -78,6 +79,8 @@ def bare_mitmdump(folder: Path, upstream_port: int) -> Iterator[tuple[int, Targe
         "connection_strategy": "lazy",
         "ssl_verify_upstream_trusted_ca": folder.parent / "ca.pem",
     }
+    if streaming:
+        options["stream_large_bodies"] = "1"
     arguments = [str(MITMDUMP), "-q", "-p", str(port)]
     for name, value in options.items():
         arguments += ["--set", f"{name}={value}"]
@@ -106,8 +109,3 @@ def wirekey(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
         token = AgentBook(folder / "state" / "agents.json").add("bench")
         root = folder / "certs" / "mitmproxy-ca-cert.pem"
         yield running.pid, Target(port, "api.openai.com", 443, str(root), token)
-
-
-@contextlib.contextmanager
-def direct(upstream_port: int, folder: Path) -> Iterator[Target]:
-    yield Target(upstream_port, "localhost", upstream_port, str(folder / "ca.pem"))

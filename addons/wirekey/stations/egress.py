@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
 from mitmproxy.net.tls import starts_like_tls_record
-from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer, TCPLayer
+from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, TCPLayer
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import parse_client_hello
 
@@ -19,6 +19,7 @@ from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
 from wirekey.refusal import Refusal
 from wirekey.stations.station import Station, fail_closed, keep_going
+from wirekey.wire.connection import go_inside
 from wirekey.wire.dialling import ADDRESS_REFUSED, asked_for
 from wirekey.wire.install import ClosedLayer, adopt_layers
 
@@ -114,10 +115,13 @@ class Egress(Station):
             logger.warning("tunnel to %s closed: its TLS server name is another", host)
             next_layer.layer = ClosedLayer(context)
         elif host in self.house.settings.hosts:
-            next_layer.layer = ServerTLSLayer(context)
-            next_layer.layer.child_layer = ClientTLSLayer(context)
+            # The provider is dialled later, with TLS of its own; here it only says that requests are https.
+            context.server.tls = True
+            next_layer.layer = ClientTLSLayer(context)
+            go_inside(next_layer.layer)
         else:
             next_layer.layer = TCPLayer(context, ignore=True)
+            go_inside(next_layer.layer)
 
     # The request.
 

@@ -64,10 +64,12 @@ class IndexedAddonManager(addonmanager.AddonManager):
             await self.trigger_event(hooks.UpdateHook([message]))
 
     async def trigger_event(self, event: hooks.Hook) -> None:
-        for group in self.handlers_of(event):
+        groups = self.handlers_of(event)
+        arguments = event.args() if groups else ()
+        for group in groups:
             try:
                 for _, handler in group:
-                    result = handler(*event.args())
+                    result = handler(*arguments)
                     if result is not None and inspect.isawaitable(result):
                         await result
             except exceptions.AddonHalt:

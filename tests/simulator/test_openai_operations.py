@@ -206,9 +206,15 @@ def test_stored_chats_are_listed_changed_and_deleted(client):
         ("/v1/audio/speech", {"model": "m", "input": "x"}, "voice"),
         ("/v1/moderations", {}, "input"),
         ("/v1/completions", {"model": "m"}, "prompt"),
+        ("/v1/chat/completions", {"model": "m", "messages": CALL_A_TOOL, "n": 10**30}, "n"),
+        ("/v1/chat/completions", {"model": "m", "messages": CALL_A_TOOL, "tools": [None]}, "tools[0]"),
+        ("/v1/chat/completions", {"model": "m", "messages": CALL_A_TOOL, "tools": [{"type": "function"}]}, "function"),
+        ("/v1/chat/completions", {"model": "m", "messages": [[]]}, "messages[0]"),
+        ("/v1/responses", {"model": "m", "input": [1]}, "input[0]"),
+        ("/v1/images/generations", {"prompt": "x", "stream": True, "partial_images": 10**9}, "partial_images"),
     ],
 )
-def test_a_missing_parameter_is_named(http, path, body, field):
+def test_a_missing_or_wrong_parameter_is_named(http, path, body, field):
     answer = http.post(path, json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == field

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.simulator import text
 from wirekey.simulator.exchange import Answer, Json, encode, json_answer, sse, sse_answer
-from wirekey.simulator.openai.parameters import checked, completion_usage, model, optional, required, streams_with_usage
+from wirekey.simulator.openai.parameters import (
+    checked,
+    completion_usage,
+    model,
+    number,
+    objects,
+    optional,
+    required,
+    streams_with_usage,
+)
 from wirekey.simulator.openai.storage import found, keep, page
 from wirekey.simulator.state import CREATED
 
@@ -44,7 +53,7 @@ def create(asked: Asked) -> Answer:
     behaviour, cut = text.limited(asked.behaviour, most)
     calls = tool_calls(body, asked.state)
     finish = "tool_calls" if calls else "length" if cut else "stop"
-    choices = optional(body, "n", int) or 1
+    choices = number(body, "n", 1, 1, 128)
     usage = completion_usage(text.counts(behaviour, body))
     if stream:
         events = _events(facts, behaviour, usage if with_usage else None, calls=calls, finish=finish, choices=choices)
@@ -76,7 +85,7 @@ def messages(asked: Asked) -> Answer:
 
 def tool_calls(body: Json, state: State) -> list[Json]:
     """Give a call of the first function offered, where the last message asks for one."""
-    tools = [tool["function"] for tool in optional(body, "tools", list) or [] if "function" in tool]
+    tools = [required(tool, "function", dict) for tool in objects(body, "tools") if tool.get("type") == "function"]
     if not tools or not text.wants_tool_call(body):
         return []
     arguments = encode(text.tool_arguments(tools[0].get("parameters"))).decode()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.simulator.exchange import Answer, BadRequest, Json, json_answer
 from wirekey.simulator.openai.form import read_form
-from wirekey.simulator.openai.parameters import required
+from wirekey.simulator.openai.parameters import checked, required
 from wirekey.simulator.openai.storage import LARGEST_KEPT, found
 from wirekey.simulator.state import CREATED
 
@@ -100,6 +100,8 @@ def complete_upload(asked: Asked) -> Answer:
     upload = _pending(asked.state, asked.key)
     shelf = asked.state.shelf(PARTS)
     ids = required(asked.request.json(), "part_ids", list)
+    for index, part in enumerate(ids):
+        checked(part, f"part_ids[{index}]", str)
     if unknown := [part for part in ids if part not in shelf]:
         raise BadRequest(f"No such part: {unknown[0]}", field="part_ids")
     whole = b"".join(shelf.pop(part) for part in dict.fromkeys(ids))

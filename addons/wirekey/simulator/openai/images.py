@@ -6,10 +6,10 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from wirekey.simulator import text
-from wirekey.simulator.exchange import Answer, BadRequest, Json, Request, json_answer, sse, sse_answer
+from wirekey.simulator.exchange import Answer, Json, Request, json_answer, sse, sse_answer
 from wirekey.simulator.openai.chat import STREAM_ERROR
 from wirekey.simulator.openai.form import read_form
-from wirekey.simulator.openai.parameters import required
+from wirekey.simulator.openai.parameters import number, required
 from wirekey.simulator.state import CREATED
 
 if TYPE_CHECKING:
@@ -36,24 +36,25 @@ def edit(asked: Asked) -> Answer:
     if form.whole:
         form.file("image", "image[]")
     body: Json = {**form.fields, "stream": form.fields.get("stream") == "true"}
+    for name in {"n", "partial_images"} & body.keys():
+        # A form has no numbers; what is none here is refused where a number is asked for.
+        body[name] = int(body[name]) if body[name].isascii() and body[name].isdigit() else body[name]
     return _images("image_edit", body, asked.behaviour, asked.request)
 
 
 def _images(kind: str, body: Json, behaviour: Behaviour, request: Request) -> Answer:
-    number = str(body.get("n") or 1)
-    if not number.isdigit() or not 1 <= int(number) <= 10:
-        raise BadRequest("Invalid 'n': expected an integer from 1 to 10.", field="n")
+    count = number(body, "n", 1, 1, 10)
     picture = base64.b64encode(PNG if behaviour.size is None else PNG.ljust(behaviour.size, b"\0")).decode()
     usage = _usage(text.counts(behaviour, {"prompt": body.get("prompt", "")}))
     if body.get("stream"):
-        partial = int(body.get("partial_images") or 0)
+        partial = number(body, "partial_images", 0, 0, 3)
         return sse_answer(_events(kind, picture, partial, usage), STREAM_ERROR)
     # The newer models give no URL, and are the ones that report usage.
     if str(body.get("model", "dall-e-2")).startswith("dall-e"):
         linked = body.get("response_format", "url") == "url"
         image = {"url": f"{request.base_url}/pictures/simulated.png"} if linked else {"b64_json": picture}
-        return json_answer({"created": CREATED, "data": [image] * int(number)})
-    return json_answer({"created": CREATED, "data": [{"b64_json": picture}] * int(number), **FACTS, "usage": usage})
+        return json_answer({"created": CREATED, "data": [image] * count})
+    return json_answer({"created": CREATED, "data": [{"b64_json": picture}] * count, **FACTS, "usage": usage})
 
 
 def _usage(counts: text.Counts) -> Json:

@@ -48,6 +48,28 @@ def optional(body: Json, name: str, *kinds: type) -> Any:
     return None if value is None else checked(value, name, *kinds)
 
 
+def number(body: Json, name: str, usual: int, least: int, most: int) -> int:
+    """Give a whole number between two bounds, or the usual one. Raises BadRequest."""
+    value = optional(body, name, int)
+    if value is None:
+        return usual
+    if not least <= value <= most:
+        raise BadRequest(
+            f"Invalid '{name}': expected an integer from {least} to {most}, but got {value}.",
+            code="integer_out_of_range",
+            field=name,
+        )
+    return int(value)
+
+
+def objects(body: Json, name: str) -> list[Json]:
+    """Give a list of objects, empty where there is none. Raises BadRequest."""
+    values: list[Json] = optional(body, name, list) or []
+    for index, value in enumerate(values):
+        checked(value, f"{name}[{index}]", dict)
+    return values
+
+
 def checked(value: Any, name: str, *kinds: type) -> Any:
     if type(value) in kinds:
         return value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.simulator import text
 from wirekey.simulator.exchange import Answer, BadRequest, Json, encode, json_answer, sse, sse_answer
-from wirekey.simulator.openai.parameters import model, optional, required
+from wirekey.simulator.openai.parameters import model, objects, optional, required
 from wirekey.simulator.openai.storage import found, keep, page
 from wirekey.simulator.state import CREATED
 
@@ -96,7 +96,7 @@ def _unfinished(body: Json, state: State) -> Json:
         "model": model(body),
         "output": [],
         "store": body.get("store") is not False,
-        "tools": optional(body, "tools", list) or [],
+        "tools": objects(body, "tools"),
         "usage": None,
     }
     given = required(body, "input", str, list)
@@ -109,7 +109,8 @@ def _unfinished(body: Json, state: State) -> Json:
             field="previous_response_id",
         )
     if facts["store"]:
-        items = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
+        message = {"type": "message", "role": "user", "content": given}
+        items = [message] if isinstance(given, str) else objects(body, "input")
         state.store(INPUTS, facts["id"], [{"id": f"{facts['id']}-{n}", **item} for n, item in enumerate(items)])
     return {**facts, **{name: body.get(name, usual) for name, usual in ECHOED.items()}}
 
@@ -147,7 +148,7 @@ def _part(whole: str) -> Json:
 
 def _call_item(body: Json, state: State) -> Json | None:
     """Give a call of the first function offered, where the last input asks for one."""
-    tools = [tool for tool in optional(body, "tools", list) or [] if tool.get("type") == "function"]
+    tools = [tool for tool in objects(body, "tools") if tool.get("type") == "function"]
     if not tools or not text.wants_tool_call(body):
         return None
     return {

@@ -89,3 +89,14 @@ def test_all_models_on_the_list_can_be_priced():
         for model in get_snapshot().find_provider(None, listed_as, None).models:
             prices = prices_of.__wrapped__(provider, model.id, 490_000 * 3600 // HOUR)
             assert prices is None or prices.input is not None
+
+
+@pytest.mark.parametrize(
+    ("provider", "listed_as", "model"),
+    [("anthropic", "anthropic", "claude-sonnet-4-5"), ("bedrock", "aws", "anthropic.claude-3-5-sonnet-20241022-v2:0")],
+)
+def test_what_is_written_to_a_cache_has_its_own_price(provider, listed_as, model):
+    usage = Usage(input_tokens=100, output_tokens=10, cached_input_tokens=2000, cache_write_tokens=3000)
+    listed = ListedUsage(input_tokens=5100, cache_read_tokens=2000, cache_write_tokens=3000, output_tokens=10)
+    expected = float(calc_price(listed, model, provider_id=listed_as).total_price)
+    assert cost_usd(provider, model, usage) == pytest.approx(expected)

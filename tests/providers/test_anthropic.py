@@ -391,3 +391,12 @@ def test_nothing_can_be_appended_to_json():
 
 def test_the_key_goes_into_its_own_header():
     assert ANTHROPIC.credential("sk-ant-1", "/v1/messages") == ("x-api-key", "sk-ant-1")
+
+
+def test_what_a_message_wrote_to_the_cache_is_counted_for_its_price():
+    start = START.replace(b'"cache_creation_input_tokens": 0', b'"cache_creation_input_tokens": 900')
+    operation = ANTHROPIC.recognise("POST", MESSAGES, {})
+    reader = ANTHROPIC.reader(operation, Facts(stream=True), 200, "text/event-stream")
+    for piece in (start, BLOCK, TEXT, DELTA):
+        reader.feed(piece)
+    assert reader.usage.cache_write_tokens == 900

@@ -42,25 +42,31 @@ class Price:
 class Prices:
     input: Price | None
     cached: Price | None
+    cache_write: Price | None
     output: Price | None
 
 
 def cost_usd(provider: str, model: str | None, usage: Usage) -> float | None:
     """Give the cost in USD; None where the price, or a count that has a price, is not known.
 
-    `model` is named as the provider names it, on Bedrock also by ARN. What is written to a cache is not in
-    `usage`, and costs as much as if it was nothing.
+    `model` is named as the provider names it, on Bedrock also by ARN. What is written to a cache has the price of
+    the shortest cache life.
     """
     if not model or usage.input_tokens is None:
         return None
     prices = prices_of(provider, model, int(time.time()) // HOUR)
     if prices is None or (usage.output_tokens is None and prices.output is not None):
         return None
-    cached = usage.cached_input_tokens or 0
-    total_input = usage.input_tokens + (cached if provider in CACHED_APART else 0)
+    cached, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
+    total_input = usage.input_tokens + (cached + written if provider in CACHED_APART else 0)
     output = usage.output_tokens or 0
     cost = 0.0
-    for price, tokens in ((prices.input, total_input - cached), (prices.cached, cached), (prices.output, output)):
+    for price, tokens in (
+        (prices.input, total_input - cached - written),
+        (prices.cached, cached),
+        (prices.cache_write, written),
+        (prices.output, output),
+    ):
         if tokens < 0 or (tokens and price is None):
             return None
         if price is not None:
@@ -87,7 +93,12 @@ def prices_of(provider: str, model: str, hour: int) -> Prices | None:
     if prices.input_mtok is None:
         return None
     input_price = price_of(prices.input_mtok)
-    return Prices(input_price, price_of(prices.cache_read_mtok) or input_price, price_of(prices.output_mtok))
+    return Prices(
+        input_price,
+        price_of(prices.cache_read_mtok) or input_price,
+        price_of(prices.cache_write_mtok) or input_price,
+        price_of(prices.output_mtok),
+    )
 
 
 def price_of(listed: Decimal | TieredPrices | None) -> Price | None:

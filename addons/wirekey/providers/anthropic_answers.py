@@ -23,6 +23,7 @@ class _Usage(msgspec.Struct):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cache_read_input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
     output_tokens_details: _Details | None = None
 
 
@@ -106,6 +107,7 @@ def take_usage(usage: Usage, said: _Usage) -> None:
         ("input_tokens", said.input_tokens),
         ("output_tokens", said.output_tokens),
         ("cached_input_tokens", said.cache_read_input_tokens),
+        ("cache_write_tokens", said.cache_creation_input_tokens or None),
         ("reasoning_tokens", said.output_tokens_details and said.output_tokens_details.thinking_tokens),
     ):
         if count is not None:

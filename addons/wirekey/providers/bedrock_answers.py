@@ -31,9 +31,12 @@ class _Usage(msgspec.Struct):
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
     cache_read_input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
     input_tokens_: Tokens | None = msgspec.field(default=None, name="inputTokens")
     output_tokens_: Tokens | None = msgspec.field(default=None, name="outputTokens")
     cache_read_: Tokens | None = msgspec.field(default=None, name="cacheReadInputTokens")
+    cache_write_: Tokens | None = msgspec.field(default=None, name="cacheWriteInputTokens")
+    cache_write_count: Tokens | None = msgspec.field(default=None, name="cacheWriteInputTokenCount")
     cache_read_count: Tokens | None = msgspec.field(default=None, name="cacheReadInputTokenCount")
     prompt_tokens: Tokens | None = None
     completion_tokens: Tokens | None = None
@@ -252,6 +255,9 @@ def take_usage(usage: Usage, found: _Usage) -> None:
     cached = found.cache_read_ if found.cache_read_ is not None else found.cache_read_count
     _count(usage, found.input_tokens_, found.output_tokens_, cached)
     _count(usage, found.prompt_tokens, found.completion_tokens, None)
+    for written in (found.cache_creation_input_tokens, found.cache_write_, found.cache_write_count):
+        if written:
+            usage.cache_write_tokens = written
 
 
 def take_metrics(usage: Usage, metrics: _Metrics) -> None:

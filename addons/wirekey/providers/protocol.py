@@ -75,6 +75,8 @@ class Usage:
     finish_reason: str | None = None
     model: str | None = None
     """The model that the answer names, for the price."""
+    cache_write_tokens: int | None = None
+    """Input tokens that the provider wrote to its cache, for the price; neither input nor cached ones."""
 
 
 class AnswerReader(Protocol):

@@ -27,3 +27,12 @@ class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
     message: str
     fault: Fault = Fault.CALLER
     retry_after: int | None = None
+
+
+BROKEN = Refusal(
+    503,
+    "wirekey_error",
+    "Wirekey could not decide this call, so it was not sent. The operator finds the reason in the log.",
+    Fault.WIREKEY,
+)
+"""For a call in which Wirekey itself failed."""

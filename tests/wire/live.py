@@ -44,6 +44,9 @@ class BareHouse:
         wire.headers["authorization"] = f"Bearer {KEY}"
         return wire, self.bodies.pop(flow.id, b"")
 
+    def answer_head(self, flow, response):
+        return response
+
     def phrase(self, flow, refusal):
         body = json.dumps({"error": {"code": refusal.code, "message": refusal.message}})
         return http.Response.make(refusal.status, body, {"content-type": "application/json"})

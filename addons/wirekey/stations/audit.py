@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.audit.store import AuditUnavailable
 from wirekey.call import Outcome
 from wirekey.refusal import Fault, Refusal
-from wirekey.stations.station import AsyncAdmittingStation, keep_going
+from wirekey.stations.station import AsyncAdmittingStation, fail_closed, keep_going
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -28,6 +28,20 @@ class Audit(AsyncAdmittingStation):
                 Fault.OPERATOR,
             ) from error
         call.intent_recorded = True
+
+    @fail_closed
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        # Last of the stations: from here on others see the flow.
+        self.house.seal(flow)
+        call = self.house.call(flow)
+        if not call.reads_body:
+            await self.admit(flow, call)
+
+    @keep_going
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        passage = self.house.passages.get(flow.id)
+        if passage and passage.call.attempts:
+            self.house.seal_answer(flow)
 
     @keep_going
     def response(self, flow: http.HTTPFlow) -> None:

@@ -15,6 +15,7 @@ from wirekey.credentials.slots import connection_named
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import Fault, Refusal
 from wirekey.stations.station import AdmittingStation, keep_going
+from wirekey.wire.dialling import asked_for
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Server
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection"})
+HOP_BY_HOP = frozenset({b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection"})
 
 
 class Credentials(AdmittingStation):
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         assert call.provider
         passage = self.house.passage(flow)
-        if is_upload_continuation(flow.request):
+        if is_upload_continuation(self.house.judged(flow)):
             call.credential = "upload"
             return
         passage.pool = self.house.settings.pools.get(call.provider)
@@ -78,7 +79,7 @@ def is_upload_continuation(request: http.Request) -> bool:
     return request.path.startswith("/upload/") and "upload_id=" in request.path.partition("?")[2]
 
 
-def wire_request(passage: Passage, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, bytes]:
+def wire_request(passage: Passage, server: Server) -> tuple[http.Request, bytes]:
     """Give the request as it goes on the wire: the client's own bytes, the upstream's Host, one credential.
 
     Raises Refusal where the connection is not TLS with a verified certificate of the very host chosen.
@@ -86,13 +87,16 @@ def wire_request(passage: Passage, flow: http.HTTPFlow, server: Server) -> tuple
     call, upstream = passage.call, passage.upstream
     assert upstream
     assert call.provider
-    if not (server.tls and server.tls_established and server.sni == upstream.host):
+    asked = asked_for.get(server, server.address)
+    if not (server.tls_established and server.sni == upstream.host and asked == (upstream.host, upstream.port)):
         raise Refusal(
             502, "upstream_not_trusted", "The connection to the provider is not verified TLS.", Fault.OPERATOR
         )
-    wire: http.Request = copy.copy(flow.request)
-    wire.data = copy.copy(flow.request.data)
-    fields = flow.request.headers.fields
+    judged = passage.judged
+    assert judged
+    wire: http.Request = copy.copy(judged)
+    wire.data = copy.copy(judged.data)
+    fields = judged.headers.fields
     marked = connection_named((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
     named = {name.encode("latin-1") for name in marked}
     authority = upstream.authority

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 import socket
@@ -18,12 +19,14 @@ from mitmproxy.proxy.layers.tls import parse_client_hello
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
 from wirekey.refusal import Refusal
-from wirekey.stations.station import Station, fail_closed, keep_going
+from wirekey.stations.station import Station, fail_closed, keep_going, refuse_connection
 from wirekey.wire.connection import go_inside
 from wirekey.wire.dialling import ADDRESS_REFUSED, asked_for
 from wirekey.wire.install import ClosedLayer, adopt_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy import http
     from mitmproxy.connection import Client, Server
     from mitmproxy.proxy.layer import NextLayer
@@ -41,6 +44,21 @@ TLS_RECORD_START = 3
 """Bytes from which a TLS record can be told: its type and version."""
 
 
+def close_layer(hook: Callable[[Egress, NextLayer], None]) -> Callable[[Egress, NextLayer], None]:
+    """Make the choice of a layer close the connection when it raises."""
+
+    @functools.wraps(hook)
+    def guarded(self: Egress, next_layer: NextLayer) -> None:
+        try:
+            hook(self, next_layer)
+        except Exception as error:
+            self.failed(hook, error)
+            next_layer.layer = ClosedLayer(next_layer.context)
+
+    guarded.guard = close_layer  # type: ignore[attr-defined]  # for the tests, that make it fail
+    return guarded
+
+
 class Egress(Station):
     def __init__(self, house: House) -> None:
         super().__init__(house)
@@ -48,12 +66,14 @@ class Egress(Station):
 
     # The client's connection.
 
+    @refuse_connection
     def client_connected(self, client: Client) -> None:
         peer = client.peername[0]
         self.connections[peer] += 1
         if self.connections[peer] > self.house.settings.connections_per_client:
             client.error = "too many connections from one client (limits.connections_per_client)"
 
+    @keep_going
     def client_disconnected(self, client: Client) -> None:
         peer = client.peername[0]
         self.connections[peer] -= 1
@@ -77,15 +97,9 @@ class Egress(Station):
             raise Refusal(403, "host_refused", f"{host} is no provider host, and egress.other_hosts is deny.")
         self.house.call(flow).provider = provider
 
+    @close_layer
     def next_layer(self, next_layer: NextLayer) -> None:
         """Choose what speaks on a connection: decrypt provider hosts, tunnel others, close what does not fit."""
-        try:
-            self.choose_layer(next_layer)
-        except Exception:
-            logger.exception("no layer could be chosen; the connection is closed")
-            next_layer.layer = ClosedLayer(next_layer.context)
-
-    def choose_layer(self, next_layer: NextLayer) -> None:
         context = next_layer.context
         if next_layer.layer is None and context.client.tls_established:
             # A tunnel was decrypted: what follows is HTTP, and never TLS once more.
@@ -161,6 +175,7 @@ class Egress(Station):
 
     # The provider's connection.
 
+    @refuse_connection
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Resolve once, check, and dial the address that was checked."""
         server = data.server
@@ -170,9 +185,6 @@ class Egress(Station):
             await self.pin_address(server)
         except OSError as error:
             server.error = f"its address could not be found: {error.strerror or error}"
-        except Exception:
-            logger.exception("server_connect failed; nothing is dialled")
-            server.error = "internal error"
 
     async def pin_address(self, server: Server) -> None:
         assert server.address

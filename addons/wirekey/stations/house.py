@@ -6,20 +6,27 @@ holds for request bodies and for the key that a call goes out with.
 
 from __future__ import annotations
 
+import copy
+import functools
+import json
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from mitmproxy import http
 
 from wirekey.call import Call, Outcome
+from wirekey.failure import described
 from wirekey.providers import PROVIDERS
-from wirekey.refusal import Refusal
+from wirekey.refusal import BROKEN, Refusal
+from wirekey.stations.sealing import face, hide, restored, sealed, withheld
 from wirekey.stations.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy.connection import Client, Server
 
     from wirekey.audit.store import AuditStore
@@ -37,12 +44,35 @@ class Passage:
     """What one call carries through the house besides its record: nothing here is ever stored or shown."""
 
     call: Call
+    judged: http.Request | None = field(default=None, repr=False)
+    """The head that is judged and sent, once the flow only shows the face of it."""
     body: bytes = field(default=b"", repr=False)
     upstream: Upstream | None = None
     key: Key | None = None
     pool: KeyPool | None = None
     usage_event_asked: bool = False
     tap: AnswerTap | None = None
+
+
+def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callable[[Method], Method]:
+    """Make a method for the wire layer do `otherwise` (with its arguments) when it raises.
+
+    An exception in the layer would end the client's connection without an answer and without a record.
+    """
+
+    def guard(method: Method) -> Method:
+        @functools.wraps(method)
+        def guarded(self: House, *arguments: Any) -> Any:
+            try:
+                return method(self, *arguments)
+            except Exception as error:
+                logger.error("%s failed: %s", method.__name__, described(error))  # noqa: TRY400  # see described
+                return otherwise(self, *arguments)
+
+        guarded.guard = guard  # type: ignore[attr-defined]  # for the tests, that make it fail
+        return guarded  # type: ignore[return-value]  # the same signature, by wraps
+
+    return guard
 
 
 class House:
@@ -60,6 +90,8 @@ class House:
         self.passages: dict[str, Passage] = {}
         self.tunnel_agents: WeakKeyDictionary[Client, bytes] = WeakKeyDictionary()
         """Hash of the token that a client connection presented at CONNECT."""
+        self.withheld: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()
+        """What the flow does not show of the head of an answer."""
 
     @property
     def limits(self) -> WireLimits:
@@ -81,8 +113,33 @@ class House:
     def call(self, flow: http.HTTPFlow) -> Call:
         return self.passages[flow.id].call
 
+    def seal(self, flow: http.HTTPFlow) -> None:
+        """Keep what is judged and sent, and leave of it on the flow what may be seen."""
+        passage = self.passages[flow.id]
+        passage.judged = passage.judged or sealed(flow.request)
+
+    def judged(self, flow: http.HTTPFlow) -> http.Request:
+        return self.passages[flow.id].judged or flow.request
+
+    def seal_answer(self, flow: http.HTTPFlow) -> None:
+        """Leave of a provider's answer on the flow what may be seen; `answer_head` has the rest."""
+        assert flow.response
+        headers = flow.response.headers
+        if kept := withheld(headers.fields):
+            self.withheld[flow] = kept
+            headers.fields = face(headers.fields)
+
     def refuse(self, flow: http.HTTPFlow, refusal: Refusal) -> None:
-        """Answer a call ourselves, before anything went upstream."""
+        """Answer a call ourselves, before anything went upstream. Raises nothing, and leaves an answer always."""
+        try:
+            self.deny(flow, refusal)
+            hide(flow.request)
+        except Exception as error:
+            logger.error("a refusal failed: %s", described(error))  # noqa: TRY400  # see described
+            flow.request.headers.clear()
+            flow.response = self.bare_answer(flow)
+
+    def deny(self, flow: http.HTTPFlow, refusal: Refusal) -> None:
         passage = self.passages.get(flow.id)
         call = passage.call if passage else self.open(flow)
         call.outcome = call.outcome or Outcome.DENIED
@@ -102,14 +159,31 @@ class House:
                 self.store.record_outcome(call)
         self.passages.clear()
 
+    def refuse_broken(self, flow: http.HTTPFlow, *_: object) -> None:
+        self.refuse(flow, BROKEN)
+
+    def bare_answer(self, flow: http.HTTPFlow, *_: object) -> http.Response:
+        """Give an answer that nothing can hinder, and see that it is recorded."""
+        call = self.passages.setdefault(flow.id, Passage(Call())).call
+        call.status = BROKEN.status
+        if not call.intent_recorded:
+            call.outcome, call.policy_result = Outcome.DENIED, "deny"
+        call.outcome = call.outcome or Outcome.UPSTREAM_ERROR
+        call.policy_reason = call.policy_reason or BROKEN.code
+        error = {"message": BROKEN.message, "type": "api_error", "code": BROKEN.code, "status": "UNAVAILABLE"}
+        body = json.dumps({"type": "error", "error": error, "message": BROKEN.message})
+        return http.Response.make(BROKEN.status, body, {"content-type": "application/json"})
+
     # For the wire layer.
 
+    @steady(refuse_broken)
     def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
         message = f"The request is malformed: {reason}. It was refused, as it could be read in two ways."
         self.refuse(flow, Refusal(400, "malformed", message))
         if flow.response:
             flow.response.headers["connection"] = "close"
 
+    @steady(refuse_broken)
     def keep_body(self, flow: http.HTTPFlow, body: bytes) -> None:
         if passage := self.passages.get(flow.id):
             passage.body = body
@@ -118,8 +192,18 @@ class House:
     def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, bytes]:
         from wirekey.stations.credentials import wire_request
 
-        return wire_request(self.passages[flow.id], flow, server)
+        return wire_request(self.passages[flow.id], server)
 
+    def answer_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
+        kept = self.withheld.pop(flow, None)
+        if kept is None:
+            return response
+        head: http.Response = copy.copy(response)
+        head.data = copy.copy(response.data)
+        head.data.headers = http.Headers(restored(response.headers.fields, kept))
+        return head
+
+    @steady(bare_answer)
     def phrase(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
         passage = self.passages.get(flow.id)
         call = passage.call if passage else self.open(flow)
@@ -134,6 +218,7 @@ class House:
             headers["x-wirekey-simulated"] = "true"
         return http.Response.make(refusal.status, body, headers)
 
+    @steady(lambda *_: None)
     def phrase_in_stream(self, flow: http.HTTPFlow, refusal: Refusal) -> bytes | None:
         call = self.passages[flow.id].call
         response = flow.response
@@ -145,6 +230,7 @@ class House:
             return None
         return PROVIDERS[call.provider].phrase_in_stream(refusal, call.operation, content_type)
 
+    @steady(lambda *_: None)
     def report_end(self, flow: http.HTTPFlow, outcome: Outcome) -> None:
         if passage := self.passages.get(flow.id):
             passage.call.outcome = passage.call.outcome or outcome

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from wirekey.call import Outcome
 from wirekey.credentials.pool import REFUSED_KEY_SIGNS
 from wirekey.credentials.scrub import KeyScrubber
+from wirekey.failure import described
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.decoding import DecodingError, StreamDecoder, decoder, is_plain
 from wirekey.metering.tap import Tap
@@ -68,6 +69,14 @@ class AnswerTap:
         # mitmproxy says b"" at the end; a b"" from us would end an answer in chunks before its time.
         if not data:
             return self.filter.end() if self.filter and not self.broken else []
+        try:
+            return self.passed(data)
+        except Exception as error:
+            logger.error("an answer of %s cannot be filtered: %s", self.call.provider, described(error))  # noqa: TRY400
+            self.broken = isinstance(self.filter, KeyScrubber | Withheld)
+            return [] if self.broken else [data]
+
+    def passed(self, data: bytes) -> list[bytes]:
         if not self.received:
             self.call.ttfb_ms = self.house.elapsed_ms(self.call)
         self.received += len(data)
@@ -79,8 +88,8 @@ class AnswerTap:
     def read(self, data: bytes) -> None:
         try:
             self.tap.feed(data)
-        except Exception:
-            logger.exception("an answer of %s cannot be read; it passes unread", self.call.provider)
+        except Exception as error:
+            logger.error("an answer of %s passes unread: %s", self.call.provider, described(error))  # noqa: TRY400
             self.tap.reader = None
 
     def filtered(self, inner: Filter, data: bytes) -> Iterator[bytes]:
@@ -107,15 +116,20 @@ class Metering(AdmittingStation):
                 passage.body = edited
                 passage.usage_event_asked = True
 
+    @keep_going
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Let every answer stream, whatever happens to the tap."""
+        """Let every answer stream; without a tap, only one that cannot quote the key."""
         passage = self.house.passages.get(flow.id)
         if passage is None or flow.response is None or passage.call.status is not None:
             return
-        flow.response.stream = True
-        self.install_tap(flow)
+        try:
+            self.install_tap(flow)
+        except Exception as error:
+            self.failed(self.install_tap, error)
+            if flow.response.status_code >= FIRST_ERROR_STATUS:
+                unframe(flow)
+                flow.response.stream = Withheld().feed
 
-    @keep_going
     def install_tap(self, flow: http.HTTPFlow) -> None:
         passage, response = self.house.passage(flow), flow.response
         call = passage.call

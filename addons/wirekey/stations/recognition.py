@@ -58,7 +58,7 @@ class Recognition(AdmittingStation):
         if not call.reads_body:
             call.facts = Facts(model=call.operation.model, stream=call.operation.stream)
             return
-        request = flow.request
+        request = self.house.judged(flow)
         query = dict(parse_qsl(request.path.partition("?")[2], keep_blank_values=True))
         body = self.house.passage(flow).body
         content_type = request.headers.get("content-type", "")

@@ -1,4 +1,9 @@
-"""What all stations share: they fail closed, and admit a call once, as soon as enough of it is there."""
+"""What all stations share: they fail closed, and admit a call once, as soon as enough of it is there.
+
+mitmproxy logs an exception in a hook and lets the request go on, so each hook of a station has one of the guards
+below; `guard` on the guarded hook says which. What is logged is where the exception came from, not its message: that
+may quote the call.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +12,26 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from wirekey.refusal import Fault, Refusal
+from wirekey.failure import described
+from wirekey.refusal import BROKEN, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mitmproxy import http
+    from mitmproxy.connection import Client
+    from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
     from wirekey.call import Call
     from wirekey.stations.house import House
 
 logger = logging.getLogger(__name__)
 
-BROKEN = Refusal(
-    503,
-    "wirekey_error",
-    "Wirekey could not decide this call, so it was not sent. The operator finds the reason in the log.",
-    Fault.WIREKEY,
-)
+FAILED = "internal error"
 
 
 def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
-    """Make a hook that comes before the verdict refuse the call when it raises, and skip calls refused before.
-
-    mitmproxy logs an exception in a hook and lets the request go on; a hook of ours must not have one.
-    """
+    """Make a hook that comes before the verdict refuse the call when it raises, and skip calls refused before."""
     if inspect.iscoroutinefunction(hook):
 
         @functools.wraps(hook)
@@ -41,11 +41,11 @@ def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
                     await hook(self, flow)
                 except Refusal as refusal:
                     self.house.refuse(flow, refusal)
-                except Exception:
-                    logger.exception("%s.%s failed", type(self).__name__, hook.__name__)
+                except Exception as error:
+                    self.failed(hook, error)
                     self.house.refuse(flow, BROKEN)
 
-        return guarded_async  # type: ignore[return-value]  # the same signature, by wraps
+        return marked(guarded_async, fail_closed)  # type: ignore[no-any-return]  # the same signature, by wraps
 
     @functools.wraps(hook)
     def guarded(self: Station, flow: http.HTTPFlow) -> None:
@@ -54,11 +54,11 @@ def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
                 hook(self, flow)
             except Refusal as refusal:
                 self.house.refuse(flow, refusal)
-            except Exception:
-                logger.exception("%s.%s failed", type(self).__name__, hook.__name__)
+            except Exception as error:
+                self.failed(hook, error)
                 self.house.refuse(flow, BROKEN)
 
-    return guarded  # type: ignore[return-value]  # the same signature, by wraps
+    return marked(guarded, fail_closed)  # type: ignore[no-any-return]  # the same signature, by wraps
 
 
 def keep_going[Hook: Callable[..., Any]](hook: Hook) -> Hook:
@@ -68,15 +68,52 @@ def keep_going[Hook: Callable[..., Any]](hook: Hook) -> Hook:
     def guarded(self: Station, data: Any) -> None:
         try:
             hook(self, data)
-        except Exception:
-            logger.exception("%s.%s failed", type(self).__name__, hook.__name__)
+        except Exception as error:
+            self.failed(hook, error)
 
-    return guarded  # type: ignore[return-value]  # the same signature, by wraps
+    return marked(guarded, keep_going)  # type: ignore[no-any-return]  # the same signature, by wraps
+
+
+def refuse_connection[Hook: Callable[..., Any]](hook: Hook) -> Hook:
+    """Make a hook about a connection close it, or not dial it, when it raises."""
+    if inspect.iscoroutinefunction(hook):
+
+        @functools.wraps(hook)
+        async def guarded_async(self: Station, data: Client | ServerConnectionHookData) -> None:
+            try:
+                await hook(self, data)
+            except Exception as error:
+                self.failed(hook, error)
+                connection_of(data).error = FAILED
+
+        return marked(guarded_async, refuse_connection)  # type: ignore[no-any-return]  # the same signature, by wraps
+
+    @functools.wraps(hook)
+    def guarded(self: Station, data: Client | ServerConnectionHookData) -> None:
+        try:
+            hook(self, data)
+        except Exception as error:
+            self.failed(hook, error)
+            connection_of(data).error = FAILED
+
+    return marked(guarded, refuse_connection)  # type: ignore[no-any-return]  # the same signature, by wraps
+
+
+def connection_of(data: Any) -> Any:
+    return getattr(data, "server", data)
+
+
+def marked(guarded: Any, guard: Any) -> Any:
+    guarded.guard = guard
+    return guarded
 
 
 class Station:
     def __init__(self, house: House) -> None:
         self.house = house
+
+    def failed(self, hook: Callable[..., Any], error: Exception) -> None:
+        logger.error("%s.%s failed: %s", type(self).__name__, hook.__name__, described(error))
 
 
 class AdmittingStation(Station):

@@ -48,6 +48,9 @@ class House(Protocol):
         Raises Refusal when the call may not go out on this connection.
         """
 
+    def answer_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
+        """Give the head of an answer as the client gets it, of which the flow shows only a part."""
+
     def phrase(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
         """Give the answer for a call that Wirekey ends itself before any byte went to the client."""
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layers.http import Http1Server, HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http import Http1Server, HttpLayer, HttpStream, ResponseHeaders
 
 from wirekey.wire.dialling import UpstreamConnection
 from wirekey.wire.framing import CappedHttp1Server
@@ -14,7 +14,7 @@ from wirekey.wire.stream import Tick, WireStream
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Connection
-    from mitmproxy.proxy.layer import CommandGenerator
+    from mitmproxy.proxy.layer import CommandGenerator, Layer
     from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
 
     from wirekey.wire.house import House
@@ -40,7 +40,10 @@ class WireLayer(HttpLayer):
             self.ticking = None
             yield from self.on_tick()
             return
-        yield from super()._handle_event(event)
+        for command in super()._handle_event(event):
+            # mitmproxy's lines about a connection quote what came over it: heads, tokens, answers.
+            if not isinstance(command, commands.Log):
+                yield command
         if isinstance(event, events.Start):
             client = self.connections[self.context.client]
             if type(client) is Http1Server:
@@ -75,6 +78,14 @@ class WireLayer(HttpLayer):
             yield from client.give_up(408, reason)
         if self.waiting_for_establishment or self.streams_on_the_wire() or self.unfinished_head():
             yield from self.keep_ticking()
+
+    def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
+        if type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
+            stream = self.streams.get(event.stream_id)
+            if stream:
+                head = self.house.answer_head(stream.flow, event.response)
+                event = ResponseHeaders(event.stream_id, head, event.end_stream)
+        return super().event_to_child(child, event)
 
     def streams_on_the_wire(self) -> list[WireStream]:
         return [

@@ -26,6 +26,7 @@ from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.call import Outcome
+from wirekey.failure import described
 from wirekey.refusal import Fault, Refusal
 from wirekey.wire.dialling import UpstreamConnection, refusal_of
 
@@ -66,6 +67,9 @@ class WireStream(HttpStream):
             return
         if isinstance(event, (ResponseHeaders, ResponseData)):
             self.heard_at = time.monotonic()
+            if isinstance(event, ResponseHeaders):
+                # Whatever becomes of the hooks: an answer is never read whole, nor kept on the flow.
+                event.response.stream = True
         yield from super()._handle_event(event)
         if (
             isinstance(event, RequestHeaders)
@@ -164,8 +168,8 @@ class WireStream(HttpStream):
         except Refusal as refusal:
             yield from self.refuse(refusal)
             return False
-        except Exception:
-            logger.exception("the request could not be put on the wire; it is refused")
+        except Exception as error:
+            logger.error("the request could not be put on the wire: %s", described(error))  # noqa: TRY400  # see there
             yield from self.refuse(CANNOT_SEND)
             return False
         self.sent_at = self.heard_at = time.monotonic()
@@ -192,6 +196,8 @@ class WireStream(HttpStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         over = self.server_state in (self.state_done, self.state_errored)
+        # The message quotes the bytes that broke the protocol, and would be seen on the flow.
+        event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
         if isinstance(event, RequestProtocolError):
             if not over:
                 self.house.report_end(self.flow, Outcome.CLIENT_CANCELLED)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "running.json"
+THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class RunningProxy:
 
     @property
     def host(self) -> str:
-        return self.forward.rpartition(":")[0].strip("[]")
+        """Where a program of this machine finds it."""
+        host = self.forward.rpartition(":")[0].strip("[]")
+        return THIS_MACHINE.get(host, host)
 
     @property
     def port(self) -> int:
@@ -39,8 +42,13 @@ class RunningProxy:
         """Give the proxy that runs on this state folder; None where none does."""
         try:
             running = cls(**json.loads((state / FILE).read_text()))
-            os.kill(running.pid, 0)
         except (OSError, ValueError, TypeError):
+            return None
+        try:
+            os.kill(running.pid, 0)
+        except PermissionError:
+            return running  # another user's
+        except (OSError, OverflowError, TypeError):
             return None
         return running
 

@@ -4,12 +4,10 @@ import json
 import subprocess
 import sys
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from wirekey.cli import main
-from wirekey.cli.options import with_config
 
 KEY = "sk-proj-4f1c9e0a7b3d5e2f8a6c1b0d"
 GOOD = "log:\n  level: debug\nproviders: {openai: {keys: [env:A]}}\n"
@@ -86,18 +84,6 @@ def test_a_bad_configuration_ends_a_command_with_2(run):
     result = run("config", "show", config=BAD)
     assert result.exit_code == 2
     assert "wirekey.yaml:2: stat: is not a setting. Did you mean state?" in result.stderr
-
-
-def test_serve_warns_of_what_has_no_effect_and_other_commands_do_not(run, tmp_path):
-    (tmp_path / "wirekey.yaml").write_text("policy: {}")
-    for name, warns in (("serve", True), ("exec", False)):
-
-        @click.command(name)
-        @with_config
-        def command(config):
-            assert config.policy
-
-        assert ("policy: is not enforced yet" in CliRunner().invoke(command, []).stderr) is warns
 
 
 def test_help_lists_the_commands_without_importing_them():

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.config.reading import loaded
-from wirekey.config import without_effect
+from wirekey.config import changes_decisions, without_effect
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,10 @@ from wirekey.config import without_effect
         ("listen: {gateway: 127.0.0.1:8001}", ["listen.gateway"]),
         ("identity: {jwt: {issuer: me}}", ["identity.jwt"]),
         ("audit: {store: postgresql://db/x}", ["audit.store"]),
+        ("audit: {store: sqlite:///other.db}", ["audit.store"]),
+        ("audit: {store: sqlite:///state/audit.db}", []),
+        ("model_override: a", ["model_override"]),
+        ("model_override: null", []),
         ("providers: {openai: {credentials: inject}}", []),
         ("providers: {openai: {credentials: client}}", ["providers.openai.credentials"]),
         ("providers: {bedrock: {credentials: client}}", ["providers.bedrock.credentials"]),
@@ -27,3 +31,22 @@ from wirekey.config import without_effect
 )
 def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path, text, keys):
     assert [problem.key for problem in without_effect(loaded(tmp_path, text))] == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "grave"),
+    [
+        ("policy: {}", True),
+        ("routes: [{match: a, model: b}]", True),
+        ("model_override: a", True),
+        ("audit: {store: postgresql://db/x}", True),
+        ("providers: {openai: {credentials: passthrough}}", True),
+        ("providers: {bedrock: {credentials: {profile: x}}}", True),
+        ("listen: {gateway: 127.0.0.1:8001}", False),
+        ("listen: {console: 127.0.0.1:8091}", False),
+        ("identity: {jwt: {issuer: me}}", False),
+    ],
+)
+def test_settings_are_grave_where_calls_would_go_out_that_should_not_or_otherwise(tmp_path, text, grave):
+    (problem,) = without_effect(loaded(tmp_path, text))
+    assert changes_decisions(problem) is grave

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.cli.environment import client_environment
-from wirekey.cli.exec import own_name
 from wirekey.cli.options import with_config
+from wirekey.cli.program_token import new_program
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-
-DAY = 86400
 
 
 @click.command("env")
@@ -28,25 +23,12 @@ DAY = 86400
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def command(config: Config, agent: str | None, shell: str, hours: float, *, as_json: bool) -> None:
     """Print the variables for programs that run behind Wirekey, with a new token: eval "$(./run.sh env)"."""
-    from wirekey.identity.agents import AgentBook
     from wirekey.runtime import RunningProxy
 
     running = RunningProxy.read(config.state)
     host, port = (running.host, running.port) if running else (config.listen.forward.host, config.listen.forward.port)
-    book = AgentBook(config.state / "agents.json")
-    name = agent or own_name()
-    if agent is None:
-        book.enrol(name)
-    variables = client_environment(
-        host=host,
-        port=port,
-        agent=name,
-        token=book.issue_token(name, label="env", lifetime=hours * 3600),
-        certs=config.certs.absolute(),
-        region=config.providers.bedrock.regions[0],
-        inherited=os.environ,
-        node_hook=Path(__file__).with_name("node_proxy.cjs"),
-    )
+    given = new_program(config, agent, label="env", lifetime=hours * 3600)
+    variables = given.variables(config, host, port)
     if as_json:
         click.echo(json.dumps(variables, indent=2))
     else:

@@ -51,11 +51,26 @@ def client_environment(
     variables["AWS_REGION"] = variables["AWS_DEFAULT_REGION"] = inherited.get("AWS_REGION") or region
     if node_hook:
         options = inherited.get("NODE_OPTIONS", "")
-        variables["NODE_OPTIONS"] = f"{options} --require {node_hook}".strip()
+        variables["NODE_OPTIONS"] = f"{options} --require {quoted_for_node(str(node_hook))}".strip()
     java = (
         f"-Dhttps.proxyHost={host} -Dhttps.proxyPort={port} "
-        f"-Djavax.net.ssl.trustStore={certs / 'truststore.p12'} -Djavax.net.ssl.trustStoreType=PKCS12 "
-        "-Djavax.net.ssl.trustStorePassword=changeit"
+        f"-Djavax.net.ssl.trustStore={quoted_for_java(str(certs / 'truststore.p12'))} "
+        "-Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=changeit"
     )
     variables["JAVA_TOOL_OPTIONS"] = f"{inherited.get('JAVA_TOOL_OPTIONS', '')} {java}".strip()
     return variables
+
+
+def quoted_for_node(path: str) -> str:
+    """Quote a path for NODE_OPTIONS: Node splits at spaces, and takes a backslash for an escape in double quotes."""
+    if not any(sign in path for sign in ' "\\'):
+        return path
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def quoted_for_java(path: str) -> str:
+    """Quote a path for JAVA_TOOL_OPTIONS: Java splits at white space, and knows quotes of two kinds but no escape."""
+    if not any(sign in path for sign in " \t\"'"):
+        return path
+    return '"\'"'.join(f"'{part}'" if part else "" for part in path.split("'"))

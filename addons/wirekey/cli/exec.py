@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -14,58 +12,35 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.cli.environment import REMOVED_VARIABLES, client_environment
+from wirekey.cli.environment import REMOVED_VARIABLES
 from wirekey.cli.options import with_config
+from wirekey.cli.program_token import ending_token, new_program
 
 if TYPE_CHECKING:
     from wirekey.config import Config
 
 EXEC_TOKEN_SECONDS = 7 * 86400
 NOT_FOUND = 127
+NOT_STARTED = 126
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+# What stands after the program's name is the program's: `exec python -c …` needs no `--`.
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @with_config
 @click.option("--agent", default=None, help="The agent that the program is; default: the name of the user.")
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(config: Config, agent: str | None, program: tuple[str, ...]) -> None:
     """Run PROGRAM behind Wirekey. It gets a token of its own, which ends with it, and no provider key."""
-    from wirekey.identity.agents import AgentBook
     from wirekey.runtime import RunningProxy
 
     running = RunningProxy.read(config.state)
     if running is None:
         click.echo("wirekey: no proxy runs on this state folder. Start one in another terminal: ./run.sh", err=True)
         sys.exit(1)
-    book = AgentBook(config.state / "agents.json")
-    name = agent or own_name()
-    if agent is None:
-        book.enrol(name)
-    token = book.issue_token(name, label="exec", lifetime=EXEC_TOKEN_SECONDS)
+    given = new_program(config, agent, label="exec", lifetime=EXEC_TOKEN_SECONDS)
     environment = {key: value for key, value in os.environ.items() if key not in REMOVED_VARIABLES}
-    environment |= client_environment(
-        host=running.host,
-        port=running.port,
-        agent=name,
-        token=token,
-        certs=config.certs.absolute(),
-        region=config.providers.bedrock.regions[0],
-        inherited=os.environ,
-        node_hook=Path(__file__).with_name("node_proxy.cjs"),
-    )
-    try:
-        sys.exit(run(list(program), environment))
-    finally:
-        book.drop_token(name, token)
-
-
-def own_name() -> str:
-    """Give the user's name, made fit to be an agent's."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "local"
-    return re.sub(r"[^A-Za-z0-9._-]", "-", user)[:64] or "local"
+    with ending_token(config, given):
+        sys.exit(run(list(program), environment | given.variables(config, running.host, running.port)))
 
 
 def run(program: list[str], environment: dict[str, str]) -> int:
@@ -78,7 +53,11 @@ def run(program: list[str], environment: dict[str, str]) -> int:
         return NOT_FOUND
     # Ctrl-C reaches the program too; it decides, and its token is dropped after it ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    child = subprocess.Popen([found, *program[1:]], env=environment, preexec_fn=listen_to_interrupt)  # noqa: PLW1509  # one thread
+    try:
+        child = subprocess.Popen([found, *program[1:]], env=environment, preexec_fn=listen_to_interrupt)  # noqa: PLW1509  # one thread
+    except OSError as error:
+        click.echo(f"wirekey: {found} cannot be started: {error.strerror}", err=True)
+        return NOT_STARTED
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     code = child.wait()
     return code if code >= 0 else 128 - code

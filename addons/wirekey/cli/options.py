@@ -35,8 +35,6 @@ def with_config[R](function: Callable[..., R]) -> Callable[..., R]:
     @functools.wraps(function)
     def command(*arguments: Any, config_file: Path | None, **options: Any) -> R:
         config = load_or_exit(config_file)
-        if click.get_current_context().info_name == "serve":  # elsewhere it would get between a program's own lines
-            warn_of_settings_without_effect(config)
         return function(*arguments, config=config, **options)
 
     return config_option(command)
@@ -56,10 +54,3 @@ def problem_list(problems: Sequence[Problem]) -> str:
     """Give the problems, one a line."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return "\n".join([f"wirekey: {count} in the configuration:", *(f"  {problem}" for problem in problems)])
-
-
-def warn_of_settings_without_effect(config: Config) -> None:
-    from wirekey.config import without_effect
-
-    for problem in without_effect(config):
-        click.echo(f"wirekey: warning: {problem}", err=True)

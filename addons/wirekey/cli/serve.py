@@ -17,61 +17,78 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.stations.entrance import Entrance
 
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @click.command("serve")
 @with_config
 @click.option("--web", is_flag=True, help="Show the flows in mitmweb, too, at 127.0.0.1:8081.")
+@click.option("--web-port", type=click.IntRange(1, 65535), default=8081, help="Another port for --web.")
 @click.option(
     "--simulator/--no-simulator",
     default=None,
     help="Let the embedded simulator stand in for all providers. Default: only at a first look, without any key.",
 )
-def command(config: Config, *, web: bool, simulator: bool | None) -> None:
+def command(config: Config, *, web: bool, web_port: int, simulator: bool | None) -> None:
     """Serve: decide, account for, and put the key on each call that goes through."""
-    sys.exit(asyncio.run(serve(config, web=web, simulator=simulator)))
+    sys.exit(asyncio.run(serve(config, web_port=web_port if web else None, simulator=simulator)))
 
 
-async def serve(config: Config, *, web: bool, simulator: bool | None) -> int:
+async def serve(config: Config, *, web_port: int | None, simulator: bool | None) -> int:
+    """Run until a signal ends it. `web_port`: that of mitmweb's page, None without. Gives the exit code."""
     from mitmproxy.exceptions import OptionsError
 
     from wirekey.log import set_up_logging
-    from wirekey.master import IndexedAddonManager
 
-    set_up_logging(config.log)
     try:
-        master, entrance = make_master(config, web=web, simulator=simulator)
+        set_up_logging(config.log)
+    except OSError as error:
+        click.echo(f"wirekey: log.file: {config.log.file} cannot be written: {error.strerror}.", err=True)
+        return 2
+    try:
+        master, entrance = make_master(config, web_port=web_port, simulator=simulator)
     except OptionsError as error:
         click.echo(f"wirekey: {error}", err=True)
         return 2
+    entrance.announce = print_welcome
     loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
+    for signal_number in ENDING_SIGNALS:
         loop.add_signal_handler(signal_number, master.shutdown)
-    if sys.stderr.isatty() or not web:
-        entrance.announce = print_welcome
-    assert web or isinstance(master.addons, IndexedAddonManager)
     try:
         await master.run()
-    except SystemExit as ending:
-        return int(ending.code or 0)
+    except SystemExit as ending:  # mitmproxy's check for errors at the start
+        return 2 if ending.code else 0
+    finally:
+        await entrance.done()
+        hear_no_more_signals(loop)
     return 0
 
 
-def make_master(config: Config, *, web: bool, simulator: bool | None) -> tuple[Master, Entrance]:
+def hear_no_more_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Let nothing come between the end and its exit code: an impatient second Ctrl-C would print a traceback."""
+    for signal_number in ENDING_SIGNALS:
+        loop.remove_signal_handler(signal_number)
+        signal.signal(signal_number, signal.SIG_IGN)
+
+
+def make_master(config: Config, *, web_port: int | None, simulator: bool | None) -> tuple[Master, Entrance]:
+    """Make mitmproxy's master with our stations in it. Raises OptionsError where the house cannot be opened."""
     from mitmproxy.options import Options
 
-    from wirekey.master import ServeMaster
+    from wirekey.master import IndexedAddonManager, ServeMaster
     from wirekey.stations.flow_order import stations
     from wirekey.stations.house import House
 
-    config.certs.mkdir(parents=True, exist_ok=True, mode=0o700)
     options = Options(confdir=str(config.certs))
     master: Master
-    if web:
+    if web_port is None:
+        master = ServeMaster(options)
+        assert isinstance(master.addons, IndexedAddonManager)
+    else:
         from mitmproxy.tools.web.master import WebMaster
 
         master = WebMaster(options, with_termlog=False)
-    else:
-        master = ServeMaster(options)
+        options.update(web_port=web_port, web_open_browser=False)
     house = House()
     ours = stations(house, config, simulator)
     builtin = list(master.addons.chain)
@@ -83,30 +100,26 @@ def make_master(config: Config, *, web: bool, simulator: bool | None) -> tuple[M
 
 
 def print_welcome(entrance: Entrance) -> None:
-    click.echo(welcome(entrance))
+    from mitmproxy import ctx
+
+    click.echo(welcome(entrance, getattr(ctx.master, "web_url", None)))
 
 
-def welcome(entrance: Entrance) -> str:
+def welcome(entrance: Entrance, web_url: str | None = None) -> str:
     """Say what listens, which CA, which providers have keys, and how to run a program through it."""
-    config, settings = entrance.config, entrance.house.settings
+    config = entrance.config
     assert config
     assert entrance.running_proxy
-    lines = [f"Wirekey listens on {entrance.running_proxy.forward} (for HTTPS_PROXY).", ""]
-    if settings.simulated:
-        lines += [
-            "SIMULATED: there is no provider key and no wirekey.yaml, so the embedded simulator answers every call.",
-            "           Set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or AWS_BEARER_TOKEN_BEDROCK and start",
-            "           anew to reach the real ones.",
-            "",
-        ]
-    for name, pool in settings.pools.items():
-        count = len(pool.keys)
-        keys = "simulated" if settings.simulated else f"{count} key{'s' * (count != 1)}" if count else "no key"
-        hosts = ", ".join(host for host, provider in settings.hosts.items() if provider == name)
-        lines.append(f"  {name:<10} {keys:<10} {hosts}")
+    assert entrance.authority
+    lines = [f"Wirekey listens on {entrance.running_proxy.forward} (for HTTPS_PROXY)."]
+    if web_url:
+        lines.append(f"mitmweb shows the flows, without keys and tokens: {web_url}")
+    lines += ["", *simulation(entrance), *provider_lines(entrance)]
+    expires = f"{entrance.authority.expires:%Y-%m-%d}"
     lines += [
         "",
-        f"  CA         {config.certs / 'mitmproxy-ca-cert.pem'} (good for these hosts only)",
+        f"  CA         {entrance.authority.root_file} (good for these hosts only, until {expires})",
+        f"             SHA-256 {entrance.authority.fingerprint}",
         f"  audit      {config.state / 'audit.db'}",
         "",
         "Run a program through it:       ./run.sh exec -- python my_program.py",
@@ -114,3 +127,39 @@ def welcome(entrance: Entrance) -> str:
         "See what was called:            ./run.sh audit tail",
     ]
     return "\n".join(lines)
+
+
+def simulation(entrance: Entrance) -> list[str]:
+    """Say that and why the simulator answers; nothing where it does not."""
+    if not entrance.house.settings.simulated:
+        return []
+    if entrance.simulator_wanted:
+        return [
+            "SIMULATED: --simulator was given, so the embedded simulator answers every call, and no key is used.",
+            "           Start without it to reach the real providers.",
+            "",
+        ]
+    return [
+        "SIMULATED: there is no provider key and no wirekey.yaml, so the embedded simulator answers every call.",
+        "           Set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or AWS_BEARER_TOKEN_BEDROCK and start",
+        "           anew to reach the real ones.",
+        "",
+    ]
+
+
+def provider_lines(entrance: Entrance) -> list[str]:
+    """Give one line a provider: its keys, or the setting that is missing, and its hosts."""
+    from wirekey.providers import PROVIDERS
+
+    settings = entrance.house.settings
+    rows = []
+    for name, pool in settings.pools.items():
+        count = len(pool.keys)
+        keys = "simulated" if settings.simulated else f"{count} key{'s' * (count != 1)}" if count else "no key"
+        hosts = ", ".join(host for host, provider in settings.hosts.items() if provider == name)
+        upstream = settings.upstreams.get(name)
+        if upstream and not settings.simulated:
+            hosts += f" (dialled at {upstream.authority})"
+        missing = "" if count else f"; set {PROVIDERS[name].key_setting}"
+        rows.append(f"  {name:<10} {keys:<10} {hosts}{missing}")
+    return rows

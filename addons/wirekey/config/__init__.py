@@ -5,7 +5,7 @@ from wirekey.config.models import Config, Log, provider_hosts
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.values import HostPort, UpstreamURL
-from wirekey.config.without_effect import without_effect
+from wirekey.config.without_effect import changes_decisions, without_effect
 
 __all__ = [
     "Config",
@@ -15,6 +15,7 @@ __all__ = [
     "Problem",
     "SecretRef",
     "UpstreamURL",
+    "changes_decisions",
     "load",
     "provider_hosts",
     "references",

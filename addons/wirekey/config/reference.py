@@ -61,8 +61,9 @@ REFERENCE_VALUES = """
 or texts such as `64MiB`; times are seconds. `null` takes a setting that may be absent back.
 """
 REFERENCE_UNBUILT = """
-**Not in effect yet.** These settings are checked, but this version does not act on them; `config check` and `serve` \
-say so to whoever sets one:
+**Not in effect yet.** These settings are checked, but this version does not act on them. `config check` says so to \
+whoever sets one; `serve` warns of `listen` and `identity.jwt`, and refuses to start with one of the others, as calls \
+would go out that should not, or otherwise than they should:
 
 """
 

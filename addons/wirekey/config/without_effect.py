@@ -21,6 +21,7 @@ UNBUILT = (
         "listen.gateway, listen.gateway_tls, listen.console",
         "is not served yet: only listen.forward is",
     ),
+    (r"model_override", "model_override", "is not followed yet: each call goes out with the model it asks for"),
     (r"identity\.jwt", "identity.jwt", "is not used yet: JWTs are refused"),
     (r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),
     (r"providers\.\w+\.credentials", "providers.NAME.credentials", "can only be inject yet"),
@@ -31,6 +32,9 @@ UNBUILT = (
     ),
 )
 """(pattern of the setting, how the reference names it, what is so)"""
+
+HARMLESS = re.compile(r"listen\..*|identity\.jwt")
+"""Without these less is offered than was asked for; without the others, calls go out that should not, or otherwise."""
 
 
 def without_effect(config: Config) -> list[Problem]:
@@ -44,12 +48,19 @@ def without_effect(config: Config) -> list[Problem]:
     return found
 
 
+def changes_decisions(problem: Problem) -> bool:
+    """Tell whether to go on without this setting would be to do what its owner did not want."""
+    return not HARMLESS.fullmatch(problem.key)
+
+
 def departs(config: Config, key: str) -> bool:
     """Tell whether the setting asks for something else than its absence would give."""
     value: object = config
     group: object = config
     for part in re.sub(r"\[(\d+)\]", r".\1", key).split("."):
         group, value = value, value[int(part)] if isinstance(value, tuple) else getattr(value, part)
+    if key == "audit.store":
+        return value not in (None, f"sqlite:///{config.state / 'audit.db'}")
     if key.endswith(".credentials"):
         return value in ("client", "passthrough")
     field = getattr(type(group), "model_fields", {}).get(key.rpartition(".")[2])

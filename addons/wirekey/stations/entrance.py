@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import secrets
+import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,16 @@ import certifi
 from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
+from wirekey.audit.schema import AuditFileError
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentBook, AgentsFileError
 from wirekey.providers import PROVIDERS
 from wirekey.runtime import RunningProxy
-from wirekey.state_lock import StateLock
 from wirekey.simulator.server import Simulator
-from wirekey.stations import options
-from wirekey.stations.opening import settings_from, simulated
+from wirekey.state_lock import StateInUseError, StateLock
+from wirekey.stations import listeners, options
+from wirekey.stations.opening import needing_restart, refuse_unbuilt, settings_from, simulated
 from wirekey.wire.install import install
 
 if TYPE_CHECKING:
@@ -30,23 +32,39 @@ if TYPE_CHECKING:
 
     from mitmproxy.addonmanager import Loader
 
+    from wirekey.ca.authority import Authority
     from wirekey.config import Config
     from wirekey.stations.house import House
+    from wirekey.stations.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.5
 """How often agents and configuration are looked at for changes; a change must count within 2 s."""
 
+SENTENCES = (
+    configuration.ConfigError,
+    StateInUseError,
+    authority.CAError,
+    AgentsFileError,
+    AuditFileError,
+)
+"""Errors whose text says what was wrong, where, and what to do."""
+
 
 class Entrance:
     def __init__(self, house: House, config: Config | None = None, simulator: bool | None = None) -> None:
         self.house = house
         self.config = config
+        self.fingerprint = config.fingerprint() if config else ""
+        self.started_with: Config | None = None
         self.simulator_wanted = simulator
         self.simulator: Simulator | None = None
+        self.simulator_keys: dict[str, str] = {}
         self.lock: StateLock | None = None
+        self.authority: Authority | None = None
         self.refreshing: asyncio.Task[None] | None = None
+        self.opening = False
         self.opened = False
         self.running_proxy: RunningProxy | None = None
         self.announce: Callable[[Entrance], None] = lambda _: None
@@ -55,52 +73,94 @@ class Entrance:
         loader.add_option("wirekey", str, "", "Configuration file of Wirekey; ./wirekey.yaml if there is one.")
 
     def configure(self, updated: Collection[str]) -> None:
-        if not self.opened:
-            self.prepare()
-        else:
+        if self.opened:
             options.check(updated)
+        elif not self.opening:  # which sets options, and so comes here once more
+            self.prepare()
+
+    # At the start.
 
     def prepare(self) -> None:
-        """Read the configuration, make the CA, set mitmproxy's options. Raises OptionsError with all reasons."""
-        install()
+        """Take the state, open what is in it, make the CA, set mitmproxy's options: before any port is bound.
+
+        Raises OptionsError with all reasons.
+        """
+        self.opening = True
         try:
-            if self.config is None:
-                path = Path(ctx.options.wirekey) if ctx.options.wirekey else None
-                self.config = configuration.load(path, os.environ)
-            self.house.settings = settings_from(self.config)
-            hosts = self.house.settings.hosts
-            certificates = authority.ensure(self.config.certs, list(hosts))
-        except (configuration.ConfigError, authority.CAError) as error:
-            raise exceptions.OptionsError(f"Wirekey cannot start: {error}") from error
-        for host in certificates.covers(list(hosts)):
-            logger.warning("the CA does not cover %s: run `wirekey ca renew` and trust the new root", host)
-        self.opened = True
+            install()
+            self.open_house()
+        except SENTENCES as error:
+            self.let_go()
+            raise exceptions.OptionsError(f"Wirekey cannot start: {error}") from None
+        except OSError as error:
+            self.let_go()
+            place = f"{error.filename}: " if error.filename else ""
+            raise exceptions.OptionsError(f"Wirekey cannot start: {place}{error.strerror or error}") from None
+        except Exception:
+            self.let_go()
+            raise
+        finally:
+            self.opening = False
+
+    def open_house(self) -> None:
+        if self.config is None:
+            path = Path(ctx.options.wirekey) if ctx.options.wirekey else None
+            self.config = configuration.load(path, os.environ)
+            self.fingerprint = self.config.fingerprint()
+        config = self.started_with = self.config
+        refuse_unbuilt(config)
+        settings = settings_from(config)
+        self.lock = StateLock(config.state)
+        RunningProxy.remove(config.state)  # of a process that was killed
+        listeners.refuse_taken(config)
+        self.authority = authority.ensure(config.certs, list(settings.hosts))
+        self.house.book = AgentBook(config.state / "agents.json")
+        # Not before: with it mitmproxy's own CA would be made where there is none.
         options.enforce()
-        changes: dict[str, object] = {"confdir": str(self.config.certs)}
-        if ctx.options.mode == ["regular"] and ctx.options.listen_port is None:
-            changes["mode"] = [f"regular@{self.config.listen.forward}"]
+        roots = self.write_upstream_roots()
+        changes: dict[str, object] = {"confdir": str(config.certs), "ssl_verify_upstream_trusted_ca": str(roots)}
+        if listeners.own_address():
+            changes["mode"] = [f"regular@{config.listen.forward}"]
+        store = AuditStore(config.state / "audit.db", durability=config.audit.durability)
+        store.start()
+        self.house.store = store
+        self.house.settings = settings
         ctx.options.update(**changes)
+        self.warn_of_hosts(settings)
+        self.opened = True
+
+    def let_go(self) -> None:
+        if self.lock and not self.opened:
+            self.lock.release()
+            self.lock = None
+
+    def warn_of_hosts(self, settings: Settings) -> None:
+        assert self.authority
+        for host in self.authority.covers(list(settings.hosts)):
+            logger.warning(
+                "the CA does not cover %s, so clients will not trust it there: run `wirekey ca renew`, let the clients "
+                "trust the new root, and start Wirekey anew",
+                host,
+            )
 
     async def running(self) -> None:
+        if not self.opened:
+            return  # the reason is logged, and mitmproxy ends for it
         try:
-            await self.open()
+            await self.welcome()
         except Exception as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
-            logger.error("Wirekey cannot start: %s", error)  # noqa: TRY400  # a sentence, not a traceback
+            logger.error("Wirekey cannot start: %s", getattr(error, "strerror", None) or error)  # noqa: TRY400  # a sentence, not a traceback
 
-    async def open(self) -> None:
+    async def welcome(self) -> None:
+        """Let calls in."""
         assert self.config
-        state = self.config.state
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.lock = StateLock(state)
-        self.house.book = AgentBook(state / "agents.json")
-        self.house.store = AuditStore(state / "audit.db", durability=self.config.audit.durability)
-        self.house.store.start()
+        await listeners.listen_as_configured()
         if self.wants_simulator():
-            await self.start_simulator(state)
-        self.trust_upstreams(state)
-        self.running_proxy = RunningProxy(os.getpid(), listening_at(), self.house.settings.simulated)
-        self.running_proxy.write(state)
+            await self.start_simulator(self.config.state)
+            self.write_upstream_roots()
+        self.running_proxy = RunningProxy(os.getpid(), listeners.listening_at(), self.house.settings.simulated)
+        self.running_proxy.write(self.config.state)
         self.announce(self)
         self.refreshing = asyncio.create_task(self.keep_current())
 
@@ -111,67 +171,91 @@ class Entrance:
         return not (self.config.explicit or self.config.has_any_key)
 
     async def start_simulator(self, state: Path) -> None:
-        keys = {name: f"sim-{secrets.token_hex(16)}" for name in PROVIDERS}
-        self.simulator = Simulator(
-            certificate_folder=state / "simulator", keys={name: [key] for name, key in keys.items()}
-        )
+        self.simulator_keys = {name: f"sim-{secrets.token_hex(16)}" for name in PROVIDERS}
+        keys = {name: [key] for name, key in self.simulator_keys.items()}
+        self.simulator = Simulator(certificate_folder=state / "simulator", keys=keys)
         await self.simulator.start()
-        self.house.settings = simulated(self.house.settings, self.simulator.port, keys)
+        self.house.settings = simulated(self.house.settings, self.simulator.port, self.simulator_keys)
 
-    def trust_upstreams(self, state: Path) -> None:
-        """Write the roots that upstream certificates are verified against: public ones and those configured."""
+    def write_upstream_roots(self) -> Path:
+        """Write the roots that upstream certificates are verified against: public ones and those configured.
+
+        Raises ConfigError, OSError.
+        """
         assert self.config
         files = [Path(certifi.where())]
         if self.config.upstream_ca:
             files.append(self.config.upstream_ca)
         if self.simulator:
             files.append(Path(self.simulator.ca_file))
-        bundle = state / "upstream-roots.pem"
+        assert self.started_with
+        bundle = self.started_with.state / "upstream-roots.pem"
         bundle.write_bytes(b"\n".join(file.read_bytes() for file in files))
-        ctx.options.update(ssl_verify_upstream_trusted_ca=str(bundle))
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
+        except ssl.SSLError as error:
+            message = f"{self.config.upstream_ca} holds a certificate that cannot be read. Name a PEM file of a CA"
+            problem = configuration.Problem(self.config.source, None, "upstream_ca", message)
+            raise configuration.ConfigError([problem]) from error
+        return bundle
+
+    # While it runs.
 
     async def keep_current(self) -> None:
         """Follow the agents' file and the configuration; a bad new state keeps the old one and says so."""
-        assert self.config
-        fingerprint = self.config.fingerprint()
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            self.house.book.refresh()
-            if (latest := self.config.fingerprint()) == fingerprint:
-                continue
-            fingerprint = latest
             try:
-                self.reload()
-            except configuration.ConfigError as error:
-                logger.error("the changed configuration is not used, the former one stays: %s", error)  # noqa: TRY400
+                self.house.book.refresh()
+                self.follow_configuration()
+            except Exception:
+                logger.exception("following the agents and the configuration failed; the former ones stay")
+
+    def follow_configuration(self) -> None:
+        assert self.config
+        latest = self.config.fingerprint()
+        if latest == self.fingerprint:
+            return
+        self.fingerprint = latest
+        try:
+            self.reload()
+        except configuration.ConfigError as error:
+            logger.error("the changed configuration is not used, the former one stays: %s", error)  # noqa: TRY400
 
     def reload(self) -> None:
+        """Use the configuration as it is now, but for what is settled at the start. Raises ConfigError."""
         assert self.config
+        assert self.started_with
         config = configuration.load(self.config.source, os.environ)
+        fingerprint = config.fingerprint()
+        refuse_unbuilt(config)
         settings = settings_from(config, self.house.settings)
-        if self.house.settings.simulated:
-            return
-        self.house.settings, self.config = settings, config
+        if self.simulator:
+            settings = simulated(settings, self.simulator.port, self.simulator_keys)
+        self.house.settings, self.config, self.fingerprint = settings, config, fingerprint
+        self.warn_of_hosts(settings)
+        if later := needing_restart(self.started_with, config):
+            logger.warning("changed, but in use only when Wirekey is started anew: %s", ", ".join(later))
+        if self.simulator and self.simulator_wanted is None:
+            logger.warning("the simulator still stands in for all providers; start Wirekey anew to reach the real ones")
         logger.info("the changed configuration is in use")
+
+    # At the end.
 
     async def done(self) -> None:
         if self.refreshing:
             self.refreshing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self.refreshing
-        if not self.lock:
+            self.refreshing = None
+        if not self.lock or not self.opened:
             return
+        lock, self.lock = self.lock, None
+        await listeners.stop_listening()
         self.house.interrupt_all()
         await self.house.store.close()
         if self.simulator:
             await self.simulator.stop()
-        assert self.config
-        RunningProxy.remove(self.config.state)
-        self.lock.release()
-
-
-def listening_at() -> str:
-    """HOST:PORT of the first listener, as the system gave it."""
-    servers = ctx.master.addons.get("proxyserver").servers
-    host, port, *_ = next(address for server in servers for address in server.listen_addrs)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        assert self.started_with
+        RunningProxy.remove(self.started_with.state)
+        lock.release()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from wirekey.config import provider_hosts
+from wirekey.config import ConfigError, changes_decisions, provider_hosts, without_effect
 from wirekey.credentials.pool import Key, KeyPool
 from wirekey.providers import PROVIDERS
 from wirekey.secret import Secret
@@ -16,6 +17,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.config import Config
+
+logger = logging.getLogger(__name__)
+
+SETTLED_AT_START = ("listen", "state", "certs", "log", "upstream_ca", "audit")
+
+
+def refuse_unbuilt(config: Config) -> None:
+    """Raise ConfigError where a setting that this version does not act on would change what may be called, or how.
+
+    The others are warned of.
+    """
+    unbuilt = without_effect(config)
+    if grave := [problem for problem in unbuilt if changes_decisions(problem)]:
+        raise ConfigError(grave)
+    for problem in unbuilt:
+        logger.warning("%s", problem)
+
+
+def needing_restart(former: Config, latest: Config) -> list[str]:
+    """Give the settings that differ and that a running process cannot change."""
+    return [name for name in SETTLED_AT_START if getattr(former, name) != getattr(latest, name)]
 
 
 def settings_from(config: Config, former: Settings | None = None) -> Settings:

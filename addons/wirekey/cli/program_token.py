@@ -1,0 +1,83 @@
+"""A token for programs that run behind the proxy, and the variables that carry it: for `exec` and `env`."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wirekey.cli.environment import client_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The agent that a program is, and its token."""
+
+    agent: str
+    token: str = field(repr=False)
+
+    def variables(self, config: Config, host: str, port: int) -> dict[str, str]:
+        """Give what to set in the program's environment, so that it goes through the proxy at HOST:PORT."""
+        return client_environment(
+            host=host,
+            port=port,
+            agent=self.agent,
+            token=self.token,
+            certs=config.certs.absolute(),
+            region=config.providers.bedrock.regions[0],
+            inherited=os.environ,
+            node_hook=Path(__file__).with_name("node_proxy.cjs"),
+        )
+
+
+def new_program(config: Config, agent: str | None, *, label: str, lifetime: float) -> Program:
+    """Make a token, good for `lifetime` seconds, for `agent` or, without one, for the user of this machine.
+
+    Ends the command with exit code 1 and a sentence where there is no such agent, or the agents' file forbids it.
+    """
+    from wirekey.identity.agents import AgentBook, AgentError, AgentsFileError
+
+    name = agent or own_name()
+    try:
+        book = AgentBook(config.state / "agents.json")
+        if agent is None:
+            book.enrol(name)
+        return Program(name, book.issue_token(name, label=label, lifetime=lifetime))
+    except (AgentError, AgentsFileError) as error:
+        click.echo(f"wirekey: {error}", err=True)
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def ending_token(config: Config, program: Program) -> Iterator[None]:
+    """End the token when the program has ended."""
+    from wirekey.identity.agents import AgentBook, AgentError, AgentsFileError
+
+    try:
+        yield
+    finally:
+        try:
+            AgentBook(config.state / "agents.json").drop_token(program.agent, program.token)
+        except (AgentError, AgentsFileError) as error:
+            click.echo(f"wirekey: the program's token could not be ended, and ends by itself: {error}", err=True)
+
+
+def own_name() -> str:
+    """Give the user's name, made fit to be an agent's."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "local"
+    return re.sub(r"[^A-Za-z0-9._-]", "-", user)[:64] or "local"

@@ -1,0 +1,80 @@
+"""The ports: told apart from those that are taken before anything is begun, and what came of them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from mitmproxy import ctx
+from mitmproxy.proxy.mode_specs import ProxyMode
+
+if TYPE_CHECKING:
+    from wirekey.config import Config
+
+logger = logging.getLogger(__name__)
+
+
+def own_address() -> bool:
+    """Tell whether `listen.forward` decides where to listen: mitmproxy's own options were not used for that."""
+    return ctx.options.mode == ["regular"] and ctx.options.listen_port is None
+
+
+def refuse_taken(config: Config) -> None:
+    """Raise OSError with a sentence where an address is taken, or is none of this machine."""
+    if own_address():
+        place = config.listen.forward
+        try_listening(place.host, place.port, "listen.forward", "wirekey.yaml")
+    if "web_port" in ctx.options:
+        try_listening(ctx.options.web_host, ctx.options.web_port, "the page of --web", "--web-port")
+
+
+def try_listening(host: str, port: int, setting: str, where: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As asyncio's servers do: connections of a former process that are still closing take no port.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            # Linux gives the same port to two that have bound it and do not listen yet.
+            probe.listen()
+        except OSError as error:
+            raise OSError(error.errno, sentence(error, place, setting, where)) from error
+
+
+def sentence(error: OSError, place: str, setting: str, where: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{place} ({setting}) is in use by another program. Stop that one, or set another port in {where}."
+    if error.errno == errno.EACCES:
+        return f"{place} ({setting}) may not be used by this user. Set a port above 1023 in {where}."
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{place} ({setting}) is no address of this machine. Set one that is in {where}."
+    return f"{place} ({setting}) cannot be listened on: {error.strerror}. Set another address in {where}."
+
+
+async def listen_as_configured() -> None:
+    """Move the listeners to where the options say.
+
+    mitmdump and mitmweb begin to listen before they load a script. Raises OSError with mitmproxy's reason.
+    """
+    servers = ctx.master.addons.get("proxyserver").servers
+    await servers.update([ProxyMode.parse(mode) for mode in ctx.options.mode])
+    if failed := [str(server.last_exception) for server in servers if server.last_exception]:
+        raise OSError(errno.EADDRINUSE, "; ".join(failed))
+
+
+async def stop_listening() -> None:
+    """Take no new connections; those that are there go on. mitmproxy itself listens to the end of the process."""
+    try:
+        await ctx.master.addons.get("proxyserver").servers.update([])
+    except Exception:
+        logger.exception("the listeners could not be closed")
+
+
+def listening_at() -> str:
+    """HOST:PORT of the first listener, as the system gave it."""
+    servers = ctx.master.addons.get("proxyserver").servers
+    host, port, *_ = next(address for server in servers for address in server.listen_addrs)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

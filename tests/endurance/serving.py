@@ -1,0 +1,70 @@
+"""Starts `wirekey` commands as a person does, and reads what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.running import PATIENCE, Wirekey, bare_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PLAIN = {"listen": {"forward": "127.0.0.1:0"}}
+
+
+def write_configuration(folder: Path, configuration: dict | str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = configuration if isinstance(configuration, str) else json.dumps(configuration)
+    (folder / "wirekey.yaml").write_text(text)
+
+
+def wirekey(folder: Path, *arguments: str, environ: dict | None = None, **options) -> subprocess.CompletedProcess:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "wirekey", *arguments],
+        cwd=folder,
+        env=bare_environment() | (environ or {}),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        **options,
+    )
+
+
+def refused_start(folder: Path, configuration: dict | str = PLAIN, *arguments: str, **options) -> str:
+    """Start where it cannot be, see that it ends with exit code 2 and without a traceback, give what it says."""
+    write_configuration(folder, configuration)
+    ended = wirekey(folder, "serve", *arguments, **options)
+    assert ended.returncode == 2, ended
+    assert ended.stderr.startswith("wirekey: "), ended
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+@contextlib.contextmanager
+def serving(folder: Path, configuration: dict | None = None, *arguments: str, **options) -> Iterator[Wirekey]:
+    running = Wirekey(folder, configuration or {}, *arguments, **options)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@contextlib.contextmanager
+def taken_port() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

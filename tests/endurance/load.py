@@ -1,0 +1,62 @@
+"""Clients that call without pause, each call with a model name of its own, until the proxy is gone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+
+from tests.raw_client import RawClient, post
+
+OPENAI = "api.openai.com"
+
+
+def chat(model: str, *, stream: bool = False, lines: tuple[str, ...] = ()) -> bytes:
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": stream}
+    return post(*lines, body=json.dumps(body).encode())
+
+
+class Load:
+    """`clients` threads; every other call is streamed. Begins at once, ends when each has lost its connection."""
+
+    def __init__(self, proxy, token: str, clients: int, name: str) -> None:
+        self.proxy, self.token, self.name = proxy, token, name
+        self.numbers = itertools.count()
+        self.answered: list[str] = []
+        """Models whose answer was read to its end."""
+        self.first_answer = threading.Event()
+        self.threads = [threading.Thread(target=self.call_on, daemon=True) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def call_on(self) -> None:
+        try:
+            with tunnel(self.proxy, self.token) as client:
+                while True:
+                    number = next(self.numbers)
+                    model = f"{self.name}-{number}"
+                    client.send(chat(model, stream=number % 2 == 0))
+                    if client.answer().status != 200:
+                        return
+                    self.answered.append(model)
+                    self.first_answer.set()
+        except (OSError, AssertionError):
+            return  # the proxy is gone
+
+    def join(self) -> None:
+        for thread in self.threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a client hangs on a proxy that is gone"
+
+
+def tunnel(proxy, token: str, host: str = OPENAI, agent: str = "alice") -> RawClient:
+    """A client inside a tunnel, TLS done. Raises OSError, AssertionError where the proxy refuses or is gone."""
+    client = RawClient(proxy.running.forward)
+    try:
+        answer = client.connect(f"{host}:443", agent, token)
+        assert answer.status == 200, answer
+        client.start_tls(proxy.root, host)
+    except BaseException:
+        client.socket.close()
+        raise
+    return client

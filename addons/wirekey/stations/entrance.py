@@ -9,7 +9,7 @@ import os
 import secrets
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import certifi
 from mitmproxy import ctx, exceptions
@@ -66,6 +66,8 @@ class Entrance:
         self.refreshing: asyncio.Task[None] | None = None
         self.opening = False
         self.opened = False
+        self.settled: dict[str, Any] = {}
+        """mitmproxy's options that may not change any more."""
         self.running_proxy: RunningProxy | None = None
         self.announce: Callable[[Entrance], None] = lambda _: None
 
@@ -74,7 +76,7 @@ class Entrance:
 
     def configure(self, updated: Collection[str]) -> None:
         if self.opened:
-            options.check(updated)
+            options.check(updated, self.settled)
         elif not self.opening:  # which sets options, and so comes here once more
             self.prepare()
 
@@ -116,7 +118,7 @@ class Entrance:
         self.authority = authority.ensure(config.certs, list(settings.hosts))
         self.house.book = AgentBook(config.state / "agents.json")
         # Not before: with it mitmproxy's own CA would be made where there is none.
-        options.enforce()
+        options.enforce(str(config.certs))
         roots = self.write_upstream_roots()
         changes: dict[str, object] = {"confdir": str(config.certs), "ssl_verify_upstream_trusted_ca": str(roots)}
         if listeners.own_address():
@@ -127,6 +129,7 @@ class Entrance:
         self.house.settings = settings
         ctx.options.update(**changes)
         self.warn_of_hosts(settings)
+        self.settled = options.settled()
         self.opened = True
 
     def let_go(self) -> None:

@@ -10,22 +10,20 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import Any
+from weakref import WeakValueDictionary
 
 from mitmproxy.proxy import commands, events, layer, mode_servers
 from mitmproxy.proxy.layer import NextLayerHook
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
-if TYPE_CHECKING:
-    from mitmproxy.connection import Client
-
 UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
 """Of one client connection. The stock bound of 5 makes the sixth HTTP/2 stream to an HTTP/1.1 upstream wait."""
 
 logger = logging.getLogger(__name__)
-handlers: WeakKeyDictionary[Client, WireConnectionHandler] = WeakKeyDictionary()
+handlers: WeakValueDictionary[str, WireConnectionHandler] = WeakValueDictionary()
+"""By the id of the client connection."""
 
 
 class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
@@ -36,7 +34,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.is_handling = False
         self.hooks: set[asyncio.Task[None]] = set()
         self.inside_tunnel: layer.Layer | None = None
-        handlers[self.client] = self
+        handlers[self.client.id] = self
 
     async def server_event(self, event: events.Event) -> None:
         self.take(event)
@@ -122,5 +120,5 @@ def is_layer_choice(event: events.Event) -> bool:
 
 def go_inside(chosen: layer.Layer) -> None:
     """Let the events of this layer's connection come to it without passing the layers outside."""
-    if handler := handlers.get(chosen.context.client):
+    if handler := handlers.get(chosen.context.client.id):
         handler.inside_tunnel = chosen

@@ -1,0 +1,43 @@
+"""The AWS CLI with a bearer key for Bedrock, for which `wirekey exec` sets a placeholder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from tests.clients.conversation import behind_exec, installed
+from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment
+
+ASK = (
+    "bedrock-runtime",
+    "converse",
+    "--model-id",
+    "anthropic.claude-3-5-sonnet-20241022-v2:0",
+    "--messages",
+    '[{"role": "user", "content": [{"text": "hello"}]}]',
+)
+
+
+def aws(stage, *variables: str) -> subprocess.CompletedProcess[str]:
+    command = behind_exec(stage.proxy, installed("env"), *variables, installed("aws"), *ASK)
+    return subprocess.run(
+        command, env=bare_environment(), capture_output=True, text=True, timeout=4 * PATIENCE, check=False
+    )
+
+
+def test_the_aws_cli_converses_with_the_providers_key_put_in_for_its_placeholder(stage):
+    answer = aws(stage)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["stopReason"] == "end_turn"
+    (seen,) = stage.simulator.seen
+    assert (b"authorization", b"Bearer " + PROVIDER_KEYS["bedrock"].encode()) in seen.headers
+    assert seen.target == "/model/anthropic.claude-3-5-sonnet-20241022-v2%3A0/converse"
+    assert stage.proxy.finished_event(stage.began)["operation"] == "converse"
+
+
+def test_the_aws_cli_prints_our_sentence_where_wirekey_refuses(stage):
+    address = f"http://{stage.proxy.running.forward}"
+    answer = aws(stage, f"HTTPS_PROXY={address}", f"https_proxy={address}", "AWS_MAX_ATTEMPTS=1")
+    assert answer.returncode != 0
+    assert "wirekey agents add NAME" in answer.stderr
+    assert not stage.simulator.seen

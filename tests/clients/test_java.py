@@ -1,0 +1,25 @@
+"""A single-file Java program with java.net.http, which sends no credentials to a proxy unless it is told to."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.clients.conversation import HERE, behind_exec, installed
+from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment
+
+
+def test_a_java_program_with_its_token_in_the_place_of_the_key_gets_answer_and_stream(stage):
+    command = behind_exec(stage.proxy, installed("java"), str(HERE / "java" / "Chat.java"), stage.token)
+    said = subprocess.run(
+        command, env=bare_environment(), capture_output=True, text=True, timeout=4 * PATIENCE, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    plain, *events = said.stdout.splitlines()
+    assert plain.startswith('200 {"')
+    assert events[0].startswith("data: {")
+    assert events[-1] == "data: [DONE]"
+    assert [seen.outcome for seen in stage.simulator.seen] == ["completed", "completed"]
+    for seen in stage.simulator.seen:
+        assert (b"authorization", b"Bearer " + PROVIDER_KEYS["openai"].encode()) in seen.headers
+        assert stage.token.encode() not in repr(seen.headers).encode()
+    assert {event["agent_id"] for event in stage.proxy.finished_events(2, stage.began)} == {"alice"}

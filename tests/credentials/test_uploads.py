@@ -9,8 +9,8 @@ URL = "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=A
 
 def test_an_upload_belongs_to_the_agent_that_began_it():
     uploads = Uploads()
-    uploads.remember("one", "alice", now=0)
-    uploads.remember("two", None, now=0)
+    uploads.remember("one", "alice", None, now=0)
+    uploads.remember("two", None, None, now=0)
     assert uploads.find("one", now=1).agent == "alice"
     assert uploads.find("two", now=1).agent is None
     assert uploads.find("three", now=1) is None
@@ -18,22 +18,22 @@ def test_an_upload_belongs_to_the_agent_that_began_it():
 
 def test_an_id_that_is_given_out_again_stays_with_its_first_agent():
     uploads = Uploads()
-    uploads.remember("one", "alice", now=0)
-    uploads.remember("one", "bob", now=1)
+    uploads.remember("one", "alice", None, now=0)
+    uploads.remember("one", "bob", None, now=1)
     assert uploads.find("one", now=2).agent == "alice"
 
 
 def test_the_oldest_is_forgotten_where_there_are_too_many():
     uploads = Uploads(most=2)
     for number in range(3):
-        uploads.remember(str(number), "alice", now=number)
+        uploads.remember(str(number), "alice", None, now=number)
     assert [uploads.find(str(number), now=3) is None for number in range(3)] == [True, False, False]
 
 
 def test_an_upload_is_forgotten_after_its_time():
     uploads = Uploads(longest=10)
-    uploads.remember("old", "alice", now=0)
-    uploads.remember("new", "alice", now=5)
+    uploads.remember("old", "alice", None, now=0)
+    uploads.remember("new", "alice", None, now=5)
     assert uploads.find("old", now=10) is not None
     assert uploads.find("old", now=11) is None
     assert uploads.find("new", now=11) is not None
@@ -42,7 +42,7 @@ def test_an_upload_is_forgotten_after_its_time():
 
 def test_the_id_itself_is_not_kept():
     uploads = Uploads()
-    uploads.remember("canary-id", "alice", now=0)
+    uploads.remember("canary-id", "alice", None, now=0)
     assert "canary-id" not in repr(uploads) + repr(uploads.begun)
 
 

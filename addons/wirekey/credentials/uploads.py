@@ -23,6 +23,8 @@ UPLOAD_URL_HEADERS = ("x-goog-upload-url", "x-goog-upload-control-url")
 class Begun:
     agent: str | None
     """The agent's id; None where identity is not required and nobody said who they are."""
+    token: bytes | None = field(repr=False)
+    """Hash of the token that the agent had, by which it is looked up again."""
     at: float
 
 
@@ -34,9 +36,9 @@ class Uploads:
     longest: float = LONGEST_UPLOAD
     begun: OrderedDict[bytes, Begun] = field(default_factory=OrderedDict, repr=False)
 
-    def remember(self, upload_id: str, agent: str | None, now: float) -> None:
+    def remember(self, upload_id: str, agent: str | None, token: bytes | None, now: float) -> None:
         """Note that this agent began the upload. An id is never given to a second agent."""
-        self.begun.setdefault(digest(upload_id), Begun(agent, now))
+        self.begun.setdefault(digest(upload_id), Begun(agent, token, now))
         while len(self.begun) > self.most:
             self.begun.popitem(last=False)
 

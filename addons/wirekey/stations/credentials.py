@@ -12,6 +12,7 @@ from mitmproxy import http
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.scrub import KeyScrubber, scrub
 from wirekey.credentials.slots import connection_named
+from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, readdressed, upload_ids
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import Fault, Refusal
 from wirekey.stations.station import AdmittingStation, keep_going
@@ -32,7 +33,8 @@ class Credentials(AdmittingStation):
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         assert call.provider
         passage = self.house.passage(flow)
-        if is_upload_continuation(self.house.judged(flow)):
+        if call.provider == "gemini" and upload_ids(self.house.judged(flow).path):
+            # Its upload_id is the credential; it carries no other.
             call.credential = "upload"
             return
         passage.pool = self.house.settings.pools.get(call.provider)
@@ -62,6 +64,23 @@ class Credentials(AdmittingStation):
         fields = response.headers.fields
         if any(key in value for _, value in fields):
             response.headers.fields = tuple((name, scrub(value, key)) for name, value in fields)
+        if passage.call.operation and passage.call.operation.name == "upload":
+            self.note_upload(passage, response)
+
+    def note_upload(self, passage: Passage, response: http.Response) -> None:
+        """Remember whose an upload is that begins with this answer, and let its next request come here too."""
+        call, upstream = passage.call, passage.upstream
+        assert upstream
+        assert passage.judged
+        for name in UPLOAD_URL_HEADERS:
+            url = response.headers.get(name)
+            upload_id = id_of_upload_url(url) if url else None
+            if url and upload_id:
+                self.house.uploads.remember(
+                    upload_id, call.agent.id if call.agent else None, passage.token, time.monotonic()
+                )
+                if upstream.configured and passage.judged.host_header:
+                    response.headers[name] = readdressed(url, upstream.authority, passage.judged.host_header)
 
     @keep_going
     def response(self, flow: http.HTTPFlow) -> None:
@@ -72,11 +91,6 @@ class Credentials(AdmittingStation):
         scrubber = passage.tap.filter
         if isinstance(scrubber, KeyScrubber) and scrubber.sign_seen:
             passage.pool.settle_refused(passage.key, time.monotonic())
-
-
-def is_upload_continuation(request: http.Request) -> bool:
-    """Tell a later request of a Gemini resumable upload: its upload_id is the credential, it carries no other."""
-    return request.path.startswith("/upload/") and "upload_id=" in request.path.partition("?")[2]
 
 
 def wire_request(passage: Passage, server: Server) -> tuple[http.Request, bytes]:

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import http
 
 from wirekey.call import Call, Outcome
+from wirekey.credentials.uploads import Uploads
 from wirekey.failure import described
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import BROKEN, Refusal
@@ -44,6 +45,8 @@ class Passage:
     """What one call carries through the house besides its record: nothing here is ever stored or shown."""
 
     call: Call
+    token: bytes | None = field(default=None, repr=False)
+    """Hash of the token that said which agent calls."""
     judged: http.Request | None = field(default=None, repr=False)
     """The head that is judged and sent, once the flow only shows the face of it."""
     body: bytes = field(default=b"", repr=False)
@@ -90,6 +93,7 @@ class House:
         self.passages: dict[str, Passage] = {}
         self.tunnel_agents: WeakKeyDictionary[Client, bytes] = WeakKeyDictionary()
         """Hash of the token that a client connection presented at CONNECT."""
+        self.uploads = Uploads()
         self.withheld: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()
         """What the flow does not show of the head of an answer."""
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import time
 from typing import TYPE_CHECKING
 
 from wirekey.credentials.slots import is_credential_header, strip_query
+from wirekey.credentials.uploads import upload_ids
 from wirekey.identity.presented import proxy_credentials, slot_tokens
+from wirekey.identity.tokens import token_digest
 from wirekey.refusal import Refusal
 from wirekey.stations.station import Station, fail_closed
 
 if TYPE_CHECKING:
     from mitmproxy import http
+
+    from wirekey.call import Agent
 
 UNKNOWN_AGENT = Refusal(
     401,
@@ -27,6 +31,16 @@ NO_AGENT = Refusal(
 )
 TWO_AGENTS = Refusal(
     401, "agents_disagree", "The call names two different agents: the proxy URL one, the API key another."
+)
+TWO_UPLOADS = Refusal(400, "malformed", "The request names more than one upload_id.")
+UNKNOWN_UPLOAD = Refusal(
+    403,
+    "unknown_upload",
+    "No upload of this upload_id was begun here, or it was too long ago, or Wirekey was started anew since. "
+    "Begin the upload again.",
+)
+UPLOAD_OF_ANOTHER = Refusal(
+    403, "upload_of_another_agent", "Another agent began this upload. Begin one of your own, with your own token."
 )
 
 
@@ -46,7 +60,7 @@ class Identity(Station):
             self.challenge(flow, "unknown agent")
             return
         call.agent = agent
-        self.house.tunnel_agents[flow.client_conn] = hashlib.sha256(presented[1].encode()).digest()
+        self.house.tunnel_agents[flow.client_conn] = token_digest(presented[1])
 
     def challenge(self, flow: http.HTTPFlow, reason: str) -> None:
         """Answer 407; most SDKs hide its body, so the reason phrase says it too."""
@@ -65,18 +79,42 @@ class Identity(Station):
         call, request = self.house.call(flow), flow.request
         tokens = slot_tokens(decoded(request), request.path.partition("?")[2])
         strip(request)
-        agents = {token: self.house.book.find(token) for token in tokens}
-        tunnel = self.house.tunnel_agents.get(flow.client_conn)
-        if tunnel is not None:
-            agents["at CONNECT"] = self.house.book.find_hash(tunnel)
+        digests = {token_digest(token) for token in tokens}
+        if tunnel := self.house.tunnel_agents.get(flow.client_conn):
+            digests.add(tunnel)
+        agents = {digest: self.house.book.find_hash(digest) for digest in digests}
         if any(agent is None for agent in agents.values()):
             raise UNKNOWN_AGENT
         if len({agent.id for agent in agents.values() if agent}) > 1:
             raise TWO_AGENTS
-        call.agent = next(iter(agents.values()), None)
+        passage = self.house.passage(flow)
+        passage.token, call.agent = next(iter(agents.items()), (None, None))
+        if call.provider == "gemini" and (ids := upload_ids(request.path)):
+            call.agent = self.agent_of_upload(ids, call.agent)
         if call.agent is None and self.house.settings.identity_required:
             raise NO_AGENT
         call.target = request.path.partition("?")[0]
+
+    def agent_of_upload(self, ids: tuple[str, ...], agent: Agent | None) -> Agent | None:
+        """Give the agent of a later request of an upload, which says by its upload_id alone whose it is.
+
+        An upload_id that was not got here is refused: it could lead into an account that is not ours.
+        """
+        if len(ids) > 1:
+            raise TWO_UPLOADS
+        begun = self.house.uploads.find(ids[0], time.monotonic())
+        if begun is None:
+            raise UNKNOWN_UPLOAD if agent or not self.house.settings.identity_required else NO_AGENT
+        if agent is not None:
+            if agent.id != begun.agent:
+                raise UPLOAD_OF_ANOTHER
+            return agent
+        if begun.token is None:
+            return None
+        owner = self.house.book.find_hash(begun.token)
+        if owner is None:
+            raise UNKNOWN_AGENT
+        return owner
 
 
 def decoded(request: http.Request) -> list[tuple[str, str]]:

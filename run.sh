@@ -3,6 +3,7 @@
 #   ./run.sh            serve            ./run.sh test [pytest arguments]
 #   ./run.sh demo       a whole round    ./run.sh WORD …   the wirekey command: ./run.sh agents add alice
 set -euo pipefail
+export WIREKEY_CALLED_FROM=$PWD  # where `exec` runs its program
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 say() { printf 'wirekey: %s\n' "$*" >&2; }

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 EXEC_TOKEN_SECONDS = 7 * 86400
 NOT_FOUND = 127
 NOT_STARTED = 126
+CALLED_FROM = "WIREKEY_CALLED_FROM"
+"""Variable in which run.sh, which works in the checkout, says in which folder it was called: the program's."""
 
 
 # What stands after the program's name is the program's: `exec python -c …` needs no `--`.
@@ -45,8 +47,10 @@ def command(config: Config, agent: str | None, program: tuple[str, ...]) -> None
 
 def run(program: list[str], environment: dict[str, str]) -> int:
     """Run to the end and give its exit code; a program that is not on PATH is looked for beside this Python."""
-    found = shutil.which(program[0], path=environment.get("PATH")) or shutil.which(
-        program[0], path=str(Path(sys.executable).parent)
+    folder = Path(environment.pop(CALLED_FROM, "."))
+    name = str(folder / program[0]) if os.sep in program[0] else program[0]
+    found = shutil.which(name, path=environment.get("PATH")) or shutil.which(
+        name, path=str(Path(sys.executable).parent)
     )
     if not found:
         click.echo(f"wirekey: {program[0]}: no such program", err=True)
@@ -54,7 +58,12 @@ def run(program: list[str], environment: dict[str, str]) -> int:
     # Ctrl-C reaches the program too; it decides, and its token is dropped after it ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        child = subprocess.Popen([found, *program[1:]], env=environment, preexec_fn=listen_to_interrupt)  # noqa: PLW1509  # one thread
+        child = subprocess.Popen(
+            [Path(found).absolute(), *program[1:]],
+            env=environment,
+            cwd=folder,
+            preexec_fn=listen_to_interrupt,  # noqa: PLW1509  # one thread
+        )
     except OSError as error:
         click.echo(f"wirekey: {found} cannot be started: {error.strerror}", err=True)
         return NOT_STARTED

@@ -1,0 +1,66 @@
+"""Where `exec` runs a program, and what it says when there is none."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.running import bare_environment
+from wirekey.cli.exec import CALLED_FROM
+from wirekey.runtime import RunningProxy
+
+
+@pytest.fixture
+def execute(tmp_path):
+    """Run `wirekey exec` in a checkout of its own, as run.sh does, called from the folder `elsewhere`."""
+    checkout, elsewhere = tmp_path / "checkout", tmp_path / "elsewhere"
+    (checkout / "state").mkdir(parents=True)
+    elsewhere.mkdir()
+    RunningProxy(os.getpid(), "127.0.0.1:1", simulated=False).write(checkout / "state")
+
+    def run(*program, called_from=elsewhere):
+        environment = bare_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.run(
+            [sys.executable, "-m", "wirekey", "exec", "--", *program],
+            cwd=checkout,
+            env=environment | ({CALLED_FROM: str(called_from)} if called_from else {}),
+            capture_output=True,
+            text=True,
+        )
+
+    run.checkout, run.elsewhere = checkout, elsewhere
+    return run
+
+
+PRINT_FOLDER = (
+    "import os; print(os.getcwd()); print(sorted(name for name in os.environ if name.startswith('WIREKEY_')))"
+)
+
+
+def test_a_program_runs_in_the_folder_from_which_run_sh_was_called(execute):
+    done = execute(sys.executable, "-c", PRINT_FOLDER)
+    assert done.stdout.splitlines() == [str(execute.elsewhere), "[]"]
+
+
+def test_without_run_sh_a_program_runs_in_the_current_folder(execute):
+    done = execute(sys.executable, "-c", PRINT_FOLDER, called_from=None)
+    assert done.stdout.splitlines() == [str(execute.checkout), "[]"]
+
+
+def test_a_program_with_a_relative_path_is_looked_for_in_that_folder(execute):
+    program = execute.elsewhere / "mine"
+    program.write_text("#!/bin/sh\necho mine: $PWD\n")
+    program.chmod(0o755)
+    assert execute("./mine").stdout == f"mine: {execute.elsewhere}\n"
+
+
+@pytest.mark.parametrize("name", ["no-such-program", "./no-such-program"])
+def test_a_program_that_is_not_there_ends_with_127_and_its_name(execute, name):
+    done = execute(name)
+    assert done.returncode == 127
+    assert "no-such-program: no such program" in done.stderr
+
+
+def test_the_exit_code_is_that_of_the_program(execute):
+    assert execute(sys.executable, "-c", "raise SystemExit(7)").returncode == 7

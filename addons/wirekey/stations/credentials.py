@@ -127,7 +127,8 @@ def wire_request(passage: Passage, server: Server) -> tuple[http.Request, bytes]
     wire.data.headers = http.Headers(wire_fields)
     set_length(wire, passage)
     call.attempts += 1
-    return wire, passage.body
+    body, passage.body = passage.body, b""
+    return wire, body
 
 
 def set_length(wire: http.Request, passage: Passage) -> None:

@@ -67,6 +67,8 @@ class WireStream(HttpStream):
             return
         if isinstance(event, (ResponseHeaders, ResponseData)):
             self.heard_at = time.monotonic()
+            if isinstance(event, ResponseData) and not event.data:
+                return  # an empty frame; to the tap it would be the end
             if isinstance(event, ResponseHeaders):
                 # Whatever becomes of the hooks: an answer is never read whole, nor kept on the flow.
                 event.response.stream = True
@@ -196,15 +198,17 @@ class WireStream(HttpStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         over = self.server_state in (self.state_done, self.state_errored)
+        hung_up = any(word in event.message.lower() for word in HANGING_UP)
         # The message quotes the bytes that broke the protocol, and would be seen on the flow.
         event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
         if isinstance(event, RequestProtocolError):
             if not over:
                 self.house.report_end(self.flow, Outcome.CLIENT_CANCELLED)
         elif not over and self.client_state != self.state_errored and not self.flow.error:
-            self.house.report_end(self.flow, Outcome.UPSTREAM_RESET)
-            if self.server_state == self.state_wait_for_response_headers:
-                yield from self.refuse(UPSTREAM_HUNG_UP)
+            early = self.server_state == self.state_wait_for_response_headers
+            self.house.report_end(self.flow, Outcome.UPSTREAM_RESET if hung_up or not early else Outcome.UPSTREAM_ERROR)
+            if early:
+                yield from self.refuse(UPSTREAM_HUNG_UP if hung_up else UPSTREAM_UNREADABLE)
                 return
         yield from super().handle_protocol_error(event)
 
@@ -227,6 +231,8 @@ class WireStream(HttpStream):
         yield from self.cancel_upstream("idle for too long")
         last_words = self.house.phrase_in_stream(self.flow, refusal)
         if last_words is None:
+            # The error hook, and with it the record, is left out for an answer that has failed already.
+            self.server_state = self.state_stream_response_body
             yield from super().handle_protocol_error(
                 ResponseProtocolError(self.stream_id, refusal.message, ErrorCode.GENERIC_SERVER_ERROR)
             )
@@ -256,6 +262,15 @@ def too_slow(setting: str, seconds: float) -> Refusal:
 
 
 CANNOT_SEND = Refusal(503, "wirekey_error", "Wirekey could not prepare the request for the provider.", Fault.WIREKEY)
+HANGING_UP = ("closed connection", "connection closed", "stream reset")
+"""How mitmproxy says that a connection or stream was ended; all else that it says is that it could not be read."""
+UPSTREAM_UNREADABLE = Refusal(
+    502,
+    "upstream_unreadable",
+    "What the provider sent is no HTTP answer that can be read in one way only. If it is dialled at a place of your "
+    "own, check providers.NAME.upstream.",
+    Fault.PROVIDER,
+)
 UPSTREAM_HUNG_UP = Refusal(
     502, "upstream_reset", "The provider closed the connection before it answered. Try again.", Fault.PROVIDER
 )

@@ -152,13 +152,29 @@ def decoded(chunks, headers: httpx.Headers) -> Iterator[bytes]:
         yield decoder.decode(chunk)
 
 
+class OnlyHttp2(ssl.SSLContext):
+    """Offers h2 alone: inside a proxy's tunnel httpx offers http/1.1 as well, and first, whatever it was told."""
+
+    def set_alpn_protocols(self, _protocols) -> None:
+        super().set_alpn_protocols(["h2"])
+
+
+def trust(ca: Path, http2: bool = False) -> ssl.SSLContext:
+    if not http2:
+        return ssl.create_default_context(cafile=ca)
+    context = OnlyHttp2(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca)
+    return context
+
+
 class RawWay:
     """Raw requests to the providers: direct to the simulator at `url`, or through the proxy to their own hosts."""
 
     def __init__(self, ca: Path, url: str | None = None, proxy: str | None = None, http2: bool = False) -> None:
         self.url = url
+        self.http2 = http2
         self.client = httpx.Client(
-            verify=ssl.create_default_context(cafile=ca),
+            verify=trust(ca, http2),
             proxy=proxy,
             http1=not http2,
             http2=http2,

@@ -90,3 +90,31 @@ def test_a_configuration_that_is_shown_loads_and_is_in_effect(block, tmp_path):
         text = text.replace(match[1], str(tmp_path / Path(match[1]).name))
     file.write_text(text)
     assert not without_effect(load(file, environ))
+
+
+REFUSAL = re.compile(r"Refusal\(\s*(\d{3}),\s*\"([a-z_]+)\"")
+REFUSALS = {
+    found.groups()
+    for path in (CHECKOUT / "addons" / "wirekey").rglob("*.py")
+    for found in REFUSAL.finditer(path.read_text(encoding="utf-8"))
+}
+
+
+def test_the_refusals_are_found_in_the_code():
+    assert {("401", "no_agent"), ("503", "no_provider_key"), ("504", "upstream_timeout")} <= REFUSALS
+
+
+@pytest.mark.parametrize(("status", "code"), sorted(REFUSALS))
+def test_troubleshooting_says_what_to_do_about_each_refusal(status, code):
+    section = re.search(
+        rf"^\*\*{status}\*\*(.*?)(?=^\*\*\d|^## )", text_of("docs/troubleshooting.md"), re.MULTILINE | re.DOTALL
+    )
+    assert section, f"docs/troubleshooting.md has nothing on {status}"
+    assert f"`{code}`" in section[1] or status == "407"
+
+
+def test_troubleshooting_names_no_code_that_is_not_in_the_code():
+    text = text_of("docs/troubleshooting.md").partition("## By status")[2].partition("## Streams")[0]
+    named = set(re.findall(r"^- `([a-z_]+)`:", text, re.MULTILINE))
+    assert len(named) > 10
+    assert not named - {code for _, code in REFUSALS}

@@ -134,10 +134,14 @@ class Wirekey:
             return [dict(row) for row in database.execute("SELECT * FROM calls ORDER BY id")]
 
     def finished_events(self, count: int, since: str = "") -> list[dict]:
-        """The events of calls that began after the call id `since`, once `count` of them have an outcome."""
+        """The events of calls that began after the call id `since`, once `count` of them have an outcome.
+
+        Ids made in the same millisecond sort by chance, so those of that of `since` count too.
+        """
+        millisecond = since[:13]
 
         def enough():
-            events = [event for event in self.events() if event["outcome"] and event["id"] > since]
+            events = [event for event in self.events() if event["outcome"] and event["id"] > millisecond]
             return events if len(events) >= count else None
 
         return wait_for(enough, f"{count} finished audit events")

@@ -1,11 +1,11 @@
 """The commands of README and docs/ are run, and print what the pages say they print.
 
-For each page there is a copy of the checkout, with a server whose providers are the simulator. A line of output in a
-page must be among the lines that were really printed, numbers, times, ids and tokens aside; `…` stands for any text.
+They share a copy of the checkout, with a server whose providers are the simulator, so agents have other names on each
+page. A line of output in a page must be among the lines that were really printed, numbers, times, ids and tokens aside;
+`…` stands for any text.
 `run.sh` of the copy is the Python that runs the tests, so that nothing is installed.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -92,17 +92,10 @@ class Copy:
 
 
 @pytest.fixture(scope="module")
-def copies(tmp_path_factory):
-    with contextlib.ExitStack() as ends:
-        made: dict[str, Copy] = {}
-
-        def copy_for(page: str) -> Copy:
-            if page not in made:
-                made[page] = Copy(tmp_path_factory.mktemp("docs") / "wirekey")
-                ends.callback(made[page].stop)
-            return made[page]
-
-        yield copy_for
+def copy(tmp_path_factory):
+    made = Copy(tmp_path_factory.mktemp("docs") / "wirekey")
+    yield made
+    made.stop()
 
 
 def commands(block: Block) -> list[tuple[str, list[str]]]:
@@ -147,11 +140,10 @@ def missing(shown: list[str], printed: str) -> list[str]:
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
-def test_the_pages_show_what_really_happens(block, copies):
+def test_the_pages_show_what_really_happens(block, copy):
     for program in block.about.get("needs", "").split():
         if not shutil.which(program):
             pytest.skip(f"there is no {program} on this machine")
-    copy = copies(block.page)
     if file := block.about.get("file"):
         (copy.folder / file).write_text(block.text)
         return

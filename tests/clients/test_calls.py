@@ -12,6 +12,7 @@ from tests.clients.calls import CREDENTIALS, LIBRARIES, SDKS, USAGE_WISH, Made, 
 from tests.running import PROVIDER_KEYS, wait_for
 
 CLIENTS = named([*SDKS, *LIBRARIES])
+TEXT = "Ein Häschen \N{RABBIT} hüpft."
 ACTIONS = ["chat", "stream"]
 
 
@@ -34,7 +35,7 @@ def both(stage, made):
             calls = []
             for way in ("direct", "through"):
                 stage.simulator.simulator.reset()
-                outcome = stage.program(language, way).do(client, action, text="Ein Häschen \N{RABBIT} hüpft.")
+                outcome = stage.program(language, way).do(client, action, text=TEXT)
                 wait_for(lambda: all(seen.outcome for seen in stage.simulator.seen), "the provider to finish")
                 calls.append(Made(outcome, stage.simulator.seen))
             made[language, client, action] = tuple(calls)
@@ -91,6 +92,22 @@ def test_the_call_is_in_the_audit_under_the_agents_name(stage, language, client,
     assert event["finish_reason"]
 
 
+@pytest.mark.parametrize(("language", "client", "provider"), CLIENTS)
+def test_a_stream_that_pauses_after_its_first_event_goes_on_to_its_end(both, stage, language, client, provider):
+    _, unpaused = both(language, client, "stream")
+    stage.simulator.simulator.reset()
+    stage.script("gate")
+    program = stage.program(language, "through")
+    program.ask(client, "stream", text=TEXT)
+    wait_for(lambda: stage.simulator.simulator.gate.waiting, "the first event to be sent")
+    stage.simulator.do(open_gate(stage))
+    assert without_ids(program.outcome()) == without_ids(unpaused.outcome)
+
+
+async def open_gate(stage):
+    stage.simulator.simulator.gate.open()
+
+
 def test_header_names_keep_their_case_over_http_1(both):
     _, through = both("python", "requests", "chat")
     assert (b"X-Mixed-CASE", b"as written") in through.request.headers
@@ -108,3 +125,17 @@ def test_no_encoding_is_offered_that_the_client_did_not_offer(both, client, enco
 def test_both_handlers_of_the_aws_sdk_for_node_speak_their_own_protocol(both):
     assert both("node", "bedrock", "chat")[1].request.protocol == "h2"
     assert both("node", "bedrock-http1", "chat")[1].request.protocol == "h1"
+
+
+def test_a_file_is_uploaded_in_two_requests_of_which_the_second_carries_no_credential(stage):
+    wish = {"text": "a file of some words " * 50}
+    direct = stage.program("python", "direct").do("gemini-async", "upload", **wish)
+    stage.simulator.simulator.reset()
+    assert stage.program("python", "through").do("gemini-async", "upload", **wish) == direct
+    assert not direct.failed, direct
+    begin, send, *_ = stage.simulator.seen
+    key = PROVIDER_KEYS["gemini"].encode()
+    assert dict(begin.headers)[b"x-goog-api-key"] == key
+    assert "upload_id=" in send.target
+    assert key not in repr(send.headers).encode()
+    assert send.body == wish["text"].encode()

@@ -7,7 +7,6 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -22,6 +21,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
+from wirekey.goaway import OutlivesGoaway
 from wirekey.simulator.exchange import BodyCollector, Request
 from wirekey.simulator.http1 import MAX_HEAD_BYTES
 
@@ -37,7 +37,7 @@ class Http2:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.state = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        self.state = OutlivesGoaway(H2Configuration(client_side=False, header_encoding=None))
         self.streams: dict[int, Http2Stream] = {}
         # Set one by one they would count only once the client had agreed to a second frame of settings.
         self.state.local_settings = Settings(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from mitmproxy import http, version
 from mitmproxy.proxy import commands, layer, mode_servers
 from mitmproxy.proxy.layers import http as http_layers
-from mitmproxy.proxy.layers.http import HttpLayer, _http1
+from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
 
+from wirekey.goaway import OutlivesGoaway
 from wirekey.wire.connection import WireConnectionHandler
 from wirekey.wire.framing import CappedHttp1Client, TrailerDroppingReader, head_error
 from wirekey.wire.layer import WireLayer
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from wirekey.wire.house import House
 
 KNOWN_VERSIONS = ("12.2.",)
+
+
+class WireH2Connection(OutlivesGoaway, _http2.BufferedH2Connection):
+    """mitmproxy's, for clients that send GOAWAY while their answer is under way."""
 
 
 class ClosedLayer(layer.Layer):
@@ -48,6 +53,7 @@ def install() -> None:
     http_layers.Http1Client = CappedHttp1Client  # type: ignore[misc]
     _http1.ChunkedReader = TrailerDroppingReader  # type: ignore[misc]
     _http1.make_error_response = malformed_request
+    _http2.BufferedH2Connection = WireH2Connection  # type: ignore[misc]
     # A check of each new message's types, for mitmproxy's developers: a tenth of its time, and off under python -O.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
 

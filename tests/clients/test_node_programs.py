@@ -1,0 +1,113 @@
+"""Node programs that `wirekey exec` makes use the proxy, whatever module they take their connections from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tests.clients.conversation import HERE, behind_exec, install_node_packages, installed
+from tests.running import PATIENCE, bare_environment
+
+AWS = """
+  const { BedrockRuntimeClient, ConverseCommand } = %s('@aws-sdk/client-bedrock-runtime');
+  const client = new BedrockRuntimeClient({ maxAttempts: 1 });
+  const call = () => client.send(new ConverseCommand({
+    modelId: 'amazon.nova-lite-v1:0', messages: [{ role: 'user', content: [{ text: 'hello' }] }] }));
+"""
+COUNT = (
+    "(answers) => console.log(JSON.stringify(answers.map((answer) => answer.output.message.content[0].text.length)))"
+)
+
+
+def node(stage, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    install_node_packages()
+    command = behind_exec(stage.proxy, installed("node"), *arguments, "-e", text)
+    return subprocess.run(
+        command,
+        env=bare_environment(),
+        cwd=HERE / "node",
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("load", "arguments"),
+    [("require", ["--input-type=commonjs"]), ("await import", ["--input-type=module"])],
+    ids=["commonjs", "module"],
+)
+def test_a_program_that_leaves_its_http2_session_open_ends_when_its_work_is_done(stage, load, arguments):
+    said = node(stage, AWS % load + f"call().then((answer) => [answer]).then({COUNT})", *arguments)
+    assert said.returncode == 0, said.stderr
+    assert len(json.loads(said.stdout)) == 1
+    assert [seen.protocol for seen in stage.simulator.seen] == ["h2"]
+
+
+def test_many_calls_at_a_time_over_http2_get_their_own_answers(stage):
+    for kib in range(1, 21):
+        stage.script(f"size={kib}KiB")
+    said = node(
+        stage,
+        AWS % "require" + f"Promise.all(Array.from({{ length: 20 }}, call)).then({COUNT})",
+        "--input-type=commonjs",
+    )
+    assert said.returncode == 0, said.stderr
+    assert sorted(json.loads(said.stdout)) == [kib << 10 for kib in range(1, 21)]
+
+
+def test_a_large_answer_arrives_whole_though_the_sdk_says_goodbye_at_its_head(stage):
+    """The SDK sends GOAWAY once it has the head of an answer, and window updates for the rest of it after that."""
+    stage.script("size=8MiB")
+    said = node(stage, AWS % "require" + f"Promise.all([call()]).then({COUNT})", "--input-type=commonjs")
+    assert said.returncode == 0, said.stderr
+    assert json.loads(said.stdout) == [8 << 20]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "fetch('https://api.openai.com/v1/models').then((answer) => answer.text())",
+        "new Promise((_, fail) => require('node:https').get('https://api.openai.com/v1/models').on('error', fail))",
+        "new Promise((_, fail) => require('node:http2').connect('https://api.openai.com').on('error', fail))",
+    ],
+    ids=["fetch", "https", "http2"],
+)
+def test_a_token_that_the_proxy_refuses_is_named_in_the_error(stage, call):
+    text = f"{call}.catch((error) => console.log(String(error.cause ?? error)))"
+    wrong = f"http://alice:wk_wrong@{stage.proxy.running.forward}"
+    install_node_packages()
+    said = subprocess.run(
+        behind_exec(stage.proxy, installed("node"), "-e", text, variables={"HTTPS_PROXY": wrong, "https_proxy": wrong}),
+        env=bare_environment(),
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+    assert "407 Proxy Authentication Required: unknown agent, see wirekey agents add" in said.stdout
+
+
+def test_what_never_goes_through_the_proxy_does_not(stage):
+    url = f"{stage.simulator.url}/v1/models"
+    text = f"""
+      const call = (headers) => fetch('{url}', {{ headers }}).then((answer) => console.log(answer.status));
+      call({{ authorization: 'Bearer not-a-key' }});
+    """
+    said = subprocess.run(
+        behind_exec(
+            stage.proxy,
+            *(installed("node"), "-e", text),
+            variables={"NODE_EXTRA_CA_CERTS": str(stage.simulator.ca_file)},
+        ),
+        env=bare_environment(),
+        capture_output=True,
+        text=True,
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+    assert said.stdout.strip() == "401", said.stderr
+    assert not [event for event in stage.proxy.events() if event["id"] > stage.began]

@@ -198,6 +198,7 @@ class House:
 
         return wire_request(self.passages[flow.id], server)
 
+    @steady(lambda _, __, response: response)
     def answer_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
         kept = self.withheld.pop(flow, None)
         if kept is None:

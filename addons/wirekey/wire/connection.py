@@ -18,6 +18,8 @@ from mitmproxy.proxy.layer import NextLayerHook
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
+from wirekey.failure import described
+
 UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
 """Of one client connection. The stock bound of 5 makes the sixth HTTP/2 stream to an HTTP/1.1 upstream wait."""
 
@@ -53,8 +55,9 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     self.execute(command)
                 if self.inside_tunnel and is_layer_choice(following):
                     self.enter_tunnel()
-        except Exception:
-            self.log("a layer failed; the connection is closed", logging.ERROR, exc_info=True)
+        except Exception as error:
+            # Without its message, which may quote what came over the connection.
+            self.log(f"a layer failed; the connection is closed: {described(error)}", logging.ERROR)
             self.waiting.clear()
             if self.client in self.transports:
                 self.close_connection(self.client)
@@ -109,7 +112,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         if task.cancelled():
             return
         if error := task.exception():
-            self.log(f"hook {hook.name} failed", logging.ERROR, exc_info=(type(error), error, error.__traceback__))
+            self.log(f"hook {hook.name} failed: {described(error)}", logging.ERROR)
         if hook.blocking:
             self.take(events.HookCompleted(hook))
 

@@ -1,0 +1,347 @@
+"""An exception in any hook before the verdict denies the call; after it, the call goes on. Either way it is recorded.
+
+The hooks are found by looking, so that a new one is covered, or has to say here why not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import inspect
+import json
+import sqlite3
+import ssl
+
+import pytest
+from mitmproxy import hooks, options
+from mitmproxy.test import tflow
+from tests.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, behind
+
+from wirekey.config import load
+from wirekey.failure import described
+from wirekey.identity.agents import AgentBook
+from wirekey.master import ServeMaster
+from wirekey.refusal import Refusal
+from wirekey.stations import egress, flow_order, station
+from wirekey.stations.entrance import Entrance
+from wirekey.stations.house import House
+
+QUOTED = "the-message-of-an-exception-quotes-the-prompt"
+STATIONS = {type(made).__name__: type(made) for made in flow_order.stations(House())}
+LIFECYCLE = {"load", "configure", "running", "done"}
+"""Hooks of the entrance: what fails in them ends the start, and every call is refused until it has opened."""
+
+HOOKS = [
+    (name, hook)
+    for name, kind in STATIONS.items()
+    for hook in sorted(hooks.all_hooks)
+    if callable(getattr(kind, hook, None)) and not (kind is Entrance and hook in LIFECYCLE)
+]
+BEFORE = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.fail_closed]
+AFTER = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.keep_going]
+CONNECTION = [
+    (name, hook)
+    for name, hook in HOOKS
+    if getattr(STATIONS[name], hook).guard in (station.refuse_connection, egress.close_layer)
+]
+
+
+def test_each_hook_of_each_station_has_a_guard():
+    assert len(HOOKS) > 20
+    assert sorted(BEFORE + AFTER + CONNECTION) == sorted(HOOKS)
+
+
+def test_what_decides_fails_closed_and_what_only_watches_keeps_going():
+    assert {hook for _, hook in BEFORE} == {"http_connect", "requestheaders", "request"}
+    assert {hook for _, hook in CONNECTION} == {"client_connected", "next_layer", "server_connect"}
+    watching = {"responseheaders", "response", "error", "http_connected", "http_connect_error"}
+    assert {hook for _, hook in AFTER} == watching | {"client_disconnected", "tls_start_server"}
+
+
+def break_hook(monkeypatch, name, hook):
+    """Let the inside of a hook raise, within its guard."""
+    kind = STATIONS[name]
+    whole = getattr(kind, hook)
+
+    def failing(self, data):
+        raise RuntimeError(QUOTED)
+
+    async def failing_later(self, data):
+        await asyncio.sleep(0)
+        raise RuntimeError(QUOTED)
+
+    broken = failing_later if inspect.iscoroutinefunction(whole) else failing
+    broken.__name__ = hook
+    monkeypatch.setattr(kind, hook, whole.guard(broken))
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, simulator):
+    """State and CA, made once: a CA takes its time."""
+    made = tmp_path_factory.mktemp("house")
+    settings = {"state": str(made / "state"), "certs": str(made / "certs"), "listen": {"forward": "127.0.0.1:0"}}
+    (made / "wirekey.yaml").write_text(json.dumps(behind(simulator, **settings)))
+    (made / "state").mkdir()
+    (made / "token").write_text(AgentBook(made / "state" / "agents.json").add("alice"))
+    return made
+
+
+@contextlib.asynccontextmanager
+async def wirekey(folder):
+    """Stations, wire and audit in this process, as `wirekey serve` puts them together."""
+    house = House()
+    master = ServeMaster(options.Options(confdir=str(folder / "certs")))
+    ours = flow_order.stations(house, load(folder / "wirekey.yaml", KEY_ENVIRONMENT))
+    builtin = list(master.addons.chain)
+    master.addons.add(*ours)
+    master.addons.chain[:] = [*ours, *builtin]
+    ours[0].configure(set())
+    running = asyncio.create_task(master.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while ours[0].running_proxy is None:
+                assert not running.done()
+                await asyncio.sleep(0.01)
+        yield ours[0].running_proxy.forward
+    finally:
+        master.shutdown()
+        await asyncio.wait([running], timeout=10)
+
+
+CALLS = {
+    "openai": ("api.openai.com", "/v1/chat/completions", {"model": "gpt-4o-mini"}, "error.code"),
+    "anthropic": ("api.anthropic.com", "/v1/messages", {"model": "claude-sonnet-4-5", "max_tokens": 9}, "error.type"),
+    "bedrock": (
+        "bedrock-runtime.us-east-1.amazonaws.com",
+        "/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke",
+        {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9},
+        "message",
+    ),
+    "gemini": (
+        "generativelanguage.googleapis.com",
+        "/v1beta/models/gemini-2.5-flash:generateContent",
+        None,
+        "error.status",
+    ),
+}
+"""Provider → host, path, body, and what its errors have."""
+
+
+async def call(forward, folder, provider="openai"):
+    """Make one call; (status of CONNECT, status, JSON body), 0 and None where the connection was closed."""
+    host, path, body, _ = CALLS[provider]
+    messages = [{"role": "user", "content": "hello"}]
+    contents = [{"role": "user", "parts": [{"text": "hello"}]}]
+    content = json.dumps({"contents": contents} if body is None else {**body, "messages": messages}).encode()
+    address, _, port = forward.rpartition(":")
+    reader, writer = await asyncio.open_connection(address, int(port))
+    try:
+        token = (folder / "token").read_text()
+        basic = base64.b64encode(f"alice:{token}".encode()).decode()
+        writer.write(
+            f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}\r\nProxy-Authorization: Basic {basic}\r\n\r\n".encode()
+        )
+        connected, answer = await read(reader)
+        if connected != 200:
+            return connected, connected, answer
+        context = ssl.create_default_context(cafile=folder / "certs" / "mitmproxy-ca-cert.pem")
+        await writer.start_tls(context, server_hostname=host)
+        head = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json"]
+        head += ["anthropic-version: 2023-06-01"] if provider == "anthropic" else []
+        head += [f"Content-Length: {len(content)}", "", ""]
+        writer.write("\r\n".join(head).encode() + content)
+        return connected, *await read(reader)
+    except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
+        return 0, 0, None
+    finally:
+        writer.close()
+
+
+async def read(reader):
+    async with asyncio.timeout(PATIENCE):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        status = int(head.split(" ", 2)[1])
+        if "transfer-encoding: chunked" in head:
+            body = b""
+            while size := int(await reader.readline(), 16):
+                body += (await reader.readexactly(size + 2))[:-2]
+            await reader.readexactly(2)
+        else:
+            length = next((line.split(":")[1] for line in head.split("\r\n") if line.startswith("content-length")), 0)
+            body = await reader.readexactly(int(length))
+    return status, json.loads(body) if body else None
+
+
+def events(folder):
+    with contextlib.closing(sqlite3.connect(folder / "state" / "audit.db")) as database:
+        database.row_factory = sqlite3.Row
+        return [dict(row) for row in database.execute("SELECT * FROM calls ORDER BY id")]
+
+
+@pytest.fixture
+def play(folder, simulator):
+    """Make one call on a fresh house; (CONNECT, status, body), what reached the provider, new audit events."""
+    simulator.forget()
+    before = len(events(folder)) if (folder / "state" / "audit.db").exists() else 0
+
+    async def played(provider="openai"):
+        async with wirekey(folder) as forward:
+            async with asyncio.timeout(PATIENCE):
+                answered = await call(forward, folder, provider)
+        return answered, simulator.seen, events(folder)[before:]
+
+    return played
+
+
+def member(body, path):
+    for name in path.split("."):
+        body = body[name]
+    return body
+
+
+async def test_a_house_in_order_lets_the_call_through(play):
+    (_, status, body), seen, (event,) = await play()
+    assert (status, len(seen)) == (200, 1), body
+    assert body["object"] == "chat.completion"
+    assert (event["policy_result"], event["outcome"]) == ("allow", "completed")
+
+
+@pytest.mark.parametrize(("name", "hook"), BEFORE)
+async def test_an_exception_before_the_verdict_denies_the_call(name, hook, play, monkeypatch, caplog):
+    break_hook(monkeypatch, name, hook)
+    (connected, status, body), seen, found = await play()
+    assert status == 503
+    assert (connected == 503) == (hook == "http_connect")
+    assert body["error"]["code"] == "wirekey_error"
+    assert seen == []
+    denied = [event for event in found if event["outcome"] == "denied"]
+    assert [(event["policy_result"], event["status"]) for event in denied] == [("deny", 503)]
+    assert f"{name}.{hook} failed: RuntimeError at test_fail_closed.py" in caplog.text
+    assert QUOTED not in caplog.text
+
+
+@pytest.mark.parametrize("provider", CALLS)
+async def test_the_denial_has_the_shape_of_the_provider(provider, play, monkeypatch):
+    break_hook(monkeypatch, "Routing", "request")
+    (_, status, body), seen, _ = await play(provider)
+    assert (status, seen) == (503, [])
+    assert member(body, CALLS[provider][3])
+
+
+@pytest.mark.parametrize(("name", "hook"), CONNECTION)
+async def test_an_exception_about_a_connection_leaves_nothing_dialled(name, hook, play, monkeypatch, caplog):
+    break_hook(monkeypatch, name, hook)
+    (_, status, _), seen, _ = await play()
+    assert status in (0, 502)
+    assert seen == []
+    assert QUOTED not in caplog.text
+
+
+@pytest.mark.parametrize(("name", "hook"), AFTER)
+async def test_an_exception_after_the_verdict_lets_the_call_go_on(name, hook, play, monkeypatch, caplog):
+    break_hook(monkeypatch, name, hook)
+    (_, status, body), seen, found = await play()
+    assert (status, len(seen)) == (200, 1), body
+    event = next(event for event in found if event["operation"])
+    assert event["policy_result"] == "allow"
+    assert event["outcome"] in ("completed", "interrupted")
+    assert QUOTED not in caplog.text
+
+
+METHODS = {
+    "report_invalid": None,
+    "keep_body": (503, "denied"),
+    "wire_request": (503, "upstream_error"),
+    "phrase": None,
+    "phrase_in_stream": None,
+    "report_end": None,
+    "answer_head": None,
+}
+"""Method of the house that the wire layer calls → status and outcome of a call in which it fails; None: below."""
+
+
+def break_method(monkeypatch, name):
+    def failing(self, *_):
+        raise RuntimeError(QUOTED)
+
+    failing.__name__ = name
+    whole = getattr(House, name)
+    monkeypatch.setattr(House, name, whole.guard(failing) if hasattr(whole, "guard") else failing)
+
+
+def test_each_method_for_the_wire_layer_is_tried():
+    from wirekey.wire.house import House as WireView
+
+    methods = {name for name in vars(WireView) if not name.startswith("_")} - {"limits"}
+    assert methods == set(METHODS)
+
+
+@pytest.mark.parametrize("name", [name for name, found in METHODS.items() if found])
+async def test_an_exception_in_the_house_while_a_call_is_made_ready_sends_nothing(name, play, monkeypatch, caplog):
+    break_method(monkeypatch, name)
+    (_, status, body), seen, (*_, event) = await play()
+    assert (status, event["outcome"]) == METHODS[name]
+    assert event["status"] == 503
+    assert body["error"]["message"]
+    assert seen == []
+    assert QUOTED not in caplog.text
+
+
+@pytest.mark.parametrize("refusing", ["deny", "phrase", "open", "seal"])
+async def test_a_refusal_that_fails_is_still_one(refusing, play, monkeypatch, caplog):
+    break_hook(monkeypatch, "Recognition", "requestheaders")
+    break_method(monkeypatch, refusing)
+    (_, status, body), seen, found = await play()
+    assert status == 503
+    assert body["error"]["message"]
+    assert seen == []
+    assert any((event["policy_result"], event["outcome"]) == ("deny", "denied") for event in found)
+    assert QUOTED not in caplog.text
+
+
+def test_an_invalid_head_is_refused_even_where_that_fails(monkeypatch):
+    break_method(monkeypatch, "report_invalid")
+    house, flow = House(), tflow.tflow()
+    house.report_invalid(flow, "a reason")
+    assert flow.response.status_code == 503
+    assert house.call(flow).policy_result == "deny"
+
+
+def test_words_that_cannot_be_phrased_in_a_stream_are_left_out(monkeypatch):
+    break_method(monkeypatch, "phrase_in_stream")
+    break_method(monkeypatch, "report_end")
+    house, flow = House(), tflow.tflow(resp=True)
+    house.open(flow)
+    assert house.phrase_in_stream(flow, Refusal(504, "late", "Late.")) is None
+    assert house.report_end(flow, "timeout") is None
+
+
+async def test_an_answer_whose_withheld_headers_cannot_be_put_back_goes_on_without(play, monkeypatch):
+    break_method(monkeypatch, "answer_head")
+    (_, status, body), _, (event,) = await play()
+    assert (status, body["object"], event["outcome"]) == (200, "chat.completion", "completed")
+
+
+def test_an_exception_is_described_by_kind_and_place_and_causes():
+    def read():
+        raise ValueError(QUOTED)
+
+    try:
+        try:
+            read()
+        except ValueError as error:
+            raise KeyError(QUOTED) from error
+    except KeyError as error:
+        text = described(error)
+    assert text.startswith("KeyError at test_fail_closed.py:")
+    assert "caused by ValueError at test_fail_closed.py:" in text
+    assert " in read < " in text
+    assert QUOTED not in text

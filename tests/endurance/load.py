@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 
 from tests.raw_client import RawClient, post
+from wirekey.call import new_call_id
 
 OPENAI = "api.openai.com"
 
@@ -14,6 +16,13 @@ OPENAI = "api.openai.com"
 def chat(model: str, *, stream: bool = False, lines: tuple[str, ...] = ()) -> bytes:
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": stream}
     return post(*lines, body=json.dumps(body).encode())
+
+
+def now() -> str:
+    """A call id that sorts before those of all later calls: within a millisecond ids are in no order."""
+    found = new_call_id()
+    time.sleep(0.002)
+    return found
 
 
 class Load:

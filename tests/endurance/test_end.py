@@ -9,17 +9,10 @@ import pytest
 
 from tests.endurance.load import chat, tunnel
 from tests.endurance.serving import free_port
-from tests.running import SimulatorThread, wait_for, wirekey_behind
+from tests.running import wait_for, wirekey_behind
 
 AT_ONCE = 10.0
 """Seconds on a slow, busy machine; it is far below every time limit and patience inside Wirekey that could hold it."""
-
-
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,10 @@ providers: {openai: {credentials: client}, bedrock: {credentials: {profile: x}}}
             "providers:\n  openai: {keys: [env:NO_SUCH_KEY, file:missing]}",
             ["wirekey.yaml:2: providers.openai.keys[0]: env:NO_SUCH_KEY", "providers.openai.keys[1]: file:missing"],
         ),
-        ("upstream_ca: rubbish.pem", ["upstream_ca: ", "rubbish.pem holds a certificate that cannot be read"]),
+        (
+            "{upstream_ca: rubbish.pem, listen: {forward: '127.0.0.1:0'}}",
+            ["upstream_ca: ", "rubbish.pem holds a certificate that cannot be read"],
+        ),
         (
             UNBUILT,
             [

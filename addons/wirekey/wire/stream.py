@@ -262,8 +262,8 @@ def too_slow(setting: str, seconds: float) -> Refusal:
 
 
 CANNOT_SEND = Refusal(503, "wirekey_error", "Wirekey could not prepare the request for the provider.", Fault.WIREKEY)
-HANGING_UP = ("closed connection", "connection closed", "stream reset")
-"""How mitmproxy says that a connection or stream was ended; all else that it says is that it could not be read."""
+HANGING_UP = ("closed connection", "connection closed", "stream reset", "unexpected server response")
+"""How mitmproxy says that a connection or stream was ended, the last within a head; else it could not be read."""
 UPSTREAM_UNREADABLE = Refusal(
     502,
     "upstream_unreadable",

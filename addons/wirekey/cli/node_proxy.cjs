@@ -1,8 +1,9 @@
 // Makes a plain Node program use HTTPS_PROXY. Loaded by NODE_OPTIONS=--require before the program.
 //
-// Node 24 does this by itself for fetch and https when NODE_USE_ENV_PROXY is set. Older ones know no proxy: their fetch
-// (undici, built in) and their https module connect directly. No Node does it for http2, which is what the AWS SDK
-// speaks by default. Here all of them get connections that went through CONNECT.
+// Node 24 does this by itself for fetch, and for https where a program makes no https.Agent of its own, when
+// NODE_USE_ENV_PROXY is set. Older ones know no proxy: their fetch (undici, built in) and their https module connect
+// directly. No Node does it for http2, which is what the AWS SDK speaks by default. Here all of them get connections
+// that went through CONNECT.
 'use strict';
 
 const major = Number(process.versions.node.split('.')[0]);
@@ -117,16 +118,16 @@ if (proxyText) {
   };
   syncBuiltinESMExports();
 
-  if (major < 24) {
-    // The https module, and whatever makes its own https.Agent.
-    const plainConnection = https.Agent.prototype.createConnection;
-    https.Agent.prototype.createConnection = function createConnection(options, done) {
-      const host = options.host || options.hostname;
-      if (goesDirect(host)) return plainConnection.call(this, options, done);
-      connectThrough(host, options.port || 443, { ...options, path: undefined }, done);
-      return undefined;
-    };
+  // The https module, and whatever makes its own https.Agent.
+  const plainConnection = https.Agent.prototype.createConnection;
+  https.Agent.prototype.createConnection = function createConnection(options, done) {
+    const host = options.host || options.hostname;
+    if (goesDirect(host)) return plainConnection.call(this, options, done);
+    connectThrough(host, options.port || 443, { ...options, path: undefined }, done);
+    return undefined;
+  };
 
+  if (major < 24) {
     // fetch: its dispatcher is shared under this symbol; its class takes a connector of one's own.
     const dispatcherSymbol = Symbol.for('undici.globalDispatcher.1');
     try { void fetch('data:,').catch(() => {}); } catch { /* a Node without fetch */ }

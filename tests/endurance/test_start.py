@@ -217,9 +217,9 @@ class started_by_mitmdump:  # noqa: N801  # read as a sentence
         program = Path(sys.executable).with_name("mitmdump")
         with self.said.open("wb") as output:
             self.process = subprocess.Popen(
-                [program, "-s", bundle, "--set", f"confdir={self.folder / 'mitmproxy'}", "--listen-host", "127.0.0.1"],
+                [program, "-s", bundle, "--listen-host", "127.0.0.1"],
                 cwd=self.folder,
-                env=bare_environment() | {"PYTHONUNBUFFERED": "1"},
+                env=bare_environment() | {"PYTHONUNBUFFERED": "1", "HOME": str(self.folder)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

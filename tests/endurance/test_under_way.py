@@ -1,0 +1,141 @@
+"""What goes wrong or is changed while Wirekey runs: it says so, keeps what was good, and goes on when it is mended."""
+
+from __future__ import annotations
+
+import json
+import resource
+
+import pytest
+
+from tests.endurance.load import chat, now, tunnel
+from tests.raw_client import RawClient
+from tests.running import behind, wait_for, wirekey_behind
+
+OPENAI = "api.openai.com"
+
+
+@pytest.fixture
+def proxy(tmp_path, simulator):
+    simulator.forget()
+    with wirekey_behind(tmp_path, simulator, listen={"forward": "127.0.0.1:0"}) as running:
+        running.token = running.add_agent("alice")
+        yield running
+        assert running.process.poll() is None
+        assert "Traceback" not in running.output.read_text()
+
+
+def status(proxy, model: str = "gpt-4o-mini") -> int:
+    with tunnel(proxy, proxy.token) as client:
+        client.send(chat(model))
+        return client.answer().status
+
+
+def wait_for_words(proxy, words: str) -> None:
+    wait_for(lambda: words in proxy.output.read_text(), f"the log to say: {words}")
+
+
+def write(proxy, simulator, **more) -> None:
+    settings = {"state": str(proxy.state), "certs": str(proxy.certs), "listen": {"forward": "127.0.0.1:0"}}
+    settings["log"] = {"format": "json", "level": "debug"}
+    (proxy.folder / "wirekey.yaml").write_text(json.dumps(behind(simulator, **settings) | more))
+
+
+def test_a_broken_agents_file_leaves_the_agents_as_they_were(proxy):
+    assert status(proxy) == 200
+    file = proxy.state / "agents.json"
+    good = file.read_bytes()
+    file.write_text("{")
+    wait_for_words(proxy, "agents.json is not a valid list of agents")
+    assert status(proxy) == 200
+    file.write_bytes(good)
+    proxy.book.revoke("alice")
+    wait_for(lambda: refuses(proxy), "the agent to be out")
+
+
+def refuses(proxy) -> bool:
+    with RawClient(proxy.running.forward) as client:
+        return client.connect(f"{OPENAI}:443", "alice", proxy.token).status == 407
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("providers: [", "wirekey.yaml:1: "),
+        ("stat: x", "wirekey.yaml:1: stat: is not a setting. Did you mean state?"),
+        ("policy: {}", "wirekey.yaml:1: policy: is not enforced yet"),
+        ("providers: {openai: {keys: [env:NO_SUCH_KEY]}}", "providers.openai.keys[0]: env:NO_SUCH_KEY"),
+    ],
+)
+def test_a_bad_configuration_is_not_used_and_the_former_stays(proxy, simulator, text, words):
+    (proxy.folder / "wirekey.yaml").write_text(text)
+    wait_for_words(proxy, "the changed configuration is not used, the former one stays")
+    assert words in proxy.output.read_text()
+    assert status(proxy) == 200
+    write(proxy, simulator, limits={"body_bytes": 10})
+    wait_for_words(proxy, "the changed configuration is in use")
+    assert status(proxy) == 413
+
+
+def test_settings_that_need_a_new_start_are_named(proxy, simulator):
+    write(proxy, simulator, listen={"forward": "127.0.0.1:1"}, log={"level": "error"})
+    wait_for_words(proxy, "in use only when Wirekey is started anew: listen, log")
+    assert status(proxy) == 200
+
+
+def test_hosts_that_the_ca_does_not_cover_are_named(proxy, simulator):
+    settings = behind(simulator)
+    settings["providers"]["bedrock"]["regions"] = ["us-east-1", "eu-west-3"]
+    write(proxy, simulator, providers=settings["providers"])
+    wait_for_words(proxy, "the CA does not cover bedrock-runtime.eu-west-3.amazonaws.com")
+    assert "wirekey ca renew" in proxy.output.read_text()
+
+
+def test_a_change_made_while_it_starts_is_not_missed(tmp_path, simulator):
+    with wirekey_behind(tmp_path, simulator) as proxy:
+        proxy.token = proxy.add_agent("alice")
+        write(proxy, simulator, limits={"body_bytes": 10})
+        wait_for(lambda: status(proxy) == 413, "the change to count")
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux can limit the files of a running process")
+def test_a_full_disk_refuses_calls_until_there_is_room(proxy, simulator):
+    """No file of the process can grow: what a full disk is to it."""
+    assert status(proxy, "before") == 200
+    proxy.finished_events(1)
+    limits = resource.prlimit(proxy.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+    simulator.forget()
+    with tunnel(proxy, proxy.token) as client:
+        client.send(chat("while full"))
+        answer = client.answer()
+    assert answer.status == 503
+    assert "could not be recorded, so it was not sent" in answer.message
+    assert not simulator.seen
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_FSIZE, limits)
+    wait_for(lambda: status(proxy, "after") == 200, "calls to be recorded again")
+    wait_for(lambda: {"before", "after"} <= {event["requested_model"] for event in proxy.finished_events(2)}, "records")
+
+
+def test_an_audit_file_that_is_moved_away_refuses_calls_until_it_is_back(proxy, simulator):
+    assert status(proxy) == 200
+    file = proxy.state / "audit.db"
+    file.rename(proxy.state / "elsewhere.db")
+    simulator.forget()
+    began = now()
+    assert status(proxy) == 503
+    assert not simulator.seen
+    (proxy.state / "elsewhere.db").rename(file)
+    wait_for(lambda: status(proxy) == 200, "calls to be recorded again")
+    assert proxy.finished_events(1, began)
+
+
+def test_a_key_that_is_taken_from_the_configuration_is_used_no_more(proxy, simulator):
+    settings = behind(simulator)
+    del settings["providers"]["openai"]["keys"]
+    write(proxy, simulator, providers=settings["providers"])
+    wait_for_words(proxy, "the changed configuration is in use")
+    with tunnel(proxy, proxy.token) as client:
+        client.send(chat("gpt-4o-mini"))
+        answer = client.answer()
+    assert answer.status == 503
+    assert "OPENAI_API_KEY" in answer.message

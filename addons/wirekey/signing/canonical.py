@@ -1,0 +1,117 @@
+"""The canonical request and the signature over it, by botocore's SigV4Auth.
+
+botocore takes a request apart from a URL, and a URL is read more kindly than a request line: `urlsplit` cuts at `#`
+and drops tabs and line breaks, `str.split` takes every Unicode space for a blank. Here its methods get the parts as
+they stand in the request, so that two requests that differ cannot have the same canonical form.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from botocore.auth import SigV4Auth
+from botocore.credentials import Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from wirekey.secret import Secret
+    from wirekey.signing.request import AwsCredentials
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+TERMINATOR = "aws4_request"
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+BLANKS = re.compile(r"[ \t\r\n]+")
+KEPT_KEYS = 1024
+
+
+class SigningKeys:
+    """The derived keys of the last pairs, days, regions and services, at most `size`. For one thread."""
+
+    def __init__(self, size: int = KEPT_KEYS) -> None:
+        self.size = size
+        self._keys: OrderedDict[tuple[str, str, str, str], tuple[Secret, bytes]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def key(self, credentials: AwsCredentials, date: str, region: str, service: str) -> bytes:
+        """Give the 32 bytes that sign, derived anew where the access key has another secret than before."""
+        place = (credentials.access_key, date, region, service)
+        kept = self._keys.get(place)
+        if kept and kept[0] == credentials.secret:
+            self._keys.move_to_end(place)
+            return kept[1]
+        key = f"AWS4{credentials.secret.reveal()}".encode()
+        for part in (date, region, service, TERMINATOR):
+            key = hmac.digest(key, part.encode(), "sha256")
+        self._keys[place] = (credentials.secret, key)
+        while len(self._keys) > self.size:
+            self._keys.popitem(last=False)
+        return key
+
+
+class HeadersToSign:
+    """What botocore asks of the headers to sign: their names, and all values of one."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Sequence[str]]) -> None:
+        self._values = values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def get_all(self, name: str) -> Sequence[str]:
+        return self._values[name]
+
+
+class Signed:
+    """The one thing that botocore's string to sign asks of a request: its time, `20260131T235959Z`."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, timestamp: str) -> None:
+        self.context = {"timestamp": timestamp}
+
+
+class Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """Signatures of one pair for one region and service."""
+
+    def __init__(self, credentials: AwsCredentials, region: str, service: str, keys: SigningKeys) -> None:
+        # botocore needs the access key for the scope only: the secret stays where it is.
+        super().__init__(Credentials(credentials.access_key, "held elsewhere"), service, region)
+        self._pair = credentials
+        self._keys = keys
+
+    def _header_value(self, value: str) -> str:
+        return BLANKS.sub(" ", value).strip(" ")
+
+    def canonical(
+        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: HeadersToSign, payload: str
+    ) -> str:
+        """Give the canonical request; `path` raw, `query` decoded, `payload` the SHA-256 in hex or AWS's word."""
+        return "\n".join(
+            (
+                method,
+                self._normalize_url_path(path),
+                self._canonical_query_string_params(query),
+                self.canonical_headers(headers) + "\n",
+                self.signed_headers(headers),
+                payload,
+            )
+        )
+
+    def scope_of(self, timestamp: str) -> str:
+        """Give the scope without the access key: `20260131/us-east-1/bedrock/aws4_request`."""
+        scope: str = self.credential_scope(Signed(timestamp))
+        return scope
+
+    def of(self, canonical: str, timestamp: str) -> str:
+        """Give the signature in hex over a canonical request."""
+        text = self.string_to_sign(Signed(timestamp), canonical)
+        key = self._keys.key(self._pair, timestamp[:8], self._region_name, self._service_name)
+        return hmac.digest(key, text.encode(), "sha256").hex()

@@ -1,0 +1,181 @@
+"""The signature that came with a request: read, not yet believed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from wirekey.signing.canonical import ALGORITHM, TERMINATOR
+from wirekey.signing.refusal import incomplete, invalid, missing
+from wirekey.signing.request import parameter_name
+
+if TYPE_CHECKING:
+    from wirekey.signing.request import RequestHead
+
+SIGV4A = "AWS4-ECDSA-P256-SHA256"
+TIMESTAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
+WORD = re.compile(r"[A-Za-z0-9_+=,.@:-]{1,128}", re.ASCII)
+HEADER_NAME = re.compile(r":authority|[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+PARTS = ("Credential", "SignedHeaders", "Signature")
+QUERY_PREFIX = "x-amz-"
+QUERY_MARKS = frozenset({b"x-amz-algorithm", b"x-amz-credential", b"x-amz-signature"})
+MAX_EXPIRES = 3600
+"""Seconds. AWS allows a week; every signature must be remembered as long as it is good."""
+MAX_SIGNED_HEADERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    access_key: str
+    date: str
+    """Day of the scope, YYYYMMDD."""
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    signature: str = field(repr=False)
+    timestamp: str
+    """The time of the string to sign, YYYYMMDDTHHMMSSZ."""
+    date_header: str | None
+    """The header that the time was read from; None: the query."""
+    expires: int | None
+    """Seconds that a presigned query is good for; None: a signature in the header."""
+
+    @property
+    def signed_at(self) -> float:
+        """Unix seconds."""
+        return _seconds(self.timestamp)
+
+
+def presents_signature(head: RequestHead) -> bool:
+    """Tell whether the request claims to be signed for AWS, in the header or in the query, well or badly."""
+    for name, value in head.headers:
+        if name.lower() == b"authorization" and value.lstrip().startswith((b"AWS4", b"AWS ")):
+            return True
+    query = head.target.partition(b"?")[2]
+    return bool(query) and any(parameter_name(pair) in QUERY_MARKS for pair in query.split(b"&"))
+
+
+def read_signature(fields: dict[str, list[bytes]], query: list[tuple[str, str]]) -> Presented:
+    """Read the one signature of the request. Raises SignatureRefused where there is none, or more than one."""
+    authorization = fields.get("authorization", [])
+    own = [(name, value) for name, value in query if name.lower().startswith(QUERY_PREFIX)]
+    presigned = any(name.lower().encode() in QUERY_MARKS for name, _ in own)
+    if len(authorization) + presigned > 1:
+        raise incomplete("The request has more than one signature or credential: send one.")
+    if presigned:
+        return _from_query(own)
+    if not authorization:
+        raise missing()
+    return _from_header(authorization[0].decode("latin-1").strip(" \t"), fields)
+
+
+def _from_header(value: str, fields: dict[str, list[bytes]]) -> Presented:
+    algorithm, _, rest = value.partition(" ")
+    _check_algorithm(algorithm)
+    parts: dict[str, str] = {}
+    for part in rest.split(","):
+        name, equals, content = part.strip(" \t").partition("=")
+        if not equals or name in parts:
+            raise incomplete("Authorization header is not of the form 'Name=value, Name=value', with each name once.")
+        parts[name] = content
+    lacking = [name for name in PARTS if not parts.get(name)]
+    if lacking:
+        raise incomplete(" ".join(f"Authorization header requires '{name}' parameter." for name in lacking))
+    header, timestamp = _time(fields)
+    return _presented(parts["Credential"], parts["SignedHeaders"], parts["Signature"], timestamp, header=header)
+
+
+def _from_query(own: list[tuple[str, str]]) -> Presented:
+    parts: dict[str, str] = {}
+    for name, value in own:
+        if name.lower() in parts:
+            raise incomplete(f"The query has the parameter {name[:40]} more than once.")
+        parts[name.lower()] = value
+    _check_algorithm(parts.get("x-amz-algorithm", ""))
+    needed = ("X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature")
+    lacking = [name for name in needed if not parts.get(name.lower())]
+    if lacking:
+        raise incomplete(" ".join(f"AWS query-string parameters must include '{name}'." for name in lacking))
+    expires = parts["x-amz-expires"]
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", expires, re.ASCII) or int(expires) > MAX_EXPIRES:
+        raise invalid(f"X-Amz-Expires must be a number of seconds from 1 to {MAX_EXPIRES}.")
+    return _presented(
+        parts["x-amz-credential"],
+        parts["x-amz-signedheaders"],
+        parts["x-amz-signature"],
+        _checked_time(parts["x-amz-date"]),
+        expires=int(expires),
+    )
+
+
+def _presented(
+    credential: str,
+    signed: str,
+    signature: str,
+    timestamp: str,
+    *,
+    header: str | None = None,
+    expires: int | None = None,
+) -> Presented:
+    scope = credential.split("/")
+    if len(scope) != 5 or not all(WORD.fullmatch(part) for part in scope):
+        raise incomplete(
+            "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term."
+        )
+    access_key, date, region, service, terminator = scope
+    if terminator != TERMINATOR:
+        raise invalid(f"Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{terminator}'.")
+    if date != timestamp[:8]:
+        raise invalid(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+            f"'{date}' != '{timestamp[:8]}', from '{timestamp}'."
+        )
+    names = signed.split(";")
+    if len(names) > MAX_SIGNED_HEADERS or names != sorted(set(names)) or not all(map(HEADER_NAME.fullmatch, names)):
+        raise incomplete("SignedHeaders must be lower-case header names, each once, sorted, with ';' between.")
+    return Presented(access_key, date, region, service, tuple(names), signature, timestamp, header, expires)
+
+
+def _check_algorithm(algorithm: str) -> None:
+    if algorithm == ALGORITHM:
+        return
+    if algorithm == SIGV4A:
+        raise incomplete(
+            f"Unsupported AWS 'algorithm': '{SIGV4A}' (SigV4A, for several regions at once). "
+            f"Sign with {ALGORITHM} for the endpoint's region."
+        )
+    shown = algorithm if WORD.fullmatch(algorithm) and algorithm.startswith("AWS4-") else "another one"
+    raise incomplete(f"Unsupported AWS 'algorithm': '{shown}'. Sign with {ALGORITHM}.")
+
+
+def _time(fields: dict[str, list[bytes]]) -> tuple[str, str]:
+    """Give the header that says when the request was signed, and the time; `x-amz-date` goes before `date`."""
+    for name in ("x-amz-date", "date"):
+        values = fields.get(name)
+        if values is None:
+            continue
+        if len(values) > 1:
+            raise incomplete(f"The request has more than one {name} header.")
+        return name, _checked_time(values[0].decode("latin-1").strip(" \t"))
+    raise incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+
+
+def _checked_time(value: str) -> str:
+    try:
+        if TIMESTAMP.fullmatch(value):
+            _seconds(value)
+            return value
+        moment = parsedate_to_datetime(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    except (ValueError, OverflowError):
+        raise incomplete("Date must be in ISO-8601 'basic format', as 20260131T235959Z.") from None
+
+
+def _seconds(timestamp: str) -> float:
+    match = TIMESTAMP.fullmatch(timestamp)
+    assert match is not None
+    year, month, day, hour, minute, second = map(int, match.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()

@@ -1,0 +1,108 @@
+"""What of a request a signature covers, as it arrived or as it is to be sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wirekey.secret import Secret
+
+
+class UnreadableRequestError(ValueError):
+    """The request has no canonical form: the sentence says what stands where it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwsCredentials:
+    """A key pair, and the session token that belongs to it where the pair is a temporary one."""
+
+    access_key: str
+    secret: Secret
+    token: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What the endpoint that is called is, whatever a caller signed for.
+
+    `plain_paths`: refuse a path that is not its own normal form. AWS normalises such; what is sent on would not be
+    what was signed.
+    """
+
+    region: str
+    service: str = "bedrock"
+    plain_paths: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """Method, target and headers, byte for byte.
+
+    `target`: path and query in origin form, `/model/a%3A0/converse?x=1`. `headers`: names and values in their order,
+    without HTTP/2's pseudo-headers; `authority` is `:authority`, empty over HTTP/1. `tls`: whether it came over TLS.
+    """
+
+    method: str
+    target: bytes = field(repr=False)
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    authority: bytes = b""
+    tls: bool = True
+
+    @property
+    def path(self) -> str:
+        """The raw path. Raises UnreadableRequestError where it is not UTF-8 or not in origin form."""
+        path = self.target.partition(b"?")[0]
+        if not path.startswith(b"/"):
+            raise UnreadableRequestError("The request target does not begin with '/'.")
+        return _text(path, "path")
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """Decoded names and values, in their order, empty and repeated ones too; `+` is a plus.
+
+        Raises UnreadableRequestError where the decoded bytes are not UTF-8.
+        """
+        raw = self.target.partition(b"?")[2]
+        pairs = [pair.partition(b"=") for pair in raw.split(b"&") if pair]
+        return [
+            (_text(unquote_to_bytes(name), "query"), _text(unquote_to_bytes(value), "query"))
+            for name, _, value in pairs
+        ]
+
+    def fields(self) -> dict[str, list[bytes]]:
+        """Give the values by lower-case name. `host` and `:authority` stand for each other where one is missing.
+
+        Raises UnreadableRequestError where the two differ.
+        """
+        found: dict[str, list[bytes]] = {}
+        for name, value in self.headers:
+            found.setdefault(name.decode("latin-1").lower(), []).append(value)
+        hosts = found.get("host", [])
+        if self.authority and hosts != [self.authority]:
+            hosts = [*hosts, self.authority]
+        if len(hosts) > 1:
+            raise UnreadableRequestError("The request names more than one host.")
+        if hosts:
+            found["host"] = found[":authority"] = hosts
+        return found
+
+
+def parameter_name(pair: bytes) -> bytes:
+    """Give the name of one `name=value` of a raw query, decoded, in lower case. Never raises."""
+    return unquote_to_bytes(pair.partition(b"=")[0]).lower()
+
+
+def field_text(name: str, value: bytes) -> str:
+    """Raise UnreadableRequestError where the value is not UTF-8: another reading would be another signature."""
+    return _text(value, f"header {name}")
+
+
+def _text(value: bytes, place: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise UnreadableRequestError(f"The {place} holds bytes that are not UTF-8.") from None

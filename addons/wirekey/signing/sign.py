@@ -1,0 +1,86 @@
+"""A request signed with real credentials, as boto3 would sign it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from botocore.auth import SIGNED_HEADERS_BLACKLIST
+
+from wirekey.signing.canonical import ALGORITHM, HeadersToSign, Signature, SigningKeys
+from wirekey.signing.request import field_text, parameter_name
+
+if TYPE_CHECKING:
+    from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
+
+SIGNATURE_HEADERS = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256"})
+SIGNATURE_PARAMETERS = frozenset(
+    {
+        b"x-amz-algorithm",
+        b"x-amz-content-sha256",
+        b"x-amz-credential",
+        b"x-amz-date",
+        b"x-amz-expires",
+        b"x-amz-security-token",
+        b"x-amz-signature",
+        b"x-amz-signedheaders",
+    }
+)
+UNSIGNED = frozenset(SIGNED_HEADERS_BLACKLIST) | {":authority", "content-length"}
+"""Besides what botocore leaves out: the length, which belongs to the connection rather than to the request."""
+
+
+def without_signature(head: RequestHead) -> RequestHead:
+    """Take off everything that a client's signature consists of, in headers and query; the rest stays byte for byte."""
+    path, mark, query = head.target.partition(b"?")
+    kept = [pair for pair in query.split(b"&") if parameter_name(pair) not in SIGNATURE_PARAMETERS]
+    target = path + mark + b"&".join(kept) if kept else path
+    headers = [(name, value) for name, value in head.headers if name.lower() not in SIGNATURE_HEADERS]
+    return replace(head, target=target, headers=headers)
+
+
+class Signer:
+    """Signs requests, and keeps the derived keys. For one thread."""
+
+    def __init__(self, keys: SigningKeys | None = None) -> None:
+        self._keys = keys or SigningKeys()
+
+    def sign(
+        self,
+        head: RequestHead,
+        body_sha256: str,
+        credentials: AwsCredentials,
+        endpoint: Endpoint,
+        now: float,
+        *,
+        payload_header: bool = False,
+    ) -> list[tuple[bytes, bytes]]:
+        """Give the headers to add to `head`, in the names and the order of boto3; all that it holds else is signed.
+
+        `body_sha256`: of the body to be sent, in lower-case hex, which is always signed; `payload_header`: say it in
+        `X-Amz-Content-SHA256` too, as some SDKs do. Raises ValueError where `head` has a signature already, which
+        `without_signature` takes off, or bytes that are not UTF-8.
+        """
+        if any(name.lower() in SIGNATURE_HEADERS for name, _ in head.headers):
+            raise ValueError("The request has a signature already: sign it without.")
+        timestamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+        added = [(b"X-Amz-Date", timestamp.encode())]
+        if credentials.token is not None:
+            added.append((b"X-Amz-Security-Token", credentials.token.reveal().encode()))
+        if payload_header:
+            added.append((b"X-Amz-Content-SHA256", body_sha256.encode()))
+        fields = {
+            name: [field_text(name, value) for value in values]
+            for name, values in replace(head, headers=[*head.headers, *added]).fields().items()
+            if name not in UNSIGNED
+        }
+        if "host" not in fields:
+            raise ValueError("The request names no host: there is nothing to sign it for.")
+        signature, signed = Signature(credentials, endpoint.region, endpoint.service, self._keys), HeadersToSign(fields)
+        canonical = signature.canonical(head.method, head.path, head.query, signed, body_sha256)
+        value = (
+            f"{ALGORITHM} Credential={credentials.access_key}/{signature.scope_of(timestamp)}, "
+            f"SignedHeaders={signature.signed_headers(signed)}, Signature={signature.of(canonical, timestamp)}"
+        )
+        return [*added, (b"Authorization", value.encode())]

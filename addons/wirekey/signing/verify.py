@@ -1,0 +1,193 @@
+"""Whether a request was signed, as it arrived, by the holder of a key pair that we know.
+
+More is asked than that the signature is right: what AWS would leave open here would leave a call open to change.
+Path: one with `//`, `.` or `..` segments has the canonical form of another path, so it is refused. Headers: `host`,
+the date and every `x-amz-*` must be signed. Body: a signed hash must be that of the body that came;
+`UNSIGNED-PAYLOAD` is taken over TLS only, where the connection vouches for the body.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from botocore.utils import normalize_url_path
+
+from wirekey.signing.canonical import UNSIGNED_PAYLOAD, HeadersToSign, Signature, SigningKeys
+from wirekey.signing.presented import read_signature
+from wirekey.signing.refusal import incomplete, invalid, unrecognized
+from wirekey.signing.request import UnreadableRequestError, field_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wirekey.signing.presented import Presented
+    from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
+
+CLOCK_SKEW = 300
+"""Seconds that the signer's clock may be off, either way."""
+SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+CHUNKED_MARKS = ("x-amz-decoded-content-length", "x-amz-trailer")
+NUMBERING = frozenset({"amz-sdk-invocation-id", "amz-sdk-request"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Who signed, and what."""
+
+    access_key: str
+    region: str
+    service: str
+    signed_headers: tuple[str, ...]
+    payload_signed: bool
+    presigned: bool
+    signature: str = field(repr=False)
+    good_until: float
+    """Unix seconds after which the same signature is refused for its age."""
+    numbered: bool
+    """Whether the signer numbers its attempts, as AWS's SDKs do: then no two are signed alike."""
+
+
+class Verifier:
+    """Verifies against the pairs that `find` knows by access key id. For one thread."""
+
+    def __init__(self, find: Callable[[str], AwsCredentials | None], keys: SigningKeys | None = None) -> None:
+        self._find = find
+        self._keys = keys or SigningKeys()
+
+    def verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> Verified:
+        """Give who signed. `body_sha256`: of the body as it arrived, in lower-case hex; `now`: Unix seconds.
+
+        Raises SignatureRefused.
+        """
+        try:
+            return self._verify(head, body_sha256, endpoint, now)
+        except UnreadableRequestError as error:
+            raise incomplete(str(error)) from None
+
+    def _verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> Verified:
+        fields, query, path = head.fields(), head.query, head.path
+        presented = read_signature(fields, query)
+        _check_scope(presented, endpoint)
+        good_until = _check_time(presented, now)
+        _check_headers(presented, fields)
+        payload = _payload(presented, fields, query, body_sha256, tls=head.tls)
+        if endpoint.plain_paths and normalize_url_path(path) != path:
+            raise invalid("The path has empty, '.' or '..' segments: send the path that was signed.")
+        credentials = self._find(presented.access_key)
+        if credentials is None:
+            raise unrecognized("This access key is not known, or no longer.")
+        _check_token(credentials, presented, fields, query)
+        signature = Signature(credentials, presented.region, presented.service, self._keys)
+        signed = HeadersToSign({name: [field_text(name, v) for v in fields[name]] for name in presented.signed_headers})
+        if presented.expires is not None:
+            query = [(name, value) for name, value in query if name.lower() != "x-amz-signature"]
+        canonical = signature.canonical(head.method, path, query, signed, payload)
+        if not hmac.compare_digest(signature.of(canonical, presented.timestamp).encode(), presented.signature.encode()):
+            raise invalid()
+        return Verified(
+            presented.access_key,
+            presented.region,
+            presented.service,
+            presented.signed_headers,
+            payload_signed=payload != UNSIGNED_PAYLOAD,
+            presigned=presented.expires is not None,
+            signature=presented.signature,
+            good_until=good_until,
+            numbered=NUMBERING.issubset(presented.signed_headers),
+        )
+
+
+def _check_scope(presented: Presented, endpoint: Endpoint) -> None:
+    if presented.region != endpoint.region:
+        raise invalid(
+            f"Credential should be scoped to a valid region, not '{presented.region}'. "
+            f"This endpoint is in '{endpoint.region}'."
+        )
+    if presented.service != endpoint.service:
+        raise invalid(f"Credential should be scoped to correct service: '{endpoint.service}'.")
+
+
+def _check_time(presented: Presented, now: float) -> float:
+    signed, skew = presented.signed_at, CLOCK_SKEW
+    good_until = signed + (skew if presented.expires is None else presented.expires)
+    if now > good_until:
+        if presented.expires is not None:
+            raise invalid(f"Signature expired: {presented.timestamp} was good for {presented.expires} s.")
+        raise invalid(
+            f"Signature expired: {presented.timestamp} is now earlier than {_stamp(now - skew)} "
+            f"({_stamp(now)} - {skew // 60} min.)"
+        )
+    if signed > now + skew:
+        raise invalid(
+            f"Signature not yet current: {presented.timestamp} is still later than {_stamp(now + skew)} "
+            f"({_stamp(now)} + {skew // 60} min.)"
+        )
+    return good_until
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _check_headers(presented: Presented, fields: dict[str, list[bytes]]) -> None:
+    signed = set(presented.signed_headers)
+    if not signed & {"host", ":authority"}:
+        raise invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+    if presented.date_header and presented.date_header not in signed:
+        raise invalid(f"'{presented.date_header}' must be a 'SignedHeader' in the AWS Authorization.")
+    for name in fields:
+        if name.startswith("x-amz-") and name not in signed:
+            raise invalid(f"'{name[:64]}' must be a 'SignedHeader' in the AWS Authorization.")
+    for name in presented.signed_headers:
+        if name not in fields:
+            raise invalid(f"The header '{name[:64]}' was signed, and did not arrive.")
+    if "connection" in fields:
+        options = {option.strip().lower() for value in fields["connection"] for option in value.split(b",")}
+        for name in presented.signed_headers:
+            if name != "connection" and name.encode("latin-1") in options:
+                raise invalid(f"The header '{name[:64]}' was signed, and 'Connection' says to take it off on the way.")
+
+
+def _payload(
+    presented: Presented, fields: dict[str, list[bytes]], query: list[tuple[str, str]], body_sha256: str, *, tls: bool
+) -> str:
+    """Give what the canonical request says of the body. Raises SignatureRefused where that is not true of it."""
+    values = [value.decode("latin-1").strip(" \t") for value in fields.get("x-amz-content-sha256", ())]
+    if presented.expires is not None:
+        values += [value for name, value in query if name.lower() == "x-amz-content-sha256"]
+    if len(values) > 1:
+        raise incomplete("The request has more than one x-amz-content-sha256.")
+    encodings = b",".join(fields.get("content-encoding", ())).lower()
+    said = values[0] if values else ""
+    if said.startswith("STREAMING-") or b"aws-chunked" in encodings or any(name in fields for name in CHUNKED_MARKS):
+        raise invalid(
+            "Bodies signed in chunks (x-amz-content-sha256: STREAMING-…, aws-chunked, trailers) are not supported. "
+            "Sign the whole body."
+        )
+    if not values or said == body_sha256:
+        return body_sha256
+    if said == UNSIGNED_PAYLOAD:
+        if tls:
+            return said
+        raise invalid(f"{UNSIGNED_PAYLOAD} is allowed over TLS only. Sign the body, or call over https.")
+    if SHA256.fullmatch(said):
+        raise invalid("The provided 'x-amz-content-sha256' header does not match what was computed.")
+    raise incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD or a SHA-256 in lower-case hexadecimal.")
+
+
+def _check_token(
+    credentials: AwsCredentials, presented: Presented, fields: dict[str, list[bytes]], query: list[tuple[str, str]]
+) -> None:
+    tokens = [value.strip(b" \t") for value in fields.get("x-amz-security-token", ())]
+    if presented.expires is not None:
+        tokens += [value.encode() for name, value in query if name.lower() == "x-amz-security-token"]
+    if credentials.token is None:
+        if tokens:
+            raise unrecognized("This access key has no session token: unset AWS_SESSION_TOKEN.")
+        return
+    if len(tokens) != 1 or not hmac.compare_digest(tokens[0], credentials.token.reveal().encode()):
+        raise unrecognized()

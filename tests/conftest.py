@@ -1,4 +1,4 @@
-"""Tests of programs that are not on this machine are skipped, and say so; with WIREKEY_NO_SKIPS=1 a skip is a failure."""
+"""A test whose program is not installed is skipped in sight; with WIREKEY_NO_SKIPS=1 a skip is a failure."""
 
 from __future__ import annotations
 

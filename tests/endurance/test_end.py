@@ -50,6 +50,7 @@ def test_a_signal_ends_it_at_once_with_calls_in_flight_recorded(tmp_path, simula
             client.socket.close()
         outcomes = {event["requested_model"]: event["outcome"] for event in proxy.events()}
         assert outcomes.pop("done") == "completed"
+        assert outcomes[None] == "interrupted", "the call whose request was half there"
         in_flight = {"sim-stall-1", "sim-stall-2", "sim-stall-3", "sim-headers-delay-60"}
         assert {model: outcomes.get(model) for model in in_flight} == dict.fromkeys(in_flight, "interrupted")
         said = proxy.output.read_text()

@@ -87,7 +87,10 @@ def make_master(config: Config, *, web_port: int | None, simulator: bool | None)
     else:
         from mitmproxy.tools.web.master import WebMaster
 
+        from wirekey.stations.recent_flows import RecentFlows
+
         master = WebMaster(options, with_termlog=False)
+        master.addons.add(RecentFlows(master.view))
         options.update(web_port=web_port, web_open_browser=False)
     house = House()
     ours = stations(house, config, simulator)

@@ -154,13 +154,17 @@ class House:
         flow.response = self.phrase(flow, refusal)
 
     def interrupt_all(self) -> None:
-        """Record the calls that are still in flight when the process ends."""
+        """Record the calls that are still in flight when the process ends, also those that are not sent yet."""
         for passage in self.passages.values():
             call = passage.call
+            if call.operation is None:
+                continue  # a CONNECT, or a head that was just refused
+            call.outcome = call.outcome or Outcome.INTERRUPTED
+            call.duration_ms = self.elapsed_ms(call)
             if call.intent_recorded:
-                call.outcome = Outcome.INTERRUPTED
-                call.duration_ms = self.elapsed_ms(call)
                 self.store.record_outcome(call)
+            else:
+                self.store.record_final(call)
         self.passages.clear()
 
     def refuse_broken(self, flow: http.HTTPFlow, *_: object) -> None:

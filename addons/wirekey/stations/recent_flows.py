@@ -1,0 +1,34 @@
+"""What keeps mitmweb's memory bounded: it holds every flow for ever, and a proxy runs for weeks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.addons.view import View
+
+FLOWS_KEPT = 2000
+FLOWS_AT_ONCE = 100
+
+
+class RecentFlows:
+    """Takes flows that have ended off mitmweb's page, oldest first, `at_once` when there are so many over `kept`."""
+
+    def __init__(self, view: View, kept: int = FLOWS_KEPT, at_once: int = FLOWS_AT_ONCE) -> None:
+        self.view = view
+        self.kept = kept
+        self.at_once = at_once
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        self.trim()
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        self.trim()
+
+    def trim(self) -> None:
+        over = self.view.store_count() - self.kept
+        if over >= self.at_once:
+            for flow in self.view.resolve("@all")[:over]:
+                if not flow.live:
+                    self.view.remove([flow])  # one by one: of several the view tells the log

@@ -37,13 +37,15 @@ SHOWN_FAMILIES = (b"x-stainless-", b"x-ratelimit-", b"anthropic-ratelimit-", b"x
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
-def is_shown(lower_name: bytes) -> bool:
+def is_shown(lower_name: bytes, value: bytes) -> bool:
+    if lower_name == b"content-length":
+        return value.isdigit()
     return lower_name in SHOWN or lower_name.startswith(SHOWN_FAMILIES)
 
 
 def face(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Give header fields with the values taken out that may not be shown."""
-    return tuple((name, value if is_shown(name.lower()) else WITHHELD) for name, value in fields)
+    return tuple((name, value if is_shown(name.lower(), value) else WITHHELD) for name, value in fields)
 
 
 def withheld(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
@@ -51,7 +53,7 @@ def withheld(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
     found: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         lower = name.lower()
-        if not is_shown(lower):
+        if not is_shown(lower, value):
             found.setdefault(lower, []).append(value)
     return found
 

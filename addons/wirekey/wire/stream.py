@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ class WireStream(HttpStream):
         if request:
             reason = validate_request(self.mode, self.flow.request, True)
             if reason:
-                self.house.report_invalid(self.flow, reason)
+                self.house.report_invalid(self.flow, without_quotes(reason))
             return False
         return (yield from super().check_invalid(request))
 
@@ -196,11 +197,16 @@ class WireStream(HttpStream):
 
     # The provider's answer, and its failures.
 
+    def check_killed(self, emit_error_hook: bool) -> CommandGenerator[bool]:
+        for event in self._paused_event_queue:
+            if isinstance(event, RequestProtocolError):
+                hide_message(event)
+        return (yield from super().check_killed(emit_error_hook))
+
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         over = self.server_state in (self.state_done, self.state_errored)
         hung_up = any(word in event.message.lower() for word in HANGING_UP)
-        # The message quotes the bytes that broke the protocol, and would be seen on the flow.
-        event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
+        hide_message(event)
         if isinstance(event, RequestProtocolError):
             if not over:
                 self.house.report_end(self.flow, Outcome.CLIENT_CANCELLED)
@@ -244,6 +250,16 @@ class WireStream(HttpStream):
         """Drop the running request; what its connection still says reaches no one."""
         yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
         self.server_state = self.state_errored
+
+
+def without_quotes(reason: str) -> str:
+    """Give what mitmproxy found wrong with a head, without the bytes that it quotes and without its advice."""
+    return re.split(r":| from client,", reason, maxsplit=1)[0].removeprefix("Received ")
+
+
+def hide_message(event: RequestProtocolError | ResponseProtocolError) -> None:
+    """Take out what quotes the bytes that broke the protocol: it would be seen on the flow."""
+    event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
 
 
 def too_large(limit: int) -> Refusal:

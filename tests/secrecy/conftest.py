@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import SimulatorThread, Wirekey, behind, wait_for
+from tests.secrecy.canaries import Canaries
+from wirekey.runtime import RunningProxy
+from wirekey.simulator import delivery, dispatch, text
+from wirekey.simulator.openai import chat
+
+BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"
+SETTINGS = {"limits": {"body_bytes": "1MiB"}, "timeouts": {"connect": 10, "first_byte": 60, "idle": 3}}
+
+
+@pytest.fixture(scope="session")
+def canaries() -> Canaries:
+    return Canaries()
+
+
+@pytest.fixture(scope="session")
+def provider_keys(canaries):
+    return {
+        name: [canaries(f"key of {name} {number}", "sk-") for number in (1, 2)]
+        for name in ("openai", "gemini", "anthropic", "bedrock")
+    }
+
+
+@pytest.fixture(scope="session")
+def simulator(tmp_path_factory, canaries, provider_keys):
+    """A simulator that says canaries: in texts, errors, broken events, and where it does not speak HTTP."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text, "UNICODE", " ".join([canaries("content of answers: text"), "größer"] * 4))
+        said = canaries("content of answers: error")
+        patch.setattr(dispatch, "SENTENCES", dict.fromkeys(dispatch.SENTENCES, said))
+        in_stream = canaries("content of answers: error in a stream")
+        patch.setattr(chat, "STREAM_ERROR", b'data: {"error":{"message":"%s"}}\n\n' % in_stream.encode())
+        rubbish = canaries("content of answers: no HTTP").encode()
+        patch.setattr(delivery, "RUBBISH", rubbish + b"\r\n\r\n" + rubbish)
+        running = SimulatorThread(tmp_path_factory.mktemp("simulator"), keys=provider_keys)
+        yield running
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def environment(provider_keys):
+    return {f"KEY_{name.upper()}_{n}": key for name, keys in provider_keys.items() for n, key in enumerate(keys, 1)}
+
+
+@pytest.fixture(scope="session")
+def configuration(simulator):
+    settings = behind(simulator, **SETTINGS)
+    for name, provider in settings["providers"].items():
+        if name == "bedrock":
+            provider["credentials"] = {"bearer": "env:KEY_BEDROCK_1"}
+        else:
+            provider["keys"] = [f"env:KEY_{name.upper()}_{number}" for number in (1, 2)]
+    return settings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Serve(Wirekey):
+    """`wirekey serve`."""
+
+    def stop_and_see(self) -> dict[str, bytes]:
+        assert self.stop() == 0
+        return {}
+
+
+class ServeWeb(Serve):
+    """`wirekey serve --web`."""
+
+    def __init__(self, folder, configuration, environ) -> None:
+        self.web_port = free_port()
+        super().__init__(folder, configuration, "--web", "--web-port", str(self.web_port), environ=environ)
+
+    @property
+    def web(self) -> tuple[str, str]:
+        """Address and token of mitmweb's page."""
+        found = wait_for(
+            lambda: re.search(r"(http://127\.0\.0\.1:\d+)/\?token=(\w+)", self.output.read_text()), "its URL"
+        )
+        return found[1], found[2]
+
+
+class Plain(Wirekey):
+    """`mitmdump -s addons/bundle.py`, writing down all that it can."""
+
+    def __init__(self, folder, configuration, *arguments, environ, program="mitmdump") -> None:
+        self.program = program
+        super().__init__(folder, configuration, *arguments, environ=environ)
+
+    def start(self) -> None:
+        options = ["-s", str(BUNDLE), "--set", f"wirekey={self.folder / 'wirekey.yaml'}", *self.arguments]
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).with_name(self.program)), *options],
+                cwd=self.folder,
+                env=self.environ | {"HOME": str(self.folder)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.running: RunningProxy = wait_for(self.is_up, "mitmdump to listen")
+
+
+TALKATIVE = [
+    *("-v", "-v", "--set", "termlog_verbosity=debug", "--set", "flow_detail=4"),
+    *("--set", "content_view_lines_cutoff=1000000", "-w", "flows.dump", "--set", "hardump=flows.har"),
+]
+
+
+@pytest.fixture
+def plain(tmp_path, configuration, environment):
+    proxy = Plain(tmp_path / "plain", configuration, *TALKATIVE, environ=environment)
+    yield proxy
+    proxy.stop(signal.SIGINT)
+
+
+@pytest.fixture
+def serve(tmp_path, configuration, environment):
+    settings = {**configuration, "log": {"format": "console", "level": "debug", "file": "wirekey.log"}}
+    proxy = Serve(tmp_path / "serve", settings, environ=environment)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def serve_web(tmp_path, configuration, environment):
+    proxy = ServeWeb(tmp_path / "web", configuration, environment)
+    yield proxy
+    proxy.stop()

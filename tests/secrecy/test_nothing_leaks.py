@@ -1,0 +1,198 @@
+"""What passes is found nowhere but where it belongs: no key, no token, no word of content.
+
+A canary stands in every secret and in every field of content of every operation, and in every kind of answer. The
+calls run through Wirekey in each way in which it can be started, with everything written that can be written. What
+belongs: the CA's key in its own file, the content of an answer with the client that asked. Names are no content: of
+providers, models and operations, agents, hosts and media types, and the path of a request.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import ssl
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.raw_client import RawClient
+from tests.running import wait_for
+from tests.secrecy.calls import OPENAI, Call, all_calls, broken_calls, post, query, slots
+from tests.secrecy.canaries import Canaries, files_below
+from tests.secrecy.watching import Watcher
+
+CA_KEY = "mitmproxy-ca.pem"
+BEHAVIOURS = ("unicode,events=12,pace=0.02", "unicode,gzip", "unicode,events=6,br,pace=0.01")
+FAULTS = (
+    "fail=400", "fail=401", "fail=429,retry-after=1", "fail=500,gzip", "fail=529", "echo-key", "echo-key,gzip",
+    "echo-key,br", "unicode,reset-after=0", "unicode,reset-after=3,pace=0.01", "unicode,truncate-after=3",
+    "unicode,error-after=3", "unicode,garble-after=2", "unicode,stall-after=2", "unicode,rubbish",
+)  # fmt: skip
+
+
+class Clients:
+    """Calls through the proxy; `answers` is all that was answered, heads and bodies."""
+
+    def __init__(self, proxy, token: str, canaries: Canaries, http2: bool = False) -> None:
+        self.canaries = canaries
+        self.answers: list[bytes] = []
+        self.statuses: Counter[int] = Counter()
+        context = ssl.create_default_context(cafile=proxy.root)
+        self.client = httpx.Client(
+            proxy=proxy.proxy_url("alice", token), verify=context, timeout=60, http2=http2, trust_env=False
+        )
+
+    def __call__(self, call: Call, behaviour: str = "") -> int:
+        mark = "&" if "?" in call.path else "?"
+        headers = slots(self.canaries) | call.headers | {"X-Simulator": behaviour}
+        if not behaviour:
+            del headers["X-Simulator"]
+        try:
+            answer = self.client.request(
+                call.method,
+                f"https://{call.host}{call.path}{mark}{query(self.canaries)}",
+                content=call.body,
+                headers=headers,
+            )
+        except httpx.HTTPError as error:
+            self.answers.append(repr(error).encode())
+            self.statuses[0] += 1
+            return 0
+        self.answers.append(str(answer.headers).encode() + answer.content)
+        self.statuses[answer.status_code] += 1
+        return answer.status_code
+
+
+def odd_connections(proxy, canaries: Canaries, token: str) -> None:
+    """Say things that are no request: cut off, malformed, to wrong places, with wrong and with right credentials."""
+    slot = canaries("slot Authorization")
+    wrong = base64.b64encode(f"alice:{canaries('slot proxy password')}".encode()).decode()
+    right = base64.b64encode(f"alice:{token}".encode()).decode()
+    odd = canaries("slot odd")
+    for data in (
+        f"POST /v1/chat/completions?key={odd} HTTP/9.9\r\nAuthorization: Bearer {slot}\r\n\r\n",
+        f"{odd}\r\n\r\n",
+        f"GET http://{OPENAI}/v1/models?key={odd} HTTP/1.1\r\nHost: {OPENAI}\r\nAuthorization: Bearer {slot}\r\n\r\n",
+        f"GET http://{OPENAI}/ HTTP/1.1\r\nHost: {OPENAI}\r\nProxy-Authorization: Basic {right}\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: {odd}\r\n\r\n".replace(odd, "example.com"),
+        f"CONNECT {OPENAI}:443 HTTP/1.1\r\nHost: {OPENAI}:443\r\nProxy-Authorization: Basic {wrong}\r\n\r\n",
+        f"CONNECT {OPENAI}:443 HTTP/1.1\r\nHost: {OPENAI}:443\r\nProxy-Authorization: Bearer {odd}\r\n\r\n",
+        f"CONNECT {OPENAI}:22 HTTP/1.1\r\nHost: {OPENAI}:22\r\nProxy-Authorization: Basic {right}\r\n\r\n",
+        f"CONNECT {OPENAI}:443 HTTP/1.1\r\nProxy-Authorization: Basic {right}\r\nbad header {odd}\r\n\r\n",
+    ):
+        with RawClient(proxy.running.forward) as client:
+            client.send(data.encode())
+            client.answer(body=False)
+    with RawClient(proxy.running.forward) as client:
+        client.send(f"POST /v1/x?key={odd} HTTP/1.1\r\nAuthorization: Bearer {slot}\r\nHo".encode())
+    for data in (
+        f"POST /v1/chat/completions?key={odd} HTTP/1.1\r\nHost: other.example\r\nAuthorization: Bearer {slot}\r\n\r\n",
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nX-Api-Key: {slot}\x01\r\nContent-Length: 0\r\n\r\n",
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nX-Api-Key: {slot}\r\nContent-Length: {canaries('slot length')}\r\n\r\n",
+        f"POST /v1 {odd} HTTP/1.1\r\n\r\n",
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nTransfer-Encoding: chunked\r\n\r\n{canaries('slot chunk')}\r\n",
+    ):
+        with RawClient(proxy.running.forward) as client:
+            assert client.connect(f"{OPENAI}:443", "alice", token).status == 200
+            client.start_tls(proxy.root, OPENAI)
+            client.send(data.encode())
+            client.answer()
+
+
+def play(proxy, canaries: Canaries, simulator) -> list[bytes]:
+    """Make all calls, and give what clients were answered."""
+    simulator.forget()
+    token = proxy.add_agent("alice", role="engineer", type="interactive")
+    canaries.add("token of alice", token)
+    canaries.add("token of bob", proxy.add_agent("bob"))
+    canaries.add("key of the CA", secret_line(proxy.certs / CA_KEY))
+    one, two = Clients(proxy, token, canaries), Clients(proxy, token, canaries, http2=True)
+    good = all_calls(canaries)
+    clients = itertools.cycle((one, two))
+    with ThreadPoolExecutor(8) as threads:
+        made = [threads.submit(next(clients), call, BEHAVIOURS[n % 3]) for n, call in enumerate(good)]
+        statuses = {call.name: done.result() for call, done in zip(good, made, strict=True)}
+    assert {name: status for name, status in statuses.items() if status not in (200, 404)} == {}
+    assert sum(status == 200 for status in statuses.values()) > 0.9 * len(statuses)
+    say = canaries("content of openai prompt")
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": say}]}
+    asked = [post(OPENAI, "/v1/chat/completions", body | {"stream": stream}) for stream in (False, True)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda pair: next(clients)(*pair), itertools.product(asked, FAULTS)))
+        list(threads.map(next(clients), broken_calls(canaries)))
+    odd_connections(proxy, canaries, token)
+    arrived = b"".join(seen.body + seen.target.encode() for seen in simulator.seen)
+    missing = {place for place in canaries.words if place.startswith("content of")} - set(canaries.found_in(arrived))
+    assert {place for place in missing if not place.startswith(("content of answers", "content of broken"))} == set()
+    answers = one.answers + two.answers
+    assert "content of answers: text" in canaries.found_in(b"".join(answers))
+    assert "content of answers: error" in canaries.found_in(b"".join(answers))
+    return answers
+
+
+def secret_line(file) -> str:
+    """A line of the private key, of which most is the secret itself."""
+    text = file.read_text()
+    return text.partition("PRIVATE KEY-----\n")[2].splitlines()[1]
+
+
+def leaks(canaries: Canaries, artefacts: dict[str, bytes], besides: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    return {name: found for name, data in artefacts.items() if (found := canaries.found_in(data, besides))}
+
+
+def written(proxy) -> dict[str, bytes]:
+    """All that the proxy wrote, without the file that the CA's key belongs into."""
+    wait_for(lambda: not any(event["outcome"] is None for event in proxy.events()), "the outcomes of all calls")
+    found = {f"running: {name}": data for name, data in files_below(proxy.folder).items()}
+    proxy.stop()
+    found |= files_below(proxy.folder)
+    assert len(proxy.events()) > 100
+    assert any(name.endswith("audit.db") for name in found)
+    return {name: data for name, data in found.items() if not name.endswith(CA_KEY)}
+
+
+def check_answers(canaries: Canaries, answers: list[bytes]) -> None:
+    """No client is answered a key or a token, nor what another place of a request held."""
+    assert leaks(canaries, {str(n): answer for n, answer in enumerate(answers)}, besides=("content of",)) == {}
+
+
+def test_wirekey_serve_keeps_it_all(serve, canaries, simulator):
+    answers = play(serve, canaries, simulator)
+    artefacts = written(serve)
+    assert any(name.endswith("wirekey.log") for name in artefacts)
+    assert leaks(canaries, artefacts) == {}
+    check_answers(canaries, answers)
+    assert canaries.found_in((serve.certs / CA_KEY).read_bytes()) == ["key of the CA"]
+
+
+def test_mitmweb_shows_none_of_it_while_calls_run(serve_web, canaries, simulator):
+    watcher = Watcher(*serve_web.web)
+    answers = play(serve_web, canaries, simulator)
+    said = watcher.stop()
+    assert watcher.rounds > 3
+    assert len(watcher.running_flows) > 5
+    assert any('"flows/update"' in message for message in said)
+    shown = {f"mitmweb {n}": text.encode("utf-8", "replace") for n, text in enumerate(said)}
+    assert leaks(canaries, shown | {"mitmweb dump": watcher.dump()}) == {}
+    assert leaks(canaries, written(serve_web)) == {}
+    check_answers(canaries, answers)
+
+
+def test_plain_mitmdump_writes_none_of_it_down(plain, canaries, simulator):
+    answers = play(plain, canaries, simulator)
+    artefacts = written(plain)
+    assert b"/v1/chat/completions" in artefacts["flows.dump"]
+    assert b"/v1/chat/completions" in artefacts["flows.har"]
+    assert b"<< " in artefacts["output.txt"]
+    assert leaks(canaries, artefacts) == {}
+    check_answers(canaries, answers)
+
+
+@pytest.mark.parametrize("place", ["state/audit.db", "flows.har"])
+def test_it_would_be_found_in_such_a_file(place, canaries, tmp_path):
+    file = tmp_path / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(bytes(1000) + canaries("key of openai 1", "sk-").encode() + bytes(1000))
+    assert leaks(canaries, files_below(tmp_path)) == {place: ["key of openai 1"]}

@@ -1,13 +1,13 @@
 """Signatures that were used already, so that a request seen by another is worth nothing to it.
 
-A signature is good once. AWS's SDKs sign every attempt anew and number it in signed headers (`amz-sdk-invocation-id`,
-`amz-sdk-request`; botocore, JavaScript, Go, Java and Rust alike), so none of their retries comes with the signature of
-another. Others sign less well, and are let through where no stranger gains by it:
+A signature is good once. AWS's SDKs sign every attempt anew, but a signature tells the second only: botocore sends the
+number of its attempt (`amz-sdk-invocation-id`, `amz-sdk-request`) unsigned, so two equal calls within one second, or a
+quick retry, come with one signature; so do those of most signers written by hand. Where the number is signed, no two
+are alike. Let through is therefore what a client may do, and no stranger gains by:
 
-* A call that ended in what clients retry, or never got an answer: the caller of `admit` says so by `release`, and the
-  same signature is good once more. (Some clients sign once and send that again.)
-* Equal calls of an unnumbered signer within one second are signed alike: several samples of one prompt at once. They
-  are admitted from the same sender within `grace` seconds of the first.
+* Equal calls of one moment: from the same sender, within `grace` seconds of the first, unless their number is signed.
+* A call that ended in what clients retry, or never got an answer: whoever called `admit` says so by `release`, and the
+  signature is good once more. (Some clients sign once, and send that again after a while.)
 
 What is remembered is bounded for each access key. Past that the oldest is forgotten, and with it every signature of
 its age is refused that is not remembered: under load a signature is good for less long, and never good twice.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CAPACITY = 16_384
 """Signatures of one access key: 54 calls a second, each good for five minutes."""
 GRACE = 2.0
+"""Seconds. Equal signatures are made within one, and need not arrive as soon as they are made."""
 REPLAYED = "The same signature was used before. Sign each request anew, retries too."
 FORGOTTEN = "Too many requests were signed since this one to tell it from a repeated one. Sign it anew."
 

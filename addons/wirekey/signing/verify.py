@@ -48,7 +48,7 @@ class Verified:
     good_until: float
     """Unix seconds after which the same signature is refused for its age."""
     numbered: bool
-    """Whether the signer numbers its attempts, as AWS's SDKs do: then no two are signed alike."""
+    """Whether the number of the call and of its attempt is signed, as some SDKs do: then no two are signed alike."""
 
 
 class Verifier:

@@ -32,6 +32,7 @@ ERROR_TYPES = {
     503: "ServiceUnavailableException",
 }
 WRONG_CREDENTIAL_STATUS = 403
+MISSING = "Missing Authentication Token"
 PATH = re.compile(r"/model/(.+)/(converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)")
 MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -44,9 +45,12 @@ def check_credentials(request: Request, keys: Collection[str] | None) -> str | N
     """Want a Bedrock API key as Bearer; give None where it is right, else the provider's sentence."""
     scheme, _, key = request.header("authorization").partition(" ")
     if scheme == "AWS4-HMAC-SHA256":
-        return "The simulator verifies no signatures. Use a Bedrock API key, or let it accept signatures unverified."
+        return (
+            "The simulator knows no AWS key pairs, and so no signatures. Use a Bedrock API key, "
+            "tell it the pairs (aws_credentials), or let it accept signatures unverified."
+        )
     if scheme.lower() != "bearer" or not key:
-        return "Missing Authentication Token"
+        return MISSING
     return None if keys is None or key in keys else "Authentication failed: Please make sure your API Key is valid."
 
 
@@ -54,6 +58,8 @@ def failure(status: int, message: str, behaviour: Behaviour) -> Answer:  # noqa:
     kind = ERROR_TYPES.get(status, "InternalServerException" if status >= 500 else "ValidationException")
     if message.startswith("Unknown operation"):
         kind = "UnknownOperationException"
+    elif message == MISSING:
+        kind = "MissingAuthenticationTokenException"
     return json_answer(
         {"message": message}, status, [("x-amzn-requestid", REQUEST_ID), ("x-amzn-errortype", f"{kind}:")]
     )

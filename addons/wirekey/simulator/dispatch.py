@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from wirekey.simulator import sigv4
 from wirekey.simulator.behaviour import PLAIN, Behaviour
 from wirekey.simulator.exchange import Answer, BadRequest, Request, json_answer
 from wirekey.simulator.strictness import quoted_key, refuse_the_misplaced
@@ -76,8 +77,12 @@ def _answer(
     status = getattr(module, "WRONG_CREDENTIAL_STATUS", 401)
     if behaviour.echo_key:
         return module.failure(status, f"Incorrect API key provided: {quoted_key(request)}.", behaviour)
-    signed = provider == "bedrock" and request.header("authorization").startswith("AWS4-HMAC-SHA256 ")
-    if not (signed and simulator.accept_sigv4_unverified):
+    signed = provider == "bedrock" and sigv4.is_signed(request)
+    if signed and simulator.aws_credentials:
+        refused = sigv4.answer_to(request, simulator.aws_credentials)
+        if refused:
+            return refused
+    elif not (signed and simulator.accept_sigv4_unverified):
         sentence = module.check_credentials(request, simulator.keys.get(provider))
         if sentence:
             return module.failure(status, sentence, behaviour)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from wirekey.simulator.behaviour import Behaviour
     from wirekey.simulator.delivery import Wire
+    from wirekey.simulator.sigv4 import Account
 
 SEEN_REQUESTS = 10_000
 SEEN_BODY_BYTES = 64 << 10
@@ -41,7 +42,8 @@ ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S10
 class Simulator:
     """Listens from `start()` to `stop()`, in the event loop that runs them.
 
-    `keys`: by provider, the keys that are good; without it any key in the right place is. `seen`: what
+    `keys`: by provider, the keys that are good; without it any key in the right place is. `aws_credentials`: by access
+    key id, the secrets (or accounts with a session token) whose signatures are good. `seen`: what
     arrived, oldest first, the last ten thousand. `protocols`: what ALPN offers, best first.
     """
 
@@ -54,6 +56,7 @@ class Simulator:
         tls: bool = True,
         keys: Mapping[str, Collection[str]] | None = None,
         accept_sigv4_unverified: bool = False,
+        aws_credentials: Mapping[str, str | Account] | None = None,
         protocols: Collection[str] = ("h2", "http/1.1"),
     ) -> None:
         self.host = host
@@ -61,6 +64,7 @@ class Simulator:
         self.tls = tls
         self.keys = keys or {}
         self.accept_sigv4_unverified = accept_sigv4_unverified
+        self.aws_credentials = aws_credentials or {}
         self.protocols = protocols
         self.certificate_folder = certificate_folder
         self.ca_file = certificate_folder / "simulator-ca.pem"

@@ -1,0 +1,138 @@
+"""What boto3 itself sends verifies: each operation, each spelling of a model id."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.config import Config
+
+from tests.signing.requests import ACCESS_KEY, SECRET, sha256, signed, verify
+from wirekey.secret import Secret
+from wirekey.signing.presented import presents_signature
+from wirekey.signing.refusal import SignatureRefused
+from wirekey.signing.replay import ReplayWindow
+from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
+from wirekey.signing.verify import Verifier
+
+MODELS = [
+    "anthropic.claude-3-5-sonnet-20241022-v2:0",
+    "us.amazon.nova-pro-v1:0",
+    "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0",
+    "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6",
+    "amazon.titan-text-express-v1",
+]
+CONVERSE = {"messages": [{"role": "user", "content": [{"text": "héllo"}]}]}
+INVOKE = {"body": json.dumps({"prompt": "hello"})}
+OPERATIONS = [
+    ("converse", CONVERSE),
+    ("converse_stream", CONVERSE),
+    ("invoke_model", INVOKE),
+    ("invoke_model", INVOKE | {"trace": "ENABLED", "guardrailIdentifier": "g", "guardrailVersion": "1"}),
+    ("invoke_model_with_response_stream", INVOKE),
+]
+
+
+def sent(operation, arguments, service="bedrock-runtime", **options):
+    """Give head, body and the signer's time of what boto3 would send."""
+    taken = []
+
+    def take(request, **_):
+        taken.append(request)
+        return AWSResponse(request.url, 403, {}, RawBody())
+
+    client = boto3.client(
+        service,
+        region_name="us-east-1",
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET,
+        config=Config(retries={"total_max_attempts": 1}),
+        **options,
+    )
+    client.meta.events.register("before-send", take)
+    with pytest.raises(client.exceptions.ClientError):
+        getattr(client, operation)(**arguments)
+    request = taken[0]
+    scheme, _, rest = request.url.partition("://")
+    host, _, target = rest.partition("/")
+    headers = [(n.encode(), v if isinstance(v, bytes) else v.encode()) for n, v in request.headers.items()]
+    head = RequestHead(
+        request.method, f"/{target}".encode(), [(b"Host", host.encode()), *headers], tls=scheme == "https"
+    )
+    return head, request.body or b""
+
+
+class RawBody:
+    def stream(self, *_, **__):
+        return iter([b"{}"])
+
+
+def verified(head, body):
+    date = next(value.decode() for name, value in head.headers if name == b"X-Amz-Date")
+    signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    pair = AwsCredentials(ACCESS_KEY, Secret(SECRET))
+    return Verifier({ACCESS_KEY: pair}.get).verify(head, sha256(body), Endpoint("us-east-1"), signed_at)
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials_of_this_machine(monkeypatch):
+    monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("operation", "arguments"), OPERATIONS)
+def test_what_boto3_sends_verifies(operation, arguments, model):
+    head, body = sent(operation, arguments | {"modelId": model})
+    assert quote(model, safe="") in head.target.decode()
+    assert presents_signature(head)
+    found = verified(head, body)
+    assert (found.payload_signed, found.numbered) == (True, False)
+    with pytest.raises(SignatureRefused):
+        verified(replace(head, target=head.target.replace(b"/model/", b"/model/x")), body)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:8000", "http://localhost:8000/api/v1/bedrock", "https://[::1]:8443"]
+)
+def test_what_boto3_sends_to_a_gateway_verifies(endpoint):
+    assert verified(*sent("converse", CONVERSE | {"modelId": MODELS[0]}, endpoint_url=endpoint))
+
+
+def test_the_list_of_models_verifies_with_its_query():
+    head, body = sent("list_foundation_models", {"byProvider": "Amazon & more/ü"}, "bedrock")
+    assert b"?byProvider=Amazon%20%26%20more%2F%C3%BC" in head.target
+    assert verified(head, body)
+
+
+def test_equal_calls_of_boto3_in_one_second_are_signed_alike_and_told_from_a_replay_by_who_sends_them(monkeypatch):
+    moment = datetime.now(UTC)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_, **__: moment)
+    (first, body), (second, _) = (sent("converse", CONVERSE | {"modelId": MODELS[0]}) for _ in range(2))
+    assert dict(first.headers)[b"amz-sdk-invocation-id"] != dict(second.headers)[b"amz-sdk-invocation-id"]
+    assert dict(first.headers)[b"Authorization"] == dict(second.headers)[b"Authorization"]
+    window, now = ReplayWindow(), moment.timestamp()
+    window.admit(verified(first, body), "10.0.0.1", now)
+    window.admit(verified(second, body), "10.0.0.1", now + 1)
+    with pytest.raises(SignatureRefused):
+        window.admit(verified(second, body), "10.0.0.2", now + 1)
+
+
+SPELLINGS = [
+    "a:0",
+    "a%3A0",
+    "arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fb",
+    "arn:aws:bedrock:us-east-1:1:inference-profile/b",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_each_spelling_of_a_model_id_verifies_as_it_was_sent_and_as_no_other(spelling):
+    head = signed(f"/model/{spelling}/converse")
+    assert head.target == f"/model/{spelling}/converse".encode()
+    assert verify(head)
+    for other in set(SPELLINGS) - {spelling}:
+        with pytest.raises(SignatureRefused):
+            verify(replace(head, target=f"/model/{other}/converse".encode()))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +18,8 @@ from tests.endurance.serving import (
     write_configuration,
 )
 from tests.running import PATIENCE, bare_environment, wait_for
+from wirekey.cli.serve import simulation
+from wirekey.stations.settings import Settings
 
 UNBUILT = """\
 policy: {}
@@ -141,17 +143,13 @@ def test_harmless_settings_without_effect_are_warned_of(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "environ", "configuration", "words"),
     [
-        ((), {}, None, ["SIMULATED: there is no provider key and no wirekey.yaml"]),
         (("--simulator",), {}, PLAIN, ["SIMULATED: --simulator was given"]),
         ((), {"OPENAI_API_KEY": "sk-x"}, PLAIN, ["openai     1 key", "set GEMINI_API_KEY", "set ANTHROPIC_API_KEY"]),
         ((), {}, PLAIN, ["set OPENAI_API_KEY", "set AWS_BEARER_TOKEN_BEDROCK"]),
     ],
 )
 def test_the_start_says_all_that_a_newcomer_needs(tmp_path, arguments, environ, configuration, words):
-    if configuration is None and not is_free(8080):
-        pytest.skip("another program uses the default port, and a first look has no configuration to change it")
-    if configuration:
-        write_configuration(tmp_path, configuration)
+    write_configuration(tmp_path, configuration)
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "wirekey", "serve", *arguments],
         cwd=tmp_path,
@@ -174,42 +172,45 @@ def test_the_start_says_all_that_a_newcomer_needs(tmp_path, arguments, environ, 
         assert f"  {provider} " in said
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def test_a_first_look_is_told_that_and_why_the_simulator_answers():
+    entrance = SimpleNamespace(house=SimpleNamespace(settings=Settings({}, {}, simulated=True)), simulator_wanted=None)
+    said = "".join(simulation(entrance))
+    assert "SIMULATED: there is no provider key and no wirekey.yaml" in said
+    assert "Set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or AWS_BEARER_TOKEN_BEDROCK" in said
 
 
-needs_8080 = pytest.mark.skipif(
-    "not is_free(8080)", reason="another program has port 8080, on which mitmdump insists until its script is loaded"
-)
-
-
-@needs_8080
 def test_mitmdump_listens_where_the_configuration_says(tmp_path):
     port = free_port()
     write_configuration(tmp_path, {"listen": {"forward": f"127.0.0.1:{port}"}})
     with started_by_mitmdump(tmp_path) as said:
+        wait_for(lambda: "listening at" in said.read_text() or "failed to listen" in said.read_text(), "mitmdump")
+        if "failed to listen" in said.read_text():
+            pytest.skip("another program has port 8080, on which mitmdump listens until its script is loaded")
         wait_for(lambda: f"listening at 127.0.0.1:{port}" in said.read_text(), "mitmdump to listen", PATIENCE)
         wait_for((tmp_path / "state" / "running.json").exists, "Wirekey to run", PATIENCE)
         assert f"127.0.0.1:{port}" in (tmp_path / "state" / "running.json").read_text()
 
 
-@needs_8080
+def test_mitmdump_listens_where_its_own_options_say(tmp_path):
+    port = free_port()
+    write_configuration(tmp_path, {"listen": {"forward": "127.0.0.1:1"}})
+    with started_by_mitmdump(tmp_path, "--mode", f"regular@127.0.0.1:{port}") as said:
+        wait_for((tmp_path / "state" / "running.json").exists, "Wirekey to run", PATIENCE)
+        assert f"127.0.0.1:{port}" in (tmp_path / "state" / "running.json").read_text()
+        assert "127.0.0.1:1." not in said.read_text()
+
+
 def test_mitmdump_refuses_what_serve_refuses(tmp_path):
     write_configuration(tmp_path, {"policy": {}, **PLAIN})
-    with started_by_mitmdump(tmp_path) as said:
+    with started_by_mitmdump(tmp_path, "--mode", "regular@127.0.0.1:0") as said:
         wait_for(lambda: "logged during startup, exiting" in said.read_text(), "mitmdump to give up", PATIENCE)
     assert "policy: is not enforced yet" in said.read_text()
 
 
 class started_by_mitmdump:  # noqa: N801  # read as a sentence
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
+        self.arguments = arguments
         self.said = folder / "output.txt"
 
     def __enter__(self) -> Path:
@@ -217,7 +218,7 @@ class started_by_mitmdump:  # noqa: N801  # read as a sentence
         program = Path(sys.executable).with_name("mitmdump")
         with self.said.open("wb") as output:
             self.process = subprocess.Popen(
-                [program, "-s", bundle, "--listen-host", "127.0.0.1"],
+                [program, "-s", bundle, *self.arguments],
                 cwd=self.folder,
                 env=bare_environment() | {"PYTHONUNBUFFERED": "1", "HOME": str(self.folder)},
                 stdout=output,

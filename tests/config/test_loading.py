@@ -6,7 +6,7 @@ import pytest
 
 from tests.config.reading import LITERAL_KEY, loaded, problems
 from wirekey.cli.environment import PLACEHOLDER
-from wirekey.config import ConfigError, HostPort, SecretRef, load, loading, provider_hosts, secret_problems
+from wirekey.config import ConfigError, HostPort, SecretRef, load, loading, provider_hosts, secret_problems, usual_hosts
 from wirekey.config.showing import effective_settings
 
 EVERYTHING = """
@@ -184,13 +184,16 @@ def test_all_references_are_tried_by_the_check(tmp_path):
 
 
 def test_the_hosts_are_the_providers_own_with_bedrock_in_each_region(tmp_path):
-    assert provider_hosts(loaded(tmp_path, EVERYTHING)) == {
+    config = loaded(tmp_path, EVERYTHING)
+    assert usual_hosts(config) == {
         "api.openai.com": "openai",
         "generativelanguage.googleapis.com": "gemini",
         "api.anthropic.com": "anthropic",
         "bedrock-runtime.eu-west-1.amazonaws.com": "bedrock",
         "bedrock-runtime.us-gov-west-1.amazonaws.com": "bedrock",
     }
+    assert usual_hosts(config).items() < provider_hosts(config).items()
+    assert len(provider_hosts(config)) == 3 + 2 * 12
 
 
 def test_neither_keys_nor_the_environment_show_in_the_configuration(tmp_path):

@@ -148,10 +148,10 @@ def look_at_upstreams(config: Config, timeout: float) -> Iterator[Finding]:
 
 def upstream_places(config: Config) -> list[tuple[str, str, int]]:
     """Give (provider, host, port) of what is dialled, each once."""
-    from wirekey.config import provider_hosts
+    from wirekey.config import usual_hosts
 
     places = []
-    for host, provider in provider_hosts(config).items():
+    for host, provider in usual_hosts(config).items():
         url = getattr(config.providers, provider).upstream
         parts = urlsplit(str(url) if url else f"https://{host}")
         places.append((provider, parts.hostname or host, parts.port or 443))
@@ -159,10 +159,10 @@ def upstream_places(config: Config) -> list[tuple[str, str, int]]:
 
 
 def look_at_clients(config: Config, _: float) -> Iterator[Finding]:
-    from wirekey.config import provider_hosts
+    from wirekey.config import usual_hosts
     from wirekey.doctor.probing import Prober, installed_runtimes
 
-    hosts = {provider: host for host, provider in reversed(provider_hosts(config).items())}
+    hosts = {provider: host for host, provider in reversed(usual_hosts(config).items())}
 
     with usable_authority(config) as authority:
 

@@ -151,15 +151,17 @@ def simulation(entrance: Entrance) -> list[str]:
 
 
 def provider_lines(entrance: Entrance) -> list[str]:
-    """Give one line a provider: its keys, or the setting that is missing, and its hosts."""
+    """Give one line a provider: its keys, or the setting that is missing, and its usual hosts."""
+    from wirekey.config import usual_hosts
     from wirekey.providers import PROVIDERS
 
+    assert entrance.config
     settings = entrance.house.settings
     rows = []
     for name, pool in settings.pools.items():
         count = len(pool.keys)
         keys = "simulated" if settings.simulated else f"{count} key{'s' * (count != 1)}" if count else "no key"
-        hosts = ", ".join(host for host, provider in settings.hosts.items() if provider == name)
+        hosts = ", ".join(host for host, provider in usual_hosts(entrance.config).items() if provider == name)
         upstream = settings.upstreams.get(name)
         if upstream and not settings.simulated:
             hosts += f" (dialled at {upstream.authority})"

@@ -1,7 +1,7 @@
 """The configuration: `wirekey.yaml`, `.env` beside it, and the environment, read whole and checked whole."""
 
 from wirekey.config.loading import load, references, secret_problems
-from wirekey.config.models import Config, Log, provider_hosts
+from wirekey.config.models import Config, Log, provider_hosts, usual_hosts
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.values import HostPort, UpstreamURL
@@ -21,5 +21,6 @@ __all__ = [
     "references",
     "resolve",
     "secret_problems",
+    "usual_hosts",
     "without_effect",
 ]

@@ -219,3 +219,8 @@ class Config(Settings):
 def provider_hosts(config: Config) -> dict[str, str]:
     """Give provider host → provider name: the hosts that are decrypted, and that the CA is good for."""
     return hosts.provider_hosts(config.providers.bedrock.regions)
+
+
+def usual_hosts(config: Config) -> dict[str, str]:
+    """Give those of `provider_hosts` that nearly all calls go to, for people and for `doctor`."""
+    return hosts.usual_hosts(config.providers.bedrock.regions)

@@ -41,7 +41,7 @@ class Provider(Settings):
 
 
 class BedrockCredentials(Settings):
-    """One way to get at AWS. Without any of these, AWS's own chain is asked."""
+    """One way to get at AWS. Without bearer, profile and access_key, AWS's own chain is asked."""
 
     bearer: Reference | None = Field(
         default=None,
@@ -52,7 +52,12 @@ class BedrockCredentials(Settings):
     access_key: Reference | None = Field(default=None, description="Access key id; needs `secret_key`.")
     secret_key: Reference | None = Field(default=None, description="Secret access key; needs `access_key`.")
     session_token: Reference | None = Field(default=None, description="Session token of temporary access keys.")
-    role_arn: RoleARN | None = Field(default=None, description="Role to assume with the credentials found.")
+    role_arn: RoleARN | None = Field(
+        default=None,
+        description="Role to assume with the credentials found, for each agent in a session named `wirekey-AGENT` and "
+        "tagged with its id and role, as CloudTrail shows. The role's trust policy must allow sts:AssumeRole and "
+        "sts:TagSession.",
+    )
 
     @model_validator(mode="after")
     def one_way(self) -> Self:
@@ -73,7 +78,7 @@ def shape(value: Any) -> str:
 
 
 class Bedrock(Settings):
-    """AWS Bedrock's runtime."""
+    """AWS Bedrock: its runtime, its models, its agents and knowledge bases."""
 
     credentials: (
         Annotated[
@@ -90,11 +95,24 @@ class Bedrock(Settings):
     regions: tuple[Region, ...] = Field(
         default=(hosts.DEFAULT_REGION,),
         min_length=1,
-        description="Regions that may be called; the first is the default.",
+        description="Regions that may be called, of any partition of AWS; the first is the default, and the one where "
+        "`role_arn` is assumed.",
     )
     upstream: Upstream | None = Field(
         default=None, description="`https://HOST:PORT` to dial instead of the regions' own hosts."
     )
+
+    @model_validator(mode="after")
+    def role_is_of_the_regions_partition(self) -> Self:
+        role = self.credentials.role_arn if isinstance(self.credentials, BedrockCredentials) else None
+        for region in self.regions if role else ():
+            partition = hosts.partition_of(region)
+            if partition and role and role.split(":")[1] != partition.name:
+                raise ValueError(
+                    f"credentials.role_arn is not of {region}'s part of AWS: roles for it begin with "
+                    f"arn:{partition.name}:iam::"
+                )
+        return self
 
     @property
     def keys(self) -> tuple[SecretRef, ...]:

@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainValidator, ValidationInfo
 
 from wirekey.config.secrets import SecretRef
+from wirekey.egress.hosts import partition_of
 from wirekey.egress.names import NUMERIC
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
-REGION = re.compile(r"[a-z]{2}(?:-[a-z]{3,10}){1,2}-[1-9]")
-OTHER_PARTITIONS = ("cn-", "us-iso", "eu-iso", "eusc-")
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 PYTHON_AUTH = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 AUTHS = ("bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client")
@@ -128,9 +127,7 @@ def server_url(value: Any) -> str:
 
 
 def region_name(value: str) -> str:
-    if value.startswith(OTHER_PARTITIONS):
-        raise ValueError("is a region of a separate AWS partition, whose host names are not under amazonaws.com")
-    if not REGION.fullmatch(value):
+    if partition_of(value) is None:
         raise ValueError("must be the name of an AWS region, such as us-east-1")
     return value
 

@@ -41,6 +41,7 @@ class Agent:
     id: str
     role: str | None = None
     type: str | None = None
+    permissions: tuple[str, ...] = ("web:read", "web:write")
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from wirekey.cli.agents import command
 from wirekey.identity.agents import AgentBook
+from wirekey.identity.clients import is_secret_of
 from wirekey.identity.tokens import TOKEN
 
 TOKEN_ANYWHERE = re.compile(TOKEN.pattern)
@@ -106,3 +107,34 @@ def test_a_broken_file_is_named_and_left(run, tmp_path):
     assert str(path.name) in run("list", code=1)
     assert "left as it is" in run("add", "alice", code=1)
     assert path.read_text() == "{"
+
+
+def test_add_with_client_prints_client_credentials_once_and_makes_no_token(run, book):
+    printed = run("add", "alice", "--client", "--permission", "web:read")
+    assert not TOKEN_ANYWHERE.search(printed)
+    assert "http://127.0.0.1:8000/api/v1/auth/token" in printed
+    client_id, secret = re.search(r"wkc_\w{22}", printed)[0], re.search(r"wks_\w{43}", printed)[0]
+    client = book.find_client(client_id)
+    assert client.agent.permissions == ("web:read",)
+    assert is_secret_of(client, secret)
+    shown = run("show", "alice")
+    assert client_id in shown
+    assert re.search(r"may +web:read\n", shown)
+    facts = json.loads(run("show", "alice", "--json"))
+    assert (facts["permissions"], facts["clients"][0]["id"], facts["tokens"]) == (["web:read"], client_id, [])
+    for text in (shown, json.dumps(facts)):
+        assert secret not in text
+        assert not re.search("[0-9a-f]{64}", text)
+
+
+def test_rotate_with_client_prints_json_and_ends_the_former_credentials(run, book):
+    first = json.loads(run("add", "alice", "--client", "--json"))
+    second = json.loads(run("rotate", "alice", "--client", "--json"))
+    assert set(second) == {"agent", "client_id", "client_secret", "token_url"}
+    assert book.find_client(first["client_id"]) is None
+    assert is_secret_of(book.find_client(second["client_id"]), second["client_secret"])
+    assert "work no more" in run("rotate", "alice", "--client")
+
+
+def test_a_word_that_is_no_permission_is_refused_with_what_is_one(run):
+    assert "web:read" in run("add", "alice", "--permission", "read all", code=1)

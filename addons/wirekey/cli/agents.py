@@ -17,9 +17,17 @@ from wirekey.cli.table import table
 if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.identity.agents import AgentBook
+    from wirekey.identity.clients import ClientCredentials, ClientRecord
     from wirekey.identity.roster import AgentRecord, TokenRecord
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+client_option = click.option(
+    "--client",
+    is_flag=True,
+    help="Client credentials instead of a token: with them the agent's programs get short tokens (OAuth 2.0).",
+)
 
 
 class AgentsGroup(click.Group):
@@ -45,10 +53,31 @@ def command() -> None:
 @click.argument("name")
 @click.option("--role", default=None, help="What policy and audit call its role.")
 @click.option("--type", "kind", default=None, help="What policy and audit call its type.")
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    metavar="WORD",
+    help="What it may do: web:read, web:write, or a word of your policies. May be given again. Default: both of these.",
+)
+@client_option
 @as_json_option
-def add(config: Config, name: str, role: str | None, kind: str | None, *, as_json: bool) -> None:
+def add(
+    config: Config,
+    name: str,
+    role: str | None,
+    kind: str | None,
+    permissions: tuple[str, ...],
+    *,
+    client: bool,
+    as_json: bool,
+) -> None:
     """Add the agent NAME, and print its token, which is never shown again."""
-    token = book_of(config).add(name, role=role, type=kind)
+    if client:
+        credentials = book_of(config).add_client(name, role=role, type=kind, permissions=permissions or None)
+        tell_client(config, name, credentials, f"Added the agent {name}.", as_json=as_json)
+        return
+    token = book_of(config).add(name, role=role, type=kind, permissions=permissions or None)
     tell_token(config, name, token, f"Added the agent {name}.", as_json=as_json)
 
 
@@ -56,11 +85,17 @@ def add(config: Config, name: str, role: str | None, kind: str | None, *, as_jso
 @with_config
 @click.argument("name")
 @click.option("--overlap", default="0", callback=span, help="How long the former tokens still work: 90, 15m, 2h, 7d.")
+@client_option
 @as_json_option
-def rotate(config: Config, name: str, overlap: float, *, as_json: bool) -> None:
+def rotate(config: Config, name: str, overlap: float, *, client: bool, as_json: bool) -> None:
     """Replace the tokens of NAME by a new one, and print it."""
-    token = book_of(config).rotate(name, overlap_seconds=overlap)
     former = f"still work for {overlap:g} s" if overlap else "work no more"
+    if client:
+        credentials = book_of(config).rotate_client(name, overlap_seconds=overlap)
+        news = f"{name} has new client credentials; its former ones, and tokens got with them, {former}."
+        tell_client(config, name, credentials, news, as_json=as_json)
+        return
+    token = book_of(config).rotate(name, overlap_seconds=overlap)
     tell_token(config, name, token, f"{name} has a new token; its former ones {former}.", as_json=as_json)
 
 
@@ -117,6 +152,7 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
         ("agent", agent.id),
         ("role", agent.role or "-"),
         ("type", agent.type or "-"),
+        ("may", " ".join(permissions_of(agent)) or "-"),
         ("created", minute(agent.created)),
         ("state", state),
     ):
@@ -124,6 +160,9 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
     if agent.tokens:
         rows = [(token.id, token.label, minute(token.created), ends(token)) for token in agent.tokens]
         click.echo("\n" + table(("TOKEN", "LABEL", "CREATED", "ENDS"), rows))
+    if agent.clients:
+        clients = [(client.id, minute(client.created), ends(client)) for client in agent.clients]
+        click.echo("\n" + table(("CLIENT", "CREATED", "ENDS"), clients))
 
 
 def book_of(config: Config) -> AgentBook:
@@ -154,12 +193,38 @@ def tell_token(config: Config, name: str, token: str, news: str, *, as_json: boo
     )
 
 
+def tell_client(config: Config, name: str, new: ClientCredentials, news: str, *, as_json: bool) -> None:
+    """Print new client credentials once, with what to do with them."""
+    gateway = config.listen.gateway
+    url = f"http://{gateway}/api/v1/auth/token" if gateway else None
+    secret = new.client_secret.reveal()
+    if as_json:
+        facts = {"agent": name, "client_id": new.client_id, "client_secret": secret, "token_url": url}
+        click.echo(json.dumps(facts))
+        return
+    click.echo(
+        f"{news} These are its client credentials; the secret is shown this once:\n\n"
+        f"  client_id      {new.client_id}\n"
+        f"  client_secret  {secret}\n\n"
+        "Its programs get tokens with them, each good for a while (grant_type client_credentials):\n\n"
+        f"  {url or 'the gateway is off: set listen.gateway'}\n\n"
+        "and use a token in place of the provider's key (OPENAI_API_KEY and the like), or in the proxy URL."
+    )
+
+
+def permissions_of(agent: AgentRecord) -> tuple[str, ...]:
+    from wirekey.identity.permissions import USUAL
+
+    return USUAL if agent.permissions is None else agent.permissions
+
+
 def agent_facts(agent: AgentRecord) -> dict[str, Any]:
     """Give what `--json` shows: all but the hashes."""
     return {
         "agent": agent.id,
         "role": agent.role,
         "type": agent.type,
+        "permissions": permissions_of(agent),
         "created": stamp(agent.created),
         "revoked_at": stamp(agent.revoked_at),
         "tokens": [
@@ -171,14 +236,18 @@ def agent_facts(agent: AgentRecord) -> dict[str, Any]:
             }
             for token in agent.tokens
         ],
+        "clients": [
+            {"id": client.id, "created": stamp(client.created), "expires_at": stamp(client.expires_at)}
+            for client in agent.clients
+        ],
     }
 
 
-def works(token: TokenRecord) -> bool:
+def works(token: TokenRecord | ClientRecord) -> bool:
     return token.expires_at is None or token.expires_at > datetime.now(UTC)
 
 
-def ends(token: TokenRecord) -> str:
+def ends(token: TokenRecord | ClientRecord) -> str:
     if token.expires_at is None:
         return "when rotated"
     return minute(token.expires_at) if works(token) else f"ended {minute(token.expires_at)}"

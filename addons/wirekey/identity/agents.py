@@ -6,15 +6,14 @@ Readers never wait for writers: a change replaces the file whole.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wirekey.call import Agent
-from wirekey.identity import roster
+from wirekey.identity import permissions, private_file, roster
+from wirekey.identity.clients import Client, ClientCredentials, new_credentials
 from wirekey.identity.roster import AgentError, AgentRecord, Roster, RosterError
 from wirekey.identity.tokens import new_token, token_digest
 
@@ -22,14 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from wirekey.identity.clients import ClientRecord
+    from wirekey.identity.private_file import Signature
+    from wirekey.identity.roster import TokenRecord
+
 logger = logging.getLogger(__name__)
 
 UNKNOWN_TOKEN_REFRESH = 0.05
 """Seconds between looks at the file because of unknown tokens, which anyone can send as fast as they like."""
 
 __all__ = ["AgentBook", "AgentError", "AgentsFileError"]
-
-type Signature = tuple[int, int, int] | None
 
 
 class AgentsFileError(Exception):
@@ -46,6 +47,8 @@ class AgentBook:
         self.path = path
         self._clock = clock
         self._agents: dict[bytes, tuple[Agent, float | None]] = {}
+        self._clients: dict[str, Client] = {}
+        self._names: frozenset[str] = frozenset()
         self._signature: Signature = None
         self._looked_at = 0.0
         self._signature = self._read_signature()
@@ -63,16 +66,32 @@ class AgentBook:
         """
         found = self._agents.get(digest)
         if found is None:
-            now = time.monotonic()
-            if now - self._looked_at < UNKNOWN_TOKEN_REFRESH:
-                return None
-            self._looked_at = now
-            self.refresh()
+            self._look_again()
             found = self._agents.get(digest)
             if found is None:
                 return None
         agent, expires = found
         return agent if expires is None or self._clock() < expires else None
+
+    def find_client(self, client_id: str) -> Client | None:
+        """Give the client of that id; None where there is none, its time is over, or its agent revoked."""
+        client = self._clients.get(client_id)
+        if client is None:
+            self._look_again()
+            client = self._clients.get(client_id)
+            if client is None:
+                return None
+        return client if client.expires is None or self._clock() < client.expires else None
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is, or was, an agent of that name: such a name is taken for good."""
+        return name in self._names
+
+    def _look_again(self) -> None:
+        now = time.monotonic()
+        if now - self._looked_at >= UNKNOWN_TOKEN_REFRESH:
+            self._looked_at = now
+            self.refresh()
 
     def refresh(self) -> None:
         """Follow the file. One `stat` where nothing changed; call it twice a second. Never raises.
@@ -86,7 +105,7 @@ class AgentBook:
             self._signature = signature
             if signature is None:
                 logger.warning("%s is gone: there are no agents now", self.path)
-                self._agents = {}
+                self._use(Roster())
             else:
                 self._use(self._read())
         except AgentsFileError as error:
@@ -103,10 +122,29 @@ class AgentBook:
     # Changes. Each raises AgentError where it cannot be made, AgentsFileError where the file forbids it, and gives
     # a new token where it makes one: that is the only time that it can be seen.
 
-    def add(self, name: str, role: str | None = None, type: str | None = None) -> str:  # noqa: A002  # the event's word
+    def add(
+        self,
+        name: str,
+        role: str | None = None,
+        type: str | None = None,  # noqa: A002  # the event's word
+        permissions: tuple[str, ...] | None = None,
+    ) -> str:
+        """Add an agent; `permissions` None: the usual ones."""
         token = new_token()
-        self._change(lambda old, now: roster.add(old, name, token, now, role=role, type_=type))
+        self._change(lambda old, now: roster.add(old, name, token, now, role=role, type_=type, permitted=permissions))
         return token
+
+    def add_client(
+        self,
+        name: str,
+        role: str | None = None,
+        type: str | None = None,  # noqa: A002  # the event's word
+        permissions: tuple[str, ...] | None = None,
+    ) -> ClientCredentials:
+        """Add an agent that has no token, and gets itself JWTs with these credentials."""
+        new = new_credentials()
+        self._change(lambda old, now: roster.add(old, name, new, now, role=role, type_=type, permitted=permissions))
+        return new
 
     def enrol(self, name: str) -> None:
         """Add an agent without a token, unless there is one of that name; a revoked one stays revoked."""
@@ -117,6 +155,12 @@ class AgentBook:
         token = new_token()
         self._change(lambda old, now: roster.rotate(old, name, token, now, overlap_seconds))
         return token
+
+    def rotate_client(self, name: str, overlap_seconds: float = 0) -> ClientCredentials:
+        """Replace the client credentials of the agent, or give it its first ones; its tokens stay."""
+        new = new_credentials()
+        self._change(lambda old, now: roster.rotate_client(old, name, new, now, overlap_seconds))
+        return new
 
     def revoke(self, name: str) -> None:
         self._change(lambda old, now: roster.revoke(old, name, now))
@@ -139,33 +183,16 @@ class AgentBook:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        path = self.path.with_name(self.path.name + ".lock")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise AgentsFileError(f"{path} cannot be written: {error.strerror}.") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(private_file.exclusive(self.path))
+            except OSError as error:
+                raise AgentsFileError(f"{self.path} cannot be locked: {error.strerror}.") from error
             yield
-        finally:
-            os.close(lock)
 
     def _write(self, data: bytes) -> None:
-        partial = self.path.with_name(self.path.name + ".new")
         try:
-            file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with open(file, "wb") as stream:  # noqa: PTH123  # of a descriptor, which Path has no word for
-                os.fchmod(file, 0o600)
-                stream.write(data)
-                stream.flush()
-                os.fsync(file)
-            partial.replace(self.path)
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            private_file.replace(self.path, data)
         except OSError as error:
             raise AgentsFileError(f"{self.path} cannot be written: {error.strerror}. Nothing was changed.") from error
 
@@ -186,20 +213,23 @@ class AgentBook:
 
     def _read_signature(self) -> Signature:
         try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return None
+            return private_file.signature(self.path)
         except OSError as error:
             raise AgentsFileError(f"{self.path} cannot be read: {error.strerror}.") from error
-        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _use(self, latest: Roster) -> None:
-        self._agents = {
-            bytes.fromhex(token.hash): (
-                Agent(agent.id, agent.role, agent.type),
-                token.expires_at.timestamp() if token.expires_at else None,
-            )
-            for agent in latest.agents
-            if agent.revoked_at is None
-            for token in agent.tokens
-        }
+        self._agents, self._clients = {}, {}
+        self._names = frozenset(agent.id for agent in latest.agents)
+        for record in latest.agents:
+            if record.revoked_at is not None:
+                continue
+            permitted = permissions.USUAL if record.permissions is None else record.permissions
+            agent = Agent(record.id, record.role, record.type, permitted)
+            for token in record.tokens:
+                self._agents[bytes.fromhex(token.hash)] = agent, end_of(token)
+            for client in record.clients:
+                self._clients[client.id] = Client(client.id, agent, bytes.fromhex(client.hash), end_of(client))
+
+
+def end_of(record: TokenRecord | ClientRecord) -> float | None:
+    return record.expires_at.timestamp() if record.expires_at else None

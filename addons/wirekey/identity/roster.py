@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from wirekey.identity import clients, permissions
+from wirekey.identity.clients import ClientCredentials, ClientRecord
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
 
 VERSION = 1
@@ -45,6 +47,9 @@ class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     created: Time
     revoked_at: Time | None = None
     tokens: tuple[TokenRecord, ...] = ()
+    clients: tuple[ClientRecord, ...] = ()
+    permissions: tuple[Annotated[str, Meta(pattern=permissions.STORED)], ...] | None = None
+    """None: the usual ones."""
 
 
 class Roster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +93,9 @@ def decode(data: bytes) -> Roster:
     hashes = [token.hash for agent in roster.agents for token in agent.tokens]
     if len(set(hashes)) != len(hashes):
         raise RosterError("has the same token twice")
+    client_ids = [client.id for agent in roster.agents for client in agent.clients]
+    if len(set(client_ids)) != len(client_ids):
+        raise RosterError("has the same client twice")
     return roster
 
 
@@ -95,17 +103,32 @@ def encode(roster: Roster) -> bytes:
     return msgspec.json.format(msgspec.json.encode(roster), indent=2) + b"\n"
 
 
-def add(roster: Roster, name: str, token: str, now: datetime, *, role: str | None, type_: str | None) -> Roster:
-    """Add an agent, or put a revoked one back to work."""
+def add(
+    roster: Roster,
+    name: str,
+    token: str | ClientCredentials,
+    now: datetime,
+    *,
+    role: str | None,
+    type_: str | None,
+    permitted: tuple[str, ...] | None = None,
+) -> Roster:
+    """Add an agent with a token or client credentials, or put a revoked one back to work."""
     check_name(name)
+    try:
+        permitted = None if permitted is None else permissions.ordered(permitted)
+    except ValueError as error:
+        raise AgentError(str(error)) from error
     for option, word in (("role", role), ("type", type_)):
         if word is not None and not WORD.fullmatch(word):
             raise AgentError(f"{word[:80]!r} is no {option}. Use 1 to 64 visible ASCII characters without spaces.")
     for other in roster.agents:
         if other.id == name and other.revoked_at is None:
             raise AgentError(f"There is an agent {name} already. For a new token: wirekey agents rotate {name}.")
-    tokens = (new_record(token, "main", now, None),)
-    return roster.with_agent(AgentRecord(id=name, role=role, type=type_, created=now, tokens=tokens))
+    agent = AgentRecord(id=name, role=role, type=type_, created=now, permissions=permitted)
+    if isinstance(token, ClientCredentials):
+        return roster.with_agent(replace(agent, clients=(clients.new_record(token, now),)))
+    return roster.with_agent(replace(agent, tokens=(new_record(token, "main", now, None),)))
 
 
 def enrol(roster: Roster, name: str, now: datetime) -> Roster:
@@ -124,17 +147,30 @@ def check_name(name: str) -> None:
 def rotate(roster: Roster, name: str, token: str, now: datetime, overlap: float) -> Roster:
     """Give the agent a new token; its others end after `overlap` seconds, 0: at once."""
     agent = active(roster, name)
-    end = now + timedelta(seconds=overlap)
-    former = tuple(
-        replace(old, expires_at=min(old.expires_at or end, end)) for old in living(agent.tokens, now) if overlap > 0
-    )
+    former = ending(agent.tokens, now, overlap)
     return roster.with_agent(replace(agent, tokens=(*former, new_record(token, "main", now, None))))
+
+
+def rotate_client(roster: Roster, name: str, new: ClientCredentials, now: datetime, overlap: float) -> Roster:
+    """Give the agent client credentials; those it had, and the JWTs got with them, end after `overlap` seconds."""
+    agent = active(roster, name)
+    former = ending(agent.clients, now, overlap)
+    return roster.with_agent(replace(agent, clients=(*former, clients.new_record(new, now))))
+
+
+def ending[Record: (TokenRecord, ClientRecord)](
+    records: tuple[Record, ...], now: datetime, overlap: float
+) -> tuple[Record, ...]:
+    end = now + timedelta(seconds=overlap)
+    return tuple(
+        replace(old, expires_at=min(old.expires_at or end, end)) for old in living(records, now) if overlap > 0
+    )
 
 
 def revoke(roster: Roster, name: str, now: datetime) -> Roster:
     """End the agent. Its record stays, so that the audit's names can be explained."""
     agent = roster.agent(name)
-    return roster.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=()))
+    return roster.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=(), clients=()))
 
 
 def issue(roster: Roster, name: str, token: str, now: datetime, *, label: str, lifetime: float | None) -> Roster:
@@ -160,8 +196,8 @@ def active(roster: Roster, name: str) -> AgentRecord:
     return agent
 
 
-def living(tokens: tuple[TokenRecord, ...], now: datetime) -> tuple[TokenRecord, ...]:
-    return tuple(token for token in tokens if token.expires_at is None or token.expires_at > now)
+def living[Record: (TokenRecord, ClientRecord)](records: tuple[Record, ...], now: datetime) -> tuple[Record, ...]:
+    return tuple(record for record in records if record.expires_at is None or record.expires_at > now)
 
 
 def new_record(token: str, label: str, now: datetime, expires: datetime | None) -> TokenRecord:

@@ -1,0 +1,55 @@
+"""Files of the state folder that are their owner's alone: replaced whole, changed by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+type Signature = tuple[int, int, int] | None
+
+
+def signature(path: Path) -> Signature:
+    """Give what changes whenever the file is replaced; None: there is none. Raises OSError."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Keep others from changing the file meanwhile; its readers never wait. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put the new content in place, on disk, with mode 0600 from its first byte on. Raises OSError.
+
+    Call it within `exclusive`.
+    """
+    partial = path.with_name(path.name + ".new")
+    file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(file, "wb") as stream:  # noqa: PTH123  # of a descriptor, which Path has no word for
+        os.fchmod(file, 0o600)
+        stream.write(data)
+        stream.flush()
+        os.fsync(file)
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

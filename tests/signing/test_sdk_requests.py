@@ -1,14 +1,18 @@
 """What boto3 itself sends verifies: each operation, each spelling of a model id."""
 
+import contextlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.signing.requests import ACCESS_KEY, SECRET, sha256, signed, verify
 from wirekey.secret import Secret
@@ -129,10 +133,65 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_each_spelling_of_a_model_id_verifies_as_it_was_sent_and_as_no_other(spelling):
+def test_each_spelling_of_a_model_id_verifies_as_it_was_sent_and_as_no_other_model(spelling):
     head = signed(f"/model/{spelling}/converse")
     assert head.target == f"/model/{spelling}/converse".encode()
     assert verify(head)
-    for other in set(SPELLINGS) - {spelling}:
-        with pytest.raises(SignatureRefused):
-            verify(replace(head, target=f"/model/{other}/converse".encode()))
+    for other in SPELLINGS:
+        if unquote(other) != unquote(spelling):
+            with pytest.raises(SignatureRefused):
+                verify(replace(head, target=f"/model/{other}/converse".encode()))
+
+
+class SignedAsSent(SigV4Auth):
+    """The path encoded once, as curl 7 signs it."""
+
+    def _normalize_url_path(self, path):
+        return path
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_path_signed_as_it_was_sent_verifies(spelling):
+    head = signed(f"/model/{spelling}/converse", auth=SignedAsSent)
+    assert verify(head)
+    with pytest.raises(SignatureRefused):
+        verify(replace(head, target=head.target.replace(b"/model/", b"/model/x")))
+
+
+@pytest.mark.parametrize("auth", [SigV4Auth, SignedAsSent])
+@pytest.mark.parametrize(
+    ("sent", "arrived"),
+    [
+        ("/model/a%3A0/x", "/model/a%253A0/x"),
+        ("/model/a%253A0/x", "/model/a%3A0/x"),
+        ("/model/a%253A0/x", "/model/a%25253A0/x"),
+        ("/model/a%2Fb/x", "/model/a/b/x"),
+        ("/model/a/b/x", "/model/a%2Fb/x"),
+        ("/model/a%2Fb/x", "/model/a%252Fb/x"),
+    ],
+)
+def test_no_signature_is_good_for_two_paths_that_mean_different_things(auth, sent, arrived):
+    good = good_for(signed(sent, auth=auth), sent, arrived)
+    assert len(good) == 1 or auth is SignedAsSent
+    assert good != {sent, arrived}
+
+
+def good_for(head, *targets):
+    """Give those of the targets with which the request verifies."""
+    good = set()
+    for target in targets:
+        with contextlib.suppress(SignatureRefused):
+            good |= {target} if verify(replace(head, target=target.encode())) else set()
+    return good
+
+
+@settings(deadline=None, max_examples=500)
+@given(
+    st.lists(st.sampled_from(["a", "/", ":", "%3A", "%2F", "%25", "25", "3A", "%253A"]), max_size=6).map("".join),
+    st.data(),
+)
+def test_all_paths_that_a_signature_is_good_for_mean_the_same(path, data):
+    sent = "/m/" + path
+    others = [sent.replace("%", "%25"), sent.replace("%25", "%"), quote(sent), unquote(sent)]
+    good = good_for(signed(sent, auth=data.draw(st.sampled_from([SigV4Auth, SignedAsSent]))), sent, *others)
+    assert len({tuple(unquote(part) for part in target.split("/")) for target in good}) <= 1

@@ -197,6 +197,9 @@ MUTATIONS = [
         INCOMPLETE,
         "UTF-8",
     ),
+    ("line break in a value", lambda: with_header(SPACED, "X-Amz-Target", "a\nb"), INCOMPLETE, "control character"),
+    ("NUL in a value", lambda: with_header(GOOD, "X-Amz-Target", "converse\0"), INCOMPLETE, "control character"),
+    ("line break in the path", lambda: replace(GOOD, target=GOOD.target + b"\nx"), INVALID, "does not match"),
     ("query not UTF-8", lambda: replace(GOOD, target=GOOD.target + b"?a=%ff"), INCOMPLETE, "UTF-8"),
     ("path not UTF-8", lambda: replace(GOOD, target=b"/\xff"), INCOMPLETE, "UTF-8"),
 ]

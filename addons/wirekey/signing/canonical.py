@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-BLANKS = re.compile(r"[ \t\r\n]+")
+BLANKS = re.compile(r"[ \t]+")
 KEPT_KEYS = 1024
 
 
@@ -91,13 +91,23 @@ class Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
         return BLANKS.sub(" ", value).strip(" ")
 
     def canonical(
-        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: HeadersToSign, payload: str
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        headers: HeadersToSign,
+        payload: str,
+        *,
+        path_as_sent: bool = False,
     ) -> str:
-        """Give the canonical request; `path` raw, `query` decoded, `payload` the SHA-256 in hex or AWS's word."""
+        """Give the canonical request; `path` raw, `query` decoded, `payload` the SHA-256 in hex or AWS's word.
+
+        `path_as_sent`: leave out the encoding of the path, which is AWS's second.
+        """
         return "\n".join(
             (
                 method,
-                self._normalize_url_path(path),
+                path if path_as_sent else self._normalize_url_path(path),
                 self._canonical_query_string_params(query),
                 self.canonical_headers(headers) + "\n",
                 self.signed_headers(headers),

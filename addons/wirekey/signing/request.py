@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wirekey.secret import Secret
+
+FOLD = re.compile(r"\r?\n[ \t]+")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class UnreadableRequestError(ValueError):
@@ -97,8 +101,17 @@ def parameter_name(pair: bytes) -> bytes:
 
 
 def field_text(name: str, value: bytes) -> str:
-    """Raise UnreadableRequestError where the value is not UTF-8: another reading would be another signature."""
-    return _text(value, f"header {name}")
+    """Give a header's value, unfolded (RFC 9112, 5.2).
+
+    Raises UnreadableRequestError where it is not UTF-8 or holds a control character: read in two ways, it would be
+    signed in one and sent in the other.
+    """
+    text = _text(value, f"header {name}")
+    if not text.isprintable():
+        text = FOLD.sub(" ", text)
+        if CONTROL.search(text):
+            raise UnreadableRequestError(f"The header {name} holds a control character.")
+    return text
 
 
 def _text(value: bytes, place: str) -> str:

@@ -1,7 +1,8 @@
 """Whether a request was signed, as it arrived, by the holder of a key pair that we know.
 
 More is asked than that the signature is right: what AWS would leave open here would leave a call open to change.
-Path: one with `//`, `.` or `..` segments has the canonical form of another path, so it is refused. Headers: `host`,
+Path: one with `//`, `.` or `..` segments has the canonical form of another path, so it is refused; one that is encoded
+once where AWS wants it encoded twice, as curl 7 signs it, is taken, for it means no other. Headers: `host`,
 the date and every `x-amz-*` must be signed. Body: a signed hash must be that of the body that came;
 `UNSIGNED-PAYLOAD` is taken over TLS only, where the connection vouches for the body.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CLOCK_SKEW = 300
 """Seconds that the signer's clock may be off, either way."""
 SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 CHUNKED_MARKS = ("x-amz-decoded-content-length", "x-amz-trailer")
 NUMBERING = frozenset({"amz-sdk-invocation-id", "amz-sdk-request"})
 
@@ -85,8 +87,12 @@ class Verifier:
         signed = HeadersToSign({name: [field_text(name, v) for v in fields[name]] for name in presented.signed_headers})
         if presented.expires is not None:
             query = [(name, value) for name, value in query if name.lower() != "x-amz-signature"]
-        canonical = signature.canonical(head.method, path, query, signed, payload)
-        if not hmac.compare_digest(signature.of(canonical, presented.timestamp).encode(), presented.signature.encode()):
+        for as_sent in (False, True) if _may_be_signed_as_sent(path) else (False,):
+            canonical = signature.canonical(head.method, path, query, signed, payload, path_as_sent=as_sent)
+            made = signature.of(canonical, presented.timestamp)
+            if hmac.compare_digest(made.encode(), presented.signature.encode()):
+                break
+        else:
             raise invalid()
         return Verified(
             presented.access_key,
@@ -99,6 +105,15 @@ class Verifier:
             good_until=good_until,
             numbered=NUMBERING.issubset(presented.signed_headers),
         )
+
+
+def _may_be_signed_as_sent(path: str) -> bool:
+    """Tell where a path encoded once only, as curl 7 signs it, can be taken without confusing two paths.
+
+    Without an encoded `%` both readings of one signature have the same path, decoded; without blanks and control
+    characters the path is one line of the canonical request.
+    """
+    return "%25" not in path and VISIBLE.fullmatch(path) is not None and normalize_url_path(path) == path
 
 
 def _check_scope(presented: Presented, endpoint: Endpoint) -> None:

@@ -25,7 +25,7 @@ PROVIDER_KEYS = {
     "anthropic": "sk-ant-real-anthropic-key-90aa1d",
     "bedrock": "bedrock-real-bearer-key-5512cd",
 }
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which a test gives up on something that should have happened long before."""
 
 

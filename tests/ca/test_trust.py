@@ -91,7 +91,7 @@ def handshake(ca, file, name):
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     with (
         serving(file) as port,
-        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname=name),
     ):
         return True
@@ -100,7 +100,7 @@ def handshake(ca, file, name):
 def openssl_verifies(ca, file):
     command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver"]
     command += ["-CAfile", ca.root_file, "-untrusted", file, file]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def test_the_certificate_store_takes_the_ca_as_it_is(store, ca):
@@ -153,7 +153,7 @@ def test_curl_believes_it_about_providers_only(ca, pem, name, code):
     with serving(pem(name)) as port:
         command = ["curl", "-sS", "--noproxy", "*", "--cacert", ca.bundle_file, "-o", "/dev/null"]
         command += ["--connect-to", f"::127.0.0.1:{port}", f"https://{name}:{port}/"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == code, done.stderr
 
 
@@ -173,7 +173,7 @@ def test_node_believes_it_about_providers_only(ca, pem, name, code):
             env={"NODE_EXTRA_CA_CERTS": str(ca.root_file), "PATH": str(Path(shutil.which("node")).parent)},
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
         )
     assert done.returncode == code, done.stderr
     assert code == 0 or "subtree" in done.stderr

@@ -109,7 +109,7 @@ def test_tail_prints_what_ended_and_stops_at_an_interrupt(tmp_path):
     )
     lines = [process.stdout.readline() for _ in range(3)]
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert process.stdout.read() == ""
     process.stdout.close()
     assert "alice" in lines[1] + lines[2]

@@ -25,9 +25,9 @@ class Stage:
         """`way`: direct, through, anonymous (no agent in the URL of the proxy), keyless (a Wirekey without keys)."""
         key = (language, way)
         if key not in self.programs:
+            command, environment = command_of(language), bare_environment()
             folder = self.folder / f"{language}-{way}"
             folder.mkdir()
-            command, environment = command_of(language), bare_environment()
             if way == "direct":
                 environment = direct_environment(self.simulator)
             elif way == "anonymous":

@@ -24,11 +24,11 @@ def test_it_says_where_it_listens_and_what_to_trust_and_ends_at_ctrl_c(tmp_path)
         answer = httpx.get(f"{url}/v1/models", verify=context, headers={"authorization": "Bearer any"}, trust_env=False)
         assert answer.status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.stdout.close()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_a_taken_port_is_explained(tmp_path):
@@ -39,7 +39,7 @@ def test_a_taken_port_is_explained(tmp_path):
             capture_output=True,
             text=True,
             env=bare_environment(),
-            timeout=30,
+            timeout=90,
         )
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use. Try --port 0." in done.stderr

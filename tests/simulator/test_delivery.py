@@ -29,7 +29,7 @@ def client(request, simulator, context):
         headers=KEY,
         http1=request.param == "HTTP/1.1",
         http2=request.param == "HTTP/2",
-        timeout=10,
+        timeout=60,
     ) as client:
         client.protocol = request.param
         yield client
@@ -184,7 +184,7 @@ def test_many_streams_share_one_connection(simulator, context):
 def raw_exchange(simulator, context, sent: bytes) -> bytes:
     """What comes back on a connection on which these bytes were sent, until it is closed."""
     with (
-        socket.create_connection(("127.0.0.1", simulator.simulator.port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", simulator.simulator.port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secured,
     ):
         secured.sendall(sent)

@@ -25,7 +25,7 @@ class Client:
     """One connection with prior knowledge; sends and reads as it is told."""
 
     def __init__(self, simulator, window: int | None = None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", simulator.simulator.port), timeout=5)
+        self.socket = socket.create_connection(("127.0.0.1", simulator.simulator.port), timeout=60)
         self.state = H2Connection(H2Configuration(header_encoding="utf-8"))
         if window is not None:
             values = {SettingCodes.INITIAL_WINDOW_SIZE: window}

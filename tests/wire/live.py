@@ -89,7 +89,7 @@ class Upstream:
         await self.connections.put((reader, writer))
 
     async def accept(self):
-        return await asyncio.wait_for(self.connections.get(), 10)
+        return await asyncio.wait_for(self.connections.get(), 60)
 
     async def stop(self):
         self.server.close()
@@ -113,12 +113,12 @@ async def live(limits: WireLimits | None = None):
         yield house, port, upstream
     finally:
         master.shutdown()
-        await asyncio.wait([running], timeout=10)
+        await asyncio.wait([running], timeout=60)
         await upstream.stop()
 
 
 async def read_head(reader) -> bytes:
-    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
 
 
 async def read_answer(reader) -> tuple[bytes, bytes]:
@@ -127,7 +127,7 @@ async def read_answer(reader) -> tuple[bytes, bytes]:
     length = next(
         int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
     )
-    return head, await asyncio.wait_for(reader.readexactly(length), 10)
+    return head, await asyncio.wait_for(reader.readexactly(length), 60)
 
 
 def request(port: int, body: bytes = b"", *lines: bytes) -> bytes:

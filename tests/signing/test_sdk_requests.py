@@ -158,6 +158,14 @@ def test_a_path_signed_as_it_was_sent_verifies(spelling):
         verify(replace(head, target=head.target.replace(b"/model/", b"/model/x")))
 
 
+@pytest.mark.parametrize(
+    "path", ["/model/é/converse", "/model/a b/converse", "/model/a%253A0/converse", "/model//a/converse"]
+)
+def test_a_path_signed_as_it_was_sent_is_refused_where_it_can_be_read_in_two_ways(path):
+    with pytest.raises(SignatureRefused):
+        verify(signed(path, auth=SignedAsSent))
+
+
 @pytest.mark.parametrize("auth", [SigV4Auth, SignedAsSent])
 @pytest.mark.parametrize(
     ("sent", "arrived"),

@@ -268,6 +268,13 @@ def test_a_hash_said_in_the_header_is_that_of_the_body_or_none_at_all_over_tls(s
         assert verify(head).payload_signed is (said != "UNSIGNED-PAYLOAD")
 
 
+def test_a_signed_hash_of_another_body_is_told_from_a_wrong_signature():
+    said = signed(headers=HEADERS | {"X-Amz-Content-SHA256": sha256(BODY)})
+    assert "does not match what was computed" in refusal(said, b"another body")[1]
+    twice = with_header(said, "X-Amz-Content-SHA256", sha256(BODY), sha256(BODY))
+    assert refusal(twice) == (INCOMPLETE, "The request has more than one x-amz-content-sha256.")
+
+
 @pytest.mark.parametrize(
     ("late", "words"),
     [

@@ -1,0 +1,129 @@
+"""A decision, and what it is read from: the document of a policy package. Pure.
+
+Nothing but a well-formed document allows. `deny` is a boolean, or a set of reasons; `allow` a boolean, which must be
+true where the package has a rule of that name; `model` a name, `max_tokens` a number from 1 on. Other names are the
+package's own affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from wirekey.providers.request_json import INTEGER_LIMIT, MODEL_LENGTH
+from wirekey.refusal import Fault, Refusal
+
+DENIED = "The policy denies this call."
+NOT_ALLOWED = "No rule of the policy allows this call."
+UNDECIDED = "The policy could not decide this call, so it was not sent. The operator finds the reason in the log."
+
+MOST_REASONS = 8
+LONGEST_REASON = 200
+
+
+class UndecidedError(Exception):
+    """There is no decision: says why, for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy said of one call."""
+
+    allow: bool
+    reasons: tuple[str, ...] = ()
+    """Why not, for the caller; empty where it is allowed."""
+    model: str | None = None
+    """The model to use instead of the one asked for."""
+    max_tokens: int | None = None
+    """The most output tokens that the call may ask for."""
+    revision: str | None = None
+    """Which policy decided."""
+    failure: str | None = None
+    """Why there was no decision, for the operator; such a call is denied."""
+
+    def refusal(self) -> Refusal:
+        """Give the answer to a call that is not allowed."""
+        assert not self.allow
+        if self.failure is not None:
+            return Refusal(503, "policy_undecided", UNDECIDED, Fault.OPERATOR)
+        return Refusal(403, "policy_denied", " ".join(self.reasons))
+
+
+def undecided(failure: str, revision: str | None = None) -> Decision:
+    return Decision(allow=False, reasons=(UNDECIDED,), revision=revision, failure=failure)
+
+
+def decision_of(document: Any, revision: str | None, *, needs_allow: bool) -> Decision:
+    """Read a decision document, decoded JSON. `needs_allow`: the package has a rule `allow`. Never raises."""
+    try:
+        return read_document(document, revision, needs_allow=needs_allow)
+    except UndecidedError as error:
+        return undecided(str(error), revision)
+
+
+def read_document(document: Any, revision: str | None, *, needs_allow: bool) -> Decision:
+    """Read the same. Raises UndecidedError where the document is not well-formed."""
+    if not isinstance(document, dict):
+        raise UndecidedError(f"The policy's answer is {kind(document)}, not the document of a package.")
+    reasons = denials(document)
+    allowed = document.get("allow", not needs_allow)
+    if not isinstance(allowed, bool):
+        raise UndecidedError(f"`allow` is {kind(allowed)}; it must be true or false.")
+    model, max_tokens = model_of(document), max_tokens_of(document)
+    if not reasons and not allowed:
+        reasons = (NOT_ALLOWED,)
+    if reasons:
+        return Decision(allow=False, reasons=reasons, revision=revision)
+    return Decision(allow=True, model=model, max_tokens=max_tokens, revision=revision)
+
+
+def denials(document: dict[str, Any]) -> tuple[str, ...]:
+    """Give all reasons, sorted, fit to be shown. Raises UndecidedError where `deny` is neither boolean nor texts."""
+    deny = document.get("deny", False)
+    if isinstance(deny, bool):
+        return (DENIED,) if deny else ()
+    if not isinstance(deny, list) or not all(isinstance(reason, str) for reason in deny):
+        raise UndecidedError(f"`deny` is {kind(deny)}; it must be true, false or a set of texts.")
+    shown = sorted({plain(reason) for reason in deny})
+    if len(shown) > MOST_REASONS:
+        shown = [*shown[:MOST_REASONS], f"(and {len(shown) - MOST_REASONS} more)"]
+    return tuple(shown)
+
+
+def plain(reason: str) -> str:
+    """Make a reason fit for error messages and logs: one line, no control characters, not too long."""
+    shown = "".join(character if character.isprintable() else " " for character in reason[: LONGEST_REASON + 1]).strip()
+    if not shown:
+        return DENIED
+    return shown if len(shown) <= LONGEST_REASON else shown[: LONGEST_REASON - 1] + "…"
+
+
+def model_of(document: dict[str, Any]) -> str | None:
+    if "model" not in document:
+        return None
+    model = document["model"]
+    if isinstance(model, str) and 0 < len(model) <= MODEL_LENGTH and model.isprintable() and model == model.strip():
+        return model
+    raise UndecidedError(f"`model` is {kind(model)}; it must be the name of a model.")
+
+
+def max_tokens_of(document: dict[str, Any]) -> int | None:
+    if "max_tokens" not in document:
+        return None
+    cap = document["max_tokens"]
+    if isinstance(cap, float) and cap.is_integer():
+        cap = int(cap)
+    if type(cap) is int and 0 < cap <= INTEGER_LIMIT:
+        return cap
+    raise UndecidedError(f"`max_tokens` is {kind(cap)}; it must be a whole number from 1 on.")
+
+
+def kind(value: Any) -> str:
+    """Name the JSON type of a value, and small values themselves."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return f"the number {value!r}"[:64]
+    if isinstance(value, str):
+        return f"the text {plain(value)[:40]!r}"
+    return "an array" if isinstance(value, list) else "an object"

@@ -1,0 +1,256 @@
+"""What a policy says, seen in its syntax tree (as regorus gives it, in JSON): names, calls, fields, loops. Pure.
+
+OPA refuses functions that call themselves and functions that it does not know when it compiles. regorus does so only
+when it comes to them, and a function without end takes the process with it: so both are looked for here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wirekey.policy.modules import PolicyProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+type Node = dict[str, Any]
+
+REACHING_OUT = frozenset(["http.send", "net.lookup_ip_addr", "opa.runtime", "rego.parse_module"])
+"""Builtins that reach out of the policy, into the network or the process."""
+
+LOOPS = frozenset(["SomeIn", "SomeVars", "Every", "ArrayCompr", "SetCompr", "ObjectCompr"])
+STRAIGHT_BUILTINS = frozenset(
+    [
+        *("startswith", "endswith", "contains", "lower", "upper", "count", "sprintf", "concat", "split", "trim"),
+        *("trim_left", "trim_prefix", "trim_right", "trim_space", "trim_suffix", "replace", "indexof", "substring"),
+        *("object.get", "object.keys", "to_number", "format_int", "min", "max", "sum", "abs", "round", "ceil", "floor"),
+        *("is_null", "is_string", "is_number", "is_boolean", "is_array", "is_object", "is_set", "type_name"),
+        *("time.parse_rfc3339_ns", "time.clock", "time.date", "time.weekday", "time.now_ns", "net.cidr_contains"),
+        *("strings.any_prefix_match", "strings.any_suffix_match", "array.concat", "array.slice", "print"),
+    ]
+)
+"""Builtins whose time is at most linear in what they are given."""
+PATTERN_BUILTINS = frozenset(["regex.match", "glob.match"])
+"""The same, where the pattern is a text in the policy itself: then it is compiled once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One definition of a rule or function. Offsets are bytes of the module's UTF-8."""
+
+    module: str
+    package: str
+    name: str
+    line: int
+    start: int
+    is_function: bool
+    is_default: bool
+    node: Node = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A place in a module that names something: `input.agent.role` is ("input", "agent", "role")."""
+
+    module: str
+    line: int
+    column: int
+    path: tuple[str, ...]
+    literal_pattern: bool = False
+    """Of a call: whether its first argument is a text."""
+
+
+@dataclass(slots=True)
+class Syntax:
+    """All modules of a policy: their rules, calls, mentions of input, and whether anything in them iterates."""
+
+    rules: list[Rule] = field(default_factory=list)
+    calls: list[tuple[Rule, Mention]] = field(default_factory=list)
+    inputs: list[Mention] = field(default_factory=list)
+    packages: set[str] = field(default_factory=set)
+    mentioned: set[tuple[str, ...]] = field(default_factory=set)
+    """Paths below `data` that some module names."""
+    loops: bool = False
+
+    def rule_names(self, package: str) -> set[str]:
+        return {rule.name for rule in self.rules if rule.package == package}
+
+
+def read_syntax(modules: list[Node]) -> Syntax:
+    """Read the tree of all modules."""
+    found = Syntax()
+    for module in modules:
+        read_module(module, found)
+    return found
+
+
+def read_module(module: Node, found: Syntax) -> None:
+    name, tree = module["source"]["file"], module["ast"]
+    package = ".".join(("data", *path_of(tree["package"]["refr"])))
+    found.packages.add(package)
+    aliases = {}
+    for imported in tree["imports"]:
+        path = path_of(imported["refr"])
+        aliases[alias_of(imported, module["source"]["contents"]) or path[-1]] = path
+        if path[0] == "input" and len(path) > 1:
+            found.inputs.append(mention_of(name, imported["refr"], path))
+        if path[0] == "data":
+            found.mentioned.add(path)
+    for entry in tree["rules"]:
+        ((kind, node),) = entry.items()
+        rule = rule_of(name, package, kind, node)
+        found.rules.append(rule)
+        for inner_kind, inner in nodes(node):
+            note(inner_kind, inner, rule, aliases, found)
+
+
+def alias_of(imported: Node, source: str) -> str | None:
+    """Give the name behind `as`, of which the tree has the place only."""
+    place = imported.get("as")
+    return source.encode()[place["start"] : place["end"]].decode() if place else None
+
+
+def rule_of(module: str, package: str, kind: str, node: Node) -> Rule:
+    is_function = bool(node.get("args"))
+    head = node
+    if kind == "Spec":
+        ((head_kind, head),) = node["head"].items()
+        is_function = head_kind == "Func"
+    span = node["span"]
+    return Rule(
+        module,
+        package,
+        name=path_of(head["refr"])[0],
+        line=span["line"],
+        start=span["start"],
+        is_function=is_function,
+        is_default=kind == "Default",
+        node=node,
+    )
+
+
+def note(kind: str, node: Node, rule: Rule, aliases: dict[str, tuple[str, ...]], found: Syntax) -> None:
+    """Note what one node of a rule mentions."""
+    if kind in LOOPS or (kind == "RefBrack" and "Var" in node["index"]):
+        found.loops = True
+    if kind == "Call":
+        path = resolved(path_of(node["fcn"]), aliases)
+        first = node["params"][0] if node["params"] else {}
+        found.calls.append(
+            (rule, mention_of(rule.module, node["fcn"], path, "String" in first or "RawString" in first))
+        )
+    elif kind in ("RefDot", "RefBrack"):
+        path = resolved(path_of({kind: node}), aliases)
+        if path[0] == "input" and len(path) > 1:
+            found.inputs.append(mention_of(rule.module, {kind: node}, path))
+        elif path[0] == "data":
+            found.mentioned.add(path)
+
+
+def nodes(tree: Any) -> Iterator[tuple[str, Node]]:
+    """Give each node with its kind. Of a chain of references only the whole; of a call, its arguments."""
+    if isinstance(tree, list):
+        for item in tree:
+            yield from nodes(item)
+    elif isinstance(tree, dict):
+        if tree.get("with_mods"):
+            yield "SomeIn", tree  # `with` makes rules be evaluated anew: no longer one straight line
+        for key, value in tree.items():
+            if key[:1].isupper() and isinstance(value, dict):
+                yield key, value
+            if key == "fcn":
+                continue
+            if key == "refr" and isinstance(value, dict) and ({"RefDot", "RefBrack"} & value.keys()):
+                yield from nodes([part.get("index") for part in chain(value)])
+                yield from ((kind, part) for part in chain(value) for kind in ["RefBrack"] if "index" in part)
+                continue
+            yield from nodes(value)
+
+
+def chain(reference: Node) -> Iterator[Node]:
+    """Give the links of a chain of references, the last first."""
+    while links := {"RefDot", "RefBrack"} & reference.keys():
+        link = reference[links.pop()]
+        yield link
+        reference = link["refr"]
+
+
+def path_of(reference: Node) -> tuple[str, ...]:
+    """Give the names of a reference as far as they are written there: `input.a[x].b` is ("input", "a")."""
+    if "Var" in reference:
+        return (str(reference["Var"]["value"]),)
+    names: list[str] = []
+    for link in chain(reference):
+        index = link.get("index", {})
+        written = index.get("String") or index.get("RawString")
+        if "field" in link:
+            names.append(str(link["field"][-1]))
+        elif written:
+            names.append(str(written["value"]))
+        else:
+            names.clear()
+        reference = link["refr"]
+    root = str(reference["Var"]["value"]) if "Var" in reference else "?"
+    return (root, *reversed(names))
+
+
+def resolved(path: tuple[str, ...], aliases: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return (*aliases[path[0]], *path[1:]) if path[0] in aliases else path
+
+
+def mention_of(module: str, reference: Node, path: tuple[str, ...], literal_pattern: bool = False) -> Mention:
+    first: Node = next(iter(reference.values()))
+    for link in chain(reference):
+        first = next(iter(link["refr"].values()))
+    return Mention(module, first["span"]["line"], first["span"]["col"], path, literal_pattern)
+
+
+def call_problems(syntax: Syntax, builtins: frozenset[str]) -> Iterator[PolicyProblem]:
+    """Find calls of functions that are unknown or reach out, and functions that call themselves."""
+    functions = {(rule.package, rule.name) for rule in syntax.rules if rule.is_function}
+    edges: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for rule, call in syntax.calls:
+        target = function_of(rule, call, functions)
+        name = ".".join(call.path)
+        if target:
+            edges.setdefault((rule.package, rule.name), set()).add(target)
+        elif name in REACHING_OUT:
+            yield PolicyProblem(
+                call.module, call.line, call.column, f"{name} reaches out of the policy; that is not offered here"
+            )
+        elif name not in builtins:
+            yield PolicyProblem(call.module, call.line, call.column, f"there is no function {name}")
+    for rule in syntax.rules:
+        key = (rule.package, rule.name)
+        if rule.is_function and not rule.is_default and key in reached(key, edges):
+            yield PolicyProblem(
+                rule.module, rule.line, None, f"the function {rule.name} calls itself; Rego has no recursion"
+            )
+
+
+def function_of(rule: Rule, call: Mention, functions: set[tuple[str, str]]) -> tuple[str, str] | None:
+    place = (rule.package, call.path[0]) if len(call.path) == 1 else (".".join(call.path[:-1]), call.path[-1])
+    return place if place in functions else None
+
+
+def reached(start: tuple[str, str], edges: dict[tuple[str, str], set[tuple[str, str]]]) -> set[tuple[str, str]]:
+    found: set[tuple[str, str]] = set()
+    waiting = [*edges.get(start, ())]
+    while waiting:
+        place = waiting.pop()
+        if place not in found:
+            found.add(place)
+            waiting += edges.get(place, ())
+    return found
+
+
+def is_straight(syntax: Syntax) -> bool:
+    """Say whether the policy takes time at most in proportion to its own length and the input's."""
+    functions = {(rule.package, rule.name) for rule in syntax.rules if rule.is_function}
+    return not syntax.loops and all(
+        function_of(rule, call, functions)
+        or ".".join(call.path) in STRAIGHT_BUILTINS
+        or (".".join(call.path) in PATTERN_BUILTINS and call.literal_pattern)
+        for rule, call in syntax.calls
+    )

@@ -1,0 +1,121 @@
+"""What a policy sees of a call: the fields of the contract, none of the content, no credential."""
+
+import json
+
+import pytest
+from tests.audit.calls import call_of
+
+from wirekey.audit.event import REQUEST_NAMES, event_of
+from wirekey.call import Agent
+from wirekey.policy.decision import UndecidedError
+from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, encoded, input_of
+from wirekey.policy.permissions import check_permission, needed
+from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.refusal import Refusal
+
+FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"))
+
+
+def names_of(given):
+    """The fields of an input, `agent`'s as agent.x."""
+    return {name for name in given if name != "agent"} | {f"agent.{name}" for name in given["agent"]}
+
+
+def test_a_full_call_shows_exactly_the_fields_of_the_table():
+    assert names_of(input_of(call_of(facts=FACTS), {})) == {field.name for field in FIELDS}
+
+
+def test_the_fields_of_the_request_are_those_of_the_audit_event_and_model_is_the_one_asked_for():
+    call = call_of(facts=FACTS, model="gpt-4o-mini")
+    given, event = input_of(call, {}), event_of(call)
+    assert {name: given[name] for name in REQUEST_NAMES if name != "model"} == {
+        name: event[name] for name in REQUEST_NAMES if name != "model"
+    }
+    assert given["model"] == given["requested_model"] == "gpt-4o"
+    assert event["model"] == "gpt-4o-mini"
+
+
+def test_the_agent_stands_there_whole_and_in_parts():
+    call = call_of(facts=FACTS)
+    call.agent = Agent("alice", "developer", None, ("web:read",))
+    given = input_of(call, {})
+    assert given["agent"] == {"id": "alice", "role": "developer", "permissions": ["web:read"]}
+    assert (given["agent_id"], given["agent_role"]) == ("alice", "developer")
+    assert "agent_type" not in given
+
+
+def test_what_is_unknown_is_absent_and_never_null():
+    call = call_of(facts=Facts(), operation=Operation("models.list", Body.NONE, Kind.LISTING))
+    given = input_of(call, {})
+    assert "model" not in given
+    assert "max_tokens" not in given
+    assert None not in given.values()
+    assert (given["tools"], given["headers"]) == ([], {})
+
+
+def test_the_path_has_no_query():
+    given = input_of(call_of(target="/v1/chat/completions?key=secret"), {})
+    assert given["path"] == given["target"] == "/v1/chat/completions"
+    assert "secret" not in json.dumps(given)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("authorization", "proxy-authorization", "x-goog-api-key", "x-api-key", "api-key", "cookie", "x-openai-key"),
+        *("x-aws-secret-key", "x-amz-security-token", "x-gemini-key", "x-anthropic-key", "x-aws-bearer-token"),
+    ],
+)
+def test_no_header_that_can_hold_a_credential_is_shown(name):
+    assert name not in HEADERS
+    assert input_of(call_of(), {name: "s3cret", "user-agent": "curl"})["headers"] == {"user-agent": "curl"}
+
+
+def test_headers_are_shown_in_ascii():
+    headers = input_of(call_of(), {"user-agent": "caf\u00e9 \udcff"})["headers"]
+    assert headers == {"user-agent": "caf\\xe9 \\udcff"}
+    encoded(input_of(call_of(), {"user-agent": "\udcff"}))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Facts(tools=("t",) * (MOST_TOOLS + 1)),
+        Facts(tools=("x" * LARGEST_INPUT,)),
+        Facts(tools=("\ud800",)),
+    ],
+)
+def test_P1_no_policy_is_asked_about_a_call_of_absurd_size(facts):
+    with pytest.raises(UndecidedError):
+        encoded(input_of(call_of(facts=facts), {}))
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "permission"),
+    [
+        ("GET", Kind.LISTING, "web:read"),
+        ("GET", Kind.STORAGE, "web:read"),
+        ("POST", Kind.INFERENCE, "web:write"),
+        ("POST", Kind.STORAGE, "web:write"),
+        ("DELETE", Kind.STORAGE, "web:write"),
+        ("PATCH", Kind.STORAGE, "web:write"),
+        ("POST", Kind.LISTING, "web:read"),
+    ],
+)
+def test_an_agent_needs_the_permission_to_read_or_to_write(action, kind, permission):
+    call = call_of(action=action, operation=Operation("x", Body.NONE, kind))
+    assert needed(call) == permission
+    call.agent = Agent("alice", None, None, (permission,))
+    check_permission(call)
+    for others in ((), ("web:read", "web:write", "web:admin", "WEB:READ")):
+        call.agent = Agent("alice", None, None, tuple(other for other in others if other != permission))
+        with pytest.raises(Refusal, match=permission) as refused:
+            check_permission(call)
+        assert (refused.value.status, refused.value.code) == (403, "missing_permission")
+
+
+def test_a_call_of_nobody_has_no_permission():
+    call = call_of()
+    call.agent = None
+    with pytest.raises(Refusal):
+        check_permission(call)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import ByteSize, Field, PrivateAttr, model_validator
 
 from wirekey.config.group import Settings
+from wirekey.config.jwt import JWT
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import BedrockCredentials, Providers, Route
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.sources import Sources
 from wirekey.config.values import (
-    HTTPSURL,
     AnchoredPath,
     AuditURL,
     Count,
@@ -28,6 +28,8 @@ from wirekey.config.values import (
 from wirekey.egress import hosts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wirekey.secret import Secret
 
 
@@ -72,13 +74,6 @@ class Egress(Settings):
         description="What becomes of hosts that are no provider's: tunnelled undecrypted, or refused. Private "
         "addresses are refused either way.",
     )
-
-
-class JWT(Settings):
-    issuer: Text = Field(default="wirekey", description="What `iss` must say.")
-    audience: Text = Field(default="wirekey", description="What `aud` must say.")
-    lifetime: Seconds = Field(default=3600.0, description="How long a token issued here is good for.")
-    jwks_url: HTTPSURL | None = Field(default=None, description="Keys of another issuer.")
 
 
 class Identity(Settings):
@@ -189,6 +184,11 @@ class Config(Settings):
         """Whether any provider has a key or, for Bedrock, a way to AWS. It is not read for that."""
         bedrock = isinstance(self.providers.bedrock.credentials, BedrockCredentials)
         return bedrock or any(getattr(self.providers, name).keys for name in Providers.model_fields)
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The variables that references lead to: the process's, and those of `.env`."""
+        return self._sources.environ
 
     def resolve_keys(self, provider: str) -> list[tuple[str, Secret]]:
         """Read a provider's keys as (label, key), labels like `openai/1`. Raises ConfigError naming all missing."""

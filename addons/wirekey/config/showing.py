@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ByteSize
 
+from wirekey.config.jwt import ClaimPath
 from wirekey.config.secrets import SecretRef
 from wirekey.config.values import HostPort, UpstreamURL
 
@@ -48,6 +49,8 @@ def plain(value: Any) -> Any:
         return size_text(value)
     if isinstance(value, Path | SecretRef | HostPort | UpstreamURL):
         return str(value)
+    if isinstance(value, ClaimPath):
+        return value.names[0] if len(value.names) == 1 else list(value.names)
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if isinstance(value, float) and value.is_integer():

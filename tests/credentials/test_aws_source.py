@@ -1,0 +1,484 @@
+"""Where AWS credentials come from: real botocore, with stand-ins for STS and instance metadata. No network."""
+
+import logging
+import os
+import re
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.config.reading import loaded
+
+from wirekey.call import Agent
+from wirekey.config import ConfigError
+from wirekey.credentials.aws import AwsCredentials, CredentialsUnavailable
+from wirekey.credentials.aws_source import AwsSource, AwsWay, aws_credentials, session_name, session_tags
+from wirekey.identity.aws_pairs import key_pair
+from wirekey.secret import Secret
+from wirekey.signing.request import AwsCredentials as KeyPair
+from wirekey.simulator.instance_metadata import InstanceMetadata
+from wirekey.simulator.plain_http import serving
+from wirekey.simulator.sts import TokenService
+
+ALICE = Agent("alice", "dev")
+ROLE = "arn:aws:iam::123456789012:role/wirekey"
+PAIR = KeyPair("AKIAORGANISATION0001", Secret("organisation-secret"))
+FIXED = AwsWay("us-east-1", pair=PAIR)
+ASSUMING = AwsWay("eu-west-3", pair=PAIR, role_arn=ROLE)
+CHAIN = AwsWay("us-east-1")
+OURS = key_pair(Secret("ab" * 32), "alice", "cd" * 16, 1)
+
+
+@pytest.fixture(autouse=True)
+def a_machine_without_aws(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # Whoever goes through a proxy of the environment fails.
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+
+
+@pytest.fixture
+def sts(monkeypatch):
+    service = TokenService()
+    with serving(service) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+        yield service
+
+
+@pytest.fixture
+def metadata(monkeypatch):
+    service = InstanceMetadata()
+    with serving(service) as url:
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        yield service
+
+
+def set_environment(monkeypatch, access_key="AKIAENVIRONMENT00001", secret="environment-secret", token=None):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    if token:
+        monkeypatch.setenv("AWS_SESSION_TOKEN", token)
+
+
+def write_profile(folder, name="work", lines="aws_access_key_id = AKIAPROFILE000000001\naws_secret_access_key = s"):
+    (folder / "credentials").write_text(f"[{name}]\n{lines}\n")
+
+
+def failure(way, environ=None):
+    with pytest.raises(CredentialsUnavailable) as caught:
+        AwsSource(way, environ).fetch(ALICE)
+    return caught.value
+
+
+# Where they come from
+
+
+def test_a_configured_pair_is_taken_as_it_is(monkeypatch):
+    set_environment(monkeypatch)
+    found = AwsSource(FIXED).fetch(ALICE)
+    assert (found.credentials, found.expires) == (PAIR, None)
+
+
+def test_a_configured_session_token_goes_along():
+    pair = KeyPair("ASIAORGANISATION0001", Secret("s"), Secret("the-token"))
+    assert AwsSource(AwsWay("us-east-1", pair=pair)).fetch(None).credentials == pair
+
+
+def test_a_configured_profile_wins_over_the_environment(monkeypatch, tmp_path):
+    set_environment(monkeypatch)
+    write_profile(tmp_path)
+    found = AwsSource(AwsWay("us-east-1", profile="work")).fetch(ALICE)
+    assert found.credentials.access_key == "AKIAPROFILE000000001"
+
+
+def test_without_any_setting_the_environment_comes_first(monkeypatch, tmp_path):
+    write_profile(tmp_path, "default")
+    set_environment(monkeypatch, token="environment-token")
+    found = AwsSource(CHAIN).fetch(ALICE).credentials
+    assert found == KeyPair("AKIAENVIRONMENT00001", Secret("environment-secret"), Secret("environment-token"))
+
+
+def test_a_pair_in_the_dotenv_file_counts_as_environment(monkeypatch):
+    written = {"AWS_ACCESS_KEY_ID": "AKIADOTENV0000000001", "AWS_SECRET_ACCESS_KEY": "s"}
+    assert AwsSource(CHAIN, written).fetch(None).credentials.access_key == "AKIADOTENV0000000001"
+    set_environment(monkeypatch)
+    assert AwsSource(CHAIN, written).fetch(None).credentials.access_key == "AKIAENVIRONMENT00001"
+
+
+def test_then_the_profile_of_the_environment_and_the_default_one(monkeypatch, tmp_path):
+    write_profile(tmp_path, "default")
+    assert AwsSource(CHAIN).fetch(ALICE).credentials.access_key == "AKIAPROFILE000000001"
+    write_profile(tmp_path, "other", "aws_access_key_id = AKIAOTHER00000000001\naws_secret_access_key = s")
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    assert AwsSource(CHAIN).fetch(ALICE).credentials.access_key == "AKIAOTHER00000000001"
+
+
+def test_then_a_program_that_prints_them(tmp_path):
+    printed = '{"Version": 1, "AccessKeyId": "AKIAPROGRAM000000001", "SecretAccessKey": "s"}'
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = echo '{printed}'\n")
+    assert AwsSource(CHAIN).fetch(ALICE).credentials.access_key == "AKIAPROGRAM000000001"
+
+
+def test_at_last_instance_metadata_with_their_end(metadata):
+    source = AwsSource(CHAIN)
+    assert metadata.asked == 0
+    found = source.fetch(ALICE)
+    assert found.credentials.access_key in metadata.issued
+    assert found.credentials.token
+    assert time.time() + 5 * 3600 < found.expires <= time.time() + 6 * 3600 + 60
+
+
+@pytest.mark.parametrize("way", [FIXED, AwsWay("us-east-1", profile="work"), CHAIN])
+def test_instance_metadata_is_not_asked_where_something_else_is_configured(metadata, monkeypatch, tmp_path, way):
+    write_profile(tmp_path)
+    set_environment(monkeypatch)
+    AwsSource(way).fetch(ALICE)
+    assert metadata.asked == 0
+
+
+def test_a_profile_without_credentials_does_not_lead_to_the_instances_role(metadata, tmp_path):
+    write_profile(tmp_path, lines="region = us-east-1")
+    refused = failure(AwsWay("us-east-1", profile="work"))
+    assert "aws configure --profile work" in refused.sentence
+    assert metadata.asked == 0
+
+
+def test_a_profile_may_itself_name_the_instance_as_its_source(metadata, sts, tmp_path):
+    (tmp_path / "config").write_text(f"[profile work]\nrole_arn = {ROLE}\ncredential_source = Ec2InstanceMetadata\n")
+    found = AwsSource(AwsWay("us-east-1", profile="work")).fetch(ALICE)
+    assert found.credentials.access_key in sts.issued
+    assert sts.assumed[0].access_key in metadata.issued
+
+
+# The role
+
+
+def test_the_role_is_assumed_in_the_name_of_the_agent_with_its_tags(sts):
+    found = AwsSource(ASSUMING).fetch(ALICE)
+    [assumed] = sts.assumed
+    assert assumed.session_name == "wirekey-alice"
+    assert assumed.tags == {"agent": "alice", "role": "dev"}
+    assert (assumed.role_arn, assumed.access_key) == (ROLE, "AKIAORGANISATION0001")
+    account = sts.issued[found.credentials.access_key]
+    assert found.credentials == KeyPair(found.credentials.access_key, Secret(account.secret), Secret(account.token))
+    assert abs(found.expires - account.expires_at) <= 1
+
+
+def test_the_token_service_is_that_of_the_first_region(sts):
+    AwsSource(ASSUMING).fetch(ALICE)
+    assert sts.assumed[0].region == "eu-west-3"
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("us-east-1", "sts.us-east-1.amazonaws.com"),
+        ("eu-west-3", "sts.eu-west-3.amazonaws.com"),
+        ("us-gov-west-1", "sts.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_the_token_services_name_is_regional_even_where_the_environment_wants_the_old_one(monkeypatch, region, host):
+    monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
+    login = AwsSource(AwsWay(region, pair=PAIR, role_arn=ROLE))._logged_in()
+    assert login.sts.meta.endpoint_url == f"https://{host}"
+
+
+def test_every_use_of_the_network_has_a_limit_and_no_proxy(monkeypatch):
+    config = AwsSource(ASSUMING)._logged_in().sts.meta.config
+    assert (config.connect_timeout, config.read_timeout, config.retries["total_max_attempts"]) == (3, 5, 2)
+    assert config.proxies == {}
+
+
+def test_sessions_of_many_agents_share_one_client(sts):
+    source = AwsSource(ASSUMING)
+    names = [f"agent-{number}" for number in range(5)]
+    keys = {source.fetch(Agent(name)).credentials.access_key for name in names}
+    assert len(keys) == 5
+    assert [assumed.session_name for assumed in sts.assumed] == [f"wirekey-{name}" for name in names]
+    assert source._logged_in().sts is source._logged_in().sts
+
+
+def test_the_role_can_be_assumed_with_what_the_chain_finds(sts, metadata):
+    found = AwsSource(AwsWay("us-east-1", role_arn=ROLE)).fetch(None)
+    assert sts.assumed[0].access_key in metadata.issued
+    assert (sts.assumed[0].session_name, sts.assumed[0].tags) == ("wirekey", {})
+    assert found.credentials.access_key in sts.issued
+
+
+NAMES = [
+    # agent, session name
+    ("alice", "wirekey-alice"),
+    ("ci.build_7-x", "wirekey-ci.build_7-x"),
+    ("a@b,c=d+e", "wirekey-a@b,c=d+e"),
+    ("a b", r"wirekey-a-b-[0-9a-f]{8}"),
+    ("a/b", r"wirekey-a-b-[0-9a-f]{8}"),
+    ("größer", r"wirekey-gr--er-[0-9a-f]{8}"),
+    ("x" * 56, "wirekey-" + "x" * 56),
+    ("x" * 57, "wirekey-" + "x" * 47 + "-[0-9a-f]{8}"),
+    ("x" * 500, "wirekey-" + "x" * 47 + "-[0-9a-f]{8}"),
+    ("\n", r"wirekey---[0-9a-f]{8}"),
+]
+
+
+@pytest.mark.parametrize(("agent", "name"), NAMES)
+def test_any_agents_name_becomes_one_that_aws_takes(sts, agent, name):
+    AwsSource(ASSUMING).fetch(Agent(agent, "größer & <b> " + "r" * 300))
+    assert sts.assumed[0].session_name == name or re.fullmatch(name, sts.assumed[0].session_name)
+    assert sts.assumed[0].tags["role"] == ("gr__er _ _b_ " + "r" * 300)[:256]
+
+
+def test_two_agents_never_share_a_session_name():
+    agents = [agent for agent, _ in NAMES]
+    assert len({session_name(Agent(agent)) for agent in agents}) == len(agents)
+    assert session_tags(Agent("alice")) == [{"Key": "agent", "Value": "alice"}]
+
+
+# What is renewed
+
+
+def test_a_file_that_changed_is_read_anew(monkeypatch, tmp_path):
+    write_profile(tmp_path, "default")
+    source = AwsSource(CHAIN)
+    assert source.fetch(ALICE).credentials.access_key == "AKIAPROFILE000000001"
+    write_profile(tmp_path, "default", "aws_access_key_id = AKIAROTATED000000001\naws_secret_access_key = s")
+    assert source.fetch(ALICE).credentials.access_key == "AKIAPROFILE000000001"
+    later = time.monotonic() + 301
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert source.fetch(ALICE).credentials.access_key == "AKIAROTATED000000001"
+
+
+def test_a_file_that_did_not_change_makes_no_new_client(monkeypatch, sts):
+    source = AwsSource(ASSUMING)
+    before = source._logged_in().sts
+    later = time.monotonic() + 301
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert source._logged_in().sts is before
+
+
+def test_credentials_that_were_refused_are_read_anew_but_not_at_once(monkeypatch, tmp_path):
+    write_profile(tmp_path, "default")
+    source = AwsSource(CHAIN)
+    source.fetch(ALICE)
+    write_profile(tmp_path, "default", "aws_access_key_id = AKIAROTATED000000001\naws_secret_access_key = s")
+    source.forget()
+    assert source.fetch(ALICE).credentials.access_key == "AKIAPROFILE000000001"
+    later = time.monotonic() + 31
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    source.forget()
+    assert source.fetch(ALICE).credentials.access_key == "AKIAROTATED000000001"
+
+
+def test_the_instances_credentials_are_renewed_by_botocore_when_their_end_is_near(metadata):
+    source = AwsSource(CHAIN)
+    first = source.fetch(ALICE)
+    assert source.fetch(ALICE) == first
+    source._logged_in().credentials._expiry_time = datetime.now(UTC) + timedelta(minutes=13)
+    second = source.fetch(ALICE)
+    assert second.credentials != first.credentials
+    assert second.expires > time.time() + 5 * 3600
+
+
+# What goes wrong
+
+
+def test_a_machine_without_any_credentials_is_told_what_to_set():
+    refused = failure(CHAIN)
+    assert "No AWS credentials were found" in refused.sentence
+    assert "providers.bedrock.credentials" in refused.sentence
+    assert refused.for_all
+
+
+def test_a_machine_whose_metadata_service_does_not_answer_waits_seconds_at_most(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert "No AWS credentials were found" in failure(CHAIN).sentence
+
+
+def test_an_agents_own_pair_in_the_environment_is_not_taken_for_the_organisations(monkeypatch, tmp_path):
+    set_environment(monkeypatch, OURS.access_key, OURS.secret.reveal())
+    assert "No AWS credentials were found" in failure(CHAIN).sentence
+    write_profile(tmp_path, "default")
+    assert AwsSource(CHAIN).fetch(ALICE).credentials.access_key == "AKIAPROFILE000000001"
+
+
+def test_an_agents_own_pair_in_a_profile_is_refused_by_name(tmp_path):
+    write_profile(
+        tmp_path, lines=f"aws_access_key_id = {OURS.access_key}\naws_secret_access_key = {OURS.secret.reveal()}"
+    )
+    refused = failure(AwsWay("us-east-1", profile="work"))
+    assert "Wirekey itself issued" in refused.sentence
+    assert OURS.secret.reveal() not in refused.sentence
+
+
+SSO_PROFILE = """
+[profile work]
+sso_session = s
+sso_account_id = 1
+sso_role_name = r
+[sso-session s]
+sso_region = us-east-1
+sso_start_url = https://x.example
+"""
+MFA_PROFILE = f"""
+[profile work]
+role_arn = {ROLE}
+source_profile = base
+mfa_serial = arn:aws:iam::1:mfa/x
+[profile base]
+aws_access_key_id = AKIABASE000000000001
+aws_secret_access_key = s
+"""
+FILES = [
+    # ~/.aws/config, profile, words of the sentence
+    ("", "work", "There is no profile 'work'"),
+    ("[profile work]\naws_access_key_id = AKIAHALF000000000001\n", "work", "half a key pair"),
+    ("[profile work\n", "work", "cannot be read as AWS's format"),
+    (
+        SSO_PROFILE,
+        "work",
+        "aws sso login --profile work",
+    ),
+    ("[profile work]\ncredential_process = false\n", "work", "(custom-process)"),
+    ("[profile work]\ncredential_process = echo the-secret-in-the-output\n", "work", "providers.bedrock.credentials"),
+    (
+        MFA_PROFILE,
+        "work",
+        "MFA code",
+    ),
+    (f"[profile work]\nrole_arn = {ROLE}\nsource_profile = none\n", "work", "providers.bedrock.credentials|~/.aws"),
+]
+
+
+@pytest.mark.parametrize(("config", "profile", "words"), FILES)
+def test_what_is_wrong_with_a_profile_is_said_with_the_remedy(sts, tmp_path, config, profile, words):
+    (tmp_path / "config").write_text(config)
+    refused = failure(AwsWay("us-east-1", profile=profile))
+    assert re.search(re.escape(words) if "|" not in words else words, refused.sentence), refused.sentence
+    assert "the-secret" not in refused.sentence
+
+
+def test_a_profile_of_the_environment_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    assert "AWS_PROFILE" in failure(CHAIN).sentence
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "for_all"),
+    [
+        ("AccessDenied", "sts:AssumeRole and sts:TagSession", False),
+        ("ExpiredToken", "Renew them", True),
+        ("InvalidClientTokenId", "Renew them", True),
+        ("SignatureDoesNotMatch", "clock", True),
+        ("RegionDisabledException", "providers.bedrock.regions", True),
+        ("PackedPolicyTooLarge", "AWS gave no session of arn:", False),
+        ("<b>", "an unknown error", False),
+    ],
+)
+def test_what_the_token_service_refuses_is_said_with_the_remedy(sts, code, words, for_all):
+    sts.refuse_with = code
+    refused = failure(ASSUMING)
+    assert words in refused.sentence
+    assert refused.for_all is for_all
+
+
+def test_a_token_service_that_cannot_be_reached_is_said(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    refused = failure(ASSUMING)
+    assert "token service for eu-west-3 could not be reached" in refused.sentence
+    assert refused.for_all
+
+
+def test_credentials_that_the_token_service_does_not_know_are_said_to_be_the_source(sts):
+    sts.known = {"AKIAANOTHER000000001"}
+    assert "providers.bedrock.credentials.access_key" in failure(ASSUMING).sentence
+
+
+async def test_each_agents_calls_get_its_own_session_through_the_whole(sts):
+    credentials = AwsCredentials(AwsSource(ASSUMING))
+    found = [await credentials.fetch(agent) for agent in (ALICE, Agent("bob"), ALICE)]
+    assert found[0] is found[2]
+    assert [assumed.tags["agent"] for assumed in sts.assumed] == ["alice", "bob"]
+
+
+def test_nothing_of_the_secrets_is_logged_even_for_debugging(sts, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    for name in ("botocore", "urllib3"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    source = AwsSource(ASSUMING)
+    found = source.fetch(ALICE)
+    logging.getLogger("wirekey.test").debug("the log is taken")
+    assert "the log is taken" in caplog.text
+    account = sts.issued[found.credentials.access_key]
+    for secret in (account.secret, account.token, PAIR.secret.reveal()):
+        assert secret not in caplog.text
+        assert secret not in repr((source, source.way, found, sts))
+
+
+# What the configuration leads to
+
+
+CONFIGURED = [
+    ("{}", CHAIN),
+    ("{credentials: inject}", CHAIN),
+    ("{credentials: {}}", CHAIN),
+    ("{credentials: {profile: work}}", AwsWay("us-east-1", profile="work")),
+    (f"{{credentials: {{role_arn: '{ROLE}'}}, regions: [eu-west-3, us-east-1]}}", AwsWay("eu-west-3", role_arn=ROLE)),
+    (
+        "{credentials: {access_key: env:A, secret_key: env:B, session_token: env:C}}",
+        AwsWay("us-east-1", pair=KeyPair("AKIA", Secret("b"), Secret("c"))),
+    ),
+    ("{credentials: {bearer: env:B}}", None),
+    ("{credentials: client}", None),
+    ("{credentials: passthrough}", None),
+]
+
+
+@pytest.mark.parametrize(("bedrock", "way"), CONFIGURED)
+def test_the_configuration_says_the_way(tmp_path, bedrock, way):
+    config = loaded(tmp_path, f"providers: {{bedrock: {bedrock}}}", {"A": "AKIA", "B": "b", "C": "c"})
+    assert AwsWay.of(config) == way
+    made = aws_credentials(config)
+    assert (made is None) is (way is None)
+
+
+def test_a_bearer_key_of_the_environment_comes_before_the_chain_and_after_what_the_file_says(tmp_path):
+    environ = {"AWS_BEARER_TOKEN_BEDROCK": "b"}
+    assert AwsWay.of(loaded(tmp_path, "{}", environ)) is None
+    assert (
+        AwsWay.of(loaded(tmp_path, "providers: {bedrock: {credentials: {profile: work}}}", environ)).profile == "work"
+    )
+
+
+def test_secrets_that_are_not_there_are_all_told(tmp_path):
+    config = loaded(tmp_path, "providers: {bedrock: {credentials: {access_key: env:A, secret_key: env:B}}}")
+    with pytest.raises(ConfigError) as caught:
+        AwsWay.of(config)
+    assert [problem.key for problem in caught.value.problems] == [
+        "providers.bedrock.credentials.access_key",
+        "providers.bedrock.credentials.secret_key",
+    ]
+
+
+def test_a_changed_configuration_keeps_the_credentials_where_it_leads_to_the_same(tmp_path):
+    text = "providers: {bedrock: {credentials: {access_key: env:A, secret_key: env:B}}}"
+    former = aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "b"}))
+    assert (
+        aws_credentials(loaded(tmp_path, f"{text}\nlog: {{level: debug}}", {"A": "AKIA", "B": "b"}), former) is former
+    )
+    assert aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "new"}), former) is not former
+    chain = aws_credentials(loaded(tmp_path, "{}", {}))
+    assert aws_credentials(loaded(tmp_path, "{}", {"AWS_ACCESS_KEY_ID": "AKIA"}), chain) is not chain

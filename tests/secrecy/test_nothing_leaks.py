@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import ssl
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,7 +21,7 @@ import httpx
 import pytest
 
 from tests.raw_client import RawClient
-from tests.running import wait_for
+from tests.running import PATIENCE, bare_environment, wait_for
 from tests.secrecy.calls import OPENAI, Call, all_calls, broken_calls, post, query, slots
 from tests.secrecy.canaries import Canaries, files_below
 from tests.secrecy.watching import Watcher
@@ -70,7 +73,7 @@ def odd_connections(proxy, canaries: Canaries, token: str) -> None:
     slot = canaries("slot Authorization")
     wrong = base64.b64encode(f"alice:{canaries('slot proxy password')}".encode()).decode()
     right = base64.b64encode(f"alice:{token}".encode()).decode()
-    odd = canaries("slot odd")
+    odd, length, chunk = (canaries(f"slot {place}") for place in ("odd", "length", "chunk"))
     for data in (
         f"POST /v1/chat/completions?key={odd} HTTP/9.9\r\nAuthorization: Bearer {slot}\r\n\r\n",
         f"{odd}\r\n\r\n",
@@ -90,9 +93,9 @@ def odd_connections(proxy, canaries: Canaries, token: str) -> None:
     for data in (
         f"POST /v1/chat/completions?key={odd} HTTP/1.1\r\nHost: other.example\r\nAuthorization: Bearer {slot}\r\n\r\n",
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nX-Api-Key: {slot}\x01\r\nContent-Length: 0\r\n\r\n",
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nX-Api-Key: {slot}\r\nContent-Length: {canaries('slot length')}\r\n\r\n",
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nApi-Key: {slot}\r\nContent-Length: {length}\r\n\r\n",
         f"POST /v1 {odd} HTTP/1.1\r\n\r\n",
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nTransfer-Encoding: chunked\r\n\r\n{canaries('slot chunk')}\r\n",
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}\r\n",
     ):
         with RawClient(proxy.running.forward) as client:
             assert client.connect(f"{OPENAI}:443", "alice", token).status == 200
@@ -196,3 +199,28 @@ def test_it_would_be_found_in_such_a_file(place, canaries, tmp_path):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(bytes(1000) + canaries("key of openai 1", "sk-").encode() + bytes(1000))
     assert leaks(canaries, files_below(tmp_path)) == {place: ["key of openai 1"]}
+
+
+MISPLACED = {
+    "a key in place of its reference": {"providers": {"openai": {"keys": ["CANARY"]}}},
+    "a key behind a reference of another kind": {"providers": {"openai": {"keys": ["vault:CANARY"]}}},
+    "user and password of an upstream": {"providers": {"openai": {"upstream": "https://user:CANARY@llm.example"}}},
+    "a password in the URL of the audit": {"audit": {"store": "postgresql://wirekey:CANARY@db.example/wirekey"}},
+    "a key as a setting": {"providers": {"openai": {"api_key": "CANARY"}}},
+    "a key where a number stands": {"limits": {"headers": "CANARY"}},
+}
+
+
+@pytest.mark.parametrize(
+    "command", ["config check", "config check --json", "config show", "config show --json", "serve"]
+)
+@pytest.mark.parametrize("where", MISPLACED)
+def test_a_secret_written_into_the_configuration_is_not_said_again(where, command, canaries, tmp_path):
+    secret = canaries("key misplaced", "sk-")
+    (tmp_path / "wirekey.yaml").write_text(json.dumps(MISPLACED[where]).replace("CANARY", secret))
+    program = [sys.executable, "-m", "wirekey", *command.split(), "--config", "wirekey.yaml"]
+    done = subprocess.run(program, cwd=tmp_path, env=bare_environment(), capture_output=True, timeout=PATIENCE)
+    assert done.returncode in (1, 2)
+    assert leaks(canaries, {"stdout": done.stdout, "stderr": done.stderr}) == {}
+    said = done.stdout + done.stderr
+    assert any(setting.encode() in said for setting in MISPLACED[where]), "which setting it is, is said"

@@ -16,16 +16,19 @@ import ssl
 import pytest
 from mitmproxy import hooks, options
 from mitmproxy.test import tflow
-from tests.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, behind
+from tests.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, behind
 
 from wirekey.config import load
+from wirekey.credentials.scrub import KeyScrubber
 from wirekey.failure import described
 from wirekey.identity.agents import AgentBook
 from wirekey.master import ServeMaster
+from wirekey.metering.tap import Tap
 from wirekey.refusal import Refusal
 from wirekey.stations import egress, flow_order, station
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.house import House
+from wirekey.stations.metering import AnswerTap
 
 QUOTED = "the-message-of-an-exception-quotes-the-prompt"
 STATIONS = {type(made).__name__: type(made) for made in flow_order.stations(House())}
@@ -95,7 +98,7 @@ def folder(tmp_path_factory, simulator):
 
 
 @contextlib.asynccontextmanager
-async def wirekey(folder):
+async def wirekey(folder, *onlookers):
     """Stations, wire and audit in this process, as `wirekey serve` puts them together."""
     house = House()
     master = ServeMaster(options.Options(confdir=str(folder / "certs")))
@@ -103,6 +106,7 @@ async def wirekey(folder):
     builtin = list(master.addons.chain)
     master.addons.add(*ours)
     master.addons.chain[:] = [*ours, *builtin]
+    master.addons.add(*onlookers)
     ours[0].configure(set())
     running = asyncio.create_task(master.run())
     try:
@@ -135,7 +139,7 @@ CALLS = {
 """Provider → host, path, body, and what its errors have."""
 
 
-async def call(forward, folder, provider="openai"):
+async def call(forward, folder, provider="openai", behaviour=""):
     """Make one call; (status of CONNECT, status, JSON body), 0 and None where the connection was closed."""
     host, path, body, _ = CALLS[provider]
     messages = [{"role": "user", "content": "hello"}]
@@ -156,6 +160,7 @@ async def call(forward, folder, provider="openai"):
         await writer.start_tls(context, server_hostname=host)
         head = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json"]
         head += ["anthropic-version: 2023-06-01"] if provider == "anthropic" else []
+        head += [f"X-Simulator: {behaviour}"] if behaviour else []
         head += [f"Content-Length: {len(content)}", "", ""]
         writer.write("\r\n".join(head).encode() + content)
         return connected, *await read(reader)
@@ -192,10 +197,10 @@ def play(folder, simulator):
     simulator.forget()
     before = len(events(folder)) if (folder / "state" / "audit.db").exists() else 0
 
-    async def played(provider="openai"):
-        async with wirekey(folder) as forward:
+    async def played(provider="openai", behaviour="", onlookers=()):
+        async with wirekey(folder, *onlookers) as forward:
             async with asyncio.timeout(PATIENCE):
-                answered = await call(forward, folder, provider)
+                answered = await call(forward, folder, provider, behaviour)
         return answered, simulator.seen, events(folder)[before:]
 
     return played
@@ -254,6 +259,49 @@ async def test_an_exception_after_the_verdict_lets_the_call_go_on(name, hook, pl
     assert event["policy_result"] == "allow"
     assert event["outcome"] in ("completed", "interrupted")
     assert QUOTED not in caplog.text
+
+
+class Onlooker:
+    """Another addon, after ours."""
+
+    def __init__(self):
+        self.contents = []
+
+    def response(self, flow):
+        self.contents += [flow.request.raw_content, flow.response.raw_content]
+
+
+async def test_an_answer_that_nobody_metered_is_not_kept_on_the_flow_either(play, monkeypatch):
+    break_hook(monkeypatch, "Metering", "responseheaders")
+    onlooker = Onlooker()
+    (_, status, _), _, _ = await play(onlookers=[onlooker])
+    assert (status, onlooker.contents) == (200, [None, None])
+
+
+@pytest.mark.parametrize("broken", ["install_tap", "make_tap", "make_filter"])
+async def test_an_error_that_quotes_the_key_does_not_pass_without_its_filter(broken, play, monkeypatch):
+    key = PROVIDER_KEYS["openai"]
+
+    def failing(*_):
+        raise RuntimeError(QUOTED)
+
+    monkeypatch.setattr(STATIONS["Metering"], broken, failing)
+    (_, status, body), (seen,), _ = await play(behaviour="echo-key")
+    assert status == 401
+    assert body is None
+    assert key in str(seen.headers)
+
+
+def test_a_filter_that_fails_lets_as_many_bytes_by_as_were_said_and_none_of_an_error(monkeypatch):
+    house, flow = House(), tflow.tflow(resp=True)
+    house.open(flow)
+    tap = AnswerTap(house, flow, Tap(None))
+    tap.filter = KeyScrubber(b"the-key-of-the-provider")
+    assert tap(b"an error with the-key-of") == [b"an error with "]
+    monkeypatch.setattr(KeyScrubber, "feed", lambda *_: 1 / 0)
+    assert tap(b"-the-provider, and more") == [b"*" * len(b"the-key-of-the-provider, and more")]
+    assert tap(b" of it") == [b"*" * 6]
+    assert tap(b"") == []
 
 
 METHODS = {

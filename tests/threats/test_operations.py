@@ -15,9 +15,8 @@ import pytest
 from tests.raw_client import CHAT, post
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, behind, wait_for
 from tests.secrecy.conftest import BUNDLE, Plain, ServeWeb
-from tests.threats.conftest import OPENAI, Stage
+from tests.threats.conftest import OPENAI, Stage, beginning
 from wirekey.ca import authority
-from wirekey.call import new_call_id
 from wirekey.config import load, provider_hosts
 
 STREAM = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}],"stream":true}'
@@ -53,7 +52,7 @@ def web_stage(running_stage, tmp_path_factory):
 @pytest.fixture
 def web(web_stage):
     web_stage.simulator.forget()
-    web_stage.began = new_call_id()
+    web_stage.began = beginning()
     yield web_stage
     web_stage.page("PUT", "/options", json={"intercept": None})
     web_stage.page("POST", "/clear")
@@ -123,7 +122,7 @@ def test_W2_the_page_is_on_loopback_only_and_answers_nobody_without_its_token(we
 def test_W3_W4_a_replay_gets_no_key_and_reaches_nobody(web):
     flow = answered_flow(web)
     web.simulator.forget()
-    began = new_call_id()
+    began = beginning()
     changed = {"request": {"path": "/v1/models", "method": "GET", "headers": [["Host", OPENAI]], "content": ""}}
     assert web.page("PUT", f"/flows/{flow['id']}", json=changed).status_code == 200
     assert web.page("POST", f"/flows/{flow['id']}/replay").status_code == 200

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wirekey.call import Outcome
 from wirekey.credentials.pool import REFUSED_KEY_SIGNS
-from wirekey.credentials.scrub import KeyScrubber
+from wirekey.credentials.scrub import MASK, KeyScrubber
 from wirekey.failure import described
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.decoding import DecodingError, StreamDecoder, decoder, is_plain
@@ -48,6 +48,16 @@ class Withheld:
         return []
 
 
+class Masked:
+    """Gives as many bytes as come, and none of those: for an error of stated length, where the scrubber fails."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        return [MASK * len(data)]
+
+    def end(self) -> list[bytes]:
+        return []
+
+
 class AnswerTap:
     """Fed each chunk of an answer as it passes; what it returns is what the client gets.
 
@@ -73,8 +83,10 @@ class AnswerTap:
             return self.passed(data)
         except Exception as error:
             logger.error("an answer of %s cannot be filtered: %s", self.call.provider, described(error))  # noqa: TRY400
-            self.broken = isinstance(self.filter, KeyScrubber | Withheld)
-            return [] if self.broken else [data]
+            if not isinstance(self.filter, KeyScrubber):
+                return [data]
+            data, self.filter = self.filter.held + data, Masked()
+            return self.filter.feed(data)
 
     def passed(self, data: bytes) -> list[bytes]:
         if not self.received:

@@ -271,3 +271,19 @@ def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(tmp_p
     token = book.issue_token("local", label="exec", lifetime=60)
     book.enrol("local")
     assert book.find(token) == Agent("local")
+
+
+def test_a_pair_is_found_by_its_access_key_until_it_is_replaced_or_the_agent_revoked(tmp_path):
+    book = AgentBook(tmp_path / "agents.json")
+    book.add("alice", role="engineer")
+    first = book.pair("alice")
+    assert book.pair("alice") == first
+    agent, found = AgentBook(tmp_path / "agents.json").find_pair(first.access_key)
+    assert (agent.id, agent.role, found) == ("alice", "engineer", first)
+    second = book.rotate_pair("alice", overlap_seconds=60)
+    assert [book.find_pair(pair.access_key)[1] for pair in (first, second)] == [first, second]
+    book.rotate_pair("alice")
+    assert book.find_pair(second.access_key) is None
+    book.revoke("alice")
+    assert book.find_pair(book.path.name) is None
+    assert first.secret.reveal() not in book.path.read_text()

@@ -17,6 +17,7 @@ from wirekey.cli.table import table
 if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.identity.agents import AgentBook
+    from wirekey.identity.aws_pairs import KeyPair
     from wirekey.identity.clients import ClientCredentials, ClientRecord
     from wirekey.identity.roster import AgentRecord, TokenRecord
 
@@ -27,6 +28,11 @@ client_option = click.option(
     "--client",
     is_flag=True,
     help="Client credentials instead of a token: with them the agent's programs get short tokens (OAuth 2.0).",
+)
+
+
+aws_option = click.option(
+    "--aws", is_flag=True, help="An AWS key pair, too: AWS SDKs sign with it, and Wirekey signs anew for Bedrock."
 )
 
 
@@ -61,6 +67,7 @@ def command() -> None:
     help="What it may do: web:read, web:write, or a word of your policies. May be given again. Default: both of these.",
 )
 @client_option
+@aws_option
 @as_json_option
 def add(
     config: Config,
@@ -70,15 +77,44 @@ def add(
     permissions: tuple[str, ...],
     *,
     client: bool,
+    aws: bool,
     as_json: bool,
 ) -> None:
     """Add the agent NAME, and print its token, which is never shown again."""
+    book, added = book_of(config), f"Added the agent {name}."
     if client:
-        credentials = book_of(config).add_client(name, role=role, type=kind, permissions=permissions or None)
-        tell_client(config, name, credentials, f"Added the agent {name}.", as_json=as_json)
-        return
-    token = book_of(config).add(name, role=role, type=kind, permissions=permissions or None)
-    tell_token(config, name, token, f"Added the agent {name}.", as_json=as_json)
+        credentials = book.add_client(name, role=role, type=kind, permissions=permissions or None)
+        tell_client(config, name, credentials, added, as_json=as_json)
+    else:
+        token = book.add(name, role=role, type=kind, permissions=permissions or None)
+        tell_token(config, name, token, added, as_json=as_json)
+    if aws:
+        tell_pair(config, name, book.pair(name), "", as_json=as_json)
+
+
+@command.command("aws")
+@with_config
+@click.argument("name")
+@click.option("--rotate", "rotated", is_flag=True, help="Replace the pair that it has.")
+@click.option("--overlap", default="0", callback=span, help="How long the former pair still works: 90, 15m, 2h, 7d.")
+@as_json_option
+def aws(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bool) -> None:
+    """Give the agent NAME an AWS key pair, and print it: AWS SDKs sign with it as with any other."""
+    book = book_of(config)
+    if rotated:
+        former = f"The former one still works for {overlap:g} s." if overlap else "The former one works no more."
+        tell_pair(
+            config, name, book.rotate_pair(name, overlap), f"{name} has a new AWS key pair. {former}", as_json=as_json
+        )
+    elif book.agent(name).aws:
+        click.echo(
+            f"wirekey: {name} has an AWS key pair already, which was shown once. For a new one: "
+            f"wirekey agents aws {name} --rotate",
+            err=True,
+        )
+        sys.exit(1)
+    else:
+        tell_pair(config, name, book.pair(name), f"{name} has an AWS key pair.", as_json=as_json)
 
 
 @command.command("rotate")
@@ -163,6 +199,8 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
     if agent.clients:
         clients = [(client.id, minute(client.created), ends(client)) for client in agent.clients]
         click.echo("\n" + table(("CLIENT", "CREATED", "ENDS"), clients))
+    if agent.aws:
+        click.echo(f"\nAWS key pair number {agent.aws.generation}, since {minute(agent.aws.created)}")
 
 
 def book_of(config: Config) -> AgentBook:
@@ -190,6 +228,23 @@ def tell_token(config: Config, name: str, token: str, news: str, *, as_json: boo
         f"  export SSL_CERT_FILE={config.certs.absolute() / 'bundle.pem'}\n\n"
         "or in place of the provider's key (OPENAI_API_KEY and the like). On this machine there is a shorter way:\n\n"
         f"  wirekey exec --agent {name} -- PROGRAM"
+    )
+
+
+def tell_pair(config: Config, name: str, pair: KeyPair, news: str, *, as_json: bool) -> None:
+    """Print a new AWS key pair once, with what to do with it."""
+    region, secret = config.providers.bedrock.regions[0], pair.secret.reveal()
+    if as_json:
+        facts = {"agent": name, "access_key_id": pair.access_key, "secret_access_key": secret, "region": region}
+        click.echo(json.dumps(facts))
+        return
+    click.echo(
+        f"{news} This is its AWS key pair; the secret is shown this once:\n\n".lstrip()
+        + f"  export AWS_ACCESS_KEY_ID={pair.access_key}\n"
+        f"  export AWS_SECRET_ACCESS_KEY={secret}\n"
+        f"  export AWS_REGION={region}\n\n"
+        "AWS SDKs and the AWS CLI sign with it as with any other. It is worth nothing to AWS: Wirekey verifies what "
+        "they signed,\nand signs anew with the organisation's credentials."
     )
 
 
@@ -240,6 +295,12 @@ def agent_facts(agent: AgentRecord) -> dict[str, Any]:
             {"id": client.id, "created": stamp(client.created), "expires_at": stamp(client.expires_at)}
             for client in agent.clients
         ],
+        "aws": agent.aws
+        and {
+            "generation": agent.aws.generation,
+            "created": stamp(agent.aws.created),
+            "former_until": stamp(agent.aws.former_until),
+        },
     }
 
 

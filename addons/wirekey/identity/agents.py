@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.call import Agent
 from wirekey.identity import permissions, private_file, roster
+from wirekey.identity.aws_master import MasterSecretError, load_master
+from wirekey.identity.aws_pairs import AwsPairs, current_pair
 from wirekey.identity.clients import Client, ClientCredentials, new_credentials
 from wirekey.identity.roster import AgentError, AgentRecord, Roster, RosterError
 from wirekey.identity.tokens import new_token, token_digest
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from wirekey.identity.aws_pairs import KeyPair
     from wirekey.identity.clients import ClientRecord
     from wirekey.identity.private_file import Signature
     from wirekey.identity.roster import TokenRecord
+    from wirekey.secret import Secret
 
 logger = logging.getLogger(__name__)
 
+MASTER_FILE = "aws-master.key"
+"""Beside the agents' file: what the AWS key pairs are derived from."""
 UNKNOWN_TOKEN_REFRESH = 0.05
 """Seconds between looks at the file because of unknown tokens, which anyone can send as fast as they like."""
 
@@ -49,6 +55,8 @@ class AgentBook:
         self._agents: dict[bytes, tuple[Agent, float | None]] = {}
         self._clients: dict[str, Client] = {}
         self._names: frozenset[str] = frozenset()
+        self._by_name: dict[str, Agent] = {}
+        self._pairs: AwsPairs | None = None
         self._signature: Signature = None
         self._looked_at = 0.0
         self._signature = self._read_signature()
@@ -82,6 +90,16 @@ class AgentBook:
             if client is None:
                 return None
         return client if client.expires is None or self._clock() < client.expires else None
+
+    def find_pair(self, access_key: str) -> tuple[Agent, KeyPair] | None:
+        """Give whose AWS access key id this is, and the pair; None where it is nobody's, or its time is over."""
+        owner = self._pairs.find(access_key, self._clock()) if self._pairs else None
+        if owner is None:
+            self._look_again()
+            owner = self._pairs.find(access_key, self._clock()) if self._pairs else None
+            if owner is None:
+                return None
+        return self._by_name[owner.agent_id], owner.pair
 
     def has(self, name: str) -> bool:
         """Tell whether there is, or was, an agent of that name: such a name is taken for good."""
@@ -162,6 +180,28 @@ class AgentBook:
         self._change(lambda old, now: roster.rotate_client(old, name, new, now, overlap_seconds))
         return new
 
+    def pair(self, name: str) -> KeyPair:
+        """Give the agent's AWS key pair, the first one where it has none yet."""
+        self._change(lambda old, now: roster.give_pair(old, name, now))
+        return self._current_pair(name)
+
+    def rotate_pair(self, name: str, overlap_seconds: float = 0) -> KeyPair:
+        """Replace the agent's AWS key pair by its next; the former ends after `overlap_seconds`."""
+        self._change(lambda old, now: roster.rotate_pair(old, name, now, overlap_seconds))
+        return self._current_pair(name)
+
+    def _current_pair(self, name: str) -> KeyPair:
+        record = self._read().agent(name).aws
+        if record is None:
+            raise AgentError(f"The AWS key pair of {name} was just taken away.")
+        return current_pair(self._master(), name, record)
+
+    def _master(self) -> Secret:
+        try:
+            return load_master(self.path.with_name(MASTER_FILE))
+        except MasterSecretError as error:
+            raise AgentsFileError(str(error)) from error
+
     def revoke(self, name: str) -> None:
         self._change(lambda old, now: roster.revoke(old, name, now))
 
@@ -218,13 +258,16 @@ class AgentBook:
             raise AgentsFileError(f"{self.path} cannot be read: {error.strerror}.") from error
 
     def _use(self, latest: Roster) -> None:
-        self._agents, self._clients = {}, {}
+        pairs = [(agent.id, agent.aws) for agent in latest.agents if agent.aws and agent.revoked_at is None]
+        self._pairs = AwsPairs(self._master(), pairs) if pairs else None
+        self._agents, self._clients, self._by_name = {}, {}, {}
         self._names = frozenset(agent.id for agent in latest.agents)
         for record in latest.agents:
             if record.revoked_at is not None:
                 continue
             permitted = permissions.USUAL if record.permissions is None else record.permissions
             agent = Agent(record.id, record.role, record.type, permitted)
+            self._by_name[record.id] = agent
             for token in record.tokens:
                 self._agents[bytes.fromhex(token.hash)] = agent, end_of(token)
             for client in record.clients:

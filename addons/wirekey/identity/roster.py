@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from wirekey.identity import clients, permissions
+from wirekey.identity import aws_pairs, clients, permissions
 from wirekey.identity.clients import ClientCredentials, ClientRecord
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
 
@@ -50,6 +50,8 @@ class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     clients: tuple[ClientRecord, ...] = ()
     permissions: tuple[Annotated[str, Meta(pattern=permissions.STORED)], ...] | None = None
     """None: the usual ones."""
+    aws: aws_pairs.AwsPairRecord | None = None
+    """Which AWS key pairs it has; they are derived, not stored."""
 
 
 class Roster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,6 +160,19 @@ def rotate_client(roster: Roster, name: str, new: ClientCredentials, now: dateti
     return roster.with_agent(replace(agent, clients=(*former, clients.new_record(new, now))))
 
 
+def give_pair(roster: Roster, name: str, now: datetime) -> Roster:
+    """Give the agent its first AWS key pair, unless it has one."""
+    agent = active(roster, name)
+    return roster if agent.aws else roster.with_agent(replace(agent, aws=aws_pairs.first(now)))
+
+
+def rotate_pair(roster: Roster, name: str, now: datetime, overlap: float) -> Roster:
+    """Go to the agent's next AWS key pair, or give it its first; the one until now ends after `overlap` seconds."""
+    agent = active(roster, name)
+    latest = aws_pairs.rotate(agent.aws, now, overlap) if agent.aws else aws_pairs.first(now)
+    return roster.with_agent(replace(agent, aws=latest))
+
+
 def ending[Record: (TokenRecord, ClientRecord)](
     records: tuple[Record, ...], now: datetime, overlap: float
 ) -> tuple[Record, ...]:
@@ -170,7 +185,7 @@ def ending[Record: (TokenRecord, ClientRecord)](
 def revoke(roster: Roster, name: str, now: datetime) -> Roster:
     """End the agent. Its record stays, so that the audit's names can be explained."""
     agent = roster.agent(name)
-    return roster.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=(), clients=()))
+    return roster.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=(), clients=(), aws=None))
 
 
 def issue(roster: Roster, name: str, token: str, now: datetime, *, label: str, lifetime: float | None) -> Roster:

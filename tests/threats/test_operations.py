@@ -91,6 +91,11 @@ def test_C15_proxy_credentials_are_on_no_flow(web):
     assert "proxyauth" not in told
 
 
+def test_C14_a_crash_leaves_no_core_dump(stage):
+    limits = Path(f"/proc/{stage.proxy.process.pid}/limits").read_text()
+    assert re.search(r"Max core file size +0 +0 ", limits)
+
+
 # mitmweb.
 
 

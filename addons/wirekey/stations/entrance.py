@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import secrets
 import ssl
 from pathlib import Path
@@ -111,6 +112,7 @@ class Entrance:
             self.fingerprint = self.config.fingerprint()
         config = self.started_with = self.config
         refuse_unbuilt(config)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys that are read next
         settings = settings_from(config)
         self.lock = StateLock(config.state)
         RunningProxy.remove(config.state)  # of a process that was killed

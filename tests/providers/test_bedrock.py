@@ -99,7 +99,6 @@ def test_models_are_decoded_from_the_path(written, model):
         ("POST", "/model/a\n/invoke"),
         ("POST", "/model/ä/invoke"),
         ("POST", f"/model/{'a' * 300}/invoke"),
-        ("GET", "/foundation-models"),
         ("POST", "/guardrail/g/version/1/apply"),
         ("POST", "/async-invoke"),
     ],

@@ -1,4 +1,4 @@
-"""Bedrock's runtime: Converse, and invoke with the bodies of Anthropic, Nova, Titan, Llama, Mistral, Cohere, OpenAI.
+"""Bedrock: Converse, and invoke with the bodies of Anthropic, Nova, Titan, Llama, Mistral, Cohere, OpenAI.
 
 The models' own bodies are told apart by their members, not by the model's name: a profile or an imported model
 has a name that says nothing. Two members that mean the same are refused, as one of them would be ignored.
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.metering.eventstream import write_frame
+from wirekey.providers import bedrock_services
 from wirekey.providers.bedrock_answers import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
+from wirekey.providers.bedrock_services import AGENT_STREAM_ERRORS, AgentStream
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
-from wirekey.providers.request_json import MODEL_LENGTH, check_json_type, malformed, one_of, read_body, read_messages
+from wirekey.providers.request_json import check_json_type, malformed, one_of, read_body, read_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,14 +27,12 @@ if TYPE_CHECKING:
     from wirekey.providers.request_json import JsonObject
     from wirekey.refusal import Refusal
 
+# The runtime's.
 ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream", "count-tokens")
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
-# SDKs write `:` as %3A, some as itself; the `/` of an ARN is always %2F. Nothing else is ever encoded.
-_PATH = re.compile(rf"/model/((?:[A-Za-z0-9._:-]|%3A|%2F)+)/({'|'.join(ACTIONS)})")
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
-_MODEL = re.compile(rf"{_NAME}|arn:aws[a-z-]*:(?:bedrock|sagemaker):[a-z0-9-]+:[0-9]*:[a-z-]+(?:/{_NAME})+")
+_PATH = re.compile(rf"/model/{bedrock_services.WRITTEN_MODEL}/({'|'.join(ACTIONS)})")
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len")
 _TEXTS = ("prompt", "inputText", "message")
@@ -61,7 +61,7 @@ _STREAM_ERRORS = {
 
 
 class Bedrock:
-    """The protocol of Amazon Bedrock's runtime."""
+    """The protocol of Amazon Bedrock: its runtime here, its other services in `bedrock_services`."""
 
     name = "bedrock"
     key_setting = "AWS_BEARER_TOKEN_BEDROCK"
@@ -69,9 +69,9 @@ class Bedrock:
     def recognise(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         match = _PATH.fullmatch(path) if method == "POST" else None
         if match is None:
-            return None
-        model, action = match[1].replace("%3A", ":").replace("%2F", "/"), match[2]
-        if not _MODEL.fullmatch(model) or len(model) > MODEL_LENGTH:
+            return bedrock_services.find(method, path)
+        model, action = bedrock_services.read_model_segment(match[1]), match[2]
+        if model is None:
             return None
         return Operation(action, Body.JSON, Kind.INFERENCE, model, action.endswith("-stream"))
 
@@ -80,11 +80,13 @@ class Bedrock:
         if content_type.lower() != "application/octet-stream":
             check_json_type(content_type)
         data = read_body(body)
-        if operation.name.startswith("invoke"):
+        if operation.name in ("invoke", "invoke-with-response-stream"):
             return _read_invoke(operation, data)
         if operation.name == "count-tokens":
             return _read_count(operation, data)
-        return _read_converse(operation, data)
+        if operation.name.startswith("converse"):
+            return _read_converse(operation, data)
+        return bedrock_services.read(operation, data)
 
     def reader(
         self,
@@ -94,9 +96,9 @@ class Bedrock:
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> AnswerReader | None:
-        if operation.name == "count-tokens":
-            return None
         media = content_type.lower()
+        if operation.name not in ACTIONS or operation.name == "count-tokens":
+            return AgentStream() if operation.name == "invoke-agent" and media.startswith(EVENT_STREAM) else None
         if media.startswith(EVENT_STREAM):
             return ConverseStream() if operation.name == "converse-stream" else InvokeStream()
         return BedrockJson(headers) if "json" in media or usage_from_headers(headers or {}) else None
@@ -118,9 +120,10 @@ class Bedrock:
     def phrase_in_stream(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
         if not content_type.lower().startswith(EVENT_STREAM):
             return b""
+        errors = AGENT_STREAM_ERRORS if operation.name == "invoke-agent" else _STREAM_ERRORS
         fallback = "validationException" if refusal.status < 500 else "internalServerException"
         headers = {
-            ":exception-type": _STREAM_ERRORS.get(refusal.status, fallback),
+            ":exception-type": errors.get(refusal.status, fallback),
             ":content-type": "application/json",
             ":message-type": "exception",
         }

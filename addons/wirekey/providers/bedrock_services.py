@@ -1,0 +1,119 @@
+"""The operations of Bedrock's other services: the models and profiles there are, agents, and knowledge bases.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock.html
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Agents_for_Amazon_Bedrock_Runtime.html
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from wirekey.providers.bedrock_answers import BedrockStream
+from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_json import MODEL_LENGTH, JsonObject, check_model, one_of
+
+# SDKs write `:` as %3A, some as itself; the `/` of an ARN is always %2F. Nothing else is ever encoded.
+WRITTEN_MODEL = r"((?:[A-Za-z0-9._:-]|%3A|%2F)+)"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
+_MODEL = re.compile(rf"{_NAME}|arn:aws[a-z-]*:(?:bedrock|sagemaker):[a-z0-9-]+:[0-9]*:[a-z-]+(?:/{_NAME})+")
+
+_ID = r"[A-Za-z0-9]{1,10}"
+_SESSION = r"[A-Za-z0-9](?:[A-Za-z0-9._:-]|%3A){1,99}"
+
+RUNTIME, CATALOGUE, AGENTS = "bedrock-runtime", "bedrock", "bedrock-agent-runtime"
+
+# Knowledge bases and agents are the account's own: what they hold and do is more than a model's answer.
+_ROWS = (
+    ("GET", r"/foundation-models", "list-foundation-models", CATALOGUE, Body.NONE, Kind.LISTING),
+    ("GET", rf"/foundation-models/{WRITTEN_MODEL}", "get-foundation-model", CATALOGUE, Body.NONE, Kind.LISTING),
+    ("GET", r"/inference-profiles", "list-inference-profiles", CATALOGUE, Body.NONE, Kind.LISTING),
+    ("GET", rf"/inference-profiles/{WRITTEN_MODEL}", "get-inference-profile", CATALOGUE, Body.NONE, Kind.LISTING),
+    ("POST", rf"/knowledgebases/{_ID}/retrieve", "retrieve", AGENTS, Body.JSON, Kind.STORAGE),
+    ("POST", r"/retrieveAndGenerate", "retrieve-and-generate", AGENTS, Body.JSON, Kind.STORAGE),
+    (
+        "POST",
+        rf"/agents/{_ID}/agentAliases/{_ID}/sessions/{_SESSION}/text",
+        "invoke-agent",
+        AGENTS,
+        Body.JSON,
+        Kind.STORAGE,
+    ),
+)
+AGENT_STREAM_ERRORS = {
+    429: "throttlingException",
+    500: "internalServerException",
+    502: "badGatewayException",
+    503: "badGatewayException",
+    504: "dependencyFailedException",
+}
+"""Those members of an agent's stream that fit; it has no serviceUnavailableException."""
+
+_PATTERNS = [
+    (method, re.compile(path), Operation(name, body, kind, stream=name == "invoke-agent"))
+    for method, path, name, _, body, kind in _ROWS
+]
+_SERVICES = {name: service for _, _, name, service, _, _ in _ROWS}
+
+
+def service_of(operation: str) -> str:
+    """Give the service whose hosts have an operation of Bedrock: its path means something there only."""
+    return _SERVICES.get(operation, RUNTIME)
+
+
+def read_model_segment(written: str) -> str | None:
+    """Decode a model's id or ARN as it stands in a path; None where it is neither."""
+    model = written.replace("%3A", ":").replace("%2F", "/")
+    return model if len(model) <= MODEL_LENGTH and _MODEL.fullmatch(model) else None
+
+
+def find(method: str, path: str) -> Operation | None:
+    """Find the operation of one of the other two services."""
+    for wanted, pattern, operation in _PATTERNS:
+        match = pattern.fullmatch(path) if method == wanted else None
+        if match is None:
+            continue
+        if not match.groups():
+            return operation
+        model = read_model_segment(match[1])
+        return replace(operation, model=model) if model else None
+    return None
+
+
+def read(operation: Operation, data: JsonObject) -> Facts:
+    """Read what is asked of an agent or a knowledge base. The model is the one that writes the answer.
+
+    Others that rank what was found, or turn it into a query, are not facts of the call.
+    """
+    if operation.name == "invoke-agent":
+        return Facts(stream=True, message_count=1 if data.filled("inputText") else None)
+    asked = data.child("input" if operation.name == "retrieve-and-generate" else "retrievalQuery")
+    count = 1 if asked and asked.filled("text") else None
+    configuration = data.child("retrieveAndGenerateConfiguration")
+    if operation.name == "retrieve" or configuration is None:
+        return Facts(message_count=count)
+    kind = one_of(configuration, "knowledgeBaseConfiguration", "externalSourcesConfiguration")
+    source = configuration.child(kind)
+    model = source.text("modelArn") if source else None
+    if source and model is not None:
+        check_model(model, source.where("modelArn"))
+    return Facts(model=model, message_count=count, max_tokens=_max_tokens(source))
+
+
+def _max_tokens(source: JsonObject | None) -> int | None:
+    inner = source
+    for name in ("generationConfiguration", "inferenceConfig", "textInferenceConfig"):
+        inner = inner.child(name) if inner else None
+    return inner.integer("maxTokens") if inner else None
+
+
+class AgentStream(BedrockStream):
+    """An AnswerReader of invoke-agent: no event is the last one by its name, and none counts tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished = True
+
+    def take(self, headers: bytes, payload: bytes) -> None:  # the payload is content
+        if self.failed(headers):
+            self.finished = False

@@ -1,0 +1,222 @@
+"""Bedrock's catalogue, agents and knowledge bases: which operations, of which service, with which facts."""
+
+import json
+
+import boto3
+import pytest
+from botocore.eventstream import EventStream
+from botocore.exceptions import EventStreamError
+from botocore.loaders import Loader
+from botocore.parsers import EventStreamJSONParser
+from tests.providers.test_bedrock import ARN
+
+from wirekey.metering.eventstream import write_frame
+from wirekey.providers.bedrock import ACTIONS, EVENT_STREAM, Bedrock
+from wirekey.providers.bedrock_services import service_of
+from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.refusal import Refusal
+
+BEDROCK = Bedrock()
+TEXT = "/agents/AGENT12345/agentAliases/TSTALIASID/sessions/session-1/text"
+
+TABLE = [
+    # operation of AWS, its arguments, what is recognised
+    ("bedrock", "list_foundation_models", {"byProvider": "amazon"}, "list-foundation-models", None),
+    ("bedrock", "get_foundation_model", {"modelIdentifier": "amazon.nova-lite-v1:0"}, "get-foundation-model", 0),
+    ("bedrock", "list_inference_profiles", {"maxResults": 5}, "list-inference-profiles", None),
+    ("bedrock", "get_inference_profile", {"inferenceProfileIdentifier": ARN}, "get-inference-profile", 0),
+    (
+        "bedrock-agent-runtime",
+        "retrieve",
+        {"knowledgeBaseId": "KB12345678", "retrievalQuery": {"text": "x"}},
+        "retrieve",
+        None,
+    ),
+    ("bedrock-agent-runtime", "retrieve_and_generate", {"input": {"text": "x"}}, "retrieve-and-generate", None),
+    (
+        "bedrock-agent-runtime",
+        "invoke_agent",
+        {"agentId": "AGENT12345", "agentAliasId": "TSTALIASID", "sessionId": "a.b:c_d-1", "inputText": "x"},
+        "invoke-agent",
+        None,
+    ),
+]
+KINDS = {"bedrock": (Body.NONE, Kind.LISTING), "bedrock-agent-runtime": (Body.JSON, Kind.STORAGE)}
+
+
+def sent(service, method, arguments):
+    """Give method and path as boto3 sends them."""
+    client = boto3.client(service, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    seen = []
+
+    def stop(request, **_):
+        seen.append((request.method, request.url.partition("amazonaws.com")[2].partition("?")[0]))
+        raise ZeroDivisionError
+
+    client.meta.events.register("before-send", stop)
+    with pytest.raises(ZeroDivisionError):
+        getattr(client, method)(**arguments)
+    return seen[0]
+
+
+@pytest.mark.parametrize(("service", "method", "arguments", "name", "model"), TABLE, ids=[row[3] for row in TABLE])
+def test_what_boto3_sends_is_recognised(service, method, arguments, name, model):
+    found = BEDROCK.recognise(*sent(service, method, arguments), {})
+    body, kind = KINDS[service]
+    wanted = list(arguments.values())[model] if model is not None else None
+    assert found == Operation(name, body, kind, wanted, name == "invoke-agent")
+    assert service_of(name) == service
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_all_else_is_of_the_runtime(action):
+    assert service_of(action) == "bedrock-runtime"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/foundation-models"),
+        ("HEAD", "/foundation-models"),
+        ("GET", "/foundation-models/"),
+        ("GET", "/foundation-models/a/b"),
+        ("GET", "/foundation-models/.."),
+        ("GET", "/foundation-models/a%2Fb"),
+        ("GET", "/foundation-models/a%2fb"),
+        ("DELETE", "/inference-profiles/a"),
+        ("GET", "/inference-profiles/arn:aws:iam:us-east-1:1:role%2Fx"),
+        ("GET", "/custom-models"),
+        ("PUT", "/logging/modelinvocations"),
+        ("POST", "/knowledgebases/KB/x/retrieve"),
+        ("POST", "/knowledgebases/../retrieve"),
+        ("POST", "/knowledgebases/KB1234567890/retrieve"),
+        ("POST", "/retrieveAndGenerateStream"),
+        ("POST", "/retrieveandgenerate"),
+        ("GET", TEXT),
+        ("POST", TEXT.replace("session-1", "..")),
+        ("POST", TEXT.replace("session-1", "%2E%2E")),
+        ("POST", TEXT.replace("session-1", "a/b")),
+        ("POST", TEXT.replace("session-1", "a%2Fb")),
+        ("POST", TEXT + "/"),
+        ("DELETE", "/agents/AGENT12345/agentAliases/TSTALIASID/memories"),
+        ("POST", "/agents/session-1"),
+        ("POST", "/flows/F/aliases/A"),
+    ],
+)
+def test_other_methods_and_odd_spellings_are_no_operation(method, path):
+    assert BEDROCK.recognise(method, path, {}) is None
+
+
+def test_every_operation_of_aws_is_allowed_by_name_or_not_at_all():
+    allowed = {}
+    for service in ("bedrock", "bedrock-agent-runtime"):
+        operations = Loader().load_service_model(service, "service-2")["operations"]
+        assert len(operations) > 20
+        for name, operation in operations.items():
+            path = operation["http"]["requestUri"].partition("?")[0]
+            filled = "/".join("AAAA" if part.startswith("{") else part for part in path.split("/"))
+            if found := BEDROCK.recognise(operation["http"]["method"], filled, {}):
+                allowed[name] = (found.name, service)
+    assert allowed == {
+        "ListFoundationModels": ("list-foundation-models", "bedrock"),
+        "GetFoundationModel": ("get-foundation-model", "bedrock"),
+        "ListInferenceProfiles": ("list-inference-profiles", "bedrock"),
+        "GetInferenceProfile": ("get-inference-profile", "bedrock"),
+        "InvokeAgent": ("invoke-agent", "bedrock-agent-runtime"),
+        "Retrieve": ("retrieve", "bedrock-agent-runtime"),
+        "RetrieveAndGenerate": ("retrieve-and-generate", "bedrock-agent-runtime"),
+    }
+
+
+def read(path, body):
+    operation = BEDROCK.recognise("POST", path, {})
+    return BEDROCK.read_request(operation, {}, "application/json", json.dumps(body).encode())
+
+
+def generate(source, **members):
+    return {"input": {"text": "x"}, "retrieveAndGenerateConfiguration": {"type": "X", source: members}}
+
+
+LIMIT = {"generationConfiguration": {"inferenceConfig": {"textInferenceConfig": {"maxTokens": 70}}}}
+FACTS = [
+    (TEXT, {"inputText": "x", "enableTrace": True}, Facts(stream=True, message_count=1)),
+    (TEXT, {"endSession": True}, Facts(stream=True)),
+    ("/knowledgebases/KB/retrieve", {"retrievalQuery": {"text": "x"}}, Facts(message_count=1)),
+    ("/retrieveAndGenerate", {"input": {"text": "x"}}, Facts(message_count=1)),
+    (
+        "/retrieveAndGenerate",
+        generate("knowledgeBaseConfiguration", knowledgeBaseId="KB", modelArn=ARN, **LIMIT),
+        Facts(model=ARN, message_count=1, max_tokens=70),
+    ),
+    (
+        "/retrieveAndGenerate",
+        generate("externalSourcesConfiguration", modelArn="amazon.nova-lite-v1:0"),
+        Facts(model="amazon.nova-lite-v1:0", message_count=1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "facts"), FACTS)
+def test_facts(path, body, facts):
+    assert read(path, body) == facts
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        generate("knowledgeBaseConfiguration", modelArn=7),
+        generate("knowledgeBaseConfiguration", modelArn="a\nb"),
+        {
+            "retrieveAndGenerateConfiguration": {
+                "knowledgeBaseConfiguration": {"modelArn": "a"},
+                "externalSourcesConfiguration": {"modelArn": "b"},
+            }
+        },
+        [],
+    ],
+)
+def test_a_model_that_cannot_be_told_is_refused(body):
+    with pytest.raises(Refusal) as caught:
+        read("/retrieveAndGenerate", body)
+    assert caught.value.status == 400
+
+
+def reader_of(path, method="POST", content_type=EVENT_STREAM):
+    operation = BEDROCK.recognise(method, path, {})
+    return BEDROCK.reader(operation, Facts(), 200, content_type, {})
+
+
+def test_an_agents_stream_is_whole_without_a_last_event_and_failed_with_an_exception():
+    whole, failed = reader_of(TEXT), reader_of(TEXT)
+    chunk = write_frame({":event-type": "chunk", ":message-type": "event"}, b'{"bytes":"eA=="}')
+    whole.feed(chunk)
+    whole.end()
+    assert (whole.finished, whole.error_type) == (True, None)
+    exception = write_frame({":exception-type": "throttlingException", ":message-type": "exception"}, b"{}")
+    for byte in chunk + exception:
+        failed.feed(bytes([byte]))
+    assert (failed.finished, failed.error_type) == (False, "throttlingException")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/foundation-models"), ("POST", "/retrieveAndGenerate"), ("POST", "/knowledgebases/KB/retrieve")],
+)
+def test_nothing_is_learned_from_the_other_answers(method, path):
+    assert reader_of(path, method, "application/json") is None
+
+
+@pytest.mark.parametrize("status", [400, 403, 413, 429, 500, 502, 503, 504])
+def test_a_refusal_within_an_agents_stream_raises_in_the_sdk(status):
+    operation = BEDROCK.recognise("POST", TEXT, {})
+    data = BEDROCK.phrase_in_stream(Refusal(status, "x", "The words."), operation, EVENT_STREAM)
+
+    class Raw:
+        def stream(self, *_, **__):
+            yield data
+
+    shape = boto3.client("bedrock-agent-runtime", region_name="us-east-1").meta.service_model.shape_for(
+        "ResponseStream"
+    )
+    with pytest.raises(EventStreamError, match="The words"):
+        list(EventStream(Raw(), shape, EventStreamJSONParser(), "InvokeAgent"))

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from wirekey.simulator import text
 from wirekey.simulator.bedrock_invoke import invoke, invoke_stream
+from wirekey.simulator.bedrock_services import answer_of_service
 from wirekey.simulator.bedrock_stream import stream_answer
 from wirekey.simulator.eventstream import message
 from wirekey.simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer
@@ -69,6 +70,9 @@ def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
     """Answer one request; raises BadRequest where the provider would refuse it."""
     match = PATH.fullmatch(request.path)
     if not match or request.method != "POST":
+        if made := answer_of_service(request, behaviour):
+            made.headers.append(("x-amzn-requestid", state.new_id("00000000-0000-4000-8000-", digits=12)))
+            return made
         raise BadRequest(f"Unknown operation: {request.method} {request.path}", status=404)
     model, operation = unquote(match[1]), match[2]
     if not MODEL.fullmatch(model):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from wirekey.egress.hosts import region_of
+
 if TYPE_CHECKING:
     from wirekey.simulator.exchange import Request
 
@@ -19,14 +21,21 @@ REGIONS = (
     "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
 )  # fmt: skip
 BEDROCK_HOSTS = tuple(f"bedrock-runtime.{region}.amazonaws.com" for region in REGIONS)
-BEDROCK = re.compile(r"bedrock-runtime\.[a-z0-9-]+\.amazonaws\.com")
+BEDROCK_PATHS = (
+    "/model/",
+    "/foundation-models",
+    "/inference-profiles",
+    "/knowledgebases/",
+    "/retrieveAndGenerate",
+    "/agents/",
+)
 GEMINI_ACTION = re.compile(r"/v1/(?:models|tunedModels|files|cachedContents|operations)/[^/]+:[A-Za-z]+")
 
 
 def provider_of_host(host: str | None) -> str | None:
     """Name the provider whose real host this is, given with or without a port."""
     name = (host or "").rsplit(":", 1)[0] if ":" in (host or "") else host or ""
-    return HOSTS.get(name) or ("bedrock" if BEDROCK.fullmatch(name) else None)
+    return HOSTS.get(name) or ("bedrock" if region_of(name) else None)
 
 
 def provider_of(request: Request) -> str | None:
@@ -36,7 +45,7 @@ def provider_of(request: Request) -> str | None:
 
 def _provider_of_path(request: Request) -> str | None:
     path = request.path
-    if path.startswith("/model/"):
+    if path.startswith(BEDROCK_PATHS):
         return "bedrock"
     if path.startswith(("/v1beta/", "/upload/v1beta/")) or _is_gemini_action(request):
         return "gemini"

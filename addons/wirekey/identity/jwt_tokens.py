@@ -1,0 +1,182 @@
+"""Who bears a JWT: verified once, and from then on found by its hash until it ends."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wirekey.call import Agent
+from wirekey.identity.jwks_fetching import FetchedKeys
+from wirekey.identity.jwt_issuers import LEEWAY, Issuer, foreign_agent, foreign_issuer, house_issuer
+from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.jwt_reading import RefusedTokenError, UnverifiedToken, read
+from wirekey.identity.tokens import token_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from wirekey.config.jwt import JWT
+    from wirekey.identity.agents import AgentBook
+    from wirekey.identity.jwk import VerificationKey
+    from wirekey.identity.jwks_fetching import Fetch
+
+MOST_REMEMBERED = 10_000
+"""Verified tokens that are kept; of more, the oldest is verified anew."""
+KEYS_FILE = "jwt-keys.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedToken:
+    """What is remembered of a token; nothing of it is secret, so a tunnel may keep it.
+
+    `agent` is what the token says; of one of ours the AgentBook is asked, by `client_id`.
+    """
+
+    issuer: Issuer
+    ends: float
+    thumbprint: str
+    agent: Agent
+    client_id: str | None = None
+
+
+class JwtTokens:
+    """The issuers that are believed, and the tokens of theirs that were seen. For the event loop's thread."""
+
+    def __init__(
+        self, issuers: Iterable[Issuer], book: AgentBook, verified: dict[bytes, VerifiedToken] | None = None
+    ) -> None:
+        self._issuers = {issuer.name: issuer for issuer in issuers}
+        self._book = book
+        self.remembered = {} if verified is None else verified
+
+    @classmethod
+    def of_settings(
+        cls, settings: JWT, book: AgentBook, keys: SigningKeys | None, fetch: Fetch, former: JwtTokens | None = None
+    ) -> JwtTokens:
+        """Make them anew when the settings changed, keeping of the `former` what did not.
+
+        `keys` None: no tokens are issued here. Raises IssuerError.
+        """
+        kept = {issuer.settings: issuer for issuer in former.issuers if issuer.settings} if former else {}
+        issuers = [kept.get(other) or foreign_issuer(other, fetch) for other in settings.foreign]
+        if keys:
+            house = house_issuer(settings, keys)
+            same = next((issuer for issuer in former.issuers if alike(issuer, house)), None) if former else None
+            issuers.append(same or house)
+        return cls(issuers, book, former.remembered if former else None)
+
+    @property
+    def issuers(self) -> tuple[Issuer, ...]:
+        return tuple(self._issuers.values())
+
+    def keep_fresh(self) -> None:
+        """Follow the issuers' keys; call it twice a second, within the event loop. Never raises."""
+        for issuer in self._issuers.values():
+            if isinstance(issuer.keys, FetchedKeys):
+                issuer.keys.keep_fresh()
+            elif isinstance(issuer.keys, SigningKeys):
+                issuer.keys.refresh()
+
+    def find(self, digest: bytes, now: float) -> Agent | None:
+        """Give whose a token is that was verified before, by `tokens.token_digest`; None where it is good no more."""
+        token = self.remembered.get(digest)
+        return self.bearer(token, now) if token else None
+
+    def bearer(self, token: VerifiedToken, now: float) -> Agent | None:
+        """Give who bears a token now; None where it ended, or its key, its client or its agent was taken back."""
+        issuer = token.issuer
+        if token.ends + LEEWAY <= now or self._issuers.get(issuer.name) is not issuer:
+            return None
+        if not issuer.keys.holds(token.thumbprint):
+            return None
+        if token.client_id is None:
+            return None if self._book.has(token.agent.id) else token.agent
+        client = self._book.find_client(token.client_id)
+        if client is None or client.agent.id != token.agent.id:
+            return None
+        agent, may = client.agent, token.agent.permissions
+        if agent.permissions == may:
+            return agent
+        return Agent(agent.id, agent.role, agent.type, tuple(one for one in agent.permissions if one in may))
+
+    async def identify(self, token: str, now: float | None = None) -> VerifiedToken:
+        """Verify a token, or find it again. Raises RefusedTokenError. Waits only where a key has to be fetched."""
+        digest = token_digest(token)
+        known = self.remembered.get(digest)
+        if known is None or not self._stands(known):
+            known = await self._verify(read(token), now)
+            self._remember(digest, known)
+        now = time.time() if now is None else now
+        if self.bearer(known, now) is None:
+            raise RefusedTokenError(self._reason(known, now))
+        return known
+
+    def _stands(self, known: VerifiedToken) -> bool:
+        return self._issuers.get(known.issuer.name) is known.issuer
+
+    async def _verify(self, token: UnverifiedToken, now: float | None) -> VerifiedToken:
+        name = token.claims.get("iss")
+        issuer = self._issuers.get(name) if isinstance(name, str) else None
+        if issuer is None:
+            raise RefusedTokenError("is from an issuer that is not known here")
+        if token.algorithm not in issuer.algorithms:
+            raise RefusedTokenError("is signed by an algorithm that is not its issuer's")
+        key = await self._key(issuer, token)
+        if not key.verifies(token.algorithm, token.signed, token.signature):
+            raise RefusedTokenError("has a signature that is not its issuer's")
+        issuer.check_type(token.type)
+        ends = issuer.check_claims(token.claims, time.time() if now is None else now)
+        if issuer.settings:
+            return VerifiedToken(issuer, ends, key.thumbprint, foreign_agent(token.claims, issuer.settings))
+        client_id, may = token.claims.get("client_id"), token.claims.get("permissions")
+        if not isinstance(client_id, str) or not isinstance(may, list):
+            raise RefusedTokenError("does not say to which client it was given")
+        agent = Agent(token.claims["sub"], permissions=tuple(may))
+        return VerifiedToken(issuer, ends, key.thumbprint, agent, client_id)
+
+    async def _key(self, issuer: Issuer, token: UnverifiedToken) -> VerificationKey:
+        key = issuer.keys.find(token.kid, token.algorithm)
+        if key is None and isinstance(issuer.keys, FetchedKeys):
+            await issuer.keys.look_again()
+            key = issuer.keys.find(token.kid, token.algorithm)
+        elif key is None and isinstance(issuer.keys, SigningKeys):
+            issuer.keys.refresh()
+            key = issuer.keys.find(token.kid, token.algorithm)
+        if key is None:
+            raise RefusedTokenError("is signed with a key that is not its issuer's, as far as is known here")
+        return key
+
+    def _remember(self, digest: bytes, token: VerifiedToken) -> None:
+        self.remembered.pop(digest, None)
+        while len(self.remembered) >= MOST_REMEMBERED:
+            del self.remembered[next(iter(self.remembered))]
+        self.remembered[digest] = token
+
+    def _reason(self, token: VerifiedToken, now: float) -> str:
+        if token.ends + LEEWAY <= now:
+            return "has expired; get a new one"
+        if not token.issuer.keys.holds(token.thumbprint):
+            return "is signed with a key that its issuer took back; get a new one"
+        if token.client_id is None:
+            return (
+                "names an agent that was added here, and so is not its issuer's to name. Where both are to be used, "
+                "set a prefix for the issuer: identity.jwt.issuers"
+            )
+        return "was given to an agent that was revoked, or for client credentials that were replaced"
+
+
+def alike(one: Issuer, other: Issuer) -> bool:
+    """Tell whether an issuer is Wirekey itself, unchanged."""
+    return one.is_house and (one.name, one.audience, one.max_lifetime, one.keys) == (
+        other.name,
+        other.audience,
+        other.max_lifetime,
+        other.keys,
+    )
+
+
+def signing_keys(settings: JWT, state: Path) -> SigningKeys | None:
+    """Give the keys of the state folder, where tokens are issued here. Raises SigningKeysError."""
+    return SigningKeys(state / KEYS_FILE, settings.lifetime) if settings.issues else None

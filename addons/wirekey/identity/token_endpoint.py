@@ -1,0 +1,154 @@
+"""The token endpoint: client credentials in, a token of the agent's out. Without I/O of its own.
+
+POST /api/v1/auth/token      grant_type=client_credentials, client_id, client_secret, scope (optional)
+GET  /.well-known/jwks.json  the public keys, for who wants to verify these tokens elsewhere
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wirekey.identity.clients import CLIENT_ID, is_secret_of
+from wirekey.identity.throttle import Throttle, neighbourhood
+from wirekey.identity.token_request import TokenRequestError, asked
+
+if TYPE_CHECKING:
+    from wirekey.config.jwt import JWT
+    from wirekey.identity.agents import AgentBook
+    from wirekey.identity.clients import Client
+    from wirekey.identity.jwt_keys import SigningKeys
+    from wirekey.identity.token_request import Asked, TokenRequest
+
+TOKEN_PATH = "/api/v1/auth/token"  # noqa: S105  # a path
+KEYS_PATH = "/.well-known/jwks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status})"
+
+
+class TokenEndpoint:
+    """Gives out tokens. `settings` may be replaced when the configuration changes; failures stay remembered.
+
+    Who guesses is slowed twice: for one client from one address, where the right secret does not help until the wait
+    is over; and for an address over all clients, where it does, so that a neighbour's failures lock nobody out.
+    """
+
+    def __init__(self, settings: JWT, keys: SigningKeys, book: AgentBook) -> None:
+        self.settings = settings
+        self._keys = keys
+        self._book = book
+        self._at_client: Throttle[tuple[str, str]] = Throttle()
+        self._at_nobody: Throttle[tuple[str, str]] = Throttle()
+        self._by_address: Throttle[str] = Throttle()
+
+    def answer(self, request: TokenRequest, now: float | None = None, ticks: float | None = None) -> Answer:
+        """Answer a request for a token. `now`: Unix seconds; `ticks`: of a clock that never goes back."""
+        now, ticks = time.time() if now is None else now, time.monotonic() if ticks is None else ticks
+        try:
+            wanted = asked(request)
+            client = self._authenticate(wanted, neighbourhood(request.address), ticks)
+            return self._grant(client, wanted, now)
+        except SlowDownError as error:
+            message = f"Too many failures. Try again in {error.seconds} s."
+            return failure(429, "slow_down", message, ("retry-after", str(error.seconds)))
+        except TokenRequestError as error:
+            extra = [("allow", "POST")] if error.status == 405 else []
+            if error.status == 401 and request.tries_header:
+                extra.append(("www-authenticate", 'Basic realm="wirekey", charset="UTF-8"'))
+            return failure(error.status, error.code, error.description, *extra)
+
+    def keys(self, method: str) -> Answer:
+        """Answer a request for the public keys."""
+        if method not in ("GET", "HEAD"):
+            return failure(405, "invalid_request", "Read the keys with GET.", ("allow", "GET, HEAD"))
+        body = self._keys.document()
+        headers = (
+            ("content-type", "application/json"),
+            ("cache-control", "public, max-age=300"),
+            ("content-length", str(len(body))),
+        )
+        return Answer(200, headers, b"" if method == "HEAD" else body)
+
+    def _authenticate(self, wanted: Asked, address: str, ticks: float) -> Client:
+        client = self._book.find_client(wanted.client_id) if CLIENT_ID.fullmatch(wanted.client_id) else None
+        # Those that do not exist are counted apart: inventing names must not push out what is known of a client.
+        pairs = self._at_client if client else self._at_nobody
+        pair = (wanted.client_id[:64], address)
+        if wait := pairs.wait(pair, ticks):
+            raise SlowDownError(wait)
+        if is_secret_of(client, wanted.client_secret):
+            assert client
+            pairs.succeeded(pair)
+            return client
+        wait = self._by_address.wait(address, ticks)
+        pairs.failed(pair, ticks)
+        self._by_address.failed(address, ticks)
+        if wait:
+            raise SlowDownError(wait)
+        message = "There is no such client, or its secret is another. New ones: wirekey agents rotate NAME --client."
+        raise TokenRequestError("invalid_client", message, 401)
+
+    def _grant(self, client: Client, wanted: Asked, now: float) -> Answer:
+        agent = client.agent
+        for word in wanted.scope or ():
+            if word not in agent.permissions:
+                raise TokenRequestError("invalid_scope", f"The agent {agent.id} may do: {' '.join(agent.permissions)}.")
+        may = [one for one in agent.permissions if wanted.scope is None or one in wanted.scope]
+        lifetime = max(1, math.floor(self.settings.lifetime))
+        issued = math.floor(now)
+        ends = issued + lifetime
+        if client.expires is not None:
+            ends = max(issued + 1, min(ends, math.floor(client.expires)))
+        claims = {
+            "iss": self.settings.issuer,
+            "aud": self.settings.audience,
+            "sub": agent.id,
+            "client_id": client.id,
+            "iat": issued,
+            "nbf": issued,
+            "exp": ends,
+            "jti": secrets.token_urlsafe(16),
+            "permissions": may,
+            **({"role": agent.role} if agent.role else {}),
+            **({"type": agent.type} if agent.type else {}),
+        }
+        granted = {
+            "access_token": self._keys.sign(claims),
+            "token_type": "bearer",
+            "expires_in": ends - issued,
+            "scope": " ".join(may),
+        }
+        return uncached(200, granted)
+
+
+class SlowDownError(Exception):
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+def failure(status: int, code: str, description: str, *headers: tuple[str, str]) -> Answer:
+    return uncached(status, {"error": code, "error_description": description}, *headers)
+
+
+def uncached(status: int, content: dict[str, object], *headers: tuple[str, str]) -> Answer:
+    body = json.dumps(content).encode()
+    fixed = (
+        ("content-type", "application/json"),
+        ("cache-control", "no-store"),
+        ("pragma", "no-cache"),
+        ("content-length", str(len(body))),
+    )
+    return Answer(status, (*fixed, *headers), body)

@@ -1,0 +1,187 @@
+"""The signing keys: made once, the owner's alone, in turn with an overlap, followed by every process."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import stat
+
+import jwt
+import pytest
+
+from wirekey.identity.jwt_keys import SIGNS_FOR, SPARE, SigningKeys, SigningKeysError
+
+NOW = 1_800_000_000.0
+LIFETIME = 3600.0
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "jwt-keys.json"
+
+
+@pytest.fixture
+def keys(path, clock):
+    return SigningKeys(path, LIFETIME, clock)
+
+
+def kids(keys):
+    return [key["kid"] for key in json.loads(keys.document())["keys"]]
+
+
+def test_the_file_is_its_owners_and_the_document_has_only_public_parts(keys, path):
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
+    private = json.loads(path.read_text())["keys"][0]["private"]
+    [key] = json.loads(keys.document())["keys"]
+    assert {name: key[name] for name in ("kty", "crv", "use", "alg")} == {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "use": "sig",
+        "alg": "EdDSA",
+    }
+    assert set(key) == {"kty", "crv", "x", "kid", "use", "alg"}
+    assert private not in keys.document().decode()
+    assert private not in repr(keys._ring)
+    assert [entry.name for entry in path.parent.iterdir() if entry.name.endswith(".new")] == []
+
+
+def test_the_key_id_is_the_thumbprint_of_RFC_8037():
+    from wirekey.identity.jwk import thumbprint
+
+    example = {"crv": "Ed25519", "kty": "OKP", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    assert thumbprint(example) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+def test_an_independent_reader_verifies_our_tokens_by_our_document(keys):
+    token = keys.sign({"sub": "alice"})
+    header = jwt.get_unverified_header(token)
+    assert (header["alg"], header["typ"]) == ("EdDSA", "at+jwt")
+    [member] = json.loads(keys.document())["keys"]
+    assert header["kid"] == member["kid"]
+    assert jwt.decode(token, jwt.PyJWK(member), algorithms=["EdDSA"]) == {"sub": "alice"}
+
+
+def test_a_new_key_signs_and_the_former_verifies_until_its_last_token_ended(keys, clock):
+    [first] = kids(keys)
+    clock.now += SIGNS_FOR
+    keys.refresh()
+    both = kids(keys)
+    assert both[0] == first
+    assert len(both) == 2
+    assert jwt.get_unverified_header(keys.sign({}))["kid"] == both[1]
+    assert keys.find(first, "EdDSA")
+    clock.now += LIFETIME + SPARE - 1
+    assert keys.find(first, "EdDSA")
+    clock.now += 1
+    assert keys.find(first, "EdDSA") is None
+    assert not keys.holds(first)
+    assert kids(keys) == [both[1]]
+    keys.rotate()
+    assert first not in keys.path.read_text()
+    assert len(json.loads(keys.path.read_text())["keys"]) == 2
+
+
+def test_it_rotates_once_for_all_processes(keys, path, clock):
+    other = SigningKeys(path, LIFETIME, clock)
+    assert kids(other) == kids(keys)
+    clock.now += SIGNS_FOR
+    keys.refresh()
+    other.refresh()
+    assert kids(other) == kids(keys)
+    assert len(kids(other)) == 2
+    token = other.sign({})
+    assert keys.find(jwt.get_unverified_header(token)["kid"], "EdDSA")
+
+
+def make(path, queue):
+    queue.put(kids(SigningKeys(path, LIFETIME)))
+
+
+def test_processes_that_start_at_once_make_one_key(path):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=make, args=(path, queue)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    found = [queue.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(60)
+    assert all(one == found[0] for one in found)
+    assert len(found[0]) == 1
+
+
+def test_a_key_is_found_by_its_id_and_for_its_algorithm_only(keys):
+    [kid] = kids(keys)
+    assert keys.find(kid, "EdDSA")
+    assert keys.find(kid, "HS256") is None
+    assert keys.find(None, "EdDSA") is None
+    assert keys.find("x", "EdDSA") is None
+
+
+def test_without_its_file_there_are_new_keys(keys, path):
+    [first] = kids(keys)
+    path.unlink()
+    keys.refresh()
+    assert first not in kids(keys)
+    assert len(kids(keys)) == 1
+    assert path.exists()
+
+
+BAD = [
+    b"",
+    b"{}x",
+    b'{"version":2,"keys":[]}',
+    b'{"version":1,"keys":[{"private":"00","created":1}]}',
+    b'{"version":1,"keys":[],"more":1}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("content", BAD, ids=range(len(BAD)))
+def test_a_damaged_file_is_left_as_it_is_and_named(path, clock, content):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(SigningKeysError, match=r"jwt-keys\.json .*remove it"):
+        SigningKeys(path, LIFETIME, clock)
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_others_can_read_is_refused_with_the_fix(keys, path, clock):
+    path.chmod(0o640)
+    with pytest.raises(SigningKeysError, match="chmod 600"):
+        SigningKeys(path, LIFETIME, clock)
+
+
+def test_a_link_in_its_place_is_not_followed(path, clock, tmp_path):
+    path.parent.mkdir()
+    (tmp_path / "elsewhere").write_text('{"version":1,"keys":[]}')
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SigningKeysError, match="cannot be read"):
+        SigningKeys(path, LIFETIME, clock)
+
+
+def test_a_file_damaged_under_way_leaves_the_keys_in_force_and_says_so_once(keys, path, caplog):
+    before = kids(keys)
+    path.write_text("damage")
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            keys.refresh()
+    assert kids(keys) == before
+    assert keys.sign({})
+    assert len(caplog.records) == 1
+    assert "stay in force" in caplog.text

@@ -1,0 +1,207 @@
+"""What a verified token says of its agent; that it is verified once; and what a change of the settings changes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, pem, rsa_key, token
+
+from wirekey.call import Agent
+from wirekey.config.jwt import JWT, JWTIssuer
+from wirekey.identity import jwt_tokens
+from wirekey.identity.agents import AgentBook
+from wirekey.identity.jwk import VerificationKey, key_of_pem, key_set
+from wirekey.identity.jwt_issuers import Issuer
+from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
+from wirekey.identity.jwt_tokens import JwtTokens, signing_keys
+from wirekey.identity.tokens import token_digest
+
+NOW = 1_800_000_000
+KEY = ed_key()
+HEADER = {"alg": "EdDSA"}
+CLAIMS = {"iss": "id", "aud": "wirekey", "sub": "svc", "iat": NOW, "nbf": NOW, "exp": NOW + 600}
+
+
+@pytest.fixture
+def book(tmp_path):
+    return AgentBook(tmp_path / "agents.json", lambda: NOW)
+
+
+def issuer(**settings):
+    made = JWTIssuer(issuer="id", jwks_url="https://id.example/", **settings)
+    allowed = made.algorithms
+    return Issuer("id", made.audience, allowed, made.max_lifetime, key_set(jwks(jwk(KEY)), allowed), made)
+
+
+AGENTS = [
+    ("only a subject", {}, {}, Agent("svc", permissions=())),
+    (
+        "our own names for claims",
+        {},
+        {"role": "ops", "type": "service", "permissions": ["web:write", "web:read", "web:read"]},
+        Agent("svc", "ops", "service", ("web:read", "web:write")),
+    ),
+    ("scope", {"claims": {"permissions": "scope"}}, {"scope": "openid web:read  email"},
+     Agent("svc", None, None, ("email", "openid", "web:read"))),
+    ("words that are no permission permit nothing", {}, {"permissions": ["", "a b", "é", "*", "web:read"]},
+     Agent("svc", None, None, ("web:read",))),
+    ("what all of the issuer's agents may", {"permissions": ["web:read"]}, {"permissions": ["web:write"]},
+     Agent("svc", None, None, ("web:read", "web:write"))),
+    ("a claim within another", {"claims": {"role": ["realm", "roles"]}}, {"realm": {"roles": ["ops"]}},
+     Agent("svc", "ops", None, ())),
+    ("a way that leads nowhere", {"claims": {"role": ["realm", "roles"]}}, {"realm": "x"},
+     Agent("svc", permissions=())),
+    ("a claim with a dot or slash in its name", {"claims": {"type": "https://ns.example/kind"}},
+     {"https://ns.example/kind": "cli"}, Agent("svc", None, "cli", ())),
+    ("another claim names the agent", {"claims": {"agent": "client_id"}}, {"client_id": "ci"},
+     Agent("ci", permissions=())),
+    ("a prefix", {"prefix": "id/"}, {}, Agent("id/svc", permissions=())),
+    ("a subject as workloads have it", {}, {"sub": "system:serviceaccount:prod:bot"},
+     Agent("system:serviceaccount:prod:bot", permissions=())),
+    ("an audience of its own", {"audience": "https://llm.example"}, {"aud": "https://llm.example"},
+     Agent("svc", permissions=())),
+    ("without nbf, where it may be", {"nbf_required": False}, {"nbf": "absent"}, Agent("svc", permissions=())),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("_", "settings", "claims", "agent"), AGENTS, ids=[row[0] for row in AGENTS])
+async def test_claims_are_mapped_to_the_agent(book, _, settings, claims, agent):
+    claims = {name: value for name, value in {**CLAIMS, **claims}.items() if value != "absent"}
+    tokens = JwtTokens([issuer(**settings)], book)
+    verified = await tokens.identify(token(HEADER, claims, KEY), NOW)
+    assert tokens.bearer(verified, NOW) == agent
+
+
+async def test_nbf_is_typed_and_kept_even_where_it_may_be_absent(book):
+    tokens = JwtTokens([issuer(nbf_required=False)], book)
+    for nbf in (NOW + 31, None, "1"):
+        with pytest.raises(RefusedTokenError):
+            await tokens.identify(token(HEADER, {**CLAIMS, "nbf": nbf}, KEY), NOW)
+
+
+ALGORITHMS = [
+    *[(name, rsa_key()) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")],
+    ("ES256", ec_key()),
+    ("ES384", ec_key("P-384")),
+    ("ES512", ec_key("P-521")),
+    ("EdDSA", KEY),
+]
+
+
+@pytest.mark.parametrize(("name", "private"), ALGORITHMS, ids=[name for name, _ in ALGORITHMS])
+@pytest.mark.parametrize("source", ["key set", "file"])
+async def test_each_algorithm_is_verified_by_a_key_set_and_a_file(book, name, private, source):
+    made = JWTIssuer(issuer="id", jwks_url="https://id.example/", algorithms=(name,))
+    allowed = made.algorithms
+    if source == "file":
+        found = key_of_pem(pem(private), allowed)
+        keys = key_set(jwks(), allowed)
+        keys.find = lambda *_: found
+        keys.holds = lambda _: True
+    else:
+        keys = key_set(jwks(jwk(private)), allowed)
+    tokens = JwtTokens([Issuer("id", "wirekey", allowed, 86400, keys, made)], book)
+    assert (await tokens.identify(token({"alg": name}, CLAIMS, private), NOW)).agent.id == "svc"
+    for other, _ in ALGORITHMS:
+        if other != name and other[:2] == name[:2] and other[0] != "E":
+            with pytest.raises(RefusedTokenError, match="algorithm"):
+                await tokens.identify(token({"alg": other}, CLAIMS, private), NOW)
+
+
+async def test_a_token_is_verified_once(book, monkeypatch):
+    tokens = JwtTokens([issuer()], book)
+    text = token(HEADER, CLAIMS, KEY)
+    times = []
+    verifies = VerificationKey.verifies
+    monkeypatch.setattr(VerificationKey, "verifies", lambda *a: times.append(1) or verifies(*a))
+    first = await tokens.identify(text, NOW)
+    assert await tokens.identify(text, NOW + 1) is first
+    assert tokens.find(token_digest(text), NOW).id == "svc"
+    assert len(times) == 1
+    assert tokens.find(token_digest("other"), NOW) is None
+
+
+async def test_what_is_remembered_is_bounded(book, monkeypatch):
+    monkeypatch.setattr(jwt_tokens, "MOST_REMEMBERED", 3)
+    tokens = JwtTokens([issuer()], book)
+    texts = [token(HEADER, {**CLAIMS, "jti": str(n)}, KEY) for n in range(5)]
+    for text in texts:
+        await tokens.identify(text, NOW)
+    assert [tokens.find(token_digest(text), NOW) is not None for text in texts] == [False, False, True, True, True]
+    assert await tokens.identify(texts[0], NOW)
+
+
+def fetch(_):
+    return jwks(jwk(KEY))
+
+
+async def test_a_change_of_the_settings_keeps_what_is_the_same_and_ends_what_is_not(book, tmp_path):
+    keys = SigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
+    one = {"issuer": "id", "jwks_url": "https://id.example/"}
+    before = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), book, keys, fetch)
+    held = await before.identify(token(HEADER, CLAIMS, KEY), NOW)
+
+    same = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), book, keys, fetch, before)
+    assert same.bearer(held, NOW)
+    assert set(same.issuers) == set(before.issuers)
+    assert same.find(token_digest(token(HEADER, CLAIMS, KEY)), NOW)
+
+    other = JWT(issuers=(JWTIssuer(**one, audience="other"),))
+    changed = JwtTokens.of_settings(other, book, keys, fetch, same)
+    assert changed.bearer(held, NOW) is None
+    with pytest.raises(RefusedTokenError, match="audience"):
+        await changed.identify(token(HEADER, CLAIMS, KEY), NOW)
+
+    gone = JwtTokens.of_settings(JWT(), book, keys, fetch, same)
+    assert gone.bearer(held, NOW) is None
+    with pytest.raises(RefusedTokenError, match="issuer that is not known"):
+        await gone.identify(token(HEADER, CLAIMS, KEY), NOW)
+
+
+async def test_another_issuer_in_our_place_means_that_no_tokens_are_issued_here(book, tmp_path):
+    settings = JWT(issuer="id", jwks_url="https://id.example/")
+    assert signing_keys(settings, tmp_path) is None
+    tokens = JwtTokens.of_settings(settings, book, None, fetch)
+    assert (await tokens.identify(token(HEADER, CLAIMS, KEY), NOW)).agent == Agent("svc", None, None, ())
+    assert not list(tmp_path.glob("jwt-keys*"))
+    assert isinstance(signing_keys(JWT(), tmp_path), SigningKeys)
+
+
+LOOKS = [
+    ("eyJhbGciOiJub25lIn0.e30.", True),
+    ("eyJhbGciOiJkaXIifQ..a.b.c", True),
+    ("eyJhbGciOiJub25lIn0", False),
+    ("wk_" + "a" * 43, False),
+    ("sk-proj-abc", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("value", "is_one"), LOOKS)
+def test_values_that_are_meant_as_a_jwt_are_told_from_keys(value, is_one):
+    assert looks_like_jwt(value) is is_one
+
+
+async def test_to_find_a_token_again_costs_no_cryptography(book, tmp_path):
+    keys = SigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
+    tokens = JwtTokens.of_settings(JWT(issuers=()), book, keys, fetch)
+    client = book.add_client("alice")
+    own = {"iss": "wirekey", "sub": "alice", "client_id": client.client_id}
+    claims = {**CLAIMS, **own, "permissions": ["web:read", "web:write"]}
+    text = keys.sign(claims)
+    digest = token_digest(text)
+    await tokens.identify(text, NOW)
+
+    def spent(work, rounds):
+        best = float("inf")
+        for _ in range(5):
+            begun = time.perf_counter()
+            for _ in range(rounds):
+                work()
+            best = min(best, (time.perf_counter() - begun) / rounds)
+        return best * 1e6
+
+    found, signed = spent(lambda: tokens.find(digest, NOW), 2000), spent(lambda: keys.sign(claims), 50)
+    assert found < signed, "finding a token again costs no cryptography"

@@ -1,24 +1,31 @@
 """Where AWS credentials come from: real botocore, with stand-ins for STS and instance metadata. No network."""
 
+import hashlib
 import logging
 import os
 import re
 import socket
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.config.reading import loaded
+from tests.simulator.requests import request
 
 from wirekey.call import Agent
 from wirekey.config import ConfigError
 from wirekey.credentials.aws import AwsCredentials, CredentialsUnavailable
 from wirekey.credentials.aws_source import AwsSource, AwsWay, aws_credentials, session_name, session_tags
+from wirekey.egress.hosts import region_of
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
 from wirekey.signing.request import AwsCredentials as KeyPair
+from wirekey.signing.request import Endpoint, RequestHead
+from wirekey.signing.sign import Signer
 from wirekey.simulator.instance_metadata import InstanceMetadata
 from wirekey.simulator.plain_http import serving
+from wirekey.simulator.sigv4 import refusal
 from wirekey.simulator.sts import TokenService
 
 ALICE = Agent("alice", "dev")
@@ -426,6 +433,22 @@ def test_nothing_of_the_secrets_is_logged_even_for_debugging(sts, caplog, monkey
     for secret in (account.secret, account.token, PAIR.secret.reveal()):
         assert secret not in caplog.text
         assert secret not in repr((source, source.way, found, sts))
+
+
+def test_a_request_signed_with_an_agents_session_is_good_for_bedrock_until_it_ends(sts):
+    found = AwsSource(ASSUMING).fetch(ALICE)
+    host = "bedrock-runtime.eu-west-3.amazonaws.com"
+    head = RequestHead("POST", b"/model/amazon.nova-lite-v1%3A0/converse", [(b"Host", host.encode())])
+    empty = hashlib.sha256(b"").hexdigest()
+    now = time.time()
+    added = Signer().sign(head, empty, found.credentials, Endpoint(region_of(host).region), now)
+    headers = {name.decode(): value.decode() for name, value in (*head.headers, *added)}
+    arrived = request("POST", head.target.decode(), headers=headers, authority=host)
+    assert refusal(arrived, sts.issued, lambda: now) is None
+    assert refusal(arrived, {}, lambda: now).kind == "UnrecognizedClientException"
+    account = sts.issued[found.credentials.access_key]
+    ended = {found.credentials.access_key: replace(account, expires_at=now - 1)}
+    assert refusal(arrived, ended, lambda: now).kind == "ExpiredTokenException"
 
 
 # What the configuration leads to

@@ -1,0 +1,93 @@
+"""AWS credentials that clients bring themselves, and which headers of Bedrock are none."""
+
+import pytest
+
+from wirekey.credentials.aws_held import Held, held_credentials
+from wirekey.credentials.slots import is_credential_header
+from wirekey.identity.aws_pairs import key_pair
+from wirekey.refusal import Refusal
+from wirekey.secret import Secret
+from wirekey.signing.request import AwsCredentials as KeyPair
+
+OURS = key_pair(Secret("ab" * 32), "alice", "cd" * 16, 1).access_key
+ACCESS, SECRET = (b"X-AWS-Access-Key", b"AKIAEXAMPLE"), (b"X-AWS-Secret-Key", b"a/secret+x=")
+TOKEN, REGION = (b"x-aws-session-token", b"a/token=="), (b"X-Aws-Region", b"eu-west-3")
+BEARER = (b"X-AWS-Bearer-Token", b"ABSKexample=")
+PAIR = KeyPair("AKIAEXAMPLE", Secret("a/secret+x="))
+
+
+@pytest.mark.parametrize(
+    ("headers", "held"),
+    [
+        ([], Held()),
+        ([(b"authorization", b"Bearer x"), (b"x-amz-date", b"y")], Held()),
+        ([ACCESS, SECRET], Held(pair=PAIR)),
+        ([SECRET, (b"accept", b"*/*"), ACCESS], Held(pair=PAIR)),
+        ([ACCESS, SECRET, TOKEN], Held(pair=KeyPair("AKIAEXAMPLE", PAIR.secret, Secret("a/token==")))),
+        ([ACCESS, SECRET, REGION], Held(pair=PAIR, region="eu-west-3")),
+        ([REGION], Held(region="eu-west-3")),
+        ([BEARER], Held(bearer=Secret("ABSKexample="))),
+        ([ACCESS, SECRET, TOKEN, REGION, BEARER], Held(bearer=Secret("ABSKexample="), region="eu-west-3")),
+        ([(b"X-AWS-Bearer-Token", b"  ABSKexample=\t")], Held(bearer=Secret("ABSKexample="))),
+        ([(b"x_aws_access_key", b"AKIAEXAMPLE")], Held()),
+    ],
+)
+def test_what_a_client_holds_is_read_bearer_before_pair(headers, held):
+    assert held_credentials(headers) == held
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "words"),
+    [
+        ([ACCESS], 401, "X-AWS-Secret-Key missing"),
+        ([SECRET], 401, "X-AWS-Access-Key missing"),
+        ([TOKEN], 401, "X-AWS-Access-Key and X-AWS-Secret-Key missing"),
+        ([ACCESS, ACCESS, SECRET], 400, "X-AWS-Access-Key twice"),
+        ([ACCESS, (b"x-aws-access-key", b"AKIAOTHER"), SECRET], 400, "X-AWS-Access-Key twice"),
+        ([BEARER, BEARER], 400, "X-AWS-Bearer-Token twice"),
+        ([(b"X-AWS-Bearer-Token", b"")], 400, "X-AWS-Bearer-Token is empty"),
+        ([(b"X-AWS-Bearer-Token", b"a\x01b")], 400, "X-AWS-Bearer-Token"),
+        ([(b"X-AWS-Bearer-Token", b"\xff")], 400, "X-AWS-Bearer-Token"),
+        ([(b"X-AWS-Access-Key", b"AKIA/20260101"), SECRET], 400, "other characters"),
+        ([ACCESS, SECRET, (b"X-AWS-Region", b"evil.example/")], 400, "X-AWS-Region is not the name"),
+        ([(b"X-AWS-Access-Key", OURS.encode()), SECRET], 401, "an agent's pair"),
+    ],
+)
+def test_what_is_there_by_halves_or_twice_is_refused_and_never_quoted(headers, status, words):
+    with pytest.raises(Refusal) as caught:
+        held_credentials(headers)
+    assert caught.value.status == status
+    assert words in caught.value.message
+    for name, value in headers:
+        assert len(value) < 3 or value.decode("latin-1") not in caught.value.message, name
+
+
+def test_nothing_of_it_shows():
+    shown = repr(held_credentials([ACCESS, SECRET, TOKEN])) + repr(held_credentials([BEARER]))
+    assert not any(secret in shown for secret in ("a/secret+x=", "a/token==", "ABSKexample="))
+
+
+@pytest.mark.parametrize("name", ["X-AWS-Access-Key", "x_aws_secret_key", "X-AWS-Session-Token", "X-AWS-Bearer-Token"])
+def test_these_headers_never_go_on(name):
+    assert is_credential_header(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Accept",
+        "Content-Type",
+        "X-Amzn-Bedrock-Accept",
+        "X-Amzn-Bedrock-Save",
+        "X-Amzn-Bedrock-Trace",
+        "X-Amzn-Bedrock-GuardrailIdentifier",
+        "X-Amzn-Bedrock-GuardrailVersion",
+        "X-Amzn-Bedrock-PerformanceConfig-Latency",
+        "X-Amzn-Bedrock-Service-Tier",
+        "amz-sdk-invocation-id",
+        "amz-sdk-request",
+        "User-Agent",
+    ],
+)
+def test_the_headers_of_invoke_and_converse_go_on(name):
+    assert not is_credential_header(name)

@@ -137,7 +137,9 @@ def problem_of(error: BaseException) -> PolicyProblem:
     """Read place and message of the library's error text, without its picture of the line."""
     text = str(error).partition("\nStack backtrace:")[0]
     place, message = _PLACE.search(text), _MESSAGE.search(text)
-    sentence = message[1] if message else " ".join(text.split())[:300] or type(error).__name__
+    sentence = message[1] if message else " ".join(text.split()) or type(error).__name__
+    # It may quote what a caller sent.
+    sentence = "".join(character if character.isprintable() else " " for character in sentence[:300])
     if place:
         return PolicyProblem(place[1], int(place[2]), int(place[3]), sentence)
     return PolicyProblem("policy", None, None, sentence)

@@ -164,6 +164,8 @@ def nodes(tree: Any) -> Iterator[tuple[str, Node]]:
             if key == "refr" and isinstance(value, dict) and ({"RefDot", "RefBrack"} & value.keys()):
                 yield from nodes([part.get("index") for part in chain(value)])
                 yield from ((kind, part) for part in chain(value) for kind in ["RefBrack"] if "index" in part)
+                *_, first = chain(value)
+                yield from nodes(first["refr"])
                 continue
             yield from nodes(value)
 
@@ -253,4 +255,14 @@ def is_straight(syntax: Syntax) -> bool:
         or ".".join(call.path) in STRAIGHT_BUILTINS
         or (".".join(call.path) in PATTERN_BUILTINS and call.literal_pattern)
         for rule, call in syntax.calls
+    )
+
+
+def unasked(syntax: Syntax, query: str) -> list[str]:
+    """Name packages called …authz that are neither asked nor named by any other: they decide nothing."""
+    named = {".".join(path[: length + 1]) for path in syntax.mentioned for length in range(len(path))}
+    return sorted(
+        package
+        for package in syntax.packages
+        if package.endswith("authz") and package != query and package not in named
     )

@@ -1,0 +1,231 @@
+"""Decides calls by the policies of a folder, within the process.
+
+A policy without loops takes some tens of microseconds, and is judged on the event loop. One that iterates could take
+as long as its data and the call are large: it is judged by child processes, which are killed when the time is over.
+So is a policy that took longer than a millisecond all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from wirekey.failure import described
+from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
+from wirekey.policy.input import encoded
+from wirekey.policy.judge import Judge
+from wirekey.policy.modules import PolicyError, read_modules, signature_of
+from wirekey.policy.rego import Rego
+from wirekey.policy.samples import SAMPLES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wirekey.policy.input import Input
+    from wirekey.policy.judge import Report
+    from wirekey.policy.modules import Modules, Signature
+    from wirekey.policy.rego import Interpreter
+
+logger = logging.getLogger(__name__)
+
+LONGEST_AT_HOME = 0.001
+"""Seconds of processor time after which a policy is no longer judged on the event loop."""
+JUDGES = 2
+"""Children at a time: one that is busy with a slow call leaves another one for the rest."""
+
+
+class PolicyEngine(Protocol):
+    """Where decisions come from. For one event loop."""
+
+    async def decide(self, given: Input) -> Decision:
+        """Decide one call, within the time limit. Never raises: what cannot be decided is denied."""
+
+    async def refresh(self) -> None:
+        """Follow changes of the policy; call it about once a second. Never raises."""
+
+
+class Loaded:
+    """One revision of the policy, ready to judge; ended when nobody uses it any more."""
+
+    def __init__(self, modules: Modules, query: str, limit: float, first: Judge) -> None:
+        self.modules, self.query, self.limit = modules, query, limit
+        self.report: Report = first.report
+        self.revision = modules.revision
+        self.at_home: Interpreter | None = Rego(modules, query) if self.report.straight else None
+        self._all: set[Judge] = set()
+        self._idle: list[Judge] = []
+        if self.at_home is None:
+            self._all.add(first)
+            self._idle.append(first)
+        else:
+            first.end()
+        self._waiting: list[asyncio.Future[Judge]] = []
+        self._starting: set[asyncio.Task[None]] = set()
+        self._users = 0
+        self._retired = False
+
+    async def document(self, given: bytes) -> bytes:
+        """Give the decision document. Raises UndecidedError."""
+        self._users += 1
+        try:
+            if self.at_home is not None:
+                return self._judged_at_home(self.at_home, given)
+            return await self._judged_by_child(given)
+        finally:
+            self._users -= 1
+            self._end_if_unused()
+
+    def retire(self) -> None:
+        """End it as soon as the last call that it judges is done."""
+        self._retired = True
+        self._end_if_unused()
+
+    def _judged_at_home(self, interpreter: Interpreter, given: bytes) -> bytes:
+        began = time.thread_time()
+        try:
+            return interpreter.answer(given)
+        finally:
+            if time.thread_time() - began > LONGEST_AT_HOME:
+                logger.warning("The policy took longer than a millisecond; from now on other processes judge by it.")
+                self.at_home = None
+
+    async def _judged_by_child(self, given: bytes) -> bytes:
+        deadline = time.monotonic() + self.limit
+        judge = await self._free_judge()
+        try:
+            return await judge.ask(given, max(0.001, deadline - time.monotonic()))
+        finally:
+            self._give_back(judge)
+
+    async def _free_judge(self) -> Judge:
+        while self._idle:
+            judge = self._idle.pop()
+            if judge.alive:
+                return judge
+            self._all.discard(judge)
+        self._start_more()
+        waiting: asyncio.Future[Judge] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            async with asyncio.timeout(self.limit):
+                return await waiting
+        except BaseException as error:
+            if waiting.done() and not waiting.cancelled():
+                self._give_back(waiting.result())  # it came in the very moment in which the wait ended
+            if isinstance(error, TimeoutError):
+                raise UndecidedError(
+                    f"No process was free to judge within {self.limit:.3g} s (policy.timeout)."
+                ) from None
+            raise
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(waiting)
+
+    def _give_back(self, judge: Judge) -> None:
+        if not judge.alive:
+            judge.end()
+            self._all.discard(judge)
+            self._start_more()
+            return
+        while self._waiting:
+            waiting = self._waiting.pop(0)
+            if not waiting.done():
+                waiting.set_result(judge)
+                return
+        self._idle.append(judge)
+
+    def _start_more(self) -> None:
+        if not self._retired and len(self._all) + len(self._starting) < JUDGES:
+            task = asyncio.get_running_loop().create_task(self._start())
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def _start(self) -> None:
+        try:
+            judge = await asyncio.to_thread(Judge, self.modules, self.query, [], self.limit)
+        except (PolicyError, OSError) as error:
+            logger.error("A process to judge by the policy could not be started: %s", error)  # noqa: TRY400  # a sentence
+            return
+        self._all.add(judge)
+        self._give_back(judge)
+        self._end_if_unused()
+
+    def _end_if_unused(self) -> None:
+        if self._retired and not self._users:
+            for judge in self._all:
+                judge.end()
+            self._all.clear()
+            self._idle.clear()
+
+
+class EmbeddedEngine:
+    """Decides by the modules of a folder. Raises PolicyError where there is no good policy to begin with."""
+
+    def __init__(self, path: Path, query: str, timeout: float) -> None:
+        self._path, self._query, self._timeout = path, query, timeout
+        self._signature: Signature | None = signature_of(path)
+        modules = read_modules(path)
+        self._loaded = Loaded(modules, query, timeout, Judge(modules, query, SAMPLES, timeout))
+        self._tell()
+
+    @property
+    def revision(self) -> str:
+        return self._loaded.revision
+
+    async def decide(self, given: Input) -> Decision:
+        loaded = self._loaded
+        try:
+            document = msgspec.json.decode(await loaded.document(encoded(given)))
+            decision = decision_of(document, loaded.revision, needs_allow=loaded.report.needs_allow)
+        except UndecidedError as error:
+            decision = undecided(str(error), loaded.revision)
+        except Exception as error:
+            decision = undecided(f"{described(error)}", loaded.revision)
+        if decision.failure:
+            logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
+        return decision
+
+    async def refresh(self) -> None:
+        try:
+            signature = signature_of(self._path)
+            if signature == self._signature:
+                return
+            modules = await asyncio.to_thread(read_modules, self._path)
+            if signature_of(self._path) != signature:
+                return  # still being written; the next look finds it whole
+            self._signature = signature
+            if modules.revision == self._loaded.revision:
+                return
+            judge = await asyncio.to_thread(Judge, modules, self._query, SAMPLES, self._timeout)
+            latest = Loaded(modules, self._query, self._timeout, judge)
+        except PolicyError as error:
+            self._complain(error)
+            return
+        except OSError as error:
+            logger.error("The changed policy could not be loaded: %s", error)  # noqa: TRY400  # a sentence says it all
+            return
+        self._loaded, former = latest, self._loaded
+        former.retire()
+        self._tell()
+
+    def close(self) -> None:
+        self._loaded.retire()
+
+    def _tell(self) -> None:
+        loaded = self._loaded
+        logger.info("Policy %s of %s is in force.", loaded.revision, self._path)
+        for package in loaded.report.unasked:
+            logger.warning("Package %s decides nothing: policy.query is %s.", package, self._query)
+
+    def _complain(self, error: PolicyError) -> None:
+        """Say what is wrong, once for each state of the files."""
+        with contextlib.suppress(PolicyError):
+            self._signature = signature_of(self._path)
+        for problem in error.problems:
+            logger.error("Policy %s: %s", self._path, problem)
+        logger.error("The former policy %s stays in force.", self._loaded.revision)

@@ -1,0 +1,100 @@
+"""What a policy would have decided over recorded calls, and where that differs from what was decided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from wirekey.audit.event import REQUEST_NAMES
+from wirekey.policy.decision import UndecidedError, decision_of, undecided
+from wirekey.policy.input import NOT_RECORDED, encoded, with_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from wirekey.audit.event import Value
+    from wirekey.policy.decision import Decision
+    from wirekey.policy.input import Input
+    from wirekey.policy.rego import Interpreter
+
+type Event = dict[str, Value]
+type Permissions = Callable[[str], list[str]]
+"""What an agent, by its id, is permitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Calls of one agent with one model that would be decided otherwise. `then` and `now`: allow or deny."""
+
+    agent: str | None
+    model: str | None
+    then: str
+    now: str
+    reason: str
+    calls: int
+
+
+@dataclass(slots=True)
+class Replayed:
+    """The outcome: calls judged, calls left out (no policy had judged them), and what would change."""
+
+    judged: int = 0
+    left_out: int = 0
+    undecided: Counter[str] = field(default_factory=Counter)
+    changes: list[Change] = field(default_factory=list)
+
+
+def input_from(event: Event, permitted: Permissions) -> Input:
+    """Give the input as it was, as far as it is recorded: without tools' names and headers."""
+    given: Input = {name: event[name] for name in REQUEST_NAMES if event[name] is not None}
+    given.pop("model", None)
+    if "requested_model" in given:
+        given["model"] = given["requested_model"]
+    if "target" in given:
+        given["path"] = given["target"]
+    agent = event["agent_id"]
+    return with_groups(given, permitted(str(agent)) if agent is not None else [], [], {})
+
+
+def was_judged(event: Event) -> bool:
+    """Say whether a policy, or none, let a call pass or denied it; not one that was refused for another reason."""
+    reason = str(event["policy_reason"] or "")
+    return event["policy_result"] == "allow" or reason.startswith(("policy_denied", "policy_undecided"))
+
+
+def replay(events: Iterable[Event], policy: Interpreter, query: str, permitted: Permissions) -> Replayed:
+    """Judge all calls anew; one that cannot be decided is denied, as it would be."""
+    outcome = Replayed()
+    needs_allow = "allow" in policy.syntax.rule_names(query)
+    found: Counter[tuple[Any, ...]] = Counter()
+    for event in events:
+        if not was_judged(event):
+            outcome.left_out += 1
+            continue
+        outcome.judged += 1
+        decision = judged(policy, input_from(event, permitted), needs_allow=needs_allow)
+        if decision.failure:
+            outcome.undecided[decision.failure] += 1
+        now = "allow" if decision.allow else "deny"
+        if now != event["policy_result"]:
+            reason = " ".join(decision.reasons) if not decision.allow else ""
+            found[event["agent_id"], event["requested_model"], event["policy_result"], now, reason] += 1
+    ordered = sorted(found.items(), key=lambda item: (-item[1], *map(str, item[0])))
+    outcome.changes = [Change(*key, calls=calls) for key, calls in ordered]
+    return outcome
+
+
+def judged(policy: Interpreter, given: Input, *, needs_allow: bool) -> Decision:
+    try:
+        return decision_of(msgspec.json.decode(policy.answer(encoded(given))), None, needs_allow=needs_allow)
+    except UndecidedError as error:
+        return undecided(str(error))
+
+
+def guesses(policy: Interpreter) -> list[str]:
+    """Name the fields that the policy reads and the record has not, so that a replay is a guess there."""
+    read = {".".join(mention.path[1:]) for mention in policy.syntax.inputs}
+    return [name for name in NOT_RECORDED if any(path == name or path.startswith(f"{name}.") for path in read)]

@@ -1,0 +1,33 @@
+# The default policy: what no rule allows is denied. `deny contains "reason" if { … }` denies in spite of all rules.
+#
+# Agents may list models and call them, with the permission for it.
+# Files, batches, caches and stored answers belong to the whole account, other agents' among them: for the role
+# "storage" only. Whatever else there is (account and administration endpoints, unknown operations) has no rule.
+package wirekey.authz
+
+import data.wirekey.operations
+
+default allow := false
+
+allow if {
+	input.operation in operations.listing
+	"web:read" in input.agent.permissions
+}
+
+allow if {
+	input.operation in operations.inference
+	"web:write" in input.agent.permissions
+}
+
+allow if {
+	input.operation in operations.storage
+	input.agent.role == "storage"
+	permitted_to_store
+}
+
+permitted_to_store if {
+	input.action == "GET"
+	"web:read" in input.agent.permissions
+}
+
+permitted_to_store if "web:write" in input.agent.permissions

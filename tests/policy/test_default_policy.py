@@ -1,0 +1,85 @@
+"""The policy in policies/: its own tests hold, and it knows every operation that the providers' modules know."""
+
+import re
+
+import msgspec
+import pytest
+import regorus
+from tests.docs.pages import CHECKOUT
+from tests.policy.policies import LISTING, WHOLE
+
+from wirekey.policy.engine import EmbeddedEngine
+from wirekey.policy.modules import read_modules
+from wirekey.policy.rego import Rego
+from wirekey.providers import anthropic, bedrock, gemini, openai
+from wirekey.providers.protocol import Kind
+
+FOLDER = CHECKOUT / "policies"
+TESTS = re.findall(r"^(test_\w+) if", (FOLDER / "wirekey_test.rego").read_text(), re.MULTILINE)
+
+
+def known():
+    """All operations of the providers, by kind."""
+    found = {kind: set() for kind in Kind}
+    for routes in (openai.ROUTES, anthropic.ROUTES, gemini._ROUTES):
+        patterns = [operation for entries in routes.patterns.values() for _, operation in entries]
+        for operation in [*routes.fixed.values(), *patterns]:
+            found[operation.kind].add(operation.name)
+    found[Kind.INFERENCE] |= {*gemini.ACTIONS, *bedrock.ACTIONS}
+    return found
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return Rego(read_modules(FOLDER), "data.wirekey.authz")
+
+
+def test_there_are_tests_to_run():
+    assert len(TESTS) >= 5
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_a_test_of_the_policy_holds(name):
+    engine = regorus.Engine()
+    for module, text in read_modules(FOLDER, tests=True).rego.items():
+        engine.add_policy(module, text)
+    assert engine.eval_rule(f"data.wirekey.authz_test.{name}") is True
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_each_known_operation_stands_in_the_list_of_its_kind(kind):
+    listed = msgspec.json.decode(Rego(read_modules(FOLDER), "data.wirekey.operations").answer(b"{}"))
+    assert set(listed[kind.value]) == known()[kind]
+
+
+def allowed(policy, operation, action, role=None, permissions=("web:read", "web:write")):
+    call = WHOLE | {"operation": operation, "action": action}
+    call["agent"] = {"id": "a", "permissions": list(permissions)} | ({"role": role} if role else {})
+    return msgspec.json.decode(policy.answer(msgspec.json.encode(call))) == {"allow": True} | (
+        {"permitted_to_store": True} if action == "GET" or "web:write" in permissions else {}
+    )
+
+
+def test_every_operation_is_decided_by_its_kind(policy):
+    for kind, names in known().items():
+        for name in names:
+            action = "GET" if kind is Kind.LISTING else "POST"
+            assert allowed(policy, name, action) is (kind is not Kind.STORAGE), name
+            assert allowed(policy, name, action, role="storage"), name
+            assert not allowed(policy, name, action, role="storage", permissions=()), name
+            assert allowed(policy, name, action, permissions=["web:read"]) is (kind is Kind.LISTING), name
+
+
+@pytest.mark.parametrize("name", ["organization.users", "realtime", "websocket", "unknown", "", "chat.completions "])
+def test_C10_what_has_no_rule_is_denied_for_everybody(policy, name):
+    for role in (None, "storage", "admin"):
+        assert not allowed(policy, name, "POST", role)
+
+
+async def test_the_default_policy_is_judged_on_the_event_loop_and_denies_with_a_reason():
+    engine = EmbeddedEngine(FOLDER, "data.wirekey.authz", 60.0)
+    assert engine._loaded.at_home
+    assert (await engine.decide(WHOLE)).allow
+    assert (await engine.decide(LISTING)).allow
+    assert not (await engine.decide(WHOLE | {"operation": "files.list"})).allow
+    engine.close()

@@ -60,7 +60,7 @@ def test_the_token_itself_is_not_stored_and_the_file_is_the_owners(book, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
     agent = json.loads(stored)["agents"][0]
-    assert list(agent) == ["id", "role", "type", "created", "revoked_at", "tokens", "clients", "permissions"]
+    assert list(agent) == ["id", "role", "type", "created", "revoked_at", "tokens", "clients", "permissions", "aws"]
     assert list(agent["tokens"][0]) == ["id", "hash", "label", "created", "expires_at"]
     assert agent["tokens"][0]["id"] == token_id(token)
 

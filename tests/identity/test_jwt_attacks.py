@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import zlib
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.identity.jwt_making import b64, ec_key, ed_key, jwk, jwks, pem, rsa_key, token
 
 from wirekey.config.jwt import JWT, JWTIssuer
@@ -451,3 +454,46 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path):
         assert reason in str(caught.value)
     path.write_bytes(pem(ED))
     assert foreign_issuer(JWTIssuer(issuer="a", key=path), lambda _: b"").keys.find("any", "EdDSA")
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+MEMBERS = st.sampled_from(
+    ["alg", "kid", "typ", "iss", "aud", "sub", "exp", "nbf", "iat", "role", "type", "permissions"]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=200) | st.lists(st.text("eyJ0-_=.A", max_size=20), min_size=2, max_size=5).map(".".join))
+def test_J3_whatever_is_sent_as_a_token_is_refused_and_never_fails_otherwise(house, text):
+    with pytest.raises(RefusedTokenError):
+        asyncio.run(house.tokens.identify(text, NOW))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(MEMBERS, JSON_VALUES, max_size=3), st.dictionaries(MEMBERS, JSON_VALUES, max_size=3))
+def test_J2_whatever_a_signed_token_says_is_believed_or_refused(house, header, claims):
+    text = token({**HEADER, **header}, {**CLAIMS, **claims}, RSA, "RS256")
+    try:
+        agent = asyncio.run(house.tokens.identify(text, NOW)).agent
+    except RefusedTokenError:
+        return
+    assert agent.id == {**CLAIMS, **claims}["sub"]
+    assert all(isinstance(one, str) for one in agent.permissions)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.binary(max_size=200) | JSON_VALUES.map(lambda value: json.dumps(value).encode()),
+    st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/plain"]),
+    st.text(max_size=60) | st.binary(max_size=60).map(lambda b: "Basic " + base64.b64encode(b).decode()),
+    st.text(max_size=20),
+)
+def test_J9_whatever_is_sent_to_the_token_endpoint_is_answered(house, body, kind, authorization, address):
+    headers = [("content-type", kind), ("authorization", authorization)]
+    answer = house.endpoint.answer(TokenRequest("POST", headers, body, address), NOW, NOW)
+    assert answer.status in (400, 401, 415, 429)
+    assert json.loads(answer.body)["error"]

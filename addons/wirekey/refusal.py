@@ -19,7 +19,8 @@ class Fault(StrEnum):
 class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
     """An answer of our own. `message` says what was wrong and what to do, and holds no secret and no content.
 
-    `status` is the HTTP status, `code` a stable snake_case word for programs, `retry_after` whole seconds.
+    `status` is the HTTP status, `code` a stable snake_case word for programs, `retry_after` whole seconds,
+    `error_type` the provider's own word for it where it has one that says more than the status.
     """
 
     status: int
@@ -27,6 +28,7 @@ class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
     message: str
     fault: Fault = Fault.CALLER
     retry_after: int | None = None
+    error_type: str | None = None
 
 
 BROKEN = Refusal(

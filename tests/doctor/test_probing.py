@@ -11,6 +11,8 @@ from wirekey.ca.authority import ensure
 from wirekey.cli.environment import client_environment
 from wirekey.doctor.clients import RUNTIMES, Client, Runtime
 from wirekey.doctor.probing import Installed, Prober, installed_runtimes, telling_line
+from wirekey.identity.aws_pairs import KeyPair
+from wirekey.secret import Secret
 
 HOSTS = {"openai": "api.openai.com", "bedrock": "bedrock-runtime.us-east-1.amazonaws.com"}
 
@@ -34,6 +36,9 @@ PLAIN = ANONYMOUS.replace("HTTPSConnection", "HTTPConnection").replace(
 TELLTALE = "import os; raise SystemExit('error: ' + os.environ['HTTPS_PROXY'])"
 
 
+PAIR = KeyPair("WKEY" + "A" * 16, Secret("a" * 40))
+
+
 @pytest.fixture(scope="module")
 def prober(tmp_path_factory):
     authority = ensure(tmp_path_factory.mktemp("ca") / "certs", list(HOSTS.values()))
@@ -46,6 +51,7 @@ def prober(tmp_path_factory):
             token=token,
             certs=authority.folder,
             region="us-east-1",
+            pair=PAIR,
             inherited=os.environ,
             node_hook=Path("addons/wirekey/cli/node_proxy.cjs").absolute(),
         )

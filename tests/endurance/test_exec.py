@@ -11,6 +11,8 @@ import pytest
 
 from tests.endurance.serving import PLAIN, serving, wirekey, write_configuration
 from wirekey.cli.environment import client_environment
+from wirekey.identity.aws_pairs import KeyPair
+from wirekey.secret import Secret
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,9 @@ def test_without_a_proxy_it_says_how_to_start_one(tmp_path):
     assert "no proxy runs on this state folder" in ended.stderr
 
 
+PAIR = KeyPair("WKEY" + "A" * 16, Secret("a" * 40))
+
+
 @pytest.mark.parametrize("name", ["plain", "with space", 'with "quotes" in it', "with \\ backslash", "it's"])
 @pytest.mark.parametrize("runtime", ["node", "java"])
 def test_paths_of_any_spelling_reach_node_and_java(tmp_path, name, runtime):
@@ -79,7 +84,15 @@ def test_paths_of_any_spelling_reach_node_and_java(tmp_path, name, runtime):
     hook = folder / "hook.cjs"
     hook.write_text("console.log('hooked')")
     environ = client_environment(
-        host="127.0.0.1", port=1, agent="a", token="t", certs=folder, region="r", inherited={}, node_hook=hook
+        host="127.0.0.1",
+        port=1,
+        agent="a",
+        token="t",
+        certs=folder,
+        region="r",
+        inherited={},
+        node_hook=hook,
+        pair=PAIR,
     )
     path = {"PATH": os.environ["PATH"]}
     if runtime == "node":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import ssl
 import sys
 import tempfile
@@ -161,6 +162,8 @@ def upstream_places(config: Config) -> list[tuple[str, str, int]]:
 def look_at_clients(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.config import usual_hosts
     from wirekey.doctor.probing import Prober, installed_runtimes
+    from wirekey.identity.aws_pairs import key_pair
+    from wirekey.secret import Secret
 
     hosts = {provider: host for host, provider in reversed(usual_hosts(config).items())}
 
@@ -175,6 +178,7 @@ def look_at_clients(config: Config, _: float) -> Iterator[Finding]:
                 token=token,
                 certs=authority.folder.absolute(),
                 region=config.providers.bedrock.regions[0],
+                pair=key_pair(Secret(secrets.token_hex(32)), agent, "", 1),
                 inherited=os.environ,
                 node_hook=Path(__file__).with_name("node_proxy.cjs"),
             )

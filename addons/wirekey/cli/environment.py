@@ -9,11 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from wirekey.identity.aws_pairs import KeyPair
+
 PLACEHOLDER = "wirekey-holds-the-key"
 """Stands where an SDK insists on a key; Wirekey takes it off again."""
 
-KEY_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY", "AWS_BEARER_TOKEN_BEDROCK")
-REMOVED_VARIABLES = ("GOOGLE_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ALL_PROXY", "all_proxy")
+KEY_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY")
+REMOVED_VARIABLES = (
+    "GOOGLE_API_KEY", "ANTHROPIC_AUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "AWS_SESSION_TOKEN", "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE", "ALL_PROXY", "all_proxy",
+)  # fmt: skip
 BUNDLE_VARIABLES = {
     "SSL_CERT_FILE": "Python, Go, Ruby, OpenSSL",
     "REQUESTS_CA_BUNDLE": "Python requests",
@@ -35,10 +40,15 @@ def client_environment(
     token: str,
     certs: Path,
     region: str,
+    pair: KeyPair,
     inherited: Mapping[str, str],
     node_hook: Path | None = None,
 ) -> dict[str, str]:
-    """Variables to set for a client program. Root and bundle are two files: Node adds ours, others replace all."""
+    """Give the variables to set for a client program.
+
+    Root and bundle are two files: Node adds ours, others replace all. `pair` is the agent's own, with which AWS SDKs
+    sign: worth nothing to AWS.
+    """
     address = f"[{host}]" if ":" in host else host
     proxy = f"http://{quote(agent, safe='')}:{token}@{address}:{port}"
     bundle = str(certs / "bundle.pem")
@@ -48,6 +58,8 @@ def client_environment(
     variables |= dict.fromkeys(KEY_VARIABLES, PLACEHOLDER)
     variables["NODE_EXTRA_CA_CERTS"] = str(certs / "mitmproxy-ca-cert.pem")
     variables["NODE_USE_ENV_PROXY"] = "1"
+    variables["AWS_ACCESS_KEY_ID"] = pair.access_key
+    variables["AWS_SECRET_ACCESS_KEY"] = pair.secret.reveal()
     variables["AWS_REGION"] = variables["AWS_DEFAULT_REGION"] = inherited.get("AWS_REGION") or region
     if node_hook:
         options = inherited.get("NODE_OPTIONS", "")

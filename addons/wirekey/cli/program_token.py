@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.config import Config
+    from wirekey.identity.aws_pairs import KeyPair
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The agent that a program is, and its token."""
+    """The agent that a program is, its token, and its AWS key pair."""
 
     agent: str
     token: str = field(repr=False)
+    pair: KeyPair
 
     def variables(self, config: Config, host: str, port: int) -> dict[str, str]:
         """Give what to set in the program's environment, so that it goes through the proxy at HOST:PORT."""
@@ -37,6 +39,7 @@ class Program:
             token=self.token,
             certs=config.certs.absolute(),
             region=config.providers.bedrock.regions[0],
+            pair=self.pair,
             inherited=os.environ,
             node_hook=Path(__file__).with_name("node_proxy.cjs"),
         )
@@ -54,7 +57,7 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
         book = AgentBook(config.state / "agents.json")
         if agent is None:
             book.enrol(name)
-        return Program(name, book.issue_token(name, label=label, lifetime=lifetime))
+        return Program(name, book.issue_token(name, label=label, lifetime=lifetime), book.pair(name))
     except (AgentError, AgentsFileError) as error:
         click.echo(f"wirekey: {error}", err=True)
         sys.exit(1)

@@ -25,11 +25,6 @@ UNBUILT = (
     (r"identity\.jwt", "identity.jwt", "is not used yet: JWTs are refused"),
     (r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),
     (r"providers\.\w+\.credentials", "providers.NAME.credentials", "can only be inject yet"),
-    (
-        r"providers\.bedrock\.credentials\.(profile|access_key|role_arn)",
-        "providers.bedrock.credentials: profile, access_key, role_arn",
-        "is not used yet: only credentials.bearer is",
-    ),
 )
 """(pattern of the setting, how the reference names it, what is so)"""
 

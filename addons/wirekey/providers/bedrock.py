@@ -110,7 +110,7 @@ class Bedrock:
         fallback = _ERRORS[400 if refusal.status < 500 else 500]
         headers = {
             "content-type": "application/json",
-            "x-amzn-errortype": _ERRORS.get(refusal.status, fallback),
+            "x-amzn-errortype": refusal.error_type or _ERRORS.get(refusal.status, fallback),
             "x-amzn-requestid": request_id,
         }
         if refusal.retry_after is not None:

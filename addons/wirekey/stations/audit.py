@@ -73,6 +73,8 @@ class Audit(AsyncAdmittingStation):
 
     def leave(self, flow: http.HTTPFlow) -> Call | None:
         passage = self.house.passages.pop(flow.id, None)
+        if passage and passage.verified:
+            self.house.signatures.settle(passage.verified, passage.call.status)
         return passage.call if passage else None
 
     def record(self, call: Call) -> None:

@@ -9,51 +9,64 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
+from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.scrub import KeyScrubber, scrub
 from wirekey.credentials.slots import connection_named
 from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, readdressed, upload_ids
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import Fault, Refusal
-from wirekey.stations.station import AdmittingStation, keep_going
+from wirekey.stations.station import AsyncAdmittingStation, keep_going
 from wirekey.wire.dialling import asked_for
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Server
 
     from wirekey.call import Call
+    from wirekey.credentials.aws import AwsCredentials
     from wirekey.stations.house import Passage
+    from wirekey.stations.signatures import Signatures
 
 logger = logging.getLogger(__name__)
 
+UNVERIFIED = Refusal(403, "signature_unverified", "This operation is not signed in a way that could be verified.")
+REFUSED_PAIR = frozenset({"UnrecognizedClientException", "ExpiredTokenException", "InvalidClientTokenId"})
 HOP_BY_HOP = frozenset({b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection"})
 
 
-class Credentials(AdmittingStation):
-    def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+class Credentials(AsyncAdmittingStation):
+    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         assert call.provider
         passage = self.house.passage(flow)
+        if passage.signed is not None:
+            raise UNVERIFIED
         if call.provider == "gemini" and upload_ids(self.house.judged(flow).path):
             # Its upload_id is the credential; it carries no other.
             call.credential = "upload"
             return
         passage.pool = self.house.settings.pools.get(call.provider)
         passage.key = passage.pool.choose(time.monotonic()) if passage.pool else None
+        if passage.key is None and call.provider == "bedrock" and self.house.settings.aws:
+            await self.find_aws(self.house.settings.aws, passage)
+            return
         if passage.key is None:
-            setting = PROVIDERS[call.provider].key_setting
-            raise Refusal(
-                503,
-                "no_provider_key",
-                f"Wirekey has no key for {call.provider}. Its operator sets {setting} in the environment or "
-                f"providers.{call.provider} in wirekey.yaml.",
-                Fault.OPERATOR,
-            )
+            raise Refusal(503, "no_provider_key", no_key(call.provider), Fault.OPERATOR)
         call.credential = passage.key.label
+
+    async def find_aws(self, aws: AwsCredentials, passage: Passage) -> None:
+        call = passage.call
+        try:
+            passage.aws = aws.current(call.agent) or await aws.fetch(call.agent)
+        except CredentialsUnavailable as error:
+            raise Refusal(503, "no_provider_key", f"{no_key('bedrock')} {error}", Fault.OPERATOR) from error
+        call.credential = "bedrock/aws"
 
     @keep_going
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         passage = self.house.passages.get(flow.id)
         response = flow.response
+        if passage and passage.aws and response and passage.call.status is None:
+            self.note_refused_pair(passage, response)
         if not (passage and passage.key and passage.pool and response and passage.call.attempts):
             return
         if passage.call.status is not None:
@@ -66,6 +79,12 @@ class Credentials(AdmittingStation):
             response.headers.fields = tuple((name, scrub(value, key)) for name, value in fields)
         if passage.call.operation and passage.call.operation.name == "upload":
             self.note_upload(passage, response)
+
+    def note_refused_pair(self, passage: Passage, response: http.Response) -> None:
+        """Look for other credentials where AWS does not know these any more."""
+        word = response.headers.get("x-amzn-errortype", "").partition(":")[0]
+        if self.house.settings.aws and passage.aws and word in REFUSED_PAIR:
+            self.house.settings.aws.refused(passage.call.agent, passage.aws)
 
     def note_upload(self, passage: Passage, response: http.Response) -> None:
         """Remember whose an upload is that begins with this answer, and let its next request come here too."""
@@ -93,8 +112,17 @@ class Credentials(AdmittingStation):
             passage.pool.settle_refused(passage.key, time.monotonic())
 
 
-def wire_request(passage: Passage, server: Server) -> tuple[http.Request, bytes]:
+def no_key(provider: str) -> str:
+    return (
+        f"Wirekey has no key for {provider}. Its operator sets {PROVIDERS[provider].key_setting} in the environment or "
+        f"providers.{provider} in wirekey.yaml."
+    )
+
+
+def wire_request(passage: Passage, server: Server, signatures: Signatures) -> tuple[http.Request, bytes]:
     """Give the request as it goes on the wire: the client's own bytes, the upstream's Host, one credential.
+
+    An AWS signature is made last, of what is really sent.
 
     Raises Refusal where the connection is not TLS with a verified certificate of the very host chosen.
     """
@@ -126,6 +154,10 @@ def wire_request(passage: Passage, server: Server) -> tuple[http.Request, bytes]
         wire.data.authority = authority.encode()
     wire.data.headers = http.Headers(wire_fields)
     set_length(wire, passage)
+    if passage.aws:
+        wire.data.headers.fields += tuple(
+            signatures.sign(wire, passage.body, passage.aws, passage.host, payload_header=passage.signs_payload)
+        )
     call.attempts += 1
     body, passage.body = passage.body, b""
     return wire, body

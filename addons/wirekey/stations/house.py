@@ -24,6 +24,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.refusal import BROKEN, Refusal
 from wirekey.stations.sealing import face, hide, restored, sealed, withheld
 from wirekey.stations.settings import Settings
+from wirekey.stations.signatures import Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from wirekey.audit.store import AuditStore
     from wirekey.credentials.pool import Key, KeyPool
     from wirekey.identity.agents import AgentBook
+    from wirekey.signing.request import AwsCredentials, RequestHead
+    from wirekey.signing.verify import Verified
     from wirekey.stations.metering import AnswerTap
     from wirekey.stations.settings import Upstream
     from wirekey.wire.house import WireLimits
@@ -50,6 +53,15 @@ class Passage:
     judged: http.Request | None = field(default=None, repr=False)
     """The head that is judged and sent, once the flow only shows the face of it."""
     body: bytes = field(default=b"", repr=False)
+    host: str = ""
+    """The provider's own name that was called, whatever is dialled."""
+    signed: RequestHead | None = field(default=None, repr=False)
+    """The head as an agent's AWS key pair signed it, until that is verified with the body."""
+    verified: Verified | None = None
+    signs_payload: bool = False
+    """Whether the client says the hash of its body in a header."""
+    aws: AwsCredentials | None = field(default=None, repr=False)
+    """What the call is signed with on the wire."""
     upstream: Upstream | None = None
     key: Key | None = None
     pool: KeyPool | None = None
@@ -94,6 +106,7 @@ class House:
         self.tunnel_agents: WeakKeyDictionary[Client, bytes] = WeakKeyDictionary()
         """Hash of the token that a client connection presented at CONNECT."""
         self.uploads = Uploads()
+        self.signatures = Signatures(lambda key: self.book.find_pair(key))  # noqa: PLW0108  # the book comes later
         self.withheld: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()
         """What the flow does not show of the head of an answer."""
 
@@ -200,7 +213,7 @@ class House:
     def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, bytes]:
         from wirekey.stations.credentials import wire_request
 
-        return wire_request(self.passages[flow.id], server)
+        return wire_request(self.passages[flow.id], server, self.signatures)
 
     @steady(lambda _, __, response: response)
     def answer_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:

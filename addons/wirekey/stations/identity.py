@@ -10,12 +10,15 @@ from wirekey.credentials.uploads import upload_ids
 from wirekey.identity.presented import proxy_credentials, slot_tokens
 from wirekey.identity.tokens import token_digest
 from wirekey.refusal import Refusal
+from wirekey.stations.signatures import has_no_body, is_ours, signed_head
 from wirekey.stations.station import Station, fail_closed
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Agent
+    from wirekey.signing.request import RequestHead
+    from wirekey.stations.house import Passage
 
 UNKNOWN_AGENT = Refusal(
     401,
@@ -31,6 +34,13 @@ NO_AGENT = Refusal(
 )
 TWO_AGENTS = Refusal(
     401, "agents_disagree", "The call names two different agents: the proxy URL one, the API key another."
+)
+FOREIGN_PAIR = Refusal(
+    403,
+    "unknown_pair",
+    "The request is signed with an AWS access key that is no agent's. Sign with the agent's own pair (wirekey agents "
+    "aws NAME), or put an agent token into the proxy URL.",
+    error_type="UnrecognizedClientException",
 )
 TWO_UPLOADS = Refusal(400, "malformed", "The request names more than one upload_id.")
 UNKNOWN_UPLOAD = Refusal(
@@ -77,6 +87,11 @@ class Identity(Station):
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         call, request = self.house.call(flow), flow.request
+        passage = self.house.passage(flow)
+        passage.host = request.host
+        head = signed_head(request) if call.provider == "bedrock" else None
+        passage.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
+        bodiless = head is not None and has_no_body(request)
         tokens = slot_tokens(decoded(request), request.path.partition("?")[2])
         strip(request)
         digests = {token_digest(token) for token in tokens}
@@ -87,13 +102,43 @@ class Identity(Station):
             raise UNKNOWN_AGENT
         if len({agent.id for agent in agents.values() if agent}) > 1:
             raise TWO_AGENTS
-        passage = self.house.passage(flow)
         passage.token, call.agent = next(iter(agents.items()), (None, None))
         if call.provider == "gemini" and (ids := upload_ids(request.path)):
             call.agent = self.agent_of_upload(ids, call.agent)
-        if call.agent is None and self.house.settings.identity_required:
+        if head is not None:
+            self.take_signature(passage, head, bodiless=bodiless)
+        if call.agent is None and passage.signed is None and self.house.settings.identity_required:
             raise NO_AGENT
         call.target = request.path.partition("?")[0]
+
+    @fail_closed
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Verify a signature of ours, now that the body is there which it covers."""
+        passage = self.house.passage(flow)
+        if passage.signed is not None:
+            self.verify(passage, passage.body)
+
+    def take_signature(self, passage: Passage, head: RequestHead, *, bodiless: bool) -> None:
+        """Keep what an agent's pair signed for when the body is there; leave other signatures to be taken off.
+
+        Who says in no other way who calls learns what is wrong with such a signature.
+        """
+        if passage.call.agent is None:
+            if not is_ours(head):
+                raise FOREIGN_PAIR
+        elif not quietly_ours(head):
+            return
+        passage.signed = head
+        if bodiless:
+            self.verify(passage, b"")
+
+    def verify(self, passage: Passage, body: bytes) -> None:
+        assert passage.signed
+        call = passage.call
+        agent, passage.verified = self.house.signatures.verify(passage.signed, body, passage.host, call)
+        if call.agent is not None and call.agent.id != agent.id:
+            raise TWO_AGENTS
+        call.agent, passage.signed = agent, None
 
     def agent_of_upload(self, ids: tuple[str, ...], agent: Agent | None) -> Agent | None:
         """Give the agent of a later request of an upload, which says by its upload_id alone whose it is.
@@ -115,6 +160,13 @@ class Identity(Station):
         if owner is None:
             raise UNKNOWN_AGENT
         return owner
+
+
+def quietly_ours(head: RequestHead) -> bool:
+    try:
+        return is_ours(head)
+    except Refusal:
+        return False
 
 
 def decoded(request: http.Request) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from wirekey.config import ConfigError, changes_decisions, provider_hosts, without_effect
+from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import Key, KeyPool
 from wirekey.providers import PROVIDERS
 from wirekey.secret import Secret
@@ -59,6 +60,7 @@ def settings_from(config: Config, former: Settings | None = None) -> Settings:
         hosts=provider_hosts(config),
         pools=pools,
         upstreams=upstreams,
+        aws=aws_credentials(config, former.aws if former else None),
         limits=WireLimits(
             connect=config.timeouts.connect,
             first_byte=config.timeouts.first_byte,
@@ -83,6 +85,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         settings,
         pools={name: KeyPool([Key("simulator", Secret(key))]) for name, key in keys.items()},
         upstreams=dict.fromkeys(PROVIDERS, Upstream("127.0.0.1", port, configured=True)),
+        aws=None,
         simulated=True,
     )
 

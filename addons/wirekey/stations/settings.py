@@ -10,6 +10,7 @@ from wirekey.wire.house import WireLimits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wirekey.credentials.aws import AwsCredentials
     from wirekey.credentials.pool import KeyPool
 
 
@@ -36,6 +37,8 @@ class Settings:
     pools: Mapping[str, KeyPool]
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     """Provider name → where it is dialled instead of its own host."""
+    aws: AwsCredentials | None = None
+    """What Bedrock's calls are signed with, where it has no API key."""
     credentials: Mapping[str, str] = field(default_factory=dict)
     """Provider name → inject, client or passthrough."""
     limits: WireLimits = field(default_factory=WireLimits)

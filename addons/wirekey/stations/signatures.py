@@ -1,0 +1,110 @@
+"""AWS signatures: an agent's is verified, and another made with the organisation's credentials.
+
+An agent's pair begins with WKEY. A signature with any other is no identity here: it is taken off, and does no harm to
+a call that says otherwise who makes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.egress.hosts import region_of
+from wirekey.identity.aws_pairs import PREFIX
+from wirekey.refusal import Refusal
+from wirekey.signing.presented import presents_signature, read_signature
+from wirekey.signing.refusal import SignatureRefused
+from wirekey.signing.replay import ReplayWindow
+from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead, UnreadableRequestError
+from wirekey.signing.sign import Signer
+from wirekey.signing.verify import Verified, Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy import http
+
+    from wirekey.call import Agent, Call
+    from wirekey.identity.aws_pairs import KeyPair
+
+SERVICE = "bedrock"
+RETRIED_STATUSES = frozenset({408, 429})
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+class Signatures:
+    """What verifies, remembers and makes signatures in one process."""
+
+    def __init__(self, find_pair: Callable[[str], tuple[Agent, KeyPair] | None]) -> None:
+        self.find_pair = find_pair
+        self.verifier = Verifier(self.credentials_of)
+        self.replays = ReplayWindow()
+        self.signer = Signer()
+
+    def credentials_of(self, access_key: str) -> AwsCredentials | None:
+        found = self.find_pair(access_key)
+        return AwsCredentials(access_key, found[1].secret) if found else None
+
+    def verify(self, head: RequestHead, body: bytes, host: str, call: Call) -> tuple[Agent, Verified]:
+        """Give who signed. Raises Refusal, in AWS's own words."""
+        now = time.time()
+        try:
+            verified = self.verifier.verify(head, digest_of(body), endpoint_of(host), now)
+            self.replays.admit(verified, call.client or "", now)
+        except SignatureRefused as refused:
+            raise refusal_of(refused) from refused
+        found = self.find_pair(verified.access_key)
+        if found is None:
+            raise Refusal(401, "unknown_agent", "The agent of this key pair was revoked just now.")
+        return found[0], verified
+
+    def settle(self, verified: Verified, status: int | None) -> None:
+        """Let a signature be used again whose call had no answer, or one that clients retry."""
+        if status is None or status in RETRIED_STATUSES or status >= 500:
+            self.replays.release(verified)
+
+    def sign(
+        self, request: http.Request, body: bytes, credentials: AwsCredentials, host: str, *, payload_header: bool
+    ) -> list[tuple[bytes, bytes]]:
+        """Give the headers to add. `host`: the provider's own, which says region and service whatever is dialled."""
+        head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority)
+        digest = digest_of(body)
+        return self.signer.sign(
+            head, digest, credentials, endpoint_of(host), time.time(), payload_header=payload_header
+        )
+
+
+def signed_head(request: http.Request) -> RequestHead | None:
+    """Give the request as it was signed; None where it bears no AWS signature."""
+    head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority)
+    return head if presents_signature(head) else None
+
+
+def is_ours(head: RequestHead) -> bool:
+    """Tell whether a pair of an agent made the signature. Raises Refusal where it cannot be read."""
+    try:
+        return read_signature(head.fields(), head.query).access_key.startswith(PREFIX)
+    except SignatureRefused as refused:
+        raise refusal_of(refused) from refused
+    except UnreadableRequestError as error:
+        raise Refusal(400, "malformed", str(error)) from error
+
+
+def refusal_of(refused: SignatureRefused) -> Refusal:
+    return Refusal(refused.status, "signature_refused", refused.message, error_type=refused.code)
+
+
+def endpoint_of(host: str) -> Endpoint:
+    bedrock = region_of(host)
+    assert bedrock
+    return Endpoint(bedrock.region, SERVICE)
+
+
+def digest_of(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest() if body else EMPTY
+
+
+def has_no_body(request: http.Request) -> bool:
+    headers = request.headers
+    return "transfer-encoding" not in headers and headers.get("content-length", "0") == "0" and request.method != "POST"

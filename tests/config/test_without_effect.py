@@ -26,7 +26,7 @@ from wirekey.config import changes_decisions, without_effect
         ("providers: {openai: {credentials: client}}", ["providers.openai.credentials"]),
         ("providers: {bedrock: {credentials: client}}", ["providers.bedrock.credentials"]),
         ("providers: {bedrock: {credentials: {bearer: env:A}}}", []),
-        ("providers: {bedrock: {credentials: {profile: x}}}", ["providers.bedrock.credentials.profile"]),
+        ("providers: {bedrock: {credentials: {profile: x}}}", []),
     ],
 )
 def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path, text, keys):
@@ -41,7 +41,6 @@ def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path,
         ("model_override: a", True),
         ("audit: {store: postgresql://db/x}", True),
         ("providers: {openai: {credentials: passthrough}}", True),
-        ("providers: {bedrock: {credentials: {profile: x}}}", True),
         ("listen: {gateway: 127.0.0.1:8001}", False),
         ("listen: {console: 127.0.0.1:8091}", False),
         ("identity: {jwt: {issuer: me}}", False),

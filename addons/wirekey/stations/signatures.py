@@ -92,7 +92,7 @@ def is_ours(head: RequestHead) -> bool:
 
 
 def refusal_of(refused: SignatureRefused) -> Refusal:
-    return Refusal(refused.status, "signature_refused", refused.message, error_type=refused.code)
+    return Refusal(403, "signature_refused", refused.message, error_type=refused.code)
 
 
 def endpoint_of(host: str) -> Endpoint:

@@ -7,6 +7,7 @@
 | `<!-- exit: N -->` | its last command ends with this code |
 | `<!-- file: NAME -->` | is written to this file of the checkout, for the blocks after it |
 | `<!-- shows: serve -->` | what the running server printed at its start |
+| `<!-- data: FOLDER -->` | the data file of this folder, in the policy cookbook |
 | `<!-- configuration -->` | a whole wirekey.yaml, which must load |
 """
 

@@ -10,7 +10,7 @@ from wirekey.config import load, without_effect
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PAGES = page_names()
-KNOWN_ABOUT = {"not run", "needs", "exit", "file", "shows", "configuration"}
+KNOWN_ABOUT = {"not run", "needs", "exit", "file", "shows", "configuration", "data"}
 NOT_FOR_READERS = {
     "a path of one machine": r"(?<![\w.])/(?:root|home|Users|work|tmp|opt/(?:pypi|wheels))/",
     "a host of a package registry": r"pypi\.org|pythonhosted|npmjs|proxy\.golang|crates\.io|maven\.org|rubygems",

@@ -83,7 +83,8 @@ def replay(events: Iterable[Event], policy: Interpreter, query: str, permitted: 
             reason = " ".join(decision.reasons) if not decision.allow else ""
             found[event["agent_id"], event["requested_model"], event["policy_result"], now, reason] += 1
     ordered = sorted(found.items(), key=lambda item: (-item[1], *map(str, item[0])))
-    outcome.changes = [Change(*key, calls=calls) for key, calls in ordered]
+    for (agent, model, then, now, reason), calls in ordered:
+        outcome.changes.append(Change(agent, model, then, now, reason, calls))
     return outcome
 
 

@@ -1,0 +1,50 @@
+"""One decision of the default policy, in microseconds: .venv/bin/python -m tests.benchmarks.policy
+
+From a call to a decision: the input made, encoded, judged, the document read. `at home` is on the event loop, as the
+default policy is judged; `child` the same by another process, as policies with loops are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import time
+
+from tests.audit.calls import call_of
+from tests.docs.pages import CHECKOUT
+from wirekey.call import Agent
+from wirekey.policy.engine import EmbeddedEngine
+from wirekey.policy.input import input_of
+from wirekey.providers.protocol import Facts
+
+ROUNDS = 5000
+HEADERS = {"user-agent": "OpenAI/Python 2.0.0", "content-type": "application/json", "accept": "application/json"}
+FACTS = Facts("gpt-4o", True, 12, True, True, 4, 1000, ("search", "read", "write", "shell"))
+
+
+async def measure(engine: EmbeddedEngine) -> list[float]:
+    call = call_of(facts=FACTS)
+    call.agent = Agent("alice", "developer", "cli", ("web:read", "web:write"))
+    taken = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        decision = await engine.decide(input_of(call, HEADERS))
+        taken.append((time.perf_counter() - began) * 1e6)
+        assert decision.allow
+    return sorted(taken)
+
+
+async def main() -> None:
+    engine = EmbeddedEngine(CHECKOUT / "policies", "data.wirekey.authz", 60.0)
+    for name in ("at home", "child"):
+        taken = await measure(engine)
+        assert (engine._loaded.at_home is None) is (name == "child")
+        p99 = taken[ROUNDS * 99 // 100]
+        sys.stdout.write(f"{name:8} median {statistics.median(taken):6.1f} µs   99th percentile {p99:7.1f} µs\n")
+        engine._loaded.at_home = None
+    engine.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

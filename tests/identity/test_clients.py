@@ -66,6 +66,7 @@ def test_a_revoked_agent_has_no_clients_and_does_not_get_them_back(book):
     new = book.add_client("alice")
     book.revoke("alice")
     assert book.find_client(new.client_id) is None
+    assert book.agent("alice").clients == ()
     with pytest.raises(AgentError, match="was revoked"):
         book.rotate_client("alice")
     book.add("alice")

@@ -223,7 +223,9 @@ def fetch(server):
 
 def test_a_document_comes_over_tls_and_past_the_proxy_of_the_environment(server, fetch, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    assert fetch(server.url) == jwks(FIRST)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert https_fetch(server.root)(server.url) == jwks(FIRST)
     assert server.seen[0][0] == "/jwks.json"
 
 

@@ -71,6 +71,7 @@ class House:
         with pytest.raises(RefusedTokenError) as caught:
             await self.tokens.identify(text, self.now)
         assert self.tokens.find(token_digest(text), self.now) is None
+        self.unremembered = token_digest(text) not in self.tokens.remembered
         return str(caught.value)
 
 
@@ -177,6 +178,7 @@ J1 = [
     ("sub twice", token(HEADER, OPEN_CLAIMS + ', "sub": "root"}', RSA), "exactly one way"),
     ("a claim twice, escaped", token(HEADER, OPEN_CLAIMS + r', "s\u0075b": "root"}', RSA), "exactly one way"),
     ("a name twice, deep", token(HEADER, OPEN_CLAIMS + ', "x": [{"a":1,"a":2}]}', RSA), "exactly one way"),
+    ("NaN in any claim", token(HEADER, OPEN_CLAIMS + ', "x": NaN}', RSA), "exactly one way"),
     ("typ dpop+jwt", token({**HEADER, "typ": "dpop+jwt"}, CLAIMS, RSA), "of a type"),
     ("typ logout+jwt", token({**HEADER, "typ": "logout+jwt"}, CLAIMS, RSA), "of a type"),
     ("typ is a number", token({**HEADER, "typ": 1}, CLAIMS, RSA), "type that is none"),
@@ -210,6 +212,15 @@ async def test_J1_an_id_that_two_keys_have_is_nobodys(house):
     assert both.find("ec", "ES256")
     twice = key_set(jwks(jwk(RSA, kid="same"), jwk(RSA, kid="same", use="sig")), ALGORITHMS)
     assert twice.find("same", "RS256")
+
+
+def test_J1_a_key_verifies_by_no_algorithm_but_its_own():
+    key = key_set(KEYS, ALGORITHMS).find("rsa", "RS256")
+    head, _, signature = GOOD_RSA.rpartition(".")
+    signature = base64.urlsafe_b64decode(signature + "==")
+    assert key.verifies("RS256", head.encode(), signature)
+    for other in ("none", "RS384", "HS256", ""):
+        assert not key.verifies(other, head.encode(), b"" if other == "none" else signature)
 
 
 async def test_J1_without_an_id_a_key_is_found_only_if_there_is_no_choice():
@@ -287,6 +298,7 @@ def without_absent(claims):
 @pytest.mark.parametrize(("_", "change", "reason"), J2, ids=[row[0] for row in J2])
 async def test_J2_each_claim_is_there_and_of_its_type(house, _, change, reason):
     assert reason in await house.refusal(token(HEADER, without_absent({**CLAIMS, **change}), RSA))
+    assert house.unremembered
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Throttle[Who]:
     def wait(self, who: Who, now: float) -> int:
         """Give the whole seconds that this one has to wait; 0: go on."""
         count, last = self._failures.get(who, (0, 0.0))
-        if count < FREE or now - last >= FORGOTTEN:
+        if count < FREE:
             return 0
         pause = min(2.0 ** min(count - FREE, 30), LONGEST)
         return max(0, math.ceil(last + pause - now))

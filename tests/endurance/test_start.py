@@ -27,7 +27,7 @@ policy: {}
 routes: [{match: a, model: b}]
 model_override: gpt-4o-mini
 audit: {store: postgresql://db/x}
-providers: {openai: {credentials: client}, bedrock: {credentials: {profile: x}}}
+providers: {openai: {credentials: client}}
 """
 
 
@@ -53,7 +53,6 @@ providers: {openai: {credentials: client}, bedrock: {credentials: {profile: x}}}
                 "wirekey.yaml:3: model_override: is not followed yet",
                 "wirekey.yaml:4: audit.store: is not used yet",
                 "wirekey.yaml:5: providers.openai.credentials: can only be inject yet",
-                "wirekey.yaml:5: providers.bedrock.credentials.profile: is not used",
             ],
         ),
         ("listen: {forward: 192.0.2.1:8080}", ["192.0.2.1:8080 (listen.forward) is no address of this machine"]),

@@ -132,8 +132,12 @@ def test_replay_shows_what_would_be_decided_otherwise(folder):
     assert "7 calls judged, 5 changed, 2 left out." in shown
     answer = json.loads(run("replay", "--policy", "mine", "--json", code=1).stdout)
     assert answer["changes"][0] == {
-        "agent": "alice", "model": "o3", "then": "allow", "now": "deny",
-        "reason": "o3 is dear", "calls": 3,
+        "agent": "alice",
+        "model": "o3",
+        "then": "allow",
+        "now": "deny",
+        "reason": "o3 is dear",
+        "calls": 3,
     }
     assert "0 calls judged" in run("replay", "--policy", "mine", "--since", "2099-01-01").stdout
 

@@ -10,8 +10,6 @@ from wirekey.config import changes_decisions, without_effect
     ("text", "keys"),
     [
         ("", []),
-        ("policy: {}", ["policy"]),
-        ("policy: null", []),
         ("routes: []", []),
         ("routes: [{match: a, model: b}]", ["routes[0]"]),
         ("listen: {forward: 127.0.0.1:1, gateway: 127.0.0.1:8000, console: null}", []),
@@ -36,7 +34,6 @@ def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path,
 @pytest.mark.parametrize(
     ("text", "grave"),
     [
-        ("policy: {}", True),
         ("routes: [{match: a, model: b}]", True),
         ("model_override: a", True),
         ("audit: {store: postgresql://db/x}", True),

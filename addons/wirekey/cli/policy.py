@@ -175,9 +175,7 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
 
 def chosen(config: Config, folder: Path | None, query: str | None) -> tuple[Path, str]:
     """Give folder and query: as asked for, as configured, or the default."""
-    from wirekey.config.models import Policy
-
-    setting = config.policy or Policy()
+    setting = config.deciding
     return folder or setting.path, query or setting.query
 
 

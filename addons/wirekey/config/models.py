@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from wirekey.secret import Secret
 
 
+SHIPPED_POLICIES = Path(__file__).parents[3] / "policies"
+
+
 class GatewayTLS(Settings):
     certificate: AnchoredPath = Field(description="PEM file: certificate of the gateway, then intermediates.")
     key: AnchoredPath = Field(description="PEM file: its private key.")
@@ -158,7 +161,8 @@ class Config(Settings):
     identity: Identity = Field(default=Identity(), description="Who calls.")
     policy: Policy | None = Field(
         default=None,
-        description="Who may call what. null: every known agent may call everything.",
+        description="Who may call what. null: as the folder `policies` beside this file says, and without one, as the "
+        "policy says that Wirekey comes with.",
         examples=[{"path": "policies/"}],
     )
     audit: Audit = Field(default=Audit(), description="The record of calls.")
@@ -168,6 +172,15 @@ class Config(Settings):
     log: Log = Field(default=Log(), description="The log.")
 
     _sources: Sources = PrivateAttr(default_factory=Sources)
+
+    @property
+    def deciding(self) -> Policy:
+        """What decides: the setting `policy`, or else the folder beside the file, or the policy we come with."""
+        if self.policy and (self.policy.path.exists() or "path" in self.policy.model_fields_set):
+            return self.policy
+        beside = (self.source.parent if self.source else Path.cwd()) / "policies"
+        path = beside if beside.is_dir() else SHIPPED_POLICIES
+        return (self.policy or Policy()).model_copy(update={"path": path})
 
     @property
     def source(self) -> Path | None:

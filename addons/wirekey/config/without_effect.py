@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from wirekey.config.problems import Problem
 
 UNBUILT = (
-    (r"policy", "policy", "is not enforced yet: every known agent may call everything"),
     (
         r"routes\[\d+\]",
         "routes",

@@ -48,6 +48,9 @@ class PolicyEngine(Protocol):
     async def refresh(self) -> None:
         """Follow changes of the policy; call it about once a second. Never raises."""
 
+    def close(self) -> None:
+        """End what was started for it."""
+
 
 class Loaded:
     """One revision of the policy, ready to judge; ended when nobody uses it any more."""

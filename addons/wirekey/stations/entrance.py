@@ -20,12 +20,13 @@ from wirekey.audit.schema import AuditFileError
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
 from wirekey.identity.agents import AgentBook, AgentsFileError
+from wirekey.policy.modules import PolicyError
 from wirekey.providers import PROVIDERS
 from wirekey.runtime import RunningProxy
 from wirekey.simulator.server import Simulator
 from wirekey.state_lock import StateInUseError, StateLock
 from wirekey.stations import listeners, options
-from wirekey.stations.opening import needing_restart, refuse_unbuilt, settings_from, simulated
+from wirekey.stations.opening import needing_restart, policy_engine, refuse_unbuilt, settings_from, simulated
 from wirekey.wire.install import install
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ SENTENCES = (
     authority.CAError,
     AgentsFileError,
     AuditFileError,
+    PolicyError,
 )
 """Errors whose text says what was wrong, where, and what to do."""
 
@@ -128,6 +130,7 @@ class Entrance:
         store = AuditStore(config.state / "audit.db", durability=config.audit.durability)
         store.start()
         self.house.store = store
+        self.house.policy = policy_engine(config)
         self.house.settings = settings
         ctx.options.update(**changes)
         self.warn_of_hosts(settings)
@@ -213,6 +216,7 @@ class Entrance:
             try:
                 self.house.book.refresh()
                 self.follow_configuration()
+                await self.house.policy.refresh()
             except Exception:
                 logger.exception("following the agents and the configuration failed; the former ones stay")
 
@@ -224,7 +228,7 @@ class Entrance:
         self.fingerprint = latest
         try:
             self.reload()
-        except configuration.ConfigError as error:
+        except (configuration.ConfigError, PolicyError) as error:
             logger.error("the changed configuration is not used, the former one stays: %s", error)  # noqa: TRY400
 
     def reload(self) -> None:
@@ -235,6 +239,9 @@ class Entrance:
         fingerprint = config.fingerprint()
         refuse_unbuilt(config)
         settings = settings_from(config, self.house.settings)
+        if config.deciding != self.config.deciding:
+            former, self.house.policy = self.house.policy, policy_engine(config)
+            former.close()
         if self.simulator:
             settings = simulated(settings, self.simulator.port, self.simulator_keys)
         self.house.settings, self.config, self.fingerprint = settings, config, fingerprint
@@ -258,6 +265,7 @@ class Entrance:
         lock, self.lock = self.lock, None
         await listeners.stop_listening()
         self.house.interrupt_all()
+        self.house.policy.close()
         await self.house.store.close()
         if self.simulator:
             await self.simulator.stop()

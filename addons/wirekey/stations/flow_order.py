@@ -10,6 +10,7 @@ from wirekey.stations.egress import Egress
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.identity import Identity
 from wirekey.stations.metering import Metering
+from wirekey.stations.policy import Policy
 from wirekey.stations.recognition import Recognition
 from wirekey.stations.routing import Routing
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
 def stations(
     house: House, config: Config | None = None, simulator: bool | None = None
-) -> tuple[Entrance, Egress, Identity, Recognition, Routing, Credentials, Metering, Audit]:
+) -> tuple[Entrance, Egress, Identity, Recognition, Policy, Routing, Credentials, Metering, Audit]:
     """Make them. Without `config` the entrance reads it as mitmproxy's option `wirekey` says."""
     return (
         Entrance(house, config, simulator),  # opens the house, keeps it current, closes it
         Egress(house),  # may this host, port and address be reached; do all names agree
         Identity(house),  # who calls
         Recognition(house),  # what is asked: operation, model, counts
+        Policy(house),  # may it
         Routing(house),  # which model is sent, and where it is dialled
         Credentials(house),  # which key, for the wire layer to put on
         Metering(house),  # a tap on the passing answer

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from wirekey.audit.store import AuditStore
     from wirekey.credentials.pool import Key, KeyPool
     from wirekey.identity.agents import AgentBook
+    from wirekey.policy.engine import PolicyEngine
     from wirekey.signing.request import AwsCredentials, RequestHead
     from wirekey.signing.verify import Verified
     from wirekey.stations.metering import AnswerTap
@@ -62,6 +63,8 @@ class Passage:
     """Whether the client says the hash of its body in a header."""
     aws: AwsCredentials | None = field(default=None, repr=False)
     """What the call is signed with on the wire."""
+    wanted_model: str | None = None
+    """The model that the policy wants to be used instead."""
     upstream: Upstream | None = None
     key: Key | None = None
     pool: KeyPool | None = None
@@ -99,6 +102,7 @@ class House:
     settings: Settings
     book: AgentBook
     store: AuditStore
+    policy: PolicyEngine
 
     def __init__(self) -> None:
         self.settings = Settings(hosts={}, pools={}, other_hosts="deny")

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from wirekey.config import ConfigError, changes_decisions, provider_hosts, without_effect
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import Key, KeyPool
+from wirekey.policy.engine import EmbeddedEngine
+from wirekey.policy.remote import RemoteEngine
 from wirekey.providers import PROVIDERS
 from wirekey.secret import Secret
 from wirekey.stations.settings import Settings, Upstream
@@ -88,6 +90,14 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         aws=None,
         simulated=True,
     )
+
+
+def policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
+    """Give what decides. Raises PolicyError."""
+    policy = config.deciding
+    if policy.opa_url:
+        return RemoteEngine(policy.opa_url, policy.query, policy.timeout)
+    return EmbeddedEngine(policy.path, policy.query, policy.timeout)
 
 
 def upstream_of(url: str) -> Upstream:

@@ -1,0 +1,36 @@
+"""May it: what the agent is permitted at all, then the policy, then what the policy asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.policy.input import input_of
+from wirekey.policy.obligations import with_cap
+from wirekey.policy.permissions import check_permission
+from wirekey.stations.station import AsyncAdmittingStation
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.call import Call
+    from wirekey.policy.decision import Decision
+
+
+class Policy(AsyncAdmittingStation):
+    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        if call.agent is not None or self.house.settings.identity_required:
+            check_permission(call)
+        decision = await self.house.policy.decide(input_of(call, self.house.judged(flow).headers))
+        call.policy_revision = decision.revision
+        if not decision.allow:
+            raise decision.refusal()
+        self.fulfil(flow, call, decision)
+
+    def fulfil(self, flow: http.HTTPFlow, call: Call, decision: Decision) -> None:
+        """Do what the policy asks for besides its answer."""
+        passage = self.house.passage(flow)
+        if decision.max_tokens is not None and call.reads_body:
+            assert call.provider
+            assert call.operation
+            passage.body = with_cap(call.provider, call.operation, passage.body, decision.max_tokens)
+        passage.wanted_model = decision.model

@@ -25,6 +25,8 @@ PROVIDER_KEYS = {
     "anthropic": "sk-ant-real-anthropic-key-90aa1d",
     "bedrock": "bedrock-real-bearer-key-5512cd",
 }
+EVERYTHING = Path(__file__).parent / "policies" / "everything"
+"""A policy that allows every call."""
 PATIENCE = 60.0
 """Seconds after which a test gives up on something that should have happened long before."""
 
@@ -167,6 +169,7 @@ def behind(simulator: SimulatorThread, **more) -> dict:
     upstream = simulator.url
     return {
         "upstream_ca": str(simulator.ca_file),
+        "policy": {"path": str(EVERYTHING)},
         "providers": {
             "openai": {"keys": ["env:REAL_OPENAI"], "upstream": upstream},
             "gemini": {"keys": ["env:REAL_GEMINI"], "upstream": upstream},

@@ -32,7 +32,8 @@ class Stage:
                 environment = direct_environment(self.simulator)
             elif way == "anonymous":
                 address = f"http://{self.proxy.running.forward}"
-                command = behind_exec(self.proxy, *command, variables={"HTTPS_PROXY": address, "https_proxy": address})
+                nobody = {"HTTPS_PROXY": address, "https_proxy": address, "AWS_BEARER_TOKEN_BEDROCK": "placeholder"}
+                command = behind_exec(self.proxy, *command, variables=nobody)
             else:
                 command = behind_exec(self.keyless if way == "keyless" else self.proxy, *command)
             self.programs[key] = Program(command, environment, folder)

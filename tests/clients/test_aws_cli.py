@@ -1,9 +1,11 @@
-"""The AWS CLI with a bearer key for Bedrock, for which `wirekey exec` sets a placeholder."""
+"""The AWS CLI with the key pair that `wirekey exec` sets, and with a placeholder of a bearer key."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+
+import pytest
 
 from tests.clients.conversation import behind_exec, installed
 from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment
@@ -25,8 +27,9 @@ def aws(stage, *variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_aws_cli_converses_with_the_providers_key_put_in_for_its_placeholder(stage):
-    answer = aws(stage)
+@pytest.mark.parametrize("variables", [(), ("AWS_BEARER_TOKEN_BEDROCK=placeholder",)], ids=["pair", "bearer"])
+def test_the_aws_cli_converses_with_the_providers_key_put_in_for_its_own(stage, variables):
+    answer = aws(stage, *variables)
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["stopReason"] == "end_turn"
     (seen,) = stage.simulator.seen
@@ -37,7 +40,13 @@ def test_the_aws_cli_converses_with_the_providers_key_put_in_for_its_placeholder
 
 def test_the_aws_cli_prints_our_sentence_where_wirekey_refuses(stage):
     address = f"http://{stage.proxy.running.forward}"
-    answer = aws(stage, f"HTTPS_PROXY={address}", f"https_proxy={address}", "AWS_MAX_ATTEMPTS=1")
+    answer = aws(
+        stage,
+        f"HTTPS_PROXY={address}",
+        f"https_proxy={address}",
+        "AWS_MAX_ATTEMPTS=1",
+        "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE",
+    )
     assert answer.returncode != 0
-    assert "wirekey agents add NAME" in answer.stderr
+    assert "wirekey agents aws NAME" in answer.stderr
     assert not stage.simulator.seen

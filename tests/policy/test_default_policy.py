@@ -5,9 +5,9 @@ import re
 import msgspec
 import pytest
 import regorus
+
 from tests.docs.pages import CHECKOUT
 from tests.policy.policies import LISTING, WHOLE
-
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import read_modules
 from wirekey.policy.rego import Rego

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from tests.audit.calls import call_of
 
+from tests.audit.calls import call_of
 from wirekey.audit.event import REQUEST_NAMES, event_of
 from wirekey.call import Agent
 from wirekey.policy.decision import UndecidedError

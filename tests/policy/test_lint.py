@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from tests.policy.policies import WHOLE
 
+from tests.policy.policies import WHOLE
 from wirekey.policy.explanation import voices
 from wirekey.policy.lint import lint
 from wirekey.policy.modules import Modules, PolicyError, read_modules

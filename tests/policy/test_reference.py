@@ -1,7 +1,6 @@
 """The reference page says what the field table says."""
 
 from tests.docs.pages import text_of
-
 from wirekey.policy.reference import page
 
 

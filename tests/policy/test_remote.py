@@ -4,9 +4,9 @@ import asyncio
 import socket
 
 import pytest
+
 from tests.policy.opa import Opa
 from tests.policy.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE
-
 from wirekey.policy.modules import PolicyError
 from wirekey.policy.remote import KEPT, RemoteEngine
 

@@ -19,12 +19,12 @@ BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"
 SETTINGS = {"limits": {"body_bytes": "1MiB"}, "timeouts": {"connect": 10, "first_byte": 60, "idle": 3}}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def canaries() -> Canaries:
     return Canaries()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def provider_keys(canaries):
     return {
         name: [canaries(f"key of {name} {number}", "sk-") for number in (1, 2)]
@@ -32,7 +32,7 @@ def provider_keys(canaries):
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def simulator(tmp_path_factory, canaries, provider_keys):
     """A simulator that says canaries: in texts, errors, broken events, and where it does not speak HTTP."""
     with pytest.MonkeyPatch.context() as patch:
@@ -48,12 +48,12 @@ def simulator(tmp_path_factory, canaries, provider_keys):
         running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environment(provider_keys):
     return {f"KEY_{name.upper()}_{n}": key for name, keys in provider_keys.items() for n, key in enumerate(keys, 1)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def configuration(simulator):
     settings = behind(simulator, **SETTINGS)
     for name, provider in settings["providers"].items():

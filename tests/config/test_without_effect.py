@@ -14,7 +14,6 @@ from wirekey.config import changes_decisions, without_effect
         ("routes: [{match: a, model: b}]", ["routes[0]"]),
         ("listen: {forward: 127.0.0.1:1, gateway: 127.0.0.1:8000, console: null}", []),
         ("listen: {gateway: 127.0.0.1:8001}", ["listen.gateway"]),
-        ("identity: {jwt: {issuer: me}}", ["identity.jwt"]),
         ("audit: {store: postgresql://db/x}", ["audit.store"]),
         ("audit: {store: sqlite:///other.db}", ["audit.store"]),
         ("audit: {store: sqlite:///state/audit.db}", []),
@@ -40,7 +39,6 @@ def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path,
         ("providers: {openai: {credentials: passthrough}}", True),
         ("listen: {gateway: 127.0.0.1:8001}", False),
         ("listen: {console: 127.0.0.1:8091}", False),
-        ("identity: {jwt: {issuer: me}}", False),
     ],
 )
 def test_settings_are_grave_where_calls_would_go_out_that_should_not_or_otherwise(tmp_path, text, grave):

@@ -21,13 +21,12 @@ UNBUILT = (
         "is not served yet: only listen.forward is",
     ),
     (r"model_override", "model_override", "is not followed yet: each call goes out with the model it asks for"),
-    (r"identity\.jwt", "identity.jwt", "is not used yet: JWTs are refused"),
     (r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),
     (r"providers\.\w+\.credentials", "providers.NAME.credentials", "can only be inject yet"),
 )
 """(pattern of the setting, how the reference names it, what is so)"""
 
-HARMLESS = re.compile(r"listen\..*|identity\.jwt")
+HARMLESS = re.compile(r"listen\..*")
 """Without these less is offered than was asked for; without the others, calls go out that should not, or otherwise."""
 
 

@@ -41,6 +41,10 @@ class VerifiedToken:
     client_id: str | None = None
 
 
+type Held = bytes | VerifiedToken
+"""What is kept of a token instead of it: the hash of one of the AgentBook's, or what a JWT said."""
+
+
 class JwtTokens:
     """The issuers that are believed, and the tokens of theirs that were seen. For the event loop's thread."""
 

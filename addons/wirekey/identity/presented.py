@@ -11,6 +11,7 @@ import binascii
 from typing import TYPE_CHECKING
 
 from wirekey.credentials.slots import query_values
+from wirekey.identity.jwt_reading import looks_like_jwt
 from wirekey.identity.tokens import PREFIX
 
 if TYPE_CHECKING:
@@ -54,13 +55,17 @@ def basic_credentials(value: str) -> tuple[str, str] | None:
 
 
 def slot_tokens(headers: Iterable[tuple[str, str]], query: str) -> tuple[str, ...]:
-    """Give the distinct agent tokens (`wk_…`, perhaps malformed) in the places for a provider key, in their order.
+    """Give the distinct agent tokens (`wk_…` or JWTs, perhaps malformed) in the places for a provider key, in order.
 
     `query` is raw, without the `?`. Other values (an SDK's placeholder, a provider key) are not ours and are passed
     over. More than one token is a disagreement unless all are the same agent's, as while its token is rotated.
     """
     values = [*header_values(headers), *query_values(query, "key")] if query else header_values(headers)
-    return tuple(dict.fromkeys(value for value in values if value.startswith(PREFIX) and len(value) <= MAX_HEADER))
+    return tuple(dict.fromkeys(value for value in values if is_meant_for_us(value)))
+
+
+def is_meant_for_us(value: str) -> bool:
+    return len(value) <= MAX_HEADER and (value.startswith(PREFIX) or looks_like_jwt(value))
 
 
 def header_values(headers: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -20,6 +20,11 @@ from wirekey.audit.schema import AuditFileError
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
 from wirekey.identity.agents import AgentBook, AgentsFileError
+from wirekey.identity.jwks_fetching import https_fetch
+from wirekey.identity.jwt_issuers import IssuerError
+from wirekey.identity.jwt_keys import SigningKeysError
+from wirekey.identity.jwt_tokens import JwtTokens, signing_keys
+from wirekey.identity.token_endpoint import TokenEndpoint
 from wirekey.policy.modules import PolicyError
 from wirekey.providers import PROVIDERS
 from wirekey.runtime import RunningProxy
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 
     from wirekey.ca.authority import Authority
     from wirekey.config import Config
+    from wirekey.identity.jwt_keys import SigningKeys
     from wirekey.stations.house import House
     from wirekey.stations.settings import Settings
 
@@ -51,6 +57,8 @@ SENTENCES = (
     AgentsFileError,
     AuditFileError,
     PolicyError,
+    IssuerError,
+    SigningKeysError,
 )
 """Errors whose text says what was wrong, where, and what to do."""
 
@@ -66,6 +74,7 @@ class Entrance:
         self.simulator_keys: dict[str, str] = {}
         self.lock: StateLock | None = None
         self.authority: Authority | None = None
+        self.signing_keys: SigningKeys | None = None
         self.refreshing: asyncio.Task[None] | None = None
         self.opening = False
         self.opened = False
@@ -131,11 +140,34 @@ class Entrance:
         store.start()
         self.house.store = store
         self.house.policy = policy_engine(config)
+        self.open_token_desk(config)
         self.house.settings = settings
         ctx.options.update(**changes)
         self.warn_of_hosts(settings)
         self.settled = options.settled()
         self.opened = True
+
+    def open_token_desk(self, config: Config) -> None:
+        """Make what issues JWTs and what believes them, or make it anew where the settings changed."""
+        jwt, house = config.identity.jwt, self.house
+        former = getattr(house, "jwts", None)
+        if self.signing_keys is None:
+            self.signing_keys = signing_keys(jwt, self.state_folder())
+        house.jwts = JwtTokens.of_settings(
+            jwt, house.book, self.signing_keys if jwt.issues else None, https_fetch(config.upstream_ca), former
+        )
+        if self.signing_keys is None or not jwt.issues:
+            house.token_endpoint = None
+            return
+        self.signing_keys.lifetime = jwt.lifetime
+        if house.token_endpoint:
+            house.token_endpoint.settings = jwt
+        else:
+            house.token_endpoint = TokenEndpoint(jwt, self.signing_keys, house.book)
+
+    def state_folder(self) -> Path:
+        assert self.started_with
+        return self.started_with.state
 
     def let_go(self) -> None:
         if self.lock and not self.opened:
@@ -196,8 +228,7 @@ class Entrance:
             files.append(self.config.upstream_ca)
         if self.simulator:
             files.append(Path(self.simulator.ca_file))
-        assert self.started_with
-        bundle = self.started_with.state / "upstream-roots.pem"
+        bundle = self.state_folder() / "upstream-roots.pem"
         bundle.write_bytes(b"\n".join(file.read_bytes() for file in files))
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
@@ -215,6 +246,7 @@ class Entrance:
             await asyncio.sleep(REFRESH_SECONDS)
             try:
                 self.house.book.refresh()
+                self.house.jwts.keep_fresh()
                 self.follow_configuration()
                 await self.house.policy.refresh()
             except Exception:
@@ -228,7 +260,7 @@ class Entrance:
         self.fingerprint = latest
         try:
             self.reload()
-        except (configuration.ConfigError, PolicyError) as error:
+        except SENTENCES as error:
             logger.error("the changed configuration is not used, the former one stays: %s", error)  # noqa: TRY400
 
     def reload(self) -> None:
@@ -242,6 +274,7 @@ class Entrance:
         if config.deciding != self.config.deciding:
             former, self.house.policy = self.house.policy, policy_engine(config)
             former.close()
+        self.open_token_desk(config)
         if self.simulator:
             settings = simulated(settings, self.simulator.port, self.simulator_keys)
         self.house.settings, self.config, self.fingerprint = settings, config, fingerprint

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from wirekey.audit.store import AuditStore
     from wirekey.credentials.pool import Key, KeyPool
     from wirekey.identity.agents import AgentBook
+    from wirekey.identity.jwt_tokens import Held, JwtTokens
+    from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
     from wirekey.signing.request import AwsCredentials, RequestHead
     from wirekey.signing.verify import Verified
@@ -49,8 +51,8 @@ class Passage:
     """What one call carries through the house besides its record: nothing here is ever stored or shown."""
 
     call: Call
-    token: bytes | None = field(default=None, repr=False)
-    """Hash of the token that said which agent calls."""
+    token: Held | None = field(default=None, repr=False)
+    """What is kept of the token that said which agent calls."""
     judged: http.Request | None = field(default=None, repr=False)
     """The head that is judged and sent, once the flow only shows the face of it."""
     body: bytes = field(default=b"", repr=False)
@@ -103,12 +105,15 @@ class House:
     book: AgentBook
     store: AuditStore
     policy: PolicyEngine
+    jwts: JwtTokens
+    token_endpoint: TokenEndpoint | None = None
+    """None: no tokens are issued here."""
 
     def __init__(self) -> None:
         self.settings = Settings(hosts={}, pools={}, other_hosts="deny")
         self.passages: dict[str, Passage] = {}
-        self.tunnel_agents: WeakKeyDictionary[Client, bytes] = WeakKeyDictionary()
-        """Hash of the token that a client connection presented at CONNECT."""
+        self.tunnel_agents: WeakKeyDictionary[Client, Held] = WeakKeyDictionary()
+        """What is kept of the token that a client connection presented at CONNECT."""
         self.uploads = Uploads()
         self.signatures = Signatures(lambda key: self.book.find_pair(key))  # noqa: PLW0108  # the book comes later
         self.withheld: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()

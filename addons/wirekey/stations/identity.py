@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.credentials.slots import is_credential_header, strip_query
 from wirekey.credentials.uploads import upload_ids
+from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.presented import proxy_credentials, slot_tokens
 from wirekey.identity.tokens import token_digest
 from wirekey.refusal import Refusal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Agent
+    from wirekey.identity.jwt_tokens import Held
     from wirekey.signing.request import RequestHead
     from wirekey.stations.house import Passage
 
@@ -56,7 +58,7 @@ UPLOAD_OF_ANOTHER = Refusal(
 
 class Identity(Station):
     @fail_closed
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
         values = flow.request.headers.get_all("proxy-authorization")
         call = self.house.call(flow)
         strip(flow.request)
@@ -65,12 +67,32 @@ class Identity(Station):
                 self.challenge(flow, "no agent")
             return
         presented = proxy_credentials(values[0]) if len(values) == 1 else None
-        agent = self.house.book.find(presented[1]) if presented else None
-        if presented is None or agent is None or presented[0] not in (None, "", agent.id):
+        try:
+            held = await self.hold(presented[1]) if presented else None
+        except Refusal as refusal:
+            self.challenge(flow, refusal.message)
+            return
+        agent = self.holder(held) if held else None
+        if presented is None or held is None or agent is None or presented[0] not in (None, "", agent.id):
             self.challenge(flow, "unknown agent")
             return
         call.agent = agent
-        self.house.tunnel_agents[flow.client_conn] = token_digest(presented[1])
+        self.house.tunnel_agents[flow.client_conn] = held
+
+    async def hold(self, token: str) -> Held:
+        """Give what is kept of a token. Raises Refusal where a JWT is not to be believed."""
+        if not looks_like_jwt(token):
+            return token_digest(token)
+        try:
+            return await self.house.jwts.identify(token)
+        except RefusedTokenError as error:
+            raise Refusal(401, "refused_token", f"The JWT {error}.") from error
+
+    def holder(self, held: Held) -> Agent | None:
+        """Give whose token it is now; None where it is good no more."""
+        if isinstance(held, bytes):
+            return self.house.book.find_hash(held)
+        return self.house.jwts.bearer(held, time.time())
 
     def challenge(self, flow: http.HTTPFlow, reason: str) -> None:
         """Answer 407; most SDKs hide its body, so the reason phrase says it too."""
@@ -85,7 +107,7 @@ class Identity(Station):
         flow.response.reason = f"Proxy Authentication Required: {reason}, see wirekey agents add"
 
     @fail_closed
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
         call, request = self.house.call(flow), flow.request
         passage = self.house.passage(flow)
         passage.host = request.host
@@ -94,10 +116,10 @@ class Identity(Station):
         bodiless = head is not None and has_no_body(request)
         tokens = slot_tokens(decoded(request), request.path.partition("?")[2])
         strip(request)
-        digests = {token_digest(token) for token in tokens}
+        kept = [await self.hold(token) for token in tokens]
         if tunnel := self.house.tunnel_agents.get(flow.client_conn):
-            digests.add(tunnel)
-        agents = {digest: self.house.book.find_hash(digest) for digest in digests}
+            kept.append(tunnel)
+        agents = {held: self.holder(held) for held in kept}
         if any(agent is None for agent in agents.values()):
             raise UNKNOWN_AGENT
         if len({agent.id for agent in agents.values() if agent}) > 1:
@@ -156,7 +178,7 @@ class Identity(Station):
             return agent
         if begun.token is None:
             return None
-        owner = self.house.book.find_hash(begun.token)
+        owner = self.holder(begun.token)
         if owner is None:
             raise UNKNOWN_AGENT
         return owner

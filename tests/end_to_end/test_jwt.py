@@ -1,0 +1,140 @@
+"""Agents that say who they are by a JWT: ours, got with client credentials, or another issuer's."""
+
+from __future__ import annotations
+
+import json
+import time
+from urllib.parse import urlencode
+
+import jwt
+import openai
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.end_to_end.sdk_calls import Way, openai_client
+from tests.raw_client import RawClient, post
+from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from wirekey.call import new_call_id
+from wirekey.config import load
+from wirekey.identity.jwt_tokens import signing_keys
+from wirekey.identity.token_endpoint import TokenEndpoint
+from wirekey.identity.token_request import TokenRequest
+
+ISSUER = "https://login.corp.example"
+ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+
+
+@pytest.fixture(scope="module")
+def corp_key():
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory, simulator, corp_key):
+    folder = tmp_path_factory.mktemp("wirekey")
+    (folder / "corp.pem").write_bytes(
+        corp_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    issuer = {"issuer": ISSUER, "audience": "wirekey", "key": "corp.pem", "permissions": ["web:read", "web:write"]}
+    running = Wirekey(folder, behind(simulator, identity={"jwt": {"issuers": [issuer]}}), environ=KEY_ENVIRONMENT)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def began(proxy, simulator, monkeypatch):
+    simulator.forget()
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.running.forward}")
+    return new_call_id()
+
+
+def token_of(proxy, credentials) -> str:
+    """Give a token as the endpoint gives it; the endpoint itself is tested where it listens."""
+    settings = load(proxy.folder / "wirekey.yaml", KEY_ENVIRONMENT).identity.jwt
+    endpoint = TokenEndpoint(settings, signing_keys(settings, proxy.state), proxy.book)
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": credentials.client_id,
+        "client_secret": credentials.client_secret.reveal(),
+    }
+    headers = [("Content-Type", "application/x-www-form-urlencoded")]
+    answer = endpoint.answer(TokenRequest("POST", headers, urlencode(form).encode(), "127.0.0.1"))
+    assert answer.status == 200, answer
+    return json.loads(answer.body)["access_token"]
+
+
+def corp_token(corp_key, **claims) -> str:
+    now = int(time.time())
+    usual = {"iss": ISSUER, "aud": "wirekey", "sub": "erin", "iat": now, "nbf": now, "exp": now + 300}
+    return jwt.encode(usual | claims, corp_key, algorithm="ES256", headers={"typ": "JWT"})
+
+
+def chat(proxy, token):
+    client = openai_client(Way(proxy.certs / "bundle.pem", {"openai": token}))
+    return client.chat.completions.create(**ASK)
+
+
+def test_our_own_token_in_the_place_of_the_key_is_an_identity(proxy, simulator, began):
+    credentials = proxy.book.add_client("carol", role="engineer")
+    token = token_of(proxy, credentials)
+    assert chat(proxy, token).choices
+    (seen,) = simulator.seen
+    assert token not in str(seen.headers)
+    assert PROVIDER_KEYS["openai"] in str(seen.headers)
+    event = proxy.finished_event(began)
+    assert (event["agent_id"], event["agent_role"]) == ("carol", "engineer")
+
+
+def test_a_revoked_agents_token_is_refused_at_once_even_in_an_open_tunnel(proxy, simulator):
+    credentials = proxy.book.add_client("dan")
+    token = token_of(proxy, credentials)
+    with RawClient(proxy.running.forward) as client:
+        assert client.connect("api.openai.com:443", "", "", f"Proxy-Authorization: Bearer {token}").status == 200
+        client.start_tls(proxy.root, "api.openai.com")
+        client.send(post())
+        assert client.answer().status == 200
+        proxy.book.revoke("dan")
+
+        def refused():
+            client.send(post())
+            return client.answer().status == 401
+
+        wait_for(refused, "dan to be refused", patience=10)
+
+
+def test_a_token_of_another_issuer_is_an_identity_by_its_claims(proxy, corp_key, began):
+    assert chat(proxy, corp_token(corp_key)).choices
+    assert proxy.finished_event(began)["agent_id"] == "erin"
+
+
+def test_J4_an_expired_token_is_refused_in_an_open_tunnel(proxy, corp_key, simulator):
+    past = int(time.time()) - 27  # within the leeway of 30 s, for a moment
+    token = corp_token(corp_key, iat=past - 300, nbf=past - 300, exp=past)
+    with RawClient(proxy.running.forward) as client:
+        assert client.connect("api.openai.com:443", "", "", f"Proxy-Authorization: Bearer {token}").status == 200
+        client.start_tls(proxy.root, "api.openai.com")
+
+        def refused():
+            client.send(post())
+            return client.answer().status == 401
+
+        wait_for(refused, "the token to be refused", patience=20)
+
+
+@pytest.mark.parametrize(
+    "claims", [{"exp": 1}, {"aud": "other"}, {"iss": "https://evil.example"}, {"nbf": 4102444800}, {"sub": ""}]
+)
+def test_tokens_that_are_not_to_be_believed_raise_what_the_sdk_raises(proxy, corp_key, simulator, claims, began):
+    with pytest.raises(openai.AuthenticationError, match="The JWT"):
+        chat(proxy, corp_token(corp_key, **claims))
+    assert not simulator.seen
+    event = proxy.finished_event(began)
+    assert (event["outcome"], event["agent_id"]) == ("denied", None)
+
+
+def test_a_token_without_the_permission_is_403(proxy, simulator):
+    credentials = proxy.book.add_client("reader", permissions=("web:read",))
+    with pytest.raises(openai.PermissionDeniedError, match="web:write"):
+        chat(proxy, token_of(proxy, credentials))
+    assert not simulator.seen

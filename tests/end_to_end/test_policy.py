@@ -1,0 +1,101 @@
+"""Policies in a running proxy: each SDK raises its usual exception with the reason, and obligations are fulfilled."""
+
+from __future__ import annotations
+
+import json
+
+import anthropic
+import botocore.exceptions
+import openai
+import pytest
+from google.genai import errors
+
+from tests.end_to_end.sdk_calls import CALLS, Way
+from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from wirekey.call import new_call_id
+
+POLICY = """
+package wirekey.authz
+
+deny contains "Guests may not call models." if input.agent.role == "guest"
+
+max_tokens := 7 if input.agent.role == "thrifty"
+"""
+RAISED = {
+    "openai": openai.PermissionDeniedError,
+    "gemini": errors.ClientError,
+    "anthropic": anthropic.PermissionDeniedError,
+    "bedrock": botocore.exceptions.ClientError,
+}
+PLAIN = {
+    "openai": "openai-chat",
+    "gemini": "gemini-generate",
+    "anthropic": "anthropic-messages",
+    "bedrock": "bedrock-converse",
+}
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory, simulator):
+    folder = tmp_path_factory.mktemp("wirekey")
+    (folder / "policies").mkdir()
+    (folder / "policies" / "authz.rego").write_text(POLICY)
+    configuration = behind(simulator)
+    configuration["policy"] = {"path": "policies"}
+    running = Wirekey(folder, configuration, environ=KEY_ENVIRONMENT)
+    running.guest = running.add_agent("guest", role="guest")
+    running.thrifty = running.add_agent("thrifty", role="thrifty")
+    yield running
+    running.stop()
+
+
+def call(proxy, provider, agent, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", proxy.proxy_url(agent, getattr(proxy, agent)))
+    return CALLS[PLAIN[provider]][0](Way(proxy.certs / "bundle.pem", dict.fromkeys(PROVIDER_KEYS, "none")), monkeypatch)
+
+
+@pytest.mark.parametrize("provider", RAISED)
+def test_a_denial_raises_the_sdks_own_exception_with_the_reason(provider, proxy, simulator, monkeypatch):
+    simulator.forget()
+    began = new_call_id()
+    with pytest.raises(RAISED[provider], match="Guests may not call models"):
+        call(proxy, provider, "guest", monkeypatch)
+    assert not simulator.seen
+    event = proxy.finished_event(began)
+    assert (event["policy_result"], event["status"], event["agent_id"]) == ("deny", 403, "guest")
+    assert event["policy_reason"].startswith("policy_denied")
+    assert event["policy_revision"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "cap"),
+    [
+        ("openai", lambda body: body["max_tokens"]),
+        ("gemini", lambda body: body["generationConfig"]["maxOutputTokens"]),
+        ("anthropic", lambda body: body["max_tokens"]),
+        ("bedrock", lambda body: body["inferenceConfig"]["maxTokens"]),
+    ],
+)
+def test_a_cap_of_output_tokens_is_put_into_the_request(provider, cap, proxy, simulator, monkeypatch):
+    simulator.forget()
+    call(proxy, provider, "thrifty", monkeypatch)
+    assert cap(json.loads(simulator.seen[0].body)) == 7
+
+
+def test_a_changed_policy_counts_and_a_broken_one_does_not(proxy, simulator, monkeypatch):
+    file = proxy.folder / "policies" / "authz.rego"
+    file.write_text(POLICY.replace('"guest"', '"thrifty"').replace("max_tokens :=", "cap :="))
+
+    def denied():
+        try:
+            call(proxy, "openai", "thrifty", monkeypatch)
+        except openai.PermissionDeniedError:
+            return True
+        return False
+
+    wait_for(denied, "the changed policy to count")
+    file.write_text("package wirekey.authz\ndeny if {")
+    wait_for(lambda: "stays in force" in proxy.output.read_text(), "the broken policy to be told")
+    assert denied()
+    file.write_text(POLICY)
+    wait_for(lambda: not denied(), "the former policy to count again")

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.providers.edits import with_edits
 from wirekey.providers.request_json import malformed, one_of, read_body
 from wirekey.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wirekey.providers.edits import Edit
     from wirekey.providers.protocol import Operation
     from wirekey.providers.request_json import JsonObject
-
-type Edit = tuple[int, int, bytes]
-"""Start, end, and what stands there instead; offsets within the whole body."""
 
 CHAT_LIMITS = ("max_completion_tokens", "max_tokens")
 BATCHES = ("batches.create", "messages.batches.create")
@@ -50,10 +49,7 @@ def with_cap(provider: str, operation: Operation, body: bytes, cap: int) -> byte
 
     Raises Refusal(403) where it is not known how this request says it.
     """
-    edits = sorted(edits_of(provider, operation, body, cap), reverse=True)
-    for start, end, text in edits:
-        body = body[:start] + text + body[end:]
-    return body
+    return with_edits(body, edits_of(provider, operation, body, cap))
 
 
 def edits_of(provider: str, operation: Operation, body: bytes, cap: int) -> Iterator[Edit]:

@@ -7,8 +7,12 @@ after the last, one name for one field.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from wirekey.providers.request_json import malformed
+
+if TYPE_CHECKING:
+    from wirekey.providers.edits import Edit
 
 FIELD_LENGTH = 1024
 PART_HEADERS_LENGTH = 4096
@@ -34,13 +38,32 @@ def is_form(content_type: str) -> bool:
 
 def read_fields(content_type: str, body: bytes, wanted: tuple[str, ...]) -> dict[str, str]:
     """Give the wanted fields that are present. Raises Refusal(400) where a field could be read in two ways."""
-    matched = _CONTENT_TYPE.fullmatch(content_type.strip())
-    if not matched:
-        raise malformed("its Content-Type is not multipart/form-data with one plain boundary")
-    delimiter = b"\r\n--" + (matched[1] or matched[2]).encode()
+    return {name: body[start:end].decode() for name, (start, end) in field_spans(content_type, body, wanted).items()}
+
+
+def field_edit(content_type: str, body: bytes, name: str, text: str) -> Edit:
+    """Give the edit that makes a field say this; where there is no such field, it is put in front of all others.
+
+    Raises ValueError where the text would end its own part, Refusal(400) as `read_fields` does.
+    """
+    delimiter = _delimiter(content_type)
+    value = text.encode()
+    # The line end before a value is that of its headers.
+    if delimiter in b"\r\n" + value:
+        raise ValueError("it holds the boundary of the form")
+    span = field_spans(content_type, body, (name,)).get(name)
+    if span:
+        return (*span, value)
+    disposition = b'Content-Disposition: form-data; name="%s"' % name.encode()
+    return 0, 0, b"\r\n".join((delimiter[2:], disposition, b"", value, b""))
+
+
+def field_spans(content_type: str, body: bytes, wanted: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Give where the values of the wanted fields stand in the body: offsets of start and end."""
+    delimiter = _delimiter(content_type)
     if not body.startswith(delimiter[2:]):
         raise malformed("it does not begin with its multipart boundary")
-    fields: dict[str, str] = {}
+    spans: dict[str, tuple[int, int]] = {}
     position = len(delimiter) - 2
     parts = 0
     while not body.startswith(b"--", position):
@@ -52,14 +75,21 @@ def read_fields(content_type: str, body: bytes, wanted: tuple[str, ...]) -> dict
         parts += 1
         if parts > PARTS_LIMIT:
             raise malformed(f"it has more than {PARTS_LIMIT} parts")
-        _read_part(body, position + 2, end, wanted, fields)
+        _read_part(body, position + 2, end, wanted, spans)
         position = end + len(delimiter)
     if body[position + 2 :] not in (b"", b"\r\n"):
         raise malformed("something follows its last multipart boundary")
-    return fields
+    return spans
 
 
-def _read_part(body: bytes, start: int, end: int, wanted: tuple[str, ...], fields: dict[str, str]) -> None:
+def _delimiter(content_type: str) -> bytes:
+    matched = _CONTENT_TYPE.fullmatch(content_type.strip())
+    if not matched:
+        raise malformed("its Content-Type is not multipart/form-data with one plain boundary")
+    return b"\r\n--" + (matched[1] or matched[2]).encode()
+
+
+def _read_part(body: bytes, start: int, end: int, wanted: tuple[str, ...], spans: dict[str, tuple[int, int]]) -> None:
     after_headers = body.find(b"\r\n\r\n", start, min(end, start + PART_HEADERS_LENGTH))
     if after_headers < 0:
         raise malformed("a part of its form has no end of headers")
@@ -75,12 +105,13 @@ def _read_part(body: bytes, start: int, end: int, wanted: tuple[str, ...], field
     if plain not in wanted:
         return
     typed = b"content-type" in names and not _PLAIN_TEXT.fullmatch(headers[names.index(b"content-type")][2])
-    if name != plain or disposition[3] or typed or b"content-transfer-encoding" in names or name in fields:
+    if name != plain or disposition[3] or typed or b"content-transfer-encoding" in names or name in spans:
         raise malformed(f"the form field {plain!r} stands twice, is a file, is encoded or is oddly spelled")
     value = body[after_headers + 4 : end]
     if len(value) > FIELD_LENGTH:
         raise malformed(f"the form field {plain!r} is too long")
     try:
-        fields[name] = value.decode("utf-8")
+        value.decode("utf-8")
     except UnicodeDecodeError:
         raise malformed(f"the form field {plain!r} is not UTF-8") from None
+    spans[name] = (after_headers + 4, end)

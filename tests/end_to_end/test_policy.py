@@ -20,6 +20,13 @@ package wirekey.authz
 deny contains "Guests may not call models." if input.agent.role == "guest"
 
 max_tokens := 7 if input.agent.role == "thrifty"
+
+model := {
+	"openai": "gpt-4.1-nano",
+	"gemini": "gemini-2.5-flash-lite",
+	"anthropic": "claude-haiku-4-5",
+	"bedrock": "us.amazon.nova-lite-v1:0",
+}[input.provider] if input.agent.role == "redirected"
 """
 RAISED = {
     "openai": openai.PermissionDeniedError,
@@ -44,6 +51,7 @@ def proxy(tmp_path_factory, simulator):
     configuration["policy"] = {"path": "policies"}
     running = Wirekey(folder, configuration, environ=KEY_ENVIRONMENT)
     running.guest = running.add_agent("guest", role="guest")
+    running.redirected = running.add_agent("redirected", role="redirected")
     running.thrifty = running.add_agent("thrifty", role="thrifty")
     yield running
     running.stop()
@@ -80,6 +88,25 @@ def test_a_cap_of_output_tokens_is_put_into_the_request(provider, cap, proxy, si
     simulator.forget()
     call(proxy, provider, "thrifty", monkeypatch)
     assert cap(json.loads(simulator.seen[0].body)) == 7
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "place"),
+    [
+        ("openai", "gpt-4.1-nano", lambda seen: json.loads(seen.body)["model"]),
+        ("gemini", "gemini-2.5-flash-lite", lambda seen: seen.target.split("/")[-1].split(":")[0]),
+        ("anthropic", "claude-haiku-4-5", lambda seen: json.loads(seen.body)["model"]),
+        ("bedrock", "us.amazon.nova-lite-v1:0", lambda seen: seen.target.split("/")[2].replace("%3A", ":")),
+    ],
+)
+def test_another_model_is_put_into_the_request(provider, model, place, *, proxy, simulator, monkeypatch):
+    simulator.forget()
+    began = new_call_id()
+    call(proxy, provider, "redirected", monkeypatch)
+    assert place(simulator.seen[0]) == model
+    event = proxy.finished_event(began)
+    assert event["model"] == model
+    assert event["requested_model"] != model
 
 
 def test_a_changed_policy_counts_and_a_broken_one_does_not(proxy, simulator, monkeypatch):

@@ -55,6 +55,7 @@ OPENAI_SHAPES = [
     ("POST /v1/uploads", '{"bytes":1,"model":"«»"}'),
     ("POST /v1/uploads/upload_1/complete", '{"part_ids":[],"model":"«»"}'),
     ("GET /v1/models/«»", ""),
+    ("GET /v1/models/«»?a=/models/x:y", ""),
 ]
 FORM_SHAPES = [
     ("POST /v1/audio/transcriptions", form(AUDIO, (FIELD, "«»"))),
@@ -73,6 +74,7 @@ ANTHROPIC_SHAPES = [
     ),
     ("POST /v1/messages/batches", '{"model":"x","requests":[{"model":"x","params":{"model":"«»","messages":[]}}]}'),
     ("GET /v1/models/«»", ""),
+    ("GET /v1/models/«»?a=/models/x:y", ""),
 ]
 GEMINI_SHAPES = [
     *((f"POST /{v}/models/«»:generateContent", '{"contents":[]}') for v in ("v1", "v1alpha", "v1beta")),
@@ -98,6 +100,7 @@ GEMINI_SHAPES = [
     ("POST /v1beta/openai/embeddings", '{"input":"x","model":"«»"}'),
     ("POST /v1beta/openai/images/generations", '{"model":"«»"}'),
     ("GET /v1beta/models/«»", ""),
+    ("GET /v1beta/models/«»?a=/models/x:y", ""),
     ("GET /v1beta/openai/models/«»", ""),
 ]
 BEDROCK_SHAPES = [
@@ -109,6 +112,7 @@ BEDROCK_SHAPES = [
     ("POST /model/{}/invoke-with-response-stream", '{"prompt":"/model/x"}'),
     ("POST /model/{}/count-tokens", '{"input":{"converse":{}}}'),
     ("GET /foundation-models/{}", ""),
+    ("GET /foundation-models/{}?a=/models/x:y", ""),
     ("GET /inference-profiles/{}", ""),
     (
         "POST /retrieveAndGenerate",

@@ -31,6 +31,8 @@ INSERT = f"INSERT INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own name
 REPLACE = f"INSERT OR REPLACE INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
 UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in ANSWER_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
 INTERRUPT = "UPDATE calls SET outcome = 'interrupted' WHERE outcome IS NULL"
+TRIAL = "PRAGMA user_version = 0"
+"""Changes nothing, and yet writes a page: an UPDATE to the same value would not."""
 
 SYNCHRONOUS = {"process": "NORMAL", "disk": "FULL"}
 CHECKPOINT_PAGES = 4000

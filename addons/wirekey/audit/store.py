@@ -36,6 +36,8 @@ RETRY = 0.5
 CLOSE_PATIENCE = 10.0
 SECONDS_BETWEEN_COMPLAINTS = 10.0
 
+TOO_MANY = "too many calls wait to be recorded"
+
 type Row = tuple[Value, ...]
 
 
@@ -52,6 +54,8 @@ class Batch:
     outcomes: list[Row] = field(default_factory=list)
     finals: list[Row] = field(default_factory=list)
     deadline: asyncio.TimerHandle | None = None
+    trial: bool = False
+    """Whether something is to be written even where there is nothing, to see whether it can be."""
 
     def __bool__(self) -> bool:
         return bool(self.intents or self.outcomes or self.finals)
@@ -80,6 +84,7 @@ class AuditStore:
         self._down: str | None = "the audit store is not open"
         self._trouble: str | None = None
         self._complained_at = 0.0
+        self._tried_at = 0.0
 
     def start(self) -> None:
         """Open the file and close the accounts of calls that a crash cut off. Raises AuditFileError."""
@@ -108,7 +113,7 @@ class AuditStore:
         if self._down:
             raise AuditUnavailable(self._down)
         if self._queued - self._done >= LONGEST_QUEUE:
-            raise AuditUnavailable("too many calls wait to be recorded")
+            raise AuditUnavailable(TOO_MANY)
         loop = self._loop = asyncio.get_running_loop()
         recorded = loop.create_future()
         self._gathering.intents.append(request_values(call) + answer_values(call))
@@ -139,6 +144,21 @@ class AuditStore:
             self._lose(1)
         else:
             self._gather(self._gathering.finals, row)
+
+    def refuses(self) -> str | None:
+        """Say why no call can be recorded now, in words that a client may see; None: each can.
+
+        Where the last one could not, it is tried again in the background, so that this ends without a call.
+        """
+        if self._down:
+            return self._down
+        if self._queued - self._done >= LONGEST_QUEUE:
+            return TOO_MANY
+        trouble = self._trouble
+        if trouble and time.monotonic() - self._tried_at >= RETRY:
+            self._tried_at = time.monotonic()
+            self._handover.put(Batch(trial=True))
+        return trouble
 
     async def close(self) -> None:
         """Write what waits, and close the file."""
@@ -215,6 +235,7 @@ class AuditStore:
                     unwritten.intents += [row for row, recorded in pairs if not recorded.done()]
                     unwritten.outcomes += batch.outcomes
                     unwritten.finals += batch.finals
+                unwritten.trial = any(batch.trial for batch in batches)
                 refusal = self._write(unwritten)
                 self._note(refusal)
                 self._done += sum(len(batch.intents) for batch in batches)
@@ -247,6 +268,8 @@ class AuditStore:
             if self._identify() != self._identity:
                 return "the audit file was moved or replaced under way; put it back, or start Wirekey anew"
             database.execute("BEGIN IMMEDIATE")
+            if batch.trial:
+                database.execute(schema.TRIAL)
             # In this order: a call that was given up while its intent was on the way has a final besides.
             for statement, rows in (
                 (schema.INSERT, batch.intents),

@@ -1,0 +1,1 @@
+"""What Wirekey itself answers over HTTP: tokens and their keys, health, readiness."""

@@ -1,0 +1,25 @@
+"""Whether this process can take calls, part by part. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.identity.token_endpoint import uncached
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.identity.token_endpoint import Answer
+
+
+def readiness(parts: Mapping[str, str | None]) -> Answer:
+    """Answer 200 where all parts are ready, else 503.
+
+    `parts`: name → why it is not ready, in words that anyone may read; None: it is.
+    """
+    described = {
+        name: {"ready": True} if reason is None else {"ready": False, "reason": reason}
+        for name, reason in parts.items()
+    }
+    ready = all(reason is None for reason in parts.values())
+    return uncached(200 if ready else 503, {"status": "ready" if ready else "not ready", "parts": described})

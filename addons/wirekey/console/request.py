@@ -1,0 +1,47 @@
+"""One request to us, and the checks of its head. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wirekey.identity.token_endpoint import Answer, failure
+
+BODY_BYTES = 64 * 1024
+HEAD_BYTES = 16 * 1024
+MOST_HEADERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`path`: raw, without the query. `body` None: longer than BODY_BYTES, so not read. `address`: without port."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    address: str
+    body: bytes | None = field(default=b"", repr=False)
+
+    def values(self, name: str) -> list[str]:
+        return [value for other, value in self.headers if other.lower() == name]
+
+
+def request_of(method: str, target: str, headers: tuple[tuple[str, str], ...], address: str) -> Request:
+    return Request(method, target.partition("?")[0], headers, address)
+
+
+def wrong_head(target: str, version: str, headers: tuple[tuple[str, str], ...]) -> Answer | None:
+    """Give the answer to a head that cannot be taken; None where it can.
+
+    Which Host it names is not judged. A page that had its name point here (DNS rebinding) would read health and
+    public keys, which are no secret, and could ask for a token only with a client's secret.
+    """
+    size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+    if size > HEAD_BYTES or len(headers) > MOST_HEADERS:
+        message = f"The head of a request may have {HEAD_BYTES} bytes and {MOST_HEADERS} headers."
+        return failure(431, "head_too_large", message)
+    hosts = sum(name.lower() == "host" for name, _ in headers)
+    if hosts > 1 or (hosts == 0 and version != "HTTP/1.0"):
+        return failure(400, "malformed", "A request has exactly one Host header.")
+    if not target.startswith("/"):
+        return failure(400, "malformed", "This is no proxy: what is asked for must begin with /. See listen.forward.")
+    return None

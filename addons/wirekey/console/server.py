@@ -1,0 +1,201 @@
+"""One listener of our own, in mitmproxy's event loop: sockets, connections and how many and how slow they may be.
+
+tornado reads the requests: it comes with mitmproxy. Connections are accepted here, as TLS and plain HTTP share a port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection
+from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.iostream import IOStream, SSLIOStream
+from tornado.netutil import bind_sockets
+
+from wirekey.console.exchange import Exchange
+from wirekey.console.request import HEAD_BYTES
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from tornado.httputil import HTTPConnection
+
+    from wirekey.config import HostPort
+    from wirekey.console.request import Request
+    from wirekey.identity.token_endpoint import Answer
+
+logger = logging.getLogger(__name__)
+
+BUFFER = 8 * HEAD_BYTES
+"""Bytes of a connection that wait to be read."""
+TLS_RECORD = b"\x16"
+"""First byte of a TLS handshake; no method of HTTP begins with it."""
+AT_ONCE = 64
+"""Connections taken in one turn of the loop."""
+PAUSE = 1.0
+"""Seconds without accepting after the system gave no descriptor for a connection."""
+COMPLAINS_EVERY = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Seconds for a head (or until one comes), a body, and the taking of an answer; connections, in all and of one."""
+
+    head: float = 10.0
+    body: float = 10.0
+    answer: float = 10.0
+    connections: int = 512
+    of_one_address: int = 256
+
+
+class Server(HTTPServerConnectionDelegate):
+    """Answers what comes to `place`. `tls` gives the context for clients that begin with TLS; None: plain only.
+
+    For one event loop: `open` and `close` within it.
+    """
+
+    def __init__(
+        self,
+        place: HostPort,
+        answer: Callable[[Request], Answer],
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self.place = place
+        self._answer = answer
+        self._tls = tls
+        self._bounds = bounds or Bounds()
+        self._parameters = HTTP1ConnectionParameters(
+            # Beyond HEAD_BYTES there is an answer that says so; beyond this the connection just ends.
+            max_header_size=4 * HEAD_BYTES,
+            header_timeout=self._bounds.head,
+            body_timeout=self._bounds.body,
+            max_body_size=sys.maxsize,  # the exchange counts
+        )
+        self._sockets: list[socket.socket] = []
+        self._connections: dict[HTTP1ServerConnection, str] = {}
+        self._undecided: dict[tuple[socket.socket, str], asyncio.TimerHandle] = {}
+        self._present: Counter[str] = Counter()
+        self._complained = 0.0
+
+    def open(self) -> None:
+        """Begin to listen. Raises OSError."""
+        self._loop = asyncio.get_running_loop()
+        self._sockets = bind_sockets(self.place.port, self.place.host)
+        if not self._sockets:
+            raise OSError(errno.EADDRNOTAVAIL, "has no address that can be listened on")
+        for one in self._sockets:
+            self._loop.add_reader(one, self._accept, one)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT, as the system gave it."""
+        host, port = self._sockets[0].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._sockets)
+
+    async def close(self) -> None:
+        """Take no more connections, and end those that are there. Answers are short: none is under way for long."""
+        sockets, self._sockets = self._sockets, []
+        for one in sockets:
+            self._loop.remove_reader(one)
+            one.close()
+        for waiting, address in list(self._undecided):
+            self._decide(waiting, address, serve=False)
+        for connection in list(self._connections):
+            await connection.close()
+
+    # For tornado.
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Exchange:
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        assert isinstance(request_conn, HTTP1Connection)
+        return Exchange(request_conn, self._connections[server_conn], self._answer, self._bounds.answer)
+
+    def on_close(self, server_conn: object) -> None:
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        self._leave(self._connections.pop(server_conn))
+
+    # Connections.
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                connection, peer = listening.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionError:
+                continue
+            except OSError as error:
+                self._complain(f"takes no connection for {PAUSE:g} s: {error.strerror}")
+                self._loop.remove_reader(listening)
+                self._loop.call_later(PAUSE, self._accept_again, listening)
+                return
+            self._admit(connection, peer[0])
+
+    def _accept_again(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def _admit(self, connection: socket.socket, address: str) -> None:
+        if self._present.total() >= self._bounds.connections or self._present[address] >= self._bounds.of_one_address:
+            self._complain(f"has too many connections; one from {address} was closed")
+            connection.close()
+            return
+        self._present[address] += 1
+        connection.setblocking(False)
+        if self._tls is None:
+            self._serve(IOStream(connection, max_buffer_size=BUFFER), address)
+            return
+        patience = self._loop.call_later(self._bounds.head, self._decide, connection, address, False)
+        self._undecided[connection, address] = patience
+        self._loop.add_reader(connection, self._decide, connection, address, True)
+
+    def _leave(self, address: str) -> None:
+        self._present[address] -= 1
+        if not self._present[address]:
+            del self._present[address]
+
+    def _decide(self, connection: socket.socket, address: str, serve: bool) -> None:
+        """Serve TLS or plain HTTP as the first byte says, now that there is one."""
+        self._undecided.pop((connection, address)).cancel()
+        self._loop.remove_reader(connection)
+        try:
+            if not serve:
+                raise TimeoutError
+            stream = self._stream(connection)
+        except OSError:
+            connection.close()
+            self._leave(address)
+        else:
+            self._serve(stream, address)
+
+    def _stream(self, connection: socket.socket) -> IOStream:
+        assert self._tls
+        if connection.recv(1, socket.MSG_PEEK) != TLS_RECORD:
+            return IOStream(connection, max_buffer_size=BUFFER)
+        wrapped = self._tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return SSLIOStream(wrapped, max_buffer_size=BUFFER)
+
+    def _serve(self, stream: IOStream, address: str) -> None:
+        connection = HTTP1ServerConnection(stream, self._parameters, address)
+        self._connections[connection] = address
+        connection.start_serving(self)
+
+    def _complain(self, what: str) -> None:
+        now = time.monotonic()
+        if now - self._complained >= COMPLAINS_EVERY:
+            self._complained = now
+            logger.warning("%s %s", self.place, what)

@@ -1,0 +1,86 @@
+"""Whether calls can be recorded is known without a call, and so is that they can again."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+import pytest
+from tests.audit.calls import call_of
+
+from wirekey.audit import store
+from wirekey.audit.store import AuditStore, AuditUnavailable
+from wirekey.call import Call
+
+
+@pytest.fixture
+async def audit(tmp_path):
+    opened = AuditStore(tmp_path / "audit.db")
+    assert opened.refuses() == "the audit store is not open"
+    opened.start()
+    yield opened
+    await opened.close()
+    assert opened.refuses() == "Wirekey is closing"
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_store_that_records_refuses_nothing(audit):
+    assert audit.refuses() is None
+    await audit.record_intent(call_of())
+    assert audit.refuses() is None
+
+
+@pytest.mark.parametrize("trouble", ["unwritable", "locked", "moved"])
+async def test_the_end_of_trouble_is_found_without_a_call_and_not_before(audit, tmp_path, trouble, monkeypatch):
+    monkeypatch.setattr(store, "RETRY", 0.05)
+    path = tmp_path / "audit.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    match trouble:
+        case "unwritable":
+            audit._database.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in DENIED else 0)
+        case "locked":
+            other.execute("BEGIN IMMEDIATE")
+        case "moved":
+            path.rename(tmp_path / "elsewhere")
+    with pytest.raises(AuditUnavailable):
+        await audit.record_intent(Call())
+    tried = []
+    trial = audit._write
+    monkeypatch.setattr(audit, "_write", lambda batch: tried.append(batch.trial) or trial(batch))
+    await until(lambda: audit.refuses() and sum(tried) >= 3)
+    assert audit.refuses()
+    match trouble:
+        case "unwritable":
+            audit._database.set_authorizer(None)
+        case "locked":
+            other.execute("ROLLBACK")
+        case "moved":
+            (tmp_path / "elsewhere").rename(path)
+    await until(lambda: audit.refuses() is None)
+    await audit.record_intent(call_of())
+    other.close()
+
+
+DENIED = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_PRAGMA)
+
+
+async def test_a_trial_writes_for_real(audit, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "RETRY", 0.0)
+    log = tmp_path / "audit.db-wal"
+    before = log.stat().st_size
+    audit._trouble = "as if the last call could not be recorded"
+    await until(lambda: audit.refuses() is None)
+    assert log.stat().st_size > before
+
+
+async def test_looking_often_does_not_mean_trying_often(audit):
+    audit._trouble = "as if"
+    waiting = audit._handover.qsize
+    for _ in range(1000):
+        audit.refuses()
+    assert waiting() <= 1

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import contextlib
+
+import httpx
+import pytest
+
+from wirekey.config import HostPort
+from wirekey.config.jwt import JWT
+from wirekey.console.desk import Desk
+from wirekey.console.server import Server
+from wirekey.identity.agents import AgentBook
+from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.token_endpoint import TokenEndpoint
+
+PATIENCE = 60.0
+FREE = HostPort("127.0.0.1", 0)
+
+
+class Office:
+    """A desk with all that it needs, in a folder of its own, and a client that may have tokens."""
+
+    def __init__(self, folder) -> None:
+        self.book = AgentBook(folder / "agents.json")
+        self.keys = SigningKeys(folder / "jwt-keys.json", 3600)
+        self.endpoint: TokenEndpoint | None = TokenEndpoint(JWT(), self.keys, self.book)
+        self.parts: dict[str, str | None] = {"listeners": None, "audit": None, "ca": None, "policy": None}
+        made = self.book.add_client("alice", role="ops")
+        self.id, self.secret = made.client_id, made.client_secret.reveal()
+
+    def desk(self, *, gateway=False) -> Desk:
+        return Desk(lambda: self.endpoint, lambda: self.parts, gateway)
+
+    @property
+    def whole(self):
+        return {"grant_type": "client_credentials", "client_id": self.id, "client_secret": self.secret}
+
+
+@pytest.fixture
+def office(tmp_path):
+    return Office(tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def serving(desk, tls=None, bounds=None, place=FREE):
+    """Serve a desk; gives the server."""
+    answer = desk.answer if isinstance(desk, Desk) else desk
+    server = Server(place, answer, tls, bounds)
+    server.open()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+def client(server, scheme="http", **options) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"{scheme}://{server.address}", timeout=PATIENCE, trust_env=False, **{"verify": False, **options}
+    )

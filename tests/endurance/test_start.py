@@ -23,7 +23,6 @@ from wirekey.cli.serve import simulation
 from wirekey.stations.settings import Settings
 
 UNBUILT = """\
-policy: {}
 routes: [{match: a, model: b}]
 model_override: gpt-4o-mini
 audit: {store: postgresql://db/x}
@@ -48,11 +47,10 @@ providers: {openai: {credentials: client}}
         (
             UNBUILT,
             [
-                "wirekey.yaml:1: policy: is not enforced yet",
-                "wirekey.yaml:2: routes[0]: is not followed yet",
-                "wirekey.yaml:3: model_override: is not followed yet",
-                "wirekey.yaml:4: audit.store: is not used yet",
-                "wirekey.yaml:5: providers.openai.credentials: can only be inject yet",
+                "wirekey.yaml:1: routes[0]: is not followed yet",
+                "wirekey.yaml:2: model_override: is not followed yet",
+                "wirekey.yaml:3: audit.store: is not used yet",
+                "wirekey.yaml:4: providers.openai.credentials: can only be inject yet",
             ],
         ),
         ("listen: {forward: 192.0.2.1:8080}", ["192.0.2.1:8080 (listen.forward) is no address of this machine"]),
@@ -202,10 +200,10 @@ def test_mitmdump_listens_where_its_own_options_say(tmp_path):
 
 
 def test_mitmdump_refuses_what_serve_refuses(tmp_path):
-    write_configuration(tmp_path, {"policy": {}, **PLAIN})
+    write_configuration(tmp_path, {"model_override": "a", **PLAIN})
     with started_by_mitmdump(tmp_path, "--mode", "regular@127.0.0.1:0") as said:
         wait_for(lambda: "logged during startup, exiting" in said.read_text(), "mitmdump to give up", PATIENCE)
-    assert "policy: is not enforced yet" in said.read_text()
+    assert "model_override: is not followed yet" in said.read_text()
 
 
 class started_by_mitmdump:  # noqa: N801  # read as a sentence

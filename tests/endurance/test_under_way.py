@@ -62,7 +62,7 @@ def refuses(proxy) -> bool:
     [
         ("providers: [", "wirekey.yaml:1: "),
         ("stat: x", "wirekey.yaml:1: stat: is not a setting. Did you mean state?"),
-        ("policy: {}", "wirekey.yaml:1: policy: is not enforced yet"),
+        ("model_override: a", "wirekey.yaml:1: model_override: is not followed yet"),
         ("providers: {openai: {keys: [env:NO_SUCH_KEY]}}", "providers.openai.keys[0]: env:NO_SUCH_KEY"),
     ],
 )

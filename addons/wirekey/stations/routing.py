@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.providers.protocol import Kind
 from wirekey.routing.override import with_model
 from wirekey.stations.settings import Upstream
 from wirekey.stations.station import AdmittingStation
@@ -19,7 +20,7 @@ class Routing(AdmittingStation):
         assert call.provider
         call.model = call.facts.model if call.facts else None
         passage = self.house.passage(flow)
-        if passage.wanted_model and call.model and passage.wanted_model != call.model:
+        if passage.wanted_model and call.model and call.operation and call.operation.kind is not Kind.LISTING:
             self.override(flow, call, passage.wanted_model)
         request = flow.request
         upstream = self.house.settings.upstreams.get(call.provider) or Upstream(request.host, request.port)

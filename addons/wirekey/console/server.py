@@ -156,9 +156,6 @@ class Server(HTTPServerConnectionDelegate):
             return
         self._present[address] += 1
         connection.setblocking(False)
-        if self._tls is None:
-            self._serve(IOStream(connection, max_buffer_size=BUFFER), address)
-            return
         patience = self._loop.call_later(self._bounds.head, self._decide, connection, address, False)
         self._undecided[connection, address] = patience
         self._loop.add_reader(connection, self._decide, connection, address, True)
@@ -183,9 +180,10 @@ class Server(HTTPServerConnectionDelegate):
             self._serve(stream, address)
 
     def _stream(self, connection: socket.socket) -> IOStream:
-        assert self._tls
         if connection.recv(1, socket.MSG_PEEK) != TLS_RECORD:
             return IOStream(connection, max_buffer_size=BUFFER)
+        if self._tls is None:
+            raise ConnectionRefusedError  # now, and not when its patience with a head that is none has ended
         wrapped = self._tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return SSLIOStream(wrapped, max_buffer_size=BUFFER)
 

@@ -48,6 +48,9 @@ class PolicyEngine(Protocol):
     async def refresh(self) -> None:
         """Follow changes of the policy; call it about once a second. Never raises."""
 
+    async def trouble(self) -> str | None:
+        """Say why no call can be decided now, in words that anyone may read; None: each can. Never raises."""
+
     def close(self) -> None:
         """End what was started for it."""
 
@@ -192,6 +195,14 @@ class EmbeddedEngine:
         if decision.failure:
             logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
         return decision
+
+    async def trouble(self) -> str | None:
+        try:
+            await self._loaded.document(SAMPLES[0])
+        except Exception as error:
+            logger.debug("The policy was asked about a sample in vain: %s", described(error))
+            return "the policy gives no decisions"
+        return None
 
     async def refresh(self) -> None:
         try:

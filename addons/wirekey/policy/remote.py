@@ -22,6 +22,7 @@ from wirekey.policy.decision import Decision, UndecidedError, decision_of, undec
 from wirekey.policy.input import encoded
 from wirekey.policy.modules import PolicyError, PolicyProblem
 from wirekey.policy.rego import QUERY
+from wirekey.policy.samples import SAMPLES
 
 if TYPE_CHECKING:
     from wirekey.policy.input import Input
@@ -82,6 +83,15 @@ class RemoteEngine:
         if decision.failure:
             logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
         return decision
+
+    async def trouble(self) -> str | None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                self._document_of(await self._exchange("POST", self._decision_path, b'{"input":' + SAMPLES[0] + b"}"))
+        except Exception as error:
+            logger.debug("OPA at %s was asked about a sample in vain: %s", self._authority, described(error))
+            return "the OPA server gives no decisions"
+        return None
 
     def _document_of(self, answer: dict[str, Any]) -> Any:
         if "result" not in answer:

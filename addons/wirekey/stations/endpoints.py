@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,49 +13,45 @@ from mitmproxy import ctx
 from wirekey.console.certificate import Certificate, CertificateError
 from wirekey.console.desk import Desk
 from wirekey.console.server import Bounds, Server
-from wirekey.identity.jwt_keys import SigningKeys, SigningKeysError
-from wirekey.identity.jwt_tokens import KEYS_FILE
-from wirekey.identity.token_endpoint import TokenEndpoint
 from wirekey.stations.listeners import sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wirekey.config import Config
+    from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.stations.entrance import Entrance
     from wirekey.stations.house import House
 
 logger = logging.getLogger(__name__)
 
 NAMES = ("gateway", "console")
+ASKS_EVERY = 1.0
+"""Seconds between two questions to the policy whether it decides, however often /ready is asked."""
 
 
 class Endpoints:
-    """Opens after the entrance and closes after it, so that /ready says 503 while calls in flight are ended.
+    """Opens after the entrance and closes after it, so that /ready says 503 while calls in flight are ended."""
 
-    `policy` says why no policy decides, in words that anyone may read; None: one does, or none is asked for.
-    `keys`, where it is set before `open`, are the keys that tokens are signed with.
-    """
-
-    def __init__(self, house: House, entrance: Entrance, policy: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(self, house: House, entrance: Entrance) -> None:
         self.house = house
         self.entrance = entrance
-        self.policy = policy
-        self.keys: SigningKeys | None = None
         self.servers: dict[str, Server] = {}
-        self._tokens: TokenEndpoint | None = None
+        self._deciding: str | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._asked = -ASKS_EVERY
 
     async def running(self) -> None:
         if not self.entrance.opened:
             return
         try:
             self.open()
-        except (OSError, CertificateError, SigningKeysError) as error:
+        except (OSError, CertificateError) as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
             reason = error.strerror or error if isinstance(error, OSError) else error
             logger.error("Wirekey cannot start: %s", reason)  # noqa: TRY400  # a sentence, not a traceback
 
     async def done(self) -> None:
+        if self._asking:
+            self._asking.cancel()
         servers, self.servers = self.servers, {}
         for server in servers.values():
             await server.close()
@@ -64,10 +62,10 @@ class Endpoints:
         return {name: server.address for name, server in self.servers.items() if server.is_open}
 
     def open(self) -> None:
-        """Listen where the configuration says. Raises OSError, CertificateError and SigningKeysError: sentences."""
+        """Listen where the configuration says. Raises OSError and CertificateError: sentences."""
         config = self.entrance.started_with
         assert config
-        self.tokens()
+        self._ask_policy()
         files = config.listen.gateway_tls
         tls = Certificate(files).context if files and config.listen.gateway else None
         for name in NAMES:
@@ -92,21 +90,7 @@ class Endpoints:
         return True
 
     def tokens(self) -> TokenEndpoint | None:
-        """Give who gives out tokens, by the settings as they are now; None where another issuer does."""
-        config = self.entrance.config
-        assert config
-        settings = config.identity.jwt
-        if not settings.issues:
-            return None
-        if self.keys is None:
-            assert self.entrance.started_with
-            self.keys = SigningKeys(self.entrance.started_with.state / KEYS_FILE, settings.lifetime)
-        self.keys.lifetime = settings.lifetime
-        self.keys.refresh()
-        if self._tokens is None:
-            self._tokens = TokenEndpoint(settings, self.keys, self.house.book)
-        self._tokens.settings = settings
-        return self._tokens
+        return self.house.token_endpoint
 
     def ready(self) -> dict[str, str | None]:
         """Give, by part, why it is not ready; None: it is."""
@@ -114,7 +98,7 @@ class Endpoints:
             "listeners": self._listening(),
             "audit": self.house.store.refuses(),
             "ca": self._certifying(),
-            "policy": self.policy(),
+            "policy": self._ask_policy(),
         }
 
     def _listening(self) -> str | None:
@@ -133,3 +117,14 @@ class Endpoints:
         if authority is None or now >= authority.expires:
             return "the CA has expired, so no client trusts what the proxy shows"
         return "the CA is not valid yet" if now < authority.begins else None
+
+    def _ask_policy(self) -> str | None:
+        """Give what the policy said last, and ask it anew: an OPA server may take its time."""
+        now = time.monotonic()
+        if now - self._asked >= ASKS_EVERY and (self._asking is None or self._asking.done()):
+            self._asked = now
+            self._asking = asyncio.create_task(self._hear_policy())
+        return self._deciding
+
+    async def _hear_policy(self) -> None:
+        self._deciding = await self.house.policy.trouble()

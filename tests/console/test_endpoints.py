@@ -1,0 +1,314 @@
+"""The addon within a Wirekey that runs: where it listens, what it says of the house, and how it begins and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import httpx
+import openai
+import pytest
+from mitmproxy import options
+
+from tests.console.conftest import PATIENCE
+from tests.console.test_server import files_of
+from tests.policy.opa import Opa
+from wirekey.config import load
+from wirekey.identity.agents import AgentBook
+from wirekey.master import ServeMaster
+from wirekey.stations import flow_order
+from wirekey.stations.endpoints import Endpoints
+from wirekey.stations.house import House
+
+FREE = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
+TOKEN, KEYS = "/api/v1/auth/token", "/.well-known/jwks.json"
+
+
+def configured(folder, listen=None, **more):
+    settings = {"state": str(folder / "state"), "certs": str(folder / "certs"), "listen": listen or FREE, **more}
+    (folder / "wirekey.yaml").write_text(json.dumps(settings))
+    return load(folder / "wirekey.yaml", {})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """State and CA are made once: a CA takes its time."""
+    return tmp_path_factory.mktemp("house")
+
+
+class Running:
+    def __init__(self, folder, config):
+        self.folder = folder
+        self.master = ServeMaster(options.Options(confdir=str(folder / "certs")))
+        self.house = House()
+        self.stations = [one for one in flow_order.stations(self.house, config) if not isinstance(one, Endpoints)]
+        self.entrance = self.stations[0]
+        self.endpoints = Endpoints(self.house, self.entrance)
+        ours = [*self.stations, self.endpoints]
+        builtin = list(self.master.addons.chain)
+        self.master.addons.add(*ours)
+        self.master.addons.chain[:] = [*ours, *builtin]
+        self.entrance.configure(set())
+
+    def http(self, name="console", scheme="http", **more):
+        url = f"{scheme}://{self.endpoints.addresses[name]}"
+        return httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False, **more)
+
+    async def parts(self):
+        async with self.http() as http:
+            answer = await http.get("/ready")
+        content = answer.json()
+        assert answer.status_code == (200 if content["status"] == "ready" else 503)
+        return {name: part.get("reason") for name, part in content["parts"].items()}
+
+
+@contextlib.asynccontextmanager
+async def wirekey(folder, config):
+    """Stations, endpoints, wire and audit in this process, as `wirekey serve` puts them together."""
+    made = Running(folder, config)
+    running = asyncio.create_task(made.master.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not made.entrance.refreshing or not (made.endpoints.servers or config.listen.console is None):
+                if running.done():
+                    running.result()
+                await asyncio.sleep(0.01)
+        yield made
+    finally:
+        made.master.shutdown()
+        await asyncio.wait([running], timeout=PATIENCE)
+        await made.entrance.done()
+
+
+async def started(folder, config):
+    """Start one that is to fail; the exit code that mitmproxy ends with."""
+    made = Running(folder, config)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await made.master.run()
+    except SystemExit as ending:
+        return ending.code, made
+    finally:
+        await made.entrance.done()
+    return 0, made
+
+
+async def test_both_listeners_serve_the_same_keys_and_a_client_added_now_gets_a_token(folder):
+    async with (
+        wirekey(folder, configured(folder)) as running,
+        running.http() as console,
+        running.http("gateway") as gateway,
+    ):
+        assert set(running.endpoints.addresses) == {"console", "gateway"}
+        added = AgentBook(folder / "state" / "agents.json").add_client(f"alice{os.getpid()}")
+        whole = {
+            "grant_type": "client_credentials",
+            "client_id": added.client_id,
+            "client_secret": added.client_secret.reveal(),
+        }
+        found = []
+
+        async def is_known():
+            found[:] = [await http.post(TOKEN, data=whole) for http in (console, gateway)]
+            return {answer.status_code for answer in found} == {200}
+
+        async with asyncio.timeout(PATIENCE):
+            while not await is_known():
+                await asyncio.sleep(0.5)
+        documents = [(await http.get(KEYS)).json() for http in (console, gateway)]
+        assert documents[0] == documents[1]
+        assert (await gateway.get("/health")).json() == {"status": "ok"}
+
+
+async def test_a_running_house_is_ready_and_says_which_part_is_not(folder, monkeypatch):
+    async with wirekey(folder, configured(folder)) as running:
+        assert await running.parts() == {"listeners": None, "audit": None, "ca": None, "policy": None}
+
+        monkeypatch.setattr(running.house.store, "_down", "the audit writer has failed")
+        assert (await running.parts())["audit"] == "the audit writer has failed"
+        monkeypatch.undo()
+
+        authority = running.entrance.authority
+        now = datetime.now(UTC)
+        for begins, ends, reason in [
+            (now - timedelta(days=2), now - timedelta(days=1), "the CA has expired"),
+            (now + timedelta(days=1), now + timedelta(days=2), "the CA is not valid yet"),
+        ]:
+            running.entrance.authority = SimpleNamespace(begins=begins, expires=ends)
+            assert (await running.parts())["ca"].startswith(reason)
+        running.entrance.authority = authority
+        assert (await running.parts()) == dict.fromkeys(["listeners", "audit", "ca", "policy"])
+
+        await running.master.addons.get("proxyserver").servers.update([])
+        assert (await running.parts())["listeners"] == "the proxy does not listen"
+
+
+async def test_a_policy_server_that_goes_and_comes_is_noticed_without_a_call(folder, monkeypatch):
+    monkeypatch.setattr("wirekey.stations.endpoints.ASKS_EVERY", 0.0)
+    policies = {"authz.rego": "package wirekey.authz\nallow := true\n"}
+    opa = Opa(policies)
+    config = configured(folder, policy={"opa_url": opa.url})
+
+    async def becomes(running, reason):
+        async with asyncio.timeout(PATIENCE):
+            while (await running.parts())["policy"] != reason:
+                await asyncio.sleep(0.01)
+
+    async with wirekey(folder, config) as running:
+        await becomes(running, None)
+        opa.faults = [b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"] * 100_000
+        await becomes(running, "the OPA server gives no decisions")
+        opa.faults = []
+        await becomes(running, None)
+        opa.policies.clear()
+        await becomes(running, "the OPA server gives no decisions")
+    opa.stop()
+
+
+async def test_a_policy_that_gives_no_decisions_is_noticed(folder, monkeypatch):
+    monkeypatch.setattr("wirekey.stations.endpoints.ASKS_EVERY", 0.0)
+    async with wirekey(folder, configured(folder)) as running:
+
+        async def broken(_):
+            raise RuntimeError
+
+        monkeypatch.setattr(running.house.policy._loaded.__class__, "document", lambda _, given: broken(given))
+        async with asyncio.timeout(PATIENCE):
+            while (await running.parts())["policy"] != "the policy gives no decisions":
+                await asyncio.sleep(0.01)
+        monkeypatch.undo()
+        monkeypatch.setattr("wirekey.stations.endpoints.ASKS_EVERY", 0.0)
+        async with asyncio.timeout(PATIENCE):
+            while (await running.parts())["policy"]:
+                await asyncio.sleep(0.01)
+
+
+async def test_while_it_ends_it_is_alive_and_not_ready(folder):
+    async with wirekey(folder, configured(folder)) as running:
+        await running.entrance.done()
+        parts = await running.parts()
+        assert (parts["listeners"], parts["audit"]) == ("Wirekey is ending", "Wirekey is closing")
+        async with running.http() as http:
+            assert (await http.get("/health")).status_code == 200
+
+
+async def test_a_changed_configuration_counts_for_the_next_token(folder):
+    async with wirekey(folder, configured(folder)) as running, running.http() as http:
+        made = AgentBook(folder / "state" / "agents.json").add_client(f"changing{os.getpid()}")
+        whole = {"grant_type": "client_credentials", "client_id": made.client_id}
+        whole["client_secret"] = made.client_secret.reveal()
+        running.house.book.refresh()
+        elsewhere = {"issuer": "https://id.example/", "jwks_url": "https://id.example/jwks.json"}
+        changes = [({}, 200, 3600), ({"lifetime": 60.0}, 200, 60), (elsewhere, 404, None), ({}, 200, 3600)]
+        for jwt, status, lifetime in changes:
+            configured(folder, identity={"jwt": jwt})
+            running.entrance.reload()
+            answer = await http.post(TOKEN, data=whole)
+            assert (answer.status_code, answer.json().get("expires_in")) == (status, lifetime)
+
+
+async def test_the_keys_outlive_the_process(folder):
+    found = []
+    for _ in range(2):
+        async with wirekey(folder, configured(folder)) as running, running.http() as http:
+            found.append((await http.get(KEYS)).json())
+    assert found[0] == found[1]
+
+
+async def test_an_sdk_that_is_given_the_gateway_shows_what_works_today(folder):
+    async with wirekey(folder, configured(folder)) as running:
+        url = f"http://{running.endpoints.addresses['gateway']}/v1"
+        client = openai.AsyncOpenAI(base_url=url, api_key="wk_x", timeout=PATIENCE)
+        with pytest.raises(openai.APIStatusError, match="HTTPS_PROXY works today") as raised:
+            # Longer than what is read of a body.
+            await client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "x" * 500_000}])
+        await client.close()
+    assert raised.value.status_code == 501
+    assert raised.value.response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("name", ["console", "gateway"])
+async def test_a_listener_that_is_not_wanted_is_not_there(folder, name):
+    other = "gateway" if name == "console" else "console"
+    async with wirekey(folder, configured(folder, {**FREE, name: None})) as running:
+        await asyncio.sleep(0)
+        assert set(running.endpoints.addresses) == {other}
+
+
+async def test_a_port_that_the_file_names_must_be_had(folder, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, made = await started(folder, configured(folder, {**FREE, "console": place}))
+    assert code == 1
+    assert (
+        f"Wirekey cannot start: {place} (listen.console) is in use by another program. "
+        "Stop that one, or set another port in wirekey.yaml." in caplog.text
+    )
+    assert not made.endpoints.servers
+
+
+async def test_a_default_port_that_another_has_is_done_without(folder, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING)
+    config = configured(folder, {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0"})
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        # The default itself may be free, or not, on the machine of the test.
+        place = type(config.listen.console)("127.0.0.1", taken.getsockname()[1])
+        monkeypatch.setitem(config.listen.__dict__, "console", place)
+        async with wirekey(folder, config) as running:
+            assert set(running.endpoints.addresses) == {"gateway"}
+            async with running.http("gateway") as http:
+                assert (await http.get("/ready")).status_code == 200
+    assert f"{place} (listen.console) is in use by another program." in caplog.text
+    assert "Until then Wirekey runs without it." in caplog.text
+
+
+async def test_the_gateway_has_its_certificate_and_the_console_none(folder, tmp_path):
+    import ssl
+
+    files = files_of(tmp_path, tmp_path / "made")
+    tls = {"certificate": str(files.certificate), "key": str(files.key)}
+    context = ssl.create_default_context(cafile=tmp_path / "root.pem")
+    async with wirekey(folder, configured(folder, {**FREE, "gateway_tls": tls})) as running:
+        async with running.http("gateway", "https", verify=context) as http:
+            assert (await http.get("/health")).status_code == 200
+        async with running.http("gateway") as http:
+            assert (await http.get("/health")).status_code == 200
+        async with running.http("console", "https", verify=context) as http:
+            with pytest.raises(httpx.ConnectError):
+                await http.get("/health")
+
+
+async def test_a_certificate_that_cannot_be_used_at_the_start_is_one_sentence(folder, tmp_path, caplog):
+    files = files_of(tmp_path, tmp_path / "made")
+    files_of(tmp_path / "made", tmp_path / "another")
+    tls = {"certificate": str(files.certificate), "key": str(tmp_path / "made" / "gateway-key.pem")}
+    code, made = await started(folder, configured(folder, {**FREE, "gateway_tls": tls}))
+    assert code == 1
+    assert "Wirekey cannot start: listen.gateway_tls: " in caplog.text
+    assert "are no certificate and its key" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert made.endpoints.addresses == {}
+
+
+async def test_a_house_that_did_not_open_serves_nothing(tmp_path):
+    endpoints = Endpoints(House(), SimpleNamespace(opened=False))
+    await endpoints.running()
+    assert endpoints.addresses == {}
+    await endpoints.done()
+
+
+async def test_it_starts_and_ends_again_and_again(folder):
+    for _ in range(5):
+        async with wirekey(folder, configured(folder)) as running, running.http() as http:
+            assert (await http.get("/health")).status_code == 200
+            address = running.endpoints.addresses["console"]
+        assert running.endpoints.addresses == {}
+        host, _, port = address.rpartition(":")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(host, int(port))

@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, datetime
-
 import boto3
-import botocore.auth
-import botocore.awsrequest
 import botocore.config
-import botocore.credentials
 import botocore.exceptions
 import pytest
 
-from tests.raw_client import RawClient
-from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.aws_signing import MODELS, REAL, signing_simulator, signing_wirekey
+from tests.running import wait_for
 from wirekey.call import new_call_id
 
-REAL = ("AKIAREALORGANISATION", "real-secret-of-the-organisation-41d0aa")
-HOST = "bedrock-runtime.us-east-1.amazonaws.com"
-MODELS = [
-    "anthropic.claude-3-5-sonnet-20241022-v2:0",
-    "us.amazon.nova-pro-v1:0",
-    "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-5-sonnet-20241022-v2:0",
-]
 MESSAGES = [{"role": "user", "content": [{"text": "hello"}]}]
-BODY = b'{"messages":[{"role":"user","content":[{"text":"hello"}]}]}'
 
 
 @pytest.fixture(scope="module")
 def aws_simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"), aws_credentials={REAL[0]: REAL[1]})
+    running = signing_simulator(tmp_path_factory.mktemp("simulator"))
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="module")
 def signing(tmp_path_factory, aws_simulator):
-    configuration = behind(aws_simulator)
-    configuration["providers"]["bedrock"]["credentials"] = {
-        "access_key": "env:REAL_ID",
-        "secret_key": "env:REAL_SECRET",
-    }
-    environ = {**KEY_ENVIRONMENT, "REAL_ID": REAL[0], "REAL_SECRET": REAL[1]}
-    running = Wirekey(tmp_path_factory.mktemp("wirekey"), configuration, environ=environ)
-    running.token = running.add_agent("alice", role="engineer")
-    running.pair = running.book.pair("alice")
-    running.add_agent("bob")
-    running.began = new_call_id()
-    yield running
-    running.stop()
+    with signing_wirekey(tmp_path_factory.mktemp("wirekey"), aws_simulator) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +36,11 @@ def began(signing, aws_simulator, monkeypatch):
     return new_call_id()
 
 
-def bedrock(signing, pair=None, **options):
+def bedrock(signing, pair=None, service="bedrock-runtime", endpoint_url=None, **options):
     access_key, secret = pair or (signing.pair.access_key, signing.pair.secret.reveal())
     return boto3.client(
-        "bedrock-runtime",
+        service,
+        endpoint_url=endpoint_url,
         region_name="us-east-1",
         aws_access_key_id=access_key,
         aws_secret_access_key=secret,
@@ -145,55 +121,40 @@ def test_a_token_of_one_agent_and_the_pair_of_another_are_refused(signing, aws_s
     assert not aws_simulator.seen
 
 
-def signed_request(signing, path: str, body: bytes = BODY, **headers: str) -> list[str]:
-    """The header lines of a request as botocore signs it."""
-    request = botocore.awsrequest.AWSRequest(
-        "POST", f"https://{HOST}{path}", data=body, headers={"Content-Type": "application/json", **headers}
-    )
-    credentials = botocore.credentials.Credentials(signing.pair.access_key, signing.pair.secret.reveal())
-    botocore.auth.SigV4Auth(credentials, "bedrock", "us-east-1").add_auth(request)
-    return [f"{name}: {value}" for name, value in request.headers.items()]
-
-
-def send(signing, path: str, lines: list[str], body: bytes = BODY):
-    with RawClient(signing.running.forward) as client:
-        assert client.connect(f"{HOST}:443").status == 200
-        client.start_tls(signing.root, HOST)
-        head = [f"POST {path} HTTP/1.1", f"Host: {HOST}", *lines, f"Content-Length: {len(body)}"]
-        client.send("\r\n".join(head).encode() + b"\r\n\r\n" + body)
-        return client.answer()
-
-
-PATH = "/model/us.amazon.nova-pro-v1%3A0/converse"
-
-
-def test_S8_a_body_that_was_not_signed_is_refused(signing, aws_simulator):
-    lines = signed_request(signing, PATH)
-    answer = send(signing, PATH, lines, BODY.replace(b"hello", b"jello"))
-    assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, "InvalidSignatureException")
+@pytest.mark.parametrize(
+    ("service", "endpoint"),
+    [
+        ("bedrock", "bedrock-runtime"),
+        ("bedrock", "bedrock-agent-runtime"),
+        ("bedrock-runtime", "bedrock"),
+        ("bedrock-runtime", "bedrock-agent-runtime"),
+        ("bedrock-agent-runtime", "bedrock-runtime"),
+    ],
+)
+def test_an_operation_of_another_service_than_the_hosts_is_none(signing, aws_simulator, service, endpoint, began):
+    client = bedrock(signing, service=service, endpoint_url=f"https://{endpoint}.us-east-1.amazonaws.com")
+    with pytest.raises(botocore.exceptions.ClientError, match=rf"is an operation of {service}, ") as refused:
+        first_call(service, client)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
     assert not aws_simulator.seen
+    assert signing.finished_event(began)["policy_reason"].startswith("unknown_operation: ")
 
 
-def test_S9_a_path_that_was_not_signed_is_refused(signing, aws_simulator):
-    lines = signed_request(signing, PATH)
-    assert send(signing, PATH.replace("nova-pro", "nova-lite"), lines).status == 403
-    assert not aws_simulator.seen
+@pytest.mark.parametrize("service", ["bedrock", "bedrock-runtime", "bedrock-agent-runtime"])
+@pytest.mark.parametrize("options", [{}, {"use_fips_endpoint": True}], ids=["usual", "fips"])
+def test_each_service_is_called_by_its_own_names(signing, aws_simulator, service, options):
+    first_call(service, bedrock(signing, service=service, **options))
+    assert REAL[0] in str(aws_simulator.seen[0].headers)
 
 
-def test_S2_a_signature_is_good_once(signing, aws_simulator):
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    lines = signed_request(signing, PATH, **{"amz-sdk-invocation-id": stamp, "amz-sdk-request": "attempt=1"})
-    assert send(signing, PATH, lines).status == 200
-    answer = send(signing, PATH, lines)
-    assert answer.status == 403
-    assert "used before" in answer.message
-    assert len(aws_simulator.seen) == 1
-
-
-@pytest.mark.parametrize("added", ["X-Amz-Evil: 1", "X-Amz-Content-SHA256: " + hashlib.sha256(b"other").hexdigest()])
-def test_S3_headers_that_are_not_signed_are_refused(signing, aws_simulator, added):
-    assert send(signing, PATH, [*signed_request(signing, PATH), added]).status == 403
-    assert not aws_simulator.seen
+def first_call(service, client):
+    match service:
+        case "bedrock":
+            client.list_foundation_models()
+        case "bedrock-runtime":
+            client.converse(modelId=MODELS[0], messages=MESSAGES)
+        case _:
+            client.retrieve(knowledgeBaseId="KB12345678", retrievalQuery={"text": "hello"})
 
 
 def test_a_revoked_agents_pair_is_out(signing):
@@ -202,7 +163,6 @@ def test_a_revoked_agents_pair_is_out(signing):
     client = bedrock(signing, (pair.access_key, pair.secret.reveal()))
     client.converse(modelId=MODELS[0], messages=MESSAGES)
     signing.book.revoke("dave")
-    from tests.running import wait_for
 
     def is_out():
         try:

@@ -58,6 +58,7 @@ def signed(  # noqa: PLR0917  # each has its default, and is named where it diff
     auth=SigV4Auth,
     host=HOST,
     scheme="https",
+    pair=(ACCESS_KEY, SECRET),
 ):
     """Give a request signed by botocore for the agent."""
     request = AWSRequest(method=method, url=f"{scheme}://{host}{path}", data=body, headers=dict(headers))
@@ -65,7 +66,7 @@ def signed(  # noqa: PLR0917  # each has its default, and is named where it diff
     before = botocore.auth.get_current_datetime
     botocore.auth.get_current_datetime = lambda *_, **__: moment
     try:
-        auth(Credentials(ACCESS_KEY, SECRET, token), service, region).add_auth(request)
+        auth(Credentials(*pair, token), service, region).add_auth(request)
     finally:
         botocore.auth.get_current_datetime = before
     return head_of(request)

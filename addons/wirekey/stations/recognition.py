@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from wirekey.egress.hosts import region_of
 from wirekey.providers import PROVIDERS
+from wirekey.providers.bedrock_services import service_of
 from wirekey.providers.protocol import Body, Facts
 from wirekey.refusal import Refusal
 from wirekey.stations.station import AdmittingStation, fail_closed
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
+    from wirekey.providers.protocol import Operation
 
 READ_BODIES = (Body.JSON, Body.MULTIPART)
 
@@ -32,6 +35,8 @@ class Recognition(AdmittingStation):
                 "unknown_operation",
                 f"{request.method} on this path is no operation of {call.provider} that Wirekey lets through.",
             )
+        if call.provider == "bedrock":
+            check_service(self.house.passage(flow).host, operation)
         call.operation = operation
         call.reads_body = operation.body in READ_BODIES
         if call.reads_body:
@@ -63,3 +68,15 @@ class Recognition(AdmittingStation):
         body = self.house.passage(flow).body
         content_type = request.headers.get("content-type", "")
         call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+
+
+def check_service(host: str, operation: Operation) -> None:
+    """See that a host of Bedrock has this operation: the same path means another thing, or nothing, elsewhere."""
+    called, service = region_of(host), service_of(operation.name)
+    if called is None or called.service != service:
+        raise Refusal(
+            404,
+            "unknown_operation",
+            f"{operation.name} is an operation of {service}, and this host is another service's. "
+            f"Send it to {service}.REGION.amazonaws.com.",
+        )

@@ -1,0 +1,81 @@
+"""A Wirekey that signs for Bedrock with a real-looking pair, and clients that sign with their agent's."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tests.raw_client import Answer, RawClient
+from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from tests.signing import requests
+from wirekey.call import new_call_id
+from wirekey.signing.request import RequestHead
+
+REAL = ("AKIAREALORGANISATION", "real-secret-of-the-organisation-41d0aa")
+HOST = requests.HOST
+MODELS = [
+    "anthropic.claude-3-5-sonnet-20241022-v2:0",
+    "us.amazon.nova-pro-v1:0",
+    "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-3-5-sonnet-20241022-v2:0",
+]
+BODY = requests.BODY
+PATH = "/model/us.amazon.nova-pro-v1%3A0/converse"
+
+
+def signing_simulator(folder: Path) -> SimulatorThread:
+    """A simulator that recomputes the signature made with the real pair."""
+    return SimulatorThread(folder, aws_credentials={REAL[0]: REAL[1]})
+
+
+@contextlib.contextmanager
+def signing_wirekey(folder: Path, simulator: SimulatorThread, **more) -> Iterator[Wirekey]:
+    """A Wirekey with the real pair; `token` and `pair` are alice's. There is also bob."""
+    configuration = behind(simulator, **more)
+    configuration["providers"]["bedrock"]["credentials"] = {
+        "access_key": "env:REAL_ID",
+        "secret_key": "env:REAL_SECRET",
+    }
+    environ = {**KEY_ENVIRONMENT, "REAL_ID": REAL[0], "REAL_SECRET": REAL[1]}
+    running = Wirekey(folder, configuration, environ=environ)
+    try:
+        running.token = running.add_agent("alice", role="engineer")
+        running.pair = running.book.pair("alice")
+        running.add_agent("bob")
+        running.began = new_call_id()
+        yield running
+    finally:
+        running.stop()
+
+
+def signed(wirekey: Wirekey, path: str = PATH, *, at: float | None = None, **more) -> RequestHead:
+    """A request as botocore signs it with alice's pair, now where `at` (Unix seconds) is not given."""
+    pair = more.pop("pair", None) or (wirekey.pair.access_key, wirekey.pair.secret.reveal())
+    sign = more.pop("sign", requests.signed)
+    return sign(path, at=time.time() if at is None else at, pair=pair, **more)
+
+
+def written(head: RequestHead, body: bytes = BODY, *lines: str) -> bytes:
+    """The bytes of a signed request over HTTP/1.1, with its length where `lines` do not frame it otherwise."""
+    framing = (b"content-length", b"transfer-encoding")
+    sent = [name + b": " + value for name, value in head.headers if name.lower() not in framing]
+    sent += [line.encode("latin-1") for line in lines]
+    if not any(line.lower().startswith(framing) for line in sent):
+        sent.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join([head.method.encode() + b" " + head.target + b" HTTP/1.1", *sent]) + b"\r\n\r\n" + body
+
+
+def ask(wirekey: Wirekey, request: bytes, host: str = HOST) -> Answer:
+    """Send the bytes through CONNECT and TLS, with no other identity than they hold."""
+    with RawClient(wirekey.running.forward) as client:
+        assert client.connect(f"{host}:443").status == 200
+        client.start_tls(wirekey.root, host)
+        client.send(request)
+        return client.answer()
+
+
+def without(head: RequestHead, *names: str) -> RequestHead:
+    """The request without these headers, which are lower-case."""
+    return replace(head, headers=[pair for pair in head.headers if pair[0].decode().lower() not in names])

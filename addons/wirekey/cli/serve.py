@@ -152,6 +152,7 @@ def simulation(entrance: Entrance) -> list[str]:
 
 def provider_lines(entrance: Entrance) -> list[str]:
     """Give one line a provider: its keys, or the setting that is missing, and its usual hosts."""
+    from wirekey.cli.doctor import other_way
     from wirekey.config import usual_hosts
     from wirekey.providers import PROVIDERS
 
@@ -160,11 +161,12 @@ def provider_lines(entrance: Entrance) -> list[str]:
     rows = []
     for name, pool in settings.pools.items():
         count = len(pool.keys)
+        others = not settings.simulated and not count and other_way(entrance.config, name)
         keys = "simulated" if settings.simulated else f"{count} key{'s' * (count != 1)}" if count else "no key"
         hosts = ", ".join(host for host, provider in usual_hosts(entrance.config).items() if provider == name)
         upstream = settings.upstreams.get(name)
         if upstream and not settings.simulated:
             hosts += f" (dialled at {upstream.authority})"
-        missing = "" if count else f"; set {PROVIDERS[name].key_setting}"
+        missing = "" if count else f"; {others}" if others else f"; set {PROVIDERS[name].key_setting}"
         rows.append(f"  {name:<10} {keys:<10} {hosts}{missing}")
     return rows

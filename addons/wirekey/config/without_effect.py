@@ -22,7 +22,6 @@ UNBUILT = (
     ),
     (r"model_override", "model_override", "is not followed yet: each call goes out with the model it asks for"),
     (r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),
-    (r"providers\.\w+\.credentials", "providers.NAME.credentials", "can only be inject yet"),
 )
 """(pattern of the setting, how the reference names it, what is so)"""
 
@@ -54,7 +53,5 @@ def departs(config: Config, key: str) -> bool:
         group, value = value, value[int(part)] if isinstance(value, tuple) else getattr(value, part)
     if key == "audit.store":
         return value not in (None, f"sqlite:///{config.state / 'audit.db'}")
-    if key.endswith(".credentials"):
-        return value in ("client", "passthrough")
     field = getattr(type(group), "model_fields", {}).get(key.rpartition(".")[2])
     return bool(value) and (field is None or value != field.default)

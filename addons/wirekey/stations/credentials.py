@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from mitmproxy import http
 
 from wirekey.credentials.aws import CredentialsUnavailable
-from wirekey.credentials.pool import retry_after_seconds
+from wirekey.credentials.client_held import missing
+from wirekey.credentials.pool import Key, retry_after_seconds
 from wirekey.credentials.scrub import KeyScrubber, scrub
 from wirekey.credentials.slots import connection_named
 from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, readdressed, upload_ids
@@ -44,6 +45,10 @@ class Credentials(AsyncAdmittingStation):
             # Its upload_id is the credential; it carries no other.
             call.credential = "upload"
             return
+        mode = self.house.settings.credentials.get(call.provider, "inject")
+        if mode != "inject":
+            take_brought(passage, call.provider, mode)
+            return
         passage.pool = self.house.settings.pools.get(call.provider)
         passage.key = passage.pool.choose(time.monotonic()) if passage.pool else None
         if passage.key is None and call.provider == "bedrock" and self.house.settings.aws:
@@ -67,12 +72,13 @@ class Credentials(AsyncAdmittingStation):
         response = flow.response
         if passage and passage.aws and response and passage.call.status is None:
             self.note_refused_pair(passage, response)
-        if not (passage and passage.key and passage.pool and response and passage.call.attempts):
+        if not (passage and passage.key and response and passage.call.attempts):
             return
         if passage.call.status is not None:
             return  # an answer of our own
-        wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
-        passage.pool.settle(passage.key, response.status_code, wait, time.monotonic())
+        if passage.pool:
+            wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
+            passage.pool.settle(passage.key, response.status_code, wait, time.monotonic())
         key = passage.key.secret.reveal().encode()
         fields = response.headers.fields
         if any(key in value for _, value in fields):
@@ -112,6 +118,17 @@ class Credentials(AsyncAdmittingStation):
             passage.pool.settle_refused(passage.key, time.monotonic())
 
 
+def take_brought(passage: Passage, provider: str, mode: str) -> None:
+    """Use what the client brought, and nothing of ours. Raises Refusal where it brought nothing."""
+    held = passage.brought
+    if held is None:
+        raise missing(provider, passes=mode == "passthrough")
+    label = passage.call.credential = f"{provider}/{mode}"
+    if held.key:
+        passage.key = Key(label, held.key)
+    passage.aws = held.pair
+
+
 def no_key(provider: str) -> str:
     return (
         f"Wirekey has no key for {provider}. Its operator sets {PROVIDERS[provider].key_setting} in the environment or "
@@ -149,6 +166,8 @@ def wire_request(passage: Passage, server: Server, signatures: Signatures) -> tu
     ]
     if passage.key:
         name, value = PROVIDERS[call.provider].credential(passage.key.secret.reveal(), call.target)
+        if passage.pool is None and passage.brought and passage.brought.bearer:
+            name, value = "authorization", f"Bearer {passage.key.secret.reveal()}"
         wire_fields.append((name.encode(), value.encode()))
     if wire.data.authority:
         wire.data.authority = authority.encode()

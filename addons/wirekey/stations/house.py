@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client, Server
 
     from wirekey.audit.store import AuditStore
+    from wirekey.credentials.client_held import ClientCredential
     from wirekey.credentials.pool import Key, KeyPool
     from wirekey.identity.agents import AgentBook
     from wirekey.identity.jwt_tokens import Held, JwtTokens
@@ -70,6 +71,8 @@ class Passage:
     upstream: Upstream | None = None
     key: Key | None = None
     pool: KeyPool | None = None
+    """None where the key is the client's own."""
+    brought: ClientCredential | None = field(default=None, repr=False)
     usage_event_asked: bool = False
     tap: AnswerTap | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.credentials.client_held import brought
 from wirekey.credentials.slots import is_credential_header, strip_query
 from wirekey.credentials.uploads import upload_ids
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
@@ -114,8 +115,13 @@ class Identity(Station):
         head = signed_head(request) if call.provider == "bedrock" else None
         passage.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
         bodiless = head is not None and has_no_body(request)
-        tokens = slot_tokens(decoded(request), request.path.partition("?")[2])
+        fields, query = request.headers.fields, request.path.partition("?")[2]
+        tokens = slot_tokens(decoded(request), query)
         strip(request)
+        mode = self.house.settings.credentials.get(call.provider or "", "inject")
+        if call.provider and mode != "inject":
+            passes = mode == "passthrough"
+            passage.brought = brought(call.provider, passage.host, fields, query=query, passes=passes)
         kept = [await self.hold(token) for token in tokens]
         if tunnel := self.house.tunnel_agents.get(flow.client_conn):
             kept.append(tunnel)

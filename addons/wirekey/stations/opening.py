@@ -50,18 +50,23 @@ def settings_from(config: Config, former: Settings | None = None) -> Settings:
     """
     pools = {}
     upstreams = {}
+    modes = {}
     for name in PROVIDERS:
         pool = KeyPool([Key(label, secret) for label, secret in config.resolve_keys(name)])
         if former and name in former.pools:
             pool.carry_over(former.pools[name])
         pools[name] = pool
-        url = getattr(config.providers, name).upstream
+        provider = getattr(config.providers, name)
+        if provider.credentials in ("client", "passthrough"):
+            modes[name] = provider.credentials
+        url = provider.upstream
         if url:
             upstreams[name] = upstream_of(str(url))
     return Settings(
         hosts=provider_hosts(config),
         pools=pools,
         upstreams=upstreams,
+        credentials=modes,
         aws=aws_credentials(config, former.aws if former else None),
         limits=WireLimits(
             connect=config.timeouts.connect,
@@ -88,6 +93,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         pools={name: KeyPool([Key("simulator", Secret(key))]) for name, key in keys.items()},
         upstreams=dict.fromkeys(PROVIDERS, Upstream("127.0.0.1", port, configured=True)),
         aws=None,
+        credentials={},
         simulated=True,
     )
 

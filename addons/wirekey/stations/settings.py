@@ -40,7 +40,7 @@ class Settings:
     aws: AwsCredentials | None = None
     """What Bedrock's calls are signed with, where it has no API key."""
     credentials: Mapping[str, str] = field(default_factory=dict)
-    """Provider name → inject, client or passthrough."""
+    """Provider name → client or passthrough, for those whose key the client holds."""
     limits: WireLimits = field(default_factory=WireLimits)
     header_count: int = 100
     connections_per_client: int = 256

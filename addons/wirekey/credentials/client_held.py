@@ -1,0 +1,123 @@
+"""Credentials that a client holds itself, where `credentials` is client or passthrough.
+
+With client they stand in a header made for them, with passthrough in the provider's own place for a key: there an
+agent's token, or any JWT, says who calls and is no key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wirekey.credentials.aws_held import held_credentials
+from wirekey.credentials.slots import query_values
+from wirekey.egress.hosts import region_of
+from wirekey.identity.presented import is_meant_for_us
+from wirekey.refusal import Refusal
+from wirekey.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from wirekey.signing.request import AwsCredentials
+
+    Fields = Sequence[tuple[bytes, bytes]]
+
+HEADERS = {"openai": "X-OpenAI-Key", "gemini": "X-Gemini-Key", "anthropic": "X-Anthropic-Key"}
+OWN_HEADERS = {
+    "openai": ("authorization",),
+    "gemini": ("x-goog-api-key", "authorization"),
+    "anthropic": ("x-api-key", "authorization"),
+    "bedrock": ("authorization",),
+}
+"""Where each provider looks for a key; Authorization holds it after `Bearer`."""
+AWS_HEADERS = "X-AWS-Bearer-Token, or X-AWS-Access-Key and X-AWS-Secret-Key (X-AWS-Session-Token too, if there is one)"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredential:
+    """One of the two. `bearer`: the key came, and goes on, as `Authorization: Bearer`."""
+
+    key: Secret | None = field(default=None, repr=False)
+    pair: AwsCredentials | None = field(default=None, repr=False)
+    bearer: bool = False
+
+
+def brought(provider: str, host: str, headers: Fields, *, query: str = "", passes: bool) -> ClientCredential | None:
+    """Read a client's own credential; None where there is none.
+
+    `host`: the provider's that is called; `query`: raw, without the `?`; `passes`: look in the provider's own place.
+    Raises Refusal where there are two, or what cannot be one.
+    """
+    if passes:
+        return _passing(provider, headers, query)
+    if provider == "bedrock":
+        return _for_aws(host, headers)
+    key = _only(_values(headers, HEADERS[provider].lower()), HEADERS[provider])
+    return ClientCredential(key) if key else None
+
+
+def missing(provider: str, *, passes: bool) -> Refusal:
+    """Say what the client is to send."""
+    if passes:
+        sentence = (
+            f"Wirekey lets the client's own key for {provider} through, and the request has none. Put it where the "
+            "key always goes, and the agent token into the proxy URL."
+        )
+        if provider == "bedrock":
+            sentence += " An AWS signature cannot pass: send a Bedrock API key (AWS_BEARER_TOKEN_BEDROCK)."
+    else:
+        sentence = (
+            f"Wirekey holds no key for {provider}: the client brings its own. Send it in the header "
+            f"{HEADERS.get(provider, AWS_HEADERS)}."
+        )
+    return Refusal(401, "no_client_key", sentence)
+
+
+def _for_aws(host: str, headers: Fields) -> ClientCredential | None:
+    held, called = held_credentials(headers), region_of(host)
+    if held.region and called and held.region != called.region:
+        raise Refusal(
+            421,
+            "names_differ",
+            f"X-AWS-Region says {held.region}, and the host that is called is in {called.region}. Call the host of "
+            "the region that is meant.",
+        )
+    if held.bearer:
+        return ClientCredential(held.bearer)
+    return ClientCredential(pair=held.pair) if held.pair else None
+
+
+def _passing(provider: str, headers: Fields, query: str) -> ClientCredential | None:
+    found = [(value, name == "authorization") for name in OWN_HEADERS[provider] for value in _keys(headers, name)]
+    if provider == "gemini" and query:
+        found += [(value, False) for value in query_values(query, "key") if not is_meant_for_us(value)]
+    key = _only((value for value, _ in found), "the place of the API key")
+    return ClientCredential(key, bearer=found[0][1]) if key else None
+
+
+def _keys(headers: Fields, name: str) -> Iterator[str]:
+    for value in _values(headers, name):
+        scheme, _, rest = value.partition(" ")
+        if name == "authorization" and scheme.lower() != "bearer":
+            continue
+        key = rest.strip(" \t") if name == "authorization" else value
+        if not is_meant_for_us(key):
+            yield key
+
+
+def _values(headers: Fields, name: str) -> Iterator[str]:
+    wanted = name.encode()
+    return (value.strip(b" \t").decode("latin-1") for other, value in headers if other.lower() == wanted)
+
+
+def _only(values: Iterable[str], place: str) -> Secret | None:
+    found = list(values)
+    if not found:
+        return None
+    if len(found) > 1:
+        raise Refusal(400, "malformed", f"The request has more than one key in {place}.")
+    try:
+        return Secret(found[0])
+    except ValueError:
+        raise Refusal(400, "malformed", f"The key in {place} is empty, or holds what no key does.") from None

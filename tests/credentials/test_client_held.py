@@ -1,0 +1,107 @@
+"""Credentials that clients hold themselves: where they are looked for, and what is none."""
+
+import pytest
+
+from wirekey.credentials.client_held import ClientCredential, brought, missing
+from wirekey.credentials.slots import is_credential_header
+from wirekey.refusal import Refusal
+from wirekey.secret import Secret
+from wirekey.signing.request import AwsCredentials
+
+HOST = "bedrock-runtime.eu-west-1.amazonaws.com"
+AGENT = "wk_" + "a" * 43
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJ3aXJla2V5In0.c2lnbmF0dXJl"
+PAIR = [(b"X-AWS-Access-Key", b"AKIAEXAMPLE"), (b"X-AWS-Secret-Key", b"secret")]
+OWN = [(b"Authorization", b"Bearer key"), (b"x-api-key", b"key"), (b"x-goog-api-key", b"key")]
+
+
+def key(value: str, *, bearer: bool = False) -> ClientCredential:
+    return ClientCredential(Secret(value), bearer=bearer)
+
+
+@pytest.mark.parametrize(
+    ("provider", "headers", "found"),
+    [
+        ("openai", [(b"X-OpenAI-Key", b"key")], key("key")),
+        ("openai", [(b"x-openai-key", b" key\t")], key("key")),
+        ("openai", [(b"x_openai_key", b"key")], None),
+        ("openai", [(b"X-Anthropic-Key", b"key"), *OWN], None),
+        ("gemini", [(b"X-Gemini-Key", b"key")], key("key")),
+        ("anthropic", [(b"X-Anthropic-Key", b"key")], key("key")),
+        ("bedrock", [(b"X-AWS-Bearer-Token", b"key")], key("key")),
+        ("bedrock", [(b"X-AWS-Bearer-Token", b"key"), *PAIR], key("key")),
+        ("bedrock", PAIR, ClientCredential(pair=AwsCredentials("AKIAEXAMPLE", Secret("secret")))),
+        ("bedrock", [*PAIR, (b"X-AWS-Region", b"eu-west-1")],
+         ClientCredential(pair=AwsCredentials("AKIAEXAMPLE", Secret("secret")))),
+        ("bedrock", OWN, None),
+    ],
+)  # fmt: skip
+def test_with_client_a_header_made_for_it_holds_the_key(provider, headers, found):
+    assert brought(provider, HOST, headers, passes=False) == found
+
+
+@pytest.mark.parametrize(
+    ("provider", "headers", "query", "found"),
+    [
+        ("openai", [(b"Authorization", b"Bearer key")], "", key("key", bearer=True)),
+        ("openai", [(b"authorization", b"bearer  key ")], "", key("key", bearer=True)),
+        ("openai", [(b"Authorization", b"Basic a2V5")], "", None),
+        ("openai", [(b"Authorization", f"Bearer {AGENT}".encode())], "", None),
+        ("openai", [(b"Authorization", f"Bearer {JWT}".encode())], "", None),
+        ("openai", [(b"x-api-key", b"key"), (b"X-OpenAI-Key", b"key")], "key=key", None),
+        ("anthropic", [(b"x-api-key", b"key")], "", key("key")),
+        ("anthropic", [(b"x-api-key", AGENT.encode()), (b"Authorization", b"Bearer key")], "", key("key", bearer=True)),
+        ("gemini", [(b"x-goog-api-key", b"key")], "", key("key")),
+        ("gemini", [], "alt=sse&key=key", key("key")),
+        ("gemini", [], f"key={AGENT}", None),
+        ("gemini", [(b"authorization", b"Bearer ya29.token")], "", key("ya29.token", bearer=True)),
+        ("bedrock", [(b"authorization", b"Bearer key")], "", key("key", bearer=True)),
+        ("bedrock", [(b"authorization", b"AWS4-HMAC-SHA256 Credential=AKIA/1"), *PAIR], "", None),
+    ],
+)
+def test_with_passthrough_the_providers_own_place_holds_the_key(provider, headers, query, found):
+    assert brought(provider, HOST, headers, query=query, passes=True) == found
+
+
+@pytest.mark.parametrize(
+    ("provider", "headers", "query", "passes", "status"),
+    [
+        ("openai", [(b"X-OpenAI-Key", b"a"), (b"X-OpenAI-Key", b"a")], "", False, 400),
+        ("openai", [(b"X-OpenAI-Key", b"")], "", False, 400),
+        ("openai", [(b"X-OpenAI-Key", b"a\xff")], "", False, 400),
+        ("anthropic", [(b"x-api-key", b"a"), (b"authorization", b"Bearer b")], "", True, 400),
+        ("gemini", [(b"x-goog-api-key", b"a")], "key=b", True, 400),
+        ("bedrock", [PAIR[0]], "", False, 401),
+        ("bedrock", [*PAIR, (b"X-AWS-Region", b"us-east-1")], "", False, 421),
+    ],
+)
+def test_what_is_there_twice_by_halves_or_for_elsewhere_is_refused(provider, headers, query, passes, status):
+    with pytest.raises(Refusal) as refused:
+        brought(provider, HOST, headers, query=query, passes=passes)
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("provider", "passes", "words"),
+    [
+        ("openai", False, "X-OpenAI-Key"),
+        ("gemini", False, "X-Gemini-Key"),
+        ("anthropic", False, "X-Anthropic-Key"),
+        ("bedrock", False, "X-AWS-Bearer-Token, or X-AWS-Access-Key and X-AWS-Secret-Key"),
+        ("openai", True, "into the proxy URL"),
+        ("bedrock", True, "AWS_BEARER_TOKEN_BEDROCK"),
+    ],
+)
+def test_who_brings_nothing_is_told_where_it_goes(provider, passes, words):
+    refusal = missing(provider, passes=passes)
+    assert (refusal.status, refusal.code) == (401, "no_client_key")
+    assert words in refusal.message
+
+
+def test_none_of_these_headers_goes_on():
+    for name in ("X-OpenAI-Key", "X-Gemini-Key", "X-Anthropic-Key", "X-AWS-Bearer-Token", "X-AWS-Region"):
+        assert is_credential_header(name)
+
+
+def test_what_a_client_holds_does_not_show_itself():
+    assert "sk-secret" not in repr(key("sk-secret"))

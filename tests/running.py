@@ -88,7 +88,7 @@ class Wirekey:
         configuration = {
             "state": str(self.state),
             "certs": str(self.certs),
-            "listen": {"forward": "127.0.0.1:0"},
+            "listen": {"forward": "127.0.0.1:0", "gateway": None, "console": None},
             "log": {"format": "json", "level": "debug"},
             **configuration,
         }

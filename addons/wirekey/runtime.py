@@ -16,11 +16,13 @@ THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared w
 
 @dataclass(frozen=True, slots=True)
 class RunningProxy:
-    """One running process. `forward` is HOST:PORT as really listened on."""
+    """One running process. The listeners are HOST:PORT as really listened on; None: not there."""
 
     pid: int
     forward: str
     simulated: bool
+    gateway: str | None = None
+    console: str | None = None
 
     @property
     def host(self) -> str:

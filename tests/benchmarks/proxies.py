@@ -95,7 +95,7 @@ def wirekey(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
     folder.mkdir()
     port = free_port()
     configuration = {
-        "listen": {"forward": f"127.0.0.1:{port}"},
+        "listen": {"forward": f"127.0.0.1:{port}", "gateway": None, "console": None},
         "state": str(folder / "state"),
         "certs": str(folder / "certs"),
         "upstream_ca": str(folder.parent / "ca.pem"),

@@ -37,7 +37,6 @@ def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path,
         ("model_override: a", True),
         ("audit: {store: postgresql://db/x}", True),
         ("listen: {gateway: 127.0.0.1:8001}", False),
-        ("listen: {console: 127.0.0.1:8091}", False),
     ],
 )
 def test_settings_are_grave_where_calls_would_go_out_that_should_not_or_otherwise(tmp_path, text, grave):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from urllib.parse import urlencode
 
+import httpx
 import jwt
 import openai
 import pytest
@@ -16,10 +15,7 @@ from tests.end_to_end.sdk_calls import Way, openai_client
 from tests.raw_client import RawClient, post
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
 from wirekey.call import new_call_id
-from wirekey.config import load
-from wirekey.identity.jwt_tokens import signing_keys
-from wirekey.identity.token_endpoint import TokenEndpoint
-from wirekey.identity.token_request import TokenRequest
+from wirekey.runtime import RunningProxy
 
 ISSUER = "https://login.corp.example"
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
@@ -37,7 +33,10 @@ def proxy(tmp_path_factory, simulator, corp_key):
         corp_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     )
     issuer = {"issuer": ISSUER, "audience": "wirekey", "key": "corp.pem", "permissions": ["web:read", "web:write"]}
-    running = Wirekey(folder, behind(simulator, identity={"jwt": {"issuers": [issuer]}}), environ=KEY_ENVIRONMENT)
+    listen = {"forward": "127.0.0.1:0", "gateway": None, "console": "127.0.0.1:0"}
+    configuration = behind(simulator, identity={"jwt": {"issuers": [issuer]}}, listen=listen)
+    running = Wirekey(folder, configuration, environ=KEY_ENVIRONMENT)
+    running.console = wait_for(lambda: RunningProxy.read(running.state).console, "the console to listen")
     yield running
     running.stop()
 
@@ -50,18 +49,14 @@ def began(proxy, simulator, monkeypatch):
 
 
 def token_of(proxy, credentials) -> str:
-    """Give a token as the endpoint gives it; the endpoint itself is tested where it listens."""
-    settings = load(proxy.folder / "wirekey.yaml", KEY_ENVIRONMENT).identity.jwt
-    endpoint = TokenEndpoint(settings, signing_keys(settings, proxy.state), proxy.book)
     form = {
         "grant_type": "client_credentials",
         "client_id": credentials.client_id,
         "client_secret": credentials.client_secret.reveal(),
     }
-    headers = [("Content-Type", "application/x-www-form-urlencoded")]
-    answer = endpoint.answer(TokenRequest("POST", headers, urlencode(form).encode(), "127.0.0.1"))
-    assert answer.status == 200, answer
-    return json.loads(answer.body)["access_token"]
+    answer = httpx.post(f"http://{proxy.console}/api/v1/auth/token", data=form, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["access_token"]
 
 
 def corp_token(corp_key, **claims) -> str:
@@ -138,3 +133,8 @@ def test_a_token_without_the_permission_is_403(proxy, simulator):
     with pytest.raises(openai.PermissionDeniedError, match="web:write"):
         chat(proxy, token_of(proxy, credentials))
     assert not simulator.seen
+
+
+def test_health_and_readiness_need_no_identity(proxy):
+    assert httpx.get(f"http://{proxy.console}/health", trust_env=False).json() == {"status": "ok"}
+    assert httpx.get(f"http://{proxy.console}/ready", trust_env=False).status_code == 200

@@ -26,6 +26,7 @@ from wirekey.master import ServeMaster
 from wirekey.metering.tap import Tap
 from wirekey.refusal import Refusal
 from wirekey.stations import egress, flow_order, station
+from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.house import House
 from wirekey.stations.metering import AnswerTap
@@ -39,7 +40,7 @@ HOOKS = [
     (name, hook)
     for name, kind in STATIONS.items()
     for hook in sorted(hooks.all_hooks)
-    if callable(getattr(kind, hook, None)) and not (kind is Entrance and hook in LIFECYCLE)
+    if callable(getattr(kind, hook, None)) and not (kind in (Entrance, Endpoints) and hook in LIFECYCLE)
 ]
 BEFORE = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.fail_closed]
 AFTER = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.keep_going]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,11 @@ class Endpoints:
             server = Server(place, desk.answer, tls if name == "gateway" else None, bounds)
             if self._opened(server, name, config):
                 self.servers[name] = server
+        if self.entrance.running_proxy:
+            self.entrance.running_proxy = replace(
+                self.entrance.running_proxy, gateway=self.addresses.get("gateway"), console=self.addresses.get("console")
+            )
+            self.entrance.running_proxy.write(config.state)
 
     def _opened(self, server: Server, name: str, config: Config) -> bool:
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.stations.audit import Audit
 from wirekey.stations.credentials import Credentials
 from wirekey.stations.egress import Egress
+from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.identity import Identity
 from wirekey.stations.metering import Metering
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 def stations(
     house: House, config: Config | None = None, simulator: bool | None = None
-) -> tuple[Entrance, Egress, Identity, Recognition, Policy, Routing, Credentials, Metering, Audit]:
+) -> tuple[Entrance, Egress, Identity, Recognition, Policy, Routing, Credentials, Metering, Audit, Endpoints]:
     """Make them. Without `config` the entrance reads it as mitmproxy's option `wirekey` says."""
+    entrance = Entrance(house, config, simulator)
     return (
-        Entrance(house, config, simulator),  # opens the house, keeps it current, closes it
+        entrance,  # opens the house, keeps it current, closes it
         Egress(house),  # may this host, port and address be reached; do all names agree
         Identity(house),  # who calls
         Recognition(house),  # what is asked: operation, model, counts
@@ -33,4 +35,5 @@ def stations(
         Credentials(house),  # which key, for the wire layer to put on
         Metering(house),  # a tap on the passing answer
         Audit(house),  # intent before the wire, outcome after
+        Endpoints(house, entrance),  # no call passes it: it answers for tokens and health
     )

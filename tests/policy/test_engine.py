@@ -131,7 +131,7 @@ async def test_P1_what_took_longer_than_expected_is_judged_by_a_child_from_then_
     assert (await engine.decide(WHOLE)).allow
     assert engine._loaded.at_home
     monkeypatch.setattr(engine_module, "LONGEST_AT_HOME", -1)
-    assert (await engine.decide(WHOLE)).allow
+    assert (await engine.decide(WHOLE | {"model": "y"})).allow
     assert engine._loaded.at_home is None
     assert (await engine.decide(WHOLE)).allow
 

@@ -19,6 +19,7 @@ from wirekey.failure import described
 from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
 from wirekey.policy.input import encoded
 from wirekey.policy.judge import Judge
+from wirekey.policy.memory import Memory, may_remember
 from wirekey.policy.modules import PolicyError, read_modules, signature_of
 from wirekey.policy.rego import Rego
 from wirekey.policy.samples import SAMPLES
@@ -62,6 +63,7 @@ class Loaded:
         self.modules, self.query, self.limit = modules, query, limit
         self.report: Report = first.report
         self.revision = modules.revision
+        self.memory = Memory() if may_remember(modules.rego.values()) else None
         self.at_home: Interpreter | None = Rego(modules, query) if self.report.straight else None
         self._all: set[Judge] = set()
         self._idle: list[Judge] = []
@@ -185,6 +187,9 @@ class EmbeddedEngine:
 
     async def decide(self, given: Input) -> Decision:
         loaded = self._loaded
+        key = Memory.key(given) if loaded.memory is not None else b""
+        if loaded.memory is not None and (remembered := loaded.memory.find(key)):
+            return remembered
         try:
             document = msgspec.json.decode(await loaded.document(encoded(given)))
             decision = decision_of(document, loaded.revision, needs_allow=loaded.report.needs_allow)
@@ -194,6 +199,8 @@ class EmbeddedEngine:
             decision = undecided(f"{described(error)}", loaded.revision)
         if decision.failure:
             logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
+        elif loaded.memory is not None:
+            loaded.memory.keep(key, decision)
         return decision
 
     async def trouble(self) -> str | None:

@@ -80,7 +80,9 @@ class Endpoints:
                 self.servers[name] = server
         if self.entrance.running_proxy:
             self.entrance.running_proxy = replace(
-                self.entrance.running_proxy, gateway=self.addresses.get("gateway"), console=self.addresses.get("console")
+                self.entrance.running_proxy,
+                gateway=self.addresses.get("gateway"),
+                console=self.addresses.get("console"),
             )
             self.entrance.running_proxy.write(config.state)
 

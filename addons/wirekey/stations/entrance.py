@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+COLLECT_AFTER = 10_000
 REFRESH_SECONDS = 0.5
 """How often agents and configuration are looked at for changes; a change must count within 2 s."""
 
@@ -202,6 +204,7 @@ class Entrance:
         self.running_proxy = RunningProxy(os.getpid(), listeners.listening_at(), self.house.settings.simulated)
         self.running_proxy.write(self.config.state)
         self.announce(self)
+        settle_memory()
         self.refreshing = asyncio.create_task(self.keep_current())
 
     def wants_simulator(self) -> bool:
@@ -305,3 +308,10 @@ class Entrance:
         assert self.started_with
         RunningProxy.remove(self.started_with.state)
         lock.release()
+
+
+def settle_memory() -> None:
+    """Take what start-up made out of the collector's rounds, and make these rarer: few objects of a call are cyclic."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 50)

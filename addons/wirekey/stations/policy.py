@@ -20,7 +20,7 @@ class Policy(AsyncAdmittingStation):
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         if call.agent is not None or self.house.settings.identity_required:
             check_permission(call)
-        decision = await self.house.policy.decide(input_of(call, self.house.judged(flow).headers))
+        decision = await self.house.policy.decide(input_of(call, by_name(self.house.judged(flow).headers)))
         call.policy_revision = decision.revision
         if not decision.allow:
             raise decision.refusal()
@@ -34,3 +34,12 @@ class Policy(AsyncAdmittingStation):
             assert call.operation
             passage.body = with_cap(call.provider, call.operation, passage.body, decision.max_tokens)
         passage.wanted_model = decision.model
+
+
+def by_name(headers: http.Headers) -> dict[str, str]:
+    """Give the headers by lower-case name, read once: each look-up in mitmproxy's goes through all of them."""
+    found: dict[str, str] = {}
+    for raw, value in headers.fields:
+        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found

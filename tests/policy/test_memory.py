@@ -1,0 +1,89 @@
+"""A decision is remembered only where nothing else could come out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.policy.policies import WHOLE
+from wirekey.policy.decision import Decision
+from wirekey.policy.engine import EmbeddedEngine
+from wirekey.policy.memory import MOST_REMEMBERED, Memory, is_timeless
+
+HEAD = "package wirekey.authz\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'deny if input.model == "x"',
+        'deny if input["model"] == "x"',
+        'deny if not "web:read" in input.agent.permissions',
+        'deny if startswith(input . model, "gpt")',
+        "import input.agent as who\ndeny if who.role == data.wirekey.guests",
+    ],
+)
+def test_what_reads_plain_fields_only_is_timeless(source):
+    assert is_timeless(HEAD + source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "deny if input.time > x",
+        'deny if input["time"]',
+        "deny if input.id",
+        "import input.time as t",
+        "import input",
+        "deny if input[x]",
+        'deny if input["ti\\u006de"]',
+        "deny if input[`time`]",
+        "deny if some_function(input)",
+        "deny if some k; input[k]",
+        "deny if x with input as {}",
+        "deny if time.now_ns() > 5",
+        "deny if time . now_ns() > 5",
+        'deny if rand.intn("x", 2) == 1',
+        'deny if uuid.rfc4122("x")',
+        "deny if \u0456nput.time",
+        "# input decides",
+    ],
+)
+def test_whatever_could_see_the_moment_is_not(source):
+    assert not is_timeless(HEAD + source)
+
+
+def test_calls_that_differ_only_in_id_and_time_have_one_key():
+    assert Memory.key({"id": "1", "time": "a", "model": "m"}) == Memory.key({"model": "m", "time": "b", "id": "2"})
+    assert Memory.key({"model": "m"}) != Memory.key({"model": "n"})
+
+
+def test_the_oldest_is_forgotten_first():
+    memory = Memory()
+    for number in range(MOST_REMEMBERED + 10):
+        memory.keep(b"%d" % number, Decision(allow=True))
+    assert len(memory) == MOST_REMEMBERED
+    assert memory.find(b"0") is None
+    assert memory.find(b"%d" % (MOST_REMEMBERED + 9))
+
+
+async def test_a_remembered_decision_is_the_one_that_was_made_and_a_new_policy_remembers_nothing(tmp_path):
+    file = tmp_path / "authz.rego"
+    file.write_text(HEAD + 'deny contains "No." if input.model == "x"\n')
+    engine = EmbeddedEngine(tmp_path, "data.wirekey.authz", 5)
+    call = WHOLE | {"model": "x"}
+    first = await engine.decide(call)
+    again = await engine.decide(call | {"id": "other", "time": "2026-01-01T00:00:00Z"})
+    assert first is again
+    assert not first.allow
+    file.write_text(HEAD + 'deny contains "No." if input.model == "y"\n')
+    await engine.refresh()
+    assert (await engine.decide(call)).allow
+    engine.close()
+
+
+async def test_the_default_policy_is_remembered():
+    from wirekey.config.models import SHIPPED_POLICIES
+
+    engine = EmbeddedEngine(SHIPPED_POLICIES, "data.wirekey.authz", 5)
+    assert await engine.decide(WHOLE) is await engine.decide(WHOLE | {"id": "other"})
+    engine.close()

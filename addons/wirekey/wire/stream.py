@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PIECE = 256 * 1024
+"""Bytes of a body that are handed on at once."""
 DISCARDED_BODY_CAP = 256 * 1024 * 1024
 """Bytes of a refused request's body that are read and dropped, so that the client can read the refusal."""
 
@@ -59,7 +62,9 @@ class WireStream(HttpStream):
     def __init__(self, context: Context, stream_id: int, house: House) -> None:
         super().__init__(context, stream_id)
         self.house = house
-        self.body_parts: list[bytes] = []
+        self.body = b""
+        """The first piece of it; `more` has all, once there are two."""
+        self.more: BytesIO | None = None
         self.body_size = 0
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
@@ -103,15 +108,13 @@ class WireStream(HttpStream):
         if isinstance(event, RequestData):
             self.body_size += len(event.data)
             if self.body_size > self.house.limits.body_bytes:
-                self.body_parts.clear()
+                self.take_body()
                 yield from self.refuse(too_large(self.house.limits.body_bytes))
                 return
-            self.body_parts.append(event.data)
+            self.add_to_body(event.data)
         elif isinstance(event, RequestEndOfMessage):
             self.flow.request.timestamp_end = time.time()
-            body = self.body_parts[0] if len(self.body_parts) == 1 else b"".join(self.body_parts)
-            self.body_parts.clear()
-            self.house.keep_body(self.flow, body)
+            self.house.keep_body(self.flow, self.take_body())
             self.client_state = self.state_done
             yield HttpRequestHook(self.flow)
             if (yield from self.check_killed(True)):
@@ -120,6 +123,21 @@ class WireStream(HttpStream):
                 yield from self.answer(self.flow.response)
             else:
                 yield from self.send_request()
+
+    def add_to_body(self, data: bytes) -> None:
+        if not self.body:
+            self.body = data
+            return
+        if self.more is None:
+            self.more = BytesIO()
+            self.more.write(self.body)
+        self.more.write(data)
+
+    def take_body(self) -> bytes:
+        """Give what there is of the body, without a copy of what came in pieces."""
+        body = self.more.getvalue() if self.more else self.body
+        self.body, self.more = b"", None
+        return body
 
     def start_request_stream(self) -> CommandGenerator[None]:
         if self.flow.response:
@@ -149,8 +167,9 @@ class WireStream(HttpStream):
         assert self.wire_head
         body, self.wire_body = self.wire_body, b""
         yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
-        if body:
-            yield SendHttp(RequestData(self.stream_id, body), self.context.server)
+        # In pieces: what TLS is given at once it keeps room for as long as the connection lives.
+        for start in range(0, len(body), PIECE):
+            yield SendHttp(RequestData(self.stream_id, body[start : start + PIECE]), self.context.server)
         yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
 
     def make_server_connection(self) -> CommandGenerator[bool]:

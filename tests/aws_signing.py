@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from tests.raw_client import Answer, RawClient
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
@@ -51,9 +52,14 @@ def signing_wirekey(folder: Path, simulator: SimulatorThread, **more) -> Iterato
 
 
 def signed(wirekey: Wirekey, path: str = PATH, *, at: float | None = None, **more) -> RequestHead:
-    """A request as botocore signs it with alice's pair, now where `at` (Unix seconds) is not given."""
+    """A request as botocore signs it with alice's pair, now where `at` (Unix seconds) is not given.
+
+    Each has a number of its own, as SDKs give them: two of one second would be one request sent twice.
+    """
     pair = more.pop("pair", None) or (wirekey.pair.access_key, wirekey.pair.secret.reveal())
     sign = more.pop("sign", requests.signed)
+    if sign is requests.signed:
+        more.setdefault("headers", requests.HEADERS | {"amz-sdk-invocation-id": str(uuid4())})
     return sign(path, at=time.time() if at is None else at, pair=pair, **more)
 
 

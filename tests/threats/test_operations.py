@@ -378,7 +378,9 @@ def test_C14_the_keys_of_tls_sessions_are_not_written_down(prepared, tmp_path, r
     settings = behind(running_stage.simulator, certs=str(prepared / "certs"))
     with pytest.raises(AssertionError, match=rf"{name} is set.*Unset {name}"):
         kind(tmp_path / "x", settings, environ=KEY_ENVIRONMENT | {name: str(file)})
-    assert not file.exists() or not file.read_bytes()
+    # tornado makes a TLS context when it is imported, for which OpenSSL writes a heading; no connection, so no keys.
+    written = file.read_text().splitlines() if file.exists() else []
+    assert not [line for line in written if not line.startswith("#")]
 
 
 def test_W7_an_upstream_whose_certificate_is_not_trusted_gets_nothing(prepared, tmp_path, running_stage):

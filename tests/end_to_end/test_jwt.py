@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 import time
 
 import httpx
@@ -138,3 +141,56 @@ def test_a_token_without_the_permission_is_403(proxy, simulator):
 def test_health_and_readiness_need_no_identity(proxy):
     assert httpx.get(f"http://{proxy.console}/health", trust_env=False).json() == {"status": "ok"}
     assert httpx.get(f"http://{proxy.console}/ready", trust_env=False).status_code == 200
+
+
+def segment(value: dict) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def forged(corp_key, kind: str) -> str:
+    """A token of the corporate issuer as attackers write it (THREATS J1, J2, J3)."""
+    good = corp_token(corp_key)
+    head, claims, signature = good.split(".")
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    public = corp_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    read = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    match kind:
+        case "alg none":
+            return f"{segment({'alg': 'none', 'typ': 'JWT'})}.{claims}."
+        case "public key as HMAC secret":
+            signed = f"{segment({'alg': 'HS256', 'typ': 'JWT'})}.{claims}"
+            mac = hmac.new(public, signed.encode(), "sha256").digest()
+            return f"{signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+        case "embedded key":
+            own = jwt.algorithms.ECAlgorithm.to_jwk(stranger.public_key(), as_dict=True)
+            return jwt.encode(read, stranger, algorithm="ES256", headers={"jwk": own})
+        case "key by URL":
+            return jwt.encode(read, stranger, algorithm="ES256", headers={"jku": "https://evil.example/jwks.json"})
+        case "kid as a path":
+            return jwt.encode(read, stranger, algorithm="ES256", headers={"kid": "../../dev/null"})
+        case "changed claims":
+            return f"{head}.{segment(read | {'sub': 'root'})}.{signature}"
+        case "no expiry":
+            return jwt.encode({k: v for k, v in read.items() if k != "exp"}, corp_key, algorithm="ES256")
+        case "expiry as a text":
+            return jwt.encode(read | {"exp": str(read["exp"])}, corp_key, algorithm="ES256", headers={"x": "1"})
+        case "huge":
+            return jwt.encode(read | {"x": "a" * 12_000}, corp_key, algorithm="ES256")
+        case "encrypted":
+            return f"{segment({'alg': 'RSA-OAEP', 'enc': 'A256GCM', 'zip': 'DEF'})}.a.b.c.d"
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "alg none", "public key as HMAC secret", "embedded key", "key by URL", "kid as a path", "changed claims",
+        "no expiry", "expiry as a text", "huge", "encrypted",
+    ],
+)  # fmt: skip
+def test_J1_J2_J3_forged_tokens_reach_nobody(kind, proxy, corp_key, simulator, began):
+    with pytest.raises(openai.AuthenticationError):
+        chat(proxy, forged(corp_key, kind))
+    assert not simulator.seen
+    event = proxy.finished_event(began)
+    assert (event["outcome"], event["status"], event["agent_id"]) == ("denied", 401, None)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.raw_client import post
-from tests.running import wait_for
+from tests.running import wait_for, wirekey_behind
 
 
 def test_J4_a_revoked_agent_is_out_within_two_seconds_even_in_an_open_tunnel(stage):
@@ -76,3 +76,11 @@ def test_nobody_is_401_in_the_providers_shape(stage):
     event = stage.event()
     assert event["agent_id"] is None
     assert event["outcome"] == "denied"
+
+
+@pytest.mark.parametrize(("host", "is_told"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
+def test_J7_who_lets_other_machines_in_is_told_that_tokens_travel_unencrypted(tmp_path, stage, host, is_told):
+    listen = {"forward": f"{host}:0", "gateway": None, "console": None}
+    with wirekey_behind(tmp_path, stage.simulator, listen=listen) as proxy:
+        wait_for(lambda: "Wirekey listens" in proxy.output.read_text(), "the welcome")
+        assert ("travel there unencrypted" in proxy.output.read_text()) is is_told

@@ -203,6 +203,7 @@ class Entrance:
             self.write_upstream_roots()
         self.running_proxy = RunningProxy(os.getpid(), listeners.listening_at(), self.house.settings.simulated)
         self.running_proxy.write(self.config.state)
+        listeners.warn_of_strangers(self.config)
         self.announce(self)
         settle_memory()
         self.refreshing = asyncio.create_task(self.keep_current())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
@@ -78,3 +79,18 @@ def listening_at() -> str:
     servers = ctx.master.addons.get("proxyserver").servers
     host, port, *_ = next(address for server in servers for address in server.listen_addrs)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def warn_of_strangers(config: Config) -> None:
+    """Say that proxy credentials travel unencrypted where other machines can reach the listener."""
+    place = config.listen.forward
+    try:
+        is_local = ip_address(place.host).is_loopback
+    except ValueError:
+        is_local = place.host == "localhost"
+    if not is_local:
+        logger.warning(
+            "listen.forward is %s: other machines reach it, and agent tokens travel there unencrypted. Let only a "
+            "network that you trust reach it, or a tunnel.",
+            place,
+        )

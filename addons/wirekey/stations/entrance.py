@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COLLECT_AFTER = 10_000
+COLLECT_AFTER = 5_000
 REFRESH_SECONDS = 0.5
 """How often agents and configuration are looked at for changes; a change must count within 2 s."""
 
@@ -315,4 +315,4 @@ def settle_memory() -> None:
     """Take what start-up made out of the collector's rounds, and make these rarer: few objects of a call are cyclic."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 50)
+    gc.set_threshold(COLLECT_AFTER, 5, 4)

@@ -28,6 +28,7 @@ class Audit(AsyncAdmittingStation):
                 Fault.OPERATOR,
             ) from error
         call.intent_recorded = True
+        self.house.activity.began(call)
 
     @fail_closed
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -52,7 +53,7 @@ class Audit(AsyncAdmittingStation):
             call.status = flow.response.status_code
         if call.outcome is None:
             call.outcome = outcome_of(call)
-        self.record(call)
+        self.house.record(call)
 
     @keep_going
     def error(self, flow: http.HTTPFlow) -> None:
@@ -60,7 +61,7 @@ class Audit(AsyncAdmittingStation):
         if call is None:
             return
         call.outcome = call.outcome or Outcome.CLIENT_CANCELLED
-        self.record(call)
+        self.house.record(call)
 
     @keep_going
     def http_connected(self, flow: http.HTTPFlow) -> None:
@@ -69,20 +70,13 @@ class Audit(AsyncAdmittingStation):
     @keep_going
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
         if call := self.leave(flow):
-            self.record(call)
+            self.house.record(call)
 
     def leave(self, flow: http.HTTPFlow) -> Call | None:
         passage = self.house.passages.pop(flow.id, None)
         if passage and passage.verified:
             self.house.signatures.settle(passage.verified, passage.call.status)
         return passage.call if passage else None
-
-    def record(self, call: Call) -> None:
-        call.duration_ms = self.house.elapsed_ms(call)
-        if call.intent_recorded:
-            self.house.store.record_outcome(call)
-        else:
-            self.house.store.record_final(call)
 
 
 def outcome_of(call: Call) -> Outcome:

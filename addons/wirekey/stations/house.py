@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import http
 
+from wirekey.activity import Activity
 from wirekey.call import Call, Outcome
 from wirekey.credentials.uploads import Uploads
 from wirekey.failure import described
@@ -117,6 +118,7 @@ class House:
         self.passages: dict[str, Passage] = {}
         self.tunnel_agents: WeakKeyDictionary[Client, Held] = WeakKeyDictionary()
         """What is kept of the token that a client connection presented at CONNECT."""
+        self.activity = Activity()
         self.uploads = Uploads()
         self.signatures = Signatures(lambda key: self.book.find_pair(key))  # noqa: PLW0108  # the book comes later
         self.withheld: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()
@@ -185,12 +187,17 @@ class House:
             if call.operation is None:
                 continue  # a CONNECT, or a head that was just refused
             call.outcome = call.outcome or Outcome.INTERRUPTED
-            call.duration_ms = self.elapsed_ms(call)
-            if call.intent_recorded:
-                self.store.record_outcome(call)
-            else:
-                self.store.record_final(call)
+            self.record(call)
         self.passages.clear()
+
+    def record(self, call: Call) -> None:
+        """Hand a call that has ended to the audit store, and tell those who watch."""
+        call.duration_ms = self.elapsed_ms(call)
+        if call.intent_recorded:
+            self.store.record_outcome(call)
+        else:
+            self.store.record_final(call)
+        self.activity.ended(call)
 
     def refuse_broken(self, flow: http.HTTPFlow, *_: object) -> None:
         self.refuse(flow, BROKEN)

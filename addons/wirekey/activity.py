@@ -1,0 +1,47 @@
+"""Telling those who watch (page, metrics, traces, log) that a call begins and that it has ended."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from wirekey.failure import described
+
+if TYPE_CHECKING:
+    from wirekey.call import Call
+
+logger = logging.getLogger(__name__)
+
+
+class Watcher(Protocol):
+    """Called on the event loop for each call: it notes what it needs and returns at once.
+
+    The call is the house's own, and goes on: what is needed of it later is copied. A denied call only ends.
+    """
+
+    def began(self, call: Call) -> None:
+        """Its intent is recorded; it goes upstream next."""
+
+    def ended(self, call: Call) -> None:
+        """All that will be known about it is known, and handed to the audit store."""
+
+
+class Activity:
+    """Hands each call to all watchers; one that fails is logged and disturbs neither the call nor the others."""
+
+    def __init__(self) -> None:
+        self.watchers: list[Watcher] = []
+
+    def began(self, call: Call) -> None:
+        for watcher in self.watchers:
+            try:
+                watcher.began(call)
+            except Exception as error:
+                logger.error("%s failed: %s", type(watcher).__name__, described(error))  # noqa: TRY400  # see described
+
+    def ended(self, call: Call) -> None:
+        for watcher in self.watchers:
+            try:
+                watcher.ended(call)
+            except Exception as error:
+                logger.error("%s failed: %s", type(watcher).__name__, described(error))  # noqa: TRY400  # see described

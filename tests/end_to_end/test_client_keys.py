@@ -181,6 +181,13 @@ def test_credentials_by_halves_or_for_elsewhere_are_refused(client, simulator, l
     assert SESSION not in str(answer)
 
 
+def test_C6_an_error_that_quotes_the_session_token_does_not_show_it(client, simulator):
+    lines = (*PAIR_LINES, f"X-AWS-Session-Token: {SESSION}", "x-simulator: echo-key, split=9")
+    answer = call(client, "bedrock", *lines)
+    assert SESSION.encode() in dict(simulator.seen[0].headers).values()
+    assert (answer.status, SESSION in str(answer), "*" * len(SESSION) in answer.message) == (403, False, True), answer
+
+
 OWN_PLACES = {
     "openai": "Authorization: Bearer KEY",
     "gemini": "x-goog-api-key: KEY",

@@ -12,6 +12,7 @@ from wirekey.credentials.pool import Key, KeyPool
 from wirekey.metering.cost import cost_usd
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 from wirekey.secret import Secret
+from wirekey.signing.request import AwsCredentials
 from wirekey.stations.credentials import Credentials
 from wirekey.stations.house import House
 from wirekey.stations.metering import Metering, cost_of
@@ -30,7 +31,7 @@ UNASKED = (CHUNK + LAST) % (b"", b"") + DONE
 class Answer:
     """An answer on its way through the station, chunk by chunk, as mitmproxy hands it on."""
 
-    def __init__(self, status=200, provider="openai", usage_event_asked=False, version="HTTP/1.1", **headers):
+    def __init__(self, status=200, provider="openai", usage_event_asked=False, version="HTTP/1.1", aws=None, **headers):
         self.house = House()
         request = tutils.treq(http_version=version.encode())
         self.flow = tflow.tflow(req=request, resp=True)
@@ -44,7 +45,8 @@ class Answer:
         self.passage = self.house.passage(self.flow)
         self.passage.usage_event_asked = usage_event_asked
         self.passage.pool = KeyPool([Key(f"{provider}/1", Secret(KEY))])
-        self.passage.key = self.passage.pool.keys[0]
+        self.passage.key = self.passage.pool.keys[0] if aws is None else None
+        self.passage.aws = aws
         self.stations = Credentials(self.house), Metering(self.house)
         for station in self.stations:
             station.responseheaders(self.flow)
@@ -167,6 +169,27 @@ MASKED = ERROR.replace(KEY.encode(), b"*" * len(KEY))
 def test_an_error_that_quotes_our_key_is_masked(encoding, compress):
     answer, body = Answer(401, content_type="application/json", content_encoding=encoding), compress(ERROR)
     assert b"".join(answer.passes(body[:40], body[40:]) + answer.ends()) == MASKED
+
+
+TOKEN = "IQoJb3JpZ2luX2VjE/+" + "IQoJb3JpZ2lu" * 90 + "=="
+REFUSED = b'{"message":"The security token %b included in the request is invalid"}' % TOKEN.encode()
+
+
+@pytest.mark.parametrize("size", [1, 7, 500, 5000])
+@pytest.mark.parametrize("compress", [None, gzip.compress])
+def test_C6_an_error_that_quotes_our_session_token_is_masked_however_it_is_cut(compress, size):
+    more = {"content_encoding": "gzip"} if compress else {}
+    pair = AwsCredentials("AKIAEXAMPLE", Secret("aws-secret"), Secret(TOKEN))
+    answer = Answer(403, "bedrock", aws=pair, content_type="application/json", x_quoted=f"<{TOKEN}>", **more)
+    body = compress(REFUSED) if compress else REFUSED
+    out = answer.passes(*(body[at : at + size] for at in range(0, len(body), size))) + answer.ends()
+    assert b"".join(out) == REFUSED.replace(TOKEN.encode(), b"*" * len(TOKEN))
+    assert answer.headers["x-quoted"] == f"<{'*' * len(TOKEN)}>"
+
+
+def test_an_error_to_what_was_signed_with_a_pair_that_lasts_passes_as_it_is():
+    answer = Answer(403, "bedrock", aws=AwsCredentials("AKIAEXAMPLE", Secret("aws-secret")))
+    assert answer.passes(REFUSED) == [REFUSED]
 
 
 def test_an_error_that_cannot_be_read_is_withheld():

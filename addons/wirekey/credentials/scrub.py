@@ -1,4 +1,4 @@
-"""Taking a key out of what a provider says, should it quote the key: same length, so that framing holds."""
+"""Taking a key, or an AWS session token, out of what a provider says that quotes it: same length, for the framing."""
 
 from __future__ import annotations
 
@@ -26,15 +26,22 @@ class KeyScrubber:
 
     def feed(self, data: bytes) -> list[bytes]:
         data = scrub(self.held + data, self.key)
-        keep = next((n for n in range(min(len(self.key) - 1, len(data)), 0, -1) if self.key.startswith(data[-n:])), 0)
-        self.held = data[len(data) - keep :]
-        out = data[: len(data) - keep]
+        end = self.beginning(data)
+        out, self.held = data[:end], data[end:]
         self.look_for_sign(out)
         return [out] if out else []
 
     def end(self) -> list[bytes]:
         rest, self.held = self.held, b""
         return [rest] if rest else []
+
+    def beginning(self, data: bytes) -> int:
+        """Say where the key may begin whose rest is still to come; the length of `data` where it does not."""
+        first = self.key[:1]
+        at = data.find(first, max(0, len(data) - len(self.key) + 1))
+        while at >= 0 and not self.key.startswith(data[at:]):
+            at = data.find(first, at + 1)
+        return len(data) if at < 0 else at
 
     def look_for_sign(self, data: bytes) -> None:
         if self.sign and not self.sign_seen:

@@ -56,8 +56,9 @@ def credentials(request: Request) -> Iterator[tuple[str, str]]:
 
 
 def quoted_key(request: Request) -> str:
-    """Give the key that came with the request, for the answer that quotes it."""
-    value = next((value for _, value in credentials(request)), "")
+    """Give the key, or the session token, that came with the request, for the answer that quotes it."""
+    token = request.header("x-amz-security-token")
+    value = token or next((value for _, value in credentials(request)), "")
     return value.removeprefix("Bearer ")
 
 

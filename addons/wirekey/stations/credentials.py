@@ -70,20 +70,19 @@ class Credentials(AsyncAdmittingStation):
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         passage = self.house.passages.get(flow.id)
         response = flow.response
-        if passage and passage.aws and response and passage.call.status is None:
-            self.note_refused_pair(passage, response)
-        if not (passage and passage.key and response and passage.call.attempts):
+        if not (passage and response and passage.call.attempts):
             return
         if passage.call.status is not None:
             return  # an answer of our own
-        if passage.pool:
+        if passage.aws:
+            self.note_refused_pair(passage, response)
+        if passage.key and passage.pool:
             wait = retry_after_seconds(response.headers.get("retry-after"), time.time())
             passage.pool.settle(passage.key, response.status_code, wait, time.monotonic())
-        key = passage.key.secret.reveal().encode()
-        fields = response.headers.fields
-        if any(key in value for _, value in fields):
-            response.headers.fields = tuple((name, scrub(value, key)) for name, value in fields)
-        if passage.call.operation and passage.call.operation.name == "upload":
+        quotable, fields = passage.quotable, response.headers.fields
+        if quotable and any(quotable in value for _, value in fields):
+            response.headers.fields = tuple((name, scrub(value, quotable)) for name, value in fields)
+        if passage.key and passage.call.operation and passage.call.operation.name == "upload":
             self.note_upload(passage, response)
 
     def note_refused_pair(self, passage: Passage, response: http.Response) -> None:

@@ -77,6 +77,12 @@ class Passage:
     usage_event_asked: bool = False
     tap: AnswerTap | None = None
 
+    @property
+    def quotable(self) -> bytes | None:
+        """What of the credential goes over the wire as it is, so that an answer could quote it: not an AWS secret."""
+        secret = self.key.secret if self.key else self.aws.token if self.aws else None
+        return secret.reveal().encode() if secret else None
+
 
 def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callable[[Method], Method]:
     """Make a method for the wire layer do `otherwise` (with its arguments) when it raises.

@@ -186,10 +186,10 @@ class Metering(AdmittingStation):
 
     def make_filter(self, passage: Passage, response: http.Response) -> Filter | None:
         """Make what must come between: nothing, as a rule."""
-        if response.status_code >= FIRST_ERROR_STATUS and passage.key:
+        if response.status_code >= FIRST_ERROR_STATUS and (quotable := passage.quotable):
             status, sign = REFUSED_KEY_SIGNS.get(passage.call.provider or "", (0, b""))
             sign = sign if response.status_code == status else b""
-            return KeyScrubber(passage.key.secret.reveal().encode(), sign)
+            return KeyScrubber(quotable, sign)
         content_type = response.headers.get("content-type", "").lower()
         if passage.usage_event_asked and content_type.startswith(EVENT_STREAM):
             return UsageEventFilter()

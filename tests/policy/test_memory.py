@@ -7,7 +7,8 @@ import pytest
 from tests.policy.policies import WHOLE
 from wirekey.policy.decision import Decision
 from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.memory import MOST_REMEMBERED, Memory, is_timeless
+from wirekey.policy.input import LARGEST_INPUT, MOST_TOOLS, encoded
+from wirekey.policy.memory import MOST_REMEMBERED, Memory, is_timeless, key_of, without_moment
 
 HEAD = "package wirekey.authz\n"
 
@@ -53,8 +54,15 @@ def test_whatever_could_see_the_moment_is_not(source):
 
 
 def test_calls_that_differ_only_in_id_and_time_have_one_key():
-    assert Memory.key({"id": "1", "time": "a", "model": "m"}) == Memory.key({"model": "m", "time": "b", "id": "2"})
-    assert Memory.key({"model": "m"}) != Memory.key({"model": "n"})
+    def key(**given):
+        return key_of(encoded(without_moment(given)))
+
+    assert key(id="1", time="a", model="m") == key(model="m", time="b", id="2")
+    assert key(model="m") != key(model="n")
+
+
+def test_a_key_is_no_longer_for_a_long_input():
+    assert len(key_of(b"{}")) == len(key_of(b"x" * LARGEST_INPUT)) == 32
 
 
 def test_the_oldest_is_forgotten_first():
@@ -78,6 +86,20 @@ async def test_a_remembered_decision_is_the_one_that_was_made_and_a_new_policy_r
     file.write_text(HEAD + 'deny contains "No." if input.model == "y"\n')
     await engine.refresh()
     assert (await engine.decide(call)).allow
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"tools": ["t"] * (MOST_TOOLS + 1)}, {"tools": ["x" * LARGEST_INPUT]}, {"model": "\ud800"}, {"model": object()}],
+    ids=["too many tools", "too large", "no text", "no JSON"],
+)
+async def test_P1_what_cannot_be_shown_to_a_policy_is_denied_and_not_remembered(tmp_path, more):
+    (tmp_path / "authz.rego").write_text(HEAD + 'deny if input.model == "x"\n')
+    engine = EmbeddedEngine(tmp_path, "data.wirekey.authz", 5)
+    decision = await engine.decide(WHOLE | more)
+    assert (decision.allow, bool(decision.failure), len(engine._loaded.memory)) == (False, True, 0)
+    assert (await engine.decide(WHOLE)).allow
     engine.close()
 
 

@@ -19,7 +19,7 @@ from wirekey.failure import described
 from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
 from wirekey.policy.input import encoded
 from wirekey.policy.judge import Judge
-from wirekey.policy.memory import Memory, may_remember
+from wirekey.policy.memory import Memory, key_of, may_remember, without_moment
 from wirekey.policy.modules import PolicyError, read_modules, signature_of
 from wirekey.policy.rego import Rego
 from wirekey.policy.samples import SAMPLES
@@ -187,11 +187,14 @@ class EmbeddedEngine:
 
     async def decide(self, given: Input) -> Decision:
         loaded = self._loaded
-        key = Memory.key(given) if loaded.memory is not None else b""
-        if loaded.memory is not None and (remembered := loaded.memory.find(key)):
-            return remembered
+        key = b""
         try:
-            document = msgspec.json.decode(await loaded.document(encoded(given)))
+            asked = encoded(given if loaded.memory is None else without_moment(given))
+            if loaded.memory is not None:
+                key = key_of(asked)
+                if remembered := loaded.memory.find(key):
+                    return remembered
+            document = msgspec.json.decode(await loaded.document(asked))
             decision = decision_of(document, loaded.revision, needs_allow=loaded.report.needs_allow)
         except UndecidedError as error:
             decision = undecided(str(error), loaded.revision)

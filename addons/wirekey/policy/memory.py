@@ -8,9 +8,8 @@ input without these two is the whole of what the answer can depend on. In doubt 
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING
-
-import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +23,6 @@ MOST_REMEMBERED = 4096
 _FIELD = re.compile(r'\binput\b(?:\s*\.\s*([A-Za-z_]\w*)|\s*\[\s*"([A-Za-z_]\w*)"\s*\])?')
 _CHANGING = re.compile(r"\b(?:time\s*\.\s*now_ns|rand|uuid|opa|http|io|net\s*\.\s*lookup\w*|crypto)\b")
 _UNUSUAL = re.compile(r"[^\W\x00-\x7f]")
-
-_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 def may_remember(sources: Iterable[str]) -> bool:
@@ -44,6 +41,15 @@ def is_timeless(source: str) -> bool:
     return not _UNUSUAL.search(source)
 
 
+def without_moment(given: Input) -> Input:
+    return {name: value for name, value in given.items() if name not in PER_CALL}
+
+
+def key_of(asked: bytes) -> bytes:
+    """Give the key of an input without moment, as JSON: always as short, as clients choose how long an input is."""
+    return sha256(asked).digest()
+
+
 class Memory:
     """The latest decisions of one revision."""
 
@@ -52,10 +58,6 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._decisions)
-
-    @staticmethod
-    def key(given: Input) -> bytes:
-        return _encode({name: value for name, value in given.items() if name not in PER_CALL})
 
     def find(self, key: bytes) -> Decision | None:
         return self._decisions.get(key)

@@ -11,8 +11,11 @@ import pytest
 from google.genai import errors
 
 from tests.end_to_end.sdk_calls import CALLS, Way
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
+from tests.raw_client import RawClient, post
+from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for, wirekey_behind
+from tests.threats.conftest import beginning
 from wirekey.call import new_call_id
+from wirekey.config.models import SHIPPED_POLICIES
 
 POLICY = """
 package wirekey.authz
@@ -55,6 +58,15 @@ def proxy(tmp_path_factory, simulator):
     running.thrifty = running.add_agent("thrifty", role="thrifty")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def open_house(tmp_path_factory, simulator):
+    """A Wirekey with the default policy that lets in programs without an agent."""
+    more = {"policy": {"path": str(SHIPPED_POLICIES)}, "identity": {"required": False}}
+    with wirekey_behind(tmp_path_factory.mktemp("open"), simulator, **more) as running:
+        running.reader = running.add_agent("reader", permissions=("web:read",))
+        yield running
 
 
 def call(proxy, provider, agent, monkeypatch):
@@ -126,3 +138,28 @@ def test_a_changed_policy_counts_and_a_broken_one_does_not(proxy, simulator, mon
     assert denied()
     file.write_text(POLICY)
     wait_for(lambda: not denied(), "the former policy to count again")
+
+
+@pytest.mark.parametrize(
+    ("agent", "request_", "status"),
+    [
+        ("", post(), 200),
+        ("", post(path="/v1/files", method="GET", body=b""), 403),
+        ("reader", post(), 403),
+        ("reader", post(path="/v1/models", method="GET", body=b""), 200),
+    ],
+    ids=["nobody calls a model", "nobody lists files", "a reader calls a model", "a reader lists models"],
+)
+def test_where_no_identity_is_required_the_default_policy_serves_nobody_as_an_ordinary_agent(
+    open_house, simulator, agent, request_, status
+):
+    simulator.forget()
+    began = beginning()
+    with RawClient(open_house.running.forward) as raw:
+        assert raw.connect("api.openai.com:443", agent, open_house.reader if agent else "").status == 200
+        raw.start_tls(open_house.root, "api.openai.com")
+        raw.send(request_)
+        assert raw.answer().status == status
+    assert len(simulator.seen) == (status == 200)
+    event = open_house.finished_event(began)
+    assert (event["agent_id"], event["policy_result"]) == (agent or None, "allow" if status == 200 else "deny")

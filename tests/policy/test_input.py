@@ -44,6 +44,14 @@ def test_the_agent_stands_there_whole_and_in_parts():
     assert "agent_type" not in given
 
 
+def test_nobody_has_no_name_and_the_usual_permissions():
+    call = call_of(facts=FACTS)
+    call.agent = None
+    given = input_of(call, {})
+    assert given["agent"] == {"permissions": ["web:read", "web:write"]}
+    assert not {"agent_id", "agent_role", "agent_type"} & given.keys()
+
+
 def test_what_is_unknown_is_absent_and_never_null():
     call = call_of(facts=Facts(), operation=Operation("models.list", Body.NONE, Kind.LISTING))
     given = input_of(call, {})

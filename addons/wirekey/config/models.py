@@ -80,7 +80,11 @@ class Egress(Settings):
 
 
 class Identity(Settings):
-    required: Flag = Field(default=True, description="Refuse calls of programs that do not say which agent they are.")
+    required: Flag = Field(
+        default=True,
+        description="Refuse calls of programs that do not say which agent they are. Without it they are judged as an "
+        "agent without a name and role, with the permissions `web:read` and `web:write`.",
+    )
     jwt: JWT = Field(default=JWT(), description="Tokens that agents get for their credentials.")
 
 

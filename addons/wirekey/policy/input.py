@@ -14,6 +14,7 @@ import msgspec
 
 from wirekey.audit.event import rfc3339
 from wirekey.policy.decision import UndecidedError
+from wirekey.policy.permissions import permissions_of
 from wirekey.providers import mcp_server, tool_name
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ FIELDS = (
     Field("agent.id", "string", "the agent that calls"),
     Field("agent.role", "string", "its role"),
     Field("agent.type", "string", "its type, such as `autonomous`"),
-    Field("agent.permissions", "array of strings", "what it is permitted: `web:read`, `web:write`, words of your own"),
+    Field(
+        "agent.permissions", "array of strings", "`web:read`, `web:write`, words of your own; of nobody, the former two"
+    ),
     Field("agent_id", "string", "the same as `agent.id`"),
     Field("agent_role", "string", "the same as `agent.role`"),
     Field("agent_type", "string", "the same as `agent.type`"),
@@ -110,8 +113,7 @@ def input_of(call: Call, headers: Mapping[str, str]) -> Input:
         given["tool_count"] = facts.tool_count
         given["max_tokens"] = facts.max_tokens
     given = {name: value for name, value in given.items() if value is not None}
-    permissions = list(agent.permissions) if agent else []
-    return with_groups(given, permissions, list(facts.tools) if facts else [], seen_headers(headers))
+    return with_groups(given, permissions_of(agent), list(facts.tools) if facts else [], seen_headers(headers))
 
 
 def with_groups(given: Input, permissions: list[str], tools: list[str], headers: dict[str, str]) -> Input:

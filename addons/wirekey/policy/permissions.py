@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.identity.permissions import READ, WRITE
+from wirekey.identity.permissions import READ, USUAL, WRITE
 from wirekey.providers.protocol import Kind
 from wirekey.refusal import Refusal
 
 if TYPE_CHECKING:
-    from wirekey.call import Call
+    from wirekey.call import Agent, Call
+
+
+def permissions_of(agent: Agent | None) -> list[str]:
+    """Give what a policy is told that an agent is permitted.
+
+    Nobody gets as far as a policy only where `identity.required` is false, and counts there as an agent of whom
+    nothing was said: so the same policies serve with agents and without.
+    """
+    return list(USUAL if agent is None else agent.permissions)
 
 
 def needed(call: Call) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from wirekey.audit.event import REQUEST_NAMES
 from wirekey.policy.decision import UndecidedError, decision_of, undecided
 from wirekey.policy.input import NOT_RECORDED, encoded, with_groups
+from wirekey.policy.permissions import permissions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,7 +57,7 @@ def input_from(event: Event, permitted: Permissions) -> Input:
     if "target" in given:
         given["path"] = given["target"]
     agent = event["agent_id"]
-    return with_groups(given, permitted(str(agent)) if agent is not None else [], [], {})
+    return with_groups(given, permitted(str(agent)) if agent is not None else permissions_of(None), [], {})
 
 
 def was_judged(event: Event) -> bool:

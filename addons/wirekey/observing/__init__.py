@@ -1,0 +1,1 @@
+"""What operators see of the calls: metrics, traces, the line of each call in the log."""

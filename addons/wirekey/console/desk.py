@@ -8,7 +8,7 @@ GET  /ready                  it can take calls: 200 or 503, part by part
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.call import new_call_id
@@ -23,6 +23,7 @@ from wirekey.refusal import Fault, Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from wirekey.console.reply import Handler, Reply
     from wirekey.console.request import Request
     from wirekey.identity.token_endpoint import TokenEndpoint
 
@@ -42,14 +43,17 @@ SECURITY = {
 class Desk:
     """The answers of one listener. `tokens` gives None where another issuer gives them out.
 
-    `gateway`: whether programs come here that were given a `base_url`.
+    `gateway`: whether programs come here that were given a `base_url`. `more`: path → what else is answered here.
     """
 
     tokens: Callable[[], TokenEndpoint | None]
     ready: Callable[[], Mapping[str, str | None]]
     gateway: bool = False
+    more: Mapping[str, Handler] = field(default_factory=dict)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Reply:
+        if handler := self.more.get(request.path):
+            return handler(request) if request.body is not None else too_long()
         if request.path in (TOKEN_PATH, KEYS_PATH):
             return self._of_tokens(request)
         if request.path == HEALTH_PATH:
@@ -69,9 +73,12 @@ class Desk:
         if request.path == KEYS_PATH:
             return tokens.keys(request.method)
         if request.body is None:
-            message = f"The body is longer than {BODY_BYTES} bytes."
-            return failure(413, "invalid_request", message)
+            return too_long()
         return tokens.answer(TokenRequest(request.method, request.headers, request.body, request.address))
+
+
+def too_long() -> Answer:
+    return failure(413, "invalid_request", f"The body is longer than {BODY_BYTES} bytes.")
 
 
 def wrong_method(request: Request) -> Answer | None:

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
-from wirekey.console.desk import headers_of
+from wirekey.console.desk import headers_of, too_long
+from wirekey.console.reply import Streamed
 from wirekey.console.request import BODY_BYTES, request_of, wrong_head
 from wirekey.failure import described
 from wirekey.identity.token_endpoint import Answer, failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import RequestStartLine
 
+    from wirekey.console.reply import Reply
     from wirekey.console.request import Request
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ class Exchange(HTTPMessageDelegate):
     """`patience`: seconds within which the client takes its answer."""
 
     def __init__(
-        self, connection: HTTP1Connection, address: str, answer: Callable[[Request], Answer], patience: float
+        self, connection: HTTP1Connection, address: str, answer: Callable[[Request], Reply], patience: float
     ) -> None:
         self._connection = connection
         self._address = address
@@ -78,27 +80,60 @@ class Exchange(HTTPMessageDelegate):
             self._chunks.append(chunk)
 
     def finish(self) -> None:
-        if not self._answered:
-            assert self._request
-            self._respond(replace(self._request, body=b"".join(self._chunks)))
-        self._finish()
+        if self._answered:
+            self._finish()
+            return
+        assert self._request
+        request = replace(self._request, body=b"".join(self._chunks))
+        self._chunks.clear()
+        reply = self._asked(request)
+        if isinstance(reply, Answer):
+            self._send(checked(request, reply), closing=False)
+            self._finish()
+        elif isinstance(reply, Streamed):
+            self._stream(request, reply)
+        else:
+            task = asyncio.ensure_future(self._later(request, reply))
+
+            def gone() -> None:
+                task.cancel()
+
+            self._connection.set_close_callback(gone)
 
     def on_connection_close(self) -> None:
         self._chunks.clear()
 
     def _respond(self, request: Request, *, closing: bool = False) -> None:
+        """Answer before all is read."""
         self._chunks.clear()
+        reply = self._asked(request)
+        answer = reply if isinstance(reply, Answer) else too_long()
+        self._send(checked(request, answer), closing=closing)
+
+    def _asked(self, request: Request) -> Reply:
         try:
-            answer = self._answer(request)
-            headers = headers_of(answer)
+            return self._answer(request)
         except Exception as error:
-            logger.error("no answer to %s %s: %s", request.method, request.path, described(error))  # noqa: TRY400  # see described
-            answer = failure(500, "server_error", "Wirekey failed at this. The operator finds the reason in the log.")
-        else:
-            if headers.get("content-length") != str(len(answer.body)) and request.method != "HEAD":
-                answer = failure(500, "server_error", "Wirekey made an answer without its length.")
-        logger.debug("%s %s from %s: %d", request.method, request.path, request.address, answer.status)
-        self._send(answer, closing=closing)
+            return broken(request, error)
+
+    async def _later(self, request: Request, reply: Awaitable[Answer]) -> None:
+        try:
+            answer = checked(request, await reply)
+        except Exception as error:
+            answer = broken(request, error)
+        if not self._connection.stream.closed():
+            self._send(answer, closing=False)
+            self._finish()
+
+    def _stream(self, request: Request, reply: Streamed) -> None:
+        logger.debug("%s %s from %s: a stream", request.method, request.path, request.address)
+        self._answered = True
+        headers = HTTPHeaders(headers_of(reply.head))
+        headers["date"] = formatdate(usegmt=True)
+        start = ResponseStartLine("HTTP/1.1", reply.head.status, HTTPStatus(reply.head.status).phrase)
+        outlet = StreamOutlet(self._connection, self._finish)
+        outlet.took(self._connection.write_headers(start, headers))
+        reply.start(outlet)
 
     def _send(self, answer: Answer, *, closing: bool) -> None:
         self._answered = True
@@ -123,3 +158,52 @@ class Exchange(HTTPMessageDelegate):
         if not self._finished:
             self._finished = True
             self._connection.finish()
+
+
+class StreamOutlet:
+    """The body of a stream on its connection."""
+
+    def __init__(self, connection: HTTP1Connection, finish: Callable[[], None]) -> None:
+        self._connection = connection
+        self._finish = finish
+        self._closed = False
+        self.is_busy = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self._closed and not self._connection.stream.closed()
+
+    def send(self, data: bytes) -> None:
+        if self.is_open:
+            self.took(self._connection.write(data))
+
+    def took(self, written: asyncio.Future[None]) -> None:
+        self.is_busy = not written.done()
+
+        def taken(future: asyncio.Future[None]) -> None:
+            self.is_busy = False
+            future.exception()  # looked at, so that nobody says it was not: the client went away
+
+        written.add_done_callback(taken)
+
+    def close(self) -> None:
+        """End the stream; a client that did not take what was sent before is cut off."""
+        if not self.is_open:
+            return
+        self._closed = True
+        if self.is_busy:
+            self._connection.stream.close()
+        else:
+            self._finish()
+
+
+def checked(request: Request, answer: Answer) -> Answer:
+    if headers_of(answer).get("content-length") != str(len(answer.body)) and request.method != "HEAD":
+        answer = failure(500, "server_error", "Wirekey made an answer without its length.")
+    logger.debug("%s %s from %s: %d", request.method, request.path, request.address, answer.status)
+    return answer
+
+
+def broken(request: Request, error: Exception) -> Answer:
+    logger.error("no answer to %s %s: %s", request.method, request.path, described(error))
+    return failure(500, "server_error", "Wirekey failed at this. The operator finds the reason in the log.")

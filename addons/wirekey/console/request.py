@@ -13,27 +13,33 @@ MOST_HEADERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path`: raw, without the query. `body` None: longer than BODY_BYTES, so not read. `address`: without port."""
+    """`path`: raw, without the query. `body` None: longer than BODY_BYTES, so not read. `address`: without port.
+
+    `query`: raw, without the question mark.
+    """
 
     method: str
     path: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     address: str
     body: bytes | None = field(default=b"", repr=False)
+    query: str = field(default="", repr=False)
 
     def values(self, name: str) -> list[str]:
         return [value for other, value in self.headers if other.lower() == name]
 
 
 def request_of(method: str, target: str, headers: tuple[tuple[str, str], ...], address: str) -> Request:
-    return Request(method, target.partition("?")[0], headers, address)
+    path, _, query = target.partition("?")
+    return Request(method, path, headers, address, query=query)
 
 
 def wrong_head(target: str, version: str, headers: tuple[tuple[str, str], ...]) -> Answer | None:
     """Give the answer to a head that cannot be taken; None where it can.
 
-    Which Host it names is not judged. A page that had its name point here (DNS rebinding) would read health and
-    public keys, which are no secret, and could ask for a token only with a client's secret.
+    Which Host it names is not judged here; what is shown to browsers judges it itself. A page that had its name point
+    here (DNS rebinding) would read health and public keys, which are no secret, and could ask for a token only with a
+    client's secret.
     """
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
     if size > HEAD_BYTES or len(headers) > MOST_HEADERS:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPConnection
 
     from wirekey.config import HostPort
+    from wirekey.console.reply import Reply
     from wirekey.console.request import Request
-    from wirekey.identity.token_endpoint import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Server(HTTPServerConnectionDelegate):
     def __init__(
         self,
         place: HostPort,
-        answer: Callable[[Request], Answer],
+        answer: Callable[[Request], Reply],
         tls: Callable[[], ssl.SSLContext] | None = None,
         bounds: Bounds | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class Server(HTTPServerConnectionDelegate):
         return bool(self._sockets)
 
     async def close(self) -> None:
-        """Take no more connections, and end those that are there. Answers are short: none is under way for long."""
+        """Take no more connections, and end those that are there. Answers are short, and streams may end any time."""
         sockets, self._sockets = self._sockets, []
         for one in sockets:
             self._loop.remove_reader(one)

@@ -1,0 +1,39 @@
+"""What a request may be answered with: at once, later, or by a stream that goes on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from wirekey.identity.token_endpoint import Answer
+
+if TYPE_CHECKING:
+    from wirekey.console.request import Request
+
+
+class Outlet(Protocol):
+    """Where a stream goes: one client."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether what was sent last is not taken yet. Who sends all the same lets it pile up."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer without an end: `head` has no length and no body. `start` gets the outlet once the head is sent."""
+
+    head: Answer
+    start: Callable[[Outlet], None]
+
+
+type Reply = Answer | Streamed | Awaitable[Answer]
+type Handler = Callable[["Request"], Reply]

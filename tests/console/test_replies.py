@@ -1,0 +1,131 @@
+"""Answers that come later, and streams: what becomes of them when clients are slow, go away, or the listener closes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from tests.console.conftest import PATIENCE, client, serving
+from tests.console.test_server import answers, raw
+from wirekey.console.desk import Desk
+from wirekey.console.reply import Streamed
+from wirekey.identity.token_endpoint import Answer, uncached
+
+HEAD = Answer(200, (("content-type", "text/event-stream"),), b"")
+
+
+def desk(**more) -> Desk:
+    return Desk(lambda: None, dict, more={f"/{name}": handler for name, handler in more.items()})
+
+
+async def until(condition):
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_answer_may_come_later_and_the_connection_serves_on():
+    async def later():
+        await asyncio.sleep(0)
+        return uncached(200, {"came": "later"})
+
+    async with serving(desk(later=lambda _: later())) as server:
+        head = b"GET /later HTTP/1.1\r\nHost: x\r\n"
+        received = await raw(server, head + b"\r\n" + head + b"Connection: close\r\n\r\n")
+    assert [body for _, _, body in answers(received, "GET", "GET")] == [b'{"came": "later"}'] * 2
+
+
+async def test_an_answer_that_fails_later_is_a_500_without_the_reason():
+    async def later():
+        raise RuntimeError("secret")
+
+    async with serving(desk(later=lambda _: later())) as server, client(server) as http:
+        answer = await http.get("/later")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+async def test_who_goes_away_ends_the_work_on_the_answer():
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def later():
+        began.set()
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            ended.set()
+
+    async with serving(desk(later=lambda _: later())) as server:
+        host, port = server.address.rsplit(":", 1)
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /later HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.wait_for(began.wait(), PATIENCE)
+        writer.close()
+        await asyncio.wait_for(ended.wait(), PATIENCE)
+
+
+async def test_a_body_that_is_too_long_never_reaches_one_of_more():
+    asked = []
+    async with serving(desk(later=asked.append)) as server, client(server) as http:
+        answer = await http.post("/later", content=b"x" * 100_000)
+    assert (answer.status_code, asked) == (413, [])
+
+
+async def test_a_stream_goes_piece_by_piece_until_it_is_closed():
+    outlets = []
+    async with serving(desk(stream=lambda _: Streamed(HEAD, outlets.append))) as server, client(server) as http:
+        async with http.stream("GET", "/stream") as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            assert answer.headers["cache-control"] == "no-store"
+            pieces = answer.aiter_raw()
+            for piece in (b"data: 1\n\n", b"data: 2\n\n"):
+                outlets[0].send(piece)
+                assert await anext(pieces) == piece
+            outlets[0].close()
+            assert [piece async for piece in pieces] == []
+        assert not outlets[0].is_open
+
+
+async def test_a_stream_whose_client_reads_nothing_says_so_and_can_be_cut_off():
+    outlets = []
+    async with serving(desk(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
+        host, port = server.address.rsplit(":", 1)
+        _, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: outlets and not outlets[0].is_busy)
+        for _ in range(1000):
+            if outlets[0].is_busy:
+                await asyncio.sleep(0.01)
+                if outlets[0].is_busy:
+                    break
+            outlets[0].send(b"x" * 100_000)
+        assert outlets[0].is_busy
+        outlets[0].close()
+        assert not outlets[0].is_open
+        writer.close()
+
+
+async def test_a_stream_ends_with_its_client_and_with_its_listener():
+    outlets = []
+    async with serving(desk(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
+        async with client(server) as http, http.stream("GET", "/stream"):
+            assert outlets[0].is_open
+        await until(lambda: not outlets[0].is_open)
+        outlets[0].send(b"nobody hears this")
+
+        waiting = asyncio.create_task(read(server))
+        await until(lambda: len(outlets) == 2)
+    assert not outlets[1].is_open
+    assert await asyncio.wait_for(waiting, PATIENCE) == b""
+
+
+async def read(server) -> bytes:
+    received = b""
+    try:
+        async with client(server) as http, http.stream("GET", "/stream") as answer:
+            async for piece in answer.aiter_raw():
+                received += piece
+    except httpx.TransportError:
+        pass
+    return received

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import httpx
 import openai
 import pytest
-from mitmproxy import options
+from mitmproxy import exceptions, options
 
 from tests.console.conftest import PATIENCE
 from tests.console.test_server import files_of
@@ -22,6 +22,7 @@ from tests.policy.opa import Opa
 from wirekey.config import load
 from wirekey.identity.agents import AgentBook
 from wirekey.master import ServeMaster
+from wirekey.runtime import RunningProxy
 from wirekey.stations import flow_order
 from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.house import House
@@ -69,13 +70,14 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def wirekey(folder, config):
+async def wirekey(folder, config, announce=lambda _: None):
     """Stations, endpoints, wire and audit in this process, as `wirekey serve` puts them together."""
     made = Running(folder, config)
+    made.entrance.announce = announce
     running = asyncio.create_task(made.master.run())
     try:
         async with asyncio.timeout(PATIENCE):
-            while not made.entrance.refreshing or not (made.endpoints.servers or config.listen.console is None):
+            while not made.entrance.refreshing:
                 if running.done():
                     running.result()
                 await asyncio.sleep(0.01)
@@ -233,6 +235,25 @@ async def test_an_sdk_that_is_given_the_gateway_shows_what_works_today(folder):
     assert raised.value.response.headers["x-should-retry"] == "false"
 
 
+async def test_where_it_runs_is_said_once_and_when_all_of_it_can_be_reached(folder, monkeypatch):
+    written, announced = [], []
+    write = RunningProxy.write
+    monkeypatch.setattr(RunningProxy, "write", lambda one, state: written.append(one) or write(one, state))
+
+    def announce(entrance):
+        for place in (written[-1].forward, written[-1].gateway, written[-1].console):
+            host, _, port = place.rpartition(":")
+            socket.create_connection((host, int(port))).close()
+        announced.append((entrance.running_proxy, RunningProxy.read(folder / "state")))
+
+    config = configured(folder)
+    async with wirekey(folder, config, announce) as running:
+        addresses = running.endpoints.addresses
+        assert len(written) == 1
+        assert announced == [(written[0], written[0])]
+        assert (written[0].gateway, written[0].console) == (addresses["gateway"], addresses["console"])
+
+
 @pytest.mark.parametrize("name", ["console", "gateway"])
 async def test_a_listener_that_is_not_wanted_is_not_there(folder, name):
     other = "gateway" if name == "console" else "console"
@@ -241,11 +262,18 @@ async def test_a_listener_that_is_not_wanted_is_not_there(folder, name):
         assert set(running.endpoints.addresses) == {other}
 
 
-async def test_a_port_that_the_file_names_must_be_had(folder, caplog):
+async def test_a_port_that_the_file_names_must_be_had(folder, caplog, monkeypatch):
+    """Also where another took it since it was looked at."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
-        code, made = await started(folder, configured(folder, {**FREE, "console": place}))
+        config = configured(folder, {**FREE, "console": place})
+        with pytest.raises(exceptions.OptionsError, match=rf"{place} \(listen.console\) is in use"):
+            Running(folder, config)
+        monkeypatch.setattr("wirekey.stations.listeners.OURS", ())
+        code, made = await started(folder, config)
     assert code == 1
+    assert made.entrance.running_proxy is None
+    assert RunningProxy.read(folder / "state") is None
     assert (
         f"Wirekey cannot start: {place} (listen.console) is in use by another program. "
         "Stop that one, or set another port in wirekey.yaml." in caplog.text
@@ -297,7 +325,7 @@ async def test_a_certificate_that_cannot_be_used_at_the_start_is_one_sentence(fo
 
 
 async def test_a_house_that_did_not_open_serves_nothing(tmp_path):
-    endpoints = Endpoints(House(), SimpleNamespace(opened=False))
+    endpoints = Endpoints(House(), SimpleNamespace(listening=False))
     await endpoints.running()
     assert endpoints.addresses == {}
     await endpoints.done()

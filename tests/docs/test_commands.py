@@ -58,7 +58,8 @@ class Copy:
             "LOGNAME": "ada",
         }
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{self.environment['PATH']}"
-        (folder / "served.yaml").write_text(json.dumps({"listen": {"forward": "127.0.0.1:0"}}))
+        listen = dict.fromkeys(["forward", "gateway", "console"], "127.0.0.1:0")
+        (folder / "served.yaml").write_text(json.dumps({"listen": listen}))
         self.served = folder / "served.txt"
         with self.served.open("wb") as output:
             self.server = subprocess.Popen(

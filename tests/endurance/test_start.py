@@ -22,6 +22,8 @@ from tests.running import PATIENCE, bare_environment, wait_for
 from wirekey.cli.serve import simulation
 from wirekey.stations.settings import Settings
 
+OWN = {"listen": dict.fromkeys(["forward", "gateway", "console"], "127.0.0.1:0")}
+TOKENS = "(/health, /ready, /api/v1/auth/token)"
 UNBUILT = """\
 routes: [{match: a, model: b}]
 model_override: gpt-4o-mini
@@ -75,6 +77,15 @@ def test_a_port_in_use_is_named_with_its_setting(tmp_path):
     with taken_port() as port:
         said = refused_start(tmp_path, {"listen": {"forward": f"127.0.0.1:{port}"}})
     assert f"127.0.0.1:{port} (listen.forward) is in use by another program." in said
+    assert "set another port in wirekey.yaml" in said
+    assert not (tmp_path / "certs").exists()
+
+
+@pytest.mark.parametrize("name", ["gateway", "console"])
+def test_a_port_of_our_own_endpoints_in_use_is_named_before_anything_begins(tmp_path, name):
+    with taken_port() as port:
+        said = refused_start(tmp_path, {"listen": {"forward": "127.0.0.1:0", name: f"127.0.0.1:{port}"}})
+    assert f"127.0.0.1:{port} (listen.{name}) is in use by another program." in said
     assert "set another port in wirekey.yaml" in said
     assert not (tmp_path / "certs").exists()
 
@@ -143,6 +154,7 @@ def test_harmless_settings_without_effect_are_warned_of(tmp_path):
         (("--simulator",), {}, PLAIN, ["SIMULATED: --simulator was given"]),
         ((), {"OPENAI_API_KEY": "sk-x"}, PLAIN, ["openai     1 key", "set GEMINI_API_KEY", "set ANTHROPIC_API_KEY"]),
         ((), {}, PLAIN, ["set OPENAI_API_KEY", "set AWS_BEARER_TOKEN_BEDROCK"]),
+        ((), {}, OWN, ["  console    http://127.0.0.1:", "  gateway    http://127.0.0.1:", TOKENS]),
     ],
 )
 def test_the_start_says_all_that_a_newcomer_needs(tmp_path, arguments, environ, configuration, words):

@@ -124,12 +124,29 @@ def welcome(entrance: Entrance, web_url: str | None = None) -> str:
         f"  CA         {entrance.authority.root_file} (good for these hosts only, until {expires})",
         f"             SHA-256 {entrance.authority.fingerprint}",
         f"  audit      {config.state / 'audit.db'}",
+        *endpoint_lines(entrance),
         "",
         "Run a program through it:       ./run.sh exec -- python my_program.py",
         "Or give an agent its own token: ./run.sh agents add alice",
         "See what was called:            ./run.sh audit tail",
     ]
     return "\n".join(lines)
+
+
+def endpoint_lines(entrance: Entrance) -> list[str]:
+    """Give one line for each listener of Wirekey's own endpoints: what is there."""
+    from wirekey.console.desk import HEALTH_PATH, READY_PATH
+    from wirekey.identity.token_endpoint import TOKEN_PATH
+
+    running = entrance.running_proxy
+    assert running
+    there = ", ".join([HEALTH_PATH, READY_PATH, *([TOKEN_PATH] if entrance.house.token_endpoint else [])])
+    found = []
+    if running.console:
+        found.append(f"  console    http://{running.console} ({there})")
+    if running.gateway:
+        found.append(f"  gateway    http://{running.gateway} ({there}; no provider paths yet)")
+    return found
 
 
 def simulation(entrance: Entrance) -> list[str]:

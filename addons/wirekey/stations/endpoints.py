@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from mitmproxy import ctx
 from wirekey.console.certificate import Certificate, CertificateError
 from wirekey.console.desk import Desk
 from wirekey.console.server import Bounds, Server
-from wirekey.stations.listeners import sentence
+from wirekey.stations.listeners import OURS, sentence
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -24,13 +23,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NAMES = ("gateway", "console")
 ASKS_EVERY = 1.0
 """Seconds between two questions to the policy whether it decides, however often /ready is asked."""
 
 
 class Endpoints:
-    """Opens after the entrance and closes after it, so that /ready says 503 while calls in flight are ended."""
+    """Opens after the entrance, which is then told where all listen; closes after it: /ready says 503 meanwhile."""
 
     def __init__(self, house: House, entrance: Entrance) -> None:
         self.house = house
@@ -41,10 +39,11 @@ class Endpoints:
         self._asked = -ASKS_EVERY
 
     async def running(self) -> None:
-        if not self.entrance.opened:
+        if not self.entrance.listening:
             return
         try:
             self.open()
+            self.entrance.welcome(self.addresses.get("gateway"), self.addresses.get("console"))
         except (OSError, CertificateError) as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
             reason = error.strerror or error if isinstance(error, OSError) else error
@@ -69,7 +68,7 @@ class Endpoints:
         self._ask_policy()
         files = config.listen.gateway_tls
         tls = Certificate(files).context if files and config.listen.gateway else None
-        for name in NAMES:
+        for name in OURS:
             place = getattr(config.listen, name)
             if place is None:
                 continue
@@ -78,13 +77,6 @@ class Endpoints:
             server = Server(place, desk.answer, tls if name == "gateway" else None, bounds)
             if self._opened(server, name, config):
                 self.servers[name] = server
-        if self.entrance.running_proxy:
-            self.entrance.running_proxy = replace(
-                self.entrance.running_proxy,
-                gateway=self.addresses.get("gateway"),
-                console=self.addresses.get("console"),
-            )
-            self.entrance.running_proxy.write(config.state)
 
     def _opened(self, server: Server, name: str, config: Config) -> bool:
         try:

@@ -80,6 +80,7 @@ class Entrance:
         self.refreshing: asyncio.Task[None] | None = None
         self.opening = False
         self.opened = False
+        self.listening = False
         self.settled: dict[str, Any] = {}
         """mitmproxy's options that may not change any more."""
         self.running_proxy: RunningProxy | None = None
@@ -189,20 +190,29 @@ class Entrance:
         if not self.opened:
             return  # the reason is logged, and mitmproxy ends for it
         try:
-            await self.welcome()
+            await self.let_calls_in()
         except Exception as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
             logger.error("Wirekey cannot start: %s", getattr(error, "strerror", None) or error)  # noqa: TRY400  # a sentence, not a traceback
 
-    async def welcome(self) -> None:
-        """Let calls in."""
-        assert self.config
-        await listeners.listen_as_configured()
+    async def let_calls_in(self) -> None:
         if self.wants_simulator():
-            await self.start_simulator(self.config.state)
+            # Before there are calls: none may be told that its provider has no key.
+            await self.start_simulator(self.state_folder())
             self.write_upstream_roots()
-        self.running_proxy = RunningProxy(os.getpid(), listeners.listening_at(), self.house.settings.simulated)
-        self.running_proxy.write(self.config.state)
+        await listeners.listen_as_configured()
+        self.listening = True
+
+    def welcome(self, gateway: str | None, console: str | None) -> None:
+        """Say where Wirekey runs, now that all of its listeners listen; from here on changes are followed.
+
+        `gateway`, `console`: HOST:PORT; None: not there. Raises OSError.
+        """
+        assert self.config
+        simulated = self.house.settings.simulated
+        running = RunningProxy(os.getpid(), listeners.listening_at(), simulated, gateway, console)
+        running.write(self.state_folder())
+        self.running_proxy = running
         listeners.warn_of_strangers(self.config)
         self.announce(self)
         settle_memory()

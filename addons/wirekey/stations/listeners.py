@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+OURS = ("gateway", "console")
+"""The listeners that are not mitmproxy's. Where their port is the default one, Wirekey can do without them."""
+
 
 def own_address() -> bool:
     """Tell whether `listen.forward` decides where to listen: mitmproxy's own options were not used for that."""
@@ -27,6 +30,10 @@ def refuse_taken(config: Config) -> None:
     if own_address():
         place = config.listen.forward
         try_listening(place.host, place.port, "listen.forward", "wirekey.yaml")
+    for name in OURS:
+        own = getattr(config.listen, name)
+        if own and name in config.listen.model_fields_set:
+            try_listening(own.host, own.port, f"listen.{name}", "wirekey.yaml")
     if "web_port" in ctx.options:
         try_listening(ctx.options.web_host, ctx.options.web_port, "the page of --web", "--web-port")
 

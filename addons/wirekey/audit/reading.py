@@ -6,6 +6,7 @@ import csv
 import json
 from array import array
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from wirekey.audit.event import FIELDS, NAMES, safe
@@ -70,6 +71,12 @@ def first_id_at(moment: float) -> str:
     """Give the text before all UUIDv7s of that millisecond and after all earlier ones."""
     digits = f"{min(max(0, int(moment * 1000)), 2**48 - 1):012x}"
     return f"{digits[:8]}-{digits[8:]}"
+
+
+def first_moment(database: sqlite3.Connection) -> float | None:
+    """Give when the first recorded call began: seconds since 1970. None where there is none."""
+    found = database.execute("SELECT time FROM calls ORDER BY id LIMIT 1").fetchone()
+    return datetime.fromisoformat(found[0]).timestamp() if found else None
 
 
 def events(database: sqlite3.Connection, filters: Filters) -> Iterator[Event]:

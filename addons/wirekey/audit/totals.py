@@ -1,0 +1,268 @@
+"""What the recorded calls add up to: per stretch of time and per agent, model or provider. Blocks: run it in a thread.
+
+SQLite groups and sorts, outside of Python's lock, so that a proxy in the same process goes on meanwhile. Times are
+counted in bins a sixteenth of an octave wide, as sorting a million of them for each percentile takes ten seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from wirekey.audit.reading import Filters, first_moment
+from wirekey.audit.schema import open_for_reading
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from wirekey.audit.event import Value
+
+type By = Literal["agent", "model", "provider"]
+
+GROUPS: dict[By, str] = {"agent": "agent_id", "model": "coalesce(model, requested_model)", "provider": "provider"}
+MOST_GROUPS = 20
+MOST_BUCKETS = 10_000
+OTHER = MOST_GROUPS
+SUMS = (
+    "count(*), total(outcome = 'denied'), total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied')),"
+    " sum(input_tokens), sum(output_tokens), sum(cost_usd)"
+)
+BINS_AN_OCTAVE = 16
+OCTAVES = range(-3, 27)
+"""Powers of two of a millisecond: from an eighth of one to eighteen hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of some calls. `errors` ended neither completed nor denied. Tokens and cost: None where none is known."""
+
+    calls: int = 0
+    denials: int = 0
+    errors: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.calls + other.calls,
+            self.denials + other.denials,
+            self.errors + other.errors,
+            known_sum(self.input_tokens, other.input_tokens),
+            known_sum(self.output_tokens, other.output_tokens),
+            known_sum(self.cost_usd, other.cost_usd),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Nearest rank, in milliseconds; exact for a few calls, else within 6 %. None where no call has the time."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """`ttfb`: until the first byte of the answer's body; `duration`: until its end."""
+
+    counts: Counts = Counts()
+    ttfb: Percentiles = Percentiles()
+    duration: Percentiles = Percentiles()
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The calls that began from `start` (UTC) until the next bucket's."""
+
+    start: datetime
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The calls of one agent, model or provider (None: of those that have none). `buckets`: as in `Totals.buckets`."""
+
+    name: str | None
+    sums: Sums
+    buckets: tuple[Counts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """`groups`: the 20 with the most calls, most first; `other`: all further ones in one, None where there is none."""
+
+    all: Sums
+    buckets: tuple[Bucket, ...]
+    groups: tuple[Group, ...] = ()
+    other: Group | None = None
+
+
+type Bin = tuple[int, float, float]
+"""How many times fell in it, the shortest of them, the longest."""
+
+
+def totals(
+    path: Path,
+    *,
+    since: datetime | None,
+    until: datetime,
+    bucket_seconds: int,
+    by: By | None,
+    filters: Filters | None = None,
+) -> Totals:
+    """Sum up the calls that began from `since` (None: the first) until before `until`; both have a time zone.
+
+    Buckets begin at multiples of `bucket_seconds` since 1970, so that 86400 are UTC days; those without calls are
+    there. `filters` chooses further; its own times have no effect.
+
+    Raises ValueError for more than 10,000 buckets, AuditFileError (also where no call was recorded ever) and
+    sqlite3.Error.
+    """
+    with contextlib.closing(open_for_reading(path)) as database:
+        # One transaction: all passes see the same calls.
+        database.execute("BEGIN")
+        first = since.timestamp() if since else first_moment(database)
+        if first is None:
+            return Totals(Sums(), ())
+        wanted = replace(filters or Filters(), since=first, until=until.timestamp())
+        starts = bucket_starts(first, until.timestamp(), bucket_seconds)
+        return Summing(database, wanted, starts).totals(by)
+
+
+def bucket_starts(first: float, end: float, seconds: int) -> range:
+    start = int(first // seconds) * seconds
+    starts = range(start, max(start, -int(-end // 1)), seconds)
+    if len(starts) > MOST_BUCKETS:
+        raise ValueError(f"{len(starts)} buckets of {seconds} s are too many: take longer ones, or less time.")
+    return starts
+
+
+class Key(NamedTuple):
+    """SQL that gives an integer for a call, and the values of its places."""
+
+    sql: str
+    values: Sequence[Value] = ()
+
+
+class Summing:
+    """The passes over the calls of one request."""
+
+    def __init__(self, database: sqlite3.Connection, filters: Filters, starts: range) -> None:
+        self._database = database
+        self._where, self._values = filters.where()
+        self._starts = starts
+        # Kept within the range: a call's id and its time are taken one after the other, and may differ.
+        place = f"(CAST(strftime('%s', time) AS INTEGER) - {starts.start}) / {starts.step}"
+        self._bucket = Key(f"max(0, min({len(starts) - 1}, {place}))")
+
+    def totals(self, by: By | None) -> Totals:
+        names = self._names(by) if by else []
+        group = group_key(by, names) if by else Key("0")
+        counts: dict[int, dict[int, Counts]] = {}
+        for kind, place, calls, denials, errors, *known in self._rows([group, self._bucket], SUMS):
+            counts.setdefault(kind, {})[place] = Counts(calls, int(denials), int(errors), *known)
+        per_bucket = [added(of.get(place) for of in counts.values()) for place in range(len(self._starts))]
+        ttfb, duration = self._percentiles(self._bucket, "ttfb_ms"), self._percentiles(self._bucket, "duration_ms")
+        buckets = tuple(
+            Bucket(datetime.fromtimestamp(start, UTC), Sums(per_bucket[place], *times_at(place, ttfb, duration)))
+            for place, start in enumerate(self._starts)
+        )
+        everything = Sums(added(per_bucket), *times_at(None, ttfb, duration))
+        groups = self._groups(group, names, counts) if by else {}
+        other = groups.pop(OTHER, None)
+        return Totals(everything, buckets, tuple(groups.values()), other)
+
+    def _names(self, by: By) -> list[str | None]:
+        """Give the names of the groups with the most calls."""
+        rows = self._database.execute(
+            f"SELECT {GROUPS[by]}, count(*) FROM calls {self._where}"  # noqa: S608  # of our own names; values are bound
+            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_GROUPS}",
+            self._values,
+        )
+        return [name for name, _ in rows]
+
+    def _groups(
+        self, group: Key, names: Sequence[str | None], counts: Mapping[int, Mapping[int, Counts]]
+    ) -> dict[int, Group]:
+        ttfb, duration = self._percentiles(group, "ttfb_ms"), self._percentiles(group, "duration_ms")
+        return {
+            place: Group(
+                names[place] if place < len(names) else None,
+                Sums(added(of.values()), *times_at(place, ttfb, duration)),
+                tuple(of.get(bucket, Counts()) for bucket in range(len(self._starts))),
+            )
+            for place, of in sorted(counts.items())
+        }
+
+    def _percentiles(self, key: Key, column: str) -> dict[int | None, Percentiles]:
+        """Give percentiles by the values of `key`, and by None those of all."""
+        bins: dict[int | None, dict[int, Bin]] = {None: {}}
+        every = bins[None]
+        wanted = f"count(*), min({column}), max({column})"
+        for place, number, count, least, most in self._rows([key, Key(bin_of(column))], wanted, f"{column} >= 0"):
+            bins.setdefault(place, {})[number] = (count, least, most)
+            so_far = every.get(number, (0, least, most))
+            every[number] = (so_far[0] + count, min(so_far[1], least), max(so_far[2], most))
+        return {place: percentiles_of(of) for place, of in bins.items()}
+
+    def _rows(self, keys: Sequence[Key], wanted: str, condition: str = "1") -> Iterable[Any]:
+        """Give what is wanted of the calls of each combination of the keys."""
+        columns = ", ".join([*(key.sql for key in keys), wanted])
+        grouped = ", ".join(str(number) for number in range(1, len(keys) + 1))
+        return self._database.execute(
+            f"SELECT {columns} FROM calls {self._where} AND {condition} GROUP BY {grouped}",  # noqa: S608  # of our own names; values are bound
+            [*(value for key in keys for value in key.values), *self._values],
+        ).fetchall()
+
+
+def group_key(by: By, names: Sequence[str | None]) -> Key:
+    """Give the key that is the place of a call's group in `names`, or `OTHER`."""
+    cases = "".join(f" WHEN {GROUPS[by]} IS ? THEN {place}" for place in range(len(names)))
+    return Key(f"CASE WHEN 0 THEN 0{cases} ELSE {OTHER} END", names)
+
+
+def bin_of(column: str) -> str:
+    """Give SQL for the number of a time's bin. By cases, as not every SQLite has logarithms."""
+    cases = " ".join(
+        f"WHEN {column} < {2.0 ** (octave + 1)} THEN"
+        f" {octave * BINS_AN_OCTAVE} + CAST(({column} / {2.0**octave} - 1) * {BINS_AN_OCTAVE} AS INTEGER)"
+        for octave in OCTAVES[1:]
+    )
+    shortest, longest = OCTAVES[0] * BINS_AN_OCTAVE, OCTAVES[-1] * BINS_AN_OCTAVE + BINS_AN_OCTAVE
+    return f"CASE WHEN {column} < {2.0 ** (OCTAVES[0] + 1)} THEN {shortest} {cases} ELSE {longest} END"
+
+
+def percentiles_of(bins: Mapping[int, Bin]) -> Percentiles:
+    ordered = [bins[number] for number in sorted(bins)]
+    total = sum(count for count, _, _ in ordered)
+    return Percentiles(*(at_rank(ordered, -(-total * share // 100)) for share in (50, 95, 99)))
+
+
+def at_rank(ordered: Iterable[Bin], rank: int) -> float | None:
+    """Give the time of that rank (from 1), as if those of its bin were spread evenly."""
+    for count, least, most in ordered:
+        if rank <= count:
+            return least if count == 1 else least + (most - least) * (rank - 1) / (count - 1)
+        rank -= count
+    return None
+
+
+def times_at(place: int | None, *found: Mapping[int | None, Percentiles]) -> Iterable[Percentiles]:
+    return (of.get(place, Percentiles()) for of in found)
+
+
+def added(found: Iterable[Counts | None]) -> Counts:
+    return sum((counts for counts in found if counts), Counts())
+
+
+def known_sum[N: (int, float)](one: N | None, other: N | None) -> N | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

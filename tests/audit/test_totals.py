@@ -1,0 +1,161 @@
+"""What is recorded adds up, per stretch of time and per group."""
+
+import random
+import sqlite3
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from tests.audit.calls import call_of, finish
+
+from wirekey.audit.event import event_of
+from wirekey.audit.reading import Filters, first_id_at
+from wirekey.audit.schema import INSERT, AuditFileError, open_for_writing
+from wirekey.audit.totals import MOST_GROUPS, Counts, Percentiles, bin_of, totals
+from wirekey.call import Outcome, new_call_id
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+HOUR = 3600
+DAY = 86400
+
+
+def at(seconds, *, done=True, **more):
+    """A call of that many seconds after noon."""
+    moment = NOON.timestamp() + seconds
+    call = call_of(id=first_id_at(moment) + new_call_id()[13:], started_at=moment)
+    call = finish(call) if done else call
+    for name, value in more.items():
+        setattr(call, name, value)
+    return call
+
+
+def agent(name):
+    return SimpleNamespace(id=name, role=None, type=None)
+
+
+DENIED = {"outcome": Outcome.DENIED, "usage": None, "cost_usd": None, "ttfb_ms": None}
+CALLS = [
+    at(0, ttfb_ms=10.0, duration_ms=100.0),
+    at(10, agent=agent("bob"), provider="gemini", model="gemini-2.5-pro", ttfb_ms=30.0, duration_ms=300.0),
+    at(20, agent=agent("bob"), model=None, **DENIED),
+    at(HOUR, outcome=Outcome.TRUNCATED, ttfb_ms=20.0, duration_ms=200.0),
+    at(3 * HOUR - 0.001, done=False, agent=None),
+]
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    def record(calls):
+        path = tmp_path / "audit.db"
+        database = open_for_writing(path, "process", 1)
+        database.executemany(INSERT, [tuple(event_of(call).values()) for call in calls])
+        database.close()
+        return path
+
+    return record
+
+
+def hours(path, by=None, since=NOON, until=NOON + timedelta(hours=3), seconds=HOUR, **more):
+    return totals(path, since=since, until=until, bucket_seconds=seconds, by=by, **more)
+
+
+def test_each_stretch_of_time_has_its_sums_and_one_without_calls_is_there_too(recorded):
+    found = hours(recorded(CALLS))
+    assert [(bucket.start, astuple(bucket.sums.counts)) for bucket in found.buckets] == [
+        (NOON, (3, 1, 0, 20, 40, 0.5)),
+        (NOON + timedelta(hours=1), (1, 0, 1, 10, 20, 0.25)),
+        (NOON + timedelta(hours=2), (1, 0, 0, None, None, None)),
+    ]
+    assert found.all.counts == Counts(5, 1, 1, 30, 60, 0.75)
+    assert [bucket.sums.ttfb for bucket in found.buckets] == [
+        Percentiles(10.0, 30.0, 30.0),
+        Percentiles(20.0, 20.0, 20.0),
+        Percentiles(),
+    ]
+    assert (found.all.ttfb, found.all.duration) == (Percentiles(20.0, 30.0, 30.0), Percentiles(100.0, 300.0, 300.0))
+    assert (found.groups, found.other) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        ("agent", [("alice", 2, (1, 1, 0)), ("bob", 2, (2, 0, 0)), (None, 1, (0, 0, 1))]),
+        ("model", [("gpt-4o-mini", 3, (1, 1, 1)), ("gemini-2.5-pro", 1, (1, 0, 0)), ("gpt-4o", 1, (1, 0, 0))]),
+        ("provider", [("openai", 4, (2, 1, 1)), ("gemini", 1, (1, 0, 0))]),
+    ],
+)
+def test_each_group_has_its_sums_and_those_of_each_stretch_of_time(recorded, by, groups):
+    found = hours(recorded(CALLS), by)
+    assert [
+        (group.name, group.sums.counts.calls, tuple(counts.calls for counts in group.buckets)) for group in found.groups
+    ] == groups
+    assert found.other is None
+    assert found.all.counts.calls == 5
+    assert found.groups[0].sums.ttfb.p50 is not None
+
+
+def test_the_groups_with_the_most_calls_are_named_and_the_rest_is_one(recorded):
+    calls = [at(number, agent=agent(f"agent-{number % 25}"), duration_ms=float(number)) for number in range(45)]
+    found = hours(recorded(calls), "agent")
+    assert len(found.groups) == MOST_GROUPS
+    assert {group.sums.counts.calls for group in found.groups} == {2}
+    assert (found.other.name, found.other.sums.counts.calls, found.other.sums.duration.p99) == (None, 5, 24.0)
+    assert sum(group.buckets[0].calls for group in (*found.groups, found.other)) == 45
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "seconds", "calls", "starts"),
+    [
+        (0, 3 * HOUR, HOUR, 5, [0, HOUR, 2 * HOUR]),
+        (1, 21, HOUR, 2, [0]),
+        (0, 20, HOUR, 2, [0]),
+        (HOUR, HOUR + 1, HOUR, 1, [HOUR]),
+        (0, 2 * HOUR, DAY, 4, [-12 * HOUR]),
+        (None, 2 * HOUR, 2 * HOUR, 4, [0]),
+        (5 * HOUR, 6 * HOUR, HOUR, 0, [5 * HOUR]),
+        (HOUR, 0, HOUR, 0, []),
+    ],
+)
+def test_since_is_included_until_is_not_and_buckets_begin_at_multiples(
+    recorded, *, since, until, seconds, calls, starts
+):
+    begin = None if since is None else NOON + timedelta(seconds=since)
+    found = hours(recorded(CALLS), since=begin, until=NOON + timedelta(seconds=until), seconds=seconds)
+    assert found.all.counts.calls == calls
+    assert [bucket.start for bucket in found.buckets] == [NOON + timedelta(seconds=start) for start in starts]
+
+
+@pytest.mark.parametrize(
+    ("filters", "calls"),
+    [(Filters(agent="bob"), 2), (Filters(outcome="denied"), 1), (Filters(model="gemini-*", since=0.0, until=1.0), 1)],
+)
+def test_filters_choose_further(recorded, filters, calls):
+    assert hours(recorded(CALLS), filters=filters).all.counts.calls == calls
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 3.0])
+def test_percentiles_of_many_calls_are_within_six_percent(recorded, spread):
+    chance = random.Random(spread)
+    times = [chance.lognormvariate(6, spread) for _ in range(5000)]
+    found = hours(recorded([at(0, duration_ms=time) for time in times])).all.duration
+    for share, percentile in zip((50, 95, 99), astuple(found), strict=True):
+        assert percentile == pytest.approx(sorted(times)[5000 * share // 100 - 1], rel=0.0625)
+
+
+def test_bins_are_ordered_and_hold_any_time():
+    database = sqlite3.connect(":memory:")
+    times = [0.0, 0.1, 0.25, 0.26, *(2**power * step for power in range(-2, 30) for step in (1.0, 1.1, 1.9))]
+    bins = [database.execute(f"SELECT {bin_of('?1')}", [time]).fetchone()[0] for time in times]
+    database.close()
+    assert bins == sorted(bins)
+    assert len(set(bins)) > 27 * 3
+
+
+def test_what_cannot_be_summed_is_said(recorded, tmp_path):
+    with pytest.raises(AuditFileError, match="no audit file"):
+        hours(tmp_path / "none.db")
+    path = recorded([])
+    assert hours(path, since=None).buckets == ()
+    with pytest.raises(ValueError, match="10800 buckets of 1 s are too many"):
+        hours(path, seconds=1)

@@ -37,11 +37,15 @@ class Activity:
             try:
                 watcher.began(call)
             except Exception as error:
-                logger.error("%s failed: %s", type(watcher).__name__, described(error))  # noqa: TRY400  # see described
+                logger.error(  # noqa: TRY400  # see described
+                    "%s failed: %s", type(watcher).__name__, described(error), extra={"call": call.id}
+                )
 
     def ended(self, call: Call) -> None:
         for watcher in self.watchers:
             try:
                 watcher.ended(call)
             except Exception as error:
-                logger.error("%s failed: %s", type(watcher).__name__, described(error))  # noqa: TRY400  # see described
+                logger.error(  # noqa: TRY400  # see described
+                    "%s failed: %s", type(watcher).__name__, described(error), extra={"call": call.id}
+                )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wirekey.providers.protocol import Facts, Operation, Usage
+
+
+under_way: ContextVar[str | None] = ContextVar("under_way", default=None)
+"""The id of the call that the present task works for, for the log."""
 
 
 class Outcome(StrEnum):
@@ -71,6 +76,8 @@ class Call:
     policy_result: str | None = None
     policy_reason: str | None = None
     policy_revision: str | None = None
+    refusal_code: str | None = None
+    """The code of the answer that Wirekey made itself."""
     status: int | None = None
     outcome: Outcome | None = None
     usage: Usage | None = None
@@ -81,3 +88,5 @@ class Call:
     duration_ms: float | None = None
     simulated: bool = False
     intent_recorded: bool = False
+    trace_parent: str | None = field(default=None, repr=False)
+    """The client's `traceparent` header as it came, where traces are exported."""

@@ -1,14 +1,23 @@
-"""The log: for people on a terminal, JSON otherwise. One line an event, never a secret, never content."""
+"""The log: for people on a terminal, JSON otherwise. One line an event, never a secret, never content.
+
+Lines of Wirekey, mitmproxy and libraries go the same way. A line that belongs to a call has its id as `call`.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
+from wirekey.audit.event import rfc3339
+from wirekey.call import under_way
 from wirekey.failure import described
+from wirekey.line_writer import line_writer
+from wirekey.observing.call_lines import CallLine, clock, pretty
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -17,6 +26,10 @@ if TYPE_CHECKING:
     from wirekey.config import Log
 
 LONGEST_VALUE = 2000
+QUIET = ("mitmproxy", "asyncio", "hpack", "h2", "tornado", "botocore", "urllib3", "opentelemetry")
+"""Loggers that speak from WARNING on."""
+
+encode = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__).encode
 
 
 def cap_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -41,32 +54,70 @@ def describe_exception(_logger: object, _method: str, event: MutableMapping[str,
     return event
 
 
+def add_call(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the call that the line belongs to: as the record says, or the one that the present task works for."""
+    record = event.get("_record")
+    if call_id := getattr(record, "call", None) or under_way.get():
+        event["call"] = call_id
+    return event
+
+
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """structlog's, with a short way for the line of a call, of which there is one a call."""
+
+    def __init__(self, *, as_json: bool, colours: bool = False, dated: bool = True) -> None:
+        self.as_json, self.colours, self.dated = as_json, colours, dated
+        renderer: structlog.types.Processor
+        if as_json:
+            stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+            renderer = structlog.processors.JSONRenderer(serializer=lambda event, **_: encode(event).decode())
+        else:
+            stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S", utc=False)
+            renderer = structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0)
+        self.stages: list[structlog.types.Processor] = [
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.ExtraAdder(allow=[]),
+            add_call,
+            stamp,
+            describe_exception,
+            cap_values,
+        ]
+        super().__init__(
+            foreign_pre_chain=self.stages,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not isinstance(record.msg, CallLine):
+            return super().format(record)
+        fields = record.msg.fields
+        if self.as_json:
+            head = {"event": "call", "level": "info", "timestamp": rfc3339(record.created)}
+            return encode(head | fields).decode()
+        return f"{clock(record.created, dated=self.dated)} {pretty(fields, colours=self.colours)}"
+
+
 def set_up_logging(settings: Log) -> None:
-    """Send all logging, mitmproxy's too, through structlog. mitmproxy itself speaks from WARNING on."""
-    shared: list[structlog.types.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(allow=[]),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        describe_exception,
-        cap_values,
-    ]
-    renderer: structlog.types.Processor
-    if settings.format == "json":
-        renderer = structlog.processors.JSONRenderer()
-    else:
-        renderer = structlog.dev.ConsoleRenderer(colors=settings.file is None and sys.stderr.isatty())
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-    )
-    handler = logging.FileHandler(settings.file) if settings.file else logging.StreamHandler(sys.stderr)
+    """Send all logging, mitmproxy's too, through structlog. Raises OSError where the file cannot be written."""
+    on_terminal = settings.file is None and sys.stderr.isatty()
+    as_json = settings.format == "json" if settings.format else not on_terminal
+    handler = line_writer(settings.file)
+    formatter = LineFormatter(as_json=as_json, colours=on_terminal and wants_colours(), dated=not on_terminal)
     handler.setFormatter(formatter)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*formatter.stages, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    former, root.handlers[:] = list(root.handlers), [handler]
+    for other in former:
+        if type(other) is type(handler):
+            other.close()
     root.setLevel(settings.level.upper())
-    for name in ("mitmproxy", "asyncio", "hpack", "h2", "tornado", "botocore"):
+    for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def wants_colours() -> bool:
+    """Tell whether the terminal shows them and nobody asked for none (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -62,7 +62,7 @@ def test_show_gives_value_and_source_but_no_secret(run):
     result = run("config", "show", config=GOOD, environ={"A": KEY, "ANTHROPIC_API_KEY": KEY})
     rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in result.stdout.splitlines()}
     assert rows["log.level"] == ["debug", "file:2"]
-    assert rows["log.format"] == ["console", "default"]
+    assert rows["log.format"] == ["null", "default"]
     assert rows["providers.anthropic.keys"] == ['["env:ANTHROPIC_API_KEY"]', "env ANTHROPIC_API_KEY"]
     assert KEY not in result.output
 

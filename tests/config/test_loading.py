@@ -242,7 +242,7 @@ def test_values_come_with_where_they_were_set(tmp_path):
     config = loaded(tmp_path, "log:\n  level: debug\n", {"OPENAI_API_KEY": "a"})
     rows = {row.key: (row.value, row.source) for row in effective_settings(config)}
     assert rows["log.level"] == ("debug", "file:2")
-    assert rows["log.format"] == ("console", "default")
+    assert rows["log.format"] == (None, "default")
     assert rows["providers.openai.keys"] == (["env:OPENAI_API_KEY"], "env OPENAI_API_KEY")
     assert rows["limits.body_bytes"] == ("64MiB", "default")
 

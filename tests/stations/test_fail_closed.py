@@ -30,17 +30,21 @@ from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.house import House
 from wirekey.stations.metering import AnswerTap
+from wirekey.stations.traces import Traces
 
 QUOTED = "the-message-of-an-exception-quotes-the-prompt"
 STATIONS = {type(made).__name__: type(made) for made in flow_order.stations(House())}
 LIFECYCLE = {"load", "configure", "running", "done"}
-"""Hooks of the entrance: what fails in them ends the start, and every call is refused until it has opened."""
+"""Hooks of the entrance, and of what opens and closes with it.
+
+What fails in the entrance's ends the start, and every call is refused until it has opened.
+"""
 
 HOOKS = [
     (name, hook)
     for name, kind in STATIONS.items()
     for hook in sorted(hooks.all_hooks)
-    if callable(getattr(kind, hook, None)) and not (kind in (Entrance, Endpoints) and hook in LIFECYCLE)
+    if callable(getattr(kind, hook, None)) and not (kind in (Entrance, Endpoints, Traces) and hook in LIFECYCLE)
 ]
 BEFORE = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.fail_closed]
 AFTER = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.keep_going]

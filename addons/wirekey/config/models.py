@@ -129,10 +129,17 @@ class Limits(Settings):
 
 
 class Log(Settings):
-    format: Literal["console", "json"] = Field(default="console", description="For people, or one JSON object a line.")
+    format: Literal["console", "json"] | None = Field(
+        default=None,
+        description="For people, or one JSON object a line. null: for people on a terminal, JSON elsewhere.",
+        examples=["json"],
+    )
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is logged.")
     file: AnchoredPath | None = Field(
-        default=None, description="Where to. null: standard error.", examples=["wirekey.log"]
+        default=None,
+        description="Where to. null: standard error. It is opened anew when another file takes its place, as logrotate "
+        "does.",
+        examples=["wirekey.log"],
     )
 
 

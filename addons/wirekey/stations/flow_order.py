@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.stations.audit import Audit
+from wirekey.stations.call_log import CallLog
 from wirekey.stations.credentials import Credentials
 from wirekey.stations.egress import Egress
 from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.identity import Identity
 from wirekey.stations.metering import Metering
+from wirekey.stations.metrics import Metrics
 from wirekey.stations.policy import Policy
 from wirekey.stations.recognition import Recognition
 from wirekey.stations.routing import Routing
+from wirekey.stations.traces import Traces
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -22,11 +25,29 @@ if TYPE_CHECKING:
 
 def stations(
     house: House, config: Config | None = None, simulator: bool | None = None
-) -> tuple[Entrance, Egress, Identity, Recognition, Policy, Routing, Credentials, Metering, Audit, Endpoints]:
+) -> tuple[
+    Entrance,
+    CallLog,
+    Egress,
+    Identity,
+    Recognition,
+    Policy,
+    Routing,
+    Credentials,
+    Metering,
+    Audit,
+    Traces,
+    Metrics,
+    Endpoints,
+]:
     """Make them. Without `config` the entrance reads it as mitmproxy's option `wirekey` says."""
     entrance = Entrance(house, config, simulator)
+    metrics = Metrics(house, entrance)
+    endpoints = Endpoints(house, entrance, metrics.pages)
+    metrics.ready = endpoints.ready
     return (
         entrance,  # opens the house, keeps it current, closes it
+        CallLog(house),  # no call waits for it: it says how each ended
         Egress(house),  # may this host, port and address be reached; do all names agree
         Identity(house),  # who calls
         Recognition(house),  # what is asked: operation, model, counts
@@ -35,5 +56,7 @@ def stations(
         Credentials(house),  # which key, for the wire layer to put on
         Metering(house),  # a tap on the passing answer
         Audit(house),  # intent before the wire, outcome after
-        Endpoints(house, entrance),  # no call passes it: it answers for tokens and health
+        Traces(house, entrance),  # no call passes it: it opens and closes what hears of each
+        metrics,  # no call passes it: it counts them for /metrics
+        endpoints,  # no call passes it: it answers for tokens and health
     )

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import http
 
 from wirekey.activity import Activity
-from wirekey.call import Call, Outcome
+from wirekey.call import Call, Outcome, under_way
 from wirekey.credentials.uploads import Uploads
 from wirekey.failure import described
 from wirekey.providers import PROVIDERS
@@ -28,7 +28,7 @@ from wirekey.stations.settings import Settings
 from wirekey.stations.signatures import Signatures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mitmproxy.connection import Client, Server
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from wirekey.identity.jwt_tokens import Held, JwtTokens
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
+    from wirekey.routing.plan import Choice, Plan
     from wirekey.signing.request import AwsCredentials, RequestHead
     from wirekey.signing.verify import Verified
     from wirekey.stations.metering import AnswerTap
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from wirekey.wire.house import WireLimits
 
 logger = logging.getLogger(__name__)
+
+LONGEST_TRACE_PARENT = 128
+"""Bytes. Version 00 has 55; later ones may add to it."""
 
 
 @dataclass(slots=True)
@@ -69,11 +73,28 @@ class Passage:
     """What the call is signed with on the wire."""
     wanted_model: str | None = None
     """The model that the policy wants to be used instead."""
+    cap: int | None = None
+    """The most output tokens that the policy lets the call ask for."""
+    plan: Plan | None = None
+    choice: Choice | None = None
+    """The present attempt; what follows up to `signing_host` is made anew for each, and so are `aws` and `body`."""
     upstream: Upstream | None = None
     key: Key | None = None
     pool: KeyPool | None = None
     """None where the key is the client's own."""
+    as_bearer: bool = False
+    """Whether the client brought its key as `Authorization: Bearer`, so that it goes on in that form."""
+    put_on: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """Headers that an extension sets."""
+    signing_host: str = ""
+    """The host of AWS whose region and service a signature is for."""
+    asked_target: bytes = field(default=b"", repr=False)
+    """Path and query before any route changed them."""
+    asked_body: bytes = field(default=b"", repr=False)
+    """The body before any route changed it, for as long as another attempt may be made of it."""
     brought: ClientCredential | None = field(default=None, repr=False)
+    held: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """Headers made for credentials that a client holds itself, as they came, where a call may go out with one."""
     usage_event_asked: bool = False
     tap: AnswerTap | None = None
 
@@ -82,6 +103,10 @@ class Passage:
         """What of the credential goes over the wire as it is, so that an answer could quote it: not an AWS secret."""
         secret = self.key.secret if self.key else self.aws.token if self.aws else None
         return secret.reveal().encode() if secret else None
+
+    def let_body_go(self) -> None:
+        """Keep the body no longer, as no other attempt will be made."""
+        self.body = self.asked_body = b""
 
 
 def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callable[[Method], Method]:
@@ -96,7 +121,9 @@ def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callabl
             try:
                 return method(self, *arguments)
             except Exception as error:
-                logger.error("%s failed: %s", method.__name__, described(error))  # noqa: TRY400  # see described
+                passage = self.passages.get(getattr(arguments[0], "id", ""))
+                named = {"call": passage.call.id if passage else None}
+                logger.error("%s failed: %s", method.__name__, described(error), extra=named)  # noqa: TRY400  # see described
                 return otherwise(self, *arguments)
 
         guarded.guard = guard  # type: ignore[attr-defined]  # for the tests, that make it fail
@@ -125,6 +152,8 @@ class House:
         self.tunnel_agents: WeakKeyDictionary[Client, Held] = WeakKeyDictionary()
         """What is kept of the token that a client connection presented at CONNECT."""
         self.activity = Activity()
+        self.continues_traces = False
+        """Whether somebody wants to know which trace of the client's a call belongs to."""
         self.uploads = Uploads()
         self.signatures = Signatures(lambda key: self.book.find_pair(key))  # noqa: PLW0108  # the book comes later
         self.withheld: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()
@@ -141,7 +170,10 @@ class House:
         call.client = flow.client_conn.peername[0]
         call.action = flow.request.method
         call.target = flow.request.path.partition("?")[0]
+        if self.continues_traces:
+            call.trace_parent = trace_parent(flow.request.headers.fields)
         self.passages[flow.id] = Passage(call)
+        under_way.set(call.id)
         return call
 
     def passage(self, flow: http.HTTPFlow) -> Passage:
@@ -211,7 +243,7 @@ class House:
     def bare_answer(self, flow: http.HTTPFlow, *_: object) -> http.Response:
         """Give an answer that nothing can hinder, and see that it is recorded."""
         call = self.passages.setdefault(flow.id, Passage(Call())).call
-        call.status = BROKEN.status
+        call.status, call.refusal_code = BROKEN.status, BROKEN.code
         if not call.intent_recorded:
             call.outcome, call.policy_result = Outcome.DENIED, "deny"
         call.outcome = call.outcome or Outcome.UPSTREAM_ERROR
@@ -254,7 +286,7 @@ class House:
     def phrase(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
         passage = self.passages.get(flow.id)
         call = passage.call if passage else self.open(flow)
-        call.status = refusal.status
+        call.status, call.refusal_code = refusal.status, refusal.code
         if call.intent_recorded and call.outcome is None:
             call.outcome = Outcome.TIMEOUT if refusal.status == 504 else Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or refusal.code
@@ -284,3 +316,9 @@ class House:
 
     def elapsed_ms(self, call: Call) -> float:
         return round((time.perf_counter() - call.started) * 1000, 3)
+
+
+def trace_parent(fields: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Give the `traceparent` of a request; None where there is none, or more than one (then none is to be believed)."""
+    found = [value for name, value in fields if name.lower() == b"traceparent"]
+    return found[0].decode("latin-1") if len(found) == 1 and len(found[0]) <= LONGEST_TRACE_PARENT else None

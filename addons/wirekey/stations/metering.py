@@ -82,7 +82,12 @@ class AnswerTap:
         try:
             return self.passed(data)
         except Exception as error:
-            logger.error("an answer of %s cannot be filtered: %s", self.call.provider, described(error))  # noqa: TRY400
+            logger.error(  # noqa: TRY400  # see described
+                "an answer of %s cannot be filtered: %s",
+                self.call.provider,
+                described(error),
+                extra={"call": self.call.id},
+            )
             if not isinstance(self.filter, KeyScrubber):
                 return [data]
             data, self.filter = self.filter.held + data, Masked()
@@ -101,7 +106,12 @@ class AnswerTap:
         try:
             self.tap.feed(data)
         except Exception as error:
-            logger.error("an answer of %s passes unread: %s", self.call.provider, described(error))  # noqa: TRY400
+            logger.error(  # noqa: TRY400  # see described
+                "an answer of %s passes unread: %s",
+                self.call.provider,
+                described(error),
+                extra={"call": self.call.id},
+            )
             self.tap.reader = None
 
     def filtered(self, inner: Filter, data: bytes) -> Iterator[bytes]:

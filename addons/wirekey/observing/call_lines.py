@@ -1,0 +1,118 @@
+"""One line of the log for each call that ended: names, counts and times of its audit event, never content."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.audit.event import LONGEST_REASON, LONGEST_TARGET, count, number, safe
+
+if TYPE_CHECKING:
+    from wirekey.call import Call
+
+logger = logging.getLogger("wirekey.calls")
+
+UNKNOWN = "-"
+SHORT_ID = 12
+"""Last digits of a call's id: enough for `wirekey audit show`."""
+LONGEST_SHOWN_REASON = 160
+RED, GREEN, YELLOW, DIM, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
+
+
+class CallLines:
+    """A watcher that says of each call how it ended, at level info of the logger `wirekey.calls`."""
+
+    def began(self, call: Call) -> None:
+        pass
+
+    def ended(self, call: Call) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(CallLine(call))
+
+
+class CallLine:
+    """The message of such a record: a sentence for handlers that want text, fields for those that know it."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, call: Call) -> None:
+        self.fields = fields_of(call)
+
+    def __str__(self) -> str:
+        return pretty(self.fields)
+
+
+def fields_of(call: Call) -> dict[str, str | int | float | bool]:
+    """Give what is known of a call by the names of the audit event; its id is `call`, as in every other line."""
+    agent, facts, operation, usage = call.agent, call.facts, call.operation, call.usage
+    asked = (facts.model if facts else None) or (operation.model if operation else None)
+    model = call.model or asked
+    known = {
+        "call": call.id,
+        "agent_id": safe(agent.id) if agent else None,
+        "client": safe(call.client),
+        "provider": call.provider,
+        "operation": operation.name if operation else None,
+        "action": safe(call.action),
+        "target": safe(call.target.partition("?")[0], LONGEST_TARGET),
+        "requested_model": safe(asked) if asked != model else None,
+        "model": safe(model),
+        "stream": (facts is not None and facts.stream) or (operation is not None and operation.stream) or None,
+        "policy_result": call.policy_result,
+        "policy_reason": safe(call.policy_reason, LONGEST_REASON),
+        "route": safe(call.route),
+        "credential": safe(call.credential),
+        "upstream": safe(call.upstream),
+        "attempts": call.attempts if call.attempts != 1 else None,
+        "status": call.status,
+        "outcome": call.outcome.value if call.outcome else None,
+        "cost_usd": number(call.cost_usd),
+        "ttfb_ms": number(call.ttfb_ms),
+        "duration_ms": number(call.duration_ms),
+        "simulated": call.simulated or None,
+    }
+    if usage:
+        known["finish_reason"] = safe(usage.finish_reason)
+        known["input_tokens"] = count(usage.input_tokens)
+        known["output_tokens"] = count(usage.output_tokens)
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def pretty(fields: dict[str, str | int | float | bool], *, colours: bool = False) -> str:
+    """Give the line for people: how it ended, who called what, and what it cost."""
+
+    def of(name: str) -> str:
+        return str(fields.get(name, UNKNOWN))
+
+    outcome, status = of("outcome"), of("status")
+    called = f"{of('provider')} {of('operation')}" if "operation" in fields else f"{of('action')} {of('target')}"
+    model = of("model")
+    if "requested_model" in fields:
+        model = f"{fields['requested_model']} -> {model}"
+    line = f"{of('agent_id'):<10} {called:<27} {model:<22} {measured(fields)}"
+    if colours:
+        colour = GREEN if outcome == "completed" else YELLOW if outcome in ("denied", "client_cancelled") else RED
+        return f"{colour}{status:>3} {outcome:<9}{PLAIN} {line}{DIM}{of('call')[-SHORT_ID:]}{PLAIN}"
+    return f"{status:>3} {outcome:<9} {line}{of('call')[-SHORT_ID:]}"
+
+
+def measured(fields: dict[str, str | int | float | bool]) -> str:
+    """Say what is known of tokens, cost, time, and why Wirekey answered itself."""
+    parts = []
+    if "input_tokens" in fields or "output_tokens" in fields:
+        parts.append(f"{fields.get('input_tokens', UNKNOWN):>6} in {fields.get('output_tokens', UNKNOWN):>6} out")
+    if "cost_usd" in fields:
+        parts.append(f"${fields['cost_usd']:.8f}".rstrip("0").rstrip("."))
+    if "ttfb_ms" in fields:
+        parts.append(f"first byte {fields['ttfb_ms']:.0f} ms")
+    if "duration_ms" in fields:
+        parts.append(f"{fields['duration_ms']:.0f} ms")
+    if reason := fields.get("policy_reason"):
+        parts.append(str(reason)[:LONGEST_SHOWN_REASON])
+    return "".join(f"{part}  " for part in parts)
+
+
+def clock(seconds: float, *, dated: bool) -> str:
+    """Give the local time of a moment (seconds since 1970)."""
+    return time.strftime("%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S", time.localtime(seconds))

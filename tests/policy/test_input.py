@@ -10,10 +10,12 @@ from wirekey.call import Agent
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, encoded, input_of
 from wirekey.policy.permissions import check_permission, needed
+from wirekey.providers.other_models import MOST_OTHER_MODELS, others
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_json import MODEL_LENGTH
 from wirekey.refusal import Refusal
 
-FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"))
+FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"), ("gpt-image-1",))
 
 
 def names_of(given):
@@ -58,7 +60,17 @@ def test_what_is_unknown_is_absent_and_never_null():
     assert "model" not in given
     assert "max_tokens" not in given
     assert None not in given.values()
-    assert (given["tools"], given["headers"]) == ([], {})
+    assert (given["tools"], given["other_models"], given["headers"]) == ([], [], {})
+
+
+def test_the_other_models_stand_beside_the_one_asked_for():
+    given = input_of(call_of(facts=FACTS), {})
+    assert (given["model"], given["other_models"]) == ("gpt-4o", ["gpt-image-1"])
+
+
+def test_P1_a_policy_is_asked_about_as_many_other_models_as_a_request_may_name():
+    names = tuple(f"{number:0{MODEL_LENGTH}}" for number in range(MOST_OTHER_MODELS))
+    encoded(input_of(call_of(facts=Facts("m", other_models=others(names, "m"))), {}))
 
 
 def test_the_path_has_no_query():
@@ -115,8 +127,8 @@ def test_an_agent_needs_the_permission_to_read_or_to_write(action, kind, permiss
     assert needed(call) == permission
     call.agent = Agent("alice", None, None, (permission,))
     check_permission(call)
-    for others in ((), ("web:read", "web:write", "web:admin", "WEB:READ")):
-        call.agent = Agent("alice", None, None, tuple(other for other in others if other != permission))
+    for rest in ((), ("web:read", "web:write", "web:admin", "WEB:READ")):
+        call.agent = Agent("alice", None, None, tuple(other for other in rest if other != permission))
         with pytest.raises(Refusal, match=permission) as refused:
             check_permission(call)
         assert (refused.value.status, refused.value.code) == (403, "missing_permission")

@@ -76,6 +76,8 @@ def facts_of(path, body, content_type=JSON):
 
 USER = {"role": "user", "content": "hi"}
 WEATHER = {"name": "get_weather", "input_schema": {"type": "object", "properties": {"name": {"type": "string"}}}}
+ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": "large"}
+ADDITION = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": ADVISOR}}
 
 
 def batch(*params):
@@ -119,12 +121,44 @@ REQUESTS = [
         Facts("m", False, 3, True, True, 1, 5, ("get_weather",)),
     ),
     (BATCHES, {"requests": []}, Facts(None, False, 0, False, False, 0)),
+    (
+        MESSAGES,
+        {
+            "model": "m",
+            "max_tokens": 5,
+            "fallbacks": [{"model": "n", "max_tokens": 70}, {"model": "m"}, {"model": "o"}],
+            "tools": [ADVISOR, WEATHER],
+        },
+        Facts("m", False, None, False, True, 2, 70, ("advisor", "get_weather"), ("n", "o", "large")),
+    ),
+    (
+        MESSAGES,
+        {"model": "m", "fallbacks": "default"},
+        Facts("m", False, None, False, False, 0, other_models=("default",)),
+    ),
+    (
+        MESSAGES,
+        {"model": "m", "messages": [USER, {"role": "user", "content": [{"type": "text", "text": "x"}, ADDITION]}]},
+        Facts("m", False, 2, False, True, 1, None, ("advisor",), ("large",)),
+    ),
+    (
+        BATCHES,
+        batch({"model": "m", "fallbacks": [{"model": "n"}]}, {"model": "m", "fallbacks": [{"model": "o"}]}),
+        Facts("m", False, 0, False, False, 0, None, (), ("n", "o")),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("path", "body", "facts"), REQUESTS)
 def test_a_request_says_its_facts(path, body, facts):
     assert facts_of(path, body) == facts
+
+
+def test_a_tool_that_a_message_defines_is_found_however_it_is_escaped():
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": [ADDITION]}]})
+    escaped = body.replace("tool_definition", "\\u0074ool_definition").replace("tool_addition", "tool\\u005faddition")
+    assert facts_of(MESSAGES, escaped.encode()) == facts_of(MESSAGES, body.encode())
+    assert facts_of(MESSAGES, escaped.encode()).other_models == ("large",)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +172,12 @@ def test_a_request_says_its_facts(path, body, facts):
         (MESSAGES, b'{"model":["a"]}', "model must be a string"),
         (MESSAGES, b'{"stream":1}', "stream must be true or false"),
         (MESSAGES, b'{"max_tokens":"9"}', "max_tokens must be a whole number"),
+        (MESSAGES, b'{"model":"a","fallbacks":[{"model":7}]}', r"fallbacks\[0\].model must be a string"),
+        (MESSAGES, b'{"model":"a","fallbacks":[7]}', r"fallbacks\[0\] must be a JSON object"),
+        (MESSAGES, b'{"model":"a","fallbacks":{"model":"b"}}', "fallbacks must be an array"),
+        (MESSAGES, b'{"model":"a","Fallbacks":[]}', "spelled"),
+        (MESSAGES, b'{"tools":[{"name":"advisor","model":"a\\nb"}]}', r"tools\[0\].model must be a name"),
+        (MESSAGES, json.dumps({"fallbacks": [{"model": f"m{n}"} for n in range(33)]}).encode(), "further models"),
         (MESSAGES, b'{"tools":["x"]}', r"tools\[0\] must be a JSON object"),
         (BATCHES, json.dumps(batch({"model": "a"}, {"model": "b"})).encode(), "different models"),
         (BATCHES, json.dumps(batch({"model": "a"}, {})).encode(), "different models"),

@@ -113,6 +113,9 @@ TURN = {"role": "user", "content": [{"text": "secret words"}]}
 SPEC = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"name": "not this"}}}}
 
 
+ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": "large"}
+
+
 @pytest.mark.parametrize(
     ("body", "facts"),
     [
@@ -124,6 +127,10 @@ SPEC = {"toolSpec": {"name": "weather", "inputSchema": {"json": {"name": "not th
         (
             {"toolConfig": {"tools": [SPEC, {"cachePoint": {"type": "default"}}, {"systemTool": {"name": "ground"}}]}},
             {"tools": ("weather", "ground"), "tool_count": 2, "has_tools": True},
+        ),
+        (
+            {"additionalModelRequestFields": {"tools": [ADVISOR], "fallbacks": [{"model": "small"}]}},
+            {"tools": ("advisor",), "tool_count": 1, "has_tools": True, "other_models": ("small", "large")},
         ),
     ],
 )
@@ -205,6 +212,12 @@ BODIES = {
         Facts(MODEL, has_system=False, has_tools=False, tool_count=0),
     ),
 }
+
+
+def test_other_models_of_a_models_own_body_are_read_too():
+    added = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": ADVISOR}}
+    body = {"fallbacks": [{"model": "small"}], "messages": [{"role": "user", "content": [added]}]}
+    assert (read(body).tools, read(body).other_models) == (("advisor",), ("small", "large"))
 
 
 @pytest.mark.parametrize(("body", "facts"), BODIES.values(), ids=BODIES)

@@ -137,6 +137,17 @@ def generate(source, **members):
     return {"input": {"text": "x"}, "retrieveAndGenerateConfiguration": {"type": "X", source: members}}
 
 
+RANKING = {"bedrockRerankingConfiguration": {"modelConfiguration": {"modelArn": "amazon.rerank-v1:0"}}}
+SEARCH = {
+    "retrievalConfiguration": {
+        "vectorSearchConfiguration": {
+            "implicitFilterConfiguration": {"modelArn": "anthropic.claude-3-5-sonnet-20241022-v2:0"},
+            "rerankingConfiguration": {"type": "BEDROCK_RERANKING_MODEL", **RANKING},
+        },
+        "managedSearchConfiguration": {"rerankingConfiguration": RANKING},
+    }
+}
+SEARCHING = ("anthropic.claude-3-5-sonnet-20241022-v2:0", "amazon.rerank-v1:0")
 LIMIT = {"generationConfiguration": {"inferenceConfig": {"textInferenceConfig": {"maxTokens": 70}}}}
 FACTS = [
     (TEXT, {"inputText": "x", "enableTrace": True}, Facts(stream=True, message_count=1)),
@@ -152,6 +163,17 @@ FACTS = [
         "/retrieveAndGenerate",
         generate("externalSourcesConfiguration", modelArn="amazon.nova-lite-v1:0"),
         Facts(model="amazon.nova-lite-v1:0", message_count=1),
+    ),
+    ("/knowledgebases/KB/retrieve", SEARCH, Facts(other_models=SEARCHING)),
+    (
+        "/retrieveAndGenerate",
+        generate("knowledgeBaseConfiguration", modelArn=ARN, **SEARCH),
+        Facts(model=ARN, other_models=SEARCHING, message_count=1),
+    ),
+    (
+        TEXT,
+        {"sessionState": {"knowledgeBaseConfigurations": [{"knowledgeBaseId": "KB", **SEARCH}]}},
+        Facts(stream=True, other_models=SEARCHING),
     ),
 ]
 

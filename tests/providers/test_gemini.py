@@ -177,7 +177,12 @@ def test_facts_are_read_as_google_reads_the_body(body, facts):
         (
             "/v1beta/openai/chat/completions",
             {"model": "models/gemini-2.5-flash", "messages": [{"role": "user", "content": "x"}], "stream": True},
-            {"model": "gemini-2.5-flash", "message_count": 1, "stream": True, "asks_usage": True},
+            {"model": "gemini-2.5-flash", "message_count": 1, "stream": True, "asks_usage": True, "other_models": ()},
+        ),
+        (
+            "/v1beta/openai/chat/completions",
+            {"model": "models/m", "messages": [], "models": ["m", "models/n"]},
+            {"model": "m", "other_models": ("n",)},
         ),
         (
             "/v1beta/openai/embeddings",

@@ -169,6 +169,39 @@ REQUESTS = [
     ("/v1/images/generations", {"model": "gpt-image-1", "stream": True}, Facts("gpt-image-1", stream=True)),
     ("/v1/audio/speech", {"model": "gpt-4o-mini-tts", "stream_format": "sse"}, Facts("gpt-4o-mini-tts", stream=True)),
     ("/v1/moderations", {"input": "x"}, Facts()),
+    (
+        "/v1/responses",
+        {
+            "model": "o3",
+            "tools": [{"type": "image_generation", "model": "gpt-image-1", "svg": {"model": "gpt-5"}}],
+            "moderation": {"model": "omni-moderation-latest"},
+            "input": [
+                "text",
+                {"type": "tool_search_output", "tools": [{"type": "image_generation", "model": "gpt-image-2"}]},
+                {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "f"}]},
+                {"type": "mcp_list_tools", "tools": [{"name": "listed by a server, not offered"}]},
+            ],
+        },
+        Facts(
+            "o3",
+            message_count=4,
+            has_system=True,
+            has_tools=True,
+            tool_count=3,
+            tools=("image_generation", "image_generation", "f"),
+            other_models=("omni-moderation-latest", "gpt-image-1", "gpt-5", "gpt-image-2"),
+        ),
+    ),
+    (
+        "/v1/chat/completions",
+        {"model": "m", "models": ["m", "n"], "fallbacks": ["o", {"model": "p"}], "moderation": {"model": "q"}},
+        Facts("m", has_system=False, has_tools=False, tool_count=0, other_models=("n", "o", "p", "q")),
+    ),
+    (
+        "/v1/images/generations",
+        {"model": "gpt-image-2", "moderation": "low", "svg": {"model": "gpt-5"}},
+        Facts("gpt-image-2", other_models=("gpt-5",)),
+    ),
     ("/v1/batches", {"input_file_id": "file-1", "endpoint": "/v1/embeddings"}, Facts()),
 ]
 
@@ -192,12 +225,23 @@ FILE = (
     '"model"\r\n--c\r\n',
 )
 TRANSCRIBE = "/v1/audio/transcriptions"
+FORM = "multipart/form-data; boundary=b"
 
 
 @pytest.mark.parametrize("boundary", ["b", '"b"'])
 def test_a_form_says_its_model_and_whether_it_streams(boundary):
     body = form(FILE, (field("model"), "whisper-1"), (field("stream"), "true"))
     assert facts_of(TRANSCRIBE, body, f"multipart/form-data; boundary={boundary}") == Facts("whisper-1", stream=True)
+
+
+def test_a_form_says_the_model_that_authors_a_drawing():
+    body = form(
+        (field("model"), "gpt-image-2"), (field("svg[model]"), "gpt-5"), (field("svg[reasoning][effort]"), "low")
+    )
+    assert facts_of("/v1/images/edits", body, FORM) == Facts("gpt-image-2", other_models=("gpt-5",))
+    for odd in ((field("svg[model]"), "gpt-5"), (field("SVG[Model]"), "gpt-5")):
+        with pytest.raises(Refusal, match="stands twice"):
+            facts_of("/v1/images/edits", form((field("svg[model]"), "gpt-5"), odd), FORM)
 
 
 @pytest.mark.parametrize(

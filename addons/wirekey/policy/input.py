@@ -16,6 +16,7 @@ from wirekey.audit.event import rfc3339
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.permissions import permissions_of
 from wirekey.providers import mcp_server, tool_name
+from wirekey.providers.other_models import MOST_OTHER_MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,12 @@ FIELDS = (
     Field("path", "string", "the same as `target`"),
     Field("requested_model", "string", "the model that is asked for"),
     Field("model", "string", "the same: routes are followed after the policy was asked"),
+    Field(
+        "other_models",
+        "array of strings",
+        "further models that the request names: fallbacks, of tools, for moderation or ranking; `default` where it "
+        f"leaves fallbacks to the provider. At most {MOST_OTHER_MODELS}. Always there, if only empty",
+    ),
     Field("stream", "boolean", "whether a streamed answer is asked for"),
     Field("message_count", "number", "messages in the request"),
     Field("has_system", "boolean", "whether there is a system prompt"),
@@ -78,7 +85,7 @@ HEADERS = (
 )
 """The headers that a policy sees. None can hold a credential."""
 
-NOT_RECORDED = ("tools", "headers", "agent.permissions")
+NOT_RECORDED = ("tools", "other_models", "headers", "agent.permissions")
 """What the audit event has not, so that a replay has to do without or takes it from elsewhere."""
 
 _encode = msgspec.json.Encoder().encode
@@ -113,13 +120,15 @@ def input_of(call: Call, headers: Mapping[str, str]) -> Input:
         given["tool_count"] = facts.tool_count
         given["max_tokens"] = facts.max_tokens
     given = {name: value for name, value in given.items() if value is not None}
-    return with_groups(given, permissions_of(agent), list(facts.tools) if facts else [], seen_headers(headers))
+    given["tools"] = list(facts.tools) if facts else []
+    given["other_models"] = list(facts.other_models) if facts else []
+    return given | {"agent": agent_group(given, permissions_of(agent)), "headers": seen_headers(headers)}
 
 
-def with_groups(given: Input, permissions: list[str], tools: list[str], headers: dict[str, str]) -> Input:
-    """Add `agent`, made of the fields `agent_…`, and what is no plain value."""
+def agent_group(given: Input, permissions: list[str]) -> dict[str, Any]:
+    """Make `agent` of the fields `agent_…` and of what it is permitted."""
     agent = {part: given[f"agent_{part}"] for part in ("id", "role", "type") if f"agent_{part}" in given}
-    return given | {"agent": agent | {"permissions": permissions}, "tools": tools, "headers": headers}
+    return agent | {"permissions": permissions}
 
 
 def seen_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from wirekey.audit.event import REQUEST_NAMES
 from wirekey.policy.decision import UndecidedError, decision_of, undecided
-from wirekey.policy.input import NOT_RECORDED, encoded, with_groups
+from wirekey.policy.input import NOT_RECORDED, agent_group, encoded
 from wirekey.policy.permissions import permissions_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Replayed:
 
 
 def input_from(event: Event, permitted: Permissions) -> Input:
-    """Give the input as it was, as far as it is recorded: without tools' names and headers."""
+    """Give the input as it was, as far as it is recorded: without the tools' names, other models and headers."""
     given: Input = {name: event[name] for name in REQUEST_NAMES if event[name] is not None}
     given.pop("model", None)
     if "requested_model" in given:
@@ -57,7 +57,8 @@ def input_from(event: Event, permitted: Permissions) -> Input:
     if "target" in given:
         given["path"] = given["target"]
     agent = event["agent_id"]
-    return with_groups(given, permitted(str(agent)) if agent is not None else permissions_of(None), [], {})
+    permissions = permitted(str(agent)) if agent is not None else permissions_of(None)
+    return given | {"agent": agent_group(given, permissions), "tools": [], "other_models": [], "headers": {}}
 
 
 def was_judged(event: Event) -> bool:

@@ -26,6 +26,7 @@ _WHOLE = {
     "has_tools": True,
     "tool_count": 1,
     "tools": ["sample"],
+    "other_models": ["sample"],
     "max_tokens": 100,
     "headers": {"user-agent": "sample", "content-type": "application/json"},
 }
@@ -39,6 +40,7 @@ _LISTING = {
     "path": "/v1/models",
     "stream": False,
     "tools": [],
+    "other_models": [],
     "headers": {},
 }
 _GEMINI = {

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.providers.anthropic_answers import AnthropicJson, MessageStream
+from wirekey.providers.brought_tools import tools_in_messages
+from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import Routes
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import (
     check_json_type,
     malformed,
+    objects,
     read_body,
     read_messages,
     read_model,
@@ -49,7 +52,7 @@ ROUTES = Routes(
     ],
 )
 
-KEYS = frozenset(["model", "stream", "messages", "system", "tools", "max_tokens", "requests", "params"])
+KEYS = OTHER_MODEL_KEYS | {"model", "stream", "messages", "system", "tools", "max_tokens", "requests", "params"}
 
 ERROR_TYPES = {
     401: "authentication_error",
@@ -111,16 +114,21 @@ class Anthropic:
 def read_message_request(body: JsonObject) -> Facts:
     refuse_lookalikes(body, KEYS)
     messages = read_messages(body, "messages")
-    tools = tuple(tool.text("name") or tool.text("type") or "" for tool in body.children("tools"))
+    offered = [*body.children("tools"), *tools_in_messages(body)]
+    tools = tuple(tool.text("name") or tool.text("type") or "" for tool in offered)
+    model = read_model(body)
+    # A fallback may have a limit of its own.
+    limits = [limited.integer("max_tokens") for limited in (body, *objects(body, "fallbacks"))]
     return Facts(
-        model=read_model(body),
+        model=model,
         stream=body.flag("stream"),
         message_count=messages.count if messages else None,
         has_system=body.filled("system") or bool(messages and "system" in messages.roles),
         has_tools=bool(tools),
         tool_count=len(tools),
-        max_tokens=body.integer("max_tokens"),
+        max_tokens=max((limit for limit in limits if limit is not None), default=None),
         tools=tools,
+        other_models=read_other_models(body, offered, model),
     )
 
 
@@ -141,14 +149,16 @@ def read_batch(body: JsonObject) -> Facts:
     if len(models) > 1:
         raise malformed("its requests ask for different models; send one batch for each model")
     tools = tuple(dict.fromkeys(tool for facts in asked for tool in facts.tools))
+    model = models.pop() if models else None
     return Facts(
-        model=models.pop() if models else None,
+        model=model,
         message_count=sum(facts.message_count or 0 for facts in asked),
         has_system=any(facts.has_system for facts in asked),
         has_tools=bool(tools),
         tool_count=len(tools),
         max_tokens=max((facts.max_tokens for facts in asked if facts.max_tokens is not None), default=None),
         tools=tools,
+        other_models=others((name for facts in asked for name in facts.other_models), model),
     )
 
 

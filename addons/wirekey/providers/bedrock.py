@@ -17,6 +17,8 @@ from wirekey.metering.eventstream import write_frame
 from wirekey.providers import bedrock_services
 from wirekey.providers.bedrock_answers import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
 from wirekey.providers.bedrock_services import AGENT_STREAM_ERRORS, AgentStream
+from wirekey.providers.brought_tools import tools_in_messages
+from wirekey.providers.other_models import read_other_models
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import check_json_type, malformed, one_of, read_body, read_messages
 
@@ -133,7 +135,9 @@ class Bedrock:
 def _read_converse(operation: Operation, data: JsonObject) -> Facts:
     messages = data.array("messages")
     config = data.child("inferenceConfig")
-    tools = tuple(_converse_tools(data))
+    own = data.child("additionalModelRequestFields")
+    offered = _offered(own) if own else []
+    tools = (*_converse_tools(data), *map(_own_name, offered))
     return Facts(
         model=operation.model,
         stream=operation.stream,
@@ -143,11 +147,13 @@ def _read_converse(operation: Operation, data: JsonObject) -> Facts:
         tool_count=len(tools),
         max_tokens=config.integer("maxTokens") if config else None,
         tools=tools,
+        other_models=read_other_models(own, offered, operation.model) if own else (),
     )
 
 
 def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
-    tools = (*_converse_tools(data), *_own_tools(data))
+    offered = _offered(data)
+    tools = (*_converse_tools(data), *map(_own_name, offered))
     messages = read_messages(data, "messages")
     return Facts(
         model=operation.model,
@@ -160,6 +166,7 @@ def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
         tool_count=len(tools),
         max_tokens=_max_tokens(data),
         tools=tools,
+        other_models=read_other_models(data, offered, operation.model),
     )
 
 
@@ -211,8 +218,12 @@ def _converse_tools(data: JsonObject) -> Iterator[str]:
                 yield kind
 
 
-def _own_tools(data: JsonObject) -> Iterator[str]:
-    """Name the tools as Anthropic and Cohere write them, or as Mistral and OpenAI do."""
-    for tool in data.children("tools"):
-        function = tool.child("function")
-        yield (function or tool).text("name") or tool.text("type") or ""
+def _offered(data: JsonObject) -> list[JsonObject]:
+    """Give the tools of a model's own body."""
+    return [*data.children("tools"), *tools_in_messages(data)]
+
+
+def _own_name(tool: JsonObject) -> str:
+    """Name a tool as Anthropic and Cohere write it, or as Mistral and OpenAI do."""
+    function = tool.child("function")
+    return (function or tool).text("name") or tool.text("type") or ""

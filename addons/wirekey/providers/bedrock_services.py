@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from wirekey.providers.bedrock_answers import BedrockStream
+from wirekey.providers.other_models import others
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
-from wirekey.providers.request_json import MODEL_LENGTH, JsonObject, check_model, one_of
+from wirekey.providers.request_json import MODEL_LENGTH, one_of, read_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.providers.request_json import JsonObject
 
 # SDKs write `:` as %3A, some as itself; the `/` of an ARN is always %2F. Nothing else is ever encoded.
 WRITTEN_MODEL = r"((?:[A-Za-z0-9._:-]|%3A|%2F)+)"
@@ -83,28 +90,45 @@ def find(method: str, path: str) -> Operation | None:
 def read(operation: Operation, data: JsonObject) -> Facts:
     """Read what is asked of an agent or a knowledge base. The model is the one that writes the answer.
 
-    Others that rank what was found, or turn it into a query, are not facts of the call.
+    Others rank what was found, or turn the question into a filter.
     """
     if operation.name == "invoke-agent":
-        return Facts(stream=True, message_count=1 if data.filled("inputText") else None)
+        state = data.child("sessionState")
+        sources = list(state.children("knowledgeBaseConfigurations")) if state else []
+        models = others((name for source in sources for name in _searching_models(source)), None)
+        return Facts(stream=True, message_count=1 if data.filled("inputText") else None, other_models=models)
     asked = data.child("input" if operation.name == "retrieve-and-generate" else "retrievalQuery")
     count = 1 if asked and asked.filled("text") else None
+    if operation.name == "retrieve":
+        return Facts(message_count=count, other_models=others(_searching_models(data), None))
     configuration = data.child("retrieveAndGenerateConfiguration")
-    if operation.name == "retrieve" or configuration is None:
+    if configuration is None:
         return Facts(message_count=count)
     kind = one_of(configuration, "knowledgeBaseConfiguration", "externalSourcesConfiguration")
     source = configuration.child(kind)
-    model = source.text("modelArn") if source else None
-    if source and model is not None:
-        check_model(model, source.where("modelArn"))
-    return Facts(model=model, message_count=count, max_tokens=_max_tokens(source))
+    model = read_model(source, "modelArn") if source else None
+    config = _within(source, "generationConfiguration", "inferenceConfig", "textInferenceConfig")
+    return Facts(
+        model=model,
+        message_count=count,
+        max_tokens=config.integer("maxTokens") if config else None,
+        other_models=others(_searching_models(source), model),
+    )
 
 
-def _max_tokens(source: JsonObject | None) -> int | None:
-    inner = source
-    for name in ("generationConfiguration", "inferenceConfig", "textInferenceConfig"):
-        inner = inner.child(name) if inner else None
-    return inner.integer("maxTokens") if inner else None
+def _searching_models(source: JsonObject | None) -> Iterator[str | None]:
+    for search in ("vectorSearchConfiguration", "managedSearchConfiguration"):
+        found = _within(source, "retrievalConfiguration", search)
+        ranking = ("rerankingConfiguration", "bedrockRerankingConfiguration", "modelConfiguration")
+        for path in (("implicitFilterConfiguration",), ranking):
+            if inner := _within(found, *path):
+                yield read_model(inner, "modelArn")
+
+
+def _within(source: JsonObject | None, *names: str) -> JsonObject | None:
+    for name in names:
+        source = source.child(name) if source else None
+    return source
 
 
 class AgentStream(BedrockStream):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.providers.gemini_answers import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
 from wirekey.providers.openai import OpenAi
+from wirekey.providers.other_models import others
 from wirekey.providers.paths import Routes
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import check_json_type, malformed, one_of, read_body, read_model, read_object
@@ -122,7 +123,10 @@ class Gemini:
         if operation.name in _OPENAI_NAMES:
             facts = _OPENAI.read_request(operation, query, content_type, body)
             # Asked for usage, this endpoint puts it into every chunk, from where it could not be taken out again.
-            return replace(facts, model=_bare(facts.model), asks_usage=True)
+            model = _bare(facts.model)
+            return replace(
+                facts, model=model, other_models=others(map(_bare, facts.other_models), model), asks_usage=True
+            )
         check_json_type(content_type)
         data = read_body(body)
         if operation.name == "cachedContents.create":

@@ -101,7 +101,8 @@ def _read_part(body: bytes, start: int, end: int, wanted: tuple[str, ...], spans
     if not disposition:
         raise malformed("a part of its form has a Content-Disposition that could be read in two ways")
     name = (disposition[1] or disposition[2] or b"").decode("utf-8", "replace")
-    plain = name.strip().casefold().partition("[")[0]
+    folded = name.strip().casefold()
+    plain = folded if folded in wanted else folded.partition("[")[0]
     if plain not in wanted:
         return
     typed = b"content-type" in names and not _PLAIN_TEXT.fullmatch(headers[names.index(b"content-type")][2])

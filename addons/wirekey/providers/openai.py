@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.multipart import is_form, read_fields
 from wirekey.providers.openai_answers import ChunkStream, OpenAiJson, TypedStream
+from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import Routes
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import (
@@ -87,6 +89,7 @@ KEYS = frozenset(
     [
         *("model", "stream", "stream_options", "messages", "input", "instructions", "prompt", "tools", "functions"),
         *("max_tokens", "max_completion_tokens", "max_output_tokens"),
+        *OTHER_MODEL_KEYS,
     ],
 )
 
@@ -166,13 +169,14 @@ class OpenAi:
 
 def read_chat(body: JsonObject) -> Facts:
     messages = read_messages(body, "messages")
-    tools = [tool_name(tool) for tool in body.children("tools")]
-    tools += [tool_name(function) for function in body.children("functions")]
+    offered = list(body.children("tools"))
+    tools = [tool_name(tool) for tool in (*offered, *body.children("functions"))]
     if body.filled("web_search_options"):
         tools.append("web_search")
     limits = [limit for key in ("max_completion_tokens", "max_tokens") if (limit := body.integer(key)) is not None]
+    model = read_model(body)
     return Facts(
-        model=read_model(body),
+        model=model,
         stream=body.flag("stream"),
         message_count=messages.count if messages else None,
         has_system=bool(messages and messages.roles & SYSTEM_ROLES),
@@ -180,16 +184,19 @@ def read_chat(body: JsonObject) -> Facts:
         tool_count=len(tools),
         max_tokens=max(limits, default=None),
         tools=tuple(tools),
+        other_models=read_other_models(body, offered, model),
         asks_usage=asks_usage(body),
     )
 
 
 def read_responses(body: JsonObject) -> Facts:
-    tools = [tool_name(tool) for tool in body.children("tools")]
     text = body.starts("input", b'"')
+    offered = [*body.children("tools"), *tools_in_items(body)]
+    tools = [tool_name(tool) for tool in offered]
     items = None if text else read_messages(body, "input")
+    model = read_model(body)
     return Facts(
-        model=read_model(body),
+        model=model,
         stream=body.flag("stream"),
         message_count=1 if text else items.count if items else None,
         has_system=body.filled("instructions") or bool(items and items.roles & SYSTEM_ROLES),
@@ -197,6 +204,7 @@ def read_responses(body: JsonObject) -> Facts:
         tool_count=len(tools),
         max_tokens=body.integer("max_output_tokens"),
         tools=tuple(tools),
+        other_models=read_other_models(body, offered, model),
     )
 
 
@@ -206,24 +214,27 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
     if operation.name == "audio.speech":
         stream = stream or body.text("stream_format") == "sse"
     completes = operation.name == "completions"
+    model = read_model(body)
     return Facts(
-        model=read_model(body),
+        model=model,
         stream=stream,
         message_count=prompt_count(body) if completes else None,
         max_tokens=body.integer("max_tokens") if completes else None,
+        other_models=read_other_models(body, (), model),
         asks_usage=asks_usage(body) if completes else True,
     )
 
 
 def read_form(content_type: str, body: bytes) -> Facts:
-    fields = read_fields(content_type, body, ("model", "stream"))
+    fields = read_fields(content_type, body, ("model", "stream", "svg[model]"))
     model = fields.get("model")
-    if model is not None:
-        check_model(model)
+    for name in ("model", "svg[model]"):
+        if name in fields:
+            check_model(fields[name], name)
     stream = fields.get("stream", "false").lower()
     if stream not in ("true", "false", "1", "0"):
         raise malformed("the form field 'stream' must be true or false")
-    return Facts(model=model, stream=stream in ("true", "1"))
+    return Facts(model=model, stream=stream in ("true", "1"), other_models=others([fields.get("svg[model]")], model))
 
 
 def tool_name(tool: JsonObject) -> str:

@@ -60,6 +60,8 @@ class Facts:
     max_tokens: int | None = None
     tools: tuple[str, ...] = ()
     """Names of the tools offered, for policy; not in the audit event."""
+    other_models: tuple[str, ...] = ()
+    """Models that the request names besides, which may answer or help: for policy; not in the audit event."""
     asks_usage: bool = True
     """False only where the client streams and did not ask for the usage event that the provider can send."""
 

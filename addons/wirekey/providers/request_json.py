@@ -111,6 +111,15 @@ class JsonObject:
         return None if raw is None else _decode(raw, decoder, self.where(key), wanted)
 
 
+def objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:
+    """Give the objects of the array under a key. Else than by `children`, text in their place is no error."""
+    if parent.starts(key, b'"'):
+        return
+    for index, raw in enumerate(parent.array(key) or ()):
+        if bytes(memoryview(raw)[:1]) == b"{":
+            yield read_object(bytes(raw), f"{parent.where(key)}[{index}]")
+
+
 @dataclass(frozen=True, slots=True)
 class Messages:
     """How many messages there are, and in which roles they speak; "" stands for one without."""

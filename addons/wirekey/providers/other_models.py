@@ -1,0 +1,74 @@
+"""The models that a request names besides the one that it asks for, and that may come to answer or to help with it.
+
+Anthropic's `fallbacks` and its advisor tool; OpenAI's image tool, its `moderation` and its author of `svg`; `models` of
+servers that speak like OpenAI and try several.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.providers.request_json import check_model, malformed, read_model, read_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wirekey.providers.request_json import JsonObject
+
+MOST_OTHER_MODELS = 32
+OTHER_MODEL_KEYS = frozenset(["models", "fallbacks", "moderation", "svg"])
+
+
+def read_other_models(body: JsonObject, tools: Iterable[JsonObject], model: str | None) -> tuple[str, ...]:
+    """Read what a request names besides `model`, each once, in its order.
+
+    A word in place of a list of fallbacks (`default`) counts as a name: the provider chooses then. Raises
+    Refusal(400) where a name is none, or where there are more than MOST_OTHER_MODELS.
+    """
+    return others([*_of_request(body), *(name for tool in tools for name in _of_tool(tool))], model)
+
+
+def others(named: Iterable[str | None], model: str | None) -> tuple[str, ...]:
+    """Give each name once, without `model`. Raises Refusal(400) where there are more than MOST_OTHER_MODELS."""
+    found = tuple(dict.fromkeys(name for name in named if name is not None and name != model))
+    if len(found) > MOST_OTHER_MODELS:
+        raise malformed(f"it names more than {MOST_OTHER_MODELS} further models")
+    return found
+
+
+def _of_request(body: JsonObject) -> Iterator[str | None]:
+    for key in ("models", "fallbacks"):
+        if key in body.values:
+            yield from _listed(body, key)
+    for key in ("moderation", "svg"):
+        yield from _inner(body, key)
+
+
+def _of_tool(tool: JsonObject) -> Iterator[str | None]:
+    if "model" in tool.values:
+        yield read_model(tool)
+    yield from _inner(tool, "svg")
+
+
+def _inner(parent: JsonObject, key: str) -> Iterator[str | None]:
+    # OpenAI's images have a word under `moderation`, its responses an object.
+    if parent.starts(key, b"{") and (child := parent.child(key)):
+        yield read_model(child)
+
+
+def _listed(parent: JsonObject, key: str) -> Iterator[str | None]:
+    if parent.starts(key, b'"'):
+        yield read_model(parent, key)
+        return
+    for index, raw in enumerate(parent.array(key) or ()):
+        where = f"{parent.where(key)}[{index}]"
+        if bytes(memoryview(raw)[:1]) == b'"':
+            yield _text(bytes(raw), where)
+        else:
+            yield read_model(read_object(bytes(raw), where))
+
+
+def _text(data: bytes, where: str) -> str:
+    text = read_object(b'{"name":' + data + b"}", where).text("name") or ""
+    check_model(text, where)
+    return text

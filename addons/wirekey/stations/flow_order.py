@@ -12,7 +12,6 @@ from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.identity import Identity
 from wirekey.stations.metering import Metering
-from wirekey.stations.metrics import Metrics
 from wirekey.stations.policy import Policy
 from wirekey.stations.recognition import Recognition
 from wirekey.stations.routing import Routing
@@ -26,25 +25,10 @@ if TYPE_CHECKING:
 def stations(
     house: House, config: Config | None = None, simulator: bool | None = None
 ) -> tuple[
-    Entrance,
-    CallLog,
-    Egress,
-    Identity,
-    Recognition,
-    Policy,
-    Routing,
-    Credentials,
-    Metering,
-    Audit,
-    Traces,
-    Metrics,
-    Endpoints,
+    Entrance, CallLog, Egress, Identity, Recognition, Policy, Routing, Credentials, Metering, Audit, Traces, Endpoints
 ]:
     """Make them. Without `config` the entrance reads it as mitmproxy's option `wirekey` says."""
     entrance = Entrance(house, config, simulator)
-    metrics = Metrics(house, entrance)
-    endpoints = Endpoints(house, entrance, metrics.pages)
-    metrics.ready = endpoints.ready
     return (
         entrance,  # opens the house, keeps it current, closes it
         CallLog(house),  # no call waits for it: it says how each ended
@@ -57,6 +41,5 @@ def stations(
         Metering(house),  # a tap on the passing answer
         Audit(house),  # intent before the wire, outcome after
         Traces(house, entrance),  # no call passes it: it opens and closes what hears of each
-        metrics,  # no call passes it: it counts them for /metrics
-        endpoints,  # no call passes it: it answers for tokens and health
+        Endpoints(house, entrance),  # no call passes it: it answers for tokens and health
     )

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from wirekey.identity.jwt_tokens import Held, JwtTokens
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
-    from wirekey.routing.plan import Choice, Plan
     from wirekey.signing.request import AwsCredentials, RequestHead
     from wirekey.signing.verify import Verified
     from wirekey.stations.metering import AnswerTap
@@ -73,28 +72,11 @@ class Passage:
     """What the call is signed with on the wire."""
     wanted_model: str | None = None
     """The model that the policy wants to be used instead."""
-    cap: int | None = None
-    """The most output tokens that the policy lets the call ask for."""
-    plan: Plan | None = None
-    choice: Choice | None = None
-    """The present attempt; what follows up to `signing_host` is made anew for each, and so are `aws` and `body`."""
     upstream: Upstream | None = None
     key: Key | None = None
     pool: KeyPool | None = None
     """None where the key is the client's own."""
-    as_bearer: bool = False
-    """Whether the client brought its key as `Authorization: Bearer`, so that it goes on in that form."""
-    put_on: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
-    """Headers that an extension sets."""
-    signing_host: str = ""
-    """The host of AWS whose region and service a signature is for."""
-    asked_target: bytes = field(default=b"", repr=False)
-    """Path and query before any route changed them."""
-    asked_body: bytes = field(default=b"", repr=False)
-    """The body before any route changed it, for as long as another attempt may be made of it."""
     brought: ClientCredential | None = field(default=None, repr=False)
-    held: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
-    """Headers made for credentials that a client holds itself, as they came, where a call may go out with one."""
     usage_event_asked: bool = False
     tap: AnswerTap | None = None
 
@@ -103,10 +85,6 @@ class Passage:
         """What of the credential goes over the wire as it is, so that an answer could quote it: not an AWS secret."""
         secret = self.key.secret if self.key else self.aws.token if self.aws else None
         return secret.reveal().encode() if secret else None
-
-    def let_body_go(self) -> None:
-        """Keep the body no longer, as no other attempt will be made."""
-        self.body = self.asked_body = b""
 
 
 def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callable[[Method], Method]:
@@ -243,7 +221,7 @@ class House:
     def bare_answer(self, flow: http.HTTPFlow, *_: object) -> http.Response:
         """Give an answer that nothing can hinder, and see that it is recorded."""
         call = self.passages.setdefault(flow.id, Passage(Call())).call
-        call.status, call.refusal_code = BROKEN.status, BROKEN.code
+        call.status = BROKEN.status
         if not call.intent_recorded:
             call.outcome, call.policy_result = Outcome.DENIED, "deny"
         call.outcome = call.outcome or Outcome.UPSTREAM_ERROR
@@ -286,7 +264,7 @@ class House:
     def phrase(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
         passage = self.passages.get(flow.id)
         call = passage.call if passage else self.open(flow)
-        call.status, call.refusal_code = refusal.status, refusal.code
+        call.status = refusal.status
         if call.intent_recorded and call.outcome is None:
             call.outcome = Outcome.TIMEOUT if refusal.status == 504 else Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or refusal.code

@@ -3,8 +3,10 @@
 # Agents may list models and call them, with the permission for it.
 # Files, batches, caches and stored answers belong to the whole account, other agents' among them: for the role
 # "storage" only. Whatever else there is (account and administration endpoints, unknown operations) has no rule.
+# Which models may be called, models.rego says: all.
 package wirekey.authz
 
+import data.wirekey.models
 import data.wirekey.operations
 
 default allow := false
@@ -31,3 +33,20 @@ permitted_to_store if {
 }
 
 permitted_to_store if "web:write" in input.agent.permissions
+
+deny contains sprintf("The model %s is not among those that may be called.", [model]) if {
+	model := input.model
+	not strings.any_prefix_match(model, models.allowed)
+}
+
+deny contains sprintf("The model %s is not among those that may be called.", [model]) if {
+	some model in input.other_models
+	not strings.any_prefix_match(model, models.allowed)
+}
+
+# A file of calls, a stored prompt or the provider's usual choice could mean any model.
+deny contains "The call does not say which model it is for, and not every model may be called." if {
+	input.operation in (operations.inference | {"batches.create"})
+	not input.model
+	not "" in models.allowed
+}

@@ -36,3 +36,29 @@ test_unknown_operations_are_for_nobody if {
 	not authz.allow with input as {"operation": "organization.users.list", "action": "GET", "agent": keeper}
 	not authz.allow with input as {"action": "GET", "agent": keeper}
 }
+
+asking := {"operation": "messages", "action": "POST", "agent": agent, "model": "small-2"}
+
+test_every_model_may_be_called_where_nothing_else_is_said if {
+	count(authz.deny) == 0 with input as object.union(asking, {"other_models": ["large-1"]})
+}
+
+test_only_the_models_of_the_list_may_be_called if {
+	count(authz.deny) == 0 with input as asking with data.wirekey.models.allowed as {"small", "tiny"}
+	count(authz.deny) == 1 with input as asking with data.wirekey.models.allowed as {"large"}
+}
+
+test_other_models_that_a_request_names_must_be_on_the_list_too if {
+	falling_back := object.union(asking, {"other_models": ["tiny-1", "large-1"]})
+	authz.deny == {"The model large-1 is not among those that may be called."} with input as falling_back
+		with data.wirekey.models.allowed as {"small", "tiny"}
+}
+
+test_a_list_of_models_needs_calls_that_name_one if {
+	count(authz.deny) == 1 with input as {"operation": "moderations", "action": "POST", "agent": agent}
+		with data.wirekey.models.allowed as {"small"}
+	count(authz.deny) == 1 with input as {"operation": "batches.create", "action": "POST", "agent": keeper}
+		with data.wirekey.models.allowed as {"small"}
+	count(authz.deny) == 0 with input as {"operation": "models.list", "action": "GET", "agent": agent}
+		with data.wirekey.models.allowed as {"small"}
+}

@@ -73,6 +73,12 @@ async def test_a_policy_judged_by_a_child_decides_the_same(engine_of):
         ('deny if startswith(input.model, "x")', True),
         ('deny if regex.match("^x", input.model)', True),
         ("f(x) if x == 1\ndeny if f(input.tool_count)", True),
+        ('deny if { some m in input.other_models; m == "x" }', True),
+        ('deny if { every m in input.other_models { m != "x" } }', True),
+        ('import input.other_models as others\ndeny if { some m in others; m == "x" }', True),
+        ("deny if { some m in input.other_models; some n in input.other_models; m == n }", False),
+        ("deny if { some m in input.other_models; some t in input.tools; m == t }", False),
+        ('deny if input.other_models[_] == "x"', False),
         ("deny if regex.match(input.model, input.model)", False),
         ("deny if { some t in input.tools; t == 1 }", False),
         ("deny if input.tools[_] == 1", False),
@@ -83,7 +89,7 @@ async def test_a_policy_judged_by_a_child_decides_the_same(engine_of):
         ('x if input.model == "a"\ndeny if x with input.model as "b"', False),
     ],
 )
-def test_P1_only_what_has_no_loop_is_judged_on_the_event_loop(engine_of, text, at_home):
+def test_P1_only_what_has_no_loop_but_a_short_one_is_judged_on_the_event_loop(engine_of, text, at_home):
     assert engine_of(a=rules(text))._loaded.report.straight is at_home
 
 

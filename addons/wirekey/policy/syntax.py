@@ -20,6 +20,8 @@ REACHING_OUT = frozenset(["http.send", "net.lookup_ip_addr", "opa.runtime", "reg
 """Builtins that reach out of the policy, into the network or the process."""
 
 LOOPS = frozenset(["SomeIn", "SomeVars", "Every", "ArrayCompr", "SetCompr", "ObjectCompr"])
+SHORT = ("input", "other_models")
+"""An array that never has more than a few items: one loop over it is no more than a longer policy."""
 STRAIGHT_BUILTINS = frozenset(
     [
         *("startswith", "endswith", "contains", "lower", "upper", "count", "sprintf", "concat", "split", "trim"),
@@ -72,6 +74,8 @@ class Syntax:
     mentioned: set[tuple[str, ...]] = field(default_factory=set)
     """Paths below `data` that some module names."""
     loops: bool = False
+    """Whether anything iterates, other than over SHORT."""
+    short_loops: int = 0
 
     def rule_names(self, package: str) -> set[str]:
         return {rule.name for rule in self.rules if rule.package == package}
@@ -132,7 +136,9 @@ def rule_of(module: str, package: str, kind: str, node: Node) -> Rule:
 
 def note(kind: str, node: Node, rule: Rule, aliases: dict[str, tuple[str, ...]], found: Syntax) -> None:
     """Note what one node of a rule mentions."""
-    if kind in LOOPS or (kind == "RefBrack" and "Var" in node["index"]):
+    if kind in LOOPS and resolved(path_of(node.get("collection") or node.get("domain") or {}), aliases) == SHORT:
+        found.short_loops += 1
+    elif kind in LOOPS or (kind == "RefBrack" and "Var" in node["index"]):
         found.loops = True
     if kind == "Call":
         path = resolved(path_of(node["fcn"]), aliases)
@@ -250,11 +256,16 @@ def reached(start: tuple[str, str], edges: dict[tuple[str, str], set[tuple[str, 
 def is_straight(syntax: Syntax) -> bool:
     """Say whether the policy takes time at most in proportion to its own length and the input's."""
     functions = {(rule.package, rule.name) for rule in syntax.rules if rule.is_function}
-    return not syntax.loops and all(
-        function_of(rule, call, functions)
-        or ".".join(call.path) in STRAIGHT_BUILTINS
-        or (".".join(call.path) in PATTERN_BUILTINS and call.literal_pattern)
-        for rule, call in syntax.calls
+    # Two loops could stand one within the other.
+    return (
+        not syntax.loops
+        and syntax.short_loops <= 1
+        and all(
+            function_of(rule, call, functions)
+            or ".".join(call.path) in STRAIGHT_BUILTINS
+            or (".".join(call.path) in PATTERN_BUILTINS and call.literal_pattern)
+            for rule, call in syntax.calls
+        )
     )
 
 

@@ -54,6 +54,19 @@ SHAPES = [
         '{"requests":[{"params":{"max_tokens":5}},{"params":{"max_tokens":500}}]}',
         '{"requests":[{"params":{"max_tokens":5}},{"params":{"max_tokens":100}}]}',
     ),
+    (
+        "anthropic",
+        "messages",
+        '{"max_tokens":5, "fallbacks":[{"model":"a"}, {"model":"b","max_tokens":500},{"model":"b","max_tokens":9}]}',
+        '{"max_tokens":5, "fallbacks":[{"model":"a"}, {"model":"b","max_tokens":100},{"model":"b","max_tokens":9}]}',
+    ),
+    ("anthropic", "messages", '{"fallbacks":"default"}', '{"max_tokens":100,"fallbacks":"default"}'),
+    (
+        "anthropic",
+        "messages.batches.create",
+        '{"requests":[{"params":{"max_tokens":5}}, {"params":{"max_tokens":5,"fallbacks":[{"max_tokens":101}]}}]}',
+        '{"requests":[{"params":{"max_tokens":5}}, {"params":{"max_tokens":5,"fallbacks":[{"max_tokens":100}]}}]}',
+    ),
     ("bedrock", "converse", '{"messages":[]}', '{"inferenceConfig":{"maxTokens":100},"messages":[]}'),
     (
         "bedrock",

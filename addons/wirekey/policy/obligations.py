@@ -59,8 +59,10 @@ def edits_of(provider: str, operation: Operation, body: bytes, cap: int) -> Iter
     if name == "chat.completions":
         added = CHAT_LIMITS[0] if provider == "openai" else CHAT_LIMITS[1]
         yield from limited(read_body(body), 0, CHAT_LIMITS, added, cap)
-    elif name in ("completions", "messages"):
+    elif name == "completions":
         yield from limited(read_body(body), 0, ("max_tokens",), "max_tokens", cap)
+    elif name == "messages":
+        yield from message_edits(read_body(body), 0, cap)
     elif name == "responses":
         yield from limited(read_body(body), 0, ("max_output_tokens",), "max_output_tokens", cap)
     elif name == "messages.batches.create":
@@ -121,17 +123,30 @@ def gemini_edits(body: JsonObject, cap: int) -> Iterator[Edit]:
     yield from grouped(body, group, (key,), key, cap)
 
 
+def message_edits(body: JsonObject, offset: int, cap: int) -> Iterator[Edit]:
+    """Cap a request for a message, and those of its fallbacks that have a limit of their own."""
+    yield from limited(body, offset, ("max_tokens",), "max_tokens", cap)
+    if body.starts("fallbacks", b"["):
+        for fallback, place in items_of(body, "fallbacks"):
+            if fallback.integer("max_tokens") is not None:
+                yield from limited(fallback, offset + place, ("max_tokens",), "max_tokens", cap)
+
+
 def batch_edits(body: JsonObject, cap: int) -> Iterator[Edit]:
-    """Cap each request of a batch of messages; the objects are found again by their place in the array."""
-    array_start = body.spans["requests"][0] if "requests" in body.values else 0
-    place = array_start
-    for raw in body.array("requests") or ():
-        place = body.data.index(bytes(raw), place)
-        request = read_body(bytes(raw))
+    """Cap each request of a batch of messages."""
+    for request, place in items_of(body, "requests"):
         params = request.child("params")
         if params is None:
             raise malformed("a request of the batch has no params")
-        yield from limited(params, place + request.spans["params"][0], ("max_tokens",), "max_tokens", cap)
+        yield from message_edits(params, place + request.spans["params"][0], cap)
+
+
+def items_of(body: JsonObject, key: str) -> Iterator[tuple[JsonObject, int]]:
+    """Give the objects of an array, and where in the body each begins: found again by their order."""
+    place = body.spans[key][0] if key in body.values else 0
+    for raw in body.array(key) or ():
+        place = body.data.index(bytes(raw), place)
+        yield read_body(bytes(raw)), place
         place += len(raw)
 
 

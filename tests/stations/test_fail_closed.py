@@ -29,6 +29,7 @@ from wirekey.stations import egress, flow_order, station
 from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.house import House
+from wirekey.stations.marks import Marks
 from wirekey.stations.metering import AnswerTap
 from wirekey.stations.traces import Traces
 
@@ -44,7 +45,7 @@ HOOKS = [
     (name, hook)
     for name, kind in STATIONS.items()
     for hook in sorted(hooks.all_hooks)
-    if callable(getattr(kind, hook, None)) and not (kind in (Entrance, Endpoints, Traces) and hook in LIFECYCLE)
+    if callable(getattr(kind, hook, None)) and not (kind in (Entrance, Endpoints, Marks, Traces) and hook in LIFECYCLE)
 ]
 BEFORE = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.fail_closed]
 AFTER = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.keep_going]

@@ -292,6 +292,7 @@ HOSTILE = {
     "server": False,
     "scripts": ["/tmp/any.py"],
     "wirekey": "/tmp/other.yaml",
+    "wirekey_keep_answers": True,
 }
 
 

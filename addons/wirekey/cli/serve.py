@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -20,22 +21,38 @@ if TYPE_CHECKING:
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """mitmweb's page: its port, and whether it shows what models answer."""
+
+    port: int
+    keeps_answers: bool
+
+
 @click.command("serve")
 @with_config
 @click.option("--web", is_flag=True, help="Show the flows in mitmweb, too, at 127.0.0.1:8081.")
 @click.option("--web-port", type=click.IntRange(1, 65535), default=8081, help="Another port for --web.")
 @click.option(
+    "--keep-answers",
+    is_flag=True,
+    help="With --web: keep what models answer, for the page to show. Content, for all who have its address.",
+)
+@click.option(
     "--simulator/--no-simulator",
     default=None,
     help="Let the embedded simulator stand in for all providers. Default: only at a first look, without any key.",
 )
-def command(config: Config, *, web: bool, web_port: int, simulator: bool | None) -> None:
+def command(config: Config, *, web: bool, web_port: int, keep_answers: bool, simulator: bool | None) -> None:
     """Serve: decide, account for, and put the key on each call that goes through."""
-    sys.exit(asyncio.run(serve(config, web_port=web_port if web else None, simulator=simulator)))
+    if keep_answers and not web:
+        raise click.UsageError("--keep-answers needs --web: without it nobody would see them.")
+    page = Page(web_port, keep_answers) if web else None
+    sys.exit(asyncio.run(serve(config, page=page, simulator=simulator)))
 
 
-async def serve(config: Config, *, web_port: int | None, simulator: bool | None) -> int:
-    """Run until a signal ends it. `web_port`: that of mitmweb's page, None without. Gives the exit code."""
+async def serve(config: Config, *, page: Page | None, simulator: bool | None) -> int:
+    """Run until a signal ends it. `page`: mitmweb's, None without. Gives the exit code."""
     from mitmproxy.exceptions import OptionsError
 
     from wirekey.log import set_up_logging
@@ -46,7 +63,7 @@ async def serve(config: Config, *, web_port: int | None, simulator: bool | None)
         click.echo(f"wirekey: log.file: {config.log.file} cannot be written: {error.strerror}.", err=True)
         return 2
     try:
-        master, entrance = make_master(config, web_port=web_port, simulator=simulator)
+        master, entrance = make_master(config, page=page, simulator=simulator)
     except OptionsError as error:
         click.echo(f"wirekey: {error}", err=True)
         return 2
@@ -71,17 +88,18 @@ def hear_no_more_signals(loop: asyncio.AbstractEventLoop) -> None:
         signal.signal(signal_number, signal.SIG_IGN)
 
 
-def make_master(config: Config, *, web_port: int | None, simulator: bool | None) -> tuple[Master, Entrance]:
+def make_master(config: Config, *, page: Page | None, simulator: bool | None) -> tuple[Master, Entrance]:
     """Make mitmproxy's master with our stations in it. Raises OptionsError where the house cannot be opened."""
     from mitmproxy.options import Options
 
     from wirekey.master import IndexedAddonManager, ServeMaster
     from wirekey.stations.flow_order import stations
     from wirekey.stations.house import House
+    from wirekey.stations.marks import KEEP_ANSWERS
 
     options = Options(confdir=str(config.certs))
     master: Master
-    if web_port is None:
+    if page is None:
         master = ServeMaster(options)
         assert isinstance(master.addons, IndexedAddonManager)
     else:
@@ -91,13 +109,15 @@ def make_master(config: Config, *, web_port: int | None, simulator: bool | None)
 
         master = WebMaster(options, with_termlog=False)
         master.addons.add(RecentFlows(master.view))
-        options.update(web_port=web_port, web_open_browser=False)
+        options.update(web_port=page.port, web_open_browser=False)
     house = House()
     ours = stations(house, config, simulator)
     builtin = list(master.addons.chain)
     master.addons.add(*ours)
     # First in the chain, as scripts are: nobody sees a request before the client's credentials are off it.
     master.addons.chain[:] = [*ours, *builtin]
+    if page and page.keeps_answers:
+        options.update(**{KEEP_ANSWERS: True})  # which tells the entrance, too
     ours[0].configure(set())
     return master, ours[0]
 

@@ -53,7 +53,7 @@ class Audit(AsyncAdmittingStation):
             call.status = flow.response.status_code
         if call.outcome is None:
             call.outcome = outcome_of(call)
-        self.house.record(call)
+        self.conclude(flow, call)
 
     @keep_going
     def error(self, flow: http.HTTPFlow) -> None:
@@ -61,7 +61,7 @@ class Audit(AsyncAdmittingStation):
         if call is None:
             return
         call.outcome = call.outcome or Outcome.CLIENT_CANCELLED
-        self.house.record(call)
+        self.conclude(flow, call)
 
     @keep_going
     def http_connected(self, flow: http.HTTPFlow) -> None:
@@ -70,7 +70,11 @@ class Audit(AsyncAdmittingStation):
     @keep_going
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
         if call := self.leave(flow):
-            self.house.record(call)
+            self.conclude(flow, call)
+
+    def conclude(self, flow: http.HTTPFlow, call: Call) -> None:
+        self.house.record(call)
+        self.house.show(flow, call)
 
     def leave(self, flow: http.HTTPFlow) -> Call | None:
         passage = self.house.passages.pop(flow.id, None)

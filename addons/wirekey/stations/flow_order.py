@@ -11,6 +11,7 @@ from wirekey.stations.egress import Egress
 from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
 from wirekey.stations.identity import Identity
+from wirekey.stations.marks import Marks
 from wirekey.stations.metering import Metering
 from wirekey.stations.policy import Policy
 from wirekey.stations.recognition import Recognition
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
 def stations(
     house: House, config: Config | None = None, simulator: bool | None = None
 ) -> tuple[
-    Entrance, CallLog, Egress, Identity, Recognition, Policy, Routing, Credentials, Metering, Audit, Traces, Endpoints
+    Entrance,
+    CallLog,
+    Egress,
+    Identity,
+    Recognition,
+    Policy,
+    Routing,
+    Credentials,
+    Metering,
+    Audit,
+    Marks,
+    Traces,
+    Endpoints,
 ]:
     """Make them. Without `config` the entrance reads it as mitmproxy's option `wirekey` says."""
     entrance = Entrance(house, config, simulator)
@@ -40,6 +53,7 @@ def stations(
         Credentials(house),  # which key, for the wire layer to put on
         Metering(house),  # a tap on the passing answer
         Audit(house),  # intent before the wire, outcome after
+        Marks(house),  # what mitmweb and dumps show of it
         Traces(house, entrance),  # no call passes it: it opens and closes what hears of each
         Endpoints(house, entrance),  # no call passes it: it answers for tokens and health
     )

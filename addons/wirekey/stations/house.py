@@ -110,6 +110,10 @@ def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callabl
     return guard
 
 
+def nobody_looks(_: http.HTTPFlow, __: Call) -> None:
+    pass
+
+
 class House:
     """One per process. `settings` is replaced whole when the configuration changes.
 
@@ -130,6 +134,8 @@ class House:
         self.tunnel_agents: WeakKeyDictionary[Client, Held] = WeakKeyDictionary()
         """What is kept of the token that a client connection presented at CONNECT."""
         self.activity = Activity()
+        self.show: Callable[[http.HTTPFlow, Call], None] = nobody_looks
+        """Told of each flow whose call is recorded, where somebody sees flows."""
         self.continues_traces = False
         """Whether somebody wants to know which trace of the client's a call belongs to."""
         self.uploads = Uploads()

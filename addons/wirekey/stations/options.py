@@ -42,7 +42,7 @@ REQUIRED: dict[str, Rule] = {
     "ssl_verify_upstream_trusted_confdir": only(None, "upstream_ca of wirekey.yaml says whom to trust"),
     "ciphers_server": only(None, "a key is only sent over strong TLS"),
     "tls_version_server_min": Rule("a key is only sent over strong TLS", ("TLS1_2", "TLS1_3")),
-    "store_streamed_bodies": only(False, "content must not be kept"),
+    "store_streamed_bodies": only(False, "it keeps requests, too; wirekey_keep_answers keeps answers"),
     "proxy_debug": only(False, "it shows the bytes on the wire, with the keys"),
     "web_debug": only(False, "its error pages show the inside of the process"),
     "add_upstream_certs_to_client_chain": only(False, "only our own certificates are shown to clients"),
@@ -78,6 +78,7 @@ SETTLED: dict[str, str] = {
     "listen_port": "the listeners are settled at the start",
     "server": "the listeners are settled at the start",
     "scripts": "a script loaded later would run inside the process that holds the keys",
+    "wirekey_keep_answers": "whether content is kept is settled at the start",
     "wirekey": "the configuration file is settled at the start; a changed file is read anew",
 }
 """Options that may not change while Wirekey runs."""

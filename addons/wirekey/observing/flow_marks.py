@@ -1,0 +1,65 @@
+"""What a list of flows shows of a call at a glance: a marker, and a comment made of fields of its audit event. Pure.
+
+Markers are names of mitmproxy's emoji, so that its filters find them: `~marker no_entry`, `~comment alice`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.call import Outcome
+from wirekey.observing.call_lines import fields_of
+
+if TYPE_CHECKING:
+    from wirekey.call import Call
+
+UNDER_WAY = ":hourglass_flowing_sand:"
+STREAMING = ":ocean:"
+COMPLETED = ":white_check_mark:"
+DENIED = ":no_entry:"
+BROKEN_OFF = ":wave:"
+FAILED = ":x:"
+OURS = frozenset({UNDER_WAY, STREAMING, COMPLETED, DENIED, BROKEN_OFF, FAILED})
+ENDINGS = {
+    Outcome.COMPLETED: COMPLETED,
+    Outcome.DENIED: DENIED,
+    Outcome.CLIENT_CANCELLED: BROKEN_OFF,
+    Outcome.INTERRUPTED: BROKEN_OFF,
+}
+
+LONGEST_PART = 80
+LONGEST = 400
+
+
+def marker_of(call: Call) -> str:
+    """Give the marker of how the call ended, or that it is still under way, streaming or not."""
+    if call.outcome is None:
+        return STREAMING if streams(call) else UNDER_WAY
+    return ENDINGS.get(call.outcome, FAILED)
+
+
+def comment_of(call: Call) -> str:
+    """Give decision, agent, operation, model asked -> sent, outcome, reason code, tokens, cost: as far as known.
+
+    Of a reason there is only its code, as its sentence may name what was asked for. ASCII, at most `LONGEST`.
+    """
+    fields = fields_of(call)
+    known = {name: str(value)[:LONGEST_PART] for name, value in fields.items()}
+    parts = [known.get("policy_result", ""), known.get("agent_id", "")]
+    if call.operation:
+        parts.append(f"{known.get('provider', '')} {known['operation']}".strip())
+    parts.append(" -> ".join(known[name] for name in ("requested_model", "model") if name in known))
+    parts.append("stream" if streams(call) else "")
+    parts.append(" ".join(known[name] for name in ("outcome", "status") if name in known))
+    parts += [known.get("policy_reason", "").partition(":")[0], known.get("finish_reason", "")]
+    parts.append(
+        ", ".join(f"{known[f'{name}_tokens']} {name}" for name in ("input", "output") if f"{name}_tokens" in known)
+    )
+    if call.cost_usd is not None:
+        parts.append(f"${call.cost_usd:.6f}")
+    parts.append("simulated" if call.simulated else "")
+    return " | ".join(part for part in parts if part)[:LONGEST]
+
+
+def streams(call: Call) -> bool:
+    return bool((call.facts and call.facts.stream) or (call.operation and call.operation.stream))

@@ -1,0 +1,211 @@
+"""An answer's stream as people read it: the texts put together, then its events, one a line. Pure; never raises.
+
+Knows the streams of OpenAI (chat, completions, responses), Anthropic, Gemini (events, and the array of JSON objects)
+and Bedrock (Converse, and each model's own chunks). What it does not know is listed as an event all the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import TYPE_CHECKING, Any
+
+from wirekey.metering.eventstream import EventStreamReader, read_headers
+from wirekey.metering.json_array import JsonArrayReader
+from wirekey.metering.sse import SseReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LONGEST_SUMMARY = 160
+TYPE_WIDTH = 26
+TOO_LONG = "(an event of more than 1 MiB)"
+
+TEXT, REASONING, TOOL, ARGUMENTS, REFUSAL = "Text", "Reasoning", "Tool called", "Tool arguments", "Refusal"
+PLACES: tuple[tuple[str, str], ...] = (
+    (TEXT, "choices.*.delta.content"),
+    (TEXT, "choices.*.text"),
+    (REASONING, "choices.*.delta.reasoning_content"),
+    (REFUSAL, "choices.*.delta.refusal"),
+    (TOOL, "choices.*.delta.tool_calls.*.function.name"),
+    (ARGUMENTS, "choices.*.delta.tool_calls.*.function.arguments"),
+    (TEXT, "delta.text"),
+    (REASONING, "delta.thinking"),
+    (TOOL, "content_block.name"),
+    (ARGUMENTS, "delta.partial_json"),
+    (REASONING, "delta.reasoningContent.text"),
+    (TOOL, "start.toolUse.name"),
+    (ARGUMENTS, "delta.toolUse.input"),
+    (TEXT, "contentBlockDelta.delta.text"),
+    (TOOL, "contentBlockStart.start.toolUse.name"),
+    (ARGUMENTS, "contentBlockDelta.delta.toolUse.input"),
+    (TOOL, "candidates.*.content.parts.*.functionCall.name"),
+    (ARGUMENTS, "candidates.*.content.parts.*.functionCall.args"),
+    (TEXT, "outputText"),
+    (TEXT, "generation"),
+    (TEXT, "outputs.*.text"),
+)
+"""Where an event has a piece of text; `*` stands for each member of an array."""
+DELTAS = {
+    "response.output_text.delta": TEXT,
+    "response.refusal.delta": REFUSAL,
+    "response.function_call_arguments.delta": ARGUMENTS,
+    "response.mcp_call_arguments.delta": ARGUMENTS,
+    "response.reasoning_text.delta": REASONING,
+    "response.reasoning_summary_text.delta": REASONING,
+}
+"""Types of events of OpenAI's responses whose `delta` is the piece itself."""
+INDICES = ("index", "contentBlockIndex", "output_index")
+
+type Piece = tuple[str, int, str]
+"""What it belongs to: the kind of text, which of several; and the text."""
+
+
+class Transcript:
+    """Takes the events of one stream; `text` gives what they say."""
+
+    def __init__(self) -> None:
+        self.texts: dict[tuple[str, int], list[str]] = {}
+        self.lines: list[str] = []
+
+    def take(self, data: bytes, kind: str = "") -> None:
+        """Note one event. `kind`: what its envelope calls it, if anything."""
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError):
+            self.note(kind or "(no JSON)", data.decode("utf-8", "backslashreplace"))
+            return
+        event, inner = unwrapped(event)
+        found = list(pieces_of(event))
+        for name, index, text in found:
+            self.texts.setdefault((name, index), []).append(text)
+        own = inner or type_of(event)
+        named = f"{kind} {own}" if kind and own and kind != own else kind or own or "event"
+        self.note(named, " ".join(quoted(text) for _, _, text in found) or quoted(event))
+
+    def note(self, kind: str, summary: str) -> None:
+        short = summary if len(summary) <= LONGEST_SUMMARY else f"{summary[: LONGEST_SUMMARY - 3]}..."
+        self.lines.append(f"{len(self.lines) + 1:>4}  {kind:<{TYPE_WIDTH}} {short}".rstrip())
+
+    def text(self) -> str:
+        parts = []
+        for (name, index), found in self.texts.items():
+            title = f"{name} {index}" if index else name
+            parts.append(f"{title}\n{'-' * len(title)}\n{''.join(found)}\n")
+        title = f"Events ({len(self.lines)})"
+        parts.append("\n".join([title, "-" * len(title), *self.lines]) + "\n")
+        return "\n".join(parts)
+
+
+class SseTranscript(SseReader):
+    def __init__(self) -> None:
+        super().__init__()
+        self.transcript = Transcript()
+
+    def interested(self, data: bytes) -> bool:
+        return bool(data)
+
+    def learn(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            self.transcript.note("[DONE]", "")
+        elif data:  # a comment, which keeps the connection open, has none
+            self.transcript.take(data)
+
+    def glean(self, head: bytes, tail: bytes) -> None:
+        self.transcript.note(TOO_LONG, "")
+
+
+class JsonArrayTranscript(JsonArrayReader):
+    def __init__(self) -> None:
+        super().__init__()
+        self.transcript = Transcript()
+
+    def interested(self, data: bytes) -> bool:
+        return True
+
+    def learn(self, data: bytes) -> None:
+        self.transcript.take(data)
+
+    def glean(self, head: bytes, tail: bytes) -> None:
+        self.transcript.note(TOO_LONG, "")
+
+
+class EventStreamTranscript(EventStreamReader):
+    def __init__(self) -> None:
+        super().__init__()
+        self.transcript = Transcript()
+
+    def take(self, headers: bytes, payload: bytes) -> None:
+        named = read_headers(headers)
+        kind = named.get(":event-type") or named.get(":exception-type") or named.get(":error-code") or "(no type)"
+        self.transcript.take(payload, kind)
+
+
+type Reader = SseTranscript | JsonArrayTranscript | EventStreamTranscript
+
+
+def transcript(reader: Reader, data: bytes) -> str:
+    """Give what a whole stream, or its beginning, says."""
+    reader.feed(data)
+    reader.end()
+    return reader.transcript.text()
+
+
+def unwrapped(event: Any) -> tuple[Any, str]:
+    """Give the model's own chunk, and its type, where Bedrock's InvokeModel wraps one; else the event itself."""
+    wrapped = event.get("bytes") if isinstance(event, dict) else None
+    if not isinstance(wrapped, str):
+        return event, ""
+    try:
+        inner = json.loads(base64.b64decode(wrapped, validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        return event, ""
+    return inner, type_of(inner)
+
+
+def type_of(event: Any) -> str:
+    if not isinstance(event, dict):
+        return ""
+    named = (event.get(name) for name in ("type", "event_type", "object"))
+    return next((name for name in named if isinstance(name, str)), next(iter(event), "") if len(event) == 1 else "")
+
+
+def pieces_of(event: Any) -> Iterator[Piece]:
+    """Give the pieces of text that an event adds."""
+    if not isinstance(event, dict):
+        return
+    index = next((found for name in INDICES if type(found := event.get(name)) is int), 0)
+    kind, delta = event.get("type"), event.get("delta")
+    if isinstance(delta, str) and kind in DELTAS:
+        yield DELTAS[kind], index, delta
+    if event.get("event_type") == "text-generation" and isinstance(event.get("text"), str):
+        yield TEXT, index, event["text"]
+    for name, place in PLACES:
+        for at, value in found_at(event, place.split("."), index):
+            if value and isinstance(value, (str, dict)):
+                yield name, at, value if isinstance(value, str) else quoted(value)
+    yield from gemini_texts(event)
+
+
+def gemini_texts(event: dict[str, Any]) -> Iterator[Piece]:
+    """Give the texts of Gemini's parts: a part that says `thought` is reasoning."""
+    for at, part in found_at(event, ["candidates", "*", "content", "parts", "*"], 0):
+        if isinstance(part, dict) and isinstance(text := part.get("text"), str) and text:
+            yield (REASONING if part.get("thought") else TEXT), at, text
+
+
+def found_at(value: Any, path: list[str], index: int) -> Iterator[tuple[int, Any]]:
+    """Give the values at a path, each with the index of the member of an array that it is in."""
+    if not path:
+        yield index, value
+    elif path[0] == "*":
+        for member in value if isinstance(value, list) else ():
+            own = member.get("index") if isinstance(member, dict) else None
+            yield from found_at(member, path[1:], own if type(own) is int else index)
+    elif isinstance(value, dict) and path[0] in value:
+        yield from found_at(value[path[0]], path[1:], index)
+
+
+def quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

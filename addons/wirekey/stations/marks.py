@@ -1,0 +1,84 @@
+"""What mitmweb and dumps show of a call: a marker and a comment, and a view of its answer where answers are kept."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mitmproxy import ctx
+
+from wirekey.observing.flow_marks import OURS, comment_of, marker_of
+from wirekey.stations.kept_answers import KeptAnswers
+from wirekey.stations.station import Station, keep_going
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.addonmanager import Loader
+
+    from wirekey.call import Call
+    from wirekey.stations.house import House
+
+logger = logging.getLogger(__name__)
+
+KEEP_ANSWERS = "wirekey_keep_answers"
+SHOWING = ("view", "save")
+"""mitmproxy's addons that show flows, or write them down; `wirekey serve` without --web has neither."""
+
+
+class Marks(Station):
+    """Comes after the record of a call is complete. Where nobody sees flows, it does nothing."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.seen = False
+        self.kept: KeptAnswers | None = None
+
+    def load(self, loader: Loader) -> None:
+        loader.add_option(
+            KEEP_ANSWERS,
+            bool,
+            False,
+            "Keep what models answer on the flows, for mitmweb and dumps to show: content, for all who see those.",
+        )
+
+    def running(self) -> None:
+        self.seen = any(ctx.master.addons.get(name) for name in SHOWING)
+        if not self.seen:
+            return
+        from wirekey.observing import content_views
+
+        content_views.add()
+        self.house.show = self.show
+        if getattr(ctx.options, KEEP_ANSWERS):
+            self.kept = KeptAnswers()
+            logger.warning(
+                "THE CONTENT OF ANSWERS IS KEPT, as %s asks for: who sees mitmweb's page, or a dump or HAR file of "
+                "this process, can read what models answer. Start without it for names and counts only.",
+                KEEP_ANSWERS,
+            )
+
+    @keep_going
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        passage = self.house.passages.get(flow.id) if self.seen else None
+        if passage is None or not passage.call.attempts:
+            return
+        if not flow.marked:
+            flow.marked = marker_of(passage.call)
+        if self.kept:
+            self.kept.begin(flow, passage.call)
+
+    @keep_going
+    def response(self, flow: http.HTTPFlow) -> None:
+        if self.kept:
+            self.kept.end(flow)
+
+    @keep_going
+    def error(self, flow: http.HTTPFlow) -> None:
+        if self.kept:
+            self.kept.end(flow)
+
+    def show(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Mark a flow whose call is recorded; what an operator wrote on it meanwhile stays."""
+        if not flow.marked or flow.marked in OURS:
+            flow.marked = marker_of(call)
+        flow.comment = flow.comment or comment_of(call)

@@ -77,7 +77,7 @@ async def wirekey(folder, config, announce=lambda _: None):
     running = asyncio.create_task(made.master.run())
     try:
         async with asyncio.timeout(PATIENCE):
-            while not made.entrance.refreshing:
+            while not made.entrance.following.tasks:
                 if running.done():
                     running.result()
                 await asyncio.sleep(0.01)
@@ -210,7 +210,7 @@ async def test_a_changed_configuration_counts_for_the_next_token(folder):
         changes = [({}, 200, 3600), ({"lifetime": 60.0}, 200, 60), (elsewhere, 404, None), ({}, 200, 3600)]
         for jwt, status, lifetime in changes:
             configured(folder, identity={"jwt": jwt})
-            running.entrance.reload()
+            await running.entrance.following.reload()
             answer = await http.post(TOKEN, data=whole)
             assert (answer.status_code, answer.json().get("expires_in")) == (status, lifetime)
 

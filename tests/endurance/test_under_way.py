@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import resource
+import threading
 
 import pytest
 
 from tests.endurance.load import chat, now, tunnel
 from tests.raw_client import RawClient
-from tests.running import behind, wait_for, wirekey_behind
+from tests.running import PATIENCE, behind, wait_for, wirekey_behind
 
 OPENAI = "api.openai.com"
 
@@ -74,6 +75,48 @@ def test_a_bad_configuration_is_not_used_and_the_former_stays(proxy, simulator, 
     write(proxy, simulator, limits={"body_bytes": 10})
     wait_for_words(proxy, "the changed configuration is in use")
     assert status(proxy) == 413
+
+
+def test_a_reload_under_load_loses_no_call(proxy, simulator, tmp_path):
+    """Policies that are judged on the event loop and by children in turn, so that all that can be exchanged is."""
+    policies = []
+    for number, rule in enumerate(("false", "some t in input.tools; some u in input.tools; t != u")):
+        policies.append(tmp_path / f"policy{number}")
+        policies[-1].mkdir()
+        text = f"package wirekey.authz\ndefault allow := true\ndeny if {{ {rule} }}\n"
+        (policies[-1] / "a.rego").write_text(text)
+    answers, stop = [], threading.Event()
+
+    def call_on():
+        while not stop.is_set():
+            with tunnel(proxy, proxy.token) as client:
+                for _ in range(10):
+                    client.send(chat("gpt-4o-mini"))
+                    answers.append(client.answer().status)
+
+    threads = [threading.Thread(target=call_on) for _ in range(4)]
+    began = now()
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(4):
+            write(proxy, simulator, policy={"path": str(policies[number % 2])}, limits={"headers": 50 + number})
+            wait_for(lambda: times_in_use(proxy) == number + 1, "the change to count")  # noqa: B023
+            enough = len(answers) + 20
+            wait_for(lambda: len(answers) >= enough, "calls to go on")  # noqa: B023
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert set(answers) == {200}
+    events = proxy.finished_events(len(answers), began)
+    assert len(events) == len(answers)
+    assert {event["outcome"] for event in events} == {"completed"}
+    assert len({event["policy_revision"] for event in events}) == 3
+
+
+def times_in_use(proxy) -> int:
+    return proxy.output.read_text().count("the changed configuration is in use")
 
 
 def test_settings_that_need_a_new_start_are_named(proxy, simulator):

@@ -284,6 +284,39 @@ async def test_P4_a_reload_under_load_loses_no_call_and_mixes_no_revisions(engin
     assert all(len(reasons) == 1 for reasons in said.values())
 
 
+async def test_one_is_made_while_the_event_loop_goes_on(engine_of, tmp_path):
+    path = write(tmp_path / "policies", a=rules('deny if input.model == "a"'))
+    beats = 0
+
+    async def beat():
+        nonlocal beats
+        while True:
+            await asyncio.sleep(0)
+            beats += 1
+
+    beating = asyncio.create_task(beat())
+    engine = await EmbeddedEngine.meanwhile(path, QUERY, PATIENCE)
+    beating.cancel()
+    assert beats > 10
+    assert engine.revision == engine_of(a=rules('deny if input.model == "a"')).revision
+    assert not (await engine.decide(WHOLE | {"model": "a"})).allow
+    engine.close()
+    (path / "a.rego").write_text("package p.authz\ndeny if {")
+    with pytest.raises(PolicyError):
+        await EmbeddedEngine.meanwhile(path, QUERY, PATIENCE)
+
+
+async def test_a_closed_engine_answers_what_it_was_asked_before_and_then_ends_its_processes(engine_of):
+    engine = engine_of(a=rules("deny contains t if { some t in input.tools; some u in input.tools; t == u }"))
+    asked = [asyncio.create_task(engine.decide(WHOLE | {"tools": [str(number)]})) for number in range(20)]
+    await asyncio.sleep(0)
+    judges = set(engine._loaded._all)
+    engine.close()
+    assert [(await each).reasons for each in asked] == [(str(number),) for number in range(20)]
+    assert judges
+    assert not any(judge.alive for judge in judges)
+
+
 async def test_a_package_that_is_not_asked_is_spoken_of(engine_of, caplog):
     with caplog.at_level(logging.WARNING):
         engine_of(a=rules("deny := false"), b="package other.authz\ndeny if true")

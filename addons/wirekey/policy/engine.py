@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from wirekey.failure import described
 from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
 from wirekey.policy.input import encoded
-from wirekey.policy.judge import Judge
+from wirekey.policy.judge import Judge, started
 from wirekey.policy.memory import Memory, key_of, may_remember, without_moment
 from wirekey.policy.modules import PolicyError, read_modules, signature_of
 from wirekey.policy.rego import Rego
@@ -64,7 +65,11 @@ class Loaded:
         self.report: Report = first.report
         self.revision = modules.revision
         self.memory = Memory() if may_remember(modules.rego.values()) else None
-        self.at_home: Interpreter | None = Rego(modules, query) if self.report.straight else None
+        try:
+            self.at_home: Interpreter | None = Rego(modules, query) if self.report.straight else None
+        except BaseException:
+            first.end()
+            raise
         self._all: set[Judge] = set()
         self._idle: list[Judge] = []
         if self.at_home is None:
@@ -155,7 +160,7 @@ class Loaded:
 
     async def _start(self) -> None:
         try:
-            judge = await asyncio.to_thread(Judge, self.modules, self.query, [], self.limit)
+            judge = await started(self.modules, self.query, [], self.limit)
         except (PolicyError, OSError) as error:
             logger.error("A process to judge by the policy could not be started: %s", error)  # noqa: TRY400  # a sentence
             return
@@ -169,17 +174,40 @@ class Loaded:
                 judge.end()
             self._all.clear()
             self._idle.clear()
+            # Now, and not when it is collected: that may be in another thread, which cannot free the library's part.
+            self.at_home = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A policy that was read and found good; its judge is still to be ended."""
+
+    signature: Signature
+    modules: Modules
+    judge: Judge
 
 
 class EmbeddedEngine:
-    """Decides by the modules of a folder. Raises PolicyError where there is no good policy to begin with."""
+    """Decides by the modules of a folder. Raises PolicyError where there is no good policy to begin with.
 
-    def __init__(self, path: Path, query: str, timeout: float) -> None:
+    For the thread that makes it, which waits for a tenth of a second while the policy is tried; see `meanwhile`.
+    """
+
+    def __init__(self, path: Path, query: str, timeout: float, tried: Tried | None = None) -> None:
         self._path, self._query, self._timeout = path, query, timeout
-        self._signature: Signature | None = signature_of(path)
-        modules = read_modules(path)
-        self._loaded = Loaded(modules, query, timeout, Judge(modules, query, SAMPLES, timeout))
+        if tried is None:
+            signature, modules = read(path)
+            tried = Tried(signature, modules, Judge(modules, query, SAMPLES, timeout))
+        self._signature: Signature | None = tried.signature
+        self._loaded = Loaded(tried.modules, query, timeout, tried.judge)
         self._tell()
+
+    @classmethod
+    async def meanwhile(cls, path: Path, query: str, limit: float) -> EmbeddedEngine:
+        """Make one while the event loop goes on with its work. Raises PolicyError."""
+        signature, modules = await asyncio.to_thread(read, path)
+        judge = await started(modules, query, SAMPLES, limit)
+        return cls(path, query, limit, Tried(signature, modules, judge))
 
     @property
     def revision(self) -> str:
@@ -225,7 +253,7 @@ class EmbeddedEngine:
             self._signature = signature
             if modules.revision == self._loaded.revision:
                 return
-            judge = await asyncio.to_thread(Judge, modules, self._query, SAMPLES, self._timeout)
+            judge = await started(modules, self._query, SAMPLES, self._timeout)
             latest = Loaded(modules, self._query, self._timeout, judge)
         except PolicyError as error:
             self._complain(error)
@@ -253,3 +281,9 @@ class EmbeddedEngine:
         for problem in error.problems:
             logger.error("Policy %s: %s", self._path, problem)
         logger.error("The former policy %s stays in force.", self._loaded.revision)
+
+
+def read(path: Path) -> tuple[Signature, Modules]:
+    """Give a folder's modules, and what to notice a later change by. Raises PolicyError."""
+    signature = signature_of(path)
+    return signature, read_modules(path)

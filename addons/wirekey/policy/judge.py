@@ -142,6 +142,24 @@ class Judge:
             self._process.wait()
 
 
+async def started(modules: Modules, query: str, samples: list[bytes], limit: float) -> Judge:
+    """Start a judge in a thread; where nobody waits for it any more, it is ended as soon as it is there.
+
+    Raises PolicyError, OSError.
+    """
+    starting = asyncio.get_running_loop().run_in_executor(None, Judge, modules, query, samples, limit)
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(ended)
+        raise
+
+
+def ended(starting: asyncio.Future[Judge]) -> None:
+    if not starting.cancelled() and not starting.exception():
+        starting.result().end()
+
+
 async def read_exactly(source: socket.socket, size: int) -> bytes:
     loop = asyncio.get_running_loop()
     data = b""

@@ -14,6 +14,7 @@ from wirekey.console.certificate import Certificate, CertificateError
 from wirekey.console.desk import Desk
 from wirekey.console.server import Bounds, Server
 from wirekey.stations.listeners import OURS, sentence
+from wirekey.stations.sentences import reason
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -46,8 +47,7 @@ class Endpoints:
             self.entrance.welcome(self.addresses.get("gateway"), self.addresses.get("console"))
         except (OSError, CertificateError) as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
-            reason = error.strerror or error if isinstance(error, OSError) else error
-            logger.error("Wirekey cannot start: %s", reason)  # noqa: TRY400  # a sentence, not a traceback
+            logger.error("Wirekey cannot start: %s", reason(error))  # noqa: TRY400  # a sentence, not a traceback
 
     async def done(self) -> None:
         if self._asking:
@@ -82,10 +82,10 @@ class Endpoints:
         try:
             server.open()
         except OSError as error:
-            reason = sentence(error, str(server.place), f"listen.{name}", "wirekey.yaml")
+            words = sentence(error, str(server.place), f"listen.{name}", "wirekey.yaml")
             if name in config.listen.model_fields_set:
-                raise OSError(error.errno, reason) from error
-            logger.warning("%s Until then Wirekey runs without it.", reason)
+                raise OSError(error.errno, words) from error
+            logger.warning("%s Until then Wirekey runs without it.", words)
             return False
         return True
 

@@ -1,8 +1,7 @@
-"""The entrance: opens the house when mitmproxy starts, keeps it current, closes it at the end."""
+"""The entrance: opens the house when mitmproxy starts, has it kept current, closes it at the end."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import logging
@@ -17,22 +16,18 @@ import certifi
 from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
-from wirekey.audit.schema import AuditFileError
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
-from wirekey.identity.agents import AgentBook, AgentsFileError
-from wirekey.identity.jwks_fetching import https_fetch
-from wirekey.identity.jwt_issuers import IssuerError
-from wirekey.identity.jwt_keys import SigningKeysError
-from wirekey.identity.jwt_tokens import JwtTokens, signing_keys
-from wirekey.identity.token_endpoint import TokenEndpoint
-from wirekey.policy.modules import PolicyError
+from wirekey.identity.agents import AgentBook
 from wirekey.providers import PROVIDERS
 from wirekey.runtime import RunningProxy
 from wirekey.simulator.server import Simulator
-from wirekey.state_lock import StateInUseError, StateLock
+from wirekey.state_lock import StateLock
 from wirekey.stations import listeners, options
-from wirekey.stations.opening import needing_restart, policy_engine, refuse_unbuilt, settings_from, simulated
+from wirekey.stations.following import Following
+from wirekey.stations.opening import policy_engine, refuse_unbuilt, settings_from, simulated
+from wirekey.stations.sentences import reason
+from wirekey.stations.token_desk import TokenDesk
 from wirekey.wire.install import install
 
 if TYPE_CHECKING:
@@ -42,42 +37,28 @@ if TYPE_CHECKING:
 
     from wirekey.ca.authority import Authority
     from wirekey.config import Config
-    from wirekey.identity.jwt_keys import SigningKeys
     from wirekey.stations.house import House
     from wirekey.stations.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 COLLECT_AFTER = 5_000
-REFRESH_SECONDS = 0.5
-"""How often agents and configuration are looked at for changes; a change must count within 2 s."""
-
-SENTENCES = (
-    configuration.ConfigError,
-    StateInUseError,
-    authority.CAError,
-    AgentsFileError,
-    AuditFileError,
-    PolicyError,
-    IssuerError,
-    SigningKeysError,
-)
-"""Errors whose text says what was wrong, where, and what to do."""
 
 
 class Entrance:
     def __init__(self, house: House, config: Config | None = None, simulator: bool | None = None) -> None:
         self.house = house
         self.config = config
-        self.fingerprint = config.fingerprint() if config else ""
+        # Before anything else: a change made meanwhile must not be missed.
+        self.read_first = config.fingerprint() if config else ""
         self.started_with: Config | None = None
         self.simulator_wanted = simulator
         self.simulator: Simulator | None = None
         self.simulator_keys: dict[str, str] = {}
         self.lock: StateLock | None = None
         self.authority: Authority | None = None
-        self.signing_keys: SigningKeys | None = None
-        self.refreshing: asyncio.Task[None] | None = None
+        self.desk: TokenDesk | None = None
+        self.following = Following(self)
         self.opening = False
         self.opened = False
         self.listening = False
@@ -106,16 +87,10 @@ class Entrance:
         try:
             install()
             self.open_house()
-        except SENTENCES as error:
-            self.let_go()
-            raise exceptions.OptionsError(f"Wirekey cannot start: {error}") from None
-        except OSError as error:
-            self.let_go()
-            place = f"{error.filename}: " if error.filename else ""
-            raise exceptions.OptionsError(f"Wirekey cannot start: {place}{error.strerror or error}") from None
-        except Exception:
-            self.let_go()
-            raise
+        except Exception as error:
+            if (why := reason(error)) is None:
+                raise
+            raise exceptions.OptionsError(f"Wirekey cannot start: {why}") from None
         finally:
             self.opening = False
 
@@ -123,59 +98,47 @@ class Entrance:
         if self.config is None:
             path = Path(ctx.options.wirekey) if ctx.options.wirekey else None
             self.config = configuration.load(path, os.environ)
-            self.fingerprint = self.config.fingerprint()
         config = self.started_with = self.config
+        self.following.fingerprint = self.read_first or config.fingerprint()
         refuse_unbuilt(config)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys that are read next
         settings = settings_from(config)
-        self.lock = StateLock(config.state)
-        RunningProxy.remove(config.state)  # of a process that was killed
-        listeners.refuse_taken(config)
-        self.authority = authority.ensure(config.certs, list(settings.hosts))
-        self.house.book = AgentBook(config.state / "agents.json")
-        # Not before: with it mitmproxy's own CA would be made where there is none.
-        options.enforce(str(config.certs))
-        roots = self.write_upstream_roots()
-        changes: dict[str, object] = {"confdir": str(config.certs), "ssl_verify_upstream_trusted_ca": str(roots)}
-        if listeners.own_address():
-            changes["mode"] = [f"regular@{config.listen.forward}"]
-        store = AuditStore(config.state / "audit.db", durability=config.audit.durability)
-        store.start()
-        self.house.store = store
-        self.house.policy = policy_engine(config)
-        self.open_token_desk(config)
-        self.house.settings = settings
-        ctx.options.update(**changes)
+        with contextlib.ExitStack() as undone:
+            lock = StateLock(config.state)
+            undone.callback(lock.release)
+            RunningProxy.remove(config.state)  # of a process that was killed
+            listeners.refuse_taken(config)
+            self.authority = authority.ensure(config.certs, list(settings.hosts))
+            # Not before: with it mitmproxy's own CA would be made where there is none.
+            options.enforce(str(config.certs))
+            roots = self.write_upstream_roots()
+            changes: dict[str, object] = {"confdir": str(config.certs), "ssl_verify_upstream_trusted_ca": str(roots)}
+            if listeners.own_address():
+                changes["mode"] = [f"regular@{config.listen.forward}"]
+            ctx.options.update(**changes)
+            self.furnish(config, undone)
+            # Nothing fails any more.
+            undone.pop_all()
+        self.house.settings, self.lock = settings, lock
         self.warn_of_hosts(settings)
         self.settled = options.settled()
         self.opened = True
 
-    def open_token_desk(self, config: Config) -> None:
-        """Make what issues JWTs and what believes them, or make it anew where the settings changed."""
-        jwt, house = config.identity.jwt, self.house
-        former = getattr(house, "jwts", None)
-        if self.signing_keys is None:
-            self.signing_keys = signing_keys(jwt, self.state_folder())
-        house.jwts = JwtTokens.of_settings(
-            jwt, house.book, self.signing_keys if jwt.issues else None, https_fetch(config.upstream_ca), former
-        )
-        if self.signing_keys is None or not jwt.issues:
-            house.token_endpoint = None
-            return
-        self.signing_keys.lifetime = jwt.lifetime
-        if house.token_endpoint:
-            house.token_endpoint.settings = jwt
-        else:
-            house.token_endpoint = TokenEndpoint(jwt, self.signing_keys, house.book)
+    def furnish(self, config: Config, undone: contextlib.ExitStack) -> None:
+        """Put into the house what decides and records, and end it with `undone`."""
+        house = self.house
+        house.book = AgentBook(config.state / "agents.json")
+        self.desk = TokenDesk.prepare(config.identity.jwt, house.book, config.state, config.upstream_ca)
+        self.desk.open(house)
+        house.policy = policy_engine(config)
+        undone.callback(house.policy.close)
+        store = AuditStore(config.state / "audit.db", durability=config.audit.durability)
+        store.start()  # the last, as its thread takes a while to end
+        house.store = store
 
     def state_folder(self) -> Path:
         assert self.started_with
         return self.started_with.state
-
-    def let_go(self) -> None:
-        if self.lock and not self.opened:
-            self.lock.release()
-            self.lock = None
 
     def warn_of_hosts(self, settings: Settings) -> None:
         assert self.authority
@@ -193,7 +156,7 @@ class Entrance:
             await self.let_calls_in()
         except Exception as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
-            logger.error("Wirekey cannot start: %s", getattr(error, "strerror", None) or error)  # noqa: TRY400  # a sentence, not a traceback
+            logger.error("Wirekey cannot start: %s", reason(error) or error)  # noqa: TRY400  # a sentence, not a traceback
 
     async def let_calls_in(self) -> None:
         if self.wants_simulator():
@@ -216,7 +179,7 @@ class Entrance:
         listeners.warn_of_strangers(self.config)
         self.announce(self)
         settle_memory()
-        self.refreshing = asyncio.create_task(self.keep_current())
+        self.following.begin()
 
     def wants_simulator(self) -> bool:
         assert self.config
@@ -252,61 +215,10 @@ class Entrance:
             raise configuration.ConfigError([problem]) from error
         return bundle
 
-    # While it runs.
-
-    async def keep_current(self) -> None:
-        """Follow the agents' file and the configuration; a bad new state keeps the old one and says so."""
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            try:
-                self.house.book.refresh()
-                self.house.jwts.keep_fresh()
-                self.follow_configuration()
-                await self.house.policy.refresh()
-            except Exception:
-                logger.exception("following the agents and the configuration failed; the former ones stay")
-
-    def follow_configuration(self) -> None:
-        assert self.config
-        latest = self.config.fingerprint()
-        if latest == self.fingerprint:
-            return
-        self.fingerprint = latest
-        try:
-            self.reload()
-        except SENTENCES as error:
-            logger.error("the changed configuration is not used, the former one stays: %s", error)  # noqa: TRY400
-
-    def reload(self) -> None:
-        """Use the configuration as it is now, but for what is settled at the start. Raises ConfigError."""
-        assert self.config
-        assert self.started_with
-        config = configuration.load(self.config.source, os.environ)
-        fingerprint = config.fingerprint()
-        refuse_unbuilt(config)
-        settings = settings_from(config, self.house.settings)
-        if config.deciding != self.config.deciding:
-            former, self.house.policy = self.house.policy, policy_engine(config)
-            former.close()
-        self.open_token_desk(config)
-        if self.simulator:
-            settings = simulated(settings, self.simulator.port, self.simulator_keys)
-        self.house.settings, self.config, self.fingerprint = settings, config, fingerprint
-        self.warn_of_hosts(settings)
-        if later := needing_restart(self.started_with, config):
-            logger.warning("changed, but in use only when Wirekey is started anew: %s", ", ".join(later))
-        if self.simulator and self.simulator_wanted is None:
-            logger.warning("the simulator still stands in for all providers; start Wirekey anew to reach the real ones")
-        logger.info("the changed configuration is in use")
-
     # At the end.
 
     async def done(self) -> None:
-        if self.refreshing:
-            self.refreshing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.refreshing
-            self.refreshing = None
+        await self.following.end()
         if not self.lock or not self.opened:
             return
         lock, self.lock = self.lock, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -99,11 +100,19 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
 
 
 def policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
-    """Give what decides. Raises PolicyError."""
+    """Give what decides. Blocks while the policy is tried. Raises PolicyError."""
     policy = config.deciding
     if policy.opa_url:
         return RemoteEngine(policy.opa_url, policy.query, policy.timeout)
     return EmbeddedEngine(policy.path, policy.query, policy.timeout)
+
+
+async def policy_engine_meanwhile(config: Config) -> EmbeddedEngine | RemoteEngine:
+    """Give the same without keeping the event loop from its work."""
+    policy = config.deciding
+    if policy.opa_url:
+        return await asyncio.to_thread(policy_engine, config)
+    return await EmbeddedEngine.meanwhile(policy.path, policy.query, policy.timeout)
 
 
 def upstream_of(url: str) -> Upstream:

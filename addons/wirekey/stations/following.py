@@ -1,0 +1,132 @@
+"""While Wirekey runs: agents, keys, configuration and policies are followed; a bad new state keeps the former one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from wirekey import config as configuration
+from wirekey.stations.opening import (
+    needing_restart,
+    policy_engine_meanwhile,
+    refuse_unbuilt,
+    settings_from,
+    simulated,
+)
+from wirekey.stations.sentences import reason
+from wirekey.stations.token_desk import TokenDesk
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from wirekey.config import Config
+    from wirekey.stations.entrance import Entrance
+    from wirekey.stations.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 0.5
+"""How often agents and configuration are looked at for changes; a change must count within 2 s."""
+
+
+class Following:
+    def __init__(self, entrance: Entrance) -> None:
+        self.entrance = entrance
+        self.house = entrance.house
+        self.fingerprint = ""
+        """Of the files that the configuration was last read from, also where that was in vain."""
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def begin(self) -> None:
+        # Apart, as a new policy may take long to be tried, and a revoked agent must be out before that.
+        self.tasks = [asyncio.create_task(self._again_and_again(each)) for each in (self._agents, self._configuration)]
+
+    async def end(self) -> None:
+        tasks, self.tasks = self.tasks, []
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def reload(self) -> None:
+        """Use the configuration as it is now, but for what is settled at the start: the whole of it or nothing.
+
+        Whatever takes its time is done beside the event loop, while calls go on as before. Raises what
+        `sentences.reason` explains; then nothing has changed.
+        """
+        entrance, house = self.entrance, self.house
+        assert entrance.config
+        assert entrance.started_with
+        assert entrance.desk
+        former = entrance.config
+        config, fingerprint = await asyncio.to_thread(read, former.source)
+        refuse_unbuilt(config)
+        with contextlib.ExitStack() as undone:
+            policy = house.policy
+            if config.deciding != former.deciding:
+                policy = await policy_engine_meanwhile(config)
+                undone.callback(policy.close)
+            # After what takes longest, as it takes over which keys rest.
+            settings, desk = await asyncio.to_thread(self._prepared, config, house.settings, entrance.desk)
+            if entrance.simulator:
+                settings = simulated(settings, entrance.simulator.port, entrance.simulator_keys)
+            undone.pop_all()
+        # From here on nothing waits and nothing fails, so that no call sees a half of it.
+        before, house.policy, house.settings = house.policy, policy, settings
+        desk.open(house)
+        entrance.desk, entrance.config, self.fingerprint = desk, config, fingerprint
+        if policy is not before:
+            before.close()
+        self._tell(config, settings)
+
+    def _prepared(self, config: Config, former: Settings, desk: TokenDesk) -> tuple[Settings, TokenDesk]:
+        start = self.entrance.started_with
+        assert start
+        settings = settings_from(config, former)
+        return settings, TokenDesk.prepare(config.identity.jwt, self.house.book, start.state, start.upstream_ca, desk)
+
+    def _tell(self, config: Config, settings: Settings) -> None:
+        entrance = self.entrance
+        assert entrance.started_with
+        entrance.warn_of_hosts(settings)
+        if later := needing_restart(entrance.started_with, config):
+            logger.warning("changed, but in use only when Wirekey is started anew: %s", ", ".join(later))
+        if entrance.simulator and entrance.simulator_wanted is None:
+            logger.warning("the simulator still stands in for all providers; start Wirekey anew to reach the real ones")
+        logger.info("the changed configuration is in use")
+
+    async def _again_and_again(self, follow: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await follow()
+            except Exception:
+                logger.exception("following the agents and the configuration failed; the former ones stay")
+
+    async def _agents(self) -> None:
+        self.house.book.refresh()
+        self.house.jwts.keep_fresh()
+
+    async def _configuration(self) -> None:
+        assert self.entrance.config
+        latest = self.entrance.config.fingerprint()
+        if latest != self.fingerprint:
+            self.fingerprint = latest
+            try:
+                await self.reload()
+            except Exception as error:
+                if (why := reason(error)) is None:
+                    raise
+                logger.error("the changed configuration is not used, the former one stays: %s", why)  # noqa: TRY400  # a sentence says it all
+        await self.house.policy.refresh()
+
+
+def read(source: Path | None) -> tuple[Config, str]:
+    """Give the configuration and the fingerprint of its files. Raises ConfigError."""
+    config = configuration.load(source, os.environ)
+    return config, config.fingerprint()

@@ -1,0 +1,147 @@
+"""A changed configuration is used as a whole or not at all, and calls go on while it is made ready."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+
+import pytest
+from tests.console.test_endpoints import PATIENCE, configured, wirekey
+from tests.policy.policies import WHOLE, write
+
+from wirekey.config import ConfigError
+from wirekey.identity.jwt_issuers import IssuerError
+from wirekey.policy import judge
+from wirekey.policy.modules import PolicyError
+
+QUERY = "data.p.authz"
+LISTS = "package p.authz\ndeny contains t if { some t in input.tools; some u in input.tools; t == u }\n"
+"""Judged by a child, as one loop is within the other."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("house")
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """The processes that judge, as they are started."""
+    started = []
+
+    class Started(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(judge.subprocess, "Popen", Started)
+    return started
+
+
+def policy(folder, name, text):
+    return {"path": str(write(folder / name, a=text)), "query": QUERY}
+
+
+def in_use(running):
+    house, entrance = running.house, running.entrance
+    return house.settings, house.policy, house.jwts, house.token_endpoint, entrance.config, entrance.desk
+
+
+BAD = [
+    ("bad_issuer", IssuerError),
+    ("bad_secret", ConfigError),
+    ("bad_policy", PolicyError),
+    ("unbuilt_store", ConfigError),
+]
+
+
+def bad(folder, name):
+    changed = {"policy": policy(folder, "changed", LISTS.replace("contains t", 'contains "changed"'))}
+    if name == "bad_issuer":
+        (folder / "key.pem").write_text("no key")
+        issuer = {"issuer": "https://id.example/", "key": str(folder / "key.pem"), "audience": "x"}
+        return changed | {"identity": {"jwt": {"issuers": [issuer]}}}
+    if name == "bad_secret":
+        return changed | {"providers": {"openai": {"keys": ["env:NO_SUCH_KEY"]}}}
+    if name == "bad_policy":
+        return {"policy": policy(folder, "broken", "package p.authz\ndeny if {")}
+    return changed | {"audit": {"store": "postgresql://db/x"}}
+
+
+@pytest.mark.parametrize(("name", "error"), BAD)
+async def test_a_configuration_of_which_one_part_is_bad_changes_nothing_at_all(folder, children, name, error):
+    good = {"policy": policy(folder, "good", LISTS)}
+    async with wirekey(folder, configured(folder, **good)) as running:
+        configured(folder, limits={"headers": 7}, **good)
+        await running.entrance.following.reload()
+        assert running.house.settings.header_count == 7
+        before, alive = in_use(running), [each for each in children if each.poll() is None]
+
+        configured(folder, limits={"headers": 8}, **bad(folder, name))
+        with pytest.raises(error):
+            await running.entrance.following.reload()
+        assert all(one is another for one, another in zip(before, in_use(running), strict=True))
+        assert [each for each in children if each.poll() is None] == alive
+        decision = await running.house.policy.decide(WHOLE | {"tools": ["x"]})
+        assert decision.reasons == ("x",)
+
+        configured(folder, limits={"headers": 9}, **good)
+        await running.entrance.following.reload()
+        assert running.house.settings.header_count == 9
+    assert not any(each.poll() is None for each in children)
+
+
+async def test_what_the_former_policy_was_asked_it_still_answers(folder, children):
+    async with wirekey(folder, configured(folder, policy=policy(folder, "former", LISTS))) as running:
+        former = running.house.policy
+        asked = asyncio.gather(*(former.decide(WHOLE | {"tools": [f"tool {number}"]}) for number in range(50)))
+        configured(folder, policy=policy(folder, "latter", LISTS + "# another\n"))
+        await asyncio.sleep(0)
+        await running.entrance.following.reload()
+        assert running.house.policy is not former
+        for number, decision in enumerate(await asked):
+            assert decision.reasons == (f"tool {number}",)
+        assert len([each for each in children if each.poll() is None]) == 1
+
+
+async def test_the_event_loop_goes_on_while_a_new_policy_is_tried(folder, monkeypatch):
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    from wirekey.stations import following
+
+    make = following.policy_engine_meanwhile
+
+    async def slowly(config):
+        begun.set()
+        await may_end.wait()
+        return await make(config)
+
+    monkeypatch.setattr(following, "policy_engine_meanwhile", slowly)
+    monkeypatch.setattr(following, "REFRESH_SECONDS", 0.01)
+    async with wirekey(folder, configured(folder)) as running, asyncio.timeout(PATIENCE):
+        book = running.house.book
+        token = book.add("leaving")
+        assert book.find(token)
+        configured(folder, policy=policy(folder, "slow", LISTS))
+        await begun.wait()
+        type(book)(folder / "state" / "agents.json").revoke("leaving")
+        while book.find(token):
+            await asyncio.sleep(0.01)
+        may_end.set()
+        while "some u" not in str(running.house.policy._loaded.modules.rego):
+            await asyncio.sleep(0.01)
+
+
+async def test_one_that_ends_while_a_new_policy_is_tried_leaves_no_process(folder, children):
+    async with wirekey(folder, configured(folder, policy=policy(folder, "first", LISTS))) as running:
+        configured(folder, policy=policy(folder, "second", LISTS + "# another\n"))
+        count = len(children)
+        reloading = asyncio.create_task(running.entrance.following.reload())
+        async with asyncio.timeout(PATIENCE):
+            while len(children) == count:
+                await asyncio.sleep(0)
+        reloading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reloading
+        async with asyncio.timeout(PATIENCE):
+            while len([each for each in children if each.poll() is None]) != 1:
+                await asyncio.sleep(0.01)

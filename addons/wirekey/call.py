@@ -76,6 +76,8 @@ class Call:
     policy_result: str | None = None
     policy_reason: str | None = None
     policy_revision: str | None = None
+    refusal_code: str | None = None
+    """The code of the answer that Wirekey made itself."""
     status: int | None = None
     outcome: Outcome | None = None
     usage: Usage | None = None

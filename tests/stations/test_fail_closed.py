@@ -31,6 +31,7 @@ from wirekey.stations.entrance import Entrance
 from wirekey.stations.house import House
 from wirekey.stations.marks import Marks
 from wirekey.stations.metering import AnswerTap
+from wirekey.stations.metrics import Metrics
 from wirekey.stations.traces import Traces
 
 QUOTED = "the-message-of-an-exception-quotes-the-prompt"
@@ -41,11 +42,12 @@ LIFECYCLE = {"load", "configure", "running", "done"}
 What fails in the entrance's ends the start, and every call is refused until it has opened.
 """
 
+OPENING = (Entrance, Endpoints, Marks, Metrics, Traces)
 HOOKS = [
     (name, hook)
     for name, kind in STATIONS.items()
     for hook in sorted(hooks.all_hooks)
-    if callable(getattr(kind, hook, None)) and not (kind in (Entrance, Endpoints, Marks, Traces) and hook in LIFECYCLE)
+    if callable(getattr(kind, hook, None)) and not (kind in OPENING and hook in LIFECYCLE)
 ]
 BEFORE = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.fail_closed]
 AFTER = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.keep_going]

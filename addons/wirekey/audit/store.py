@@ -20,6 +20,7 @@ from wirekey.audit import schema
 from wirekey.audit.event import answer_values, request_values, safe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from wirekey.audit.event import Value
@@ -74,6 +75,8 @@ class AuditStore:
         self.bound = bound
         self.lost = 0
         """Outcomes and denials that could not be recorded."""
+        self.took: Callable[[float], None] = lambda _: None
+        """Is told how many seconds each intent took that was recorded."""
         self._gathering = Batch()
         self._handover: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,10 +115,11 @@ class AuditStore:
         """Return once the row is committed. Raises AuditUnavailable where that cannot be had in time."""
         if self._down:
             raise AuditUnavailable(self._down)
-        if self._queued - self._done >= LONGEST_QUEUE:
+        if self.waiting >= LONGEST_QUEUE:
             raise AuditUnavailable(TOO_MANY)
         loop = self._loop = asyncio.get_running_loop()
         recorded = loop.create_future()
+        began = time.perf_counter()
         self._gathering.intents.append(request_values(call) + answer_values(call))
         self._gathering.waiting.append(recorded)
         self._queued += 1
@@ -124,6 +128,12 @@ class AuditStore:
             self._soon = True
             loop.call_soon(self._hand_over)
         await recorded
+        self.took(time.perf_counter() - began)
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait for the writer."""
+        return self._queued - self._done
 
     def record_outcome(self, call: Call) -> None:
         """Complete the row of a call whose intent was recorded. Never waits, never raises."""
@@ -152,7 +162,7 @@ class AuditStore:
         """
         if self._down:
             return self._down
-        if self._queued - self._done >= LONGEST_QUEUE:
+        if self.waiting >= LONGEST_QUEUE:
             return TOO_MANY
         trouble = self._trouble
         if trouble and time.monotonic() - self._tried_at >= RETRY:
@@ -172,7 +182,7 @@ class AuditStore:
             logger.error("the audit writer did not end within %g s", CLOSE_PATIENCE)
 
     def _gather(self, rows: list[Row], row: Row) -> None:
-        if self._down or self._queued - self._done >= LONGEST_QUEUE:
+        if self._down or self.waiting >= LONGEST_QUEUE:
             self._lose(1)
             return
         rows.append(row)

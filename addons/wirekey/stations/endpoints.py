@@ -17,7 +17,10 @@ from wirekey.stations.listeners import OURS, sentence
 from wirekey.stations.sentences import reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wirekey.config import Config
+    from wirekey.console.reply import Handler
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.stations.entrance import Entrance
     from wirekey.stations.house import House
@@ -31,9 +34,11 @@ ASKS_EVERY = 1.0
 class Endpoints:
     """Opens after the entrance, which is then told where all listen; closes after it: /ready says 503 meanwhile."""
 
-    def __init__(self, house: House, entrance: Entrance) -> None:
+    def __init__(self, house: House, entrance: Entrance, more: Mapping[str, Handler] | None = None) -> None:
+        """`more`: path → what else the console answers."""
         self.house = house
         self.entrance = entrance
+        self.more = more or {}
         self.servers: dict[str, Server] = {}
         self._deciding: str | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -72,7 +77,8 @@ class Endpoints:
             place = getattr(config.listen, name)
             if place is None:
                 continue
-            desk = Desk(self.tokens, self.ready, gateway=name == "gateway")
+            gateway = name == "gateway"
+            desk = Desk(self.tokens, self.ready, gateway, {} if gateway else self.more)
             bounds = Bounds(of_one_address=config.limits.connections_per_client)
             server = Server(place, desk.answer, tls if name == "gateway" else None, bounds)
             if self._opened(server, name, config):

@@ -13,6 +13,7 @@ from wirekey.stations.entrance import Entrance
 from wirekey.stations.identity import Identity
 from wirekey.stations.marks import Marks
 from wirekey.stations.metering import Metering
+from wirekey.stations.metrics import Metrics
 from wirekey.stations.policy import Policy
 from wirekey.stations.recognition import Recognition
 from wirekey.stations.routing import Routing
@@ -38,10 +39,14 @@ def stations(
     Audit,
     Marks,
     Traces,
+    Metrics,
     Endpoints,
 ]:
     """Make them. Without `config` the entrance reads it as mitmproxy's option `wirekey` says."""
     entrance = Entrance(house, config, simulator)
+    metrics = Metrics(house, entrance)
+    endpoints = Endpoints(house, entrance, metrics.pages)
+    metrics.ready = endpoints.ready
     return (
         entrance,  # opens the house, keeps it current, closes it
         CallLog(house),  # no call waits for it: it says how each ended
@@ -55,5 +60,6 @@ def stations(
         Audit(house),  # intent before the wire, outcome after
         Marks(house),  # what mitmweb and dumps show of it
         Traces(house, entrance),  # no call passes it: it opens and closes what hears of each
-        Endpoints(house, entrance),  # no call passes it: it answers for tokens and health
+        metrics,  # no call passes it: it counts them for /metrics
+        endpoints,  # no call passes it: it answers for tokens and health
     )

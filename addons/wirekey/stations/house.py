@@ -227,7 +227,7 @@ class House:
     def bare_answer(self, flow: http.HTTPFlow, *_: object) -> http.Response:
         """Give an answer that nothing can hinder, and see that it is recorded."""
         call = self.passages.setdefault(flow.id, Passage(Call())).call
-        call.status = BROKEN.status
+        call.status, call.refusal_code = BROKEN.status, BROKEN.code
         if not call.intent_recorded:
             call.outcome, call.policy_result = Outcome.DENIED, "deny"
         call.outcome = call.outcome or Outcome.UPSTREAM_ERROR
@@ -270,7 +270,7 @@ class House:
     def phrase(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
         passage = self.passages.get(flow.id)
         call = passage.call if passage else self.open(flow)
-        call.status = refusal.status
+        call.status, call.refusal_code = refusal.status, refusal.code
         if call.intent_recorded and call.outcome is None:
             call.outcome = Outcome.TIMEOUT if refusal.status == 504 else Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or refusal.code

@@ -1,0 +1,300 @@
+"""What Prometheus is told of the calls: counts and distributions, kept on the event loop as calls begin and end.
+
+How many series there are never depends on what clients send. A model has a name of its own here once a provider has
+served it, an agent once it has said who it is, each up to a number; all others are counted as `_OTHER`. Reasons are
+codes of our own refusals and HTTP statuses. Nothing else of a request or an answer becomes a label.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Histogram, disable_created_metrics
+
+from wirekey.audit.event import count, number, safe
+from wirekey.observing.conventions import NO_ERROR, OPERATION_NAMES, PROVIDER_NAMES, all_input_tokens
+from wirekey.providers.protocol import Kind
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from wirekey.call import Call
+    from wirekey.providers.protocol import Operation, Usage
+
+OTHER = "_OTHER"
+"""For what has no name of its own here, as the conventions call it."""
+NOBODY = "_NONE"
+"""For calls without an agent."""
+MOST_MODELS = 100
+"""Distinct (provider, operation, model sent, model answered) with names of their own."""
+MOST_AGENTS = 100
+MOST_FAILURES = 200
+"""Distinct (provider, operation, model sent, error) with names of their own."""
+LONGEST_NAME = 100
+
+TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
+DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+FIRST_TOKENS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+# The four above are the boundaries that the conventions advise.
+INTENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
+LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+MODEL_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_response_model")
+STATUSES = {status.value: str(status.value) for status in HTTPStatus}
+
+type Labels = tuple[str, str, str, str]
+type Key = tuple[str | None, str, str | None, str | None]
+
+
+class Series:
+    """The children for one set of `MODEL_LABELS`, each made when it is first needed."""
+
+    def __init__(self, metrics: CallMetrics, labels: Labels, named: tuple[str, str]) -> None:
+        self._metrics = metrics
+        self._labels = labels
+        self._named = named
+        """Our own name of the provider, and the model."""
+
+    @cached_property
+    def input_tokens(self) -> Histogram:
+        return self._metrics.tokens.labels(*self._labels, "input")
+
+    @cached_property
+    def output_tokens(self) -> Histogram:
+        return self._metrics.tokens.labels(*self._labels, "output")
+
+    @cached_property
+    def duration(self) -> Histogram:
+        return self._metrics.duration.labels(*self._labels, "")
+
+    @cached_property
+    def first_token(self) -> Histogram:
+        return self._metrics.first_token.labels(*self._labels)
+
+    @cached_property
+    def per_token(self) -> Histogram:
+        return self._metrics.per_token.labels(*self._labels)
+
+    @cached_property
+    def cost(self) -> Counter:
+        return self._metrics.cost.labels(*self._named)
+
+
+class AgentSeries:
+    """The children for one agent."""
+
+    def __init__(self, metrics: CallMetrics, agent: str) -> None:
+        self._metrics = metrics
+        self._agent = agent
+        self.calls: dict[str, Counter] = {}
+
+    def called(self, outcome: str) -> None:
+        if outcome not in self.calls:
+            self.calls[outcome] = self._metrics.agent_calls.labels(self._agent, outcome)
+        self.calls[outcome].inc()
+
+    @cached_property
+    def input_tokens(self) -> Counter:
+        return self._metrics.agent_tokens.labels(self._agent, "input")
+
+    @cached_property
+    def output_tokens(self) -> Counter:
+        return self._metrics.agent_tokens.labels(self._agent, "output")
+
+    @cached_property
+    def cost(self) -> Counter:
+        return self._metrics.agent_cost.labels(self._agent)
+
+
+class CallMetrics:
+    """A watcher of calls. For one event loop; a registry may be read from any thread."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # of prometheus_client
+
+        def histogram(name: str, about: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, about, labels, buckets=buckets, registry=registry)
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(name, about, labels, registry=registry)
+
+        self.tokens = histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of a call, as the provider counted them; input with those from and into its cache.",
+            (*MODEL_LABELS, "gen_ai_token_type"),
+            TOKENS,
+        )
+        self.duration = histogram(
+            "gen_ai_server_request_duration_seconds",
+            "From the head of the request to the end of the answer, for calls that were sent.",
+            (*MODEL_LABELS, "error_type"),
+            DURATIONS,
+        )
+        self.first_token = histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the head of the request to the first byte of a streamed answer.",
+            MODEL_LABELS,
+            FIRST_TOKENS,
+        )
+        self.per_token = histogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Time of a streamed answer after its first byte, by output token after the first.",
+            MODEL_LABELS,
+            PER_TOKEN,
+        )
+        self.calls = counter("wirekey_calls_total", "Calls that ended, by how they did.", "provider", "outcome")
+        self.decisions = counter("wirekey_decisions_total", "Calls that were allowed or denied.", "result")
+        self.denials = counter(
+            "wirekey_denials_total", "Denied calls, by the code of the refusal.", "provider", "reason"
+        )
+        self.attempts = counter("wirekey_attempts_total", "Requests that were sent upstream.", "provider")
+        self.cost = counter(
+            "wirekey_cost_usd_total", "List price of the calls in US dollars, by the model sent.", "provider", "model"
+        )
+        self.unpriced = counter(
+            "wirekey_unpriced_calls_total",
+            "Calls with tokens whose cost is unknown: their model has no list price.",
+            "provider",
+        )
+        self.agent_calls = counter("wirekey_agent_calls_total", "Calls that ended, by agent.", "agent", "outcome")
+        self.agent_tokens = counter("wirekey_agent_tokens_total", "Tokens, by agent.", "agent", "gen_ai_token_type")
+        self.agent_cost = counter("wirekey_agent_cost_usd_total", "List price of the calls in US dollars.", "agent")
+        self.intents = histogram(
+            "wirekey_audit_intent_seconds",
+            "Until a call was in the audit store, so that it could be sent.",
+            (),
+            INTENTS,
+        )
+        self.lag = histogram(
+            "wirekey_event_loop_lag_seconds",
+            "How late the event loop came to what was due, looked at twice a second.",
+            (),
+            LAGS,
+        )
+        self._allowed, self._denied = self.decisions.labels("allow"), self.decisions.labels("deny")
+        self._children: dict[tuple[Counter, str, str], Counter] = {}
+        self._series: dict[Key, Series] = {}
+        self._other: dict[tuple[str | None, str], Series] = {}
+        self._models: set[str | None] = {None}
+        self._failed: dict[tuple[str, str, str, str], Histogram] = {}
+        self._agents: dict[str, AgentSeries] = {}
+        self._other_agents = AgentSeries(self, OTHER)
+        self._nobody = AgentSeries(self, NOBODY)
+
+    def began(self, call: Call) -> None:
+        self._allowed.inc()
+
+    def ended(self, call: Call) -> None:
+        provider = call.provider or ""
+        outcome = call.outcome.value if call.outcome else OTHER
+        self._child(self.calls, provider, outcome).inc()
+        agent = self._agent(call)
+        agent.called(outcome)
+        if call.attempts:
+            self._child(self.attempts, provider, "").inc(call.attempts)
+            if call.operation and call.operation.kind is Kind.INFERENCE:
+                self._inferred(call, call.operation, agent)
+        elif call.policy_result == "deny" and not call.intent_recorded:
+            self._denied.inc()
+            self._child(self.denials, provider, call.refusal_code or OTHER).inc()
+
+    def _child(self, counter: Counter, provider: str, word: str) -> Counter:
+        key = (counter, provider, word)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = counter.labels(*((provider, word) if word else (provider,)))
+        return child
+
+    def _agent(self, call: Call) -> AgentSeries:
+        if call.agent is None:
+            return self._nobody
+        name = call.agent.id
+        found = self._agents.get(name)
+        if found is None:
+            if len(self._agents) >= MOST_AGENTS:
+                return self._other_agents
+            found = self._agents[name] = AgentSeries(self, safe(name, LONGEST_NAME) or OTHER)
+        return found
+
+    def _inferred(self, call: Call, operation: Operation, agent: AgentSeries) -> None:
+        usage = call.usage
+        series = self._series_of(call, operation)
+        seconds = (call.duration_ms or 0.0) / 1000
+        if call.outcome in NO_ERROR:
+            series.duration.observe(seconds)
+        else:
+            self._failure(call, operation).observe(seconds)
+        if usage is None:
+            return
+        read, written = count(all_input_tokens(call.provider, usage)), count(usage.output_tokens)
+        if read is not None:
+            series.input_tokens.observe(read)
+            agent.input_tokens.inc(read)
+        if written is not None:
+            series.output_tokens.observe(written)
+            agent.output_tokens.inc(written)
+        self._priced(call, usage, series, agent)
+        if call.ttfb_ms is not None and streams(call, operation) and served(call):
+            first = call.ttfb_ms / 1000
+            series.first_token.observe(first)
+            if written is not None and written > 1:
+                series.per_token.observe(max(0.0, seconds - first) / (written - 1))
+
+    def _priced(self, call: Call, usage: Usage, series: Series, agent: AgentSeries) -> None:
+        cost = number(call.cost_usd)
+        if cost is not None and cost >= 0:
+            series.cost.inc(cost)
+            agent.cost.inc(cost)
+        elif usage.input_tokens is not None:
+            self._child(self.unpriced, call.provider or "", "").inc()
+
+    def _series_of(self, call: Call, operation: Operation) -> Series:
+        key = (call.provider, operation.name, call.model, call.usage.model if call.usage else None)
+        found = self._series.get(key)
+        if found is not None:
+            return found
+        if served(call) and len(self._series) < MOST_MODELS:
+            self._models.add(call.model)
+            made = self._series[key] = self._made(*key)
+            return made
+        other = (call.provider, operation.name)
+        if other not in self._other:
+            self._other[other] = self._made(call.provider, operation.name, OTHER, OTHER)
+        return self._other[other]
+
+    def _made(self, provider: str | None, operation: str, model: str | None, answered: str | None) -> Series:
+        model, answered = (safe(name, LONGEST_NAME) or "" for name in (model, answered))
+        named = (OPERATION_NAMES.get(operation, operation), PROVIDER_NAMES.get(provider or "", provider or ""))
+        return Series(self, (*named, model, answered), (provider or "", model))
+
+    def _failure(self, call: Call, operation: Operation) -> Histogram:
+        provider = PROVIDER_NAMES.get(call.provider or "", call.provider or "")
+        model = (safe(call.model, LONGEST_NAME) or "") if call.model in self._models else OTHER
+        key = (OPERATION_NAMES.get(operation.name, operation.name), provider, model, error_type(call))
+        if key not in self._failed and len(self._failed) >= MOST_FAILURES:
+            key = (OTHER, provider, OTHER, key[3])
+        found = self._failed.get(key)
+        if found is None:
+            found = self._failed[key] = self.duration.labels(*key[:3], "", key[3])
+        return found
+
+
+def served(call: Call) -> bool:
+    """Tell whether the provider took the call, so that its model is one that exists."""
+    return call.status is not None and call.status < HTTPStatus.BAD_REQUEST and call.refusal_code is None
+
+
+def streams(call: Call, operation: Operation) -> bool:
+    return operation.stream or (call.facts is not None and call.facts.stream)
+
+
+def error_type(call: Call) -> str:
+    """Give the code of our own refusal, the provider's status, or how the call ended: never a provider's word."""
+    if call.refusal_code:
+        return call.refusal_code
+    if call.status is not None and call.status >= HTTPStatus.BAD_REQUEST:
+        return STATUSES.get(call.status, OTHER)
+    return call.outcome.value if call.outcome else OTHER

@@ -1,0 +1,99 @@
+"""The answer to GET /metrics: who may read it, and its text, made in a thread.
+
+A thousand series take some 9 ms to write, so that is done beside the event loop, once for all who ask meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from wirekey.console.desk import wrong_method
+from wirekey.identity.token_endpoint import Answer, failure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from prometheus_client import CollectorRegistry
+
+    from wirekey.console.reply import Reply
+    from wirekey.console.request import Request
+
+METRICS_PATH = "/metrics"
+FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+"""What a reverse proxy on this machine says: then the address says nothing of who asks."""
+FRESH = 0.5
+"""Seconds for which a text is given again, so that asking often costs no more than twice a second."""
+
+
+class Scrape:
+    """For one event loop. `look` is called on it before each text is made."""
+
+    def __init__(self, registry: CollectorRegistry, look: Callable[[], None]) -> None:
+        self._registry = registry
+        self._look = look
+        self._text = b""
+        self._made_at = float("-inf")
+        self._making: asyncio.Task[None] | None = None
+
+    def answer(self, request: Request) -> Reply:
+        return wrong_method(request) or refused(request) or self._answer()
+
+    def _answer(self) -> Awaitable[Answer]:
+        if self._making is None and time.monotonic() - self._made_at >= FRESH:
+            self._making = asyncio.create_task(self._make())
+        return self._latest(self._making)
+
+    async def _latest(self, making: asyncio.Task[None] | None) -> Answer:
+        if making:
+            await asyncio.shield(making)  # one that goes away takes it from no other
+        length = str(len(self._text))
+        return Answer(200, (("content-type", CONTENT_TYPE_LATEST), ("content-length", length)), self._text)
+
+    async def _make(self) -> None:
+        try:
+            self._look()
+            self._text = await asyncio.to_thread(generate_latest, self._registry)
+            self._made_at = time.monotonic()
+        finally:
+            self._making = None
+
+
+def refused(request: Request) -> Answer | None:
+    """Let in programs of this machine only; None: this is one.
+
+    It must also name this machine as the host. A page in a browser here that had its own name point to loopback (DNS
+    rebinding) would else read who calls which model and what it costs.
+    """
+    names = [host_of(value) for value in request.values("host")]
+    forwarded = any(name.lower() in FORWARDED for name, _ in request.headers)
+    if not forwarded and all(is_loopback(name) for name in (request.address, *names)):
+        return None
+    message = (
+        "Metrics are read from the machine itself, at 127.0.0.1, [::1] or localhost. Let a collector run there, such "
+        "as Prometheus in agent mode, or reach it through a tunnel."
+    )
+    return failure(403, "forbidden", message)
+
+
+def host_of(value: str) -> str:
+    """Give the host of a Host header, without port and brackets."""
+    if value.startswith("["):
+        return value[1:].partition("]")[0]
+    return value.partition(":")[0]
+
+
+def is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped.is_loopback
+    return address.is_loopback

@@ -16,12 +16,23 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
+
+from wirekey.certificate_parts import (
+    FOR_TLS_SERVERS,
+    Issuer,
+    ca_builder,
+    new_key,
+    private_pem,
+    public_pem,
+    server_leaf,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LIFETIME = timedelta(days=365)
+LEAF_LIFETIME = timedelta(hours=1)
 EARLIER = timedelta(days=2)
 """How far back validity begins: a client's clock may be behind ours."""
 
@@ -37,16 +48,19 @@ def make_certificates(hosts: Iterable[str], now: datetime) -> bytes:
     if not permitted:
         raise ValueError("a CA needs at least one host that it is good for")
     constraints = x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=NO_ADDRESSES)
-    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root_key, key = new_key(), new_key()
     # Two CAs of one name confuse clients that find issuers by name: each gets its own.
     mark = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()).digest.hex()[:8]
-    issuer, subject = _name(f"Wirekey root {mark}"), _name(f"Wirekey working CA {mark}")
-    root = _certificate(
-        issuer, issuer, root_key.public_key(), root_key, constraints=constraints, now=now, path_length=1
+    issuer, subject = Issuer(_name(f"Wirekey root {mark}"), root_key), _name(f"Wirekey working CA {mark}")
+    period = now - EARLIER, now + LIFETIME
+    root, working = (
+        ca_builder(name, each.public_key(), issuer, period, path_length).add_extension(constraints, critical=True)
+        for name, each, path_length in ((issuer.name, root_key, 1), (subject, key, 0))
     )
-    working = _certificate(subject, issuer, key.public_key(), root_key, constraints=constraints, now=now, path_length=0)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return pem + b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in (working, root))
+    # Nothing but TLS servers: no mail, no code, no client certificates.
+    working = working.add_extension(FOR_TLS_SERVERS, critical=False)
+    signed = (each.sign(root_key, hashes.SHA256()) for each in (working, root))
+    return private_pem(key) + public_pem(*signed)
 
 
 def read_certificates(pem: bytes) -> tuple[x509.Certificate, x509.Certificate]:
@@ -87,79 +101,19 @@ def permitted_hosts(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def issue(pem: bytes, host: str, now: datetime) -> bytes:
-    """Give the PEM (key and chain) of a server certificate for `host`, for an hour."""
+    """Give the PEM (key and chain) of a server certificate for `host`, as of `now`.
+
+    Raises ValueError as `read_certificates` does.
+    """
     working, _ = read_certificates(pem)
     signer = serialization.load_pem_private_key(pem, None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    key = ec.generate_private_key(ec.SECP256R1())
-    leaf = (
-        _builder(_name(host), working.subject, key.public_key(), now, timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        .sign(signer, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private + b"".join(each.public_bytes(serialization.Encoding.PEM) for each in (leaf, working))
+    key, period = new_key(), (now - EARLIER, now + LEAF_LIFETIME)
+    leaf = server_leaf([x509.DNSName(host)], _name(host), key.public_key(), Issuer(working.subject, signer), period)
+    return private_pem(key) + public_pem(leaf, working)
 
 
 def _name(common: str) -> x509.Name:
     return x509.Name(
         [x509.NameAttribute(NameOID.COMMON_NAME, common), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Wirekey")]
     )
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    now: datetime,
-    lifetime: timedelta,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLIER)
-        .not_valid_after(now + lifetime)
-    )
-
-
-def _certificate(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    signer: ec.EllipticCurvePrivateKey,
-    *,
-    constraints: x509.NameConstraints,
-    now: datetime,
-    path_length: int,
-) -> x509.Certificate:
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    builder = (
-        _builder(subject, issuer, key, now, LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        .add_extension(constraints, critical=True)
-    )
-    if subject != issuer:
-        # Nothing but TLS servers: no mail, no code, no client certificates.
-        builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    return builder.sign(signer, hashes.SHA256())

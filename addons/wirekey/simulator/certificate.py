@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
+from wirekey.certificate_parts import Issuer, ca_builder, new_key, private_pem, public_pem, server_leaf
 from wirekey.simulator.hosts import BEDROCK_HOSTS, HOSTS
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def prepare_certificate(folder: Path) -> tuple[Path, Path]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     server, root = folder / "simulator.pem", folder / "simulator-ca.pem"
     if not _is_good(server, root):
-        key, certificates = _make()
-        _write(server, key + b"".join(certificates), 0o600)
-        _write(root, certificates[-1], 0o644)
+        key, leaf, issuer = _make()
+        _write(server, key + leaf + issuer, 0o600)
+        _write(root, issuer, 0o644)
     return server, root
 
 
@@ -66,57 +66,18 @@ def _alternative_names() -> Sequence[x509.GeneralName]:
     return [*map(x509.DNSName, NAMES), *addresses]
 
 
-def _make() -> tuple[bytes, list[bytes]]:
-    root_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Wirekey simulator root")])
-    root = (
-        _builder(issuer, issuer, root_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Wirekey simulator")])
-    leaf = (
-        _builder(subject, issuer, leaf_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_alternative_names()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
-    pem = leaf_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return pem, [certificate.public_bytes(serialization.Encoding.PEM) for certificate in (leaf, root)]
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _make() -> tuple[bytes, bytes, bytes]:
+    """Give the server's key, its certificate and the root, as PEM."""
     now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - EARLIER)
-        .not_valid_after(now + LIFETIME)
-    )
+    period = now - EARLIER, now + LIFETIME
+    key, issuer = new_key(), Issuer(_name("Wirekey simulator root"), new_key())
+    root = ca_builder(issuer.name, issuer.key.public_key(), issuer, period, path_length=0)
+    leaf = server_leaf(_alternative_names(), _name("Wirekey simulator"), key.public_key(), issuer, period)
+    return private_pem(key), public_pem(leaf), public_pem(root.sign(issuer.key, hashes.SHA256()))
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -34,14 +34,14 @@ permitted_to_store if {
 
 permitted_to_store if "web:write" in input.agent.permissions
 
-deny contains sprintf("The model %s is not among those that may be called.", [model]) if {
-	model := input.model
-	not strings.any_prefix_match(model, models.allowed)
+deny contains sprintf("The model %s is not among those that may be called.", [asked]) if {
+	asked := input.model
+	not strings.any_prefix_match(asked, models.allowed)
 }
 
-deny contains sprintf("The model %s is not among those that may be called.", [model]) if {
-	some model in input.other_models
-	not strings.any_prefix_match(model, models.allowed)
+deny contains sprintf("The model %s is not among those that may be called.", [other]) if {
+	some other in input.other_models
+	not strings.any_prefix_match(other, models.allowed)
 }
 
 # A file of calls, a stored prompt or the provider's usual choice could mean any model.

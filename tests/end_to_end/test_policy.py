@@ -22,6 +22,11 @@ package wirekey.authz
 
 deny contains "Guests may not call models." if input.agent.role == "guest"
 
+deny contains "No large models." if {
+	some other in input.other_models
+	startswith(other, "claude-opus")
+}
+
 max_tokens := 7 if input.agent.role == "thrifty"
 
 model := {
@@ -119,6 +124,20 @@ def test_another_model_is_put_into_the_request(provider, model, place, *, proxy,
     event = proxy.finished_event(began)
     assert event["model"] == model
     assert event["requested_model"] != model
+
+
+@pytest.mark.parametrize(("fallback", "status"), [("claude-opus-4-1", 403), ("claude-haiku-4-5", 200)])
+def test_a_policy_decides_by_the_fallbacks_of_a_request_too(proxy, simulator, fallback, status):
+    simulator.forget()
+    asked = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
+    body = json.dumps(asked | {"fallbacks": [{"model": fallback}]}).encode()
+    with RawClient(proxy.running.forward) as raw:
+        assert raw.connect("api.anthropic.com:443", "thrifty", proxy.thrifty).status == 200
+        raw.start_tls(proxy.root, "api.anthropic.com")
+        raw.send(post("anthropic-version: 2023-06-01", host="api.anthropic.com", path="/v1/messages", body=body))
+        answer = raw.answer()
+    assert (answer.status, len(simulator.seen)) == (status, status == 200), answer
+    assert ("No large models." in answer.message) is (status == 403)
 
 
 def test_a_changed_policy_counts_and_a_broken_one_does_not(proxy, simulator, monkeypatch):

@@ -4,7 +4,8 @@ import msgspec
 
 from wirekey.policy.samples import SAMPLES
 
-WHOLE, LISTING, GEMINI = (msgspec.json.decode(sample) for sample in SAMPLES)
+# An ordinary call names one model.
+WHOLE, LISTING, GEMINI = (msgspec.json.decode(sample) | {"other_models": []} for sample in SAMPLES)
 
 BEHAVRY_GEMINI = """\
 package behavry.authz

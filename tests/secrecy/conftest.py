@@ -81,9 +81,11 @@ class Serve(Wirekey):
 class ServeWeb(Serve):
     """`wirekey serve --web`."""
 
+    more: tuple[str, ...] = ()
+
     def __init__(self, folder, configuration, environ) -> None:
         self.web_port = free_port()
-        super().__init__(folder, configuration, "--web", "--web-port", str(self.web_port), environ=environ)
+        super().__init__(folder, configuration, "--web", "--web-port", str(self.web_port), *self.more, environ=environ)
 
     @property
     def web(self) -> tuple[str, str]:
@@ -92,6 +94,12 @@ class ServeWeb(Serve):
             lambda: re.search(r"(http://127\.0\.0\.1:\d+)/\?token=(\w+)", self.output.read_text()), "its URL"
         )
         return found[1], found[2]
+
+
+class ServeWebKeeping(ServeWeb):
+    """`wirekey serve --web --keep-answers`."""
+
+    more = ("--keep-answers",)
 
 
 class Plain(Wirekey):
@@ -138,5 +146,12 @@ def serve(tmp_path, configuration, environment):
 @pytest.fixture
 def serve_web(tmp_path, configuration, environment):
     proxy = ServeWeb(tmp_path / "web", configuration, environment)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture
+def serve_web_keeping(tmp_path, configuration, environment):
+    proxy = ServeWebKeeping(tmp_path / "keeping", configuration, environment)
     yield proxy
     proxy.stop()

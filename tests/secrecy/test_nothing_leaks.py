@@ -183,6 +183,20 @@ def test_mitmweb_shows_none_of_it_while_calls_run(serve_web, canaries, simulator
     check_answers(canaries, answers)
 
 
+def test_mitmweb_with_kept_answers_shows_what_clients_were_answered_and_nothing_else(
+    serve_web_keeping, canaries, simulator
+):
+    watcher = Watcher(*serve_web_keeping.web)
+    answers = play(serve_web_keeping, canaries, simulator)
+    shown = {f"mitmweb {n}": text.encode("utf-8", "replace") for n, text in enumerate(watcher.stop())}
+    shown["mitmweb dump"] = watcher.dump()
+    answered = {place for answer in answers for place in canaries.found_in(answer)}
+    assert all(place.startswith("content of") for place in answered)
+    assert "content of answers: text" in {place for text in shown.values() for place in canaries.found_in(text)}
+    assert leaks(canaries, shown, besides=tuple(answered)) == {}
+    assert leaks(canaries, written(serve_web_keeping)) == {}
+
+
 def test_plain_mitmdump_writes_none_of_it_down(plain, canaries, simulator):
     answers = play(plain, canaries, simulator)
     artefacts = written(plain)

@@ -69,6 +69,7 @@ class Entrance:
 
     def load(self, loader: Loader) -> None:
         loader.add_option("wirekey", str, "", "Configuration file of Wirekey; ./wirekey.yaml if there is one.")
+        loader.add_option(options.KEEP_ANSWERS, bool, False, "Keep what models answer, for mitmweb and dumps to show.")
 
     def configure(self, updated: Collection[str]) -> None:
         if self.opened:

@@ -9,18 +9,17 @@ from mitmproxy import ctx
 
 from wirekey.observing.flow_marks import OURS, comment_of, marker_of
 from wirekey.stations.kept_answers import KeptAnswers
+from wirekey.stations.options import KEEP_ANSWERS
 from wirekey.stations.station import Station, keep_going
 
 if TYPE_CHECKING:
     from mitmproxy import http
-    from mitmproxy.addonmanager import Loader
 
     from wirekey.call import Call
     from wirekey.stations.house import House
 
 logger = logging.getLogger(__name__)
 
-KEEP_ANSWERS = "wirekey_keep_answers"
 SHOWING = ("view", "save")
 """mitmproxy's addons that show flows, or write them down; `wirekey serve` without --web has neither."""
 
@@ -32,14 +31,6 @@ class Marks(Station):
         super().__init__(house)
         self.seen = False
         self.kept: KeptAnswers | None = None
-
-    def load(self, loader: Loader) -> None:
-        loader.add_option(
-            KEEP_ANSWERS,
-            bool,
-            False,
-            "Keep what models answer on the flows, for mitmweb and dumps to show: content, for all who see those.",
-        )
 
     def running(self) -> None:
         self.seen = any(ctx.master.addons.get(name) for name in SHOWING)

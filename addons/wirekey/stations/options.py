@@ -15,6 +15,9 @@ from mitmproxy import ctx, exceptions
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+KEEP_ANSWERS = "wirekey_keep_answers"
+"""Our own option: keep what models answer on the flows, where mitmweb and dumps show it. Off unless asked for."""
+
 ALTERED = "what is judged, sent and answered must not be altered behind Wirekey's back"
 UNDECIDED = "provider hosts must not be passed through undecided"
 ONE_PLACE = "credentials are put on in one place only"
@@ -78,7 +81,7 @@ SETTLED: dict[str, str] = {
     "listen_port": "the listeners are settled at the start",
     "server": "the listeners are settled at the start",
     "scripts": "a script loaded later would run inside the process that holds the keys",
-    "wirekey_keep_answers": "whether content is kept is settled at the start",
+    KEEP_ANSWERS: "whether content is kept is settled at the start",
     "wirekey": "the configuration file is settled at the start; a changed file is read anew",
 }
 """Options that may not change while Wirekey runs."""

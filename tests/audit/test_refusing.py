@@ -42,7 +42,7 @@ async def test_the_end_of_trouble_is_found_without_a_call_and_not_before(audit, 
     other = sqlite3.connect(path, isolation_level=None)
     match trouble:
         case "unwritable":
-            audit._database.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in DENIED else 0)
+            audit._file.database.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in DENIED else 0)
         case "locked":
             other.execute("BEGIN IMMEDIATE")
         case "moved":
@@ -56,7 +56,7 @@ async def test_the_end_of_trouble_is_found_without_a_call_and_not_before(audit, 
     assert audit.refuses()
     match trouble:
         case "unwritable":
-            audit._database.set_authorizer(None)
+            audit._file.database.set_authorizer(None)
         case "locked":
             other.execute("ROLLBACK")
         case "moved":

@@ -167,8 +167,8 @@ async def test_L3_a_full_disk_refuses_calls_and_keeps_outcomes_for_later(path, c
     audit.start()
     started = call_of()
     await audit.record_intent(started)
-    pages = audit._database.execute("PRAGMA page_count").fetchone()[0]
-    audit._database.execute(f"PRAGMA max_page_count = {pages}")
+    pages = audit._file.database.execute("PRAGMA page_count").fetchone()[0]
+    audit._file.database.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(AuditUnavailable, match="the disk with the audit file is full"):
         await call_until_refused(audit)
     refused = call_of(outcome=Outcome.DENIED)
@@ -176,7 +176,7 @@ async def test_L3_a_full_disk_refuses_calls_and_keeps_outcomes_for_later(path, c
     audit.record_outcome(finish(started))
     assert await refusal_of(audit, call_of(route="x" * 200)) == "the disk with the audit file is full"
     assert caplog.text.count("is full; calls are refused") == 1
-    audit._database.execute("PRAGMA max_page_count = 100000")
+    audit._file.database.execute("PRAGMA max_page_count = 100000")
     await audit.record_intent(call_of())
     await audit.close()
     assert "can be written again" in caplog.text
@@ -186,7 +186,7 @@ async def test_L3_a_full_disk_refuses_calls_and_keeps_outcomes_for_later(path, c
 
 
 async def test_L3_a_file_that_turned_read_only_refuses_calls(audit):
-    audit._database.execute("PRAGMA query_only = 1")
+    audit._file.database.execute("PRAGMA query_only = 1")
     assert await refusal_of(audit) == "the audit file is read-only"
 
 

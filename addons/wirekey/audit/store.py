@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 
 from wirekey.audit import schema
 from wirekey.audit.event import answer_values, request_values, safe
+from wirekey.audit.file import AuditFile, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from wirekey.audit.event import Value
+    from wirekey.audit.file import Row
     from wirekey.call import Call
 
 logger = logging.getLogger(__name__)
@@ -39,27 +40,17 @@ SECONDS_BETWEEN_COMPLAINTS = 10.0
 
 TOO_MANY = "too many calls wait to be recorded"
 
-type Row = tuple[Value, ...]
-
 
 class AuditUnavailable(Exception):  # noqa: N818  # a state of the store, not a fault of the caller
     """A call could not be recorded; why, in words that a client may see, without a final period."""
 
 
 @dataclass(slots=True)
-class Batch:
+class Batch(Rows):
     """What one turn of the loop brought."""
 
-    intents: list[Row] = field(default_factory=list)
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
-    outcomes: list[Row] = field(default_factory=list)
-    finals: list[Row] = field(default_factory=list)
     deadline: asyncio.TimerHandle | None = None
-    trial: bool = False
-    """Whether something is to be written even where there is nothing, to see whether it can be."""
-
-    def __bool__(self) -> bool:
-        return bool(self.intents or self.outcomes or self.finals)
 
 
 class AuditStore:
@@ -91,12 +82,11 @@ class AuditStore:
 
     def start(self) -> None:
         """Open the file and close the accounts of calls that a crash cut off. Raises AuditFileError."""
-        self._database = schema.open_for_writing(self.path, self.durability, self.bound * 0.8)
-        self._identity = self._identify()
+        self._file = AuditFile(self.path, self.durability, self.bound * 0.8)
         try:
             self.recover()
         except sqlite3.Error as error:
-            self._database.close()
+            self._file.close()
             raise schema.unusable(self.path, error) from error
         self._thread = threading.Thread(target=self._run, name="wirekey-audit", daemon=True)
         self._down = None
@@ -104,7 +94,7 @@ class AuditStore:
 
     def recover(self) -> int:
         """Mark the calls that were under way when a former process died as interrupted, and say how many."""
-        count = self._database.execute(schema.INTERRUPT).rowcount
+        count = self._file.recover()
         if count:
             logger.warning("%d calls were under way when Wirekey ended last: recorded as interrupted", count)
         return count
@@ -234,7 +224,7 @@ class AuditStore:
     # On the writer's thread.
 
     def _run(self) -> None:
-        unwritten = Batch()
+        unwritten = Rows()
         try:
             closing = False
             while not closing:
@@ -255,9 +245,9 @@ class AuditStore:
             self._down = "the audit writer has failed"
             logger.exception("the audit writer has failed: no call is sent from now on")
         finally:
-            if left := len(unwritten.outcomes) + len(unwritten.finals):
-                self._lose(left)
-            self._database.close()
+            if unwritten.ends:
+                self._lose(unwritten.ends)
+            self._file.close()
 
     def _take(self, patience: float | None) -> tuple[list[Batch], bool]:
         """Wait for a batch, and give all that are there; True with the last."""
@@ -271,54 +261,14 @@ class AuditStore:
             return batches, False
         return batches, True
 
-    def _write(self, batch: Batch) -> str | None:
-        """Commit the rows; outcomes and finals stay in the batch where that fails. Gives the reason of a failure."""
-        database = self._database
-        try:
-            if self._identify() != self._identity:
-                return "the audit file was moved or replaced under way; put it back, or start Wirekey anew"
-            database.execute("BEGIN IMMEDIATE")
-            if batch.trial:
-                database.execute(schema.TRIAL)
-            # In this order: a call that was given up while its intent was on the way has a final besides.
-            for statement, rows in (
-                (schema.INSERT, batch.intents),
-                (schema.UPDATE, batch.outcomes),
-                (schema.REPLACE, batch.finals),
-            ):
-                if rows:
-                    database.executemany(statement, rows)
-            database.execute("COMMIT")
-        except (sqlite3.OperationalError, OSError) as error:
-            self._roll_back()
-            return schema.reason_of(error)
-        except Exception as error:
-            self._roll_back()
-            if type(error) is not sqlite3.DatabaseError:
-                self._write_singly(batch)
-            return schema.reason_of(error)
-        self._done += len(batch.outcomes) + len(batch.finals)
-        batch.outcomes.clear()
-        batch.finals.clear()
-        return None
-
-    def _write_singly(self, batch: Batch) -> None:
-        """Write around a row that cannot be stored, so that it does not hold up the others for ever."""
-        for statement, rows in ((schema.UPDATE, batch.outcomes), (schema.REPLACE, batch.finals)):
-            for row in rows:
-                try:
-                    self._database.execute(statement, row)
-                except Exception:
-                    self._lose(1)
-            self._done += len(rows)
-            rows.clear()
-
-    def _roll_back(self) -> None:
-        try:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-        except sqlite3.Error:
-            logger.exception("rolling back %s failed", self.path)
+    def _write(self, rows: Rows) -> str | None:
+        """Write and keep count; gives the reason of a failure."""
+        ends = rows.ends
+        refusal, lost = self._file.write(rows)
+        self._done += ends - rows.ends
+        if lost:
+            self._lose(lost)
+        return refusal
 
     def _note(self, trouble: str | None) -> None:
         """Log when trouble begins, changes and ends: not with each call."""
@@ -337,10 +287,3 @@ class AuditStore:
                 self._loop.call_soon_threadsafe(self._answer, answered, refusal)
             except RuntimeError:
                 logger.debug("the loop ended before its calls were answered")
-
-    def _identify(self) -> tuple[int, int] | None:
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_dev, status.st_ino

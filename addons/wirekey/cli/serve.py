@@ -95,7 +95,7 @@ def make_master(config: Config, *, page: Page | None, simulator: bool | None) ->
     from wirekey.master import IndexedAddonManager, ServeMaster
     from wirekey.stations.flow_order import stations
     from wirekey.stations.house import House
-    from wirekey.stations.marks import KEEP_ANSWERS
+    from wirekey.stations.options import KEEP_ANSWERS
 
     options = Options(confdir=str(config.certs))
     master: Master
@@ -149,6 +149,7 @@ def welcome(entrance: Entrance, web_url: str | None = None) -> str:
         "Run a program through it:       ./run.sh exec -- python my_program.py",
         "Or give an agent its own token: ./run.sh agents add alice",
         "See what was called:            ./run.sh audit tail",
+        *(["See it live, in a browser:      ./run.sh console"] if entrance.running_proxy.console else []),
     ]
     return "\n".join(lines)
 

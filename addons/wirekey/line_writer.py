@@ -103,7 +103,12 @@ class LineWriter(logging.Handler):
         super().__init__()
         self.target = target
         self.waiting: collections.deque[str] = collections.deque()
-        self.lost = 0
+        self.dropped = 0
+        """Lines for which there was no room. Counted where lines are made; the next two, where they are written."""
+        self.failed = 0
+        """Lines that the target did not take."""
+        self.reported = 0
+        """Of both, those whose loss the log itself says."""
         self.is_writing = False
         self.ended = False
         self.wanted = threading.Event()
@@ -116,7 +121,7 @@ class LineWriter(logging.Handler):
             # logging would print the record whole, with what a client or provider sent.
             line = f"a line of {record.name} could not be formatted: {described(error)}"
         if len(self.waiting) >= MOST_LINES:
-            self.lost += 1
+            self.dropped += 1
             return
         self.waiting.append(line)
         if self.thread is None:
@@ -138,13 +143,16 @@ class LineWriter(logging.Handler):
         self.is_writing = True
         while self.waiting:
             lines = [self.waiting.popleft() for _ in range(min(len(self.waiting), LINES_AT_ONCE))]
-            lost, self.lost = self.lost, 0
+            lost = self.dropped + self.failed - self.reported
+            text = "".join(f"{line}\n" for line in lines)
             if lost:
-                lines.append(f"{lost} lines of the log are lost here: they could not be written as fast as they came")
+                text += f"{lost} lines of the log are lost here: they could not be written as fast as they came\n"
             try:
-                self.target.write("".join(f"{line}\n" for line in lines))
+                self.target.write(text)
             except (OSError, ValueError):
-                self.lost += lost + len(lines) - bool(lost)
+                self.failed += len(lines)
+            else:
+                self.reported += lost
         self.is_writing = False
 
     def flush(self) -> None:

@@ -18,14 +18,14 @@ anthropic-workspace-id  Cookie  COOKIE2  X-Amz-Security-Token  x_amz_date  x-amz
 X-OpenAI-Key  x_openai_key  X-Gemini-Key  X-Anthropic-Key  X-AWS-Bearer-Token  X-AWS-Access-Key  x_aws_secret_key
 X-AWS-Session-Token  X-AWS-Region  X-HTTP-Method-Override  X-Method-Override  x_http_method  X-Agent-Id  x_agent_role
 X-Forwarded-For  x_forwarded_proto  X-Forwarded  Forwarded  Via  X-Real-IP  Proxy-Connection  x-wirekey-request-id
-authorization_  _authorization
+authorization_  _authorization  traceparent  TraceState  baggage
 """
 
 KEPT = """
 Accept  Accept-Encoding  Content-Type  Content-Length  Host  User-Agent  anthropic-version  anthropic-beta  OpenAI-Beta
 x-stainless-lang  x-stainless-retry-count  x-goog-api-client  x-goog-upload-protocol  x-goog-upload-command
 x-goog-upload-offset  x-server-timeout  x-amzn-bedrock-guardrailidentifier  x-amzn-bedrock-trace  amz-sdk-request
-amz-sdk-invocation-id  x-amz-user-agent  idempotency-key  x-request-id  traceparent  x-awesome  x-forwardedly  keyring
+amz-sdk-invocation-id  x-amz-user-agent  idempotency-key  x-request-id  x-awesome  x-forwardedly  keyring
 Connection  TE  x-api-key-note
 """
 

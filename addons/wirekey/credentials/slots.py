@@ -71,6 +71,11 @@ CLIENT_CREDENTIAL_HEADERS = frozenset(
         "cf-connecting-ip",
         "x-original-url",
         "x-rewrite-url",
+        # The trace that the call is part of, with free text beside it: for whoever observes this side of Wirekey. It
+        # would let the provider tell which calls belong together, whichever key they come with.
+        "traceparent",
+        "tracestate",
+        "baggage",
         # Meant for a proxy, so never for the provider.
         "proxy-connection",
         "proxy-authenticate",

@@ -69,7 +69,7 @@ def reason_code(call: Call) -> str | None:
 
 
 def error_type(call: Call) -> str | None:
-    """Give `error.type`: a refusal's code, the provider's HTTP status, or how the call ended. None: it went well.
+    """Give `error.type`: a refusal's code, the HTTP status of an error, or how the call ended. None: it went well.
 
     A client that goes away is no error of the call.
     """
@@ -78,5 +78,5 @@ def error_type(call: Call) -> str | None:
     if call.outcome is Outcome.DENIED:
         return reason_code(call) or "denied"
     if call.outcome is Outcome.UPSTREAM_ERROR and call.status is not None and call.status >= 400:
-        return reason_code(call) or str(call.status)
+        return str(call.status)
     return call.outcome.value if call.outcome else "unknown"

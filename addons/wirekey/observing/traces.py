@@ -112,7 +112,7 @@ class Traces:
         if self.ended_spans - self.exporter.taken >= self.most_waiting:
             self.exporter.lose(1)
             return
-        start = int(call.started_at * 1e9)
+        start = int(call.started_at * 1e6) * 1000
         span = self.tracer.start_span(
             span_name(call),
             context=self.parent(call.trace_parent),

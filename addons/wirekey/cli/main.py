@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "Make a whole round: simulator, proxy, SDK calls, audit.",
     "agents": "Add, list and revoke agents.",
     "audit": "See and export what was called.",
+    "console": "Print a link to the live page.",
     "policy": "Check policies, ask them, and replay recorded calls.",
     "ca": "See and renew the CA.",
     "config": "Check and show the configuration.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ByteSize, Field, PrivateAttr, model_validator
 
+from wirekey.config.console import Console
 from wirekey.config.group import Settings
 from wirekey.config.jwt import JWT
 from wirekey.config.problems import ConfigError, Problem
@@ -147,6 +148,7 @@ class Config(Settings):
     """All settings, checked. Made by `wirekey.config.load`; paths are absolute."""
 
     listen: Listen = Field(default=Listen(), description="Where Wirekey listens.")
+    console: Console = Field(default=Console(), description="Who may see the live page.")
     state: AnchoredPath = Field(default=Path("state"), description="Folder of what Wirekey keeps: agents, audit.")
     certs: AnchoredPath = Field(default=Path("certs"), description="Folder of the CA.")
     egress: Egress = Field(default=Egress(), description="What may be reached.")

@@ -200,6 +200,8 @@ class EmbeddedEngine:
             tried = Tried(signature, modules, Judge(modules, query, SAMPLES, timeout))
         self._signature: Signature | None = tried.signature
         self._loaded = Loaded(tried.modules, query, timeout, tried.judge)
+        self.rejected: str | None = None
+        """What is wrong with a changed policy, for which the former one is still in force; None: there is none."""
         self._tell()
 
     @classmethod
@@ -252,6 +254,7 @@ class EmbeddedEngine:
                 return  # still being written; the next look finds it whole
             self._signature = signature
             if modules.revision == self._loaded.revision:
+                self.rejected = None
                 return
             judge = await started(modules, self._query, SAMPLES, self._timeout)
             latest = Loaded(modules, self._query, self._timeout, judge)
@@ -261,6 +264,7 @@ class EmbeddedEngine:
         except OSError as error:
             logger.error("The changed policy could not be loaded: %s", error)  # noqa: TRY400  # a sentence says it all
             return
+        self.rejected = None
         self._loaded, former = latest, self._loaded
         former.retire()
         self._tell()
@@ -278,6 +282,7 @@ class EmbeddedEngine:
         """Say what is wrong, once for each state of the files."""
         with contextlib.suppress(PolicyError):
             self._signature = signature_of(self._path)
+        self.rejected = str(error.problems[0]) if error.problems else "it cannot be read"
         for problem in error.problems:
             logger.error("Policy %s: %s", self._path, problem)
         logger.error("The former policy %s stays in force.", self._loaded.revision)

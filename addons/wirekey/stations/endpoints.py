@@ -14,12 +14,14 @@ from wirekey.console.certificate import Certificate, CertificateError
 from wirekey.console.desk import Desk
 from wirekey.console.server import Bounds, Server
 from wirekey.stations.listeners import OURS, sentence
+from wirekey.stations.page import live_page
 from wirekey.stations.sentences import reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.config import Config
+    from wirekey.console.live import LivePage
     from wirekey.console.reply import Handler
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.stations.entrance import Entrance
@@ -40,6 +42,7 @@ class Endpoints:
         self.entrance = entrance
         self.more = more or {}
         self.servers: dict[str, Server] = {}
+        self.page: LivePage | None = None
         self._deciding: str | None = None
         self._asking: asyncio.Task[None] | None = None
         self._asked = -ASKS_EVERY
@@ -57,6 +60,8 @@ class Endpoints:
     async def done(self) -> None:
         if self._asking:
             self._asking.cancel()
+        if self.page:
+            self.page.feed.close()
         servers, self.servers = self.servers, {}
         for server in servers.values():
             await server.close()
@@ -78,11 +83,16 @@ class Endpoints:
             if place is None:
                 continue
             gateway = name == "gateway"
-            desk = Desk(self.tokens, self.ready, gateway, {} if gateway else self.more)
+            desk = Desk(self.tokens, self.ready, gateway, {} if gateway else {**self.more, **self.on_console(config)})
             bounds = Bounds(of_one_address=config.limits.connections_per_client)
             server = Server(place, desk.answer, tls if name == "gateway" else None, bounds)
             if self._opened(server, name, config):
                 self.servers[name] = server
+
+    def on_console(self, config: Config) -> dict[str, Handler]:
+        """Give what only the console answers, by path."""
+        self.page = live_page(self.house, self.entrance, config.state, self.ready)
+        return dict(self.page.routes())
 
     def _opened(self, server: Server, name: str, config: Config) -> bool:
         try:

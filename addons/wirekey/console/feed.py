@@ -1,0 +1,268 @@
+"""The live feed: what becomes of calls, encoded once for all pages that look on, and not at all while none does.
+
+Changes gather for a tick. What a tick brought goes to each page as the same bytes, in one write. Where calls come
+faster than a person could read, some are shown and the others only counted; of a call whose beginning was shown, the
+end is shown, too. A page that does not take what it gets is not written to: it is told to begin anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey.audit.event import answer_values, request_values
+from wirekey.call import Outcome
+from wirekey.failure import described
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from wirekey.call import Call
+    from wirekey.console.reply import Outlet
+
+logger = logging.getLogger(__name__)
+
+TICK = 0.2
+"""Seconds for which changes gather."""
+ROWS_PER_SECOND = 100
+"""Calls that are newly shown, where more come. Ends of calls that are shown already come on top."""
+BURST = 200
+"""Calls that are shown at once, after a quieter moment."""
+STANDING_OUT_PER_TICK = 5
+"""Of those beyond, this many are shown all the same where they were denied or failed."""
+SHOWN_MOST = 2000
+"""Calls under way whose end is awaited."""
+KEPT_BYTES = 2 * 1024 * 1024
+"""Frames kept for pages that lost their connection for a moment."""
+CATCHES_UP = 25
+"""Frames that a page may be behind; one further behind begins anew."""
+HEARTBEAT = 15.0
+STUCK = 30.0
+"""Seconds after which a page that takes nothing is cut off."""
+LINGERS = 20.0
+"""Seconds for which the feed goes on without a page: one that reconnects misses nothing."""
+PAGES = 64
+CREDENTIALS = 256
+"""Labels whose calls are counted: labels are the operator's, and few."""
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """`may_stay`: whether who looks on is still signed in."""
+
+    outlet: Outlet
+    may_stay: Callable[[], bool]
+    seen: int
+    taken: float
+
+
+class Feed:
+    """Watches the house's activity. For one event loop."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.used: Counter[str] = Counter()
+        """Calls sent, by label of the credential, since the start."""
+        self._epoch = secrets.token_hex(4)
+        self._last = 0
+        self._frames: deque[bytes] = deque()
+        self._kept = 0
+        self._pages: list[Page] = []
+        self._on = False
+        self._pending: dict[str, Call] = {}
+        self._shown: set[str] = set()
+        self._allowance = float(BURST)
+        self._standing_out = 0
+        self._more = 0
+        self._spent_at = 0.0
+        self._tick: asyncio.TimerHandle | None = None
+        self._heart: asyncio.TimerHandle | None = None
+        self._end: asyncio.TimerHandle | None = None
+
+    @property
+    def pages(self) -> int:
+        return len(self._pages)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._pages) >= PAGES
+
+    # The watcher.
+
+    def began(self, call: Call) -> None:
+        self.under_way += 1
+        if not self._on:
+            return
+        if len(self._shown) < SHOWN_MOST and self._may_show():
+            self._shown.add(call.id)
+            self._show(call)
+
+    def ended(self, call: Call) -> None:
+        if call.intent_recorded:
+            self.under_way = max(0, self.under_way - 1)
+        if call.credential and call.attempts and (call.credential in self.used or len(self.used) < CREDENTIALS):
+            self.used[call.credential] += 1
+        if not self._on:
+            return
+        if call.id in self._shown:
+            self._shown.discard(call.id)
+            self._show(call)
+        elif self._may_show():
+            self._show(call)
+        elif call.outcome is not Outcome.COMPLETED and self._standing_out < STANDING_OUT_PER_TICK:
+            self._standing_out += 1
+            self._show(call)
+        else:
+            self._more += 1
+            self._schedule()
+
+    def await_ends(self, ids: Iterable[str]) -> None:
+        """Show the ends of these calls, too, which a page knows as under way."""
+        for one in ids:
+            if self._on and len(self._shown) < SHOWN_MOST:
+                self._shown.add(one)
+
+    def _may_show(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        self._allowance = min(BURST, self._allowance + (now - self._spent_at) * ROWS_PER_SECOND)
+        self._spent_at = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def _show(self, call: Call) -> None:
+        # The call itself, not yet encoded: one that begins and ends within a tick is encoded once.
+        self._pending[call.id] = call
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(TICK, self._flush)
+
+    # The pages.
+
+    def join(self, outlet: Outlet, last_seen: str | None, may_stay: Callable[[], bool]) -> None:
+        """Let a page follow: from after what it has seen last, or from now on, where that is too long ago."""
+        loop = asyncio.get_running_loop()
+        seen = self._position(last_seen)
+        page = Page(outlet, may_stay, self._last if seen is None else seen, loop.time())
+        self._on = True
+        if self._end:
+            self._end.cancel()
+            self._end = None
+        self._pages.append(page)
+        if self._heart is None:
+            self._heart = loop.call_later(HEARTBEAT, self._beat)
+        if seen is None:
+            outlet.send(self._start())
+        else:
+            self._offer(page, loop.time())
+
+    def close(self) -> None:
+        """End all streams."""
+        for timer in (self._tick, self._heart, self._end):
+            if timer:
+                timer.cancel()
+        self._tick = self._heart = self._end = None
+        for page in self._pages:
+            page.outlet.close()
+        self._pages.clear()
+        self._turn_off()
+
+    def _position(self, last_seen: str | None) -> int | None:
+        """Give the number of the last frame that a page has; None where what followed is not there any more."""
+        epoch, _, number = (last_seen or "").partition("-")
+        if epoch != self._epoch or not (number.isascii() and number.isdigit()) or len(number) > 18:
+            return None
+        behind = self._last - int(number)
+        return int(number) if self._on and 0 <= behind <= min(CATCHES_UP, len(self._frames)) else None
+
+    def _flush(self) -> None:
+        self._tick = None
+        calls, self._pending = self._pending, {}
+        more, self._more = self._more, 0
+        self._standing_out = 0
+        if calls or more:
+            self._last += 1
+            self._keep(frame(f"{self._epoch}-{self._last}", calls.values(), more, self.under_way))
+        now = asyncio.get_running_loop().time()
+        for page in tuple(self._pages):
+            self._offer(page, now)
+        if any(page.seen != self._last for page in self._pages):
+            self._schedule()
+
+    def _keep(self, data: bytes) -> None:
+        self._frames.append(data)
+        self._kept += len(data)
+        while len(self._frames) > 1 and (self._kept > KEPT_BYTES or len(self._frames) > 4 * CATCHES_UP):
+            self._kept -= len(self._frames.popleft())
+
+    def _offer(self, page: Page, now: float) -> None:
+        """Write what a page has not got, unless it has not taken yet what it got before."""
+        if not page.outlet.is_open:
+            self._drop(page)
+            return
+        if page.outlet.is_busy:
+            if now - page.taken > STUCK:
+                self._drop(page)
+            return
+        page.taken = now
+        behind, page.seen = self._last - page.seen, self._last
+        if behind == 1:
+            page.outlet.send(self._frames[-1])
+        elif behind > min(CATCHES_UP, len(self._frames)):
+            page.outlet.send(self._start())
+        elif behind:
+            page.outlet.send(b"".join(list(self._frames)[-behind:]))
+
+    def _start(self) -> bytes:
+        """Tell a page to ask for the recent calls: what follows comes after them."""
+        return f"id: {self._epoch}-{self._last}\nevent: start\ndata: {{}}\n\n".encode()
+
+    def _beat(self) -> None:
+        self._heart = None
+        now = asyncio.get_running_loop().time()
+        for page in tuple(self._pages):
+            if not page.may_stay():
+                self._drop(page)
+                continue
+            self._offer(page, now)
+            if page.outlet.is_open and not page.outlet.is_busy:
+                page.outlet.send(b": still here\n\n")
+        if self._pages:
+            self._heart = asyncio.get_running_loop().call_later(HEARTBEAT, self._beat)
+
+    def _drop(self, page: Page) -> None:
+        if page in self._pages:
+            self._pages.remove(page)
+        page.outlet.close()
+        if not self._pages and self._end is None:
+            self._end = asyncio.get_running_loop().call_later(LINGERS, self._turn_off)
+
+    def _turn_off(self) -> None:
+        self._end = None
+        self._on = False
+        self._pending.clear()
+        self._shown.clear()
+        self._frames.clear()
+        self._kept = self._more = self._standing_out = 0
+
+
+def frame(name: str, calls: Iterable[Call], more: int, under_way: int) -> bytes:
+    """Give the event of a tick. `rows`: the values of an audit event each, in its order. `more`: ended, not shown."""
+    rows = []
+    for call in calls:
+        try:
+            rows.append(msgspec.json.encode(request_values(call) + answer_values(call)))
+        except Exception as error:
+            logger.error("a call could not be shown: %s", described(error))  # noqa: TRY400  # see described
+            more += 1
+    joined = b",".join(rows)
+    return b'id: %s\ndata: {"rows":[%s],"more":%d,"under_way":%d}\n\n' % (name.encode(), joined, more, under_way)

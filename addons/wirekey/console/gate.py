@@ -1,0 +1,87 @@
+"""Who may see the page at all: by the name that was asked for, by the address, by the site that asks. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from wirekey.identity.token_endpoint import failure
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from wirekey.console.request import Request
+    from wirekey.identity.token_endpoint import Answer
+
+FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+
+
+def refusal(request: Request, names: Collection[str], *, remote: bool) -> Answer | None:
+    """Give the answer to who may not see the page; None: go on.
+
+    A page of another site that had its own name point here (DNS rebinding) asks under that name, which is none of
+    ours. `remote`: other machines may see it; then any address will do as a name, as addresses cannot be rebound.
+    """
+    if not remote and not is_loopback(request.address):
+        message = "The page is for browsers of Wirekey's own machine. Let others in by console.remote in wirekey.yaml."
+        return failure(403, "not_from_here", message)
+    name = host_of(request)
+    if not (is_own_name(name) or name in names or (remote and is_address(name))):
+        message = (
+            "The page does not answer to this name. Call it by an address, or add the name to console.names in "
+            "wirekey.yaml."
+        )
+        return failure(421, "misdirected", message)
+    return None
+
+
+def refuse_other_sites(request: Request) -> Answer | None:
+    """Refuse what a page of another site asks for, where the browser says so."""
+    sites = request.values("sec-fetch-site")
+    origins = request.values("origin")
+    own = {f"{scheme}://{value}" for value in request.values("host") for scheme in ("http", "https")}
+    if any(site not in ("same-origin", "none") for site in sites) or any(origin not in own for origin in origins):
+        return failure(403, "another_site", "This is for Wirekey's own page only.")
+    return None
+
+
+def is_forwarded(request: Request) -> bool:
+    """Tell whether a reverse proxy brought this: then its address says nothing of who asks."""
+    return any(name.lower() in FORWARDED for name, _ in request.headers)
+
+
+def host_of(request: Request) -> str:
+    """Give the name of the Host header, in lower case, without port and brackets; empty where it is none."""
+    hosts = request.values("host")
+    host = hosts[0].strip().lower() if len(hosts) == 1 else ""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].removesuffix(".")
+
+
+def is_own_name(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+
+
+def is_loopback(address: str) -> bool:
+    with contextlib.suppress(ValueError):
+        ip = ip_address(address.partition("%")[0])
+        mapped = getattr(ip, "ipv4_mapped", None)
+        return (mapped or ip).is_loopback
+    return False
+
+
+def is_address(name: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(ip_address(name))
+    return False
+
+
+def cookie_of(request: Request, name: str) -> str | None:
+    for header in request.values("cookie"):
+        for pair in header.split(";"):
+            found, _, value = pair.strip().partition("=")
+            if found == name:
+                return value
+    return None

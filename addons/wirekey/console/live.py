@@ -1,0 +1,221 @@
+"""The live page and what it asks for. Everything is read only; only signing in and out changes anything, in memory.
+
+GET  /                   the page, which shows nothing without signing in
+GET  /console/NAME       its scripts and styles
+POST /console/sign-in    {"key": the operator's token, or the code of a link}
+POST /console/sign-out
+GET  /console/state      keys, agents, policy, what needs attention
+GET  /console/calls      the recent calls; ?denied=1 the recent denials; ?ids=A,B these
+GET  /console/totals     ?period=hour|day|week &by=agent|model|provider
+GET  /console/events     the live feed, as server-sent events
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs
+
+import msgspec
+
+from wirekey.audit.event import FIELDS
+from wirekey.console import gate
+from wirekey.console.desk import wrong_method
+from wirekey.console.recorded import PERIODS, Recorded
+from wirekey.console.reply import Streamed
+from wirekey.console.sessions import LIFETIME, SignInError
+from wirekey.identity.token_endpoint import Answer, failure, uncached
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from wirekey.config.console import Console as ConsoleSettings
+    from wirekey.console.feed import Feed
+    from wirekey.console.reply import Handler, Reply
+    from wirekey.console.request import Request
+    from wirekey.console.sessions import Sessions
+
+PAGE_FOLDER = Path(__file__).parent / "page"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+OWN_SITE = (("cross-origin-resource-policy", "same-origin"), ("cross-origin-opener-policy", "same-origin"))
+FIELD_TABLE = [{"name": field.name, "type": field.type, "description": field.description} for field in FIELDS]
+
+
+class SignIn(msgspec.Struct):
+    key: str
+
+    def __repr__(self) -> str:
+        return "SignIn(…)"
+
+
+class House(Protocol):
+    """What the page is about."""
+
+    def settings(self) -> ConsoleSettings: ...
+
+    async def state(self) -> dict[str, Any]: ...
+
+
+class LivePage:
+    """For one event loop."""
+
+    def __init__(self, house: House, feed: Feed, sessions: Sessions, recorded: Recorded) -> None:
+        self.feed = feed
+        self._house = house
+        self._sessions = sessions
+        self._recorded = recorded
+        self._pages = {f"/console/{file.name}": page_file(file) for file in sorted(PAGE_FOLDER.iterdir())}
+        self._pages["/"] = self._pages.pop("/console/index.html")
+
+    def routes(self) -> Mapping[str, Handler]:
+        asked: dict[str, Callable[[Request], Reply]] = {
+            "/console/state": lambda _: self._state(),
+            "/console/calls": self._calls,
+            "/console/totals": self._totals,
+            "/console/events": self._events,
+        }
+        return {
+            **dict.fromkeys(self._pages, self._page),
+            "/console/sign-in": self._sign_in,
+            "/console/sign-out": self._sign_out,
+            **{path: self._for_the_signed_in(handler) for path, handler in asked.items()},
+        }
+
+    # Who.
+
+    def _refusal(self, request: Request) -> Answer | None:
+        settings = self._house.settings()
+        return gate.refusal(request, settings.names, remote=settings.remote)
+
+    def _is_signed_in(self, request: Request) -> bool:
+        if self._house.settings().sign_in == "loopback" and is_from_this_machine(request):
+            return True
+        return self._sessions.holds(gate.cookie_of(request, cookie_name(request)))
+
+    def _for_the_signed_in(self, handler: Handler) -> Handler:
+        def guarded(request: Request) -> Reply:
+            if wrong := self._refusal(request) or gate.refuse_other_sites(request):
+                return wrong
+            if wrong := wrong_method(request):
+                return wrong
+            if not self._is_signed_in(request):
+                return failure(401, "signed_out", "Sign in first. ./run.sh console prints a link.")
+            return handler(request)
+
+        return guarded
+
+    def _sign_in(self, request: Request) -> Answer:
+        if wrong := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
+            return wrong
+        try:
+            key = msgspec.json.decode(request.body or b"", type=SignIn).key.strip()
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return failure(400, "malformed", 'Send {"key": "…"} as application/json.')
+        try:
+            cookie = self._sessions.begin(key, request.address)
+        except SignInError as error:
+            extra = [("retry-after", str(error.wait))] if error.wait else []
+            return failure(error.status, "not_signed_in", str(error), *extra)
+        return uncached(200, {"signed_in": True}, ("set-cookie", cookie_header(request, cookie, int(LIFETIME))))
+
+    def _sign_out(self, request: Request) -> Answer:
+        if wrong := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
+            return wrong
+        self._sessions.end(gate.cookie_of(request, cookie_name(request)))
+        return uncached(200, {"signed_in": False}, ("set-cookie", cookie_header(request, "", 0)))
+
+    # What.
+
+    def _page(self, request: Request) -> Answer:
+        return self._refusal(request) or wrong_method(request) or self._pages[request.path]
+
+    async def _state(self) -> Answer:
+        return shown({**await self._house.state(), "under_way": self.feed.under_way, "fields": FIELD_TABLE})
+
+    async def _calls(self, request: Request) -> Answer:
+        query = parse_qs(request.query, max_num_fields=10) if len(request.query) < 8192 else {}
+        if "ids" in query:
+            rows = await self._recorded.these(query["ids"][0].split(","))
+        elif "denied" in query:
+            rows = await self._recorded.denied()
+        else:
+            rows = await self._recorded.recent()
+            self.feed.await_ends(str(row[0]) for row in rows if row[OUTCOME] is None)
+        return shown({"rows": rows})
+
+    def _totals(self, request: Request) -> Answer | Awaitable[Answer]:
+        query = parse_qs(request.query, max_num_fields=10)
+        period, by = query.get("period", ["hour"])[0], query.get("by", ["agent"])[0]
+        if period not in PERIODS or by not in ("agent", "model", "provider"):
+            return failure(400, "malformed", "period is hour, day or week; by is agent, model or provider.")
+
+        async def answered() -> Answer:
+            body = await self._recorded.totals(period, by)
+            return of_bytes(200, body)
+
+        return answered()
+
+    def _events(self, request: Request) -> Reply:
+        if self.feed.is_full:
+            return failure(503, "too_many_pages", "Too many pages follow already. Close some.", ("retry-after", "10"))
+        last = next(iter(request.values("last-event-id")), None)
+        head = Answer(200, (("content-type", "text/event-stream"), ("cache-control", "no-store"), *OWN_SITE), b"")
+        if request.method == "HEAD":
+            return Answer(200, (*head.headers, ("content-length", "0")), b"")
+        # A page that is left open counts as used: it is looked at, or stops following while it is hidden.
+        return Streamed(head, lambda outlet: self.feed.join(outlet, last, lambda: self._is_signed_in(request)))
+
+
+OUTCOME = [field.name for field in FIELDS].index("outcome")
+
+
+def is_from_this_machine(request: Request) -> bool:
+    return gate.is_loopback(request.address) and not gate.is_forwarded(request)
+
+
+def not_posted(request: Request) -> Answer | None:
+    if request.method != "POST":
+        return failure(405, "invalid_request", "Send this with POST.", ("allow", "POST"))
+    # What a form of another site cannot send without being asked first.
+    if [value.partition(";")[0].strip().lower() for value in request.values("content-type")] != ["application/json"]:
+        return failure(415, "invalid_request", "Send application/json.")
+    return None
+
+
+def cookie_name(request: Request) -> str:
+    """Give a name of this port's own: cookies are shared by all ports of a host, and others may have a Wirekey too."""
+    port = (request.values("host") or [""])[0].rpartition(":")[2]
+    return f"wirekey-{port}" if port.isascii() and port.isdigit() else "wirekey"
+
+
+def cookie_header(request: Request, value: str, seconds: int) -> str:
+    # Not Secure: the console speaks plain HTTP, on loopback. The path keeps it from most of what else runs there.
+    return f"{cookie_name(request)}={value}; Path=/console/; Max-Age={seconds}; HttpOnly; SameSite=Strict"
+
+
+def page_file(file: Path) -> Answer:
+    headers = [("content-type", TYPES[file.suffix]), *OWN_SITE]
+    if file.suffix == ".html":
+        headers.append(("content-security-policy", PAGE_POLICY))
+    body = file.read_bytes()
+    return Answer(200, (*headers, ("content-length", str(len(body)))), body)
+
+
+def shown(content: dict[str, Any]) -> Answer:
+    return of_bytes(200, json.dumps({**content, "now": time.time()}, separators=(",", ":")).encode())
+
+
+def of_bytes(status: int, body: bytes) -> Answer:
+    headers = (("content-type", "application/json"), ("content-length", str(len(body))), *OWN_SITE)
+    return Answer(status, headers, body)

@@ -1,0 +1,95 @@
+// What is so apart from calls: what needs attention, keys, agents, policy, where Wirekey listens.
+
+import { el, find } from "./dom.js";
+import { count, dayOf, rest, timeOf } from "./format.js";
+
+const MODES = {
+  client: "each program brings its own key, in a header",
+  passthrough: "each program's own key goes through",
+  aws: "signed with what AWS's own chain finds",
+};
+const DENIALS = 10;
+
+export function showState(state) {
+  find("simulated").hidden = !state.simulated;
+  showAttention(state.attention);
+  find("keys").replaceChildren(el("ul", {}, state.providers.map((provider) => keysOf(provider, state))));
+  find("agents").replaceChildren(...agentsOf(state));
+  find("foot").textContent = footOf(state);
+  showEmpty(state);
+}
+
+function showAttention(notes) {
+  find("attention").hidden = !notes.length;
+  find("attention-list").replaceChildren(
+    ...notes.map((note) => el("li", { class: note.level }, el("b", {}, note.what), note.fix ? [" ", el("span", { class: "soft" }, note.fix)] : null)),
+  );
+}
+
+function keysOf(provider, state) {
+  const used = provider.keys.reduce((total, key) => total + key.calls, 0);
+  if (!provider.keys.length) {
+    const why = MODES[provider.mode] ?? `no key; set ${provider.setting}`;
+    return el("li", {}, provider.name, el("div", { class: "soft" }, why));
+  }
+  return el("li", {}, provider.name, provider.keys.map((key) => {
+    const health = key.rests > 0 ? el("span", { class: "bad" }, `rests ${rest(key.rests)}`) : key.refusals ? el("span", { class: "warn" }, "was refused") : el("span", { class: "good" }, "in use");
+    const share = used ? `${count(key.calls)} calls, ${Math.round((100 * key.calls) / used)} %` : state.simulated ? "simulated" : "not used yet";
+    return el("div", { class: "row" }, el("code", {}, key.label), el("span", { class: "soft number" }, share), health);
+  }));
+}
+
+function agentsOf(state) {
+  if (!state.agent_count) {
+    return [el("div", { class: "empty" }, el("p", {}, "No agent yet. Give each program one of its own:"), el("pre", {}, el("code", {}, "./run.sh agents add alice")))];
+  }
+  const has = (agent) => [
+    agent.tokens ? `${agent.tokens} token${agent.tokens === 1 ? "" : "s"}` : null,
+    agent.clients ? "client credentials" : null,
+    agent.aws ? "AWS pair" : null,
+  ].filter(Boolean).join(", ") || "no token";
+  const rows = state.agents.map((agent) => el("li", {},
+    el("div", { class: "row" }, el("span", {}, agent.id), el("span", { class: "soft" }, has(agent))),
+    el("div", { class: "soft" }, [agent.role, agent.type, `since ${dayOf(agent.created)}`].filter(Boolean).join(" · "))));
+  const left = state.agent_count - state.agents.length;
+  return [el("ul", {}, rows), left > 0 ? el("p", { class: "more" }, `… and ${count(left)} more`) : ""];
+}
+
+// denials: events, the latest first.
+export function showPolicy(policy, denials, open) {
+  const revision = policy.revision ? el("code", {}, policy.revision) : "named by each decision";
+  const place = policy.place ? el("div", { class: "soft" }, policy.place) : null;
+  const rows = denials.slice(0, DENIALS).map((event) => el("li", {},
+    el("div", { class: "row" },
+      el("button", { type: "button", class: "quiet mono", on: { click: () => open(event) } }, timeOf(event.time)),
+      el("span", { class: "soft" }, [event.agent_id ?? "unknown", event.model ?? event.requested_model ?? event.target].join(" · "))),
+    el("div", {}, event.policy_reason ?? "no reason")));
+  find("policy").replaceChildren(
+    el("ul", {}, el("li", {}, "Revision ", revision, place)),
+    el("h3", {}, "Last denials"),
+    rows.length ? el("ul", {}, rows) : el("p", { class: "soft" }, "None among the last calls."),
+  );
+}
+
+function showEmpty(state) {
+  const agent = state.agents.find((one) => one.tokens) ?? state.agents[0];
+  const command = agent ? `./run.sh exec --agent ${agent.id} -- python my_program.py` : "./run.sh exec -- python my_program.py";
+  const box = find("no-calls");
+  if (box.dataset.because === "filters") {
+    box.replaceChildren(el("p", {}, "No call passes these filters."), el("button", { type: "button", on: { click: () => find("filters").reset() } }, "Clear the filters"));
+  } else {
+    box.replaceChildren(
+      el("p", {}, "No calls yet. Run a program through Wirekey, and it shows here:"),
+      el("pre", {}, el("code", {}, command)),
+      el("p", { class: "soft" }, `Or set HTTPS_PROXY yourself: ./run.sh env${agent ? ` --agent ${agent.id}` : ""} prints what a program needs.`),
+    );
+  }
+}
+
+export { showEmpty };
+
+function footOf(state) {
+  const places = Object.entries(state.listeners).filter(([, place]) => place).map(([name, place]) => `${name} ${place}`);
+  const ca = state.ca_ends ? [`CA until ${dayOf(state.ca_ends)}`] : [];
+  return [...places, ...ca, `running since ${dayOf(state.started)} ${timeOf(state.started * 1000)}`].join(" · ");
+}

@@ -202,6 +202,7 @@ async def test_while_it_ends_it_is_alive_and_not_ready(folder):
 
 async def test_a_changed_configuration_counts_for_the_next_token(folder):
     async with wirekey(folder, configured(folder)) as running, running.http() as http:
+        await running.entrance.following.end()
         made = AgentBook(folder / "state" / "agents.json").add_client(f"changing{os.getpid()}")
         whole = {"grant_type": "client_credentials", "client_id": made.client_id}
         whole["client_secret"] = made.client_secret.reveal()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 
 import pytest
@@ -39,7 +40,15 @@ def children(monkeypatch):
 
 
 def policy(folder, name, text):
-    return {"path": str(write(folder / name, a=text)), "query": QUERY}
+    return {"path": str(write(folder / name, a=text)), "query": QUERY, "timeout": PATIENCE}
+
+
+@contextlib.asynccontextmanager
+async def following_nothing(folder, config):
+    """A Wirekey that reads its configuration anew only where the test says so."""
+    async with wirekey(folder, config) as running:
+        await running.entrance.following.end()
+        yield running
 
 
 def in_use(running):
@@ -71,7 +80,7 @@ def bad(folder, name):
 @pytest.mark.parametrize(("name", "error"), BAD)
 async def test_a_configuration_of_which_one_part_is_bad_changes_nothing_at_all(folder, children, name, error):
     good = {"policy": policy(folder, "good", LISTS)}
-    async with wirekey(folder, configured(folder, **good)) as running:
+    async with following_nothing(folder, configured(folder, **good)) as running:
         configured(folder, limits={"headers": 7}, **good)
         await running.entrance.following.reload()
         assert running.house.settings.header_count == 7
@@ -92,7 +101,7 @@ async def test_a_configuration_of_which_one_part_is_bad_changes_nothing_at_all(f
 
 
 async def test_what_the_former_policy_was_asked_it_still_answers(folder, children):
-    async with wirekey(folder, configured(folder, policy=policy(folder, "former", LISTS))) as running:
+    async with following_nothing(folder, configured(folder, policy=policy(folder, "former", LISTS))) as running:
         former = running.house.policy
         asked = asyncio.gather(*(former.decide(WHOLE | {"tools": [f"tool {number}"]}) for number in range(50)))
         configured(folder, policy=policy(folder, "latter", LISTS + "# another\n"))
@@ -135,7 +144,7 @@ async def test_the_event_loop_goes_on_while_a_new_policy_is_tried(folder, monkey
 
 
 async def test_one_that_ends_while_a_new_policy_is_tried_leaves_no_process(folder, children):
-    async with wirekey(folder, configured(folder, policy=policy(folder, "first", LISTS))) as running:
+    async with following_nothing(folder, configured(folder, policy=policy(folder, "first", LISTS))) as running:
         configured(folder, policy=policy(folder, "second", LISTS + "# another\n"))
         count = len(children)
         reloading = asyncio.create_task(running.entrance.following.reload())

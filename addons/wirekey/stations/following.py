@@ -40,6 +40,8 @@ class Following:
         self.fingerprint = ""
         """Of the files that the configuration was last read from, also where that was in vain."""
         self.tasks: list[asyncio.Task[None]] = []
+        self._reloading = asyncio.Lock()
+        """Of two reloads, the later one must be the one that stays."""
 
     def begin(self) -> None:
         # Apart, as a new policy may take long to be tried, and a revoked agent must be out before that.
@@ -59,6 +61,10 @@ class Following:
         Whatever takes its time is done beside the event loop, while calls go on as before. Raises what
         `sentences.reason` explains; then nothing has changed.
         """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         entrance, house = self.entrance, self.house
         assert entrance.config
         assert entrance.started_with

@@ -202,6 +202,7 @@ def test_plain_mitmdump_writes_none_of_it_down(plain, canaries, simulator):
     artefacts = written(plain)
     assert b"/v1/chat/completions" in artefacts["flows.dump"]
     assert b"/v1/chat/completions" in artefacts["flows.har"]
+    assert b"| alice | openai chat.completions |" in artefacts["flows.dump"], "the comment"
     assert b"<< " in artefacts["output.txt"]
     assert leaks(canaries, artefacts) == {}
     check_answers(canaries, answers)

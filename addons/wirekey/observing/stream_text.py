@@ -80,8 +80,7 @@ class Transcript:
         found = list(pieces_of(event))
         for name, index, text in found:
             self.texts.setdefault((name, index), []).append(text)
-        own = inner or type_of(event)
-        named = f"{kind} {own}" if kind and own and kind != own else kind or own or "event"
+        named = " ".join(filter(None, (kind, inner))) or type_of(event) or "event"
         self.note(named, " ".join(quoted(text) for _, _, text in found) or quoted(event))
 
     def note(self, kind: str, summary: str) -> None:

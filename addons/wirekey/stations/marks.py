@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+COLUMNS = "web_columns"
+"""mitmweb's option: its own choice has no comment."""
 SHOWING = ("view", "save")
 """mitmproxy's addons that show flows, or write them down; `wirekey serve` without --web has neither."""
 
@@ -39,6 +41,8 @@ class Marks(Station):
         from wirekey.observing import content_views
 
         content_views.add()
+        if COLUMNS in ctx.options and not ctx.options.has_changed(COLUMNS):
+            ctx.options.update(**{COLUMNS: ["tls", "icon", "path", "comment", "status", "size", "time"]})
         self.house.show = self.show
         if getattr(ctx.options, KEEP_ANSWERS):
             self.kept = KeptAnswers()

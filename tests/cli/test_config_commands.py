@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch):
         (GOOD, {"A": KEY}, 0, "wirekey.yaml: fine"),
         (GOOD, {}, 1, "1 problem in the configuration:\n  wirekey.yaml:3: providers.openai.keys[0]: env:A: "),
         (BAD, {}, 1, "2 problems in the configuration:\n  wirekey.yaml:1: log.level: must be"),
-        ("model_override: a", {}, 1, "model_override: is not followed yet"),
+        ("routes: [{match: '*', model: b}, {match: a}]", {}, 1, "routes[1].match: can never match"),
     ],
 )
 def test_check_says_what_is_wrong(run, config, environ, code, words):

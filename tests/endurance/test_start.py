@@ -24,11 +24,6 @@ from wirekey.stations.settings import Settings
 
 OWN = {"listen": dict.fromkeys(["forward", "gateway", "console"], "127.0.0.1:0")}
 TOKENS = "(/health, /ready, /api/v1/auth/token)"
-UNBUILT = """\
-routes: [{match: a, model: b}]
-model_override: gpt-4o-mini
-audit: {store: postgresql://db/x}
-"""
 
 
 @pytest.mark.parametrize(
@@ -45,13 +40,10 @@ audit: {store: postgresql://db/x}
             "{upstream_ca: rubbish.pem, listen: {forward: '127.0.0.1:0'}}",
             ["upstream_ca: ", "rubbish.pem holds a certificate that cannot be read"],
         ),
+        ("audit: {store: postgresql://db/x}", ["wirekey.yaml:1: audit.store: is not used yet"]),
         (
-            UNBUILT,
-            [
-                "wirekey.yaml:1: routes[0]: is not followed yet",
-                "wirekey.yaml:2: model_override: is not followed yet",
-                "wirekey.yaml:3: audit.store: is not used yet",
-            ],
+            "routes: [{match: a, upstream: 'https://x.example', auth: 'python:no_such_module:f'}]",
+            ["wirekey.yaml:1: routes[0].auth: there is no Python module no_such_module"],
         ),
         ("listen: {forward: 192.0.2.1:8080}", ["192.0.2.1:8080 (listen.forward) is no address of this machine"]),
         ("log: {file: /nonexistent/wirekey.log}", ["log.file: /nonexistent/wirekey.log cannot be written"]),
@@ -210,10 +202,10 @@ def test_mitmdump_listens_where_its_own_options_say(tmp_path):
 
 
 def test_mitmdump_refuses_what_serve_refuses(tmp_path):
-    write_configuration(tmp_path, {"model_override": "a", **PLAIN})
+    write_configuration(tmp_path, {"audit": {"store": "postgresql://db/x"}, **PLAIN})
     with started_by_mitmdump(tmp_path, "--mode", "regular@127.0.0.1:0") as said:
         wait_for(lambda: "logged during startup, exiting" in said.read_text(), "mitmdump to give up", PATIENCE)
-    assert "model_override: is not followed yet" in said.read_text()
+    assert "audit.store: is not used yet" in said.read_text()
 
 
 class started_by_mitmdump:  # noqa: N801  # read as a sentence

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import brotli
 import pytest
@@ -11,8 +12,10 @@ from wirekey.call import Call, Outcome
 from wirekey.credentials.pool import Key, KeyPool
 from wirekey.metering.cost import cost_usd
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
+from wirekey.routing.candidate import Candidate
 from wirekey.secret import Secret
 from wirekey.signing.request import AwsCredentials
+from wirekey.stations.attempt import asking_usage
 from wirekey.stations.credentials import Credentials
 from wirekey.stations.house import House
 from wirekey.stations.metering import Metering, cost_of
@@ -215,9 +218,15 @@ def test_a_reader_that_fails_does_not_disturb_the_stream(monkeypatch):
     assert answer.call.response_bytes == sum(map(len, ASKED))
 
 
-def test_usage_is_asked_for_where_the_client_did_not():
+@pytest.mark.parametrize(
+    ("settings", "candidate", "asks"),
+    [(True, None, True), (False, None, False), (False, True, True), (True, False, False)],
+)
+def test_usage_is_asked_for_where_the_client_did_not_and_the_route_or_else_the_settings_want_it(
+    settings, candidate, asks
+):
     answer = Answer()
-    answer.passage.body = b'{"stream":true}'
-    Metering(answer.house).admit(answer.flow, answer.call)
-    assert json.loads(answer.passage.body)["stream_options"] == {"include_usage": True}
-    assert answer.passage.usage_event_asked
+    answer.house.settings = replace(answer.house.settings, ask_stream_usage=settings)
+    body = asking_usage(answer.house, answer.passage, Candidate("openai", asks_usage=candidate), b'{"stream":true}')
+    assert json.loads(body).get("stream_options") == ({"include_usage": True} if asks else None)
+    assert answer.passage.usage_event_asked is asks

@@ -26,15 +26,21 @@ def command() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def check(config_file: Path | None, *, as_json: bool) -> None:
-    """Check the configuration and the secrets that it refers to. Exit code 1 where something is wrong.
+    """Check the configuration, and the secrets and functions that it refers to. Exit code 1 where something is wrong.
 
-    Settings that this version does not act on yet count as wrong, too.
+    Routes that can never match or that fall back in a circle, and settings that this version does not act on yet,
+    count as wrong, too.
     """
-    from wirekey.config import ConfigError, load, secret_problems, without_effect
+    from wirekey.config import ConfigError, extension_problems, load, route_faults, secret_problems, without_effect
 
     try:
         config = load(config_file, os.environ)
-        problems = [*secret_problems(config), *without_effect(config)]
+        problems = [
+            *secret_problems(config),
+            *extension_problems(config),
+            *route_faults(config),
+            *without_effect(config),
+        ]
     except ConfigError as error:
         problems = error.problems
     if as_json:

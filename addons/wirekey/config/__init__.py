@@ -3,6 +3,7 @@
 from wirekey.config.loading import load, references, secret_problems
 from wirekey.config.models import Config, Log, provider_hosts, usual_hosts
 from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.route_checks import extension_problems, route_faults
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.values import HostPort, UpstreamURL
 from wirekey.config.without_effect import changes_decisions, without_effect
@@ -16,10 +17,12 @@ __all__ = [
     "SecretRef",
     "UpstreamURL",
     "changes_decisions",
+    "extension_problems",
     "load",
     "provider_hosts",
     "references",
     "resolve",
+    "route_faults",
     "secret_problems",
     "usual_hosts",
     "without_effect",

@@ -12,6 +12,7 @@ from wirekey.config.dotenv import parse_dotenv
 from wirekey.config.models import Config
 from wirekey.config.phrasing import problems_of
 from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.route_checks import route_conflicts
 from wirekey.config.secrets import SecretRef
 from wirekey.config.sources import Sources, watched_files
 from wirekey.config.yaml_file import read_yaml
@@ -57,6 +58,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         problems += problems_of(error.errors(include_url=False), Config, sources)
     else:
         problems += file_problems(config, sources)
+        problems += route_conflicts(config, sources)
     if problems:
         raise ConfigError(sorted(problems, key=lambda problem: (str(problem.file), problem.line or 0)))
     files = [reference.name for _, reference in references(config) if reference.kind == "file"]

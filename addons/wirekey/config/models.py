@@ -11,7 +11,8 @@ from wirekey.config.console import Console
 from wirekey.config.group import Settings
 from wirekey.config.jwt import JWT
 from wirekey.config.problems import ConfigError, Problem
-from wirekey.config.providers import BedrockCredentials, Providers, Route
+from wirekey.config.providers import BedrockCredentials, Providers
+from wirekey.config.routes import Affinity, Failover, Model, Route
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.sources import Sources
 from wirekey.config.values import (
@@ -27,9 +28,10 @@ from wirekey.config.values import (
     Text,
 )
 from wirekey.egress import hosts
+from wirekey.routing.model_name import ModelName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from wirekey.secret import Secret
 
@@ -158,7 +160,11 @@ class Config(Settings):
         examples=["corp-ca.pem"],
     )
     providers: Providers = Field(default=Providers(), description="The providers and their keys.")
-    model_override: Text | None = Field(default=None, description="One model for everything.", examples=["gpt-4o-mini"])
+    model_override: Model | None = Field(
+        default=None,
+        description="One model for everything, but where a route or the policy names another.",
+        examples=["gpt-4o-mini"],
+    )
     routes: tuple[Route, ...] = Field(
         default=(),
         description="What becomes of a model asked for; the first match wins.",
@@ -170,6 +176,10 @@ class Config(Settings):
                 {"match": "gemini-2.5-pro", "fallback": ["gemini-2.5-flash"]},
             ]
         ],
+    )
+    failover: Failover = Field(default=Failover(), description="What is tried when an attempt fails.")
+    affinity: Affinity = Field(
+        default=Affinity(), description="What a session is, for keys that are selected by session-affinity."
     )
     identity: Identity = Field(default=Identity(), description="Who calls.")
     policy: Policy | None = Field(
@@ -195,6 +205,12 @@ class Config(Settings):
         path = beside if beside.is_dir() else SHIPPED_POLICIES
         return (self.policy or Policy()).model_copy(update={"path": path})
 
+    @model_validator(mode="after")
+    def override_names_no_provider(self) -> Self:
+        if self.model_override and ModelName.parse(self.model_override).provider:
+            raise ValueError("model_override is for calls of every provider, and names one; use a route with provider")
+        return self
+
     @property
     def source(self) -> Path | None:
         """The configuration file; None where there is none."""
@@ -219,13 +235,22 @@ class Config(Settings):
     def resolve_keys(self, provider: str) -> list[tuple[str, Secret]]:
         """Read a provider's keys as (label, key), labels like `openai/1`. Raises ConfigError naming all missing."""
         setting = "credentials.bearer" if provider == "bedrock" else "keys[{}]"
+        references = getattr(self.providers, provider).keys
+        return self._read_keys(references, f"providers.{provider}.{setting}", provider)
+
+    def resolve_route_keys(self, index: int) -> list[tuple[str, Secret]]:
+        """Read the keys of a route as (label, key), labels like `routes[0]/1`. Raises ConfigError."""
+        label = f"routes[{index}]"
+        return self._read_keys(self.routes[index].keys, f"{label}.keys[{{}}]", label)
+
+    def _read_keys(self, references: Iterable[SecretRef], setting: str, label: str) -> list[tuple[str, Secret]]:
         keys, problems = [], []
-        for index, reference in enumerate(getattr(self.providers, provider).keys):
-            found = self.resolve(reference, f"providers.{provider}.{setting.format(index)}")
+        for index, reference in enumerate(references):
+            found = self.resolve(reference, setting.format(index))
             if isinstance(found, Problem):
                 problems.append(found)
             else:
-                keys.append((f"{provider}/{index + 1}", found))
+                keys.append((f"{label}/{index + 1}", found))
         if problems:
             raise ConfigError(problems)
         return keys

@@ -90,7 +90,7 @@ def unknown(name: str, above: list[int | str], root: type[BaseModel]) -> str:
         return f"is not a setting. Did you mean {close[0]}?"
     elsewhere = [f"{outer}.{inner}".lstrip(".") for outer, inner in settings if inner == name]
     if elsewhere:
-        return f"is not a setting here. Did you mean {elsewhere[0]}?"
+        return f"is not a setting here. Did you mean {min(elsewhere, key=lambda found: found.count('.'))}?"
     return f"is not a setting. There are: {', '.join(siblings)}"
 
 

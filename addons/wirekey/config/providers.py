@@ -1,15 +1,15 @@
-"""The settings of the providers and of the routes to them."""
+"""The settings of the providers."""
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from wirekey.config.group import Settings
+from wirekey.config.routes import SelectionName
 from wirekey.config.secrets import SecretRef
-from wirekey.config.values import Auth, Flag, Reference, Region, RoleARN, Seconds, Text, Upstream
+from wirekey.config.values import Reference, Region, RoleARN, Text, Upstream
 from wirekey.egress import hosts
 
-ProviderName = Literal["openai", "gemini", "anthropic", "bedrock"]
 CredentialMode = Literal["inject", "client", "passthrough"]
 
 
@@ -21,6 +21,11 @@ class Provider(Settings):
         description="Keys, used in turn; one that is answered 401, 403 or 429 rests a while. Without this setting, "
         "the provider's usual environment variable is used where it is set.",
         examples=[["env:OPENAI_API_KEY", "env:OPENAI_API_KEY_2"]],
+    )
+    selection: SelectionName = Field(
+        default="round-robin",
+        description="Which key is taken of those that do not rest. session-affinity: the one that the agent, or the "
+        "session that `affinity.header` names, had before.",
     )
     upstream: Upstream | None = Field(
         default=None,
@@ -125,26 +130,3 @@ class Providers(Settings):
     gemini: Provider = Field(default=Provider(), description="generativelanguage.googleapis.com")
     anthropic: Provider = Field(default=Provider(), description="api.anthropic.com")
     bedrock: Bedrock = Field(default=Bedrock(), description="bedrock-runtime.REGION.amazonaws.com")
-
-
-class Route(Settings):
-    match: Text = Field(description="Pattern for the model asked for: `*`, `?`, `[…]`.", examples=["gpt-4*"])
-    model: Text | None = Field(default=None, description="Model to ask for instead.", examples=["gpt-4o-mini"])
-    provider: ProviderName | None = Field(default=None, description="Provider to call, where the path leaves it open.")
-    upstream: Upstream | None = Field(default=None, description="`https://HOST:PORT` to dial instead; needs `auth`.")
-    auth: Auth | None = Field(
-        default=None,
-        description="How the upstream takes its key. Default: as the provider does. A function of yours: python:…",
-    )
-    keys: tuple[Reference, ...] = Field(default=(), description="Keys for this route instead of the provider's.")
-    timeout: Seconds | None = Field(default=None, description="Time to the first byte of the answer.")
-    fallback: tuple[Text, ...] = Field(default=(), description="Models to try in turn when this one fails.")
-    ask_stream_usage: Flag | None = Field(default=None, description="As in `metering`, for this route. null: as there.")
-
-    @model_validator(mode="after")
-    def upstream_has_auth(self) -> Self:
-        if self.upstream and self.auth is None:
-            raise ValueError("upstream needs auth, which says how its key is sent: bearer, x-api-key, …, or none")
-        if self.keys and self.auth in ("none", "client"):
-            raise ValueError(f"keys are never used with auth: {self.auth}; remove one of the two")
-        return self

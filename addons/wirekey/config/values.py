@@ -184,10 +184,12 @@ Upstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse), Kind("https
 Reference = Annotated[SecretRef, PlainValidator(SecretRef.parse), Kind("secret reference")]
 AnchoredPath = Annotated[Path, AfterValidator(anchored), Kind("path")]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False), Kind("seconds")]
+Pause = Annotated[float, Field(strict=True, ge=0, le=60, allow_inf_nan=False), Kind("seconds")]
 Size = Annotated[
     ByteSize, BeforeValidator(not_boolean), AfterValidator(positive_size), Kind("bytes, or a size such as 64MiB")
 ]
 Count = Annotated[int, Field(strict=True, gt=0), Kind("whole number")]
+AttemptCount = Annotated[int, Field(strict=True, ge=1, le=20), Kind("whole number")]
 Region = Annotated[str, AfterValidator(region_name), Kind("AWS region")]
 RoleARN = Annotated[str, AfterValidator(role_arn), Kind("ARN of an IAM role")]
 Auth = Annotated[str, AfterValidator(route_auth), Kind(" \\| ".join((*AUTHS, "python:MODULE:FUNCTION")))]

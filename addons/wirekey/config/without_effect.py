@@ -11,16 +11,10 @@ if TYPE_CHECKING:
 
 UNBUILT = (
     (
-        r"routes\[\d+\]",
-        "routes",
-        "is not followed yet: each call goes to its provider, with the model it asks for",
-    ),
-    (
         r"listen\.(gateway|gateway_tls)",
         "listen.gateway, listen.gateway_tls",
         "serves Wirekey's own endpoints only yet, no clients by base_url",
     ),
-    (r"model_override", "model_override", "is not followed yet: each call goes out with the model it asks for"),
     (r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),
 )
 """(pattern of the setting, how the reference names it, what is so)"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.credentials.aws_held import held_credentials
+from wirekey.credentials.aws_held import NAMES, held_credentials
 from wirekey.credentials.slots import query_values
 from wirekey.egress.hosts import region_of
 from wirekey.identity.presented import is_meant_for_us
@@ -34,6 +34,9 @@ OWN_HEADERS = {
 AWS_HEADERS = "X-AWS-Bearer-Token, or X-AWS-Access-Key and X-AWS-Secret-Key (X-AWS-Session-Token too, if there is one)"
 
 
+_HELD = frozenset({*(name.lower().encode() for name in HEADERS.values()), *NAMES})
+
+
 @dataclass(frozen=True, slots=True)
 class ClientCredential:
     """One of the two. `bearer`: the key came, and goes on, as `Authorization: Bearer`."""
@@ -55,6 +58,11 @@ def brought(provider: str, host: str, headers: Fields, *, query: str = "", passe
         return _for_aws(host, headers)
     key = _only(_values(headers, HEADERS[provider].lower()), HEADERS[provider])
     return ClientCredential(key) if key else None
+
+
+def held_fields(headers: Fields) -> tuple[tuple[bytes, bytes], ...]:
+    """Give the header fields that are made for credentials of the client's own, of any provider."""
+    return tuple((name, value) for name, value in headers if name.lower() in _HELD)
 
 
 def missing(provider: str, *, passes: bool) -> Refusal:

@@ -1,13 +1,16 @@
-"""The keys of one provider, used in turn; a key that was refused rests while others serve."""
+"""The keys of one provider or route, taken by turns or as `selection` says; a key that was refused rests meanwhile."""
 
 from __future__ import annotations
 
+import hashlib
+import random
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from wirekey.secret import Secret
 
@@ -21,6 +24,8 @@ REFUSED_KEY_SIGNS = {"gemini": (400, b"API_KEY_INVALID")}
 The word is the `reason` of google.rpc.ErrorInfo in the error's `details`.
 """
 
+Selection = Literal["round-robin", "first-available", "random", "session-affinity"]
+
 
 @dataclass(slots=True)
 class Key:
@@ -33,23 +38,79 @@ class Key:
 
 
 @dataclass(slots=True)
+class Sessions:
+    """Which session keeps to which key; of a session's name only a hash is kept, as that is the client's to choose.
+
+    Those unused for `ttl` seconds are forgotten, and beyond `entries` those that were not used for longest.
+    """
+
+    ttl: float = 86400.0
+    entries: int = 10_000
+    kept: OrderedDict[bytes, tuple[Key, float]] = field(default_factory=OrderedDict, repr=False)
+
+    def find(self, session: str, now: float) -> Key | None:
+        while self.kept and now - next(iter(self.kept.values()))[1] >= self.ttl:
+            self.kept.popitem(last=False)
+        found = self.kept.get(digest(session))
+        return found[0] if found else None
+
+    def keep(self, session: str, key: Key, now: float) -> None:
+        name = digest(session)
+        self.kept[name] = (key, now)
+        self.kept.move_to_end(name)
+        while len(self.kept) > self.entries:
+            self.kept.popitem(last=False)
+
+
+@dataclass(slots=True)
 class KeyPool:
     """Times are seconds of any one monotonic clock, given by the caller."""
 
     keys: Sequence[Key]
     turn: int = field(default=0)
+    selection: Selection = "round-robin"
+    sessions: Sessions = field(default_factory=Sessions)
 
-    def choose(self, now: float) -> Key | None:
-        """Give the next key that does not rest; where all rest, the one that rests least. None: there is none."""
-        if not self.keys:
+    def choose(
+        self, now: float, tried: Collection[Key] = (), *, session: str | None = None, awake: bool = False
+    ) -> Key | None:
+        """Give a key that was not `tried` and does not rest; where all rest, the one that rests least.
+
+        `awake`: none of those that rest. `session`: who keeps to one key under session-affinity. None: there is none.
+        """
+        key = self.kept_by(session, now, tried) or self.next_key(now, tried)
+        if key is None and not awake:
+            key = self.least_resting(tried)
+        if key and session is not None and self.selection == "session-affinity":
+            self.sessions.keep(session, key, now)
+        return key
+
+    def kept_by(self, session: str | None, now: float, tried: Collection[Key]) -> Key | None:
+        if session is None or self.selection != "session-affinity":
             return None
+        key = self.sessions.find(session, now)
+        return None if key is None or key.resting_until > now or is_among(key, tried) else key
+
+    def next_key(self, now: float, tried: Collection[Key]) -> Key | None:
+        """Give a key that does not rest, as `selection` says; new sessions are spread by turns."""
         count = len(self.keys)
+        if self.selection == "random":
+            good = [each for each in self.keys if each.resting_until <= now and not is_among(each, tried)]
+            return random.choice(good) if good else None  # noqa: S311  # which key is no secret
+        first = 0 if self.selection == "first-available" else self.turn
         for step in range(count):
-            key = self.keys[(self.turn + step) % count]
-            if key.resting_until <= now:
-                self.turn = (self.turn + step + 1) % count
+            key = self.keys[(first + step) % count]
+            if key.resting_until <= now and not is_among(key, tried):
+                self.turn = (first + step + 1) % count
                 return key
-        return min(self.keys, key=lambda key: key.resting_until)
+        return None
+
+    def least_resting(self, tried: Collection[Key]) -> Key | None:
+        left = [key for key in self.keys if not is_among(key, tried)]
+        return min(left, key=lambda key: key.resting_until, default=None)
+
+    def has_awake(self, now: float) -> bool:
+        return any(key.resting_until <= now for key in self.keys)
 
     def settle(self, key: Key, status: int, retry_after: float | None, now: float) -> None:
         """Take note of how the provider answered `key`."""
@@ -67,11 +128,24 @@ class KeyPool:
         self.settle(key, 401, None, now)
 
     def carry_over(self, former: KeyPool) -> None:
-        """Take over the state of keys that a former pool had too, when the configuration was read anew."""
+        """Take over rests and sessions of keys that a former pool had too, when the configuration was read anew."""
+        same = {}
         for key in self.keys:
             for old in former.keys:
                 if old.secret == key.secret:
                     key.resting_until, key.refusals = old.resting_until, old.refusals
+                    same[id(old)] = key
+        for name, (old, used) in former.sessions.kept.items():
+            if stays := same.get(id(old)):
+                self.sessions.kept[name] = (stays, used)
+
+
+def is_among(key: Key, tried: Collection[Key]) -> bool:
+    return any(key is other for other in tried)
+
+
+def digest(session: str) -> bytes:
+    return hashlib.sha256(session.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def retry_after_seconds(value: str | None, wall_clock: float) -> float | None:

@@ -192,7 +192,7 @@ class Egress(Station):
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(entry[4][0]) for entry in found]
-        if any((host, port) == (up.host, up.port) for up in self.house.settings.upstreams.values()):
+        if (host, port) in self.house.settings.places:
             server.address = (addresses[0], port)
             return
         for address in addresses:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from wirekey.identity.jwt_tokens import Held, JwtTokens
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
+    from wirekey.routing.plan import Choice, Plan
     from wirekey.signing.request import AwsCredentials, RequestHead
     from wirekey.signing.verify import Verified
     from wirekey.stations.metering import AnswerTap
@@ -72,11 +73,28 @@ class Passage:
     """What the call is signed with on the wire."""
     wanted_model: str | None = None
     """The model that the policy wants to be used instead."""
+    cap: int | None = None
+    """The most output tokens that the policy lets the call ask for."""
+    plan: Plan | None = None
+    choice: Choice | None = None
+    """The present attempt; what follows up to `signing_host` is made anew for each, and so are `aws` and `body`."""
     upstream: Upstream | None = None
     key: Key | None = None
     pool: KeyPool | None = None
     """None where the key is the client's own."""
+    as_bearer: bool = False
+    """Whether the client brought its key as `Authorization: Bearer`, so that it goes on in that form."""
+    put_on: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """Headers that an extension sets."""
+    signing_host: str = ""
+    """The host of AWS whose region and service a signature is for."""
+    asked_target: bytes = field(default=b"", repr=False)
+    """Path and query before any route changed them."""
+    asked_body: bytes = field(default=b"", repr=False)
+    """The body before any route changed it, for as long as another attempt may be made of it."""
     brought: ClientCredential | None = field(default=None, repr=False)
+    held: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """Headers made for credentials that a client holds itself, as they came, where a call may go out with one."""
     usage_event_asked: bool = False
     tap: AnswerTap | None = None
 
@@ -85,6 +103,10 @@ class Passage:
         """What of the credential goes over the wire as it is, so that an answer could quote it: not an AWS secret."""
         secret = self.key.secret if self.key else self.aws.token if self.aws else None
         return secret.reveal().encode() if secret else None
+
+    def let_body_go(self) -> None:
+        """Keep the body no longer, as no other attempt will be made."""
+        self.body = self.asked_body = b""
 
 
 def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callable[[Method], Method]:

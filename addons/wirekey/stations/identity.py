@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.credentials.client_held import brought
+from wirekey.credentials.client_held import brought, held_fields
 from wirekey.credentials.slots import is_credential_header, strip_query
 from wirekey.credentials.uploads import upload_ids
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
@@ -122,6 +122,8 @@ class Identity(Station):
         if call.provider and mode != "inject":
             passes = mode == "passthrough"
             passage.brought = brought(call.provider, passage.host, fields, query=query, passes=passes)
+        if self.house.settings.takes_client_keys:
+            passage.held = held_fields(fields)
         kept = [await self.hold(token) for token in tokens]
         if tunnel := self.house.tunnel_agents.get(flow.client_conn):
             kept.append(tunnel)

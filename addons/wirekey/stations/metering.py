@@ -12,11 +12,11 @@ from wirekey.failure import described
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.decoding import DecodingError, StreamDecoder, decoder, is_plain
 from wirekey.metering.tap import Tap
-from wirekey.metering.usage_request import UsageEventFilter, ask_stream_usage
+from wirekey.metering.usage_request import UsageEventFilter
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Facts
 from wirekey.refusal import Fault, Refusal
-from wirekey.stations.station import AdmittingStation, keep_going
+from wirekey.stations.station import Station, keep_going
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,15 +129,7 @@ class AnswerTap:
                 yield last_words
 
 
-class Metering(AdmittingStation):
-    def admit(self, flow: http.HTTPFlow, call: Call) -> None:
-        passage = self.house.passage(flow)
-        if call.facts and call.facts.stream and not call.facts.asks_usage and self.house.settings.ask_stream_usage:
-            edited = ask_stream_usage(passage.body)
-            if edited is not None:
-                passage.body = edited
-                passage.usage_event_asked = True
-
+class Metering(Station):
     @keep_going
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Let every answer stream; without a tap, only one that cannot quote the key."""

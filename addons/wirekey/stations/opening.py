@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from wirekey.config import ConfigError, changes_decisions, provider_hosts, without_effect
 from wirekey.credentials.aws_source import aws_credentials
@@ -13,6 +13,9 @@ from wirekey.credentials.pool import Key, KeyPool
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.remote import RemoteEngine
 from wirekey.providers import PROVIDERS
+from wirekey.routing.candidate import Candidate
+from wirekey.routing.configured import failover_of, provider_pools, routes_from, upstream_of
+from wirekey.routing.routes import Routes
 from wirekey.secret import Secret
 from wirekey.stations.settings import Settings, Upstream
 from wirekey.wire.house import WireLimits
@@ -49,20 +52,14 @@ def settings_from(config: Config, former: Settings | None = None) -> Settings:
 
     Raises ConfigError where a secret cannot be read.
     """
-    pools = {}
-    upstreams = {}
-    modes = {}
+    pools = provider_pools(config, former.pools if former else {})
+    upstreams, modes = {}, {}
     for name in PROVIDERS:
-        pool = KeyPool([Key(label, secret) for label, secret in config.resolve_keys(name)])
-        if former and name in former.pools:
-            pool.carry_over(former.pools[name])
-        pools[name] = pool
         provider = getattr(config.providers, name)
         if provider.credentials in ("client", "passthrough"):
             modes[name] = provider.credentials
-        url = provider.upstream
-        if url:
-            upstreams[name] = upstream_of(str(url))
+        if upstream := upstream_of(provider.upstream):
+            upstreams[name] = upstream
     return Settings(
         hosts=provider_hosts(config),
         pools=pools,
@@ -81,18 +78,24 @@ def settings_from(config: Config, former: Settings | None = None) -> Settings:
         other_hosts=config.egress.other_hosts,
         identity_required=config.identity.required,
         ask_stream_usage=config.metering.ask_stream_usage,
-        model_override=config.model_override,
+        routes=routes_from(config, pools, former.routes if former else None),
+        failover=failover_of(config),
+        session_header=config.affinity.header,
+        regions=tuple(config.providers.bedrock.regions),
     )
 
 
 def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Settings:
-    """Let the simulator stand in for all providers, with keys that are worth something only to it."""
-    from dataclasses import replace
-
+    """Let the simulator stand in for all providers and upstreams, with keys that are worth something only to it."""
+    upstream = Upstream("127.0.0.1", port, configured=True)
+    pools = {name: KeyPool([Key("simulator", Secret(key))]) for name, key in keys.items()}
+    defaults = {name: Candidate(name, upstream=upstream, pool=pool) for name, pool in pools.items()}
+    routes = [replace(route, upstream=None, auth=None, pool=None, extension=None) for route in settings.routes.routes]
     return replace(
         settings,
-        pools={name: KeyPool([Key("simulator", Secret(key))]) for name, key in keys.items()},
-        upstreams=dict.fromkeys(PROVIDERS, Upstream("127.0.0.1", port, configured=True)),
+        pools=pools,
+        upstreams=dict.fromkeys(PROVIDERS, upstream),
+        routes=Routes(defaults, routes, settings.routes.override),
         aws=None,
         credentials={},
         simulated=True,
@@ -113,8 +116,3 @@ async def policy_engine_meanwhile(config: Config) -> EmbeddedEngine | RemoteEngi
     if policy.opa_url:
         return await asyncio.to_thread(policy_engine, config)
     return await EmbeddedEngine.meanwhile(policy.path, policy.query, policy.timeout)
-
-
-def upstream_of(url: str) -> Upstream:
-    parts = urlsplit(url)
-    return Upstream(parts.hostname or "", parts.port or 443, configured=True)

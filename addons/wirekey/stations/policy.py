@@ -33,6 +33,7 @@ class Policy(AsyncAdmittingStation):
             assert call.provider
             assert call.operation
             passage.body = with_cap(call.provider, call.operation, passage.body, decision.max_tokens)
+            passage.cap = decision.max_tokens
         passage.wanted_model = decision.model
 
 

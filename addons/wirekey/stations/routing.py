@@ -1,42 +1,45 @@
-"""Which model is sent, and where it is dialled."""
+"""Where a call may go: the plan of its attempts, by its routes or by the provider's own settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.providers.protocol import Kind
-from wirekey.routing.override import with_model
-from wirekey.stations.settings import Upstream
+from wirekey.providers.protocol import Body
+from wirekey.routing.plan import Plan, may_be_resent, one_attempt
 from wirekey.stations.station import AdmittingStation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mitmproxy import http
 
     from wirekey.call import Call
+    from wirekey.routing.candidate import Candidate
 
 
 class Routing(AdmittingStation):
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         assert call.provider
-        call.model = call.facts.model if call.facts else None
-        passage = self.house.passage(flow)
-        if passage.wanted_model and call.model and call.operation and call.operation.kind is not Kind.LISTING:
-            self.override(flow, call, passage.wanted_model)
-        request = flow.request
-        upstream = self.house.settings.upstreams.get(call.provider) or Upstream(request.host, request.port)
-        passage.upstream = upstream
-        call.upstream = upstream.host
-        # The data record is set, not the property: that would rewrite the Host header, which stays as the client
-        # wrote it until the wire.
-        request.data.host, request.data.port = upstream.host, upstream.port
-
-    def override(self, flow: http.HTTPFlow, call: Call, model: str) -> None:
-        """Ask for another model; of path and body only its name changes."""
-        assert call.provider
         assert call.operation
-        judged, passage = self.house.judged(flow), self.house.passage(flow)
-        content_type = judged.headers.get("content-type", "")
-        judged.data.path, passage.body = with_model(
-            call.provider, call.operation, judged.data.path, content_type, passage.body, model
+        passage, settings, judged = self.house.passage(flow), self.house.settings, self.house.judged(flow)
+        call.model = call.facts.model if call.facts else None
+        passage.asked_target, passage.asked_body = judged.data.path, passage.body
+        candidates = settings.routes.candidates(
+            call.provider, call.operation, judged.data.path, call.model, passage.wanted_model
         )
-        call.model = model
+        call.route = candidates[0].route
+        failover = candidates[0].failover or settings.failover
+        kept = call.reads_body or call.operation.body is Body.NONE
+        if not may_be_resent(call.operation, judged.method, kept=kept):
+            failover = one_attempt(failover)
+        passage.plan = Plan(candidates, failover, self.session(judged, call, candidates))
+
+    def session(self, judged: http.Request, call: Call, candidates: Iterable[Candidate]) -> str | None:
+        """Give what keeps calls to one key: the header that the operator named, or else the agent."""
+        if not any(each.pool and each.pool.selection == "session-affinity" for each in candidates):
+            return None
+        name = self.house.settings.session_header
+        agent = call.agent.id if call.agent else ""
+        said = judged.headers.get(name) if name else None
+        # Of two agents never one session, whatever their clients say.
+        return f"{agent}\n{said}" if said is not None else agent or None

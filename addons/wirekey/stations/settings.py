@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.routing.candidate import Candidate, Upstream
+from wirekey.routing.plan import Failover
+from wirekey.routing.routes import Routes
 from wirekey.wire.house import WireLimits
 
 if TYPE_CHECKING:
@@ -13,19 +16,14 @@ if TYPE_CHECKING:
     from wirekey.credentials.aws import AwsCredentials
     from wirekey.credentials.pool import KeyPool
 
+__all__ = ["Settings", "Upstream"]
 
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where a provider is dialled. `configured`: an operator named it, so a private address is allowed."""
+NAMES = ("openai", "gemini", "anthropic", "bedrock")
 
-    host: str
-    port: int = 443
-    configured: bool = False
 
-    @property
-    def authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == 443 else f"{host}:{self.port}"
+def no_routes() -> Routes:
+    """Give routes by which each call goes to the host that it called, and finds no key."""
+    return Routes({name: Candidate(name) for name in NAMES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,22 @@ class Settings:
     other_hosts: str = "tunnel"
     identity_required: bool = True
     ask_stream_usage: bool = True
-    model_override: str | None = None
+    routes: Routes = field(default_factory=no_routes)
+    failover: Failover = field(default_factory=Failover)
+    session_header: str | None = None
+    """The header by which calls belong to one session, in lower case; None: the agent."""
+    regions: tuple[str, ...] = ()
+    """Of Bedrock; the first is the default."""
     simulated: bool = False
     own_ports: frozenset[int] = frozenset()
+
+    @property
+    def places(self) -> frozenset[tuple[str, int]]:
+        """Where an operator said to dial: there a private address is allowed."""
+        found = [*self.upstreams.values(), *(route.upstream for route in self.routes.routes)]
+        return frozenset((upstream.host, upstream.port) for upstream in found if upstream)
+
+    @property
+    def takes_client_keys(self) -> bool:
+        """Whether a call may go out with a key that its client brought in a header made for that."""
+        return "client" in self.credentials.values() or any(route.auth == "client" for route in self.routes.routes)

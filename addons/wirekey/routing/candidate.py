@@ -1,0 +1,72 @@
+"""One way in which a call may go out: which model, at which upstream, with which of whose keys. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from wirekey.credentials.pool import KeyPool
+    from wirekey.extension import Extension
+    from wirekey.routing.model_name import ModelName
+    from wirekey.routing.plan import Failover
+
+Auth = Literal[
+    "provider", "bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client", "passthrough", "extension"
+]
+"""How a credential is put on. provider: where that provider looks for it; Bedrock's calls are signed where there is
+no key. client and passthrough: the client's own. extension: as a function of the operator's says."""
+
+TAKES_KEY = ("provider", "bearer", "x-goog-api-key", "x-api-key")
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where a provider is dialled. `configured`: an operator named it, so a private address is allowed."""
+
+    host: str
+    port: int = 443
+    configured: bool = False
+
+    @property
+    def authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 443 else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that one attempt may take. None: as for every call."""
+
+    connect: float | None = None
+    first_byte: float | None = None
+    idle: float | None = None
+    total: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """`provider` says which wire format is spoken, and whose keys these are."""
+
+    provider: str
+    auth: Auth = "provider"
+    upstream: Upstream | None = None
+    """None: the provider's own host."""
+    model: ModelName | None = None
+    """The model to send; None: as asked."""
+    pool: KeyPool | None = None
+    extension: Extension | None = None
+    limits: Limits = NO_LIMITS
+    route: str | None = None
+    """Label of the route, such as `routes[2]`."""
+    failover: Failover | None = None
+    """What is tried besides; None: as for every call."""
+    asks_usage: bool | None = None
+    """Whether streams are asked for their token counts; None: as for every call."""
+
+    @property
+    def takes_key(self) -> bool:
+        return self.auth in TAKES_KEY

@@ -1,0 +1,108 @@
+"""From a configuration to its routes. No I/O but the reading of secrets and the import of extensions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from wirekey.config import ConfigError, extension_problems
+from wirekey.config.routes import ProviderName
+from wirekey.credentials.pool import Key, KeyPool, Sessions
+from wirekey.extension import Extension
+from wirekey.routing.candidate import Candidate, Limits, Upstream
+from wirekey.routing.model_name import ModelName
+from wirekey.routing.plan import Failover
+from wirekey.routing.routes import Route, Routes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.config import Config, UpstreamURL
+    from wirekey.config.routes import Route as RouteSettings
+    from wirekey.config.routes import SelectionName
+    from wirekey.routing.candidate import Auth
+    from wirekey.secret import Secret
+
+NAMES: tuple[str, ...] = get_args(ProviderName)
+
+
+def provider_pools(config: Config, former: Mapping[str, KeyPool]) -> dict[str, KeyPool]:
+    """Make the pool of each provider; rests and sessions of keys that stay go on. Raises ConfigError."""
+    pools = {}
+    for name in NAMES:
+        selection: SelectionName = getattr(getattr(config.providers, name), "selection", "round-robin")
+        pools[name] = _pool(config, config.resolve_keys(name), selection)
+        if name in former:
+            pools[name].carry_over(former[name])
+    return pools
+
+
+def routes_from(config: Config, pools: Mapping[str, KeyPool], former: Routes | None = None) -> Routes:
+    """Make the routes. Raises ConfigError where a key or an extension is not there."""
+    if problems := extension_problems(config):
+        raise ConfigError(problems)
+    defaults = {name: _default(config, name, pools[name]) for name in NAMES}
+    routes = [_route(config, index, settings, pools) for index, settings in enumerate(config.routes)]
+    for route in routes:
+        for old in former.routes if former else ():
+            if route.pool and old.pool:
+                route.pool.carry_over(old.pool)
+    return Routes(defaults, routes, _model(config.model_override))
+
+
+def failover_of(config: Config) -> Failover:
+    return Failover(config.failover.attempts, config.failover.budget, config.failover.retry_after)
+
+
+def upstream_of(url: UpstreamURL | None) -> Upstream | None:
+    return Upstream(url.host, url.port, configured=True) if url else None
+
+
+def _pool(config: Config, keys: list[tuple[str, Secret]], selection: SelectionName) -> KeyPool:
+    sessions = Sessions(config.affinity.ttl, config.affinity.entries)
+    return KeyPool([Key(label, secret) for label, secret in keys], selection=selection, sessions=sessions)
+
+
+def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
+    settings = getattr(config.providers, name)
+    held = settings.credentials in ("client", "passthrough")
+    auth: Auth = settings.credentials if held else "provider"
+    return Candidate(name, auth, upstream_of(settings.upstream), pool=pool)
+
+
+def _route(config: Config, index: int, settings: RouteSettings, pools: Mapping[str, KeyPool]) -> Route:
+    pool = None
+    if settings.keys:
+        usual = pools[settings.named_provider].selection if settings.named_provider else "round-robin"
+        pool = _pool(config, config.resolve_route_keys(index), settings.selection or usual)
+    times = settings.timeouts
+    auth, extension = settings.auth, None
+    if auth and auth.startswith("python:"):
+        extension = Extension.load(auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
+        auth = "extension"
+    return Route(
+        label=f"routes[{index}]",
+        pattern=settings.match,
+        provider=settings.named_provider,
+        upstream=upstream_of(settings.upstream),
+        auth=auth,  # type: ignore[arg-type]  # checked by the configuration
+        pool=pool,
+        extension=extension,
+        model=_model(settings.model),
+        fallback=tuple(ModelName.parse(name) for name in settings.fallback),
+        limits=Limits(times.connect, settings.timeout or times.first_byte, times.idle, times.total),
+        failover=_failover(config, settings),
+        asks_usage=settings.ask_stream_usage,
+    )
+
+
+def _failover(config: Config, settings: RouteSettings) -> Failover:
+    own, usual = settings.failover, config.failover
+    return Failover(
+        usual.attempts if own.attempts is None else own.attempts,
+        usual.budget if own.budget is None else own.budget,
+        usual.retry_after if own.retry_after is None else own.retry_after,
+    )
+
+
+def _model(text: str | None) -> ModelName | None:
+    return ModelName.parse(text) if text else None

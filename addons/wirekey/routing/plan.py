@@ -1,0 +1,184 @@
+"""What is tried for one call, in which order, and when to give up. Pure: times are seconds of one monotonic clock.
+
+The order: the keys of a candidate, one after the other, then the next candidate. What comes next depends on how the
+last attempt failed; no key is tried a second time at the same candidate, unless the provider said when to come back,
+it is soon, and nothing else is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wirekey.credentials.pool import Key
+    from wirekey.providers.protocol import Operation
+    from wirekey.routing.candidate import Candidate
+
+RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
+REFUSED_KEY = frozenset({401, 403})
+"""Another key of the pool may do better; another model would only hide that a key is bad."""
+OVERLOADED = frozenset({503, 529})
+"""The upstream itself asks for a pause, whatever the key."""
+
+_STARTS_WORK = frozenset({"predictLongRunning"})
+"""Inference that goes on after its answer: sent twice, it would be made and paid twice."""
+
+
+class FailureKind(StrEnum):
+    CONNECT = "connect"  # no verified connection in time
+    FIRST_BYTE = "first_byte"  # sent, and no answer in time
+    RESET = "reset"  # sent, and the connection ended before an answer
+    STATUS = "status"  # answered, with a status
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt failed. `retry_after`: seconds from that header, None where there is none that can be read."""
+
+    kind: FailureKind
+    status: int | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failover:
+    """`attempts` are all of a call, the first one too; no attempt begins after `budget` seconds.
+
+    `retry_after`: the longest Retry-After, in seconds, that is waited for; 0: none is.
+    """
+
+    attempts: int = 3
+    budget: float = 60.0
+    retry_after: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One attempt: what to do, with which key (None: the candidate needs none, or has none), after how many seconds.
+
+    `is_last`: whatever becomes of it, there is no other one, so that the body need not be kept.
+    """
+
+    candidate: Candidate
+    key: Key | None
+    wait: float = 0.0
+    is_last: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """The plan of one call. `start` gives the first attempt; `after` the next one, as long as there is one.
+
+    Note a failure in the key's pool before asking `after`, which then passes over keys that rest.
+    """
+
+    candidates: tuple[Candidate, ...]
+    failover: Failover = field(default_factory=Failover)
+    session: str | None = None
+    """Who keeps to one key, where the pool's selection is by session."""
+    made: int = 0
+    began: float = 0.0
+    place: int = 0
+    tried: list[Key] = field(default_factory=list)
+    """Keys that were tried at the present candidate."""
+    came_back: bool = False
+    choice: Choice | None = None
+
+    def start(self, now: float) -> Choice:
+        """Give the first attempt. Its key is None where the candidate has none."""
+        self.began, self.made = now, 1
+        return self._choose(self._key_at(0, now), 0.0, now)
+
+    def after(self, failure: Failure, now: float) -> Choice | None:
+        """Give the attempt after one that failed; None: the failure is the call's."""
+        assert self.choice
+        if not self._may_go_on(failure, now):
+            return None
+        wait = self._pause(failure, now)
+        refused = failure.status in REFUSED_KEY
+        place = None if refused else self._next_place(now)
+        if place is None or not self._is_unreachable(failure, place):
+            key = self._other_key(now, awake=place is not None)
+            if key:
+                self.made += 1
+                return self._choose(key, wait if failure.status in OVERLOADED else 0.0, now)
+        if place is not None:
+            self.made += 1
+            self.place, self.tried = place, []
+            return self._choose(self._key_at(place, now), 0.0, now)
+        if wait and not refused and not self.came_back:
+            self.made += 1
+            self.came_back = True
+            return self._choose(self.choice.key, wait, now)
+        return None
+
+    def _may_go_on(self, failure: Failure, now: float) -> bool:
+        if self.made >= self.failover.attempts or now - self.began >= self.failover.budget:
+            return False
+        return failure.kind is not FailureKind.STATUS or failure.status in RETRIED_STATUSES | REFUSED_KEY
+
+    def _pause(self, failure: Failure, now: float) -> float:
+        """Give how long the provider asks us to wait; 0 where that is too long, or not said."""
+        asked = failure.retry_after or 0.0
+        fits = asked <= self.failover.retry_after and now + asked < self.began + self.failover.budget
+        return asked if fits else 0.0
+
+    def _is_unreachable(self, failure: Failure, place: int) -> bool:
+        """Tell whether other keys would meet the same closed door, and there is another door."""
+        here, there = self.candidates[self.place], self.candidates[place]
+        differ = (here.upstream, here.provider) != (there.upstream, there.provider)
+        return failure.kind is FailureKind.CONNECT and differ
+
+    def _next_place(self, now: float) -> int | None:
+        """Find the next candidate that can be sent; those whose keys all rest only where there is no other."""
+        left = range(self.place + 1, len(self.candidates))
+        resting = None
+        for place in left:
+            candidate = self.candidates[place]
+            if not candidate.takes_key or candidate.pool is None or candidate.pool.has_awake(now):
+                return place
+            if resting is None and candidate.pool.keys:
+                resting = place
+        return resting
+
+    def _key_at(self, place: int, now: float) -> Key | None:
+        candidate = self.candidates[place]
+        return candidate.pool.choose(now, session=self.session) if candidate.takes_key and candidate.pool else None
+
+    def _other_key(self, now: float, *, awake: bool) -> Key | None:
+        candidate = self.candidates[self.place]
+        if not candidate.takes_key or candidate.pool is None:
+            return None
+        return candidate.pool.choose(now, self.tried, session=self.session, awake=awake)
+
+    def _choose(self, key: Key | None, wait: float, now: float) -> Choice:
+        if key:
+            self.tried.append(key)
+        self.choice = Choice(self.candidates[self.place], key, wait, is_last=not self._more_to_come(now))
+        return self.choice
+
+    def _more_to_come(self, now: float) -> bool:
+        if self.made >= self.failover.attempts:
+            return False
+        if (self.failover.retry_after and not self.came_back) or self.place + 1 < len(self.candidates):
+            return True
+        pool = self.candidates[self.place].pool
+        return pool is not None and len(pool.keys) > len(self.tried)
+
+
+def may_be_resent(operation: Operation, method: str, *, kept: bool) -> bool:
+    """Tell whether an operation may be sent more than once. `kept`: its body is read whole, or it has none.
+
+    What is stored at the provider may be there twice after a second time, or gone.
+    """
+    from wirekey.providers.protocol import Kind
+
+    if not kept or operation.name in _STARTS_WORK:
+        return False
+    return operation.kind is not Kind.STORAGE or method == "GET"
+
+
+def one_attempt(failover: Failover) -> Failover:
+    return Failover(1, failover.budget, 0.0)

@@ -1,0 +1,138 @@
+"""The routes of a configuration, and the candidates that a call has by them. Pure.
+
+The first route whose pattern fits the model asked for is taken. A call that asks for no model takes a route only if
+its operation leaves the model to the provider, and then one that fits every name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from fnmatch import translate
+from typing import TYPE_CHECKING
+
+from wirekey.providers.protocol import Kind
+from wirekey.refusal import Fault, Refusal
+from wirekey.routing.candidate import NO_LIMITS
+from wirekey.routing.formats import retargeted
+from wirekey.routing.model_name import ModelName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wirekey.credentials.pool import KeyPool
+    from wirekey.extension import Extension
+    from wirekey.providers.protocol import Operation
+    from wirekey.routing.candidate import Auth, Candidate, Limits, Upstream
+    from wirekey.routing.plan import Failover
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """What becomes of calls that ask for a model whose name `pattern` (fnmatch, by case) fits.
+
+    None stands for what holds without the route.
+    """
+
+    label: str
+    pattern: str
+    provider: str | None = None
+    upstream: Upstream | None = None
+    auth: Auth | None = None
+    pool: KeyPool | None = None
+    extension: Extension | None = None
+    model: ModelName | None = None
+    fallback: tuple[ModelName, ...] = ()
+    limits: Limits = NO_LIMITS
+    failover: Failover | None = None
+    asks_usage: bool | None = None
+    _fits: re.Pattern[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_fits", re.compile(translate(self.pattern)))
+
+    def fits(self, model: str) -> bool:
+        return self._fits.match(model) is not None
+
+    def candidate(self, called: str, defaults: Mapping[str, Candidate]) -> Candidate:
+        """Give the route's own candidate for a call of the provider `called`."""
+        usual = defaults[self.provider or called]
+        auth = self.auth or ("provider" if self.pool else usual.auth)
+        return replace(
+            usual,
+            auth=auth,
+            upstream=self.upstream or usual.upstream,
+            model=self.model,
+            pool=self.pool or (None if self.upstream else usual.pool),
+            extension=self.extension,
+            limits=self.limits,
+            route=self.label,
+            failover=self.failover,
+            asks_usage=self.asks_usage,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Routes:
+    """`defaults`: provider → what a call without a route goes by."""
+
+    defaults: Mapping[str, Candidate]
+    routes: Sequence[Route] = ()
+    override: ModelName | None = None
+    """The model for everything."""
+
+    def find(self, model: str | None, operation: Operation) -> Route | None:
+        if model is None and operation.kind is not Kind.INFERENCE:
+            return None
+        return next((route for route in self.routes if route.fits(model or "")), None)
+
+    def candidates(
+        self, called: str, operation: Operation, target: bytes, asked: str | None, wanted: str | None = None
+    ) -> tuple[Candidate, ...]:
+        """Give what may be tried for a call of the provider `called`, in order; never nothing.
+
+        `wanted` is the model that the policy demands: its own route is taken, and no other model is sent. Raises
+        Refusal(400) where the route leads to a provider that does not answer this call.
+        """
+        route = self.find(wanted or asked, operation)
+        own = route.candidate(called, self.defaults) if route else self.defaults[called]
+        if retargeted(target, operation, called, own.provider) is None:
+            raise elsewhere(own, called, operation)
+        if operation.kind is Kind.LISTING:
+            return (own if own.model is None else replace(own, model=None),)
+        if wanted:
+            return (replace(own, model=ModelName(wanted)),)
+        if self.override and own.model is None:
+            own = replace(own, model=self.override)
+        if route is None or not route.fallback:
+            return (own,)
+        found = [own]
+        for name in route.fallback:
+            other = self.fallback(name, operation, own)
+            if retargeted(target, operation, called, other.provider) is not None:
+                found.append(other)
+        return tuple(found)
+
+    def fallback(self, name: ModelName, operation: Operation, own: Candidate) -> Candidate:
+        """Give the candidate of a fallback model: by its own route if it has one, or else by the provider's settings.
+
+        One that fits the very route that it stands in goes where that route goes.
+        """
+        route = self.find(name.name, operation)
+        provider = name.provider or own.provider
+        if route is None:
+            return replace(self.defaults[provider], model=name, route=own.route, limits=own.limits)
+        if route.label == own.route and provider == own.provider:
+            return replace(own, model=name)
+        other = route.candidate(provider, self.defaults)
+        return replace(other, model=other.model or name)
+
+
+def elsewhere(own: Candidate, called: str, operation: Operation) -> Refusal:
+    return Refusal(
+        400,
+        "format_not_offered",
+        f"The operator's {own.route} sends this model to {own.provider}, which does not answer {operation.name} in "
+        f"the format of {called}. Call {own.provider} in its own format.",
+        Fault.OPERATOR,
+    )

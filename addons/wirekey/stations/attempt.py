@@ -1,0 +1,225 @@
+"""One attempt at a call: where it goes, what it asks for, and whose credential it goes out with.
+
+All of it is made from what the client asked, so that an attempt owes nothing to the one before it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.credentials.aws import CredentialsUnavailable
+from wirekey.credentials.client_held import brought, missing
+from wirekey.credentials.pool import Key
+from wirekey.credentials.uploads import upload_ids
+from wirekey.egress.hosts import bedrock_host, region_of
+from wirekey.extension import CallInfo, ExtensionError, Head
+from wirekey.metering.usage_request import ask_stream_usage
+from wirekey.policy.obligations import with_cap
+from wirekey.providers import PROVIDERS
+from wirekey.refusal import Fault, Refusal
+from wirekey.routing.candidate import Upstream
+from wirekey.routing.formats import PROVIDER_HOSTS, retargeted
+from wirekey.routing.model_name import ModelNameError, with_parameters
+from wirekey.routing.override import with_model
+from wirekey.stations.wire_head import wire_head
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.call import Call
+    from wirekey.extension import Extension
+    from wirekey.routing.candidate import Candidate
+    from wirekey.routing.plan import Choice
+    from wirekey.stations.house import House, Passage
+    from wirekey.stations.settings import Settings
+
+
+async def equip(house: House, flow: http.HTTPFlow, choice: Choice) -> None:
+    """Make a call ready to be sent as `choice` says; what an earlier attempt left is gone.
+
+    Changes the passage, the call's model, route, credential and upstream, and where the flow is dialled. Raises
+    Refusal where there is no such credential, or the request cannot ask for that model.
+    """
+    passage = house.passage(flow)
+    candidate = choice.candidate
+    passage.choice = choice
+    passage.key = passage.pool = passage.aws = None
+    passage.as_bearer, passage.put_on = False, ()
+    passage.call.credential, passage.call.route = None, candidate.route
+    aim(house, flow, passage, candidate)
+    rewrite(house, flow, passage, candidate)
+    await take_credential(house, flow, passage, choice)
+
+
+def aim(house: House, flow: http.HTTPFlow, passage: Passage, candidate: Candidate) -> None:
+    """Say where the call is dialled."""
+    call = passage.call
+    host = passage.host if candidate.provider == call.provider else PROVIDER_HOSTS[candidate.provider]
+    upstream = passage.upstream = candidate.upstream or Upstream(host)
+    passage.signing_host = signing_host(passage, upstream, house.settings)
+    call.upstream = upstream.host
+    # The data record is set, not the property: that would rewrite the Host header, which stays as the client
+    # wrote it until the wire.
+    flow.request.data.host, flow.request.data.port = upstream.host, upstream.port
+
+
+def signing_host(passage: Passage, upstream: Upstream, settings: Settings) -> str:
+    """Give the host of AWS that says for which region and service a signature is made."""
+    if region_of(passage.host):
+        return passage.host
+    if region_of(upstream.host) or not settings.regions:
+        return upstream.host
+    return bedrock_host(settings.regions[0])
+
+
+def rewrite(house: House, flow: http.HTTPFlow, passage: Passage, candidate: Candidate) -> None:
+    """Ask for the candidate's model, where it can be asked for; of path and body only what must differ does."""
+    call, judged = passage.call, house.judged(flow)
+    assert call.provider
+    assert call.operation
+    called, operation = call.provider, call.operation
+    target, body = passage.asked_target, passage.asked_body
+    call.model = call.facts.model if call.facts else None
+    if candidate.model:
+        # What another provider answers besides its own format is always OpenAI's.
+        shape = called if candidate.provider == called else "openai"
+        name, content_type = candidate.model.name, judged.headers.get("content-type", "")
+        target, body = with_model(shape, operation, target, content_type, body, name)
+        if target is not passage.asked_target or body is not passage.asked_body:
+            call.model = name
+        elif call.model not in (None, name):
+            raise cannot_override(name, "has no place for it")
+        body = parametrised(passage, candidate, body)
+    elsewhere = retargeted(target, operation, called, candidate.provider)
+    assert elsewhere is not None
+    judged.data.path = elsewhere
+    passage.body = asking_usage(house, passage, candidate, body)
+
+
+def parametrised(passage: Passage, candidate: Candidate, body: bytes) -> bytes:
+    """Set the parameters that stand behind the model's name, within what the policy lets the call ask for."""
+    call, model = passage.call, candidate.model
+    assert call.provider
+    assert call.operation
+    assert model
+    if not model.parameters:
+        return body
+    try:
+        body = with_parameters(candidate.provider, call.operation, body, model.parameters)
+    except ModelNameError as error:
+        raise cannot_override(str(model), str(error)) from None
+    return body if passage.cap is None else with_cap(call.provider, call.operation, body, passage.cap)
+
+
+def asking_usage(house: House, passage: Passage, candidate: Candidate, body: bytes) -> bytes:
+    """Ask OpenAI for the token counts of a stream, where neither its client nor the operator decided otherwise."""
+    facts = passage.call.facts
+    wanted = house.settings.ask_stream_usage if candidate.asks_usage is None else candidate.asks_usage
+    passage.usage_event_asked = False
+    # Google would put them into every chunk, from where they could not be taken out again.
+    if not (facts and facts.stream and not facts.asks_usage and wanted and candidate.provider == "openai"):
+        return body
+    edited = ask_stream_usage(body)
+    passage.usage_event_asked = edited is not None
+    return body if edited is None else edited
+
+
+async def take_credential(house: House, flow: http.HTTPFlow, passage: Passage, choice: Choice) -> None:
+    call, candidate = passage.call, choice.candidate
+    if call.provider == "gemini" and upload_ids(house.judged(flow).path):
+        # Its upload_id is the credential; it carries no other.
+        call.credential = "upload"
+    elif candidate.auth in ("client", "passthrough"):
+        take_brought(house, passage, candidate)
+    elif candidate.auth == "none":
+        call.credential = f"{candidate.route}/none"
+    elif candidate.extension:
+        passage.put_on = await from_extension(house, flow, passage, candidate.extension)
+        call.credential = f"{candidate.route}/extension"
+    elif choice.key:
+        passage.key, passage.pool = choice.key, candidate.pool
+        call.credential = choice.key.label
+    elif candidate.auth == "sigv4" or (candidate.auth == "provider" and candidate.provider == "bedrock"):
+        await find_aws(house, passage)
+    else:
+        raise Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
+
+
+async def find_aws(house: House, passage: Passage) -> None:
+    call, aws = passage.call, house.settings.aws
+    if aws is None:
+        raise Refusal(503, "no_provider_key", no_key(None), Fault.OPERATOR)
+    try:
+        passage.aws = aws.current(call.agent) or await aws.fetch(call.agent)
+    except CredentialsUnavailable as error:
+        raise Refusal(503, "no_provider_key", f"{no_key(None)} {error}", Fault.OPERATOR) from error
+    call.credential = "bedrock/aws"
+
+
+def take_brought(house: House, passage: Passage, candidate: Candidate) -> None:
+    """Use what the client brought, and nothing of ours. Raises Refusal where it brought nothing."""
+    call, provider, mode = passage.call, candidate.provider, candidate.auth
+    held = passage.brought
+    if provider != call.provider or house.settings.credentials.get(provider) != mode:
+        held = brought(provider, passage.host, passage.held, passes=False) if mode == "client" else None
+    if held is None:
+        raise missing(provider, passes=mode == "passthrough")
+    label = call.credential = f"{provider}/{mode}"
+    if held.key:
+        passage.key, passage.as_bearer = Key(label, held.key), held.bearer
+    passage.aws = held.pair
+
+
+async def from_extension(
+    house: House, flow: http.HTTPFlow, passage: Passage, extension: Extension
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Ask an extension for headers. Raises Refusal: without them nothing is sent."""
+    call = passage.call
+    request = wire_head(house.judged(flow), passage)
+    fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields)
+    path = request.data.path.decode("latin-1")
+    assert passage.upstream
+    head = Head(request.method, passage.upstream.authority, path, fields)
+    streamed = not call.reads_body and flow.request.stream
+    try:
+        return tuple(await extension.headers(call_info(call), head, None if streamed else passage.body))
+    except ExtensionError as error:
+        message = f"The credential of this call could not be made, so it was not sent: {error}."
+        raise Refusal(503, "extension_failed", message, Fault.OPERATOR) from error
+
+
+def call_info(call: Call) -> CallInfo:
+    agent, facts = call.agent, call.facts
+    return CallInfo(
+        id=call.id,
+        agent_id=agent.id if agent else None,
+        agent_role=agent.role if agent else None,
+        agent_type=agent.type if agent else None,
+        provider=call.provider or "",
+        operation=call.operation.name if call.operation else "",
+        requested_model=facts.model if facts else None,
+        model=call.model,
+        stream=bool(facts and facts.stream),
+        route=call.route or "",
+    )
+
+
+def no_key(candidate: Candidate | None) -> str:
+    """Say which setting is missing; None: AWS credentials."""
+    provider = candidate.provider if candidate else "bedrock"
+    if candidate and candidate.auth != "provider":
+        return f"Wirekey has no key for {candidate.route}. Its operator sets {candidate.route}.keys in wirekey.yaml."
+    return (
+        f"Wirekey has no key for {provider}. Its operator sets {PROVIDERS[provider].key_setting} in the environment or "
+        f"providers.{provider} in wirekey.yaml."
+    )
+
+
+def cannot_override(name: str, why: str) -> Refusal:
+    return Refusal(
+        403,
+        "cannot_override",
+        f"This call is to go to the model {name[:64]!r}, and its request {why}. "
+        "The operator corrects it in model_override, in the route or in the policy.",
+        Fault.OPERATOR,
+    )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.audit.calls import call_of, finish
+from tests.running import PATIENCE
 
 from wirekey.audit import schema, store
 from wirekey.audit.event import event_of
@@ -226,6 +227,7 @@ async def test_a_writer_that_died_refuses_calls_at_once(path, monkeypatch, caplo
     monkeypatch.setattr(audit, "_write", die)
     audit.start()
     assert "did not take it" in await refusal_of(audit)
+    audit._thread.join(PATIENCE)
     assert await refusal_of(audit) == "the audit writer has failed"
     assert "the audit writer has failed" in caplog.text
 

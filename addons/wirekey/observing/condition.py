@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
     from wirekey.credentials.pool import KeyPool
 
+BUILD = ("version", "mitmproxy", "python")
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One moment. Times are Unix seconds; None is not known."""
 
-    build: Mapping[str, str] = field(default_factory=dict)
+    build: tuple[str, str, str] = ("", "", "")
+    """Versions, by `BUILD`."""
     ready: Mapping[str, bool] = field(default_factory=dict)
     """Part → whether it is."""
     keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -42,7 +45,7 @@ class ConditionCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         now = self.condition
-        yield gauge("wirekey_build_info", "Versions; always 1.", [(tuple(now.build.values()), 1)], tuple(now.build))
+        yield gauge("wirekey_build_info", "Versions; always 1.", [(now.build, 1)], BUILD)
         parts = [((part,), float(ready)) for part, ready in now.ready.items()]
         yield gauge("wirekey_ready", "Whether a part can take calls, as /ready says.", parts, ("part",))
         states = [

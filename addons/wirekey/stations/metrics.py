@@ -41,11 +41,7 @@ class Metrics:
         self.registry.register(self.collector)
         ProcessCollector(registry=self.registry)
         self.scrape = Scrape(self.registry, self.look)
-        self.build = {
-            "version": __version__,
-            "mitmproxy": version("mitmproxy"),
-            "python": platform.python_version(),
-        }
+        self.build = (__version__, version("mitmproxy"), platform.python_version())
         self.measuring: asyncio.Task[None] | None = None
         house.activity.watchers.append(self.calls)
 

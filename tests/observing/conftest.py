@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from tests.end_to_end.stream_formats import FORMATS, RawWay
+from tests.observing.exposition import Scraped
+from tests.running import SimulatorThread, Wirekey, wait_for, wirekey_behind
+from tests.secrecy.canaries import Canaries
+from wirekey.call import new_call_id
+
+POLICY = """package wirekey.authz
+
+deny contains "{secret}: models of this kind are not for agents" if startswith(input.model, "forbidden")
+
+allow := true
+"""
+CHAT = "/v1/chat/completions"
+
+
+class Served:
+    """A `wirekey serve` and what programs of an agent and of a stranger do with it; `canaries` must be seen nowhere."""
+
+    def __init__(self, proxy: Wirekey, canaries: Canaries) -> None:
+        self.proxy = proxy
+        self.canaries = canaries
+        self.token = proxy.add_agent("alice", role="engineer")
+        self.console = httpx.Client(base_url=f"http://{proxy.running.console}", timeout=60, trust_env=False)
+        self.way = RawWay(proxy.root, proxy=proxy.proxy_url("alice", self.token))
+        canaries.add("the agent's token", self.token)
+
+    def chat(self, model: str = "gpt-4o-mini", behaviour: str = "", **body) -> int:
+        said = self.canaries("prompt")
+        content = {"model": model, "messages": [{"role": "user", "content": said}], **body}
+        headers = {"content-type": "application/json", "x-canary": self.canaries("header")}
+        path = f"{CHAT}?after={self.canaries('query')}"
+        content = json.dumps(content).encode()
+        request = self.way.request("openai", "POST", path, behaviour, content=content, headers=headers)
+        return self.way.client.send(request).status_code
+
+    def stream(self, name: str, behaviour: str = "") -> int:
+        return self.way.stream(FORMATS[name], behaviour).status
+
+    def get(self, path: str) -> int:
+        return self.way.client.send(self.way.request("openai", "GET", path)).status_code
+
+    def stranger(self) -> int:
+        """Call without a token."""
+        way = RawWay(self.proxy.root, proxy=f"http://{self.proxy.running.forward}")
+        return way.client.send(way.request("openai", "POST", CHAT, json={"model": "gpt-4o-mini"})).status_code
+
+    def scrape(self) -> Scraped:
+        answer = self.console.get("/metrics")
+        assert answer.status_code == 200, answer.text
+        return Scraped(answer.text)
+
+    def scrape_of(self, calls: float) -> Scraped:
+        """Scrape once so many calls have ended; ends are told after the client has its answer."""
+
+        def enough():
+            scraped = self.scrape()
+            return scraped if scraped.total("wirekey_calls_total") >= calls else None
+
+        return wait_for(enough, f"{calls} calls in the metrics")
+
+
+@pytest.fixture(scope="package")
+def simulator(tmp_path_factory):
+    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory, simulator) -> Served:
+    canaries = Canaries()
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "policy").mkdir()
+    (folder / "policy" / "authz.rego").write_text(POLICY.format(secret=canaries("policy")))
+    listen = {"forward": "127.0.0.1:0", "gateway": None, "console": "127.0.0.1:0"}
+    with wirekey_behind(
+        folder / "wirekey", simulator, listen=listen, policy={"path": str(folder / "policy")}, timeouts={"idle": 2}
+    ) as proxy:
+        yield Served(proxy, canaries)
+
+
+@pytest.fixture
+def since() -> str:
+    return new_call_id()

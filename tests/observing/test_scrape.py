@@ -1,0 +1,127 @@
+"""The text is made once for all who ask at the time, beside the loop, and is what the library would write."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
+
+from wirekey.console.request import request_of
+from wirekey.observing import scrape
+from wirekey.observing.scrape import METRICS_PATH, Scrape
+
+OWN = (("host", "127.0.0.1:8090"),)
+
+
+def asked(address="127.0.0.1", headers=OWN, method="GET"):
+    return request_of(method, METRICS_PATH, headers, address)
+
+
+@pytest.fixture
+def registry():
+    disable_created_metrics()  # as CallMetrics does
+    made = CollectorRegistry()
+    times = Histogram("times", "Some\nlines \\ more.", ["word"], registry=made)
+    for number in range(300):
+        times.labels(f'w"{number}').observe(number)
+    Gauge("nothing_yet", "Without a series.", ["word"], registry=made)
+    Gauge("one", "Of one series.", registry=made).set(7)
+    return made
+
+
+def test_what_is_written_in_pieces_is_what_the_library_writes(registry):
+    assert scrape.written(registry) == generate_latest(registry)
+    assert len(list(scrape.pieces_of(registry))) > 40
+
+
+async def test_the_text_is_made_in_a_thread_and_the_look_before_it_on_the_loop(registry, monkeypatch):
+    where = []
+    monkeypatch.setattr(scrape, "written", lambda _: where.append(threading.current_thread()) or b"text\n")
+    answer = await Scrape(registry, lambda: where.append(threading.current_thread())).answer(asked())
+    assert answer.body == b"text\n"
+    assert where[0] is threading.main_thread()
+    assert where[1] is not threading.main_thread()
+
+
+async def test_all_who_ask_at_once_get_one_text_and_one_that_leaves_takes_it_from_no_other(registry, monkeypatch):
+    made, go = [], threading.Event()
+
+    def slowly(_):
+        made.append(1)
+        go.wait(60)
+        return b"text\n"
+
+    monkeypatch.setattr(scrape, "written", slowly)
+    desk = Scrape(registry, lambda: None)
+    asking = [asyncio.ensure_future(desk.answer(asked())) for _ in range(10)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    await asyncio.sleep(0)
+    go.set()
+    answers = await asyncio.gather(*asking[1:])
+    assert [answer.body for answer in answers] == [b"text\n"] * 9
+    assert made == [1]
+
+
+async def test_a_text_is_given_again_until_it_is_old(registry, monkeypatch):
+    made = []
+    monkeypatch.setattr(scrape, "written", lambda _: made.append(1) or b"text\n")
+    monkeypatch.setattr(scrape, "FRESH", 3600)
+    desk = Scrape(registry, lambda: None)
+    for _ in range(5):
+        await desk.answer(asked())
+    assert made == [1]
+    monkeypatch.setattr(scrape, "FRESH", 0)
+    monkeypatch.setattr(scrape, "RESTS", 0)
+    desk = Scrape(registry, lambda: None)
+    for _ in range(5):
+        await desk.answer(asked())
+    assert made == [1] * 6
+
+
+async def test_a_look_that_fails_is_an_error_each_time_and_then_none(registry):
+    def look():
+        if failing:
+            raise RuntimeError
+
+    failing, desk = True, Scrape(registry, look)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await desk.answer(asked())
+    failing = False
+    assert (await desk.answer(asked())).status == 200
+
+
+STRANGERS = [
+    ("10.0.0.7", OWN),
+    ("::ffff:10.0.0.7", OWN),
+    ("fe80::1", OWN),
+    ("127.0.0.1", (("host", "rebound.example"),)),
+    ("127.0.0.1", (("host", "127.0.0.1.rebound.example:8090"),)),
+    ("127.0.0.1", (("host", "10.0.0.7:8090"),)),
+    ("127.0.0.1", (("host", ""),)),
+    ("127.0.0.1", (*OWN, ("X-Forwarded-For", "127.0.0.1"))),
+    ("127.0.0.1", (*OWN, ("forwarded", "for=127.0.0.1"))),
+    ("127.0.0.1", (*OWN, ("Via", "1.1 gate"))),
+    ("", OWN),
+]
+
+
+@pytest.mark.parametrize(("address", "headers"), STRANGERS)
+def test_who_is_not_of_this_machine_is_told_how_to_read_it(registry, address, headers):
+    answer = Scrape(registry, lambda: None).answer(asked(address, headers))
+    assert answer.status == 403
+    assert b"from the machine itself" in answer.body
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8090", "LOCALHOST", "[::1]:8090", None])
+async def test_who_is_of_this_machine_may_read_it(registry, address, host):
+    headers = (("host", host),) if host else ()
+    assert (await Scrape(registry, lambda: None).answer(asked(address, headers))).status == 200
+
+
+def test_it_is_read_not_written(registry):
+    assert Scrape(registry, lambda: None).answer(asked(method="POST")).status == 405

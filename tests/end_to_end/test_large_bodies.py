@@ -9,7 +9,7 @@ import pytest
 
 from tests.aws_signing import ask, signed, signing_simulator, signing_wirekey, written
 from tests.signing.requests import HEADERS
-from wirekey.wire.stream import PIECE
+from wirekey.wire.request_body import PIECE
 
 LARGE = 24 * 1024 * 1024
 

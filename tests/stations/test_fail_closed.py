@@ -320,6 +320,7 @@ METHODS = {
     "phrase_in_stream": None,
     "report_end": None,
     "answer_head": None,
+    "spool": None,  # in tests/wire/test_large_requests.py
 }
 """Method of the house that the wire layer calls → status and outcome of a call in which it fails; None: below."""
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import copy
 import json
+import tempfile
+from pathlib import Path
 
 from mitmproxy import http, options
 
@@ -13,6 +15,7 @@ from wirekey.master import ServeMaster
 from wirekey.refusal import Refusal
 from wirekey.wire.house import WireLimits
 from wirekey.wire.install import adopt_layers, install
+from wirekey.wire.request_body import Spool
 
 KEY = "sk-only-on-the-wire"
 
@@ -27,10 +30,14 @@ class BareHouse:
         self.refuse_at_head: Refusal | None = None
         self.refuse_on_wire: Refusal | None = None
         self.stream_request = False
+        self.spool_folder = Path(tempfile.gettempdir())
         self.flows: list[http.HTTPFlow] = []
 
     def report_invalid(self, flow, reason):
         flow.response = self.phrase(flow, Refusal(400, "malformed", reason))
+
+    def spool(self, flow):
+        return Spool(self.spool_folder)
 
     def keep_body(self, flow, body):
         self.bodies[flow.id] = body

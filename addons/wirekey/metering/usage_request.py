@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from wirekey.metering.sse import EVENT_LIMIT, data_of
+from wirekey.providers.edits import with_edits
 from wirekey.providers.request_json import read_body
 from wirekey.refusal import Refusal
+
+if TYPE_CHECKING:
+    from wirekey.wire.request_body import RequestBody
 
 ASKING = b'{"include_usage":true}'
 
@@ -35,7 +40,7 @@ class _Chunk(msgspec.Struct):
 _chunk = msgspec.json.Decoder(_Chunk)
 
 
-def ask_stream_usage(body: bytes) -> bytes | None:
+def ask_stream_usage(body: RequestBody) -> RequestBody | None:
     """Give a chat request that asks for usage, all other bytes as they were.
 
     `body` is one that the provider's `read_request` accepted. None where it cannot be asked for: there are no
@@ -54,20 +59,22 @@ def ask_stream_usage(body: bytes) -> bytes | None:
             return insert_member(body, opening.end(), b'"stream_options":' + ASKING)
         start, end = span
         if body[start:end] == b"null":
-            return body[:start] + ASKING + body[end:]
+            return with_edits(body, [(start, end, ASKING)])
         options = request.child("stream_options")
     except Refusal:
         return None
     if options is None:
         return None
     if flag := options.spans.get("include_usage"):
-        return body[: start + flag[0]] + b"true" + body[start + flag[1] :]
-    return insert_member(body, start + 1, ASKING[1:-1]) if options.values else body[:start] + ASKING + body[end:]
+        return with_edits(body, [(start + flag[0], start + flag[1], b"true")])
+    if options.values:
+        return insert_member(body, start + 1, ASKING[1:-1])
+    return with_edits(body, [(start, end, ASKING)])
 
 
-def insert_member(body: bytes, position: int, member: bytes) -> bytes:
+def insert_member(body: RequestBody, position: int, member: bytes) -> RequestBody:
     """Put a member before the first one of an object, whose brace is just before `position`."""
-    return b"".join((body[:position], member, b",", memoryview(body)[position:]))
+    return with_edits(body, [(position, position, member + b",")])
 
 
 class _Event(Enum):

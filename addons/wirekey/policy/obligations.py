@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wirekey.providers.edits import Edit
     from wirekey.providers.protocol import Operation
     from wirekey.providers.request_json import JsonObject
+    from wirekey.wire.request_body import RequestBody
 
 CHAT_LIMITS = ("max_completion_tokens", "max_tokens")
 BATCHES = ("batches.create", "messages.batches.create")
@@ -44,7 +45,7 @@ BEDROCK_GROUPS = {
 BEDROCK_SILENT = ("embed", "rerank", "image", "canvas", "reel", "stability", "sonic")
 
 
-def with_cap(provider: str, operation: Operation, body: bytes, cap: int) -> bytes:
+def with_cap(provider: str, operation: Operation, body: RequestBody, cap: int) -> RequestBody:
     """Give the body of a recognised, well-formed request in which nothing asks for more than `cap` output tokens.
 
     Raises Refusal(403) where it is not known how this request says it.
@@ -52,7 +53,7 @@ def with_cap(provider: str, operation: Operation, body: bytes, cap: int) -> byte
     return with_edits(body, edits_of(provider, operation, body, cap))
 
 
-def edits_of(provider: str, operation: Operation, body: bytes, cap: int) -> Iterator[Edit]:
+def edits_of(provider: str, operation: Operation, body: RequestBody, cap: int) -> Iterator[Edit]:
     name = operation.name
     if name in BATCHES and provider == "openai":
         raise uncapped("a batch, whose requests are in a file")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wirekey.providers.protocol import AnswerReader
     from wirekey.providers.request_json import JsonObject
     from wirekey.refusal import Refusal
+    from wirekey.wire.request_body import RequestBody
 
 _NONE, _JSON, _OPAQUE = Body.NONE, Body.JSON, Body.OPAQUE
 _INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
@@ -71,7 +72,9 @@ class Anthropic:
     def recognise(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         return ROUTES.find(method, path)
 
-    def read_request(self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes) -> Facts:
+    def read_request(
+        self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
+    ) -> Facts:
         check_json_type(content_type)
         parsed = read_body(body)
         if operation.name == "messages.batches.create":

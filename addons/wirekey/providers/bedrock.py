@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wirekey.providers.protocol import AnswerReader
     from wirekey.providers.request_json import JsonObject
     from wirekey.refusal import Refusal
+    from wirekey.wire.request_body import RequestBody
 
 # The runtime's.
 ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream", "count-tokens")
@@ -77,7 +78,9 @@ class Bedrock:
             return None
         return Operation(action, Body.JSON, Kind.INFERENCE, model, action.endswith("-stream"))
 
-    def read_request(self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes) -> Facts:
+    def read_request(
+        self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
+    ) -> Facts:
         # Of invoke, SDKs declare bytes where nobody told them more.
         if content_type.lower() != "application/octet-stream":
             check_json_type(content_type)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.providers.request_json import JsonObject
+    from wirekey.wire.request_body import RequestBody
 
 # Of printable ASCII. Other escapes, which many clients write, cannot hide a word that is looked for.
 _ESCAPED = re.compile(rb"\\u00[2-7]")
@@ -38,6 +39,6 @@ def tools_in_items(body: JsonObject) -> Iterator[JsonObject]:
             yield from item.children("tools")
 
 
-def could_mention(data: bytes, *words: bytes) -> bool:
+def could_mention(data: RequestBody, *words: bytes) -> bool:
     """Say whether JSON text may hold one of these ASCII words, so that long conversations need not be decoded."""
     return any(word in data for word in words) or (b"\\u00" in data and _ESCAPED.search(data) is not None)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wirekey.providers.protocol import AnswerReader
     from wirekey.providers.request_json import JsonObject
     from wirekey.refusal import Refusal
+    from wirekey.wire.request_body import RequestBody
 
 VERSION = r"/(?:v1beta|v1alpha|v1)"
 MODEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -118,7 +119,9 @@ class Gemini:
         # A colon begins an action, and is no part of any name.
         return operation if operation is None or ":" not in path or operation.name == "files.download" else None
 
-    def read_request(self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes) -> Facts:
+    def read_request(
+        self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
+    ) -> Facts:
         _check_query(query)
         if operation.name in _OPENAI_NAMES:
             facts = _OPENAI.read_request(operation, query, content_type, body)

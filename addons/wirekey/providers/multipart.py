@@ -13,6 +13,7 @@ from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:
     from wirekey.providers.edits import Edit
+    from wirekey.wire.request_body import RequestBody
 
 FIELD_LENGTH = 1024
 PART_HEADERS_LENGTH = 4096
@@ -36,12 +37,12 @@ def is_form(content_type: str) -> bool:
     return content_type.lower().lstrip().startswith("multipart/form-data")
 
 
-def read_fields(content_type: str, body: bytes, wanted: tuple[str, ...]) -> dict[str, str]:
+def read_fields(content_type: str, body: RequestBody, wanted: tuple[str, ...]) -> dict[str, str]:
     """Give the wanted fields that are present. Raises Refusal(400) where a field could be read in two ways."""
     return {name: body[start:end].decode() for name, (start, end) in field_spans(content_type, body, wanted).items()}
 
 
-def field_edit(content_type: str, body: bytes, name: str, text: str) -> Edit:
+def field_edit(content_type: str, body: RequestBody, name: str, text: str) -> Edit:
     """Give the edit that makes a field say this; where there is no such field, it is put in front of all others.
 
     Raises ValueError where the text would end its own part, Refusal(400) as `read_fields` does.
@@ -58,7 +59,7 @@ def field_edit(content_type: str, body: bytes, name: str, text: str) -> Edit:
     return 0, 0, b"\r\n".join((delimiter[2:], disposition, b"", value, b""))
 
 
-def field_spans(content_type: str, body: bytes, wanted: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+def field_spans(content_type: str, body: RequestBody, wanted: tuple[str, ...]) -> dict[str, tuple[int, int]]:
     """Give where the values of the wanted fields stand in the body: offsets of start and end."""
     delimiter = _delimiter(content_type)
     if not body.startswith(delimiter[2:]):
@@ -89,7 +90,9 @@ def _delimiter(content_type: str) -> bytes:
     return b"\r\n--" + (matched[1] or matched[2]).encode()
 
 
-def _read_part(body: bytes, start: int, end: int, wanted: tuple[str, ...], spans: dict[str, tuple[int, int]]) -> None:
+def _read_part(
+    body: RequestBody, start: int, end: int, wanted: tuple[str, ...], spans: dict[str, tuple[int, int]]
+) -> None:
     after_headers = body.find(b"\r\n\r\n", start, min(end, start + PART_HEADERS_LENGTH))
     if after_headers < 0:
         raise malformed("a part of its form has no end of headers")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wirekey.providers.protocol import AnswerReader
     from wirekey.providers.request_json import JsonObject
     from wirekey.refusal import Refusal
+    from wirekey.wire.request_body import RequestBody
 
 _NONE, _JSON, _FORM, _OPAQUE = Body.NONE, Body.JSON, Body.MULTIPART, Body.OPAQUE
 _INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
@@ -110,7 +111,9 @@ class OpenAi:
             return replace(operation, body=Body.JSON)
         return operation
 
-    def read_request(self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes) -> Facts:
+    def read_request(
+        self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
+    ) -> Facts:
         if operation.body is Body.MULTIPART:
             return read_form(content_type, body)
         check_json_type(content_type)
@@ -225,7 +228,7 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
     )
 
 
-def read_form(content_type: str, body: bytes) -> Facts:
+def read_form(content_type: str, body: RequestBody) -> Facts:
     fields = read_fields(content_type, body, ("model", "stream", "svg[model]"))
     model = fields.get("model")
     for name in ("model", "svg[model]"):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.refusal import Refusal
+    from wirekey.wire.request_body import RequestBody
 
 
 class Body(StrEnum):
@@ -108,7 +109,9 @@ class Provider(Protocol):
     def recognise(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Find the operation; `path` is raw, without the query. None: no such operation here."""
 
-    def read_request(self, operation: Operation, query: Mapping[str, str], content_type: str, body: bytes) -> Facts:
+    def read_request(
+        self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
+    ) -> Facts:
         """Read the facts of a request whose body (of an operation with Body.JSON or MULTIPART) is whole.
 
         Raises Refusal(400) on a body that is not one strict JSON object, or in which something that

@@ -24,6 +24,8 @@ from wirekey.refusal import Refusal
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
+    from wirekey.wire.request_body import RequestBody
+
 MODEL_LENGTH = 256
 INTEGER_LIMIT = 2**53
 UTF8_PIECE = 32768
@@ -52,7 +54,7 @@ _NEXT = re.compile(rb"[ \t\r\n]*([,}])")
 class JsonObject:
     """The members of one JSON object, undecoded."""
 
-    data: bytes
+    data: RequestBody
     values: dict[str, msgspec.Raw]
     place: str
 
@@ -146,7 +148,7 @@ def check_json_type(content_type: str) -> None:
         raise malformed("its Content-Type names a charset other than UTF-8")
 
 
-def read_body(data: bytes) -> JsonObject:
+def read_body(data: RequestBody) -> JsonObject:
     """Read a request body. Raises Refusal(400) unless it is one strict JSON object in UTF-8 without a BOM."""
     if not data:
         raise malformed("it is empty; this operation needs a JSON object")
@@ -159,7 +161,7 @@ def read_body(data: bytes) -> JsonObject:
     return read_object(data, "")
 
 
-def read_object(data: bytes, place: str) -> JsonObject:
+def read_object(data: RequestBody, place: str) -> JsonObject:
     """Split one JSON object into members. `place` is its name in error messages, "" for the whole body."""
     named = place or "it"
     try:
@@ -249,7 +251,7 @@ def _closely_written(length: int, objects: list[dict[str, msgspec.Raw]]) -> bool
     return length == 1 + 2 * len(objects) + keys + values + 4 * members
 
 
-def _spans(data: bytes, values: dict[str, msgspec.Raw], named: str) -> dict[str, tuple[int, int]]:
+def _spans(data: RequestBody, values: dict[str, msgspec.Raw], named: str) -> dict[str, tuple[int, int]]:
     spans: dict[str, tuple[int, int]] = {}
     position = data.index(b"{") + 1
     for _ in values:
@@ -268,7 +270,7 @@ def _spans(data: bytes, values: dict[str, msgspec.Raw], named: str) -> dict[str,
     return spans
 
 
-def _first_twice(data: bytes, values: dict[str, msgspec.Raw]) -> str:
+def _first_twice(data: RequestBody, values: dict[str, msgspec.Raw]) -> str:
     """Name a key that is written twice, as a help to the caller; the refusal does not depend on it."""
     for key in values:
         quoted = msgspec.json.encode(key)
@@ -277,7 +279,7 @@ def _first_twice(data: bytes, values: dict[str, msgspec.Raw]) -> str:
     return "an escaped or unusual one"
 
 
-def _check_utf8(data: bytes) -> None:
+def _check_utf8(data: RequestBody) -> None:
     # In pieces: one decode of a large body would make a string several times its size.
     decoder = codecs.getincrementaldecoder("utf-8")()
     view = memoryview(data)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.providers.edits import Edit
     from wirekey.providers.protocol import Operation
     from wirekey.providers.request_json import JsonObject
+    from wirekey.wire.request_body import RequestBody
 
 type Value = int | float | str
 type Members = dict[str, "bytes | Members"]
@@ -159,8 +160,8 @@ def check_parameters(provider: str, operation: Operation, parameters: tuple[tupl
 
 
 def with_parameters(
-    provider: str, operation: Operation, body: bytes, parameters: tuple[tuple[str, Value], ...]
-) -> bytes:
+    provider: str, operation: Operation, body: RequestBody, parameters: tuple[tuple[str, Value], ...]
+) -> RequestBody:
     """Give the body with these parameters, all other bytes as they were. Raises ModelNameError."""
     if not parameters:
         return body

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from wirekey.providers.edits import Edit
     from wirekey.providers.protocol import Operation
+    from wirekey.wire.request_body import RequestBody
 
 # Of Gemini with its collection, as a tuned model is in another one.
 _IN_PATH = {
@@ -55,8 +56,8 @@ class Place(NamedTuple):
 
 
 def with_model(  # noqa: PLR0917  # a request's parts, in the order in which they are known
-    provider: str, operation: Operation, target: bytes, content_type: str, body: bytes, model: str
-) -> tuple[bytes, bytes]:
+    provider: str, operation: Operation, target: bytes, content_type: str, body: RequestBody, model: str
+) -> tuple[bytes, RequestBody]:
     """Give target and body of a recognised, well-formed request that asks for `model` instead.
 
     `target` is the raw path with its query. The content-length is the caller's to set. An operation without a model
@@ -92,7 +93,7 @@ def _path_edit(provider: str, operation: Operation, target: bytes, model: str) -
     return (*found.span(1), written.encode())
 
 
-def _form_edits(content_type: str, body: bytes, model: str) -> Iterator[Edit]:
+def _form_edits(content_type: str, body: RequestBody, model: str) -> Iterator[Edit]:
     if read_fields(content_type, body, ("model",)).get("model") == model:
         return
     _check_name("openai", model)
@@ -124,7 +125,7 @@ def _spelled(operation: Operation, asked: str | None, model: str) -> str:
     return f"models/{model}" if collected and "/" not in model else model
 
 
-def _places(provider: str, operation: Operation, data: bytes) -> Iterator[Place]:
+def _places(provider: str, operation: Operation, data: RequestBody) -> Iterator[Place]:
     if provider == "gemini":
         yield from _gemini_places(operation, data)
     elif provider == "bedrock":
@@ -137,7 +138,7 @@ def _places(provider: str, operation: Operation, data: bytes) -> Iterator[Place]
         yield Place(read_body(data), 0, added=operation.kind is Kind.INFERENCE)
 
 
-def _gemini_places(operation: Operation, data: bytes) -> Iterator[Place]:
+def _gemini_places(operation: Operation, data: RequestBody) -> Iterator[Place]:
     if operation.name == "cachedContents.create" or operation.name in _OPENAI_AT_GEMINI:
         yield Place(read_body(data), 0, added=True)
     if operation.model is None:
@@ -152,7 +153,7 @@ def _gemini_places(operation: Operation, data: bytes) -> Iterator[Place]:
             yield Place(*whole)
 
 
-def _bedrock_places(operation: Operation, data: bytes) -> Iterator[Place]:
+def _bedrock_places(operation: Operation, data: RequestBody) -> Iterator[Place]:
     if operation.name in ("invoke", "invoke-with-response-stream"):
         body = read_body(data)
         # OpenAI's models are refused there where their body names another one than the path.

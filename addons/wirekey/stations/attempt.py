@@ -21,6 +21,7 @@ from wirekey.routing.candidate import Upstream
 from wirekey.routing.formats import PROVIDER_HOSTS, retargeted
 from wirekey.routing.model_name import ModelNameError, with_parameters
 from wirekey.routing.override import with_model
+from wirekey.stations.signatures import make_digest
 from wirekey.stations.wire_head import wire_head
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from wirekey.routing.plan import Choice
     from wirekey.stations.house import House, Passage
     from wirekey.stations.settings import Settings
+    from wirekey.wire.request_body import RequestBody
 
 
 async def equip(house: House, flow: http.HTTPFlow, choice: Choice) -> None:
@@ -96,7 +98,7 @@ def rewrite(house: House, flow: http.HTTPFlow, passage: Passage, candidate: Cand
     passage.body = asking_usage(house, passage, candidate, body)
 
 
-def parametrised(passage: Passage, candidate: Candidate, body: bytes) -> bytes:
+def parametrised(passage: Passage, candidate: Candidate, body: RequestBody) -> RequestBody:
     """Set the parameters that stand behind the model's name, within what the policy lets the call ask for."""
     call, model = passage.call, candidate.model
     assert call.provider
@@ -111,7 +113,7 @@ def parametrised(passage: Passage, candidate: Candidate, body: bytes) -> bytes:
     return body if passage.cap is None else with_cap(call.provider, call.operation, body, passage.cap)
 
 
-def asking_usage(house: House, passage: Passage, candidate: Candidate, body: bytes) -> bytes:
+def asking_usage(house: House, passage: Passage, candidate: Candidate, body: RequestBody) -> RequestBody:
     """Ask OpenAI for the token counts of a stream, where neither its client nor the operator decided otherwise."""
     facts = passage.call.facts
     wanted = house.settings.ask_stream_usage if candidate.asks_usage is None else candidate.asks_usage
@@ -143,6 +145,8 @@ async def take_credential(house: House, flow: http.HTTPFlow, passage: Passage, c
         await find_aws(house, passage)
     else:
         raise Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
+    if passage.aws:
+        await make_digest(passage.body)
 
 
 async def find_aws(house: House, passage: Passage) -> None:
@@ -182,7 +186,7 @@ async def from_extension(
     head = Head(request.method, passage.upstream.authority, path, fields)
     streamed = not call.reads_body and flow.request.stream
     try:
-        return tuple(await extension.headers(call_info(call), head, None if streamed else passage.body))
+        return tuple(await extension.headers(call_info(call), head, None if streamed else passage.body[:]))
     except ExtensionError as error:
         message = f"The credential of this call could not be made, so it was not sent: {error}."
         raise Refusal(503, "extension_failed", message, Fault.OPERATOR) from error

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.stations.house import House, Passage
     from wirekey.stations.signatures import Signatures
+    from wirekey.wire.request_body import RequestBody
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def settle_answer(house: House, passage: Passage, status: int, headers: http.Hea
     return wait
 
 
-def wire_request(passage: Passage, server: Server, signatures: Signatures) -> tuple[http.Request, bytes]:
+def wire_request(passage: Passage, server: Server, signatures: Signatures) -> tuple[http.Request, RequestBody]:
     """Give the request as it goes on the wire: the client's own bytes, the upstream's Host, one credential.
 
     An AWS signature is made last, of what is really sent. The body is kept for as long as the plan has more attempts.

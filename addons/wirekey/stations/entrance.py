@@ -128,6 +128,8 @@ class Entrance:
     def furnish(self, config: Config, undone: contextlib.ExitStack) -> None:
         """Put into the house what decides and records, and end it with `undone`."""
         house = self.house
+        house.spool_folder = config.state / "tmp"
+        house.spool_folder.mkdir(mode=0o700, exist_ok=True)
         house.book = AgentBook(config.state / "agents.json")
         self.desk = TokenDesk.prepare(config.identity.jwt, house.book, config.state, config.upstream_ca)
         self.desk.open(house)

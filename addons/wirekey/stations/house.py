@@ -26,9 +26,11 @@ from wirekey.refusal import BROKEN, Refusal
 from wirekey.stations.sealing import face, hide, restored, sealed, withheld
 from wirekey.stations.settings import Settings
 from wirekey.stations.signatures import Signatures
+from wirekey.wire.request_body import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from mitmproxy.connection import Client, Server
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from wirekey.stations.metering import AnswerTap
     from wirekey.stations.settings import Upstream
     from wirekey.wire.house import WireLimits
+    from wirekey.wire.request_body import RequestBody
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +64,7 @@ class Passage:
     """What is kept of the token that said which agent calls."""
     judged: http.Request | None = field(default=None, repr=False)
     """The head that is judged and sent, once the flow only shows the face of it."""
-    body: bytes = field(default=b"", repr=False)
+    body: RequestBody = field(default=b"", repr=False)
     host: str = ""
     """The provider's own name that was called, whatever is dialled."""
     signed: RequestHead | None = field(default=None, repr=False)
@@ -90,7 +93,7 @@ class Passage:
     """The host of AWS whose region and service a signature is for."""
     asked_target: bytes = field(default=b"", repr=False)
     """Path and query before any route changed them."""
-    asked_body: bytes = field(default=b"", repr=False)
+    asked_body: RequestBody = field(default=b"", repr=False)
     """The body before any route changed it, for as long as another attempt may be made of it."""
     brought: ClientCredential | None = field(default=None, repr=False)
     held: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
@@ -145,6 +148,8 @@ class House:
     settings: Settings
     book: AgentBook
     store: AuditStore
+    spool_folder: Path
+    """Where large bodies lie while their calls last, in files without names."""
     policy: PolicyEngine
     jwts: JwtTokens
     token_endpoint: TokenEndpoint | None = None
@@ -267,13 +272,23 @@ class House:
         if flow.response:
             flow.response.headers["connection"] = "close"
 
+    def spool(self, flow: http.HTTPFlow) -> Spool:
+        """Begin the file of a large body, hashed on the way where a signature is to be verified or made."""
+        passage = self.passages.get(flow.id)
+        signs = passage is not None and passage.call.provider == "bedrock" and self.signs_for_bedrock(passage)
+        return Spool(self.spool_folder, hashing=signs)
+
+    def signs_for_bedrock(self, passage: Passage) -> bool:
+        brought = passage.brought.pair if passage.brought else None
+        return passage.signed is not None or brought is not None or self.settings.aws is not None
+
     @steady(refuse_broken)
-    def keep_body(self, flow: http.HTTPFlow, body: bytes) -> None:
+    def keep_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:
         if passage := self.passages.get(flow.id):
             passage.body = body
             passage.call.request_bytes = len(body)
 
-    def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, bytes]:
+    def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, RequestBody]:
         from wirekey.stations.credentials import wire_request
 
         return wire_request(self.passages[flow.id], server, self.signatures)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.identity.jwt_tokens import Held
     from wirekey.signing.request import RequestHead
     from wirekey.stations.house import Passage
+    from wirekey.wire.request_body import RequestBody
 
 UNKNOWN_AGENT = Refusal(
     401,
@@ -162,7 +163,7 @@ class Identity(Station):
         if bodiless:
             self.verify(passage, b"")
 
-    def verify(self, passage: Passage, body: bytes) -> None:
+    def verify(self, passage: Passage, body: RequestBody) -> None:
         assert passage.signed
         call = passage.call
         agent, passage.verified = self.house.signatures.verify(passage.signed, body, passage.host, call)

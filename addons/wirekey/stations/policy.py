@@ -20,6 +20,10 @@ class Policy(AsyncAdmittingStation):
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         if call.agent is not None or self.house.settings.identity_required:
             check_permission(call)
+        body = self.house.passage(flow).body
+        if not isinstance(body, bytes):
+            # It was read just now; what follows may take a while.
+            body.let_pages_go()
         decision = await self.house.policy.decide(input_of(call, by_name(self.house.judged(flow).headers)))
         call.policy_revision = decision.revision
         if not decision.allow:

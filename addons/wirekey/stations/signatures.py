@@ -6,6 +6,7 @@ a call that says otherwise who makes it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from wirekey.call import Agent, Call
     from wirekey.identity.aws_pairs import KeyPair
+    from wirekey.wire.request_body import RequestBody
 
 SERVICE = "bedrock"
 RETRIED_STATUSES = frozenset({408, 429})
@@ -46,7 +48,7 @@ class Signatures:
         found = self.find_pair(access_key)
         return AwsCredentials(access_key, found[1].secret) if found else None
 
-    def verify(self, head: RequestHead, body: bytes, host: str, call: Call) -> tuple[Agent, Verified]:
+    def verify(self, head: RequestHead, body: RequestBody, host: str, call: Call) -> tuple[Agent, Verified]:
         """Give who signed. Raises Refusal, in AWS's own words."""
         now = time.time()
         try:
@@ -65,7 +67,7 @@ class Signatures:
             self.replays.release(verified)
 
     def sign(
-        self, request: http.Request, body: bytes, credentials: AwsCredentials, host: str, *, payload_header: bool
+        self, request: http.Request, body: RequestBody, credentials: AwsCredentials, host: str, *, payload_header: bool
     ) -> list[tuple[bytes, bytes]]:
         """Give the headers to add. `host`: the provider's own, which says region and service whatever is dialled."""
         head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority)
@@ -101,7 +103,15 @@ def endpoint_of(host: str) -> Endpoint:
     return Endpoint(bedrock.region, SERVICE)
 
 
-def digest_of(body: bytes) -> str:
+async def make_digest(body: RequestBody) -> None:
+    """Hash a large body that was edited, which its signature waits for, while the event loop goes on."""
+    if not isinstance(body, bytes) and body.sha256 is None:
+        await asyncio.to_thread(body.digest)
+
+
+def digest_of(body: RequestBody) -> str:
+    if not isinstance(body, bytes):
+        return body.digest()
     return hashlib.sha256(body).hexdigest() if body else EMPTY
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from mitmproxy.proxy import commands, events, layer, mode_servers
@@ -20,12 +21,23 @@ from mitmproxy.utils import asyncio_utils
 
 from wirekey.failure import described
 
+if TYPE_CHECKING:
+    from mitmproxy.connection import Connection
+
 UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
 """Of one client connection. The stock bound of 5 makes the sixth HTTP/2 stream to an HTTP/1.1 upstream wait."""
 
 logger = logging.getLogger(__name__)
 handlers: WeakValueDictionary[str, WireConnectionHandler] = WeakValueDictionary()
 """By the id of the client connection."""
+
+
+class RoomToSend(commands.RequestWakeup):
+    """Wake the layer when the connection has sent nearly all that it was given, or is gone."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(0)
+        self.connection = connection
 
 
 class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
@@ -97,6 +109,14 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             self.log(command.message, command.level)
         else:
             raise TypeError(f"Unexpected command: {command}")
+
+    async def wakeup(self, request: commands.RequestWakeup) -> None:
+        if isinstance(request, RoomToSend):
+            transport = self.transports.get(request.connection)
+            if transport and transport.writer:
+                with contextlib.suppress(OSError):
+                    await transport.writer.drain()
+        await super().wakeup(request)
 
     def start_hook(self, hook: commands.StartHook) -> None:
         loop = asyncio.get_running_loop()

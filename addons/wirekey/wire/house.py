@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from wirekey.call import Outcome
     from wirekey.refusal import Refusal
+    from wirekey.wire.request_body import RequestBody, Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,13 @@ class House(Protocol):
     def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
         """Say that the request head breaks HTTP's rules; the requestheaders hook follows and must refuse."""
 
-    def keep_body(self, flow: http.HTTPFlow, body: bytes) -> None:
+    def spool(self, flow: http.HTTPFlow) -> Spool:
+        """Begin the file of a body that is too long for memory. Raises Refusal where that cannot be."""
+
+    def keep_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:
         """Take a request body that was read whole. It is never put on the flow."""
 
-    def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, bytes]:
+    def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, RequestBody]:
         """Give the request as it goes on the wire, with the credential, and its whole body (b"" if streamed).
 
         Raises Refusal when the call may not go out on this connection.

@@ -6,17 +6,21 @@ import time
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layers.http import Http1Server, HttpLayer, HttpStream, ResponseHeaders
+from mitmproxy.proxy.layers.http import Http1Server, Http2Client, HttpLayer, HttpStream, ResponseHeaders
 
+from wirekey.wire.body_stream import RoomAgain
 from wirekey.wire.dialling import UpstreamConnection
 from wirekey.wire.framing import CappedHttp1Server
 from wirekey.wire.stream import Tick, WireStream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mitmproxy.connection import Connection
     from mitmproxy.proxy.layer import CommandGenerator, Layer
     from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
 
+    from wirekey.wire.body_stream import BodyStream
     from wirekey.wire.house import House
 
 
@@ -26,6 +30,8 @@ class WireLayer(HttpLayer):
     house: House
     ticking: commands.RequestWakeup | None
     dialled_at: dict[Connection, float]
+    sending: set[BodyStream]
+    """Those that have more of their request to send."""
 
     @classmethod
     def adopt(cls, layer: HttpLayer, house: House) -> None:
@@ -34,6 +40,7 @@ class WireLayer(HttpLayer):
         layer.house = house
         layer.ticking = None
         layer.dialled_at = {}
+        layer.sending = set()
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and event.command is self.ticking:
@@ -53,6 +60,9 @@ class WireLayer(HttpLayer):
                 client.state = client.read_headers
         elif self.ticking is None and self.unfinished_head():
             yield from self.keep_ticking()
+        if self.sending and isinstance(event, events.DataReceived):
+            for stream in self.unpaused(self.sending):
+                yield from self.event_to_child(stream, RoomAgain(stream.stream_id))
 
     def unfinished_head(self) -> CappedHttp1Server | None:
         client = self.connections.get(self.context.client)
@@ -68,10 +78,8 @@ class WireLayer(HttpLayer):
                     if isinstance(command, UpstreamConnection):
                         command.timed_out = True
                 yield commands.CloseConnection(connection)
-        for stream in self.streams_on_the_wire():
-            # A paused stream waits for a hook or a connection and would only queue the tick.
-            if stream._paused is None:  # noqa: SLF001
-                yield from self.event_to_child(stream, Tick(stream.stream_id))
+        for stream in self.unpaused(self.streams_on_the_wire()):
+            yield from self.event_to_child(stream, Tick(stream.stream_id))
         client = self.unfinished_head()
         if client and now - client.head_since > limits.head:
             reason = f"request head not complete within {limits.head:g} s"
@@ -93,6 +101,19 @@ class WireLayer(HttpLayer):
             for stream in self.streams.values()
             if isinstance(stream, WireStream) and stream.sent_at and stream.child_layer is None
         ]
+
+    def unpaused[Stream: HttpStream](self, streams: Iterable[Stream]) -> list[Stream]:
+        """Give those of the streams that do not wait for a hook or a connection: they would only queue an event."""
+        return [stream for stream in streams if stream._paused is None]  # noqa: SLF001
+
+    def holds_back(self, stream: BodyStream) -> bool:
+        """Tell whether an HTTP/2 provider's window is shut to this stream, so that mitmproxy keeps what it is given."""
+        connection = self.connections.get(stream.context.server)
+        client = connection.context.layers[-1] if connection else None
+        if not isinstance(client, Http2Client):
+            return False
+        theirs = client.our_stream_id.get(stream.stream_id)
+        return theirs is not None and bool(client.h2_conn.stream_buffers.get(theirs))
 
     def keep_ticking(self) -> CommandGenerator[None]:
         if self.ticking is None:

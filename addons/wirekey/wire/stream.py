@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
@@ -13,7 +12,6 @@ from mitmproxy.proxy.layers.http import (
     HTTPMode,
     HttpRequestHook,
     HttpResponseHeadersHook,
-    HttpStream,
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
@@ -29,20 +27,18 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.call import Outcome
 from wirekey.failure import described
-from wirekey.refusal import Fault, Refusal
+from wirekey.refusal import BROKEN, Fault, Refusal
+from wirekey.wire.body_stream import BodyStream, RoomAgain
 from wirekey.wire.dialling import UpstreamConnection, refusal_of
 
 if TYPE_CHECKING:
     from mitmproxy import http
-    from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
-    from wirekey.wire.house import House
+    from wirekey.wire.request_body import RequestBody
 
 logger = logging.getLogger(__name__)
 
-PIECE = 256 * 1024
-"""Bytes of a body that are handed on at once."""
 DISCARDED_BODY_CAP = 256 * 1024 * 1024
 """Bytes of a refused request's body that are read and dropped, so that the client can read the refusal."""
 
@@ -51,25 +47,18 @@ class Tick(HttpEvent):
     """Time passes; sent to each stream of a client connection by its layer."""
 
 
-class WireStream(HttpStream):
-    house: House
+class WireStream(BodyStream):
     wire_head: http.Request | None = None
-    wire_body: bytes = b""
+    wire_body: RequestBody = b""
     discarded = 0
-    sent_at = 0.0
     heard_at = 0.0
-
-    def __init__(self, context: Context, stream_id: int, house: House) -> None:
-        super().__init__(context, stream_id)
-        self.house = house
-        self.body = b""
-        """The first piece of it; `more` has all, once there are two."""
-        self.more: BytesIO | None = None
-        self.body_size = 0
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, Tick):
             yield from self.on_tick()
+            return
+        if isinstance(event, (events.Wakeup, RoomAgain)):
+            yield from self.has_room() if isinstance(event, events.Wakeup) else self.send_on()
             return
         if isinstance(event, (ResponseHeaders, ResponseData)):
             self.heard_at = time.monotonic()
@@ -106,16 +95,18 @@ class WireStream(HttpStream):
 
     def state_consume_request_body(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, RequestData):
-            self.body_size += len(event.data)
-            if self.body_size > self.house.limits.body_bytes:
-                self.take_body()
-                yield from self.refuse(too_large(self.house.limits.body_bytes))
-                return
-            self.add_to_body(event.data)
+            try:
+                self.add_to_body(event.data)
+            except Exception as error:
+                yield from self.refuse_body(error)
         elif isinstance(event, RequestEndOfMessage):
             self.flow.request.timestamp_end = time.time()
-            self.house.keep_body(self.flow, self.take_body())
             self.client_state = self.state_done
+            try:
+                self.house.keep_body(self.flow, self.take_body())
+            except Exception as error:
+                yield from self.refuse_body(error)
+                return
             yield HttpRequestHook(self.flow)
             if (yield from self.check_killed(True)):
                 return
@@ -124,20 +115,13 @@ class WireStream(HttpStream):
             else:
                 yield from self.send_request()
 
-    def add_to_body(self, data: bytes) -> None:
-        if not self.body:
-            self.body = data
-            return
-        if self.more is None:
-            self.more = BytesIO()
-            self.more.write(self.body)
-        self.more.write(data)
-
-    def take_body(self) -> bytes:
-        """Give what there is of the body, without a copy of what came in pieces."""
-        body = self.more.getvalue() if self.more else self.body
-        self.body, self.more = b"", None
-        return body
+    def refuse_body(self, error: Exception) -> CommandGenerator[None]:
+        """Answer a request whose body is too long, or could not be kept."""
+        self.drop_body()
+        self.house.report_end(self.flow, Outcome.DENIED)
+        if not isinstance(error, Refusal):
+            logger.error("a request body could not be kept: %s", described(error))
+        yield from self.refuse(error if isinstance(error, Refusal) else BROKEN)
 
     def start_request_stream(self) -> CommandGenerator[None]:
         if self.flow.response:
@@ -167,10 +151,7 @@ class WireStream(HttpStream):
         assert self.wire_head
         body, self.wire_body = self.wire_body, b""
         yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
-        # In pieces: what TLS is given at once it keeps room for as long as the connection lives.
-        for start in range(0, len(body), PIECE):
-            yield SendHttp(RequestData(self.stream_id, body[start : start + PIECE]), self.context.server)
-        yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
+        yield from self.send_body(body)
 
     def make_server_connection(self) -> CommandGenerator[bool]:
         request = self.flow.request
@@ -216,6 +197,13 @@ class WireStream(HttpStream):
 
     # The provider's answer, and its failures.
 
+    def flow_done(self) -> CommandGenerator[None]:
+        if self.unsent is not None:
+            # Answered early. A request that breaks off leaves a connection on which no other can follow.
+            yield from self.cancel_upstream("answered before all was sent")
+            self.server_state = self.state_done
+        yield from super().flow_done()
+
     def check_killed(self, emit_error_hook: bool) -> CommandGenerator[bool]:
         for event in self._paused_event_queue:
             if isinstance(event, RequestProtocolError):
@@ -226,6 +214,7 @@ class WireStream(HttpStream):
         over = self.server_state in (self.state_done, self.state_errored)
         hung_up = any(word in event.message.lower() for word in HANGING_UP)
         hide_message(event)
+        self.drop_body()
         if isinstance(event, RequestProtocolError):
             if not over:
                 self.house.report_end(self.flow, Outcome.CLIENT_CANCELLED)
@@ -240,6 +229,8 @@ class WireStream(HttpStream):
     def on_tick(self) -> CommandGenerator[None]:
         now = time.monotonic()
         limits = self.house.limits
+        if self.unsent is not None:
+            yield from self.send_on()
         if self.server_state == self.state_wait_for_response_headers and self.sent_at:
             if self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
                 self.house.report_end(self.flow, Outcome.TIMEOUT)
@@ -267,6 +258,7 @@ class WireStream(HttpStream):
 
     def cancel_upstream(self, reason: str) -> CommandGenerator[None]:
         """Drop the running request; what its connection still says reaches no one."""
+        self.drop_body()
         yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
         self.server_state = self.state_errored
 
@@ -279,12 +271,6 @@ def without_quotes(reason: str) -> str:
 def hide_message(event: RequestProtocolError | ResponseProtocolError) -> None:
     """Take out what quotes the bytes that broke the protocol: it would be seen on the flow."""
     event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
-
-
-def too_large(limit: int) -> Refusal:
-    return Refusal(
-        413, "request_too_large", f"The request body is larger than limits.body_bytes allows ({limit} bytes)."
-    )
 
 
 def too_slow(setting: str, seconds: float) -> Refusal:

@@ -1,0 +1,216 @@
+"""A body too long for memory, through the wire layer: written to a file, sent as the provider takes it, gone after."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import os
+
+import pytest
+
+from tests.running import PATIENCE
+from tests.wire.live import live, read_answer, read_head, request
+from tests.wire.test_request_body import FullDisk, open_files
+from wirekey.refusal import Refusal
+from wirekey.wire import request_body
+from wirekey.wire.body_stream import AHEAD
+from wirekey.wire.connection import handlers
+from wirekey.wire.house import WireLimits
+from wirekey.wire.request_body import SPOOL_ABOVE
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LARGE = os.urandom(1024) * (6 * SPOOL_ABOVE // 1024) + b"the end"
+NO_MORE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
+
+
+async def eventually(condition, what: str):
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def proxy(tmp_path):
+    # Collected by counting alone: a file must not stay until the collector comes by.
+    gc.disable()
+    try:
+        async with live() as (house, port, upstream):
+            house.spool_folder = tmp_path
+            yield house, port, upstream
+    finally:
+        gc.enable()
+
+
+async def send(port: int, upstream_port: int, body: bytes = LARGE):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request(upstream_port, body))
+    return reader, writer
+
+
+def held_for_upstream() -> int:
+    """Bytes that wait in memory until an upstream takes them."""
+    return sum(
+        io.writer.transport.get_write_buffer_size()
+        for handler in handlers.values()
+        for connection, io in handler.transports.items()
+        if io.writer and connection is not handler.client
+    )
+
+
+async def test_it_arrives_byte_for_byte_and_nothing_of_it_stays(proxy, tmp_path):
+    _, port, upstream = proxy
+    reader, writer = await send(port, upstream.port)
+    up_reader, up_writer = await upstream.accept()
+    for _ in range(2):
+        assert b"Content-Length: %d\r\n" % len(LARGE) in await read_head(up_reader)
+        received = await asyncio.wait_for(up_reader.readexactly(len(LARGE)), PATIENCE)
+        assert hashlib.sha256(received).digest() == hashlib.sha256(LARGE).digest()
+        up_writer.write(OK)
+        assert (await read_answer(reader))[1] == b"ok"
+        assert open_files(tmp_path) == []
+        writer.write(request(upstream.port, LARGE))
+
+
+async def test_what_a_slow_provider_has_not_taken_lies_in_the_file(proxy, tmp_path):
+    _, port, upstream = proxy
+    _client = await send(port, upstream.port)
+    up_reader, _writer = await upstream.accept()
+    await eventually(held_for_upstream, "something to be sent")
+    most = 0
+    for _ in range(50):
+        await asyncio.sleep(0.01)
+        most = max(most, held_for_upstream())
+    assert 0 < most <= AHEAD + 64 * 1024
+    assert len(open_files(tmp_path)) == 1
+    await read_head(up_reader)
+    await asyncio.wait_for(up_reader.readexactly(len(LARGE)), PATIENCE)
+    await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
+
+
+async def test_a_client_that_goes_away_while_it_sends_leaves_no_file(proxy, tmp_path):
+    _, port, upstream = proxy
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request(upstream.port, LARGE)[:-1000])
+    await eventually(lambda: open_files(tmp_path), "the file to be begun")
+    writer.transport.abort()
+    await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
+    assert upstream.connections.empty()
+
+
+async def test_a_client_that_goes_away_while_we_send_leaves_no_file_and_no_whole_request(proxy, tmp_path):
+    house, port, upstream = proxy
+    _, writer = await send(port, upstream.port)
+    up_reader, _up_writer = await upstream.accept()
+    await eventually(held_for_upstream, "something to be sent")
+    writer.transport.abort()
+    await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
+    assert house.ends == ["client_cancelled"]
+    await read_head(up_reader)
+    assert len(await asyncio.wait_for(up_reader.read(), PATIENCE)) < len(LARGE)
+
+
+async def test_a_provider_that_hangs_up_while_we_send_is_502_and_leaves_no_file(proxy, tmp_path):
+    house, port, upstream = proxy
+    reader, _writer = await send(port, upstream.port)
+    _, up_writer = await upstream.accept()
+    await eventually(held_for_upstream, "something to be sent")
+    up_writer.transport.abort()
+    head, body = await read_answer(reader)
+    assert (head.split()[1], b"upstream_reset" in body) == (b"502", True)
+    await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
+    assert house.ends == ["upstream_reset"]
+
+
+async def test_a_provider_that_answers_early_gets_no_more_and_no_second_request_on_that_connection(proxy, tmp_path):
+    _, port, upstream = proxy
+    reader, writer = await send(port, upstream.port)
+    up_reader, up_writer = await upstream.accept()
+    await eventually(held_for_upstream, "something to be sent")
+    up_writer.write(NO_MORE)
+    assert (await read_answer(reader))[1] == b"no"
+    await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
+    await read_head(up_reader)
+    assert len(await asyncio.wait_for(up_reader.read(), PATIENCE)) < len(LARGE)
+    writer.write(request(upstream.port, b"next"))
+    up_reader, up_writer = await upstream.accept()
+    await read_head(up_reader)
+    assert await up_reader.readexactly(4) == b"next"
+    up_writer.write(OK)
+    assert (await read_answer(reader))[1] == b"ok"
+
+
+async def test_a_provider_that_takes_nothing_any_more_is_504(tmp_path):
+    async with live(WireLimits(first_byte=0.4)) as (house, port, upstream):
+        house.spool_folder = tmp_path
+        reader, _writer = await send(port, upstream.port)
+        _connection = await upstream.accept()
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 504")
+        await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
+
+
+async def test_a_refusal_on_the_wire_leaves_no_file(proxy, tmp_path):
+    house, port, upstream = proxy
+    house.refuse_on_wire = Refusal(503, "no_key", "No key.")
+    reader, _writer = await send(port, upstream.port)
+    assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 503")
+    house.bodies.clear()
+    assert open_files(tmp_path) == []
+
+
+async def test_a_body_over_the_limit_is_413_and_leaves_no_file(tmp_path):
+    async with live(WireLimits(body_bytes=len(LARGE) - 1)) as (house, port, upstream):
+        house.spool_folder = tmp_path
+        reader, writer = await send(port, upstream.port)
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 413")
+        assert open_files(tmp_path) == []
+        assert house.ends == ["denied"]
+        writer.write(request(upstream.port, b"next"))
+        up_reader, _up_writer = await upstream.accept()
+        await read_head(up_reader)
+        assert await up_reader.readexactly(4) == b"next"
+
+
+def failing(_):
+    raise RuntimeError("quoted: the body")
+
+
+@pytest.mark.parametrize("room", [0, SPOOL_ABOVE + 1000, len(LARGE) - 1])
+async def test_a_disk_that_fills_up_is_503_and_the_connection_goes_on(proxy, tmp_path, monkeypatch, room):
+    _, port, upstream = proxy
+    made = request_body.tempfile.TemporaryFile
+    full = request_body.tempfile
+    with monkeypatch.context() as patched:
+        patched.setattr(full, "TemporaryFile", lambda **options: FullDisk(made(**options), room))
+        reader, writer = await send(port, upstream.port)
+        head, body = await read_answer(reader)
+    assert (head.split()[1], b"No space left on device" in body) == (b"503", True)
+    assert open_files(tmp_path) == []
+    writer.write(request(upstream.port, LARGE))
+    up_reader, up_writer = await upstream.accept()
+    await read_head(up_reader)
+    assert await asyncio.wait_for(up_reader.readexactly(len(LARGE)), PATIENCE) == LARGE
+    up_writer.write(OK)
+    assert (await read_answer(reader))[1] == b"ok"
+
+
+async def test_an_exception_while_the_body_is_kept_is_503_without_its_words(proxy, monkeypatch, caplog):
+    house, port, upstream = proxy
+    monkeypatch.setattr(house, "spool", failing)
+    reader, _writer = await send(port, upstream.port)
+    head, body = await read_answer(reader)
+    assert (head.split()[1], b"wirekey_error" in body) == (b"503", True)
+    assert "a request body could not be kept: RuntimeError" in caplog.text
+    assert "quoted" not in caplog.text
+
+
+@pytest.mark.parametrize("size", [SPOOL_ABOVE - 1, SPOOL_ABOVE])
+async def test_up_to_the_threshold_there_is_no_file(proxy, monkeypatch, size):
+    house, port, upstream = proxy
+    monkeypatch.setattr(house, "spool", failing)
+    reader, _writer = await send(port, upstream.port, LARGE[:size])
+    up_reader, up_writer = await upstream.accept()
+    await read_head(up_reader)
+    assert await asyncio.wait_for(up_reader.readexactly(size), PATIENCE) == LARGE[:size]
+    up_writer.write(OK)
+    assert (await read_answer(reader))[1] == b"ok"

@@ -22,7 +22,6 @@ from wirekey.audit.reading import (
     first_id_at,
     latest,
     one,
-    stats,
     write_csv,
     write_jsonl,
 )
@@ -100,48 +99,6 @@ def test_a_call_is_found_by_the_beginning_or_the_end_of_its_id(database):
 def test_an_id_that_is_not_exactly_one_calls_is_refused(database, part, says):
     with pytest.raises(NoSuchCallError, match=says):
         one(database, part)
-
-
-def test_stats_sum_up_what_is_known(database):
-    days = stats(database, Filters(), "day")
-    assert days == [
-        {
-            "group": "2026-01-01",
-            "calls": 3,
-            "denied": 1,
-            "failed": 0,
-            "input_tokens": 20,
-            "output_tokens": 40,
-            "cost_usd": 0.25,
-            "ttfb_ms_p50": 10.0,
-            "ttfb_ms_p95": 12.5,
-            "duration_ms_p50": 50.0,
-            "duration_ms_p95": 100.0,
-        },
-        {
-            "group": "2026-01-02",
-            "calls": 2,
-            "denied": 0,
-            "failed": 1,
-            "input_tokens": 10,
-            "output_tokens": 20,
-            "cost_usd": 0.25,
-            "ttfb_ms_p50": 20.0,
-            "ttfb_ms_p95": 20.0,
-            "duration_ms_p50": 300.0,
-            "duration_ms_p95": 300.0,
-        },
-    ]
-    assert [(group["group"], group["calls"]) for group in stats(database, Filters(), "agent")] == [
-        ("alice", 3),
-        ("bob", 2),
-    ]
-    assert [group["group"] for group in stats(database, Filters(), "model")] == ["gemini-2.5-pro", "gpt-4o-mini"]
-    assert [group["group"] for group in stats(database, Filters(agent="bob"), "provider")] == ["gemini", "openai"]
-    (total,) = stats(database, Filters(), None)
-    assert (total["group"], total["calls"], total["cost_usd"]) == (None, 5, 0.5)
-    (unknown,) = stats(database, Filters(outcome="under_way"), "agent")
-    assert (unknown["input_tokens"], unknown["cost_usd"], unknown["ttfb_ms_p50"]) == (None, None, None)
 
 
 def test_jsonl_and_csv_hold_all_calls_and_all_fields():

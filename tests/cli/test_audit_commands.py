@@ -78,14 +78,60 @@ def test_show_tells_all_of_one_call():
 
 
 @pytest.mark.usefixtures("record")
-def test_stats_end_with_the_sum_of_all():
+def test_stats_have_a_bar_each_and_end_with_the_sum_of_all():
     lines = [line.split() for line in run("stats", "--by", "agent").splitlines()]
     assert lines[0][:4] == ["AGENT", "CALLS", "DENIED", "FAILED"]
-    assert lines[1][:4] == ["alice", "2", "0", "0"]
-    assert lines[2][:5] == ["bob", "1", "1", "0", "-"]
+    assert lines[1][:4] + lines[1][-1:] == ["alice", "2", "0", "0", "█" * 20]
+    assert lines[2][:5] + lines[2][-1:] == ["bob", "1", "1", "0", "-", "█" * 10]
     assert lines[3][:4] == ["all", "3", "1", "0"]
-    summed = json.loads(run("stats", "--by", "provider", "--json"))
-    assert (summed["by"], summed["groups"][0]["group"], summed["total"]["calls"]) == ("provider", "openai", 3)
+    assert "█" not in lines[3][-1]
+
+
+@pytest.mark.usefixtures("record")
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        ("agent", [("alice", 2), ("bob", 1)]),
+        ("provider", [("openai", 3)]),
+        ("model", [("gpt-4o-mini", 2), ("x" * 60, 1)]),
+        ("day", [(event_of(DONE)["time"][:10], 3)]),
+    ],
+)
+def test_stats_for_programs_have_all_sums_by_name(by, groups):
+    summed = json.loads(run("stats", "--by", by, "--json"))
+    assert [(group["group"], group["calls"]) for group in summed["groups"]] == groups
+    assert (summed["by"], summed["other"]) == (by, None)
+    assert summed["total"] == {
+        "calls": 3,
+        "denied": 1,
+        "failed": 0,
+        "input_tokens": 10,
+        "output_tokens": 20,
+        "cost_usd": 0.25,
+        "ttfb_ms_p50": 12.5,
+        "ttfb_ms_p95": 12.5,
+        "ttfb_ms_p99": 12.5,
+        "duration_ms_p50": 50.0,
+        "duration_ms_p95": 50.0,
+        "duration_ms_p99": 50.0,
+    }
+
+
+@pytest.mark.usefixtures("record")
+def test_stats_name_the_groups_with_the_most_calls_and_sum_up_the_others():
+    assert json.loads(run("stats", "--by", "agent", "--top", "1", "--json"))["other"]["denied"] == 1
+    assert run("stats", "--by", "agent", "--top", "1").splitlines()[2].startswith("(others)")
+    assert json.loads(run("stats", "--agent", "bob", "--json"))["total"]["calls"] == 1
+    assert run("stats", "--until", "1h") == "No such calls.\n"
+
+
+@pytest.mark.usefixtures("record")
+def test_where_the_terminal_has_no_blocks_bars_are_made_of_ascii(tmp_path):
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "ascii"}
+    program = [sys.executable, "-c", "from wirekey.cli.audit import command; command()", "stats", "--by", "agent"]
+    said = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "#" * 20 in said
+    assert said.isascii()
 
 
 @pytest.mark.usefixtures("record")
@@ -141,4 +187,4 @@ def test_an_empty_record_is_no_error(tmp_path, monkeypatch):
     open_for_writing(tmp_path / "state" / "audit.db", "process", 1).close()
     assert run("list") == run("stats") == "No such calls.\n"
     assert run("export") == ""
-    assert json.loads(run("stats", "--json")) == {"by": "day", "groups": [], "total": None}
+    assert json.loads(run("stats", "--json")) == {"by": "day", "groups": [], "other": None, "total": None}

@@ -1,10 +1,9 @@
-"""What was recorded, read beside the writer: the latest, one, sums, all, and what comes in."""
+"""What was recorded, read beside the writer: the latest, one, all, and what comes in."""
 
 from __future__ import annotations
 
 import csv
 import json
-from array import array
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ type Event = dict[str, Value]
 BOOLEANS = tuple(field.name for field in FIELDS if field.type == "boolean")
 UNDER_WAY = "under_way"
 """Stands for the outcome of a call that has none yet."""
-GROUPS = {"day": "substr(time, 1, 10)", "agent": "agent_id", "model": "model", "provider": "provider"}
 SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ROWS_AT_ONCE = 500
 
@@ -104,58 +102,6 @@ def one(database: sqlite3.Connection, part: str) -> Event:
         ids = ", ".join(row[0] for row in found)
         raise NoSuchCallError(f"More than one call has an id with {part!r}: {ids}. Give more of it.")
     return event_from(found[0])
-
-
-def stats(database: sqlite3.Connection, filters: Filters, by: str | None) -> list[dict[str, Any]]:
-    """Sum up by day (UTC), agent, model or provider (a key of `GROUPS`), or all in one (None).
-
-    Each: `group`, `calls`, `denied`, `failed`, `input_tokens`, `output_tokens`, `cost_usd`, and the 50th and 95th
-    percentile of `ttfb_ms` and `duration_ms`. None where nothing is known.
-    """
-    where, values = filters.where()
-    group = GROUPS[by] if by else "NULL"
-    database.create_aggregate("percentiles", 1, Percentiles)  # type: ignore[arg-type]  # typeshed knows integers only
-    rows = database.execute(
-        f"SELECT {group}, count(*), total(outcome = 'denied'),"  # noqa: S608  # of our own names; values are bound
-        " total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied')), sum(input_tokens),"
-        " sum(output_tokens), sum(cost_usd), percentiles(ttfb_ms), percentiles(duration_ms)"
-        f" FROM calls {where} GROUP BY 1 ORDER BY 1",
-        values,
-    )
-    summed = []
-    for name, calls, denied, failed, read, written, cost, first_bytes, durations in rows:
-        ttfb, duration = json.loads(first_bytes), json.loads(durations)
-        summed.append(
-            {
-                "group": name,
-                "calls": calls,
-                "denied": int(denied),
-                "failed": int(failed),
-                "input_tokens": read,
-                "output_tokens": written,
-                "cost_usd": cost,
-                "ttfb_ms_p50": ttfb[0],
-                "ttfb_ms_p95": ttfb[1],
-                "duration_ms_p50": duration[0],
-                "duration_ms_p95": duration[1],
-            }
-        )
-    return summed
-
-
-class Percentiles:
-    """The 50th and the 95th percentile (nearest rank), as JSON. Eight bytes a call."""
-
-    def __init__(self) -> None:
-        self.values = array("d")
-
-    def step(self, value: float | None) -> None:
-        if value is not None:
-            self.values.append(value)
-
-    def finalize(self) -> str:
-        ordered = sorted(self.values)
-        return json.dumps([ordered[-(-len(ordered) * share // 100) - 1] if ordered else None for share in (50, 95)])
 
 
 def write_jsonl(found: Iterable[Event], stream: TextIO) -> None:

@@ -27,7 +27,8 @@ type By = Literal["agent", "model", "provider"]
 GROUPS: dict[By, str] = {"agent": "agent_id", "model": "coalesce(model, requested_model)", "provider": "provider"}
 MOST_GROUPS = 20
 MOST_BUCKETS = 10_000
-OTHER = MOST_GROUPS
+OTHER = -1
+"""Place of all groups that are not named."""
 SUMS = (
     "count(*), total(outcome = 'denied'), total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied')),"
     " sum(input_tokens), sum(output_tokens), sum(cost_usd)"
@@ -96,7 +97,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """`groups`: the 20 with the most calls, most first; `other`: all further ones in one, None where there is none."""
+    """`groups`: those with the most calls, most first; `other`: all further ones in one, None where there is none."""
 
     all: Sums
     buckets: tuple[Bucket, ...]
@@ -116,11 +117,12 @@ def totals(
     bucket_seconds: int,
     by: By | None,
     filters: Filters | None = None,
+    most_groups: int = MOST_GROUPS,
 ) -> Totals:
     """Sum up the calls that began from `since` (None: the first) until before `until`; both have a time zone.
 
     Buckets begin at multiples of `bucket_seconds` since 1970, so that 86400 are UTC days; those without calls are
-    there. `filters` chooses further; its own times have no effect.
+    there. `filters` chooses further; its own times have no effect. At most `most_groups` are named.
 
     Raises ValueError for more than 10,000 buckets, AuditFileError (also where no call was recorded ever) and
     sqlite3.Error.
@@ -133,7 +135,7 @@ def totals(
             return Totals(Sums(), ())
         wanted = replace(filters or Filters(), since=first, until=until.timestamp())
         starts = bucket_starts(first, until.timestamp(), bucket_seconds)
-        return Summing(database, wanted, starts).totals(by)
+        return Summing(database, wanted, starts).totals(by, most_groups)
 
 
 def bucket_starts(first: float, end: float, seconds: int) -> range:
@@ -162,8 +164,8 @@ class Summing:
         place = f"(CAST(strftime('%s', time) AS INTEGER) - {starts.start}) / {starts.step}"
         self._bucket = Key(f"max(0, min({len(starts) - 1}, {place}))")
 
-    def totals(self, by: By | None) -> Totals:
-        names = self._names(by) if by else []
+    def totals(self, by: By | None, most_groups: int) -> Totals:
+        names = self._names(by, most_groups) if by else []
         group = group_key(by, names) if by else Key("0")
         counts: dict[int, dict[int, Counts]] = {}
         for kind, place, calls, denials, errors, *known in self._rows([group, self._bucket], SUMS):
@@ -179,12 +181,12 @@ class Summing:
         other = groups.pop(OTHER, None)
         return Totals(everything, buckets, tuple(groups.values()), other)
 
-    def _names(self, by: By) -> list[str | None]:
+    def _names(self, by: By, most: int) -> list[str | None]:
         """Give the names of the groups with the most calls."""
         rows = self._database.execute(
             f"SELECT {GROUPS[by]}, count(*) FROM calls {self._where}"  # noqa: S608  # of our own names; values are bound
-            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_GROUPS}",
-            self._values,
+            f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
+            [*self._values, most],
         )
         return [name for name, _ in rows]
 
@@ -194,7 +196,7 @@ class Summing:
         ttfb, duration = self._percentiles(group, "ttfb_ms"), self._percentiles(group, "duration_ms")
         return {
             place: Group(
-                names[place] if place < len(names) else None,
+                names[place] if place != OTHER else None,
                 Sums(added(of.values()), *times_at(place, ttfb, duration)),
                 tuple(of.get(bucket, Counts()) for bucket in range(len(self._starts))),
             )

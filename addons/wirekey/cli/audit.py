@@ -7,15 +7,16 @@ import json
 import os
 import sys
 import time
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from wirekey.call import Outcome
+from wirekey.cli.audit_stats import by_name, stats_json, stats_table
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
-from wirekey.cli.table import line, table
+from wirekey.cli.table import line, money, table, whole, word
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,15 +25,17 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from wirekey.audit.reading import Event, Filters
+    from wirekey.audit.totals import By
     from wirekey.config import Config
 
 LOOK_SECONDS = 0.25
-UNKNOWN = "-"
 
 HEAD = ("TIME", "AGENT", "OPERATION", "MODEL", "STATUS", "OUTCOME", "IN", "OUT", "COST $", "TTFB ms", "ALL ms", "ID")
 RIGHT = (4, 6, 7, 8, 9, 10)
 TAIL_WIDTHS = (19, 12, 22, 24, 6, 16, 7, 7, 9, 8, 8, 12)
-STATS_HEAD = ("CALLS", "DENIED", "FAILED", "IN", "OUT", "COST $", "TTFB p50", "p95 ms", "ALL p50", "p95 ms")
+DAY = 86400
+ALL_TIME = 10**10
+"""Seconds: one stretch for all calls."""
 
 
 class AuditGroup(click.Group):
@@ -138,18 +141,26 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
 @with_config
 @with_filters
 @click.option("--by", type=click.Choice(["day", "agent", "model", "provider"]), default="day", show_default=True)
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many groups by name.")
 @as_json_option
-def show_stats(config: Config, by: str, *, as_json: bool, **filters: Any) -> None:
-    """Sum up calls, tokens, cost, denials and times. Days are UTC days."""
-    from wirekey.audit.reading import stats
+def show_stats(config: Config, by: By | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
+    """Sum up calls, tokens, cost, denials and times; bars show calls. Days are UTC days."""
+    from wirekey.audit.totals import totals
 
-    with opened(config) as database:
-        groups, total = stats(database, chosen(filters), by), stats(database, chosen(filters), None)
+    found = totals(
+        config.state / "audit.db",
+        since=at(filters["since"]),
+        until=at(filters["until"]) or datetime.now(UTC) + timedelta(days=1),
+        bucket_seconds=DAY if by == "day" else ALL_TIME,
+        by=None if by == "day" else by,
+        filters=chosen(filters),
+        most_groups=top,
+    )
+    named = by_name(found, by)
     if as_json:
-        click.echo(json.dumps({"by": by, "groups": groups, "total": total[0] if total else None}, indent=2))
-    elif groups:
-        rows = [sums(group, word(group["group"])) for group in groups] + [sums(total[0], "all")]
-        click.echo(table((by.upper(), *STATS_HEAD), rows, right=range(1, len(STATS_HEAD) + 1)))
+        click.echo(json.dumps(stats_json(by, found, named), indent=2))
+    elif named:
+        click.echo(stats_table(by, found, named))
     else:
         click.echo("No such calls.")
 
@@ -216,24 +227,5 @@ def cells(event: Event) -> tuple[str, ...]:
     )
 
 
-def sums(group: dict[str, Any], name: str) -> tuple[str, ...]:
-    return (
-        name,
-        *(word(group[key]) for key in ("calls", "denied", "failed", "input_tokens", "output_tokens")),
-        money(group["cost_usd"]),
-        *(whole(group[key]) for key in ("ttfb_ms_p50", "ttfb_ms_p95", "duration_ms_p50", "duration_ms_p95")),
-    )
-
-
-def word(value: Any) -> str:
-    if value is None or value == "":
-        return UNKNOWN
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
-
-
-def money(value: Any) -> str:
-    return UNKNOWN if value is None else f"{value:.6f}" if value < 1 else f"{value:.2f}"
-
-
-def whole(value: Any) -> str:
-    return UNKNOWN if value is None else f"{value:.0f}"
+def at(moment: float | None) -> datetime | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GAP = "  "
+UNKNOWN = "-"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -23,3 +24,17 @@ def line(cells: Sequence[str], widths: Sequence[int], right: Sequence[int] = ())
         cut = cell if len(cell) <= width else f"{cell[: width - 1]}…"
         padded.append(cut.rjust(width) if place in right else cut.ljust(width))
     return GAP.join(padded).rstrip()
+
+
+def word(value: Any) -> str:
+    if value is None or value == "":
+        return UNKNOWN
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def money(value: Any) -> str:
+    return UNKNOWN if value is None else f"{value:.6f}" if value < 1 else f"{value:.2f}"
+
+
+def whole(value: Any) -> str:
+    return UNKNOWN if value is None else f"{value:.0f}"

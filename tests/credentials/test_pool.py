@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.credentials.pool import Key, KeyPool, retry_after_seconds
+from wirekey.credentials.pool import Key, KeyPool, Sessions, retry_after_seconds
 from wirekey.secret import Secret
 
 
@@ -100,3 +100,72 @@ def test_a_key_that_was_refused_in_words_rests_too():
     keys = pool("a", "b")
     keys.settle_refused(keys.choose(0), 0)
     assert labels(keys, 0.5, 3) == ["b", "b", "b"]
+
+
+def chosen(selection, *labels, **more):
+    keys = pool(*labels)
+    keys.selection = selection
+    for name, value in more.items():
+        setattr(keys, name, value)
+    return keys
+
+
+def test_a_key_that_was_tried_is_not_chosen_again():
+    keys = pool("a", "b", "c")
+    tried = []
+    while key := keys.choose(0, tried):
+        tried.append(key)
+    assert [key.label for key in tried] == ["a", "b", "c"]
+
+
+def test_first_available_gives_the_first_key_that_does_not_rest():
+    keys = chosen("first-available", "a", "b", "c")
+    assert labels(keys, 0, 3) == ["a", "a", "a"]
+    keys.settle(keys.keys[0], 429, 10, 0)
+    assert labels(keys, 5, 2) == ["b", "b"]
+    assert labels(keys, 10, 1) == ["a"]
+
+
+def test_random_gives_every_key_but_those_that_rest():
+    keys = chosen("random", "a", "b", "c")
+    keys.settle(keys.keys[1], 429, 10, 0)
+    assert set(labels(keys, 5, 200)) == {"a", "c"}
+    assert keys.choose(5, [keys.keys[0], keys.keys[2]], awake=True) is None
+
+
+def test_a_session_keeps_to_its_key_and_new_ones_are_spread():
+    keys = chosen("session-affinity", "a", "b")
+    found = {name: keys.choose(0, session=name).label for name in "wxyz"}
+    assert found == {"w": "a", "x": "b", "y": "a", "z": "b"}
+    assert {name: keys.choose(1, session=name).label for name in "zyxw"} == found
+
+
+def test_a_session_whose_key_rests_gets_another_and_keeps_to_that():
+    keys = chosen("session-affinity", "a", "b")
+    key = keys.choose(0, session="x")
+    keys.settle(key, 429, 10, 0)
+    assert [keys.choose(now, session="x").label for now in (1, 5, 20)] == ["b", "b", "b"]
+
+
+def test_a_session_is_forgotten_when_it_was_not_used_for_long():
+    keys = chosen("session-affinity", "a", "b", sessions=Sessions(ttl=10))
+    assert [keys.choose(now, session="x").label for now in (0, 9, 18, 27)] == ["a"] * 4
+    assert keys.choose(37, session="x").label == "b"
+
+
+def test_sessions_take_no_more_room_than_they_may_and_the_longest_unused_go_first():
+    keys = chosen("session-affinity", "a", "b", "c", sessions=Sessions(entries=2))
+    for session in ("x", "y", "x", "z"):
+        keys.choose(0, session=session)
+    assert len(keys.sessions.kept) == 2
+    assert keys.choose(0, session="x").label == "a"
+    assert all(len(name) == 16 for name in keys.sessions.kept)
+
+
+def test_sessions_stay_with_keys_that_stay_when_the_configuration_is_read_anew():
+    former, latter = chosen("session-affinity", "a", "b"), chosen("session-affinity", "b", "c")
+    former.choose(0, session="x")
+    former.choose(0, session="y")
+    latter.carry_over(former)
+    assert latter.choose(1, session="y").label == "b"
+    assert len(latter.sessions.kept) == 1

@@ -72,6 +72,8 @@ def message_of(detail: ErrorDetails, place: list[int | str], root: type[BaseMode
         return str(context["error"])
     if kind == "literal_error":
         return f"must be {context['expected'].replace("'", '')}"
+    if kind == "greater_than_equal":
+        return f"must be at least {context['ge']:g}"
     if kind in ("greater_than", "less_than_equal"):
         return "must be larger than 0" if kind == "greater_than" else f"must be at most {context['le']:g}"
     if kind == "extra_forbidden":

@@ -204,7 +204,7 @@ def _for_gemini(body: JsonObject, written: Mapping[str, bytes]) -> Members:
 
     def spelled(camel: str) -> str:
         snake = _CAPITAL.sub(r"_\1", camel).lower()
-        return one_of(inner, camel, snake) if inner else camel
+        return one_of(inner, camel, snake) if inner and snake != camel else camel
 
     members: Members = {}
     for name, text in written.items():

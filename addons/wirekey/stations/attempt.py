@@ -163,9 +163,10 @@ async def find_aws(house: House, passage: Passage) -> None:
 def take_brought(house: House, passage: Passage, candidate: Candidate) -> None:
     """Use what the client brought, and nothing of ours. Raises Refusal where it brought nothing."""
     call, provider, mode = passage.call, candidate.provider, candidate.auth
-    held = passage.brought
-    if provider != call.provider or house.settings.credentials.get(provider) != mode:
-        held = brought(provider, passage.host, passage.held, passes=False) if mode == "client" else None
+    usual = provider == call.provider and house.settings.credentials.get(provider) == mode
+    held = passage.brought if usual else None
+    if held is None and mode == "client":
+        held = brought(provider, passage.host, passage.held, passes=False)
     if held is None:
         raise missing(provider, passes=mode == "passthrough")
     label = call.credential = f"{provider}/{mode}"

@@ -8,8 +8,11 @@ from urllib.parse import parse_qsl
 from wirekey.egress.hosts import region_of
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock_services import service_of
-from wirekey.providers.protocol import Body, Facts
+from wirekey.providers.protocol import Body, Facts, Kind
 from wirekey.refusal import Refusal
+from wirekey.routing.formats import PROVIDER_HOSTS, retargeted
+from wirekey.routing.model_name import ModelName, ModelNameError, is_plain, with_parameters
+from wirekey.routing.override import with_model
 from wirekey.stations.station import AdmittingStation, fail_closed
 
 if TYPE_CHECKING:
@@ -68,6 +71,53 @@ class Recognition(AdmittingStation):
         body = self.house.passage(flow).body
         content_type = request.headers.get("content-type", "")
         call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+        model = call.facts.model
+        if model and call.operation.kind is Kind.INFERENCE and not is_plain(model):
+            self.spell_out(flow, call, model)
+            body = self.house.passage(flow).body
+            call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+
+    def spell_out(self, flow: http.HTTPFlow, call: Call, written: str) -> None:
+        """Put a provider and parameters that stand in the model's name where they belong, before anyone judges them."""
+        assert call.provider
+        assert call.operation
+        judged, passage = self.house.judged(flow), self.house.passage(flow)
+        try:
+            model = ModelName.parse(written)
+            content_type = judged.headers.get("content-type", "")
+            judged.data.path, body = with_model(
+                call.provider, call.operation, judged.data.path, content_type, passage.body, model.name
+            )
+            passage.body = with_parameters(call.provider, call.operation, body, model.parameters)
+        except ModelNameError as error:
+            raise Refusal(400, "malformed_body", f"The model's name {error}.") from None
+        if model.provider:
+            self.move(flow, call, model.provider)
+
+    def move(self, flow: http.HTTPFlow, call: Call, provider: str) -> None:
+        """Let another provider be called that answers in the same format, as if the client had called it.
+
+        Raises Refusal where it does not.
+        """
+        assert call.provider
+        assert call.operation
+        called, judged, passage = call.provider, self.house.judged(flow), self.house.passage(flow)
+        if provider == called:
+            return
+        target = retargeted(judged.data.path, call.operation, called, provider)
+        path = (target or b"").partition(b"?")[0].decode("latin-1")
+        operation = PROVIDERS[provider].recognise(judged.method, path, judged.headers) if target else None
+        if target is None or operation is None:
+            raise Refusal(
+                400,
+                "format_not_offered",
+                f"The model is one of {provider}, which does not answer {call.operation.name} in the format of "
+                f"{called}. Call {provider} in its own format.",
+            )
+        judged.data.path = target
+        call.provider, call.operation, passage.host = provider, operation, PROVIDER_HOSTS[provider]
+        # What the client brought for the one provider is never sent to the other.
+        passage.brought = None
 
 
 def check_service(host: str, operation: Operation) -> None:

@@ -1,0 +1,127 @@
+"""Routes that contradict each other are refused; those that do nothing are found by `config check`."""
+
+from fnmatch import fnmatchcase
+from itertools import product
+
+import pytest
+
+from tests.config.reading import loaded, problems
+from wirekey.config import extension_problems, route_faults
+from wirekey.config.route_checks import covers
+
+KEYED = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:A]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("route", "key", "words"),
+    [
+        ("{match: a, keys: [env:A]}", "routes[0]", "keys need provider or upstream"),
+        ("{match: a, upstream: https://x.example, auth: bearer}", "routes[0]", "needs keys"),
+        ("{match: a, upstream: https://x.example, auth: sigv4, keys: [env:A]}", "routes[0]", "never used"),
+        ("{match: a, upstream: https://x.example, auth: 'python:m:f', keys: [env:A]}", "routes[0]", "never used"),
+        ("{match: a, auth: none}", "routes[0]", "auth: none needs upstream"),
+        ("{match: a, selection: random}", "routes[0]", "selection is about keys of this route"),
+        ("{match: a, provider: openai, model: 'gemini:x'}", "routes[0]", "model is one of gemini"),
+        ("{match: a, timeout: 1, timeouts: {first_byte: 1}}", "routes[0]", "are the same; keep one"),
+        ("{match: a, fallback: [a]}", "routes[0]", "falls back to a, which is what just failed"),
+        ("{match: a, model: b, fallback: [c, b]}", "routes[0]", "falls back to b"),
+        ("{match: a, model: 'm?temperature=9'}", "routes[0].model", "must be a number from 0 to 2"),
+        ("{match: a, fallback: ['m?tools=x']}", "routes[0].fallback[0]", "has a parameter 'tools'"),
+        ("{match: a, failover: {attempts: 0}}", "routes[0].failover.attempts", "must be at least 1"),
+        ("{match: a, failover: {attempts: 21}}", "routes[0].failover.attempts", "at most 20"),
+        ("{match: a, provider: openai, auth: sigv4}", "routes[0].auth", "openai takes no AWS signature"),
+        ("{match: a, provider: openai, fallback: ['anthropic:c']}", "routes[0].fallback[0]", "goes to anthropic"),
+    ],
+)
+def test_a_route_that_no_call_could_follow_is_refused(tmp_path, route, key, words):
+    found = problems(tmp_path, f"{KEYED}routes:\n  - {route}", {"A": "k"})
+    assert [(problem.key, problem.line) for problem in found] == [(key, 3)]
+    assert words in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("model_override: 'gemini:x'", "", "model_override is for calls of every provider"),
+        ("affinity: {header: Authorization}", "affinity.header", "holds credentials"),
+        ("affinity: {header: 'a b'}", "affinity.header", "name of a header"),
+        ("providers: {openai: {selection: best}}", "providers.openai.selection", "must be 'round-robin'"),
+        (
+            "providers: {bedrock: {credentials: {bearer: env:A}}}\nroutes: [{match: a, auth: sigv4}]",
+            "routes[0].auth",
+            "no AWS credentials",
+        ),
+        (
+            "routes: [{match: a, provider: openai, fallback: [b]}, {match: b, provider: anthropic}]",
+            "routes[0].fallback[0]",
+            "falls back to b, which goes to anthropic",
+        ),
+    ],
+)
+def test_settings_around_routes_are_checked_too(tmp_path, text, key, words):
+    (problem,) = problems(tmp_path, text, {"A": "k"})
+    assert problem.key == key
+    assert words.replace("'", "") in problem.message
+
+
+FAULTS = [
+    ("[{match: a}, {match: b}]", []),
+    ("[{match: a}, {match: a}]", [("routes[1].match", 3, "can never match: routes[0] in line 2 (a) comes before")]),
+    ("[{match: 'gpt-*'}, {match: 'gpt-4*'}]", [("routes[1].match", 3, "can never match")]),
+    ("[{match: '*'}, {match: 'x?'}]", [("routes[1].match", 3, "can never match")]),
+    ("[{match: 'gpt-4*'}, {match: 'gpt-*'}]", []),
+    ("[{match: '[ab]'}, {match: a}]", [("routes[1].match", 3, "can never match")]),
+    ("[{match: a, provider: anthropic}, {match: b}]", [("routes[0]", 2, "no key. Set providers.anthropic.keys")]),
+    ("[{match: a, provider: anthropic, keys: [env:A]}, {match: b}]", []),
+    ("[{match: a, provider: anthropic, auth: client}, {match: b, provider: bedrock}]", []),
+    ("[{match: a, fallback: [b]}, {match: b, fallback: [c]}]", []),
+    (
+        "[{match: a, fallback: [b]}, {match: b, fallback: [a]}]",
+        [("routes[0].fallback", 2, "in a circle (a → b → a)"), ("routes[1].fallback", 3, "in a circle (b → a → b)")],
+    ),
+    ("[{match: 'g-*', fallback: [g-1]}, {match: b}]", []),
+    ("[{match: a, fallback: ['gemini:g']}, {match: 'g', fallback: [x]}]", []),
+]
+
+
+@pytest.mark.parametrize(("routes", "expected"), FAULTS)
+def test_routes_that_do_nothing_are_found_with_their_lines(tmp_path, routes, expected):
+    lines = routes.strip("[]").replace("}, {", "}\n  - {") if "[{match: '[ab]'" not in routes else None
+    text = "routes:\n  - " + lines if lines else "routes:\n  - {match: '[ab]'}\n  - {match: a}"
+    lines_of_keys = loaded(tmp_path, f"{text}\nproviders: {{openai: {{keys: [env:A]}}}}", {"A": "k"})
+    found = route_faults(lines_of_keys)
+    assert [(fault.key, fault.line) for fault in found] == [(key, line) for key, line, _ in expected]
+    for fault, (_, _, words) in zip(found, expected, strict=True):
+        assert words in fault.message
+
+
+def test_a_pattern_is_said_to_cover_another_only_where_every_name_bears_it_out():
+    patterns = ["".join(parts) for count in (1, 2, 3) for parts in product("ab*?", repeat=count)] + ["[ab]", "a[ab]*"]
+    names = ["".join(parts) for count in range(5) for parts in product("ab", repeat=count)] + ["c", "ac", "abc"]
+    fits = {pattern: {name for name in names if fnmatchcase(name, pattern)} for pattern in patterns}
+    for earlier, later in product(patterns, repeat=2):
+        if covers(earlier, later):
+            assert fits[later] <= fits[earlier], (earlier, later)
+    assert covers("gpt-*", "gpt-4o*")
+    assert covers("gpt-*", "gpt-4[ab]") is False
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (None, "there is no Python module my_route_auth_0"),
+        ("x = 1", "has no function provider"),
+        ("provider = 1", "has no function provider"),
+        ("import no_such_package_of_anyone", "there is no Python module no_such_package_of_anyone"),
+        ("1 / 0", "cannot be imported: ZeroDivisionError"),
+        ("def provider(call, head): return {}", None),
+    ],
+)
+def test_a_function_that_a_route_names_is_imported_when_the_configuration_is_checked(tmp_path, module, words, request):
+    name = f"my_route_auth_{abs(hash(module)) if module else 0}"
+    if module:
+        (tmp_path / f"{name}.py").write_text(module)
+    text = f"routes: [{{match: a, upstream: 'https://x.example', auth: 'python:{name}:provider'}}]"
+    found = extension_problems(loaded(tmp_path, text))
+    assert [problem.key for problem in found] == (["routes[0].auth"] if words else [])
+    assert not words or words in found[0].message

@@ -1,0 +1,245 @@
+"""Which candidates a call has, by the routes of a configuration."""
+
+import pytest
+
+from tests.config.reading import loaded
+from wirekey.credentials.pool import KeyPool
+from wirekey.providers import PROVIDERS
+from wirekey.refusal import Refusal
+from wirekey.routing.configured import provider_pools, routes_from
+
+KEYS = {"A": "key-of-openai", "G": "key-of-gemini", "R": "key-of-the-route"}
+PROVIDERS_WITH_KEYS = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:G]}}\n"
+CHAT = ("openai", "POST /v1/chat/completions")
+GEMINI_CHAT = ("gemini", "POST /v1beta/openai/chat/completions")
+GENERATE = ("gemini", "POST /v1beta/models/m:generateContent")
+MESSAGES = ("anthropic", "POST /v1/messages")
+
+
+def routes(folder, text):
+    config = loaded(folder, PROVIDERS_WITH_KEYS + text, KEYS)
+    return routes_from(config, provider_pools(config, {}))
+
+
+def candidates(routes, call, asked, wanted=None):
+    called, line = call
+    method, _, target = line.partition(" ")
+    operation = PROVIDERS[called].recognise(method, target, {})
+    return routes.candidates(called, operation, target.encode(), asked, wanted)
+
+
+def shown(found):
+    """Give of each candidate: route, model, provider, host, auth, label of the first key."""
+    return [
+        (
+            each.route,
+            str(each.model) if each.model else None,
+            each.provider,
+            each.upstream.host if each.upstream else None,
+            each.auth,
+            each.pool.keys[0].label if each.pool and each.pool.keys else None,
+        )
+        for each in found
+    ]
+
+
+DEFAULT = (None, None, "openai", None, "provider", "openai/1")
+GEMINI = (None, None, "gemini", None, "provider", "gemini/1")
+TABLE = [
+    ("", CHAT, "gpt-4o", [DEFAULT]),
+    ("routes: [{match: 'gpt-4*', model: gpt-4o-mini}]", CHAT, "gpt-5", [DEFAULT]),
+    (
+        "routes: [{match: 'gpt-4*', model: gpt-4o-mini}]",
+        CHAT,
+        "gpt-4o",
+        [("routes[0]", "gpt-4o-mini", "openai", None, "provider", "openai/1")],
+    ),
+    (
+        "routes: [{match: 'gpt-4?', model: b}, {match: 'gpt-4[ab]*', model: c}, {match: 'gpt-*', model: d}]",
+        CHAT,
+        "gpt-4b-x",
+        [("routes[1]", "c", "openai", None, "provider", "openai/1")],
+    ),
+    ("routes: [{match: 'GPT-*', model: b}]", CHAT, "gpt-4", [DEFAULT]),
+    (
+        "routes: [{match: 'corp-*', upstream: https://llm.corp.example, auth: bearer, keys: [env:R]}]",
+        CHAT,
+        "corp-1",
+        [("routes[0]", None, "openai", "llm.corp.example", "bearer", "routes[0]/1")],
+    ),
+    (
+        "routes: [{match: 'corp-*', upstream: https://llm.corp.example, auth: none}]",
+        MESSAGES,
+        "corp-1",
+        [("routes[0]", None, "anthropic", "llm.corp.example", "none", None)],
+    ),
+    (
+        "routes: [{match: 'gpt-*', provider: openai, keys: [env:R]}]",
+        CHAT,
+        "gpt-4",
+        [("routes[0]", None, "openai", None, "provider", "routes[0]/1")],
+    ),
+    (
+        "routes: [{match: 'g*', auth: client}]",
+        CHAT,
+        "gpt-4",
+        [("routes[0]", None, "openai", None, "client", "openai/1")],
+    ),
+    (
+        "routes: [{match: 'gemini-*', provider: gemini}]",
+        CHAT,
+        "gemini-2.5-pro",
+        [("routes[0]", None, "gemini", None, "provider", "gemini/1")],
+    ),
+    (
+        "routes: [{match: gemini-2.5-pro, fallback: [gemini-2.5-flash]}]",
+        GENERATE,
+        "gemini-2.5-pro",
+        [
+            ("routes[0]", None, "gemini", None, "provider", "gemini/1"),
+            ("routes[0]", "gemini-2.5-flash", "gemini", None, "provider", "gemini/1"),
+        ],
+    ),
+    (
+        "routes: [{match: a, fallback: [b, c]}, {match: b, model: bb, upstream: https://b.example, auth: none}]",
+        CHAT,
+        "a",
+        [
+            ("routes[0]", None, "openai", None, "provider", "openai/1"),
+            ("routes[1]", "bb", "openai", "b.example", "none", None),
+            ("routes[0]", "c", "openai", None, "provider", "openai/1"),
+        ],
+    ),
+    (
+        "routes: [{match: 'corp-*', upstream: https://b.example, auth: none, model: corp-x, fallback: [corp-small]}]",
+        CHAT,
+        "corp-1",
+        [
+            ("routes[0]", "corp-x", "openai", "b.example", "none", None),
+            ("routes[0]", "corp-small", "openai", "b.example", "none", None),
+        ],
+    ),
+    (
+        "routes: [{match: gpt-4o, fallback: ['gemini:gemini-2.5-flash']}]",
+        CHAT,
+        "gpt-4o",
+        [
+            ("routes[0]", None, "openai", None, "provider", "openai/1"),
+            ("routes[0]", "gemini:gemini-2.5-flash", "gemini", None, "provider", "gemini/1"),
+        ],
+    ),
+    (
+        "routes: [{match: '*', fallback: ['gemini:gemini-2.5-flash']}]",
+        MESSAGES,
+        "claude",
+        [("routes[0]", None, "anthropic", None, "provider", None)],
+    ),
+    ("model_override: x", CHAT, "gpt-4o", [(None, "x", "openai", None, "provider", "openai/1")]),
+    ("model_override: x", CHAT, None, [(None, "x", "openai", None, "provider", "openai/1")]),
+    (
+        "{model_override: x, routes: [{match: a, model: y}, {match: b, fallback: [c]}]}",
+        CHAT,
+        "a",
+        [("routes[0]", "y", "openai", None, "provider", "openai/1")],
+    ),
+    (
+        "{model_override: x, routes: [{match: a, model: y}, {match: b, fallback: [c]}]}",
+        CHAT,
+        "b",
+        [
+            ("routes[1]", "x", "openai", None, "provider", "openai/1"),
+            ("routes[1]", "c", "openai", None, "provider", "openai/1"),
+        ],
+    ),
+    # A call that names no model, and one that cannot name any.
+    ("routes: [{match: '*', model: x}]", CHAT, None, [("routes[0]", "x", "openai", None, "provider", "openai/1")]),
+    ("routes: [{match: 'gpt-*', model: x}]", CHAT, None, [DEFAULT]),
+    ("routes: [{match: '*', model: x}]", ("openai", "GET /v1/files"), None, [DEFAULT]),
+    ("routes: [{match: '*', model: x}]", ("openai", "GET /v1/models"), None, [DEFAULT]),
+    (
+        "routes: [{match: 'corp-*', model: x, upstream: https://b.example, auth: none, fallback: [c]}]",
+        ("openai", "GET /v1/models/corp-1"),
+        "corp-1",
+        [("routes[0]", None, "openai", "b.example", "none", None)],
+    ),
+]
+
+
+def joined(text):
+    """Put a table's flow mapping beside the providers."""
+    return text[1:-1].replace(", routes:", "\nroutes:") if text.startswith("{") else text
+
+
+@pytest.mark.parametrize(("text", "call", "asked", "expected"), TABLE)
+def test_a_call_has_these_candidates(tmp_path, text, call, asked, expected):
+    assert shown(candidates(routes(tmp_path, joined(text)), call, asked)) == expected
+
+
+def test_what_the_policy_demands_goes_by_its_own_route_and_no_other_model_is_sent(tmp_path):
+    text = """
+model_override: x
+routes:
+  - {match: a, model: y, fallback: [b]}
+  - {match: 'corp-*', upstream: 'https://llm.corp.example', auth: none, model: z, fallback: [b]}
+"""
+    found = candidates(routes(tmp_path, text), CHAT, "a", wanted="corp-1")
+    assert shown(found) == [("routes[1]", "corp-1", "openai", "llm.corp.example", "none", None)]
+    assert shown(candidates(routes(tmp_path, text), CHAT, "a", wanted="m")) == [
+        (None, "m", "openai", None, "provider", "openai/1")
+    ]
+
+
+@pytest.mark.parametrize(("provider", "call"), [("anthropic", CHAT), ("openai", GENERATE), ("gemini", MESSAGES)])
+def test_a_route_to_a_provider_of_another_format_is_refused_rather_than_passed_by(tmp_path, provider, call):
+    found = routes(tmp_path, f"routes: [{{match: m, provider: {provider}}}]")
+    with pytest.raises(Refusal, match=r"routes\[0\] sends this model to") as refused:
+        candidates(found, call, "m")
+    assert (refused.value.status, refused.value.code) == (400, "format_not_offered")
+
+
+def test_a_name_of_the_clients_choosing_is_matched_whole(tmp_path):
+    found = routes(tmp_path, "routes: [{match: 'a*', model: x}]")
+    assert candidates(found, CHAT, "b\na")[0].route is None
+    assert candidates(found, CHAT, "a\nb")[0].route == "routes[0]"
+
+
+def test_rests_of_keys_stay_when_the_configuration_is_read_anew(tmp_path):
+    text = "routes: [{match: a, upstream: 'https://x.example', auth: bearer, keys: [env:A, env:R]}]"
+    former = routes(tmp_path, text)
+    former.routes[0].pool.settle(former.routes[0].pool.keys[1], 429, 500, 0)
+    moved = "routes: [{match: z}, {match: a, upstream: 'https://x.example', auth: bearer, keys: [env:R, env:A]}]"
+    config = loaded(tmp_path, PROVIDERS_WITH_KEYS + moved, KEYS)
+    pool = routes_from(config, provider_pools(config, {}), former).routes[1].pool
+    assert [key.resting_until for key in pool.keys] == [500, 0]
+
+
+def test_each_route_has_its_own_limits_and_attempts(tmp_path):
+    text = """
+failover: {attempts: 5, budget: 30, retry_after: 1}
+routes:
+  - {match: a, timeout: 7, failover: {attempts: 1}}
+  - {match: b, timeouts: {connect: 1, first_byte: 2, idle: 3, total: 4}}
+"""
+    found = routes(tmp_path, text)
+    (first,), (second,) = candidates(found, CHAT, "a"), candidates(found, CHAT, "b")
+    assert (first.limits.connect, first.limits.first_byte, first.limits.total) == (None, 7, None)
+    assert (first.failover.attempts, first.failover.budget, first.failover.retry_after) == (1, 30, 1)
+    assert (second.limits.connect, second.limits.first_byte, second.limits.idle, second.limits.total) == (1, 2, 3, 4)
+    assert second.failover.attempts == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "selection"),
+    [
+        ("selection: random", "random"),
+        ("", "first-available"),
+    ],
+)
+def test_a_routes_keys_are_selected_as_it_says_or_as_its_provider_does(tmp_path, text, selection):
+    providers = "providers: {openai: {keys: [env:A], selection: first-available}}\naffinity: {ttl: 5, entries: 7}\n"
+    config = loaded(
+        tmp_path, f"{providers}routes: [{{match: a, provider: openai, keys: [env:R], {text or 'model: b'}}}]", KEYS
+    )
+    pool = routes_from(config, provider_pools(config, {})).routes[0].pool
+    assert isinstance(pool, KeyPool)
+    assert (pool.selection, pool.sessions.ttl, pool.sessions.entries) == (selection, 5, 7)

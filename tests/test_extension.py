@@ -1,0 +1,98 @@
+"""Functions of the operator's that make credentials: what they may give, and what becomes of it when they fail."""
+
+import asyncio
+import time
+from functools import partial
+
+import pytest
+
+from wirekey import extension
+from wirekey.extension import REFUSED_HEADERS, CallInfo, Extension, ExtensionError, Head
+
+CALL = CallInfo("id", "alice", None, None, "openai", "chat.completions", "m", "m", stream=False, route="routes[0]")
+HEAD = Head("POST", "x.example", "/v1/chat/completions", (("content-type", "application/json"),))
+
+
+def plain(call, head):
+    return {"Authorization": f"Token {call.agent_id}@{head.host}"}
+
+
+async def waiting(call, head):
+    await asyncio.sleep(0)
+    return plain(call, head)
+
+
+class Signing:
+    def __init__(self, call, head):
+        self.call = call
+
+    def sign(self, head, body):
+        return {"x-signature": f"{head.path}:{len(body)}"}
+
+
+class SigningLater(Signing):
+    async def sign(self, head, body):
+        await asyncio.sleep(0)
+        return super().sign(head, body)
+
+
+def headers(function, body=b"body"):
+    return asyncio.run(Extension("python:m:f", function).headers(CALL, HEAD, body))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (plain, [(b"Authorization", b"Token alice@x.example")]),
+        (waiting, [(b"Authorization", b"Token alice@x.example")]),
+        (Signing, [(b"x-signature", b"/v1/chat/completions:4")]),
+        (SigningLater, [(b"x-signature", b"/v1/chat/completions:4")]),
+        (partial(waiting), [(b"Authorization", b"Token alice@x.example")]),
+        (lambda *_: {}, []),
+    ],
+)
+def test_a_function_gives_headers_or_what_signs_and_may_wait(function, expected):
+    assert headers(function) == expected
+
+
+def test_the_body_of_a_streamed_request_is_none():
+    class Seeing(Signing):
+        def sign(self, head, body):
+            return {"x-body": repr(body)}
+
+    assert headers(Seeing, None) == [(b"x-body", b"None")]
+
+
+def failing(*_):
+    raise RuntimeError("the secret that it knows")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (failing, "failed: RuntimeError"),
+        (lambda *_: None, "neither a mapping of headers nor"),
+        (lambda *_: [("a", "b")], "neither a mapping of headers nor"),
+        (lambda *_: {"a b": "c"}, "a header whose name is none"),
+        (lambda *_: {1: "c"}, "a header whose name is none"),
+        (lambda *_: {":path": "/"}, "a header whose name is none"),
+        (lambda *_: {"a": "b\r\nhost: x"}, "a value of a that cannot stand"),
+        (lambda *_: {"a": "ü"}, "a value of a that cannot stand"),
+        (lambda *_: {"a": b"c"}, "a value of a that cannot stand"),
+        (lambda *_: {"a": "x" * 20_000}, "a value of a that cannot stand"),
+        (lambda *_: {f"x-{number}": "" for number in range(33)}, "more than 32 headers"),
+        *((lambda *_, name=name: {name.title(): "x"}, f"may not set the header {name}") for name in REFUSED_HEADERS),
+    ],
+)
+def test_whatever_else_it_gives_or_raises_is_an_error_without_a_value(function, words):
+    with pytest.raises(ExtensionError) as refused:
+        headers(function)
+    assert words in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("function", [lambda *_: time.sleep(0.5), lambda *_: asyncio.sleep(60)])
+def test_one_that_takes_too_long_is_given_up(monkeypatch, function):
+    monkeypatch.setattr(extension, "TIME_LIMIT", 0.1)
+    with pytest.raises(ExtensionError, match="did not answer within"):
+        headers(function)

@@ -28,8 +28,8 @@ class Office:
         made = self.book.add_client("alice", role="ops")
         self.id, self.secret = made.client_id, made.client_secret.reveal()
 
-    def desk(self, *, gateway=False) -> Desk:
-        return Desk(lambda: self.endpoint, lambda: self.parts, gateway)
+    def desk(self) -> Desk:
+        return Desk(lambda: self.endpoint, lambda: self.parts)
 
     @property
     def whole(self):
@@ -42,10 +42,10 @@ def office(tmp_path):
 
 
 @contextlib.asynccontextmanager
-async def serving(desk, tls=None, bounds=None, place=FREE):
+async def serving(desk, bounds=None, place=FREE):
     """Serve a desk; gives the server."""
     answer = desk.answer if isinstance(desk, Desk) else desk
-    server = Server(place, answer, tls, bounds)
+    server = Server(place, answer, bounds)
     server.open()
     try:
         yield server

@@ -8,21 +8,22 @@ import json
 import logging
 import os
 import socket
+import ssl
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import httpx
-import openai
 import pytest
 from mitmproxy import exceptions, options
 
 from tests.console.conftest import PATIENCE
-from tests.console.test_server import files_of
 from tests.policy.opa import Opa
 from wirekey.config import load
+from wirekey.config.models import GatewayTLS
 from wirekey.identity.agents import AgentBook
 from wirekey.master import ServeMaster
 from wirekey.runtime import RunningProxy
+from wirekey.simulator.certificate import prepare_certificate
 from wirekey.stations import flow_order
 from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.house import House
@@ -224,18 +225,6 @@ async def test_the_keys_outlive_the_process(folder):
     assert found[0] == found[1]
 
 
-async def test_an_sdk_that_is_given_the_gateway_shows_what_works_today(folder):
-    async with wirekey(folder, configured(folder)) as running:
-        url = f"http://{running.endpoints.addresses['gateway']}/v1"
-        client = openai.AsyncOpenAI(base_url=url, api_key="wk_x", timeout=PATIENCE)
-        with pytest.raises(openai.APIStatusError, match="HTTPS_PROXY works today") as raised:
-            # Longer than what is read of a body.
-            await client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "x" * 500_000}])
-        await client.close()
-    assert raised.value.status_code == 501
-    assert raised.value.response.headers["x-should-retry"] == "false"
-
-
 async def test_where_it_runs_is_said_once_and_when_all_of_it_can_be_reached(folder, monkeypatch):
     written, announced = [], []
     write = RunningProxy.write
@@ -270,7 +259,7 @@ async def test_a_port_that_the_file_names_must_be_had(folder, caplog, monkeypatc
         config = configured(folder, {**FREE, "console": place})
         with pytest.raises(exceptions.OptionsError, match=rf"{place} \(listen.console\) is in use"):
             Running(folder, config)
-        monkeypatch.setattr("wirekey.stations.listeners.OURS", ())
+        monkeypatch.setattr("wirekey.stations.listeners.DISPENSABLE", ())
         code, made = await started(folder, config)
     assert code == 1
     assert made.entrance.running_proxy is None
@@ -297,15 +286,35 @@ async def test_a_default_port_that_another_has_is_done_without(folder, caplog, m
     assert "Until then Wirekey runs without it." in caplog.text
 
 
-async def test_the_gateway_has_its_certificate_and_the_console_none(folder, tmp_path):
-    import ssl
+def files_of(folder, made):
+    """The simulator's has 127.0.0.1 in it; here its chain and key stand in files of their own."""
+    server, root = prepare_certificate(made)
+    (folder / "gateway.pem").write_bytes(server.read_bytes())
+    (folder / "gateway-key.pem").write_bytes(server.read_bytes())
+    (folder / "root.pem").write_bytes(root.read_bytes())
+    return GatewayTLS(certificate=folder / "gateway.pem", key=folder / "gateway-key.pem")
 
+
+@contextlib.asynccontextmanager
+async def with_certificate(folder, tmp_path):
     files = files_of(tmp_path, tmp_path / "made")
     tls = {"certificate": str(files.certificate), "key": str(files.key)}
-    context = ssl.create_default_context(cafile=tmp_path / "root.pem")
     async with wirekey(folder, configured(folder, {**FREE, "gateway_tls": tls})) as running:
-        async with running.http("gateway", "https", verify=context) as http:
-            assert (await http.get("/health")).status_code == 200
+        yield running
+
+
+async def is_shown(running, context):
+    async with running.http("gateway", "https", verify=context) as http:
+        try:
+            return (await http.get("/health")).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+
+async def test_the_gateway_speaks_tls_and_plain_http_on_one_port_and_the_console_does_not(folder, tmp_path):
+    async with with_certificate(folder, tmp_path) as running:
+        context = ssl.create_default_context(cafile=tmp_path / "root.pem")
+        assert await is_shown(running, context)
         async with running.http("gateway") as http:
             assert (await http.get("/health")).status_code == 200
         async with running.http("console", "https", verify=context) as http:
@@ -313,16 +322,35 @@ async def test_the_gateway_has_its_certificate_and_the_console_none(folder, tmp_
                 await http.get("/health")
 
 
-async def test_a_certificate_that_cannot_be_used_at_the_start_is_one_sentence(folder, tmp_path, caplog):
+@pytest.mark.parametrize(("version", "agreed"), [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)])
+async def test_the_gateway_refuses_old_versions_of_tls(folder, tmp_path, version, agreed):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    async with with_certificate(folder, tmp_path) as running:
+        assert await is_shown(running, context) == agreed
+
+
+async def test_a_renewed_certificate_is_shown_and_a_bad_one_is_not(folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("wirekey.stations.gateway_certificate.LOOKS_EVERY", 0.0)
+    async with with_certificate(folder, tmp_path) as running:
+        former = ssl.create_default_context(cafile=tmp_path / "root.pem")
+        assert await is_shown(running, former)
+        (tmp_path / "gateway.pem").write_text("half of a certifi")
+        assert await is_shown(running, former)
+        assert "The former certificate stays in use." in caplog.text
+        files_of(tmp_path, tmp_path / "another")
+        assert not await is_shown(running, former)
+        assert await is_shown(running, ssl.create_default_context(cafile=tmp_path / "root.pem"))
+
+
+async def test_a_certificate_that_cannot_be_used_at_the_start_is_one_sentence(folder, tmp_path):
     files = files_of(tmp_path, tmp_path / "made")
     files_of(tmp_path / "made", tmp_path / "another")
     tls = {"certificate": str(files.certificate), "key": str(tmp_path / "made" / "gateway-key.pem")}
-    code, made = await started(folder, configured(folder, {**FREE, "gateway_tls": tls}))
-    assert code == 1
-    assert "Wirekey cannot start: listen.gateway_tls: " in caplog.text
-    assert "are no certificate and its key" in caplog.text
-    assert "Traceback" not in caplog.text
-    assert made.endpoints.addresses == {}
+    with pytest.raises(exceptions.OptionsError, match=r"Wirekey cannot start: listen.gateway_tls: .* no certificate"):
+        Running(folder, configured(folder, {**FREE, "gateway_tls": tls}))
 
 
 async def test_a_house_that_did_not_open_serves_nothing(tmp_path):

@@ -11,26 +11,18 @@ import logging
 import os
 import resource
 import socket
-import ssl
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import h11
-import httpx
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from tests.console.conftest import PATIENCE, client, serving
 from wirekey.config import HostPort
-from wirekey.config.models import GatewayTLS
-from wirekey.console.certificate import Certificate, CertificateError
 from wirekey.console.exchange import DRAINED_BYTES
 from wirekey.console.request import BODY_BYTES, HEAD_BYTES
 from wirekey.console.server import Bounds
 from wirekey.identity.token_endpoint import Answer, uncached
-from wirekey.simulator.certificate import prepare_certificate
 
 TOKEN = "/api/v1/auth/token"
 SECURITY = {
@@ -254,20 +246,12 @@ SLOW = {
 
 
 @pytest.mark.parametrize("pieces", SLOW.values(), ids=SLOW)
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "beside TLS"])
-async def test_who_is_slow_is_left(office, certificate, pieces, tls):
+async def test_who_is_slow_is_left(office, pieces):
     pieces = [bytes([piece]) if isinstance(piece, int) else piece for piece in pieces]
-    context = Certificate(certificate).context if tls else None
-    async with serving(office.desk(), context, HASTY) as server:
+    async with serving(office.desk(), HASTY) as server:
         # Ends, or `raw` runs out of patience.
         await raw(server, *pieces, pause=0.01 if len(pieces) > 2 else 0)
         assert not server._connections
-        assert not server._present
-
-
-async def test_who_begins_with_tls_and_stops_is_left(office, certificate):
-    async with serving(office.desk(), Certificate(certificate).context, HASTY) as server:
-        await raw(server, b"\x16\x03\x01\x02\x00")
         assert not server._present
 
 
@@ -384,133 +368,10 @@ async def test_a_failure_of_ours_is_a_500_without_a_word_about_it(broken, caplog
     assert "secret-content" not in caplog.text + answer.text
 
 
-# TLS on the same port.
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """The simulator's has 127.0.0.1 in it; here its chain and key stand in files of their own."""
-    return files_of(tmp_path, tmp_path / "made")
-
-
-def files_of(folder, made):
-    server, root = prepare_certificate(made)
-    (folder / "gateway.pem").write_bytes(server.read_bytes())
-    (folder / "gateway-key.pem").write_bytes(server.read_bytes())
-    (folder / "root.pem").write_bytes(root.read_bytes())
-    return GatewayTLS(certificate=folder / "gateway.pem", key=folder / "gateway-key.pem")
-
-
-async def test_tls_and_plain_http_are_served_on_one_port(office, certificate, tmp_path):
-    context = ssl.create_default_context(cafile=tmp_path / "root.pem")
-    async with (
-        serving(office.desk(), Certificate(certificate).context, Bounds(head=3.0)) as server,
-        client(server) as plain,
-        client(server, "https", verify=context) as secure,
-    ):
-        found = await asyncio.gather(
-            *(http.post(TOKEN, data=office.whole) for http in (plain, secure) for _ in range(20))
-        )
-        await raw(server, b"\x16\x03\x01\x00\x05" + b"?" * 500)
-        assert (await secure.get("/health")).status_code == 200
-    assert {answer.status_code for answer in found} == {200}
-
-
-@pytest.mark.parametrize(("version", "agreed"), [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)])
-async def test_old_versions_of_tls_are_refused(office, certificate, version, agreed):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = context.maximum_version = version
-    expected = contextlib.nullcontext() if agreed else pytest.raises(httpx.ConnectError)
-    async with (
-        serving(office.desk(), Certificate(certificate).context) as server,
-        client(server, "https", verify=context) as http,
-    ):
-        with expected:
-            assert (await http.get("/health")).status_code == 200
-
-
-async def test_a_renewed_certificate_is_shown_and_a_bad_one_is_not(office, certificate, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("wirekey.console.certificate.LOOKS_EVERY", 0.0)
-    former = ssl.create_default_context(cafile=tmp_path / "root.pem")
-
-    async def is_shown(context):
-        async with client(server, "https", verify=context) as http:
-            try:
-                return (await http.get("/health")).status_code == 200
-            except httpx.ConnectError:
-                return False
-
-    async with serving(office.desk(), Certificate(certificate).context) as server:
-        assert await is_shown(former)
-        (tmp_path / "gateway.pem").write_text("half of a certifi")
-        assert await is_shown(former)
-        assert "The former certificate stays in use." in caplog.text
-        files_of(tmp_path, tmp_path / "another")
-        assert not await is_shown(former)
-        assert await is_shown(ssl.create_default_context(cafile=tmp_path / "root.pem"))
-
-
-@pytest.mark.parametrize(
-    ("certificate_text", "key_text", "says"),
-    [
-        (None, "x", "gateway.pem cannot be read: No such file or directory. Name files"),
-        ("x", None, "gateway-key.pem cannot be read: No such file or directory. Name files"),
-        ("", "", "are no certificate and its key. The first is a PEM file"),
-        ("x", "y", "are no certificate and its key"),
-        ("good", "another", "are no certificate and its key"),
-    ],
-)
-def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path, certificate_text, key_text, says):
-    made, _ = prepare_certificate(tmp_path / "made")
-    another, _ = prepare_certificate(tmp_path / "another")
-    known = {"good": made.read_text(), "another": another.read_text()}
-    files = GatewayTLS(certificate=tmp_path / "gateway.pem", key=tmp_path / "gateway-key.pem")
-    for file, text in ((files.certificate, certificate_text), (files.key, key_text)):
-        if text is not None:
-            file.write_text(known.get(text, text))
-    with pytest.raises(CertificateError) as raised:
-        Certificate(files)
-    assert str(raised.value).startswith("listen.gateway_tls: ")
-    assert says in str(raised.value)
-
-
-def test_a_key_with_a_password_is_refused_and_the_terminal_is_not_asked_for_it(tmp_path):
-    made, _ = prepare_certificate(tmp_path / "made")
-    key = serialization.load_pem_private_key(made.read_bytes(), None)
-    encryption = serialization.BestAvailableEncryption(b"its password")
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    (tmp_path / "key.pem").write_bytes(pem)
-    files = f"certificate={str(made)!r}, key={str(tmp_path / 'key.pem')!r}"
-    code = (
-        "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-        "from wirekey.config.models import GatewayTLS; from wirekey.console.certificate import Certificate; "
-        f"Certificate(GatewayTLS({files}))"
-    )
-    outer, terminal = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=terminal,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-        os.close(outer)
-        os.close(terminal)
-    assert b"CertificateError: listen.gateway_tls: " in output
-    assert b"without a password" in output
-
-
 # Beginning and ending.
 
 
-async def test_it_begins_and_ends_again_and_again_on_one_port_and_leaves_nothing(office, certificate):
+async def test_it_begins_and_ends_again_and_again_on_one_port_and_leaves_nothing(office):
     def descriptors():
         gc.collect()
         return len(list(Path("/proc/self/fd").iterdir()))
@@ -518,9 +379,8 @@ async def test_it_begins_and_ends_again_and_again_on_one_port_and_leaves_nothing
     async with serving(office.desk()) as first:
         place = HostPort(*host_port(first))
     before, tasks = descriptors(), len(asyncio.all_tasks())
-    for number in range(20):
-        tls = Certificate(certificate).context if number % 2 else None
-        async with serving(office.desk(), tls, place=place) as server, client(server) as http:
+    for _ in range(20):
+        async with serving(office.desk(), place=place) as server, client(server) as http:
             assert (await http.get("/health")).status_code == 200
             # One that idles, one in the midst of a head.
             _, idle = await asyncio.open_connection(*host_port(server))

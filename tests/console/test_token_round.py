@@ -47,9 +47,8 @@ WAYS = [by_form, by_basic, by_json, by_json_and_basic, in_chunks]
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("gateway", [False, True], ids=["console", "gateway"])
-async def test_a_client_gets_a_token_that_the_published_keys_verify(office, way, gateway):
-    async with serving(office.desk(gateway=gateway)) as server:
+async def test_a_client_gets_a_token_that_the_published_keys_verify(office, way):
+    async with serving(office.desk()) as server:
         url = f"http://{server.address}"
         answer = await asyncio.to_thread(way, url + TOKEN, office)
         # PyJWT's own client of key sets, as a service that verifies these tokens has it.

@@ -73,5 +73,5 @@ def test_the_url_of_an_upload_holds_its_id(url, found):
 
 def test_a_url_that_leads_past_us_is_readdressed():
     host = "generativelanguage.googleapis.com"
-    assert readdressed(URL.replace(host, "127.0.0.1:4711"), "127.0.0.1:4711", host) == URL
-    assert readdressed(URL, "127.0.0.1:4711", host) == URL
+    assert readdressed(URL.replace(host, "127.0.0.1:4711"), "127.0.0.1:4711", f"https://{host}") == URL
+    assert readdressed(URL, "127.0.0.1:4711", f"https://{host}") == URL

@@ -35,7 +35,8 @@ class Caller:
 
     def __init__(self, folder, provider: SimulatorThread) -> None:
         self.provider = provider
-        self.configuration = behind(provider)
+        # One attempt for each call, so that the client sees what each key meets.
+        self.configuration = behind(provider, failover={"attempts": 1})
         self.configuration["providers"]["openai"]["keys"] = ["env:OPENAI_1", "env:OPENAI_2", "env:OPENAI_3"]
         self.configuration["providers"]["gemini"]["keys"] = ["env:GEMINI_1", "env:GEMINI_2", "env:GEMINI_3"]
         self.proxy = Wirekey(folder, self.configuration, environ=ENVIRONMENT)

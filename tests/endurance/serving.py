@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PLAIN = {"listen": {"forward": "127.0.0.1:0"}}
+PLAIN = {"listen": {"forward": "127.0.0.1:0", "gateway": None, "console": None}}
 
 
 def write_configuration(folder: Path, configuration: dict | str) -> None:

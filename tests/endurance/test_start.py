@@ -135,11 +135,6 @@ def test_an_environment_that_writes_down_session_keys_is_refused(tmp_path):
     assert "Unset SSLKEYLOGFILE." in refused_start(tmp_path, PLAIN, environ={"SSLKEYLOGFILE": "keys.log"})
 
 
-def test_harmless_settings_without_effect_are_warned_of(tmp_path):
-    with serving(tmp_path, {"listen": {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:8001"}}) as running:
-        assert "listen.gateway: serves Wirekey's own endpoints only yet" in running.output.read_text()
-
-
 @pytest.mark.parametrize(
     ("arguments", "environ", "configuration", "words"),
     [

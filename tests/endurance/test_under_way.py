@@ -18,7 +18,9 @@ OPENAI = "api.openai.com"
 @pytest.fixture
 def proxy(tmp_path, simulator):
     simulator.forget()
-    with wirekey_behind(tmp_path, simulator, listen={"forward": "127.0.0.1:0"}) as running:
+    with wirekey_behind(
+        tmp_path, simulator, listen={"forward": "127.0.0.1:0", "gateway": None, "console": None}
+    ) as running:
         running.token = running.add_agent("alice")
         yield running
         assert running.process.poll() is None
@@ -36,7 +38,11 @@ def wait_for_words(proxy, words: str) -> None:
 
 
 def write(proxy, simulator, **more) -> None:
-    settings = {"state": str(proxy.state), "certs": str(proxy.certs), "listen": {"forward": "127.0.0.1:0"}}
+    settings = {
+        "state": str(proxy.state),
+        "certs": str(proxy.certs),
+        "listen": {"forward": "127.0.0.1:0", "gateway": None, "console": None},
+    }
     settings["log"] = {"format": "json", "level": "debug"}
     (proxy.folder / "wirekey.yaml").write_text(json.dumps(behind(simulator, **settings) | more))
 

@@ -28,12 +28,14 @@ from wirekey.refusal import Refusal
 from wirekey.stations import egress, flow_order, station
 from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
+from wirekey.stations.failover import Failover
 from wirekey.stations.house import House
 from wirekey.stations.marks import Marks
 from wirekey.stations.metering import AnswerTap
 from wirekey.stations.metrics import Metrics
 from wirekey.stations.traces import Traces
 
+FREE = {"forward": "127.0.0.1:0", "gateway": None, "console": None}
 QUOTED = "the-message-of-an-exception-quotes-the-prompt"
 STATIONS = {type(made).__name__: type(made) for made in flow_order.stations(House())}
 LIFECYCLE = {"load", "configure", "running", "done"}
@@ -56,18 +58,22 @@ CONNECTION = [
     for name, hook in HOOKS
     if getattr(STATIONS[name], hook).guard in (station.refuse_connection, egress.close_layer)
 ]
+DECIDES_AGAIN = ("Failover", "attempt_failed")
+OURS = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.answer_ours]
+"""Those that answer for our own endpoints; a call passes them by."""
 
 
 def test_each_hook_of_each_station_has_a_guard():
     assert len(HOOKS) > 20
-    assert sorted(BEFORE + AFTER + CONNECTION) == sorted(HOOKS)
+    assert sorted(BEFORE + AFTER + CONNECTION + OURS + [DECIDES_AGAIN]) == sorted(HOOKS)
+    assert Failover.attempt_failed.guard is station.not_again
 
 
 def test_what_decides_fails_closed_and_what_only_watches_keeps_going():
     assert {hook for _, hook in BEFORE} == {"http_connect", "requestheaders", "request"}
     assert {hook for _, hook in CONNECTION} == {"client_connected", "next_layer", "server_connect"}
     watching = {"responseheaders", "response", "error", "http_connected", "http_connect_error"}
-    assert {hook for _, hook in AFTER} == watching | {"client_disconnected", "tls_start_server"}
+    assert {hook for _, hook in AFTER} == watching | {"client_disconnected", "tls_start_server", "tls_start_client"}
 
 
 def break_hook(monkeypatch, name, hook):
@@ -98,7 +104,7 @@ def simulator(tmp_path_factory):
 def folder(tmp_path_factory, simulator):
     """State and CA, made once: a CA takes its time."""
     made = tmp_path_factory.mktemp("house")
-    settings = {"state": str(made / "state"), "certs": str(made / "certs"), "listen": {"forward": "127.0.0.1:0"}}
+    settings = {"state": str(made / "state"), "certs": str(made / "certs"), "listen": FREE}
     (made / "wirekey.yaml").write_text(json.dumps(behind(simulator, **settings)))
     (made / "state").mkdir()
     (made / "token").write_text(AgentBook(made / "state" / "agents.json").add("alice"))
@@ -316,6 +322,11 @@ METHODS = {
     "report_invalid": None,
     "keep_body": (503, "denied"),
     "wire_request": (503, "upstream_error"),
+    "own_body": None,
+    "limits_of": None,
+    "count_attempt": None,
+    "is_failure": None,
+    "has_another_way": None,
     "phrase": None,
     "phrase_in_stream": None,
     "report_end": None,

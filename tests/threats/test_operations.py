@@ -332,7 +332,7 @@ def test_C14_flows_may_be_written_down_as_there_is_nothing_in_them(web, option, 
 def prepared(running_stage, tmp_path_factory):
     """A configuration whose CA exists already, as making one takes time."""
     folder = tmp_path_factory.mktemp("prepared")
-    settings = {"certs": str(folder / "certs"), "listen": {"forward": "127.0.0.1:0"}}
+    settings = {"certs": str(folder / "certs"), "listen": {"forward": "127.0.0.1:0", "gateway": None, "console": None}}
     (folder / "wirekey.yaml").write_text(json.dumps(behind(running_stage.simulator, **settings)))
     config = load(folder / "wirekey.yaml", KEY_ENVIRONMENT)
     authority.ensure(config.certs, list(provider_hosts(config)))

@@ -32,6 +32,25 @@ class BareHouse:
         self.stream_request = False
         self.spool_folder = Path(tempfile.gettempdir())
         self.flows: list[http.HTTPFlow] = []
+        self.ways: list[tuple[str, int]] = []
+        """Hosts and ports of the attempts that there are after the first."""
+        self.failed: list[str] = []
+        self.attempts = 0
+
+    def limits_of(self, flow):
+        return self.limits
+
+    def count_attempt(self, flow):
+        self.attempts += 1
+
+    def is_failure(self, status):
+        return status in (429, 503)
+
+    def has_another_way(self, flow):
+        return bool(self.ways)
+
+    def own_body(self, flow):
+        return b""
 
     def report_invalid(self, flow, reason):
         flow.response = self.phrase(flow, Refusal(400, "malformed", reason))
@@ -49,7 +68,8 @@ class BareHouse:
         wire.data = copy.copy(flow.request.data)
         wire.data.headers = flow.request.headers.copy()
         wire.headers["authorization"] = f"Bearer {KEY}"
-        return wire, self.bodies.pop(flow.id, b"")
+        take = self.bodies.get if self.ways else self.bodies.pop
+        return wire, take(flow.id, b"")
 
     def answer_head(self, flow, response):
         return response
@@ -80,7 +100,15 @@ class BareHouse:
         if self.refuse_at_head:
             flow.response = self.phrase(flow, self.refuse_at_head)
 
+    async def attempt_failed(self, attempt):
+        self.failed.append(str(attempt.kind))
+        await asyncio.sleep(0)
+        if self.ways:
+            attempt.flow.request.data.host, attempt.flow.request.data.port = self.ways.pop(0)
+            attempt.again = True
+
     def responseheaders(self, flow):
+        self.answered = flow.response.status_code
         flow.response.stream = True
 
 

@@ -165,7 +165,7 @@ def endpoint_lines(entrance: Entrance) -> list[str]:
     if running.console:
         found.append(f"  console    http://{running.console} ({there})")
     if running.gateway:
-        found.append(f"  gateway    http://{running.gateway} ({there}; no provider paths yet)")
+        found.append(f"  gateway    http://{running.gateway} (base_url; {there})")
     return found
 
 

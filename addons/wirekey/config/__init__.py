@@ -6,7 +6,7 @@ from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.route_checks import extension_problems, route_faults
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.values import HostPort, UpstreamURL
-from wirekey.config.without_effect import changes_decisions, without_effect
+from wirekey.config.without_effect import without_effect
 
 __all__ = [
     "Config",
@@ -16,7 +16,6 @@ __all__ = [
     "Problem",
     "SecretRef",
     "UpstreamURL",
-    "changes_decisions",
     "extension_problems",
     "load",
     "provider_hosts",

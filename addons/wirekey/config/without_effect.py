@@ -9,18 +9,8 @@ if TYPE_CHECKING:
     from wirekey.config.models import Config
     from wirekey.config.problems import Problem
 
-UNBUILT = (
-    (
-        r"listen\.(gateway|gateway_tls)",
-        "listen.gateway, listen.gateway_tls",
-        "serves Wirekey's own endpoints only yet, no clients by base_url",
-    ),
-    (r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),
-)
+UNBUILT = ((r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),)
 """(pattern of the setting, how the reference names it, what is so)"""
-
-HARMLESS = re.compile(r"listen\..*")
-"""Without these less is offered than was asked for; without the others, calls go out that should not, or otherwise."""
 
 
 def without_effect(config: Config) -> list[Problem]:
@@ -32,11 +22,6 @@ def without_effect(config: Config) -> list[Problem]:
             if re.fullmatch(pattern, key) and departs(config, key):
                 found.append(sources.problem(key, message))
     return found
-
-
-def changes_decisions(problem: Problem) -> bool:
-    """Tell whether to go on without this setting would be to do what its owner did not want."""
-    return not HARMLESS.fullmatch(problem.key)
 
 
 def departs(config: Config, key: str) -> bool:

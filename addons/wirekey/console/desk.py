@@ -11,14 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.call import new_call_id
-from wirekey.console.gateway_paths import provider_of
 from wirekey.console.readiness import readiness
 from wirekey.console.request import BODY_BYTES
 from wirekey.identity.token_endpoint import KEYS_PATH, TOKEN_PATH, Answer, failure, uncached
 from wirekey.identity.token_request import TokenRequest
-from wirekey.providers import PROVIDERS
-from wirekey.refusal import Fault, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,13 +39,15 @@ SECURITY = {
 class Desk:
     """The answers of one listener. `tokens` gives None where another issuer gives them out.
 
-    `gateway`: whether programs come here that were given a `base_url`. `more`: path → what else is answered here.
+    `more`: path → what else is answered here.
     """
 
     tokens: Callable[[], TokenEndpoint | None]
     ready: Callable[[], Mapping[str, str | None]]
-    gateway: bool = False
     more: Mapping[str, Handler] = field(default_factory=dict)
+
+    def has(self, path: str) -> bool:
+        return path in (TOKEN_PATH, KEYS_PATH, HEALTH_PATH, READY_PATH) or path in self.more
 
     def answer(self, request: Request) -> Reply:
         if handler := self.more.get(request.path):
@@ -60,8 +58,6 @@ class Desk:
             return wrong_method(request) or uncached(200, {"status": "ok"})
         if request.path == READY_PATH:
             return wrong_method(request) or readiness(self.ready())
-        if self.gateway and (provider := provider_of(request)):
-            return not_yet(provider)
         message = f"Here are POST {TOKEN_PATH}, and GET {KEYS_PATH}, {HEALTH_PATH} and {READY_PATH}."
         return failure(404, "not_found", message)
 
@@ -85,21 +81,6 @@ def wrong_method(request: Request) -> Answer | None:
     if request.method in ("GET", "HEAD"):
         return None
     return failure(405, "invalid_request", "Read this with GET.", ("allow", "GET, HEAD"))
-
-
-def not_yet(provider: str) -> Answer:
-    """Refuse a call to a `base_url` in the shape of the provider, so that its SDK shows the sentence."""
-    refusal = Refusal(
-        501,
-        "gateway_not_built",
-        "Calls to a base_url come with a later version of Wirekey. HTTPS_PROXY works today: leave base_url as it is, "
-        "and run the program with `wirekey exec`, or with what `wirekey env` prints.",
-        Fault.OPERATOR,
-    )
-    request_id = new_call_id()
-    body, headers = PROVIDERS[provider].phrase(refusal, request_id)
-    fields = {**headers, "x-wirekey-request-id": request_id, "content-length": str(len(body))}
-    return Answer(refusal.status, tuple(fields.items()), body)
 
 
 def headers_of(answer: Answer) -> dict[str, str]:

@@ -29,9 +29,11 @@ class Request:
         return [value for other, value in self.headers if other.lower() == name]
 
 
-def request_of(method: str, target: str, headers: tuple[tuple[str, str], ...], address: str) -> Request:
+def request_of(
+    method: str, target: str, headers: tuple[tuple[str, str], ...], address: str, *, too_long: bool = False
+) -> Request:
     path, _, query = target.partition("?")
-    return Request(method, path, headers, address, query=query)
+    return Request(method, path, headers, address, None if too_long else b"", query)
 
 
 def wrong_head(target: str, version: str, headers: tuple[tuple[str, str], ...]) -> Answer | None:

@@ -1,6 +1,6 @@
 """One listener of our own, in mitmproxy's event loop: sockets, connections and how many and how slow they may be.
 
-tornado reads the requests: it comes with mitmproxy. Connections are accepted here, as TLS and plain HTTP share a port.
+tornado reads the requests: it comes with mitmproxy. Connections are accepted here, so that they can be counted.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection
 from tornado.httputil import HTTPServerConnectionDelegate
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from wirekey.console.exchange import Exchange
 from wirekey.console.request import HEAD_BYTES
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from tornado.httputil import HTTPConnection
@@ -58,7 +57,7 @@ class Bounds:
 
 
 class Server(HTTPServerConnectionDelegate):
-    """Answers what comes to `place`. `tls` gives the context for clients that begin with TLS; None: plain only.
+    """Answers what comes to `place`.
 
     For one event loop: `open` and `close` within it.
     """
@@ -67,12 +66,10 @@ class Server(HTTPServerConnectionDelegate):
         self,
         place: HostPort,
         answer: Callable[[Request], Reply],
-        tls: Callable[[], ssl.SSLContext] | None = None,
         bounds: Bounds | None = None,
     ) -> None:
         self.place = place
         self._answer = answer
-        self._tls = tls
         self._bounds = bounds or Bounds()
         self._parameters = HTTP1ConnectionParameters(
             # Beyond HEAD_BYTES there is an answer that says so; beyond this the connection just ends.
@@ -166,26 +163,18 @@ class Server(HTTPServerConnectionDelegate):
             del self._present[address]
 
     def _decide(self, connection: socket.socket, address: str, serve: bool) -> None:
-        """Serve TLS or plain HTTP as the first byte says, now that there is one."""
+        """Serve who has begun to speak; who speaks TLS is told at once, by an end, that it is not understood."""
         self._undecided.pop((connection, address)).cancel()
         self._loop.remove_reader(connection)
         try:
-            if not serve:
-                raise TimeoutError
-            stream = self._stream(connection)
+            if not serve or connection.recv(1, socket.MSG_PEEK) == TLS_RECORD:
+                raise ConnectionRefusedError
+            stream = IOStream(connection, max_buffer_size=BUFFER)
         except OSError:
             connection.close()
             self._leave(address)
         else:
             self._serve(stream, address)
-
-    def _stream(self, connection: socket.socket) -> IOStream:
-        if connection.recv(1, socket.MSG_PEEK) != TLS_RECORD:
-            return IOStream(connection, max_buffer_size=BUFFER)
-        if self._tls is None:
-            raise ConnectionRefusedError  # now, and not when its patience with a head that is none has ended
-        wrapped = self._tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        return SSLIOStream(wrapped, max_buffer_size=BUFFER)
 
     def _serve(self, stream: IOStream, address: str) -> None:
         connection = HTTP1ServerConnection(stream, self._parameters, address)

@@ -69,7 +69,7 @@ def id_of_upload_url(url: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def readdressed(url: str, upstream: str, host: str) -> str:
-    """Give the URL with `host` where it leads to `upstream`, so that the client's next request comes back here."""
-    parts = urlsplit(url)
-    return parts._replace(scheme="https", netloc=host).geturl() if parts.netloc == upstream else url
+def readdressed(url: str, upstream: str, base: str) -> str:
+    """Give the URL at `base` (scheme://host) where it leads to `upstream`: the next request is to come back here."""
+    parts, here = urlsplit(url), urlsplit(base)
+    return parts._replace(scheme=here.scheme, netloc=here.netloc).geturl() if parts.netloc == upstream else url

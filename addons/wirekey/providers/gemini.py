@@ -124,12 +124,7 @@ class Gemini:
     ) -> Facts:
         _check_query(query)
         if operation.name in _OPENAI_NAMES:
-            facts = _OPENAI.read_request(operation, query, content_type, body)
-            # Asked for usage, this endpoint puts it into every chunk, from where it could not be taken out again.
-            model = _bare(facts.model)
-            return replace(
-                facts, model=model, other_models=others(map(_bare, facts.other_models), model), asks_usage=True
-            )
+            return as_gemini(_OPENAI.read_request(operation, query, content_type, body))
         check_json_type(content_type)
         data = read_body(body)
         if operation.name == "cachedContents.create":
@@ -188,6 +183,13 @@ class Gemini:
             # Bare, not after `data:`: so Google ends a stream, and only so all of its SDKs raise.
             return b"\n\n" + error + b"\n\n"
         return b",\n" + error + b"\n]" if operation.stream else b""
+
+
+def as_gemini(facts: Facts) -> Facts:
+    """Give what a request in OpenAI's format asks of Gemini."""
+    # Asked for usage, its endpoint puts it into every chunk, from where it could not be taken out again.
+    model = _bare(facts.model)
+    return replace(facts, model=model, other_models=others(map(_bare, facts.other_models), model), asks_usage=True)
 
 
 def _facts_of_contents(operation: Operation, data: JsonObject, model: str | None) -> Facts:

@@ -5,6 +5,7 @@ All of it is made from what the client asked, so that an attempt owes nothing to
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.credentials.aws import CredentialsUnavailable
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 
     from wirekey.call import Call
     from wirekey.extension import Extension
-    from wirekey.routing.candidate import Candidate
+    from wirekey.routing.candidate import Candidate, Limits
     from wirekey.routing.plan import Choice
     from wirekey.stations.house import House, Passage
     from wirekey.stations.settings import Settings
+    from wirekey.wire.house import WireLimits
     from wirekey.wire.request_body import RequestBody
 
 
@@ -48,9 +50,16 @@ async def equip(house: House, flow: http.HTTPFlow, choice: Choice) -> None:
     passage.key = passage.pool = passage.aws = None
     passage.as_bearer, passage.put_on = False, ()
     passage.call.credential, passage.call.route = None, candidate.route
+    passage.limits = limits_of(house.limits, candidate.limits)
     aim(house, flow, passage, candidate)
     rewrite(house, flow, passage, candidate)
     await take_credential(house, flow, passage, choice)
+
+
+def limits_of(general: WireLimits, own: Limits) -> WireLimits | None:
+    """Give the limits of an attempt; None: the general ones."""
+    said = {name: seconds for name in ("connect", "first_byte", "idle", "total") if (seconds := getattr(own, name))}
+    return replace(general, **said) if said else None
 
 
 def aim(house: House, flow: http.HTTPFlow, passage: Passage, candidate: Candidate) -> None:

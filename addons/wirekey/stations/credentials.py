@@ -48,7 +48,8 @@ class Credentials(AsyncAdmittingStation):
         if passage.call.status is not None:
             return  # an answer of our own
         passage.let_body_go()
-        settle_answer(self.house, passage, response.status_code, response.headers)
+        if not passage.settled:
+            settle_answer(self.house, passage, response.status_code, response.headers)
         quotable, fields = passage.quotable, response.headers.fields
         if quotable and any(quotable in value for _, value in fields):
             response.headers.fields = tuple((name, scrub(value, quotable)) for name, value in fields)
@@ -67,8 +68,9 @@ class Credentials(AsyncAdmittingStation):
                 self.house.uploads.remember(
                     upload_id, call.agent.id if call.agent else None, passage.token, time.monotonic()
                 )
-                if upstream.configured and passage.judged.host_header:
-                    response.headers[name] = readdressed(url, upstream.authority, passage.judged.host_header)
+                base = passage.base or (f"https://{passage.judged.host_header}" if upstream.configured else "")
+                if base:
+                    response.headers[name] = readdressed(url, upstream.authority, base)
 
     @keep_going
     def response(self, flow: http.HTTPFlow) -> None:
@@ -103,7 +105,7 @@ def wire_request(passage: Passage, server: Server, signatures: Signatures) -> tu
 
     Raises Refusal where the connection is not TLS with a verified certificate of the very host chosen.
     """
-    call, upstream = passage.call, passage.upstream
+    upstream = passage.upstream
     assert upstream
     asked = asked_for.get(server, server.address)
     if not (server.tls_established and server.sni == upstream.host and asked == (upstream.host, upstream.port)):
@@ -113,7 +115,6 @@ def wire_request(passage: Passage, server: Server, signatures: Signatures) -> tu
     assert passage.judged
     wire = wire_head(passage.judged, passage)
     put_on(wire, passage, signatures)
-    call.attempts += 1
     body = passage.body
     if passage.choice is None or passage.choice.is_last:
         passage.let_body_go()

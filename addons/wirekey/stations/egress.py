@@ -19,6 +19,7 @@ from mitmproxy.proxy.layers.tls import parse_client_hello
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
 from wirekey.refusal import Refusal
+from wirekey.stations.gateway import at_gateway
 from wirekey.stations.station import Station, fail_closed, keep_going, refuse_connection
 from wirekey.wire.connection import go_inside
 from wirekey.wire.dialling import ADDRESS_REFUSED, asked_for
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 HTTPS_PORT = 443
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TLS_RECORD_START = 3
 """Bytes from which a TLS record can be told: its type and version."""
 
@@ -105,6 +107,8 @@ class Egress(Station):
             # A tunnel was decrypted: what follows is HTTP, and never TLS once more.
             inner_tls = starts_like_tls_record(next_layer.data_client())
             next_layer.layer = ClosedLayer(context) if inner_tls else HttpLayer(context, HTTPMode.transparent)
+        elif next_layer.layer is None and at_gateway(context.client):
+            choose_for_gateway(next_layer)
         elif next_layer.layer is None and len(context.layers) > 1 and context.server.address:
             self.choose_for_tunnel(next_layer, context.server.address[0])
         else:
@@ -141,7 +145,7 @@ class Egress(Station):
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        call = self.house.open(flow)
+        call = self.house.passage_of(flow).call
         request = flow.request
         provider = self.house.settings.hosts.get(request.host)
         call.provider = provider
@@ -205,3 +209,16 @@ class Egress(Station):
     def tls_start_server(self, data: TlsData) -> None:
         """Offer the provider what the client speaks: HTTP/2 costs more and gains nothing for an HTTP/1.1 client."""
         data.conn.alpn_offers = [b"h2", b"http/1.1"] if data.context.client.alpn == b"h2" else [b"http/1.1"]
+
+
+def choose_for_gateway(next_layer: NextLayer) -> None:
+    """Choose by the first bytes: TLS, or HTTP/2 from clients that begin with it, or HTTP/1.1."""
+    context, data = next_layer.context, next_layer.data_client()
+    if len(data) < TLS_RECORD_START:
+        return
+    if starts_like_tls_record(data):
+        next_layer.layer = ClientTLSLayer(context)
+        return
+    if data.startswith(HTTP2_PREFACE[: len(data)]):
+        context.client.alpn = b"h2"
+    next_layer.layer = HttpLayer(context, HTTPMode.transparent)

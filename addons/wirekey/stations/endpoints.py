@@ -1,4 +1,4 @@
-"""Our own endpoints: on `listen.console`, and on `listen.gateway` until the gateway itself is there."""
+"""Our own endpoints: on `listen.console`, and on the gateway, whose station asks `desk`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
 
-from wirekey.console.certificate import Certificate, CertificateError
 from wirekey.console.desk import Desk
 from wirekey.console.server import Bounds, Server
-from wirekey.stations.listeners import OURS, sentence
+from wirekey.stations.listeners import gateway_at, sentence
 from wirekey.stations.page import live_page
 from wirekey.stations.sentences import reason
 
@@ -40,6 +39,7 @@ class Endpoints:
         """`more`: path → what else the console answers."""
         self.house = house
         self.entrance = entrance
+        self.desk = Desk(self.tokens, self.ready)
         self.more = more or {}
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
@@ -52,8 +52,8 @@ class Endpoints:
             return
         try:
             self.open()
-            self.entrance.welcome(self.addresses.get("gateway"), self.addresses.get("console"))
-        except (OSError, CertificateError) as error:
+            self.entrance.welcome(self.addresses.get("console"))
+        except OSError as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
             logger.error("Wirekey cannot start: %s", reason(error))  # noqa: TRY400  # a sentence, not a traceback
 
@@ -69,25 +69,22 @@ class Endpoints:
     @property
     def addresses(self) -> dict[str, str]:
         """Listener → HOST:PORT as really listened on, of those that are."""
-        return {name: server.address for name, server in self.servers.items() if server.is_open}
+        found = {name: server.address for name, server in self.servers.items() if server.is_open}
+        gateway = gateway_at()
+        return found | {"gateway": gateway} if gateway else found
 
     def open(self) -> None:
-        """Listen where the configuration says. Raises OSError and CertificateError: sentences."""
+        """Listen where the configuration says. Raises OSError: a sentence."""
         config = self.entrance.started_with
         assert config
         self._ask_policy()
-        files = config.listen.gateway_tls
-        tls = Certificate(files).context if files and config.listen.gateway else None
-        for name in OURS:
-            place = getattr(config.listen, name)
-            if place is None:
-                continue
-            gateway = name == "gateway"
-            desk = Desk(self.tokens, self.ready, gateway, {} if gateway else {**self.more, **self.on_console(config)})
-            bounds = Bounds(of_one_address=config.limits.connections_per_client)
-            server = Server(place, desk.answer, tls if name == "gateway" else None, bounds)
-            if self._opened(server, name, config):
-                self.servers[name] = server
+        if config.listen.console is None:
+            return
+        bounds = Bounds(of_one_address=config.limits.connections_per_client)
+        desk = Desk(self.tokens, self.ready, {**self.more, **self.on_console(config)})
+        server = Server(config.listen.console, desk.answer, bounds)
+        if self._opened(server, "console", config):
+            self.servers["console"] = server
 
     def on_console(self, config: Config) -> dict[str, Handler]:
         """Give what only the console answers, by path."""

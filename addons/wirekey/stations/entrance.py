@@ -25,6 +25,7 @@ from wirekey.simulator.server import Simulator
 from wirekey.state_lock import StateLock
 from wirekey.stations import listeners, options
 from wirekey.stations.following import Following
+from wirekey.stations.gateway_certificate import Certificate
 from wirekey.stations.opening import policy_engine, refuse_unbuilt, settings_from, simulated
 from wirekey.stations.sentences import reason
 from wirekey.stations.token_desk import TokenDesk
@@ -114,8 +115,9 @@ class Entrance:
             options.enforce(str(config.certs))
             roots = self.write_upstream_roots()
             changes: dict[str, object] = {"confdir": str(config.certs), "ssl_verify_upstream_trusted_ca": str(roots)}
-            if listeners.own_address():
-                changes["mode"] = [f"regular@{config.listen.forward}"]
+            if config.listen.gateway_tls and config.listen.gateway:
+                self.house.gateway_certificate = Certificate(config.listen.gateway_tls)
+            changes["mode"] = listeners.modes(config)
             ctx.options.update(**changes)
             self.furnish(config, undone)
             # Nothing fails any more.
@@ -169,14 +171,14 @@ class Entrance:
         await listeners.listen_as_configured()
         self.listening = True
 
-    def welcome(self, gateway: str | None, console: str | None) -> None:
+    def welcome(self, console: str | None) -> None:
         """Say where Wirekey runs, now that all of its listeners listen; from here on changes are followed.
 
-        `gateway`, `console`: HOST:PORT; None: not there. Raises OSError.
+        `console`: HOST:PORT; None: not there. Raises OSError.
         """
         assert self.config
         simulated = self.house.settings.simulated
-        running = RunningProxy(os.getpid(), listeners.listening_at(), simulated, gateway, console)
+        running = RunningProxy(os.getpid(), listeners.listening_at(), simulated, listeners.gateway_at(), console)
         running.write(self.state_folder())
         self.running_proxy = running
         listeners.warn_of_strangers(self.config)

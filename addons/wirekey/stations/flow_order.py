@@ -10,6 +10,8 @@ from wirekey.stations.credentials import Credentials
 from wirekey.stations.egress import Egress
 from wirekey.stations.endpoints import Endpoints
 from wirekey.stations.entrance import Entrance
+from wirekey.stations.failover import Failover
+from wirekey.stations.gateway import Gateway
 from wirekey.stations.identity import Identity
 from wirekey.stations.marks import Marks
 from wirekey.stations.metering import Metering
@@ -29,12 +31,14 @@ def stations(
 ) -> tuple[
     Entrance,
     CallLog,
+    Gateway,
     Egress,
     Identity,
     Recognition,
     Policy,
     Routing,
     Credentials,
+    Failover,
     Metering,
     Audit,
     Marks,
@@ -50,12 +54,14 @@ def stations(
     return (
         entrance,  # opens the house, keeps it current, closes it
         CallLog(house),  # no call waits for it: it says how each ended
+        Gateway(house, endpoints.desk),  # a base_url's path becomes a provider's; our own endpoints answer
         Egress(house),  # may this host, port and address be reached; do all names agree
         Identity(house),  # who calls
         Recognition(house),  # what is asked: operation, model, counts
         Policy(house),  # may it
         Routing(house),  # which model is sent, and where it is dialled
         Credentials(house),  # which key, for the wire layer to put on
+        Failover(house),  # once more by another way, where an attempt failed
         Metering(house),  # a tap on the passing answer
         Audit(house),  # intent before the wire, outcome after
         Marks(house),  # what mitmweb and dumps show of it

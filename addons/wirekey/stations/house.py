@@ -11,7 +11,7 @@ import functools
 import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,7 @@ from wirekey.credentials.uploads import Uploads
 from wirekey.failure import described
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import BROKEN, Refusal
+from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES
 from wirekey.stations.sealing import face, hide, restored, sealed, withheld
 from wirekey.stations.settings import Settings
 from wirekey.stations.signatures import Signatures
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client, Server
 
     from wirekey.audit.store import AuditStore
+    from wirekey.console.request import Request as Visit
     from wirekey.credentials.client_held import ClientCredential
     from wirekey.credentials.pool import Key, KeyPool
     from wirekey.identity.agents import AgentBook
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from wirekey.routing.plan import Choice, Plan
     from wirekey.signing.request import AwsCredentials, RequestHead
     from wirekey.signing.verify import Verified
+    from wirekey.stations.gateway_certificate import Certificate
     from wirekey.stations.metering import AnswerTap
     from wirekey.stations.settings import Upstream
     from wirekey.wire.house import WireLimits
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FAILURES = RETRIED_STATUSES | REFUSED_KEY
 LONGEST_TRACE_PARENT = 128
 """Bytes. Version 00 has 55; later ones may add to it."""
 
@@ -62,6 +66,12 @@ class Passage:
     call: Call
     token: Held | None = field(default=None, repr=False)
     """What is kept of the token that said which agent calls."""
+    base: str = ""
+    """The client's base_url, without a path, where it came by the gateway: http://127.0.0.1:8000."""
+    by_model: bool = False
+    """Whether the path leaves it to the model which provider is meant."""
+    arrived: RequestHead | None = field(default=None, repr=False)
+    """The head as the gateway got it, where it bears an AWS signature."""
     judged: http.Request | None = field(default=None, repr=False)
     """The head that is judged and sent, once the flow only shows the face of it."""
     body: RequestBody = field(default=b"", repr=False)
@@ -81,6 +91,10 @@ class Passage:
     plan: Plan | None = None
     choice: Choice | None = None
     """The present attempt; what follows up to `signing_host` is made anew for each, and so are `aws` and `body`."""
+    limits: WireLimits | None = None
+    """Those of the present attempt; None: the general ones."""
+    settled: bool = False
+    """Whether the answer that comes was noted in the key's pool when it was asked for another attempt."""
     upstream: Upstream | None = None
     key: Key | None = None
     pool: KeyPool | None = None
@@ -152,6 +166,7 @@ class House:
     """Where large bodies lie while their calls last, in files without names."""
     policy: PolicyEngine
     jwts: JwtTokens
+    gateway_certificate: Certificate | None = None
     token_endpoint: TokenEndpoint | None = None
     """None: no tokens are issued here."""
 
@@ -169,6 +184,10 @@ class House:
         self.signatures = Signatures(lambda key: self.book.find_pair(key))  # noqa: PLW0108  # the book comes later
         self.withheld: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()
         """What the flow does not show of the head of an answer."""
+        self.visits: dict[str, Visit] = {}
+        """By flow id, requests for our own endpoints whose body is still to come."""
+        self.own_bodies: WeakKeyDictionary[http.HTTPFlow, bytes] = WeakKeyDictionary()
+        """What our own endpoints answer, until it is sent."""
 
     @property
     def limits(self) -> WireLimits:
@@ -186,6 +205,16 @@ class House:
         self.passages[flow.id] = Passage(call)
         under_way.set(call.id)
         return call
+
+    def decides(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether a flow is a call that has not been refused yet."""
+        return flow.response is None and flow.error is None and flow.id not in self.visits
+
+    def passage_of(self, flow: http.HTTPFlow) -> Passage:
+        """Give the passage of a call, begun now if it is a new one."""
+        if flow.id not in self.passages:
+            self.open(flow)
+        return self.passages[flow.id]
 
     def passage(self, flow: http.HTTPFlow) -> Passage:
         return self.passages[flow.id]
@@ -287,6 +316,30 @@ class House:
         if passage := self.passages.get(flow.id):
             passage.body = body
             passage.call.request_bytes = len(body)
+        elif (visit := self.visits.get(flow.id)) and isinstance(body, bytes):
+            self.visits[flow.id] = replace(visit, body=body)
+
+    @steady(lambda *_: b"")
+    def own_body(self, flow: http.HTTPFlow) -> bytes:
+        return self.own_bodies.pop(flow, b"") if self.own_bodies else b""
+
+    @steady(lambda house, _: house.limits)
+    def limits_of(self, flow: http.HTTPFlow) -> WireLimits:
+        passage = self.passages.get(flow.id)
+        return (passage and passage.limits) or self.settings.limits
+
+    @steady(lambda *_: None)
+    def count_attempt(self, flow: http.HTTPFlow) -> None:
+        self.passages[flow.id].call.attempts += 1
+
+    def is_failure(self, status: int) -> bool:
+        return status in FAILURES
+
+    @steady(lambda *_: False)
+    def has_another_way(self, flow: http.HTTPFlow) -> bool:
+        passage = self.passages.get(flow.id)
+        plan = passage.plan if passage else None
+        return plan is not None and plan.choice is not None and not plan.choice.is_last
 
     def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, RequestBody]:
         from wirekey.stations.credentials import wire_request

@@ -113,7 +113,7 @@ class Identity(Station):
         call, request = self.house.call(flow), flow.request
         passage = self.house.passage(flow)
         passage.host = request.host
-        head = signed_head(request) if call.provider == "bedrock" else None
+        head = (passage.arrived or signed_head(request)) if call.provider == "bedrock" else None
         passage.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
         bodiless = head is not None and has_no_body(request)
         fields, query = request.headers.fields, request.path.partition("?")[2]

@@ -9,15 +9,21 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
-from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode
+
+from wirekey.config import HostPort
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wirekey.config import Config
 
 logger = logging.getLogger(__name__)
 
-OURS = ("gateway", "console")
-"""The listeners that are not mitmproxy's. Where their port is the default one, Wirekey can do without them."""
+DISPENSABLE = ("gateway", "console")
+"""The listeners that Wirekey can do without, where their port is the default one."""
+NOWHERE = "gateway.invalid"
+"""Where mitmproxy believes that the gateway leads; each call is sent elsewhere."""
 
 
 def own_address() -> bool:
@@ -30,7 +36,7 @@ def refuse_taken(config: Config) -> None:
     if own_address():
         place = config.listen.forward
         try_listening(place.host, place.port, "listen.forward", "wirekey.yaml")
-    for name in OURS:
+    for name in DISPENSABLE:
         own = getattr(config.listen, name)
         if own and name in config.listen.model_fields_set:
             try_listening(own.host, own.port, f"listen.{name}", "wirekey.yaml")
@@ -38,7 +44,23 @@ def refuse_taken(config: Config) -> None:
         try_listening(ctx.options.web_host, ctx.options.web_port, "the page of --web", "--web-port")
 
 
-def try_listening(host: str, port: int, setting: str, where: str) -> None:
+def modes(config: Config) -> list[str]:
+    """Give mitmproxy's listeners, as its option `mode` has them. A gateway whose default port is taken is left out."""
+    wanted = [f"regular@{config.listen.forward}"] if own_address() else list(ctx.options.mode)
+    place = config.listen.gateway
+    if place is None or any(mode.startswith("reverse:") for mode in wanted):
+        return wanted
+    try:
+        # mitmproxy takes no two listeners on port 0, so the system is asked for a port here.
+        port = try_listening(place.host, place.port, "listen.gateway", "wirekey.yaml")
+    except OSError as error:
+        logger.warning("%s Until then Wirekey runs without it.", error.strerror)
+        return wanted
+    return [*wanted, f"reverse:http://{NOWHERE}@{HostPort(place.host, port)}"]
+
+
+def try_listening(host: str, port: int, setting: str, where: str) -> int:
+    """Give the port, which the system chooses for 0. Raises OSError with a sentence."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -48,6 +70,7 @@ def try_listening(host: str, port: int, setting: str, where: str) -> None:
             probe.bind((host, port))
             # Linux gives the same port to two that have bound it and do not listen yet.
             probe.listen()
+            return int(probe.getsockname()[1])
         except OSError as error:
             raise OSError(error.errno, sentence(error, place, setting, where)) from error
 
@@ -82,10 +105,19 @@ async def stop_listening() -> None:
 
 
 def listening_at() -> str:
-    """HOST:PORT of the first listener, as the system gave it."""
-    servers = ctx.master.addons.get("proxyserver").servers
-    host, port, *_ = next(address for server in servers for address in server.listen_addrs)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    """HOST:PORT of the first listener for proxy clients, as the system gave it."""
+    return next(place for mode, place in addresses() if not isinstance(mode, ReverseMode))
+
+
+def gateway_at() -> str | None:
+    """HOST:PORT of the gateway; None: there is none."""
+    return next((place for mode, place in addresses() if isinstance(mode, ReverseMode)), None)
+
+
+def addresses() -> Iterator[tuple[ProxyMode, str]]:
+    for server in ctx.master.addons.get("proxyserver").servers:
+        for host, port, *_ in server.listen_addrs:
+            yield server.mode, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def warn_of_strangers(config: Config) -> None:

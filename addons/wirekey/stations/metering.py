@@ -162,6 +162,8 @@ class Metering(Station):
         passage.tap = self.make_tap(flow, passage, reader)
         if self.house.settings.simulated:
             response.headers["x-wirekey-simulated"] = "true"
+        if call.model and call.facts and call.model != call.facts.model:
+            response.headers["x-wirekey-model"] = call.model
         response.stream = passage.tap
 
     def make_tap(self, flow: http.HTTPFlow, passage: Passage, reader: AnswerReader | None) -> AnswerTap:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.config import ConfigError, changes_decisions, provider_hosts, without_effect
+from wirekey.config import ConfigError, provider_hosts, without_effect
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import Key, KeyPool
 from wirekey.policy.engine import EmbeddedEngine
@@ -25,21 +24,13 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
 
-logger = logging.getLogger(__name__)
-
 SETTLED_AT_START = ("listen", "state", "certs", "log", "upstream_ca", "audit")
 
 
 def refuse_unbuilt(config: Config) -> None:
-    """Raise ConfigError where a setting that this version does not act on would change what may be called, or how.
-
-    The others are warned of.
-    """
-    unbuilt = without_effect(config)
-    if grave := [problem for problem in unbuilt if changes_decisions(problem)]:
-        raise ConfigError(grave)
-    for problem in unbuilt:
-        logger.warning("%s", problem)
+    """Raise ConfigError where a setting is not acted on yet that would change what may be called, or how."""
+    if unbuilt := without_effect(config):
+        raise ConfigError(unbuilt)
 
 
 def needing_restart(former: Config, latest: Config) -> list[str]:

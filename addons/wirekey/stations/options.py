@@ -46,6 +46,7 @@ REQUIRED: dict[str, Rule] = {
     "ciphers_server": only(None, "a key is only sent over strong TLS"),
     "tls_version_server_min": Rule("a key is only sent over strong TLS", ("TLS1_2", "TLS1_3")),
     "store_streamed_bodies": only(False, "it keeps requests, too; wirekey_keep_answers keeps answers"),
+    "keep_host_header": only(True, "what a client signed for the gateway must be seen as it signed it"),
     "proxy_debug": only(False, "it shows the bytes on the wire, with the keys"),
     "web_debug": only(False, "its error pages show the inside of the process"),
     "add_upstream_certs_to_client_chain": only(False, "only our own certificates are shown to clients"),

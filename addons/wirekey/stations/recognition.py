@@ -8,9 +8,11 @@ from urllib.parse import parse_qsl
 from wirekey.egress.hosts import region_of
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock_services import service_of
+from wirekey.providers.gemini import as_gemini
 from wirekey.providers.protocol import Body, Facts, Kind
 from wirekey.refusal import Refusal
 from wirekey.routing.formats import PROVIDER_HOSTS, retargeted
+from wirekey.routing.gateway_paths import is_geminis
 from wirekey.routing.model_name import ModelName, ModelNameError, is_plain, with_parameters
 from wirekey.routing.override import with_model
 from wirekey.stations.station import AdmittingStation, fail_closed
@@ -77,6 +79,19 @@ class Recognition(AdmittingStation):
             body = self.house.passage(flow).body
             call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
 
+        elif self.is_for_google(flow, call, model):
+            self.move(flow, call, "gemini")
+            call.facts = as_gemini(call.facts)
+
+    def is_for_google(self, flow: http.HTTPFlow, call: Call, model: str | None) -> bool:
+        """Tell whether a path of the gateway leads to Google for its model, and no route says otherwise."""
+        assert call.operation
+        if not (self.house.passage(flow).by_model and is_geminis(model)):
+            return False
+        target = self.house.judged(flow).data.path
+        offered = retargeted(target, call.operation, "openai", "gemini") is not None
+        return offered and self.house.settings.routes.find(model, call.operation) is None
+
     def spell_out(self, flow: http.HTTPFlow, call: Call, written: str) -> None:
         """Put a provider and parameters that stand in the model's name where they belong, before anyone judges them."""
         assert call.provider
@@ -114,7 +129,7 @@ class Recognition(AdmittingStation):
                 f"The model is one of {provider}, which does not answer {call.operation.name} in the format of "
                 f"{called}. Call {provider} in its own format.",
             )
-        judged.data.path = target
+        judged.data.path, call.target = target, path
         call.provider, call.operation, passage.host = provider, operation, PROVIDER_HOSTS[provider]
         # What the client brought for the one provider is never sent to the other.
         passage.brought = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from wirekey.audit.schema import AuditFileError
 from wirekey.ca.authority import CAError
 from wirekey.config import ConfigError
-from wirekey.console.certificate import CertificateError
 from wirekey.identity.agents import AgentsFileError
 from wirekey.identity.jwt_issuers import IssuerError
 from wirekey.identity.jwt_keys import SigningKeysError
 from wirekey.policy.modules import PolicyError
 from wirekey.state_lock import StateInUseError
+from wirekey.stations.gateway_certificate import CertificateError
 
 SENTENCES = (
     AgentsFileError,

@@ -77,9 +77,9 @@ class Signatures:
         )
 
 
-def signed_head(request: http.Request) -> RequestHead | None:
+def signed_head(request: http.Request, *, tls: bool = True) -> RequestHead | None:
     """Give the request as it was signed; None where it bears no AWS signature."""
-    head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority)
+    head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority, tls)
     return head if presents_signature(head) else None
 
 

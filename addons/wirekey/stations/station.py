@@ -36,7 +36,7 @@ def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
 
         @functools.wraps(hook)
         async def guarded_async(self: Station, flow: http.HTTPFlow) -> None:
-            if flow.response is None and flow.error is None:
+            if self.house.decides(flow):
                 try:
                     await hook(self, flow)
                 except Refusal as refusal:
@@ -49,7 +49,7 @@ def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
 
     @functools.wraps(hook)
     def guarded(self: Station, flow: http.HTTPFlow) -> None:
-        if flow.response is None and flow.error is None:
+        if self.house.decides(flow):
             try:
                 hook(self, flow)
             except Refusal as refusal:
@@ -59,6 +59,34 @@ def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
                 self.house.refuse(flow, BROKEN)
 
     return marked(guarded, fail_closed)  # type: ignore[no-any-return]  # the same signature, by wraps
+
+
+def not_again[Hook: Callable[..., Any]](hook: Hook) -> Hook:
+    """Make what decides on another attempt decide against it when it raises."""
+
+    @functools.wraps(hook)
+    async def guarded(self: Station, attempt: Any) -> None:
+        try:
+            await hook(self, attempt)
+        except Exception as error:
+            self.failed(hook, error)
+            attempt.again = False
+
+    return marked(guarded, not_again)  # type: ignore[no-any-return]  # the same signature, by wraps
+
+
+def answer_ours[Hook: Callable[..., Any]](hook: Hook) -> Hook:
+    """Make a hook that answers for one of our own endpoints give an error when it raises."""
+
+    @functools.wraps(hook)
+    def guarded(self: Station, flow: http.HTTPFlow) -> None:
+        try:
+            hook(self, flow)
+        except Exception as error:
+            self.failed(hook, error)
+            self.house.refuse(flow, BROKEN)
+
+    return marked(guarded, answer_ours)  # type: ignore[no-any-return]  # the same signature, by wraps
 
 
 def keep_going[Hook: Callable[..., Any]](hook: Hook) -> Hook:

@@ -23,6 +23,8 @@ class UpstreamConnection(GetHttpConnection):
     """
 
     timed_out = False
+    limit = 10.0
+    """Seconds until it must be there."""
 
     def connection_spec_matches(self, connection: Connection) -> bool:
         return (
@@ -35,14 +37,14 @@ class UpstreamConnection(GetHttpConnection):
         )
 
 
-def refusal_of(error: str, command: UpstreamConnection, limit: float) -> Refusal:
+def refusal_of(error: str, command: UpstreamConnection) -> Refusal:
     """Say why the provider could not be reached."""
     host = command.address[0]
     if command.timed_out:
         return Refusal(
             504,
             "upstream_timeout",
-            f"No connection to {host} within {limit:g} s (timeouts.connect).",
+            f"No connection to {host} within {command.limit:g} s (timeouts.connect).",
             Fault.PROVIDER,
         )
     _, refused, reason = error.partition(ADDRESS_REFUSED)

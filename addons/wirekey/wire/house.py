@@ -21,6 +21,7 @@ class WireLimits:
     connect: float = 10.0
     first_byte: float = 120.0
     idle: float = 120.0
+    total: float | None = None
     head: float = 10.0
     body_bytes: int = 64 * 1024 * 1024
     header_bytes: int = 64 * 1024
@@ -35,7 +36,20 @@ class House(Protocol):
     """The layer's view of the stations. Nothing here blocks."""
 
     @property
-    def limits(self) -> WireLimits: ...
+    def limits(self) -> WireLimits:
+        """Give the limits of what belongs to no call yet."""
+
+    def limits_of(self, flow: http.HTTPFlow) -> WireLimits:
+        """Give the limits of one call, which its route may set."""
+
+    def count_attempt(self, flow: http.HTTPFlow) -> None:
+        """Note that a call is about to go to an upstream."""
+
+    def is_failure(self, status: int) -> bool:
+        """Tell whether an answer of this status is one after which another way may be tried."""
+
+    def has_another_way(self, flow: http.HTTPFlow) -> bool:
+        """Tell, cheaply, whether the plan of a call has another attempt; the hook then says whether it is made."""
 
     def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
         """Say that the request head breaks HTTP's rules; the requestheaders hook follows and must refuse."""
@@ -54,6 +68,9 @@ class House(Protocol):
 
     def answer_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
         """Give the head of an answer as the client gets it, of which the flow shows only a part."""
+
+    def own_body(self, flow: http.HTTPFlow) -> bytes:
+        """Give the body of an answer of our own endpoints, once; b"" where there is none beside the flow's."""
 
     def phrase(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
         """Give the answer for a call that Wirekey ends itself before any byte went to the client."""

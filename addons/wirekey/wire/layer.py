@@ -72,11 +72,12 @@ class WireLayer(HttpLayer):
         now = time.monotonic()
         limits = self.house.limits
         for connection in list(self.waiting_for_establishment):
-            if now - self.dialled_at.get(connection, now) > limits.connect:
+            waiting = [one for one in self.waiting_for_establishment[connection] if isinstance(one, UpstreamConnection)]
+            limit = max((command.limit for command in waiting), default=limits.connect)
+            if now - self.dialled_at.get(connection, now) > limit:
                 self.dialled_at.pop(connection)
-                for command in self.waiting_for_establishment[connection]:
-                    if isinstance(command, UpstreamConnection):
-                        command.timed_out = True
+                for command in waiting:
+                    command.timed_out = True
                 yield commands.CloseConnection(connection)
         for stream in self.unpaused(self.streams_on_the_wire()):
             yield from self.event_to_child(stream, Tick(stream.stream_id))

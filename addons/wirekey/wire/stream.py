@@ -11,7 +11,6 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
     HTTPMode,
     HttpRequestHook,
-    HttpResponseHeadersHook,
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
@@ -28,30 +27,27 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 from wirekey.call import Outcome
 from wirekey.failure import described
 from wirekey.refusal import BROKEN, Fault, Refusal
-from wirekey.wire.body_stream import BodyStream, RoomAgain
-from wirekey.wire.dialling import UpstreamConnection, refusal_of
+from wirekey.routing.plan import FailureKind
+from wirekey.wire.body_stream import RoomAgain
+from wirekey.wire.sending import DRAINING_SECONDS, SendingStream
 
 if TYPE_CHECKING:
-    from mitmproxy import http
+    from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
-    from wirekey.wire.request_body import RequestBody
+    from wirekey.wire.house import House
 
 logger = logging.getLogger(__name__)
-
-DISCARDED_BODY_CAP = 256 * 1024 * 1024
-"""Bytes of a refused request's body that are read and dropped, so that the client can read the refusal."""
 
 
 class Tick(HttpEvent):
     """Time passes; sent to each stream of a client connection by its layer."""
 
 
-class WireStream(BodyStream):
-    wire_head: http.Request | None = None
-    wire_body: RequestBody = b""
-    discarded = 0
-    heard_at = 0.0
+class WireStream(SendingStream):
+    def __init__(self, context: Context, stream_id: int, house: House) -> None:
+        super().__init__(context, stream_id, house)
+        self.begun_at = time.monotonic()
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, Tick):
@@ -131,70 +127,6 @@ class WireStream(BodyStream):
             yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, end_stream=False), self.context.server)
             self.client_state = self.state_stream_request_body
 
-    def state_discard_request(self, event: events.Event) -> CommandGenerator[None]:
-        """Read the rest of a request that has its answer already, so that the connection can go on."""
-        if isinstance(event, RequestData):
-            self.discarded += len(event.data)
-            if self.discarded > DISCARDED_BODY_CAP:
-                self.client_state = self.state_errored
-                yield commands.CloseConnection(self.context.client)
-        elif isinstance(event, RequestEndOfMessage):
-            self.client_state = self.state_done
-            if self.server_state == self.state_done:
-                yield from self.flow_done()
-
-    # The request, to the provider.
-
-    def send_request(self) -> CommandGenerator[None]:
-        if not (yield from self.make_server_connection()):
-            return
-        assert self.wire_head
-        body, self.wire_body = self.wire_body, b""
-        yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
-        yield from self.send_body(body)
-
-    def make_server_connection(self) -> CommandGenerator[bool]:
-        request = self.flow.request
-        command = UpstreamConnection(
-            (request.host, request.port),
-            request.scheme == "https",
-            self.flow.server_conn.via,
-            self.flow.server_conn.transport_protocol,
-        )
-        connection, error = yield command
-        if error:
-            yield from self.refuse(refusal_of(error, command, self.house.limits.connect))
-            return False
-        self.context.server = self.flow.server_conn = connection
-        try:
-            self.wire_head, self.wire_body = self.house.wire_request(self.flow, connection)
-        except Refusal as refusal:
-            yield from self.refuse(refusal)
-            return False
-        except Exception as error:
-            logger.error("the request could not be put on the wire: %s", described(error))  # noqa: TRY400  # see there
-            yield from self.refuse(CANNOT_SEND)
-            return False
-        self.sent_at = self.heard_at = time.monotonic()
-        self.server_state = self.state_wait_for_response_headers
-        return True
-
-    # Answers of our own.
-
-    def refuse(self, refusal: Refusal) -> CommandGenerator[None]:
-        self.server_state = self.state_errored
-        yield from self.answer(self.house.phrase(self.flow, refusal))
-
-    def answer(self, response: http.Response) -> CommandGenerator[None]:
-        """Send an answer made here; what still arrives of the request is read and dropped."""
-        self.flow.response = response
-        response.timestamp_start = response.timestamp_start or time.time()
-        if self.client_state not in (self.state_done, self.state_errored):
-            self.client_state = self.state_discard_request
-        yield HttpResponseHeadersHook(self.flow)
-        if not (yield from self.check_killed(True)):
-            yield from self.send_response()
-
     # The provider's answer, and its failures.
 
     def flow_done(self) -> CommandGenerator[None]:
@@ -219,7 +151,15 @@ class WireStream(BodyStream):
             if not over:
                 self.house.report_end(self.flow, Outcome.CLIENT_CANCELLED)
         elif not over and self.client_state != self.state_errored and not self.flow.error:
+            if self.server_state == self.state_drain:
+                yield from self.send_request()
+                return
             early = self.server_state == self.state_wait_for_response_headers
+            if early and (yield from self.goes_again(FailureKind.RESET)):
+                yield from self.send_request()
+                return
+            if self.client_state == self.state_errored:
+                return
             self.house.report_end(self.flow, Outcome.UPSTREAM_RESET if hung_up or not early else Outcome.UPSTREAM_ERROR)
             if early:
                 yield from self.refuse(UPSTREAM_HUNG_UP if hung_up else UPSTREAM_UNREADABLE)
@@ -228,23 +168,38 @@ class WireStream(BodyStream):
 
     def on_tick(self) -> CommandGenerator[None]:
         now = time.monotonic()
-        limits = self.house.limits
+        limits = self.house.limits_of(self.flow)
         if self.unsent is not None:
             yield from self.send_on()
-        if self.server_state == self.state_wait_for_response_headers and self.sent_at:
-            if self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
-                self.house.report_end(self.flow, Outcome.TIMEOUT)
+        if self.server_state == self.state_drain:
+            if now - self.heard_at > DRAINING_SECONDS:
+                yield from self.abandon_drain()
+        elif self.server_state == self.state_wait_for_response_headers:
+            if self.client_state != self.state_done:
+                return
+            if limits.total and now - self.begun_at > limits.total:
+                yield from self.give_up_waiting(too_slow_in_all(limits.total))
+            elif now - self.sent_at > limits.first_byte:
                 yield from self.cancel_upstream("no first byte in time")
-                yield from self.refuse(too_slow("timeouts.first_byte", limits.first_byte))
-        elif (
-            self.server_state in (self.state_stream_response_body, self.state_consume_response_body)
-            and now - self.heard_at > limits.idle
-        ):
-            yield from self.end_idle_answer(too_slow("timeouts.idle", limits.idle))
+                if (yield from self.goes_again(FailureKind.FIRST_BYTE)):
+                    yield from self.send_request()
+                else:
+                    yield from self.give_up_waiting(too_slow("timeouts.first_byte", limits.first_byte))
+        elif self.server_state in (self.state_stream_response_body, self.state_consume_response_body):
+            if now - self.heard_at > limits.idle:
+                yield from self.end_answer(too_slow("timeouts.idle", limits.idle))
+            elif limits.total and now - self.begun_at > limits.total:
+                yield from self.end_answer(too_slow_in_all(limits.total))
 
-    def end_idle_answer(self, refusal: Refusal) -> CommandGenerator[None]:
+    def give_up_waiting(self, refusal: Refusal) -> CommandGenerator[None]:
+        if self.server_state != self.state_errored:
+            yield from self.cancel_upstream("no answer in time")
         self.house.report_end(self.flow, Outcome.TIMEOUT)
-        yield from self.cancel_upstream("idle for too long")
+        yield from self.refuse(refusal)
+
+    def end_answer(self, refusal: Refusal) -> CommandGenerator[None]:
+        self.house.report_end(self.flow, Outcome.TIMEOUT)
+        yield from self.cancel_upstream("no more of this in time")
         last_words = self.house.phrase_in_stream(self.flow, refusal)
         if last_words is None:
             # The error hook, and with it the record, is left out for an answer that has failed already.
@@ -255,12 +210,6 @@ class WireStream(BodyStream):
             return
         yield SendHttp(ResponseData(self.stream_id, last_words), self.context.client)
         yield from self.send_response(already_streamed=True)
-
-    def cancel_upstream(self, reason: str) -> CommandGenerator[None]:
-        """Drop the running request; what its connection still says reaches no one."""
-        self.drop_body()
-        yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
-        self.server_state = self.state_errored
 
 
 def without_quotes(reason: str) -> str:
@@ -273,6 +222,15 @@ def hide_message(event: RequestProtocolError | ResponseProtocolError) -> None:
     event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
 
 
+def too_slow_in_all(seconds: float) -> Refusal:
+    return Refusal(
+        504,
+        "upstream_timeout",
+        f"The call took longer than its route allows in all ({seconds:g} s). Raise the route's timeout.",
+        Fault.PROVIDER,
+    )
+
+
 def too_slow(setting: str, seconds: float) -> Refusal:
     return Refusal(
         504,
@@ -282,7 +240,6 @@ def too_slow(setting: str, seconds: float) -> Refusal:
     )
 
 
-CANNOT_SEND = Refusal(503, "wirekey_error", "Wirekey could not prepare the request for the provider.", Fault.WIREKEY)
 HANGING_UP = ("closed connection", "connection closed", "stream reset", "unexpected server response")
 """How mitmproxy says that a connection or stream was ended, the last within a head; else it could not be read."""
 UPSTREAM_UNREADABLE = Refusal(

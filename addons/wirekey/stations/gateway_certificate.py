@@ -7,6 +7,8 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
+from OpenSSL import SSL
+
 from wirekey.config.sources import stamp
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Certificate:
         self._looked = time.monotonic()
         self._context = server_context(files)
 
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> SSL.Context:
         now = time.monotonic()
         if now - self._looked >= LOOKS_EVERY:
             self._looked = now
@@ -54,12 +56,8 @@ class Certificate:
             logger.info("the changed certificate of listen.gateway_tls is in use")
 
 
-def server_context(files: GatewayTLS) -> ssl.SSLContext:
+def server_context(files: GatewayTLS) -> SSL.Context:
     """Raise CertificateError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
     for file in (files.certificate, files.key):
         try:
             file.open("rb").close()
@@ -68,10 +66,20 @@ def server_context(files: GatewayTLS) -> ssl.SSLContext:
             raise CertificateError(message) from error
     try:
         # Without a password of ours, OpenSSL would ask the terminal for that of an encrypted key, and wait.
-        context.load_cert_chain(files.certificate, files.key, password=lambda: "")
-    except (ssl.SSLError, ValueError, OSError) as error:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(files.certificate, files.key, password=lambda: "")
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.use_certificate_chain_file(str(files.certificate))
+        context.use_privatekey_file(str(files.key))
+    except (ssl.SSLError, SSL.Error, ValueError, OSError) as error:
         raise CertificateError(
             f"listen.gateway_tls: {files.certificate} and {files.key} are no certificate and its key. The first is a "
             "PEM file with the certificate, then its intermediates; the second its private key, without a password."
         ) from error
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_alpn_select_callback(select_protocol)
     return context
+
+
+def select_protocol(_: SSL.Connection, offered: list[bytes]) -> bytes:
+    return next((name for name in (b"h2", b"http/1.1") if name in offered), b"http/1.1")

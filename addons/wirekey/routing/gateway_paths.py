@@ -1,0 +1,66 @@
+"""What a program with a `base_url` calls: whose path it is, and the path that the provider knows. Pure.
+
+A provider's host is never made of what the client wrote: it comes out of a fixed table, by a name of the path's
+prefix and, for AWS, by a region that the configuration allows. The rest of the path is judged where all paths are.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wirekey.egress.hosts import RUNTIME, bedrock_hosts
+from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.bedrock_services import service_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+PREFIXES = {f"/api/v1/{name}": name for name in ("gemini", "openai", "bedrock", "anthropic")}
+
+AT_THE_ROOT = (
+    (r"/model/[^/]+/(?:invoke|invoke-with-response-stream|converse|converse-stream|count-tokens)", "bedrock"),
+    (r"/v1/messages(?:/.*)?", "anthropic"),
+    (r"/(?:upload/|download/)?v1beta/.*", "gemini"),
+    (r"/v1/(?:models|tunedModels)/[^/]+:[^/]+", "gemini"),
+    (r"/v1/.*", "openai"),
+)
+"""(pattern of the raw path, provider); the first match wins."""
+OF_TWO = re.compile(r"/v1/models(?:/[^/:]+)?")
+"""Anthropic's where the request says a version of its interface."""
+
+_BEDROCK = Bedrock()
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """`path`: raw, as the provider knows it, without the query. `by_model`: the model may lead to another provider."""
+
+    provider: str
+    path: str
+    by_model: bool = False
+
+
+def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
+    """Give where a raw path without its query leads; None: nowhere. `headers` by lower-case name."""
+    for prefix, provider in PREFIXES.items():
+        if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] == "/":
+            return Direction(provider, path[len(prefix) :])
+    if OF_TWO.fullmatch(path) and "anthropic-version" in headers:
+        return Direction("anthropic", path)
+    provider = next((provider for pattern, provider in AT_THE_ROOT if re.fullmatch(pattern, path)), "")
+    return Direction(provider, path, by_model=provider == "openai") if provider else None
+
+
+def is_geminis(model: str | None) -> bool:
+    """Tell whether a model that is asked for in OpenAI's format is one of Google's."""
+    return model is not None and model.removeprefix("models/").startswith("gemini-")
+
+
+def bedrock_host_of(method: str, path: str, region: str, allowed: Collection[str]) -> str | None:
+    """Give the host of Bedrock that has this operation in `region`; None where none of `allowed` hosts is it."""
+    operation = _BEDROCK.recognise(method, path, {})
+    service = service_of(operation.name) if operation else RUNTIME
+    hosts = bedrock_hosts(region)
+    return next((host for host, stands_for in hosts.items() if stands_for.service == service and host in allowed), None)

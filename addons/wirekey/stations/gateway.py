@@ -1,0 +1,188 @@
+"""The gateway: a program that was given a `base_url` calls a path here; from here on it is a call to the provider.
+
+What such a request says of names is only how the gateway is called, and is replaced by the provider's own. Our own
+endpoints stand on the same port, and are answered in place: they are no calls.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
+from OpenSSL import SSL
+
+from wirekey.console.desk import headers_of
+from wirekey.console.request import BODY_BYTES, request_of, wrong_head
+from wirekey.credentials.aws_held import held_credentials
+from wirekey.egress.hosts import region_of
+from wirekey.failure import described
+from wirekey.identity.token_endpoint import Answer
+from wirekey.refusal import Refusal
+from wirekey.routing.formats import PROVIDER_HOSTS
+from wirekey.routing.gateway_paths import PREFIXES, bedrock_host_of, direction_of
+from wirekey.signing.presented import read_signature
+from wirekey.signing.refusal import SignatureRefused
+from wirekey.signing.request import UnreadableRequestError
+from wirekey.stations.policy import by_name
+from wirekey.stations.sealing import hide
+from wirekey.stations.signatures import signed_head
+from wirekey.stations.station import Station, answer_ours, fail_closed, keep_going
+
+if TYPE_CHECKING:
+    from mitmproxy.connection import Client
+    from mitmproxy.tls import TlsData
+
+    from wirekey.console.desk import Desk
+    from wirekey.console.reply import Reply
+    from wirekey.signing.request import RequestHead
+    from wirekey.stations.house import House
+
+logger = logging.getLogger(__name__)
+
+NO_SUCH_PATH = Refusal(
+    404,
+    "no_such_path",
+    f"This path is no provider's. A base_url is http://HOST:PORT followed by one of {', '.join(PREFIXES)}; "
+    "the providers' own paths (/v1/…, /v1beta/…, /model/…) stand at the root too.",
+)
+OF_A_PAGE = Refusal(
+    403,
+    "origin_refused",
+    "A web page sent this call. Where identity is not required, pages may not call: any of them could.",
+)
+
+
+def at_gateway(client: Client) -> bool:
+    return isinstance(client.proxy_mode, ReverseMode)
+
+
+class Gateway(Station):
+    def __init__(self, house: House, desk: Desk) -> None:
+        super().__init__(house)
+        self.desk = desk
+
+    @keep_going
+    def tls_start_client(self, data: TlsData) -> None:
+        """Show the certificate of listen.gateway_tls; without one, mitmproxy shows one of our CA."""
+        if at_gateway(data.context.client) and self.house.gateway_certificate:
+            data.ssl_conn = SSL.Connection(self.house.gateway_certificate.context())
+            data.ssl_conn.set_accept_state()
+
+    @fail_closed
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        if not at_gateway(flow.client_conn):
+            return
+        request = flow.request
+        path = request.path.partition("?")[0]
+        if self.desk.has(path):
+            self.take_visit(flow, path)
+            return
+        check_head(request)
+        headers = by_name(request.headers)
+        direction = direction_of(path, headers)
+        if direction is None:
+            raise NO_SUCH_PATH
+        passage = self.house.passage_of(flow)
+        passage.call.provider = direction.provider
+        passage.by_model = direction.by_model
+        passage.base = f"{'https' if flow.client_conn.tls else 'http'}://{request.host_header}"
+        if "origin" in headers and not self.house.settings.identity_required:
+            raise OF_A_PAGE
+        if direction.provider == "bedrock":
+            passage.arrived = signed_head(request, tls=flow.client_conn.tls)
+            host = self.bedrock_host(request, direction.path, passage.arrived)
+        else:
+            host = PROVIDER_HOSTS[direction.provider]
+        redirect(request, host, direction.path)
+
+    def bedrock_host(self, request: http.Request, path: str, head: RequestHead | None) -> str:
+        """Give the host of the region that the client signed for, or says it means, or the first configured."""
+        hosts = self.house.settings.hosts
+        asked = held_credentials(request.headers.fields).region or (region_signed_for(head) if head else None)
+        region = asked or next(found.region for name in hosts if (found := region_of(name)))
+        try:
+            host = bedrock_host_of(request.method, path, region, hosts)
+        except ValueError:
+            host = None
+        if host is None:
+            raise Refusal(
+                403,
+                "region_refused",
+                "The AWS region that the call is signed for, or that X-AWS-Region names, is none of "
+                "providers.bedrock.regions.",
+            )
+        return host
+
+    # Our own endpoints.
+
+    def take_visit(self, flow: http.HTTPFlow, path: str) -> None:
+        """Keep a request that we answer ourselves until its body is there."""
+        request = flow.request
+        fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields)
+        wrong = wrong_head(request.path, request.http_version, fields if not request.authority else (*fields, HOST))
+        length = request.headers.get("content-length", "" if "transfer-encoding" in request.headers else "0")
+        too_long = not length.isdecimal() or int(length) > BODY_BYTES
+        visit = request_of(request.method, request.path, fields, flow.client_conn.peername[0], too_long=too_long)
+        hide(request)
+        if wrong or too_long:
+            self.answer(flow, wrong or self.desk.answer(visit))
+        else:
+            self.house.visits[flow.id] = visit
+
+    @answer_ours
+    def request(self, flow: http.HTTPFlow) -> None:
+        visit = self.house.visits.pop(flow.id, None)
+        if visit is not None:
+            self.answer(flow, self.desk.answer(visit))
+
+    @answer_ours
+    def error(self, flow: http.HTTPFlow) -> None:
+        self.house.visits.pop(flow.id, None)
+
+    def answer(self, flow: http.HTTPFlow, answer: Reply) -> None:
+        """Answer without leaving on the flow what the answer says: it may be a token."""
+        assert isinstance(answer, Answer)  # those that come later, or in parts, are the console's
+        flow.response = http.Response.make(answer.status, b"", headers_of(answer))
+        flow.response.headers["content-length"] = str(len(answer.body))
+        if flow.request.method != "HEAD":
+            self.house.own_bodies[flow] = answer.body
+
+
+HOST = ("host", "")
+
+
+def check_head(request: http.Request) -> None:
+    hosts = request.headers.get_all("host")
+    if request.is_http2 and request.authority:
+        hosts = [*hosts[1:], request.authority] if hosts[:1] == [request.authority] else [*hosts, request.authority]
+    elif request.authority:
+        raise Refusal(
+            400, "malformed", "The gateway is no proxy: ask for a path, or set HTTPS_PROXY to listen.forward."
+        )
+    if len(hosts) != 1:
+        raise Refusal(400, "malformed", "A request to the gateway has exactly one Host header.")
+
+
+def region_signed_for(head: RequestHead) -> str | None:
+    """Give the region in the scope of a signature, which is verified later."""
+    try:
+        return read_signature(head.fields(), head.query).region
+    except (SignatureRefused, UnreadableRequestError) as error:
+        logger.debug("no region in the signature: %s", described(error))
+        return None
+
+
+def redirect(request: http.Request, host: str, path: str) -> None:
+    """Make a request one to a provider, as if it had come for it by the proxy."""
+    data = request.data
+    query = data.path.partition(b"?")[1:]
+    data.host, data.port, data.scheme = host, 443, b"https"
+    data.path = b"".join((path.encode("utf-8", "surrogateescape"), *query))
+    name = host.encode()
+    if data.authority:
+        data.authority = name
+    data.headers.fields = tuple(
+        (field, name if field.lower() == b"host" else value) for field, value in data.headers.fields
+    )

@@ -1,0 +1,188 @@
+"""The request to the provider, once or again, and the answers that we give ourselves."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http import (
+    HttpResponseHeadersHook,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    SendHttp,
+)
+from mitmproxy.proxy.layers.http._events import ErrorCode
+
+from wirekey.failure import described
+from wirekey.refusal import Fault, Refusal
+from wirekey.routing.plan import FailureKind
+from wirekey.wire.attempts import AttemptFailedHook, FailedAttempt, detach
+from wirekey.wire.body_stream import BodyStream
+from wirekey.wire.dialling import UpstreamConnection, refusal_of
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.proxy.layer import CommandGenerator
+
+    from wirekey.wire.request_body import RequestBody
+
+logger = logging.getLogger(__name__)
+
+DISCARDED_BODY_CAP = 256 * 1024 * 1024
+"""Bytes of a refused request's body that are read and dropped, so that the client can read the refusal."""
+DRAINED_ANSWER_CAP = 64 * 1024
+"""Bytes of an error answer that are read and dropped, so that its connection can be used again."""
+DRAINING_SECONDS = 2.0
+
+CANNOT_SEND = Refusal(503, "wirekey_error", "Wirekey could not prepare the request for the provider.", Fault.WIREKEY)
+
+
+class SendingStream(BodyStream):
+    wire_head: http.Request | None = None
+    wire_body: RequestBody = b""
+    is_whole = False
+    """Whether the request went out as one that can be sent again."""
+    discarded = 0
+    drained = 0
+    heard_at = 0.0
+
+    # The request, to the provider.
+
+    def send_request(self) -> CommandGenerator[None]:
+        """Send a request that is there as a whole."""
+        self.is_whole = True
+        if not (yield from self.make_server_connection()):
+            return
+        assert self.wire_head
+        body, self.wire_body = self.wire_body, b""
+        yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
+        yield from self.send_body(body)
+
+    def make_server_connection(self) -> CommandGenerator[bool]:
+        """Connect to the upstream, or to the next that the plan of the call has. False: the call has its answer."""
+        while True:
+            self.house.count_attempt(self.flow)
+            request = self.flow.request
+            command = UpstreamConnection(
+                (request.host, request.port),
+                request.scheme == "https",
+                self.flow.server_conn.via,
+                self.flow.server_conn.transport_protocol,
+            )
+            command.limit = self.house.limits_of(self.flow).connect
+            connection, error = yield command
+            if not error:
+                break
+            refusal = refusal_of(error, command)
+            retried = refusal.fault is Fault.PROVIDER and (yield from self.goes_again(FailureKind.CONNECT))
+            if not retried:
+                yield from self.refuse(refusal)
+                return False
+        self.context.server = self.flow.server_conn = connection
+        detach(self.layer.connections[connection], self.stream_id)
+        try:
+            self.wire_head, self.wire_body = self.house.wire_request(self.flow, connection)
+        except Refusal as refusal:
+            yield from self.refuse(refusal)
+            return False
+        except Exception as error:
+            logger.error("the request could not be put on the wire: %s", described(error))  # noqa: TRY400  # see there
+            yield from self.refuse(CANNOT_SEND)
+            return False
+        self.sent_at = self.heard_at = time.monotonic()
+        self.server_state = self.state_wait_for_response_headers
+        return True
+
+    # Once more.
+
+    def goes_again(self, kind: FailureKind, answer: http.Response | None = None) -> CommandGenerator[bool]:
+        """Ask whether the call goes out once more. Only what is there as a whole can be sent again."""
+        if not self.is_whole or self.client_state != self.state_done or not self.house.has_another_way(self.flow):
+            return False
+        attempt = FailedAttempt(self.flow, kind, answer)
+        self.server_state = self.state_unheard
+        yield AttemptFailedHook(attempt)
+        if (yield from self.check_killed(True)):
+            return False
+        return attempt.again
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
+        answer = event.response
+        if self.house.is_failure(answer.status_code):
+            if (yield from self.goes_again(FailureKind.STATUS, answer)):
+                self.server_state, self.drained, self.heard_at = self.state_drain, 0, time.monotonic()
+                if self.unsent is not None:
+                    # Answered early: on a connection with half of a request no other can follow.
+                    yield from self.abandon_drain()
+                return
+            if self.client_state == self.state_errored:
+                return
+            self.server_state = self.state_wait_for_response_headers
+        yield from super().state_wait_for_response_headers(event)
+
+    def state_drain(self, event: events.Event) -> CommandGenerator[None]:
+        """Read and drop the answer of a failed attempt, then send the request again."""
+        if isinstance(event, ResponseData):
+            self.drained += len(event.data)
+            if self.drained > DRAINED_ANSWER_CAP:
+                yield from self.abandon_drain()
+        elif isinstance(event, ResponseEndOfMessage):
+            yield from self.send_request()
+
+    def abandon_drain(self) -> CommandGenerator[None]:
+        yield from self.cancel_upstream("the rest of this error is not wanted")
+        yield from self.send_request()
+
+    def state_unheard(self, event: events.Event) -> CommandGenerator[None]:
+        """Take nothing in: of the attempt that failed, nothing more is wanted."""
+        yield from ()
+
+    def cancel_upstream(self, reason: str) -> CommandGenerator[None]:
+        """Drop the running attempt; what its connection still says reaches no one."""
+        self.drop_body()
+        yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
+        if connection := self.layer.connections.get(self.context.server):
+            detach(connection, self.stream_id)
+        self.server_state = self.state_errored
+
+    # Answers of our own.
+
+    def refuse(self, refusal: Refusal) -> CommandGenerator[None]:
+        if self.client_state == self.state_errored:
+            return  # the client has gone
+        self.server_state = self.state_errored
+        yield from self.answer(self.house.phrase(self.flow, refusal))
+
+    def answer(self, response: http.Response) -> CommandGenerator[None]:
+        """Send an answer made here; what still arrives of the request is read and dropped."""
+        self.flow.response = response
+        response.timestamp_start = response.timestamp_start or time.time()
+        if self.client_state not in (self.state_done, self.state_errored):
+            self.client_state = self.state_discard_request
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        body = self.house.own_body(self.flow)
+        if body:
+            yield SendHttp(ResponseHeaders(self.stream_id, response), self.context.client)
+            yield SendHttp(ResponseData(self.stream_id, body), self.context.client)
+        yield from self.send_response(already_streamed=bool(body))
+
+    def state_discard_request(self, event: events.Event) -> CommandGenerator[None]:
+        """Read the rest of a request that has its answer already, so that the connection can go on."""
+        if isinstance(event, RequestData):
+            self.discarded += len(event.data)
+            if self.discarded > DISCARDED_BODY_CAP:
+                self.client_state = self.state_errored
+                yield commands.CloseConnection(self.context.client)
+        elif isinstance(event, RequestEndOfMessage):
+            self.client_state = self.state_done
+            if self.server_state == self.state_done:
+                yield from self.flow_done()

@@ -1,0 +1,225 @@
+"""Programs with a base_url: no proxy setting, no CA, an agent's token as the key; each SDK as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import time
+
+import anthropic
+import boto3
+import httpx
+import openai
+import pytest
+from botocore.config import Config
+from google import genai
+
+from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
+from wirekey.call import new_call_id
+
+QUESTION = [{"role": "user", "content": "Say hello."}]
+LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture(scope="module")
+def wirekey(tmp_path_factory, simulator):
+    with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, listen=LISTEN) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def base(wirekey):
+    return f"http://{wirekey.running.gateway}"
+
+
+@pytest.fixture(scope="module")
+def token(wirekey):
+    return wirekey.add_agent("alice")
+
+
+@pytest.fixture
+def openai_client(base, token):
+    with openai.OpenAI(api_key=token, base_url=base + "/v1", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def since():
+    """An id of the moment before the test."""
+    time.sleep(0.002)
+    return new_call_id()
+
+
+@pytest.mark.parametrize("root", ["/v1", "/api/v1/openai/v1"])
+def test_openai(base, token, root, wirekey, since):
+    with openai.OpenAI(api_key=token, base_url=base + root, max_retries=0) as client:
+        answer = client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION)
+        assert answer.choices[0].message.content
+        chunks = list(client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION, stream=True))
+        assert len(chunks) > 2
+        assert client.embeddings.create(model="text-embedding-3-small", input="hello").data
+        assert client.responses.create(model="gpt-4o-mini", input="hello").output_text
+    events = wirekey.finished_events(4, since)
+    assert {(event["agent_id"], event["provider"], event["outcome"]) for event in events} == {
+        ("alice", "openai", "completed")
+    }
+    assert events[0]["target"] == "/v1/chat/completions"
+    assert all(event["input_tokens"] for event in events)
+
+
+@pytest.mark.parametrize("root", ["", "/api/v1/gemini"])
+def test_gemini(base, token, root, wirekey, since):
+    client = genai.Client(api_key=token, http_options={"base_url": base + root})
+    assert client.models.generate_content(model="gemini-2.5-flash", contents="hello").text
+    assert len(list(client.models.generate_content_stream(model="gemini-2.5-flash", contents="hello"))) > 1
+    for event in wirekey.finished_events(2, since):
+        assert (event["agent_id"], event["provider"], event["outcome"]) == ("alice", "gemini", "completed")
+
+
+def test_a_gemini_upload_begins_and_goes_on_at_the_gateway(base, token, wirekey, since, tmp_path):
+    path = tmp_path / "note.txt"
+    path.write_text("a note")
+    client = genai.Client(api_key=token, http_options={"base_url": base})
+    assert client.files.upload(file=path).name
+    for event in wirekey.finished_events(2, since):
+        assert (event["agent_id"], event["operation"], event["outcome"]) == ("alice", "upload", "completed")
+
+
+@pytest.mark.parametrize("root", ["", "/api/v1/anthropic"])
+def test_anthropic(base, token, root, wirekey, since):
+    with anthropic.Anthropic(api_key=token, base_url=base + root, max_retries=0) as client:
+        asked = {"model": "claude-sonnet-4-5", "max_tokens": 64, "messages": QUESTION}
+        assert client.messages.create(**asked).content
+        with client.messages.stream(**asked) as stream:
+            assert stream.get_final_message().content
+        assert client.models.list().data
+    for event in wirekey.finished_events(3, since):
+        assert (event["agent_id"], event["provider"], event["outcome"]) == ("alice", "anthropic", "completed")
+
+
+@pytest.mark.parametrize("root", ["", "/api/v1/bedrock"])
+@pytest.mark.parametrize("model", ["anthropic.claude-3-5-sonnet-20241022-v2:0", "us.amazon.nova-pro-v1:0"])
+def test_boto3_with_the_agents_own_pair(base, root, model, wirekey, since):
+    pair = wirekey.book.pair("alice")
+    client = boto3.client(
+        "bedrock-runtime",
+        endpoint_url=base + root,
+        region_name="us-east-1",
+        aws_access_key_id=pair.access_key,
+        aws_secret_access_key=pair.secret.reveal(),
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    messages = [{"role": "user", "content": [{"text": "hello"}]}]
+    assert client.converse(modelId=model, messages=messages)["output"]
+    assert list(client.converse_stream(modelId=model, messages=messages)["stream"])
+    for event in wirekey.finished_events(2, since):
+        assert (event["agent_id"], event["requested_model"], event["outcome"]) == ("alice", model, "completed")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_openai_clients_reach_gemini_models_by_googles_own_endpoint(openai_client, stream, wirekey, simulator, since):
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    asked = {"model": "gemini-2.5-flash", "messages": QUESTION, "tools": tools}
+    answer = openai_client.chat.completions.create(**asked, stream=stream)
+    assert list(answer) if stream else answer.choices
+    event = wirekey.finished_event(since)
+    assert (event["provider"], event["operation"], event["target"]) == (
+        "gemini",
+        "chat.completions",
+        "/v1beta/openai/chat/completions",
+    )
+    assert (event["tool_count"], event["outcome"]) == (1, "completed")
+    assert stream or event["input_tokens"]
+    assert f"Bearer {PROVIDER_KEYS['gemini']}".encode() in dict(simulator.seen[-1].headers).values()
+
+
+def test_the_gateway_takes_http2_at_once(base, token, wirekey, since):
+    with httpx.Client(http1=False, http2=True, base_url=base) as client:
+        body = {"model": "gpt-4o-mini", "messages": QUESTION}
+        answer = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"})
+    assert (answer.http_version, answer.status_code) == ("HTTP/2", 200)
+    assert wirekey.finished_event(since)["outcome"] == "completed"
+
+
+def test_our_own_endpoints_are_answered_in_place(base, wirekey, since):
+    made = wirekey.book.add_client("bob")
+    with httpx.Client(base_url=base) as client:
+        assert client.get("/health").json() == {"status": "ok"}
+        assert client.head("/health").status_code == 200
+        assert client.get("/ready").status_code == 200
+        asked = {
+            "client_id": made.client_id,
+            "client_secret": made.client_secret.reveal(),
+            "grant_type": "client_credentials",
+        }
+        token = client.post("/api/v1/auth/token", json=asked).json()["access_token"]
+        assert client.post("/api/v1/auth/token", content=b"x" * 100_000).status_code == 413
+        body = {"model": "gpt-4o-mini", "messages": QUESTION}
+        answer = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+    assert wirekey.finished_event(since)["agent_id"] == "bob"
+    assert token not in wirekey.output.read_text()
+
+
+REFUSED = [
+    ("GET", "/", 404, "no_such_path"),
+    ("POST", "/api/v1/openai", 404, "no_such_path"),
+    ("POST", "/api/v1/nobody/v1/x", 404, "no_such_path"),
+    ("POST", "/api/v1/openai/v1/../../admin", 404, "unknown_operation"),
+    ("POST", "/api/v1/openai//v1/chat/completions", 404, "unknown_operation"),
+    ("POST", "/api/v1/openai/%2e%2e/v1/chat/completions", 404, "unknown_operation"),
+    ("POST", "/api/v1/bedrock/@evil.example/model/x/converse", 404, "unknown_operation"),
+    ("POST", "/v1/chat/completions", 401, "no_agent"),
+]
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=lambda row: row[1])
+def test_what_leads_nowhere_is_refused_and_recorded(base, token, row, wirekey, since):
+    method, path, status, code = row
+    headers = {"authorization": f"Bearer {token}"} if status == 404 else {}
+    with contextlib.closing(http.client.HTTPConnection(base.removeprefix("http://"))) as connection:
+        connection.request(method, path, b"{}", headers | {"content-type": "application/json"})
+        answer = connection.getresponse()
+        assert answer.status == status
+    event = wirekey.finished_event(since)
+    assert (event["outcome"], event["policy_result"]) == ("denied", "deny")
+    assert event["policy_reason"].startswith(code)
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-east-1.evil.example/", "x", "us-east-1#"])
+def test_D4_no_host_is_built_of_a_region_that_the_client_names(base, region, wirekey, simulator, since):
+    simulator.forget()
+    answer = httpx.post(
+        f"{base}/model/us.amazon.nova-pro-v1:0/converse",
+        json={"messages": []},
+        headers={"x-aws-region": region, "x-aws-bearer-token": "k"},
+    )
+    assert answer.status_code in (400, 403)
+    assert simulator.seen == []
+    assert wirekey.finished_event(since)["outcome"] == "denied"
+
+
+def test_errors_come_in_the_shape_that_raises_the_sdks_exception(base):
+    with pytest.raises(openai.AuthenticationError, match="which agent"):
+        openai.OpenAI(api_key="sk-not-ours", base_url=base + "/v1", max_retries=0).models.list()
+    with pytest.raises(anthropic.AuthenticationError, match="which agent"):
+        anthropic.Anthropic(api_key="sk-not-ours", base_url=base, max_retries=0).messages.create(
+            model="m", max_tokens=1, messages=QUESTION
+        )
+    client = genai.Client(api_key="AIza", http_options={"base_url": base})
+    with pytest.raises(genai.errors.ClientError, match="which agent"):
+        client.models.generate_content(model="m", contents="x")
+
+
+def test_no_key_is_in_what_was_written(wirekey):
+    written = wirekey.output.read_bytes() + json.dumps(wirekey.events()).encode()
+    for key in PROVIDER_KEYS.values():
+        assert key.encode() not in written

@@ -1,0 +1,179 @@
+"""More than one attempt: the request goes out again as it was, and of what failed nothing reaches the client."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from tests.wire.live import live, read_answer, read_head, request
+from tests.wire.test_stream import EVENTS, OK, client
+from wirekey.wire.house import WireLimits
+
+BODY = b'{"content":"' + b"x" * 300_000 + b'"}'
+BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nfailed"
+SECOND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
+
+
+async def read_request(reader) -> None:
+    await read_head(reader)
+    assert await asyncio.wait_for(reader.readexactly(len(BODY)), 60) == BODY
+
+
+async def test_after_a_failure_the_same_request_goes_out_again_on_the_same_connection():
+    async with live() as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(BUSY)
+        await read_request(up_reader)
+        up_writer.write(SECOND)
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 200")
+        assert body == b"second"
+        assert (house.failed, house.answered, house.attempts) == (["status"], 200, 2)
+        assert house.ends == []
+
+
+async def test_the_winning_stream_passes_event_by_event():
+    async with live() as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(BUSY)
+        await read_request(up_reader)
+        up_writer.write(EVENTS)
+        await read_head(reader)
+        for number in range(3):
+            event = b"9\r\ndata: %d\n\n\r\n" % number
+            up_writer.write(event)
+            assert await asyncio.wait_for(reader.readexactly(len(event)), 10) == event
+
+
+ENDLESS = b"HTTP/1.1 429 Slow down\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("chunk", [b"11170\r\n" + b"x" * 70_000 + b"\r\n", b"1\r\nx\r\n"], ids=["too long", "endless"])
+async def test_an_error_that_does_not_end_is_left_and_its_late_bytes_reach_no_one(chunk):
+    async with live(WireLimits(connect=1)) as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(ENDLESS + chunk)
+        second_reader, second_writer = await upstream.accept()
+        await read_request(second_reader)
+        up_writer.write(b"0\r\n\r\n")
+        up_writer.close()
+        second_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
+        writer.write(request(upstream.port, BODY))
+        await read_request(second_reader)
+        second_writer.write(OK)
+        assert (await read_answer(reader))[1] == b"ok"
+
+
+async def test_a_connection_that_ends_before_an_answer_is_a_failure():
+    async with live() as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.close()
+        second_reader, second_writer = await upstream.accept()
+        await read_request(second_reader)
+        second_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
+        assert (house.failed, house.ends) == (["reset"], [])
+
+
+async def test_no_first_byte_in_time_is_a_failure():
+    async with live(WireLimits(first_byte=0.3)) as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        second_reader, second_writer = await upstream.accept()
+        up_writer.write(OK)  # too late
+        await read_request(second_reader)
+        second_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
+        assert (house.failed, house.ends) == (["first_byte"], [])
+
+
+async def test_a_refused_connection_is_a_failure():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        dead = closed.getsockname()[1]
+        async with live() as (house, port, upstream):
+            house.ways = [("127.0.0.1", upstream.port)]
+            reader, writer = await client(port)
+            writer.write(request(dead, BODY))
+            up_reader, up_writer = await upstream.accept()
+            await read_request(up_reader)
+            up_writer.write(SECOND)
+            assert (await read_answer(reader))[1] == b"second"
+            assert (house.failed, house.attempts, house.ends) == (["connect"], 2, [])
+
+
+async def test_when_no_way_is_left_the_client_gets_the_last_answer_as_it_is():
+    async with live() as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        for _ in range(2):
+            await read_request(up_reader)
+            up_writer.write(BUSY)
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 503")
+        assert body == b"failed"
+        assert (house.failed, house.answered, house.attempts) == (["status"], 503, 2)
+
+
+async def test_a_client_that_goes_away_is_not_tried_for_again():
+    async with live() as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        tried = asyncio.Event()
+        go_on = asyncio.Event()
+
+        async def wait(attempt):
+            tried.set()
+            await go_on.wait()
+            attempt.again = True
+
+        house.attempt_failed = wait
+        _, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(BUSY)
+        await asyncio.wait_for(tried.wait(), 60)
+        writer.close()
+        # The proxy has seen it when it closes the upstream connection.
+        assert await asyncio.wait_for(up_reader.read(), 60) == b""
+        go_on.set()
+        await asyncio.sleep(0.1)
+        assert upstream.connections.empty()
+        assert house.attempts == 1
+
+
+async def test_an_upload_that_streams_is_not_sent_again():
+    async with live() as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        house.stream_request = True
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(BUSY)
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 503")
+        assert house.failed == []

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws_signing import ask, signed, signing_simulator, signing_wirekey, written
+from tests.aws_signing import HOST, MODELS, REAL, ask, signed, signing_simulator, signing_wirekey, written
+from tests.benchmarks.large_bodies import body_with_document, measured, spooled
+from tests.benchmarks.large_bodies import send as send_large
+from tests.end_to_end.stream_formats import RawWay
+from tests.raw_client import RawClient
+from tests.running import SimulatorThread, wait_for, wirekey_behind
 from tests.signing.requests import HEADERS
-from wirekey.wire.request_body import PIECE
+from wirekey.call import new_call_id
+from wirekey.wire.request_body import PIECE, SPOOL_ABOVE
 
-LARGE = 24 * 1024 * 1024
+MIB = 1024 * 1024
+LARGE = 24 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +74,100 @@ def test_large_bodies_are_gone_when_their_calls_are(proxy, simulator):
         simulator.forget()
         resident.append(resident_bytes(proxy.process.pid))
     assert resident[-1] - resident[1] < 2 * LARGE
+    assert spooled(proxy) == 0
+
+
+AT_ONCE = 6
+
+
+def test_many_at_once_lie_in_files_and_not_in_memory(proxy, simulator):
+    body = body_with_document(LARGE)
+    assert send(proxy, body, "before").status == 200
+    answers, memory = measured(proxy, [lambda: send_large(proxy, body)] * AT_ONCE)
+    simulator.forget()
+    assert [answer.status for answer in answers] == [200] * AT_ONCE
+    assert max(memory.files) > 1
+    # What each may hold is the part below the threshold, and what is under way between two sockets.
+    assert memory.anonymous < AT_ONCE * (SPOOL_ABOVE / MIB + 6) < AT_ONCE * LARGE / MIB / 2
+    assert memory.peak < AT_ONCE * LARGE / MIB / 1.5
+    assert spooled(proxy) == 0
+
+
+def test_a_large_body_that_was_tampered_with_is_refused_and_leaves_no_file(proxy, simulator):
+    simulator.forget()
+    body = body_with_document(2 * SPOOL_ABOVE)
+    head = signed(proxy, body=body)
+    answer = ask(proxy, written(head, body.replace(b"sum up", b"sum op")))
+    assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, "InvalidSignatureException")
+    assert simulator.seen == []
+    assert spooled(proxy) == 0
+
+
+@pytest.mark.parametrize("cut", ["in the body", "before the answer"])
+def test_a_client_that_goes_away_leaves_no_file_and_one_event(proxy, cut):
+    began = new_call_id()
+    body = body_with_document(2 * SPOOL_ABOVE)
+    request = written(signed(proxy, body=body), body)
+    with RawClient(proxy.running.forward) as client:
+        assert client.connect(f"{HOST}:443").status == 200
+        client.start_tls(proxy.root, HOST)
+        client.send(request[:-1] if cut == "in the body" else request)
+        if cut == "in the body":
+            wait_for(lambda: spooled(proxy) == 1, "the body to lie in a file")
+    wait_for(lambda: spooled(proxy) == 0, "the file to be gone")
+    assert proxy.finished_event(began)["outcome"] == "client_cancelled"
+
+
+def test_a_state_folder_that_takes_no_body_is_503_in_awss_shape(proxy, simulator):
+    simulator.forget()
+    began, folder = new_call_id(), proxy.state / "tmp"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    try:
+        answer = send(proxy, body_with_document(2 * SPOOL_ABOVE), "no folder")
+        small = send(proxy, body_of(1000), "small")
+    finally:
+        folder.mkdir(mode=0o700)
+    assert (answer.status, answer.headers["x-amzn-errortype"]) == (503, "ServiceUnavailableException")
+    assert "could not put it into its state folder" in answer.message
+    assert small.status == 200
+    assert send(proxy, body_with_document(2 * SPOOL_ABOVE), "folder again").status == 200
+    refused, *_ = proxy.finished_events(3, began)
+    assert (refused["outcome"], refused["status"]) == ("denied", 503)
+
+
+def test_an_overridden_model_in_a_large_body_is_signed_as_it_is_sent(tmp_path, simulator):
+    simulator.forget()
+    with signing_wirekey(tmp_path, simulator, model_override=MODELS[1]) as proxy:
+        body = json.dumps(asking("x" * 2 * SPOOL_ABOVE) | {"inferenceConfig": {"maxTokens": 10}}).encode()
+        path = "/model/amazon.nova-lite-v1%3A0/converse"
+        assert ask(proxy, written(signed(proxy, path, body=body), body)).status == 200
+        event = proxy.finished_event()
+        assert (event["requested_model"], event["model"]) == ("amazon.nova-lite-v1:0", MODELS[1])
+        assert REAL[0] in str(simulator.seen[0].headers)
+        assert spooled(proxy) == 0
+
+
+@pytest.mark.parametrize("protocols", [("http/1.1",), ("h2", "http/1.1")], ids=["h1-upstream", "h2-upstream"])
+def test_a_large_chat_over_http2_passes_and_waits_in_its_file(tmp_path, protocols):
+    """Streamed, so that Wirekey asks for the usage in it: an edit."""
+    simulator = SimulatorThread(tmp_path / "simulator", protocols=protocols)
+    with wirekey_behind(tmp_path / "wirekey", simulator) as proxy:
+        way = RawWay(proxy.root, proxy=proxy.proxy_url("alice", proxy.add_agent("alice")), http2=True)
+        asked = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": "x" * LARGE}]}
+        request = way.request("openai", "POST", "/v1/chat/completions", json=asked)
+        (answer,), memory = measured(proxy, [lambda: way.client.send(request)])
+        way.client.close()
+        assert memory.anonymous < LARGE / MIB / 1.5
+        assert (answer.status_code, answer.http_version, "[DONE]" in answer.text) == (200, "HTTP/2", True)
+        assert '"usage"' not in answer.text
+        event = proxy.finished_event()
+        assert (event["outcome"], event["message_count"]) == ("completed", 1)
+        assert event["request_bytes"] > LARGE
+        assert event["input_tokens"]
+        assert simulator.seen[0].protocol == ("h2" if "h2" in protocols else "h1")
+        assert spooled(proxy) == 0
+    simulator.stop()
 
 
 def resident_bytes(process: int) -> int:

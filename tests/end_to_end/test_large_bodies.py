@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, StreamEnded
 
 from tests.aws_signing import HOST, MODELS, REAL, ask, signed, signing_simulator, signing_wirekey, written
-from tests.benchmarks.large_bodies import body_with_document, measured, spooled
+from tests.benchmarks.large_bodies import body_with_document, measured, resident, spooled
 from tests.benchmarks.large_bodies import send as send_large
 from tests.end_to_end.stream_formats import RawWay
+from tests.endurance.raw_upstream import RawUpstream
 from tests.raw_client import RawClient
-from tests.running import SimulatorThread, wait_for, wirekey_behind
+from tests.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
 from tests.signing.requests import HEADERS
 from wirekey.call import new_call_id
+from wirekey.simulator.certificate import prepare_certificate
 from wirekey.wire.request_body import PIECE, SPOOL_ABOVE
 
 MIB = 1024 * 1024
@@ -168,6 +176,56 @@ def test_a_large_chat_over_http2_passes_and_waits_in_its_file(tmp_path, protocol
         assert simulator.seen[0].protocol == ("h2" if "h2" in protocols else "h1")
         assert spooled(proxy) == 0
     simulator.stop()
+
+
+class ShutWindow:
+    """An HTTP/2 provider that takes a first window of a request, and the rest once it is told to."""
+
+    def __init__(self) -> None:
+        self.window_is_full, self.may_go_on = threading.Event(), threading.Event()
+        self.received = 0
+
+    def talk(self, connection) -> None:
+        http = H2Connection(H2Configuration(client_side=False))
+        http.initiate_connection()
+        unacknowledged = 0
+        while True:
+            connection.sendall(http.data_to_send())
+            for event in http.receive_data(connection.recv(65536)):
+                if isinstance(event, DataReceived):
+                    self.received += len(event.data)
+                    unacknowledged += event.flow_controlled_length
+                    if unacknowledged == http.local_settings.initial_window_size and not self.may_go_on.is_set():
+                        self.window_is_full.set()
+                        self.may_go_on.wait(PATIENCE)
+                    if self.may_go_on.is_set():
+                        http.acknowledge_received_data(unacknowledged, event.stream_id)
+                        unacknowledged = 0
+                elif isinstance(event, StreamEnded):
+                    http.send_headers(event.stream_id, [(":status", "200"), ("content-type", "application/json")])
+                    http.send_data(event.stream_id, b"{}", end_stream=True)
+
+
+def test_what_the_window_of_an_http2_provider_does_not_let_through_stays_in_the_file(tmp_path):
+    provider = ShutWindow()
+    with RawUpstream(tmp_path / "upstream", provider.talk) as upstream, ThreadPoolExecutor() as clients:
+        upstream.context.set_alpn_protocols(["h2"])
+        upstream.ca_file = prepare_certificate(tmp_path / "upstream")[1]
+        with wirekey_behind(tmp_path / "wirekey", upstream) as proxy:
+            way = RawWay(proxy.root, proxy=proxy.proxy_url("alice", proxy.add_agent("alice")), http2=True)
+            asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * LARGE}]}
+            before = resident(proxy.process.pid, "RssAnon")
+            answer = clients.submit(way.client.send, way.request("openai", "POST", "/v1/chat/completions", json=asked))
+            assert provider.window_is_full.wait(PATIENCE)
+            for _ in range(50):
+                assert resident(proxy.process.pid, "RssAnon") - before < LARGE / MIB / 2
+                time.sleep(0.01)
+            assert spooled(proxy) == 1
+            provider.may_go_on.set()
+            assert answer.result(PATIENCE).status_code == 200
+            way.client.close()
+            assert proxy.finished_event()["request_bytes"] == provider.received > LARGE
+            assert spooled(proxy) == 0
 
 
 def resident_bytes(process: int) -> int:

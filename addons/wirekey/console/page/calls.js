@@ -6,6 +6,8 @@ import { UNKNOWN, count, fractionOf, known, money, span, timeOf, words } from ".
 const KEPT = 2000;
 const SHOWN = 500;
 const OPTIONS = 200;
+const CALM = 10; // Where more come at once, the eye could not follow, and a browser would be busy with nothing else.
+const USUAL_ENDS = new Set(["stop", "STOP", "end_turn"]);
 const FILTERS = ["agent", "model", "provider", "outcome"];
 
 export class Calls {
@@ -53,7 +55,8 @@ export class Calls {
     }
     this.skipped += more;
     if (this.paused) this.missed += fresh + more;
-    else changed.forEach((event) => this.show(event, true));
+    else if (changed.length > SHOWN / 2) this.render();
+    else changed.forEach((event) => this.show(event, changed.length <= CALM));
     this.trim();
     this.say();
   }
@@ -143,7 +146,7 @@ export class Calls {
   }
 
   row(event, isNew = false) {
-    const label = `${timeOf(event.time)}, ${agentOf(event)}, ${event.model ?? event.target}: open the whole event`;
+    const label = `${timeOf(event.time)}${fractionOf(event.time)}, ${agentOf(event)}, ${event.model ?? event.target}: open the whole event`;
     const time = [timeOf(event.time), el("span", { class: "fraction" }, fractionOf(event.time))];
     const row = el(
       "tr",
@@ -208,7 +211,7 @@ function cells(event) {
   const asked = event.requested_model;
   const model = event.model ?? asked;
   const what = [event.provider, event.operation ?? `${event.action} ${event.target}`, asked && asked !== model ? `asked: ${asked}` : null];
-  const reason = event.policy_reason ?? (event.finish_reason && event.finish_reason !== "stop" ? event.finish_reason : null);
+  const reason = event.policy_reason ?? (USUAL_ENDS.has(event.finish_reason) ? null : event.finish_reason);
   const tokens = known(event.input_tokens) || known(event.output_tokens) ? `${count(event.input_tokens)} → ${count(event.output_tokens)}` : UNKNOWN;
   return [
     el("td", {}, agentOf(event), event.agent_role ? el("span", { class: "sub" }, event.agent_role) : null),

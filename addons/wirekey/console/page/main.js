@@ -5,7 +5,7 @@ import { Drawer } from "./drawer.js";
 import { find } from "./dom.js";
 import { count } from "./format.js";
 import { showEmpty, showPolicy, showState } from "./panels.js";
-import { drawTotals } from "./plots.js";
+import { drawTotals, widthOf } from "./plots.js";
 import { Follower, SignedOut, ask, post } from "./server.js";
 
 const STATE_EVERY = 5000;
@@ -155,6 +155,16 @@ async function refreshTotals() {
   clearTimeout(page.totalsDue);
   if (!find("house").hidden) page.totalsDue = setTimeout(refreshTotals, TOTALS_EVERY[period]);
 }
+
+let across = 0;
+
+addEventListener("resize", () => {
+  const latest = widthOf(find("plots"));
+  if (latest === across) return;
+  across = latest;
+  drawn = "";
+  refreshTotals();
+});
 
 for (const name of ["period", "by"]) find(name).addEventListener("change", refreshTotals);
 

@@ -34,7 +34,7 @@ function keysOf(provider, state) {
   }
   return el("li", {}, provider.name, provider.keys.map((key) => {
     const health = key.rests > 0 ? el("span", { class: "bad" }, `rests ${rest(key.rests)}`) : key.refusals ? el("span", { class: "warn" }, "was refused") : el("span", { class: "good" }, "in use");
-    const share = used ? `${count(key.calls)} calls, ${Math.round((100 * key.calls) / used)} %` : state.simulated ? "simulated" : "not used yet";
+    const share = used ? `${count(key.calls)} call${key.calls === 1 ? "" : "s"}, ${Math.round((100 * key.calls) / used)} %` : state.simulated ? "simulated" : "not used yet";
     return el("div", { class: "row" }, el("code", {}, key.label), el("span", { class: "soft number" }, share), health);
   }));
 }

@@ -50,6 +50,12 @@ function stackOf(data) {
   return [...shown, { name: "others", colour: COLOURS, buckets }];
 }
 
+// Units across a plot: about as many as it has pixels, so that its text is of one size on all screens.
+export function widthOf(plots) {
+  const wide = plots.clientWidth;
+  return wide > 990 ? 400 : wide > 600 ? 320 : 150;
+}
+
 function plot(data, about) {
   const series = about.stack ?? about.lines;
   const length = data.buckets.length;
@@ -57,7 +63,7 @@ function plot(data, about) {
     ? series.reduce((total, one) => total + one.values[place], 0)
     : Math.max(0, ...series.map((one) => one.values[place] ?? 0))));
   const highest = Math.max(...tops, 0);
-  const width = 320;
+  const width = widthOf(find("plots"));
   const step = width / length;
   const y = (value) => (highest ? ROOM - (value / highest) * (ROOM - 12) : ROOM);
   const mark = svg("rect", { class: "mark", y: 0, height: ROOM, width: step, visibility: "hidden" });

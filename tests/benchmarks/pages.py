@@ -1,0 +1,147 @@
+"""What the console's pages cost: python -m tests.benchmarks.pages [--rounds N]
+
+In each round the same calls go through one Wirekey with no page open, and with twenty that follow. Prints the CPU of
+the proxy in both, and the ratio. Calls come as fast as one client process can make them; the cost of the feed alone
+at 1000 calls a second, in one process and without the proxy, follows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from tests.benchmarks import load, proxies
+from tests.benchmarks.load import Target
+from tests.running import EVERYTHING, SimulatorThread, wirekey_behind
+from wirekey.call import Agent, Call, Outcome
+from wirekey.console import operator_token
+from wirekey.console.feed import Feed
+
+PAGES = 20
+REQUESTS = 6000
+CONNECTIONS = 16
+
+
+async def follow(url: str, cookie: str, opened: asyncio.Semaphore) -> None:
+    """Read the feed as a page does, and drop it."""
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=None, trust_env=False) as client,
+        client.stream("GET", "/console/events", headers={"cookie": cookie}) as answer,
+    ):
+        opened.release()
+        async for _ in answer.aiter_raw():
+            pass
+
+
+async def readers(url: str, cookie: str) -> None:
+    """The twenty pages, in a process of their own."""
+    opened = asyncio.Semaphore(0)
+    tasks = [asyncio.create_task(follow(url, cookie, opened)) for _ in range(PAGES)]
+    for _ in tasks:
+        await opened.acquire()
+    print("open", flush=True)
+    await asyncio.gather(*tasks)
+
+
+def measured(pid: int, target: Target) -> tuple[float, float]:
+    """Give CPU seconds of the proxy and calls a second."""
+    before = proxies.cpu_seconds(pid)
+    seconds = asyncio.run(load.plain(target, CONNECTIONS, REQUESTS))
+    return proxies.cpu_seconds(pid) - before, REQUESTS / seconds
+
+
+def through_a_proxy(rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        simulator = SimulatorThread(folder / "simulator")
+        listen = {"forward": "127.0.0.1:0", "gateway": None, "console": "127.0.0.1:0"}
+        log = {"level": "warning"}
+        policy = {"path": str(EVERYTHING)}
+        with wirekey_behind(folder / "wirekey", simulator, listen=listen, log=log, policy=policy) as proxy:
+            token = proxy.add_agent("bench")
+            target = Target(proxy.running.port, "api.openai.com", 443, str(proxy.root), token)
+            url = f"http://{proxy.running.console}"
+            key = operator_token.read(proxy.state).reveal()
+            answer = httpx.post(f"{url}/console/sign-in", json={"key": key}, trust_env=False)
+            cookie = answer.headers["set-cookie"].partition(";")[0]
+            measured(proxy.process.pid, target)
+            ratios = []
+            for _ in range(rounds):
+                alone, rate = measured(proxy.process.pid, target)
+                command = [sys.executable, "-m", "tests.benchmarks.pages", "--follow", url]
+                environment = {**os.environ, "FOLLOW_COOKIE": cookie}
+                pages = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+                assert pages.stdout.readline() == b"open\n"
+                watched, rate_watched = measured(proxy.process.pid, target)
+                pages.kill()
+                pages.wait()
+                ratios.append(watched / alone)
+                print(
+                    f"{alone * 1000 / REQUESTS:6.3f} ms CPU a call without pages ({rate:.0f} calls/s), "
+                    f"{watched * 1000 / REQUESTS:6.3f} ms with {PAGES} ({rate_watched:.0f} calls/s): "
+                    f"ratio {ratios[-1]:.3f}"
+                )
+                time.sleep(21)  # until the feed rests
+            print(f"median ratio {statistics.median(ratios):.3f}")
+        simulator.stop()
+
+
+class Sink:
+    is_open, is_busy = True, False
+
+    def send(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+async def feed_alone(pages: int, seconds: float = 5.0, rate: int = 1000) -> float:
+    """Give the CPU seconds that the feed takes of one second, without the writing to sockets."""
+    feed = Feed()
+    for _ in range(pages):
+        feed.join(Sink(), None, lambda: True)
+    loop = asyncio.get_running_loop()
+    began, before, made = loop.time(), time.process_time(), 0
+    spent = 0.0
+    while loop.time() - began < seconds:
+        await asyncio.sleep(0.01)
+        calls = [
+            Call(agent=Agent("a"), provider="openai", model="gpt-4o", intent_recorded=True) for _ in range(rate // 100)
+        ]
+        start = time.process_time()
+        for call in calls:
+            feed.began(call)
+            call.outcome = Outcome.COMPLETED
+            feed.ended(call)
+        spent += time.process_time() - start
+        made += len(calls)
+    whole = time.process_time() - before
+    feed.close()
+    print(json.dumps({"pages": pages, "calls": made, "watcher_us_a_call": round(spent / made * 1e6, 2)}))
+    return whole
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--follow", metavar="URL", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.follow:
+        asyncio.run(readers(chosen.follow, os.environ["FOLLOW_COOKIE"]))
+        return
+    alone, watched = asyncio.run(feed_alone(0)), asyncio.run(feed_alone(PAGES))
+    print(f"the feed alone, 5000 calls in 5 s: {watched - alone:.3f} s CPU more with {PAGES} pages")
+    through_a_proxy(chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""`wirekey console` prints a link that signs in, and nothing else that is secret."""
+
+import json
+import os
+import stat
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from wirekey.cli.console import command
+from wirekey.console import operator_token
+from wirekey.runtime import RunningProxy
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state").mkdir()
+    return tmp_path
+
+
+def runs(folder, console="127.0.0.1:8090"):
+    RunningProxy(os.getpid(), "127.0.0.1:8080", simulated=False, console=console).write(folder / "state")
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, arguments)
+
+
+def code_of(url):
+    return url.partition("#code=")[2].strip()
+
+
+def test_where_nothing_runs_it_says_so(folder):
+    result = run()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "wirekey serve" in result.stderr
+    runs(folder, None)
+    assert "listen.console is not open" in run().stderr
+
+
+@pytest.mark.parametrize(
+    ("listens", "shown"),
+    [
+        ("127.0.0.1:8090", "http://127.0.0.1:8090/#code="),
+        ("0.0.0.0:9000", "http://127.0.0.1:9000/#code="),
+        ("[::1]:8090", "http://[::1]:8090/#code="),
+        ("[::]:8090", "http://[::1]:8090/#code="),
+    ],
+)
+def test_it_prints_a_link_whose_code_the_token_made(folder, listens, shown):
+    runs(folder, listens)
+    result = run()
+    assert result.exit_code == 0
+    assert result.stdout.startswith(shown)
+    token = operator_token.read(folder / "state")
+    assert operator_token.claim_of(code_of(result.stdout), token, time.time())
+    assert token.reveal() not in result.output
+    assert stat.S_IMODE((folder / "state" / operator_token.FILE).stat().st_mode) == 0o600
+
+
+def test_as_json(folder):
+    runs(folder)
+    shown = json.loads(run("--json").stdout)
+    assert shown["url"].startswith("http://127.0.0.1:8090/#code=")
+    assert shown["expires_seconds"] == 300
+
+
+def test_rotating_makes_former_links_worthless(folder):
+    runs(folder)
+    former = code_of(run().stdout)
+    latest = code_of(run("--rotate").stdout)
+    token = operator_token.read(folder / "state")
+    assert operator_token.claim_of(former, token, time.time()) is None
+    assert operator_token.claim_of(latest, token, time.time())
+
+
+def test_a_token_that_cannot_be_read_is_named_with_the_fix(folder):
+    runs(folder)
+    (folder / "state" / operator_token.FILE).write_text("rubbish")
+    result = run()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "wirekey console --rotate" in result.stderr
+    assert run("--rotate").exit_code == 0

@@ -149,6 +149,7 @@ def welcome(entrance: Entrance, web_url: str | None = None) -> str:
         "Run a program through it:       ./run.sh exec -- python my_program.py",
         "Or give an agent its own token: ./run.sh agents add alice",
         "See what was called:            ./run.sh audit tail",
+        *(["See it live, in a browser:      ./run.sh console"] if entrance.running_proxy.console else []),
     ]
     return "\n".join(lines)
 

@@ -214,3 +214,23 @@ async def test_up_to_the_threshold_there_is_no_file(proxy, monkeypatch, size):
     assert await asyncio.wait_for(up_reader.readexactly(size), PATIENCE) == LARGE[:size]
     up_writer.write(OK)
     assert (await read_answer(reader))[1] == b"ok"
+
+
+@pytest.mark.parametrize("failure", ["answers early", "hangs up"])
+async def test_another_attempt_gets_all_of_it_from_the_same_file(proxy, tmp_path, failure):
+    house, port, upstream = proxy
+    house.ways = [("127.0.0.1", upstream.port)]
+    reader, _writer = await send(port, upstream.port)
+    _, up_writer = await upstream.accept()
+    await eventually(held_for_upstream, "something to be sent")
+    if failure == "answers early":
+        up_writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno")
+    else:
+        up_writer.transport.abort()
+    again, again_writer = await upstream.accept()
+    await read_head(again)
+    assert await asyncio.wait_for(again.readexactly(len(LARGE)), PATIENCE) == LARGE
+    again_writer.write(OK)
+    assert (await read_answer(reader))[1] == b"ok"
+    assert open_files(tmp_path) == []
+    assert len(house.failed) == 1

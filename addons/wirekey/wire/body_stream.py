@@ -17,6 +17,7 @@ from wirekey.wire.request_body import PIECE, SPOOL_ABOVE, Spool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mitmproxy.proxy import commands
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
@@ -45,7 +46,7 @@ class BodyStream(HttpStream):
         self.body_size = 0
         self.unsent: Iterator[bytes] | None = None
         """What the provider has not got yet of a spooled body."""
-        self.asked_for_room = False
+        self.asked_for_room: RoomToSend | None = None
 
     # From the client.
 
@@ -77,7 +78,7 @@ class BodyStream(HttpStream):
             self.more.close()
         self.body, self.more = b"", None
         if self.unsent is not None:
-            self.unsent = None
+            self.unsent = self.asked_for_room = None
             self.layer.sending.discard(self)
 
     # To the provider.
@@ -108,12 +109,13 @@ class BodyStream(HttpStream):
                 yield SendHttp(RequestEndOfMessage(self.stream_id), self.context.server)
                 return
             yield SendHttp(RequestData(self.stream_id, piece), self.context.server)
-        self.asked_for_room = True
-        yield RoomToSend(self.context.server)
+        self.asked_for_room = RoomToSend(self.context.server)
+        yield self.asked_for_room
 
-    def has_room(self) -> CommandGenerator[None]:
-        self.asked_for_room = False
-        yield from self.send_on()
+    def has_room(self, answered: commands.RequestWakeup) -> CommandGenerator[None]:
+        if answered is self.asked_for_room:  # and not of an attempt that was given up
+            self.asked_for_room = None
+            yield from self.send_on()
 
     @cached_property
     def layer(self) -> WireLayer:

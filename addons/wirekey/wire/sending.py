@@ -16,6 +16,8 @@ from mitmproxy.proxy.layers.http import (
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
     SendHttp,
 )
 from mitmproxy.proxy.layers.http._events import ErrorCode
@@ -40,6 +42,8 @@ DISCARDED_BODY_CAP = 256 * 1024 * 1024
 DRAINED_ANSWER_CAP = 64 * 1024
 """Bytes of an error answer that are read and dropped, so that its connection can be used again."""
 DRAINING_SECONDS = 2.0
+
+ANSWERING = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
 
 CANNOT_SEND = Refusal(503, "wirekey_error", "Wirekey could not prepare the request for the provider.", Fault.WIREKEY)
 
@@ -150,6 +154,10 @@ class SendingStream(BodyStream):
         yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
         if connection := self.layer.connections.get(self.context.server):
             detach(connection, self.stream_id)
+        # What came while a hook was waited for is not of the next attempt either.
+        kept = [event for event in self._paused_event_queue if not isinstance(event, ANSWERING)]
+        self._paused_event_queue.clear()
+        self._paused_event_queue.extend(kept)
         self.server_state = self.state_errored
 
     # Answers of our own.

@@ -54,7 +54,7 @@ class WireStream(SendingStream):
             yield from self.on_tick()
             return
         if isinstance(event, (events.Wakeup, RoomAgain)):
-            yield from self.has_room() if isinstance(event, events.Wakeup) else self.send_on()
+            yield from self.has_room(event.command) if isinstance(event, events.Wakeup) else self.send_on()
             return
         if isinstance(event, (ResponseHeaders, ResponseData)):
             self.heard_at = time.monotonic()

@@ -16,7 +16,7 @@ MESSAGE = {"role": "user", "content": "Please tell me about canaries in mines. "
 
 @dataclass
 class Target:
-    """A proxy, and the host that is reached through it."""
+    """A proxy, and the host that is reached through it. Without `ca`: a gateway, which is called in plain HTTP."""
 
     proxy_port: int
     host: str
@@ -24,8 +24,8 @@ class Target:
     ca: str
     token: str | None = None
 
-    def context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.ca)
+    def context(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=self.ca) if self.ca else None
 
 
 def body(*, stream: bool) -> bytes:
@@ -40,7 +40,7 @@ def request(target: Target, *, stream: bool = False, **settings: float) -> bytes
         f"Host: {target.host}" if target.port == 443 else f"Host: {target.host}:{target.port}",
         "Accept: application/json",
         "Accept-Encoding: identity",
-        "Authorization: Bearer placeholder",
+        f"Authorization: Bearer {'placeholder' if target.ca or not target.token else target.token}",
         "Content-Type: application/json",
         "User-Agent: OpenAI/Python 2.0.0",
         "X-Stainless-Lang: python",
@@ -51,8 +51,10 @@ def request(target: Target, *, stream: bool = False, **settings: float) -> bytes
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
 
 
-async def connect(target: Target, context: ssl.SSLContext):
+async def connect(target: Target, context: ssl.SSLContext | None):
     reader, writer = await asyncio.open_connection("127.0.0.1", target.proxy_port, limit=1 << 22)
+    if context is None:
+        return reader, writer
     lines = [f"CONNECT {target.host}:{target.port} HTTP/1.1", f"Host: {target.host}:{target.port}"]
     if target.token:
         lines.append("Proxy-Authorization: Basic " + base64.b64encode(f"bench:{target.token}".encode()).decode())
@@ -82,6 +84,23 @@ async def read_chunks(reader) -> bytes:
         await reader.readexactly(2)
     await reader.readexactly(2)
     return b"".join(parts)
+
+
+async def short_lived(target: Target, clients: int, requests: int) -> float:
+    """Send plain requests, a connection for each, from so many clients at once. Seconds."""
+    context, data = target.context(), request(target)
+    left = iter(range(requests))
+
+    async def client() -> None:
+        for _ in left:
+            reader, writer = await connect(target, context)
+            writer.write(data)
+            await read_answer(reader)
+            writer.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return time.perf_counter() - began
 
 
 async def plain(target: Target, connections: int, requests: int) -> float:

@@ -91,11 +91,26 @@ def bare_mitmdump(folder: Path, upstream_port: int, *, streaming: bool = False) 
 
 
 @contextlib.contextmanager
-def wirekey(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
+def reverse_mitmdump(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
+    """mitmdump in reverse mode: plain HTTP in, TLS out."""
     folder.mkdir()
     port = free_port()
+    arguments = [str(MITMDUMP), "-q", "--mode", f"reverse:https://localhost:{upstream_port}@127.0.0.1:{port}"]
+    for name, value in {"confdir": folder, "ssl_verify_upstream_trusted_ca": folder.parent / "ca.pem"}.items():
+        arguments += ["--set", f"{name}={value}"]
+    with process(arguments, folder) as running:
+        wait_for_port(port)
+        yield running.pid, Target(port, "localhost", port, "")
+
+
+@contextlib.contextmanager
+def wirekey(folder: Path, upstream_port: int, *, gateway: bool = False) -> Iterator[tuple[int, Target]]:
+    folder.mkdir()
+    port = free_port()
+    place, elsewhere = f"127.0.0.1:{port}", "127.0.0.1:0"
+    listen = {"forward": elsewhere, "gateway": place} if gateway else {"forward": place, "gateway": None}
     configuration = {
-        "listen": {"forward": f"127.0.0.1:{port}", "gateway": None, "console": None},
+        "listen": listen | {"console": None},
         "state": str(folder / "state"),
         "certs": str(folder / "certs"),
         "upstream_ca": str(folder.parent / "ca.pem"),
@@ -107,5 +122,8 @@ def wirekey(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
     with process(arguments, folder, {"BENCH_KEY": "sk-bench"}) as running:
         wait_for_port(port)
         token = AgentBook(folder / "state" / "agents.json").add("bench")
+        if gateway:
+            yield running.pid, Target(port, "localhost", port, "", token)
+            return
         root = folder / "certs" / "mitmproxy-ca-cert.pem"
         yield running.pid, Target(port, "api.openai.com", 443, str(root), token)

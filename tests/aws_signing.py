@@ -32,9 +32,10 @@ def signing_simulator(folder: Path) -> SimulatorThread:
 
 
 @contextlib.contextmanager
-def signing_wirekey(folder: Path, simulator: SimulatorThread, **more) -> Iterator[Wirekey]:
-    """A Wirekey with the real pair; `token` and `pair` are alice's. There is also bob."""
+def signing_wirekey(folder: Path, simulator: SimulatorThread, *, bedrock=None, **more) -> Iterator[Wirekey]:
+    """A Wirekey with the real pair; `token` and `pair` are alice's. There is also bob. `bedrock`: more of it."""
     configuration = behind(simulator, **more)
+    configuration["providers"]["bedrock"] |= bedrock or {}
     configuration["providers"]["bedrock"]["credentials"] = {
         "access_key": "env:REAL_ID",
         "secret_key": "env:REAL_SECRET",

@@ -36,12 +36,12 @@ def began(signing, aws_simulator, monkeypatch):
     return new_call_id()
 
 
-def bedrock(signing, pair=None, service="bedrock-runtime", endpoint_url=None, **options):
+def bedrock(signing, pair=None, service="bedrock-runtime", endpoint_url=None, region="us-east-1", **options):
     access_key, secret = pair or (signing.pair.access_key, signing.pair.secret.reveal())
     return boto3.client(
         service,
         endpoint_url=endpoint_url,
-        region_name="us-east-1",
+        region_name=region,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret,
         verify=str(signing.certs / "bundle.pem"),
@@ -172,3 +172,50 @@ def test_a_revoked_agents_pair_is_out(signing):
         return False
 
     wait_for(is_out, "dave to be refused", patience=10)
+
+
+# Other partitions and names: of each the region is the signature's, and the CA covers it.
+
+
+@pytest.fixture(scope="module")
+def everywhere(tmp_path_factory, aws_simulator):
+    regions = ["us-west-2", "us-gov-west-1", "cn-north-1"]
+    folder = tmp_path_factory.mktemp("everywhere")
+    more = {"bedrock": {"regions": regions}, "egress": {"other_hosts": "deny"}}
+    with signing_wirekey(folder, aws_simulator, **more) as running:
+        yield running
+
+
+@pytest.fixture
+def through_it(everywhere, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{everywhere.running.forward}")
+    return everywhere
+
+
+@pytest.mark.parametrize(
+    ("region", "options", "host"),
+    [
+        ("us-gov-west-1", {}, "bedrock-runtime.us-gov-west-1.amazonaws.com"),
+        ("us-gov-west-1", {"use_fips_endpoint": True}, "bedrock-runtime-fips.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", {}, "bedrock-runtime.cn-north-1.amazonaws.com.cn"),
+        ("us-west-2", {"use_dualstack_endpoint": True}, "bedrock-runtime.us-west-2.api.aws"),
+        (
+            "us-west-2",
+            {"use_dualstack_endpoint": True, "use_fips_endpoint": True},
+            "bedrock-runtime-fips.us-west-2.api.aws",
+        ),
+    ],
+)
+def test_each_partition_and_name_is_called_and_signed_for_its_region(through_it, aws_simulator, region, options, host):
+    client = bedrock(through_it, region=region, **options)
+    assert client.meta.endpoint_url == f"https://{host}"
+    assert client.converse(modelId="amazon.nova-pro-v1:0", messages=MESSAGES)["usage"]["outputTokens"]
+    (signature,) = [value for name, value in aws_simulator.seen[0].headers if name.lower() == b"authorization"]
+    assert b"Credential=" + REAL[0].encode() in signature
+    assert f"/{region}/bedrock/aws4_request".encode() in signature
+
+
+def test_a_region_that_is_not_allowed_gets_no_signature_of_ours(through_it, aws_simulator):
+    with pytest.raises(botocore.exceptions.ProxyConnectionError):
+        bedrock(through_it, region="eu-west-1").converse(modelId=MODELS[0], messages=MESSAGES)
+    assert aws_simulator.seen == []

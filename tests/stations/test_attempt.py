@@ -98,7 +98,7 @@ def test_the_next_attempt_has_the_next_key_and_the_bytes_of_the_first(tmp_path):
     second = sent.on_the_wire()
     assert second[1] == first[1] == CHAT
     assert fields(second[0])["authorization"] == "Bearer key-of-openai-2"
-    assert (sent.call.credential, sent.call.attempts) == ("openai/2", 2)
+    assert sent.call.credential == "openai/2"
     assert sent.house.settings.pools["openai"].keys[0].resting_until > 0
     assert not sent.failed()
 
@@ -152,7 +152,7 @@ def test_each_candidate_rewrites_the_original_and_brings_its_own_place_and_crede
             for number in (1, 2)
         ),
     ]
-    assert (sent.call.attempts, sent.call.route) == (4, "routes[0]")
+    assert sent.call.route == "routes[0]"
 
 
 def test_the_body_is_kept_for_as_long_as_another_attempt_may_be_made_of_it(tmp_path):
@@ -306,3 +306,31 @@ def test_a_clients_key_for_one_provider_is_never_sent_to_another(tmp_path):
     sent = Sent(tmp_path, text)
     sent.passage.held = ((b"X-OpenAI-Key", b"sk-of-the-client"), (b"x-gemini-key", b"AIza-of-the-client"))
     assert fields(sent.admitted().on_the_wire()[0])["authorization"] == "Bearer AIza-of-the-client"
+
+
+def test_where_the_next_attempt_cannot_be_made_the_one_before_stands(tmp_path):
+    text = """
+failover: {retry_after: 0}
+routes:
+  - {match: gpt-4o, model: first, provider: openai, keys: [env:R], fallback: [other]}
+  - {match: other, auth: client}
+"""
+    sent = Sent(tmp_path, text).admitted()
+    sent.on_the_wire()
+    with pytest.raises(Refusal, match="X-OpenAI-Key"):
+        sent.failed()
+    call = sent.call
+    assert (call.credential, call.route, call.model, call.upstream) == (
+        "routes[0]/1",
+        "routes[0]",
+        "first",
+        "api.openai.com",
+    )
+    assert sent.passage.quotable == b"key-of-the-route"
+    assert sent.passage.choice.key.label == "routes[0]/1"
+
+
+def test_what_an_extension_put_on_is_masked_where_an_answer_quotes_it(tmp_path):
+    sent = Sent(tmp_path)
+    sent.passage.put_on = ((b"X-Owner", b"alice"), (b"Authorization", b"Token token-of-the-extension"))
+    assert sent.passage.quotable == b"token-of-the-extension"

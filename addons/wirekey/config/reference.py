@@ -62,7 +62,7 @@ or texts such as `64MiB`; times are seconds. `null` takes a setting that may be 
 """
 REFERENCE_UNBUILT = """
 **Not in effect yet.** These settings are checked, but this version does not act on them. `config check` says so to \
-whoever sets one; `serve` warns of `listen` and `identity.jwt`, and refuses to start with one of the others, as calls \
+whoever sets one, and `serve` refuses to start, as calls \
 would go out that should not, or otherwise than they should:
 
 """

@@ -5,6 +5,7 @@ All of it is made from what the client asked, so that an attempt owes nothing to
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,20 @@ async def equip(house: House, flow: http.HTTPFlow, choice: Choice) -> None:
     """Make a call ready to be sent as `choice` says; what an earlier attempt left is gone.
 
     Changes the passage, the call's model, route, credential and upstream, and where the flow is dialled. Raises
-    Refusal where there is no such credential, or the request cannot ask for that model.
+    Refusal where there is no such credential, or the request cannot ask for that model; the attempt before then stands.
     """
     passage = house.passage(flow)
-    candidate = choice.candidate
+    former = Former(house, flow) if passage.choice else None
+    try:
+        await prepare(house, flow, choice)
+    except Exception:
+        if former:
+            former.restore()
+        raise
+
+
+async def prepare(house: House, flow: http.HTTPFlow, choice: Choice) -> None:
+    passage, candidate = house.passage(flow), choice.candidate
     passage.choice = choice
     passage.key = passage.pool = passage.aws = None
     passage.as_bearer, passage.put_on = False, ()
@@ -54,6 +65,34 @@ async def equip(house: House, flow: http.HTTPFlow, choice: Choice) -> None:
     aim(house, flow, passage, candidate)
     rewrite(house, flow, passage, candidate)
     await take_credential(house, flow, passage, choice)
+
+
+class Former:
+    """The attempt before, for when the next one cannot be made: its answer is what the client gets.
+
+    It may still quote its key, and the record names what was really sent.
+    """
+
+    def __init__(self, house: House, flow: http.HTTPFlow) -> None:
+        self.passage, self.call, self.data = house.passage(flow), house.call(flow), flow.request.data
+        self.judged = house.judged(flow).data
+        self.kept = copy(self.passage)
+        self.record = copy(self.call)
+        self.place = self.data.host, self.data.port, self.judged.path
+
+    def restore(self) -> None:
+        for name in PER_ATTEMPT:
+            setattr(self.passage, name, getattr(self.kept, name))
+        for name in RECORDED:
+            setattr(self.call, name, getattr(self.record, name))
+        self.data.host, self.data.port, self.judged.path = self.place
+
+
+PER_ATTEMPT = (
+    *("choice", "key", "pool", "aws", "as_bearer", "put_on", "limits", "upstream", "signing_host", "body"),
+    "usage_event_asked",
+)
+RECORDED = ("credential", "route", "model", "upstream")
 
 
 def limits_of(general: WireLimits, own: Limits) -> WireLimits | None:

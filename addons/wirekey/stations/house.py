@@ -118,6 +118,9 @@ class Passage:
     @property
     def quotable(self) -> bytes | None:
         """What of the credential goes over the wire as it is, so that an answer could quote it: not an AWS secret."""
+        if self.put_on:
+            # Of `Token abc` the last word is the secret, and the longest one.
+            return max((word for _, value in self.put_on for word in value.split()), key=len, default=None)
         secret = self.key.secret if self.key else self.aws.token if self.aws else None
         return secret.reveal().encode() if secret else None
 

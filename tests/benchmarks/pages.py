@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import subprocess
@@ -24,8 +23,15 @@ from tests.benchmarks import load, proxies
 from tests.benchmarks.load import Target
 from tests.running import EVERYTHING, SimulatorThread, wirekey_behind
 from wirekey.call import Agent, Call, Outcome
+from wirekey.config import HostPort
+from wirekey.config.console import Console
 from wirekey.console import operator_token
-from wirekey.console.feed import Feed
+from wirekey.console.desk import Desk
+from wirekey.console.feed import LINGERS, Feed
+from wirekey.console.live import LivePage
+from wirekey.console.recorded import Recorded
+from wirekey.console.server import Server
+from wirekey.console.sessions import Sessions
 
 PAGES = 20
 REQUESTS = 6000
@@ -76,7 +82,9 @@ def through_a_proxy(rounds: int) -> None:
             cookie = answer.headers["set-cookie"].partition(";")[0]
             measured(proxy.process.pid, target)
             ratios = []
-            for _ in range(rounds):
+            for turn in range(rounds):
+                if turn:
+                    time.sleep(LINGERS + 1)  # until the feed rests
                 alone, rate = measured(proxy.process.pid, target)
                 command = [sys.executable, "-m", "tests.benchmarks.pages", "--follow", url]
                 environment = {**os.environ, "FOLLOW_COOKIE": cookie}
@@ -91,43 +99,52 @@ def through_a_proxy(rounds: int) -> None:
                     f"{watched * 1000 / REQUESTS:6.3f} ms with {PAGES} ({rate_watched:.0f} calls/s): "
                     f"ratio {ratios[-1]:.3f}"
                 )
-                time.sleep(21)  # until the feed rests
             print(f"median ratio {statistics.median(ratios):.3f}")
         simulator.stop()
 
 
-class Sink:
-    is_open, is_busy = True, False
+class Bare:
+    """A house that the page is about."""
 
-    def send(self, data: bytes) -> None: ...
+    def settings(self) -> Console:
+        return Console(sign_in="loopback")
 
-    def close(self) -> None: ...
+    async def state(self) -> dict:
+        return {}
 
 
-async def feed_alone(pages: int, seconds: float = 5.0, rate: int = 1000) -> float:
-    """Give the CPU seconds that the feed takes of one second, without the writing to sockets."""
+async def feed_alone(pages: int, folder: Path, seconds: float = 8.0) -> float:
+    """Give the CPU seconds of a second in which 1000 calls begin and end before that many pages, real sockets and all.
+
+    The pages are another process. What makes the calls is in it: take the difference to no page.
+    """
     feed = Feed()
-    for _ in range(pages):
-        feed.join(Sink(), None, lambda: True)
+    page = LivePage(Bare(), feed, Sessions(operator_token.FollowedToken(folder)), Recorded(folder / "audit.db"))
+    server = Server(HostPort("127.0.0.1", 0), Desk(lambda: None, dict, more=page.routes()).answer)
+    server.open()
+    command = [sys.executable, "-m", "tests.benchmarks.pages", "--follow", f"http://{server.address}"]
+    environment = {**os.environ, "FOLLOW_COOKIE": "none=none"}
+    followers = subprocess.Popen(command, env=environment) if pages else None
     loop = asyncio.get_running_loop()
+    while feed.pages < pages:
+        await asyncio.sleep(0.05)
     began, before, made = loop.time(), time.process_time(), 0
-    spent = 0.0
+    facts = {"agent": Agent("alice", "engineer"), "provider": "openai", "model": "gpt-4o", "intent_recorded": True}
     while loop.time() - began < seconds:
-        await asyncio.sleep(0.01)
-        calls = [
-            Call(agent=Agent("a"), provider="openai", model="gpt-4o", intent_recorded=True) for _ in range(rate // 100)
-        ]
-        start = time.process_time()
-        for call in calls:
+        await asyncio.sleep(0.005)
+        while made < (loop.time() - began) * 1000:
+            call = Call(**facts)
             feed.began(call)
             call.outcome = Outcome.COMPLETED
             feed.ended(call)
-        spent += time.process_time() - start
-        made += len(calls)
-    whole = time.process_time() - before
+            made += 1
+    spent = time.process_time() - before
+    if followers:
+        followers.kill()
+        followers.wait()
     feed.close()
-    print(json.dumps({"pages": pages, "calls": made, "watcher_us_a_call": round(spent / made * 1e6, 2)}))
-    return whole
+    await server.close()
+    return spent / seconds
 
 
 def main() -> None:
@@ -138,8 +155,9 @@ def main() -> None:
     if chosen.follow:
         asyncio.run(readers(chosen.follow, os.environ["FOLLOW_COOKIE"]))
         return
-    alone, watched = asyncio.run(feed_alone(0)), asyncio.run(feed_alone(PAGES))
-    print(f"the feed alone, 5000 calls in 5 s: {watched - alone:.3f} s CPU more with {PAGES} pages")
+    with tempfile.TemporaryDirectory() as name:
+        alone, watched = (asyncio.run(feed_alone(pages, Path(name))) for pages in (0, PAGES))
+    print(f"the feed alone, 1000 calls/s: {(watched - alone) * 1000:.1f} ms CPU a second more with {PAGES} pages")
     through_a_proxy(chosen.rounds)
 
 

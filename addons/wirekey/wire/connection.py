@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
 """Of one client connection. The stock bound of 5 makes the sixth HTTP/2 stream to an HTTP/1.1 upstream wait."""
 
+JOINED = 64 * 1024
+"""Bytes up to which what is sent together is copied together, for one call of the system."""
+
 logger = logging.getLogger(__name__)
 handlers: WeakValueDictionary[str, WireConnectionHandler] = WeakValueDictionary()
 """By the id of the client connection."""
@@ -46,6 +49,8 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS_PER_ADDRESS))
         self.waiting: collections.deque[events.Event] = collections.deque()
         self.is_handling = False
+        self.outgoing: dict[Connection, list[bytes]] = {}
+        """What the layers send while they handle one event: it goes out at once, head and body in one write."""
         self.hooks: set[asyncio.Task[None]] = set()
         self.inside_tunnel: layer.Layer | None = None
         handlers[self.client.id] = self
@@ -71,10 +76,23 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             # Without its message, which may quote what came over the connection.
             self.log(f"a layer failed; the connection is closed: {described(error)}", logging.ERROR)
             self.waiting.clear()
+            self.flush()
             if self.client in self.transports:
                 self.close_connection(self.client)
         finally:
+            if self.outgoing:
+                self.flush()
             self.is_handling = False
+
+    def flush(self) -> None:
+        outgoing, self.outgoing = self.outgoing, {}
+        for connection, pieces in outgoing.items():
+            transport = self.transports.get(connection)
+            if transport and transport.writer and not transport.writer.is_closing():
+                if len(pieces) > 1 and sum(map(len, pieces)) <= JOINED:
+                    pieces = [b"".join(pieces)]  # noqa: PLW2901  # asyncio's own writelines forgets to hold back
+                for piece in pieces:
+                    transport.writer.write(piece)
 
     def enter_tunnel(self) -> None:
         """Leave out the layers outside the tunnel; timers that they set have nothing left to watch."""
@@ -85,12 +103,14 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
 
     def execute(self, command: commands.Command) -> None:
         if isinstance(command, commands.SendData):
-            transport = self.transports.get(command.connection)
-            if transport and transport.writer and not transport.writer.is_closing():
-                transport.writer.write(command.data)
-        elif isinstance(command, commands.StartHook):
+            self.outgoing.setdefault(command.connection, []).append(command.data)
+            return
+        if isinstance(command, commands.StartHook):
             self.start_hook(command)
-        elif isinstance(command, commands.OpenConnection):
+            return
+        if self.outgoing:
+            self.flush()
+        if isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports
             handler = asyncio_utils.create_task(
                 self.open_connection(command), name="server connection", keep_ref=False, client=self.client.peername

@@ -14,6 +14,7 @@ from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
 
 from wirekey.goaway import OutlivesGoaway
+from wirekey.wire import header_values
 from wirekey.wire.connection import WireConnectionHandler
 from wirekey.wire.framing import CappedHttp1Client, TrailerDroppingReader, head_error
 from wirekey.wire.layer import WireLayer
@@ -56,6 +57,8 @@ def install() -> None:
     _http2.BufferedH2Connection = WireH2Connection  # type: ignore[misc]
     # A check of each new message's types, for mitmproxy's developers: a tenth of its time, and off under python -O.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
+    http.Headers.get_all = header_values.get_all  # type: ignore[method-assign]
+    http.Headers.__contains__ = header_values.contains  # type: ignore[assignment, method-assign]
 
 
 def adopt_layers(next_layer: NextLayer, house: House) -> None:

@@ -1,0 +1,25 @@
+"""Looking a header up, as mitmproxy's `Headers` does: there each look lowers the names of all headers, in Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mitmproxy.http import Headers
+
+
+def get_all(self: Headers, name: str | bytes) -> list[str]:
+    """Give the values of a header, in their order."""
+    key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
+    length = len(key)
+    return [
+        value.decode("utf-8", "surrogateescape")
+        for field, value in self.fields
+        if len(field) == length and field.lower() == key
+    ]
+
+
+def contains(self: Headers, name: str | bytes) -> bool:
+    key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
+    length = len(key)
+    return any(len(field) == length and field.lower() == key for field, _ in self.fields)

@@ -14,6 +14,13 @@ FILE = "running.json"
 THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared with, not bound to
 
 
+def on_this_machine(listener: str) -> tuple[str, int]:
+    """Give host and port at which a program of this machine finds a listener, HOST:PORT."""
+    host, _, port = listener.rpartition(":")
+    host = host.strip("[]")
+    return THIS_MACHINE.get(host, host), int(port)
+
+
 @dataclass(frozen=True, slots=True)
 class RunningProxy:
     """One running process. The listeners are HOST:PORT as really listened on; None: not there."""
@@ -27,12 +34,11 @@ class RunningProxy:
     @property
     def host(self) -> str:
         """Where a program of this machine finds it."""
-        host = self.forward.rpartition(":")[0].strip("[]")
-        return THIS_MACHINE.get(host, host)
+        return on_this_machine(self.forward)[0]
 
     @property
     def port(self) -> int:
-        return int(self.forward.rpartition(":")[2])
+        return on_this_machine(self.forward)[1]
 
     def write(self, state: Path) -> None:
         partial = state / f"{FILE}.new"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
-from wirekey.cli.program_token import new_program
+from wirekey.cli.program_token import gateway_of, new_program
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 @click.option("--agent", default=None, help="The agent that the programs are; default: the name of the user.")
 @click.option("--shell", type=click.Choice(["bash", "fish", "powershell", "dotenv"]), default="bash")
 @click.option("--hours", type=float, default=12.0, show_default=True, help="How long the token in it is good for.")
+@click.option("--gateway", is_flag=True, help="Base URLs in place of a proxy and its CA.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def command(config: Config, agent: str | None, shell: str, hours: float, *, as_json: bool) -> None:
+def command(config: Config, agent: str | None, shell: str, hours: float, *, gateway: bool, as_json: bool) -> None:
     """Print the variables for programs that run behind Wirekey, with a new token: eval "$(./run.sh env)"."""
-    from wirekey.runtime import RunningProxy
+    from wirekey.runtime import RunningProxy, on_this_machine
 
     running = RunningProxy.read(config.state)
-    host, port = (running.host, running.port) if running else (config.listen.forward.host, config.listen.forward.port)
+    place = gateway_of(running.gateway if running else config.listen.gateway) if gateway else None
+    host, port = on_this_machine(running.forward if running else str(config.listen.forward))
     given = new_program(config, agent, label="env", lifetime=hours * 3600)
-    variables = given.variables(config, host, port)
+    variables = given.gateway_variables(config, place) if place else given.variables(config, host, port)
     if as_json:
         click.echo(json.dumps(variables, indent=2))
     else:

@@ -1,4 +1,4 @@
-"""The environment in which a program finds the proxy, trusts its CA and starts without a provider key."""
+"""The environment in which a program finds the proxy, or the gateway, and starts without a provider key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from wirekey.identity.aws_pairs import KeyPair
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PLACEHOLDER = "wirekey-holds-the-key"
 """Stands where an SDK insists on a key; Wirekey takes it off again."""
 
-KEY_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY")
+KEY_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "ANTHROPIC_API_KEY")
 REMOVED_VARIABLES = (
     "GOOGLE_API_KEY", "ANTHROPIC_AUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "AWS_SESSION_TOKEN", "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE", "ALL_PROXY", "all_proxy",
@@ -30,6 +30,17 @@ BUNDLE_VARIABLES = {
     "DENO_CERT": "Deno",
 }
 NEVER_PROXIED = "localhost,127.0.0.1,::1"
+GATEWAY_PATHS = {
+    "OPENAI_BASE_URL": "/v1",
+    "OPENAI_API_BASE": "/v1",  # LiteLLM, aider, older LangChain
+    "ANTHROPIC_BASE_URL": "",
+    "GOOGLE_GEMINI_BASE_URL": "",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "/api/v1/bedrock",
+    "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
+    "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
+}
+"""Variables with a base URL, and the path of the gateway in each. The prefix has every operation of Bedrock's; the
+other providers' paths stand at the root."""
 
 
 def client_environment(
@@ -58,9 +69,7 @@ def client_environment(
     variables |= dict.fromkeys(KEY_VARIABLES, PLACEHOLDER)
     variables["NODE_EXTRA_CA_CERTS"] = str(certs / "mitmproxy-ca-cert.pem")
     variables["NODE_USE_ENV_PROXY"] = "1"
-    variables["AWS_ACCESS_KEY_ID"] = pair.access_key
-    variables["AWS_SECRET_ACCESS_KEY"] = pair.secret.reveal()
-    variables["AWS_REGION"] = variables["AWS_DEFAULT_REGION"] = inherited.get("AWS_REGION") or region
+    variables |= signing_variables(pair, region, inherited)
     if node_hook:
         options = inherited.get("NODE_OPTIONS", "")
         variables["NODE_OPTIONS"] = f"{options} --require {quoted_for_node(str(node_hook))}".strip()
@@ -71,6 +80,35 @@ def client_environment(
     )
     variables["JAVA_TOOL_OPTIONS"] = f"{inherited.get('JAVA_TOOL_OPTIONS', '')} {java}".strip()
     return variables
+
+
+def gateway_environment(
+    address: str, *, token: str, region: str, pair: KeyPair, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """Give the variables for a client program that calls the gateway at `address`, HOST:PORT: no proxy and no CA.
+
+    An `inherited` HTTPS_PROXY stays, for other hosts than the gateway.
+    """
+    variables = {name: f"http://{address}{path}" for name, path in GATEWAY_PATHS.items()}
+    variables |= dict.fromkeys(KEY_VARIABLES, token)
+    never = (inherited.get("NO_PROXY") or inherited.get("no_proxy"), NEVER_PROXIED, address.rpartition(":")[0])
+    variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(listed_once(never)))
+    return variables | signing_variables(pair, region, inherited)
+
+
+def listed_once(lists: Iterable[str | None]) -> list[str]:
+    names = (name.strip(" []") for names in lists for name in (names or "").split(","))
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def signing_variables(pair: KeyPair, region: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    chosen = inherited.get("AWS_REGION") or region
+    return {
+        "AWS_ACCESS_KEY_ID": pair.access_key,
+        "AWS_SECRET_ACCESS_KEY": pair.secret.reveal(),
+        "AWS_REGION": chosen,
+        "AWS_DEFAULT_REGION": chosen,
+    }
 
 
 def quoted_for_node(path: str) -> str:

@@ -14,7 +14,7 @@ import click
 
 from wirekey.cli.environment import REMOVED_VARIABLES
 from wirekey.cli.options import with_config
-from wirekey.cli.program_token import ending_token, new_program
+from wirekey.cli.program_token import ending_token, gateway_of, new_program
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -30,8 +30,9 @@ CALLED_FROM = "WIREKEY_CALLED_FROM"
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @with_config
 @click.option("--agent", default=None, help="The agent that the program is; default: the name of the user.")
+@click.option("--gateway", is_flag=True, help="Set base URLs in place of a proxy and its CA.")
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(config: Config, agent: str | None, program: tuple[str, ...]) -> None:
+def command(config: Config, agent: str | None, program: tuple[str, ...], *, gateway: bool) -> None:
     """Run PROGRAM behind Wirekey. It gets a token of its own, which ends with it, and no provider key."""
     from wirekey.runtime import RunningProxy
 
@@ -39,10 +40,12 @@ def command(config: Config, agent: str | None, program: tuple[str, ...]) -> None
     if running is None:
         click.echo("wirekey: no proxy runs on this state folder. Start one in another terminal: ./run.sh", err=True)
         sys.exit(1)
+    place = gateway_of(running.gateway) if gateway else None
     given = new_program(config, agent, label="exec", lifetime=EXEC_TOKEN_SECONDS)
+    variables = given.gateway_variables(config, place) if place else given.variables(config, running.host, running.port)
     environment = {key: value for key, value in os.environ.items() if key not in REMOVED_VARIABLES}
     with ending_token(config, given):
-        sys.exit(run(list(program), environment | given.variables(config, running.host, running.port)))
+        sys.exit(run(list(program), environment | variables))
 
 
 def run(program: list[str], environment: dict[str, str]) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.cli.environment import client_environment
+from wirekey.cli.environment import client_environment, gateway_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,27 @@ class Program:
             inherited=os.environ,
             node_hook=Path(__file__).with_name("node_proxy.cjs"),
         )
+
+    def gateway_variables(self, config: Config, gateway: str) -> dict[str, str]:
+        """Give what to set in the program's environment, so that it calls the gateway that listens at HOST:PORT."""
+        from wirekey.runtime import on_this_machine
+
+        host, port = on_this_machine(gateway)
+        return gateway_environment(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            token=self.token,
+            region=config.providers.bedrock.regions[0],
+            pair=self.pair,
+            inherited=os.environ,
+        )
+
+
+def gateway_of(listener: object) -> str:
+    """Give where the gateway listens, HOST:PORT; without one, the command ends with exit code 1 and a sentence."""
+    if listener is None:
+        click.echo("wirekey: the gateway is off: set listen.gateway, such as 127.0.0.1:8000, and start anew", err=True)
+        sys.exit(1)
+    return str(listener)
 
 
 def new_program(config: Config, agent: str | None, *, label: str, lifetime: float) -> Program:

@@ -1,0 +1,101 @@
+"""The variables with which `exec --gateway` and `env --gateway` lead programs to the gateway."""
+
+import json
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from wirekey.cli.environment import BUNDLE_VARIABLES, KEY_VARIABLES, gateway_environment
+from wirekey.cli.main import group
+from wirekey.identity.aws_pairs import KeyPair
+from wirekey.runtime import RunningProxy
+from wirekey.secret import Secret
+
+PAIR = KeyPair("WKEY" + "A" * 16, Secret("a" * 40))
+BASES = {
+    "OPENAI_BASE_URL": "/v1",
+    "OPENAI_API_BASE": "/v1",
+    "ANTHROPIC_BASE_URL": "",
+    "GOOGLE_GEMINI_BASE_URL": "",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "/api/v1/bedrock",
+    "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
+    "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
+}
+OF_THE_PROXY = {"HTTPS_PROXY", "https_proxy", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS"}
+
+
+def variables(address="127.0.0.1:8000", **inherited):
+    return gateway_environment(address, token="wk_x", region="eu-west-1", pair=PAIR, inherited=inherited)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8000", "[::1]:8000"])
+def test_each_sdk_finds_the_gateway_under_the_path_that_it_calls(address):
+    given = variables(address)
+    assert {name: given[name] for name in BASES} == {name: f"http://{address}{path}" for name, path in BASES.items()}
+
+
+def test_the_agents_token_is_the_key_and_its_pair_signs():
+    given = variables()
+    assert {given[name] for name in KEY_VARIABLES} == {"wk_x"}
+    assert (given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"]) == (PAIR.access_key, "a" * 40)
+    assert given["AWS_REGION"] == given["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert variables(AWS_REGION="us-west-2")["AWS_REGION"] == "us-west-2"
+
+
+def test_no_proxy_and_no_ca_is_set():
+    assert not variables().keys() & {*OF_THE_PROXY, *BUNDLE_VARIABLES}
+
+
+@pytest.mark.parametrize(
+    ("address", "inherited", "never"),
+    [
+        ("127.0.0.1:1", {}, "localhost,127.0.0.1,::1"),
+        ("[::1]:1", {}, "localhost,127.0.0.1,::1"),
+        ("10.0.0.5:1", {}, "localhost,127.0.0.1,::1,10.0.0.5"),
+        ("127.0.0.1:1", {"NO_PROXY": "corp.example, localhost"}, "corp.example,localhost,127.0.0.1,::1"),
+        ("127.0.0.1:1", {"no_proxy": "corp.example"}, "corp.example,localhost,127.0.0.1,::1"),
+    ],
+)
+def test_an_inherited_proxy_is_never_asked_for_the_gateway(address, inherited, never):
+    given = variables(address, **inherited)
+    assert given["NO_PROXY"] == given["no_proxy"] == never
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Run a `wirekey` command on a state folder of its own, whose proxy this process seems to be."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state").mkdir()
+
+    def run(*arguments, gateway="127.0.0.1:4321", running=True, configuration="{}"):
+        (tmp_path / "wirekey.yaml").write_text(configuration)
+        if running:
+            RunningProxy(os.getpid(), "127.0.0.1:1", simulated=False, gateway=gateway).write(tmp_path / "state")
+        return CliRunner().invoke(group, arguments)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("listener", "base"),
+    [("127.0.0.1:4321", "127.0.0.1:4321"), ("0.0.0.0:4321", "127.0.0.1:4321"), ("[::]:1", "[::1]:1")],
+)
+def test_env_names_the_gateway_where_a_program_of_this_machine_finds_it(command, listener, base):
+    given = json.loads(command("env", "--gateway", "--json", gateway=listener).stdout)
+    assert given["OPENAI_BASE_URL"] == f"http://{base}/v1"
+    assert given["OPENAI_API_KEY"].startswith("wk_")
+
+
+def test_env_without_a_proxy_that_runs_prints_the_configured_gateway_and_says_so(command):
+    said = command("env", "--gateway", running=False, configuration="listen: {gateway: '127.0.0.1:8123'}")
+    assert "export ANTHROPIC_BASE_URL='http://127.0.0.1:8123'" in said.stdout.splitlines()
+    assert (said.exit_code, "no proxy runs yet" in said.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("arguments", [("env", "--gateway"), ("exec", "--gateway", "--", "true")])
+def test_where_the_gateway_is_off_the_setting_is_named_and_no_token_is_made(command, arguments, tmp_path):
+    said = command(*arguments, gateway=None)
+    assert (said.exit_code, said.stdout) == (1, "")
+    assert "listen.gateway" in said.stderr
+    assert not (tmp_path / "state" / "agents.json").exists()

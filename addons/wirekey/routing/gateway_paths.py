@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wirekey.egress.hosts import RUNTIME, bedrock_hosts
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock_services import service_of
+from wirekey.providers.gemini import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,23 +24,29 @@ AT_THE_ROOT = (
     (r"/model/[^/]+/(?:invoke|invoke-with-response-stream|converse|converse-stream|count-tokens)", "bedrock"),
     (r"/v1/messages(?:/.*)?", "anthropic"),
     (r"/(?:upload/|download/)?v1beta/.*", "gemini"),
-    (r"/v1/(?:models|tunedModels)/[^/]+:[^/]+", "gemini"),
+    (rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})", "gemini"),
     (r"/v1/.*", "openai"),
 )
 """(pattern of the raw path, provider); the first match wins."""
-OF_TWO = re.compile(r"/v1/models(?:/[^/:]+)?")
-"""Anthropic's where the request says a version of its interface."""
+OF_TWO = re.compile(r"/v1/models(?:/[^/]+)?")
+"""Anthropic's where the request says a version of its interface, and it is no action of Gemini's."""
+MODELS = re.compile(r"/(?:v1|v1beta)/models(?:/[^/]+)?")
+"""Where it is asked which models there are: at the root, of all providers."""
 
 _BEDROCK = Bedrock()
 
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """`path`: raw, as the provider knows it, without the query. `by_model`: the model may lead to another provider."""
+    """`path`: raw, as the provider knows it, without the query. `by_model`: the model may lead to another provider.
+
+    `own_models`: a question for models is answered here, in the format of `provider`.
+    """
 
     provider: str
     path: str
     by_model: bool = False
+    own_models: bool = False
 
 
 def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
@@ -47,10 +54,11 @@ def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
     for prefix, provider in PREFIXES.items():
         if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] == "/":
             return Direction(provider, path[len(prefix) :])
-    if OF_TWO.fullmatch(path) and "anthropic-version" in headers:
-        return Direction("anthropic", path)
     provider = next((provider for pattern, provider in AT_THE_ROOT if re.fullmatch(pattern, path)), "")
-    return Direction(provider, path, by_model=provider == "openai") if provider else None
+    if provider == "openai" and OF_TWO.fullmatch(path) and "anthropic-version" in headers:
+        provider = "anthropic"
+    models = MODELS.fullmatch(path) is not None
+    return Direction(provider, path, by_model=provider == "openai", own_models=models) if provider else None
 
 
 def is_geminis(model: str | None) -> bool:

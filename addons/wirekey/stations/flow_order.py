@@ -16,6 +16,7 @@ from wirekey.stations.identity import Identity
 from wirekey.stations.marks import Marks
 from wirekey.stations.metering import Metering
 from wirekey.stations.metrics import Metrics
+from wirekey.stations.models import Models
 from wirekey.stations.policy import Policy
 from wirekey.stations.recognition import Recognition
 from wirekey.stations.routing import Routing
@@ -36,6 +37,7 @@ def stations(
     Identity,
     Recognition,
     Policy,
+    Models,
     Routing,
     Credentials,
     Failover,
@@ -59,6 +61,7 @@ def stations(
         Identity(house),  # who calls
         Recognition(house),  # what is asked: operation, model, counts
         Policy(house),  # may it
+        Models(house),  # the gateway itself says which models there are
         Routing(house),  # which model is sent, and where it is dialled
         Credentials(house),  # which key, for the wire layer to put on
         Failover(house),  # once more by another way, where an attempt failed

@@ -86,7 +86,7 @@ class Gateway(Station):
             raise NO_SUCH_PATH
         passage = self.house.passage_of(flow)
         passage.call.provider = direction.provider
-        passage.by_model = direction.by_model
+        passage.by_model, passage.own_models = direction.by_model, direction.own_models
         passage.base = f"{'https' if flow.client_conn.tls else 'http'}://{request.host_header}"
         if "origin" in headers and not self.house.settings.identity_required:
             raise OF_A_PAGE

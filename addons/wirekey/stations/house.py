@@ -21,6 +21,7 @@ from wirekey.activity import Activity
 from wirekey.call import Call, Outcome, under_way
 from wirekey.credentials.uploads import Uploads
 from wirekey.failure import described
+from wirekey.metering.eventstream import EventStreamReader
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import BROKEN, Refusal
 from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES
@@ -70,6 +71,8 @@ class Passage:
     """The client's base_url, without a path, where it came by the gateway: http://127.0.0.1:8000."""
     by_model: bool = False
     """Whether the path leaves it to the model which provider is meant."""
+    own_models: bool = False
+    """Whether a question for models is about all providers, and answered by the gateway itself."""
     arrived: RequestHead | None = field(default=None, repr=False)
     """The head as the gateway got it, where it bears an AWS signature."""
     judged: http.Request | None = field(default=None, repr=False)
@@ -333,7 +336,9 @@ class House:
 
     @steady(lambda *_: None)
     def count_attempt(self, flow: http.HTTPFlow) -> None:
-        self.passages[flow.id].call.attempts += 1
+        call = self.passages[flow.id].call
+        call.attempts += 1
+        call.attempt_began = time.perf_counter()
 
     def is_failure(self, status: int) -> bool:
         return status in FAILURES
@@ -384,6 +389,8 @@ class House:
         streams = ("text/event-stream", "application/vnd.amazon.eventstream")
         if "content-length" in response.headers or not content_type.startswith(streams):
             return None
+        if not content_type.startswith("text/") and not ends_with_frame(self.passages[flow.id].tap):
+            return None
         return PROVIDERS[call.provider].phrase_in_stream(refusal, call.operation, content_type)
 
     @steady(lambda *_: None)
@@ -393,6 +400,12 @@ class House:
 
     def elapsed_ms(self, call: Call) -> float:
         return round((time.perf_counter() - call.started) * 1000, 3)
+
+
+def ends_with_frame(tap: AnswerTap | None) -> bool:
+    """Tell whether what passed of an event stream ends with a frame: what comes after a half would be taken for it."""
+    reader = tap.tap.reader if tap else None
+    return isinstance(reader, EventStreamReader) and reader.is_between_frames
 
 
 def trace_parent(fields: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -1,0 +1,224 @@
+"""Which models are listed, as what call each is judged, and how each format lists them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wirekey.call import Agent, Call
+from wirekey.policy.input import input_of
+from wirekey.providers import PROVIDERS
+from wirekey.routing.catalogue import MOST_MODELS, Entry, as_call, catalogue, described, listed, read_list
+from wirekey.routing.model_name import ModelName
+from wirekey.routing.routes import Route
+
+OPENAI = {"object": "list", "data": [{"id": "gpt-4o", "object": "model", "created": 1715367049, "owned_by": "system"}]}
+GEMINI = {
+    "models": [
+        {
+            "name": "models/gemini-2.5-flash",
+            "displayName": "Gemini 2.5 Flash",
+            "inputTokenLimit": 1048576,
+            "supportedGenerationMethods": ["generateContent", "countTokens"],
+        }
+    ]
+}
+ANTHROPIC = {
+    "data": [
+        {
+            "type": "model",
+            "id": "claude-sonnet-4-5",
+            "display_name": "Claude Sonnet 4.5",
+            "created_at": "2025-09-29T00:00:00Z",
+        }
+    ],
+    "has_more": False,
+}
+BEDROCK = {
+    "modelSummaries": [
+        {"modelId": "amazon.nova-lite-v1:0", "modelName": "Nova Lite", "inferenceTypesSupported": ["ON_DEMAND"]},
+        {"modelId": "anthropic.claude-sonnet-4-5-v1:0", "inferenceTypesSupported": ["INFERENCE_PROFILE"]},
+    ]
+}
+PROFILES = {
+    "inferenceProfileSummaries": [
+        {"inferenceProfileId": "us.anthropic.claude-sonnet-4-5-v1:0", "inferenceProfileName": "US Claude Sonnet 4.5"}
+    ]
+}
+
+READ = [
+    ("openai", OPENAI, [("gpt-4o", "", 1715367049)]),
+    ("gemini", GEMINI, [("gemini-2.5-flash", "Gemini 2.5 Flash", 0)]),
+    ("anthropic", ANTHROPIC, [("claude-sonnet-4-5", "Claude Sonnet 4.5", 1759104000)]),
+    ("bedrock", BEDROCK, [("amazon.nova-lite-v1:0", "Nova Lite", 0)]),
+    ("bedrock", PROFILES, [("us.anthropic.claude-sonnet-4-5-v1:0", "US Claude Sonnet 4.5", 0)]),
+    (
+        "openai",
+        {"data": [{"id": "a"}, {"id": "a"}, {"id": 1}, {}, None, {"id": "x" * 300}, {"id": "ü"}]},
+        [("a", "", 0)],
+    ),
+    ("anthropic", {"data": [{"id": "a", "created_at": "once"}]}, [("a", "", 0)]),
+    ("openai", {"data": "a"}, []),
+    ("openai", ["a"], []),
+    ("openai", None, []),
+]
+
+
+@pytest.mark.parametrize(("provider", "document", "expected"), READ)
+def test_a_list_is_read_as_far_as_it_can_be(provider, document, expected):
+    entries = read_list(provider, document)
+    assert [(entry.id, entry.name, entry.created) for entry in entries] == expected
+    assert {entry.provider for entry in entries} <= {provider}
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["data", "models", "id", "name", "created_at"]), inner)
+    ),
+)
+
+
+@given(st.sampled_from(list(PROVIDERS)), json)
+def test_whatever_a_provider_answers_reading_it_does_not_fail(provider, document):
+    for entry in read_list(provider, document):
+        assert described("openai", entry)
+
+
+LISTS = {
+    "openai": read_list("openai", OPENAI),
+    "gemini": read_list("gemini", GEMINI),
+    "anthropic": read_list("anthropic", ANTHROPIC),
+    "bedrock": read_list("bedrock", BEDROCK),
+}
+
+ROUTES = [
+    ([], []),
+    ([Route("r", "gpt-4*")], []),
+    ([Route("r", "fast")], [("fast", "openai")]),
+    ([Route("r", "fast", provider="anthropic")], [("fast", "anthropic")]),
+    ([Route("r", "fast", model=ModelName("gemini-2.5-flash"))], [("fast", "gemini"), ("gemini-2.5-flash", "gemini")]),
+    ([Route("r", "gemini-3")], [("gemini-3", "gemini")]),
+    ([Route("r", "gpt-4*", model=ModelName("gpt-new"))], [("gpt-new", "openai")]),
+    ([Route("r", "gpt-4o")], [("gpt-4o", "openai")]),
+    ([Route("r", "one"), Route("r", "one", provider="gemini")], [("one", "openai")]),
+]
+
+
+@pytest.mark.parametrize(("routes", "first"), ROUTES)
+def test_the_names_of_routes_come_first_and_each_name_once(routes, first):
+    listed = [(entry.id, entry.provider) for entry in catalogue(LISTS, routes)]
+    assert listed[: len(first)] == first
+    assert len(listed) == len(set(listed))
+    assert {name for name, _ in listed} >= {
+        "gpt-4o",
+        "gemini-2.5-flash",
+        "claude-sonnet-4-5",
+        "amazon.nova-lite-v1:0",
+    }
+
+
+def test_without_any_list_there_are_the_names_of_routes():
+    assert [entry.id for entry in catalogue({}, [Route("r", "fast"), Route("r", "gpt-*")])] == ["fast"]
+
+
+def test_what_passes_by_no_operation_is_not_listed():
+    live = Entry("gemini-live", "gemini", methods=("bidiGenerateContent",))
+    assert catalogue({"gemini": [live], "openai": [Entry("", "openai")], "bedrock": [Entry("a b", "bedrock")]}, []) == (
+        Entry("", "openai"),
+    )
+
+
+def test_the_number_of_models_is_bounded():
+    many = [Entry(f"m{number}", "openai") for number in range(MOST_MODELS + 5)]
+    assert len(catalogue({"openai": many}, [])) == MOST_MODELS
+
+
+CALLS = [
+    (Entry("gpt-4o", "openai"), "chat.completions", "/v1/chat/completions"),
+    (Entry("text-embedding-3-small", "openai"), "embeddings", "/v1/embeddings"),
+    (LISTS["gemini"][0], "generateContent", "/v1beta/models/gemini-2.5-flash:generateContent"),
+    (
+        Entry("gemini-embedding-001", "gemini", methods=("embedContent",)),
+        "embedContent",
+        "/v1beta/models/gemini-embedding-001:embedContent",
+    ),
+    (Entry("imagen-4", "gemini", methods=("predict",)), "predict", "/v1beta/models/imagen-4:predict"),
+    (LISTS["anthropic"][0], "messages", "/v1/messages"),
+    (LISTS["bedrock"][0], "converse", "/model/amazon.nova-lite-v1%3A0/converse"),
+    (
+        Entry("amazon.titan-embed-text-v2:0", "bedrock"),
+        "invoke",
+        "/model/amazon.titan-embed-text-v2%3A0/invoke",
+    ),
+]
+
+
+@pytest.mark.parametrize(("entry", "operation", "target"), CALLS, ids=lambda value: getattr(value, "id", None))
+def test_a_policy_is_asked_about_a_model_as_about_its_call_by_this_agent(entry, operation, target):
+    listing = Call(client="127.0.0.1", agent=Agent("alice", "engineer"), provider="openai", action="GET")
+    asked = input_of(as_call(entry, listing), {"user-agent": "x"})
+    assert (asked["provider"], asked["operation"], asked["target"]) == (entry.provider, operation, target)
+    assert (asked["model"], asked["action"], asked["agent_role"]) == (entry.id, "POST", "engineer")
+    assert (asked["client"], asked["headers"], asked["id"]) == ("127.0.0.1", {"user-agent": "x"}, listing.id)
+
+
+def test_in_its_own_format_a_model_is_described_in_its_providers_own_words():
+    for shape, document, key in (
+        ("openai", OPENAI, "data"),
+        ("gemini", GEMINI, "models"),
+        ("anthropic", ANTHROPIC, "data"),
+    ):
+        assert listed(shape, LISTS[shape])[key] == document[key]
+
+
+DESCRIBED = [
+    (
+        "openai",
+        "anthropic",
+        {"id": "claude-sonnet-4-5", "object": "model", "created": 1759104000, "owned_by": "anthropic"},
+    ),
+    (
+        "openai",
+        "bedrock",
+        {"id": "amazon.nova-lite-v1:0", "object": "model", "created": 0, "owned_by": "bedrock"},
+    ),
+    (
+        "gemini",
+        "anthropic",
+        {"name": "models/claude-sonnet-4-5", "displayName": "Claude Sonnet 4.5", "supportedGenerationMethods": []},
+    ),
+    (
+        "anthropic",
+        "openai",
+        {"type": "model", "id": "gpt-4o", "display_name": "gpt-4o", "created_at": "2024-05-10T18:50:49Z"},
+    ),
+    (
+        "anthropic",
+        "gemini",
+        {
+            "type": "model",
+            "id": "gemini-2.5-flash",
+            "display_name": "Gemini 2.5 Flash",
+            "created_at": "1970-01-01T00:00:00Z",
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("shape", "provider", "expected"), DESCRIBED)
+def test_in_another_format_it_has_what_that_format_needs(shape, provider, expected):
+    assert described(shape, LISTS[provider][0]) == expected
+
+
+def test_a_routes_name_for_a_model_of_gemini_says_what_it_can_do():
+    fast = catalogue(LISTS, [Route("r", "fast", model=ModelName("gemini-2.5-flash"))])[0]
+    assert described("gemini", fast)["supportedGenerationMethods"] == ["generateContent", "countTokens"]
+    assert described("gemini", fast)["name"] == "models/fast"
+    assert described("gemini", Entry("new", "gemini"))["supportedGenerationMethods"] == ["generateContent"]
+
+
+def test_anthropics_list_says_that_there_is_no_other_page():
+    assert listed("anthropic", []) == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+    assert listed("anthropic", LISTS["openai"])["last_id"] == "gpt-4o"

@@ -1,0 +1,196 @@
+"""The providers' lists: asked for away from the loop, kept for ten minutes, and kept when a new one cannot be had."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import logging
+import ssl
+import threading
+from typing import ClassVar
+
+import pytest
+
+from wirekey.routing import list_fetching
+from wirekey.routing.list_fetching import GOOD_FOR, ListError, ModelLists, Question, ask, beside_the_loop
+from wirekey.simulator.certificate import prepare_certificate
+
+PLACES = {"openai": "api.openai.com"}
+
+
+class Provider:
+    """Answers with `models`, or fails; counts how often it was asked. `gate` holds its answers back."""
+
+    def __init__(self) -> None:
+        self.models, self.error, self.asked = ["one"], None, 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.now = 0.0
+        self.lists = ModelLists(self.fetch, lambda: self.now)
+
+    async def fetch(self, provider):
+        self.asked += 1
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        return [{"data": [{"id": name} for name in self.models]}]
+
+    async def names(self, patience=30.0, places=PLACES):
+        known = await self.lists.known(places, patience)
+        return [entry.id for entries in known.lists.values() for entry in entries]
+
+    async def landed(self):
+        while any(kept.flight for kept in self.lists._kept.values()):
+            await asyncio.sleep(0)
+
+
+async def test_the_first_list_is_waited_for_and_then_kept():
+    provider = Provider()
+    assert await provider.names() == ["one"]
+    provider.now = GOOD_FOR - 1
+    assert await provider.names() == ["one"]
+    assert provider.asked == 1
+
+
+async def test_an_old_list_is_given_while_a_new_one_is_fetched():
+    provider = Provider()
+    await provider.names()
+    provider.now, provider.models = GOOD_FOR + 1, ["two"]
+    provider.gate.clear()
+    assert await provider.names() == ["one"]
+    assert await provider.names() == ["one"]
+    provider.gate.set()
+    await provider.landed()
+    assert await provider.names() == ["two"]
+    assert provider.asked == 2
+
+
+@pytest.mark.parametrize("error", [ListError("it answers 500", 500), RuntimeError("with a secret")])
+async def test_where_a_new_list_cannot_be_had_the_old_one_stays(error, caplog):
+    provider = Provider()
+    await provider.names()
+    provider.now, provider.error = GOOD_FOR + 1, error
+    with caplog.at_level(logging.WARNING):
+        await provider.names()
+        await provider.landed()
+        assert await provider.names() == ["one"]
+    assert provider.asked == 2
+    assert "The list known before stays in use." in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_without_any_list_it_is_said_why_and_soon_asked_again():
+    provider = Provider()
+    provider.error = ListError("it answers 401", 401)
+    assert (await provider.lists.known(PLACES)).troubles == {"openai": "it answers 401"}
+    assert (await provider.lists.known(PLACES)).lists == {}
+    assert provider.asked == 1
+    provider.now, provider.error = list_fetching.BETWEEN_FETCHES + 1, None
+    assert await provider.names() == ["one"]
+
+
+async def test_nobody_waits_for_long():
+    provider = Provider()
+    provider.gate.clear()
+    known = await provider.lists.known(PLACES, patience=0.01)
+    assert known.troubles == {"openai": "it has not answered yet"}
+    provider.gate.set()
+    await provider.landed()
+    assert await provider.names() == ["one"]
+    assert provider.asked == 1
+
+
+async def test_another_upstream_has_another_list():
+    provider = Provider()
+    await provider.names()
+    provider.models = ["two"]
+    assert await provider.names(places={"openai": "llm.corp.example"}) == ["two"]
+
+
+async def test_a_failure_in_the_thread_is_raised_here():
+    def fail():
+        raise ListError("of the thread")
+
+    with pytest.raises(ListError, match="of the thread"):
+        await beside_the_loop(fail)
+    assert await beside_the_loop(lambda: 3) == 3
+
+
+# What is asked, over the wire.
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    replies: ClassVar[dict] = {}
+    seen: ClassVar[list] = []
+
+    def do_GET(self):
+        self.seen.append((self.path, dict(self.headers)))
+        status, body = self.replies[self.path]
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("retry-after", "7")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    certificate, root = prepare_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    Answers.replies, Answers.seen = {}, []
+    with http.server.HTTPServer(("127.0.0.1", 0), Answers) as listening:
+        listening.socket = context.wrap_socket(listening.socket, server_side=True)
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        listening.root = str(root)
+        yield listening
+        listening.shutdown()
+
+
+def question(server, *targets, configured=True, host="127.0.0.1", trusted=None):
+    requests = tuple((target, {"Host": "h", "x-api-key": "k"}) for target in targets)
+    return Question("openai", host, server.server_port, configured, trusted or server.root, requests)
+
+
+def test_the_documents_come_in_the_order_of_the_requests(server):
+    Answers.replies = {"/a": (200, b'{"data":[]}'), "/b": (200, b"[1]")}
+    assert ask(question(server, "/a", "/b")) == [{"data": []}, [1]]
+    assert [(path, headers["x-api-key"], headers["Host"]) for path, headers in Answers.seen] == [
+        ("/a", "k", "h"),
+        ("/b", "k", "h"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (401, b'{"error":"the key sk-x is wrong"}', "it answers 401"),
+        (302, b"", "it answers 302"),
+        (200, b"<html>", "its answer is no JSON"),
+        (200, b"[" + b" " * list_fetching.MOST_BYTES + b"]", "longer than"),
+    ],
+)
+def test_an_answer_that_is_no_list_is_a_sentence_without_its_words(server, status, body, says):
+    Answers.replies = {"/a": (status, body)}
+    with pytest.raises(ListError, match=says) as raised:
+        ask(question(server, "/a"))
+    assert "sk-x" not in str(raised.value)
+    assert raised.value.status == (status if status != 200 else None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "169.254.169.254", "10.0.0.1"])
+def test_D3_an_address_inside_is_not_dialled_unless_an_operator_named_it(server, host):
+    Answers.replies = {"/a": (200, b"{}")}
+    with pytest.raises(ListError, match="resolves to"):
+        ask(question(server, "/a", configured=False, host=host))
+    assert Answers.seen == []
+
+
+def test_no_key_goes_to_a_server_that_is_not_trusted(server, tmp_path):
+    _, another = prepare_certificate(tmp_path / "another")
+    with pytest.raises(ListError, match="certificate is not trusted"):
+        ask(question(server, "/a", trusted=str(another)))
+    assert Answers.seen == []

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from wirekey.console import gate
 from wirekey.console.desk import wrong_method
 from wirekey.identity.token_endpoint import Answer, failure
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from wirekey.console.request import Request
 
 METRICS_PATH = "/metrics"
-FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
-"""What a reverse proxy on this machine says: then the address says nothing of who asks."""
 AT_ONCE = 100
 """Lines that are written before others have their turn: 1 ms."""
 PAUSE = 0.001
@@ -108,31 +106,11 @@ def refused(request: Request) -> Answer | None:
     It must also name this machine as the host. A page in a browser here that had its own name point to loopback (DNS
     rebinding) would else read who calls which model and what it costs.
     """
-    names = [host_of(value) for value in request.values("host")]
-    forwarded = any(name.lower() in FORWARDED for name, _ in request.headers)
-    if not forwarded and all(is_loopback(name) for name in (request.address, *names)):
+    named_well = not request.values("host") or gate.is_own_name(gate.host_of(request))
+    if gate.is_loopback(request.address) and named_well and not gate.is_forwarded(request):
         return None
     message = (
         "Metrics are read from the machine itself, at 127.0.0.1, [::1] or localhost. Let a collector run there, such "
         "as Prometheus in agent mode, or reach it through a tunnel."
     )
     return failure(403, "forbidden", message)
-
-
-def host_of(value: str) -> str:
-    """Give the host of a Host header, without port and brackets."""
-    if value.startswith("["):
-        return value[1:].partition("]")[0]
-    return value.partition(":")[0]
-
-
-def is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped.is_loopback
-    return address.is_loopback

@@ -76,7 +76,7 @@ class Metrics:
         self.collector.condition = Condition(
             build=self.build,
             ready={part: reason is None for part, reason in self.ready().items()},
-            keys=key_counts(house.settings.pools, time.monotonic()),
+            keys=key_counts(house.settings.all_pools(), time.monotonic()),
             open_calls=len(opened),
             open_streams=sum(call.operation is not None and streams(call, call.operation) for call in opened),
             client_connections=len(ctx.master.addons.get("proxyserver").connections),

@@ -124,14 +124,14 @@ class Overview:
 
     def _of_keys(self) -> Iterator[Note]:
         settings, now = self._house.settings, time.monotonic()
-        for name, pool in settings.pools.items():
+        for name, pool in settings.all_pools().items():
             resting = [key.label for key in pool.keys if key.resting_until > now]
             if resting and len(resting) == len(pool.keys):
                 which = "The only key" if len(resting) == 1 else f"All {len(resting)} keys"
                 yield note("bad", f"{which} of {name} rest{'s' * (len(resting) == 1)}: refused.", "See Keys.")
             elif resting:
                 yield note("warn", f"{len(resting)} of {len(pool.keys)} keys of {name} rest.", "See Keys.")
-        has_any = any(pool.keys for pool in settings.pools.values()) or settings.aws or settings.credentials
+        has_any = any(pool.keys for pool in settings.all_pools().values()) or settings.aws or settings.credentials
         if not has_any:
             example = PROVIDERS["openai"].key_setting
             yield note("bad", "There is no provider key.", f"Set {example}, or keys in wirekey.yaml, and start anew.")

@@ -64,3 +64,7 @@ class Settings:
     def takes_client_keys(self) -> bool:
         """Whether a call may go out with a key that its client brought in a header made for that."""
         return "client" in self.credentials.values() or any(route.auth == "client" for route in self.routes.routes)
+
+    def all_pools(self) -> dict[str, KeyPool]:
+        """Give the pools of the providers by their names, and those that routes have of their own by the label."""
+        return {**self.pools, **{route.label: route.pool for route in self.routes.routes if route.pool}}

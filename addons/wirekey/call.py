@@ -49,6 +49,21 @@ class Agent:
     permissions: tuple[str, ...] = ("web:read", "web:write")
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time that a call was sent, or was to be sent, and how that went."""
+
+    upstream: str | None
+    credential: str | None
+    route: str | None
+    model: str | None
+    failure: str | None
+    """connect, first_byte, reset or status; of the last one how the call ended; None where that was well."""
+    status: int | None
+    """What the provider answered."""
+    duration_ms: float
+
+
 @dataclass(slots=True)
 class Call:
     """One call. Stations fill it from top to bottom; kept by flow id, never on the flow."""
@@ -73,6 +88,10 @@ class Call:
     """Label of the key on the wire: openai/1."""
     upstream: str | None = None
     attempts: int = 0
+    attempt_began: float = 0.0
+    """When the present one did, by time.perf_counter."""
+    failed_attempts: tuple[Attempt, ...] = ()
+    """Those after which there was another one."""
     policy_result: str | None = None
     policy_reason: str | None = None
     policy_revision: str | None = None

@@ -18,9 +18,10 @@ from tests.running import PATIENCE
 
 from wirekey.audit import schema, store
 from wirekey.audit.event import event_of
+from wirekey.audit.reading import attempts_of
 from wirekey.audit.schema import AuditFileError
 from wirekey.audit.store import AuditStore, AuditUnavailable
-from wirekey.call import Call, Outcome
+from wirekey.call import Attempt, Call, Outcome
 
 
 @pytest.fixture
@@ -343,3 +344,70 @@ def test_L5_after_kill_9_every_acknowledged_intent_is_there(path, durability, se
     assert ids
     assert ids <= set(recorded)
     assert {row["outcome"] for row in recorded.values()} <= {"completed", "interrupted"}
+
+
+def attempts(path):
+    with contextlib.closing(schema.open_for_reading(path)) as database:
+        return [list(row) for row in database.execute("SELECT * FROM attempts ORDER BY call_id, number")]
+
+
+FAILED = Attempt("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
+
+
+async def test_a_call_that_was_sent_more_than_once_has_a_row_for_each_time(audit, path):
+    call = call_of(credential="openai/2", route="routes[0]")
+    await audit.record_intent(call)
+    audit.record_outcome(finish(call, attempts=2, failed_attempts=(FAILED,), attempt_began=time.perf_counter()))
+    await audit.close()
+    first, second = attempts(path)
+    assert first == [call.id, 1, "api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5]
+    assert second[:-1] == [call.id, 2, "api.openai.com", "openai/2", "routes[0]", "gpt-4o-mini", None, 200]
+    assert second[-1] >= 0
+
+
+@pytest.mark.parametrize(
+    ("ended", "failure", "status"),
+    [
+        ({"outcome": Outcome.UPSTREAM_ERROR, "status": 503}, "upstream_error", 503),
+        ({"outcome": Outcome.TIMEOUT, "status": 504, "refusal_code": "upstream_timeout"}, "timeout", None),
+        ({"outcome": Outcome.CLIENT_CANCELLED, "status": None}, "client_cancelled", None),
+    ],
+)
+async def test_the_last_attempt_says_how_the_call_ended(audit, path, ended, failure, status):
+    call = call_of()
+    await audit.record_intent(call)
+    audit.record_outcome(finish(call, attempts=2, failed_attempts=(FAILED,), **ended))
+    await audit.close()
+    assert [row[6:8] for row in attempts(path)] == [["status", 429], [failure, status]]
+
+
+async def test_a_call_that_was_sent_once_has_no_row_of_attempts(audit, path):
+    call = call_of()
+    await audit.record_intent(call)
+    audit.record_outcome(finish(call, attempts=1, failed_attempts=(FAILED,)))
+    await audit.close()
+    assert attempts(path) == []
+
+
+async def test_a_file_from_before_there_were_attempts_gets_their_table_and_can_be_read_until_then(path):
+    schema.open_for_writing(path, "process", 1).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE attempts")
+    with contextlib.closing(schema.open_for_reading(path)) as database:
+        assert attempts_of(database, "any") == []
+    schema.open_for_writing(path, "process", 1).close()
+    assert attempts(path) == []
+
+
+async def test_attempts_wait_with_their_outcome_until_the_file_can_be_written(audit, path):
+    call = call_of()
+    await audit.record_intent(call)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        audit.record_outcome(finish(call, attempts=2, failed_attempts=(FAILED,)))
+        await asyncio.sleep(0.6)
+        assert rows(path)[call.id]["outcome"] is None
+        other.execute("ROLLBACK")
+    await audit.close()
+    assert rows(path)[call.id]["outcome"] == "completed"
+    assert len(attempts(path)) == 2

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from tests.audit.calls import call_of, finish
-from wirekey.audit.event import NAMES, event_of
-from wirekey.audit.schema import INSERT, open_for_writing
-from wirekey.call import Outcome
+from wirekey.audit.event import ATTEMPT_NAMES, NAMES, attempt_values, event_of
+from wirekey.audit.schema import ATTEMPT, INSERT, open_for_writing
+from wirekey.call import Attempt, Outcome
 from wirekey.cli.audit import HEAD, TAIL_WIDTHS, command
 
 DONE = finish(call_of())
@@ -188,3 +188,42 @@ def test_an_empty_record_is_no_error(tmp_path, monkeypatch):
     assert run("list") == run("stats") == "No such calls.\n"
     assert run("export") == ""
     assert json.loads(run("stats", "--json")) == {"by": "day", "groups": [], "other": None, "total": None}
+
+
+def with_attempts(record_folder):
+    failed = Attempt("api.openai.com", "openai/1", None, "gpt-4o", "first_byte", None, 12.5)
+    call = finish(call_of(agent="carol"), attempts=2, failed_attempts=(failed,))
+    database = open_for_writing(record_folder / "state" / "audit.db", "process", 1)
+    database.execute(INSERT, tuple(event_of(call).values()))
+    database.executemany(ATTEMPT, attempt_values(call))
+    database.close()
+    return call
+
+
+@pytest.mark.usefixtures("record")
+def test_show_gives_each_attempt_of_a_call_that_was_sent_more_than_once(tmp_path):
+    call = with_attempts(tmp_path)
+    event, attempts = run("show", call.id).split("\n\n")
+    assert len(event.splitlines()) == len(NAMES)
+    head, first, second = attempts.splitlines()
+    assert head.split()[0] == "ATTEMPT"
+    assert first.split() == ["1", "api.openai.com", "openai/1", "-", "gpt-4o", "first_byte", "-", "12.5"]
+    assert second.split()[:7] == ["2", "api.openai.com", "openai/1", "-", "gpt-4o-mini", "-", "200"]
+    shown = json.loads(run("show", call.id, "--json"))
+    assert [attempt["failure"] for attempt in shown.pop("each_attempt")] == ["first_byte", None]
+    assert shown == event_of(call)
+    assert json.loads(run("show", DONE.id, "--json")) == event_of(DONE)
+
+
+@pytest.mark.usefixtures("record")
+def test_export_gives_attempts_instead_of_calls_where_it_is_asked_to(tmp_path):
+    call = with_attempts(tmp_path)
+    lines = [json.loads(line) for line in run("export", "--attempts").splitlines()]
+    assert [(line["call_id"], line["number"], line["status"]) for line in lines] == [
+        (call.id, 1, None),
+        (call.id, 2, 200),
+    ]
+    written = list(csv.reader(io.StringIO(run("export", "--attempts", "--format", "csv"))))
+    assert written[0] == list(ATTEMPT_NAMES)
+    assert len(written) == 3
+    assert run("export", "--attempts", "--agent", "bob") == ""

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from wirekey.call import Attempt, Outcome
+
 if TYPE_CHECKING:
     from wirekey.call import Call
 
@@ -83,6 +85,25 @@ REQUEST_NAMES = NAMES[: NAMES.index("policy_result")]
 ANSWER_NAMES = NAMES[NAMES.index("policy_result") :]
 
 
+ATTEMPT_FIELDS = (
+    Field("call_id", "text", "`id` of the call's event"),
+    Field("number", "integer", "1 for the first"),
+    Field("upstream", "text", "the host that was dialled"),
+    Field("credential", "text", "label of the key that was put on"),
+    Field("route", "text", "the route that was taken"),
+    Field("model", "text", "the model that was sent"),
+    Field(
+        "failure",
+        "text",
+        "`connect` (no verified connection in time), `first_byte` (no answer in time), `reset` (the connection ended "
+        "before an answer) or `status`; of the last attempt, the `outcome` of the call; null where that is `completed`",
+    ),
+    Field("status", "integer", "HTTP status that the provider answered with"),
+    Field("duration_ms", "number", "milliseconds from its beginning to its failure, of the last one to the call's end"),
+)
+ATTEMPT_NAMES = tuple(field.name for field in ATTEMPT_FIELDS)
+
+
 def event_of(call: Call) -> dict[str, Value]:
     """Give the event by the names and in the order of `FIELDS`. None is unknown."""
     return dict(zip(NAMES, request_values(call) + answer_values(call), strict=True))
@@ -144,6 +165,36 @@ def answer_values(call: Call) -> tuple[Value, ...]:
         number(call.duration_ms),
         call.simulated,
     )
+
+
+def attempt_values(call: Call) -> list[tuple[Value, ...]]:
+    """Give the rows of `ATTEMPT_NAMES` of a call that has ended; none where there was one attempt only."""
+    if call.attempts < 2:
+        return []
+    made = call.failed_attempts
+    if call.attempts > len(made):
+        made = (*made, last_attempt(call))
+    return [
+        (
+            call.id,
+            place,
+            safe(attempt.upstream),
+            safe(attempt.credential),
+            safe(attempt.route),
+            safe(attempt.model),
+            attempt.failure,
+            attempt.status,
+            number(attempt.duration_ms),
+        )
+        for place, attempt in enumerate(made, 1)
+    ]
+
+
+def last_attempt(call: Call) -> Attempt:
+    failure = None if call.outcome in (None, Outcome.COMPLETED) else call.outcome.value
+    status = None if call.refusal_code else call.status
+    duration_ms = round((time.perf_counter() - call.attempt_began) * 1000, 3)
+    return Attempt(call.upstream, call.credential, call.route, call.model, failure, status, duration_ms)
 
 
 def safe(text: str | None, longest: int = LONGEST) -> str | None:

@@ -26,6 +26,8 @@ class Rows:
     intents: list[Row] = field(default_factory=list)
     outcomes: list[Row] = field(default_factory=list)
     finals: list[Row] = field(default_factory=list)
+    attempts: list[Row] = field(default_factory=list)
+    """Of calls that were sent more than once; come with their outcomes, and are not counted."""
     trial: bool = False
     """Whether something is to be written even where there is nothing, to see whether it can be."""
 
@@ -70,6 +72,7 @@ class AuditFile:
             return schema.reason_of(error), lost
         rows.outcomes.clear()
         rows.finals.clear()
+        rows.attempts.clear()
         return None, 0
 
     def _commit(self, rows: Rows) -> None:
@@ -81,6 +84,7 @@ class AuditFile:
             (schema.INSERT, rows.intents),
             (schema.UPDATE, rows.outcomes),
             (schema.REPLACE, rows.finals),
+            (schema.ATTEMPT, rows.attempts),
         ):
             if given:
                 self.database.executemany(statement, given)
@@ -89,12 +93,16 @@ class AuditFile:
     def _write_singly(self, rows: Rows) -> int:
         """Write around a row that cannot be stored, so that it does not hold up the others for ever; count such."""
         lost = 0
-        for statement, given in ((schema.UPDATE, rows.outcomes), (schema.REPLACE, rows.finals)):
+        for statement, given, counted in (
+            (schema.UPDATE, rows.outcomes, 1),
+            (schema.REPLACE, rows.finals, 1),
+            (schema.ATTEMPT, rows.attempts, 0),
+        ):
             for row in given:
                 try:
                     self.database.execute(statement, row)
                 except Exception as error:
-                    lost += 1
+                    lost += counted
                     logger.debug("a row cannot be stored: %s", schema.reason_of(error))
             given.clear()
         return lost

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from wirekey.audit.event import FIELDS, NAMES, safe
+from wirekey.audit.event import ATTEMPT_NAMES, FIELDS, NAMES, safe
 
 if TYPE_CHECKING:
     import sqlite3
@@ -104,14 +104,36 @@ def one(database: sqlite3.Connection, part: str) -> Event:
     return event_from(found[0])
 
 
+def attempts_of(database: sqlite3.Connection, call_id: str) -> list[Event]:
+    """Give the attempts of one call, in their order; [] where there was not more than one."""
+    if not has_attempts(database):
+        return []
+    rows = database.execute("SELECT * FROM attempts WHERE call_id = ? ORDER BY number", [call_id])
+    return [dict(zip(ATTEMPT_NAMES, row, strict=True)) for row in rows]
+
+
+def attempts(database: sqlite3.Connection, filters: Filters) -> Iterator[Event]:
+    """Give the attempts of all calls that were sent more than once, the oldest first."""
+    if not has_attempts(database):
+        return iter(())
+    where, values = filters.where()
+    chosen = f"SELECT * FROM attempts WHERE call_id IN (SELECT id FROM calls {where}) ORDER BY call_id, number"  # noqa: S608  # values are bound
+    return (dict(zip(ATTEMPT_NAMES, row, strict=True)) for row in database.execute(chosen, values))
+
+
+def has_attempts(database: sqlite3.Connection) -> bool:
+    """Tell whether the file has a table of them: not where its writer was of before."""
+    return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone() is not None
+
+
 def write_jsonl(found: Iterable[Event], stream: TextIO) -> None:
     stream.writelines(json.dumps(event, separators=(",", ":")) + "\n" for event in found)
 
 
-def write_csv(found: Iterable[Event], stream: TextIO) -> None:
+def write_csv(found: Iterable[Event], stream: TextIO, names: tuple[str, ...] = NAMES) -> None:
     """Write with a head line. Unknown is empty; a text that a spreadsheet would run gets an apostrophe before it."""
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(NAMES)
+    writer.writerow(names)
     writer.writerows([cell(value) for value in event.values()] for event in found)
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from wirekey.audit.event import FIELDS, LONGEST, LONGEST_REASON, LONGEST_TARGET
+from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS, LONGEST, LONGEST_REASON, LONGEST_TARGET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wirekey.audit.event import Field
 
 TOP = f"""\
 # The audit event
@@ -24,10 +30,24 @@ The store is one SQLite file, `audit.db` in the state folder, with the table `ca
 | name | type | what it is |
 |---|---|---|
 """
+ATTEMPTS = """
+## Attempts
+
+A call that was sent more than once has a row for each time in the table `attempts`, written with the outcome. `audit
+show` prints them below the event, with `--json` as the list `each_attempt` after the event's names; `audit export
+--attempts` writes them instead of the events.
+
+| name | type | what it is |
+|---|---|---|
+"""
 
 
 def page() -> str:
-    return TOP + "".join(f"| `{field.name}` | {field.type} | {field.description} |\n" for field in FIELDS)
+    return TOP + rows(FIELDS) + ATTEMPTS + rows(ATTEMPT_FIELDS)
+
+
+def rows(fields: Iterable[Field]) -> str:
+    return "".join(f"| `{field.name}` | {field.type} | {field.description} |\n" for field in fields)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from wirekey.audit.event import ANSWER_NAMES, FIELDS
+from wirekey.audit.event import ANSWER_NAMES, ATTEMPT_FIELDS, FIELDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +26,19 @@ CREATE TABLE calls (
 CREATE INDEX calls_under_way ON calls (outcome) WHERE outcome IS NULL;
 """  # noqa: S608  # of our own names
 
+ATTEMPTS = f"""
+CREATE TABLE IF NOT EXISTS attempts (
+    {", ".join(f"{field.name} {SQL_TYPES[field.type]}" for field in ATTEMPT_FIELDS)},
+    PRIMARY KEY (call_id, number)
+) WITHOUT ROWID
+"""
+"""Beside the calls, and added to files from before there were attempts: who does not know of it is not disturbed."""
+
 PLACES = ", ".join("?" * len(FIELDS))
 INSERT = f"INSERT INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
 REPLACE = f"INSERT OR REPLACE INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
 UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in ANSWER_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
+ATTEMPT = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * len(ATTEMPT_FIELDS))})"  # noqa: S608  # of our own names
 INTERRUPT = "UPDATE calls SET outcome = 'interrupted' WHERE outcome IS NULL"
 TRIAL = "PRAGMA user_version = 0"
 """Changes nothing, and yet writes a page: an UPDATE to the same value would not."""
@@ -90,9 +99,13 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
         raise unusable(path, error) from error
     try:
         check_version(database, path)
+        database.execute(ATTEMPTS)
     except AuditFileError:
         database.close()
         raise
+    except sqlite3.Error as error:
+        database.close()
+        raise unusable(path, error) from error
     return database
 
 

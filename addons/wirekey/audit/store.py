@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.audit import schema
-from wirekey.audit.event import answer_values, request_values, safe
+from wirekey.audit.event import answer_values, attempt_values, request_values, safe
 from wirekey.audit.file import AuditFile, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from wirekey.audit.file import Row
@@ -129,11 +129,12 @@ class AuditStore:
         """Complete the row of a call whose intent was recorded. Never waits, never raises."""
         try:
             row = (safe(call.model), *answer_values(call), call.id)
+            attempts = attempt_values(call)
         except Exception:
             logger.exception("the outcome of call %s could not be put in a row", call.id)
             self._lose(1)
         else:
-            self._gather(self._gathering.outcomes, row)
+            self._gather(self._gathering.outcomes, row, attempts)
 
     def record_final(self, call: Call) -> None:
         """Record a call that ended before it had an intent, such as one denied. Never waits, never raises."""
@@ -171,11 +172,12 @@ class AuditStore:
         if self._thread.is_alive():
             logger.error("the audit writer did not end within %g s", CLOSE_PATIENCE)
 
-    def _gather(self, rows: list[Row], row: Row) -> None:
+    def _gather(self, rows: list[Row], row: Row, attempts: Sequence[Row] = ()) -> None:
         if self._down or self.waiting >= LONGEST_QUEUE:
             self._lose(1)
             return
         rows.append(row)
+        self._gathering.attempts += attempts
         self._queued += 1
         if self._soon or self._later:
             return
@@ -235,6 +237,7 @@ class AuditStore:
                     unwritten.intents += [row for row, recorded in pairs if not recorded.done()]
                     unwritten.outcomes += batch.outcomes
                     unwritten.finals += batch.finals
+                    unwritten.attempts += batch.attempts
                 unwritten.trial = any(batch.trial for batch in batches)
                 refusal = self._write(unwritten)
                 self._note(refusal)

@@ -32,6 +32,8 @@ LOOK_SECONDS = 0.25
 
 HEAD = ("TIME", "AGENT", "OPERATION", "MODEL", "STATUS", "OUTCOME", "IN", "OUT", "COST $", "TTFB ms", "ALL ms", "ID")
 RIGHT = (4, 6, 7, 8, 9, 10)
+ATTEMPT_HEAD = ("ATTEMPT", "UPSTREAM", "CREDENTIAL", "ROUTE", "MODEL", "FAILURE", "STATUS", "ms")
+ATTEMPT_RIGHT = (0, 6, 7)
 TAIL_WIDTHS = (19, 12, 22, 24, 6, 16, 7, 7, 9, 8, 8, 12)
 DAY = 86400
 ALL_TIME = 10**10
@@ -125,16 +127,22 @@ def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
 @as_json_option
 def show(config: Config, call_id: str, *, as_json: bool) -> None:
     """Show all that is recorded of the call whose id begins or ends with ID."""
-    from wirekey.audit.reading import one
+    from wirekey.audit.reading import attempts_of, one
 
     with opened(config) as database:
         event = one(database, call_id)
+        made = attempts_of(database, str(event["id"]))
+    for attempt in made:
+        del attempt["call_id"]
     if as_json:
-        click.echo(json.dumps(event, indent=2))
+        click.echo(json.dumps({**event, "each_attempt": made} if made else event, indent=2))
         return
     width = max(map(len, event))
     for name, value in event.items():
         click.echo(f"{name:<{width}}  {word(value)}")
+    if made:
+        rows = [tuple(map(word, attempt.values())) for attempt in made]
+        click.echo("\n" + table(ATTEMPT_HEAD, rows, ATTEMPT_RIGHT))
 
 
 @command.command("stats")
@@ -170,13 +178,19 @@ def show_stats(config: Config, by: By | Literal["day"], top: int, *, as_json: bo
 @with_filters
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 @click.option("--output", "-o", type=click.Path(dir_okay=False), default=None, help="A new file; default: print.")
-def export(config: Config, form: str, output: str | None, **filters: Any) -> None:
+@click.option("--attempts", "of_attempts", is_flag=True, help="Each attempt of calls that had several, not the calls.")
+def export(config: Config, form: str, output: str | None, *, of_attempts: bool, **filters: Any) -> None:
     """Write all calls, oldest first, in constant memory."""
-    from wirekey.audit.reading import events, write_csv, write_jsonl
+    from wirekey.audit.event import ATTEMPT_NAMES, NAMES
+    from wirekey.audit.reading import attempts, events, write_csv, write_jsonl
 
-    write = write_csv if form == "csv" else write_jsonl
+    read, names = (attempts, ATTEMPT_NAMES) if of_attempts else (events, NAMES)
     with opened(config) as database, target(output) as stream:
-        write(events(database, chosen(filters)), stream)
+        found = read(database, chosen(filters))
+        if form == "csv":
+            write_csv(found, stream, names)
+        else:
+            write_jsonl(found, stream)
 
 
 @contextlib.contextmanager

@@ -45,6 +45,11 @@ class EventStreamReader:
         """Learn from one frame. Must not raise."""
         raise NotImplementedError
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether what was fed ends with a frame, as far as can be told."""
+        return not (self._held or self._skipped or self._broken)
+
     def feed(self, data: bytes) -> None:
         if self._broken:
             return

@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.call import Attempt
 from wirekey.refusal import Refusal
 from wirekey.routing.plan import Failure
 from wirekey.stations.attempt import equip
@@ -14,6 +15,7 @@ from wirekey.stations.credentials import settle_answer
 from wirekey.stations.station import Station, not_again
 
 if TYPE_CHECKING:
+    from wirekey.call import Call
     from wirekey.stations.house import Passage
     from wirekey.wire.attempts import FailedAttempt
 
@@ -40,8 +42,9 @@ class Failover(Station):
             failure.status or failure.kind,
             following.candidate.route or following.candidate.provider,
         )
-        if following.wait:
-            await asyncio.sleep(following.wait)
+        if following.wait and await left_within(following.wait, attempt):
+            return
+        failed = failed_attempt(passage.call, failure)
         try:
             await equip(self.house, attempt.flow, following)
         except Refusal as refusal:
@@ -49,6 +52,7 @@ class Failover(Station):
             logger.warning("that way is closed: %s", refusal.code)
             passage.settled = attempt.answer is not None
             return
+        passage.call.failed_attempts += (failed,)
         attempt.again = True
 
     def failure_of(self, passage: Passage, attempt: FailedAttempt) -> Failure:
@@ -56,3 +60,19 @@ class Failover(Station):
             return Failure(attempt.kind)
         status = attempt.answer.status_code
         return Failure(attempt.kind, status, settle_answer(self.house, passage, status, attempt.answer.headers))
+
+
+async def left_within(seconds: float, attempt: FailedAttempt) -> bool:
+    """Wait so long, as the provider asked; at once True when the client does not."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await attempt.client_left.wait()
+    except TimeoutError:
+        return False
+
+
+def failed_attempt(call: Call, failure: Failure) -> Attempt:
+    duration_ms = round((time.perf_counter() - call.attempt_began) * 1000, 3)
+    return Attempt(
+        call.upstream, call.credential, call.route, call.model, failure.kind.value, failure.status, duration_ms
+    )

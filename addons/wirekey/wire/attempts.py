@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy.commands import StartHook
@@ -20,12 +21,16 @@ ANSWERED_BY_NOBODY = -1
 
 @dataclass(slots=True)
 class FailedAttempt:
-    """`answer`: the head of the provider's error, for STATUS. `again`: set by who has found another way."""
+    """`answer`: the head of the provider's error, for STATUS. `again`: set by who has found another way.
+
+    `client_left` is set by the layer as soon as nobody waits for an answer any more.
+    """
 
     flow: http.HTTPFlow
     kind: FailureKind
     answer: http.Response | None = None
     again: bool = False
+    client_left: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass

@@ -53,6 +53,10 @@ class SendingStream(BodyStream):
     wire_body: RequestBody = b""
     is_whole = False
     """Whether the request went out as one that can be sent again."""
+    failed: FailedAttempt | None = None
+    """The attempt about which the addons are being asked."""
+    begun_at = 0.0
+    """When the present attempt began."""
     discarded = 0
     drained = 0
     heard_at = 0.0
@@ -73,6 +77,7 @@ class SendingStream(BodyStream):
         """Connect to the upstream, or to the next that the plan of the call has. False: the call has its answer."""
         while True:
             self.house.count_attempt(self.flow)
+            self.begun_at = time.monotonic()
             request = self.flow.request
             command = UpstreamConnection(
                 (request.host, request.port),
@@ -106,13 +111,20 @@ class SendingStream(BodyStream):
 
     # Once more.
 
+    def handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if self.failed is not None and isinstance(event, RequestProtocolError):
+            # It waits in a queue until the hook is over, which need not wait any longer.
+            self.failed.client_left.set()
+        return super().handle_event(event)
+
     def goes_again(self, kind: FailureKind, answer: http.Response | None = None) -> CommandGenerator[bool]:
         """Ask whether the call goes out once more. Only what is there as a whole can be sent again."""
         if not self.is_whole or self.client_state != self.state_done or not self.house.has_another_way(self.flow):
             return False
-        attempt = FailedAttempt(self.flow, kind, answer)
+        attempt = self.failed = FailedAttempt(self.flow, kind, answer)
         self.server_state = self.state_unheard
         yield AttemptFailedHook(attempt)
+        self.failed = None
         if (yield from self.check_killed(True)):
             return False
         return attempt.again

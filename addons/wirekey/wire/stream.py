@@ -32,10 +32,7 @@ from wirekey.wire.body_stream import RoomAgain
 from wirekey.wire.sending import DRAINING_SECONDS, SendingStream
 
 if TYPE_CHECKING:
-    from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
-
-    from wirekey.wire.house import House
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +42,6 @@ class Tick(HttpEvent):
 
 
 class WireStream(SendingStream):
-    def __init__(self, context: Context, stream_id: int, house: House) -> None:
-        super().__init__(context, stream_id, house)
-        self.begun_at = time.monotonic()
-
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, Tick):
             yield from self.on_tick()
@@ -175,16 +168,10 @@ class WireStream(SendingStream):
             if now - self.heard_at > DRAINING_SECONDS:
                 yield from self.abandon_drain()
         elif self.server_state == self.state_wait_for_response_headers:
-            if self.client_state != self.state_done:
-                return
             if limits.total and now - self.begun_at > limits.total:
                 yield from self.give_up_waiting(too_slow_in_all(limits.total))
-            elif now - self.sent_at > limits.first_byte:
-                yield from self.cancel_upstream("no first byte in time")
-                if (yield from self.goes_again(FailureKind.FIRST_BYTE)):
-                    yield from self.send_request()
-                else:
-                    yield from self.give_up_waiting(too_slow("timeouts.first_byte", limits.first_byte))
+            elif self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
+                yield from self.give_up_waiting(too_slow("timeouts.first_byte", limits.first_byte))
         elif self.server_state in (self.state_stream_response_body, self.state_consume_response_body):
             if now - self.heard_at > limits.idle:
                 yield from self.end_answer(too_slow("timeouts.idle", limits.idle))
@@ -192,8 +179,10 @@ class WireStream(SendingStream):
                 yield from self.end_answer(too_slow_in_all(limits.total))
 
     def give_up_waiting(self, refusal: Refusal) -> CommandGenerator[None]:
-        if self.server_state != self.state_errored:
-            yield from self.cancel_upstream("no answer in time")
+        yield from self.cancel_upstream("no answer in time")
+        if (yield from self.goes_again(FailureKind.FIRST_BYTE)):
+            yield from self.send_request()
+            return
         self.house.report_end(self.flow, Outcome.TIMEOUT)
         yield from self.refuse(refusal)
 
@@ -226,7 +215,7 @@ def too_slow_in_all(seconds: float) -> Refusal:
     return Refusal(
         504,
         "upstream_timeout",
-        f"The call took longer than its route allows in all ({seconds:g} s). Raise the route's timeout.",
+        f"The call took longer than its route allows in all ({seconds:g} s). Raise timeouts.total of the route.",
         Fault.PROVIDER,
     )
 

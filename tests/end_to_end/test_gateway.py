@@ -162,6 +162,9 @@ def test_our_own_endpoints_are_answered_in_place(base, wirekey, since):
         }
         token = client.post("/api/v1/auth/token", json=asked).json()["access_token"]
         assert client.post("/api/v1/auth/token", content=b"x" * 100_000).status_code == 413
+    with httpx.Client(base_url=base, http1=False, http2=True) as client:
+        assert client.post("/api/v1/auth/token", content=iter([b"x" * 50_000] * 100)).status_code == 413
+    with httpx.Client(base_url=base) as client:
         body = {"model": "gpt-4o-mini", "messages": QUESTION}
         answer = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 200

@@ -137,9 +137,11 @@ class Gateway(Station):
         if visit is not None:
             self.answer(flow, self.desk.answer(visit))
 
-    @answer_ours
-    def error(self, flow: http.HTTPFlow) -> None:
+    @keep_going
+    def response(self, flow: http.HTTPFlow) -> None:
         self.house.visits.pop(flow.id, None)
+
+    error = response
 
     def answer(self, flow: http.HTTPFlow, answer: Reply) -> None:
         """Answer without leaving on the flow what the answer says: it may be a token."""

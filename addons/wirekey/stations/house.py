@@ -19,6 +19,7 @@ from mitmproxy import http
 
 from wirekey.activity import Activity
 from wirekey.call import Call, Outcome, under_way
+from wirekey.console.request import BODY_BYTES
 from wirekey.credentials.uploads import Uploads
 from wirekey.failure import described
 from wirekey.metering.eventstream import EventStreamReader
@@ -322,8 +323,10 @@ class House:
         if passage := self.passages.get(flow.id):
             passage.body = body
             passage.call.request_bytes = len(body)
-        elif (visit := self.visits.get(flow.id)) and isinstance(body, bytes):
-            self.visits[flow.id] = replace(visit, body=body)
+        elif visit := self.visits.get(flow.id):
+            # Over HTTP/2 a body may come without its length being said before.
+            whole = body if isinstance(body, bytes) and len(body) <= BODY_BYTES else None
+            self.visits[flow.id] = replace(visit, body=whole)
 
     @steady(lambda *_: b"")
     def own_body(self, flow: http.HTTPFlow) -> bytes:

@@ -1,8 +1,11 @@
 """Requests of every operation: where each names its model, and those that name none."""
 
+import re
+
 from wirekey.providers import PROVIDERS
 from wirekey.routing.override import with_model
 
+MARK = re.compile("«»|/{}")
 JSON = "application/json"
 FORM = "multipart/form-data; boundary=b"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0"
@@ -140,7 +143,9 @@ SHAPES = [
 
 
 def filled(template, model):
-    return template.replace("«»", model).replace("/{}", "/" + model.replace(":", "%3A").replace("/", "%2F"))
+    written = "/" + model.replace(":", "%3A").replace("/", "%2F")
+    # In one pass: a model's name may hold one of the marks.
+    return MARK.sub(lambda found: model if found[0] == "«»" else written, template)
 
 
 # Operations without a model: a request line and a body of each.

@@ -253,6 +253,7 @@ def test_W3_W8_commands_change_nothing_that_wirekey_stands_on(web, command, argu
 HOSTILE = {
     "connection_strategy": "eager",
     "rawtcp": True,
+    "keep_host_header": False,
     "upstream_cert": True,
     "validate_inbound_headers": False,
     "ssl_insecure": True,

@@ -50,6 +50,8 @@ class Behaviour:
     """Close the connection as if all were said."""
     stall_after: int | None = None
     """Send no more, and keep the connection."""
+    cut: bool = False
+    """Send only half of the event after which the answer breaks off."""
     error_after: int | None = None
     """The provider's error event inside a stream."""
     garble_after: int | None = None

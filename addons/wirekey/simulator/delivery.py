@@ -127,7 +127,9 @@ async def _play(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, ga
         if number:
             await _pause(number, behaviour, gate)
         seen.events = number + 1
-        for part in _split(encoder.feed(piece), behaviour.split):
+        is_cut = behaviour.cut and behaviour.strikes_at == seen.events
+        sent = piece[: len(piece) // 2] if is_cut else piece
+        for part in _split(encoder.feed(sent), behaviour.split):
             wire.data(part)
             await wire.drained()
             if behaviour.split:

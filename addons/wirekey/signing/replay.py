@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CAPACITY = 16_384
 """Signatures of one access key: 54 calls a second, each good for five minutes."""
-GRACE = 2.0
+GRACE = 5.0
 """Seconds. Equal signatures are made within one, and need not arrive as soon as they are made."""
 REPLAYED = "The same signature was used before. Sign each request anew, retries too."
 FORGOTTEN = "Too many requests were signed since this one to tell it from a repeated one. Sign it anew."

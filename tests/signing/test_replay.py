@@ -26,7 +26,7 @@ def refused(window, verified, sender="10.0.0.1", now=NOW):
     return found.value.message
 
 
-@pytest.mark.parametrize("later", [0, 0.5, 2.1, 299])
+@pytest.mark.parametrize("later", [0, 0.5, 5.1, 299])
 def test_the_signature_of_an_sdk_is_good_once(window, later):
     window.admit(SDK, "10.0.0.1", NOW)
     assert refused(window, SDK, now=NOW + later) == REPLAYED
@@ -34,7 +34,7 @@ def test_the_signature_of_an_sdk_is_good_once(window, later):
 
 @pytest.mark.parametrize(
     ("later", "sender", "admitted"),
-    [(0, "10.0.0.1", True), (2.0, "10.0.0.1", True), (2.1, "10.0.0.1", False), (0, "10.0.0.2", False)],
+    [(0, "10.0.0.1", True), (5.0, "10.0.0.1", True), (5.1, "10.0.0.1", False), (0, "10.0.0.2", False)],
 )
 def test_equal_calls_of_a_plain_signer_at_one_time_are_admitted_from_one_sender(window, later, sender, admitted):
     window.admit(PLAIN, "10.0.0.1", NOW)

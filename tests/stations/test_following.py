@@ -157,3 +157,21 @@ async def test_one_that_ends_while_a_new_policy_is_tried_leaves_no_process(folde
         async with asyncio.timeout(PATIENCE):
             while len([each for each in children if each.poll() is None]) != 1:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_file_that_changes_while_it_is_read_is_read_again(folder, monkeypatch):
+    from wirekey.stations import following
+
+    async with following_nothing(folder, configured(folder)) as running:
+        load, changes = following.configuration.load, iter([1, 2])
+
+        def load_and_change(*arguments):
+            config = load(*arguments)
+            if number := next(changes, None):
+                configured(folder, limits={"headers": 40 + number})
+            return config
+
+        monkeypatch.setattr(following.configuration, "load", load_and_change)
+        await running.entrance.following.reload()
+        await running.entrance.following._configuration()
+        assert running.house.settings.header_count == 42

@@ -133,6 +133,9 @@ class Following:
 
 
 def read(source: Path | None) -> tuple[Config, str]:
-    """Give the configuration and the fingerprint of its files. Raises ConfigError."""
-    config = configuration.load(source, os.environ)
-    return config, config.fingerprint()
+    """Give the configuration and the fingerprint of its files, from before they were read. Raises ConfigError.
+
+    One from after would hide a change made in between, such as the second half of a file that is just being written.
+    """
+    fingerprint = configuration.load(source, os.environ).fingerprint()
+    return configuration.load(source, os.environ), fingerprint

@@ -177,3 +177,97 @@ async def test_an_upload_that_streams_is_not_sent_again():
         up_writer.write(BUSY)
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 503")
         assert house.failed == []
+
+
+async def test_an_attempt_that_takes_too_long_in_all_is_a_failure_and_the_next_has_the_whole_time():
+    async with live(WireLimits(first_byte=60, total=1)) as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, _ = await upstream.accept()
+        await read_request(up_reader)
+        second_reader, second_writer = await upstream.accept()
+        await read_request(second_reader)
+        second_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
+        assert (house.failed, house.ends) == (["first_byte"], [])
+
+
+async def test_an_upload_that_takes_too_long_in_all_is_answered_while_it_lasts():
+    async with live(WireLimits(total=0.5)) as (house, port, upstream):
+        house.stream_request = True
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY)[:-1000])
+        up_reader, _ = await upstream.accept()
+        await read_head(up_reader)
+        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 504")
+        assert house.ends == ["timeout"]
+
+
+async def test_who_decides_about_another_attempt_learns_that_the_client_has_left():
+    async with live() as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        learned = asyncio.Event()
+
+        async def wait(attempt):
+            await attempt.client_left.wait()
+            learned.set()
+
+        house.attempt_failed = wait
+        _, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(BUSY)
+        await asyncio.sleep(0.1)
+        assert not learned.is_set()
+        writer.close()
+        await asyncio.wait_for(learned.wait(), 60)
+        assert house.attempts == 1
+
+
+# Faults of the first attempt; each gives the connection on which the second one comes, None: a new one.
+
+
+async def hangs_up(reader, writer):
+    writer.close()
+
+
+async def is_busy(reader, writer):
+    writer.write(BUSY)
+    return reader, writer
+
+
+async def says_nothing(reader, writer):
+    pass
+
+
+async def breaks_off(reader, writer):
+    writer.write(SECOND[:-3])
+    writer.close()
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["the client waits", "the client leaves"])
+@pytest.mark.parametrize("fails", [hangs_up, is_busy, says_nothing, breaks_off])
+async def test_whatever_fails_no_task_is_left(fails, leaves):
+    async with live(WireLimits(first_byte=0.5)) as (house, port, upstream):
+        before = asyncio.all_tasks()
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        first = await upstream.accept()
+        await read_request(first[0])
+        if leaves:
+            writer.close()
+        second = await fails(*first)
+        if fails is breaks_off:
+            await reader.read()
+        elif not leaves:
+            second_reader, second_writer = second or await upstream.accept()
+            await read_request(second_reader)
+            second_writer.write(SECOND)
+            assert (await read_answer(reader))[1] == b"second"
+        writer.close()
+        async with asyncio.timeout(60):
+            while left := asyncio.all_tasks() - before:
+                await asyncio.wait(left)

@@ -77,6 +77,20 @@ def test_a_ca_knows_which_hosts_it_does_not_cover(ca, asked, missing):
     assert ca.covers(asked) == missing
 
 
+def test_a_new_ca_covers_the_gateway_and_does_not_count_it_among_the_hosts(ca):
+    assert ca.covers_gateway
+    assert sorted(ca.hosts) == sorted(HOSTS)
+
+
+def test_a_ca_of_a_former_version_stays_in_use_and_does_not_cover_the_gateway(folder, monkeypatch):
+    monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
+    former = ensure(folder, HOSTS, roots=[])
+    monkeypatch.undo()
+    assert ensure(folder, HOSTS, roots=[]) == former
+    assert not former.covers_gateway
+    assert renew(folder, HOSTS, roots=[]).covers_gateway
+
+
 def test_renewing_covers_more_hosts_and_keeps_the_former_ca(ca, folder):
     former = ca.key_file.read_bytes()
     renewed = renew(folder, [*HOSTS, "example.org"], roots=[])

@@ -1,4 +1,4 @@
-"""Clients that trust our root believe it about the provider hosts, and about nothing else.
+"""Clients that trust our root believe it about the provider hosts and the gateway here, and about nothing else.
 
 The leaves are those that mitmproxy makes from the folder, for names that it should never be asked for too: a stolen
 key could make them.
@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,15 @@ from cryptography.hazmat.primitives import serialization
 from mitmproxy.certs import CertStore
 
 from wirekey.ca.authority import ensure
-from wirekey.ca.certificates import issue
+from wirekey.ca.certificates import issue, issue_for_gateway
 
 BEDROCK = "bedrock-runtime.us-east-1.amazonaws.com"
 HOSTS = ["api.openai.com", "generativelanguage.googleapis.com", "api.anthropic.com", BEDROCK]
 GOOD = [*HOSTS, "eu.api.openai.com"]
-FOREIGN = ["example.com", "openai.com", "xapi.openai.com", "s3.us-east-1.amazonaws.com", "*.com"]
-ADDRESSES = ["192.0.2.1", "127.0.0.1", "2001:db8::1"]
+FOREIGN = ["example.com", "openai.com", "xapi.openai.com", "s3.us-east-1.amazonaws.com", "*.com", "localhost.example"]
+ADDRESSES = ["192.0.2.1", "127.0.0.2", "10.0.0.1", "2001:db8::1", "::2", "::ffff:127.0.0.1"]
+HERE = ["localhost", "127.0.0.1", "::1"]
+"""What programs of this machine call the gateway."""
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +111,34 @@ def test_the_certificate_store_takes_the_ca_as_it_is(store, ca):
     assert [each._cert for each in store.default_chain_certs] == [ca.working, ca.root]
 
 
+@pytest.fixture
+def gateway(ca, tmp_path):
+    """The file of key and chain that the gateway shows."""
+    file = tmp_path / "gateway.pem"
+    file.write_bytes(issue_for_gateway(ca.key_file.read_bytes(), datetime.now(UTC)))
+    return file
+
+
+@pytest.fixture
+def shown(pem, gateway):
+    """Give a function: the file of what is shown to clients that call this name."""
+    return lambda name: gateway if name in HERE else pem(name)
+
+
 @pytest.mark.parametrize("host", GOOD)
 def test_python_believes_it_about_a_provider(ca, pem, host):
     assert handshake(ca, pem(host), host)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_python_believes_it_about_the_gateway(ca, gateway, name):
+    assert handshake(ca, gateway, name)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_hidden_beside_the_gateways_is_not_believed(ca, pem, address):
+    with pytest.raises(ssl.SSLCertVerificationError, match="subtree"):
+        handshake(ca, pem("localhost", "127.0.0.1", address), "localhost")
 
 
 @pytest.mark.parametrize("name", ["example.com", "xapi.openai.com", *ADDRESSES])
@@ -125,8 +153,6 @@ def test_a_foreign_name_hidden_beside_a_providers_is_not_believed(ca, pem):
 
 
 def test_our_own_leaf_for_the_doctor_is_believed_too(ca, tmp_path):
-    from datetime import UTC, datetime
-
     file = tmp_path / "leaf.pem"
     file.write_bytes(issue(ca.key_file.read_bytes(), "api.openai.com", datetime.now(UTC)))
     assert handshake(ca, file, "api.openai.com")
@@ -140,6 +166,12 @@ def test_openssl_verifies_a_provider(ca, pem, host):
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+def test_openssl_verifies_the_gateway(ca, gateway):
+    done = openssl_verifies(ca, gateway)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 @pytest.mark.parametrize("name", [*FOREIGN, *ADDRESSES])
 def test_openssl_refuses_everybody_else(ca, pem, name):
     done = openssl_verifies(ca, pem(name))
@@ -148,9 +180,13 @@ def test_openssl_refuses_everybody_else(ca, pem, name):
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-@pytest.mark.parametrize(("name", "code"), [("api.anthropic.com", 0), ("example.com", 60), ("127.0.0.1", 60)])
-def test_curl_believes_it_about_providers_only(ca, pem, name, code):
-    with serving(pem(name)) as port:
+@pytest.mark.parametrize(("name", "code"), [
+        ("api.anthropic.com", 0), ("localhost", 0), ("127.0.0.1", 0), ("[::1]", 0),
+        ("example.com", 60), ("127.0.0.2", 60), ("192.0.2.1", 60), ("[2001:db8::1]", 60),
+    ],
+)  # fmt: skip
+def test_curl_believes_it_about_providers_and_the_gateway_only(ca, shown, name, code):
+    with serving(shown(name.strip("[]"))) as port:
         command = ["curl", "-sS", "--noproxy", "*", "--cacert", ca.bundle_file, "-o", "/dev/null"]
         command += ["--connect-to", f"::127.0.0.1:{port}", f"https://{name}:{port}/"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -159,15 +195,20 @@ def test_curl_believes_it_about_providers_only(ca, pem, name, code):
 
 NODE = """
 const [name, port] = process.argv.slice(1);
-require('node:tls').connect({host: '127.0.0.1', port, servername: name}, () => process.exit(0))
+const asked = require('node:net').isIP(name) ? {host: name} : {servername: name};
+const socket = require('node:net').connect(port, '127.0.0.1');
+require('node:tls').connect({socket, ...asked}, () => process.exit(0))
   .on('error', (error) => { console.error(error.message); process.exit(60); });
 """
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
-@pytest.mark.parametrize(("name", "code"), [("api.openai.com", 0), ("example.com", 60)])
-def test_node_believes_it_about_providers_only(ca, pem, name, code):
-    with serving(pem(name)) as port:
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("api.openai.com", 0), *((name, 0) for name in HERE), ("example.com", 60), ("127.0.0.2", 60), ("2001:db8::1", 60)],
+)
+def test_node_believes_it_about_providers_and_the_gateway_only(ca, shown, name, code):
+    with serving(shown(name)) as port:
         done = subprocess.run(
             ["node", "-e", NODE, name, str(port)],
             env={"NODE_EXTRA_CA_CERTS": str(ca.root_file), "PATH": str(Path(shutil.which("node")).parent)},
@@ -212,9 +253,15 @@ def java_program(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("name", "answer"), [(BEDROCK, "believed"), ("example.com", "refused: PKIX")])
-def test_java_believes_it_about_providers_only(ca, pem, java_program, name, answer):
-    with serving(pem(name)) as port:
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        (BEDROCK, "believed"), ("localhost", "believed"), ("127.0.0.1", "believed"),
+        ("example.com", "refused: PKIX"), ("127.0.0.2", "refused: PKIX"), ("2001:db8::1", "refused: PKIX"),
+    ],
+)  # fmt: skip
+def test_java_believes_it_about_providers_and_the_gateway_only(ca, shown, java_program, name, answer):
+    with serving(shown(name)) as port:
         done = subprocess.run(
             [
                 "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", java_program,

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from wirekey.ca.authority import ensure
 from wirekey.cli.doctor import command
+from wirekey.config import HostPort
 from wirekey.config.loading import USUAL_VARIABLES
 from wirekey.doctor.reaching import ask_upstream, writing_trouble
 from wirekey.egress.hosts import provider_hosts
@@ -73,6 +74,20 @@ def test_a_missing_secret_is_wrong_and_the_others_are_counted(folder, monkeypatc
     assert found["anthropic keys"]["message"] == "the clients bring their own"
     assert found["bedrock keys"]["message"] == "AWS credentials are configured"
     assert "canary" not in str(found)
+
+
+def test_a_gateways_port_in_use_is_wrong_only_where_it_was_asked_for(folder, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = HostPort("127.0.0.1", listener.getsockname()[1])
+        (folder / "wirekey.yaml").write_text(f"listen: {{forward: 127.0.0.1:{free_port()}, gateway: {place}}}\n")
+        assert look("--only", "ports")["listen.gateway"]["level"] == "wrong"
+        (folder / "wirekey.yaml").write_text(f"listen: {{forward: 127.0.0.1:{free_port()}}}\n")
+        monkeypatch.setattr(
+            "wirekey.doctor.reaching.listening_trouble", lambda _, port: "in use" if port == 8000 else ""
+        )
+        assert look("--only", "ports")["listen.gateway"]["level"] == "warning"
+    (folder / "wirekey.yaml").write_text(f"listen: {{forward: 127.0.0.1:{free_port()}, gateway: null}}\n")
+    assert "listen.gateway" not in look("--only", "ports")
 
 
 def test_a_port_in_use_is_wrong_until_a_proxy_of_ours_uses_it(folder):

@@ -55,6 +55,22 @@ def test_every_client_has_both_fixes_and_a_name_of_its_own():
         assert len({client.name for client in runtime.clients}) == len(runtime.clients)
 
 
+@pytest.mark.parametrize(
+    ("trouble", "own", "level", "message", "fix"),
+    [
+        ("", True, "ok", "https://127.0.0.1:8000 answers with a certificate of our CA", ""),
+        ("", False, "ok", "answers with the certificate of listen.gateway_tls", ""),
+        ("no answer in time", True, "wrong", "https://127.0.0.1:8000: no answer in time", "see its log"),
+        (None, True, "skipped", "the CA does not cover localhost", "`wirekey ca renew`"),
+    ],
+)
+def test_tls_at_the_gateway_is_judged_by_whether_it_is_believed(trouble, own, level, message, fix):
+    finding = judging.judge_gateway_tls("127.0.0.1:8000", trouble, own=own)
+    assert (finding.area, finding.subject, finding.level) == ("ports", "gateway TLS", level)
+    assert message in finding.message
+    assert fix in finding.fix
+
+
 @pytest.fixture
 def ca(tmp_path):
     return ensure(tmp_path / "certs", HOSTS, roots=[])

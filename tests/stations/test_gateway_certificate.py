@@ -1,7 +1,8 @@
-"""The certificate of listen.gateway_tls: what cannot be used is one sentence, at the start and later."""
+"""What the gateway shows: the certificate of listen.gateway_tls, or one of our CA where that is good for it."""
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import sys
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from wirekey.ca.authority import ensure, renew
 from wirekey.config.models import GatewayTLS
 from wirekey.simulator.certificate import prepare_certificate
-from wirekey.stations.gateway_certificate import Certificate, CertificateError
+from wirekey.stations.gateway_certificate import MADE_ANEW, Certificate, CertificateError, OwnCertificate
 
 PATIENCE = 60
 
@@ -69,3 +71,55 @@ def test_a_key_with_a_password_is_refused_and_the_terminal_is_not_asked_for_it(t
         os.close(terminal)
     assert b"CertificateError: listen.gateway_tls: " in output
     assert b"without a password" in output
+
+
+HOSTS = ["api.openai.com"]
+
+
+@pytest.fixture
+def ca(tmp_path):
+    return ensure(tmp_path / "certs", HOSTS, roots=[])
+
+
+@pytest.mark.parametrize(
+    ("called", "here", "told"),
+    [
+        (None, True, ""),
+        ("localhost", True, ""),
+        (None, False, "set listen.gateway_tls"),
+        ("gateway.corp.example", True, "set listen.gateway_tls"),
+    ],
+)
+def test_a_client_that_our_certificate_is_not_good_for_is_told_of_once_in_the_log(ca, called, here, told, caplog):
+    own = OwnCertificate(ca)
+    with caplog.at_level(logging.WARNING):
+        assert own.context(called, here=here) is own.context(called, here=here)
+    assert [told in record.message for record in caplog.records] == [True] * bool(told)
+
+
+def test_our_certificate_is_made_anew_each_day_also_after_the_ca_was_renewed(ca):
+    now = 1_800_000_000.0
+    own = OwnCertificate(ca, lambda: now)
+    first = own.context()
+    now += MADE_ANEW - 1
+    assert own.context() is first
+    renew(ca.folder, HOSTS, roots=[])
+    now += 2
+    second = own.context()
+    assert second is not first
+    now -= MADE_ANEW
+    assert own.context() is not second
+
+
+def test_a_ca_that_does_not_cover_the_gateway_is_said_once_and_only_when_somebody_uses_tls(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
+    former = ensure(tmp_path / "former", HOSTS, roots=[])
+    monkeypatch.undo()
+    with caplog.at_level(logging.WARNING):
+        own = OwnCertificate(former)
+        assert caplog.records == []
+        assert own.context() is own.context("localhost") is None
+    (record,) = caplog.records
+    assert "wirekey ca renew" in record.message

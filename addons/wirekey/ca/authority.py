@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from wirekey.ca.certificates import make_certificates, permitted_hosts, read_certificates
+from wirekey.ca.certificates import make_certificates, permits_gateway, permitted_hosts, read_certificates
 from wirekey.ca.roots import bundle, root_files, truststore
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class Authority:
     @property
     def hosts(self) -> tuple[str, ...]:
         return permitted_hosts(self.working)
+
+    @property
+    def covers_gateway(self) -> bool:
+        """Whether it may speak for the gateway, where programs of this machine call that one."""
+        return permits_gateway(self.working)
 
     @property
     def expires(self) -> datetime:

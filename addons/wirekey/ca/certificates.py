@@ -2,8 +2,8 @@
 
 Two tiers, because Java applies name constraints to what stands below the trusted root, never to the root itself.
 The root's key signs once and is thrown away; what is kept is the key of an intermediate that can only speak for the
-permitted hosts (RFC 5280, 4.2.1.10: a permitted name permits its subdomains too), for TLS servers, and for no IP
-address. Both carry the constraints.
+permitted hosts (RFC 5280, 4.2.1.10: a permitted name permits its subdomains too) and the gateway on this machine, and
+for TLS servers. Both carry the constraints. As two addresses are permitted, all others are refused.
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ from wirekey.certificate_parts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 LIFETIME = timedelta(days=365)
 LEAF_LIFETIME = timedelta(hours=1)
+GATEWAY_LIFETIME = timedelta(days=8)
 EARLIER = timedelta(days=2)
 """How far back validity begins: a client's clock may be behind ours."""
 
-NO_ADDRESSES = [x509.IPAddress(ipaddress.ip_network(every)) for every in ("0.0.0.0/0", "::/0")]
+LOCALHOST = "localhost"
+LOOPBACK = ("127.0.0.1", "::1")
+GATEWAY = [x509.DNSName(LOCALHOST), *(x509.IPAddress(ipaddress.ip_network(each)) for each in LOOPBACK)]
+"""What the gateway is called by programs of this machine, as a CA permits it."""
 
 
 def make_certificates(hosts: Iterable[str], now: datetime) -> bytes:
@@ -47,7 +51,7 @@ def make_certificates(hosts: Iterable[str], now: datetime) -> bytes:
     permitted = [x509.DNSName(host) for host in sorted({host.lower() for host in hosts})]
     if not permitted:
         raise ValueError("a CA needs at least one host that it is good for")
-    constraints = x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=NO_ADDRESSES)
+    constraints = x509.NameConstraints(permitted_subtrees=[*permitted, *GATEWAY], excluded_subtrees=None)
     root_key, key = new_key(), new_key()
     # Two CAs of one name confuse clients that find issuers by name: each gets its own.
     mark = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()).digest.hex()[:8]
@@ -92,12 +96,23 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, x509.Certificate]:
 
 
 def permitted_hosts(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Give the names that a CA may speak for (and their subdomains); none where it is not constrained."""
+    """Give the providers' names that a CA may speak for (and their subdomains); none where it is not constrained."""
+    names = (name.value for name in _permitted(certificate) if isinstance(name, x509.DNSName))
+    return tuple(name for name in names if name != LOCALHOST)
+
+
+def permits_gateway(certificate: x509.Certificate) -> bool:
+    """Tell whether a CA may speak for the gateway on this machine; those made by former versions may not."""
+    permitted = _permitted(certificate)
+    return all(name in permitted for name in GATEWAY)
+
+
+def _permitted(certificate: x509.Certificate) -> Sequence[x509.GeneralName]:
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
     except x509.ExtensionNotFound:
         return ()
-    return tuple(name.value for name in constraints.permitted_subtrees or () if isinstance(name, x509.DNSName))
+    return constraints.permitted_subtrees or ()
 
 
 def issue(pem: bytes, host: str, now: datetime) -> bytes:
@@ -105,11 +120,21 @@ def issue(pem: bytes, host: str, now: datetime) -> bytes:
 
     Raises ValueError as `read_certificates` does.
     """
+    return _issue(pem, [x509.DNSName(host)], host, (now - EARLIER, now + LEAF_LIFETIME))
+
+
+def issue_for_gateway(pem: bytes, now: datetime) -> bytes:
+    """Give the same for the gateway, by all that programs of this machine call it."""
+    addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in LOOPBACK]
+    return _issue(pem, [x509.DNSName(LOCALHOST), *addresses], LOCALHOST, (now - EARLIER, now + GATEWAY_LIFETIME))
+
+
+def _issue(pem: bytes, names: Iterable[x509.GeneralName], common: str, period: tuple[datetime, datetime]) -> bytes:
     working, _ = read_certificates(pem)
     signer = serialization.load_pem_private_key(pem, None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    key, period = new_key(), (now - EARLIER, now + LEAF_LIFETIME)
-    leaf = server_leaf([x509.DNSName(host)], _name(host), key.public_key(), Issuer(working.subject, signer), period)
+    key = new_key()
+    leaf = server_leaf(names, _name(common), key.public_key(), Issuer(working.subject, signer), period)
     return private_pem(key) + public_pem(leaf, working)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group("ca")
 def command() -> None:
-    """See, renew and hand out the CA that clients trust. It is good for the provider hosts only."""
+    """See, renew and hand out the CA that clients trust. It is good for provider hosts and the gateway here only."""
 
 
 @command.command("show")
@@ -97,6 +97,7 @@ def described(authority: Authority, missing: list[str]) -> dict[str, object]:
         "sha256": authority.fingerprint,
         "expires": authority.expires.isoformat(),
         "hosts": list(authority.hosts),
+        "gateway": authority.covers_gateway,
         "missing_hosts": missing,
     }
 
@@ -112,5 +113,6 @@ def shown(authority: Authority) -> str:
             f"expires      {authority.expires:%Y-%m-%d %H:%M} UTC",
             f"good for     {first}",
             *(f"             {host}" for host in others),
+            *["             localhost, 127.0.0.1, ::1 (the gateway)"][: authority.covers_gateway],
         ]
     )

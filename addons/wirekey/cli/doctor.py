@@ -9,6 +9,7 @@ import secrets
 import ssl
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,15 +115,47 @@ def look_at_state(config: Config, _: float) -> Iterator[Finding]:
 
 
 def look_at_ports(config: Config, _: float) -> Iterator[Finding]:
+    from wirekey.doctor.findings import Level
     from wirekey.doctor.judging import judge_port
     from wirekey.doctor.reaching import listening_trouble, reaching_trouble
     from wirekey.runtime import RunningProxy
 
     if running := RunningProxy.read(config.state):
         yield judge_port("listen.forward", running.forward, reaching_trouble(running.host, running.port), serving=True)
-    else:
-        place = config.listen.forward
-        yield judge_port("listen.forward", str(place), listening_trouble(place.host, place.port), serving=False)
+        if running.gateway:
+            yield from look_at_gateway(config, running.gateway)
+        return
+    for name in ("forward", "gateway"):
+        if place := getattr(config.listen, name):
+            trouble = listening_trouble(place.host, place.port)
+            found = judge_port(f"listen.{name}", str(place), trouble, serving=False)
+            # Without the gateway's default port Wirekey runs all the same.
+            dispensable = name == "gateway" and "gateway" not in config.listen.model_fields_set
+            yield replace(found, level=Level.WARNING) if trouble and dispensable else found
+
+
+def look_at_gateway(config: Config, place: str) -> Iterator[Finding]:
+    from wirekey.ca.authority import CAError, load
+    from wirekey.ca.certificates import LOOPBACK
+    from wirekey.doctor.judging import judge_gateway_tls, judge_port
+    from wirekey.doctor.reaching import health_trouble
+    from wirekey.runtime import on_this_machine
+
+    host, port = on_this_machine(place)
+    yield judge_port("listen.gateway", place, health_trouble(host, port, None), serving=True)
+    if config.listen.gateway_tls:
+        # Who trusts its certificate, and by which name, only the operator knows.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        yield judge_gateway_tls(place, health_trouble(host, port, context), own=False)
+    elif host in LOOPBACK:
+        try:
+            authority = load(config.certs)
+        except CAError:
+            return  # judged with the CA
+        context = ssl.create_default_context(cafile=authority.root_file)
+        trouble = health_trouble(host, port, context) if authority.covers_gateway else None
+        yield judge_gateway_tls(place, trouble, own=True)
 
 
 def look_at_upstreams(config: Config, timeout: float) -> Iterator[Finding]:

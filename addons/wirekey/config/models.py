@@ -59,7 +59,7 @@ class Listen(Settings):
     )
     gateway_tls: GatewayTLS | None = Field(
         default=None,
-        description="Certificate that the gateway shows. Without one, our own CA makes it.",
+        description="Certificate that the gateway shows. Without one, our own CA makes it, good for localhost.",
         examples=[{"certificate": "gateway.pem", "key": "gateway-key.pem"}],
     )
 

@@ -122,6 +122,24 @@ def judge_port(setting: str, place: str, trouble: str, *, serving: bool) -> Find
     return Finding("ports", setting, Level.WRONG, f"{place}: {trouble}", fix)
 
 
+def judge_gateway_tls(place: str, trouble: str | None, *, own: bool) -> Finding:
+    """Judge TLS at the gateway, with a certificate of our `own` CA or with that of listen.gateway_tls.
+
+    `trouble` None: our CA may not speak for the gateway, so it was not tried.
+    """
+
+    def found(level: Level, message: str, fix: str = "") -> Finding:
+        return Finding("ports", "gateway TLS", level, message, fix)
+
+    if trouble is None:
+        fix = "where programs call https://localhost: `wirekey ca renew`, and let the clients trust the new root"
+        return found(Level.SKIPPED, "the CA does not cover localhost", fix)
+    if trouble:
+        return found(Level.WRONG, f"https://{place}: {trouble}", "start the proxy anew, or see its log")
+    shown = "a certificate of our CA" if own else "the certificate of listen.gateway_tls"
+    return found(Level.OK, f"https://{place} answers with {shown}")
+
+
 def judge_upstream(provider: str, place: str, trouble: str, *, used: bool) -> Finding:
     """Judge whether an upstream is reached; one that is not `used`, for want of a key, need not be."""
     subject = f"{provider} upstream"

@@ -35,6 +35,23 @@ def reaching_trouble(host: str, port: int) -> str:
     return ""
 
 
+def health_trouble(host: str, port: int, context: ssl.SSLContext | None) -> str:
+    """Ask for /health, over TLS where there is a `context`."""
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=PORT_SECONDS, context=context)
+        if context
+        else http.client.HTTPConnection(host, port, timeout=PORT_SECONDS)
+    )
+    try:
+        connection.request("GET", "/health")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return reason(error)
+    finally:
+        connection.close()
+    return "" if status == http.client.OK else f"/health is answered {status}"
+
+
 def writing_trouble(folder: Path) -> str:
     """See whether a folder can be written or, where it is not there yet, be made."""
     nearest = next(each for each in (folder, *folder.parents) if each.exists())

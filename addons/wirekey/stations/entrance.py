@@ -25,7 +25,7 @@ from wirekey.simulator.server import Simulator
 from wirekey.state_lock import StateLock
 from wirekey.stations import listeners, options
 from wirekey.stations.following import Following
-from wirekey.stations.gateway_certificate import Certificate
+from wirekey.stations.gateway_certificate import Certificate, OwnCertificate
 from wirekey.stations.opening import policy_engine, refuse_unbuilt, settings_from, simulated
 from wirekey.stations.sentences import reason
 from wirekey.stations.token_desk import TokenDesk
@@ -115,8 +115,9 @@ class Entrance:
             options.enforce(str(config.certs))
             roots = self.write_upstream_roots()
             changes: dict[str, object] = {"confdir": str(config.certs), "ssl_verify_upstream_trusted_ca": str(roots)}
-            if config.listen.gateway_tls and config.listen.gateway:
-                self.house.gateway_certificate = Certificate(config.listen.gateway_tls)
+            if config.listen.gateway:
+                files = config.listen.gateway_tls
+                self.house.gateway_certificate = Certificate(files) if files else OwnCertificate(self.authority)
             changes["mode"] = listeners.modes(config)
             ctx.options.update(**changes)
             self.furnish(config, undone)

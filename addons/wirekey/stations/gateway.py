@@ -13,6 +13,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
+from wirekey.ca.certificates import LOOPBACK
 from wirekey.console.desk import headers_of
 from wirekey.console.request import BODY_BYTES, request_of, wrong_head
 from wirekey.credentials.aws_held import held_credentials
@@ -25,6 +26,7 @@ from wirekey.routing.gateway_paths import PREFIXES, bedrock_host_of, direction_o
 from wirekey.signing.presented import read_signature
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import UnreadableRequestError
+from wirekey.stations.gateway_certificate import OwnCertificate
 from wirekey.stations.policy import by_name
 from wirekey.stations.sealing import hide
 from wirekey.stations.signatures import signed_head
@@ -65,9 +67,17 @@ class Gateway(Station):
 
     @keep_going
     def tls_start_client(self, data: TlsData) -> None:
-        """Show the certificate of listen.gateway_tls; without one, mitmproxy shows one of our CA."""
-        if at_gateway(data.context.client) and self.house.gateway_certificate:
-            data.ssl_conn = SSL.Connection(self.house.gateway_certificate.context())
+        """Show the certificate of listen.gateway_tls, or our own for localhost.
+
+        For the name of a provider, as which /etc/hosts may have a client call us, mitmproxy shows one of our CA.
+        """
+        client, certificate = data.context.client, self.house.gateway_certificate
+        if certificate is None or not at_gateway(client):
+            return
+        if isinstance(certificate, OwnCertificate) and client.sni in self.house.settings.hosts:
+            return
+        if context := certificate.context(client.sni, here=client.sockname[0] in LOOPBACK):
+            data.ssl_conn = SSL.Connection(context)
             data.ssl_conn.set_accept_state()
 
     @fail_closed

@@ -1,23 +1,32 @@
-"""The certificate that the gateway shows: read from its files, and again when they change."""
+"""The certificate that the gateway shows: the operator's, read anew when its files change, or one of our own CA."""
 
 from __future__ import annotations
 
 import logging
 import ssl
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 
+from wirekey.ca.certificates import LOCALHOST, issue_for_gateway
 from wirekey.config.sources import stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wirekey.ca.authority import Authority
     from wirekey.config.models import GatewayTLS
 
 logger = logging.getLogger(__name__)
 
 LOOKS_EVERY = 1.0
 """Seconds between two looks at the files."""
+MADE_ANEW = 24 * 3600.0
+"""Seconds after which another certificate of our own is shown, long before the former ends."""
 
 
 class CertificateError(Exception):
@@ -33,7 +42,8 @@ class Certificate:
         self._looked = time.monotonic()
         self._context = server_context(files)
 
-    def context(self) -> SSL.Context:
+    def context(self, called: str | None = None, *, here: bool = True) -> SSL.Context | None:
+        """Give what to show to a client, whatever it called the gateway."""
         now = time.monotonic()
         if now - self._looked >= LOOKS_EVERY:
             self._looked = now
@@ -56,6 +66,55 @@ class Certificate:
             logger.info("the changed certificate of listen.gateway_tls is in use")
 
 
+class OwnCertificate:
+    """One of our CA, for programs of this machine. For CAs that may not speak for the gateway: none, said once."""
+
+    def __init__(self, authority: Authority, clock: Callable[[], float] = time.time) -> None:
+        # Kept: after `wirekey ca renew` the file holds another CA than the one in use.
+        self._pem = authority.key_file.read_bytes() if authority.covers_gateway else None
+        self._clock = clock
+        self._made = float("-inf")
+        self._context: SSL.Context | None = None
+        self._told: set[str] = set()
+
+    def context(self, called: str | None = None, *, here: bool = True) -> SSL.Context | None:
+        """Give what to show to a client that calls the gateway by this server name (None: it says none).
+
+        `here`: it came to an address of the loopback. None where nothing of ours would be trusted.
+        """
+        if self._pem is None:
+            self._tell(
+                "a client opened TLS at the gateway, and the CA does not cover localhost, so it is not trusted there: "
+                "run `wirekey ca renew`, let the clients trust the new root, and start Wirekey anew"
+            )
+            return None
+        if called not in (None, LOCALHOST) or not here:
+            self._tell(
+                "a client opened TLS at the gateway by another name or address than localhost, 127.0.0.1 and ::1, for "
+                "which our CA is not good: set listen.gateway_tls to a certificate of that name"
+            )
+        now = self._clock()
+        if self._context is None or not 0 <= now - self._made < MADE_ANEW:
+            self._context, self._made = own_context(issue_for_gateway(self._pem, datetime.fromtimestamp(now, UTC))), now
+        return self._context
+
+    def _tell(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            logger.warning("%s", sentence)
+
+
+def own_context(pem: bytes) -> SSL.Context:
+    """Give what shows this key and chain."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    leaf, *chain = x509.load_pem_x509_certificates(pem)
+    context.use_certificate(leaf)
+    for each in chain:
+        context.add_extra_chain_cert(each)
+    context.use_privatekey(serialization.load_pem_private_key(pem, None))  # type: ignore[arg-type]  # one of our making
+    return hardened(context)
+
+
 def server_context(files: GatewayTLS) -> SSL.Context:
     """Raise CertificateError."""
     for file in (files.certificate, files.key):
@@ -75,6 +134,10 @@ def server_context(files: GatewayTLS) -> SSL.Context:
             f"listen.gateway_tls: {files.certificate} and {files.key} are no certificate and its key. The first is a "
             "PEM file with the certificate, then its intermediates; the second its private key, without a password."
         ) from error
+    return hardened(context)
+
+
+def hardened(context: SSL.Context) -> SSL.Context:
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_alpn_select_callback(select_protocol)

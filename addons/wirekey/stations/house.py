@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from wirekey.routing.plan import Choice, Plan
     from wirekey.signing.request import AwsCredentials, RequestHead
     from wirekey.signing.verify import Verified
-    from wirekey.stations.gateway_certificate import Certificate
+    from wirekey.stations.gateway_certificate import Certificate, OwnCertificate
     from wirekey.stations.metering import AnswerTap
     from wirekey.stations.settings import Upstream
     from wirekey.wire.house import WireLimits
@@ -173,7 +173,7 @@ class House:
     """Where large bodies lie while their calls last, in files without names."""
     policy: PolicyEngine
     jwts: JwtTokens
-    gateway_certificate: Certificate | None = None
+    gateway_certificate: Certificate | OwnCertificate | None = None
     token_endpoint: TokenEndpoint | None = None
     """None: no tokens are issued here."""
 

@@ -23,14 +23,18 @@ PREFIXES = {f"/api/v1/{name}": name for name in ("gemini", "openai", "bedrock", 
 AT_THE_ROOT = (
     (r"/model/[^/]+/(?:invoke|invoke-with-response-stream|converse|converse-stream|count-tokens)", "bedrock"),
     (r"/v1/messages(?:/.*)?", "anthropic"),
-    (r"/(?:upload/|download/)?v1beta/.*", "gemini"),
+    (r"/(?:upload/|download/)?v1(?:beta|alpha)/.*", "gemini"),
+    (r"/(?:upload|download)/v1/.*", "gemini"),
     (rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})", "gemini"),
     (r"/v1/.*", "openai"),
 )
 """(pattern of the raw path, provider); the first match wins."""
-OF_TWO = re.compile(r"/v1/models(?:/[^/]+)?")
-"""Anthropic's where the request says a version of its interface, and it is no action of Gemini's."""
-MODELS = re.compile(r"/(?:v1|v1beta)/models(?:/[^/]+)?")
+OF_SEVERAL = (
+    ("anthropic-version", re.compile(r"/v1/(?:models|files)(?:/.*)?"), "anthropic"),
+    ("x-goog-api-client", re.compile(r"/v1/(?:models|tunedModels|files|cachedContents|batches)(?:/.*)?"), "gemini"),
+)
+"""(header that only this provider's SDKs send, pattern, provider): paths that would be OpenAI's without the header."""
+MODELS = re.compile(r"/(?:v1|v1beta|v1alpha)/models(?:/[^/]+)?")
 """Where it is asked which models there are: at the root, of all providers."""
 
 _BEDROCK = Bedrock()
@@ -55,8 +59,9 @@ def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
         if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] == "/":
             return Direction(provider, path[len(prefix) :])
     provider = next((provider for pattern, provider in AT_THE_ROOT if re.fullmatch(pattern, path)), "")
-    if provider == "openai" and OF_TWO.fullmatch(path) and "anthropic-version" in headers:
-        provider = "anthropic"
+    if provider == "openai":
+        told = (name for header, pattern, name in OF_SEVERAL if header in headers and pattern.fullmatch(path))
+        provider = next(told, provider)
     models = MODELS.fullmatch(path) is not None
     return Direction(provider, path, by_model=provider == "openai", own_models=models) if provider else None
 

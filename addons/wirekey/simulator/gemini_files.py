@@ -39,7 +39,7 @@ def upload(request: Request, state: State) -> Answer:
     commands = {part.strip() for part in request.header("x-goog-upload-command").split(",")} - {""}
     upload_id = request.parameter("upload_id")
     if not upload_id:
-        if request.path != "/upload/v1beta/files" or request.method != "POST":
+        if request.path not in ("/upload/v1beta/files", "/upload/v1/files") or request.method != "POST":
             raise BadRequest(f"The requested URL {request.path} was not found on this server.", status=404)
         if request.header("x-goog-upload-protocol") != "resumable" or commands != {"start"}:
             raise BadRequest("X-Goog-Upload-Protocol: resumable and X-Goog-Upload-Command: start are required.")

@@ -47,7 +47,8 @@ def _provider_of_path(request: Request) -> str | None:
     path = request.path
     if path.startswith(BEDROCK_PATHS):
         return "bedrock"
-    if path.startswith(("/v1beta/", "/upload/v1beta/")) or _is_gemini_action(request):
+    of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/")
+    if path.startswith(of_google) or _is_gemini_action(request) or "x-goog-api-client" in request.fields:
         return "gemini"
     if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in request.fields):
         return "anthropic"

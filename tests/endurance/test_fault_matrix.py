@@ -18,7 +18,7 @@ import pytest
 
 from tests.end_to_end.stream_formats import RawWay
 from tests.endurance.faulty_upstream import blackhole, refused, tls_stall
-from tests.endurance.load import now
+from tests.endurance.load import chat, now, tunnel
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
 
 LIMIT = 2
@@ -237,6 +237,23 @@ def test_a_fault_before_the_answer_sends_the_call_out_with_the_second_key(name, 
         assert len(simulator.seen) == 2
         first, second = (seen.body for seen in simulator.seen)
         assert first == second
+
+
+@pytest.mark.parametrize("plan", ["alone", "again"])
+@pytest.mark.parametrize(("model", "arrived"), [("blackhole", 0), ("tls-stall", 0), ("sim-stall-0", 1)])
+def test_for_a_client_that_has_left_no_other_way_is_tried(model, arrived, plan, proxy, simulator):
+    simulator.forget()
+    began = now()
+    with tunnel(proxy, proxy.tokens["h1"], agent="h1") as client:
+        client.send(chat(f"{plan}-{model}"))
+        wait_for(lambda: [event for event in proxy.events() if event["id"] > began], "the call to be recorded")
+        time.sleep(0.2)
+    event = proxy.finished_event(began)
+    assert (event["outcome"], event["attempts"], event["route"] != LAST_ROUTE) == ("client_cancelled", 1, True)
+    assert (event["status"], event["policy_reason"], event["model"]) == (None, None, f"{plan}-{model}")
+    assert event["duration_ms"] < LIMIT * 1000
+    time.sleep(0.2)
+    assert len(simulator.seen) == arrived
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows the descriptors of a process")

@@ -87,6 +87,8 @@ class SendingStream(BodyStream):
             )
             command.limit = self.house.limits_of(self.flow).connect
             connection, error = yield command
+            if (yield from self.check_killed(True)):
+                return False  # the client has left meanwhile: nothing is sent, and nobody has failed
             if not error:
                 break
             refusal = refusal_of(error, command)

@@ -45,9 +45,9 @@ def test_equal_calls_of_a_plain_signer_at_one_time_are_admitted_from_one_sender(
 
 
 def test_equal_calls_do_not_lengthen_the_time_in_which_they_are_admitted(window):
-    for later in (0, 1.5):
+    for later in (0, 4.5):
         window.admit(PLAIN, "10.0.0.1", NOW + later)
-    assert refused(window, PLAIN, now=NOW + 3)
+    assert refused(window, PLAIN, now=NOW + 6)
 
 
 @pytest.mark.parametrize("verified", [SDK, PLAIN])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
 import pytest
 
 from tests.end_to_end.sdk_calls import CLAUDE, Way
@@ -35,42 +38,58 @@ def started(folder, simulator, **more):
     running.stop()
 
 
-def taken(proxy, simulator, monkeypatch, name: str, behaviour: str) -> tuple[int, Exception, dict]:
-    """Give how many events an SDK gave of a stream that ends so, what it raised then, and the record."""
+@dataclass
+class Taken:
+    """What an SDK gave of a stream: how many events, and what it raised then; None where it took it for whole."""
+
+    events: int = 0
+    error: Exception | None = None
+
+
+def by_each_sdk(proxy, simulator, monkeypatch, behaviour: str) -> dict[str, Taken]:
+    """Let every SDK read a stream that ends so, all at once."""
     monkeypatch.setenv("HTTPS_PROXY", proxy.proxy_url("alice", proxy.token))
     simulator.simulator.script.clear()
-    simulator.simulator.script.add(behaviour)
-    began, count = now(), 0
-    try:
-        for _ in SDK_STREAMS[name](Way(proxy.certs / "bundle.pem", PLACEHOLDERS), monkeypatch):
-            count += 1
-    except Exception as error:  # each SDK has its own
-        return count, error, proxy.finished_event(began)
-    raise AssertionError(f"{name} took what was cut for a whole answer")
+    simulator.simulator.script.add(behaviour, len(SDK_STREAMS))
+
+    def take(name: str) -> Taken:
+        found = Taken()
+        try:
+            for _ in SDK_STREAMS[name](Way(proxy.certs / "bundle.pem", PLACEHOLDERS), monkeypatch):
+                found.events += 1
+        except Exception as error:  # each SDK has its own
+            found.error = error
+        return found
+
+    with ThreadPoolExecutor(len(SDK_STREAMS)) as pool:
+        return dict(zip(SDK_STREAMS, pool.map(take, SDK_STREAMS), strict=True))
 
 
-@pytest.mark.parametrize("name", SDK_STREAMS)
-def test_a_limit_of_time_ends_a_stream_with_the_providers_own_error(name, proxy, simulator, monkeypatch):
-    count, error, event = taken(proxy, simulator, monkeypatch, name, "stall-after=3")
-    assert count >= 2
-    assert IDLE in str(error)
-    assert (event["outcome"], event["status"]) == ("timeout", 200)
+def ended(proxy, began: str) -> set[tuple]:
+    return {(event["outcome"], event["status"]) for event in proxy.finished_events(len(SDK_STREAMS), began)}
+
+
+def test_a_limit_of_time_ends_a_stream_with_the_providers_own_error(proxy, simulator, monkeypatch):
+    began = now()
+    for name, found in by_each_sdk(proxy, simulator, monkeypatch, "stall-after=3").items():
+        assert IDLE in str(found.error), (name, found)
+        assert found.events >= 2, (name, found)
+    assert ended(proxy, began) == {("timeout", 200)}
 
 
 @pytest.mark.parametrize(("behaviour", "words"), [("stall-after=3", OF_THE_ROUTE), ("events=1000, pace=0.02", IN_ALL)])
-@pytest.mark.parametrize("name", SDK_STREAMS)
-def test_so_do_the_limits_of_a_route(name, behaviour, words, routed, simulator, monkeypatch):  # noqa: PLR0917  # a table
-    count, error, event = taken(routed, simulator, monkeypatch, name, behaviour)
-    assert count >= 2
-    assert words in str(error)
-    assert (event["outcome"], event["status"], event["route"][:7]) == ("timeout", 200, "routes[")
+def test_so_do_the_limits_of_a_route(behaviour, words, routed, simulator, monkeypatch):
+    began = now()
+    for name, found in by_each_sdk(routed, simulator, monkeypatch, behaviour).items():
+        assert words in str(found.error), (name, found)
+        assert found.events >= 2, (name, found)
+    assert ended(routed, began) == {("timeout", 200)}
 
 
 @pytest.mark.parametrize("fault", ["reset-after=3", "truncate-after=3", "reset-after=3, cut", "stall-after=3, cut"])
-@pytest.mark.parametrize("name", SDK_STREAMS)
-def test_a_stream_that_breaks_off_or_stops_within_an_event_makes_the_sdk_raise(
-    name, fault, proxy, simulator, monkeypatch
-):
-    count, _, event = taken(proxy, simulator, monkeypatch, name, fault)
-    assert count >= 1
-    assert (event["outcome"], event["status"]) == ("timeout" if "stall" in fault else "upstream_reset", 200)
+def test_a_stream_that_breaks_off_or_stops_within_an_event_makes_the_sdk_raise(fault, proxy, simulator, monkeypatch):
+    began = now()
+    for name, found in by_each_sdk(proxy, simulator, monkeypatch, fault).items():
+        assert found.error, f"{name} took what was cut for a whole answer"
+        assert found.events >= 1, (name, found)
+    assert ended(proxy, began) == {("timeout" if "stall" in fault else "upstream_reset", 200)}

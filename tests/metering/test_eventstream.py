@@ -162,3 +162,20 @@ def test_a_long_frame_in_small_pieces_is_not_copied_at_each(monkeypatch):
 @given(st.lists(st.binary(max_size=60) | st.just(GOOD), max_size=6))
 def test_rubbish_never_raises_and_reads_the_same_in_any_cut(chunks):
     assert collect(chunks) == collect([b"".join(chunks)])
+
+
+@pytest.mark.parametrize("cut", [1, 11, 12, 30, -1])
+def test_a_reader_knows_whether_it_was_fed_whole_frames(cut):
+    reader, frame = EventStreamReader(), write_frame({":event-type": "chunk"}, b"x" * 100)
+    reader.take = lambda *_: None
+    assert reader.is_between_frames
+    reader.feed(frame + frame[:cut])
+    assert not reader.is_between_frames
+    reader.feed(frame[cut:])
+    assert reader.is_between_frames
+
+
+def test_after_a_broken_frame_nothing_is_known():
+    reader = EventStreamReader()
+    reader.feed(b"x" * 100)
+    assert not reader.is_between_frames

@@ -234,3 +234,19 @@ def test_expect_100_continue_is_answered(simulator, context):
         simulator, context, HEAD + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}"
     )
     assert answer.split()[1] in (b"100", b"401")
+
+
+def test_of_an_event_that_is_cut_half_arrives(client):
+    def arrived(behaviour) -> bytes:
+        found = b""
+        with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": behaviour}) as answer:
+            try:
+                for piece in answer.iter_raw():
+                    found += piece
+            except httpx.TransportError:
+                return found
+        raise AssertionError("the stream ended well")
+
+    three, four, cut = (arrived(f"truncate-after={words}") for words in ("3", "4", "4, cut"))
+    assert len(three) < len(cut) < len(four)
+    assert not cut.endswith(b"\n\n")

@@ -155,6 +155,14 @@ def test_a_stream_that_lacks_its_end_is_truncated():
     assert answer.call.outcome is Outcome.TRUNCATED
 
 
+def test_a_client_that_leaves_at_the_providers_error_has_not_cancelled_the_call():
+    answer = Answer()
+    answer.passes(CHUNK % b"", b'data: {"error":{"type":"server_error","message":"no"}}\n\n')
+    answer.call.outcome = Outcome.CLIENT_CANCELLED
+    Metering(answer.house).error(answer.flow)
+    assert (answer.call.outcome, answer.call.policy_reason) == (Outcome.UPSTREAM_ERROR, "server_error")
+
+
 def test_what_came_before_the_client_went_away_is_recorded():
     answer = Answer()
     answer.passes(CHUNK % b"")

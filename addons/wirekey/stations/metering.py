@@ -215,7 +215,12 @@ class Metering(Station):
     @keep_going
     def error(self, flow: http.HTTPFlow) -> None:
         """Account for what came until client or provider went away; which of them did the wire layer says."""
-        self.learn(self.house.passages.get(flow.id))
+        passage = self.house.passages.get(flow.id)
+        reader = self.learn(passage)
+        if passage and reader and reader.error_type and passage.call.outcome in (None, Outcome.CLIENT_CANCELLED):
+            # SDKs leave at the provider's error event, without waiting for the end.
+            passage.call.outcome = Outcome.UPSTREAM_ERROR
+            passage.call.policy_reason = passage.call.policy_reason or reader.error_type
 
     def learn(self, passage: Passage | None) -> AnswerReader | None:
         if passage is None or passage.tap is None:

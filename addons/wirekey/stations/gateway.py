@@ -90,6 +90,7 @@ class Gateway(Station):
             self.take_visit(flow, path)
             return
         check_head(request)
+        decline_http2(request)
         headers = by_name(request.headers)
         direction = direction_of(path, headers)
         if direction is None:
@@ -175,6 +176,12 @@ def check_head(request: http.Request) -> None:
         )
     if len(hosts) != 1:
         raise Refusal(400, "malformed", "A request to the gateway has exactly one Host header.")
+
+
+def decline_http2(request: http.Request) -> None:
+    """Go on in HTTP/1.1, as a server may (RFC 9110, 7.8): without TLS, Java's client and curl offer to change."""
+    if request.is_http11 and request.headers.get("upgrade", "").lower() == "h2c":
+        del request.headers["upgrade"]
 
 
 def region_signed_for(head: RequestHead) -> str | None:

@@ -5,8 +5,20 @@ from dataclasses import dataclass
 import pytest
 
 from tests.clients.conversation import Program, behind_exec, command_of, direct_environment
-from tests.running import PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment, wirekey_behind
+from tests.running import EVERYTHING, PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment, wirekey_behind
 from wirekey.call import new_call_id
+
+PREFIXED = {
+    "OPENAI_BASE_URL": "/api/v1/openai/v1",
+    "OPENAI_API_BASE": "/api/v1/openai/v1",
+    "ANTHROPIC_BASE_URL": "/api/v1/anthropic",
+    "GOOGLE_GEMINI_BASE_URL": "/api/v1/gemini",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "",
+}
+"""The gateway's paths that `exec --gateway` does not set; Bedrock's has its prefix there, so here it is the root."""
+LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
+POLICY = {"path": str(EVERYTHING), "timeout": 30}
+"""On a busy machine the decisions about all models of a list take their time."""
 
 
 @dataclass
@@ -22,7 +34,11 @@ class Stage:
     began: str = ""
 
     def program(self, language: str, way: str) -> Program:
-        """`way`: direct, through, anonymous (no agent in the URL of the proxy), keyless (a Wirekey without keys)."""
+        """`way` is one of
+
+        direct · through · anonymous (no agent in the URL of the proxy) · keyless (a Wirekey without keys) ·
+        gateway (as `exec --gateway` leads it) · prefixed (at the gateway's other paths).
+        """
         key = (language, way)
         if key not in self.programs:
             command, environment = command_of(language), bare_environment()
@@ -34,6 +50,11 @@ class Stage:
                 address = f"http://{self.proxy.running.forward}"
                 nobody = {"HTTPS_PROXY": address, "https_proxy": address, "AWS_BEARER_TOKEN_BEDROCK": "placeholder"}
                 command = behind_exec(self.proxy, *command, variables=nobody)
+            elif way in ("gateway", "prefixed"):
+                paths = PREFIXED if way == "prefixed" else {}
+                base = f"http://{self.proxy.running.gateway}"
+                variables = {name: base + path for name, path in paths.items()}
+                command = behind_exec(self.proxy, *command, variables=variables, gateway=True)
             else:
                 command = behind_exec(self.keyless if way == "keyless" else self.proxy, *command)
             self.programs[key] = Program(command, environment, folder)
@@ -48,7 +69,9 @@ def running_stage(tmp_path_factory):
     simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
     folder = tmp_path_factory.mktemp("programs")
     with (
-        wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, limits={"body_bytes": "1MiB"}) as proxy,
+        wirekey_behind(
+            tmp_path_factory.mktemp("wirekey"), simulator, listen=LISTEN, policy=POLICY, limits={"body_bytes": "1MiB"}
+        ) as proxy,
         wirekey_behind(
             tmp_path_factory.mktemp("keyless"),
             simulator,
@@ -58,6 +81,8 @@ def running_stage(tmp_path_factory):
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), folder, {}, keyless)
         keyless.add_agent("alice")
         yield stage
+        for program in stage.programs.values():
+            program.process.stdin.close()  # all end at once
         for program in stage.programs.values():
             program.stop()
     simulator.stop()

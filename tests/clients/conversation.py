@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -97,10 +98,21 @@ def install_node_packages() -> None:
     done.touch()
 
 
+def frameworks_python() -> str:
+    """Give the Python of the environment that .ci/run makes for LangChain and LiteLLM."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/tmp") / ".cache"  # read
+    found = Path(cache) / "wirekey-frameworks" / "bin" / "python"
+    if not found.exists():
+        pytest.skip("LangChain and LiteLLM are not installed, so their calls cannot be tested. Run .ci/run.")
+    return str(found)
+
+
 def command_of(language: str) -> list[str]:
     if language == "node":
         install_node_packages()
         return [installed("node"), str(HERE / "node" / "client.mjs")]
+    if language == "frameworks":
+        return [frameworks_python(), str(HERE / "python" / "client.py")]
     return [sys.executable, str(HERE / "python" / "client.py")]
 
 
@@ -110,6 +122,7 @@ def direct_environment(simulator: SimulatorThread) -> dict[str, str]:
     return bare_environment() | {
         "OPENAI_API_KEY": PROVIDER_KEYS["openai"],
         "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_BASE": f"{url}/v1",
         "ANTHROPIC_API_KEY": PROVIDER_KEYS["anthropic"],
         "ANTHROPIC_BASE_URL": url,
         "GEMINI_API_KEY": PROVIDER_KEYS["gemini"],
@@ -126,12 +139,16 @@ def direct_environment(simulator: SimulatorThread) -> dict[str, str]:
     }
 
 
-def behind_exec(proxy: Wirekey, *command: str, variables: dict[str, str] | None = None) -> list[str]:
+def behind_exec(
+    proxy: Wirekey, *command: str, variables: dict[str, str] | None = None, gateway: bool = False
+) -> list[str]:
     """The command that runs a program behind Wirekey; `variables` are set on top of what exec sets."""
     setting = [installed("env"), *(f"{name}={value}" for name, value in (variables or {}).items())]
     configuration = str(proxy.folder / "wirekey.yaml")
     return [
-        *(sys.executable, "-m", "wirekey", "exec", "--config", configuration, "--agent", "alice", "--"),
+        *(sys.executable, "-m", "wirekey", "exec", "--config", configuration, "--agent", "alice"),
+        *(("--gateway",) if gateway else ()),
+        "--",
         *(setting if variables else ()),
         *command,
     ]

@@ -69,7 +69,7 @@ def refuses(proxy) -> bool:
     [
         ("providers: [", "wirekey.yaml:1: "),
         ("stat: x", "wirekey.yaml:1: stat: is not a setting. Did you mean state?"),
-        ("model_override: a", "wirekey.yaml:1: model_override: is not followed yet"),
+        ("audit: {store: 'postgresql://db/x'}", "audit.store: is not used yet: calls are recorded in audit.db"),
         ("providers: {openai: {keys: [env:NO_SUCH_KEY]}}", "providers.openai.keys[0]: env:NO_SUCH_KEY"),
     ],
 )

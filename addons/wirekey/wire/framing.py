@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from h11._readers import ChunkedReader
 from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands
+from mitmproxy.proxy.events import DataReceived
 from mitmproxy.proxy.layers.http import Http1Client, Http1Server, ReceiveHttp, ResponseProtocolError
 from mitmproxy.proxy.layers.http._events import ErrorCode
 
@@ -61,11 +63,32 @@ class CappedHttp1Server(Http1Server):
         yield commands.CloseConnection(self.conn)
 
 
+INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d\b")
+"""The start of an interim answer, such as 100 Continue or 103 Early Hints; 101 is a final one."""
+
+
 class CappedHttp1Client(Http1Client):
-    """Bounds the head of an answer while it arrives."""
+    """Bounds the head of an answer while it arrives, and passes over interim ones.
+
+    mitmproxy takes an interim answer for the answer; the real one would then be read as that to the next request,
+    which may be another client's.
+    """
+
+    heard_interim = False
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        if self.request and isinstance(event, DataReceived):
+            while INTERIM.match(bytes(self.buf)[: len("HTTP/1.1 100 ")]) and self.buf.maybe_extract_lines():
+                self.heard_interim = True
+        elif self.stream_id and self.heard_interim:
+            # Said in other words than where no byte came: the provider has begun with this request.
+            yield commands.CloseConnection(self.conn)
+            reason = "connection closed after an interim answer"
+            yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
+            return
         yield from super().read_headers(event)
+        if self.state != self.read_headers or not self.request:
+            self.heard_interim = False
         if self.state == self.read_headers and len(self.buf) > ANSWER_HEAD_BYTES and self.stream_id:
             yield commands.CloseConnection(self.conn)
             reason = f"the head of the answer is larger than {ANSWER_HEAD_BYTES} bytes"

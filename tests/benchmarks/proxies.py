@@ -104,7 +104,7 @@ def reverse_mitmdump(folder: Path, upstream_port: int) -> Iterator[tuple[int, Ta
 
 
 @contextlib.contextmanager
-def wirekey(folder: Path, upstream_port: int, *, gateway: bool = False) -> Iterator[tuple[int, Target]]:
+def wirekey(folder: Path, upstream_port: int, *, gateway: bool = False, pool: bool = True) -> Iterator[tuple[int, Target]]:
     folder.mkdir()
     port = free_port()
     place, elsewhere = f"127.0.0.1:{port}", "127.0.0.1:0"
@@ -115,6 +115,7 @@ def wirekey(folder: Path, upstream_port: int, *, gateway: bool = False) -> Itera
         "certs": str(folder / "certs"),
         "upstream_ca": str(folder.parent / "ca.pem"),
         "providers": {"openai": {"keys": ["env:BENCH_KEY"], "upstream": f"https://localhost:{upstream_port}"}},
+        "upstream": {"pool": pool},
         "log": {"level": "warning"},
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import json
+import ssl
 import tempfile
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from mitmproxy import http, options
 
 from wirekey.master import ServeMaster
 from wirekey.refusal import Refusal
+from wirekey.simulator.certificate import prepare_certificate
 from wirekey.wire.house import WireLimits
 from wirekey.wire.install import adopt_layers, install
+from wirekey.wire.lending import Lending
 from wirekey.wire.request_body import Spool
 
 KEY = "sk-only-on-the-wire"
@@ -36,6 +39,8 @@ class BareHouse:
         """Hosts and ports of the attempts that there are after the first."""
         self.failed: list[str] = []
         self.attempts = 0
+        self.lending: Lending | None = None
+        self.resends = True
 
     def limits_of(self, flow):
         return self.limits
@@ -61,14 +66,20 @@ class BareHouse:
     def keep_body(self, flow, body):
         self.bodies[flow.id] = body
 
-    def wire_request(self, flow, server):
+    def may_be_resent(self, flow):
+        return self.resends
+
+    def let_body_go(self, flow):
+        self.bodies.pop(flow.id, None)
+
+    def wire_request(self, flow, server, *, keep):
         if self.refuse_on_wire:
             raise self.refuse_on_wire
         wire = copy.copy(flow.request)
         wire.data = copy.copy(flow.request.data)
         wire.data.headers = flow.request.headers.copy()
         wire.headers["authorization"] = f"Bearer {KEY}"
-        take = self.bodies.get if self.ways else self.bodies.pop
+        take = self.bodies.get if self.ways or keep else self.bodies.pop
         return wire, take(flow.id, b"")
 
     def answer_head(self, flow, response):
@@ -115,8 +126,8 @@ class BareHouse:
 class Upstream:
     """Keeps what it reads, and writes what a test hands it."""
 
-    async def start(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+    async def start(self, context=None):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
         self.port = self.server.sockets[0].getsockname()[1]
         self.connections: asyncio.Queue = asyncio.Queue()
 
@@ -131,7 +142,8 @@ class Upstream:
 
 
 @contextlib.asynccontextmanager
-async def live(limits: WireLimits | None = None):
+async def live(limits: WireLimits | None = None, *, secured_in: Path | None = None):
+    """`secured_in`: a folder for the certificate of an upstream that speaks TLS; its connections are lent."""
     install()
     house = BareHouse(limits or WireLimits())
     master = ServeMaster(options.Options())
@@ -139,7 +151,14 @@ async def live(limits: WireLimits | None = None):
     master.addons.add(house)
     running = asyncio.create_task(master.run())
     upstream = Upstream()
-    await upstream.start()
+    context = None
+    if secured_in:
+        server_file, root = prepare_certificate(secured_in)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(server_file)
+        master.options.update(ssl_verify_upstream_trusted_ca=str(root))
+        house.lending = Lending()
+    await upstream.start(context)
     proxyserver = master.addons.get("proxyserver")
     while not proxyserver.listen_addrs():
         await asyncio.sleep(0.01)
@@ -147,6 +166,8 @@ async def live(limits: WireLimits | None = None):
     try:
         yield house, port, upstream
     finally:
+        if house.lending is not None:
+            await house.lending.close()
         master.shutdown()
         await asyncio.wait([running], timeout=60)
         await upstream.stop()
@@ -165,7 +186,7 @@ async def read_answer(reader) -> tuple[bytes, bytes]:
     return head, await asyncio.wait_for(reader.readexactly(length), 60)
 
 
-def request(port: int, body: bytes = b"", *lines: bytes) -> bytes:
-    head = [b"POST http://127.0.0.1:%d/v1/x HTTP/1.1" % port, b"Host: 127.0.0.1:%d" % port, *lines]
+def request(port: int, body: bytes = b"", *lines: bytes, scheme: bytes = b"http") -> bytes:
+    head = [b"POST %s://127.0.0.1:%d/v1/x HTTP/1.1" % (scheme, port), b"Host: 127.0.0.1:%d" % port, *lines]
     head.append(b"Content-Length: %d" % len(body))
     return b"\r\n".join(head) + b"\r\n\r\n" + body

@@ -118,6 +118,14 @@ class Metering(Settings):
     )
 
 
+class UpstreamConnections(Settings):
+    pool: Flag = Field(
+        default=True,
+        description="Lend idle connections to whichever client calls the same host next, so that short-lived clients "
+        "do not pay a TLS handshake each. HTTP/2 clients keep their own.",
+    )
+
+
 class Timeouts(Settings):
     connect: Seconds = Field(default=10.0, description="To reach an upstream, TLS included.")
     first_byte: Seconds = Field(default=120.0, description="From the end of a request to the first byte of its answer.")
@@ -159,6 +167,7 @@ class Config(Settings):
         description="PEM file trusted for upstreams besides the public roots.",
         examples=["corp-ca.pem"],
     )
+    upstream: UpstreamConnections = Field(default=UpstreamConnections(), description="Connections to upstreams.")
     providers: Providers = Field(default=Providers(), description="The providers and their keys.")
     model_override: Model | None = Field(
         default=None,

@@ -98,10 +98,13 @@ def settle_answer(house: House, passage: Passage, status: int, headers: http.Hea
     return wait
 
 
-def wire_request(passage: Passage, server: Server, signatures: Signatures) -> tuple[http.Request, RequestBody]:
+def wire_request(
+    passage: Passage, server: Server, signatures: Signatures, *, keep: bool = False
+) -> tuple[http.Request, RequestBody]:
     """Give the request as it goes on the wire: the client's own bytes, the upstream's Host, one credential.
 
-    An AWS signature is made last, of what is really sent. The body is kept for as long as the plan has more attempts.
+    An AWS signature is made last, of what is really sent. The body is kept for as long as the plan has more attempts,
+    and with `keep`.
 
     Raises Refusal where the connection is not TLS with a verified certificate of the very host chosen.
     """
@@ -116,8 +119,8 @@ def wire_request(passage: Passage, server: Server, signatures: Signatures) -> tu
     wire = wire_head(passage.judged, passage)
     put_on(wire, passage, signatures)
     body = passage.body
-    if passage.choice is None or passage.choice.is_last:
-        passage.let_body_go()
+    if not keep:
+        passage.let_body_go_unless_planned()
     return wire, body
 
 

@@ -232,6 +232,7 @@ class Entrance:
         self.house.interrupt_all()
         self.house.policy.close()
         await self.house.store.close()
+        await self.house.upstream_connections.close()
         if self.simulator:
             await self.simulator.stop()
         assert self.started_with

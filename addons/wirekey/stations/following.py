@@ -84,6 +84,7 @@ class Following:
             undone.pop_all()
         # From here on nothing waits and nothing fails, so that no call sees a half of it.
         before, house.policy, house.settings = house.policy, policy, settings
+        house.upstream_connections.renew()  # where they lead may not be allowed any more
         desk.open(house)
         entrance.desk, entrance.config, self.fingerprint = desk, config, fingerprint
         if policy is not before:

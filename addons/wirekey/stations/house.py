@@ -25,10 +25,11 @@ from wirekey.failure import described
 from wirekey.metering.eventstream import EventStreamReader
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import BROKEN, Refusal
-from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES
+from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.stations.sealing import face, hide, restored, sealed, withheld
 from wirekey.stations.settings import Settings
 from wirekey.stations.signatures import Signatures
+from wirekey.wire.lending import Lending
 from wirekey.wire.request_body import Spool
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ class Passage:
         """Keep the body no longer, as no other attempt will be made."""
         self.body = self.asked_body = b""
 
+    def let_body_go_unless_planned(self) -> None:
+        if self.choice is None or self.choice.is_last:
+            self.let_body_go()
+
 
 def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callable[[Method], Method]:
     """Make a method for the wire layer do `otherwise` (with its arguments) when it raises.
@@ -180,6 +185,7 @@ class House:
     def __init__(self) -> None:
         self.settings = Settings(hosts={}, pools={}, other_hosts="deny")
         self.passages: dict[str, Passage] = {}
+        self.upstream_connections = Lending()
         self.tunnel_agents: WeakKeyDictionary[Client, Held] = WeakKeyDictionary()
         """What is kept of the token that a client connection presented at CONNECT."""
         self.activity = Activity()
@@ -199,6 +205,10 @@ class House:
     @property
     def limits(self) -> WireLimits:
         return self.settings.limits
+
+    @property
+    def lending(self) -> Lending | None:
+        return self.upstream_connections if self.settings.pool else None
 
     # For the stations.
 
@@ -352,10 +362,20 @@ class House:
         plan = passage.plan if passage else None
         return plan is not None and plan.choice is not None and not plan.choice.is_last
 
-    def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, RequestBody]:
+    @steady(lambda *_: False)
+    def may_be_resent(self, flow: http.HTTPFlow) -> bool:
+        call = self.passages[flow.id].call
+        return call.operation is not None and may_be_resent(call.operation, call.action, kept=True)
+
+    @steady(lambda *_: None)
+    def let_body_go(self, flow: http.HTTPFlow) -> None:
+        if passage := self.passages.get(flow.id):
+            passage.let_body_go_unless_planned()
+
+    def wire_request(self, flow: http.HTTPFlow, server: Server, *, keep: bool) -> tuple[http.Request, RequestBody]:
         from wirekey.stations.credentials import wire_request
 
-        return wire_request(self.passages[flow.id], server, self.signatures)
+        return wire_request(self.passages[flow.id], server, self.signatures, keep=keep)
 
     @steady(lambda _, __, response: response)
     def answer_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:

@@ -73,6 +73,7 @@ def settings_from(config: Config, former: Settings | None = None) -> Settings:
         failover=failover_of(config),
         session_header=config.affinity.header,
         regions=tuple(config.providers.bedrock.regions),
+        pool=config.upstream.pool,
     )
 
 

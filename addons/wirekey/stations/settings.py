@@ -51,6 +51,8 @@ class Settings:
     """The header by which calls belong to one session, in lower case; None: the agent."""
     regions: tuple[str, ...] = ()
     """Of Bedrock; the first is the default."""
+    pool: bool = True
+    """Whether idle upstream connections are lent across clients."""
     simulated: bool = False
     own_ports: frozenset[int] = frozenset()
 

@@ -20,6 +20,7 @@ from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
 from wirekey.failure import described
+from wirekey.wire.holding import OpenSecured, hold
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Connection
@@ -110,7 +111,12 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             return
         if self.outgoing:
             self.flush()
-        if isinstance(command, commands.OpenConnection):
+        if isinstance(command, OpenSecured):
+            transport = self.transports[command.connection] = ConnectionIO()
+            transport.handler = asyncio_utils.create_task(
+                hold(self, command, transport), name="server connection", keep_ref=False, client=self.client.peername
+            )
+        elif isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports
             handler = asyncio_utils.create_task(
                 self.open_connection(command), name="server connection", keep_ref=False, client=self.client.peername

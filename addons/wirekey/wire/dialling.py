@@ -22,6 +22,8 @@ class UpstreamConnection(GetHttpConnection):
     The stock command answers every later request to an address from a connection that failed once.
     """
 
+    fresh = False
+    """Whether a connection that was used before will not do."""
     timed_out = False
     limit = 10.0
     """Seconds until it must be there."""

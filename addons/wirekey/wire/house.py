@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from wirekey.call import Outcome
     from wirekey.refusal import Refusal
+    from wirekey.wire.lending import Lending
     from wirekey.wire.request_body import RequestBody, Spool
 
 
@@ -39,6 +40,10 @@ class House(Protocol):
     def limits(self) -> WireLimits:
         """Give the limits of what belongs to no call yet."""
 
+    @property
+    def lending(self) -> Lending | None:
+        """Give the idle upstream connections that all clients share; None: each client has its own."""
+
     def limits_of(self, flow: http.HTTPFlow) -> WireLimits:
         """Give the limits of one call, which its route may set."""
 
@@ -51,6 +56,12 @@ class House(Protocol):
     def has_another_way(self, flow: http.HTTPFlow) -> bool:
         """Tell, cheaply, whether the plan of a call has another attempt; the hook then says whether it is made."""
 
+    def may_be_resent(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether a call may go out twice where it cannot be known that nothing of it was done."""
+
+    def let_body_go(self, flow: http.HTTPFlow) -> None:
+        """Keep the request body no longer, but for another attempt of the plan."""
+
     def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
         """Say that the request head breaks HTTP's rules; the requestheaders hook follows and must refuse."""
 
@@ -60,9 +71,10 @@ class House(Protocol):
     def keep_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:
         """Take a request body that was read whole. It is never put on the flow."""
 
-    def wire_request(self, flow: http.HTTPFlow, server: Server) -> tuple[http.Request, RequestBody]:
+    def wire_request(self, flow: http.HTTPFlow, server: Server, *, keep: bool) -> tuple[http.Request, RequestBody]:
         """Give the request as it goes on the wire, with the credential, and its whole body (b"" if streamed).
 
+        `keep`: it may be asked for once more, even where the plan has no other attempt, until `let_body_go`.
         Raises Refusal when the call may not go out on this connection.
         """
 

@@ -6,11 +6,20 @@ import time
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.layers.http import Http1Server, Http2Client, HttpLayer, HttpStream, ResponseHeaders
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnectionCompleted,
+    Http1Server,
+    Http2Client,
+    HttpLayer,
+    HttpStream,
+    ResponseHeaders,
+)
 
 from wirekey.wire.body_stream import RoomAgain
 from wirekey.wire.dialling import UpstreamConnection
 from wirekey.wire.framing import CappedHttp1Server
+from wirekey.wire.holding import SecuredClient, secured_server
+from wirekey.wire.link import links
 from wirekey.wire.stream import Tick, WireStream
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 
     from wirekey.wire.body_stream import BodyStream
     from wirekey.wire.house import House
+    from wirekey.wire.lending import Lending
 
 
 class WireLayer(HttpLayer):
@@ -130,9 +140,37 @@ class WireLayer(HttpLayer):
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> CommandGenerator[None]:
         before = set(self.waiting_for_establishment)
         yield from self.keep_ticking()
-        yield from super().get_connection(event, reuse=reuse)
+        lending = self.house.lending
+        if lending is not None and isinstance(event, UpstreamConnection) and self.can_be_lent(event):
+            yield from self.get_secured(event, lending)
+        else:
+            yield from super().get_connection(event, reuse=reuse)
         for connection in self.waiting_for_establishment.keys() - before:
             self.dialled_at[connection] = time.monotonic()
+
+    def can_be_lent(self, command: UpstreamConnection) -> bool:
+        """Tell whether it is TLS for one request at a time: a client that speaks HTTP/2 may get HTTP/2 upstream."""
+        is_direct = not command.via and command.transport_protocol == "tcp"
+        return command.tls and is_direct and self.context.client.alpn != b"h2"
+
+    def get_secured(self, command: UpstreamConnection, lending: Lending) -> CommandGenerator[None]:
+        for connection in () if command.fresh else self.connections:
+            if not command.connection_spec_matches(connection):
+                continue
+            if connection in self.waiting_for_establishment:
+                self.waiting_for_establishment[connection].append(command)
+                return
+            link = links.get(connection)
+            if connection.connected and (link is None or link.is_silent):
+                stream = self.command_sources.pop(command)
+                yield from self.event_to_child(stream, GetHttpConnectionCompleted(command, (connection, None)))
+                return
+        context = self.context.fork()
+        context.server = secured_server(command.address)
+        client = SecuredClient(context, lending, fresh=command.fresh)
+        self.connections[context.server] = client
+        self.waiting_for_establishment[context.server].append(command)
+        yield from self.event_to_child(client, events.Start())
 
     def register_connection(self, command: RegisterHttpConnection) -> CommandGenerator[None]:
         self.dialled_at.pop(command.connection, None)

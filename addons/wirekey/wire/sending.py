@@ -28,6 +28,7 @@ from wirekey.routing.plan import FailureKind
 from wirekey.wire.attempts import AttemptFailedHook, FailedAttempt, detach
 from wirekey.wire.body_stream import BodyStream
 from wirekey.wire.dialling import UpstreamConnection, refusal_of
+from wirekey.wire.link import links
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -57,23 +58,26 @@ class SendingStream(BodyStream):
     """The attempt about which the addons are being asked."""
     begun_at = 0.0
     """When the present attempt began."""
+    was_used = False
+    """Whether an earlier request went over this connection, so that its end may have crossed with ours."""
+    went_fresh = False
     discarded = 0
     drained = 0
     heard_at = 0.0
 
     # The request, to the provider.
 
-    def send_request(self) -> CommandGenerator[None]:
+    def send_request(self, *, fresh: bool = False) -> CommandGenerator[None]:
         """Send a request that is there as a whole."""
         self.is_whole = True
-        if not (yield from self.make_server_connection()):
+        if not (yield from self.make_server_connection(fresh=fresh)):
             return
         assert self.wire_head
         body, self.wire_body = self.wire_body, b""
         yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
         yield from self.send_body(body)
 
-    def make_server_connection(self) -> CommandGenerator[bool]:
+    def make_server_connection(self, *, fresh: bool = False) -> CommandGenerator[bool]:
         """Connect to the upstream, or to the next that the plan of the call has. False: the call has its answer."""
         while True:
             self.house.count_attempt(self.flow)
@@ -85,6 +89,7 @@ class SendingStream(BodyStream):
                 self.flow.server_conn.via,
                 self.flow.server_conn.transport_protocol,
             )
+            command.fresh = fresh
             command.limit = self.house.limits_of(self.flow).connect
             connection, error = yield command
             if (yield from self.check_killed(True)):
@@ -98,8 +103,11 @@ class SendingStream(BodyStream):
                 return False
         self.context.server = self.flow.server_conn = connection
         detach(self.layer.connections[connection], self.stream_id)
+        link = links.get(connection)
+        self.was_used = link.use() if link else False
+        keep = self.was_used and self.is_whole
         try:
-            self.wire_head, self.wire_body = self.house.wire_request(self.flow, connection)
+            self.wire_head, self.wire_body = self.house.wire_request(self.flow, connection, keep=keep)
         except Refusal as refusal:
             yield from self.refuse(refusal)
             return False
@@ -130,6 +138,18 @@ class SendingStream(BodyStream):
         if (yield from self.check_killed(True)):
             return False
         return attempt.again
+
+    def goes_fresh(self) -> bool:
+        """Tell whether a request that met the end of a used connection goes out once on a new one.
+
+        No provider answers so; it had closed the connection before the request came.
+        """
+        whole = self.is_whole and self.client_state == self.state_done
+        if not (whole and self.was_used and not self.went_fresh and self.house.may_be_resent(self.flow)):
+            return False
+        self.went_fresh = True
+        self.server_state = self.state_unheard
+        return True
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
         answer = event.response

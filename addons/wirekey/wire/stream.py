@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CROSSING_SECONDS = 5.0
+"""After them the end of a used connection did not cross with the request: the provider had it, and hung up."""
+
 
 class Tick(HttpEvent):
     """Time passes; sent to each stream of a client connection by its layer."""
@@ -137,6 +140,7 @@ class WireStream(SendingStream):
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         over = self.server_state in (self.state_done, self.state_errored)
+        unheard = UNHEARD in event.message.lower()
         hung_up = any(word in event.message.lower() for word in HANGING_UP)
         hide_message(event)
         self.drop_body()
@@ -148,6 +152,9 @@ class WireStream(SendingStream):
                 yield from self.send_request()
                 return
             early = self.server_state == self.state_wait_for_response_headers
+            if early and unheard and self.goes_fresh():
+                yield from self.send_request(fresh=True)
+                return
             if early and (yield from self.goes_again(FailureKind.RESET)):
                 yield from self.send_request()
                 return
@@ -168,6 +175,9 @@ class WireStream(SendingStream):
             if now - self.heard_at > DRAINING_SECONDS:
                 yield from self.abandon_drain()
         elif self.server_state == self.state_wait_for_response_headers:
+            if self.was_used and now - self.sent_at > CROSSING_SECONDS:
+                self.was_used = False
+                self.house.let_body_go(self.flow)
             if limits.total and now - self.begun_at > limits.total:
                 yield from self.give_up_waiting(too_slow_in_all(limits.total))
             elif self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
@@ -229,6 +239,8 @@ def too_slow(setting: str, seconds: float) -> Refusal:
     )
 
 
+UNHEARD = "server closed connection"
+"""How mitmproxy says that a connection ended before the first byte of an answer."""
 HANGING_UP = ("closed connection", "connection closed", "stream reset", "unexpected server response")
 """How mitmproxy says that a connection or stream was ended, the last within a head; else it could not be read."""
 UPSTREAM_UNREADABLE = Refusal(

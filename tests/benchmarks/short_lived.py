@@ -1,0 +1,92 @@
+"""Many clients that make a connection for each request: python -m tests.benchmarks.short_lived [--rounds N]
+
+Wirekey's gateway beside a bare mitmdump in reverse mode, which dials the provider anew for each client connection;
+both take plain HTTP and speak TLS upstream. Prints medians and the ratio, which is taken within each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.benchmarks import load, proxies
+from tests.benchmarks.__main__ import Measurements, table
+from tests.benchmarks.load import Target
+
+CLIENTS = 64
+
+
+def request(target: Target) -> bytes:
+    token = target.token or "placeholder"
+    return load.request(target).replace(b"Bearer placeholder", f"Bearer {token}".encode())
+
+
+async def connection_each(target: Target, clients: int, requests: int) -> float:
+    """Send `requests` by `clients` at a time, each over a connection of its own. Seconds."""
+    data = request(target)
+
+    async def one() -> None:
+        for _ in range(requests // clients):
+            reader, writer = await asyncio.open_connection("127.0.0.1", target.proxy_port)
+            writer.write(data)
+            await load.read_answer(reader)
+            writer.close()
+
+    start = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(clients)))
+    return time.perf_counter() - start
+
+
+async def kept_connection(target: Target, clients: int, requests: int) -> float:
+    """Send `requests` over `clients` connections that stay. Seconds."""
+    data = request(target)
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", target.proxy_port)
+        for _ in range(requests // clients):
+            writer.write(data)
+            await load.read_answer(reader)
+        writer.close()
+
+    start = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(clients)))
+    return time.perf_counter() - start
+
+
+async def measure(pid: int, target: Target, found: Measurements, requests: int) -> None:
+    for name, way, clients in (("new connections", connection_each, CLIENTS), ("kept, 16", kept_connection, 16)):
+        before = proxies.cpu_seconds(pid)
+        seconds = await way(target, clients, requests)
+        found.note(f"{name}: requests per second", requests / seconds)
+        found.note(f"{name}: CPU ms per request", (proxies.cpu_seconds(pid) - before) * 1000 / requests)
+
+
+async def run(folder: Path, options: argparse.Namespace) -> None:
+    bare, lending, apart = Measurements(), Measurements(), Measurements()
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(proxies.upstream(folder))
+        mitmdump = stack.enter_context(proxies.bare_reverse(folder / "mitmdump", port))
+        with_pool = stack.enter_context(proxies.wirekey_gateway(folder / "lending", port, pool=True))
+        without = stack.enter_context(proxies.wirekey_gateway(folder / "apart", port, pool=False))
+        systems = [(mitmdump, bare), (with_pool, lending), (without, apart)]
+        for system, _ in systems:
+            await measure(*system, Measurements(), CLIENTS * 4)  # warms up
+        for number in range(options.rounds):
+            for system, found in systems[:: -1 if number % 2 else 1]:
+                await measure(*system, found, options.requests)
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+    print("lending (upstream.pool: true)\n" + table(bare, lending))
+    print("\nnot lending (upstream.pool: false)\n" + table(bare, apart))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=1280)
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(run(Path(folder), parser.parse_args()))

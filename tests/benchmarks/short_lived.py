@@ -1,7 +1,8 @@
 """Many clients that make a connection for each request: python -m tests.benchmarks.short_lived [--rounds N]
 
 Wirekey's gateway beside a bare mitmdump in reverse mode, which dials the provider anew for each client connection;
-both take plain HTTP and speak TLS upstream. Prints medians and the ratio, which is taken within each round.
+both take plain HTTP and speak TLS upstream. Events are only comparable between the two Wirekeys, as mitmdump
+holds a stream until it is whole. Prints medians and the ratio, which is taken within each round.
 """
 
 from __future__ import annotations
@@ -58,12 +59,34 @@ async def kept_connection(target: Target, clients: int, requests: int) -> float:
     return time.perf_counter() - start
 
 
+async def streams(target: Target, clients: int, events: int) -> None:
+    """Let `clients` streams of `events` events each pass at once."""
+    token = target.token or "placeholder"
+    data = load.request(target, stream=True, events=events, pace=0).replace(
+        b"Bearer placeholder", b"Bearer " + token.encode()
+    )
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", target.proxy_port)
+        writer.write(data)
+        left = events
+        while left:
+            left -= (await reader.read(65536)).count(load.SENT)
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(clients)))
+
+
 async def measure(pid: int, target: Target, found: Measurements, requests: int) -> None:
     for name, way, clients in (("new connections", connection_each, CLIENTS), ("kept, 16", kept_connection, 16)):
         before = proxies.cpu_seconds(pid)
         seconds = await way(target, clients, requests)
         found.note(f"{name}: requests per second", requests / seconds)
         found.note(f"{name}: CPU ms per request", (proxies.cpu_seconds(pid) - before) * 1000 / requests)
+    before = proxies.cpu_seconds(pid)
+    await streams(target, 8, 1000)
+    found.note("CPU ms per 1000 events", (proxies.cpu_seconds(pid) - before) * 1e6 / 8000)
+    found.note("memory, MiB", proxies.memory_mib(pid))
 
 
 async def run(folder: Path, options: argparse.Namespace) -> None:

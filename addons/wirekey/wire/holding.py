@@ -18,12 +18,17 @@ from wirekey.wire.framing import CappedHttp1Client
 from wirekey.wire.link import WRITTEN_AHEAD, Link, Place, dial, trust
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
     from mitmproxy.proxy.server import ConnectionIO
 
     from wirekey.wire.connection import WireConnectionHandler
     from wirekey.wire.lending import Lending
+
+
+CANCELLED = "connection cancelled"
 
 
 class OpenSecured(commands.OpenConnection):
@@ -70,6 +75,7 @@ async def hold(handler: WireConnectionHandler, command: OpenSecured, transport: 
     assert server.address
     hook_data = server_hooks.ServerConnectionHookData(server, handler.client)
     link = None if command.fresh else lending.take(Place(*server.address[:2]))
+    is_new = link is None
     if link is None:
         link = await dialled(handler, command, hook_data)
         if link is None:
@@ -78,18 +84,15 @@ async def hold(handler: WireConnectionHandler, command: OpenSecured, transport: 
         # Its address was checked when it was dialled, for this same name.
         asked_for[server] = server.address[:2]
         server.address = link.address
-    client = handler.transports.get(handler.client)
-    to_client = client.writer.transport if client and isinstance(client.writer, asyncio.StreamWriter) else None
-
-    def receive(data: bytes) -> bool:
-        handler.take(events.DataReceived(server, data))
-        return to_client is not None and to_client.get_write_buffer_size() > WRITTEN_AHEAD
-
-    link.hold(server, receive)
+    link.hold(server, receiver(handler, server))
     server.state = ConnectionState.OPEN
     transport.writer = link  # type: ignore[assignment]  # as far as mitmproxy uses a StreamWriter
+    is_told = False
     try:
         await handler.handle_hook(server_hooks.ServerConnectedHook(hook_data))
+        if is_new:
+            await handler.handle_hook(TlsEstablishedServerHook(TlsData(server, command.client.context)))
+        is_told = True
         handler.take(events.OpenConnectionCompleted(command, None))
         await until_it_ends(handler, link)
     finally:
@@ -97,11 +100,26 @@ async def hold(handler: WireConnectionHandler, command: OpenSecured, transport: 
         is_lent_on = server.state is ConnectionState.OPEN and command.client.is_between_requests
         server.state = ConnectionState.CLOSED
         handler.transports.pop(server, None)
-        handler.take(events.ConnectionClosed(server))
+        if is_told:
+            handler.take(events.ConnectionClosed(server))
+        else:
+            handler.take(events.OpenConnectionCompleted(command, CANCELLED))
         link.let_go()
         lending.give(link) if is_lent_on else link.close()
         server.timestamp_end = time.time()
         await handler.handle_hook(server_hooks.ServerDisconnectedHook(hook_data))
+
+
+def receiver(handler: WireConnectionHandler, server: Server) -> Callable[[bytes], bool]:
+    """Give what hands bytes to the layers, and tells whether the client has too many of them to read."""
+    client = handler.transports.get(handler.client)
+    to_client = client.writer.transport if client and isinstance(client.writer, asyncio.StreamWriter) else None
+
+    def receive(data: bytes) -> bool:
+        handler.take(events.DataReceived(server, data))
+        return to_client is not None and to_client.get_write_buffer_size() > WRITTEN_AHEAD
+
+    return receive
 
 
 async def until_it_ends(handler: WireConnectionHandler, link: Link) -> None:
@@ -130,16 +148,15 @@ async def dialled(
         settings = trust(options.ssl_verify_upstream_trusted_ca, options.tls_version_server_min)
         link = await dial(server.address[:2], place, settings)
     except asyncio.CancelledError:
-        await fail(handler, command, hook_data, "connection cancelled")
+        await fail(handler, command, hook_data, CANCELLED)
         raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
         server.error = said(error)
         if isinstance(error, ssl.SSLError):
             await handler.handle_hook(TlsFailedServerHook(TlsData(server, context)))
         await fail(handler, command, hook_data, server.error)
         return None
     command.lending.dialled(link)
-    await handler.handle_hook(TlsEstablishedServerHook(TlsData(server, context)))
     return link
 
 
@@ -155,7 +172,7 @@ async def fail(
     handler.take(events.OpenConnectionCompleted(command, error))
 
 
-def said(error: OSError) -> str:
+def said(error: Exception) -> str:
     """Say why there is no connection. That a certificate was at fault is seen by that word."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"Certificate verify failed: {error.verify_message}"

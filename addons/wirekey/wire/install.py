@@ -6,6 +6,7 @@ sentence, never half-patched.
 
 from __future__ import annotations
 
+from asyncio import sslproto
 from typing import TYPE_CHECKING
 
 from mitmproxy import http, version
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from wirekey.wire.house import House
 
 KNOWN_VERSIONS = ("12.2.",)
+TLS_READ_BYTES = 32 * 1024
+"""Room that asyncio keeps for each TLS connection, idle ones too, of 256 KiB by itself; a record has at most 16."""
 
 
 class WireH2Connection(OutlivesGoaway, _http2.BufferedH2Connection):
@@ -55,6 +58,7 @@ def install() -> None:
     _http1.ChunkedReader = TrailerDroppingReader  # type: ignore[misc]
     _http1.make_error_response = malformed_request
     _http2.BufferedH2Connection = WireH2Connection  # type: ignore[misc]
+    sslproto.SSLProtocol.max_size = TLS_READ_BYTES
     # A check of each new message's types, for mitmproxy's developers: a tenth of its time, and off under python -O.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
     http.Headers.get_all = header_values.get_all  # type: ignore[method-assign]

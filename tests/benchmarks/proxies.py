@@ -104,7 +104,9 @@ def reverse_mitmdump(folder: Path, upstream_port: int) -> Iterator[tuple[int, Ta
 
 
 @contextlib.contextmanager
-def wirekey(folder: Path, upstream_port: int, *, gateway: bool = False, pool: bool = True) -> Iterator[tuple[int, Target]]:
+def wirekey(
+    folder: Path, upstream_port: int, *, gateway: bool = False, pool: bool = True
+) -> Iterator[tuple[int, Target]]:
     folder.mkdir()
     port = free_port()
     place, elsewhere = f"127.0.0.1:{port}", "127.0.0.1:0"

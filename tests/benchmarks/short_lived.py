@@ -1,8 +1,8 @@
 """Many clients that make a connection for each request: python -m tests.benchmarks.short_lived [--rounds N]
 
 Wirekey's gateway beside a bare mitmdump in reverse mode, which dials the provider anew for each client connection;
-both take plain HTTP and speak TLS upstream. Events are only comparable between the two Wirekeys, as mitmdump
-holds a stream until it is whole. Prints medians and the ratio, which is taken within each round.
+both take plain HTTP and speak TLS upstream. Prints medians and the ratio, which is taken within each round. Events
+are only comparable between the two Wirekeys, as mitmdump holds a stream until it is whole.
 """
 
 from __future__ import annotations
@@ -22,14 +22,9 @@ from tests.benchmarks.load import Target
 CLIENTS = 64
 
 
-def request(target: Target) -> bytes:
-    token = target.token or "placeholder"
-    return load.request(target).replace(b"Bearer placeholder", f"Bearer {token}".encode())
-
-
 async def connection_each(target: Target, clients: int, requests: int) -> float:
     """Send `requests` by `clients` at a time, each over a connection of its own. Seconds."""
-    data = request(target)
+    data = load.request(target)
 
     async def one() -> None:
         for _ in range(requests // clients):
@@ -43,48 +38,14 @@ async def connection_each(target: Target, clients: int, requests: int) -> float:
     return time.perf_counter() - start
 
 
-async def kept_connection(target: Target, clients: int, requests: int) -> float:
-    """Send `requests` over `clients` connections that stay. Seconds."""
-    data = request(target)
-
-    async def one() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", target.proxy_port)
-        for _ in range(requests // clients):
-            writer.write(data)
-            await load.read_answer(reader)
-        writer.close()
-
-    start = time.perf_counter()
-    await asyncio.gather(*(one() for _ in range(clients)))
-    return time.perf_counter() - start
-
-
-async def streams(target: Target, clients: int, events: int) -> None:
-    """Let `clients` streams of `events` events each pass at once."""
-    token = target.token or "placeholder"
-    data = load.request(target, stream=True, events=events, pace=0).replace(
-        b"Bearer placeholder", b"Bearer " + token.encode()
-    )
-
-    async def one() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", target.proxy_port)
-        writer.write(data)
-        left = events
-        while left:
-            left -= (await reader.read(65536)).count(load.SENT)
-        writer.close()
-
-    await asyncio.gather(*(one() for _ in range(clients)))
-
-
 async def measure(pid: int, target: Target, found: Measurements, requests: int) -> None:
-    for name, way, clients in (("new connections", connection_each, CLIENTS), ("kept, 16", kept_connection, 16)):
+    for name, way, clients in (("new connections", connection_each, CLIENTS), ("kept, 16", load.plain, 16)):
         before = proxies.cpu_seconds(pid)
         seconds = await way(target, clients, requests)
         found.note(f"{name}: requests per second", requests / seconds)
         found.note(f"{name}: CPU ms per request", (proxies.cpu_seconds(pid) - before) * 1000 / requests)
     before = proxies.cpu_seconds(pid)
-    await streams(target, 8, 1000)
+    await load.many_chunks(target, 8, 1000)
     found.note("CPU ms per 1000 events", (proxies.cpu_seconds(pid) - before) * 1e6 / 8000)
     found.note("memory, MiB", proxies.memory_mib(pid))
 
@@ -93,9 +54,10 @@ async def run(folder: Path, options: argparse.Namespace) -> None:
     bare, lending, apart = Measurements(), Measurements(), Measurements()
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(proxies.upstream(folder))
-        mitmdump = stack.enter_context(proxies.bare_reverse(folder / "mitmdump", port))
-        with_pool = stack.enter_context(proxies.wirekey_gateway(folder / "lending", port, pool=True))
-        without = stack.enter_context(proxies.wirekey_gateway(folder / "apart", port, pool=False))
+        mitmdump = stack.enter_context(proxies.reverse_mitmdump(folder / "mitmdump", port))
+        with_pool = stack.enter_context(proxies.wirekey(folder / "lending", port, gateway=True))
+        without = stack.enter_context(proxies.wirekey(folder / "apart", port, gateway=True, pool=False))
+        time.sleep(1)  # until the agents are known
         systems = [(mitmdump, bare), (with_pool, lending), (without, apart)]
         for system, _ in systems:
             await measure(*system, Measurements(), CLIENTS * 4)  # warms up

@@ -327,6 +327,8 @@ METHODS = {
     "count_attempt": None,
     "is_failure": None,
     "has_another_way": None,
+    "may_be_resent": None,
+    "let_body_go": None,
     "phrase": None,
     "phrase_in_stream": None,
     "report_end": None,
@@ -337,7 +339,7 @@ METHODS = {
 
 
 def break_method(monkeypatch, name):
-    def failing(self, *_):
+    def failing(self, *_, **__):
         raise RuntimeError(QUOTED)
 
     failing.__name__ = name
@@ -348,8 +350,17 @@ def break_method(monkeypatch, name):
 def test_each_method_for_the_wire_layer_is_tried():
     from wirekey.wire.house import House as WireView
 
-    methods = {name for name in vars(WireView) if not name.startswith("_")} - {"limits"}
+    methods = {name for name in vars(WireView) if not name.startswith("_")} - {"limits", "lending"}
     assert methods == set(METHODS)
+
+
+def test_where_it_cannot_be_told_whether_a_call_may_go_out_twice_it_does_not(monkeypatch, caplog):
+    house, flow = House(), tflow.tflow()
+    for name in ("may_be_resent", "let_body_go"):
+        break_method(monkeypatch, name)
+    assert house.may_be_resent(flow) is False
+    assert house.let_body_go(flow) is None
+    assert QUOTED not in caplog.text
 
 
 @pytest.mark.parametrize("name", [name for name, found in METHODS.items() if found])

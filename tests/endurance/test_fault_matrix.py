@@ -175,7 +175,7 @@ def in_all_ways(proxy, fault: Fault, plan: str) -> list[tuple[str, bool, Got, di
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_without_another_way_is_the_clients(name, proxy, simulator):
-    fault = FAULTS[name]
+    fault, sent = FAULTS[name], 0
     simulator.forget()
     for client, stream, got, event in in_all_ways(proxy, fault, "alone"):
         case = (client, stream, got, event)
@@ -188,14 +188,16 @@ def test_a_fault_without_another_way_is_the_clients(name, proxy, simulator):
             assert bool(got.raised) != (stream and IDLE in got.said), case
         else:
             assert json.loads(got.text)["error"]["message"], case
-        assert (event["outcome"], event["status"], event["attempts"]) == (fault.outcome, fault.status, 1), case
+        assert (event["outcome"], event["status"]) == (fault.outcome, fault.status), case
+        assert event["attempts"] - 1 in anew(name, client), case
         assert event["credential"], case
-    assert len(simulator.seen) == (0 if fault.plain in OUTSIDE else len(CASES))
+        sent += event["attempts"]
+    assert len(simulator.seen) == (0 if fault.plain in OUTSIDE else sent)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_before_the_answer_sends_the_call_to_the_fallback_and_a_later_one_does_not(name, proxy, simulator):
-    fault = FAULTS[name]
+    fault, sent = FAULTS[name], 0
     simulator.forget()
     for client, stream, got, event in in_all_ways(proxy, fault, "again"):
         case = (client, stream, got, event)
@@ -204,13 +206,22 @@ def test_a_fault_before_the_answer_sends_the_call_to_the_fallback_and_a_later_on
             assert not got.raised, case
             assert got.text, case
             assert got.model == event["model"] == SECOND_MODEL, case
-            assert (event["outcome"], event["status"], event["attempts"]) == ("completed", 200, 2), case
+            assert (event["outcome"], event["status"]) == ("completed", 200), case
+            assert event["attempts"] - 2 in anew(name, client), case
             assert (event["credential"], event["route"]) == ("openai/1", LAST_ROUTE), case
             assert (event["policy_result"], event["policy_reason"]) == ("allow", None), case
         else:
             assert (event["outcome"], event["attempts"], got.model) == (fault.outcome, 1, None), case
-    times = 1 if fault.plain in OUTSIDE or not fault.is_before_the_answer else 2
-    assert len(simulator.seen) == times * len(CASES)
+        sent += event["attempts"]
+    assert len(simulator.seen) == sent - (len(CASES) if fault.plain in OUTSIDE else 0)
+
+
+def anew(name, client):
+    """How many times more a call may be sent: one that met the end of a connection used before goes out on a new one.
+
+    HTTP/2 connections are not lent.
+    """
+    return (0, 1) if name == "reset before headers" and client == "h1" else (0,)
 
 
 BY_SCRIPT = {

@@ -77,7 +77,7 @@ async def test_a_flow_says_of_a_lent_connection_what_it_said_of_the_new_one(tmp_
         assert (lent.sni, lent.alpn_offers, lent.tls) == ("127.0.0.1", [b"http/1.1"], True)
         assert lent.tls_version == "TLSv1.3"
         assert lent.certificate_list[0].cn == new.certificate_list[0].cn
-        for name in ("address", "peername", "sockname", "cipher", "alpn", "timestamp_tls_setup", "timestamp_tcp_setup"):
+        for name in ("address", "peername", "sockname", "cipher", "alpn", "timestamp_start", "timestamp_tls_setup"):
             assert getattr(lent, name) == getattr(new, name), name
 
 

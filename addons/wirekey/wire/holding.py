@@ -143,7 +143,6 @@ async def dialled(
         if server.error:
             await fail(handler, command, hook_data, f"Connection killed: {server.error}")
             return None
-        server.timestamp_start = time.time()
         options = context.options
         settings = trust(options.ssl_verify_upstream_trusted_ca, options.tls_version_server_min)
         link = await dial(server.address[:2], place, settings)

@@ -52,8 +52,9 @@ class Link(asyncio.Protocol):
     facts: dict[str, Any]
     """What mitmproxy's connection object says of it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, dialled_at: float) -> None:
         self.place = place
+        self.dialled_at = dialled_at
         self.generation = 0
         self.begun_at = time.monotonic()
         self.reached_at = time.time()
@@ -181,6 +182,7 @@ def facts_of(link: Link) -> dict[str, Any]:
         "cipher": cipher[0] if cipher else None,
         "tls_version": secured.version(),
         "certificate_list": certificates(secured),
+        "timestamp_start": link.dialled_at,
         "timestamp_tcp_setup": link.reached_at,
         "timestamp_tls_setup": time.time(),
     }
@@ -203,8 +205,9 @@ def certificates(secured: ssl.SSLObject) -> list[certs.Cert]:
 
 async def dial(address: tuple[str, int], place: Place, context: ssl.SSLContext) -> Link:
     """Connect to a checked address, with TLS that is verified for the host of `place`. Raises OSError."""
+    began = time.time()
     _, link = await asyncio.get_running_loop().create_connection(
-        lambda: Link(place),
+        lambda: Link(place, began),
         *address,
         ssl=context,
         server_hostname=place.host,

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from wirekey.extension import Extension
     from wirekey.routing.candidate import Candidate, Limits
     from wirekey.routing.plan import Choice
-    from wirekey.stations.house import House, Passage
+    from wirekey.stations.house import House
+    from wirekey.stations.passage import Passage
     from wirekey.stations.settings import Settings
     from wirekey.wire.house import WireLimits
     from wirekey.wire.request_body import RequestBody

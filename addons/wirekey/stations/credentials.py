@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Server
 
     from wirekey.call import Call
-    from wirekey.stations.house import House, Passage
+    from wirekey.stations.house import House
+    from wirekey.stations.passage import Passage
     from wirekey.stations.signatures import Signatures
     from wirekey.wire.request_body import RequestBody
 

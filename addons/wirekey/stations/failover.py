@@ -16,7 +16,7 @@ from wirekey.stations.station import Station, not_again
 
 if TYPE_CHECKING:
     from wirekey.call import Call
-    from wirekey.stations.house import Passage
+    from wirekey.stations.passage import Passage
     from wirekey.wire.attempts import FailedAttempt
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import functools
 import json
 import logging
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -26,6 +26,7 @@ from wirekey.metering.eventstream import EventStreamReader
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import BROKEN, Refusal
 from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
+from wirekey.stations.passage import Passage
 from wirekey.stations.sealing import face, hide, restored, sealed, withheld
 from wirekey.stations.settings import Settings
 from wirekey.stations.signatures import Signatures
@@ -40,18 +41,12 @@ if TYPE_CHECKING:
 
     from wirekey.audit.store import AuditStore
     from wirekey.console.request import Request as Visit
-    from wirekey.credentials.client_held import ClientCredential
-    from wirekey.credentials.pool import Key, KeyPool
     from wirekey.identity.agents import AgentBook
     from wirekey.identity.jwt_tokens import Held, JwtTokens
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
-    from wirekey.routing.plan import Choice, Plan
-    from wirekey.signing.request import AwsCredentials, RequestHead
-    from wirekey.signing.verify import Verified
     from wirekey.stations.gateway_certificate import Certificate, OwnCertificate
     from wirekey.stations.metering import AnswerTap
-    from wirekey.stations.settings import Upstream
     from wirekey.wire.house import WireLimits
     from wirekey.wire.request_body import RequestBody
 
@@ -60,82 +55,6 @@ logger = logging.getLogger(__name__)
 FAILURES = RETRIED_STATUSES | REFUSED_KEY
 LONGEST_TRACE_PARENT = 128
 """Bytes. Version 00 has 55; later ones may add to it."""
-
-
-@dataclass(slots=True)
-class Passage:
-    """What one call carries through the house besides its record: nothing here is ever stored or shown."""
-
-    call: Call
-    token: Held | None = field(default=None, repr=False)
-    """What is kept of the token that said which agent calls."""
-    base: str = ""
-    """The client's base_url, without a path, where it came by the gateway: http://127.0.0.1:8000."""
-    by_model: bool = False
-    """Whether the path leaves it to the model which provider is meant."""
-    own_models: bool = False
-    """Whether a question for models is about all providers, and answered by the gateway itself."""
-    arrived: RequestHead | None = field(default=None, repr=False)
-    """The head as the gateway got it, where it bears an AWS signature."""
-    judged: http.Request | None = field(default=None, repr=False)
-    """The head that is judged and sent, once the flow only shows the face of it."""
-    body: RequestBody = field(default=b"", repr=False)
-    host: str = ""
-    """The provider's own name that was called, whatever is dialled."""
-    signed: RequestHead | None = field(default=None, repr=False)
-    """The head as an agent's AWS key pair signed it, until that is verified with the body."""
-    verified: Verified | None = None
-    signs_payload: bool = False
-    """Whether the client says the hash of its body in a header."""
-    aws: AwsCredentials | None = field(default=None, repr=False)
-    """What the call is signed with on the wire."""
-    wanted_model: str | None = None
-    """The model that the policy wants to be used instead."""
-    cap: int | None = None
-    """The most output tokens that the policy lets the call ask for."""
-    plan: Plan | None = None
-    choice: Choice | None = None
-    """The present attempt; what follows up to `signing_host` is made anew for each, and so are `aws` and `body`."""
-    limits: WireLimits | None = None
-    """Those of the present attempt; None: the general ones."""
-    settled: bool = False
-    """Whether the answer that comes was noted in the key's pool when it was asked for another attempt."""
-    upstream: Upstream | None = None
-    key: Key | None = None
-    pool: KeyPool | None = None
-    """None where the key is the client's own."""
-    as_bearer: bool = False
-    """Whether the client brought its key as `Authorization: Bearer`, so that it goes on in that form."""
-    put_on: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
-    """Headers that an extension sets."""
-    signing_host: str = ""
-    """The host of AWS whose region and service a signature is for."""
-    asked_target: bytes = field(default=b"", repr=False)
-    """Path and query before any route changed them."""
-    asked_body: RequestBody = field(default=b"", repr=False)
-    """The body before any route changed it, for as long as another attempt may be made of it."""
-    brought: ClientCredential | None = field(default=None, repr=False)
-    held: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
-    """Headers made for credentials that a client holds itself, as they came, where a call may go out with one."""
-    usage_event_asked: bool = False
-    tap: AnswerTap | None = None
-
-    @property
-    def quotable(self) -> bytes | None:
-        """What of the credential goes over the wire as it is, so that an answer could quote it: not an AWS secret."""
-        if self.put_on:
-            # Of `Token abc` the last word is the secret, and the longest one.
-            return max((word for _, value in self.put_on for word in value.split()), key=len, default=None)
-        secret = self.key.secret if self.key else self.aws.token if self.aws else None
-        return secret.reveal().encode() if secret else None
-
-    def let_body_go(self) -> None:
-        """Keep the body no longer, as no other attempt will be made."""
-        self.body = self.asked_body = b""
-
-    def let_body_go_unless_planned(self) -> None:
-        if self.choice is None or self.choice.is_last:
-            self.let_body_go()
 
 
 def steady[Method: Callable[..., Any]](otherwise: Callable[..., Any]) -> Callable[[Method], Method]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wirekey.call import Agent
     from wirekey.identity.jwt_tokens import Held
     from wirekey.signing.request import RequestHead
-    from wirekey.stations.house import Passage
+    from wirekey.stations.passage import Passage
     from wirekey.wire.request_body import RequestBody
 
 UNKNOWN_AGENT = Refusal(

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from wirekey.call import Call
     from wirekey.providers.protocol import AnswerReader, Usage
-    from wirekey.stations.house import House, Passage
+    from wirekey.stations.house import House
+    from wirekey.stations.passage import Passage
 
 logger = logging.getLogger(__name__)
 

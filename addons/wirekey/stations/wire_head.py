@@ -10,7 +10,7 @@ from mitmproxy import http
 from wirekey.credentials.slots import connection_named
 
 if TYPE_CHECKING:
-    from wirekey.stations.house import Passage
+    from wirekey.stations.passage import Passage
 
 HOP_BY_HOP = frozenset({b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection"})
 

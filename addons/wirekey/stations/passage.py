@@ -1,0 +1,97 @@
+"""What a call carries through the house besides its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.call import Call
+    from wirekey.credentials.client_held import ClientCredential
+    from wirekey.credentials.pool import Key, KeyPool
+    from wirekey.identity.jwt_tokens import Held
+    from wirekey.routing.candidate import Upstream
+    from wirekey.routing.plan import Choice, Plan
+    from wirekey.signing.request import AwsCredentials, RequestHead
+    from wirekey.signing.verify import Verified
+    from wirekey.stations.metering import AnswerTap
+    from wirekey.wire.house import WireLimits
+    from wirekey.wire.request_body import RequestBody
+
+
+@dataclass(slots=True)
+class Passage:
+    """One call's. Nothing here is ever stored or shown."""
+
+    call: Call
+    token: Held | None = field(default=None, repr=False)
+    """What is kept of the token that said which agent calls."""
+    base: str = ""
+    """The client's base_url, without a path, where it came by the gateway: http://127.0.0.1:8000."""
+    by_model: bool = False
+    """Whether the path leaves it to the model which provider is meant."""
+    own_models: bool = False
+    """Whether a question for models is about all providers, and answered by the gateway itself."""
+    arrived: RequestHead | None = field(default=None, repr=False)
+    """The head as the gateway got it, where it bears an AWS signature."""
+    judged: http.Request | None = field(default=None, repr=False)
+    """The head that is judged and sent, once the flow only shows the face of it."""
+    body: RequestBody = field(default=b"", repr=False)
+    host: str = ""
+    """The provider's own name that was called, whatever is dialled."""
+    signed: RequestHead | None = field(default=None, repr=False)
+    """The head as an agent's AWS key pair signed it, until that is verified with the body."""
+    verified: Verified | None = None
+    signs_payload: bool = False
+    """Whether the client says the hash of its body in a header."""
+    aws: AwsCredentials | None = field(default=None, repr=False)
+    """What the call is signed with on the wire."""
+    wanted_model: str | None = None
+    """The model that the policy wants to be used instead."""
+    cap: int | None = None
+    """The most output tokens that the policy lets the call ask for."""
+    plan: Plan | None = None
+    choice: Choice | None = None
+    """The present attempt; what follows up to `signing_host` is made anew for each, and so are `aws` and `body`."""
+    limits: WireLimits | None = None
+    """Those of the present attempt; None: the general ones."""
+    settled: bool = False
+    """Whether the answer that comes was noted in the key's pool when it was asked for another attempt."""
+    upstream: Upstream | None = None
+    key: Key | None = None
+    pool: KeyPool | None = None
+    """None where the key is the client's own."""
+    as_bearer: bool = False
+    """Whether the client brought its key as `Authorization: Bearer`, so that it goes on in that form."""
+    put_on: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """Headers that an extension sets."""
+    signing_host: str = ""
+    """The host of AWS whose region and service a signature is for."""
+    asked_target: bytes = field(default=b"", repr=False)
+    """Path and query before any route changed them."""
+    asked_body: RequestBody = field(default=b"", repr=False)
+    """The body before any route changed it, for as long as another attempt may be made of it."""
+    brought: ClientCredential | None = field(default=None, repr=False)
+    held: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """Headers made for credentials that a client holds itself, as they came, where a call may go out with one."""
+    usage_event_asked: bool = False
+    tap: AnswerTap | None = None
+
+    @property
+    def quotable(self) -> bytes | None:
+        """What of the credential goes over the wire as it is, so that an answer could quote it: not an AWS secret."""
+        if self.put_on:
+            # Of `Token abc` the last word is the secret, and the longest one.
+            return max((word for _, value in self.put_on for word in value.split()), key=len, default=None)
+        secret = self.key.secret if self.key else self.aws.token if self.aws else None
+        return secret.reveal().encode() if secret else None
+
+    def let_body_go(self) -> None:
+        """Keep the body no longer, as no other attempt will be made."""
+        self.body = self.asked_body = b""
+
+    def let_body_go_unless_planned(self) -> None:
+        if self.choice is None or self.choice.is_last:
+            self.let_body_go()

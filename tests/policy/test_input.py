@@ -10,10 +10,12 @@ from wirekey.call import Agent
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, encoded, input_of
 from wirekey.policy.permissions import check_permission, needed
+from wirekey.policy.replay import input_from
 from wirekey.providers.other_models import MOST_OTHER_MODELS, others
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import MODEL_LENGTH
 from wirekey.refusal import Refusal
+from wirekey.stations.tunnels import TUNNEL
 
 FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"), ("gpt-image-1",))
 
@@ -139,3 +141,13 @@ def test_a_call_of_nobody_has_no_permission():
     call.agent = None
     with pytest.raises(Refusal):
         check_permission(call)
+
+
+def test_a_tunnel_is_seen_by_its_host_and_a_replay_sees_the_same():
+    call = call_of(operation=TUNNEL, provider=None, facts=None, upstream="git.example.org", action="CONNECT")
+    call.target = "git.example.org:443"
+    given = input_of(call, {})
+    assert (given["operation"], given["action"]) == ("tunnel", "CONNECT")
+    assert (given["upstream"], given["target"], given["path"]) == ("git.example.org", *["git.example.org:443"] * 2)
+    assert not {"model", "provider", "mcp_server", "tool_name"} & given.keys()
+    assert input_from(event_of(call), lambda _: given["agent"]["permissions"]) == given

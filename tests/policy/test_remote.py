@@ -7,6 +7,7 @@ import pytest
 
 from tests.policy.opa import Opa
 from tests.policy.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE
+from wirekey.policy.decision import NOT_ALLOWED
 from wirekey.policy.modules import PolicyError
 from wirekey.policy.remote import KEPT, RemoteEngine
 
@@ -48,10 +49,20 @@ def answer(body, status="200 OK", media="application/json", length=None):
     return f"HTTP/1.1 {status}\r\ncontent-type: {media}\r\ncontent-length: {size}\r\n\r\n{body}".encode()
 
 
-@pytest.mark.parametrize(("policy", "call", "allowed"), BEHAVRY_CALLS)
-async def test_policies_of_other_proxies_run_unchanged(opa_of, engine_of, policy, call, allowed):
-    decision = await engine_of(opa_of(policy), BEHAVRY_QUERY).decide(call)
+@pytest.mark.parametrize("row", BEHAVRY_CALLS)
+async def test_policies_of_other_proxies_run_unchanged(opa_of, engine_of, oracle, row):
+    policy, call, allowed = row
+    decision = await engine_of(opa_of(policy, oracle=oracle), BEHAVRY_QUERY).decide(call)
     assert (decision.allow, decision.failure) == (allowed, None)
+
+
+async def test_it_reads_what_opa_itself_answers(opa_of, engine_of, oracle):
+    cap = "package p.authz\nmax_tokens := input.tool_count * 50"
+    engine = engine_of(opa_of(BOTH, cap, oracle=oracle))
+    decision = await engine.decide(PLAIN | {"model": "a", "tool_count": 2})
+    assert (decision.allow, decision.max_tokens) == (True, 100)
+    assert (await engine.decide(WHOLE | {"model": "a"})).reasons == ("tools",)
+    assert (await engine.decide(PLAIN | {"model": "b"})).reasons == (NOT_ALLOWED,)
 
 
 async def test_it_reads_allow_deny_and_who_decided(opa_of, engine_of):

@@ -81,13 +81,21 @@ def denials(document: dict[str, Any]) -> tuple[str, ...]:
     """Give all reasons, sorted, fit to be shown. Raises UndecidedError where `deny` is neither boolean nor texts."""
     deny = document.get("deny", False)
     if isinstance(deny, bool):
-        return (DENIED,) if deny else ()
+        return (denied_at(document),) if deny else ()
     if not isinstance(deny, list) or not all(isinstance(reason, str) for reason in deny):
         raise UndecidedError(f"`deny` is {kind(deny)}; it must be true, false or a set of texts.")
     shown = sorted({plain(reason) for reason in deny})
     if len(shown) > MOST_REASONS:
         shown = [*shown[:MOST_REASONS], f"(and {len(shown) - MOST_REASONS} more)"]
     return tuple(shown)
+
+
+def denied_at(document: dict[str, Any]) -> str:
+    """Return the reason of a `deny` that is true: `deny_at` says which rules of which package said so."""
+    places = document.get("deny_at")
+    if not isinstance(places, list) or not places:
+        return DENIED
+    return plain(f"{DENIED} ({', '.join(map(str, places))})")
 
 
 def plain(reason: str) -> str:

@@ -2,7 +2,7 @@
 
 A policy without loops takes some tens of microseconds, and is judged on the event loop. One that iterates could take
 as long as its data and the call are large: it is judged by child processes, which are killed when the time is over.
-So is a policy that took longer than a millisecond all the same.
+So is a policy that all the same took longer than a millisecond several times in a row.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WALL_SECONDS = 30.0
 LONGEST_AT_HOME = 0.001
-"""Seconds of processor time after which a policy is no longer judged on the event loop."""
+"""Seconds of processor time that a decision on the event loop should not exceed."""
+SLOW_IN_A_ROW = 3
+"""Decisions that exceed it before the policy leaves the event loop: a garbage collection alone can slow one down."""
 JUDGES = 2
 """Children at a time: one that is busy with a slow call leaves another one for the rest."""
 
@@ -57,11 +60,19 @@ class PolicyEngine(Protocol):
         """End what was started for it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that a decision may take: of the processor, and by the clock for one that is stuck."""
+
+    processor: float
+    wall: float
+
+
 class Loaded:
     """One revision of the policy, ready to judge; ended when nobody uses it any more."""
 
-    def __init__(self, modules: Modules, query: str, limit: float, first: Judge) -> None:
-        self.modules, self.query, self.limit = modules, query, limit
+    def __init__(self, modules: Modules, query: str, limits: Limits, first: Judge) -> None:
+        self.modules, self.query, self.limits = modules, query, limits
         self.report: Report = first.report
         self.revision = modules.revision
         self.memory = Memory() if may_remember(modules.rego.values()) else None
@@ -80,6 +91,7 @@ class Loaded:
         self._waiting: list[asyncio.Future[Judge]] = []
         self._starting: set[asyncio.Task[None]] = set()
         self._users = 0
+        self._slow = 0
         self._retired = False
 
     async def document(self, given: bytes) -> bytes:
@@ -103,12 +115,15 @@ class Loaded:
         try:
             return interpreter.answer(given)
         finally:
-            if time.thread_time() - began > LONGEST_AT_HOME:
-                logger.warning("The policy took longer than a millisecond; from now on other processes judge by it.")
+            self._slow = self._slow + 1 if time.thread_time() - began > LONGEST_AT_HOME else 0
+            if self._slow >= SLOW_IN_A_ROW:
+                logger.warning(
+                    "The policy took longer than a millisecond again; from now on other processes judge by it."
+                )
                 self.at_home = None
 
     async def _judged_by_child(self, given: bytes) -> bytes:
-        deadline = time.monotonic() + self.limit
+        deadline = time.monotonic() + self.limits.wall
         judge = await self._free_judge()
         try:
             return await judge.ask(given, max(0.001, deadline - time.monotonic()))
@@ -125,15 +140,14 @@ class Loaded:
         waiting: asyncio.Future[Judge] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
-            async with asyncio.timeout(self.limit):
+            async with asyncio.timeout(self.limits.wall):
                 return await waiting
         except BaseException as error:
             if waiting.done() and not waiting.cancelled():
                 self._give_back(waiting.result())  # it came in the very moment in which the wait ended
             if isinstance(error, TimeoutError):
-                raise UndecidedError(
-                    f"No process was free to judge within {self.limit:.3g} s (policy.timeout)."
-                ) from None
+                message = f"No process was free to judge within {self.limits.wall:.3g} s (policy.wall_timeout)."
+                raise UndecidedError(message) from None
             raise
         finally:
             with contextlib.suppress(ValueError):
@@ -160,7 +174,7 @@ class Loaded:
 
     async def _start(self) -> None:
         try:
-            judge = await started(self.modules, self.query, [], self.limit)
+            judge = await started(self.modules, self.query, [], self.limits.processor)
         except (PolicyError, OSError) as error:
             logger.error("A process to judge by the policy could not be started: %s", error)  # noqa: TRY400  # a sentence
             return
@@ -174,7 +188,6 @@ class Loaded:
                 judge.end()
             self._all.clear()
             self._idle.clear()
-            # Now, and not when it is collected: that may be in another thread, which cannot free the library's part.
             self.at_home = None
 
 
@@ -193,23 +206,28 @@ class EmbeddedEngine:
     For the thread that makes it, which waits for a tenth of a second while the policy is tried; see `meanwhile`.
     """
 
-    def __init__(self, path: Path, query: str, timeout: float, tried: Tried | None = None) -> None:
-        self._path, self._query, self._timeout = path, query, timeout
+    def __init__(
+        self, path: Path, query: str, timeout: float, tried: Tried | None = None, *, wall_timeout: float = WALL_SECONDS
+    ) -> None:
+        self._path, self._query = path, query
+        self._limits = Limits(timeout, max(timeout, wall_timeout))
         if tried is None:
             signature, modules = read(path)
             tried = Tried(signature, modules, Judge(modules, query, SAMPLES, timeout))
         self._signature: Signature | None = tried.signature
-        self._loaded = Loaded(tried.modules, query, timeout, tried.judge)
+        self._loaded = Loaded(tried.modules, query, self._limits, tried.judge)
         self.rejected: str | None = None
         """What is wrong with a changed policy, for which the former one is still in force; None: there is none."""
         self._tell()
 
     @classmethod
-    async def meanwhile(cls, path: Path, query: str, limit: float) -> EmbeddedEngine:
+    async def meanwhile(
+        cls, path: Path, query: str, limit: float, *, wall_timeout: float = WALL_SECONDS
+    ) -> EmbeddedEngine:
         """Make one while the event loop goes on with its work. Raises PolicyError."""
         signature, modules = await asyncio.to_thread(read, path)
         judge = await started(modules, query, SAMPLES, limit)
-        return cls(path, query, limit, Tried(signature, modules, judge))
+        return cls(path, query, limit, Tried(signature, modules, judge), wall_timeout=wall_timeout)
 
     @property
     def revision(self) -> str:
@@ -253,11 +271,11 @@ class EmbeddedEngine:
             if signature_of(self._path) != signature:
                 return  # still being written; the next look finds it whole
             self._signature = signature
-            if modules.revision == self._loaded.revision:
+            if modules == self._loaded.modules:
                 self.rejected = None
                 return
-            judge = await started(modules, self._query, SAMPLES, self._timeout)
-            latest = Loaded(modules, self._query, self._timeout, judge)
+            judge = await started(modules, self._query, SAMPLES, self._limits.processor)
+            latest = Loaded(modules, self._query, self._limits, judge)
         except PolicyError as error:
             self._complain(error)
             return

@@ -8,6 +8,7 @@ The child is told the policy first, and tries it on some calls, as regorus finds
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import signal
 import socket
@@ -21,28 +22,33 @@ import msgspec
 from wirekey.policy import syntax
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import Modules, PolicyError, PolicyProblem
+from wirekey.policy.own_tests import failures
 from wirekey.policy.rego import Rego
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterator
 
 LENGTH = struct.Struct("!I")
 LOAD_SECONDS = 30.0
-"""Patience with a new policy, on a slow machine too."""
+"""Processor time that a new policy may take to load and to try."""
+WALL_FACTOR = 4
+"""How many times as long a new policy may take by the clock, as others use the machine too."""
+ENDING_SECONDS = 0.2
+"""How long a child that has hung up may take to be gone."""
 HEAP_BYTES = 2 << 30
 """Half of it is address space that the library's allocator reserves at once."""
-GRACE_SECONDS = 1.0
-"""How long after the parent's limit the child ends by itself, should the parent be gone."""
 
 
 class Task(msgspec.Struct):
-    """What the child is told first. `samples`: inputs to try the policy on, as JSON."""
+    """What the child is told first. `samples`: inputs to try the policy on, as JSON. Limits: processor time."""
 
     rego: dict[str, str]
+    tests: dict[str, str]
     data: msgspec.Raw
     query: str
     samples: list[msgspec.Raw]
     limit: float
+    load_limit: float
 
 
 class Report(msgspec.Struct):
@@ -63,10 +69,15 @@ _verdict = msgspec.json.Decoder(Verdict)
 
 
 class Judge:
-    """One child with one compiled policy. One question at a time."""
+    """One child with one compiled policy. One question at a time.
+
+    `limit` is the processor time of a decision, which the child keeps: the clock counts while the child has to wait
+    for the machine, so `ask` has a limit of its own, for a child that is stuck.
+    """
 
     def __init__(self, modules: Modules, query: str, samples: list[bytes], limit: float) -> None:
         """Start it and wait for its report: blocks for a tenth of a second. Raises PolicyError."""
+        self._limit = limit
         ours, theirs = socket.socketpair()
         self._socket = ours
         with theirs:
@@ -79,9 +90,9 @@ class Judge:
                 close_fds=True,
                 start_new_session=True,
             )
-        task = Task(
-            modules.rego, msgspec.Raw(msgspec.json.encode(modules.data)), query, [*map(msgspec.Raw, samples)], limit
-        )
+        data = msgspec.Raw(msgspec.json.encode(modules.data))
+        tried_on = [*map(msgspec.Raw, samples)]
+        task = Task(modules.rego, modules.tests if samples else {}, data, query, tried_on, limit, LOAD_SECONDS)
         try:
             self.report = self._told(msgspec.json.encode(task))
         except BaseException:
@@ -90,7 +101,7 @@ class Judge:
         ours.setblocking(False)
 
     def _told(self, task: bytes) -> Report:
-        self._socket.settimeout(LOAD_SECONDS)
+        self._socket.settimeout(LOAD_SECONDS * WALL_FACTOR)
         try:
             send(self._socket, task)
             answer = receive(self._socket)
@@ -98,6 +109,8 @@ class Judge:
             raise PolicyError([whole("takes too long on a plain call: is there a loop without end?")]) from None
         except OSError:
             answer = None
+        if answer is None and self._ended_by_limit():
+            raise PolicyError([whole("takes too long on a plain call: is there a loop without end?")])
         if answer is None:
             raise PolicyError([whole("ended the process that judges: too deep, or too large")])
         report = msgspec.json.decode(answer, type=Report)
@@ -110,7 +123,10 @@ class Judge:
         return self._socket.fileno() >= 0 and self._process.poll() is None
 
     async def ask(self, given: bytes, seconds: float) -> bytes:
-        """Give the document for an input; both JSON. Raises UndecidedError; after a time-out the child is killed."""
+        """Return the document for an input; both JSON. Raises UndecidedError.
+
+        `seconds`: by the clock, after which the child is killed. It ends by itself after its limit of processor time.
+        """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
@@ -119,9 +135,13 @@ class Judge:
                 answer = await self._exactly(length)
         except TimeoutError:
             self.end()
-            raise UndecidedError(f"The policy took longer than {seconds:.3g} s (policy.timeout).") from None
+            raise UndecidedError(f"The policy took longer than {seconds:.3g} s (policy.wall_timeout).") from None
         except OSError:
+            by_limit = self._ended_by_limit()
             self.end()
+            if by_limit:
+                message = f"The policy took longer than {self._limit:.3g} s of processor time (policy.timeout)."
+                raise UndecidedError(message) from None
             raise UndecidedError("The policy ended the process that judges: too deep, or too large.") from None
         except BaseException:
             # Cancelled half-way: the next question would get this one's answer.
@@ -134,6 +154,13 @@ class Judge:
 
     def _exactly(self, size: int) -> Awaitable[bytes]:
         return read_exactly(self._socket, size)
+
+    def _ended_by_limit(self) -> bool:
+        """Return whether the child, which has hung up, used up its processor time."""
+        try:
+            return self._process.wait(ENDING_SECONDS) == -signal.SIGPROF
+        except subprocess.TimeoutExpired:
+            return False
 
     def end(self) -> None:
         self._socket.close()
@@ -202,25 +229,44 @@ def serve(parent: socket.socket) -> None:
     if first is None:
         return
     task = msgspec.json.decode(first, type=Task)
-    # A signal's default action ends the process even while the library works.
-    signal.setitimer(signal.ITIMER_REAL, LOAD_SECONDS + GRACE_SECONDS)
-    try:
-        rego = Rego(Modules(task.rego, msgspec.json.decode(task.data), ""), task.query)
-        report = tried(rego, task)
-    except PolicyError as error:
-        report = Report([(each.file, each.line, each.column, each.message) for each in error.problems])
+    with limited(task.load_limit):
+        rego, report = loaded(task)
     send(parent, msgspec.json.encode(report))
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    if report.problems:
+    if rego is None:
         return
     while (given := receive(parent)) is not None:
-        signal.setitimer(signal.ITIMER_REAL, task.limit + GRACE_SECONDS)
-        try:
-            verdict = Verdict(document=msgspec.Raw(rego.answer(given)))
-        except UndecidedError as error:
-            verdict = Verdict(failure=str(error))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        send(parent, msgspec.json.encode(verdict))
+        with limited(task.limit):
+            try:
+                verdict = Verdict(document=msgspec.Raw(rego.answer(given)))
+            except UndecidedError as error:
+                verdict = Verdict(failure=str(error))
+            answer = msgspec.json.encode(verdict)
+        send(parent, answer)
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Bound the processor time: the signal's default action ends the process even while the library works."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def loaded(task: Task) -> tuple[Rego | None, Report]:
+    """Compile the policy, try it, and run its own tests. None: there are problems."""
+    modules = Modules(task.rego, msgspec.json.decode(task.data), "", task.tests)
+    try:
+        rego = Rego(modules, task.query)
+        report = tried(rego, task)
+        if not report.problems:
+            failed = failures(modules, task.query)
+            report.problems = [(each.file, each.line, each.column, each.message) for each in failed]
+    except PolicyError as error:
+        problems = [(each.file, each.line, each.column, each.message) for each in error.problems]
+        return None, Report(problems)
+    return (None if report.problems else rego), report
 
 
 def tried(rego: Rego, task: Task) -> Report:
@@ -244,7 +290,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (HEAP_BYTES, HEAP_BYTES))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve(socket.socket(fileno=0))
 

@@ -1,7 +1,8 @@
 """The files of a policy folder: Rego modules and data, read whole, with a revision made of their content.
 
 Laid out as `opa test` and `opa build` take them: modules in `*.rego`, data in `data.json`, `data.yaml` or `data.yml`,
-which stands in the document under the path of its folder. `*_test.rego` is not served. Hidden files are not read.
+which stands in the document under the path of its folder. `*_test.rego` holds tests, which
+take no part in decisions. Hidden files are not read.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,24 +52,27 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """A policy's files. `rego`: name → source, sorted; `data`: one JSON document."""
+    """A policy's files. `rego` and `tests`: name → source, sorted; `data`: one JSON document.
+
+    `tests` are the modules that take no part in decisions, nor in the revision.
+    """
 
     rego: dict[str, str]
     data: dict[str, Any]
     revision: str
+    tests: dict[str, str] = field(default_factory=dict)
 
 
-def read_modules(path: Path, *, tests: bool = False) -> Modules:
-    """Read a folder, or one module. Raises PolicyError. `tests`: also `*_test.rego`."""
+def read_modules(path: Path) -> Modules:
+    """Read a folder, or one module. Raises PolicyError."""
     rego: dict[str, str] = {}
+    tests: dict[str, str] = {}
     data: dict[str, Any] = {}
     problems: list[PolicyProblem] = []
     digest = hashlib.sha256()
     size = 0
     for file in files_of(path):
         name = file.relative_to(path).as_posix() if file != path else file.name
-        if name.endswith(TEST_ENDING) and not tests:
-            continue
         try:
             content = file.read_bytes()
             text = content.decode("utf-8")
@@ -79,6 +83,9 @@ def read_modules(path: Path, *, tests: bool = False) -> Modules:
             problems.append(PolicyProblem(name, None, None, "is not UTF-8. Save it as UTF-8"))
             continue
         size += len(content)
+        if name.endswith(TEST_ENDING):
+            tests[name] = text
+            continue
         digest.update(f"{len(name.encode())}:{name}:{len(content)}:".encode() + content)
         if name.endswith(".rego"):
             rego[name] = text
@@ -93,7 +100,7 @@ def read_modules(path: Path, *, tests: bool = False) -> Modules:
         problems.append(PolicyProblem(str(path), None, None, "there is no *.rego file. Is this the folder?"))
     if problems:
         raise PolicyError(problems)
-    return Modules(rego, data, digest.hexdigest()[:REVISION_DIGITS])
+    return Modules(rego, data, digest.hexdigest()[:REVISION_DIGITS], tests)
 
 
 def files_of(path: Path) -> list[Path]:

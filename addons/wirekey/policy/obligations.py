@@ -37,7 +37,7 @@ BEDROCK_FAMILIES = {
     "qwen": ("max_tokens",),
 }
 """Beginning of a model's name behind its region → where its body has the limit."""
-BEDROCK_LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len")
+BEDROCK_LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len", "maxTokens")
 BEDROCK_GROUPS = {
     "inferenceConfig": ("maxTokens", "max_new_tokens"),
     "textGenerationConfig": ("maxTokenCount",),

@@ -1,27 +1,26 @@
-"""Rego by regorus, a library in Rust. The only module that knows it; another one needs the same two methods.
+"""A policy compiled for one query. What regorus decides otherwise than OPA is rewritten before, or refused.
 
-Its pinches: most errors come with the first evaluation; what panics is a BaseException; an engine belongs to the
-thread that made it; while it works nothing else of the process does, and nothing can stop it (see `judge`).
+Most of the library's errors come with the first evaluation; while it works nothing else of the process does, and
+nothing can stop it (see `judge`).
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-import regorus
 
 from wirekey.policy import syntax
 from wirekey.policy.decision import UndecidedError
+from wirekey.policy.library import Held, LibraryError
 from wirekey.policy.modules import PolicyError, PolicyProblem
+from wirekey.policy.program import CONSTANTS, ENTRY, program_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from wirekey.policy.modules import Modules
+    from wirekey.policy.program import Definition, Program
     from wirekey.policy.syntax import Syntax
 
 QUERY = re.compile(r"data(?:\.[A-Za-z_][A-Za-z0-9_]*)+", re.ASCII)
@@ -29,22 +28,11 @@ QUERY = re.compile(r"data(?:\.[A-Za-z_][A-Za-z0-9_]*)+", re.ASCII)
 _PLACE = re.compile(r"--> (.+?):(\d+):(\d+)\n")
 _MESSAGE = re.compile(r"^(?:error: |: )(.+)$", re.MULTILINE)
 _V1_WORDS = re.compile(r"^[^#\n]*(?:\bif\b|\bcontains\b\s+\w)", re.MULTILINE)
-_PASSING_ON = (KeyboardInterrupt, SystemExit, GeneratorExit)
+_GENERATED_NAME = re.compile(r"\b(\w+?)__\d+\b")
 
-
-class Expression(msgspec.Struct):
-    value: msgspec.Raw = msgspec.Raw()
-
-
-class Result(msgspec.Struct):
-    expressions: list[Expression]
-
-
-class Answer(msgspec.Struct):
-    result: list[Result] = []
-
-
-_answer = msgspec.json.Decoder(Answer)
+_document = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
+_values = msgspec.json.Decoder(list[Any])
+_trees = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 class Interpreter(Protocol):
@@ -54,103 +42,139 @@ class Interpreter(Protocol):
     def syntax(self) -> Syntax: ...
 
     def answer(self, given: bytes) -> bytes:
-        """Give the document that is asked for, for an input; both JSON. Raises UndecidedError."""
+        """Return the decision document for an input; both JSON. Raises UndecidedError."""
 
 
 class Rego:
     """A policy compiled for one query, such as `data.wirekey.authz`. Raises PolicyError.
 
-    For the thread that made it.
+    For the thread that made it. `tests`: the policy's own tests are compiled too, and asked instead of decisions.
     """
 
-    def __init__(self, modules: Modules, query: str) -> None:
+    def __init__(self, modules: Modules, query: str, *, tests: bool = False) -> None:
         if not QUERY.fullmatch(query):
             raise PolicyError([PolicyProblem("policy.query", None, None, f"{query!r} is no path such as data.a.authz")])
         self._query = query
-        self._engine = regorus.Engine()
-        self._engine.set_gather_prints(True)
-        problems = [problem for name, text in modules.rego.items() if (problem := self._add(name, text))]
-        if problems:
-            raise PolicyError(problems)
-        self.syntax = syntax.read_syntax(json.loads(self._engine.get_ast_as_json()))
-        problems = [*syntax.call_problems(self.syntax, builtins()), *data_problems(self.syntax, modules.data)]
+        tree = parsed(modules.rego | modules.tests if tests else modules.rego)
+        self.syntax = syntax.read_syntax(tree)
+        self.program: Program = program_of(tree, query, tests=tests)
+        problems = [*dict.fromkeys(self.program.problems), *data_problems(self.syntax, modules.data)]
         if query not in self.syntax.packages:
             problems.append(PolicyProblem("policy.query", None, None, no_package(query, self.syntax.packages)))
         if problems:
             raise PolicyError(problems)
-        self._prints = any(call.path == ("print",) for _, call in self.syntax.calls)
+        self._engine = Held()
         try:
-            guarded(self._engine.add_data_json, json.dumps(modules.data))
-        except UndecidedError as error:
-            raise PolicyError([PolicyProblem("data", None, None, str(error))]) from None
+            self._engine.call("add_data_json", json.dumps(modules.data | {CONSTANTS: self.program.constants}))
+        except LibraryError as error:
+            raise PolicyError([PolicyProblem("data", None, None, str(self._problem(error)))]) from None
+        try:
+            for name, text in self.program.sources.items():
+                self._engine.call("add_policy", name, text)
+            self._engine.call("eval_query_as_json", "true")
+        except LibraryError as error:
+            raise PolicyError([self._problem(error)]) from None
 
     def answer(self, given: bytes) -> bytes:
-        engine = self._engine
+        """Return the decision document. A `deny` that is true has the places of its rules beside it: `deny_at`."""
+        fields = _document.decode(self._asked("document", given))
+        told = {name: values[0] for name, values in fields.items() if values}
+        if bytes(told.get("deny", b"")) == b"true":
+            told["deny_at"] = msgspec.Raw(msgspec.json.encode(self._denied_by()))
+        return msgspec.json.encode(told)
+
+    def alone(self, given: bytes) -> list[tuple[Definition, Any]]:
+        """Return what each definition of a deciding rule says alone; None where it is undefined or fails."""
+        self._engine.call("set_input_json", given.decode())
+        return [
+            (definition, self._alone(name, index))
+            for name, definitions in self.deciding().items()
+            for index, definition in enumerate(definitions)
+        ]
+
+    def deciding(self) -> dict[str, list[Definition]]:
+        """Return the definitions of the rules that decide, by name."""
+        package = tuple(self._query.split("."))
+        return {path[-1]: found for path, found in self.program.deciding(package)}
+
+    def test_value(self, index: int) -> Any:
+        """Return what one of the policy's tests says; None where it is undefined. Raises UndecidedError."""
+        found = _values.decode(self._asked(f"test_{index}", b"{}"))
+        return found[0] if found else None
+
+    def _asked(self, rule: str, given: bytes) -> bytes:
         try:
-            engine.set_input_json(given.decode())
-            document = engine.eval_query_as_json(self._query)
-            if self._prints:
-                engine.take_prints()
-        except _PASSING_ON:
-            raise
-        except BaseException as error:
-            raise UndecidedError(str(problem_of(error))) from None
-        results = _answer.decode(document).result
-        if not results or not results[0].expressions or not (value := bytes(results[0].expressions[0].value)):
-            raise UndecidedError(f"{self._query} is undefined.")
-        return value
+            self._engine.call("set_input_json", given.decode())
+            return self._engine.call("eval_rule_as_json", f"data.{ENTRY}.{rule}").encode()  # type: ignore[no-any-return]
+        except LibraryError as error:
+            raise UndecidedError(str(self._problem(error))) from None
 
-    def _add(self, name: str, text: str) -> PolicyProblem | None:
+    def _denied_by(self) -> list[str]:
+        definitions = self.deciding()["deny"]
+        return [
+            f"{self._query.removeprefix('data.')}, {definition.place.file}:{definition.place.line}"
+            for index, definition in enumerate(definitions)
+            if self._alone("deny", index) is True
+        ]
+
+    def _alone(self, name: str, index: int) -> Any:
         try:
-            guarded(self._engine.add_policy, name, text)
-        except UndecidedError as error:
-            problem: PolicyProblem = error.args[1]
-            if _V1_WORDS.search(text):
-                return problem
-            return problem if self._add_v0(name, text) else None
-        return None
+            answer = self._engine.call("eval_rule_as_json", f"data.{ENTRY}.{name}_{index}_asked")
+        except LibraryError:
+            return None
+        found = _values.decode(answer)
+        return found[0] if found else None
 
-    def _add_v0(self, name: str, text: str) -> bool:
-        """Take a module in the older language, in which rules have no `if`. True: it is none of that either."""
-        self._engine.set_rego_v0(True)
-        try:
-            guarded(self._engine.add_policy, name, text)
-        except UndecidedError:
-            return True
-        finally:
-            self._engine.set_rego_v0(False)
-        return False
-
-
-def guarded(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call into the library. Raises UndecidedError (sentence, PolicyProblem) whatever it raises."""
-    try:
-        return function(*arguments)
-    except _PASSING_ON:
-        raise
-    except BaseException as error:
+    def _problem(self, error: LibraryError) -> PolicyProblem:
+        """Read the library's error, and lead it back to the operator's files."""
         problem = problem_of(error)
-        raise UndecidedError(str(problem), problem) from None
+        message = _GENERATED_NAME.sub(r"\1", problem.message)
+        if problem.line is None or problem.column is None:
+            return PolicyProblem(problem.file, None, None, message)
+        place = self.program.positions.original(problem.file, problem.line, problem.column)
+        return PolicyProblem(*place, message) if place else PolicyProblem("policy", None, None, message)
 
 
-def problem_of(error: BaseException) -> PolicyProblem:
+def parsed(sources: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the syntax trees of modules, of either version of the language. Raises PolicyError."""
+    parser = Held()
+    problems = [problem for name, text in sources.items() if (problem := added(parser, name, text))]
+    if problems:
+        raise PolicyError(problems)
+    return _trees.decode(parser.call("get_ast_as_json"))
+
+
+def added(parser: Held, name: str, text: str) -> PolicyProblem | None:
+    try:
+        parser.call("add_policy", name, text)
+    except LibraryError as error:
+        if _V1_WORDS.search(text) or not added_v0(parser, name, text):
+            return problem_of(error)
+    return None
+
+
+def added_v0(parser: Held, name: str, text: str) -> bool:
+    """Add a module in the older language, in which rules have no `if`. False: it is not in that one either."""
+    parser.call("set_rego_v0", True)
+    try:
+        parser.call("add_policy", name, text)
+    except LibraryError:
+        return False
+    finally:
+        parser.call("set_rego_v0", False)
+    return True
+
+
+def problem_of(error: LibraryError) -> PolicyProblem:
     """Read place and message of the library's error text, without its picture of the line."""
     text = str(error).partition("\nStack backtrace:")[0]
     place, message = _PLACE.search(text), _MESSAGE.search(text)
-    sentence = message[1] if message else " ".join(text.split()) or type(error).__name__
+    sentence = message[1] if message else " ".join(text.split())
     # It may quote what a caller sent.
     sentence = "".join(character if character.isprintable() else " " for character in sentence[:300])
     if place:
         return PolicyProblem(place[1], int(place[2]), int(place[3]), sentence)
     return PolicyProblem("policy", None, None, sentence)
-
-
-@functools.cache
-def builtins() -> frozenset[str]:
-    """Name the builtins that policies may use."""
-    engine = regorus.Engine()
-    engine.add_policy("builtins.rego", "package builtins\nnames := opa.runtime().builtins")
-    return frozenset(engine.eval_rule("data.builtins.names")) - syntax.REACHING_OUT
 
 
 def data_problems(found: Syntax, data: dict[str, Any]) -> list[PolicyProblem]:
@@ -159,7 +183,9 @@ def data_problems(found: Syntax, data: dict[str, Any]) -> list[PolicyProblem]:
     for rule in found.rules:
         node: Any = data
         for part in (*rule.package.split(".")[1:], rule.name):
-            node = node.get(part) if isinstance(node, dict) else None
+            if not isinstance(node, dict):
+                break
+            node = node.get(part)
         if node is not None:
             message = f"{rule.package}.{rule.name} is set by a data file, too. Rename one of them"
             problems.append(PolicyProblem(rule.module, rule.line, None, message))

@@ -56,6 +56,8 @@ def input_from(event: Event, permitted: Permissions) -> Input:
         given["model"] = given["requested_model"]
     if "target" in given:
         given["path"] = given["target"]
+    if given.get("operation") == "tunnel":
+        given["upstream"] = str(given.get("target", "")).rpartition(":")[0]
     agent = event["agent_id"]
     permissions = permitted(str(agent)) if agent is not None else permissions_of(None)
     return given | {"agent": agent_group(given, permissions), "tools": [], "other_models": [], "headers": {}}

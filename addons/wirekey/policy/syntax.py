@@ -1,25 +1,18 @@
-"""What a policy says, seen in its syntax tree (as regorus gives it, in JSON): names, calls, fields, loops. Pure.
-
-OPA refuses functions that call themselves and functions that it does not know when it compiles. regorus does so only
-when it comes to them, and a function without end takes the process with it: so both are looked for here.
-"""
+"""What a policy says, seen in its syntax tree (as regorus gives it, in JSON): names, calls, fields, loops. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from wirekey.policy.modules import PolicyProblem
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 type Node = dict[str, Any]
 
-REACHING_OUT = frozenset(["http.send", "net.lookup_ip_addr", "opa.runtime", "rego.parse_module"])
-"""Builtins that reach out of the policy, into the network or the process."""
-
 LOOPS = frozenset(["SomeIn", "SomeVars", "Every", "ArrayCompr", "SetCompr", "ObjectCompr"])
+LEAVES = frozenset(["span", "fcn", "eidx"])
+"""Parts of the tree without nodes of interest."""
 SHORT = ("input", "other_models")
 """An array that never has more than a few items: one loop over it is no more than a longer policy."""
 STRAIGHT_BUILTINS = frozenset(
@@ -154,26 +147,33 @@ def note(kind: str, node: Node, rule: Rule, aliases: dict[str, tuple[str, ...]],
             found.mentioned.add(path)
 
 
-def nodes(tree: Any) -> Iterator[tuple[str, Node]]:
-    """Give each node with its kind. Of a chain of references only the whole; of a call, its arguments."""
+def nodes(tree: Any) -> list[tuple[str, Node]]:
+    """Return each node with its kind. Of a chain of references only the whole; of a call, its arguments."""
+    found: list[tuple[str, Node]] = []
+    find_nodes(tree, found)
+    return found
+
+
+def find_nodes(tree: Any, found: list[tuple[str, Node]]) -> None:
     if isinstance(tree, list):
         for item in tree:
-            yield from nodes(item)
-    elif isinstance(tree, dict):
-        if tree.get("with_mods"):
-            yield "SomeIn", tree  # `with` makes rules be evaluated anew: no longer one straight line
-        for key, value in tree.items():
-            if key[:1].isupper() and isinstance(value, dict):
-                yield key, value
-            if key == "fcn":
-                continue
-            if key == "refr" and isinstance(value, dict) and ({"RefDot", "RefBrack"} & value.keys()):
-                yield from nodes([part.get("index") for part in chain(value)])
-                yield from ((kind, part) for part in chain(value) for kind in ["RefBrack"] if "index" in part)
-                *_, first = chain(value)
-                yield from nodes(first["refr"])
-                continue
-            yield from nodes(value)
+            if isinstance(item, dict | list):
+                find_nodes(item, found)
+        return
+    if tree.get("with_mods"):
+        found.append(("SomeIn", tree))  # `with` makes rules be evaluated anew: no longer one straight line
+    for key, value in tree.items():
+        if key in LEAVES or not isinstance(value, dict | list):
+            continue
+        if key[0].isupper() and isinstance(value, dict):
+            found.append((key, value))
+        if key == "refr" and isinstance(value, dict) and ("RefDot" in value or "RefBrack" in value):
+            links = [*chain(value)]
+            find_nodes([part["index"] for part in links if "index" in part], found)
+            found += [("RefBrack", part) for part in links if "index" in part]
+            find_nodes(links[-1]["refr"], found)
+        else:
+            find_nodes(value, found)
 
 
 def chain(reference: Node) -> Iterator[Node]:
@@ -214,43 +214,19 @@ def mention_of(module: str, reference: Node, path: tuple[str, ...], literal_patt
     return Mention(module, first["span"]["line"], first["span"]["col"], path, literal_pattern)
 
 
-def call_problems(syntax: Syntax, builtins: frozenset[str]) -> Iterator[PolicyProblem]:
-    """Find calls of functions that are unknown or reach out, and functions that call themselves."""
-    functions = {(rule.package, rule.name) for rule in syntax.rules if rule.is_function}
-    edges: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for rule, call in syntax.calls:
-        target = function_of(rule, call, functions)
-        name = ".".join(call.path)
-        if target:
-            edges.setdefault((rule.package, rule.name), set()).add(target)
-        elif name in REACHING_OUT:
-            yield PolicyProblem(
-                call.module, call.line, call.column, f"{name} reaches out of the policy; that is not offered here"
-            )
-        elif name not in builtins:
-            yield PolicyProblem(call.module, call.line, call.column, f"there is no function {name}")
-    for rule in syntax.rules:
-        key = (rule.package, rule.name)
-        if rule.is_function and not rule.is_default and key in reached(key, edges):
-            yield PolicyProblem(
-                rule.module, rule.line, None, f"the function {rule.name} calls itself; Rego has no recursion"
-            )
+def place_of(node: Node) -> tuple[int, int]:
+    """Return line and column where an expression begins."""
+    first: Node = next(iter(node.values()))
+    if "lhs" in first:
+        return place_of(first["lhs"])
+    for link in chain(node):
+        first = next(iter(link["refr"].values()))
+    return int(first["span"]["line"]), int(first["span"]["col"])
 
 
 def function_of(rule: Rule, call: Mention, functions: set[tuple[str, str]]) -> tuple[str, str] | None:
     place = (rule.package, call.path[0]) if len(call.path) == 1 else (".".join(call.path[:-1]), call.path[-1])
     return place if place in functions else None
-
-
-def reached(start: tuple[str, str], edges: dict[tuple[str, str], set[tuple[str, str]]]) -> set[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
-    waiting = [*edges.get(start, ())]
-    while waiting:
-        place = waiting.pop()
-        if place not in found:
-            found.add(place)
-            waiting += edges.get(place, ())
-    return found
 
 
 def is_straight(syntax: Syntax) -> bool:

@@ -1,0 +1,360 @@
+"""Rewrites expressions as OPA's compiler does, for an engine that decides by the same rules but does not rewrite.
+
+OPA takes calls out of negated expressions, then references that are operands: `not startswith(input.model, "x")`
+becomes `w := input.model; not startswith(w, "x")`, and does not hold where there is no model. A reference that is
+negated as such, or compared by `==`, stays: `not input.model` holds without a model.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from wirekey.policy import builtins
+from wirekey.policy.names import Names, RefusedError
+from wirekey.policy.sourcemap import Place
+from wirekey.policy.syntax import chain, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wirekey.policy.names import Path
+    from wirekey.policy.sourcemap import SourceMap
+    from wirekey.policy.syntax import Node
+
+SCALARS = frozenset({"String", "RawString", "Number", "Bool", "Null"})
+CALLS = frozenset({"Call", "BinExpr", "BoolExpr", "ArithExpr", "Membership", "UnaryExpr"})
+COMPREHENSIONS = {"ArrayCompr": ("[", "]"), "SetCompr": ("{", "}"), "ObjectCompr": ("{", "}")}
+OPERATORS = {
+    "Intersection": "&",
+    "Union": "|",
+    "Add": "+",
+    "Sub": "-",
+    "Mul": "*",
+    "Div": "/",
+    "Mod": "%",
+    "Lt": "<",
+    "Le": "<=",
+    "Eq": "==",
+    "Ge": ">=",
+    "Gt": ">",
+    "Ne": "!=",
+}
+LONGEST_INTEGER = 18
+LONGEST_FRACTION = 15
+"""Digits that a number can have and be exact."""
+_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+RESERVED = frozenset(
+    ["as", "default", "else", "false", "import", "package", "not", "null", "true", "with", "some", "in", "if"]
+) | {"contains", "every", "set", "input", "data"}
+
+type Before = list[str]
+"""Statements that have to stand before the one at hand."""
+
+
+class Expressions:
+    """Prints the expressions of one rule. Raises RefusedError."""
+
+    def __init__(self, file: str, source: bytes, names: Names, positions: SourceMap) -> None:
+        self.file, self.source, self.names, self.positions = file, source, names, positions
+
+    def function(self, node: Node, place: Place) -> str:
+        """Return the name by which the engine calls a function. Raises RefusedError."""
+        raise NotImplementedError
+
+    def referenced(self, path: Path, place: Place, *, goes_on: bool) -> None:
+        """Check and note a path below input or data. `goes_on`: a computed part follows. Raises RefusedError."""
+        raise NotImplementedError
+
+    def takes_apart(self, node: Node) -> bool:
+        """Return whether an expression has an object with variables that it may give values."""
+        raise NotImplementedError
+
+    def statements(self, statements: list[Node]) -> list[str]:
+        """Return the texts of a body's statements. Raises RefusedError."""
+        raise NotImplementedError
+
+    def place(self, node: Node) -> Place:
+        return Place(self.file, *place_of(node))
+
+    def mark(self, node: Node) -> str:
+        return self.positions.mark(self.place(node))
+
+    def positive(self, node: Node, before: Before, *, nested: bool = True) -> str:
+        """Return the text of an expression that is not negated."""
+        ((kind, inner),) = node.items()
+        if kind in SCALARS:
+            return self.mark(node) + self.scalar(kind, inner)
+        if kind == "Var" or kind.startswith("Ref"):
+            return self.reference(node, lambda index: self.positive(index, before), before)
+        if kind in COMPREHENSIONS:
+            return self.comprehension(kind, inner)
+        if kind in CALLS:
+            text = self.call(node, lambda operand: self.operand_of_call(kind, operand, before))
+            return text if kind == "Call" or not nested else f"({text})"
+        if kind in ("Array", "Set", "Object"):
+            return self.composite(kind, inner, lambda item: self.positive(item, before))
+        raise RefusedError(self.place(node), "an assignment cannot stand within an expression")
+
+    def operand_of_call(self, kind: str, node: Node, before: Before) -> str:
+        """Return an operand's text. `x in y` is false here where y is undefined: OPA finds it undefined, too."""
+        text = self.positive(node, before)
+        if kind != "Membership" or self.is_ground(node) or self.is_local(node):
+            return text
+        return self.hoisted(text, before)
+
+    def negated(self, node: Node, calls: Before, operands: Before) -> str:
+        """Return what stays behind `not`. `calls` and `operands`: the statements before it, in this order."""
+        ((kind, inner),) = node.items()
+        if kind == "AssignExpr" and inner["op"] == "ColEq":
+            raise RefusedError(self.place(node), "an assignment cannot be negated. Use == instead of :=")
+        if kind == "AssignExpr" or (kind == "BoolExpr" and inner["op"] == "Eq"):
+            left = self.whole(inner["lhs"], calls, operands)
+            right = self.whole(inner["rhs"], calls, operands)
+            return f"{self.mark(node)}{left} == {right}"
+        if kind == "Membership" and (text := self.member_of_constant(node, operands)):
+            return text
+        if kind in CALLS:
+            return self.call(node, lambda operand: self.operand(operand, calls, operands))
+        return self.whole(node, calls, operands)
+
+    def member_of_constant(self, node: Node, before: Before) -> str | None:
+        """Return a look-up for `x in names`, where `names` is a rule of constant texts: it need not be built."""
+        inner = node.get("Membership")
+        if inner is None or inner["key"] is not None:
+            return None
+        value, collection = inner["value"], inner["collection"]
+        if not is_reference(collection) or not (is_reference(value) or self.is_ground(value)):
+            return None
+        if self.is_local(value) and not self.names.is_declared(str(value["Var"]["value"])):
+            return None  # it must have a value: a look-up would give it one
+        path = self.whole_path(collection)
+        place = self.constant_set(path) if path else None
+        if place is None or path is None:
+            return None
+        self.referenced(path, self.place(collection), goes_on=False)
+        text = self.positive(value, before)
+        if is_reference(value) and not self.is_local(value):
+            text = self.hoisted(text, before)
+        return f"{self.mark(node)}{place}[{text}]"
+
+    def whole_path(self, node: Node) -> Path | None:
+        """Return the path of a reference that is all constant, and no local variable's."""
+        links = [*chain(node)][::-1]
+        first = links[0]["refr"] if links else node
+        path = self.names.path(str(first["Var"]["value"])) if "Var" in first else None
+        parts = [constant(link) for link in links]
+        return None if path is None or None in parts else (*path, *map(str, parts))
+
+    def constant_set(self, path: Path) -> str | None:
+        """Return where the texts of a constant rule stand as an object's names; None where it is no such rule."""
+        raise NotImplementedError
+
+    def whole(self, node: Node, calls: Before, operands: Before) -> str:
+        """Return a term that may be undefined behind `not`: only what it is made of is taken out."""
+        ((kind, inner),) = node.items()
+        if kind.startswith("Ref") or (kind == "Var" and not self.is_local(node)):
+            return self.reference(node, lambda index: self.operand(index, calls, operands), calls)
+        if kind in COMPREHENSIONS:
+            return self.comprehension(kind, inner)
+        return self.operand(node, calls, operands)
+
+    def operand(self, node: Node, calls: Before, operands: Before) -> str:
+        """Return an operand behind `not`, with all that may be undefined taken out."""
+        ((kind, inner),) = node.items()
+        if kind in CALLS:
+            return self.hoisted(self.positive_apart(node, calls), calls)
+        if kind.startswith("Ref") or (kind == "Var" and not self.is_local(node)):
+            return self.hoisted(self.whole(node, calls, operands), operands)
+        if kind in ("Array", "Set", "Object"):
+            return self.composite(kind, inner, lambda item: self.operand(item, calls, operands))
+        return self.positive(node, calls)
+
+    def positive_apart(self, node: Node, calls: Before) -> str:
+        """Return a call that is taken out of a negation; its variables count as those of a statement of its own."""
+        mentioned, self.names.mentioned = self.names.mentioned, set()
+        text = self.positive(node, calls, nested=False)
+        self.names.frame.bound |= self.names.mentioned
+        self.names.mentioned = mentioned
+        return text
+
+    def hoisted(self, text: str, before: Before) -> str:
+        name = self.names.fresh()
+        before.append(f"{name} := {text}")
+        return name
+
+    def call(self, node: Node, operand: Callable[[Node], str]) -> str:
+        ((kind, inner),) = node.items()
+        mark = self.mark(node)
+        if kind == "Call":
+            name = self.function(inner, self.place(inner["fcn"]))
+            if name in ("sort", "min", "max"):
+                check_order(self.place(inner["fcn"]), inner["params"][0].get("Array", {}).get("items", []))
+            if name == "walk":
+                self.check_index(inner["params"][1])
+            if not name.startswith("data."):
+                try:
+                    name, shown = builtins.arguments(name, inner["params"], operand)
+                except builtins.UnprovenError as error:
+                    raise RefusedError(self.place(inner["fcn"]), str(error)) from None
+            else:
+                shown = [operand(each) for each in inner["params"]]
+            return f"{mark}{name}({', '.join(shown)})"
+        if kind == "UnaryExpr":
+            raise RefusedError(self.place(node), "a minus sign can stand before numbers only. Write 0 - x")
+        if kind == "Membership":
+            items = inner["collection"].get("Array", {}).get("items", [])
+            if any(
+                "Var" in item and item["Var"]["value"] == inner["value"].get("Var", {}).get("value") for item in items
+            ):
+                # OPA's index of rules finds no such rule.
+                raise RefusedError(self.place(node), "a value is looked for in an array of itself. Leave it out there")
+            parts = [operand(inner[side]) for side in ("key", "value") if inner[side] is not None]
+            return f"{mark}{', '.join(parts)} in {operand(inner['collection'])}"
+        if kind == "ArithExpr":
+            self.check_arithmetic(node, inner)
+        if kind == "BoolExpr" and inner["op"] not in ("Eq", "Ne"):
+            check_order(self.place(node), [inner["lhs"], inner["rhs"]], either=True)
+        left, right = operand(inner["lhs"]), operand(inner["rhs"])
+        return f"{left} {mark}{OPERATORS[inner['op']]} {right}"
+
+    def check_arithmetic(self, node: Node, inner: Node) -> None:
+        """Refuse arithmetic whose last digit may be another one than OPA's."""
+        numbers = [inner[side]["Number"]["value"] for side in ("lhs", "rhs") if "Number" in inner[side]]
+        if any(number * 1024 % 1 for number in numbers):
+            raise RefusedError(self.place(node), "fractions are rounded otherwise than by OPA. Use whole numbers")
+        if inner["op"] in ("Div", "Mod"):
+            if "Number" not in inner["rhs"]:
+                message = "a division by a computed number may be rounded otherwise than by OPA. Multiply instead"
+                raise RefusedError(self.place(node), message)
+            if not inner["rhs"]["Number"]["value"]:
+                raise RefusedError(self.place(node), "divide by zero")
+
+    def composite(self, kind: str, inner: Node, item: Callable[[Node], str]) -> str:
+        if kind == "Object":
+            return "{" + ", ".join([f"{item(key)}: {item(value)}" for _, key, value in inner["fields"]]) + "}"
+        text = ", ".join([item(each) for each in inner["items"]])
+        if kind == "Set":
+            check_order(Place(self.file, inner["span"]["line"], inner["span"]["col"]), inner["items"])
+            return "{" + text + "}" if text else "set()"
+        return f"[{text}]"
+
+    def comprehension(self, kind: str, inner: Node) -> str:
+        self.names.enter()
+        lines = self.statements(inner["query"]["stmts"])
+        before: Before = []
+        if kind == "ObjectCompr":
+            head = f"{self.head(inner['key'], before)}: {self.head(inner['value'], before)}"
+        else:
+            head = self.head(inner["term"], before)
+        self.names.leave()
+        opening, closing = COMPREHENSIONS[kind]
+        return f"{opening}{head} | {'; '.join([*lines, *before]) or 'true'}{closing}"
+
+    def head(self, node: Node, before: Before) -> str:
+        """Return what a rule or comprehension yields: evaluated in its body, as its last statement."""
+        if self.is_ground(node) or self.is_local(node):
+            return self.positive(node, before)
+        return self.hoisted(self.positive(node, before, nested=False), before)
+
+    def reference(self, node: Node, index: Callable[[Node], str], before: Before) -> str:
+        """Return a variable or a reference, with its whole path."""
+        links = [*chain(node)][::-1]
+        first = links[0]["refr"] if links else node
+        mark, place = self.mark(first), self.place(node)
+        if "Var" not in first:
+            text = self.hoisted(self.positive_apart(first, before), before)
+            return text + "".join([self.link(link, index) for link in links])
+        name = str(first["Var"]["value"])
+        path = self.names.path(name)
+        if path is None:
+            return mark + self.names.local(name, place) + "".join([self.link(link, index) for link in links])
+        known = list(path)
+        for link in links:
+            if (part := constant(link)) is None:
+                break
+            known.append(part)
+        self.referenced(tuple(known), place, goes_on=len(known) < len(path) + len(links))
+        return mark + dotted(path) + "".join([self.link(link, index) for link in links])
+
+    def link(self, link: Node, index: Callable[[Node], str]) -> str:
+        part = constant(link)
+        if part is None:
+            self.check_index(link["index"])
+        return f"[{index(link['index'])}]" if part is None else step(part)
+
+    def check_index(self, node: Node) -> None:
+        """Refuse what takes apart the keys of a set, or what `walk` finds. Raises RefusedError."""
+        if self.takes_apart(node):
+            message = "an object with variables cannot stand here. Write a variable, and take it apart in the next line"
+            raise RefusedError(self.place(node), message)
+
+    def scalar(self, kind: str, inner: Node) -> str:
+        if kind == "Number":
+            found = _NUMBER.match(self.source, inner["span"]["start"])
+            text = found[0].decode() if found else json.dumps(inner["value"])
+            digits = text.strip("-").replace(".", "")
+            if not digits.isdigit() or len(digits) > (LONGEST_FRACTION if "." in text else LONGEST_INTEGER):
+                message = "a number this long, or with an exponent, may be rounded otherwise than by OPA. Shorten it"
+                raise RefusedError(Place(self.file, inner["span"]["line"], inner["span"]["col"]), message)
+            return text
+        return json.dumps(inner["value"])
+
+    def is_local(self, node: Node) -> bool:
+        return "Var" in node and self.names.path(str(node["Var"]["value"])) is None
+
+    def is_ground(self, node: Node) -> bool:
+        """Return whether an expression is a constant."""
+        ((kind, inner),) = node.items()
+        if kind == "Object":
+            return all(self.is_ground(key) and self.is_ground(value) for _, key, value in inner["fields"])
+        return kind in SCALARS or (kind in ("Array", "Set") and all(map(self.is_ground, inner["items"])))
+
+
+def check_order(place: Place, nodes: list[Node], *, either: bool = False) -> None:
+    """Refuse what puts sets and objects in order: the engine has sets first. Raises RefusedError."""
+    found = {kind for node in nodes for kind in collections(node)}
+    if len(found) == 2 or (either and found):
+        raise RefusedError(place, "sets and objects have another order in OPA. Compare what is in them")
+
+
+def collections(node: Node) -> Iterator[str]:
+    """Yield `Set` and `Object` for those that an expression holds."""
+    ((kind, inner),) = node.items()
+    if kind in ("Set", "SetCompr", "Object", "ObjectCompr"):
+        yield kind.removesuffix("Compr")
+    if kind in ("Array", "Set"):
+        for item in inner["items"]:
+            yield from collections(item)
+
+
+def is_reference(node: Node) -> bool:
+    return not {"Var", "RefDot", "RefBrack"}.isdisjoint(node)
+
+
+def constant(link: Node) -> str | None:
+    """Return the name that a link of a reference is written with; None where it is computed."""
+    if "field" in link:
+        return str(link["field"][-1])
+    text: Any = link["index"].get("String") or link["index"].get("RawString")
+    return None if text is None else str(text["value"])
+
+
+def written(reference: Node) -> list[str]:
+    """Return the names of a function's reference. An empty one stands for what is no name."""
+    links = [*chain(reference)][::-1]
+    first = links[0]["refr"] if links else reference
+    root = str(first["Var"]["value"]) if "Var" in first else ""
+    return [root, *(constant(link) or "" for link in links)]
+
+
+def step(part: str) -> str:
+    if _PLAIN_NAME.fullmatch(part) and part not in RESERVED:
+        return f".{part}"
+    return f"[{json.dumps(part)}]"
+
+
+def dotted(path: Path) -> str:
+    return path[0] + "".join(map(step, path[1:]))

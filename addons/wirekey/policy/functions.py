@@ -1,0 +1,106 @@
+"""Refuses rules that OPA refuses, and names that cannot be decided: kinds, functions, packages, recursion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.policy.builtins import ARITIES, REACHING_OUT, REFUSED
+from wirekey.policy.expressions import dotted, written
+from wirekey.policy.names import RefusedError
+
+if TYPE_CHECKING:
+    from wirekey.policy.names import Names, Path
+    from wirekey.policy.program import Program
+    from wirekey.policy.sourcemap import Place
+    from wirekey.policy.syntax import Node
+
+
+def check_kinds(program: Program) -> None:
+    """Refuse rules whose definitions do not go together, and rules that stand where a package does."""
+    for path, definitions in program.definitions.items():
+        first = definitions[0]
+        for other in definitions[1:]:
+            if (other.kind, other.arity) != (first.kind, first.arity):
+                message = f"the rule {path[-1]} is defined otherwise at {first.place.file}:{first.place.line}"
+                program.refuse(other.place, f"{message}. Rename one of them")
+        defaults = [definition for definition in definitions if definition.default]
+        for other in defaults[1:]:
+            program.refuse(other.place, f"the rule {path[-1]} has two defaults. Remove one of them")
+        if any(package[: len(path)] == path for package in program.packages):
+            program.refuse(first.place, f"the rule {path[-1]} has the name of a package. Rename one of them")
+    for package in program.packages:
+        if package[1].startswith("wirekey__"):
+            place = next((d.place for p, ds in program.definitions.items() if p[:-1] == package for d in ds), None)
+            if place:
+                program.refuse(place, "packages whose names begin with wirekey__ are reserved")
+
+
+def check_recursion(program: Program) -> None:
+    for path, definitions in program.definitions.items():
+        waiting, seen = [*program.edges.get(path, ())], set()
+        while waiting:
+            if (other := waiting.pop()) not in seen:
+                seen.add(other)
+                waiting += program.edges.get(other, ())
+        if path in seen:
+            kind = "function" if definitions[0].kind == "function" else "rule"
+            place = definitions[0].place
+            program.refuse(place, f"the {kind} {path[-1]} calls itself; Rego has no recursion")
+
+
+def rule_at(program: Program, path: Path) -> Path | None:
+    """Return the path of the rule that a path leads to or into."""
+    for length in range(2, len(path) + 1):
+        if path[:length] in program.definitions:
+            return path[:length]
+    return None
+
+
+def check_reference(program: Program, rule: Path, path: Path, place: Place, *, goes_on: bool) -> None:
+    """Note what a rule refers to. `goes_on`: a computed part follows. Raises RefusedError."""
+    if path[0] != "data":
+        return
+    if found := rule_at(program, path):
+        if program.definitions[found][0].kind == "function":
+            raise RefusedError(place, f"{dotted(found)} is a function: call it")
+        program.edges[rule].add(found)
+    elif any(package[: len(path)] == path for package in program.packages) or path == ("data",):
+        hint = "by a computed name. Write the names" if goes_on else "as a whole. Name its rules"
+        raise RefusedError(place, f"{dotted(path)} is a package: it cannot be read {hint}")
+
+
+def check_replaced(program: Program, path: Path, place: Place) -> None:
+    """Check what a `with` replaces. Raises RefusedError."""
+    if path[0] == "input":
+        return
+    found = rule_at(program, path)
+    if found and (found != path or program.definitions[found][0].kind == "function"):
+        raise RefusedError(place, f"`with` can replace {dotted(found)} as a whole only, and no functions")
+    if path == ("data",) or any(package[: len(path)] == path for package in program.packages):
+        raise RefusedError(place, f"`with` cannot replace the package {dotted(path)}. Name its rules")
+
+
+def called(program: Program, rule: Path, names: Names, node: Node, place: Place) -> str:
+    """Return the name of a function: its path, or that of a builtin. Raises RefusedError."""
+    parts = written(node["fcn"])
+    path = names.path(parts[0])
+    whole = (*path, *parts[1:]) if path else ()
+    given = len(node["params"])
+    name = ".".join(parts)
+    if whole and whole in program.definitions and program.definitions[whole][0].kind == "function":
+        program.edges[rule].add(whole)
+        check_arity(name, program.definitions[whole][0].arity, given, place)
+        return dotted(whole)
+    if name in REACHING_OUT:
+        raise RefusedError(place, f"{name} reaches out of the policy; that is not offered here")
+    if name in REFUSED and not whole:
+        raise RefusedError(place, f"{name} may give something else here than in OPA. {REFUSED[name]}")
+    if whole or name not in ARITIES:
+        raise RefusedError(place, f"there is no function {name}")
+    check_arity(name, ARITIES[name], given, place)
+    return name
+
+
+def check_arity(name: str, wanted: int, given: int, place: Place) -> None:
+    if given != wanted:
+        raise RefusedError(place, f"{name} takes {wanted} arguments, not {given}")

@@ -1,0 +1,246 @@
+"""The modules of a policy as one program: one module for each package, every name in it a whole path. Pure.
+
+The engine loses a file's imports where another file of the same package is read with it, and takes nothing out of
+negations. So it is given neither imports nor negations that OPA's compiler would rewrite.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wirekey.policy import functions
+from wirekey.policy.bodies import Bodies
+from wirekey.policy.builtins import WRAPPERS, WRAPPING
+from wirekey.policy.expressions import dotted
+from wirekey.policy.modules import PolicyProblem
+from wirekey.policy.names import Names, RefusedError
+from wirekey.policy.sourcemap import Place, SourceMap
+from wirekey.policy.syntax import alias_of, chain, nodes, path_of, place_of
+
+if TYPE_CHECKING:
+    from wirekey.policy.names import Path
+    from wirekey.policy.syntax import Node
+
+ENTRY = "wirekey__decision"
+"""The package that is asked. Its rules collect what others say, so that undefined ones do no harm."""
+CONSTANTS = "wirekey__constants"
+DECIDING = ("deny", "allow", "model", "max_tokens")
+KEYWORD_IMPORTS = (("rego", "v1"), ("future", "keywords"))
+_WITH = re.compile(r"\bwith\b")
+KEYWORDS = ((), ("contains",), ("every",), ("if",), ("in",))
+
+
+@dataclass(slots=True)
+class Definition:
+    """One rule as written. `kind`: value, set, object or function; `default` where it is the default of one."""
+
+    module: Node
+    path: Path
+    kind: str
+    arity: int
+    node: Node
+    default: bool
+    place: Place
+
+
+@dataclass(slots=True)
+class Program:
+    """What the engine is given: sources by name, and where they come from."""
+
+    sources: dict[str, str] = field(default_factory=dict)
+    positions: SourceMap = field(default_factory=SourceMap)
+    problems: list[PolicyProblem] = field(default_factory=list)
+    definitions: dict[Path, list[Definition]] = field(default_factory=lambda: defaultdict(list))
+    packages: set[Path] = field(default_factory=set)
+    constants: dict[str, dict[str, bool]] = field(default_factory=dict)
+    """Rules that are sets of constant texts, as data: by path, the texts as an object's names."""
+    edges: dict[Path, set[Path]] = field(default_factory=lambda: defaultdict(set))
+    """Which rules each rule names."""
+
+    def deciding(self, package: Path) -> list[tuple[Path, list[Definition]]]:
+        """Return the rules of a package that decide."""
+        paths = [(*package, name) for name in DECIDING]
+        return [(path, self.definitions[path]) for path in paths if path in self.definitions]
+
+    def refuse(self, place: Place, message: str) -> None:
+        self.problems.append(PolicyProblem(place.file, place.line, place.column, message))
+
+
+def program_of(modules: list[Node], query: str, *, tests: bool = False) -> Program:
+    """Write the program of all modules. `problems` says what is refused."""
+    program = Program()
+    aliases = {}
+    for module in modules:
+        collect(module, program)
+        aliases[module["source"]["file"]] = imports_of(module, program)
+    functions.check_kinds(program)
+    if program.problems:
+        return program
+    if not replaces_rules(modules):
+        program.constants = constants_of(program)
+    texts: dict[Path, list[str]] = defaultdict(list)
+    for path, definitions in program.definitions.items():
+        for definition in definitions:
+            writer = Writer(program, definition, aliases[definition.module["source"]["file"]])
+            texts[path[:-1]] += writer.written(path[-1])
+    asked = tuple(query.split("."))
+    entry = Entry(program, aliases)
+    texts["data", ENTRY] = entry.tests() if tests else entry.decisions(asked)
+    for package, rules in texts.items():
+        name = ".".join(package)
+        text = f"package {name.removeprefix('data.')}\n\n" + "\n\n".join(rules) + "\n"
+        program.sources[name] = program.positions.finish(name, text)
+    if any(f"data.{WRAPPERS}." in text for text in program.sources.values()):
+        program.sources[WRAPPERS] = WRAPPING
+    functions.check_recursion(program)
+    return program
+
+
+def replaces_rules(modules: list[Node]) -> bool:
+    """Return whether a `with` replaces anything but input."""
+    with_it = [module["ast"] for module in modules if _WITH.search(module["source"]["contents"])]
+    targets = (
+        each["refr"] for tree in with_it for _, node in nodes(tree["rules"]) for each in node.get("with_mods", ())
+    )
+    return any(path_of(target)[0] != "input" for target in targets)
+
+
+def constants_of(program: Program) -> dict[str, dict[str, bool]]:
+    """Return the rules that are sets of constant texts."""
+    found = {}
+    for path, definitions in program.definitions.items():
+        node = definitions[0].node
+        if len(definitions) > 1 or definitions[0].default or definitions[0].kind != "value" or node["bodies"]:
+            continue
+        assign = next(iter(node["head"].values()))["assign"]
+        items = assign["value"].get("Set", {}).get("items") if assign else None
+        if items and all(not {"String", "RawString"}.isdisjoint(item) for item in items):
+            found[dotted(path)] = {str(next(iter(item.values()))["value"]): True for item in items}
+    return found
+
+
+def collect(module: Node, program: Program) -> None:
+    """Note the rules of a module."""
+    package = ("data", *path_of(module["ast"]["package"]["refr"]))
+    program.packages.add(package)
+    for entry in module["ast"]["rules"]:
+        ((kind, node),) = entry.items()
+        head_kind, head = ("Default", node) if kind == "Default" else next(iter(node["head"].items()))
+        place = Place(module["source"]["file"], node["span"]["line"], node["span"]["col"])
+        links = [*chain(head["refr"])]
+        root = links[-1]["refr"] if links else head["refr"]
+        name = str(root["Var"]["value"]) if "Var" in root else ""
+        if not name or len(links) > (1 if head_kind == "Compr" else 0):
+            program.refuse(place, "a rule's name has several parts. Give it a name of one part")
+            continue
+        arity = len(head.get("args") or ())
+        made = {"Set": "set", "Func": "function"}.get(head_kind, "object" if links else "value")
+        if head_kind == "Default" and arity:
+            made = "function"
+        definition = Definition(module, (*package, name), made, arity, node, head_kind == "Default", place)
+        program.definitions[(*package, name)].append(definition)
+
+
+def imports_of(module: Node, program: Program) -> dict[str, Path]:
+    """Return what a module's imports name."""
+    aliases: dict[str, Path] = {}
+    for imported in module["ast"]["imports"]:
+        path = path_of(imported["refr"])
+        place = Place(module["source"]["file"], *place_of(imported["refr"]))
+        if path[:2] in KEYWORD_IMPORTS:
+            check_keyword(path, module, place, program)
+            continue
+        if path[0] not in ("input", "data") or path == ("data",):
+            program.refuse(place, f"{'.'.join(path)} cannot be imported. Import what is below input or data")
+            continue
+        alias = alias_of(imported, module["source"]["contents"]) or path[-1]
+        if alias in aliases and aliases[alias] != path:
+            program.refuse(place, f"the name {alias} is imported twice. Add `as` and another name")
+        aliases[alias] = path
+    return aliases
+
+
+def check_keyword(path: Path, module: Node, place: Place, program: Program) -> None:
+    """Refuse the import of a keyword that the engine does not have."""
+    if path[2:] not in KEYWORDS:
+        program.refuse(place, f"the keyword {'.'.join(path)} is not known here. Import one of contains, every, if, in")
+    elif path == ("future", "keywords") and "NotExpr" in {kind for kind, _ in nodes(module["ast"]["rules"])}:
+        message = "importing all keywords gives `not` a newer meaning, which is not known here. Remove this import"
+        program.refuse(place, f"{message}, or name the keywords: import future.keywords.in")
+
+
+class Writer(Bodies):
+    """Writes one definition of a rule."""
+
+    def __init__(self, program: Program, definition: Definition, aliases: dict[str, Path]) -> None:
+        self.program, self.definition = program, definition
+        package = definition.path[:-1]
+        rules = {path[-1] for path in program.definitions if path[:-1] == package}
+        source = definition.module["source"]
+        super().__init__(source["file"], source["contents"].encode(), Names(package, rules, aliases), program.positions)
+
+    def written(self, name: str) -> list[str]:
+        """Return the texts of the definition under a name; none where it is refused."""
+        try:
+            if self.definition.default:
+                return [self.default(name)]
+            return [*self.definitions(self.definition.node, name)]
+        except RefusedError as error:
+            self.program.problems.append(error.problem)
+            return []
+
+    def default(self, name: str) -> str:
+        node = self.definition.node
+        if not self.is_ground(node["value"]):
+            raise RefusedError(self.definition.place, "the value of a default must be a constant")
+        arguments = f"({', '.join('_' for _ in node['args'])})" if node.get("args") else ""
+        return f"{self.mark_span(node)}default {name}{arguments} := {self.positive(node['value'], [])}"
+
+    def function(self, node: Node, place: Place) -> str:
+        return functions.called(self.program, self.definition.path, self.names, node, place)
+
+    def referenced(self, path: Path, place: Place, *, goes_on: bool) -> None:
+        functions.check_reference(self.program, self.definition.path, path, place, goes_on=goes_on)
+
+    def constant_set(self, path: Path) -> str | None:
+        found = dotted(path)
+        return f"data.{CONSTANTS}[{json.dumps(found)}]" if found in self.program.constants else None
+
+    def replaced(self, path: Path, place: Place) -> None:
+        functions.check_replaced(self.program, path, place)
+
+
+@dataclass(slots=True)
+class Entry:
+    """Writes the package that is asked."""
+
+    program: Program
+    aliases: dict[str, dict[str, Path]]
+
+    def decisions(self, asked: Path) -> list[str]:
+        fields, rules = [], []
+        for path, definitions in self.program.deciding(asked):
+            fields.append(f'"{path[-1]}": [x | x := {dotted(path)}]')
+            rules += self.alone(path[-1], definitions)
+        return [f"document := {{{', '.join(fields)}}}", *rules]
+
+    def alone(self, name: str, definitions: list[Definition]) -> list[str]:
+        """Return each definition as a rule of its own."""
+        rules = []
+        for index, definition in enumerate(definitions):
+            aliases = self.aliases[definition.module["source"]["file"]]
+            rules += Writer(self.program, definition, aliases).written(f"{name}_{index}")
+            rules.append(f"{name}_{index}_asked := [x | x := data.{ENTRY}.{name}_{index}]")
+        return rules
+
+    def tests(self) -> list[str]:
+        return [f"test_{index} := [x | x := {dotted(path)}]" for index, path in enumerate(tests_of(self.program))]
+
+
+def tests_of(program: Program) -> list[Path]:
+    """Return the policy's own tests, sorted."""
+    return sorted(path for path in program.definitions if path[-1].startswith("test_"))

@@ -1,0 +1,84 @@
+"""A policy's own tests run when it is loaded; where one fails, the policy is not used."""
+
+import pytest
+
+from tests.policy.policies import WHOLE, write
+from wirekey.policy.engine import EmbeddedEngine
+from wirekey.policy.modules import PolicyError, read_modules
+from wirekey.policy.own_tests import failures
+
+QUERY = "data.p.authz"
+POLICY = 'package p.authz\ndeny contains "no" if input.model in data.p.lists.bad\n'
+LISTS = 'package p.lists\nbad := {"bad"}\n'
+TESTS = """package p.authz_test
+
+import data.p.authz
+
+test_bad_is_denied if authz.deny == {"no"} with input as {"model": "bad"}
+
+test_good_is_not if count(authz.deny) == 0 with input as {"model": "good"}
+
+test_the_list_counts if {
+	authz.deny == {"no"} with input as {"model": "good"} with data.p.lists.bad as {"good"}
+}
+
+todo_test_later if false
+"""
+
+
+def problems(folder):
+    return [str(problem) for problem in failures(read_modules(folder), QUERY)]
+
+
+def test_tests_that_hold_are_no_problem(tmp_path):
+    assert problems(write(tmp_path / "p", a=POLICY, b=LISTS, a_test=TESTS)) == []
+
+
+@pytest.mark.parametrize(
+    ("test", "problem"),
+    [
+        ("test_x if false", "a_test.rego:3:1: the test test_x fails"),
+        ("test_x := false", "a_test.rego:3:1: the test test_x fails"),
+        ('test_x if startswith(data.p.authz.deny, "x")', "the test test_x fails: a_test.rego:3:"),
+        ("test_x contains 1", "a_test.rego:3:1: the test test_x is no test"),
+        ("todo_test_x if false", None),
+        ("helper if false", None),
+    ],
+)
+def test_a_test_that_fails_is_named_with_its_place(tmp_path, test, problem):
+    found = problems(write(tmp_path / "p", a=POLICY, b=LISTS, a_test=f"package p.authz_test\n\n{test}\n"))
+    assert (problem in found[0] and len(found) == 1) if problem else found == []
+
+
+def test_a_policy_whose_test_fails_is_refused_at_the_start(tmp_path):
+    folder = write(tmp_path / "p", a=POLICY, b=LISTS.replace('bad"', 'other"'), a_test=TESTS)
+    with pytest.raises(PolicyError, match=r"a_test\.rego:5:1: the test test_bad_is_denied fails"):
+        EmbeddedEngine(folder, QUERY, 60.0)
+
+
+async def test_a_changed_policy_whose_test_fails_leaves_the_former_in_force(tmp_path, caplog):
+    folder = write(tmp_path / "p", a=POLICY, b=LISTS, a_test=TESTS)
+    engine = EmbeddedEngine(folder, QUERY, 60.0)
+    try:
+        first = engine.revision
+        (folder / "b.rego").write_text('package p.lists\nbad := {"another"}\n')
+        await engine.refresh()
+        assert engine.revision == first
+        assert engine.rejected
+        assert "the test test_bad_is_denied fails" in engine.rejected
+        assert (await engine.decide(WHOLE | {"model": "bad"})).reasons == ("no",)
+        (folder / "b.rego").write_text('package p.lists\nbad := {"bad", "another"}\n')
+        await engine.refresh()
+        assert engine.rejected is None
+        assert (await engine.decide(WHOLE | {"model": "another"})).reasons == ("no",)
+    finally:
+        engine.close()
+
+
+async def test_test_modules_take_no_part_in_decisions(tmp_path):
+    deny = 'package p.authz\ndeny contains "a test" if true\n'
+    engine = EmbeddedEngine(write(tmp_path / "p", a=POLICY, b=LISTS, a_test=deny), QUERY, 60.0)
+    try:
+        assert (await engine.decide(WHOLE)).allow
+    finally:
+        engine.close()

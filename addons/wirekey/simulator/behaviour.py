@@ -73,6 +73,23 @@ class Behaviour:
     gate: bool = False
     """Wait before the second event until the gate is opened."""
 
+    at_once: bool = False
+    """Head and body in one write; otherwise the body follows the head in a write of its own, a moment later."""
+    bytewise: bool = False
+    """The first 512 bytes of the answer, head included, in writes of one byte each."""
+    pauses: bool = False
+    """A body of unknown length, in chunks, or in DATA frames with empty ones among them; a pause in each and after."""
+    hints: bool = False
+    """103 Early Hints before the answer."""
+    close: bool = False
+    """`Connection: close`, and the connection ends with this answer; over HTTP/2 as `goaway`."""
+    early: bool = False
+    """Answer as soon as the body pauses at a space, where what came so far is read as the whole of it."""
+    goaway: bool = False
+    """Over HTTP/2, before the answer, a GOAWAY that names this request as the last one; over HTTP/1.1 as `close`."""
+    disown: bool = False
+    """No answer: a GOAWAY that names the request before this one as the last; over HTTP/1.1 the connection ends."""
+
     @property
     def strikes_at(self) -> int | None:
         """Events after which this answer ends in a fault; None where it ends well."""
@@ -81,8 +98,14 @@ class Behaviour:
 
     @property
     def is_plain(self) -> bool:
-        """Tell whether a body may be sent in one write, at once."""
-        return not (self.headers_delay or self.split or self.rubbish or self.strikes_at is not None)
+        """Tell whether a body is to be sent in one write, at once."""
+        slow = self.headers_delay or self.split or self.bytewise or self.pauses or self.hints
+        broken = self.rubbish or self.disown or self.strikes_at is not None
+        return self.at_once and not (slow or broken or self.ends_connection)
+
+    @property
+    def ends_connection(self) -> bool:
+        return self.close or self.goaway
 
 
 KINDS = {field.name.replace("_", "-"): str(field.type) for field in fields(Behaviour)}

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from wirekey.simulator.server import Simulator
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+LINGER = 1.0
+"""Seconds that are given to the rest of a request that was answered early."""
+TRICKLED = 512
+"""Bytes that are sent one by one where an answer is to trickle."""
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -35,6 +39,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._writable = asyncio.Event()
         self._writable.set()
+        self._to_trickle = 0
+        self._held = bytearray()
+        """What waits to be sent byte by byte."""
+        self._trickling: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -72,17 +80,45 @@ class Connection(asyncio.Protocol):
         return self.simulator.exchange(request, wire)
 
     def write(self, data: bytes) -> None:
-        if self.is_open:
+        if not self.is_open:
+            return
+        if not (self._to_trickle or self._trickling):
             self._transport.write(data)
+            return
+        self._held += data
+        if self._trickling is None:
+            self._trickling = asyncio.get_running_loop().create_task(self._trickle())
+
+    def trickle(self) -> None:
+        """Send the next bytes one by one."""
+        self._to_trickle = TRICKLED
+
+    async def _trickle(self) -> None:
+        while self._held and not self._transport.is_closing():
+            size = 1 if self._to_trickle else len(self._held)
+            self._transport.write(bytes(self._held[:size]))
+            del self._held[:size]
+            self._to_trickle = max(0, self._to_trickle - size)
+            await asyncio.sleep(0)
+        self._trickling = None
+        if not self.is_open:
+            self._transport.close()
 
     async def drained(self) -> None:
+        if self._trickling:
+            await asyncio.wait([self._trickling])
         if not self._writable.is_set():
             await self._writable.wait()
 
     def close(self) -> None:
         """Send what is written and close."""
         self.is_open = False
-        self._transport.close()
+        if self._trickling is None:
+            self._transport.close()
+
+    def close_later(self) -> None:
+        """Take in the rest of a request for a while: closing at once would reset the connection and lose the answer."""
+        asyncio.get_running_loop().call_later(LINGER, self.close)
 
     def abort(self) -> None:
         self.is_open = False

@@ -1,7 +1,8 @@
 """Sends one answer as its behaviour says, over either protocol.
 
-Whole bodies without a pace or a fault go out at once, inside the call that received the request. All else
-is played by a task, which the connection cancels when the client goes away.
+Providers' heads and bodies come in packets of their own, so they do here: the body follows a moment after the head.
+An answer is played by a task, which the connection cancels when the client goes away. With `at-once` a whole body
+without a pace or a fault goes out in one write, inside the call that received the request.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ YIELD_EVERY = 16
 """Pieces written without a pause before others get their turn."""
 ARRIVAL = 0.02
 """Seconds given to bytes on their way before a TCP RST, which would overtake them."""
+APART = 0.002
+"""Seconds between two writes that are to arrive as two: long enough for a reader to see the first one alone."""
+PAUSED_CHUNKS = 4
+"""Chunks that a body with pauses is cut into, and of a stream the events that are sent with pauses."""
 RUBBISH = b"\x00\xff\x16\x03rubbish\r\n\r\n<<< this is not HTTP >>>\r\n" * 4
 
 
@@ -33,6 +38,14 @@ class Wire(Protocol):
     def data(self, data: bytes) -> None: ...
     def end(self) -> None: ...
     def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+    def interim(self, status: int, headers: list[tuple[str, str]]) -> None: ...
+    def trickle(self) -> None:
+        """Send what comes first byte by byte."""
+
+    def last(self, *, accepted: bool) -> None:
+        """Let the connection end after this exchange; not `accepted`: after the one before, and without an answer."""
+
+    async def data_with_pauses(self, data: bytes, seconds: float) -> None: ...
     async def drained(self) -> None: ...
     def reset(self) -> None: ...
     def close(self) -> None: ...
@@ -102,6 +115,10 @@ async def deliver(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, 
     try:
         if behaviour.headers_delay:
             await asyncio.sleep(behaviour.headers_delay)
+        if behaviour.disown:
+            seen.outcome = "fault"
+            wire.last(accepted=False)
+            return
         if behaviour.rubbish:
             seen.outcome = "fault"
             wire.raw(RUBBISH)
@@ -121,16 +138,23 @@ async def _play(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, ga
     encoder = Encoder(behaviour)
     headers = [*answer.headers, ("content-encoding", encoder.name)] if encoder.name else answer.headers
     pieces = _pieces(answer, behaviour)
-    length = len(answer.body) if answer.pieces is None and not encoder.name else None
-    wire.head(answer.status, headers, length)
+    is_counted = answer.pieces is None and not encoder.name and not behaviour.pauses
+    await _begin(behaviour, wire)
+    wire.head(answer.status, headers, len(answer.body) if is_counted else None)
+    if not behaviour.at_once:
+        await wire.drained()
+        await asyncio.sleep(APART)
     for number, piece in enumerate(pieces):
         if number:
             await _pause(number, behaviour, gate)
         seen.events = number + 1
         is_cut = behaviour.cut and behaviour.strikes_at == seen.events
         sent = piece[: len(piece) // 2] if is_cut else piece
-        for part in _split(encoder.feed(sent), behaviour.split):
-            wire.data(part)
+        for part in _split(encoder.feed(sent), _part_size(answer, behaviour)):
+            if behaviour.pauses and number < PAUSED_CHUNKS:
+                await wire.data_with_pauses(part, APART)
+            else:
+                wire.data(part)
             await wire.drained()
             if behaviour.split:
                 await asyncio.sleep(0)
@@ -141,6 +165,24 @@ async def _play(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, ga
         wire.data(tail)
     seen.outcome = "completed"
     wire.end()
+
+
+async def _begin(behaviour: Behaviour, wire: Wire) -> None:
+    """Send what comes before the head."""
+    if behaviour.bytewise:
+        wire.trickle()
+    if behaviour.ends_connection:
+        wire.last(accepted=True)
+    if behaviour.hints:
+        wire.interim(103, [("link", "</style.css>; rel=preload; as=style")])
+        await wire.drained()
+        await asyncio.sleep(APART)
+
+
+def _part_size(answer: Answer, behaviour: Behaviour) -> int | None:
+    if behaviour.pauses and answer.pieces is None and not behaviour.split:
+        return max(1, -(-len(answer.body) // PAUSED_CHUNKS))
+    return behaviour.split
 
 
 async def _pause(number: int, behaviour: Behaviour, gate: Gate) -> None:
@@ -158,6 +200,7 @@ async def _strike(behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
     if behaviour.stall_after == at:
         await asyncio.Event().wait()
     elif behaviour.reset_after == at:
+        await wire.drained()
         await asyncio.sleep(ARRIVAL)
         wire.reset()
     else:

@@ -22,15 +22,18 @@ HELD_BODY_BYTES = 64 << 20
 class BodyCollector:
     """Counts, hashes and, up to HELD_BODY_BYTES, holds the body of a request as it arrives."""
 
-    __slots__ = ("_hash", "_parts", "held", "size")
+    __slots__ = ("_hash", "_parts", "held", "pauses", "size")
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._parts: list[bytes] = []
         self.held = 0
         self.size = 0
+        self.pauses = False
+        """Whether it ends with a space, so far."""
 
     def feed(self, data: bytes) -> None:
+        self.pauses = data.endswith(b" ")
         self._hash.update(data)
         self.size += len(data)
         if self.held + len(data) <= HELD_BODY_BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import h11
@@ -9,8 +10,6 @@ import h11
 from wirekey.simulator.exchange import BodyCollector, Request
 
 if TYPE_CHECKING:
-    import asyncio
-
     from wirekey.simulator.connection import Connection
 
 MAX_HEAD_BYTES = 256 * 1024
@@ -26,6 +25,9 @@ class Http1:
         self.request: h11.Request | None = None
         self.collector = BodyCollector()
         self.task: asyncio.Task[None] | None = None
+        self.is_early = False
+        """Whether the request is to be answered before its end."""
+        self.is_last = False
 
     def receive(self, data: bytes) -> None:
         try:
@@ -48,10 +50,18 @@ class Http1:
                 return
             if isinstance(event, h11.Request):
                 self.request, self.collector = event, BodyCollector()
+                self.is_early = self.connection.simulator.answers_early(event.headers.raw_items())
             elif isinstance(event, h11.Data):
                 self.collector.feed(bytes(event.data))
+                if self.is_early and self.collector.pauses:
+                    self._dispatch()
             elif isinstance(event, h11.EndOfMessage):
-                self._dispatch()
+                if self.request is not None:
+                    self._dispatch()
+                elif self.state.our_state is h11.DONE:
+                    self.state.start_next_cycle()
+                elif self.state.our_state is h11.MUST_CLOSE:
+                    self.connection.close()
             elif isinstance(event, h11.ConnectionClosed):
                 self.connection.close()
                 return
@@ -59,6 +69,8 @@ class Http1:
     def _dispatch(self) -> None:
         head, collector = self.request, self.collector
         assert head is not None
+        self.request, self.collector = None, BodyCollector()
+        self.is_early = self.is_last = False
         headers = tuple(head.headers.raw_items())
         self.task = self.connection.exchange(
             Request(
@@ -93,7 +105,29 @@ class Http1:
 
     def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None:
         size = [] if length is None else [("content-length", str(length))]
-        self._write(h11.Response(status_code=status, headers=[*headers, *size]))
+        end = [("connection", "close")] if self.is_last else []
+        self._write(h11.Response(status_code=status, headers=[*headers, *size, *end]))
+
+    def interim(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self._write(h11.InformationalResponse(status_code=status, headers=headers))
+
+    def trickle(self) -> None:
+        self.connection.trickle()
+
+    def last(self, *, accepted: bool) -> None:
+        self.is_last = True
+        if not accepted:
+            self.connection.close()
+
+    async def data_with_pauses(self, data: bytes, seconds: float) -> None:
+        """Send a chunk in two halves: its size, and then what is in it."""
+        if not self.connection.is_open:
+            return
+        size, line_end, content = (self.state.send(h11.Data(data=data)) or b"").partition(b"\r\n")
+        for part in (size + line_end, content):
+            self.connection.write(part)
+            await self.drained()
+            await asyncio.sleep(seconds)
 
     def data(self, data: bytes) -> None:
         self._write(h11.Data(data=data))
@@ -116,9 +150,13 @@ class Http1:
     def _next(self) -> None:
         self.task = None
         if self.state.our_state is h11.MUST_CLOSE:
-            self.connection.close()
+            if self.state.their_state is h11.SEND_BODY:
+                self.connection.close_later()
+            else:
+                self.connection.close()
         elif self.state.our_state is h11.DONE:
-            self.state.start_next_cycle()
+            if self.state.their_state is h11.DONE:
+                self.state.start_next_cycle()
             try:
                 # What came while the answer was under way.
                 self._advance()

@@ -20,6 +20,7 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
 
 from wirekey.goaway import OutlivesGoaway
 from wirekey.simulator.exchange import BodyCollector, Request
@@ -28,6 +29,8 @@ from wirekey.simulator.http1 import MAX_HEAD_BYTES
 if TYPE_CHECKING:
     from wirekey.simulator.connection import Connection
 
+LINGER = 1.0
+"""Seconds that are given to the rest of a request that was answered early."""
 WINDOW = 1 << 20
 """Bytes that a client may send ahead, per stream."""
 
@@ -39,6 +42,8 @@ class Http2:
         self.connection = connection
         self.state = OutlivesGoaway(H2Configuration(client_side=False, header_encoding=None))
         self.streams: dict[int, Http2Stream] = {}
+        self.last_stream: int | None = None
+        """The last one that is answered, once that was said."""
         # Set one by one they would count only once the client had agreed to a second frame of settings.
         self.state.local_settings = Settings(
             client=False,
@@ -74,17 +79,21 @@ class Http2:
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
+            if self.last_stream is not None and event.stream_id > self.last_stream:
+                return
             headers = [(bytes(name), bytes(value)) for name, value in event.headers]
             self.streams[event.stream_id] = Http2Stream(self, event.stream_id, headers)
         elif isinstance(event, DataReceived):
             receiving = self.streams.get(event.stream_id)
             if receiving:
-                receiving.collector.feed(event.data)
+                receiving.feed(event.data)
             self.state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded):
             received = self.streams.get(event.stream_id)
             if received:
-                received.dispatch()
+                received.is_whole = True
+                if not received.is_dispatched:
+                    received.dispatch()
         elif isinstance(event, StreamReset):
             gone = self.streams.pop(event.stream_id, None)
             if gone:
@@ -93,6 +102,22 @@ class Http2:
             for stream in list(self.streams.values()):
                 stream.pump()
         elif isinstance(event, ConnectionTerminated):
+            self.connection.close()
+
+    def say_last(self, last_stream: int) -> None:
+        """Take no stream above this one, and close when those up to it are over."""
+        self.flush()
+        self.last_stream = last_stream
+        frame = GoAwayFrame(stream_id=0, last_stream_id=last_stream, error_code=ErrorCodes.NO_ERROR)
+        # By hand: h2 would take it for the end of the connection and send no more of the answers that are under way.
+        self.connection.write(frame.serialize())
+        for stream_id in [one for one in self.streams if one > last_stream]:
+            self.streams.pop(stream_id).cancel()
+        self.close_if_over()
+
+    def close_if_over(self) -> None:
+        if self.last_stream is not None and not self.streams:
+            self.flush()
             self.connection.close()
 
 
@@ -110,8 +135,18 @@ class Http2Stream:
         self.ending = False
         self.room = asyncio.Event()
         self.room.set()
+        self.is_early = owner.connection.simulator.answers_early(headers)
+        self.is_dispatched = False
+        self.is_whole = False
+        """Whether the request is."""
+
+    def feed(self, data: bytes) -> None:
+        self.collector.feed(data)
+        if self.is_early and not self.is_dispatched and self.collector.pauses:
+            self.dispatch()
 
     def dispatch(self) -> None:
+        self.is_dispatched = True
         pseudo = {name: value.decode("latin-1") for name, value in self.headers if name.startswith(b":")}
         connection = self.owner.connection
         self.task = connection.exchange(
@@ -150,11 +185,41 @@ class Http2Stream:
 
     def _done(self) -> None:
         self.owner.streams.pop(self.id, None)
+        if not self.is_whole:
+            # The rest of the request is not wanted (RFC 9113, section 8.1).
+            with contextlib.suppress(ProtocolError):
+                self.state.reset_stream(self.id, ErrorCodes.NO_ERROR)
+            asyncio.get_running_loop().call_later(LINGER, self.owner.close_if_over)
+        else:
+            self.owner.close_if_over()
 
     def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None:
         size = [] if length is None else [("content-length", str(length))]
         self.state.send_headers(self.id, [(":status", str(status)), *headers, *size])
         self.owner.flush()
+
+    def interim(self, status: int, headers: list[tuple[str, str]]) -> None:
+        self.state.send_headers(self.id, [(":status", str(status)), *headers])
+        self.owner.flush()
+
+    def trickle(self) -> None:
+        self.owner.connection.trickle()
+
+    def last(self, *, accepted: bool) -> None:
+        self.owner.say_last(self.id if accepted else max(0, self.id - 2))
+
+    async def data_with_pauses(self, data: bytes, seconds: float) -> None:
+        """Send an empty frame, and then one with something in it."""
+        for part in (b"", data):
+            if self.id not in self.owner.streams:
+                return
+            if part:
+                self.data(part)
+            elif self.room.is_set():
+                self.state.send_data(self.id, b"")
+                self.owner.flush()
+            await self.drained()
+            await asyncio.sleep(seconds)
 
     def data(self, data: bytes) -> None:
         if not data or self.id not in self.owner.streams:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from wirekey.simulator.behaviour import PLAIN, Behaviour, behaviour_of_model, parse_behaviour
@@ -19,6 +20,8 @@ from wirekey.simulator.exchange import Answer, BadRequest, Request, json_answer
 from wirekey.simulator.strictness import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wirekey.simulator.server import Simulator
 
 PREFIX = "/__simulator__/"
@@ -32,6 +35,8 @@ class Script:
 
     def __init__(self) -> None:
         self._next: deque[str] = deque()
+        self.usual = ""
+        """How all calls behave, where nothing else is said."""
 
     def add(self, behaviour: str, times: int = 1) -> None:
         """Let the next `times` calls behave so. Raises ValueError as parse_behaviour does."""
@@ -46,8 +51,16 @@ class Script:
         texts = [self._next.popleft()] if self._next else []
         if b"sim-" in request.body or "sim-" in request.path:
             texts.insert(0, behaviour_of_model(model_named(request)))
+        if self.usual:
+            texts.insert(0, self.usual)
         texts += request.fields.get("x-simulator", [])
         return parse(*texts) if texts else PLAIN
+
+    def answers_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Tell, by the head of a request alone, whether it is answered before its end."""
+        said = [self.usual, *islice(self._next, 1)]
+        said += [value.decode("latin-1") for name, value in headers if name.lower() == b"x-simulator"]
+        return any("early" in text for text in said)
 
 
 def model_named(request: Request) -> str:

@@ -25,7 +25,7 @@ from wirekey.simulator.script import PREFIX, Script, control
 from wirekey.simulator.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from wirekey.simulator.behaviour import Behaviour
@@ -154,6 +154,9 @@ class Simulator:
             )
             seen.outcome = "fault"
             wire.reset()
+
+    def answers_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        return self.script.answers_early(headers)
 
     def connection_opened(self, connection: Connection) -> int:
         self._connections.add(connection)

@@ -15,6 +15,7 @@ from mitmproxy import http, options
 from wirekey.master import ServeMaster
 from wirekey.refusal import Refusal
 from wirekey.simulator.certificate import prepare_certificate
+from wirekey.wire.dialling import asked_for, checked
 from wirekey.wire.house import WireLimits
 from wirekey.wire.install import adopt_layers, install
 from wirekey.wire.lending import Lending
@@ -40,6 +41,8 @@ class BareHouse:
         self.failed: list[str] = []
         self.attempts = 0
         self.lending: Lending | None = None
+        self.addresses: tuple[str, ...] = ()
+        """To which every name resolves, where there are any."""
         self.resends = True
 
     def limits_of(self, flow):
@@ -54,14 +57,23 @@ class BareHouse:
     def has_another_way(self, flow):
         return bool(self.ways)
 
+    def refusal_of_response(self, flow, response):
+        return None
+
     def own_body(self, flow):
         return b""
 
     def report_invalid(self, flow, reason):
         flow.response = self.phrase(flow, Refusal(400, "malformed", reason))
 
+    def reserve(self, flow, size):
+        return size
+
     def spool(self, flow):
         return Spool(self.spool_folder)
+
+    def withdraw(self, flow):
+        self.ends.append("withdrawn")
 
     def keep_body(self, flow, body):
         self.bodies[flow.id] = body
@@ -94,7 +106,10 @@ class BareHouse:
             return None
         return b'data: {"error":"%s"}\n\n' % refusal.code.encode()
 
-    def report_end(self, flow, outcome):
+    def withdrawn(self, flow):
+        return None
+
+    def report_end(self, flow, outcome, reason=None):
         self.ends.append(str(outcome))
 
     # As an addon.
@@ -104,6 +119,11 @@ class BareHouse:
 
         ctx.master.addons.get("nextlayer").next_layer(next_layer)
         adopt_layers(next_layer, self)
+
+    def server_connect(self, data):
+        asked_for[data.server] = data.server.address
+        if self.addresses:
+            checked[data.server] = self.addresses
 
     def requestheaders(self, flow):
         self.flows.append(flow)
@@ -117,6 +137,10 @@ class BareHouse:
         if self.ways:
             attempt.flow.request.data.host, attempt.flow.request.data.port = self.ways.pop(0)
             attempt.again = True
+
+    async def attempt_repeated(self, attempt):
+        await asyncio.sleep(0)
+        attempt.again = True
 
     def responseheaders(self, flow):
         self.answered = flow.response.status_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -19,6 +20,12 @@ SECOND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
 async def read_request(reader) -> None:
     await read_head(reader)
     assert await asyncio.wait_for(reader.readexactly(len(BODY)), 60) == BODY
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_after_a_failure_the_same_request_goes_out_again_on_the_same_connection():
@@ -53,6 +60,79 @@ async def test_the_winning_stream_passes_event_by_event():
             event = b"9\r\ndata: %d\n\n\r\n" % number
             up_writer.write(event)
             assert await asyncio.wait_for(reader.readexactly(len(event)), 10) == event
+
+
+BUSY_HEAD, BUSY_BODY = BUSY[:-6], BUSY[-6:]
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "lent"])
+@pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
+async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_attempt(tmp_path, secured, used):
+    scheme = b"https" if secured else b"http"
+    async with live(secured_in=tmp_path if secured else None) as (house, port, upstream):
+        reader, writer = await client(port)
+        connection = None
+        if used:
+            writer.write(request(upstream.port, BODY, scheme=scheme))
+            connection = await upstream.accept()
+            await read_request(connection[0])
+            connection[1].write(OK)
+            await read_answer(reader)
+        house.ways = [("127.0.0.1", upstream.port)]
+        writer.write(request(upstream.port, BODY, scheme=scheme))
+        up_reader, up_writer = connection or await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(BUSY_HEAD)
+        await until(lambda: house.failed)
+        for byte in BUSY_BODY:
+            assert upstream.connections.empty()
+            up_writer.write(bytes([byte]))
+            await asyncio.sleep(0.01)
+        await read_request(up_reader)
+        up_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
+        assert house.ends == []
+
+
+async def test_a_failed_response_that_trickles_does_not_hold_up_the_next_attempt():
+    async with live(WireLimits(connect=1)) as (house, port, upstream):
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, BODY))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(ENDLESS)
+
+        async def trickle():
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    up_writer.write(b"1\r\nx\r\n")
+                    await up_writer.drain()
+                    await asyncio.sleep(0.2)
+
+        trickling = asyncio.create_task(trickle())
+        second_reader, second_writer = await upstream.accept()
+        await read_request(second_reader)
+        second_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
+        trickling.cancel()
+
+
+async def test_a_connection_on_which_the_failed_request_is_still_leaving_is_not_used_again():
+    large = b"y" * (4 << 20)
+    async with live() as (house, port, upstream):
+        upstream.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        house.ways = [("127.0.0.1", upstream.port)]
+        reader, writer = await client(port)
+        writer.write(request(upstream.port, large))
+        up_reader, up_writer = await upstream.accept()
+        await read_head(up_reader)
+        up_writer.write(BUSY)  # and reads no more
+        second_reader, second_writer = await upstream.accept()
+        await read_head(second_reader)
+        assert await asyncio.wait_for(second_reader.readexactly(len(large)), 60) == large
+        second_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
 
 
 ENDLESS = b"HTTP/1.1 429 Slow down\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -257,13 +257,13 @@ async def test_a_certificate_of_an_unknown_ca_gets_no_request(tmp_path):
 async def test_a_certificate_of_another_name_is_refused(tmp_path):
     async with upstream_with_tls(tmp_path) as (port, root):
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate is not valid for"):
-            await dial(("127.0.0.1", port), Place("other.example", port), trust(str(root), "TLS1_2"))
+            await dial([("127.0.0.1", port)], Place("other.example", port), trust(str(root), "TLS1_2"))
 
 
 async def test_tls_1_1_is_refused(tmp_path):
     async with upstream_with_tls(tmp_path, maximum=ssl.TLSVersion.TLSv1_1) as (port, root):
         with pytest.raises(OSError):  # an alert or a reset, as the server pleases
-            await dial(("127.0.0.1", port), Place("localhost", port), trust(str(root), "TLS1_2"))
+            await dial([("127.0.0.1", port)], Place("localhost", port), trust(str(root), "TLS1_2"))
 
 
 async def test_a_tls_handshake_that_stalls_is_ended_at_the_limit(tmp_path):
@@ -319,7 +319,7 @@ async def lending_with(folder, bounds: Bounds):
         lending = Lending(bounds)
 
         async def dialled(host: str = "localhost"):
-            link = await dial(("127.0.0.1", port), Place(host, port), trust(str(root), "TLS1_2"))
+            link = await dial([("127.0.0.1", port)], Place(host, port), trust(str(root), "TLS1_2"))
             lending.dialled(link)
             return link
 

@@ -43,6 +43,13 @@ class AttemptFailedHook(StartHook):
     attempt: FailedAttempt
 
 
+@dataclass
+class AttemptRepeatedHook(StartHook):
+    """Asks whether an attempt goes out anew as it was, as the provider did not begin with it. `again` says so."""
+
+    attempt: FailedAttempt
+
+
 def detach(connection: Layer, stream_id: int) -> None:
     """Let what an upstream connection still says about a stream reach no one, and the stream use it anew.
 

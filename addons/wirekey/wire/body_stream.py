@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 AHEAD = 1024 * 1024
 """Bytes of a spooled body that are handed on before it is waited until they are sent; a whole number of pieces."""
+RESERVED_AHEAD = 256 * 1024
+"""Bytes that are reserved at a time for a body whose length is not known."""
 
 
 class RoomAgain(HttpEvent):
@@ -44,6 +46,8 @@ class BodyStream(HttpStream):
         """The first piece of it; `more` has all, once there are two."""
         self.more: BytesIO | Spool | None = None
         self.body_size = 0
+        self.reserved = 0
+        """Bytes that may be held of it."""
         self.unsent: Iterator[bytes] | None = None
         """What the provider has not got yet of a spooled body."""
         self.asked_for_room: RoomToSend | None = None
@@ -55,6 +59,9 @@ class BodyStream(HttpStream):
         self.body_size += len(data)
         if self.body_size > self.house.limits.body_bytes:
             raise too_large(self.house.limits.body_bytes)
+        if self.body_size > self.reserved:
+            ahead = RESERVED_AHEAD if self.reserved else 0  # most bodies come at once
+            self.reserved = self.house.reserve(self.flow, self.body_size + ahead)
         if not self.body:
             self.body = data
             return

@@ -14,6 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events, layer, mode_servers
 from mitmproxy.proxy.layer import NextLayerHook
 from mitmproxy.proxy.server import ConnectionIO
@@ -21,15 +22,23 @@ from mitmproxy.utils import asyncio_utils
 
 from wirekey.failure import described
 from wirekey.wire.holding import OpenSecured, hold
+from wirekey.wire.opening import open_stream
+from wirekey.wire.releasing import release
 
 if TYPE_CHECKING:
-    from mitmproxy.connection import Connection
+    from mitmproxy.connection import Client, Connection
+
+    from wirekey.wire.layer import WireLayer
 
 UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
 """Of one client connection. The stock bound of 5 makes the sixth HTTP/2 stream to an HTTP/1.1 upstream wait."""
 
 JOINED = 64 * 1024
 """Bytes up to which what is sent together is copied together, for one call of the system."""
+
+LONG_AGO = 1e-9
+"""A moment of the monotonic clock."""
+READ_BYTES = 64 * 1024 - 1
 
 logger = logging.getLogger(__name__)
 handlers: WeakValueDictionary[str, WireConnectionHandler] = WeakValueDictionary()
@@ -54,13 +63,50 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         """What the layers send while they handle one event: it goes out at once, head and body in one write."""
         self.hooks: set[asyncio.Task[None]] = set()
         self.inside_tunnel: layer.Layer | None = None
+        self.http: WireLayer | None = None
+        """The innermost HTTP layer."""
+        self.waiting_for_room: set[asyncio.Future[None]] = set()
+        """Those that read from a provider what the client has no room for."""
+        self.has_ended = False
+        """Whether the client's connection has ended. Its hooks may still be under way."""
+        self.is_released = False
         handlers[self.client.id] = self
+
+    async def handle_client(self) -> None:
+        try:
+            await super().handle_client()
+        finally:
+            self.has_ended = True
+            if not self.hooks:
+                self.release()
+
+    def release(self) -> None:
+        """Free what the layers hold. What still comes to them reaches nobody."""
+        self.is_released = True
+        outer, inner = self.layer, self.http
+        self.http = None
+        self.outgoing.clear()
+        release((outer, inner, self.inside_tunnel))
+
+    def close_client(self) -> None:
+        if self.client in self.transports:
+            self.close_connection(self.client)
+
+    def time_out(self) -> None:
+        """End a connection whose client took too long; it is told why if a part of a request head is there."""
+        unfinished = self.http.unfinished_head() if self.http else None
+        if unfinished:
+            unfinished.head_since = LONG_AGO  # the layer's next tick answers
+        else:
+            self.close_client()
 
     async def server_event(self, event: events.Event) -> None:
         self.take(event)
 
     def take(self, event: events.Event) -> None:
         """Hand an event to the layers and do what they command; never from within itself, but one after another."""
+        if self.is_released:
+            return
         self.waiting.append(event)
         if self.is_handling:
             return
@@ -84,6 +130,11 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             if self.outgoing:
                 self.flush()
             self.is_handling = False
+        if self.waiting_for_room:
+            for waiting in self.waiting_for_room:
+                if not waiting.done():
+                    waiting.set_result(None)
+            self.waiting_for_room.clear()
 
     def flush(self) -> None:
         outgoing, self.outgoing = self.outgoing, {}
@@ -94,6 +145,59 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     pieces = [b"".join(pieces)]  # noqa: PLW2901  # asyncio's own writelines forgets to hold back
                 for piece in pieces:
                     transport.writer.write(piece)
+
+    # Reading, as fast as the other side takes it.
+
+    async def handle_connection(self, connection: Connection) -> None:
+        """Read until the connection ends. As mitmproxy's own, but it waits for those only that were written to."""
+        transport = self.transports[connection]
+        assert transport.reader
+        is_cancelled = False
+        try:
+            while data := await transport.reader.read(READ_BYTES):
+                self.take(events.DataReceived(connection, data))
+                data = b""  # it would be kept while there is no room
+                if connection is self.client:
+                    await self.drain_writers()
+                else:
+                    await self.room_for_client(connection)
+        except OSError:
+            pass  # reset by the other side
+        except asyncio.CancelledError:
+            is_cancelled = True
+        if is_cancelled or connection.transport_protocol != "tcp":
+            connection.state = ConnectionState.CLOSED
+        else:
+            connection.state &= ~ConnectionState.CAN_READ
+        self.take(events.ConnectionClosed(connection))
+        try:
+            if connection.state is ConnectionState.CAN_WRITE:
+                await asyncio.Event().wait()  # it may still be written to, until a layer closes it
+        finally:
+            if transport.writer:
+                with contextlib.suppress(OSError):
+                    transport.writer.close()
+            self.transports.pop(connection)
+            transport.handler = None  # this task, which keeps the frame that this name is in
+        if is_cancelled:
+            raise asyncio.CancelledError
+
+    async def room_for_client(self, connection: Connection) -> None:
+        """Return when the client takes more of what comes from this upstream connection."""
+        client = self.transports.get(self.client)
+        if client and client.writer:
+            try:
+                await client.writer.drain()
+            except OSError as error:
+                if client.handler:
+                    client.handler.cancel(f"Error sending data: {error}")
+        while self.must_wait(connection):
+            room = asyncio.get_running_loop().create_future()
+            self.waiting_for_room.add(room)
+            await room
+
+    def must_wait(self, connection: Connection) -> bool:
+        return self.http is not None and not self.is_released and self.http.must_wait(connection)
 
     def enter_tunnel(self) -> None:
         """Leave out the layers outside the tunnel; timers that they set have nothing left to watch."""
@@ -136,6 +240,19 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         else:
             raise TypeError(f"Unexpected command: {command}")
 
+    async def open_connection(self, command: commands.OpenConnection) -> None:
+        if command.connection.transport_protocol == "tcp":
+            await open_stream(self, command)
+        else:
+            await super().open_connection(command)
+
+    async def drain_writers(self) -> None:
+        """Wait until what was written has nearly left. A connection that failed meanwhile is still read to its end."""
+        for transport in list(self.transports.values()):
+            if transport.writer:
+                with contextlib.suppress(OSError):
+                    await transport.writer.drain()
+
     async def wakeup(self, request: commands.RequestWakeup) -> None:
         if isinstance(request, RoomToSend):
             transport = self.transports.get(request.connection)
@@ -161,6 +278,16 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             self.log(f"hook {hook.name} failed: {described(error)}", logging.ERROR)
         if hook.blocking:
             self.take(events.HookCompleted(hook))
+        if self.has_ended and not (self.hooks or self.is_handling or self.is_released):
+            self.release()
+
+
+def unwritten(client: Client, connection: Connection) -> int:
+    """Count the bytes that were given to an upstream connection of this client and wait to be sent."""
+    handler = handlers.get(client.id)
+    transport = handler.transports.get(connection) if handler else None
+    writer = transport.writer if transport else None
+    return writer.transport.get_write_buffer_size() if writer else 0  # type: ignore[union-attr]  # TCP's
 
 
 def is_layer_choice(event: events.Event) -> bool:

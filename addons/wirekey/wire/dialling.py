@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from mitmproxy.connection import Connection, Server
 from mitmproxy.proxy.layers.http import GetHttpConnection
 
 from wirekey.refusal import Fault, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ADDRESS_REFUSED = "address refused: "
 """Begins the error that the server_connect hook sets on a connection that must not be dialled."""
@@ -16,8 +20,19 @@ asked_for: WeakKeyDictionary[Connection, tuple[str, int]] = WeakKeyDictionary()
 """The name and port that a connection was asked for: its address becomes the one checked address it dials."""
 
 
+checked: WeakKeyDictionary[Connection, tuple[str, ...]] = WeakKeyDictionary()
+"""The IP addresses that may be dialled for a connection, in the order in which they are tried."""
+
+
+def addresses_of(server: Server) -> list[tuple[str, int]]:
+    """Give the addresses to dial: those that were checked, else the one that the server has."""
+    assert server.address
+    host, port = server.address[:2]
+    return [(address, port) for address in checked.get(server, (host,))]
+
+
 class UpstreamConnection(GetHttpConnection):
-    """Reuses a connection by the name it was asked for, and never one that has failed.
+    """Reuses a connection by the name it was asked for; never one that has failed, or is busy with another request.
 
     The stock command answers every later request to an address from a connection that failed once.
     """
@@ -27,6 +42,8 @@ class UpstreamConnection(GetHttpConnection):
     timed_out = False
     limit = 10.0
     """Seconds until it must be there."""
+    may_send: Callable[[Connection], bool] = staticmethod(lambda _: True)
+    """Tells of a connection that is there already whether a request can go out on it now."""
 
     def connection_spec_matches(self, connection: Connection) -> bool:
         return (
@@ -36,6 +53,7 @@ class UpstreamConnection(GetHttpConnection):
             and connection.tls == self.tls
             and connection.via == self.via
             and connection.transport_protocol == self.transport_protocol
+            and self.may_send(connection)
         )
 
 

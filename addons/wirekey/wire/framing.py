@@ -13,7 +13,13 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.events import DataReceived
-from mitmproxy.proxy.layers.http import Http1Client, Http1Server, ReceiveHttp, ResponseProtocolError
+from mitmproxy.proxy.layers.http import (
+    Http1Client,
+    Http1Server,
+    ReceiveHttp,
+    ResponseEndOfMessage,
+    ResponseProtocolError,
+)
 from mitmproxy.proxy.layers.http._events import ErrorCode
 
 if TYPE_CHECKING:
@@ -76,6 +82,11 @@ class CappedHttp1Client(Http1Client):
 
     heard_interim = False
 
+    @property
+    def is_free(self) -> bool:
+        """Tell whether a request may go out: the response to the last one was read to its end, and nothing after it."""
+        return self.stream_id is None and self.request is None and not len(self.buf)
+
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         if self.request and isinstance(event, DataReceived):
             while INTERIM.match(bytes(self.buf)[: len("HTTP/1.1 100 ")]) and self.buf.maybe_extract_lines():
@@ -94,6 +105,18 @@ class CappedHttp1Client(Http1Client):
             reason = f"the head of the answer is larger than {ANSWER_HEAD_BYTES} bytes"
             yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
             self.state = self.done
+
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
+        # mitmproxy tells the end of a response before it is done with it. Who sends the next request on hearing of the
+        # end would find the connection still taken.
+        end = None
+        for command in super().read_body(event):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseEndOfMessage):
+                end = command
+            else:
+                yield command
+        if end is not None:
+            yield end
 
 
 def head_error(status: int, reason: str) -> bytes:

@@ -13,7 +13,7 @@ from mitmproxy.proxy.layers.http import RegisterHttpConnection
 from mitmproxy.proxy.layers.tls import TlsEstablishedServerHook, TlsFailedServerHook
 from mitmproxy.tls import TlsData
 
-from wirekey.wire.dialling import asked_for
+from wirekey.wire.dialling import addresses_of, asked_for
 from wirekey.wire.framing import CappedHttp1Client
 from wirekey.wire.link import WRITTEN_AHEAD, Link, Place, dial, trust
 
@@ -58,8 +58,7 @@ class SecuredClient(layer.Layer):
 
     @property
     def is_between_requests(self) -> bool:
-        http = self.http
-        return http is not None and http.stream_id is None and http.request is None and not len(http.buf)
+        return self.http is not None and self.http.is_free
 
 
 def secured_server(address: tuple[str, int]) -> Server:
@@ -94,12 +93,13 @@ async def hold(handler: WireConnectionHandler, command: OpenSecured, transport: 
             await handler.handle_hook(TlsEstablishedServerHook(TlsData(server, command.client.context)))
         is_told = True
         handler.take(events.OpenConnectionCompleted(command, None))
-        await until_it_ends(handler, link)
+        await until_it_ends(handler, server, link)
     finally:
         # A CloseConnection sets the state before it cancels this; the end of the client connection does not.
         is_lent_on = server.state is ConnectionState.OPEN and command.client.is_between_requests
         server.state = ConnectionState.CLOSED
         handler.transports.pop(server, None)
+        transport.handler = None  # this task, which keeps the frame that this name is in
         if is_told:
             handler.take(events.ConnectionClosed(server))
         else:
@@ -117,17 +117,18 @@ def receiver(handler: WireConnectionHandler, server: Server) -> Callable[[bytes]
 
     def receive(data: bytes) -> bool:
         handler.take(events.DataReceived(server, data))
-        return to_client is not None and to_client.get_write_buffer_size() > WRITTEN_AHEAD
+        is_full = to_client is not None and to_client.get_write_buffer_size() > WRITTEN_AHEAD
+        return is_full or handler.must_wait(server)
 
     return receive
 
 
-async def until_it_ends(handler: WireConnectionHandler, link: Link) -> None:
+async def until_it_ends(handler: WireConnectionHandler, server: Server, link: Link) -> None:
     while not link.ended:
         await link.stirred.wait()
         link.stirred.clear()
         if link.choked:
-            await handler.drain_writers()  # type: ignore[no-untyped-call]  # mitmproxy's
+            await handler.room_for_client(server)
             link.go_on()
 
 
@@ -145,7 +146,8 @@ async def dialled(
             return None
         options = context.options
         settings = trust(options.ssl_verify_upstream_trusted_ca, options.tls_version_server_min)
-        link = await dial(server.address[:2], place, settings)
+        link = await dial(addresses_of(server), place, settings)
+        server.address = link.address
     except asyncio.CancelledError:
         await fail(handler, command, hook_data, CANCELLED)
         raise

@@ -24,13 +24,25 @@ class WireLimits:
     idle: float = 120.0
     total: float | None = None
     head: float = 10.0
+    body: float = 10.0
+    body_rate: int = 1024
     body_bytes: int = 64 * 1024 * 1024
     header_bytes: int = 64 * 1024
+    stream_resets: int = 200
+    client_buffer: int = 1024 * 1024
 
     @property
     def tick(self) -> float:
         """How often limits are looked at: fine enough for the smallest of them, at most once a second."""
-        return max(0.05, min(1.0, min(self.connect, self.first_byte, self.idle, self.head) / 4))
+        return max(0.05, min(1.0, min(self.connect, self.first_byte, self.idle, self.head, self.body) / 4))
+
+
+class ResponseRefused(Exception):  # noqa: N818  # it ends a response, as a Refusal ends a call
+    """Raised by what a response streams through: nothing more of it may reach the client."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
 
 
 class House(Protocol):
@@ -65,6 +77,12 @@ class House(Protocol):
     def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
         """Say that the request head breaks HTTP's rules; the requestheaders hook follows and must refuse."""
 
+    def withdraw(self, flow: http.HTTPFlow) -> None:
+        """Note that the client reset a stream before all of its request was there: nothing was decided about it."""
+
+    def reserve(self, flow: http.HTTPFlow, size: int) -> int:
+        """Reserve so many bytes for a body. Gives how many are reserved by now. Raises Refusal."""
+
     def spool(self, flow: http.HTTPFlow) -> Spool:
         """Begin the file of a body that is too long for memory. Raises Refusal where that cannot be."""
 
@@ -78,6 +96,9 @@ class House(Protocol):
         Raises Refusal when the call may not go out on this connection.
         """
 
+    def refusal_of_response(self, flow: http.HTTPFlow, response: http.Response) -> Refusal | None:
+        """Return why the client must not get this response, before any hook has seen it; None: it may."""
+
     def answer_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
         """Give the head of an answer as the client gets it, of which the flow shows only a part."""
 
@@ -90,5 +111,8 @@ class House(Protocol):
     def phrase_in_stream(self, flow: http.HTTPFlow, refusal: Refusal) -> bytes | None:
         """Give the bytes that end a running stream with an error; None if its format has no such thing."""
 
-    def report_end(self, flow: http.HTTPFlow, outcome: Outcome) -> None:
+    def withdrawn(self, flow: http.HTTPFlow) -> Refusal | None:
+        """Return why a running call must end, if its agent was revoked; asked again and again while it runs."""
+
+    def report_end(self, flow: http.HTTPFlow, outcome: Outcome, reason: str | None = None) -> None:
         """Say why a call ends otherwise than by a whole answer; the error or response hook follows."""

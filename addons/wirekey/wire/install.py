@@ -14,11 +14,14 @@ from mitmproxy.proxy import commands, layer, mode_servers
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
 
-from wirekey.goaway import OutlivesGoaway
+from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.wire import header_values
 from wirekey.wire.connection import WireConnectionHandler
 from wirekey.wire.framing import CappedHttp1Client, TrailerDroppingReader, head_error
+from wirekey.wire.going_away import WireHttp2Client
+from wirekey.wire.http2 import WireH2Connection
 from wirekey.wire.layer import WireLayer
+from wirekey.wire.opening import read_last_words
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator, NextLayer
@@ -30,10 +33,6 @@ TLS_READ_BYTES = 32 * 1024
 """Room that asyncio keeps for each TLS connection, idle ones too, of 256 KiB by itself; a record has at most 16."""
 
 
-class WireH2Connection(OutlivesGoaway, _http2.BufferedH2Connection):
-    """mitmproxy's, for clients that send GOAWAY while their answer is under way."""
-
-
 class ClosedLayer(layer.Layer):
     """Closes the client connection: what a connection gets that may not go on."""
 
@@ -41,9 +40,22 @@ class ClosedLayer(layer.Layer):
         yield commands.CloseConnection(self.context.client)
 
 
+_tls_connection_lost = sslproto.SSLProtocol.connection_lost
+
+
+def tls_connection_lost(secured: sslproto.SSLProtocol, exc: BaseException | None) -> None:
+    """End a TLS connection; after a reset, first read what came before it."""
+    if isinstance(exc, OSError):
+        read_last_words(secured)
+    _tls_connection_lost(secured, exc)
+
+
 def malformed_request(status_code: int, message: str = "") -> bytes:
-    """Phrase what no provider's SDK sends: a request that is not HTTP. Replaces mitmproxy's HTML page."""
-    return head_error(status_code, message)
+    """Phrase what no provider's SDK sends: a request that is not HTTP. Replaces mitmproxy's HTML page.
+
+    mitmproxy's message quotes the request line, which may hold a token.
+    """
+    return head_error(status_code, text_without_tokens(message))
 
 
 def install() -> None:
@@ -55,10 +67,13 @@ def install() -> None:
         )
     mode_servers.ProxyConnectionHandler = WireConnectionHandler  # type: ignore[misc]
     http_layers.Http1Client = CappedHttp1Client  # type: ignore[misc]
+    http_layers.Http2Client = WireHttp2Client  # type: ignore[misc]
     _http1.ChunkedReader = TrailerDroppingReader  # type: ignore[misc]
     _http1.make_error_response = malformed_request
     _http2.BufferedH2Connection = WireH2Connection  # type: ignore[misc]
     sslproto.SSLProtocol.max_size = TLS_READ_BYTES
+    if sslproto.SSLProtocol.connection_lost is not tls_connection_lost:
+        sslproto.SSLProtocol.connection_lost = tls_connection_lost  # type: ignore[assignment, method-assign]
     # A check of each new message's types, for mitmproxy's developers: a tenth of its time, and off under python -O.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
     http.Headers.get_all = header_values.get_all  # type: ignore[method-assign]

@@ -18,10 +18,14 @@ import certifi
 from cryptography.x509 import load_der_x509_certificate
 from mitmproxy import certs
 
+from wirekey.wire.racing import connect
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mitmproxy.connection import Connection, Server
+
+    from wirekey.wire.racing import Address
 
 ALPN = "http/1.1"
 CLOSING_SECONDS = 0.5
@@ -203,12 +207,13 @@ def certificates(secured: ssl.SSLObject) -> list[certs.Cert]:
     return found
 
 
-async def dial(address: tuple[str, int], place: Place, context: ssl.SSLContext) -> Link:
-    """Connect to a checked address, with TLS that is verified for the host of `place`. Raises OSError."""
+async def dial(addresses: Sequence[Address], place: Place, context: ssl.SSLContext) -> Link:
+    """Connect to one of some checked addresses, with TLS that is verified for the host of `place`. Raises OSError."""
     began = time.time()
+    sock, _ = await connect(addresses)
     _, link = await asyncio.get_running_loop().create_connection(
         lambda: Link(place, began),
-        *address,
+        sock=sock,
         ssl=context,
         server_hostname=place.host,
         ssl_handshake_timeout=HANDSHAKE_SECONDS,

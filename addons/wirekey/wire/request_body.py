@@ -12,8 +12,10 @@ gone with the last reference to it, however the call or the process ends.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
+import os
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -34,9 +36,13 @@ type RequestBody = bytes | SpooledBody
 class Spool:
     """A body while it arrives. Raises Refusal(503) where the folder or its disk cannot take it, and is closed then."""
 
-    def __init__(self, folder: Path, *, hashing: bool = False) -> None:
-        """Begin a file in `folder`. `hashing`: whether a SHA-256 will be asked for, which is then made on the way."""
+    def __init__(self, folder: Path, *, hashing: bool = False, reserve: int = 0) -> None:
+        """Begin a file in `folder`. `hashing`: whether a SHA-256 will be asked for, which is then made on the way.
+
+        `reserve`: bytes of the disk that are left free.
+        """
         self.folder = folder
+        self.reserve = reserve
         self.sha256 = hashlib.sha256() if hashing else None
         try:
             self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed with the body
@@ -46,6 +52,8 @@ class Spool:
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         try:
+            if self.reserve:
+                self.leave_reserve(len(view))
             while view:
                 view = view[self._file.write(view) :]
         except OSError as error:
@@ -53,6 +61,12 @@ class Spool:
             raise no_room(error) from None
         if self.sha256:
             self.sha256.update(data)
+
+    def leave_reserve(self, size: int) -> None:
+        """Raise OSError where the disk would have less room than the reserve after so many bytes more."""
+        disk = os.statvfs(self._file.fileno())
+        if disk.f_bavail * disk.f_frsize - size < self.reserve:
+            raise OSError(errno.ENOSPC, "the rest of its disk is kept for the audit: limits.disk_reserve")
 
     def finish(self) -> SpooledBody:
         """Give what was written, at least one byte. Nothing more can be written."""
@@ -62,7 +76,7 @@ class Spool:
             raise no_room(error) from None
         finally:
             self.close()
-        body.folder = self.folder
+        body.folder, body.reserve = self.folder, self.reserve
         body.sha256 = self.sha256.hexdigest() if self.sha256 else None
         return body
 
@@ -77,8 +91,11 @@ class SpooledBody(mmap.mmap):
     """
 
     folder: Path
+    reserve: int
     sha256: str | None
     """In lower-case hex, where it is known already."""
+    values: int | None = None
+    """At most so many JSON values, once they were counted and its UTF-8 was checked."""
 
     def pieces(self) -> Iterator[bytes]:
         """Give all of it, one piece in memory at a time."""
@@ -97,7 +114,7 @@ class SpooledBody(mmap.mmap):
 
     def joined(self, pieces: Iterable[bytes | memoryview]) -> SpooledBody:
         """Give another body made of these pieces. Raises Refusal(503) where there is no room for it."""
-        spool = Spool(self.folder)
+        spool = Spool(self.folder, reserve=self.reserve)
         for piece in pieces:
             spool.write(piece)
         return spool.finish()

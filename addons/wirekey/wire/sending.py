@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
+    Http2Client,
     HttpResponseHeadersHook,
     RequestData,
     RequestEndOfMessage,
@@ -25,7 +26,7 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 from wirekey.failure import described
 from wirekey.refusal import Fault, Refusal
 from wirekey.routing.plan import FailureKind
-from wirekey.wire.attempts import AttemptFailedHook, FailedAttempt, detach
+from wirekey.wire.attempts import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt, detach
 from wirekey.wire.body_stream import BodyStream
 from wirekey.wire.dialling import UpstreamConnection, refusal_of
 from wirekey.wire.link import links
@@ -43,6 +44,9 @@ DISCARDED_BODY_CAP = 256 * 1024 * 1024
 DRAINED_ANSWER_CAP = 64 * 1024
 """Bytes of an error answer that are read and dropped, so that its connection can be used again."""
 DRAINING_SECONDS = 2.0
+"""After them the connection is closed, so that the next attempt need not wait."""
+
+MOST_TIMES_ANEW = 3
 
 ANSWERING = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
 
@@ -61,8 +65,11 @@ class SendingStream(BodyStream):
     was_used = False
     """Whether an earlier request went over this connection, so that its end may have crossed with ours."""
     went_fresh = False
+    times_anew = 0
+    """How often the provider did not begin with the request."""
     discarded = 0
     drained = 0
+    drain_began = 0.0
     heard_at = 0.0
 
     # The request, to the provider.
@@ -105,7 +112,9 @@ class SendingStream(BodyStream):
         detach(self.layer.connections[connection], self.stream_id)
         link = links.get(connection)
         self.was_used = link.use() if link else False
-        keep = self.was_used and self.is_whole
+        # On these connections the provider may not have begun with a request that it does not answer.
+        over_http2 = isinstance(self.layer.innermost(connection), Http2Client)
+        keep = self.is_whole and (self.was_used or over_http2)
         try:
             self.wire_head, self.wire_body = self.house.wire_request(self.flow, connection, keep=keep)
         except Refusal as refusal:
@@ -131,15 +140,19 @@ class SendingStream(BodyStream):
         """Ask whether the call goes out once more. Only what is there as a whole can be sent again."""
         if not self.is_whole or self.client_state != self.state_done or not self.house.has_another_way(self.flow):
             return False
-        attempt = self.failed = FailedAttempt(self.flow, kind, answer)
+        return (yield from self.asked(AttemptFailedHook(FailedAttempt(self.flow, kind, answer))))
+
+    def asked(self, hook: AttemptFailedHook | AttemptRepeatedHook) -> CommandGenerator[bool]:
+        """Ask the addons about another attempt; meanwhile nothing of the last one is wanted."""
+        self.failed = hook.attempt
         self.server_state = self.state_unheard
-        yield AttemptFailedHook(attempt)
+        yield hook
         self.failed = None
         if (yield from self.check_killed(True)):
             return False
-        return attempt.again
+        return hook.attempt.again
 
-    def goes_fresh(self) -> bool:
+    def goes_fresh(self) -> CommandGenerator[bool]:
         """Tell whether a request that met the end of a used connection goes out once on a new one.
 
         No provider answers so; it had closed the connection before the request came.
@@ -148,15 +161,21 @@ class SendingStream(BodyStream):
         if not (whole and self.was_used and not self.went_fresh and self.house.may_be_resent(self.flow)):
             return False
         self.went_fresh = True
-        self.server_state = self.state_unheard
-        return True
+        return (yield from self.asked(AttemptRepeatedHook(FailedAttempt(self.flow, FailureKind.STALE))))
+
+    def goes_anew(self) -> CommandGenerator[bool]:
+        """Tell whether a request goes out anew with which the provider did not begin, whatever it asks for."""
+        if not self.is_whole or self.client_state != self.state_done or self.times_anew >= MOST_TIMES_ANEW:
+            return False
+        self.times_anew += 1
+        return (yield from self.asked(AttemptRepeatedHook(FailedAttempt(self.flow, FailureKind.UNPROCESSED))))
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
         answer = event.response
         if self.house.is_failure(answer.status_code):
             if (yield from self.goes_again(FailureKind.STATUS, answer)):
-                self.server_state, self.drained, self.heard_at = self.state_drain, 0, time.monotonic()
-                if self.unsent is not None:
+                self.server_state, self.drained, self.drain_began = self.state_drain, 0, time.monotonic()
+                if not self.layer.is_sent(self):
                     # Answered early: on a connection with half of a request no other can follow.
                     yield from self.abandon_drain()
                 return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
+    DropStream,
     HTTPMode,
     HttpRequestHook,
     RequestData,
@@ -16,8 +17,10 @@ from mitmproxy.proxy.layers.http import (
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
+    ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
+    ResponseTrailers,
     SendHttp,
     validate_request,
 )
@@ -29,6 +32,9 @@ from wirekey.failure import described
 from wirekey.refusal import BROKEN, Fault, Refusal
 from wirekey.routing.plan import FailureKind
 from wirekey.wire.body_stream import RoomAgain
+from wirekey.wire.connection import unwritten
+from wirekey.wire.going_away import UNPROCESSED
+from wirekey.wire.house import ResponseRefused
 from wirekey.wire.sending import DRAINING_SECONDS, SendingStream
 
 if TYPE_CHECKING:
@@ -45,6 +51,9 @@ class Tick(HttpEvent):
 
 
 class WireStream(SendingStream):
+    is_answered = False
+    """Whether the client has the end of its answer before that of its request."""
+
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, Tick):
             yield from self.on_tick()
@@ -52,14 +61,23 @@ class WireStream(SendingStream):
         if isinstance(event, (events.Wakeup, RoomAgain)):
             yield from self.has_room(event.command) if isinstance(event, events.Wakeup) else self.send_on()
             return
-        if isinstance(event, (ResponseHeaders, ResponseData)):
+        if isinstance(event, ResponseTrailers):
+            return  # nobody here has a use for them, and they could say what no head may
+        if isinstance(event, RequestData):
+            self.arrived += len(event.data)
+        elif isinstance(event, RequestHeaders):
+            self.arriving_since = time.monotonic()
+        elif isinstance(event, (ResponseHeaders, ResponseData)):
             self.heard_at = time.monotonic()
             if isinstance(event, ResponseData) and not event.data:
                 return  # an empty frame; to the tap it would be the end
             if isinstance(event, ResponseHeaders):
                 # Whatever becomes of the hooks: an answer is never read whole, nor kept on the flow.
                 event.response.stream = True
-        yield from super()._handle_event(event)
+        try:
+            yield from super()._handle_event(event)
+        except ResponseRefused as ended:
+            yield from self.end_answer(ended.refusal, Outcome.UPSTREAM_ERROR)
         if (
             isinstance(event, RequestHeaders)
             and self.flow.response is not None
@@ -68,6 +86,31 @@ class WireStream(SendingStream):
             yield from self.answer(self.flow.response)
 
     # The request, from the client.
+
+    arriving_since = 0.0
+    """Since when the body's rate is measured."""
+    arrived = 0
+    """Bytes of the body that came since."""
+
+    @property
+    def receives_body(self) -> bool:
+        receiving = (self.state_consume_request_body, self.state_discard_request, self.state_stream_request_body)
+        return self.client_state in receiving
+
+    def watch_rate(self, now: float) -> CommandGenerator[None]:
+        """End a request whose body comes too slowly, unless it is the provider who is slow."""
+        limits = self.house.limits
+        if not self.receives_body or now - self.arriving_since < limits.body:
+            return
+        is_slow = self.arrived < limits.body_rate * limits.body
+        self.arriving_since, self.arrived = now, 0
+        if not is_slow or unwritten(self.context.client, self.context.server):
+            return
+        was_read = self.client_state == self.state_consume_request_body
+        if was_read:
+            yield from self.refuse_body(too_slow_body(limits.body_rate, limits.body))
+        if not (was_read and self.flow.request.is_http2):  # whose other streams go on
+            yield commands.CloseConnection(self.context.client)
 
     def handle_connect(self) -> CommandGenerator[None]:
         if self.mode is HTTPMode.regular:
@@ -125,7 +168,28 @@ class WireStream(SendingStream):
 
     # The provider's answer, and its failures.
 
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
+        refusal = self.house.refusal_of_response(self.flow, event.response)
+        if refusal is None:
+            yield from super().state_wait_for_response_headers(event)
+            return
+        yield from self.cancel_upstream("this answer is not passed on")
+        yield from self.refuse(refusal)
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:  # mitmproxy's
+        yield from super().send_response(already_streamed)
+        if self.server_state == self.state_done and self.client_state == self.state_stream_request_body:
+            # Answered early. The client learns that this was all; what it still sends goes nowhere.
+            yield from self.cancel_upstream("answered before all was sent")
+            self.server_state, self.client_state = self.state_done, self.state_discard_request
+            self.is_answered = True
+            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
     def flow_done(self) -> CommandGenerator[None]:
+        if self.is_answered:
+            self.flow.live = False
+            yield DropStream(self.stream_id)
+            return
         if self.unsent is not None:
             # Answered early. A request that breaks off leaves a connection on which no other can follow.
             yield from self.cancel_upstream("answered before all was sent")
@@ -141,7 +205,10 @@ class WireStream(SendingStream):
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         over = self.server_state in (self.state_done, self.state_errored)
         unheard = UNHEARD in event.message.lower()
-        hung_up = any(word in event.message.lower() for word in HANGING_UP)
+        unprocessed = event.message == UNPROCESSED
+        hung_up = unprocessed or any(word in event.message.lower() for word in HANGING_UP)
+        if CLIENT_RESET in event.message and self.client_state == self.state_consume_request_body:
+            self.house.withdraw(self.flow)
         hide_message(event)
         self.drop_body()
         if isinstance(event, RequestProtocolError):
@@ -152,8 +219,13 @@ class WireStream(SendingStream):
                 yield from self.send_request()
                 return
             early = self.server_state == self.state_wait_for_response_headers
-            if early and unheard and self.goes_fresh():
+            if early and unheard and (yield from self.goes_fresh()):
                 yield from self.send_request(fresh=True)
+                return
+            if early and unprocessed and (yield from self.goes_anew()):
+                yield from self.send_request()
+                return
+            if self.client_state == self.state_errored:
                 return
             if early and (yield from self.goes_again(FailureKind.RESET)):
                 yield from self.send_request()
@@ -168,11 +240,17 @@ class WireStream(SendingStream):
 
     def on_tick(self) -> CommandGenerator[None]:
         now = time.monotonic()
+        yield from self.watch_rate(now)
+        if not self.sent_at:
+            return
         limits = self.house.limits_of(self.flow)
+        if revoked := self.house.withdrawn(self.flow):
+            yield from self.end_revoked(revoked)
+            return
         if self.unsent is not None:
             yield from self.send_on()
         if self.server_state == self.state_drain:
-            if now - self.heard_at > DRAINING_SECONDS:
+            if now - self.drain_began > DRAINING_SECONDS:
                 yield from self.abandon_drain()
         elif self.server_state == self.state_wait_for_response_headers:
             if self.was_used and now - self.sent_at > CROSSING_SECONDS:
@@ -196,8 +274,17 @@ class WireStream(SendingStream):
         self.house.report_end(self.flow, Outcome.TIMEOUT)
         yield from self.refuse(refusal)
 
-    def end_answer(self, refusal: Refusal) -> CommandGenerator[None]:
-        self.house.report_end(self.flow, Outcome.TIMEOUT)
+    def end_revoked(self, refusal: Refusal) -> CommandGenerator[None]:
+        """End a call whose agent was revoked, wherever it is."""
+        if self.server_state in (self.state_stream_response_body, self.state_consume_response_body):
+            yield from self.end_answer(refusal, Outcome.INTERRUPTED)
+        elif self.server_state in (self.state_wait_for_response_headers, self.state_drain):
+            self.house.report_end(self.flow, Outcome.INTERRUPTED, refusal.code)
+            yield from self.cancel_upstream("the agent was revoked")
+            yield from self.refuse(refusal)
+
+    def end_answer(self, refusal: Refusal, outcome: Outcome = Outcome.TIMEOUT) -> CommandGenerator[None]:
+        self.house.report_end(self.flow, outcome, refusal.code)
         yield from self.cancel_upstream("no more of this in time")
         last_words = self.house.phrase_in_stream(self.flow, refusal)
         if last_words is None:
@@ -221,6 +308,15 @@ def hide_message(event: RequestProtocolError | ResponseProtocolError) -> None:
     event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
 
 
+def too_slow_body(rate: int, seconds: float) -> Refusal:
+    return Refusal(
+        408,
+        "request_too_slow",
+        f"The request body came more slowly than {rate} bytes a second over {seconds:g} s (limits.body_rate, "
+        "timeouts.client_body).",
+    )
+
+
 def too_slow_in_all(seconds: float) -> Refusal:
     return Refusal(
         504,
@@ -241,6 +337,8 @@ def too_slow(setting: str, seconds: float) -> Refusal:
 
 UNHEARD = "server closed connection"
 """How mitmproxy says that a connection ended before the first byte of an answer."""
+CLIENT_RESET = "reset"
+"""How it is said that an HTTP/2 client reset a stream, or so many that its connection was closed."""
 HANGING_UP = ("closed connection", "connection closed", "stream reset", "unexpected server response")
 """How mitmproxy says that a connection or stream was ended, the last within a head; else it could not be read."""
 UPSTREAM_UNREADABLE = Refusal(

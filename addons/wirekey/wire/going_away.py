@@ -1,0 +1,68 @@
+"""HTTP/2 to a provider that says goodbye while requests are under way.
+
+A GOAWAY names the last stream that the provider takes (RFC 9113, section 6.8). Those up to it go on; it did not begin
+with those above, so they can be sent again. mitmproxy would end them all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from h2.errors import ErrorCodes
+from h2.events import StreamReset
+from mitmproxy.proxy import commands
+from mitmproxy.proxy.layers.http import ReceiveHttp, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import ErrorCode
+
+from wirekey.goaway import GoingAway
+from wirekey.wire.http2 import BoundedHttp2Client
+
+if TYPE_CHECKING:
+    from h2.events import Event as Http2Event
+    from mitmproxy.proxy import events
+    from mitmproxy.proxy.context import Context
+    from mitmproxy.proxy.layer import CommandGenerator
+
+UNPROCESSED = "the provider did not begin with this request"
+"""The message of the error that ends a stream which may be sent again, whatever it asks for."""
+
+
+class WireHttp2Client(BoundedHttp2Client):
+    is_going_away = False
+    """Whether the provider takes no more streams."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.never_sent: list[int] = []
+        """Streams, by our client's ids, that waited for their turn when the provider said goodbye."""
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        yield from super()._handle_event(event)
+        while self.never_sent:
+            yield unprocessed(self.never_sent.pop(0))
+        if self.is_going_away and not self.streams and self.conn.connected:
+            yield commands.CloseConnection(self.conn)
+
+    def handle_h2_event(self, event: Http2Event) -> CommandGenerator[bool]:
+        if isinstance(event, GoingAway):
+            self.is_going_away = True
+            for stream_id in [one for one in self.streams if one > event.last_stream_id]:
+                yield from self.give_back(stream_id)
+            self.never_sent += self.stream_queue
+            self.stream_queue.clear()
+            return False
+        if isinstance(event, StreamReset) and event.error_code == ErrorCodes.REFUSED_STREAM:
+            if event.stream_id in self.streams:
+                yield from self.give_back(event.stream_id)
+            return False
+        return (yield from super().handle_h2_event(event))
+
+    def give_back(self, stream_id: int) -> CommandGenerator[None]:
+        """End a stream with which the provider did not begin."""
+        self.streams.pop(stream_id)
+        self.h2_conn.stream_buffers.pop(stream_id, None)
+        yield unprocessed(stream_id)
+
+
+def unprocessed(stream_id: int) -> ReceiveHttp:
+    return ReceiveHttp(ResponseProtocolError(stream_id, UNPROCESSED, ErrorCode.GENERIC_SERVER_ERROR))

@@ -1,0 +1,123 @@
+"""Opening an upstream connection on which mitmproxy's layers speak TLS: HTTP/2, tunnels, and all where none are lent.
+
+As mitmproxy's own, with two differences. The address is one of several that were checked. And what the other side said
+before it reset the connection is read: a provider may answer before the end of a request, and close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.proxy import commands, events, server_hooks
+from mitmproxy.proxy.server import ConnectionIO
+
+from wirekey.wire.dialling import addresses_of
+from wirekey.wire.racing import connect
+
+if TYPE_CHECKING:
+    from asyncio.sslproto import SSLProtocol
+    from collections.abc import Iterator
+
+    from wirekey.wire.connection import WireConnectionHandler
+
+READ_AT_ONCE = 16 * 1024
+
+
+class LastWordsReader(asyncio.StreamReader):
+    """Gives what has come before the connection failed; the failure is the end."""
+
+    def set_exception(self, exc: BaseException) -> None:
+        if isinstance(exc, OSError):
+            self.feed_eof()
+        else:
+            super().set_exception(exc)  # type: ignore[arg-type]  # as asyncio does
+
+
+class LastWordsProtocol(asyncio.StreamReaderProtocol):
+    def __init__(self, reader: LastWordsReader) -> None:
+        super().__init__(reader)
+        self.words = reader
+        self.transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, OSError):
+            for data in last_words(self.transport):
+                self.words.feed_data(data)
+        super().connection_lost(exc)
+
+
+def last_words(transport: asyncio.BaseTransport | None) -> Iterator[bytes]:
+    """Read what lies in a socket that cannot be written any more: asyncio does not look there again.
+
+    To be called from `connection_lost`, after which asyncio closes the socket.
+    """
+    sock = getattr(transport, "_sock", None)
+    with contextlib.suppress(OSError):
+        while sock is not None and (data := sock.recv(READ_AT_ONCE)):
+            yield data
+
+
+def read_last_words(secured: SSLProtocol) -> None:
+    """Hand on what lies in the socket below TLS; as `last_words`."""
+    with contextlib.suppress(Exception):  # the connection is over in any case
+        for data in last_words(secured._transport):  # noqa: SLF001
+            buffer = secured.get_buffer(len(data))
+            buffer[: len(data)] = data
+            secured.buffer_updated(len(data))
+
+
+async def open_stream(handler: WireConnectionHandler, command: commands.OpenConnection) -> None:
+    """Open a TCP connection and hold it until either side ends it."""
+    server = command.connection
+    assert isinstance(server, Server)
+    assert server.address
+    hook_data = server_hooks.ServerConnectionHookData(client=handler.client, server=server)
+    await handler.handle_hook(server_hooks.ServerConnectHook(hook_data))
+    if server.error:
+        await handler.handle_hook(server_hooks.ServerConnectErrorHook(hook_data))
+        await handler.server_event(events.OpenConnectionCompleted(command, f"Connection killed: {server.error}"))
+        return
+    async with handler.max_conns[server.address]:
+        try:
+            server.timestamp_start = time.time()
+            transport = await connected_stream(server)
+        except (OSError, asyncio.CancelledError) as error:
+            # A cancellation says nothing.
+            server.error = str(error) or "connection cancelled"
+            await handler.handle_hook(server_hooks.ServerConnectErrorHook(hook_data))
+            await handler.server_event(events.OpenConnectionCompleted(command, server.error))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        server.timestamp_tcp_setup = time.time()
+        server.state = ConnectionState.OPEN
+        assert transport.writer
+        server.peername = transport.writer.get_extra_info("peername")
+        server.sockname = transport.writer.get_extra_info("sockname")
+        handler.transports[server] = transport
+        await handler.handle_hook(server_hooks.ServerConnectedHook(hook_data))
+        await handler.server_event(events.OpenConnectionCompleted(command, None))
+        try:
+            await handler.handle_connection(server)
+        finally:
+            server.timestamp_end = time.time()
+            await handler.handle_hook(server_hooks.ServerDisconnectedHook(hook_data))
+
+
+async def connected_stream(server: Server) -> ConnectionIO:
+    """Connect to one of the server's addresses, which becomes its address. Raises OSError."""
+    sock, server.address = await connect(addresses_of(server))
+    loop = asyncio.get_running_loop()
+    reader = LastWordsReader(loop=loop)
+    protocol = LastWordsProtocol(reader)
+    transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
+    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    return ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)

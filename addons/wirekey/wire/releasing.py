@@ -1,0 +1,77 @@
+"""Taking apart what a stream or a connection leaves, so that its memory is free at once.
+
+mitmproxy's layers refer to each other, and to themselves by the methods that are their states. The collector finds
+such cycles late: what a client left unread would stay in memory until then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http._http2 import Http2Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mitmproxy.proxy.layer import Layer
+
+
+class Streams(dict[int, Any]):
+    """The streams of a connection by id, and those that were dropped since they were last taken apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped: list[Layer] = []
+
+    def pop(self, stream_id: int, *default: Any) -> Any:
+        found = super().pop(stream_id, *default)
+        if found is not None:
+            self.dropped.append(found)
+        return found
+
+    def release_dropped(self, awaited: Iterable[object]) -> None:
+        """Take dropped streams apart, but for those to which something `awaited` still comes."""
+        dropped, self.dropped = self.dropped, []
+        kept = set(map(id, awaited)) if dropped else ()
+        for stream in dropped:
+            if stream._paused is None and id(stream) not in kept:  # noqa: SLF001  # mitmproxy has no other way to ask
+                drop_body(stream)
+                release_layer(stream)
+
+
+def release(first: Iterable[Layer | None]) -> None:
+    """Take apart these layers and all that they lead to. None of them may be used afterwards."""
+    found: dict[int, Layer] = {}
+    left = [layer for layer in first if layer is not None]
+    while left:
+        layer = left.pop()
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            left += leads_to(layer)
+    for layer in found.values():
+        drop_body(layer)
+    for layer in found.values():
+        release_layer(layer)
+
+
+def leads_to(layer: Any) -> list[Layer]:
+    found = [getattr(layer, name, None) for name in ("layer", "child_layer", "http")]
+    if context := getattr(layer, "context", None):
+        found += context.layers
+    if isinstance(layer, HttpLayer):
+        found += [*layer.streams.values(), *layer.connections.values()]
+    return [each for each in found if each is not None]
+
+
+def release_layer(layer: Layer) -> None:
+    if isinstance(layer, Http2Connection):
+        vars(layer.h2_conn).clear()
+    if context := vars(layer).get("context"):
+        context.layers.clear()
+    vars(layer).clear()
+
+
+def drop_body(layer: Any) -> None:
+    if isinstance(layer, HttpStream) and hasattr(layer, "drop_body"):
+        layer.drop_body()

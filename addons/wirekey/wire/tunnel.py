@@ -1,0 +1,45 @@
+"""A CONNECT tunnel whose bytes are passed on undecrypted, and counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mitmproxy.proxy import events
+from mitmproxy.proxy.layers import TCPLayer
+
+if TYPE_CHECKING:
+    from mitmproxy.proxy.context import Context
+    from mitmproxy.proxy.layer import CommandGenerator
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What passed through one tunnel so far."""
+
+    sent: int = 0
+    """Bytes from the client."""
+    received: int = 0
+    """Bytes from the host."""
+    relaying: bool = False
+    """Whether the host was reached."""
+    refused: str | None = None
+    """Why the tunnel was closed before anything was dialled: a code; None if it was not."""
+
+
+class TunnelLayer(TCPLayer):
+    """mitmproxy's layer that relays bytes; it keeps and shows none of them."""
+
+    def __init__(self, context: Context, traffic: Traffic) -> None:
+        super().__init__(context, ignore=True)
+        self.traffic = traffic
+
+    def relay_messages(self, event: events.Event) -> CommandGenerator[None]:
+        self.traffic.relaying = True
+        if isinstance(event, events.DataReceived):
+            if event.connection is self.context.client:
+                self.traffic.sent += len(event.data)
+            else:
+                self.traffic.received += len(event.data)
+        relayed: CommandGenerator[None] = super().relay_messages(event)
+        return relayed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.providers.anthropic_answers import AnthropicJson, MessageStream
-from wirekey.providers.brought_tools import tools_in_messages
+from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import Routes
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
@@ -20,10 +20,11 @@ from wirekey.providers.request_json import (
     read_model,
     refuse_lookalikes,
 )
+from wirekey.providers.tools import Named, Tools, collect, names_of, names_of_servers
 from wirekey.refusal import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from wirekey.providers.protocol import AnswerReader
     from wirekey.providers.request_json import JsonObject
@@ -53,7 +54,17 @@ ROUTES = Routes(
     ],
 )
 
-KEYS = OTHER_MODEL_KEYS | {"model", "stream", "messages", "system", "tools", "max_tokens", "requests", "params"}
+KEYS = OTHER_MODEL_KEYS | {
+    "model",
+    "stream",
+    "messages",
+    "system",
+    "tools",
+    "max_tokens",
+    "requests",
+    "params",
+    "mcp_servers",
+}
 
 ERROR_TYPES = {
     401: "authentication_error",
@@ -115,24 +126,44 @@ class Anthropic:
 
 
 def read_message_request(body: JsonObject) -> Facts:
+    return _read_message_request(body)[0]
+
+
+def _read_message_request(body: JsonObject) -> tuple[Facts, Tools]:
     refuse_lookalikes(body, KEYS)
     messages = read_messages(body, "messages")
     offered = [*body.children("tools"), *tools_in_messages(body)]
-    tools = tuple(tool.text("name") or tool.text("type") or "" for tool in offered)
+    tools = message_tools(body, offered)
     model = read_model(body)
     # A fallback may have a limit of its own.
     limits = [limited.integer("max_tokens") for limited in (body, *objects(body, "fallbacks"))]
-    return Facts(
+    facts = Facts(
         model=model,
         stream=body.flag("stream"),
         message_count=messages.count if messages else None,
         has_system=body.filled("system") or bool(messages and "system" in messages.roles),
-        has_tools=bool(tools),
-        tool_count=len(tools),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
         max_tokens=max((limit for limit in limits if limit is not None), default=None),
-        tools=tools,
+        tools=tools.names,
         other_models=read_other_models(body, offered, model),
     )
+    return facts, tools
+
+
+def message_tools(body: JsonObject, offered: Iterable[JsonObject]) -> Tools:
+    """Name the tools of a request of Anthropic's shape: those offered, those its messages name, and its MCP servers."""
+    return collect(_message_names(body, offered))
+
+
+def _message_names(body: JsonObject, offered: Iterable[JsonObject]) -> Iterator[Named]:
+    known: set[str] = set()
+    for tool in offered:
+        for named in names_of(tool):
+            known.add(named.name)
+            yield named
+    yield from names_in_messages(body)
+    yield from names_of_servers(body, known)
 
 
 def read_batch(body: JsonObject) -> Facts:
@@ -142,25 +173,28 @@ def read_batch(body: JsonObject) -> Facts:
     """
     refuse_lookalikes(body, KEYS)
     asked: list[Facts] = []
+    named: dict[Named, None] = {}
     for request in body.children("requests"):
         refuse_lookalikes(request, KEYS)
         params = request.child("params")
         if params is None:
             raise malformed(f"{request.place} has no params")
-        asked.append(read_message_request(params))
+        facts, offered = _read_message_request(params)
+        asked.append(facts)
+        named.update(dict.fromkeys(offered.named))
     models = {facts.model for facts in asked}
     if len(models) > 1:
         raise malformed("its requests ask for different models; send one batch for each model")
-    tools = tuple(dict.fromkeys(tool for facts in asked for tool in facts.tools))
+    tools = collect(named)
     model = models.pop() if models else None
     return Facts(
         model=model,
         message_count=sum(facts.message_count or 0 for facts in asked),
         has_system=any(facts.has_system for facts in asked),
-        has_tools=bool(tools),
-        tool_count=len(tools),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
         max_tokens=max((facts.max_tokens for facts in asked if facts.max_tokens is not None), default=None),
-        tools=tools,
+        tools=tools.names,
         other_models=others((name for facts in asked for name in facts.other_models), model),
     )
 

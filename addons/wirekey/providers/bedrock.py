@@ -15,12 +15,22 @@ import msgspec
 
 from wirekey.metering.eventstream import write_frame
 from wirekey.providers import bedrock_services
+from wirekey.providers.anthropic import message_tools
 from wirekey.providers.bedrock_answers import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
 from wirekey.providers.bedrock_services import AGENT_STREAM_ERRORS, AgentStream
 from wirekey.providers.brought_tools import tools_in_messages
-from wirekey.providers.other_models import read_other_models
+from wirekey.providers.json_size import VALUES_LIMIT, check_size
+from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
-from wirekey.providers.request_json import check_json_type, malformed, one_of, read_body, read_messages
+from wirekey.providers.request_json import (
+    check_json_type,
+    malformed,
+    one_of,
+    read_body,
+    read_messages,
+    refuse_lookalikes,
+)
+from wirekey.providers.tools import Named, Tools, collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,8 +47,23 @@ SYSTEM_ROLES = frozenset({"system", "developer"})
 
 _PATH = re.compile(rf"/model/{bedrock_services.WRITTEN_MODEL}/({'|'.join(ACTIONS)})")
 
-_LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len")
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len", "maxTokens")
 _TEXTS = ("prompt", "inputText", "message")
+
+_CONVERSE_KEYS = frozenset(
+    [
+        *("messages", "system", "inferenceConfig", "maxTokens", "toolConfig", "tools", "toolSpec", "systemTool"),
+        *("additionalModelRequestFields", "name"),
+    ]
+)
+_OWN_KEYS = OTHER_MODEL_KEYS | frozenset(
+    [
+        *("model", "messages", "system", "preamble", "tools", "toolConfig", "mcp_servers", "chat_history"),
+        *("inferenceConfig", "textGenerationConfig", "max_new_tokens", "maxTokenCount"),
+        *_LIMITS,
+        *_TEXTS,
+    ]
+)
 
 _ERRORS = {
     400: "ValidationException",
@@ -136,27 +161,30 @@ class Bedrock:
 
 
 def _read_converse(operation: Operation, data: JsonObject) -> Facts:
+    refuse_lookalikes(data, _CONVERSE_KEYS)
     messages = data.array("messages")
     config = data.child("inferenceConfig")
     own = data.child("additionalModelRequestFields")
     offered = _offered(own) if own else []
-    tools = (*_converse_tools(data), *map(_own_name, offered))
+    if config:
+        refuse_lookalikes(config, _CONVERSE_KEYS)
+    tools = _tools(data, own, offered)
     return Facts(
         model=operation.model,
         stream=operation.stream,
         message_count=None if messages is None else len(messages),
         has_system=data.filled("system"),
-        has_tools=bool(tools),
-        tool_count=len(tools),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
         max_tokens=config.integer("maxTokens") if config else None,
-        tools=tools,
+        tools=tools.names,
         other_models=read_other_models(own, offered, operation.model) if own else (),
     )
 
 
 def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
     offered = _offered(data)
-    tools = (*_converse_tools(data), *map(_own_name, offered))
+    tools = _tools(data, data, offered)
     messages = read_messages(data, "messages")
     return Facts(
         model=operation.model,
@@ -165,10 +193,10 @@ def _read_invoke(operation: Operation, data: JsonObject) -> Facts:
         has_system=(
             data.filled("system") or data.filled("preamble") or bool(messages and messages.roles & SYSTEM_ROLES)
         ),
-        has_tools=bool(tools),
-        tool_count=len(tools),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
         max_tokens=_max_tokens(data),
-        tools=tools,
+        tools=tools.names,
         other_models=read_other_models(data, offered, operation.model),
     )
 
@@ -185,6 +213,8 @@ def _read_count(operation: Operation, data: JsonObject) -> Facts:
         body = binascii.a2b_base64(invoke.text("body") or "", strict_mode=True)
     except ValueError:
         raise malformed("input.invokeModel.body is not base64") from None
+    for _ in check_size(body, VALUES_LIMIT):
+        pass
     return _read_invoke(operation, read_body(body))
 
 
@@ -202,6 +232,7 @@ def _max_tokens(data: JsonObject) -> int | None:
         ("textGenerationConfig", ("maxTokenCount",)),  # Titan
     ):
         if config := data.child(parent):
+            refuse_lookalikes(config, keys)
             limits[parent] = config.integer(one_of(config, *keys))
     given = {key: limit for key, limit in limits.items() if limit is not None}
     if len(given) > 1:
@@ -209,24 +240,30 @@ def _max_tokens(data: JsonObject) -> int | None:
     return next(iter(given.values()), None)
 
 
+def _tools(data: JsonObject, own: JsonObject | None, offered: list[JsonObject]) -> Tools:
+    """Name the tools of a request, and those of the model's own body `own`."""
+    named = [Named(name) for name in _converse_tools(data)]
+    return collect([*named, *message_tools(own, offered).named]) if own else collect(named)
+
+
 def _converse_tools(data: JsonObject) -> Iterator[str]:
-    """Name the tools of Converse's and Nova's shape; a cache point between them is none."""
+    """Name the tools of Converse's and Nova's shape. A cache point between them is not a tool."""
     config = data.child("toolConfig")
+    if config:
+        refuse_lookalikes(config, _CONVERSE_KEYS)
     for tool in config.children("tools") if config else ():
+        refuse_lookalikes(tool, _CONVERSE_KEYS)
         for kind in tool.values:
             if kind in ("toolSpec", "systemTool"):
                 specification = tool.child(kind)
+                if specification:
+                    refuse_lookalikes(specification, _CONVERSE_KEYS)
                 yield (specification.text("name") if specification else None) or ""
             elif kind != "cachePoint":
                 yield kind
 
 
 def _offered(data: JsonObject) -> list[JsonObject]:
-    """Give the tools of a model's own body."""
+    """Return the tools of a model's own body."""
+    refuse_lookalikes(data, _OWN_KEYS)
     return [*data.children("tools"), *tools_in_messages(data)]
-
-
-def _own_name(tool: JsonObject) -> str:
-    """Name a tool as Anthropic and Cohere write it, or as Mistral and OpenAI do."""
-    function = tool.child("function")
-    return (function or tool).text("name") or tool.text("type") or ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from wirekey.providers.bedrock_answers import BedrockStream
 from wirekey.providers.other_models import others
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
-from wirekey.providers.request_json import MODEL_LENGTH, one_of, read_model
+from wirekey.providers.request_json import MODEL_LENGTH, one_of, read_model, refuse_lookalikes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,18 @@ _ROWS = (
         Kind.STORAGE,
     ),
 )
+_KEYS = frozenset(
+    [
+        *("inputText", "input", "text", "retrievalQuery", "sessionState", "knowledgeBaseConfigurations"),
+        *("retrieveAndGenerateConfiguration", "knowledgeBaseConfiguration", "externalSourcesConfiguration"),
+        *("generationConfiguration", "inferenceConfig", "textInferenceConfig", "maxTokens", "modelArn"),
+        *("retrievalConfiguration", "vectorSearchConfiguration", "managedSearchConfiguration"),
+        *("implicitFilterConfiguration", "rerankingConfiguration", "bedrockRerankingConfiguration"),
+        "modelConfiguration",
+    ]
+)
+"""Members that are read, at any level."""
+
 AGENT_STREAM_ERRORS = {
     429: "throttlingException",
     500: "internalServerException",
@@ -92,8 +104,9 @@ def read(operation: Operation, data: JsonObject) -> Facts:
 
     Others rank what was found, or turn the question into a filter.
     """
+    refuse_lookalikes(data, _KEYS)
     if operation.name == "invoke-agent":
-        state = data.child("sessionState")
+        state = _within(data, "sessionState")
         sources = list(state.children("knowledgeBaseConfigurations")) if state else []
         models = others((name for source in sources for name in _searching_models(source)), None)
         return Facts(stream=True, message_count=1 if data.filled("inputText") else None, other_models=models)
@@ -101,11 +114,11 @@ def read(operation: Operation, data: JsonObject) -> Facts:
     count = 1 if asked and asked.filled("text") else None
     if operation.name == "retrieve":
         return Facts(message_count=count, other_models=others(_searching_models(data), None))
-    configuration = data.child("retrieveAndGenerateConfiguration")
+    configuration = _within(data, "retrieveAndGenerateConfiguration")
     if configuration is None:
         return Facts(message_count=count)
     kind = one_of(configuration, "knowledgeBaseConfiguration", "externalSourcesConfiguration")
-    source = configuration.child(kind)
+    source = _within(configuration, kind)
     model = read_model(source, "modelArn") if source else None
     config = _within(source, "generationConfiguration", "inferenceConfig", "textInferenceConfig")
     return Facts(
@@ -117,6 +130,8 @@ def read(operation: Operation, data: JsonObject) -> Facts:
 
 
 def _searching_models(source: JsonObject | None) -> Iterator[str | None]:
+    if source:
+        refuse_lookalikes(source, _KEYS)
     for search in ("vectorSearchConfiguration", "managedSearchConfiguration"):
         found = _within(source, "retrievalConfiguration", search)
         ranking = ("rerankingConfiguration", "bedrockRerankingConfiguration", "modelConfiguration")
@@ -128,6 +143,8 @@ def _searching_models(source: JsonObject | None) -> Iterator[str | None]:
 def _within(source: JsonObject | None, *names: str) -> JsonObject | None:
     for name in names:
         source = source.child(name) if source else None
+        if source:
+            refuse_lookalikes(source, _KEYS)
     return source
 
 

@@ -17,7 +17,16 @@ from wirekey.providers.openai import OpenAi
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import Routes
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
-from wirekey.providers.request_json import check_json_type, malformed, one_of, read_body, read_model, read_object
+from wirekey.providers.request_json import (
+    check_json_type,
+    malformed,
+    one_of,
+    read_body,
+    read_model,
+    read_object,
+    refuse_lookalikes,
+)
+from wirekey.providers.tools import Named, collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,6 +55,16 @@ METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-overrid
 
 _ACTION = re.compile(rf"{VERSION}/(?:models/({MODEL})|(tunedModels/{MODEL})):({'|'.join(ACTIONS)})")
 _SNAKE = re.compile(r"_([a-z])")
+
+_KEYS = frozenset(
+    spelling
+    for name in (
+        *("model", "contents", "content", "instances", "requests", "tools", "system_instruction", "generation_config"),
+        *("max_output_tokens", "function_declarations", "mcp_servers", "generate_content_request", "name"),
+    )
+    for spelling in (name, _SNAKE.sub(lambda found: found[1].upper(), name))
+)
+"""Members that are read, in both of their spellings."""
 
 _JSON, _NONE, _OPAQUE = Body.JSON, Body.NONE, Body.OPAQUE
 _INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
@@ -127,6 +146,7 @@ class Gemini:
             return as_gemini(_OPENAI.read_request(operation, query, content_type, body))
         check_json_type(content_type)
         data = read_body(body)
+        refuse_lookalikes(data, _KEYS)
         if operation.name == "cachedContents.create":
             return _facts_of_contents(operation, data, _bare(read_model(data)))
         if operation.kind is not Kind.INFERENCE:
@@ -196,29 +216,35 @@ def _facts_of_contents(operation: Operation, data: JsonObject, model: str | None
     contents = _items(data, "contents")
     system = one_of(data, "systemInstruction", "system_instruction")
     config = data.child(one_of(data, "generationConfig", "generation_config"))
-    tools = tuple(_tool_names(data))
+    if config:
+        refuse_lookalikes(config, _KEYS)
+    tools = collect(_tool_names(data))
     return Facts(
         model=model,
         stream=operation.stream,
         message_count=None if contents is None else len(contents),
         has_system=data.filled(system),
-        has_tools=bool(tools),
-        tool_count=len(tools),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
         max_tokens=config.integer(one_of(config, "maxOutputTokens", "max_output_tokens")) if config else None,
-        tools=tools,
+        tools=tools.names,
     )
 
 
-def _tool_names(data: JsonObject) -> Iterator[str]:
-    """Name every function declared; a tool that is built in goes by its member's name in camel case."""
+def _tool_names(data: JsonObject) -> Iterator[Named]:
+    """Name every function and MCP server; a built-in tool goes by its member's name in camel case."""
     for tool in _objects(data, "tools"):
+        refuse_lookalikes(tool, _KEYS)
         declarations = one_of(tool, "functionDeclarations", "function_declarations")
+        servers = one_of(tool, "mcpServers", "mcp_servers")
         for key, value in tool.values.items():
-            if key == declarations:
-                for function in _objects(tool, key):
-                    yield function.text("name") or ""
-            elif bytes(memoryview(value)[:5]) != b"null":
-                yield _SNAKE.sub(lambda found: found[1].upper(), key)
+            if bytes(memoryview(value)[:5]) == b"null":
+                continue
+            if key != declarations:
+                yield Named(_SNAKE.sub(lambda found: found[1].upper(), key), counted=key != servers)
+            for named in _objects(tool, key) if key in (declarations, servers) else ():
+                refuse_lookalikes(named, _KEYS)
+                yield Named(named.text("name") or "")
 
 
 def _items(parent: JsonObject, key: str) -> list[msgspec.Raw] | None:
@@ -234,6 +260,7 @@ def _objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:
 
 def _check_model(operation: Operation, data: JsonObject) -> bool:
     """Refuse a body that names another model than the path. Gives True, so that requests can be counted by it."""
+    refuse_lookalikes(data, _KEYS)
     model = data.text("model")
     if model is not None and _bare(model) != operation.model:
         raise malformed(

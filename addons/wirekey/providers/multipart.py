@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from wirekey.providers.lookalikes import letters
 from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _DISPOSITION = re.compile(
     rb'([ \t]*;[ \t]*filename=(?:"[^"\r\n]*"|[A-Za-z0-9_.-]+)(?:[ \t]*;[ \t]*filename\*=[^\r\n; ]*)?)?',
     re.IGNORECASE,
 )
+_ENCODED_WORD = re.compile(r"=\?[^?]*\?[A-Za-z]\?")
 _PLAIN_TEXT = re.compile(rb'[ \t]*text/plain[ \t]*(?:;[ \t]*charset="?(?:utf-8|us-ascii)"?[ \t]*)?', re.IGNORECASE)
 
 
@@ -90,6 +93,30 @@ def _delimiter(content_type: str) -> bytes:
     return b"\r\n--" + (matched[1] or matched[2]).encode()
 
 
+def _field_name(written: bytes) -> str:
+    """Read the name of a field. Raises Refusal(400) for a name that some servers decode, or that sets a charset."""
+    name = written.decode("utf-8", "replace")
+    if not name.isprintable() or "\N{REPLACEMENT CHARACTER}" in name:
+        raise malformed("the name of a form field holds control characters or is not UTF-8")
+    if _ENCODED_WORD.search(name):
+        raise malformed("the name of a form field is an encoded word; write the name itself")
+    if letters(name) == "charset":
+        raise malformed("a form field sets the charset of the others; send UTF-8 without it")
+    return name
+
+
+def _wanted_name(name: str, wanted: tuple[str, ...]) -> str | None:
+    """Return the wanted field that a name is or looks like; None where it is another field."""
+    if name in wanted:
+        return name
+    for spelled in (name, unquote(name)):
+        for part in (spelled, spelled.partition("[")[0]):
+            for field in wanted:
+                if letters(part) == letters(field):
+                    return field
+    return None
+
+
 def _read_part(
     body: RequestBody, start: int, end: int, wanted: tuple[str, ...], spans: dict[str, tuple[int, int]]
 ) -> None:
@@ -98,15 +125,18 @@ def _read_part(
         raise malformed("a part of its form has no end of headers")
     headers = [line.partition(b":") for line in body[start:after_headers].split(b"\r\n")]
     names = [name.lower() for name, _, _ in headers]
-    if names.count(b"content-disposition") != 1 or any(name.strip(b" \t") != name for name in names):
+    if (
+        names.count(b"content-disposition") != 1
+        or len(set(names)) < len(names)
+        or any(name.strip(b" \t") != name for name in names)
+    ):
         raise malformed("a part of its form has no plain Content-Disposition")
     disposition = _DISPOSITION.fullmatch(headers[names.index(b"content-disposition")][2].strip(b" \t"))
     if not disposition:
         raise malformed("a part of its form has a Content-Disposition that could be read in two ways")
-    name = (disposition[1] or disposition[2] or b"").decode("utf-8", "replace")
-    folded = name.strip().casefold()
-    plain = folded if folded in wanted else folded.partition("[")[0]
-    if plain not in wanted:
+    name = _field_name(disposition[1] or disposition[2] or b"")
+    plain = _wanted_name(name, wanted)
+    if plain is None:
         return
     typed = b"content-type" in names and not _PLAIN_TEXT.fullmatch(headers[names.index(b"content-type")][2])
     if name != plain or disposition[3] or typed or b"content-transfer-encoding" in names or name in spans:

@@ -23,10 +23,11 @@ from wirekey.providers.request_json import (
     read_model,
     refuse_lookalikes,
 )
+from wirekey.providers.tools import Named, collect, names_of
 from wirekey.refusal import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from wirekey.providers.protocol import AnswerReader
     from wirekey.providers.request_json import JsonObject
@@ -79,6 +80,16 @@ ROUTES = Routes(
     ],
 )
 
+MODEL_IN_BODY = frozenset(
+    [
+        *("chat.completions", "completions", "embeddings", "moderations"),
+        *("responses", "responses.compact", "responses.input_tokens"),
+        *("images.generations", "images.edits", "images.variations"),
+        *("audio.speech", "audio.transcriptions", "audio.translations"),
+    ]
+)
+"""Operations whose body has a member or form field `model`. To others it means nothing, so policy does not see it."""
+
 CHUNKED = ("chat.completions", "completions")
 TYPED = ("responses", "responses.get", "images.generations", "images.edits", "audio.speech", "audio.transcriptions")
 SILENT = ("responses.input_tokens", "moderations")
@@ -88,11 +99,13 @@ SYSTEM_ROLES = {"system", "developer"}
 
 KEYS = frozenset(
     [
-        *("model", "stream", "stream_options", "messages", "input", "instructions", "prompt", "tools", "functions"),
-        *("max_tokens", "max_completion_tokens", "max_output_tokens"),
+        *("model", "stream", "stream_options", "stream_format", "messages", "input", "instructions", "prompt"),
+        *("tools", "functions", "web_search_options", "max_tokens", "max_completion_tokens", "max_output_tokens"),
         *OTHER_MODEL_KEYS,
     ],
 )
+
+_OPTION_KEYS = frozenset({"include_usage"})
 
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -173,9 +186,7 @@ class OpenAi:
 def read_chat(body: JsonObject) -> Facts:
     messages = read_messages(body, "messages")
     offered = list(body.children("tools"))
-    tools = [tool_name(tool) for tool in (*offered, *body.children("functions"))]
-    if body.filled("web_search_options"):
-        tools.append("web_search")
+    tools = collect(chat_tools(body, offered))
     limits = [limit for key in ("max_completion_tokens", "max_tokens") if (limit := body.integer(key)) is not None]
     model = read_model(body)
     return Facts(
@@ -183,10 +194,10 @@ def read_chat(body: JsonObject) -> Facts:
         stream=body.flag("stream"),
         message_count=messages.count if messages else None,
         has_system=bool(messages and messages.roles & SYSTEM_ROLES),
-        has_tools=bool(tools),
-        tool_count=len(tools),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
         max_tokens=max(limits, default=None),
-        tools=tuple(tools),
+        tools=tools.names,
         other_models=read_other_models(body, offered, model),
         asks_usage=asks_usage(body),
     )
@@ -195,7 +206,7 @@ def read_chat(body: JsonObject) -> Facts:
 def read_responses(body: JsonObject) -> Facts:
     text = body.starts("input", b'"')
     offered = [*body.children("tools"), *tools_in_items(body)]
-    tools = [tool_name(tool) for tool in offered]
+    tools = collect(name for tool in offered for name in names_of(tool))
     items = None if text else read_messages(body, "input")
     model = read_model(body)
     return Facts(
@@ -203,10 +214,10 @@ def read_responses(body: JsonObject) -> Facts:
         stream=body.flag("stream"),
         message_count=1 if text else items.count if items else None,
         has_system=body.filled("instructions") or bool(items and items.roles & SYSTEM_ROLES),
-        has_tools=bool(tools),
-        tool_count=len(tools),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
         max_tokens=body.integer("max_output_tokens"),
-        tools=tuple(tools),
+        tools=tools.names,
         other_models=read_other_models(body, offered, model),
     )
 
@@ -217,7 +228,7 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
     if operation.name == "audio.speech":
         stream = stream or body.text("stream_format") == "sse"
     completes = operation.name == "completions"
-    model = read_model(body)
+    model = read_model(body) if operation.name in MODEL_IN_BODY else None
     return Facts(
         model=model,
         stream=stream,
@@ -240,12 +251,12 @@ def read_form(content_type: str, body: RequestBody) -> Facts:
     return Facts(model=model, stream=stream in ("true", "1"), other_models=others([fields.get("svg[model]")], model))
 
 
-def tool_name(tool: JsonObject) -> str:
-    """Give the name of a function, or the type of a tool that the provider runs itself."""
-    for key in ("function", "custom"):
-        if inner := tool.child(key):
-            return inner.text("name") or ""
-    return tool.text("name") or tool.text("type") or ""
+def chat_tools(body: JsonObject, offered: Iterable[JsonObject]) -> Iterator[Named]:
+    """Name the tools of a chat, its functions of the older kind and the search that a member of its own asks for."""
+    for tool in (*offered, *body.children("functions")):
+        yield from names_of(tool)
+    if body.filled("web_search_options"):
+        yield Named("web_search")
 
 
 def prompt_count(body: JsonObject) -> int | None:
@@ -260,6 +271,8 @@ def asks_usage(body: JsonObject) -> bool:
     if not body.flag("stream"):
         return True
     options = body.child("stream_options")
+    if options:
+        refuse_lookalikes(options, _OPTION_KEYS)
     return options is not None and options.flag("include_usage")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.providers.request_json import check_model, malformed, read_model, read_object
+from wirekey.providers.request_json import check_model, malformed, read_model, read_object, refuse_lookalikes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MOST_OTHER_MODELS = 32
 OTHER_MODEL_KEYS = frozenset(["models", "fallbacks", "moderation", "svg"])
+
+_MODEL = frozenset({"model"})
+_LISTED_KEYS = frozenset({"model", "max_tokens"})
 
 
 def read_other_models(body: JsonObject, tools: Iterable[JsonObject], model: str | None) -> tuple[str, ...]:
@@ -53,6 +56,7 @@ def _of_tool(tool: JsonObject) -> Iterator[str | None]:
 def _inner(parent: JsonObject, key: str) -> Iterator[str | None]:
     # OpenAI's images have a word under `moderation`, its responses an object.
     if parent.starts(key, b"{") and (child := parent.child(key)):
+        refuse_lookalikes(child, _MODEL)
         yield read_model(child)
 
 
@@ -65,7 +69,9 @@ def _listed(parent: JsonObject, key: str) -> Iterator[str | None]:
         if bytes(memoryview(raw)[:1]) == b'"':
             yield _text(bytes(raw), where)
         else:
-            yield read_model(read_object(bytes(raw), where))
+            listed = read_object(bytes(raw), where)
+            refuse_lookalikes(listed, _LISTED_KEYS)
+            yield read_model(listed)
 
 
 def _text(data: bytes, where: str) -> str:

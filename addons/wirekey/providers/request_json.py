@@ -19,10 +19,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.providers.lookalikes import lookalike
+from wirekey.providers.request_head import media_type_of
 from wirekey.refusal import Refusal
+from wirekey.wire.request_body import SpooledBody
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from wirekey.wire.request_body import RequestBody
 
@@ -44,6 +47,7 @@ _integer = msgspec.json.Decoder(int | None)
 _array = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
+_ROLE = frozenset({"role"})
 _values = methodcaller("values")
 
 _KEY = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
@@ -139,12 +143,10 @@ def check_json_type(content_type: str) -> None:
 
     Many small clients declare nothing: that is let through. A charset can only be UTF-8.
     """
-    media, _, parameters = content_type.lower().partition(";")
-    media = media.strip()
+    media, parameters = media_type_of(content_type)
     if media and media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
         raise malformed(f"it is declared as {media[:64]!r}; send it with Content-Type: application/json")
-    charset = parameters.partition("charset=")[2].partition(";")[0].strip(' "')
-    if charset and charset not in ("utf-8", "utf8"):
+    if parameters.get("charset", "utf-8") not in ("utf-8", "utf8"):
         raise malformed("its Content-Type names a charset other than UTF-8")
 
 
@@ -154,6 +156,8 @@ def read_body(data: RequestBody) -> JsonObject:
         raise malformed("it is empty; this operation needs a JSON object")
     if data.startswith(codecs.BOM_UTF8):
         raise malformed("it begins with a byte order mark; send plain UTF-8 JSON")
+    if isinstance(data, SpooledBody) and data.values is not None:
+        return read_object(data, "")
     if len(data) > LONG_BODY and data.count(b",") > PARTS_LIMIT:
         raise malformed("it has too many parts")
     if not data.isascii():
@@ -187,12 +191,11 @@ def one_of(parent: JsonObject, *spellings: str) -> str:
     return present[0] if present else spellings[0]
 
 
-def refuse_lookalikes(parent: JsonObject, keys: Container[str]) -> None:
-    """Refuse members that differ from these only in case: some servers take them for the same."""
-    for key in parent.values:
-        folded = key.casefold()
-        if folded != key and folded in keys:
-            raise malformed(f"{parent.where(key)[:64]!r} must be spelled {folded!r}")
+def refuse_lookalikes(parent: JsonObject, keys: Collection[str]) -> None:
+    """Refuse members that look like one of these keys and are spelled in another way."""
+    if alike := lookalike(parent.values, frozenset(keys)):
+        found, key = alike
+        raise malformed(f"{parent.where(found)[:64]!r} must be spelled {key!r}")
 
 
 def read_model(parent: JsonObject, key: str = "model") -> str | None:
@@ -214,20 +217,37 @@ def read_messages(parent: JsonObject, key: str) -> Messages | None:
     if raw is None or bytes(memoryview(raw)[:4]) == b"null":
         return None
     place = parent.where(key)
+    if len(raw) > 2 * ITEMS_LIMIT and _may_have_many(parent.data, raw):
+        # They are counted undecoded, as an object takes several times the room.
+        parent.array(key)
     try:
         messages = _objects.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Some may be strings.
         items = parent.array(key) or []
         objects = [read_object(bytes(item), place) for item in items if bytes(memoryview(item)[:1]) == b"{"]
+        _check_roles(place, (member for message in objects for member in message.values))
         return Messages(len(items), frozenset(message.text("role") or "" for message in objects))
     if len(messages) > ITEMS_LIMIT or not _closely_written(len(raw), messages):
         for item, values in zip(parent.array(key) or (), messages, strict=True):
             if _has_room(len(item), values):
                 _spans(bytes(item), values, place)
+    _check_roles(place, set().union(*messages))
     spellings = {bytes(message["role"]) for message in messages if "role" in message}
     roles = (_decode(spelling, _text, f"{place}.role", "a string") for spelling in spellings)
     return Messages(len(messages), frozenset(role or "" for role in roles))
+
+
+def _may_have_many(data: RequestBody, raw: msgspec.Raw) -> bool:
+    """Return whether an array may have more than ITEMS_LIMIT items."""
+    if isinstance(data, SpooledBody) and data.values is not None:
+        return data.values > ITEMS_LIMIT
+    return bytes(raw).count(b",") >= ITEMS_LIMIT
+
+
+def _check_roles(place: str, members: Iterable[str]) -> None:
+    if alike := lookalike(members, _ROLE):
+        raise malformed(f"{alike[0][:64]!r} in {place} must be spelled 'role'")
 
 
 def _decode[T](raw: msgspec.Raw | bytes, decoder: msgspec.json.Decoder[T], where: str, wanted: str) -> T:

@@ -1,0 +1,103 @@
+"""Reads the head of a request in one way only: what another server could read in a second way is refused.
+
+Servers differ in which of two equal parameters or headers counts, in which spellings are equal, and in whether `_` in a
+header's name is `-`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from wirekey.providers.lookalikes import letters
+from wirekey.refusal import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SINGLE_HEADERS = frozenset(
+    [b"content-type", b"content-length", b"content-encoding", b"transfer-encoding", b"host", b"expect", b"upgrade"]
+)
+"""Headers that a request has once at most."""
+PROTECTED_HEADERS = SINGLE_HEADERS | {b"connection", b"keep-alive", b"te", b"trailer", b"content-range"}
+"""Headers that no other spelling may stand for."""
+
+# What never needs percent-encoding (RFC 3986, 2.3).
+_NEEDLESS = re.compile(r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PARAMETER = re.compile(r"""[ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("[^"\\]*"|[^\s;",]*)[ \t]*""")
+
+
+def check_headers(fields: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse a header that stands twice or in a second spelling, where it says how the request is to be read."""
+    seen: set[bytes] = set()
+    for written, _ in fields:
+        name = written.lower()
+        if b"_" in name and name.replace(b"_", b"-") in PROTECTED_HEADERS:
+            raise unclear(f"the header {written[:64].decode('latin-1')!r} could be read with '-' in place of '_'")
+        if name in SINGLE_HEADERS:
+            if name in seen:
+                raise unclear(f"the header {name.decode()!r} stands twice")
+            seen.add(name)
+
+
+def read_query(raw: str) -> dict[str, str]:
+    """Read the query of a request, with names and values decoded.
+
+    A list may have one parameter for each item if its name ends with `[]`; the last one is returned.
+
+    Raises Refusal(400) where a parameter stands twice, or in a spelling that some servers take for another.
+    """
+    if not raw:
+        return {}
+    if ";" in raw or _BAD_ESCAPE.search(raw):
+        raise unclear("its query holds ';' or an unfinished percent-encoding; encode ';' as %3B and '%' as %25")
+    found: dict[str, str] = {}
+    by_letters: dict[str, str] = {}
+    for parameter in filter(None, raw.split("&")):
+        written, _, value = parameter.partition("=")
+        if _NEEDLESS.search(written):
+            raise unclear(f"the query parameter {written[:64]!r} is percent-encoded without need; write it plainly")
+        name = _decoded(written)
+        other = by_letters.setdefault(letters(name) or name, name)
+        if other != name:
+            raise unclear(f"the query parameters {other[:64]!r} and {name[:64]!r} could be read as the same")
+        if name in found and not name.endswith("[]"):
+            raise unclear(f"the query parameter {name[:64]!r} stands twice")
+        found[name] = _decoded(value.replace("+", " "))
+    return found
+
+
+def media_type_of(content_type: str) -> tuple[str, dict[str, str]]:
+    """Split a Content-Type into its media type and parameters, in lower case.
+
+    Raises Refusal(400) where a parameter stands twice or is not written as RFC 9110 says.
+    """
+    media, semicolon, _ = content_type.lower().partition(";")
+    parameters: dict[str, str] = {}
+    position = len(media)
+    while semicolon and content_type[position:].strip(" \t;"):
+        match = _PARAMETER.match(content_type.lower(), position)
+        if not match:
+            raise unclear("its Content-Type has a parameter that could be read in two ways")
+        name = match[1].partition("*")[0]
+        if name in parameters:
+            raise unclear(f"its Content-Type has the parameter {name[:64]!r} twice")
+        parameters[name] = match[2].strip('"')
+        position = match.end()
+    return media.strip(), parameters
+
+
+def unclear(what: str) -> Refusal:
+    return Refusal(400, "malformed", f"The request was refused, as {what}.")
+
+
+def _decoded(text: str) -> str:
+    try:
+        decoded = unquote_to_bytes(text.encode("latin-1", "replace")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise unclear("its query is not UTF-8") from None
+    if not decoded.isascii() or "\0" not in decoded:
+        return decoded
+    raise unclear("its query holds a NUL")

@@ -1,0 +1,88 @@
+"""Values are counted before a body is decoded, and strings are left out where it matters."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wirekey.providers import json_size
+from wirekey.providers.json_size import check_size, check_utf8
+from wirekey.refusal import Refusal
+
+
+def finished(steps):
+    return sum(1 for _ in steps)
+
+
+def values(data):
+    """Count values. An empty container counts twice, as its opening stands before no value."""
+    inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else None
+    if inside is None:
+        return 1
+    return 1 + (sum(map(values, inside)) or 1)
+
+
+TEXT = st.text(alphabet='a,{[\\"é\n', max_size=5)
+JSON = st.recursive(
+    st.none() | st.integers() | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def result(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+@settings(deadline=None)
+@given(JSON, st.integers(1, 9), st.booleans())
+def test_the_exact_count_is_that_of_the_values_wherever_the_body_is_cut(data, piece, ascii_only):
+    body = json.dumps(data, ensure_ascii=ascii_only).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(json_size, "EXACT_PIECE", piece)
+        assert result(json_size._check_exactly(body, 10_000)) == values(data)
+
+
+@pytest.mark.parametrize(
+    ("body", "limit", "fine"),
+    [
+        (b"[" + b"0," * 99 + b"0]", 101, True),
+        (b"[" + b"0," * 99 + b"0]", 100, False),
+        (b"[" + b"{}," * 99 + b"{}]", 150, False),
+        (b'{"a":"' + b"," * 1000 + b'"}', 10, True),
+        (b'{"a":"' + b'\\",{' * 1000 + b'"}', 10, True),
+        (b'{"a":"\\\\","b":[' + b"0," * 50 + b"0]}", 10, False),
+        (b'{"a":"' + b"," * 1000, 10, True),
+        (b'["",' * 50, 20, False),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 2, 7, 1 << 16])
+def test_too_many_values_are_413(body, limit, fine, piece, monkeypatch):
+    monkeypatch.setattr(json_size, "PIECE", piece)
+    monkeypatch.setattr(json_size, "EXACT_PIECE", piece)
+    if fine:
+        finished(check_size(body, limit))
+    else:
+        with pytest.raises(Refusal, match=r"limits\.json_values") as raised:
+            finished(check_size(body, limit))
+        assert (raised.value.status, raised.value.code) == (413, "too_many_values")
+
+
+def test_each_step_looks_at_one_piece_only():
+    assert finished(check_size(b" " * 10 * json_size.PIECE, 1)) == 10
+    assert finished(check_utf8("é".encode() * 5 * json_size.PIECE)) == 10
+
+
+def test_a_short_body_is_not_looked_at():
+    assert finished(check_size(b"{}," * 10, 100)) == 0
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"a\xc3", b"\xc0\xa2", b"\xed\xa0\x80"])
+def test_what_is_not_utf8_is_found(data):
+    with pytest.raises(UnicodeDecodeError):
+        finished(check_utf8(data))

@@ -18,6 +18,10 @@ anthropic-workspace-id  Cookie  COOKIE2  X-Amz-Security-Token  x_amz_date  x-amz
 X-OpenAI-Key  x_openai_key  X-Gemini-Key  X-Anthropic-Key  X-AWS-Bearer-Token  X-AWS-Access-Key  x_aws_secret_key
 X-AWS-Session-Token  X-AWS-Region  X-HTTP-Method-Override  X-Method-Override  x_http_method  X-Agent-Id  x_agent_role
 X-Forwarded-For  x_forwarded_proto  X-Forwarded  Forwarded  Via  X-Real-IP  Proxy-Connection  x-wirekey-request-id
+X-LiteLLM-API-Key  x-api-token  Helicone-Auth  cf-aig-authorization  x-portkey-api-key  x_portkey_config
+CF-Access-Client-Secret
+OpenAI-API-Key  ocp-apim-subscription-key  x-functions-key  X-Vault-Token  x-goog-iap-jwt-assertion  x-bf-vk  x-auth-key
+X-Amz-Access-Token  x-session-token  dd-api-key  x-rapidapi-key
 authorization_  _authorization  traceparent  TraceState  baggage
 """
 

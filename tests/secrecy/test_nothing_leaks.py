@@ -40,6 +40,13 @@ class Clients:
 
     def __init__(self, proxy, token: str, canaries: Canaries, http2: bool = False) -> None:
         self.canaries = canaries
+        self.misplaced = {
+            "X-Note": token,
+            "Referer": f"https://example.com/?token={token}",
+            "User-Agent": f"program/1 ({token})",
+            "X-Basic": base64.b64encode(f"alice:{token}".encode()).decode(),
+        }
+        """The agent's token where it does not belong."""
         self.answers: list[bytes] = []
         self.statuses: Counter[int] = Counter()
         context = ssl.create_default_context(cafile=proxy.root)
@@ -49,7 +56,7 @@ class Clients:
 
     def __call__(self, call: Call, behaviour: str = "") -> int:
         mark = "&" if "?" in call.path else "?"
-        headers = slots(self.canaries) | call.headers | {"X-Simulator": behaviour}
+        headers = slots(self.canaries) | call.headers | {"X-Simulator": behaviour} | self.misplaced
         if not behaviour:
             del headers["X-Simulator"]
         try:
@@ -82,6 +89,8 @@ def odd_connections(proxy, canaries: Canaries, token: str) -> None:
         f"GET / HTTP/1.1\r\nHost: {odd}\r\n\r\n".replace(odd, "example.com"),
         f"CONNECT {OPENAI}:443 HTTP/1.1\r\nHost: {OPENAI}:443\r\nProxy-Authorization: Basic {wrong}\r\n\r\n",
         f"CONNECT {OPENAI}:443 HTTP/1.1\r\nHost: {OPENAI}:443\r\nProxy-Authorization: Bearer {odd}\r\n\r\n",
+        f"CONNECT {token}:443 HTTP/1.1\r\nHost: {token}:443\r\nProxy-Authorization: Basic {right}\r\n\r\n",
+        f"GET http://{token}/{token} HTTP/1.1\r\nHost: {token}\r\nProxy-Authorization: Basic {right}\r\n\r\n",
         f"CONNECT {OPENAI}:22 HTTP/1.1\r\nHost: {OPENAI}:22\r\nProxy-Authorization: Basic {right}\r\n\r\n",
         f"CONNECT {OPENAI}:443 HTTP/1.1\r\nProxy-Authorization: Basic {right}\r\nbad header {odd}\r\n\r\n",
     ):
@@ -95,6 +104,10 @@ def odd_connections(proxy, canaries: Canaries, token: str) -> None:
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nX-Api-Key: {slot}\x01\r\nContent-Length: 0\r\n\r\n",
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nApi-Key: {slot}\r\nContent-Length: {length}\r\n\r\n",
         f"POST /v1 {odd} HTTP/1.1\r\n\r\n",
+        f"GET /v1/models/{token} HTTP/1.1\r\nHost: {OPENAI}\r\nUser-Agent: {token}\r\n\r\n",
+        f"GET /{token} HTTP/1.1\r\nHost: {OPENAI}\r\nX-{token}: 1\r\n\r\n",
+        f"GET /v1/models/{percent(token)}?note={token} HTTP/1.1\r\nHost: {OPENAI}\r\n\r\n",
+        f"POST /v1/{token} HTTP/9\r\n\r\n",
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {OPENAI}\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}\r\n",
     ):
         with RawClient(proxy.running.forward) as client:
@@ -102,6 +115,10 @@ def odd_connections(proxy, canaries: Canaries, token: str) -> None:
             client.start_tls(proxy.root, OPENAI)
             client.send(data.encode())
             client.answer()
+
+
+def percent(text: str) -> str:
+    return "".join(f"%{ord(letter):02x}" for letter in text)
 
 
 def play(proxy, canaries: Canaries, simulator) -> list[bytes]:
@@ -126,6 +143,8 @@ def play(proxy, canaries: Canaries, simulator) -> list[bytes]:
         list(threads.map(lambda pair: next(clients)(*pair), itertools.product(asked, FAULTS)))
         list(threads.map(next(clients), broken_calls(canaries)))
     odd_connections(proxy, canaries, token)
+    heads = b"".join(str(seen.headers).encode() + seen.target.encode() for seen in simulator.seen)
+    assert not [place for place in canaries.found_in(heads) if place.startswith("token of")]
     arrived = b"".join(seen.body + seen.target.encode() for seen in simulator.seen)
     missing = {place for place in canaries.words if place.startswith("content of")} - set(canaries.found_in(arrived))
     assert {place for place in missing if not place.startswith(("content of answers", "content of broken"))} == set()

@@ -1,52 +1,147 @@
-"""Taking a key, or an AWS session token, out of what a provider says that quotes it: same length, for the framing."""
+"""Masks the credential in use in what a provider says that quotes it: same length, so that the framing stays right."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from wirekey.credentials.spellings import base64_cores, readings, unfinished_escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 MASK = b"*"
+SHORTEST_SECRET = 8
+"""Bytes. A shorter key is a placeholder, as of a local server; in ordinary answers it would be found in every text."""
+SPELLED_BYTES = 64 * 1024
+"""How much of an error is searched in other spellings."""
+
+type Span = tuple[int, int]
 
 
-def scrub(data: bytes, key: bytes) -> bytes:
-    return data.replace(key, MASK * len(key)) if key in data else data
+def scrub(data: bytes, secrets: Iterable[bytes], *, spelled: bool = False) -> bytes:
+    """Mask every occurrence of the secrets; `spelled`: also where it is escaped, percent-encoded or in base64."""
+    secrets = tuple(secrets)
+    spans = spelled_spans(data, with_cores(secrets)) if spelled else plain_spans(data, secrets)
+    return masked(data, spans)
 
 
-@dataclass(slots=True)
+def masked(data: bytes, spans: Sequence[Span]) -> bytes:
+    if not spans:
+        return data
+    changed = bytearray(data)
+    for start, end in spans:
+        changed[start:end] = MASK * (end - start)
+    return bytes(changed)
+
+
+def plain_spans(data: bytes, secrets: Iterable[bytes]) -> list[Span]:
+    spans: list[Span] = []
+    for secret in secrets:
+        at = data.find(secret)
+        while at >= 0:
+            spans.append((at, at + len(secret)))
+            at = data.find(secret, at + 1)
+    return spans
+
+
+def spelled_spans(data: bytes, secrets: Sequence[bytes]) -> list[Span]:
+    return [
+        (positions[start], positions[end])
+        for text, positions in readings(data)
+        for start, end in plain_spans(text, secrets)
+    ]
+
+
+def with_cores(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return the secrets and what base64 makes of them."""
+    return tuple(dict.fromkeys(form for secret in secrets for form in (secret, *base64_cores(secret))))
+
+
+def plain_end(data: bytes, secrets: Iterable[bytes]) -> int:
+    """Return where the longest end of `data` begins that is the beginning of a secret; else the length of `data`."""
+    length = end = len(data)
+    if not length:
+        return 0
+    last = data[-1]
+    for secret in secrets:
+        if last not in secret:
+            continue
+        first = secret[:1]
+        at = data.find(first, max(0, length - len(secret) + 1), end)
+        while at >= 0 and not secret.startswith(data[at:]):
+            at = data.find(first, at + 1, end)
+        if at >= 0:
+            end = at
+    return end
+
+
+def spelled_end(data: bytes, secrets: Sequence[bytes]) -> int:
+    """Return where the longest end of `data` begins that may be the beginning of a secret in any spelling."""
+    end = len(data)
+    positions: Sequence[int] = ()
+    for text, positions in readings(data):
+        escape = unfinished_escape(text)
+        end = min(end, positions[plain_end(text[:escape], secrets)])
+    # Not within an escape: the positions of the last reading are among those of all others.
+    return positions[bisect_right(positions, end) - 1]
+
+
 class KeyScrubber:
-    """Masks `key` in a stream whatever the cut; holds back at most `len(key) - 1` bytes, only if they begin it.
+    """Masks secrets in a stream, however it is cut; a chunk without any passes untouched.
 
-    `sign` is what a provider says where it refuses the key itself, b"" for none; `sign_seen` whether it did.
+    Holds back the longest end of what came that may be the beginning of a secret, and nothing else. `spelled`: the
+    first `SPELLED_BYTES` are searched in other spellings, too. `sign` is what a provider says where it refuses the key
+    itself, b"" for none; `sign_seen` whether it did. `found`: whether a secret was masked.
     """
 
-    key: bytes = field(repr=False)
-    sign: bytes = b""
-    sign_seen: bool = False
-    held: bytes = field(default=b"", repr=False)
-    recent: bytes = field(default=b"", repr=False)
+    def __init__(self, secrets: bytes | tuple[bytes, ...], sign: bytes = b"", *, spelled: bool = False) -> None:
+        self.secrets = (secrets,) if isinstance(secrets, bytes) else secrets
+        self.spelled = with_cores(self.secrets) if spelled else ()
+        self.room = SPELLED_BYTES
+        self.sign = sign
+        self.sign_seen = self.found = False
+        self.held = b""
+        self.covered: list[Span] = []
+        """What of the held bytes belongs to a secret that was found."""
+        self.recent = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        data = scrub(self.held + data, self.key)
-        end = self.beginning(data)
-        out, self.held = data[:end], data[end:]
-        self.look_for_sign(out)
-        return [out] if out else []
+        if self.held:
+            data = self.held + data
+        if self.spelled and self.room > 0:
+            self.room -= len(data) - len(self.held)
+            spans, end = spelled_spans(data, self.spelled), spelled_end(data, self.spelled)
+        else:
+            spans, end = plain_spans(data, self.secrets), plain_end(data, self.secrets)
+        return self.emit(data, spans, end)
 
     def end(self) -> list[bytes]:
-        rest, self.held = self.held, b""
-        return [rest] if rest else []
+        return self.emit(self.held, [], len(self.held))
 
-    def beginning(self, data: bytes) -> int:
-        """Say where the key may begin whose rest is still to come; the length of `data` where it does not."""
-        first = self.key[:1]
-        at = data.find(first, max(0, len(data) - len(self.key) + 1))
-        while at >= 0 and not self.key.startswith(data[at:]):
-            at = data.find(first, at + 1)
-        return len(data) if at < 0 else at
+    def emit(self, data: bytes, spans: list[Span], end: int) -> list[bytes]:
+        """Let the first `end` bytes go on, and hold back the others."""
+        if spans:
+            self.found = True
+        if self.covered:
+            spans += self.covered
+        out = masked(data, spans)
+        self.covered = [(max(0, start - end), stop - end) for start, stop in spans if stop > end]
+        if end == len(data):
+            self.held = b""
+        else:
+            self.held, data, out = data[end:], data[:end], out[:end]
+        out = self.repaired(data, out)
+        if self.sign:
+            self.look_for_sign(out)
+        return [out] if out else []
+
+    def repaired(self, data: bytes, out: bytes) -> bytes:
+        """Return what goes on instead of `data`, of which `out` is the masked form."""
+        return out
 
     def look_for_sign(self, data: bytes) -> None:
-        if self.sign and not self.sign_seen:
+        if not self.sign_seen:
             searched = self.recent + data
             self.sign_seen = self.sign in searched
-            self.recent = (
-                searched[len(searched) - len(self.sign) + 1 :] if len(searched) >= len(self.sign) else searched
-            )
+            self.recent = searched[-len(self.sign) + 1 :] if len(self.sign) > 1 else b""

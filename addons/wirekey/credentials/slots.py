@@ -12,6 +12,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from wirekey.forwarding_headers import is_forwarding_header
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -29,6 +31,14 @@ CLIENT_CREDENTIAL_HEADERS = frozenset(
         "x-authorization",
         "x-auth-token",
         "x-access-token",
+        "x-token",
+        "x-bf-vk",
+        "private-token",
+        "job-token",
+        "x-gitlab-token",
+        "x-vault-token",
+        "x-goog-authenticated-user-id",
+        "x-goog-authenticated-user-email",
         # Provider keys that a client holds itself, for `credentials: client`. Also all of x-aws-…
         "x-openai-key",
         "x-gemini-key",
@@ -61,16 +71,6 @@ CLIENT_CREDENTIAL_HEADERS = frozenset(
         "x-agent-id",
         "x-agent-role",
         "x-agent-type",
-        # Where the request came through: a leak to the provider, and a forgery towards anyone who trusts it.
-        # Also all of x-forwarded-…
-        "forwarded",
-        "via",
-        "x-real-ip",
-        "x-client-ip",
-        "true-client-ip",
-        "cf-connecting-ip",
-        "x-original-url",
-        "x-rewrite-url",
         # The trace that the call is part of, with free text beside it: for whoever observes this side of Wirekey. It
         # would let the provider tell which calls belong together, whichever key they come with.
         "traceparent",
@@ -81,9 +81,35 @@ CLIENT_CREDENTIAL_HEADERS = frozenset(
         "proxy-authenticate",
     }
 )
-"""Folded names, complete but for the families of `CLIENT_CREDENTIAL_PREFIXES`."""
+"""Folded names, complete but for the families of `CLIENT_CREDENTIAL_PREFIXES` and `CLIENT_CREDENTIAL_SUFFIXES`."""
 
-CLIENT_CREDENTIAL_PREFIXES = ("x-aws-", "x-forwarded-", "x-wirekey-")
+CLIENT_CREDENTIAL_SUFFIXES = (
+    # Of whichever provider, gateway or service: OpenAI-API-Key, X-LiteLLM-API-Key, Helicone-Auth, …
+    "-api-key",
+    "-apikey",
+    "-api-token",
+    "-access-key",
+    "-access-token",
+    "-auth",
+    "-auth-key",
+    "-auth-token",
+    "-authorization",
+    "-bearer-token",
+    "-client-secret",
+    "-function-key",
+    "-functions-key",
+    "-rapidapi-key",
+    "-id-token",
+    "-jwt",
+    "-jwt-assertion",
+    "-secret",
+    "-secret-key",
+    "-session-token",
+    "-subscription-key",
+    "-virtual-key",
+)
+
+CLIENT_CREDENTIAL_PREFIXES = ("x-aws-", "x-wirekey-", "x-portkey-", "cf-access-")
 
 CREDENTIAL_PARAMETERS = frozenset(
     {
@@ -137,7 +163,13 @@ def is_credential_header(name: str) -> bool:
 @lru_cache(maxsize=1024)
 def is_credential_name(name: str) -> bool:
     folded = fold(name)
-    return folded in CLIENT_CREDENTIAL_HEADERS or f"{folded}-".startswith(CLIENT_CREDENTIAL_PREFIXES)
+    # Where the request came through is a leak to the provider, and a forgery towards anyone who trusts it.
+    return (
+        folded in CLIENT_CREDENTIAL_HEADERS
+        or f"{folded}-".startswith(CLIENT_CREDENTIAL_PREFIXES)
+        or folded.endswith(CLIENT_CREDENTIAL_SUFFIXES)
+        or is_forwarding_header(folded)
+    )
 
 
 def fold(name: str) -> str:

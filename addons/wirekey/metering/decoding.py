@@ -63,6 +63,10 @@ def is_plain(encoding: str) -> bool:
     return encoding.strip().lower() in ("", "identity")
 
 
+def can_undo(encoding: str) -> bool:
+    return encoding.strip().lower() in CODINGS
+
+
 def decoder(encoding: str) -> StreamDecoder | None:
     """Give a decoder for a Content-Encoding header; None for what is none of the four codings, or several."""
     coding = CODINGS.get(encoding.strip().lower())

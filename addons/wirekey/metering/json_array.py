@@ -50,7 +50,7 @@ class JsonArrayReader:
         """Learn from both ends of an element that was too long to be held. Must not raise."""
 
     def feed(self, data: bytes) -> None:
-        between = self._depth == _ARRAY and not self._in_string and not self._escaped
+        between = self.is_between_elements
         # A chunk that passes between two elements leaves the state as it was: it can still be walked.
         if not self._passed(data, between=between) or (between and self.interested(data)):
             self._walk(data)
@@ -59,6 +59,11 @@ class JsonArrayReader:
         """Forget an element that was cut off: nothing is known of it."""
         self._held.clear()
         self._ends = None
+
+    @property
+    def is_between_elements(self) -> bool:
+        """Whether another element can follow what was read so far."""
+        return self._depth == _ARRAY and not self._in_string and not self._escaped
 
     def _passed(self, data: bytes, *, between: bool) -> bool:
         """Let a chunk by as a whole, if it holds only whole elements or lies within one."""

@@ -1,0 +1,93 @@
+"""Agent tokens, JWTs and secrets of agents' AWS pairs, where they do not belong: found by their form, and masked.
+
+A token is found as it is, in percent-encoding and escapes, and within base64, as in `Basic` credentials. What is
+recorded or logged is masked from its first characters on; what goes upstream is masked where a whole token could be
+guessed from it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+from wirekey.credentials.scrub import masked
+from wirekey.credentials.spellings import readings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from wirekey.credentials.scrub import Span
+
+JWT = rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+"
+RECORDED = re.compile(rb"wk_[A-Za-z0-9]{8,}|" + JWT)
+"""The beginning of a token as well: a record may have been cut."""
+SENT = re.compile(rb"wk_[A-Za-z0-9]{20,}|" + JWT)
+RUN = re.compile(rb"[A-Za-z0-9+/_-]{40,}")
+PAIR_SECRET_LENGTH = 40
+LONGEST_RUN = 4096
+IN_BASE64 = (b"d2tf", b"drX", b"3a1")
+"""What of base64 every `wk_` makes at each of its three alignments."""
+URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+class PairSecrets:
+    """The secrets of all agents' AWS pairs, which have no form of their own."""
+
+    def __init__(self) -> None:
+        self.known: frozenset[bytes] = frozenset()
+
+    def use(self, secrets: Iterable[bytes]) -> None:
+        self.known = frozenset(secrets)
+
+
+pair_secrets = PairSecrets()
+"""Those of the roster that this process read last."""
+
+
+def without_tokens(data: bytes, form: re.Pattern[bytes] = SENT) -> bytes:
+    """Mask the tokens in what a client sent; the very same object where there are none."""
+    if not may_hold_token(data):
+        return data
+    return masked(data, list(token_spans(data, form)))
+
+
+def text_without_tokens(text: str) -> str:
+    """Mask tokens in a text that is recorded, logged or shown."""
+    if text.isascii() and len(text) < PAIR_SECRET_LENGTH and "wk" not in text and "%" not in text and "\\" not in text:
+        return text  # the usual case: a JWT and base64 of a token are longer
+    data = text.encode("utf-8", "surrogatepass")
+    clean = without_tokens(data, RECORDED)
+    return text if clean is data else clean.decode("utf-8", "surrogatepass")
+
+
+def may_hold_token(data: bytes) -> bool:
+    return b"wk_" in data or b"%" in data or b"\\" in data or len(data) >= PAIR_SECRET_LENGTH
+
+
+def token_spans(data: bytes, form: re.Pattern[bytes]) -> Iterator[Span]:
+    for text, positions in readings(data):
+        for found in form.finditer(text):
+            yield positions[found.start()], positions[found.end()]
+        for run in RUN.finditer(text):
+            for start, end in spans_in_run(run[0][:LONGEST_RUN], form):
+                yield positions[run.start() + start], positions[run.start() + end]
+
+
+def spans_in_run(run: bytes, form: re.Pattern[bytes]) -> Iterator[Span]:
+    """Yield what of a run of base64 characters is a pair's secret, and all of a run that is base64 of a token."""
+    if known := pair_secrets.known:
+        for at in range(len(run) - PAIR_SECRET_LENGTH + 1):
+            if run[at : at + PAIR_SECRET_LENGTH] in known:
+                yield at, at + PAIR_SECRET_LENGTH
+    if any(part in run for part in IN_BASE64):
+        for offset in range(4):
+            whole = run[offset : offset + (len(run) - offset) // 4 * 4].translate(URL_SAFE)
+            try:
+                decoded = base64.b64decode(whole)
+            except binascii.Error:
+                continue
+            if form.search(decoded):
+                yield 0, len(run)
+                return

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from wirekey.call import Agent
+from wirekey.credentials.agent_tokens import pair_secrets
 from wirekey.identity import permissions, private_file, roster
 from wirekey.identity.aws_master import MasterSecretError, load_master
 from wirekey.identity.aws_pairs import AwsPairs, current_pair
@@ -67,8 +69,10 @@ class AgentBook:
         """Give the agent whose token this is; None where it is nobody's, expired, or its agent revoked."""
         return self.find_hash(token_digest(token))
 
-    def find_hash(self, digest: bytes) -> Agent | None:
+    def find_hash(self, digest: bytes, now: float | None = None) -> Agent | None:
         """Find again by `tokens.token_digest`, so that a tunnel need not keep the token.
+
+        `now`, here and below: Unix seconds at which the token must not have expired; None: the present time.
 
         A dict tells by its timing at most how much of a hash fits, from which no token follows.
         """
@@ -79,9 +83,9 @@ class AgentBook:
             if found is None:
                 return None
         agent, expires = found
-        return agent if expires is None or self._clock() < expires else None
+        return agent if expires is None or self._at(now) < expires else None
 
-    def find_client(self, client_id: str) -> Client | None:
+    def find_client(self, client_id: str, now: float | None = None) -> Client | None:
         """Give the client of that id; None where there is none, its time is over, or its agent revoked."""
         client = self._clients.get(client_id)
         if client is None:
@@ -89,14 +93,14 @@ class AgentBook:
             client = self._clients.get(client_id)
             if client is None:
                 return None
-        return client if client.expires is None or self._clock() < client.expires else None
+        return client if client.expires is None or self._at(now) < client.expires else None
 
-    def find_pair(self, access_key: str) -> tuple[Agent, KeyPair] | None:
+    def find_pair(self, access_key: str, now: float | None = None) -> tuple[Agent, KeyPair] | None:
         """Give whose AWS access key id this is, and the pair; None where it is nobody's, or its time is over."""
-        owner = self._pairs.find(access_key, self._clock()) if self._pairs else None
+        owner = self._pairs.find(access_key, self._at(now)) if self._pairs else None
         if owner is None:
             self._look_again()
-            owner = self._pairs.find(access_key, self._clock()) if self._pairs else None
+            owner = self._pairs.find(access_key, self._at(now)) if self._pairs else None
             if owner is None:
                 return None
         return self._by_name[owner.agent_id], owner.pair
@@ -104,6 +108,9 @@ class AgentBook:
     def has(self, name: str) -> bool:
         """Tell whether there is, or was, an agent of that name: such a name is taken for good."""
         return name in self._names
+
+    def _at(self, now: float | None) -> float:
+        return self._clock() if now is None else now
 
     def _look_again(self) -> None:
         now = time.monotonic()
@@ -205,10 +212,15 @@ class AgentBook:
     def revoke(self, name: str) -> None:
         self._change(lambda old, now: roster.revoke(old, name, now))
 
-    def issue_token(self, name: str, label: str, lifetime: float | None) -> str:
-        """Give the agent one more token for `lifetime` seconds, None: without end."""
+    def issue_token(self, name: str, label: str, lifetime: float | None, *, strict: bool = False) -> str:
+        """Add a token to the agent, valid for `lifetime` seconds. None means no expiry.
+
+        `strict`: with it, only the hosts can be reached that `egress.other_hosts: deny` leaves.
+        """
         token = new_token()
-        self._change(lambda old, now: roster.issue(old, name, token, now, label=label, lifetime=lifetime))
+        self._change(
+            lambda old, now: roster.issue(old, name, token, now, label=label, lifetime=lifetime, strict=strict)
+        )
         return token
 
     def drop_token(self, name: str, token: str) -> None:
@@ -238,7 +250,7 @@ class AgentBook:
 
     def _read(self) -> Roster:
         try:
-            data = self.path.read_bytes()
+            data = private_file.read(self.path)
         except FileNotFoundError:
             return Roster()
         except OSError as error:
@@ -260,6 +272,7 @@ class AgentBook:
     def _use(self, latest: Roster) -> None:
         pairs = [(agent.id, agent.aws) for agent in latest.agents if agent.aws and agent.revoked_at is None]
         self._pairs = AwsPairs(self._master(), pairs) if pairs else None
+        pair_secrets.use(self._pairs.secrets() if self._pairs else ())
         self._agents, self._clients, self._by_name = {}, {}, {}
         self._names = frozenset(agent.id for agent in latest.agents)
         for record in latest.agents:
@@ -269,7 +282,8 @@ class AgentBook:
             agent = Agent(record.id, record.role, record.type, permitted)
             self._by_name[record.id] = agent
             for token in record.tokens:
-                self._agents[bytes.fromhex(token.hash)] = agent, end_of(token)
+                bearer = replace(agent, strict=True) if token.strict is True else agent
+                self._agents[bytes.fromhex(token.hash)] = bearer, end_of(token)
             for client in record.clients:
                 self._clients[client.id] = Client(client.id, agent, bytes.fromhex(client.hash), end_of(client))
 

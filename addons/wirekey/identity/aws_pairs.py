@@ -98,5 +98,9 @@ class AwsPairs:
         owner = self._owners.get(access_key)
         return owner if owner and (owner.expires is None or now < owner.expires) else None
 
+    def secrets(self) -> Iterable[bytes]:
+        """Return the secret halves, for what is recorded to be searched for."""
+        return [owner.pair.secret.reveal().encode() for owner in self._owners.values()]
+
     def _add(self, owner: PairOwner) -> None:
         self._owners[owner.pair.access_key] = owner

@@ -97,7 +97,7 @@ class JwtTokens:
             return None
         if token.client_id is None:
             return None if self._book.has(token.agent.id) else token.agent
-        client = self._book.find_client(token.client_id)
+        client = self._book.find_client(token.client_id, now)
         if client is None or client.agent.id != token.agent.id:
             return None
         agent, may = client.agent, token.agent.permissions

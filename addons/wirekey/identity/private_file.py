@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,11 +25,21 @@ def signature(path: Path) -> Signature:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+def read(path: Path) -> bytes:
+    """Return the content of a file, and follow no symbolic link in its place. Raises OSError."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(file, "rb") as stream:  # noqa: PTH123  # of a descriptor, which Path has no word for
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        return stream.read()
+
+
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Keep others from changing the file meanwhile; its readers never wait. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    lock = os.open(path.with_name(path.name + ".lock"), flags, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
 from wirekey.identity import aws_pairs, clients, permissions
@@ -38,6 +38,8 @@ class TokenRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     label: str
     created: Time
     expires_at: Time | None = None
+    strict: bool | UnsetType = UNSET
+    """Whether its bearer gets to no other hosts than those that `egress.other_hosts: deny` leaves. Unset: no."""
 
 
 class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,11 +190,14 @@ def revoke(roster: Roster, name: str, now: datetime) -> Roster:
     return roster.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=(), clients=(), aws=None))
 
 
-def issue(roster: Roster, name: str, token: str, now: datetime, *, label: str, lifetime: float | None) -> Roster:
-    """Give the agent one more token, for `lifetime` seconds."""
+def issue(
+    roster: Roster, name: str, token: str, now: datetime, *, label: str, lifetime: float | None, strict: bool = False
+) -> Roster:
+    """Add a token to the agent, valid for `lifetime` seconds."""
     agent = active(roster, name)
     expires = None if lifetime is None else now + timedelta(seconds=lifetime)
-    tokens = (*living(agent.tokens, now), new_record(token, label, now, expires))
+    issued = replace(new_record(token, label, now, expires), strict=strict or UNSET)
+    tokens = (*living(agent.tokens, now), issued)
     return roster.with_agent(replace(agent, tokens=tokens))
 
 

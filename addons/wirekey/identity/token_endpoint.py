@@ -41,8 +41,10 @@ class Answer:
 class TokenEndpoint:
     """Gives out tokens. `settings` may be replaced when the configuration changes; failures stay remembered.
 
-    Who guesses is slowed twice: for one client from one address, where the right secret does not help until the wait
-    is over; and for an address over all clients, where it does, so that a neighbour's failures lock nobody out.
+    Wrong secrets are answered more and more slowly, per client and address and per address over all clients. The right
+    secret always gets its token, whatever others tried: programs that share an address cannot lock each other out. So
+    every secret is verified, also beyond the limit. That helps nobody to guess one: a secret is 256 random bits, and
+    its verification is one SHA-256 and one comparison in constant time.
     """
 
     def __init__(self, settings: JWT, keys: SigningKeys, book: AgentBook) -> None:
@@ -86,12 +88,12 @@ class TokenEndpoint:
         # Those that do not exist are counted apart: inventing names must not push out what is known of a client.
         pairs = self._at_client if client else self._at_nobody
         pair = (wanted.client_id[:64], address)
-        if wait := pairs.wait(pair, ticks):
-            raise SlowDownError(wait)
         if is_secret_of(client, wanted.client_secret):
             assert client
             pairs.succeeded(pair)
             return client
+        if wait := pairs.wait(pair, ticks):
+            raise SlowDownError(wait)
         wait = self._by_address.wait(address, ticks)
         pairs.failed(pair, ticks)
         self._by_address.failed(address, ticks)

@@ -1,0 +1,50 @@
+"""What a request presented to identify its agent, kept so that the agent can be looked up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wirekey.call import Agent
+    from wirekey.identity.agents import AgentBook
+    from wirekey.identity.jwt_tokens import Held, JwtTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The credentials that a request was accepted with. None of it is secret.
+
+    `access_key`: of an agent's AWS key pair, once its signature is verified. `accepted_at`: Unix seconds.
+    """
+
+    tokens: tuple[Held, ...] = field(default=(), repr=False)
+    access_key: str | None = field(default=None, repr=False)
+    accepted_at: float = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.tokens or self.access_key)
+
+
+NO_PROOF = Proof()
+
+
+def token_agent(held: Held, book: AgentBook, jwts: JwtTokens, now: float) -> Agent | None:
+    """Return the agent that a token identifies, or None if the token was revoked or expired by `now`."""
+    if isinstance(held, bytes):
+        return book.find_hash(held, now)
+    return jwts.bearer(held, now)
+
+
+def proven_agent(proof: Proof, book: AgentBook, jwts: JwtTokens, now: float) -> Agent | None:
+    """Return the agent that a proof identifies, or None if any part of it is no longer valid at `now`.
+
+    With `now` at the time of acceptance, only what was taken back since counts, not what merely expired.
+    """
+    agents = [token_agent(held, book, jwts, now) for held in proof.tokens]
+    if proof.access_key:
+        found = book.find_pair(proof.access_key, now)
+        agents.append(found[0] if found else None)
+    if not agents or any(agent is None for agent in agents):
+        return None
+    return agents[-1] if proof.access_key else agents[0]

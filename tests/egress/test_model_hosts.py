@@ -1,0 +1,46 @@
+"""The table of hosts where models are called past Wirekey, and the globs of egress.allow."""
+
+from __future__ import annotations
+
+import pytest
+
+from wirekey.egress.hosts import FIXED_HOSTS
+from wirekey.egress.model_hosts import MODEL_HOSTS, model_service
+from wirekey.egress.names import pattern_of
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "cloudcode-pa.googleapis.com",
+        "chatgpt.com",
+        "ab.chatgpt.com",
+        "europe-west4-aiplatform.googleapis.com",
+        "my-resource.openai.azure.com",
+        "api.individual.githubcopilot.com",
+        "bedrock-runtime.eu-central-1.amazonaws.com",
+    ],
+)
+def test_a_model_host_is_known(host):
+    assert model_service(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["github.com", "pkg.go.dev", "googleapis.com", "notchatgpt.com", "openai.azure.com.evil.example"]
+)
+def test_another_host_is_not(host):
+    assert model_service(host) is None
+
+
+def test_the_table_holds_names_as_they_are_compared():
+    assert all(host == host.lower() and "/" not in host for host in MODEL_HOSTS)
+    assert not set(MODEL_HOSTS) & set(FIXED_HOSTS)
+
+
+def test_a_glob_matches_a_whole_name():
+    pattern = pattern_of(["github.com", "*.example.org"])
+    assert pattern
+    assert [bool(pattern.fullmatch(host)) for host in ("github.com", "a.b.example.org")] == [True, True]
+    for host in ("example.org", "github.com.evil.example", "xgithub.com", "example.org\n", "a.example.orgx"):
+        assert not pattern.fullmatch(host)
+    assert pattern_of([]) is None

@@ -411,3 +411,50 @@ async def test_attempts_wait_with_their_outcome_until_the_file_can_be_written(au
     await audit.close()
     assert rows(path)[call.id]["outcome"] == "completed"
     assert len(attempts(path)) == 2
+
+
+def about_to_be_sent_again():
+    return call_of(credential="openai/2", attempts=1, failed_attempts=(FAILED,))
+
+
+async def test_a_further_attempt_is_in_the_file_before_it_goes_out(audit, path):
+    call = about_to_be_sent_again()
+    await audit.record_intent(call)
+    await audit.record_next_attempt(call)
+    first, second = attempts(path)
+    assert first[1:] == [1, "api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5]
+    assert second[1:] == [2, call.upstream, "openai/2", None, "gpt-4o-mini", None, None, None]
+    audit.record_outcome(finish(call, attempts=2, attempt_began=time.perf_counter()))
+    await audit.close()
+    assert [(row[1], row[6], row[7], row[8] is None) for row in attempts(path)] == [
+        (1, "status", 429, False),
+        (2, None, 200, False),
+    ]
+
+
+async def test_an_attempt_that_was_recorded_and_not_sent_after_all_says_how_the_call_ended(audit, path):
+    call = about_to_be_sent_again()
+    await audit.record_intent(call)
+    await audit.record_next_attempt(call)
+    audit.record_outcome(finish(call, attempts=1, outcome=Outcome.CLIENT_CANCELLED, status=None))
+    await audit.close()
+    assert [row[6:8] for row in attempts(path)] == [["status", 429], ["client_cancelled", None]]
+
+
+async def test_a_further_attempt_that_cannot_be_recorded_is_refused(audit, path):
+    call = about_to_be_sent_again()
+    await audit.record_intent(call)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(AuditUnavailable):
+            await audit.record_next_attempt(call)
+        other.execute("ROLLBACK")
+    assert attempts(path) == []
+
+
+async def test_after_a_crash_the_attempt_under_way_was_interrupted(audit, path):
+    call = about_to_be_sent_again()
+    await audit.record_intent(call)
+    await audit.record_next_attempt(call)
+    assert audit.recover() == 1
+    assert [row[6] for row in attempts(path)] == ["status", "interrupted"]

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from wirekey.call import Agent, Call, Outcome
+from wirekey.observing import conventions
 from wirekey.observing.metrics import MOST_AGENTS, MOST_FAILURES, MOST_MODELS, CallMetrics
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 
@@ -270,3 +271,8 @@ def test_a_name_of_any_letters_is_short_printable_ascii(watched, name):
     names = {value for _, found in watched.samples for label, value in found if label in ("agent", "model")}
     assert len(names) == 1
     assert names.pop().isprintable()
+
+
+@pytest.mark.parametrize(("facts", "error"), FAILURES)
+def test_a_span_has_the_same_error_type_as_the_metric(facts, error):
+    assert conventions.error_type(sent(**facts)) == error

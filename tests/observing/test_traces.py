@@ -167,7 +167,9 @@ ENDS = [
     (completed(outcome=Outcome.UPSTREAM_ERROR, status=429), "429", None),
     (completed(outcome=Outcome.UPSTREAM_ERROR, status=502, policy_reason="unreachable"), "502", None),
     (completed(outcome=Outcome.UPSTREAM_ERROR), "upstream_error", None),
+    (completed(outcome=Outcome.UPSTREAM_ERROR, status=529), "_OTHER", None),
     (completed(outcome=Outcome.TIMEOUT, status=504), "timeout", None),
+    (completed(outcome=Outcome.TIMEOUT, status=504, refusal_code="upstream_timeout"), "upstream_timeout", None),
     (completed(outcome=Outcome.TRUNCATED), "truncated", None),
     (completed(outcome=Outcome.INTERRUPTED), "interrupted", None),
 ]

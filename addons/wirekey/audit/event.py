@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from wirekey.call import Attempt, Outcome
+from wirekey.credentials.agent_tokens import text_without_tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wirekey.call import Call
 
 type Value = str | int | float | bool | None
@@ -38,12 +41,17 @@ FIELDS = (
     Field("agent_role", "text", "its role"),
     Field("agent_type", "text", "its type"),
     Field("client", "text", "address of the client, without port"),
-    Field("provider", "text", "`openai`, `gemini`, `anthropic` or `bedrock`"),
-    Field("operation", "text", "what was called: `chat.completions`, `generateContent`, `converse`, …"),
+    Field("provider", "text", "`openai`, `gemini`, `anthropic` or `bedrock`; null of a tunnel"),
+    Field(
+        "operation",
+        "text",
+        "what was called: `chat.completions`, `generateContent`, `converse`, …; `tunnel`: a tunnel to a host that is "
+        "no provider's, passed on undecrypted",
+    ),
     Field("mcp_server", "text", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
     Field("tool_name", "text", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
-    Field("action", "text", "HTTP method"),
-    Field("target", "text", "path, without the query"),
+    Field("action", "text", "HTTP method; `CONNECT` of a tunnel"),
+    Field("target", "text", "path, without the query; `HOST:PORT` of a tunnel"),
     Field("requested_model", "text", "the model that the client asked for"),
     Field("model", "text", "the model that was sent"),
     Field("stream", "boolean", "whether a streamed answer was asked for"),
@@ -72,8 +80,8 @@ FIELDS = (
     Field("cached_input_tokens", "integer", "input tokens that came from the provider's cache"),
     Field("reasoning_tokens", "integer", "tokens spent on reasoning"),
     Field("cost_usd", "number", "list price of the call in US dollars"),
-    Field("request_bytes", "integer", "bytes of the request body"),
-    Field("response_bytes", "integer", "bytes of the answer's body"),
+    Field("request_bytes", "integer", "bytes of the request body; what the client sent through a tunnel"),
+    Field("response_bytes", "integer", "bytes of the answer's body; what the host sent through a tunnel"),
     Field("ttfb_ms", "number", "milliseconds until the first byte of the answer's body"),
     Field("duration_ms", "number", "milliseconds from the head of the request to the end of the answer"),
     Field("simulated", "boolean", "whether the simulator stood in for the provider"),
@@ -96,10 +104,16 @@ ATTEMPT_FIELDS = (
         "failure",
         "text",
         "`connect` (no verified connection in time), `first_byte` (no answer in time), `reset` (the connection ended "
-        "before an answer) or `status`; of the last attempt, the `outcome` of the call; null where that is `completed`",
+        "before an answer), `status`, `stale` (the used connection had ended before) or `unprocessed` (the provider "
+        "said that it had not begun with it); of the last attempt, the `outcome` of the call; null where that is "
+        "`completed`, and while it is under way",
     ),
     Field("status", "integer", "HTTP status that the provider answered with"),
-    Field("duration_ms", "number", "milliseconds from its beginning to its failure, of the last one to the call's end"),
+    Field(
+        "duration_ms",
+        "number",
+        "milliseconds from its beginning to its failure, of the last one to the call's end; null while it is under way",
+    ),
 )
 ATTEMPT_NAMES = tuple(field.name for field in ATTEMPT_FIELDS)
 
@@ -169,11 +183,22 @@ def answer_values(call: Call) -> tuple[Value, ...]:
 
 def attempt_values(call: Call) -> list[tuple[Value, ...]]:
     """Give the rows of `ATTEMPT_NAMES` of a call that has ended; none where there was one attempt only."""
-    if call.attempts < 2:
+    count_made = max(call.attempts, call.attempts_announced)
+    if count_made < 2:
         return []
     made = call.failed_attempts
-    if call.attempts > len(made):
+    if count_made > len(made):
         made = (*made, last_attempt(call))
+    return rows_of_attempts(call, made)
+
+
+def next_attempt_values(call: Call) -> list[tuple[Value, ...]]:
+    """Return the rows of the failed attempts and of the attempt that is about to be sent."""
+    coming = Attempt(call.upstream, call.credential, call.route, call.model, None)
+    return rows_of_attempts(call, (*call.failed_attempts, coming))
+
+
+def rows_of_attempts(call: Call, made: Iterable[Attempt]) -> list[tuple[Value, ...]]:
     return [
         (
             call.id,
@@ -200,10 +225,14 @@ def last_attempt(call: Call) -> Attempt:
 def safe(text: str | None, longest: int = LONGEST) -> str | None:
     r"""Make what a stranger sent fit for terminals, logs and spreadsheets: printable ASCII, and not too long.
 
+    Tokens are masked.
     Everything else is escaped as Python does (`\n`, `\x1b`, `\u202e`), the backslash too, so that nothing can pass for
     an escape. What is cut ends in three dots.
     """
-    if text is None or (len(text) <= longest and text.isascii() and text.isprintable() and "\\" not in text):
+    if text is None:
+        return None
+    text = text_without_tokens(text[: longest + LONGEST_TARGET])
+    if len(text) <= longest and text.isascii() and text.isprintable() and "\\" not in text:
         return text
     escaped = text[: longest + 1].replace("…", "...").encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= longest else escaped[: longest - 3] + "..."

@@ -28,11 +28,13 @@ class Rows:
     finals: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
     """Of calls that were sent more than once; come with their outcomes, and are not counted."""
+    next_attempts: list[list[Row]] = field(default_factory=list)
+    """Of calls that are about to be sent once more: all attempts of one call so far, and the coming one."""
     trial: bool = False
     """Whether something is to be written even where there is nothing, to see whether it can be."""
 
     def __bool__(self) -> bool:
-        return bool(self.intents or self.outcomes or self.finals)
+        return bool(self.intents or self.next_attempts or self.outcomes or self.finals)
 
     @property
     def ends(self) -> int:
@@ -49,13 +51,14 @@ class AuditFile:
 
     def recover(self) -> int:
         """Mark the calls that were under way when a former process died as interrupted, and say how many."""
+        self.database.execute(schema.INTERRUPT_ATTEMPTS)
         return self.database.execute(schema.INTERRUPT).rowcount
 
     def close(self) -> None:
         self.database.close()
 
     def write(self, rows: Rows) -> tuple[str | None, int]:
-        """Commit the rows; outcomes and finals that are settled leave them, intents stay for the caller to answer.
+        """Commit the rows; outcomes and finals that are settled leave them; the caller answers what is waited for.
 
         Gives the reason of a failure, and how many rows were lost, as no database takes them.
         """
@@ -82,6 +85,7 @@ class AuditFile:
         # In this order: a call that was given up while its intent was on the way has a final besides.
         for statement, given in (
             (schema.INSERT, rows.intents),
+            (schema.ATTEMPT, [row for attempts in rows.next_attempts for row in attempts]),
             (schema.UPDATE, rows.outcomes),
             (schema.REPLACE, rows.finals),
             (schema.ATTEMPT, rows.attempts),

@@ -33,9 +33,10 @@ The store is one SQLite file, `audit.db` in the state folder, with the table `ca
 ATTEMPTS = """
 ## Attempts
 
-A call that was sent more than once has a row for each time in the table `attempts`, written with the outcome. `audit
-show` prints them below the event, with `--json` as the list `each_attempt` after the event's names; `audit export
---attempts` writes them instead of the events.
+A call that was sent more than once has a row for each time in the table `attempts`. Before a further attempt goes out,
+the rows of it and of those before are there; the outcome completes them. `audit show` prints them below the event, and
+with `--json` as the list `each_attempt` after the event's names; `audit export --attempts` writes them instead of the
+events.
 
 | name | type | what it is |
 |---|---|---|

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from typing import TYPE_CHECKING
@@ -40,6 +41,10 @@ REPLACE = f"INSERT OR REPLACE INTO calls VALUES ({PLACES})"  # noqa: S608  # of 
 UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in ANSWER_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
 ATTEMPT = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * len(ATTEMPT_FIELDS))})"  # noqa: S608  # of our own names
 INTERRUPT = "UPDATE calls SET outcome = 'interrupted' WHERE outcome IS NULL"
+INTERRUPT_ATTEMPTS = """
+UPDATE attempts SET failure = 'interrupted'
+WHERE duration_ms IS NULL AND call_id IN (SELECT id FROM calls WHERE outcome IS NULL)
+"""
 TRIAL = "PRAGMA user_version = 0"
 """Changes nothing, and yet writes a page: an UPDATE to the same value would not."""
 
@@ -81,7 +86,8 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        refuse_links(path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if os.fstat(descriptor).st_uid == os.geteuid():
                 os.fchmod(descriptor, 0o600)
@@ -123,6 +129,10 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise AuditFileError(f"There is no audit file {path}: no call was recorded yet, or the state is elsewhere.")
     try:
+        refuse_links(path)
+    except OSError as error:
+        raise AuditFileError(f"The audit file {path} cannot be read: {error.strerror}.") from error
+    try:
         # Not mode=ro: a reader of a write-ahead log must be able to make the index of it that readers share.
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5, isolation_level=None)
     except sqlite3.Error as error:
@@ -134,6 +144,14 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         database.close()
         raise unusable(path, error) if isinstance(error, sqlite3.Error) else error from error
     return database
+
+
+def refuse_links(path: Path) -> None:
+    """Raise OSError where the audit file, or one that SQLite keeps beside it, is a symbolic link: SQLite follows it."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        file = path.with_name(path.name + ending)
+        if file.is_symlink():
+            raise OSError(errno.ELOOP, f"{file.name} is a symbolic link. Move it away", str(file))
 
 
 def check_version(database: sqlite3.Connection, path: Path) -> None:

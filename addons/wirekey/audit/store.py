@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.audit import schema
-from wirekey.audit.event import answer_values, attempt_values, request_values, safe
+from wirekey.audit.event import answer_values, attempt_values, next_attempt_values, request_values, safe
 from wirekey.audit.file import AuditFile, Rows
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class Batch(Rows):
     """What one turn of the loop brought."""
 
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    """One for each intent."""
+    waiting_next: list[asyncio.Future[None]] = field(default_factory=list)
+    """One for each of `next_attempts`."""
     deadline: asyncio.TimerHandle | None = None
 
 
@@ -103,22 +106,39 @@ class AuditStore:
 
     async def record_intent(self, call: Call) -> None:
         """Return once the row is committed. Raises AuditUnavailable where that cannot be had in time."""
+        self._check_room()
+        began = time.perf_counter()
+        row = request_values(call) + answer_values(call)
+        await self._committed(self._gathering.intents, row, self._gathering.waiting)
+        self.took(time.perf_counter() - began)
+
+    async def record_next_attempt(self, call: Call) -> None:
+        """Return once there is a row for the attempt that is about to go out, and for those before it.
+
+        Raises AuditUnavailable as `record_intent` does.
+        """
+        self._check_room()
+        call.attempts_announced = len(call.failed_attempts) + 1
+        rows = next_attempt_values(call)
+        await self._committed(self._gathering.next_attempts, rows, self._gathering.waiting_next)
+
+    def _check_room(self) -> None:
         if self._down:
             raise AuditUnavailable(self._down)
         if self.waiting >= LONGEST_QUEUE:
             raise AuditUnavailable(TOO_MANY)
+
+    async def _committed[Item](self, items: list[Item], item: Item, waiting: list[asyncio.Future[None]]) -> None:
         loop = self._loop = asyncio.get_running_loop()
         recorded = loop.create_future()
-        began = time.perf_counter()
-        self._gathering.intents.append(request_values(call) + answer_values(call))
-        self._gathering.waiting.append(recorded)
+        items.append(item)
+        waiting.append(recorded)
         self._queued += 1
         if not self._soon:
             # After all else that is due now, so that it goes along.
             self._soon = True
             loop.call_soon(self._hand_over)
         await recorded
-        self.took(time.perf_counter() - began)
 
     @property
     def waiting(self) -> int:
@@ -195,7 +215,7 @@ class AuditStore:
         if not batch:
             return
         self._gathering = Batch()
-        if batch.waiting:
+        if batch.waiting or batch.waiting_next:
             assert self._loop
             batch.deadline = self._loop.call_later(self.bound, self._expire, batch)
         self._handover.put(batch)
@@ -208,7 +228,7 @@ class AuditStore:
         for batch in batches:
             if batch.deadline:
                 batch.deadline.cancel()
-            for recorded in batch.waiting:
+            for recorded in (*batch.waiting, *batch.waiting_next):
                 if recorded.done():
                     continue
                 if refusal is None:
@@ -232,17 +252,17 @@ class AuditStore:
             while not closing:
                 batches, closing = self._take(RETRY if unwritten else None)
                 for batch in batches:
-                    # Those that were given up meanwhile are not sent, so they have no intent.
-                    pairs = zip(batch.intents, batch.waiting, strict=True)
-                    unwritten.intents += [row for row, recorded in pairs if not recorded.done()]
+                    unwritten.intents += still_wanted(batch.intents, batch.waiting)
+                    unwritten.next_attempts += still_wanted(batch.next_attempts, batch.waiting_next)
                     unwritten.outcomes += batch.outcomes
                     unwritten.finals += batch.finals
                     unwritten.attempts += batch.attempts
                 unwritten.trial = any(batch.trial for batch in batches)
                 refusal = self._write(unwritten)
                 self._note(refusal)
-                self._done += sum(len(batch.intents) for batch in batches)
+                self._done += sum(len(batch.intents) + len(batch.next_attempts) for batch in batches)
                 unwritten.intents.clear()
+                unwritten.next_attempts.clear()
                 self._report(batches, refusal)
         except BaseException:
             self._down = "the audit writer has failed"
@@ -284,9 +304,14 @@ class AuditStore:
             logger.warning("%s can be written again", self.path)
 
     def _report(self, batches: list[Batch], refusal: str | None) -> None:
-        answered = [batch for batch in batches if batch.waiting]
+        answered = [batch for batch in batches if batch.waiting or batch.waiting_next]
         if answered and self._loop:
             try:
                 self._loop.call_soon_threadsafe(self._answer, answered, refusal)
             except RuntimeError:
                 logger.debug("the loop ended before its calls were answered")
+
+
+def still_wanted[Item](items: list[Item], waiting: list[asyncio.Future[None]]) -> list[Item]:
+    """Return the entries whose calls still wait. The others are not sent, so they are not recorded."""
+    return [item for item, recorded in zip(items, waiting, strict=True) if not recorded.done()]

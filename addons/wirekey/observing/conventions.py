@@ -6,6 +6,7 @@ Source: https://github.com/open-telemetry/semantic-conventions-genai, docs/regis
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from wirekey.call import Outcome
@@ -40,6 +41,10 @@ OPERATION_NAMES = {
 }
 """`gen_ai.operation.name` by our operation, where the conventions have a word; else it is our own name."""
 
+OTHER = "_OTHER"
+"""The conventions' word for a value without a name here."""
+STATUSES = {status.value: str(status.value) for status in HTTPStatus}
+
 CODE = re.compile(r"[a-z][a-z0-9_]{0,63}(?=: |$)")
 NO_ERROR = (Outcome.COMPLETED, Outcome.CLIENT_CANCELLED)
 
@@ -69,14 +74,17 @@ def reason_code(call: Call) -> str | None:
 
 
 def error_type(call: Call) -> str | None:
-    """Give `error.type`: a refusal's code, the HTTP status of an error, or how the call ended. None: it went well.
+    """Return `error.type`, for metrics and traces alike; None where the call went well.
 
-    A client that goes away is no error of the call.
+    It is the code of Wirekey's own refusal, the HTTP status of a provider's error, or how the call ended, and never a
+    provider's word. A client that goes away is no error of the call.
     """
     if call.outcome in NO_ERROR:
         return None
+    if call.refusal_code:
+        return call.refusal_code
     if call.outcome is Outcome.DENIED:
         return reason_code(call) or "denied"
-    if call.outcome is Outcome.UPSTREAM_ERROR and call.status is not None and call.status >= 400:
-        return str(call.status)
-    return call.outcome.value if call.outcome else "unknown"
+    if call.outcome is Outcome.UPSTREAM_ERROR and call.status is not None and call.status >= HTTPStatus.BAD_REQUEST:
+        return STATUSES.get(call.status, OTHER)
+    return call.outcome.value if call.outcome else OTHER

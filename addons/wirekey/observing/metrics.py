@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Histogram, disable_created_metrics
 
 from wirekey.audit.event import count, number, safe
-from wirekey.observing.conventions import NO_ERROR, OPERATION_NAMES, PROVIDER_NAMES, all_input_tokens
+from wirekey.observing.conventions import (
+    NO_ERROR,
+    OPERATION_NAMES,
+    OTHER,
+    PROVIDER_NAMES,
+    all_input_tokens,
+    error_type,
+)
 from wirekey.providers.protocol import Kind
 
 if TYPE_CHECKING:
@@ -23,8 +30,6 @@ if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.providers.protocol import Operation, Usage
 
-OTHER = "_OTHER"
-"""For what has no name of its own here, as the conventions call it."""
 NOBODY = "_NONE"
 """For calls without an agent."""
 MOST_MODELS = 100
@@ -43,7 +48,6 @@ INTENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
 LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 MODEL_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_response_model")
-STATUSES = {status.value: str(status.value) for status in HTTPStatus}
 
 type Labels = tuple[str, str, str, str]
 type Key = tuple[str | None, str, str | None, str | None]
@@ -273,7 +277,7 @@ class CallMetrics:
     def _failure(self, call: Call, operation: Operation) -> Histogram:
         provider = PROVIDER_NAMES.get(call.provider or "", call.provider or "")
         model = (safe(call.model, LONGEST_NAME) or "") if call.model in self._models else OTHER
-        key = (OPERATION_NAMES.get(operation.name, operation.name), provider, model, error_type(call))
+        key = (OPERATION_NAMES.get(operation.name, operation.name), provider, model, error_type(call) or OTHER)
         if key not in self._failed and len(self._failed) >= MOST_FAILURES:
             key = (OTHER, provider, OTHER, key[3])
         found = self._failed.get(key)
@@ -289,12 +293,3 @@ def served(call: Call) -> bool:
 
 def streams(call: Call, operation: Operation) -> bool:
     return operation.stream or (call.facts is not None and call.facts.stream)
-
-
-def error_type(call: Call) -> str:
-    """Give the code of our own refusal, the provider's status, or how the call ended: never a provider's word."""
-    if call.refusal_code:
-        return call.refusal_code
-    if call.status is not None and call.status >= HTTPStatus.BAD_REQUEST:
-        return STATUSES.get(call.status, OTHER)
-    return call.outcome.value if call.outcome else OTHER

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from wirekey.observing.condition import Condition, ConditionCollector
-from wirekey.observing.metrics import LONGEST_NAME, MOST_AGENTS, MOST_FAILURES, MOST_MODELS, NOBODY, OTHER, CallMetrics
+from wirekey.observing.conventions import OTHER
+from wirekey.observing.metrics import LONGEST_NAME, MOST_AGENTS, MOST_FAILURES, MOST_MODELS, NOBODY, CallMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +45,9 @@ However many models, agents or errors clients come up with, there are few series
 - an agent has one once it has shown who it is; up to {MOST_AGENTS}. All others are `{OTHER}`, and calls without an
   agent `{NOBODY}`;
 - `reason` is the code of a refusal ([all of them](../troubleshooting.md#by-status)), never the sentence of a policy;
-- `error_type` is such a code, the status that the provider answered, or the call's outcome; up to {MOST_FAILURES}
-  distinct failures, by provider, operation and model. A client that goes away is no error.
+- `error_type` is such a code, the status that the provider answered, or the call's outcome: the same as `error.type` of
+  the call's span; up to {MOST_FAILURES} distinct failures, by provider, operation and model. A client that goes away is
+  no error.
 
 Names are printable ASCII of at most {LONGEST_NAME} characters. No prompt, no answer, no path, no address and no key is
 ever part of it.

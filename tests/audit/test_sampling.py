@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from wirekey.audit.sampling import MOST_ADDRESSES, OTHERS, WINDOW, RefusalSample
+
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+
+
+def test_so_many_of_each_address_and_minute_are_recorded_and_the_others_counted():
+    sample = RefusalSample()
+    assert [sample.admits(HERE, 0.0, 2) for _ in range(5)] == [True, True, False, False, False]
+    assert sample.admits(THERE, 1.0, 2)
+    assert sample.take_ended(WINDOW - 1) == []
+    assert sample.take_ended(WINDOW) == [(HERE, 3)]
+    assert sample.admits(HERE, WINDOW, 2)
+
+
+def test_a_minute_in_which_nothing_was_dropped_ends_without_a_word():
+    sample = RefusalSample()
+    assert sample.admits(HERE, 0.0, 1)
+    assert sample.admits(HERE, WINDOW, 1)
+    assert sample.take_ended(3 * WINDOW) == []
+    assert not sample.windows
+
+
+def test_addresses_are_bounded():
+    sample = RefusalSample()
+    for number in range(MOST_ADDRESSES + 500):
+        sample.admits(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0, 1)
+    assert len(sample.windows) == MOST_ADDRESSES + 1
+    assert sample.take_ended(WINDOW) == [(OTHERS, 499)]
+
+
+@pytest.mark.parametrize("address", ["2001:db8::1", "2001:db8::2"])
+def test_a_network_of_ipv6_counts_as_one(address):
+    sample = RefusalSample()
+    sample.admits("2001:db8::3", 0.0, 1)
+    assert not sample.admits(address, 0.0, 1)

@@ -12,9 +12,10 @@ import click
 from wirekey.cli.options import config_option, problem_list, with_config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from wirekey.config import Config
+    from wirekey.config import Config, Problem
 
 
 @click.group("config")
@@ -29,13 +30,25 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     """Check the configuration, and the secrets and functions that it refers to. Exit code 1 where something is wrong.
 
     Routes that can never match or that fall back in a circle, and settings that this version does not act on yet,
-    count as wrong, too.
+    count as wrong, too. So do files that other users may change; files that they may read get a warning.
     """
-    from wirekey.config import ConfigError, extension_problems, load, route_faults, secret_problems, without_effect
+    from wirekey.config import (
+        ConfigError,
+        FileAccess,
+        extension_problems,
+        file_access,
+        load,
+        route_faults,
+        secret_problems,
+        without_effect,
+    )
 
+    access = FileAccess()
     try:
         config = load(config_file, os.environ)
+        access = file_access(config)
         problems = [
+            *access.refused,
             *secret_problems(config),
             *extension_problems(config),
             *route_faults(config),
@@ -44,13 +57,20 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     except ConfigError as error:
         problems = error.problems
     if as_json:
-        found = [{"file": p.file and str(p.file), "line": p.line, "key": p.key, "message": p.message} for p in problems]
-        click.echo(json.dumps({"ok": not found, "problems": found}, indent=2))
+        warnings = {"warnings": as_objects(access.warnings)} if access.warnings else {}
+        click.echo(json.dumps({"ok": not problems, "problems": as_objects(problems), **warnings}, indent=2))
     elif problems:
         click.echo(problem_list(problems), err=True)
     else:
         click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: fine")
+    if not as_json:
+        for warning in access.warnings:
+            click.echo(f"wirekey: warning: {warning}", err=True)
     sys.exit(1 if problems else 0)
+
+
+def as_objects(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [{"file": p.file and str(p.file), "line": p.line, "key": p.key, "message": p.message} for p in problems]
 
 
 @command.command("show")

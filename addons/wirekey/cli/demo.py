@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wirekey.cli import demo_program
-from wirekey.cli.environment import BUNDLE_VARIABLES, KEY_VARIABLES, REMOVED_VARIABLES
+from wirekey.cli.credential_variables import is_credential_name
+from wirekey.cli.environment import BUNDLE_VARIABLES, OTHER_PROXIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,9 +84,11 @@ class Tour:
         self.step = 0
         self.keys = {name: f"real-{name}-key-{secrets.token_hex(8)}" for name in demo_providers()}
         # Of this shell's own settings, none may reach or lead astray what runs here.
-        own = {"HTTPS_PROXY", "https_proxy", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "AWS_REGION", "AWS_PROFILE"}
-        left_out = {*own, *KEY_VARIABLES, *REMOVED_VARIABLES, *BUNDLE_VARIABLES}
-        self.environment = {key: value for key, value in os.environ.items() if key not in left_out}
+        own = {"HTTPS_PROXY", "https_proxy", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS", "AWS_REGION"}
+        left_out = {*own, *OTHER_PROXIES, *BUNDLE_VARIABLES}
+        self.environment = {
+            key: value for key, value in os.environ.items() if key not in left_out and not is_credential_name(key)
+        }
 
     # The stations of the tour.
 

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from wirekey.cli.environment import REMOVED_VARIABLES, client_environment
+from wirekey.cli.environment import client_environment
 from wirekey.cli.options import with_config
+from wirekey.cli.program_environment import inherited_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.doctor.findings import Finding
 
-AREAS = ("ca", "keys", "state", "ports", "upstreams", "clients")
+AREAS = ("ca", "keys", "files", "state", "ports", "upstreams", "clients")
 
 
 @click.command("doctor")
@@ -110,8 +111,19 @@ def is_used(config: Config, provider: str) -> bool:
 def look_at_state(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.doctor.judging import judge_state
     from wirekey.doctor.reaching import writing_trouble
+    from wirekey.state_folder import read_warning, write_troubles
 
-    yield judge_state(str(config.state), writing_trouble(config.state))
+    trouble = writing_trouble(config.state)
+    open_to_others = [] if trouble else list(write_troubles(config.state))
+    yield judge_state(str(config.state), trouble, open_to_others, "" if trouble else read_warning(config.state))
+
+
+def look_at_files(config: Config, _: float) -> Iterator[Finding]:
+    from wirekey.config import file_access
+    from wirekey.doctor.judging import judge_files
+
+    access = file_access(config)
+    yield from judge_files([str(problem) for problem in access.refused], [str(problem) for problem in access.warnings])
 
 
 def look_at_ports(config: Config, _: float) -> Iterator[Finding]:
@@ -199,11 +211,11 @@ def look_at_clients(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.secret import Secret
 
     hosts = {provider: host for host, provider in reversed(usual_hosts(config).items())}
+    inherited = inherited_environment(config, os.environ, ()).rest
 
     with usable_authority(config) as authority:
 
         def environment(port: int, agent: str, token: str) -> dict[str, str]:
-            inherited = {key: value for key, value in os.environ.items() if key not in REMOVED_VARIABLES}
             return inherited | client_environment(
                 host="127.0.0.1",
                 port=port,
@@ -238,6 +250,7 @@ def usable_authority(config: Config) -> Iterator[Authority]:
 LOOKS = {
     "ca": look_at_ca,
     "keys": look_at_keys,
+    "files": look_at_files,
     "state": look_at_state,
     "ports": look_at_ports,
     "upstreams": look_at_upstreams,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from wirekey.cli.environment import confined
 from wirekey.cli.options import with_config
+from wirekey.cli.program_environment import inherited_environment, keep_option
 from wirekey.cli.program_token import gateway_of, new_program
 
 if TYPE_CHECKING:
@@ -20,24 +23,54 @@ if TYPE_CHECKING:
 @click.option("--agent", default=None, help="The agent that the programs are; default: the name of the user.")
 @click.option("--shell", type=click.Choice(["bash", "fish", "powershell", "dotenv"]), default="bash")
 @click.option("--hours", type=float, default=12.0, show_default=True, help="How long the token in it is good for.")
-@click.option("--gateway", is_flag=True, help="Base URLs in place of a proxy and its CA.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def command(config: Config, agent: str | None, shell: str, hours: float, *, gateway: bool, as_json: bool) -> None:
-    """Print the variables for programs that run behind Wirekey, with a new token: eval "$(./run.sh env)"."""
+@click.option("--gateway", is_flag=True, help="Base URLs, too. What goes past them goes through the proxy.")
+@click.option("--strict", is_flag=True, help="Refuse all hosts but the providers' and those in egress.allow.")
+@keep_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object. A variable to unset is null.")
+def command(
+    config: Config,
+    agent: str | None,
+    shell: str,
+    hours: float,
+    keep: tuple[str, ...],
+    *,
+    gateway: bool,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Print the variables for programs that run behind Wirekey, with a new token: eval "$(./run.sh env)".
+
+    Variables that hold a secret of the configuration, or that are named like the credential of a provider or a gateway,
+    are unset. A dotenv file cannot unset a variable: start its programs without them.
+    """
     from wirekey.runtime import RunningProxy, on_this_machine
 
+    inherited = inherited_environment(config, os.environ, keep)
     running = RunningProxy.read(config.state)
     place = gateway_of(running.gateway if running else config.listen.gateway) if gateway else None
     host, port = on_this_machine(running.forward if running else str(config.listen.forward))
-    given = new_program(config, agent, label="env", lifetime=hours * 3600)
-    variables = given.gateway_variables(config, place) if place else given.variables(config, host, port)
+    given = new_program(config, agent, label="env", lifetime=hours * 3600, strict=strict)
+    variables = given.gateway_variables(config, place, host, port) if place else given.variables(config, host, port)
+    if strict:
+        variables = confined(variables)
+    variables = {name: value for name, value in variables.items() if name not in inherited.kept}
+    unset = inherited.to_unset(variables)
     if as_json:
-        click.echo(json.dumps(variables, indent=2))
+        click.echo(json.dumps({**dict.fromkeys(unset), **variables}, indent=2))
     else:
-        click.echo("\n".join(line(shell, name, value) for name, value in variables.items()))
+        lines = [] if shell == "dotenv" else [unset_line(shell, name) for name in unset]
+        click.echo("\n".join([*lines, *(line(shell, name, value) for name, value in variables.items())]))
+    if inherited.notice:
+        click.echo(inherited.notice, err=True)
     if running is None:
         click.echo("wirekey: no proxy runs yet; start one with ./run.sh", err=True)
         sys.exit(1)
+
+
+def unset_line(shell: str, name: str) -> str:
+    if shell == "powershell":
+        return f"Remove-Item -ErrorAction SilentlyContinue Env:{name}"
+    return f"set -e {name}" if shell == "fish" else f"unset {name}"
 
 
 def line(shell: str, name: str, value: str) -> str:

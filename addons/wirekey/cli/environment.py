@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from wirekey.cli.credential_variables import PLACEHOLDER
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from wirekey.identity.aws_pairs import KeyPair
 
-PLACEHOLDER = "wirekey-holds-the-key"
-"""Stands where an SDK insists on a key; Wirekey takes it off again."""
-
 KEY_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "ANTHROPIC_API_KEY")
-REMOVED_VARIABLES = (
-    "GOOGLE_API_KEY", "ANTHROPIC_AUTH_TOKEN", "AWS_BEARER_TOKEN_BEDROCK", "AWS_SESSION_TOKEN", "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE", "ALL_PROXY", "all_proxy",
-)  # fmt: skip
+OTHER_PROXIES = ("ALL_PROXY", "all_proxy")
+"""Variables that would lead a program to another proxy."""
 BUNDLE_VARIABLES = {
     "SSL_CERT_FILE": "Python, Go, Ruby, OpenSSL",
     "REQUESTS_CA_BUNDLE": "Python requests",
@@ -85,15 +82,33 @@ def client_environment(
 def gateway_environment(
     address: str, *, token: str, region: str, pair: KeyPair, inherited: Mapping[str, str]
 ) -> dict[str, str]:
-    """Give the variables for a client program that calls the gateway at `address`, HOST:PORT: no proxy and no CA.
+    """Return the variables that lead SDKs to the gateway at `address`, HOST:PORT, without those of the proxy.
 
-    An `inherited` HTTPS_PROXY stays, for other hosts than the gateway.
+    No proxy is asked for the gateway, nor for the hosts of an `inherited` NO_PROXY.
     """
     variables = {name: f"http://{address}{path}" for name, path in GATEWAY_PATHS.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
     never = (inherited.get("NO_PROXY") or inherited.get("no_proxy"), NEVER_PROXIED, address.rpartition(":")[0])
     variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(listed_once(never)))
     return variables | signing_variables(pair, region, inherited)
+
+
+def confined(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a program that may reach no other hosts: plain HTTP goes to the proxy, too."""
+    proxy = variables["HTTPS_PROXY"]
+    return {**variables, "HTTP_PROXY": proxy, "http_proxy": proxy}
+
+
+def without_hosts(names: str | None, hosts: Collection[str]) -> str:
+    """Return a NO_PROXY list without the entries that cover one of `hosts`: those must not go past the proxy."""
+    entries = [name.strip() for name in (names or "").split(",")]
+    return ",".join(entry for entry in entries if entry and not any(covers(entry, host) for host in hosts))
+
+
+def covers(entry: str, host: str) -> bool:
+    """Return whether any of the ways in which programs read an entry of NO_PROXY makes it match `host`."""
+    bare = entry.lower().partition(":")[0].lstrip("*").strip(".")
+    return not bare or bare == host or host.endswith(f".{bare}") or (entry.startswith("*") and host.endswith(bare))
 
 
 def listed_once(lists: Iterable[str | None]) -> list[str]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.cli.environment import REMOVED_VARIABLES
+from wirekey.cli.environment import confined
 from wirekey.cli.options import with_config
+from wirekey.cli.program_environment import inherited_environment, keep_option
 from wirekey.cli.program_token import ending_token, gateway_of, new_program
 
 if TYPE_CHECKING:
@@ -30,22 +31,35 @@ CALLED_FROM = "WIREKEY_CALLED_FROM"
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @with_config
 @click.option("--agent", default=None, help="The agent that the program is; default: the name of the user.")
-@click.option("--gateway", is_flag=True, help="Set base URLs in place of a proxy and its CA.")
+@click.option("--gateway", is_flag=True, help="Set base URLs, too. What goes past them goes through the proxy.")
+@click.option("--strict", is_flag=True, help="Refuse all hosts but the providers' and those in egress.allow.")
+@keep_option
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(config: Config, agent: str | None, program: tuple[str, ...], *, gateway: bool) -> None:
-    """Run PROGRAM behind Wirekey. It gets a token of its own, which ends with it, and no provider key."""
+def command(
+    config: Config, agent: str | None, keep: tuple[str, ...], program: tuple[str, ...], *, gateway: bool, strict: bool
+) -> None:
+    """Run PROGRAM behind Wirekey. It gets a token of its own, which ends with it, and no provider key.
+
+    Variables that hold a secret of the configuration, or that are named like the credential of a provider or a gateway,
+    are not passed on to PROGRAM.
+    """
     from wirekey.runtime import RunningProxy
 
+    inherited = inherited_environment(config, os.environ, keep)
     running = RunningProxy.read(config.state)
     if running is None:
         click.echo("wirekey: no proxy runs on this state folder. Start one in another terminal: ./run.sh", err=True)
         sys.exit(1)
     place = gateway_of(running.gateway) if gateway else None
-    given = new_program(config, agent, label="exec", lifetime=EXEC_TOKEN_SECONDS)
-    variables = given.gateway_variables(config, place) if place else given.variables(config, running.host, running.port)
-    environment = {key: value for key, value in os.environ.items() if key not in REMOVED_VARIABLES}
+    given = new_program(config, agent, label="exec", lifetime=EXEC_TOKEN_SECONDS, strict=strict)
+    host, port = running.host, running.port
+    variables = given.gateway_variables(config, place, host, port) if place else given.variables(config, host, port)
+    if strict:
+        variables = confined(variables)
+    if inherited.notice:
+        click.echo(inherited.notice, err=True)
     with ending_token(config, given):
-        sys.exit(run(list(program), environment | variables))
+        sys.exit(run(list(program), inherited.with_variables(variables)))
 
 
 def run(program: list[str], environment: dict[str, str]) -> int:

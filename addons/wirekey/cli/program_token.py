@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wirekey.cli.environment import client_environment, gateway_environment
+from wirekey.cli.environment import client_environment, gateway_environment, without_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +44,23 @@ class Program:
             node_hook=Path(__file__).with_name("node_proxy.cjs"),
         )
 
-    def gateway_variables(self, config: Config, gateway: str) -> dict[str, str]:
-        """Give what to set in the program's environment, so that it calls the gateway that listens at HOST:PORT."""
+    def gateway_variables(self, config: Config, gateway: str, host: str, port: int) -> dict[str, str]:
+        """Return what to set so that the program calls the gateway that listens at `gateway`, HOST:PORT.
+
+        What goes past a base URL, because the program does not read its variable, goes through the proxy at `host` and
+        `port`, for the same agent.
+        """
+        from wirekey.config import provider_hosts
         from wirekey.runtime import on_this_machine
 
-        host, port = on_this_machine(gateway)
-        return gateway_environment(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        here, gateway_port = on_this_machine(gateway)
+        never = without_hosts(os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), provider_hosts(config))
+        return self.variables(config, host, port) | gateway_environment(
+            f"[{here}]:{gateway_port}" if ":" in here else f"{here}:{gateway_port}",
             token=self.token,
             region=config.providers.bedrock.regions[0],
             pair=self.pair,
-            inherited=os.environ,
+            inherited={**os.environ, "NO_PROXY": never, "no_proxy": never},
         )
 
 
@@ -66,8 +72,10 @@ def gateway_of(listener: object) -> str:
     return str(listener)
 
 
-def new_program(config: Config, agent: str | None, *, label: str, lifetime: float) -> Program:
+def new_program(config: Config, agent: str | None, *, label: str, lifetime: float, strict: bool = False) -> Program:
     """Make a token, good for `lifetime` seconds, for `agent` or, without one, for the user of this machine.
+
+    `strict`: the token is refused for other hosts than providers'.
 
     Ends the command with exit code 1 and a sentence where there is no such agent, or the agents' file forbids it.
     """
@@ -78,7 +86,7 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
         book = AgentBook(config.state / "agents.json")
         if agent is None:
             book.enrol(name)
-        return Program(name, book.issue_token(name, label=label, lifetime=lifetime), book.pair(name))
+        return Program(name, book.issue_token(name, label=label, lifetime=lifetime, strict=strict), book.pair(name))
     except (AgentError, AgentsFileError) as error:
         click.echo(f"wirekey: {error}", err=True)
         sys.exit(1)

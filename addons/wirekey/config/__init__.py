@@ -1,5 +1,6 @@
 """The configuration: `wirekey.yaml`, `.env` beside it, and the environment, read whole and checked whole."""
 
+from wirekey.config.file_access import FileAccess, file_access
 from wirekey.config.loading import load, references, secret_problems
 from wirekey.config.models import Config, Log, provider_hosts, usual_hosts
 from wirekey.config.problems import ConfigError, Problem
@@ -11,12 +12,14 @@ from wirekey.config.without_effect import without_effect
 __all__ = [
     "Config",
     "ConfigError",
+    "FileAccess",
     "HostPort",
     "Log",
     "Problem",
     "SecretRef",
     "UpstreamURL",
     "extension_problems",
+    "file_access",
     "load",
     "provider_hosts",
     "references",

@@ -46,6 +46,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         file=None if text is None else wanted,
         folder=folder,
         environ={**dotenv, **{name: value for name, value in environ.items() if value or name not in dotenv}},
+        dotenv=dotenv,
     )
     document = read_yaml(text or "", wanted)
     sources = replace(sources, lines=document.lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import ByteSize, Field, PrivateAttr, model_validator
 
 from wirekey.config.console import Console
+from wirekey.config.gateway import Gateway
 from wirekey.config.group import Settings
 from wirekey.config.jwt import JWT
 from wirekey.config.problems import ConfigError, Problem
@@ -20,6 +21,7 @@ from wirekey.config.values import (
     AuditURL,
     Count,
     Flag,
+    HostGlob,
     HostPort,
     Listener,
     Seconds,
@@ -28,6 +30,7 @@ from wirekey.config.values import (
     Text,
 )
 from wirekey.egress import hosts
+from wirekey.providers.json_size import VALUES_LIMIT
 from wirekey.routing.model_name import ModelName
 
 if TYPE_CHECKING:
@@ -80,6 +83,12 @@ class Egress(Settings):
         description="What becomes of hosts that are no provider's: tunnelled undecrypted, or refused. Private "
         "addresses are refused either way.",
     )
+    allow: tuple[HostGlob, ...] = Field(
+        default=(),
+        description="Hosts that are tunnelled to although `other_hosts` is `deny`. `*` stands for any part of a name: "
+        "`*.github.com` is every name below github.com, but not github.com itself.",
+        examples=[["github.com", "*.githubusercontent.com"]],
+    )
 
 
 class Identity(Settings):
@@ -96,7 +105,16 @@ class Policy(Settings):
     path: AnchoredPath = Field(default=Path("policies"), description="Folder of the policies.")
     query: Text = Field(default="data.wirekey.authz", description="What is asked of them.")
     opa_url: ServerURL | None = Field(default=None, description="An OPA server to ask instead of the built-in engine.")
-    timeout: Seconds = Field(default=0.25, description="How long a decision may take; after that the call is denied.")
+    timeout: Seconds = Field(
+        default=0.25,
+        description="How long a decision may take; after that the call is denied. Of the built-in engine: processor "
+        "time. Of an OPA server: by the clock.",
+    )
+    wall_timeout: Seconds = Field(
+        default=30.0,
+        description="How long a decision of the built-in engine may take by the clock, waiting for the processor "
+        "included.",
+    )
 
 
 class Audit(Settings):
@@ -130,13 +148,70 @@ class Timeouts(Settings):
     connect: Seconds = Field(default=10.0, description="To reach an upstream, TLS included.")
     first_byte: Seconds = Field(default=120.0, description="From the end of a request to the first byte of its answer.")
     idle: Seconds = Field(default=120.0, description="Without a byte within an answer.")
+    client_first_byte: Seconds = Field(
+        default=10.0, description="From the start of a client's connection to its first byte."
+    )
+    client_hello: Seconds = Field(
+        default=10.0, description="For the ClientHello of TLS, and again for the rest of its handshake."
+    )
+    client_head: Seconds = Field(
+        default=10.0,
+        description="For the head of a request. On a connection whose client has not said who it is, from the start of "
+        "the connection, or the end of the response before; else from its first byte.",
+    )
+    client_body: Seconds = Field(
+        default=10.0, description="Over which the body of a request must come at `limits.body_rate`."
+    )
 
 
 class Limits(Settings):
     body_bytes: Size = Field(default=ByteSize(64 * 1024 * 1024), description="Largest request body that is read.")
+    json_values: Count = Field(
+        default=VALUES_LIMIT,
+        description="Most values in a JSON request body: members and elements at every level. Counted before the body "
+        "is decoded; a request with more gets 413.",
+    )
     header_bytes: Size = Field(default=ByteSize(64 * 1024), description="Largest head of a request.")
     headers: Count = Field(default=100, description="Most headers of a request.")
-    connections_per_client: Count = Field(default=256, description="Most connections of one client address at a time.")
+    connections_per_client: Count = Field(
+        default=256,
+        description="Most connections of one client address at a time: of each agent, and of those that have not said "
+        "who they are. Of the latter, the oldest is closed for a new one.",
+    )
+    body_rate: Size = Field(
+        default=ByteSize(1024), description="Least bytes of a request body a second, over `timeouts.client_body`."
+    )
+    held_bytes: Size = Field(
+        default=ByteSize(1024 * 1024 * 1024),
+        description="Most bytes of request bodies that are held at a time, in memory and in the `state` folder. They "
+        "are reserved before a body is read.",
+    )
+    held_bytes_per_agent: Size | None = Field(
+        default=None,
+        description="Most of them for one agent, or for one address where the agent is not known yet. null: a quarter, "
+        "and at least `body_bytes`.",
+        examples=["256MiB"],
+    )
+    disk_reserve: Size = Field(
+        default=ByteSize(64 * 1024 * 1024),
+        description="Free space on the disk of the `state` folder that is left to the audit: large request bodies are "
+        "refused when there is less.",
+    )
+    refusals_per_minute: Count = Field(
+        default=100,
+        description="Refused requests without an agent that are recorded and logged one by one, for each client "
+        "address. Of the others, one event a minute says how many there were.",
+    )
+    client_buffer: Size = Field(
+        default=ByteSize(1024 * 1024),
+        description="Bytes of answers that are kept for an HTTP/2 client that does not read. Beyond them, Wirekey "
+        "stops reading from the provider until the client reads.",
+    )
+    stream_resets: Count = Field(
+        default=200,
+        description="Most streams that one HTTP/2 connection of a client may reset within 10 seconds. Beyond them, it "
+        "gets GOAWAY (ENHANCE_YOUR_CALM) and is closed.",
+    )
 
 
 class Log(Settings):
@@ -162,6 +237,7 @@ class Config(Settings):
     state: AnchoredPath = Field(default=Path("state"), description="Folder of what Wirekey keeps: agents, audit.")
     certs: AnchoredPath = Field(default=Path("certs"), description="Folder of the CA.")
     egress: Egress = Field(default=Egress(), description="What may be reached.")
+    gateway: Gateway = Field(default=Gateway(), description="Web pages that call the gateway.")
     upstream_ca: AnchoredPath | None = Field(
         default=None,
         description="PEM file trusted for upstreams besides the public roots.",
@@ -226,6 +302,11 @@ class Config(Settings):
         return self._sources.file
 
     @property
+    def folder(self) -> Path:
+        """The folder that relative paths start at, and that `.env` is in."""
+        return self._sources.folder
+
+    @property
     def explicit(self) -> bool:
         """Whether there is a configuration file."""
         return self.source is not None
@@ -240,6 +321,11 @@ class Config(Settings):
     def environ(self) -> Mapping[str, str]:
         """The variables that references lead to: the process's, and those of `.env`."""
         return self._sources.environ
+
+    @property
+    def dotenv(self) -> Mapping[str, str]:
+        """The entries of `.env`, also those that the process's environment overrides."""
+        return self._sources.dotenv
 
     def resolve_keys(self, provider: str) -> list[tuple[str, Secret]]:
         """Read a provider's keys as (label, key), labels like `openai/1`. Raises ConfigError naming all missing."""

@@ -20,6 +20,7 @@ class Sources:
     file: Path | None = None
     folder: Path = field(default_factory=Path.cwd)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    dotenv: Mapping[str, str] = field(default_factory=dict, repr=False)
     lines: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Dotted setting → its line in `file`, for each that stands there."""
     from_environ: Mapping[str, str] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from wirekey.egress.hosts import partition_of
 from wirekey.egress.names import NUMERIC
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+HOST_GLOB = re.compile(r"[a-z0-9*](?:[a-z0-9.*-]{0,251}[a-z0-9*])?")
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 PYTHON_AUTH = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 AUTHS = ("bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client")
@@ -111,6 +112,15 @@ def host_name(text: str, whose: str) -> str:
     return bare
 
 
+def host_glob(value: Any) -> str:
+    """Check a pattern of host names. Raises ValueError."""
+    if not isinstance(value, str) or not HOST_GLOB.fullmatch(value):
+        raise ValueError(  # pydantic collects ValueErrors
+            "must be a host name in lower case, in which * stands for any part: github.com, *.github.com"
+        )
+    return value
+
+
 def plain_url(value: Any) -> str:
     https_url(value)
     return str(value).strip()
@@ -180,6 +190,7 @@ def audit_store(value: Any, info: ValidationInfo) -> str:
 
 
 Listener = Annotated[HostPort, PlainValidator(HostPort.parse), Kind("HOST:PORT")]
+HostGlob = Annotated[str, PlainValidator(host_glob), Kind("host name, `*` for any part")]
 Upstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse), Kind("https URL without a path")]
 Reference = Annotated[SecretRef, PlainValidator(SecretRef.parse), Kind("secret reference")]
 AnchoredPath = Annotated[Path, AfterValidator(anchored), Kind("path")]

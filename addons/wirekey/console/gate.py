@@ -6,6 +6,8 @@ import contextlib
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from wirekey.credentials.slots import fold
+from wirekey.forwarding_headers import is_forwarding_header
 from wirekey.identity.token_endpoint import failure
 
 if TYPE_CHECKING:
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 
     from wirekey.console.request import Request
     from wirekey.identity.token_endpoint import Answer
-
-FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
 
 
 def refusal(request: Request, names: Collection[str], *, remote: bool) -> Answer | None:
@@ -47,8 +47,8 @@ def refuse_other_sites(request: Request) -> Answer | None:
 
 
 def is_forwarded(request: Request) -> bool:
-    """Tell whether a reverse proxy brought this: then its address says nothing of who asks."""
-    return any(name.lower() in FORWARDED for name, _ in request.headers)
+    """Return whether a reverse proxy forwarded the request: then its address does not identify the client."""
+    return any(is_forwarding_header(fold(name)) for name, _ in request.headers)
 
 
 def host_of(request: Request) -> str:

@@ -39,7 +39,7 @@ def read(state: Path) -> Secret | None:
     """Give the token; None: there is none. Raises OperatorTokenError."""
     path = state / FILE
     try:
-        text = path.read_text("ascii").strip()
+        text = private_file.read(path).decode("ascii").strip()
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -165,13 +165,25 @@ def judge_clock(offsets: Mapping[str, float]) -> Finding:
     return Finding("clock", "clock", level, message, "let this machine set its clock by NTP: AWS allows five minutes")
 
 
-def judge_state(place: str, trouble: str) -> Finding:
-    if not trouble:
-        return Finding("state", "state folder", Level.OK, f"{place} can be written")
-    return Finding(
-        "state",
-        "state folder",
-        Level.WRONG,
-        f"{place}: {trouble}",
-        "let the user that runs Wirekey write there, or set `state`",
-    )
+def judge_state(place: str, trouble: str, open_to_others: Sequence[str] = (), read_warning: str = "") -> Finding:
+    """Judge the state folder. `open_to_others`: what other users may change there, in sentences that say the fix."""
+
+    def found(level: Level, message: str, fix: str = "") -> Finding:
+        return Finding("state", "state folder", level, message, fix)
+
+    if trouble:
+        return found(Level.WRONG, f"{place}: {trouble}", "let the user that runs Wirekey write there, or set `state`")
+    if open_to_others:
+        return found(
+            Level.WRONG, " ".join(open_to_others), f"do what is said, and check the agents: they are in {place}"
+        )
+    if read_warning:
+        return found(Level.WARNING, read_warning, "or start Wirekey, which does it")
+    return found(Level.OK, f"{place} can be written")
+
+
+def judge_files(refused: Sequence[str], warnings: Sequence[str]) -> list[Finding]:
+    """Judge who may change or read the files of the configuration. Each sentence has its fix in it."""
+    found = [Finding("files", "files", Level.WRONG, sentence) for sentence in refused]
+    found += [Finding("files", "files", Level.WARNING, sentence) for sentence in warnings]
+    return found or [Finding("files", "files", Level.OK, "no other user may change or read them")]

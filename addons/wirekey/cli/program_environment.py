@@ -1,0 +1,90 @@
+"""The environment of a program behind Wirekey: what it inherits, less every credential, and what Wirekey sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from wirekey.cli.credential_variables import Removed, is_ours, is_secret_name, removed_variables
+from wirekey.cli.environment import OTHER_PROXIES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wirekey.config import Config
+
+keep_option = click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME",
+    help="Pass on a variable that is named like a credential; may be given several times. "
+    "A secret of Wirekey's own configuration is never passed on.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """The environment that a program inherits. `rest` is what stays of it; `kept` are the names of `--keep` in it."""
+
+    rest: dict[str, str]
+    kept: frozenset[str]
+    left_out: tuple[str, ...]
+    """Names that a program must not have, whether they are set here or not."""
+    notice: str
+    """A sentence about what was taken out and could be missed; empty where there is nothing to say."""
+
+    def with_variables(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """Return the whole environment: `variables` win, except over those that `--keep` names."""
+        return {**self.rest, **{name: value for name, value in variables.items() if name not in self.kept}}
+
+    def to_unset(self, variables: Mapping[str, str]) -> list[str]:
+        """Return the names that a shell has to unset, because `variables` do not replace them."""
+        return [name for name in self.left_out if name not in variables]
+
+
+def inherited_environment(config: Config, environ: Mapping[str, str], keep: Sequence[str]) -> Inherited:
+    """Take every credential out of `environ`. Raises UsageError where `keep` names a secret of the configuration."""
+    configured = configured_names(config)
+    removed = removed_variables(environ, configured=configured, secrets=configured_secrets(config), keep=keep)
+    if ours := [name for name in keep if name in configured or name in removed.secret]:
+        raise click.UsageError(
+            f"--keep {ours[0]}: this variable holds a secret of Wirekey's configuration. No program may have it."
+        )
+    proxies = [name for name in OTHER_PROXIES if name in environ]
+    left_out = (*sorted(configured), *removed.secret, *removed.known, *proxies)
+    rest = {name: value for name, value in environ.items() if name not in left_out}
+    return Inherited(rest, frozenset(keep) & rest.keys(), left_out, notice_of(removed, environ))
+
+
+def configured_names(config: Config) -> set[str]:
+    """Return the variables that the configuration takes secrets from."""
+    from wirekey.config import references
+
+    names = {reference.name for _, reference in references(config) if reference.kind == "env"}
+    if config.audit.store and config.audit.store.startswith("postgres"):
+        names.add("PGPASSWORD")
+    return names
+
+
+def configured_secrets(config: Config) -> set[str]:
+    """Return the values behind all references of the configuration that can be read here, and the keys of `.env`."""
+    from wirekey.config import Problem, references
+
+    found = [config.resolve(reference, key) for key, reference in references(config)]
+    names = configured_names(config)
+    in_file = {value for name, value in config.dotenv.items() if name in names or is_secret_name(name)}
+    return {secret.reveal() for secret in found if not isinstance(secret, Problem)} | in_file
+
+
+def notice_of(removed: Removed, environ: Mapping[str, str]) -> str:
+    """Return the sentence for removed variables whose absence a user could not explain otherwise."""
+    theirs = [name for name in removed.known if environ[name] and not is_ours(environ[name])]
+    sentences = []
+    if removed.secret:
+        held = "they hold secrets" if len(removed.secret) > 1 else "it holds a secret"
+        sentences.append(f"{', '.join(removed.secret)} not passed on: {held} that Wirekey keeps from programs.")
+    if theirs:
+        sentences.append(f"{', '.join(theirs)} not passed on: named like credentials. To pass one on: --keep NAME.")
+    return "\n".join(f"wirekey: {sentence}" for sentence in sentences)

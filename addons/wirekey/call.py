@@ -47,6 +47,8 @@ class Agent:
     role: str | None = None
     type: str | None = None
     permissions: tuple[str, ...] = ("web:read", "web:write")
+    strict: bool = False
+    """Whether `egress.other_hosts` is `deny` for it, whatever the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,11 @@ class Attempt:
     route: str | None
     model: str | None
     failure: str | None
-    """connect, first_byte, reset or status; of the last one how the call ended; None where that was well."""
-    status: int | None
+    """A FailureKind; of the last one how the call ended; None where that was well, or while it is under way."""
+    status: int | None = None
     """What the provider answered."""
-    duration_ms: float
+    duration_ms: float | None = None
+    """None while it is under way."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,8 @@ class Call:
     """Label of the key on the wire: openai/1."""
     upstream: str | None = None
     attempts: int = 0
+    attempts_announced: int = 0
+    """How many attempts the store has a row for, or was asked to make one."""
     attempt_began: float = 0.0
     """When the present one did, by time.perf_counter."""
     failed_attempts: tuple[Attempt, ...] = ()

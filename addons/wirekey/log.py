@@ -15,6 +15,7 @@ import structlog
 
 from wirekey.audit.event import rfc3339
 from wirekey.call import under_way
+from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.failure import described
 from wirekey.line_writer import line_writer
 from wirekey.observing.call_lines import CallLine, clock, pretty
@@ -33,9 +34,10 @@ encode = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__).encod
 
 
 def cap_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Escape control characters and cap lengths: what clients and providers sent may stand in an event."""
+    """Mask tokens, escape control characters and cap lengths: what clients and providers sent may stand in an event."""
     for name, value in event.items():
         if isinstance(value, str):
+            value = text_without_tokens(value[: 2 * LONGEST_VALUE])  # noqa: PLW2901  # the masked value is what goes on
             if len(value) > LONGEST_VALUE:
                 value = value[:LONGEST_VALUE] + "…"  # noqa: PLW2901  # the shortened value is what goes on
             event[name] = value if value.isprintable() else value.encode("unicode_escape").decode()

@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.identity import private_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -41,15 +43,13 @@ class RunningProxy:
         return on_this_machine(self.forward)[1]
 
     def write(self, state: Path) -> None:
-        partial = state / f"{FILE}.new"
-        partial.write_text(json.dumps(asdict(self)))
-        partial.replace(state / FILE)
+        private_file.replace(state / FILE, json.dumps(asdict(self)).encode())
 
     @classmethod
     def read(cls, state: Path) -> RunningProxy | None:
         """Give the proxy that runs on this state folder; None where none does."""
         try:
-            running = cls(**json.loads((state / FILE).read_text()))
+            running = cls(**json.loads(private_file.read(state / FILE)))
         except (OSError, ValueError, TypeError):
             return None
         try:

@@ -6,6 +6,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from wirekey.state_folder import make_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,14 +21,14 @@ class StateInUseError(Exception):
 class StateLock:
     """Holds the state folder from its making to `release()`, or to the end of the process, however it ends.
 
-    Raises StateInUseError.
+    Makes the folder, for its user alone. Raises StateInUseError, StateFolderError.
     """
 
     def __init__(self, state: Path) -> None:
         path = state / FILE
         try:
-            state.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_private(state)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StateInUseError(f"The state folder {state} cannot be used: {path}: {error.strerror}.") from error
         try:

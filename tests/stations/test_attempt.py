@@ -326,11 +326,11 @@ routes:
         "first",
         "api.openai.com",
     )
-    assert sent.passage.quotable == b"key-of-the-route"
+    assert sent.passage.secrets == (b"key-of-the-route",)
     assert sent.passage.choice.key.label == "routes[0]/1"
 
 
 def test_what_an_extension_put_on_is_masked_where_an_answer_quotes_it(tmp_path):
     sent = Sent(tmp_path)
     sent.passage.put_on = ((b"X-Owner", b"alice"), (b"Authorization", b"Token token-of-the-extension"))
-    assert sent.passage.quotable == b"token-of-the-extension"
+    assert sent.passage.secrets == (b"token-of-the-extension",)

@@ -58,22 +58,30 @@ CONNECTION = [
     for name, hook in HOOKS
     if getattr(STATIONS[name], hook).guard in (station.refuse_connection, egress.close_layer)
 ]
-DECIDES_AGAIN = ("Failover", "attempt_failed")
+DECIDES_AGAIN = [("Failover", "attempt_failed"), ("Failover", "attempt_repeated")]
 OURS = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is station.answer_ours]
 """Those that answer for our own endpoints; a call passes them by."""
 
 
 def test_each_hook_of_each_station_has_a_guard():
     assert len(HOOKS) > 20
-    assert sorted(BEFORE + AFTER + CONNECTION + OURS + [DECIDES_AGAIN]) == sorted(HOOKS)
-    assert Failover.attempt_failed.guard is station.not_again
+    assert sorted(BEFORE + AFTER + CONNECTION + OURS + DECIDES_AGAIN) == sorted(HOOKS)
+    assert Failover.attempt_failed.guard is Failover.attempt_repeated.guard is station.not_again
 
 
 def test_what_decides_fails_closed_and_what_only_watches_keeps_going():
     assert {hook for _, hook in BEFORE} == {"http_connect", "requestheaders", "request"}
     assert {hook for _, hook in CONNECTION} == {"client_connected", "next_layer", "server_connect"}
     watching = {"responseheaders", "response", "error", "http_connected", "http_connect_error"}
-    assert {hook for _, hook in AFTER} == watching | {"client_disconnected", "tls_start_server", "tls_start_client"}
+    assert {hook for name, hook in AFTER if name not in ("Connections", "RequestBegins")} == watching | {
+        "client_disconnected",
+        "tls_start_server",
+        "tls_start_client",
+    }
+    steps = {"client_disconnected", "next_layer", "http_connected", "tls_clienthello", "tls_established_client"}
+    ends = {"response", "error", "http_connect_error"}
+    assert {hook for name, hook in AFTER if name == "Connections"} == steps | ends
+    assert {hook for name, hook in AFTER if name == "RequestBegins"} == {"requestheaders", "http_connect"}
 
 
 def break_hook(monkeypatch, name, hook):
@@ -329,10 +337,14 @@ METHODS = {
     "has_another_way": None,
     "may_be_resent": None,
     "let_body_go": None,
+    "withdraw": None,
+    "reserve": (503, "denied"),
     "phrase": None,
     "phrase_in_stream": None,
     "report_end": None,
+    "withdrawn": None,
     "answer_head": None,
+    "refusal_of_response": None,
     "spool": None,  # in tests/wire/test_large_requests.py
 }
 """Method of the house that the wire layer calls → status and outcome of a call in which it fails; None: below."""
@@ -356,10 +368,18 @@ def test_each_method_for_the_wire_layer_is_tried():
 
 def test_where_it_cannot_be_told_whether_a_call_may_go_out_twice_it_does_not(monkeypatch, caplog):
     house, flow = House(), tflow.tflow()
-    for name in ("may_be_resent", "let_body_go"):
+    for name in ("may_be_resent", "let_body_go", "withdraw"):
         break_method(monkeypatch, name)
     assert house.may_be_resent(flow) is False
     assert house.let_body_go(flow) is None
+    assert house.withdraw(flow) is None
+    assert QUOTED not in caplog.text
+
+
+def test_where_it_cannot_be_told_whether_an_agent_was_revoked_a_running_call_goes_on(monkeypatch, caplog):
+    house, flow = House(), tflow.tflow()
+    break_method(monkeypatch, "withdrawn")
+    assert house.withdrawn(flow) is None
     assert QUOTED not in caplog.text
 
 
@@ -392,6 +412,15 @@ def test_an_invalid_head_is_refused_even_where_that_fails(monkeypatch):
     house.report_invalid(flow, "a reason")
     assert flow.response.status_code == 503
     assert house.call(flow).policy_result == "deny"
+
+
+async def test_a_response_that_cannot_be_judged_does_not_reach_the_client(play, monkeypatch, caplog):
+    break_method(monkeypatch, "refusal_of_response")
+    (_, status, body), (seen,), (*_, event) = await play()
+    assert (status, event["status"], event["outcome"]) == (503, 503, "upstream_error")
+    assert "choices" not in body
+    assert seen.headers
+    assert QUOTED not in caplog.text
 
 
 def test_words_that_cannot_be_phrased_in_a_stream_are_left_out(monkeypatch):

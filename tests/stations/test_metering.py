@@ -34,7 +34,16 @@ UNASKED = (CHUNK + LAST) % (b"", b"") + DONE
 class Answer:
     """An answer on its way through the station, chunk by chunk, as mitmproxy hands it on."""
 
-    def __init__(self, status=200, provider="openai", usage_event_asked=False, version="HTTP/1.1", aws=None, **headers):
+    def __init__(  # noqa: PLR0917  # in the order in which tests name them
+        self,
+        status=200,
+        provider="openai",
+        usage_event_asked=False,
+        version="HTTP/1.1",
+        aws=None,
+        keyless=False,
+        **headers,
+    ):
         self.house = House()
         request = tutils.treq(http_version=version.encode())
         self.flow = tflow.tflow(req=request, resp=True)
@@ -48,7 +57,7 @@ class Answer:
         self.passage = self.house.passage(self.flow)
         self.passage.usage_event_asked = usage_event_asked
         self.passage.pool = KeyPool([Key(f"{provider}/1", Secret(KEY))])
-        self.passage.key = self.passage.pool.keys[0] if aws is None else None
+        self.passage.key = self.passage.pool.keys[0] if aws is None and not keyless else None
         self.passage.aws = aws
         self.stations = Credentials(self.house), Metering(self.house)
         for station in self.stations:
@@ -132,12 +141,17 @@ def test_an_answer_that_gets_shorter_is_framed_as_the_client_can_read_it(version
     assert b"".join(answer.passes(*ASKED) + answer.ends()) == UNASKED
 
 
-def test_an_encoding_that_cannot_be_undone_passes_unread():
-    answer = Answer(usage_event_asked=True, content_encoding="gzip, br")
+def test_an_encoding_that_cannot_be_undone_passes_unread_where_no_key_was_sent():
+    answer = Answer(usage_event_asked=True, keyless=True, content_encoding="gzip, br")
     assert answer.passes(b"whatever") == [b"whatever"]
     answer.ends()
     assert (answer.call.usage, answer.call.outcome) == (None, None)
     assert answer.headers["content-encoding"] == "gzip, br"
+
+
+def test_an_encoding_that_cannot_be_undone_is_withheld_where_a_key_was_sent():
+    answer = Answer(content_encoding="gzip, br")
+    assert answer.passes(b"whatever") + answer.ends() == []
 
 
 def test_a_stream_from_which_nothing_can_be_taken_out_any_more_ends_with_an_error():
@@ -161,6 +175,22 @@ def test_a_client_that_leaves_at_the_providers_error_has_not_cancelled_the_call(
     answer.call.outcome = Outcome.CLIENT_CANCELLED
     Metering(answer.house).error(answer.flow)
     assert (answer.call.outcome, answer.call.policy_reason) == (Outcome.UPSTREAM_ERROR, "server_error")
+
+
+WHOLE = b'{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":6,"completion_tokens":9}}'
+
+
+@pytest.mark.parametrize(
+    ("came", "outcome"), [(WHOLE, Outcome.COMPLETED), (WHOLE[:-1], Outcome.CLIENT_CANCELLED)], ids=["whole", "cut"]
+)
+def test_a_client_that_leaves_with_the_whole_response_has_not_cancelled_the_call(came, outcome):
+    """Over HTTP/2 the end of a stream may come in a packet of its own, for which curl does not wait."""
+    answer = Answer(content_type="application/json")
+    answer.call.facts = Facts(model="gpt-4o-mini", stream=False)
+    answer.passes(came)
+    answer.call.outcome = Outcome.CLIENT_CANCELLED
+    Metering(answer.house).error(answer.flow)
+    assert answer.call.outcome is outcome
 
 
 def test_what_came_before_the_client_went_away_is_recorded():

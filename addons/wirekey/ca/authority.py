@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from wirekey.ca.certificates import make_certificates, permits_gateway, permitted_hosts, read_certificates
 from wirekey.ca.roots import bundle, root_files, truststore
+from wirekey.identity import private_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -138,7 +139,7 @@ def load(folder: Path, now: datetime | None = None) -> Authority:
     file = folder / KEY_FILE
     _check_owner_only(file)
     try:
-        working, root = read_certificates(file.read_bytes())
+        working, root = read_certificates(private_file.read(file.resolve()))
     except OSError as error:
         raise CAError(file, _reason(error), "let the user that runs Wirekey read it") from error
     except ValueError as error:
@@ -203,7 +204,8 @@ def _locked(folder: Path) -> Iterator[None]:
             folder.chmod(0o700)
         if stat.S_IMODE(folder.stat().st_mode) & 0o022:
             raise CAError(folder, "others may write into the folder of the CA", f"chmod 700 {folder}")
-        with (folder / LOCK_FILE).open("a") as lock:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        with os.fdopen(os.open(folder / LOCK_FILE, flags, 0o600), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
@@ -212,6 +214,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _check_owner_only(file: Path) -> None:
+    # A link within the folder is how container platforms mount secrets.
+    if file.is_symlink() and not file.resolve().is_relative_to(file.parent.resolve()):
+        raise CAError(
+            file, "is a symbolic link that leads out of its folder", f"put the file itself into {file.parent}"
+        )
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except FileNotFoundError as error:

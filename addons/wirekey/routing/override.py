@@ -16,6 +16,7 @@ from wirekey.providers.bedrock_services import read_model_segment
 from wirekey.providers.edits import with_edits
 from wirekey.providers.gemini import MODEL
 from wirekey.providers.multipart import field_edit, read_fields
+from wirekey.providers.openai import MODEL_IN_BODY
 from wirekey.providers.paths import SEGMENT
 from wirekey.providers.protocol import Body, Kind
 from wirekey.providers.request_json import JsonObject, check_model, one_of, read_body, read_object
@@ -134,8 +135,8 @@ def _places(provider: str, operation: Operation, data: RequestBody) -> Iterator[
         for request, offset in _items(Place(read_body(data), 0, "requests")):
             if params := _child(Place(request, offset, "params")):
                 yield Place(*params, added=True)
-    else:
-        yield Place(read_body(data), 0, added=operation.kind is Kind.INFERENCE)
+    elif provider != "openai" or operation.name in MODEL_IN_BODY:
+        yield Place(read_body(data), 0, added=True)
 
 
 def _gemini_places(operation: Operation, data: RequestBody) -> Iterator[Place]:

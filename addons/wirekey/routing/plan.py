@@ -31,6 +31,8 @@ class FailureKind(StrEnum):
     FIRST_BYTE = "first_byte"  # sent, and no answer in time
     RESET = "reset"  # sent, and the connection ended before an answer
     STATUS = "status"  # answered, with a status
+    STALE = "stale"  # sent on a used connection that had ended; goes out once on a new one
+    UNPROCESSED = "unprocessed"  # sent, and the provider said that it did not begin with it; goes out anew
 
 
 @dataclass(frozen=True, slots=True)

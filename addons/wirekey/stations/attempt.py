@@ -60,7 +60,7 @@ async def prepare(house: House, flow: http.HTTPFlow, choice: Choice) -> None:
     passage, candidate = house.passage(flow), choice.candidate
     passage.choice = choice
     passage.key = passage.pool = passage.aws = None
-    passage.as_bearer, passage.put_on = False, ()
+    passage.as_bearer, passage.put_on, passage.signature = False, (), b""
     passage.call.credential, passage.call.route = None, candidate.route
     passage.limits = limits_of(house.limits, candidate.limits)
     aim(house, flow, passage, candidate)
@@ -91,7 +91,7 @@ class Former:
 
 PER_ATTEMPT = (
     *("choice", "key", "pool", "aws", "as_bearer", "put_on", "limits", "upstream", "signing_host", "body"),
-    "usage_event_asked",
+    *("usage_event_asked", "signature"),
 )
 RECORDED = ("credential", "route", "model", "upstream")
 

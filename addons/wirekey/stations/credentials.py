@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from http.client import responses
 from typing import TYPE_CHECKING
 
 from wirekey.credentials.pool import retry_after_seconds
-from wirekey.credentials.scrub import KeyScrubber, scrub
+from wirekey.credentials.response_head import client_fields, minimal_fields
+from wirekey.credentials.scrub import KeyScrubber
 from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, readdressed
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import Fault, Refusal
 from wirekey.stations.attempt import equip
+from wirekey.stations.response_checks import location_for_client
 from wirekey.stations.station import AsyncAdmittingStation, keep_going
 from wirekey.stations.wire_head import wire_head
 from wirekey.wire.dialling import asked_for
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FIRST_REDIRECT_STATUS = 300
 UNVERIFIED = Refusal(403, "signature_unverified", "This operation is not signed in a way that could be verified.")
 REFUSED_PAIR = frozenset({"UnrecognizedClientException", "ExpiredTokenException", "InvalidClientTokenId"})
 
@@ -49,13 +53,30 @@ class Credentials(AsyncAdmittingStation):
         if passage.call.status is not None:
             return  # an answer of our own
         passage.let_body_go()
+        if passage.reserved:
+            passage.reserved.release()
         if not passage.settled:
             settle_answer(self.house, passage, response.status_code, response.headers)
-        quotable, fields = passage.quotable, response.headers.fields
-        if quotable and any(quotable in value for _, value in fields):
-            response.headers.fields = tuple((name, scrub(value, quotable)) for name, value in fields)
+        self.clean_head(passage, response)
         if passage.key and passage.call.operation and passage.call.operation.name == "upload":
             self.note_upload(passage, response)
+
+    def clean_head(self, passage: Passage, response: http.Response) -> None:
+        """Leave of the head what the client may have of it: no key, and nothing that is meant for another host."""
+        response.data.reason = standard_reason(response.status_code)
+        try:
+            location = location_for_client(self.house, passage, response)
+            if location is not None:
+                response.headers["location"] = location
+            response.headers.fields = client_fields(
+                response.headers.fields,
+                passage.secrets,
+                spelled=response.status_code >= FIRST_REDIRECT_STATUS,
+                at_gateway=bool(passage.base),
+            )
+        except Exception as error:
+            self.failed(self.clean_head, error)
+            response.headers.fields = minimal_fields(response.headers.fields)
 
     def note_upload(self, passage: Passage, response: http.Response) -> None:
         """Remember whose an upload is that begins with this answer, and let its next request come here too."""
@@ -135,9 +156,11 @@ def put_on(wire: http.Request, passage: Passage, signatures: Signatures) -> None
         name, value = key_field(passage, wire.data.path.partition(b"?")[0].decode("latin-1"))
         headers.fields += ((name.encode(), value.encode()),)
     if passage.aws:
-        headers.fields += tuple(
-            signatures.sign(wire, passage.body, passage.aws, passage.signing_host, payload_header=passage.signs_payload)
+        signed = signatures.sign(
+            wire, passage.body, passage.aws, passage.signing_host, payload_header=passage.signs_payload
         )
+        passage.signature = signed[-1][1].rpartition(b"Signature=")[2]
+        headers.fields += tuple(signed)
 
 
 def key_field(passage: Passage, path: str) -> tuple[str, str]:
@@ -150,3 +173,8 @@ def key_field(passage: Passage, path: str) -> tuple[str, str]:
     if candidate.auth in ("x-api-key", "x-goog-api-key"):
         return candidate.auth, key
     return PROVIDERS[candidate.provider].credential(key, path)
+
+
+def standard_reason(status: int) -> bytes:
+    """Return the reason phrase of HTTP for a status: a provider's own could quote the key."""
+    return responses.get(status, "").encode()

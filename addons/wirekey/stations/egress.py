@@ -7,12 +7,11 @@ import functools
 import logging
 import re
 import socket
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
 from mitmproxy.net.tls import starts_like_tls_record
-from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, TCPLayer
+from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import parse_client_hello
 
@@ -21,20 +20,22 @@ from wirekey.egress.names import authority_names, is_canonical
 from wirekey.refusal import Refusal
 from wirekey.stations.gateway import at_gateway
 from wirekey.stations.station import Station, fail_closed, keep_going, refuse_connection
+from wirekey.stations.tunnels import TUNNEL
 from wirekey.wire.connection import go_inside
-from wirekey.wire.dialling import ADDRESS_REFUSED, asked_for
+from wirekey.wire.dialling import ADDRESS_REFUSED, asked_for, checked
 from wirekey.wire.install import ClosedLayer, adopt_layers
+from wirekey.wire.racing import interleaved
+from wirekey.wire.tunnel import Traffic, TunnelLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mitmproxy import http
-    from mitmproxy.connection import Client, Server
+    from mitmproxy.connection import Server
     from mitmproxy.proxy.layer import NextLayer
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import TlsData
 
-    from wirekey.stations.house import House
 
 logger = logging.getLogger(__name__)
 
@@ -62,29 +63,8 @@ def close_layer(hook: Callable[[Egress, NextLayer], None]) -> Callable[[Egress, 
 
 
 class Egress(Station):
-    def __init__(self, house: House) -> None:
-        super().__init__(house)
-        self.connections: Counter[str] = Counter()
-
-    # The client's connection.
-
-    @refuse_connection
-    def client_connected(self, client: Client) -> None:
-        peer = client.peername[0]
-        self.connections[peer] += 1
-        if self.connections[peer] > self.house.settings.connections_per_client:
-            client.error = "too many connections from one client (limits.connections_per_client)"
-
-    @keep_going
-    def client_disconnected(self, client: Client) -> None:
-        peer = client.peername[0]
-        self.connections[peer] -= 1
-        if self.connections[peer] <= 0:
-            del self.connections[peer]
-
     @fail_closed
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        self.house.open(flow).target = f"{flow.request.host}:{flow.request.port}"
         host, port = flow.request.host, flow.request.port
         if not is_canonical(host):
             raise Refusal(
@@ -94,10 +74,18 @@ class Egress(Station):
             )
         if port != HTTPS_PORT:
             raise Refusal(403, "port_refused", f"Only port {HTTPS_PORT} may be reached through this proxy.")
-        provider = self.house.settings.hosts.get(host)
-        if provider is None and self.house.settings.other_hosts != "tunnel":
-            raise Refusal(403, "host_refused", f"{host} is no provider host, and egress.other_hosts is deny.")
-        self.house.call(flow).provider = provider
+        if host in self.house.settings.hosts:
+            return
+        call = self.house.call(flow)
+        strict = call.agent is not None and call.agent.strict
+        if not self.house.settings.may_tunnel_to(host, strict=strict):
+            reason = "the program runs with --strict" if strict else "egress.other_hosts is deny"
+            raise Refusal(
+                403,
+                "host_refused",
+                f"{host} is no provider host, {reason}, and egress.allow does not list it.",
+            )
+        call.operation, call.upstream, call.simulated = TUNNEL, host, False
 
     @close_layer
     def next_layer(self, next_layer: NextLayer) -> None:
@@ -120,35 +108,42 @@ class Egress(Station):
         context, data = next_layer.context, next_layer.data_client()
         if len(data) >= TLS_RECORD_START and not starts_like_tls_record(data):
             logger.warning("tunnel to %s closed: its first bytes are not TLS", host)
-            next_layer.layer = ClosedLayer(context)
+            self.close_tunnel(next_layer, "not_tls")
             return
         try:
             hello = parse_client_hello(data)
         except ValueError:
-            next_layer.layer = ClosedLayer(context)
+            self.close_tunnel(next_layer, "not_tls")
             return
         if hello is None:
             return
         if hello.sni is not None and hello.sni != host:
             logger.warning("tunnel to %s closed: its TLS server name is another", host)
-            next_layer.layer = ClosedLayer(context)
+            self.close_tunnel(next_layer, "names_differ")
         elif host in self.house.settings.hosts:
             # The provider is dialled later, with TLS of its own; here it only says that requests are https.
             context.server.tls = True
             next_layer.layer = ClientTLSLayer(context)
             go_inside(next_layer.layer)
         else:
-            next_layer.layer = TCPLayer(context, ignore=True)
+            tunnel = self.house.tunnels.find(context.client.id)
+            if tunnel:
+                tunnel.server = context.server
+            self.house.connections.begins(context.client.id)
+            next_layer.layer = TunnelLayer(context, tunnel.traffic if tunnel else Traffic())
             go_inside(next_layer.layer)
+
+    def close_tunnel(self, next_layer: NextLayer, reason: str) -> None:
+        if tunnel := self.house.tunnels.find(next_layer.context.client.id):
+            tunnel.traffic.refused = reason
+        next_layer.layer = ClosedLayer(next_layer.context)
 
     # The request.
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        call = self.house.passage_of(flow).call
         request = flow.request
         provider = self.house.settings.hosts.get(request.host)
-        call.provider = provider
         if flow.is_replay:
             raise Refusal(403, "replay_refused", "A replayed request gets no credential.")
         if request.scheme != "https" or provider is None:
@@ -181,7 +176,7 @@ class Egress(Station):
 
     @refuse_connection
     async def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Resolve once, check, and dial the address that was checked."""
+        """Resolve once, and check: only addresses that were checked are dialled, and none where one may not be."""
         server = data.server
         assert server.address
         asked_for[server] = server.address[:2]
@@ -196,14 +191,13 @@ class Egress(Station):
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(entry[4][0]) for entry in found]
-        if (host, port) in self.house.settings.places:
-            server.address = (addresses[0], port)
-            return
-        for address in addresses:
-            if reason := reason_to_refuse(address):
-                server.error = f"{ADDRESS_REFUSED}it resolves to {reason}"
-                return
-        server.address = (addresses[0], port)
+        if (host, port) not in self.house.settings.places:
+            for address in addresses:
+                if reason := reason_to_refuse(address):
+                    server.error = f"{ADDRESS_REFUSED}it resolves to {reason}"
+                    return
+        checked[server] = interleaved(addresses)
+        server.address = (checked[server][0], port)
 
     @keep_going
     def tls_start_server(self, data: TlsData) -> None:

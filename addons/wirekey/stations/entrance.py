@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import resource
@@ -16,8 +15,10 @@ import certifi
 from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
+from wirekey import memory
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
+from wirekey.identity import private_file
 from wirekey.identity.agents import AgentBook
 from wirekey.providers import PROVIDERS
 from wirekey.runtime import RunningProxy
@@ -26,7 +27,7 @@ from wirekey.state_lock import StateLock
 from wirekey.stations import listeners, options
 from wirekey.stations.following import Following
 from wirekey.stations.gateway_certificate import Certificate, OwnCertificate
-from wirekey.stations.opening import policy_engine, refuse_unbuilt, settings_from, simulated
+from wirekey.stations.opening import policy_engine, refuse_open_files, refuse_unbuilt, settings_from, simulated
 from wirekey.stations.sentences import reason
 from wirekey.stations.token_desk import TokenDesk
 from wirekey.wire.install import install
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from wirekey.stations.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-COLLECT_AFTER = 5_000
 
 
 class Entrance:
@@ -86,6 +85,7 @@ class Entrance:
         Raises OptionsError with all reasons.
         """
         self.opening = True
+        listeners.cancel_early_start()
         try:
             install()
             self.open_house()
@@ -103,6 +103,7 @@ class Entrance:
         config = self.started_with = self.config
         self.following.fingerprint = self.read_first or config.fingerprint()
         refuse_unbuilt(config)
+        refuse_open_files(config)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys that are read next
         settings = settings_from(config)
         with contextlib.ExitStack() as undone:
@@ -184,7 +185,7 @@ class Entrance:
         self.running_proxy = running
         listeners.warn_of_strangers(self.config)
         self.announce(self)
-        settle_memory()
+        memory.settle()
         self.following.begin()
 
     def wants_simulator(self) -> bool:
@@ -212,7 +213,7 @@ class Entrance:
         if self.simulator:
             files.append(Path(self.simulator.ca_file))
         bundle = self.state_folder() / "upstream-roots.pem"
-        bundle.write_bytes(b"\n".join(file.read_bytes() for file in files))
+        private_file.replace(bundle, b"\n".join(file.read_bytes() for file in files))
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
         except ssl.SSLError as error:
@@ -238,10 +239,3 @@ class Entrance:
         assert self.started_with
         RunningProxy.remove(self.started_with.state)
         lock.release()
-
-
-def settle_memory() -> None:
-    """Take what start-up made out of the collector's rounds, and make these rarer: few objects of a call are cyclic."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 5, 4)

@@ -7,10 +7,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.audit.store import AuditUnavailable
 from wirekey.call import Attempt
 from wirekey.refusal import Refusal
 from wirekey.routing.plan import Failure
-from wirekey.stations.attempt import equip
+from wirekey.stations.attempt import Former, equip
 from wirekey.stations.credentials import settle_answer
 from wirekey.stations.station import Station, not_again
 
@@ -45,15 +46,39 @@ class Failover(Station):
         if following.wait and await left_within(following.wait, attempt):
             return
         failed = failed_attempt(passage.call, failure)
+        former = Former(self.house, attempt.flow)
         try:
             await equip(self.house, attempt.flow, following)
-        except Refusal as refusal:
+            await self.announce(passage.call, failed)
+        except (Refusal, AuditUnavailable) as closed:
             # The way is closed: what the client gets is why the last attempt failed.
-            logger.warning("that way is closed: %s", refusal.code)
+            former.restore()
+            reason = closed.code if isinstance(closed, Refusal) else str(closed)
+            logger.warning("that way is closed: %s", reason)
             passage.settled = attempt.answer is not None
             return
-        passage.call.failed_attempts += (failed,)
         attempt.again = True
+
+    @not_again
+    async def attempt_repeated(self, attempt: FailedAttempt) -> None:
+        """Let an attempt go out anew, as it was, that the provider did not begin with."""
+        call = self.house.call(attempt.flow)
+        try:
+            await self.announce(call, failed_attempt(call, Failure(attempt.kind)))
+        except AuditUnavailable as error:
+            logger.warning("the call is not sent anew: %s", error)
+            return
+        attempt.again = True
+
+    async def announce(self, call: Call, failed: Attempt) -> None:
+        """Record an attempt before it goes out. Raises AuditUnavailable, and the call is then as it was."""
+        before = call.failed_attempts
+        call.failed_attempts += (failed,)
+        try:
+            await self.house.store.record_next_attempt(call)
+        except AuditUnavailable:
+            call.failed_attempts = before
+            raise
 
     def failure_of(self, passage: Passage, attempt: FailedAttempt) -> Failure:
         if attempt.answer is None:

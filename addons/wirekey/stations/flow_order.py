@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.stations.audit import Audit
 from wirekey.stations.call_log import CallLog
+from wirekey.stations.connections import Connections, RequestBegins
 from wirekey.stations.credentials import Credentials
 from wirekey.stations.egress import Egress
 from wirekey.stations.endpoints import Endpoints
@@ -31,10 +32,12 @@ def stations(
     house: House, config: Config | None = None, simulator: bool | None = None
 ) -> tuple[
     Entrance,
+    RequestBegins,
     CallLog,
     Gateway,
-    Egress,
     Identity,
+    Connections,
+    Egress,
     Recognition,
     Policy,
     Models,
@@ -55,10 +58,12 @@ def stations(
     metrics.ready = endpoints.ready
     return (
         entrance,  # opens the house, keeps it current, closes it
+        RequestBegins(house),  # nothing is decided here: a request is under way
         CallLog(house),  # no call waits for it: it says how each ended
         Gateway(house, endpoints.desk),  # a base_url's path becomes a provider's; our own endpoints answer
+        Identity(house),  # who calls: first, so that each refusal names the agent
+        Connections(house),  # how many connections has this client, and has it said in time who it is
         Egress(house),  # may this host, port and address be reached; do all names agree
-        Identity(house),  # who calls
         Recognition(house),  # what is asked: operation, model, counts
         Policy(house),  # may it
         Models(house),  # the gateway itself says which models there are

@@ -9,9 +9,11 @@ import os
 from typing import TYPE_CHECKING
 
 from wirekey import config as configuration
+from wirekey import memory
 from wirekey.stations.opening import (
     needing_restart,
     policy_engine_meanwhile,
+    refuse_open_files,
     refuse_unbuilt,
     settings_from,
     simulated,
@@ -46,6 +48,7 @@ class Following:
     def begin(self) -> None:
         # Apart, as a new policy may take long to be tried, and a revoked agent must be out before that.
         self.tasks = [asyncio.create_task(self._again_and_again(each)) for each in (self._agents, self._configuration)]
+        self.tasks.append(asyncio.create_task(memory.give_back()))
 
     async def end(self) -> None:
         tasks, self.tasks = self.tasks, []
@@ -72,6 +75,7 @@ class Following:
         former = entrance.config
         config, fingerprint = await asyncio.to_thread(read, former.source)
         refuse_unbuilt(config)
+        await asyncio.to_thread(refuse_open_files, config)
         with contextlib.ExitStack() as undone:
             policy = house.policy
             if config.deciding != former.deciding:
@@ -118,6 +122,7 @@ class Following:
     async def _agents(self) -> None:
         self.house.book.refresh()
         self.house.jwts.keep_fresh()
+        self.house.tunnels.end_withdrawn()
 
     async def _configuration(self) -> None:
         assert self.entrance.config

@@ -15,9 +15,20 @@ from OpenSSL import SSL
 
 from wirekey.ca.certificates import LOOPBACK
 from wirekey.console.desk import headers_of
+from wirekey.console.gate import is_address, is_own_name
 from wirekey.console.request import BODY_BYTES, request_of, wrong_head
 from wirekey.credentials.aws_held import held_credentials
 from wirekey.egress.hosts import region_of
+from wirekey.egress.web_pages import (
+    MISDIRECTED,
+    OF_A_PAGE,
+    PREFLIGHT_REFUSED,
+    cors_fields,
+    is_from_a_page,
+    is_preflight,
+    preflight_headers,
+    without_cors,
+)
 from wirekey.failure import described
 from wirekey.identity.token_endpoint import Answer
 from wirekey.refusal import Refusal
@@ -48,11 +59,6 @@ NO_SUCH_PATH = Refusal(
     "no_such_path",
     f"This path is no provider's. A base_url is http://HOST:PORT followed by one of {', '.join(PREFIXES)}; "
     "the providers' own paths (/v1/…, /v1beta/…, /model/…) stand at the root too.",
-)
-OF_A_PAGE = Refusal(
-    403,
-    "origin_refused",
-    "A web page sent this call. Where identity is not required, pages may not call: any of them could.",
 )
 
 
@@ -92,6 +98,10 @@ class Gateway(Station):
         check_head(request)
         decline_http2(request)
         headers = by_name(request.headers)
+        origin = self.check_page(request, headers)
+        if is_preflight(request.method, headers):
+            self.answer_preflight(flow, headers, origin)
+            return
         direction = direction_of(path, headers)
         if direction is None:
             raise NO_SUCH_PATH
@@ -99,14 +109,53 @@ class Gateway(Station):
         passage.call.provider = direction.provider
         passage.by_model, passage.own_models = direction.by_model, direction.own_models
         passage.base = f"{'https' if flow.client_conn.tls else 'http'}://{request.host_header}"
-        if "origin" in headers and not self.house.settings.identity_required:
-            raise OF_A_PAGE
+        passage.origin = origin
         if direction.provider == "bedrock":
             passage.arrived = signed_head(request, tls=flow.client_conn.tls)
             host = self.bedrock_host(request, direction.path, passage.arrived)
         else:
             host = PROVIDER_HOSTS[direction.provider]
         redirect(request, host, direction.path)
+
+    def check_page(self, request: http.Request, headers: dict[str, str]) -> str | None:
+        """Return the origin of the page that calls, if it is an allowed one. Raises Refusal.
+
+        A request that must show an identity proves by it that its sender may call: no page has it by chance.
+        """
+        settings = self.house.settings
+        if not settings.identity_required:
+            if not self.is_own_name(name_of(request.host_header or "")):
+                raise MISDIRECTED
+            if is_from_a_page(headers, settings.cors):
+                raise OF_A_PAGE
+        origin = headers.get("origin")
+        return origin if origin in settings.cors else None
+
+    def is_own_name(self, name: str) -> bool:
+        """Return whether no page of another site can have had this name point here."""
+        settings = self.house.settings
+        known = name in settings.hosts or name in settings.gateway_names
+        return known or is_own_name(name) or is_address(name)
+
+    def answer_preflight(self, flow: http.HTTPFlow, headers: dict[str, str], origin: str | None) -> None:
+        """Answer what a browser asks before a page may call: it is no call, and leaves no record."""
+        if origin is None:
+            raise PREFLIGHT_REFUSED
+        hide(flow.request)
+        flow.response = http.Response.make(204, b"", preflight_headers(headers))
+        del flow.response.headers["content-length"]
+
+    @keep_going
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Say to browsers what our configuration says of pages, and nothing that the provider says."""
+        passage, response = self.house.passages.get(flow.id), flow.response
+        if passage is None or response is None:
+            return
+        fields = without_cors(response.headers.fields)
+        if passage.origin is not None:
+            fields += cors_fields(passage.origin)
+        if len(fields) != len(response.headers.fields) or passage.origin is not None:
+            response.headers.fields = fields
 
     def bedrock_host(self, request: http.Request, path: str, head: RequestHead | None) -> str:
         """Give the host of the region that the client signed for, or says it means, or the first configured."""
@@ -164,6 +213,12 @@ class Gateway(Station):
 
 
 HOST = ("host", "")
+
+
+def name_of(host: str) -> str:
+    """Return the name in a Host header, in lower case, without port, brackets and final dot."""
+    host = host.strip().lower()
+    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0].removesuffix(".")
 
 
 def check_head(request: http.Request) -> None:

@@ -19,17 +19,26 @@ from mitmproxy import http
 
 from wirekey.activity import Activity
 from wirekey.call import Call, Outcome, under_way
+from wirekey.client_connections import ClientConnections
 from wirekey.console.request import BODY_BYTES
+from wirekey.credentials.agent_tokens import text_without_tokens
 from wirekey.credentials.uploads import Uploads
 from wirekey.failure import described
+from wirekey.held_bytes import HeldBytes, Reservation
+from wirekey.identity.proof import proven_agent
+from wirekey.identity.throttle import neighbourhood
 from wirekey.metering.eventstream import EventStreamReader
+from wirekey.metering.json_array import JsonArrayReader
 from wirekey.providers import PROVIDERS
 from wirekey.refusal import BROKEN, Refusal
 from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
+from wirekey.stations.agent_check import withdrawn
 from wirekey.stations.passage import Passage
+from wirekey.stations.refusals import Refusals
 from wirekey.stations.sealing import face, hide, restored, sealed, withheld
 from wirekey.stations.settings import Settings
 from wirekey.stations.signatures import Signatures
+from wirekey.stations.tunnels import Tunnels
 from wirekey.wire.lending import Lending
 from wirekey.wire.request_body import Spool
 
@@ -40,9 +49,11 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client, Server
 
     from wirekey.audit.store import AuditStore
+    from wirekey.call import Agent
     from wirekey.console.request import Request as Visit
     from wirekey.identity.agents import AgentBook
     from wirekey.identity.jwt_tokens import Held, JwtTokens
+    from wirekey.identity.proof import Proof
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
     from wirekey.stations.gateway_certificate import Certificate, OwnCertificate
@@ -105,6 +116,9 @@ class House:
         self.settings = Settings(hosts={}, pools={}, other_hosts="deny")
         self.passages: dict[str, Passage] = {}
         self.upstream_connections = Lending()
+        self.connections = ClientConnections()
+        self.held_bytes = HeldBytes()
+        self.refusals = Refusals(lambda call: self.store.record_final(call))  # noqa: PLW0108  # the store comes later
         self.tunnel_agents: WeakKeyDictionary[Client, Held] = WeakKeyDictionary()
         """What is kept of the token that a client connection presented at CONNECT."""
         self.activity = Activity()
@@ -112,6 +126,7 @@ class House:
         """Told of each flow whose call is recorded, where somebody sees flows."""
         self.continues_traces = False
         """Whether somebody wants to know which trace of the client's a call belongs to."""
+        self.tunnels = Tunnels(lambda proof, now: self.agent_of(proof, now), lambda call: self.record(call))  # noqa: PLW0108  # tests replace them
         self.uploads = Uploads()
         self.signatures = Signatures(lambda key: self.book.find_pair(key))  # noqa: PLW0108  # the book comes later
         self.withheld: WeakKeyDictionary[http.HTTPFlow, dict[bytes, list[bytes]]] = WeakKeyDictionary()
@@ -135,7 +150,9 @@ class House:
         call = Call(simulated=self.settings.simulated)
         call.client = flow.client_conn.peername[0]
         call.action = flow.request.method
-        call.target = flow.request.path.partition("?")[0]
+        call.provider = self.settings.hosts.get(flow.request.host)
+        connects = call.action == "CONNECT"
+        call.target = f"{flow.request.host}:{flow.request.port}" if connects else flow.request.path.partition("?")[0]
         if self.continues_traces:
             call.trace_parent = trace_parent(flow.request.headers.fields)
         self.passages[flow.id] = Passage(call)
@@ -157,6 +174,10 @@ class House:
 
     def call(self, flow: http.HTTPFlow) -> Call:
         return self.passages[flow.id].call
+
+    def agent_of(self, proof: Proof, now: float) -> Agent | None:
+        """Return the agent that a proof identifies; None if any part of it is not valid at `now` (Unix seconds)."""
+        return proven_agent(proof, self.book, self.jwts, now)
 
     def seal(self, flow: http.HTTPFlow) -> None:
         """Keep what is judged and sent, and leave of it on the flow what may be seen."""
@@ -203,10 +224,14 @@ class House:
             call.outcome = call.outcome or Outcome.INTERRUPTED
             self.record(call)
         self.passages.clear()
+        self.tunnels.end_all()
+        self.refusals.close()
 
     def record(self, call: Call) -> None:
         """Hand a call that has ended to the audit store, and tell those who watch."""
         call.duration_ms = self.elapsed_ms(call)
+        if not self.refusals.admits(call, self.settings.refusals_per_minute):
+            return
         if call.intent_recorded:
             self.store.record_outcome(call)
         else:
@@ -237,11 +262,29 @@ class House:
         if flow.response:
             flow.response.headers["connection"] = "close"
 
+    @steady(lambda *_: None)
+    def withdraw(self, flow: http.HTTPFlow) -> None:
+        """Leave a call unrecorded about which nothing was decided: its client reset the stream of it."""
+        passage = self.passages.get(flow.id)
+        if passage and passage.call.policy_result is None and not passage.call.intent_recorded:
+            passage.is_withdrawn = True
+
     def spool(self, flow: http.HTTPFlow) -> Spool:
         """Begin the file of a large body, hashed on the way where a signature is to be verified or made."""
         passage = self.passages.get(flow.id)
         signs = passage is not None and passage.call.provider == "bedrock" and self.signs_for_bedrock(passage)
-        return Spool(self.spool_folder, hashing=signs)
+        return Spool(self.spool_folder, hashing=signs, reserve=self.settings.disk_reserve)
+
+    def reserve(self, flow: http.HTTPFlow, size: int) -> int:
+        """Reserve so many bytes for the body of a call. Gives how many are reserved. Raises Refusal."""
+        passage = self.passages.get(flow.id)
+        if passage is None:
+            return size  # a request for one of our own endpoints, whose bodies are short
+        if passage.reserved is None:
+            agent, client = passage.call.agent, passage.call.client or ""
+            passage.reserved = Reservation(self.held_bytes, agent.id if agent else f"from {neighbourhood(client)}")
+        passage.reserved.grow(size, self.settings.held_bytes, self.settings.held_bytes_per_agent)
+        return passage.reserved.size
 
     def signs_for_bedrock(self, passage: Passage) -> bool:
         brought = passage.brought.pair if passage.brought else None
@@ -294,7 +337,23 @@ class House:
     def wire_request(self, flow: http.HTTPFlow, server: Server, *, keep: bool) -> tuple[http.Request, RequestBody]:
         from wirekey.stations.credentials import wire_request
 
+        passage = self.passages[flow.id]
+        if refusal := withdrawn(self, passage):
+            passage.call.outcome = Outcome.INTERRUPTED
+            raise refusal
         return wire_request(self.passages[flow.id], server, self.signatures, keep=keep)
+
+    @steady(lambda *_: None)
+    def withdrawn(self, flow: http.HTTPFlow) -> Refusal | None:
+        passage = self.passages.get(flow.id)
+        return withdrawn(self, passage) if passage else None
+
+    @steady(lambda *_: BROKEN)
+    def refusal_of_response(self, flow: http.HTTPFlow, response: http.Response) -> Refusal | None:
+        from wirekey.stations.response_checks import refusal_of_response
+
+        passage = self.passages.get(flow.id)
+        return refusal_of_response(self, passage, response) if passage and passage.upstream else None
 
     @steady(lambda _, __, response: response)
     def answer_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
@@ -315,7 +374,7 @@ class House:
             call.outcome = Outcome.TIMEOUT if refusal.status == 504 else Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or refusal.code
         provider = PROVIDERS.get(call.provider or "openai", PROVIDERS["openai"])
-        body, headers = provider.phrase(refusal, call.id)
+        body, headers = provider.phrase(without_quoted_tokens(refusal), call.id)
         headers["x-wirekey-request-id"] = call.id
         if self.settings.simulated:
             headers["x-wirekey-simulated"] = "true"
@@ -328,25 +387,34 @@ class House:
         if not (call.operation and call.provider and response) or "content-encoding" in response.headers:
             return None
         content_type = response.headers.get("content-type", "")
-        streams = ("text/event-stream", "application/vnd.amazon.eventstream")
+        streams = ("text/event-stream", "application/vnd.amazon.eventstream", "application/json")
         if "content-length" in response.headers or not content_type.startswith(streams):
             return None
         if not content_type.startswith("text/") and not ends_with_frame(self.passages[flow.id].tap):
             return None
-        return PROVIDERS[call.provider].phrase_in_stream(refusal, call.operation, content_type)
+        return PROVIDERS[call.provider].phrase_in_stream(without_quoted_tokens(refusal), call.operation, content_type)
 
     @steady(lambda *_: None)
-    def report_end(self, flow: http.HTTPFlow, outcome: Outcome) -> None:
-        if passage := self.passages.get(flow.id):
-            passage.call.outcome = passage.call.outcome or outcome
+    def report_end(self, flow: http.HTTPFlow, outcome: Outcome, reason: str | None = None) -> None:
+        if (passage := self.passages.get(flow.id)) and passage.call.outcome is None:
+            passage.call.outcome = outcome
+            passage.call.policy_reason = passage.call.policy_reason or reason
 
     def elapsed_ms(self, call: Call) -> float:
         return round((time.perf_counter() - call.started) * 1000, 3)
 
 
+def without_quoted_tokens(refusal: Refusal) -> Refusal:
+    """Return a refusal whose message quotes no token of the request."""
+    message = text_without_tokens(refusal.message)
+    return refusal if message == refusal.message else replace(refusal, message=message)
+
+
 def ends_with_frame(tap: AnswerTap | None) -> bool:
-    """Tell whether what passed of an event stream ends with a frame: what comes after a half would be taken for it."""
+    """Tell whether what passed of a stream ends with a frame: what comes after a half would be taken for it."""
     reader = tap.tap.reader if tap else None
+    if isinstance(reader, JsonArrayReader):
+        return reader.is_between_elements
     return isinstance(reader, EventStreamReader) and reader.is_between_frames
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.credentials.agent_tokens import without_tokens
 from wirekey.credentials.client_held import brought, held_fields
 from wirekey.credentials.slots import is_credential_header, strip_query
 from wirekey.credentials.uploads import upload_ids
+from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
-from wirekey.identity.presented import proxy_credentials, slot_tokens
+from wirekey.identity.presented import is_meant_for_us, proxy_credentials, slot_tokens
+from wirekey.identity.proof import Proof
 from wirekey.identity.tokens import token_digest
 from wirekey.refusal import Refusal
-from wirekey.stations.signatures import has_no_body, is_ours, signed_head
+from wirekey.stations.agent_check import IDENTITY_ENDED
+from wirekey.stations.policy import by_name
+from wirekey.stations.signatures import claimed_pairs, has_no_body, is_ours, signed_head
 from wirekey.stations.station import Station, fail_closed
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.call import Agent
     from wirekey.identity.jwt_tokens import Held
     from wirekey.signing.request import RequestHead
     from wirekey.stations.passage import Passage
@@ -37,7 +41,9 @@ NO_AGENT = Refusal(
     "(http://NAME:TOKEN@host:port) or into the place of the API key. To make one: wirekey agents add NAME.",
 )
 TWO_AGENTS = Refusal(
-    401, "agents_disagree", "The call names two different agents: the proxy URL one, the API key another."
+    401,
+    "agents_disagree",
+    "The call names two different agents: its proxy URL, its API keys and its AWS signature must all be one agent's.",
 )
 FOREIGN_PAIR = Refusal(
     403,
@@ -59,13 +65,17 @@ UPLOAD_OF_ANOTHER = Refusal(
 
 
 class Identity(Station):
+    """Establishes who calls, before anything else is checked, so that each refusal names the agent that is known."""
+
     @fail_closed
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         values = flow.request.headers.get_all("proxy-authorization")
-        call = self.house.call(flow)
+        passage = self.house.passage_of(flow)
+        call = passage.call
         strip(flow.request)
         if not values:
             if call.provider is None and self.house.settings.identity_required:
+                passage.unproven = True
                 self.challenge(flow, "no agent")
             return
         presented = proxy_credentials(values[0]) if len(values) == 1 else None
@@ -74,15 +84,15 @@ class Identity(Station):
         except Refusal as refusal:
             self.challenge(flow, refusal.message)
             return
-        agent = self.holder(held) if held else None
-        if presented is None or held is None or agent is None or presented[0] not in (None, "", agent.id):
+        if held is not None:
+            self.accept(passage, Proof((held,), accepted_at=time.time()))
+        if presented is None or held is None or call.agent is None or presented[0] not in (None, "", call.agent.id):
             self.challenge(flow, "unknown agent")
             return
-        call.agent = agent
         self.house.tunnel_agents[flow.client_conn] = held
 
     async def hold(self, token: str) -> Held:
-        """Give what is kept of a token. Raises Refusal where a JWT is not to be believed."""
+        """Return what is kept of a token. Raises Refusal if it is a JWT that is not valid."""
         if not looks_like_jwt(token):
             return token_digest(token)
         try:
@@ -90,11 +100,8 @@ class Identity(Station):
         except RefusedTokenError as error:
             raise Refusal(401, "refused_token", f"The JWT {error}.") from error
 
-    def holder(self, held: Held) -> Agent | None:
-        """Give whose token it is now; None where it is good no more."""
-        if isinstance(held, bytes):
-            return self.house.book.find_hash(held)
-        return self.house.jwts.bearer(held, time.time())
+    def accept(self, passage: Passage, proof: Proof) -> None:
+        passage.proof, passage.call.agent = proof, self.house.agent_of(proof, proof.accepted_at)
 
     def challenge(self, flow: http.HTTPFlow, reason: str) -> None:
         """Answer 407; most SDKs hide its body, so the reason phrase says it too."""
@@ -110,14 +117,14 @@ class Identity(Station):
 
     @fail_closed
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        call, request = self.house.call(flow), flow.request
-        passage = self.house.passage(flow)
+        passage, request = self.house.passage_of(flow), flow.request
+        call = passage.call
         passage.host = request.host
-        head = (passage.arrived or signed_head(request)) if call.provider == "bedrock" else None
+        head = passage.arrived or signed_head(request)
         passage.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
         bodiless = head is not None and has_no_body(request)
         fields, query = request.headers.fields, request.path.partition("?")[2]
-        tokens = slot_tokens(decoded(request), query)
+        tokens, named = slot_tokens(decoded(request), query), self.proxy_claims(request)
         strip(request)
         mode = self.house.settings.credentials.get(call.provider or "", "inject")
         if call.provider and mode != "inject":
@@ -125,43 +132,88 @@ class Identity(Station):
             passage.brought = brought(call.provider, passage.host, fields, query=query, passes=passes)
         if self.house.settings.takes_client_keys:
             passage.held = held_fields(fields)
-        kept = [await self.hold(token) for token in tokens]
-        if tunnel := self.house.tunnel_agents.get(flow.client_conn):
-            kept.append(tunnel)
-        agents = {held: self.holder(held) for held in kept}
-        if any(agent is None for agent in agents.values()):
-            raise UNKNOWN_AGENT
-        if len({agent.id for agent in agents.values() if agent}) > 1:
-            raise TWO_AGENTS
-        passage.token, call.agent = next(iter(agents.items()), (None, None))
+        await self.identify(flow, passage, tokens, named)
         if call.provider == "gemini" and (ids := upload_ids(request.path)):
-            call.agent = self.agent_of_upload(ids, call.agent)
+            self.take_upload(passage, ids)
         if head is not None:
             self.take_signature(passage, head, bodiless=bodiless)
-        if call.agent is None and passage.signed is None and self.house.settings.identity_required:
+        nobody = call.agent is None and passage.signed is None
+        if nobody and call.provider and self.house.settings.identity_required:
             raise NO_AGENT
+        if nobody and call.provider and is_from_a_page(by_name(request.headers), self.house.settings.cors):
+            raise OF_A_PAGE
         call.target = request.path.partition("?")[0]
+
+    def proxy_claims(self, request: http.Request) -> list[tuple[str | None, str]]:
+        """Return (agent name, token) of each readable Proxy-Authorization of a request that is no CONNECT."""
+        if "proxy-authorization" not in request.headers:
+            return []
+        read = map(proxy_credentials, request.headers.get_all("proxy-authorization"))
+        return [claim for claim in read if claim and is_meant_for_us(claim[1])]
+
+    async def identify(
+        self, flow: http.HTTPFlow, passage: Passage, tokens: tuple[str, ...], named: list[tuple[str | None, str]]
+    ) -> None:
+        """Look up every token that the request and its tunnel present. Raises Refusal unless all are one agent's."""
+        now = time.time()
+        claims: list[tuple[str | None, Held]] = [(None, await self.hold(token)) for token in tokens]
+        claims += [(name, await self.hold(token)) for name, token in named]
+        if tunnel := self.house.tunnel_agents.get(flow.client_conn):
+            claims.append((None, tunnel))
+        if not claims:
+            return
+        ids: set[str] = set()
+        for name, held in claims:
+            agent = self.house.agent_of(Proof((held,)), now)
+            if agent is None:
+                raise UNKNOWN_AGENT
+            ids |= {agent.id, name or agent.id}
+        if len(ids) > 1:
+            raise TWO_AGENTS
+        self.accept(passage, Proof(tuple(dict.fromkeys(held for _, held in claims)), accepted_at=now))
 
     @fail_closed
     def request(self, flow: http.HTTPFlow) -> None:
-        """Verify a signature of ours, now that the body is there which it covers."""
+        """Verify a signature of ours, now that the body is there which it covers; else look the agent up again.
+
+        The body may have taken its time: what follows must judge the agent as it is now.
+        """
         passage = self.house.passage(flow)
         if passage.signed is not None:
             self.verify(passage, passage.body)
+        if passage.proof:
+            agent = self.house.agent_of(passage.proof, time.time())
+            if agent is None:
+                raise IDENTITY_ENDED
+            passage.call.agent = agent
 
     def take_signature(self, passage: Passage, head: RequestHead, *, bodiless: bool) -> None:
-        """Keep what an agent's pair signed for when the body is there; leave other signatures to be taken off.
+        """Keep what an agent's pair signed until the body is there; leave other signatures to be taken off.
 
-        Who says in no other way who calls learns what is wrong with such a signature.
+        A signature that claims to be an agent's is never passed over: it must agree with every other identity of the
+        request. A request that has no other identity is told what is wrong with its signature.
         """
+        if passage.call.provider != "bedrock":
+            self.compare_pairs(passage, head)
+            return
         if passage.call.agent is None:
             if not is_ours(head):
                 raise FOREIGN_PAIR
-        elif not quietly_ours(head):
+        elif not claimed_pairs(head) or not is_ours(head):
             return
         passage.signed = head
         if bodiless:
             self.verify(passage, b"")
+
+    def compare_pairs(self, passage: Passage, head: RequestHead) -> None:
+        """Refuse a signature that no provider but Bedrock takes, where it names another agent than the rest does."""
+        agent = passage.call.agent
+        for access_key in claimed_pairs(head):
+            owner = self.house.book.find_pair(access_key)
+            if owner is None:
+                raise FOREIGN_PAIR
+            if agent is not None and owner[0].id != agent.id:
+                raise TWO_AGENTS
 
     def verify(self, passage: Passage, body: RequestBody) -> None:
         assert passage.signed
@@ -169,13 +221,17 @@ class Identity(Station):
         agent, passage.verified = self.house.signatures.verify(passage.signed, body, passage.host, call)
         if call.agent is not None and call.agent.id != agent.id:
             raise TWO_AGENTS
+        proof = passage.proof
+        accepted_at = proof.accepted_at or time.time()
+        passage.proof = Proof(proof.tokens, passage.verified.access_key, accepted_at)
         call.agent, passage.signed = agent, None
 
-    def agent_of_upload(self, ids: tuple[str, ...], agent: Agent | None) -> Agent | None:
-        """Give the agent of a later request of an upload, which says by its upload_id alone whose it is.
+    def take_upload(self, passage: Passage, ids: tuple[str, ...]) -> None:
+        """Find the agent of a later request of an upload, which says by its upload_id alone whose it is.
 
         An upload_id that was not got here is refused: it could lead into an account that is not ours.
         """
+        agent = passage.call.agent
         if len(ids) > 1:
             raise TWO_UPLOADS
         begun = self.house.uploads.find(ids[0], time.monotonic())
@@ -184,20 +240,12 @@ class Identity(Station):
         if agent is not None:
             if agent.id != begun.agent:
                 raise UPLOAD_OF_ANOTHER
-            return agent
+            return
         if begun.token is None:
-            return None
-        owner = self.holder(begun.token)
-        if owner is None:
+            return
+        self.accept(passage, Proof((begun.token,), accepted_at=time.time()))
+        if passage.call.agent is None:
             raise UNKNOWN_AGENT
-        return owner
-
-
-def quietly_ours(head: RequestHead) -> bool:
-    try:
-        return is_ours(head)
-    except Refusal:
-        return False
 
 
 def decoded(request: http.Request) -> list[tuple[str, str]]:
@@ -205,11 +253,19 @@ def decoded(request: http.Request) -> list[tuple[str, str]]:
 
 
 def strip(request: http.Request) -> None:
-    """Take the client's credentials off the flow, in every place and spelling, before anyone else looks."""
+    """Take the client's credentials off the flow, in every place and spelling, before anyone else looks.
+
+    A token that stands in another place is masked there; a header whose name holds one goes as a whole.
+    """
     headers = request.headers
-    kept = tuple(field for field in headers.fields if not is_credential_header(field[0].decode("latin-1")))
-    if len(kept) != len(headers.fields):
+    kept = tuple(
+        (name, without_tokens(value))
+        for name, value in headers.fields
+        if not is_credential_header(name.decode("latin-1")) and without_tokens(name) is name
+    )
+    if kept != headers.fields:
         headers.fields = kept
+    request.data.path = without_tokens(request.data.path)
     path, mark, query = request.data.path.partition(b"?")
     if mark:
         stripped = strip_query(query.decode("latin-1")).encode("latin-1")

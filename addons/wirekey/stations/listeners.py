@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -22,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 DISPENSABLE = ("gateway", "console")
 """The listeners that Wirekey can do without, where their port is the default one."""
+EARLY_START = "setup_servers"
+"""mitmproxy's name of the task in which it starts its listeners."""
 NOWHERE = "gateway.invalid"
 """Where mitmproxy believes that the gateway leads; each call is sent elsewhere."""
 
@@ -85,12 +89,27 @@ def sentence(error: OSError, place: str, setting: str, where: str) -> str:
     return f"{place} ({setting}) cannot be listened on: {error.strerror}. Set another address in {where}."
 
 
-async def listen_as_configured() -> None:
-    """Move the listeners to where the options say.
+def cancel_early_start() -> None:
+    """Keep mitmdump and mitmweb from listening on their default address, which is on every interface.
 
-    mitmdump and mitmweb begin to listen before they load a script. Raises OSError with mitmproxy's reason.
+    They begin to start their listener in a task before they load a script, and bind it after, as looking up that
+    address takes a thread. An address given by their own options is bound before, and stays. Should this one be bound,
+    too, `listen_as_configured` moves it.
     """
+    if not own_address() or ctx.options.listen_host:
+        return
+    with contextlib.suppress(RuntimeError):  # without an event loop nothing has begun
+        for task in asyncio.all_tasks():
+            if task.get_name() == EARLY_START:
+                task.cancel()
+
+
+async def listen_as_configured() -> None:
+    """Let the listeners be where the options say. Raises OSError with mitmproxy's reason."""
     servers = ctx.master.addons.get("proxyserver").servers
+    for mode in [server.mode for server in servers if not server.is_running and server.last_exception is None]:
+        # Its start was cancelled. mitmproxy would take it for one that runs.
+        del servers._instances[mode]  # noqa: SLF001  # there is no other way to it
     await servers.update([ProxyMode.parse(mode) for mode in ctx.options.mode])
     if failed := [str(server.last_exception) for server in servers if server.last_exception]:
         raise OSError(errno.EADDRINUSE, "; ".join(failed))

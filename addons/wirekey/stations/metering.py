@@ -11,12 +11,15 @@ from wirekey.credentials.scrub import MASK, KeyScrubber
 from wirekey.failure import described
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.decoding import DecodingError, StreamDecoder, decoder, is_plain
+from wirekey.metering.encoded_search import EncodedSearch, KeyQuoted
+from wirekey.metering.eventstream_scrub import EventStreamScrubber
 from wirekey.metering.tap import Tap
 from wirekey.metering.usage_request import UsageEventFilter
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Facts
 from wirekey.refusal import Fault, Refusal
 from wirekey.stations.station import Station, keep_going
+from wirekey.wire.house import ResponseRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +34,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVENT_STREAM = "text/event-stream"
+AWS_EVENT_STREAM = "application/vnd.amazon.eventstream"
 FIRST_ERROR_STATUS = 400
+KEY_QUOTED = Refusal(
+    502,
+    "key_quoted",
+    "The compressed response quotes the provider's key, so the rest of it is withheld. Without compression "
+    "(Accept-Encoding: identity) the key is masked and the response passes.",
+    Fault.PROVIDER,
+)
+UNSEARCHABLE = Refusal(
+    502,
+    "upstream_unreadable",
+    "The response cannot be decoded, so it could not be searched for the provider's key. The rest of it is withheld.",
+    Fault.PROVIDER,
+)
 
 
 class Filter(Protocol):
@@ -62,8 +79,8 @@ class Masked:
 class AnswerTap:
     """Fed each chunk of an answer as it passes; what it returns is what the client gets.
 
-    Chunks pass as they are. Only where something must be taken out there is a filter, and before it a decoder if
-    the answer is compressed; the tap then reads what was decoded.
+    Chunks pass as they are. Where something must be taken out there is a filter: of the key, or of the usage that we
+    asked for. If the answer is compressed there is a decoder before it; or it is searched, and passes as it is.
     """
 
     def __init__(self, house: House, flow: http.HTTPFlow, tap: Tap) -> None:
@@ -72,16 +89,19 @@ class AnswerTap:
         self.call = house.call(flow)
         self.tap = tap
         self.filter: Filter | None = None
+        """Masks the key; what it lets pass is read."""
+        self.usage_filter: UsageEventFilter | None = None
+        self.search: EncodedSearch | None = None
         self.decoder: StreamDecoder | None = None
         self.broken = False
         self.received = 0
 
     def __call__(self, data: bytes) -> list[bytes]:
         # mitmproxy says b"" at the end; a b"" from us would end an answer in chunks before its time.
-        if not data:
-            return self.filter.end() if self.filter and not self.broken else []
         try:
-            return self.passed(data)
+            return self.passed(data) if data else self.ended()
+        except ResponseRefused:
+            raise
         except Exception as error:
             logger.error(  # noqa: TRY400  # see described
                 "an answer of %s cannot be filtered: %s",
@@ -89,19 +109,49 @@ class AnswerTap:
                 described(error),
                 extra={"call": self.call.id},
             )
+            if self.search:
+                raise ResponseRefused(UNSEARCHABLE) from error
             if not isinstance(self.filter, KeyScrubber):
-                return [data]
+                return [data] if data else []
             data, self.filter = self.filter.held + data, Masked()
-            return self.filter.feed(data)
+            return self.filter.feed(data) if data else []
 
     def passed(self, data: bytes) -> list[bytes]:
         if not self.received:
             self.call.ttfb_ms = self.house.elapsed_ms(self.call)
         self.received += len(data)
-        if self.filter is None:
-            self.read(data)
-            return [data]
-        return list(self.filtered(self.filter, data))
+        if self.decoder:
+            return list(self.decoded(self.decoder, data))
+        if self.search:
+            return self.searched(self.search, data)
+        return self.filtered(data)
+
+    def ended(self) -> list[bytes]:
+        if self.broken:
+            return []
+        if self.search:
+            return self.search.end()
+        rest = self.filter.end() if self.filter else []
+        for part in rest:
+            self.read(part)
+        return [*self.without_usage(rest), *self.usage_filter.end()] if self.usage_filter else rest
+
+    def filtered(self, data: bytes) -> list[bytes]:
+        parts = self.filter.feed(data) if self.filter else [data]
+        for part in parts:
+            self.read(part)
+        return self.without_usage(parts)
+
+    def without_usage(self, parts: list[bytes]) -> list[bytes]:
+        if self.usage_filter is None:
+            return parts
+        return [piece for part in parts for piece in self.usage_filter.feed(part)]
+
+    def searched(self, search: EncodedSearch, data: bytes) -> list[bytes]:
+        try:
+            return search.feed(data, self.read)
+        except (KeyQuoted, DecodingError) as found:
+            raise ResponseRefused(KEY_QUOTED if isinstance(found, KeyQuoted) else UNSEARCHABLE) from None
 
     def read(self, data: bytes) -> None:
         try:
@@ -115,16 +165,15 @@ class AnswerTap:
             )
             self.tap.reader = None
 
-    def filtered(self, inner: Filter, data: bytes) -> Iterator[bytes]:
+    def decoded(self, undo: StreamDecoder, data: bytes) -> Iterator[bytes]:
         if self.broken:
             return
         try:
-            for part in self.decoder.feed(data) if self.decoder else (data,):
-                self.read(part)
-                yield from inner.feed(part)
+            for part in undo.feed(data):
+                yield from self.filtered(part)
         except DecodingError as error:
+            yield from self.ended()
             self.broken = True
-            yield from inner.end()
             refusal = Refusal(502, "upstream_unreadable", f"The answer broke off: {error}.", Fault.PROVIDER)
             if last_words := self.house.phrase_in_stream(self.flow, refusal):
                 yield last_words
@@ -133,7 +182,7 @@ class AnswerTap:
 class Metering(Station):
     @keep_going
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Let every answer stream; without a tap, only one that cannot quote the key."""
+        """Let every answer stream; without a tap, only one to a call that went out without a key."""
         passage = self.house.passages.get(flow.id)
         if passage is None or flow.response is None or passage.call.status is not None:
             return
@@ -141,7 +190,7 @@ class Metering(Station):
             self.install_tap(flow)
         except Exception as error:
             self.failed(self.install_tap, error)
-            if flow.response.status_code >= FIRST_ERROR_STATUS:
+            if passage.secrets:
                 unframe(flow)
                 flow.response.stream = Withheld().feed
 
@@ -173,32 +222,40 @@ class Metering(Station):
         assert response
         headers = response.headers
         encoding = headers.get("content-encoding", "")
-        inner = self.make_filter(passage, response)
-        undo = decoder(encoding)
-        if inner is None or is_plain(encoding):
-            tap = AnswerTap(self.house, flow, Tap(reader, encoding))
-            tap.filter = inner
-            if isinstance(inner, UsageEventFilter):
-                unframe(flow)
+        scrubber = self.make_filter(passage, response)
+        asked = passage.usage_event_asked and response.status_code < FIRST_ERROR_STATUS
+        takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
+        undo = None if is_plain(encoding) else decoder(encoding)
+        if is_plain(encoding):
+            tap = AnswerTap(self.house, flow, Tap(reader))
+        elif scrubber is None and not (takes_usage and undo):
+            return AnswerTap(self.house, flow, Tap(reader, encoding))
+        elif scrubber and undo and not takes_usage and can_pass(encoding, response.status_code):
+            tap = AnswerTap(self.house, flow, Tap(reader))
+            tap.search = EncodedSearch(undo, passage.secrets)
             return tap
-        if undo is None and isinstance(inner, UsageEventFilter):
-            return AnswerTap(self.house, flow, Tap(None))
-        tap = AnswerTap(self.house, flow, Tap(reader if undo else None))
-        tap.decoder, tap.filter = undo, inner if undo else Withheld()
-        del headers["content-encoding"]
-        unframe(flow)
+        else:
+            tap = AnswerTap(self.house, flow, Tap(reader if undo else None))
+            tap.decoder = undo
+            del headers["content-encoding"]
+            unframe(flow)
+        tap.filter = scrubber if undo or is_plain(encoding) else Withheld()
+        if takes_usage and not isinstance(tap.filter, Withheld):
+            tap.usage_filter = UsageEventFilter()
+            unframe(flow)
         return tap
 
-    def make_filter(self, passage: Passage, response: http.Response) -> Filter | None:
-        """Make what must come between: nothing, as a rule."""
-        if response.status_code >= FIRST_ERROR_STATUS and (quotable := passage.quotable):
+    def make_filter(self, passage: Passage, response: http.Response) -> KeyScrubber | None:
+        """Make what masks the credential; None where the call went out without one."""
+        secrets = passage.secrets
+        if not secrets:
+            return None
+        if response.status_code >= FIRST_ERROR_STATUS:
             status, sign = REFUSED_KEY_SIGNS.get(passage.call.provider or "", (0, b""))
-            sign = sign if response.status_code == status else b""
-            return KeyScrubber(quotable, sign)
-        content_type = response.headers.get("content-type", "").lower()
-        if passage.usage_event_asked and content_type.startswith(EVENT_STREAM):
-            return UsageEventFilter()
-        return None
+            return KeyScrubber(secrets, sign if response.status_code == status else b"", spelled=True)
+        if response.headers.get("content-type", "").lower().startswith(AWS_EVENT_STREAM):
+            return EventStreamScrubber(secrets)
+        return KeyScrubber(secrets)
 
     @keep_going
     def response(self, flow: http.HTTPFlow) -> None:
@@ -220,12 +277,13 @@ class Metering(Station):
         reader = self.learn(passage)
         if not (passage and reader and passage.call.outcome in (None, Outcome.CLIENT_CANCELLED)):
             return
-        # SDKs leave at the provider's error event, or at the last event, without waiting for the end.
+        # SDKs leave at the provider's error event, or at the last event, without waiting for the end; curl leaves
+        # when it has as many bytes as the head announced, which over HTTP/2 may be before the end of the stream.
         call = passage.call
         if reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or reader.error_type
-        elif reader.finished and call.facts and call.facts.stream and succeeded(call):
+        elif reader.finished and succeeded(call):
             call.outcome = Outcome.COMPLETED
 
     def learn(self, passage: Passage | None) -> AnswerReader | None:
@@ -239,6 +297,15 @@ class Metering(Station):
             call.usage = reader.usage
             call.cost_usd = cost_of(call, reader.usage)
         return reader
+
+
+def can_pass(encoding: str, status: int) -> bool:
+    """Return whether a compressed answer may pass as it is while it is searched.
+
+    An error is masked instead, for which it is undone. So is zstd: its blocks are decoded only when they are whole, and
+    a client could read more of half a block than we do.
+    """
+    return status < FIRST_ERROR_STATUS and encoding.strip().lower() != "zstd"
 
 
 def cost_of(call: Call, usage: Usage) -> float | None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,6 +24,7 @@ from wirekey.routing.catalogue import LISTS, as_call, catalogue, described, list
 from wirekey.routing.formats import PROVIDER_HOSTS
 from wirekey.routing.gateway_paths import bedrock_host_of
 from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask, beside_the_loop
+from wirekey.routing.plan import REFUSED_KEY
 from wirekey.signing.request import RequestHead
 from wirekey.stations.policy import by_name
 from wirekey.stations.sealing import hide
@@ -43,8 +45,11 @@ OPERATIONS = ("models.list", "models.get")
 ANTHROPIC_VERSION = "2023-06-01"
 ASKED_AT_ONCE = 8
 """Questions to the policy at a time: an OPA server takes a while for each."""
-REFUSED_KEY = (401, 429)
-"""Not 403: a key that may not list models may well be one that may call them."""
+SETTLED_STATUSES = (REFUSED_KEY - {HTTPStatus.FORBIDDEN}) | {HTTPStatus.TOO_MANY_REQUESTS}
+"""Statuses that a list of models has in common with calls: after them the key cools down.
+
+Not 403, as a key that may not list models may be allowed to call them.
+"""
 NOTHING = hashlib.sha256(b"").hexdigest()
 
 
@@ -138,7 +143,7 @@ class Models(AsyncAdmittingStation):
         try:
             return await beside_the_loop(partial(ask, question))
         except ListError as error:
-            if pool and key and error.status in REFUSED_KEY:
+            if pool and key and error.status in SETTLED_STATUSES:
                 pool.settle(key, error.status, retry_after_seconds(error.retry_after, time.time()), time.monotonic())
             raise
 

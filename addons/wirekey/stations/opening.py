@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.config import ConfigError, provider_hosts, without_effect
+from wirekey.client_connections import Deadlines
+from wirekey.config import ConfigError, file_access, provider_hosts, without_effect
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import Key, KeyPool
+from wirekey.egress.names import pattern_of
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.remote import RemoteEngine
 from wirekey.providers import PROVIDERS
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
 
+logger = logging.getLogger(__name__)
+
 SETTLED_AT_START = ("listen", "state", "certs", "log", "upstream_ca", "audit")
 
 
@@ -31,6 +36,15 @@ def refuse_unbuilt(config: Config) -> None:
     """Raise ConfigError where a setting is not acted on yet that would change what may be called, or how."""
     if unbuilt := without_effect(config):
         raise ConfigError(unbuilt)
+
+
+def refuse_open_files(config: Config) -> None:
+    """Raise ConfigError where others may change a file of the configuration; log a warning where they may read one."""
+    access = file_access(config)
+    if access.refused:
+        raise ConfigError(access.refused)
+    for warning in access.warnings:
+        logger.warning("%s", warning)
 
 
 def needing_restart(former: Config, latest: Config) -> list[str]:
@@ -63,11 +77,30 @@ def settings_from(config: Config, former: Settings | None = None) -> Settings:
             idle=config.timeouts.idle,
             body_bytes=config.limits.body_bytes,
             header_bytes=config.limits.header_bytes,
+            head=config.timeouts.client_head,
+            body=config.timeouts.client_body,
+            body_rate=config.limits.body_rate,
+            stream_resets=config.limits.stream_resets,
+            client_buffer=config.limits.client_buffer,
         ),
         header_count=config.limits.headers,
+        json_values=config.limits.json_values,
         connections_per_client=config.limits.connections_per_client,
+        deadlines=Deadlines(
+            first_byte=config.timeouts.client_first_byte,
+            hello=config.timeouts.client_hello,
+            head=config.timeouts.client_head,
+        ),
+        held_bytes=config.limits.held_bytes,
+        held_bytes_per_agent=config.limits.held_bytes_per_agent
+        or max(config.limits.held_bytes // 4, config.limits.body_bytes),
+        disk_reserve=config.limits.disk_reserve,
+        refusals_per_minute=config.limits.refusals_per_minute,
         other_hosts=config.egress.other_hosts,
+        allowed_hosts=pattern_of(config.egress.allow),
         identity_required=config.identity.required,
+        cors=frozenset(config.gateway.cors),
+        gateway_names=frozenset(config.gateway.names) | {config.listen.gateway.host if config.listen.gateway else ""},
         ask_stream_usage=config.metering.ask_stream_usage,
         routes=routes_from(config, pools, former.routes if former else None),
         failover=failover_of(config),
@@ -80,7 +113,7 @@ def settings_from(config: Config, former: Settings | None = None) -> Settings:
 def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Settings:
     """Let the simulator stand in for all providers and upstreams, with keys that are worth something only to it."""
     upstream = Upstream("127.0.0.1", port, configured=True)
-    pools = {name: KeyPool([Key("simulator", Secret(key))]) for name, key in keys.items()}
+    pools = {name: KeyPool([Key(f"{name}/simulator", Secret(key))]) for name, key in keys.items()}
     defaults = {name: Candidate(name, upstream=upstream, pool=pool) for name, pool in pools.items()}
     routes = [replace(route, upstream=None, auth=None, pool=None, extension=None) for route in settings.routes.routes]
     return replace(
@@ -99,7 +132,7 @@ def policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
     policy = config.deciding
     if policy.opa_url:
         return RemoteEngine(policy.opa_url, policy.query, policy.timeout)
-    return EmbeddedEngine(policy.path, policy.query, policy.timeout)
+    return EmbeddedEngine(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)
 
 
 async def policy_engine_meanwhile(config: Config) -> EmbeddedEngine | RemoteEngine:
@@ -107,4 +140,4 @@ async def policy_engine_meanwhile(config: Config) -> EmbeddedEngine | RemoteEngi
     policy = config.deciding
     if policy.opa_url:
         return await asyncio.to_thread(policy_engine, config)
-    return await EmbeddedEngine.meanwhile(policy.path, policy.query, policy.timeout)
+    return await EmbeddedEngine.meanwhile(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)

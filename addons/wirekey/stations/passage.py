@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.credentials.scrub import SHORTEST_SECRET
+from wirekey.credentials.slots import is_credential_header
+from wirekey.identity.proof import NO_PROOF, Proof
+
 if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
     from wirekey.credentials.client_held import ClientCredential
     from wirekey.credentials.pool import Key, KeyPool
+    from wirekey.held_bytes import Reservation
     from wirekey.identity.jwt_tokens import Held
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Choice, Plan
@@ -26,10 +31,14 @@ class Passage:
     """One call's. Nothing here is ever stored or shown."""
 
     call: Call
-    token: Held | None = field(default=None, repr=False)
-    """What is kept of the token that said which agent calls."""
+    proof: Proof = NO_PROOF
+    """What said which agent calls, to be looked up again."""
+    unproven: bool = False
+    """Whether a proxy was asked for without any credentials: a client that waits to be asked for them does so."""
     base: str = ""
     """The client's base_url, without a path, where it came by the gateway: http://127.0.0.1:8000."""
+    origin: str | None = None
+    """The allowed origin of the web page that calls."""
     by_model: bool = False
     """Whether the path leaves it to the model which provider is meant."""
     own_models: bool = False
@@ -44,6 +53,8 @@ class Passage:
     signed: RequestHead | None = field(default=None, repr=False)
     """The head as an agent's AWS key pair signed it, until that is verified with the body."""
     verified: Verified | None = None
+    signature: bytes = field(default=b"", repr=False)
+    """The AWS signature that the present attempt went out with."""
     signs_payload: bool = False
     """Whether the client says the hash of its body in a header."""
     aws: AwsCredentials | None = field(default=None, repr=False)
@@ -76,17 +87,31 @@ class Passage:
     brought: ClientCredential | None = field(default=None, repr=False)
     held: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     """Headers made for credentials that a client holds itself, as they came, where a call may go out with one."""
+    reserved: Reservation | None = None
+    """For the body, from before it is read until an answer comes."""
+    is_withdrawn: bool = False
+    """Whether an HTTP/2 client reset the stream before anything was decided: the call is not recorded."""
     usage_event_asked: bool = False
     tap: AnswerTap | None = None
 
     @property
-    def quotable(self) -> bytes | None:
-        """What of the credential goes over the wire as it is, so that an answer could quote it: not an AWS secret."""
+    def token(self) -> Held | None:
+        """Return what is kept of the token that said which agent calls."""
+        return self.proof.tokens[0] if self.proof.tokens else None
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What no response may show of the credential of this attempt."""
         if self.put_on:
-            # Of `Token abc` the last word is the secret, and the longest one.
-            return max((word for _, value in self.put_on for word in value.split()), key=len, default=None)
-        secret = self.key.secret if self.key else self.aws.token if self.aws else None
-        return secret.reveal().encode() if secret else None
+            found = list(secrets_of(self.put_on))
+        elif self.key:
+            found = [self.key.secret.reveal().encode()]
+        elif self.aws:
+            token = self.aws.token.reveal().encode() if self.aws.token else b""
+            found = [token, self.aws.secret.reveal().encode(), self.signature]
+        else:
+            return ()
+        return tuple(secret for secret in found if len(secret) >= SHORTEST_SECRET)
 
     def let_body_go(self) -> None:
         """Keep the body no longer, as no other attempt will be made."""
@@ -95,3 +120,14 @@ class Passage:
     def let_body_go_unless_planned(self) -> None:
         if self.choice is None or self.choice.is_last:
             self.let_body_go()
+
+
+def secrets_of(fields: tuple[tuple[bytes, bytes], ...]) -> set[bytes]:
+    """Return the secrets in headers that an extension sets: of `Token abc` the longest word.
+
+    Headers whose names are no credential's are looked at only where there is no other.
+    """
+    named = [value for name, value in fields if is_credential_header(name.decode("latin-1"))]
+    words = (max(value.split(), key=len, default=b"") for value in named or (value for _, value in fields))
+    found = set(words)
+    return found if named else {max(found, key=len)}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from wirekey.policy.input import input_of
 from wirekey.policy.obligations import with_cap
 from wirekey.policy.permissions import check_permission
-from wirekey.stations.station import AsyncAdmittingStation
+from wirekey.stations.station import AsyncAdmittingStation, fail_closed
+from wirekey.stations.tunnels import TUNNEL
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 
 class Policy(AsyncAdmittingStation):
+    @fail_closed
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Ask about a tunnel to another host. What passes through it is not seen, so there is nothing to ask for."""
+        call = self.house.call(flow)
+        if call.operation is TUNNEL:
+            await self.decide(call, by_name(flow.request.headers))
+
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         if call.agent is not None or self.house.settings.identity_required:
             check_permission(call)
@@ -24,11 +32,16 @@ class Policy(AsyncAdmittingStation):
         if not isinstance(body, bytes):
             # It was read just now; what follows may take a while.
             body.let_pages_go()
-        decision = await self.house.policy.decide(input_of(call, by_name(self.house.judged(flow).headers)))
+        decision = await self.decide(call, by_name(self.house.judged(flow).headers))
+        self.fulfil(flow, call, decision)
+
+    async def decide(self, call: Call, headers: dict[str, str]) -> Decision:
+        """Ask the policy. Raises Refusal unless it allows the call."""
+        decision = await self.house.policy.decide(input_of(call, headers))
         call.policy_revision = decision.revision
         if not decision.allow:
             raise decision.refusal()
-        self.fulfil(flow, call, decision)
+        return decision
 
     def fulfil(self, flow: http.HTTPFlow, call: Call, decision: Decision) -> None:
         """Do what the policy asks for besides its answer."""

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from wirekey.egress.hosts import region_of
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock_services import service_of
 from wirekey.providers.gemini import as_gemini
+from wirekey.providers.json_size import check_size, check_utf8, may_exceed
 from wirekey.providers.protocol import Body, Facts, Kind
+from wirekey.providers.request_head import check_headers, read_query
+from wirekey.providers.request_json import malformed
 from wirekey.refusal import Refusal
 from wirekey.routing.formats import PROVIDER_HOSTS, retargeted
 from wirekey.routing.gateway_paths import is_geminis
 from wirekey.routing.model_name import ModelName, ModelNameError, is_plain, with_parameters
 from wirekey.routing.override import with_model
-from wirekey.stations.station import AdmittingStation, fail_closed
+from wirekey.stations.station import Station, fail_closed
+from wirekey.wire.request_body import SpooledBody
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from mitmproxy import http
 
     from wirekey.call import Call
     from wirekey.providers.protocol import Operation
+    from wirekey.stations.house import House
+    from wirekey.wire.request_body import RequestBody
 
 READ_BODIES = (Body.JSON, Body.MULTIPART)
 
 
-class Recognition(AdmittingStation):
+class Recognition(Station):
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.one_large = asyncio.Lock()
+
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         call = self.house.call(flow)
         assert call.provider
         request = flow.request
-        path = request.path.partition("?")[0]
+        check_headers(request.headers.fields)
+        path, _, query = request.path.partition("?")
+        read_query(query)
         operation = PROVIDERS[call.provider].recognise(request.method, path, request.headers)
         if operation is None:
             raise Refusal(
@@ -45,12 +59,14 @@ class Recognition(AdmittingStation):
         call.operation = operation
         call.reads_body = operation.body in READ_BODIES
         if call.reads_body:
-            self.check_body_head(request)
+            self.check_body_head(flow)
         else:
             flow.request.stream = operation.body is Body.OPAQUE
             self.admit(flow, call)
 
-    def check_body_head(self, request: http.Request) -> None:
+    def check_body_head(self, flow: http.HTTPFlow) -> None:
+        """Refuse a body that is too long or compressed; reserve room for one whose length is known."""
+        request = flow.request
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Refusal(415, "encoded_body", "The request body is compressed. Send it without Content-Encoding.")
         length = request.headers.get("content-length")
@@ -61,6 +77,31 @@ class Recognition(AdmittingStation):
                 "request_too_large",
                 f"The request body is larger than limits.body_bytes allows ({limit} bytes).",
             )
+        if length is not None and length.isdecimal():
+            self.house.reserve(flow, int(length))
+
+    @fail_closed
+    async def request(self, flow: http.HTTPFlow) -> None:
+        call = self.house.call(flow)
+        if call.reads_body:
+            assert call.operation
+            if call.operation.body is Body.JSON:
+                await self.check_large(self.house.passage(flow).body)
+            self.admit(flow, call)
+
+    async def check_large(self, body: RequestBody) -> None:
+        """Count the values of a large body and check its UTF-8, one body at a time and other events in between."""
+        limit = self.house.settings.json_values
+        if isinstance(body, bytes) and not may_exceed(body, limit):
+            return
+        async with self.one_large:
+            values = await in_steps(check_size(body, limit))
+            if isinstance(body, SpooledBody):
+                try:
+                    await in_steps(check_utf8(body))
+                except UnicodeDecodeError:
+                    raise malformed("it is not UTF-8") from None
+                body.values = values
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         assert call.provider
@@ -69,7 +110,7 @@ class Recognition(AdmittingStation):
             call.facts = Facts(model=call.operation.model, stream=call.operation.stream)
             return
         request = self.house.judged(flow)
-        query = dict(parse_qsl(request.path.partition("?")[2], keep_blank_values=True))
+        query = read_query(request.path.partition("?")[2])
         body = self.house.passage(flow).body
         content_type = request.headers.get("content-type", "")
         call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
@@ -133,6 +174,17 @@ class Recognition(AdmittingStation):
         call.provider, call.operation, passage.host = provider, operation, PROVIDER_HOSTS[provider]
         # What the client brought for the one provider is never sent to the other.
         passage.brought = None
+
+
+async def in_steps[T](steps: Generator[None, None, T]) -> T:
+    """Run a generator to its end and let the event loop handle other events after each step."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)
 
 
 def check_service(host: str, operation: Operation) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
+from wirekey.credentials.agent_tokens import RECORDED, text_without_tokens, without_tokens
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -77,5 +79,9 @@ def sealed(request: http.Request) -> http.Request:
 
 def hide(request: http.Request) -> None:
     data = request.data
-    data.path = data.path.partition(b"?")[0]
-    data.headers.fields = face(data.headers.fields)
+    data.path = without_tokens(data.path.partition(b"?")[0], RECORDED)
+    data.authority = without_tokens(data.authority, RECORDED)
+    data.host = text_without_tokens(data.host)
+    data.headers.fields = tuple(
+        (without_tokens(name, RECORDED), without_tokens(value, RECORDED)) for name, value in face(data.headers.fields)
+    )

@@ -9,6 +9,7 @@ from wirekey.identity.agents import AgentsFileError
 from wirekey.identity.jwt_issuers import IssuerError
 from wirekey.identity.jwt_keys import SigningKeysError
 from wirekey.policy.modules import PolicyError
+from wirekey.state_folder import StateFolderError
 from wirekey.state_lock import StateInUseError
 from wirekey.stations.gateway_certificate import CertificateError
 
@@ -21,6 +22,7 @@ SENTENCES = (
     IssuerError,
     PolicyError,
     SigningKeysError,
+    StateFolderError,
     StateInUseError,
 )
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.client_connections import Deadlines
+from wirekey.providers.json_size import VALUES_LIMIT
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Routes
 from wirekey.wire.house import WireLimits
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
     from wirekey.credentials.aws import AwsCredentials
@@ -41,9 +44,21 @@ class Settings:
     """Provider name → client or passthrough, for those whose key the client holds."""
     limits: WireLimits = field(default_factory=WireLimits)
     header_count: int = 100
+    json_values: int = VALUES_LIMIT
     connections_per_client: int = 256
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    held_bytes: int = 1024 * 1024 * 1024
+    held_bytes_per_agent: int = 256 * 1024 * 1024
+    disk_reserve: int = 64 * 1024 * 1024
+    refusals_per_minute: int = 100
     other_hosts: str = "tunnel"
+    allowed_hosts: re.Pattern[str] | None = None
+    """Which other hosts are tunnelled to although `other_hosts` is deny."""
     identity_required: bool = True
+    cors: frozenset[str] = frozenset()
+    """Origins of web pages that may call."""
+    gateway_names: frozenset[str] = frozenset()
+    """Names of the gateway besides localhost, addresses and the provider hosts."""
     ask_stream_usage: bool = True
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
@@ -61,6 +76,16 @@ class Settings:
         """Where an operator said to dial: there a private address is allowed."""
         found = [*self.upstreams.values(), *(route.upstream for route in self.routes.routes)]
         return frozenset((upstream.host, upstream.port) for upstream in found if upstream)
+
+    def may_tunnel_to(self, host: str, *, strict: bool = False) -> bool:
+        """Return whether a host that is no provider's may be reached, as far as its name goes.
+
+        `strict`: as if `other_hosts` were `deny`.
+        """
+        allowed = self.allowed_hosts
+        return (self.other_hosts == "tunnel" and not strict) or (
+            allowed is not None and allowed.fullmatch(host) is not None
+        )
 
     @property
     def takes_client_keys(self) -> bool:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from wirekey.egress.hosts import region_of
-from wirekey.identity.aws_pairs import PREFIX
+from wirekey.identity.aws_pairs import ACCESS_KEY, PREFIX
+from wirekey.identity.presented import slot_tokens
 from wirekey.refusal import Refusal
 from wirekey.signing.presented import presents_signature, read_signature
 from wirekey.signing.refusal import SignatureRefused
@@ -78,9 +81,9 @@ class Signatures:
 
 
 def signed_head(request: http.Request, *, tls: bool = True) -> RequestHead | None:
-    """Give the request as it was signed; None where it bears no AWS signature."""
+    """Return the request as it was signed, without agent tokens; None if it has no AWS signature."""
     head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority, tls)
-    return head if presents_signature(head) else None
+    return without_tokens(head) if presents_signature(head) else None
 
 
 def is_ours(head: RequestHead) -> bool:
@@ -91,6 +94,24 @@ def is_ours(head: RequestHead) -> bool:
         raise refusal_of(refused) from refused
     except UnreadableRequestError as error:
         raise Refusal(400, "malformed", str(error)) from error
+
+
+def without_tokens(head: RequestHead) -> RequestHead:
+    """Return the head without the agent tokens in Authorization: they are looked up apart, and are never signed."""
+    kept = [field for field in head.headers if not (field[0].lower() == b"authorization" and is_token(field[1]))]
+    return head if len(kept) == len(head.headers) else replace(head, headers=kept)
+
+
+def is_token(value: bytes) -> bool:
+    return bool(slot_tokens([("authorization", value.decode("latin-1"))], ""))
+
+
+def claimed_pairs(head: RequestHead) -> list[str]:
+    """Return the access keys of agents that a request names, also in a signature that cannot be read."""
+    written = [value for name, value in head.headers if name.lower() == b"authorization"]
+    query = unquote_to_bytes(head.target.partition(b"?")[2])
+    text = b"\n".join((*written, query)).decode("latin-1")
+    return list(dict.fromkeys(ACCESS_KEY.findall(text)))
 
 
 def refusal_of(refused: SignatureRefused) -> Refusal:

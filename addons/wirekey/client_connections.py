@@ -1,0 +1,129 @@
+"""The connections of clients: how many each address may have, and how long one may wait without saying who it is. Pure.
+
+A connection is silent until its client has proven who it is. Silent connections are counted apart from the others, and
+each of their steps has a deadline. Times are of a clock that never goes back, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Step(StrEnum):
+    """What a silent client has to do next."""
+
+    FIRST_BYTE = "first byte"
+    HELLO = "ClientHello"
+    HANDSHAKE = "TLS handshake"
+    HEAD = "request head"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds for each step."""
+
+    first_byte: float = 10.0
+    hello: float = 10.0
+    head: float = 10.0
+
+    def of(self, step: Step) -> float:
+        match step:
+            case Step.FIRST_BYTE:
+                return self.first_byte
+            case Step.HEAD:
+                return self.head
+            case _:
+                return self.hello
+
+    @property
+    def look_every(self) -> float:
+        """How often to look for those that are overdue: fine enough for the shortest."""
+        return max(0.05, min(1.0, min(self.first_byte, self.hello, self.head) / 4))
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A silent connection. `step` None: a request of it is under way."""
+
+    address: str
+    since: float
+    step: Step | None = Step.FIRST_BYTE
+    requests: int = 0
+
+
+class ClientConnections:
+    def __init__(self) -> None:
+        self.silent: dict[str, Waiting] = {}
+        """By the id of the connection."""
+        self.of_address: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        """The silent connections of each address, the oldest first."""
+        self.proven: dict[str, tuple[str, str]] = {}
+        """Address and agent of each connection that is silent no more."""
+        self.by_agent: Counter[tuple[str, str]] = Counter()
+
+    def opened(self, connection: str, address: str, now: float, most: int) -> str | None:
+        """Note a new connection. Returns the oldest silent one of the address if there are too many: close it."""
+        self.silent[connection] = Waiting(address, now)
+        alike = self.of_address[address]
+        alike[connection] = None
+        return next(iter(alike)) if len(alike) > most else None
+
+    def closed(self, connection: str) -> None:
+        self._speak(connection)
+        if (whose := self.proven.pop(connection, None)) is not None:
+            self.by_agent[whose] -= 1
+            if self.by_agent[whose] <= 0:
+                del self.by_agent[whose]
+
+    def heard(self, connection: str) -> None:
+        """Note that bytes came. What they begin is to be whole within the time since the connection was opened."""
+        waiting = self.silent.get(connection)
+        if waiting and waiting.step is Step.FIRST_BYTE:
+            waiting.step = Step.HEAD
+
+    def waits(self, connection: str, step: Step, now: float) -> None:
+        """Note what has to come next, from now on."""
+        if waiting := self.silent.get(connection):
+            waiting.step, waiting.since = step, now
+
+    def begins(self, connection: str) -> None:
+        """Note the whole head of a request."""
+        if waiting := self.silent.get(connection):
+            waiting.requests += 1
+            waiting.step = None
+
+    def ends(self, connection: str, now: float) -> None:
+        """Note the end of a response."""
+        if waiting := self.silent.get(connection):
+            waiting.requests = max(0, waiting.requests - 1)
+            if not waiting.requests:
+                waiting.step, waiting.since = Step.HEAD, now
+
+    def prove(self, connection: str, address: str, agent: str, most: int) -> bool:
+        """Note that a client has proven who it is. Returns False if this agent has too many connections here."""
+        if connection in self.proven:
+            return True
+        whose = (address, agent)
+        if self.by_agent[whose] >= most:
+            return False
+        self._speak(connection)
+        self.proven[connection] = whose
+        self.by_agent[whose] += 1
+        return True
+
+    def overdue(self, now: float, deadlines: Deadlines) -> list[tuple[str, Step]]:
+        """Return the silent connections that have not done their next step in time."""
+        return [
+            (connection, waiting.step)
+            for connection, waiting in self.silent.items()
+            if waiting.step is not None and now - waiting.since > deadlines.of(waiting.step)
+        ]
+
+    def _speak(self, connection: str) -> None:
+        if waiting := self.silent.pop(connection, None):
+            alike = self.of_address[waiting.address]
+            alike.pop(connection, None)
+            if not alike:
+                del self.of_address[waiting.address]

@@ -1,0 +1,119 @@
+"""The open CONNECT tunnels to hosts that are not decrypted: one audit event each, from opening to end."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wirekey.call import Outcome
+from wirekey.egress.model_hosts import model_service
+from wirekey.identity.proof import NO_PROOF, Proof
+from wirekey.providers.protocol import Body, Kind, Operation
+from wirekey.wire.connection import handlers
+from wirekey.wire.dialling import ADDRESS_REFUSED
+from wirekey.wire.tunnel import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy.connection import Server
+
+    from wirekey.call import Agent, Call
+
+logger = logging.getLogger(__name__)
+
+TUNNEL = Operation("tunnel", Body.NONE, Kind.LISTING)
+"""No provider's operation. Kinds are about a provider's account, which a tunnel does not touch."""
+MOST_WARNINGS = 1000
+"""Pairs of agent and host that are remembered, so that each is warned of once."""
+
+
+@dataclass(slots=True)
+class Tunnel:
+    call: Call
+    proof: Proof = NO_PROOF
+    traffic: Traffic = field(default_factory=Traffic)
+    server: Server | None = None
+
+
+class Tunnels:
+    """For one event loop. `agent_of`: who a proof identifies, at a time. `record`: takes a call that has ended."""
+
+    def __init__(self, agent_of: Callable[[Proof, float], Agent | None], record: Callable[[Call], None]) -> None:
+        self._agent_of = agent_of
+        self._record = record
+        self._open: dict[str, Tunnel] = {}
+        """By the id of the client connection."""
+        self._warned: set[tuple[str | None, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def begin(self, client_id: str, tunnel: Tunnel) -> None:
+        self._open[client_id] = tunnel
+        tunnel.call.status = 200
+        self._warn(tunnel.call)
+
+    def find(self, client_id: str) -> Tunnel | None:
+        return self._open.get(client_id)
+
+    def end(self, client_id: str) -> None:
+        """Record a tunnel whose client connection is gone, if there is one."""
+        if tunnel := self._open.pop(client_id, None):
+            settle(tunnel)
+            self._record(tunnel.call)
+
+    def end_all(self) -> None:
+        """Record all tunnels when the process ends."""
+        for client_id in tuple(self._open):
+            self._open[client_id].call.outcome = Outcome.INTERRUPTED
+            self.end(client_id)
+
+    def end_withdrawn(self) -> None:
+        """Close the tunnels whose agent was revoked. Call it twice a second."""
+        for client_id, tunnel in self._open.items():
+            proof, call = tunnel.proof, tunnel.call
+            if not proof or call.outcome or self._agent_of(proof, proof.accepted_at) is not None:
+                continue
+            call.outcome, call.policy_reason = Outcome.INTERRUPTED, "agent_revoked"
+            handler = handlers.get(client_id)
+            if handler and handler.client in handler.transports:
+                handler.close_connection(handler.client)
+
+    def _warn(self, call: Call) -> None:
+        """Log, once per agent and host, that models are called past Wirekey."""
+        host = call.upstream or ""
+        agent = call.agent.id if call.agent else None
+        if (agent, host) in self._warned or len(self._warned) >= MOST_WARNINGS:
+            return
+        if service := model_service(host):
+            self._warned.add((agent, host))
+            logger.warning(
+                "agent %s opened a tunnel to %s (%s): model calls there are neither judged nor metered. To refuse "
+                "them, set egress.other_hosts to deny, or deny the operation tunnel in the policy.",
+                agent or "-",
+                host,
+                service,
+            )
+
+
+def settle(tunnel: Tunnel) -> None:
+    """Complete the event of a tunnel that has ended."""
+    call, traffic = tunnel.call, tunnel.traffic
+    call.request_bytes, call.response_bytes = traffic.sent, traffic.received
+    error = tunnel.server.error if tunnel.server else None
+    call.attempts = int(traffic.relaying or error is not None)
+    if call.outcome is not None:
+        return
+    if traffic.refused:
+        call.outcome, call.policy_result, call.policy_reason = Outcome.DENIED, "deny", traffic.refused
+    elif traffic.relaying:
+        call.outcome = Outcome.COMPLETED
+    elif error is None:
+        call.outcome = Outcome.CLIENT_CANCELLED
+    elif ADDRESS_REFUSED in error:
+        call.outcome, call.policy_result = Outcome.DENIED, "deny"
+        call.policy_reason, call.attempts = f"address_refused: {error}", 0
+    else:
+        call.outcome, call.policy_reason = Outcome.UPSTREAM_ERROR, "upstream_unreachable"

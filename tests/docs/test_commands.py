@@ -19,7 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.docs.pages import CHECKOUT, Block, blocks_of, page_names
-from tests.running import PATIENCE, bare_environment, wait_for
+from tests.running import PATIENCE, bare_environment, log_of, wait_for
 from wirekey.cli.serve import simulation
 from wirekey.runtime import RunningProxy
 
@@ -69,6 +69,7 @@ class Copy:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        log_of(self.served, self.server)
         wait_for(self.listens, "the server of the pages to listen")
 
     def listens(self) -> bool:

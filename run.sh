@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Wirekey from a bare checkout: finds a Python, keeps .venv in step with the lock file, starts the program.
-#   ./run.sh            serve            ./run.sh test [pytest arguments]
-#   ./run.sh demo       a whole round    ./run.sh WORD …   the wirekey command: ./run.sh agents add alice
+#   ./run.sh            serve            ./run.sh test                     all tests
+#   ./run.sh demo       a whole round    ./run.sh test core                the tests that start no server
+#   ./run.sh WORD …     the command      ./run.sh test [pytest arguments]  some of them
 set -euo pipefail
 export WIREKEY_CALLED_FROM=$PWD  # where `exec` runs its program
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -81,11 +82,28 @@ make_venv() {
     "$python" -m venv .venv
 }
 
+# Two workers, each with servers of its own; the tests of one file stay together, as they share them.
+PARALLEL="-n ${WIREKEY_TEST_WORKERS:-2} --dist loadfile"
+CORE=(tests/audit tests/ca tests/config tests/credentials tests/egress tests/identity tests/metering tests/policy
+      tests/providers tests/routing tests/signing)
+
+# The endurance tests load the machine themselves, so they run alone.
+test_all() {
+    local failed=0
+    .venv/bin/python -m pytest $PARALLEL --ignore tests/endurance || failed=1
+    .venv/bin/python -m pytest tests/endurance || failed=1
+    return $failed
+}
+
 case "${1:-serve}" in
     test)
         shift
         install requirements-test.lock
-        exec .venv/bin/python -m pytest "$@"
+        case "${1:-all}" in
+            all) test_all ;;
+            core) shift; exec .venv/bin/python -m pytest $PARALLEL "${CORE[@]}" --ignore-glob 'tests/policy/test_differential*.py' "$@" ;;
+            *) exec .venv/bin/python -m pytest "$@" ;;
+        esac
         ;;
     demo)
         install requirements-test.lock

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from tests.running import forget_ended_servers, server_logs
 from wirekey.call import under_way
 
 NO_SKIPS = bool(os.environ.get("WIREKEY_NO_SKIPS"))
@@ -15,6 +16,10 @@ NO_SKIPS = bool(os.environ.get("WIREKEY_NO_SKIPS"))
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
+    if report.failed:
+        report.sections += [(f"log of {name}", log) for name, log in server_logs()]
+    if call.when == "teardown":
+        forget_ended_servers()
     if NO_SKIPS and report.skipped:
         report.outcome = "failed"
         report.longrepr = f"This was skipped, where nothing may be: {report.longrepr}"

@@ -77,6 +77,30 @@ class SimulatorThread:
         self.thread.join(PATIENCE)
 
 
+LOGS: dict[Path, subprocess.Popen] = {}
+"""The output of each server that a test has started, and its process."""
+LAST_LINES = 60
+
+
+def log_of(output: Path, process: subprocess.Popen) -> None:
+    """Have the end of this file printed when a test fails while this server runs, or in which it has ended."""
+    LOGS[output] = process
+
+
+def server_logs() -> list[tuple[str, str]]:
+    """Return (which server, the last lines of its log) for each one that is remembered."""
+    return [
+        (f"{output} (process {process.pid})", "\n".join(output.read_text(errors="replace").splitlines()[-LAST_LINES:]))
+        for output, process in LOGS.items()
+        if output.exists()
+    ]
+
+
+def forget_ended_servers() -> None:
+    for output in [output for output, process in LOGS.items() if process.poll() is not None]:
+        del LOGS[output]
+
+
 class Wirekey:
     """`wirekey serve` as a process of its own, on a free port, with a fresh state."""
 
@@ -107,6 +131,7 @@ class Wirekey:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+        log_of(self.output, self.process)
         self.running = wait_for(self.is_up, "wirekey serve to listen")
 
     def is_up(self) -> RunningProxy | None:

@@ -120,7 +120,8 @@ def test_while_paused_rows_stay_as_they_are_and_what_is_new_is_counted(scene, pa
 
 def test_the_drawer_has_the_whole_event_and_is_worked_by_keyboard(scene, page):
     scene.call("alice", "gpt-4o", 2)
-    wait_for(lambda: rows(page).count() >= 2, "two rows")
+    latest = scene.proxy.events()[-1]["id"]
+    wait_for(lambda: rows(page).first.get_attribute("data-id") == latest, "the row of the latest call")
     page.locator("#rows button").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")

@@ -13,8 +13,8 @@ from wirekey.call import new_call_id
 OPENAI = "api.openai.com"
 
 
-def chat(model: str, *, stream: bool = False, lines: tuple[str, ...] = ()) -> bytes:
-    body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "stream": stream}
+def chat(model: str, *, stream: bool = False, lines: tuple[str, ...] = (), said: str = "hello") -> bytes:
+    body = {"model": model, "messages": [{"role": "user", "content": said}], "stream": stream}
     return post(*lines, body=json.dumps(body).encode())
 
 
@@ -26,10 +26,13 @@ def now() -> str:
 
 
 class Load:
-    """`clients` threads; every other call is streamed. Begins at once, ends when each has lost its connection."""
+    """`clients` threads; every other call is streamed. Begins at once, ends when each has lost its connection.
 
-    def __init__(self, proxy, token: str, clients: int, name: str) -> None:
-        self.proxy, self.token, self.name = proxy, token, name
+    `ending`: of each model's name.
+    """
+
+    def __init__(self, proxy, token: str, clients: int, name: str, ending: str = "") -> None:
+        self.proxy, self.token, self.name, self.ending = proxy, token, name, ending
         self.numbers = itertools.count()
         self.answered: list[str] = []
         """Models whose answer was read to its end."""
@@ -43,8 +46,8 @@ class Load:
             with tunnel(self.proxy, self.token) as client:
                 while True:
                     number = next(self.numbers)
-                    model = f"{self.name}-{number}"
-                    client.send(chat(model, stream=number % 2 == 0))
+                    model = f"{self.name}-{number}{self.ending}"
+                    client.send(chat(model, stream=number % 2 == 0, said=model))
                     if client.answer().status != 200:
                         return
                     self.answered.append(model)

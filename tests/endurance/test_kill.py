@@ -10,7 +10,9 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import time
+from collections import Counter
 
 from tests.endurance.load import Load
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
@@ -58,6 +60,50 @@ def test_no_request_that_the_provider_saw_lacks_its_record_however_wirekey_dies(
     finally:
         proxy.stop()
         simulator.stop()
+
+
+def test_no_attempt_that_the_provider_saw_lacks_its_record_however_wirekey_dies_while_it_fails_over(tmp_path):
+    """Each call fails at its first model, in two packets, and goes on to the second one, or to a third."""
+    simulator = SimulatorThread(tmp_path / "simulator")
+    routes = [
+        {"match": "round*", "fallback": ["sim-fail-503", "gpt-4.1"], "failover": {"attempts": 3}},
+        {"match": "sim-fail-503"},
+    ]
+    proxy = Wirekey(tmp_path / "wirekey", behind(simulator, routes=routes), environ=KEY_ENVIRONMENT)
+    token = proxy.add_agent("alice")
+    moments = random.Random()
+    figures = []
+    try:
+        for number in range(ROUNDS):
+            load = Load(proxy, token, CLIENTS, f"round{number}", ".sim-fail-429")
+            load.first_answer.wait(30)
+            time.sleep(moments.uniform(0, LONGEST_ROUND))
+            proxy.stop(signal.SIGKILL)
+            load.join()
+            sent = Counter(json.loads(request.body)["messages"][0]["content"] for request in simulator.seen)
+            recorded = attempts_recorded(proxy)
+            assert sent, "the load reached nobody: the round shows nothing"
+            missing = {call: times for call, times in sent.items() if times > recorded.get(call, 0)}
+            assert not missing, f"sent more often than recorded: {missing}"
+            proxy.start()
+            assert None not in [event["outcome"] for event in proxy.events()]
+            figures.append((sum(sent.values()), len(sent)))
+            simulator.forget()
+        print(f"{ROUNDS} kills; requests that the provider saw, and their calls: {figures}")
+        assert any(requests > calls for requests, calls in figures), "no call failed over: the rounds show nothing"
+    finally:
+        proxy.stop()
+        simulator.stop()
+
+
+def attempts_recorded(proxy: Wirekey) -> dict[str, int]:
+    """Give how many attempts the store knows of each call, by the model that was asked for."""
+    with contextlib.closing(sqlite3.connect(proxy.state / "audit.db")) as database:
+        return dict(
+            database.execute(
+                "SELECT requested_model, max(1, (SELECT count(*) FROM attempts WHERE call_id = id)) FROM calls"
+            )
+        )
 
 
 def die_while_starting(proxy: Wirekey, moments: random.Random) -> None:

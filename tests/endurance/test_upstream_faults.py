@@ -112,7 +112,7 @@ UPSTREAM_SAYINGS = [
         "gzip that is none",
         saying(OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"),
         200,
-        "completed",
+        "upstream_error",  # it cannot be searched for the key, so it is withheld
     ),
 ]
 

@@ -1,0 +1,84 @@
+"""An HTTP/2 client that does what no library does: never opens its window, resets what it has just opened."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset
+from h2.settings import SettingCodes
+
+from tests.raw_client import CHAT, RawClient
+
+
+class Http2Client:
+    """Speaks inside a tunnel that is there; `window`: of each stream, which is only opened by `take`."""
+
+    def __init__(self, tunnel: RawClient, host: str = "api.openai.com", window: int = 65535) -> None:
+        self.tunnel, self.host = tunnel, host
+        self.state = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        self.state.initiate_connection()
+        self.state.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window})
+        self.state.increment_flow_control_window(1 << 30)
+        self.bodies: dict[int, bytearray] = {}
+        self.statuses: dict[int, int] = {}
+        self.ended: set[int] = set()
+        self.goaway: int | None = None
+        self.closed = False
+        self.flush()
+
+    def flush(self) -> None:
+        if data := self.state.data_to_send():
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                self.tunnel.send(data)
+
+    def open(self, *headers: tuple[str, str], body: bytes | None = CHAT, path: str = "/v1/chat/completions") -> int:
+        """Begin a request. `body` None: it is never finished."""
+        stream = self.state.get_next_available_stream_id()
+        self.state.send_headers(
+            stream,
+            [
+                (":method", "POST"),
+                (":scheme", "https"),
+                (":authority", self.host),
+                (":path", path),
+                ("content-type", "application/json"),
+                *headers,
+            ],
+        )
+        if body is not None:
+            self.state.send_data(stream, body, end_stream=True)
+        return stream
+
+    def reset(self, stream: int) -> None:
+        self.state.reset_stream(stream)
+
+    def take(self, stream: int, size: int) -> None:
+        """Open the window of a stream by so many bytes."""
+        self.state.increment_flow_control_window(size, stream)
+        self.flush()
+
+    def receive(self) -> bool:
+        """Read once. False where the connection has ended."""
+        data = b"" if self.closed else self.tunnel.more()
+        if not data:
+            self.closed = True
+            return False
+        for event in self.state.receive_data(data):
+            if isinstance(event, ResponseReceived):
+                self.statuses[event.stream_id] = int(dict(event.headers)[":status"])
+            elif isinstance(event, DataReceived):
+                self.bodies.setdefault(event.stream_id, bytearray()).extend(event.data)
+            elif isinstance(event, (StreamEnded, StreamReset)):
+                self.ended.add(event.stream_id)
+            elif isinstance(event, ConnectionTerminated):
+                self.goaway = event.error_code
+        self.flush()
+        return True
+
+    def until(self, condition) -> None:
+        """Read until the condition holds."""
+        while not condition():
+            assert self.receive(), "the connection ended"

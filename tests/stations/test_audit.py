@@ -86,6 +86,17 @@ async def test_a_client_that_went_away_is_told_as_such(audit, house, flow):
     assert house.store.told[1:] == [("outcome", None, "client_cancelled")]
 
 
+@pytest.mark.parametrize(("status", "outcome"), [(200, "client_cancelled"), (503, "upstream_error")])
+async def test_a_client_that_leaves_at_the_head_of_an_error_left_because_of_the_error(
+    audit, house, flow, status, outcome
+):
+    await audit.requestheaders(flow)
+    house.call(flow).status = status
+    house.report_end(flow, Outcome.CLIENT_CANCELLED)
+    audit.error(flow)
+    assert house.store.told[1:] == [("outcome", status, outcome)]
+
+
 async def test_a_call_that_cannot_be_recorded_is_refused_and_says_why(audit, house, flow):
     house.store.trouble = "the disk with the audit file is full"
     await audit.requestheaders(flow)

@@ -71,7 +71,9 @@ class Audit(AsyncAdmittingStation):
         call = self.leave(flow)
         if call is None:
             return
-        call.outcome = call.outcome or Outcome.CLIENT_CANCELLED
+        if call.outcome in (None, Outcome.CLIENT_CANCELLED):
+            # SDKs leave at the head of an error, without its body, when they are about to try again.
+            call.outcome = Outcome.UPSTREAM_ERROR if (call.status or 0) >= 400 else Outcome.CLIENT_CANCELLED
         self.conclude(flow, call)
 
     @keep_going

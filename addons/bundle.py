@@ -1,9 +1,9 @@
 """Wirekey as mitmproxy addons: mitmdump -s addons/bundle.py.
 
-The way of a call through the house is the list in `wirekey.stations.flow_order`.
+The way of a call through the house is the list in `wirekey.server.bundle`.
 """
 
-from wirekey.stations.flow_order import stations
-from wirekey.stations.house import House
+from wirekey.calls.services import Services
+from wirekey.server.bundle import addons_in_order
 
-addons = list(stations(House()))
+addons = list(addons_in_order(Services()))

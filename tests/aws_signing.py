@@ -44,7 +44,7 @@ def signing_wirekey(folder: Path, simulator: SimulatorThread, *, bedrock=None, *
     running = Wirekey(folder, configuration, environ=environ)
     try:
         running.token = running.add_agent("alice", role="engineer")
-        running.pair = running.book.pair("alice")
+        running.pair = running.agents.pair("alice")
         running.add_agent("bob")
         running.began = new_call_id()
         yield running

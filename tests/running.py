@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wirekey.identity.agents import AgentBook
-from wirekey.runtime import RunningProxy
-from wirekey.simulator.server import Simulator
+from wirekey.identity.agents import AgentStore
+from wirekey.server.runtime import RunningProxy
+from wirekey_simulator.server import Simulator
 
 PROVIDER_KEYS = {
     "openai": "sk-real-openai-key-4f1c9e",
@@ -141,11 +141,11 @@ class Wirekey:
         return running if running and running.pid == self.process.pid else None
 
     @property
-    def book(self) -> AgentBook:
-        return AgentBook(self.state / "agents.json")
+    def agents(self) -> AgentStore:
+        return AgentStore(self.state / "agents.json")
 
     def add_agent(self, name: str = "alice", **facts) -> str:
-        return self.book.add(name, **facts)
+        return self.agents.add(name, **facts)
 
     def proxy_url(self, agent: str, token: str) -> str:
         return f"http://{agent}:{token}@{self.running.forward}"

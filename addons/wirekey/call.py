@@ -52,7 +52,7 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptRecord:
     """One time that a call was sent, or was to be sent, and how that went."""
 
     upstream: str | None
@@ -95,7 +95,7 @@ class Call:
     """How many attempts the store has a row for, or was asked to make one."""
     attempt_began: float = 0.0
     """When the present one did, by time.perf_counter."""
-    failed_attempts: tuple[Attempt, ...] = ()
+    failed_attempts: tuple[AttemptRecord, ...] = ()
     """Those after which there was another one."""
     policy_result: str | None = None
     policy_reason: str | None = None

@@ -25,7 +25,7 @@ class GoingAway(Event):
     last_stream_id: int
 
 
-class OutlivesGoaway(H2Connection):
+class GoawayTolerantConnection(H2Connection):
     """Goes on until the connection is closed; as the server, also until the client names an error."""
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:

@@ -21,7 +21,7 @@ from wirekey.audit.event import event_of
 from wirekey.audit.reading import attempts_of
 from wirekey.audit.schema import AuditFileError
 from wirekey.audit.store import AuditStore, AuditUnavailable
-from wirekey.call import Attempt, Call, Outcome
+from wirekey.call import AttemptRecord, Call, Outcome
 
 
 @pytest.fixture
@@ -351,7 +351,7 @@ def attempts(path):
         return [list(row) for row in database.execute("SELECT * FROM attempts ORDER BY call_id, number")]
 
 
-FAILED = Attempt("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
+FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
 
 
 async def test_a_call_that_was_sent_more_than_once_has_a_row_for_each_time(audit, path):

@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.benchmarks import load, proxies
 from tests.benchmarks.attacks import ATTACKS
 from tests.benchmarks.load import Target
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 
 PAUSE = 0.005
 """Seconds between two calls of the agent."""
@@ -120,7 +120,7 @@ async def run(rows: list[str], seconds: float) -> bool:
             folder = Path(made)
             port = stack.enter_context(proxies.upstream(folder))
             pid, target = stack.enter_context(proxies.wirekey(folder / "wirekey", port))
-            token = AgentBook(folder / "wirekey" / "state" / "agents.json").add("mallory")
+            token = AgentStore(folder / "wirekey" / "state" / "agents.json").add("mallory")
             attacker = {"port": target.proxy_port, "ca": target.ca, "token": token}
             await asyncio.sleep(1)
             found = await measure(row, (pid, target), attacker, folder, seconds)

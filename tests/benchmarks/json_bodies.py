@@ -17,11 +17,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from wirekey.addons.recognition import Recognition
+from wirekey.calls.services import Services
+from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.json_size import VALUES_LIMIT
-from wirekey.refusal import Refusal
-from wirekey.stations.house import House
-from wirekey.stations.recognition import Recognition
 from wirekey.wire.request_body import SPOOL_ABOVE, RequestBody, Spool
 
 MIB = 1 << 20
@@ -68,8 +68,8 @@ def spooled(folder: str, data: bytes) -> RequestBody:
 
 async def read(body: RequestBody) -> tuple[str, float, float]:
     """Return how it ended, and the longest and the whole time in milliseconds."""
-    house = House()
-    house.settings = replace(house.settings, json_values=VALUES_LIMIT)
+    services = Services()
+    services.settings = replace(services.settings, json_values=VALUES_LIMIT)
     longest, running = 0.0, True
 
     async def other() -> None:
@@ -83,10 +83,10 @@ async def read(body: RequestBody) -> tuple[str, float, float]:
     watching = asyncio.create_task(other())
     await asyncio.sleep(0.01)
     longest, began, ended = 0.0, time.perf_counter(), "read"
-    operation = PROVIDERS["openai"].recognise("POST", "/v1/chat/completions", {})
+    operation = PROVIDERS["openai"].match_operation("POST", "/v1/chat/completions", {})
     assert operation
     try:
-        await Recognition(house).check_large(body)
+        await Recognition(services).check_large(body)
         PROVIDERS["openai"].read_request(operation, {}, "application/json", body)
     except Refusal as refusal:
         ended = str(refusal.status)

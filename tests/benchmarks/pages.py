@@ -26,10 +26,10 @@ from wirekey.call import Agent, Call, Outcome
 from wirekey.config import HostPort
 from wirekey.config.console import Console
 from wirekey.console import operator_token
-from wirekey.console.desk import Desk
 from wirekey.console.feed import LINGERS, Feed
 from wirekey.console.live import LivePage
 from wirekey.console.recorded import Recorded
+from wirekey.console.router import Router
 from wirekey.console.server import Server
 from wirekey.console.sessions import Sessions
 
@@ -120,7 +120,7 @@ async def feed_alone(pages: int, folder: Path, seconds: float = 8.0) -> float:
     """
     feed = Feed()
     page = LivePage(Bare(), feed, Sessions(operator_token.FollowedToken(folder)), Recorded(folder / "audit.db"))
-    server = Server(HostPort("127.0.0.1", 0), Desk(lambda: None, dict, more=page.routes()).answer)
+    server = Server(HostPort("127.0.0.1", 0), Router(lambda: None, dict, more=page.routes()).answer)
     server.open()
     command = [sys.executable, "-m", "tests.benchmarks.pages", "--follow", f"http://{server.address}"]
     environment = {**os.environ, "FOLLOW_COOKIE": "none=none"}

@@ -44,11 +44,11 @@ async def main() -> None:
         if name == "at home":
             engine._loaded.memory = None
         taken = await measure(engine)
-        assert (engine._loaded.at_home is None) is (name == "child")
+        assert (engine._loaded.in_process is None) is (name == "child")
         p99 = taken[ROUNDS * 99 // 100]
         sys.stdout.write(f"{name:10} median {statistics.median(taken):6.1f} µs   99th percentile {p99:7.1f} µs\n")
         if name == "at home":
-            engine._loaded.at_home = None
+            engine._loaded.in_process = None
     engine.close()
 
 

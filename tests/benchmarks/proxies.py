@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks.load import Target
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -124,7 +124,7 @@ def wirekey(
     arguments = [sys.executable, "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]
     with process(arguments, folder, {"BENCH_KEY": "sk-bench"}) as running:
         wait_for_port(port)
-        token = AgentBook(folder / "state" / "agents.json").add("bench")
+        token = AgentStore(folder / "state" / "agents.json").add("bench")
         if gateway:
             yield running.pid, Target(port, "localhost", port, "", token)
             return

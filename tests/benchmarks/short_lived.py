@@ -51,21 +51,21 @@ async def measure(pid: int, target: Target, found: Measurements, requests: int) 
 
 
 async def run(folder: Path, options: argparse.Namespace) -> None:
-    bare, lending, apart = Measurements(), Measurements(), Measurements()
+    bare, connection_pool, apart = Measurements(), Measurements(), Measurements()
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(proxies.upstream(folder))
         mitmdump = stack.enter_context(proxies.reverse_mitmdump(folder / "mitmdump", port))
         with_pool = stack.enter_context(proxies.wirekey(folder / "lending", port, gateway=True))
         without = stack.enter_context(proxies.wirekey(folder / "apart", port, gateway=True, pool=False))
         time.sleep(1)  # until the agents are known
-        systems = [(mitmdump, bare), (with_pool, lending), (without, apart)]
+        systems = [(mitmdump, bare), (with_pool, connection_pool), (without, apart)]
         for system, _ in systems:
             await measure(*system, Measurements(), CLIENTS * 4)  # warms up
         for number in range(options.rounds):
             for system, found in systems[:: -1 if number % 2 else 1]:
                 await measure(*system, found, options.requests)
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-    print("lending (upstream.pool: true)\n" + table(bare, lending))
+    print("lending (upstream.pool: true)\n" + table(bare, connection_pool))
     print("\nnot lending (upstream.pool: false)\n" + table(bare, apart))
 
 

@@ -16,10 +16,10 @@ from functools import partial
 from tests.signing.requests import ACCESS_KEY, ENDPOINT, NOW, SECRET, signed
 from wirekey.secret import Secret
 from wirekey.signing.canonical import HeadersToSign, Signature, SigningKeys
-from wirekey.signing.presented import presents_signature, read_signature
 from wirekey.signing.replay import ReplayWindow
 from wirekey.signing.request import AwsCredentials
 from wirekey.signing.sign import Signer, without_signature
+from wirekey.signing.signature_parsing import presents_signature, read_signature
 from wirekey.signing.verify import Verifier
 
 BODY = (b'{"messages":[{"role":"user","content":[{"text":"' + b"x" * 4096)[:4096]

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from wirekey.simulator.certificate import prepare_certificate
+from wirekey_simulator.certificate import prepare_certificate
 
 JSON = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini-2024-07-18",'

@@ -84,19 +84,19 @@ def test_a_new_ca_covers_the_gateway_and_does_not_count_it_among_the_hosts(ca):
 
 def test_a_ca_of_a_former_version_stays_in_use_and_does_not_cover_the_gateway(folder, monkeypatch):
     monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
-    former = ensure(folder, HOSTS, roots=[])
+    previous = ensure(folder, HOSTS, roots=[])
     monkeypatch.undo()
-    assert ensure(folder, HOSTS, roots=[]) == former
-    assert not former.covers_gateway
+    assert ensure(folder, HOSTS, roots=[]) == previous
+    assert not previous.covers_gateway
     assert renew(folder, HOSTS, roots=[]).covers_gateway
 
 
 def test_renewing_covers_more_hosts_and_keeps_the_former_ca(ca, folder):
-    former = ca.key_file.read_bytes()
+    previous = ca.key_file.read_bytes()
     renewed = renew(folder, [*HOSTS, "example.org"], roots=[])
     assert renewed.covers(["example.org"]) == []
     assert renewed.fingerprint != ca.fingerprint
-    assert (folder / "mitmproxy-ca.pem.previous").read_bytes() == former
+    assert (folder / "mitmproxy-ca.pem.previous").read_bytes() == previous
     assert mode(folder / "mitmproxy-ca.pem.previous") == 0o600
     assert load(folder) == renewed
     assert x509.load_pem_x509_certificates(renewed.bundle_file.read_bytes()) == [renewed.root]

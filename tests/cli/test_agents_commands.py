@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.cli.agents import command
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 from wirekey.identity.clients import is_secret_of
 from wirekey.identity.tokens import TOKEN
 
@@ -15,8 +15,8 @@ TOKEN_ANYWHERE = re.compile(TOKEN.pattern)
 
 
 @pytest.fixture
-def book(tmp_path):
-    return AgentBook(tmp_path / "state" / "agents.json")
+def agents(tmp_path):
+    return AgentStore(tmp_path / "state" / "agents.json")
 
 
 @pytest.fixture
@@ -32,25 +32,25 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-def test_add_prints_the_token_and_how_to_use_it(run, book):
+def test_add_prints_the_token_and_how_to_use_it(run, agents):
     printed = run("add", "alice", "--role", "developer", "--type", "cli")
     token = TOKEN_ANYWHERE.search(printed)[0]
     assert f"export HTTPS_PROXY=http://alice:{token}@127.0.0.1:9999" in printed
     assert "certs/bundle.pem" in printed
-    agent = book.find(token)
+    agent = agents.find(token)
     assert (agent.id, agent.role, agent.type) == ("alice", "developer", "cli")
 
 
-def test_add_and_rotate_print_json_for_programs(run, book):
+def test_add_and_rotate_print_json_for_programs(run, agents):
     first = json.loads(run("add", "alice", "--json"))
     second = json.loads(run("rotate", "alice", "--overlap", "1h", "--json"))
     assert set(second) == {"agent", "token", "https_proxy"}
     assert second["https_proxy"] == f"http://alice:{second['token']}@127.0.0.1:9999"
-    assert book.find(first["token"]).id == book.find(second["token"]).id == "alice"
+    assert agents.find(first["token"]).id == agents.find(second["token"]).id == "alice"
     third = run("rotate", "alice")
     assert "work no more" in third
-    book.refresh()
-    assert book.find(second["token"]) is None
+    agents.refresh()
+    assert agents.find(second["token"]) is None
 
 
 def test_list_and_show_tell_all_but_tokens_and_hashes(run):
@@ -77,11 +77,11 @@ def test_without_agents_the_list_says_how_to_add_one(run):
     assert json.loads(run("list", "--json")) == []
 
 
-def test_revoke_ends_the_agent(run, book):
+def test_revoke_ends_the_agent(run, agents):
     token = json.loads(run("add", "alice", "--json"))["token"]
     assert "within 2 seconds" in run("revoke", "alice")
     assert json.loads(run("revoke", "alice", "--json")) == {"agent": "alice", "revoked": True}
-    assert book.find(token) is None
+    assert agents.find(token) is None
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_a_broken_file_is_named_and_left(run, tmp_path):
     assert path.read_text() == "{"
 
 
-def test_add_with_client_prints_client_credentials_once_and_makes_no_token(run, book):
+def test_add_with_client_prints_client_credentials_once_and_makes_no_token(run, agents):
     printed = run("add", "alice", "--client", "--permission", "web:read")
     assert not TOKEN_ANYWHERE.search(printed)
     assert "http://127.0.0.1:8000/api/v1/auth/token" in printed
     client_id, secret = re.search(r"wkc_\w{22}", printed)[0], re.search(r"wks_\w{43}", printed)[0]
-    client = book.find_client(client_id)
+    client = agents.find_client(client_id)
     assert client.agent.permissions == ("web:read",)
     assert is_secret_of(client, secret)
     shown = run("show", "alice")
@@ -127,12 +127,12 @@ def test_add_with_client_prints_client_credentials_once_and_makes_no_token(run, 
         assert not re.search("[0-9a-f]{64}", text)
 
 
-def test_rotate_with_client_prints_json_and_ends_the_former_credentials(run, book):
+def test_rotate_with_client_prints_json_and_ends_the_former_credentials(run, agents):
     first = json.loads(run("add", "alice", "--client", "--json"))
     second = json.loads(run("rotate", "alice", "--client", "--json"))
     assert set(second) == {"agent", "client_id", "client_secret", "token_url"}
-    assert book.find_client(first["client_id"]) is None
-    assert is_secret_of(book.find_client(second["client_id"]), second["client_secret"])
+    assert agents.find_client(first["client_id"]) is None
+    assert is_secret_of(agents.find_client(second["client_id"]), second["client_secret"])
     assert "work no more" in run("rotate", "alice", "--client")
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.audit.calls import call_of, finish
 from wirekey.audit.event import ATTEMPT_NAMES, NAMES, attempt_values, event_of
 from wirekey.audit.schema import ATTEMPT, INSERT, open_for_writing
-from wirekey.call import Attempt, Outcome
+from wirekey.call import AttemptRecord, Outcome
 from wirekey.cli.audit import HEAD, TAIL_WIDTHS, command
 
 DONE = finish(call_of())
@@ -191,7 +191,7 @@ def test_an_empty_record_is_no_error(tmp_path, monkeypatch):
 
 
 def with_attempts(record_folder):
-    failed = Attempt("api.openai.com", "openai/1", None, "gpt-4o", "first_byte", None, 12.5)
+    failed = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "first_byte", None, 12.5)
     call = finish(call_of(agent="carol"), attempts=2, failed_attempts=(failed,))
     database = open_for_writing(record_folder / "state" / "audit.db", "process", 1)
     database.execute(INSERT, tuple(event_of(call).values()))

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from wirekey.cli.console import command
 from wirekey.console import operator_token
-from wirekey.runtime import RunningProxy
+from wirekey.server.runtime import RunningProxy
 
 
 @pytest.fixture
@@ -69,10 +69,10 @@ def test_as_json(folder):
 
 def test_rotating_makes_former_links_worthless(folder):
     runs(folder)
-    former = code_of(run().stdout)
+    previous = code_of(run().stdout)
     latest = code_of(run("--rotate").stdout)
     token = operator_token.read(folder / "state")
-    assert operator_token.claim_of(former, token, time.time()) is None
+    assert operator_token.claim_of(previous, token, time.time()) is None
     assert operator_token.claim_of(latest, token, time.time())
 
 

@@ -18,10 +18,10 @@ from wirekey.ca.authority import ensure
 from wirekey.cli.doctor import command
 from wirekey.config import HostPort
 from wirekey.config.loading import USUAL_VARIABLES
-from wirekey.doctor.reaching import ask_upstream, writing_trouble
+from wirekey.doctor.connectivity import ask_upstream, writing_trouble
 from wirekey.egress.hosts import provider_hosts
-from wirekey.runtime import RunningProxy
-from wirekey.simulator.certificate import prepare_certificate
+from wirekey.server.runtime import RunningProxy
+from wirekey_simulator.certificate import prepare_certificate
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_gateways_port_in_use_is_wrong_only_where_it_was_asked_for(folder, mon
         assert look("--only", "ports")["listen.gateway"]["level"] == "wrong"
         (folder / "wirekey.yaml").write_text(f"listen: {{forward: 127.0.0.1:{free_port()}}}\n")
         monkeypatch.setattr(
-            "wirekey.doctor.reaching.listening_trouble", lambda _, port: "in use" if port == 8000 else ""
+            "wirekey.doctor.connectivity.listening_trouble", lambda _, port: "in use" if port == 8000 else ""
         )
         assert look("--only", "ports")["listen.gateway"]["level"] == "warning"
     (folder / "wirekey.yaml").write_text(f"listen: {{forward: 127.0.0.1:{free_port()}, gateway: null}}\n")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.running import bare_environment
 from wirekey.cli.exec import CALLED_FROM
-from wirekey.runtime import RunningProxy
+from wirekey.server.runtime import RunningProxy
 
 
 @pytest.fixture

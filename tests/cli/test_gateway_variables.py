@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from wirekey.cli.environment import BUNDLE_VARIABLES, KEY_VARIABLES, gateway_environment
 from wirekey.cli.main import group
 from wirekey.identity.aws_pairs import KeyPair
-from wirekey.runtime import RunningProxy
 from wirekey.secret import Secret
+from wirekey.server.runtime import RunningProxy
 
 PAIR = KeyPair("WKEY" + "A" * 16, Secret("a" * 40))
 BASES = {

@@ -13,7 +13,7 @@ from wirekey.audit.event import event_of
 from wirekey.audit.schema import INSERT, open_for_writing
 from wirekey.call import Agent, Outcome
 from wirekey.cli.policy import command
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 from wirekey.policy.decision import decision_of
 from wirekey.policy.input import encoded, input_of
 from wirekey.policy.modules import read_modules
@@ -149,7 +149,7 @@ def test_replay_that_changes_nothing_ends_well(folder):
 
 
 def test_replay_takes_permissions_as_they_are_now_and_says_what_is_not_recorded(folder):
-    AgentBook(folder / "state" / "agents.json").add("alice", permissions=("web:read",))
+    AgentStore(folder / "state" / "agents.json").add("alice", permissions=("web:read",))
     policy = 'package wirekey.authz\ndeny if not "web:write" in input.agent.permissions\ndeny if "x" in input.tools'
     write(folder / "policies", a=policy)
     record(judged("alice", "o3"), judged("gone", "o3"))

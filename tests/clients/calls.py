@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tests.clients.conversation import Outcome
-from wirekey.simulator.exchange import Seen
+from wirekey_simulator.exchange import Seen
 
 SDKS = [
     ("node", "openai", "openai"),

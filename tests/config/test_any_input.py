@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from tests.config.reading import LITERAL_KEY
 from wirekey.config import Config, ConfigError, load
 from wirekey.config.dotenv import parse_dotenv
-from wirekey.config.phrasing import all_settings
+from wirekey.config.messages import all_settings
 
 SETTINGS = [(group.split(".") if group else [], name) for group, name in all_settings(Config)]
 ODD = st.one_of(

@@ -7,7 +7,7 @@ import pytest
 from tests.config.reading import LITERAL_KEY, loaded, problems
 from wirekey.cli.environment import PLACEHOLDER
 from wirekey.config import ConfigError, HostPort, SecretRef, load, loading, provider_hosts, secret_problems, usual_hosts
-from wirekey.config.showing import effective_settings
+from wirekey.config.effective import effective_settings
 
 EVERYTHING = """
 listen: {forward: "[::1]:0", gateway: localhost:8000, console: null}
@@ -30,7 +30,7 @@ audit: {store: env:AUDIT_DATABASE, durability: disk}
 metering: {ask_stream_usage: false}
 timeouts: {connect: 1, first_byte: 2.5, idle: 3}
 limits: {body_bytes: 1MiB, header_bytes: 32000, headers: 10, connections_per_client: 4}
-log: {format: json, level: debug, file: logs/wirekey.log}
+log: {format: json, level: debug, file: logs/wirekey.observing.log}
 """
 
 
@@ -60,7 +60,7 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
     config = loaded(inner, EVERYTHING)
     assert config.state == Path("/var/lib/wirekey")
     assert config.certs == inner / "authority"
-    assert config.log.file == inner / "logs/wirekey.log"
+    assert config.log.file == inner / "logs/wirekey.observing.log"
     assert config.policy.path == inner / "policies"
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from wirekey.config import load
+from wirekey.config.effective import effective_settings
 from wirekey.config.reference import EXAMPLE_FILE, REFERENCE_FILE, example, reference
-from wirekey.config.showing import effective_settings
 
 CHECKOUT = Path(__file__).parents[2]
 

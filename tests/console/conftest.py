@@ -7,9 +7,9 @@ import pytest
 
 from wirekey.config import HostPort
 from wirekey.config.jwt import JWT
-from wirekey.console.desk import Desk
+from wirekey.console.router import Router
 from wirekey.console.server import Server
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwt_keys import SigningKeys
 from wirekey.identity.token_endpoint import TokenEndpoint
 
@@ -21,15 +21,15 @@ class Office:
     """A desk with all that it needs, in a folder of its own, and a client that may have tokens."""
 
     def __init__(self, folder) -> None:
-        self.book = AgentBook(folder / "agents.json")
+        self.agents = AgentStore(folder / "agents.json")
         self.keys = SigningKeys(folder / "jwt-keys.json", 3600)
-        self.endpoint: TokenEndpoint | None = TokenEndpoint(JWT(), self.keys, self.book)
+        self.endpoint: TokenEndpoint | None = TokenEndpoint(JWT(), self.keys, self.agents)
         self.parts: dict[str, str | None] = {"listeners": None, "audit": None, "ca": None, "policy": None}
-        made = self.book.add_client("alice", role="ops")
+        made = self.agents.add_client("alice", role="ops")
         self.id, self.secret = made.client_id, made.client_secret.reveal()
 
-    def desk(self) -> Desk:
-        return Desk(lambda: self.endpoint, lambda: self.parts)
+    def router(self) -> Router:
+        return Router(lambda: self.endpoint, lambda: self.parts)
 
     @property
     def whole(self):
@@ -42,9 +42,9 @@ def office(tmp_path):
 
 
 @contextlib.asynccontextmanager
-async def serving(desk, bounds=None, place=FREE):
+async def serving(router, bounds=None, place=FREE):
     """Serve a desk; gives the server."""
-    answer = desk.answer if isinstance(desk, Desk) else desk
+    answer = router.answer if isinstance(router, Router) else router
     server = Server(place, answer, bounds)
     server.open()
     try:

@@ -18,15 +18,15 @@ from mitmproxy import exceptions, options
 
 from tests.console.conftest import PATIENCE
 from tests.policy.opa import Opa
+from wirekey.calls.services import Services
 from wirekey.config import load
 from wirekey.config.models import GatewayTLS
-from wirekey.identity.agents import AgentBook
-from wirekey.master import ServeMaster
-from wirekey.runtime import RunningProxy
-from wirekey.simulator.certificate import prepare_certificate
-from wirekey.stations import flow_order
-from wirekey.stations.endpoints import Endpoints
-from wirekey.stations.house import House
+from wirekey.identity.agents import AgentStore
+from wirekey.server import bundle
+from wirekey.server.endpoints import Endpoints
+from wirekey.server.master import ServeMaster
+from wirekey.server.runtime import RunningProxy
+from wirekey_simulator.certificate import prepare_certificate
 
 FREE = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
 TOKEN, KEYS = "/api/v1/auth/token", "/.well-known/jwks.json"
@@ -48,15 +48,17 @@ class Running:
     def __init__(self, folder, config):
         self.folder = folder
         self.master = ServeMaster(options.Options(confdir=str(folder / "certs")))
-        self.house = House()
-        self.stations = [one for one in flow_order.stations(self.house, config) if not isinstance(one, Endpoints)]
-        self.entrance = self.stations[0]
-        self.endpoints = Endpoints(self.house, self.entrance)
-        ours = [*self.stations, self.endpoints]
+        self.services = Services()
+        self.addons_in_order = [
+            one for one in bundle.addons_in_order(self.services, config) if not isinstance(one, Endpoints)
+        ]
+        self.lifecycle = self.addons_in_order[0]
+        self.endpoints = Endpoints(self.services, self.lifecycle)
+        ours = [*self.addons_in_order, self.endpoints]
         builtin = list(self.master.addons.chain)
         self.master.addons.add(*ours)
         self.master.addons.chain[:] = [*ours, *builtin]
-        self.entrance.configure(set())
+        self.lifecycle.configure(set())
 
     def http(self, name="console", scheme="http", **more):
         url = f"{scheme}://{self.endpoints.addresses[name]}"
@@ -74,11 +76,11 @@ class Running:
 async def wirekey(folder, config, announce=lambda _: None):
     """Stations, endpoints, wire and audit in this process, as `wirekey serve` puts them together."""
     made = Running(folder, config)
-    made.entrance.announce = announce
+    made.lifecycle.on_started = announce
     running = asyncio.create_task(made.master.run())
     try:
         async with asyncio.timeout(PATIENCE):
-            while not made.entrance.following.tasks:
+            while not made.lifecycle.reloader.tasks:
                 if running.done():
                     running.result()
                 await asyncio.sleep(0.01)
@@ -86,7 +88,7 @@ async def wirekey(folder, config, announce=lambda _: None):
     finally:
         made.master.shutdown()
         await asyncio.wait([running], timeout=PATIENCE)
-        await made.entrance.done()
+        await made.lifecycle.done()
 
 
 async def started(folder, config):
@@ -98,7 +100,7 @@ async def started(folder, config):
     except SystemExit as ending:
         return ending.code, made
     finally:
-        await made.entrance.done()
+        await made.lifecycle.done()
     return 0, made
 
 
@@ -109,7 +111,7 @@ async def test_both_listeners_serve_the_same_keys_and_a_client_added_now_gets_a_
         running.http("gateway") as gateway,
     ):
         assert set(running.endpoints.addresses) == {"console", "gateway"}
-        added = AgentBook(folder / "state" / "agents.json").add_client(f"alice{os.getpid()}")
+        added = AgentStore(folder / "state" / "agents.json").add_client(f"alice{os.getpid()}")
         whole = {
             "grant_type": "client_credentials",
             "client_id": added.client_id,
@@ -133,19 +135,19 @@ async def test_a_running_house_is_ready_and_says_which_part_is_not(folder, monke
     async with wirekey(folder, configured(folder)) as running:
         assert await running.parts() == {"listeners": None, "audit": None, "ca": None, "policy": None}
 
-        monkeypatch.setattr(running.house.store, "_down", "the audit writer has failed")
+        monkeypatch.setattr(running.services.store, "_down", "the audit writer has failed")
         assert (await running.parts())["audit"] == "the audit writer has failed"
         monkeypatch.undo()
 
-        authority = running.entrance.authority
+        authority = running.lifecycle.authority
         now = datetime.now(UTC)
         for begins, ends, reason in [
             (now - timedelta(days=2), now - timedelta(days=1), "the CA has expired"),
             (now + timedelta(days=1), now + timedelta(days=2), "the CA is not valid yet"),
         ]:
-            running.entrance.authority = SimpleNamespace(begins=begins, expires=ends)
+            running.lifecycle.authority = SimpleNamespace(begins=begins, expires=ends)
             assert (await running.parts())["ca"].startswith(reason)
-        running.entrance.authority = authority
+        running.lifecycle.authority = authority
         assert (await running.parts()) == dict.fromkeys(["listeners", "audit", "ca", "policy"])
 
         await running.master.addons.get("proxyserver").servers.update([])
@@ -153,7 +155,7 @@ async def test_a_running_house_is_ready_and_says_which_part_is_not(folder, monke
 
 
 async def test_a_policy_server_that_goes_and_comes_is_noticed_without_a_call(folder, monkeypatch):
-    monkeypatch.setattr("wirekey.stations.endpoints.ASKS_EVERY", 0.0)
+    monkeypatch.setattr("wirekey.server.endpoints.ASKS_EVERY", 0.0)
     policies = {"authz.rego": "package wirekey.authz\nallow := true\n"}
     opa = Opa(policies)
     config = configured(folder, policy={"opa_url": opa.url})
@@ -175,18 +177,18 @@ async def test_a_policy_server_that_goes_and_comes_is_noticed_without_a_call(fol
 
 
 async def test_a_policy_that_gives_no_decisions_is_noticed(folder, monkeypatch):
-    monkeypatch.setattr("wirekey.stations.endpoints.ASKS_EVERY", 0.0)
+    monkeypatch.setattr("wirekey.server.endpoints.ASKS_EVERY", 0.0)
     async with wirekey(folder, configured(folder)) as running:
 
         async def broken(_):
             raise RuntimeError
 
-        monkeypatch.setattr(running.house.policy._loaded.__class__, "document", lambda _, given: broken(given))
+        monkeypatch.setattr(running.services.policy._loaded.__class__, "document", lambda _, given: broken(given))
         async with asyncio.timeout(PATIENCE):
             while (await running.parts())["policy"] != "the policy gives no decisions":
                 await asyncio.sleep(0.01)
         monkeypatch.undo()
-        monkeypatch.setattr("wirekey.stations.endpoints.ASKS_EVERY", 0.0)
+        monkeypatch.setattr("wirekey.server.endpoints.ASKS_EVERY", 0.0)
         async with asyncio.timeout(PATIENCE):
             while (await running.parts())["policy"]:
                 await asyncio.sleep(0.01)
@@ -194,7 +196,7 @@ async def test_a_policy_that_gives_no_decisions_is_noticed(folder, monkeypatch):
 
 async def test_while_it_ends_it_is_alive_and_not_ready(folder):
     async with wirekey(folder, configured(folder)) as running:
-        await running.entrance.done()
+        await running.lifecycle.done()
         parts = await running.parts()
         assert (parts["listeners"], parts["audit"]) == ("Wirekey is ending", "Wirekey is closing")
         async with running.http() as http:
@@ -203,16 +205,16 @@ async def test_while_it_ends_it_is_alive_and_not_ready(folder):
 
 async def test_a_changed_configuration_counts_for_the_next_token(folder):
     async with wirekey(folder, configured(folder)) as running, running.http() as http:
-        await running.entrance.following.end()
-        made = AgentBook(folder / "state" / "agents.json").add_client(f"changing{os.getpid()}")
+        await running.lifecycle.reloader.end()
+        made = AgentStore(folder / "state" / "agents.json").add_client(f"changing{os.getpid()}")
         whole = {"grant_type": "client_credentials", "client_id": made.client_id}
         whole["client_secret"] = made.client_secret.reveal()
-        running.house.book.refresh()
+        running.services.agents.refresh()
         elsewhere = {"issuer": "https://id.example/", "jwks_url": "https://id.example/jwks.json"}
         changes = [({}, 200, 3600), ({"lifetime": 60.0}, 200, 60), (elsewhere, 404, None), ({}, 200, 3600)]
         for jwt, status, lifetime in changes:
             configured(folder, identity={"jwt": jwt})
-            await running.entrance.following.reload()
+            await running.lifecycle.reloader.reload()
             answer = await http.post(TOKEN, data=whole)
             assert (answer.status_code, answer.json().get("expires_in")) == (status, lifetime)
 
@@ -230,11 +232,11 @@ async def test_where_it_runs_is_said_once_and_when_all_of_it_can_be_reached(fold
     write = RunningProxy.write
     monkeypatch.setattr(RunningProxy, "write", lambda one, state: written.append(one) or write(one, state))
 
-    def announce(entrance):
+    def announce(lifecycle):
         for place in (written[-1].forward, written[-1].gateway, written[-1].console):
             host, _, port = place.rpartition(":")
             socket.create_connection((host, int(port))).close()
-        announced.append((entrance.running_proxy, RunningProxy.read(folder / "state")))
+        announced.append((lifecycle.running_proxy, RunningProxy.read(folder / "state")))
 
     config = configured(folder)
     async with wirekey(folder, config, announce) as running:
@@ -259,10 +261,10 @@ async def test_a_port_that_the_file_names_must_be_had(folder, caplog, monkeypatc
         config = configured(folder, {**FREE, "console": place})
         with pytest.raises(exceptions.OptionsError, match=rf"{place} \(listen.console\) is in use"):
             Running(folder, config)
-        monkeypatch.setattr("wirekey.stations.listeners.DISPENSABLE", ())
+        monkeypatch.setattr("wirekey.server.listeners.DISPENSABLE", ())
         code, made = await started(folder, config)
     assert code == 1
-    assert made.entrance.running_proxy is None
+    assert made.lifecycle.running_proxy is None
     assert RunningProxy.read(folder / "state") is None
     assert (
         f"Wirekey cannot start: {place} (listen.console) is in use by another program. "
@@ -333,15 +335,15 @@ async def test_the_gateway_refuses_old_versions_of_tls(folder, tmp_path, version
 
 
 async def test_a_renewed_certificate_is_shown_and_a_bad_one_is_not(folder, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("wirekey.stations.gateway_certificate.LOOKS_EVERY", 0.0)
+    monkeypatch.setattr("wirekey.server.gateway_certificate.LOOKS_EVERY", 0.0)
     async with with_certificate(folder, tmp_path) as running:
-        former = ssl.create_default_context(cafile=tmp_path / "root.pem")
-        assert await is_shown(running, former)
+        previous = ssl.create_default_context(cafile=tmp_path / "root.pem")
+        assert await is_shown(running, previous)
         (tmp_path / "gateway.pem").write_text("half of a certifi")
-        assert await is_shown(running, former)
+        assert await is_shown(running, previous)
         assert "The former certificate stays in use." in caplog.text
         files_of(tmp_path, tmp_path / "another")
-        assert not await is_shown(running, former)
+        assert not await is_shown(running, previous)
         assert await is_shown(running, ssl.create_default_context(cafile=tmp_path / "root.pem"))
 
 
@@ -354,7 +356,7 @@ async def test_a_certificate_that_cannot_be_used_at_the_start_is_one_sentence(fo
 
 
 async def test_a_house_that_did_not_open_serves_nothing(tmp_path):
-    endpoints = Endpoints(House(), SimpleNamespace(listening=False))
+    endpoints = Endpoints(Services(), SimpleNamespace(listening=False))
     await endpoints.running()
     assert endpoints.addresses == {}
     await endpoints.done()

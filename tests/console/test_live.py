@@ -18,10 +18,10 @@ from wirekey.audit.store import AuditStore
 from wirekey.call import Agent, Call, Outcome
 from wirekey.config.console import Console
 from wirekey.console import gate, operator_token
-from wirekey.console.desk import Desk
 from wirekey.console.feed import Feed
 from wirekey.console.live import LivePage
 from wirekey.console.recorded import Recorded
+from wirekey.console.router import Router
 from wirekey.console.sessions import Sessions
 
 ASKED_FOR = ["/console/state", "/console/calls", "/console/totals", "/console/events"]
@@ -37,9 +37,9 @@ class Office:
         self.feed = Feed()
         self.audit = folder / "audit.db"
         sessions = Sessions(operator_token.FollowedToken(folder))
-        house = SimpleNamespace(settings=lambda: self.settings, state=self.state)
-        self.page = LivePage(house, self.feed, sessions, Recorded(self.audit))
-        self.desk = Desk(lambda: None, dict, more=self.page.routes())
+        services = SimpleNamespace(settings=lambda: self.settings, state=self.state)
+        self.page = LivePage(services, self.feed, sessions, Recorded(self.audit))
+        self.router = Router(lambda: None, dict, more=self.page.routes())
 
     async def state(self):
         return {"agents": []}
@@ -62,7 +62,7 @@ def office(tmp_path):
 
 @contextlib.asynccontextmanager
 async def signed_in(office):
-    async with serving(office.desk) as server, client(server) as http:
+    async with serving(office.router) as server, client(server) as http:
         answer = await http.post("/console/sign-in", json={"key": office.token})
         assert answer.status_code == 200
         yield http
@@ -79,7 +79,7 @@ def called(number=0, outcome=Outcome.COMPLETED, **facts):
 
 @pytest.mark.parametrize("path", ASKED_FOR)
 async def test_nothing_is_shown_without_signing_in(office, path):
-    async with serving(office.desk) as server, client(server) as http:
+    async with serving(office.router) as server, client(server) as http:
         answer = await http.get(path)
         assert (answer.status_code, answer.json()["error"]) == (401, "signed_out")
         forged = await http.get(path, headers={"cookie": f"wirekey-{server.address.rpartition(':')[2]}=forged"})
@@ -87,7 +87,7 @@ async def test_nothing_is_shown_without_signing_in(office, path):
 
 
 async def test_who_signs_in_gets_a_cookie_that_scripts_and_other_sites_do_not_get(office):
-    async with serving(office.desk) as server, client(server) as http:
+    async with serving(office.router) as server, client(server) as http:
         answer = await http.post("/console/sign-in", json={"key": f" {office.token}\n"})
         cookie = answer.headers["set-cookie"]
         for word in ("HttpOnly", "SameSite=Strict", "Path=/console/", "Max-Age=43200"):
@@ -122,7 +122,7 @@ async def test_a_sign_in_that_is_wrong_or_comes_from_elsewhere_is_refused(office
     for part in ("json", "data"):
         if isinstance(sent.get(part), dict) and sent[part].get("key") == "TOKEN":
             sent[part]["key"] = office.token
-    async with serving(office.desk) as server, client(server) as http:
+    async with serving(office.router) as server, client(server) as http:
         answer = await http.post("/console/sign-in", **sent)
     assert answer.status_code == status
     assert "set-cookie" not in answer.headers
@@ -130,7 +130,7 @@ async def test_a_sign_in_that_is_wrong_or_comes_from_elsewhere_is_refused(office
 
 
 async def test_many_wrong_sign_ins_are_told_to_wait(office):
-    async with serving(office.desk) as server, client(server) as http:
+    async with serving(office.router) as server, client(server) as http:
         found = [await http.post("/console/sign-in", json={"key": "x"}) for _ in range(7)]
         assert [answer.status_code for answer in found] == [401] * 5 + [429] * 2
         assert int(found[-1].headers["retry-after"]) >= 1
@@ -164,13 +164,13 @@ HOSTS = [
 @pytest.mark.parametrize("path", [*ASKED_FOR, *FILES])
 def test_under_a_strange_name_there_is_no_page(office, path, host, ours):
     office.settings = Console(names=("ops.corp.example",))
-    answer = office.desk.answer(asked("GET", path, {"host": host}))
+    answer = office.router.answer(asked("GET", path, {"host": host}))
     assert getattr(answer, "status", None) == (421 if not ours else 401 if path in ASKED_FOR else 200)
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 async def test_health_is_for_everyone_under_every_name(office, path):
-    async with serving(office.desk) as server, client(server) as http:
+    async with serving(office.router) as server, client(server) as http:
         assert (await http.get(path, headers={"host": "evil.example"})).status_code == 200
 
 
@@ -192,7 +192,7 @@ def from_elsewhere(path, address="192.0.2.7", host="192.0.2.1:8090", **headers):
 )
 def test_other_machines_see_the_page_only_where_the_configuration_lets_them(office, remote, host, status):
     office.settings = Console(remote=remote)
-    assert office.desk.answer(from_elsewhere("/", host=host)).status == status
+    assert office.router.answer(from_elsewhere("/", host=host)).status == status
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_other_machines_see_the_page_only_where_the_configuration_lets_them(offi
 )
 def test_this_machine_needs_not_sign_in_where_the_configuration_says_so(office, address, headers, is_in):
     office.settings = Console(sign_in="loopback", remote=True)
-    answer = office.desk.answer(from_elsewhere("/console/events", address, **headers))
+    answer = office.router.answer(from_elsewhere("/console/events", address, **headers))
     assert (getattr(answer, "status", 200) == 200) == is_in
 
 
@@ -230,7 +230,7 @@ def test_a_cookie_is_found_by_its_whole_name(cookies, value):
 
 @pytest.mark.parametrize("path", FILES)
 async def test_the_files_of_the_page_have_their_type_and_what_browsers_need_to_be_careful(office, path):
-    async with serving(office.desk) as server, client(server) as http:
+    async with serving(office.router) as server, client(server) as http:
         answer = await http.get(path)
     assert answer.status_code == 200
     types = {"/": "text/html", "css": "text/css", ".js": "text/javascript", "svg": "image/svg+xml"}

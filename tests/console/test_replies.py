@@ -8,15 +8,15 @@ import httpx
 
 from tests.console.conftest import PATIENCE, client, serving
 from tests.console.test_server import answers, raw
-from wirekey.console.desk import Desk
 from wirekey.console.reply import Streamed
+from wirekey.console.router import Router
 from wirekey.identity.token_endpoint import Answer, uncached
 
 HEAD = Answer(200, (("content-type", "text/event-stream"),), b"")
 
 
-def desk(**more) -> Desk:
-    return Desk(lambda: None, dict, more={f"/{name}": handler for name, handler in more.items()})
+def router(**more) -> Router:
+    return Router(lambda: None, dict, more={f"/{name}": handler for name, handler in more.items()})
 
 
 async def until(condition):
@@ -30,7 +30,7 @@ async def test_an_answer_may_come_later_and_the_connection_serves_on():
         await asyncio.sleep(0)
         return uncached(200, {"came": "later"})
 
-    async with serving(desk(later=lambda _: later())) as server:
+    async with serving(router(later=lambda _: later())) as server:
         head = b"GET /later HTTP/1.1\r\nHost: x\r\n"
         received = await raw(server, head + b"\r\n" + head + b"Connection: close\r\n\r\n")
     assert [body for _, _, body in answers(received, "GET", "GET")] == [b'{"came": "later"}'] * 2
@@ -40,7 +40,7 @@ async def test_an_answer_that_fails_later_is_a_500_without_the_reason():
     async def later():
         raise RuntimeError("secret")
 
-    async with serving(desk(later=lambda _: later())) as server, client(server) as http:
+    async with serving(router(later=lambda _: later())) as server, client(server) as http:
         answer = await http.get("/later")
     assert answer.status_code == 500
     assert "secret" not in answer.text
@@ -56,7 +56,7 @@ async def test_who_goes_away_ends_the_work_on_the_answer():
         finally:
             ended.set()
 
-    async with serving(desk(later=lambda _: later())) as server:
+    async with serving(router(later=lambda _: later())) as server:
         host, port = server.address.rsplit(":", 1)
         _, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET /later HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -67,14 +67,14 @@ async def test_who_goes_away_ends_the_work_on_the_answer():
 
 async def test_a_body_that_is_too_long_never_reaches_one_of_more():
     asked = []
-    async with serving(desk(later=asked.append)) as server, client(server) as http:
+    async with serving(router(later=asked.append)) as server, client(server) as http:
         answer = await http.post("/later", content=b"x" * 100_000)
     assert (answer.status_code, asked) == (413, [])
 
 
 async def test_a_stream_goes_piece_by_piece_until_it_is_closed():
     outlets = []
-    async with serving(desk(stream=lambda _: Streamed(HEAD, outlets.append))) as server, client(server) as http:
+    async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server, client(server) as http:
         async with http.stream("GET", "/stream") as answer:
             assert answer.headers["content-type"] == "text/event-stream"
             assert answer.headers["cache-control"] == "no-store"
@@ -89,7 +89,7 @@ async def test_a_stream_goes_piece_by_piece_until_it_is_closed():
 
 async def test_a_stream_whose_client_reads_nothing_says_so_and_can_be_cut_off():
     outlets = []
-    async with serving(desk(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
+    async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
         host, port = server.address.rsplit(":", 1)
         _, writer = await asyncio.open_connection(host, int(port), limit=1024)
         writer.write(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -108,7 +108,7 @@ async def test_a_stream_whose_client_reads_nothing_says_so_and_can_be_cut_off():
 
 async def test_a_stream_ends_with_its_client_and_with_its_listener():
     outlets = []
-    async with serving(desk(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
+    async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
         async with client(server) as http, http.stream("GET", "/stream"):
             assert outlets[0].is_open
         await until(lambda: not outlets[0].is_open)

@@ -20,7 +20,7 @@ import pytest
 from tests.console.conftest import PATIENCE, client, serving
 from wirekey.config import HostPort
 from wirekey.console.exchange import DRAINED_BYTES
-from wirekey.console.request import BODY_BYTES, HEAD_BYTES
+from wirekey.console.local_request import BODY_BYTES, HEAD_BYTES
 from wirekey.console.server import Bounds
 from wirekey.identity.token_endpoint import Answer, uncached
 
@@ -94,7 +94,7 @@ def answers(data, *methods):
     ],
 )
 async def test_each_answer_is_json_and_says_what_browsers_may_do_with_it(office, method, path, status):
-    async with serving(office.desk()) as server, client(server) as http:
+    async with serving(office.router()) as server, client(server) as http:
         answer = await http.request(method, path)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
@@ -106,7 +106,7 @@ async def test_each_answer_is_json_and_says_what_browsers_may_do_with_it(office,
 
 
 async def test_the_public_keys_may_be_kept_for_a_while_and_are_read_with_head_too(office):
-    async with serving(office.desk()) as server, client(server) as http:
+    async with serving(office.router()) as server, client(server) as http:
         whole, head = await http.get("/.well-known/jwks.json"), await http.head("/.well-known/jwks.json")
     assert whole.headers["cache-control"] == head.headers["cache-control"] == "public, max-age=300"
     assert head.headers["content-length"] == str(len(whole.content))
@@ -117,7 +117,7 @@ async def test_the_public_keys_may_be_kept_for_a_while_and_are_read_with_head_to
 async def test_requests_on_one_connection_are_answered_in_their_order(office):
     head = b" HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    async with serving(office.desk()) as server:
+    async with serving(office.router()) as server:
         data = await raw(server, b"GET /health" + head + b"HEAD /ready" + head + b"GET /ready" + head + last)
     assert [status for status, _, _ in answers(data, "GET", "HEAD", "GET", "GET")] == [200, 200, 200, 404]
 
@@ -144,7 +144,7 @@ async def test_a_body_that_is_too_large_is_refused_with_a_reason_that_arrives(of
             yield b"x" * 16384
 
     body = b"x" * size if declared else chunks()
-    async with serving(office.desk()) as server, client(server) as http:
+    async with serving(office.router()) as server, client(server) as http:
         answer = await http.post(TOKEN, content=body, headers={"content-type": "application/json"})
         assert (answer.status_code, answer.json()["error"]) == (413, "invalid_request")
         assert str(BODY_BYTES) in answer.json()["error_description"]
@@ -153,7 +153,7 @@ async def test_a_body_that_is_too_large_is_refused_with_a_reason_that_arrives(of
 
 @pytest.mark.parametrize("size", [10**9, 10**18, 10**400])
 async def test_a_body_that_is_only_announced_as_huge_is_refused_at_once_and_not_waited_for(office, size):
-    async with serving(office.desk(), bounds=Bounds(body=PATIENCE)) as server:
+    async with serving(office.router(), bounds=Bounds(body=PATIENCE)) as server:
         data = await raw(server, posted(size, "Expect: 100-continue"))
         [(status, headers, _)] = answers(data, "POST")
     assert (status, headers["connection"]) == (413, "close")
@@ -161,11 +161,11 @@ async def test_a_body_that_is_only_announced_as_huge_is_refused_at_once_and_not_
 
 async def test_a_body_that_is_announced_is_asked_for_and_read(office):
     body = json.dumps(office.whole).encode()
-    async with serving(office.desk()) as server:
+    async with serving(office.router()) as server:
         data = await raw(server, posted(len(body), "Expect: 100-continue", "Connection: close"), body, pause=0.05)
-    first, _, rest = data.partition(b"\r\n\r\n")
+    first, _, cool_down = data.partition(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 100")
-    assert answers(rest, "POST")[0][0] == 200
+    assert answers(cool_down, "POST")[0][0] == 200
 
 
 async def test_what_is_sent_beyond_the_drained_is_not_taken(office):
@@ -179,7 +179,7 @@ async def test_what_is_sent_beyond_the_drained_is_not_taken(office):
                 while taken < 10**9:
                     taken += connection.send(b"x" * 65536)
 
-    async with serving(office.desk(), bounds=Bounds(body=PATIENCE)) as server:
+    async with serving(office.router(), bounds=Bounds(body=PATIENCE)) as server:
         await asyncio.to_thread(send, host_port(server))
     assert DRAINED_BYTES < taken < 4 * DRAINED_BYTES  # the rest of it is the system's buffers
 
@@ -197,7 +197,7 @@ async def test_what_is_sent_beyond_the_drained_is_not_taken(office):
     ],
 )
 async def test_a_head_that_is_too_large_or_ambiguous_is_refused_with_a_reason(office, head, status):
-    async with serving(office.desk()) as server:
+    async with serving(office.router()) as server:
         [(found, headers, body)] = answers(await raw(server, head + b"\r\n\r\n"), "GET")
     assert (found, headers["connection"]) == (status, "close")
     assert json.loads(body)["error_description"].endswith(".")
@@ -222,7 +222,7 @@ RUBBISH = [
 @pytest.mark.parametrize("rubbish", RUBBISH)
 async def test_rubbish_ends_its_connection_and_nothing_else(office, rubbish, caplog):
     caplog.set_level(logging.WARNING)
-    async with serving(office.desk(), bounds=Bounds(head=1.0)) as server, client(server) as http:
+    async with serving(office.router(), bounds=Bounds(head=1.0)) as server, client(server) as http:
         data = await raw(server, rubbish)
         assert data == b"" or data.startswith(b"HTTP/1.1 400")
         assert (await http.get("/health")).status_code == 200
@@ -248,7 +248,7 @@ SLOW = {
 @pytest.mark.parametrize("pieces", SLOW.values(), ids=SLOW)
 async def test_who_is_slow_is_left(office, pieces):
     pieces = [bytes([piece]) if isinstance(piece, int) else piece for piece in pieces]
-    async with serving(office.desk(), HASTY) as server:
+    async with serving(office.router(), HASTY) as server:
         # Ends, or `raw` runs out of patience.
         await raw(server, *pieces, pause=0.01 if len(pieces) > 2 else 0)
         assert not server._connections
@@ -295,7 +295,7 @@ async def test_connections_are_bounded_in_all_and_of_one_address(office, caplog)
             writer.close()
 
     bounds = Bounds(head=PATIENCE, connections=5, of_one_address=3)
-    async with serving(office.desk(), bounds=bounds) as server:
+    async with serving(office.router(), bounds=bounds) as server:
         held = [await idle(server, "127.0.0.1") for _ in range(3)]
         assert not await is_served(server, "127.0.0.1")
         assert await is_served(server, "127.0.0.2")
@@ -315,7 +315,7 @@ async def test_a_hundred_clients_at_once_get_their_tokens(office):
         async with client(server) as http:
             return await http.post(TOKEN, data=office.whole)
 
-    async with serving(office.desk()) as server:
+    async with serving(office.router()) as server:
         found = await asyncio.gather(*(one(server) for _ in range(100)))
     assert {answer.status_code for answer in found} == {200}
     assert len({answer.json()["access_token"] for answer in found}) == 100
@@ -323,7 +323,7 @@ async def test_a_hundred_clients_at_once_get_their_tokens(office):
 
 async def test_a_process_without_descriptors_takes_connections_again_when_there_are_some(office, caplog):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with serving(office.desk(), bounds=Bounds(head=PATIENCE)) as server:
+    async with serving(office.router(), bounds=Bounds(head=PATIENCE)) as server:
         reader_socket = socket.socket()
         reader_socket.setblocking(False)
         highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
@@ -376,11 +376,11 @@ async def test_it_begins_and_ends_again_and_again_on_one_port_and_leaves_nothing
         gc.collect()
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    async with serving(office.desk()) as first:
+    async with serving(office.router()) as first:
         place = HostPort(*host_port(first))
     before, tasks = descriptors(), len(asyncio.all_tasks())
     for _ in range(20):
-        async with serving(office.desk(), place=place) as server, client(server) as http:
+        async with serving(office.router(), place=place) as server, client(server) as http:
             assert (await http.get("/health")).status_code == 200
             # One that idles, one in the midst of a head.
             _, idle = await asyncio.open_connection(*host_port(server))
@@ -398,7 +398,7 @@ async def test_it_begins_and_ends_again_and_again_on_one_port_and_leaves_nothing
 
 
 async def test_a_client_that_is_connected_sees_the_end(office):
-    async with serving(office.desk()) as server:
+    async with serving(office.router()) as server:
         reader, writer = await asyncio.open_connection(*host_port(server))
         writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"}")
@@ -413,9 +413,9 @@ def host_port_of(writer):
 
 
 async def test_a_busy_port_is_an_error_that_says_so(office):
-    async with serving(office.desk()) as server:
+    async with serving(office.router()) as server:
         with pytest.raises(OSError) as raised:
-            async with serving(office.desk(), place=HostPort(*host_port(server))):
+            async with serving(office.router(), place=HostPort(*host_port(server))):
                 pass
         assert raised.value.errno == errno.EADDRINUSE
         async with client(server) as http:

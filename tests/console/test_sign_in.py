@@ -66,8 +66,8 @@ def test_a_link_signs_in_once(sessions, token):
 def test_a_link_ends_after_five_minutes_and_its_end_cannot_be_moved(sessions, token):
     code = link_code(token, NOW)
     assert refused(sessions, code, now=NOW + LINK_LIFETIME) == 401
-    ends, rest = code.split(".", 1)
-    assert refused(sessions, f"{int(ends) + 9999}.{rest}") == 401
+    ends, cool_down = code.split(".", 1)
+    assert refused(sessions, f"{int(ends) + 9999}.{cool_down}") == 401
     assert begin(sessions, code, now=NOW + LINK_LIFETIME - 1)
 
 

@@ -48,7 +48,7 @@ WAYS = [by_form, by_basic, by_json, by_json_and_basic, in_chunks]
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_client_gets_a_token_that_the_published_keys_verify(office, way):
-    async with serving(office.desk()) as server:
+    async with serving(office.router()) as server:
         url = f"http://{server.address}"
         answer = await asyncio.to_thread(way, url + TOKEN, office)
         # PyJWT's own client of key sets, as a service that verifies these tokens has it.
@@ -70,13 +70,13 @@ async def test_the_standard_librarys_client_is_served_too(office):
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return json.load(answer)
 
-    async with serving(office.desk()) as server:
+    async with serving(office.router()) as server:
         granted = await asyncio.to_thread(ask, f"http://{server.address}{TOKEN}")
     assert granted["token_type"] == "bearer"
 
 
 async def test_errors_are_those_of_the_rfc(office):
-    async with serving(office.desk()) as server, client(server) as http:
+    async with serving(office.router()) as server, client(server) as http:
         wrong = {**office.whole, "client_secret": "wks_" + "x" * 43}
         shown = await http.post(TOKEN, data=ALONE, auth=(office.id, "wrong"))
         found = [
@@ -99,7 +99,7 @@ async def test_errors_are_those_of_the_rfc(office):
 async def test_J_who_guesses_is_slowed_whatever_address_he_claims(office, header):
     """The address is that of the connection: a header that names another one is no way out."""
     wrong = {**office.whole, "client_secret": "wks_" + "x" * 43}
-    async with serving(office.desk()) as server, client(server) as http:
+    async with serving(office.router()) as server, client(server) as http:
         found = [
             await http.post(TOKEN, data=wrong, headers={header: f"192.0.2.{number}"}) for number in range(FREE + 2)
         ]
@@ -112,7 +112,7 @@ async def test_the_address_is_that_of_the_connection(office):
 
     def answer(request):
         seen.append(request.address)
-        return office.desk().answer(request)
+        return office.router().answer(request)
 
     async with serving(answer) as server, client(server) as http:
         await http.get("/health", headers={"X-Forwarded-For": "192.0.2.1", "X-Real-Ip": "192.0.2.2"})
@@ -121,7 +121,7 @@ async def test_the_address_is_that_of_the_connection(office):
 
 async def test_no_secret_and_no_token_is_logged(office, caplog):
     caplog.set_level("DEBUG")
-    async with serving(office.desk()) as server, client(server) as http:
+    async with serving(office.router()) as server, client(server) as http:
         granted = (await http.post(f"{TOKEN}?client_secret={office.secret}", data=office.whole)).json()
         await http.post(TOKEN, data=ALONE, auth=(office.id, office.secret))
         await http.post(TOKEN, content=json.dumps(office.whole)[:-1], headers={"content-type": "application/json"})

@@ -4,8 +4,8 @@ import pytest
 
 from wirekey.credentials.aws_held import Held, held_credentials
 from wirekey.credentials.slots import is_credential_header
+from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import key_pair
-from wirekey.refusal import Refusal
 from wirekey.secret import Secret
 from wirekey.signing.request import AwsCredentials as KeyPair
 

@@ -23,10 +23,10 @@ from wirekey.secret import Secret
 from wirekey.signing.request import AwsCredentials as KeyPair
 from wirekey.signing.request import Endpoint, RequestHead
 from wirekey.signing.sign import Signer
-from wirekey.simulator.instance_metadata import InstanceMetadata
-from wirekey.simulator.plain_http import serving
-from wirekey.simulator.sigv4 import refusal
-from wirekey.simulator.sts import TokenService
+from wirekey_simulator.instance_metadata import InstanceMetadata
+from wirekey_simulator.plain_http import serving
+from wirekey_simulator.sigv4 import refusal
+from wirekey_simulator.sts import TokenService
 
 ALICE = Agent("alice", "dev")
 ROLE = "arn:aws:iam::123456789012:role/wirekey"
@@ -498,10 +498,11 @@ def test_secrets_that_are_not_there_are_all_told(tmp_path):
 
 def test_a_changed_configuration_keeps_the_credentials_where_it_leads_to_the_same(tmp_path):
     text = "providers: {bedrock: {credentials: {access_key: env:A, secret_key: env:B}}}"
-    former = aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "b"}))
+    previous = aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "b"}))
     assert (
-        aws_credentials(loaded(tmp_path, f"{text}\nlog: {{level: debug}}", {"A": "AKIA", "B": "b"}), former) is former
+        aws_credentials(loaded(tmp_path, f"{text}\nlog: {{level: debug}}", {"A": "AKIA", "B": "b"}), previous)
+        is previous
     )
-    assert aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "new"}), former) is not former
+    assert aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "new"}), previous) is not previous
     chain = aws_credentials(loaded(tmp_path, "{}", {}))
     assert aws_credentials(loaded(tmp_path, "{}", {"AWS_ACCESS_KEY_ID": "AKIA"}), chain) is not chain

@@ -4,7 +4,7 @@ import pytest
 
 from wirekey.credentials.client_held import ClientCredential, brought, missing
 from wirekey.credentials.slots import is_credential_header
-from wirekey.refusal import Refusal
+from wirekey.errors import Refusal
 from wirekey.secret import Secret
 from wirekey.signing.request import AwsCredentials
 

@@ -42,18 +42,18 @@ def test_the_rest_grows_with_each_refusal_in_a_row_and_ends_with_a_success():
     rests = []
     for _ in range(5):
         keys.settle(key, 429, None, 0)
-        rests.append(key.resting_until)
+        rests.append(key.cooling_until)
     assert rests == [1, 2, 4, 8, 16]
     keys.settle(key, 200, None, 0)
-    assert key.resting_until == 0
+    assert key.cooling_until == 0
     keys.settle(key, 429, None, 0)
-    assert key.resting_until == 1
+    assert key.cooling_until == 1
 
 
 def test_a_rest_is_at_most_an_hour():
     keys = pool("a")
     keys.settle(keys.keys[0], 429, 10**9, 0)
-    assert keys.keys[0].resting_until == 3600
+    assert keys.keys[0].cooling_until == 3600
 
 
 def test_where_all_rest_the_one_that_rests_least_serves():
@@ -67,7 +67,7 @@ def test_where_all_rest_the_one_that_rests_least_serves():
 def test_other_errors_say_nothing_of_the_key(status):
     keys = pool("a", "b")
     keys.settle(keys.keys[0], status, None, 0)
-    assert keys.keys[0].resting_until == 0
+    assert keys.keys[0].cooling_until == 0
 
 
 def test_a_new_configuration_keeps_the_rest_of_keys_that_stay():
@@ -130,7 +130,7 @@ def test_random_gives_every_key_but_those_that_rest():
     keys = chosen("random", "a", "b", "c")
     keys.settle(keys.keys[1], 429, 10, 0)
     assert set(labels(keys, 5, 200)) == {"a", "c"}
-    assert keys.choose(5, [keys.keys[0], keys.keys[2]], awake=True) is None
+    assert keys.choose(5, [keys.keys[0], keys.keys[2]], available=True) is None
 
 
 def test_a_session_keeps_to_its_key_and_new_ones_are_spread():
@@ -163,9 +163,9 @@ def test_sessions_take_no_more_room_than_they_may_and_the_longest_unused_go_firs
 
 
 def test_sessions_stay_with_keys_that_stay_when_the_configuration_is_read_anew():
-    former, latter = chosen("session-affinity", "a", "b"), chosen("session-affinity", "b", "c")
-    former.choose(0, session="x")
-    former.choose(0, session="y")
-    latter.carry_over(former)
+    previous, latter = chosen("session-affinity", "a", "b"), chosen("session-affinity", "b", "c")
+    previous.choose(0, session="x")
+    previous.choose(0, session="y")
+    latter.carry_over(previous)
     assert latter.choose(1, session="y").label == "b"
     assert len(latter.sessions.kept) == 1

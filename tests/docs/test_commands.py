@@ -21,7 +21,7 @@ import pytest
 from tests.docs.pages import CHECKOUT, Block, blocks_of, page_names
 from tests.running import PATIENCE, bare_environment, log_of, wait_for
 from wirekey.cli.serve import simulation
-from wirekey.runtime import RunningProxy
+from wirekey.server.runtime import RunningProxy
 
 RUN = [
     block
@@ -33,7 +33,7 @@ COPIED = ("addons", "docs", "policies", "README.md", "wirekey.example.yaml", "py
 SHOWN_FOLDER = "/srv/wirekey"
 """The folder of the checkout, as the pages call it."""
 HOUSE = SimpleNamespace(settings=SimpleNamespace(simulated=True))
-FIRST_LOOK = "\n".join(["", *simulation(SimpleNamespace(house=HOUSE, simulator_wanted=None))])
+FIRST_LOOK = "\n".join(["", *simulation(SimpleNamespace(services=HOUSE, simulator_wanted=None))])
 """What is printed where the simulator was not asked for, as it is here, to be able to choose a free port."""
 
 

@@ -49,7 +49,7 @@ def wirekey(folder, simulator, mode: str) -> Wirekey:
     unused = {"OPENAI_API_KEY": "sk-not-to-be-used", "AWS_BEARER_TOKEN_BEDROCK": "not-to-be-used"}
     running = Wirekey(folder, configuration, environ={**KEY_ENVIRONMENT, **unused})
     running.token = running.add_agent("alice")
-    running.pair = running.book.pair("alice")
+    running.pair = running.agents.pair("alice")
     return running
 
 

@@ -108,7 +108,7 @@ def test_anthropic(base, token, root, wirekey, since):
 @pytest.mark.parametrize("root", ["", "/api/v1/bedrock"])
 @pytest.mark.parametrize("model", ["anthropic.claude-3-5-sonnet-20241022-v2:0", "us.amazon.nova-pro-v1:0"])
 def test_boto3_with_the_agents_own_pair(base, root, model, wirekey, since):
-    pair = wirekey.book.pair("alice")
+    pair = wirekey.agents.pair("alice")
     client = boto3.client(
         "bedrock-runtime",
         endpoint_url=base + root,
@@ -150,7 +150,7 @@ def test_the_gateway_takes_http2_at_once(base, token, wirekey, since):
 
 
 def test_our_own_endpoints_are_answered_in_place(base, wirekey, since):
-    made = wirekey.book.add_client("bob")
+    made = wirekey.agents.add_client("bob")
     with httpx.Client(base_url=base) as client:
         assert client.get("/health").json() == {"status": "ok"}
         assert client.head("/health").status_code == 200

@@ -36,7 +36,7 @@ def base(wirekey):
 
 @pytest.fixture(scope="module")
 def jwt(wirekey, base):
-    made = wirekey.book.add_client("bob")
+    made = wirekey.agents.add_client("bob")
     secret = made.client_secret.reveal()
     asked = {"client_id": made.client_id, "client_secret": secret, "grant_type": "client_credentials"}
     return httpx.post(base + "/auth/token", json=asked).json()["access_token"]

@@ -18,7 +18,7 @@ from tests.end_to_end.sdk_calls import Way, openai_client
 from tests.raw_client import RawClient, post
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_for
 from wirekey.call import new_call_id
-from wirekey.runtime import RunningProxy
+from wirekey.server.runtime import RunningProxy
 
 ISSUER = "https://login.corp.example"
 ASK = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
@@ -74,7 +74,7 @@ def chat(proxy, token):
 
 
 def test_our_own_token_in_the_place_of_the_key_is_an_identity(proxy, simulator, began):
-    credentials = proxy.book.add_client("carol", role="engineer")
+    credentials = proxy.agents.add_client("carol", role="engineer")
     token = token_of(proxy, credentials)
     assert chat(proxy, token).choices
     (seen,) = simulator.seen
@@ -85,14 +85,14 @@ def test_our_own_token_in_the_place_of_the_key_is_an_identity(proxy, simulator, 
 
 
 def test_a_revoked_agents_token_is_refused_at_once_even_in_an_open_tunnel(proxy, simulator):
-    credentials = proxy.book.add_client("dan")
+    credentials = proxy.agents.add_client("dan")
     token = token_of(proxy, credentials)
     with RawClient(proxy.running.forward) as client:
         assert client.connect("api.openai.com:443", "", "", f"Proxy-Authorization: Bearer {token}").status == 200
         client.start_tls(proxy.root, "api.openai.com")
         client.send(post())
         assert client.answer().status == 200
-        proxy.book.revoke("dan")
+        proxy.agents.revoke("dan")
 
         def refused():
             client.send(post())
@@ -132,7 +132,7 @@ def test_tokens_that_are_not_to_be_believed_raise_what_the_sdk_raises(proxy, cor
 
 
 def test_a_token_without_the_permission_is_403(proxy, simulator):
-    credentials = proxy.book.add_client("reader", permissions=("web:read",))
+    credentials = proxy.agents.add_client("reader", permissions=("web:read",))
     with pytest.raises(openai.PermissionDeniedError, match="web:write"):
         chat(proxy, token_of(proxy, credentials))
     assert not simulator.seen

@@ -22,8 +22,8 @@ from tests.raw_client import RawClient
 from tests.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
 from tests.signing.requests import HEADERS
 from wirekey.call import new_call_id
-from wirekey.simulator.certificate import prepare_certificate
 from wirekey.wire.request_body import PIECE, SPOOL_ABOVE
+from wirekey_simulator.certificate import prepare_certificate
 
 MIB = 1024 * 1024
 LARGE = 24 * MIB

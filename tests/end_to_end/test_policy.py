@@ -66,7 +66,7 @@ def proxy(tmp_path_factory, simulator):
 
 
 @pytest.fixture(scope="module")
-def open_house(tmp_path_factory, simulator):
+def start(tmp_path_factory, simulator):
     """A Wirekey with the default policy that lets in programs without an agent."""
     more = {"policy": {"path": str(SHIPPED_POLICIES)}, "identity": {"required": False}}
     with wirekey_behind(tmp_path_factory.mktemp("open"), simulator, **more) as running:
@@ -170,15 +170,15 @@ def test_a_changed_policy_counts_and_a_broken_one_does_not(proxy, simulator, mon
     ids=["nobody calls a model", "nobody lists files", "a reader calls a model", "a reader lists models"],
 )
 def test_where_no_identity_is_required_the_default_policy_serves_nobody_as_an_ordinary_agent(
-    open_house, simulator, agent, request_, status
+    start, simulator, agent, request_, status
 ):
     simulator.forget()
     began = beginning()
-    with RawClient(open_house.running.forward) as raw:
-        assert raw.connect("api.openai.com:443", agent, open_house.reader if agent else "").status == 200
-        raw.start_tls(open_house.root, "api.openai.com")
+    with RawClient(start.running.forward) as raw:
+        assert raw.connect("api.openai.com:443", agent, start.reader if agent else "").status == 200
+        raw.start_tls(start.root, "api.openai.com")
         raw.send(request_)
         assert raw.answer().status == status
     assert len(simulator.seen) == (status == 200)
-    event = open_house.finished_event(began)
+    event = start.finished_event(began)
     assert (event["agent_id"], event["policy_result"]) == (agent or None, "allow" if status == 200 else "deny")

@@ -16,7 +16,7 @@ from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirek
 from tests.threats.conftest import beginning
 from wirekey.egress.hosts import RUNTIME
 from wirekey.providers import PROVIDERS
-from wirekey.providers.bedrock_services import service_of
+from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.protocol import Kind
 from wirekey.routing.formats import PROVIDER_HOSTS
 
@@ -103,7 +103,7 @@ class Client:
 
 def request_of(provider, line, body, content_type, model):
     method, _, path = filled(line, model).partition(" ")
-    operation = PROVIDERS[provider].recognise(method, path.partition("?")[0], {"content-type": content_type})
+    operation = PROVIDERS[provider].match_operation(method, path.partition("?")[0], {"content-type": content_type})
     service = service_of(operation.name) if provider == "bedrock" else RUNTIME
     host = PROVIDER_HOSTS.get(provider, f"{service}.us-east-1.amazonaws.com")
     version = ["anthropic-version: 2023-06-01"] if provider == "anthropic" else []

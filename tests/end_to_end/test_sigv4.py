@@ -118,7 +118,7 @@ def test_a_signature_of_someone_else_does_no_harm_to_a_call_with_a_token(signing
 
 
 def test_a_token_of_one_agent_and_the_pair_of_another_are_refused(signing, aws_simulator, monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", signing.proxy_url("bob", signing.book.issue_token("bob", "t", None)))
+    monkeypatch.setenv("HTTPS_PROXY", signing.proxy_url("bob", signing.agents.issue_token("bob", "t", None)))
     with pytest.raises(botocore.exceptions.ClientError, match="two different agents"):
         bedrock(signing).converse(modelId=MODELS[0], messages=MESSAGES)
     assert not aws_simulator.seen
@@ -162,10 +162,10 @@ def first_call(service, client):
 
 def test_a_revoked_agents_pair_is_out(signing):
     signing.add_agent("dave")
-    pair = signing.book.pair("dave")
+    pair = signing.agents.pair("dave")
     client = bedrock(signing, (pair.access_key, pair.secret.reveal()))
     client.converse(modelId=MODELS[0], messages=MESSAGES)
-    signing.book.revoke("dave")
+    signing.agents.revoke("dave")
 
     def is_out():
         try:

@@ -135,7 +135,7 @@ def test_two_upload_ids_are_refused(simulator, proxy):
 def test_the_upload_of_a_revoked_agent_ends_with_it(simulator, proxy):
     token = proxy.add_agent("carol")
     url = begin(way_of(proxy), token)
-    proxy.book.revoke("carol")
+    proxy.agents.revoke("carol")
     way = way_of(proxy)
     headers = {"x-goog-api-key": token}
     wait_for(

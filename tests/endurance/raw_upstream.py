@@ -8,7 +8,7 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Self
 
-from wirekey.simulator.certificate import prepare_certificate
+from wirekey_simulator.certificate import prepare_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

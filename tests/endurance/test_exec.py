@@ -61,7 +61,7 @@ def test_a_program_gets_a_token_of_its_own_which_ends_with_it(running):
     environ = json.loads(wirekey(running.folder, "exec", "python", "-c", script).stdout)
     token = environ["HTTPS_PROXY"].partition("://")[2].partition("@")[0].partition(":")[2]
     assert token.startswith("wk_")
-    assert running.book.find(token) is None
+    assert running.agents.find(token) is None
 
 
 def test_without_a_proxy_it_says_how_to_start_one(tmp_path):

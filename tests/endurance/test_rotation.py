@@ -67,7 +67,7 @@ class Rotation:
             self.headers += 1
             places = {"state": str(self.proxy.state), "certs": str(self.proxy.certs)}
             self.put("wirekey.yaml", json.dumps(self.settings() | places))
-        self.token = self.proxy.book.rotate("alice", OVERLAP)
+        self.token = self.proxy.agents.rotate("alice", OVERLAP)
         wait_for(lambda: self.in_use() >= number, f"change {number} to be in use")
 
     def in_use(self) -> int:

@@ -19,8 +19,8 @@ from tests.endurance.serving import (
     write_configuration,
 )
 from tests.running import PATIENCE, bare_environment, wait_for
+from wirekey.calls.settings import Settings
 from wirekey.cli.serve import simulation
-from wirekey.stations.settings import Settings
 
 OWN = {"listen": dict.fromkeys(["forward", "gateway", "console"], "127.0.0.1:0")}
 TOKENS = "(/health, /ready, /api/v1/auth/token)"
@@ -46,7 +46,10 @@ TOKENS = "(/health, /ready, /api/v1/auth/token)"
             ["wirekey.yaml:1: routes[0].auth: there is no Python module no_such_module"],
         ),
         ("listen: {forward: 192.0.2.1:8080}", ["192.0.2.1:8080 (listen.forward) is no address of this machine"]),
-        ("log: {file: /nonexistent/wirekey.log}", ["log.file: /nonexistent/wirekey.log cannot be written"]),
+        (
+            "log: {file: /nonexistent/wirekey.observing.log}",
+            ["log.file: /nonexistent/wirekey.observing.log cannot be written"],
+        ),
     ],
 )
 def test_a_configuration_that_cannot_be_served_is_refused_with_its_place(tmp_path, configuration, sentences):
@@ -169,8 +172,10 @@ def test_the_start_says_all_that_a_newcomer_needs(tmp_path, arguments, environ, 
 
 
 def test_a_first_look_is_told_that_and_why_the_simulator_answers():
-    entrance = SimpleNamespace(house=SimpleNamespace(settings=Settings({}, {}, simulated=True)), simulator_wanted=None)
-    said = "".join(simulation(entrance))
+    lifecycle = SimpleNamespace(
+        services=SimpleNamespace(settings=Settings({}, {}, simulated=True)), simulator_wanted=None
+    )
+    said = "".join(simulation(lifecycle))
     assert "SIMULATED: there is no provider key and no wirekey.yaml" in said
     assert "Set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or AWS_BEARER_TOKEN_BEDROCK" in said
 

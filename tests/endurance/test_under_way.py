@@ -55,7 +55,7 @@ def test_a_broken_agents_file_leaves_the_agents_as_they_were(proxy):
     wait_for_words(proxy, "agents.json is not a valid list of agents")
     assert status(proxy) == 200
     file.write_bytes(good)
-    proxy.book.revoke("alice")
+    proxy.agents.revoke("alice")
     wait_for(lambda: refuses(proxy), "the agent to be out")
 
 

@@ -182,7 +182,7 @@ def test_an_upstream_that_cannot_be_reached_or_trusted_gets_no_key_and_the_calle
             (second, "api.openai.com", "/v1/models", 502, "", "could not be reached", "upstream_error"),
             (second, "generativelanguage.googleapis.com", "/v1beta/models", 502, "", "could not be", "upstream_error"),
         ]:
-            token = wirekey.book.rotate("alice") if wirekey.book.agents() else wirekey.add_agent("alice")
+            token = wirekey.agents.rotate("alice") if wirekey.agents.agents() else wirekey.add_agent("alice")
             began = now()
             with tunnel(wirekey, token, host) as client:
                 client.send(request(host, path))

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from wirekey.call import Agent
-from wirekey.identity.agents import AgentBook, AgentError, AgentsFileError
+from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
 
 
@@ -32,28 +32,28 @@ def clock():
 
 
 @pytest.fixture
-def book(path, clock):
-    return AgentBook(path, clock)
+def agents(path, clock):
+    return AgentStore(path, clock)
 
 
-def test_an_added_agent_is_found_by_its_token_and_its_hash(book):
-    token = book.add("alice", role="developer", type="cli")
+def test_an_added_agent_is_found_by_its_token_and_its_hash(agents):
+    token = agents.add("alice", role="developer", type="cli")
     assert TOKEN.fullmatch(token)
-    assert book.find(token) == Agent("alice", "developer", "cli")
-    assert book.find_hash(token_digest(token)) == Agent("alice", "developer", "cli")
-    assert book.find(token[:-1]) is None
-    assert book.find("") is None
-    assert book.find("\ud800") is None
+    assert agents.find(token) == Agent("alice", "developer", "cli")
+    assert agents.find_hash(token_digest(token)) == Agent("alice", "developer", "cli")
+    assert agents.find(token[:-1]) is None
+    assert agents.find("") is None
+    assert agents.find("\ud800") is None
 
 
-def test_no_file_means_no_agents(book, path):
-    assert book.agents() == ()
-    assert book.find("wk_" + "a" * 43) is None
+def test_no_file_means_no_agents(agents, path):
+    assert agents.agents() == ()
+    assert agents.find("wk_" + "a" * 43) is None
     assert not path.exists()
 
 
-def test_the_token_itself_is_not_stored_and_the_file_is_the_owners(book, path):
-    token = book.add("alice")
+def test_the_token_itself_is_not_stored_and_the_file_is_the_owners(agents, path):
+    token = agents.add("alice")
     stored = path.read_text()
     assert token not in stored
     assert token[3:] not in stored
@@ -69,114 +69,114 @@ NAMES = ["", " ", "a b", "a:b", "a/b", "a\n", "é", "a" * 65, "a@b"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_that_would_need_escaping_is_refused(book, name, path):
+def test_a_name_that_would_need_escaping_is_refused(agents, name, path):
     with pytest.raises(AgentError, match="letters, digits"):
-        book.add(name)
+        agents.add(name)
     assert not path.exists()
 
 
 @pytest.mark.parametrize("word", ["", "two words", "a\r\nb", "x" * 65])
-def test_a_role_or_type_that_could_break_a_line_is_refused(book, word):
+def test_a_role_or_type_that_could_break_a_line_is_refused(agents, word):
     with pytest.raises(AgentError, match="is no role"):
-        book.add("alice", role=word)
+        agents.add("alice", role=word)
     with pytest.raises(AgentError, match="is no type"):
-        book.add("alice", type=word)
+        agents.add("alice", type=word)
 
 
-def test_a_name_is_given_once(book):
-    book.add("alice")
+def test_a_name_is_given_once(agents):
+    agents.add("alice")
     with pytest.raises(AgentError, match="agents rotate alice"):
-        book.add("alice")
+        agents.add("alice")
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(book):
-    book.add("alice")
-    for change in (book.revoke, book.rotate, book.agent, lambda name: book.issue_token(name, "exec", 60)):
+def test_an_unknown_name_is_answered_with_the_nearest(agents):
+    agents.add("alice")
+    for change in (agents.revoke, agents.rotate, agents.agent, lambda name: agents.issue_token(name, "exec", 60)):
         with pytest.raises(AgentError, match="Did you mean alice"):
             change("alcie")
         with pytest.raises(AgentError, match="agents list"):
             change("zzz")
 
 
-def test_rotation_ends_the_former_tokens_after_the_overlap(book, clock):
-    first = book.add("alice")
-    second = book.rotate("alice", overlap_seconds=60)
-    assert book.find(first) == book.find(second) == Agent("alice")
+def test_rotation_ends_the_former_tokens_after_the_overlap(agents, clock):
+    first = agents.add("alice")
+    second = agents.rotate("alice", overlap_seconds=60)
+    assert agents.find(first) == agents.find(second) == Agent("alice")
     clock.now += 61
-    assert book.find(first) is None
-    assert book.find(second)
-    third = book.rotate("alice")
-    assert book.find(second) is None
-    assert book.find(third)
-    assert len(book.agent("alice").tokens) == 1
+    assert agents.find(first) is None
+    assert agents.find(second)
+    third = agents.rotate("alice")
+    assert agents.find(second) is None
+    assert agents.find(third)
+    assert len(agents.agent("alice").tokens) == 1
 
 
-def test_a_second_rotation_does_not_lengthen_the_first_overlap(book, clock):
-    first = book.add("alice")
-    book.rotate("alice", 60)
-    book.rotate("alice", 3600)
+def test_a_second_rotation_does_not_lengthen_the_first_overlap(agents, clock):
+    first = agents.add("alice")
+    agents.rotate("alice", 60)
+    agents.rotate("alice", 3600)
     clock.now += 61
-    assert book.find(first) is None
+    assert agents.find(first) is None
 
 
-def test_a_revoked_agent_is_out_and_its_record_stays(book):
-    token = book.add("alice")
-    book.revoke("alice")
-    assert book.find(token) is None
-    assert book.agent("alice").revoked_at
-    for change in (book.rotate, lambda name: book.issue_token(name, "exec", 1)):
+def test_a_revoked_agent_is_out_and_its_record_stays(agents):
+    token = agents.add("alice")
+    agents.revoke("alice")
+    assert agents.find(token) is None
+    assert agents.agent("alice").revoked_at
+    for change in (agents.rotate, lambda name: agents.issue_token(name, "exec", 1)):
         with pytest.raises(AgentError, match="was revoked"):
             change("alice")
 
 
-def test_a_revoked_agent_is_put_back_with_a_new_token_only(book):
-    former = book.add("alice", role="admin")
-    book.revoke("alice")
-    token = book.add("alice")
-    assert book.find(token) == Agent("alice")
-    assert book.find(former) is None
-    assert len(book.agents()) == 1
+def test_a_revoked_agent_is_put_back_with_a_new_token_only(agents):
+    previous = agents.add("alice", role="admin")
+    agents.revoke("alice")
+    token = agents.add("alice")
+    assert agents.find(token) == Agent("alice")
+    assert agents.find(previous) is None
+    assert len(agents.agents()) == 1
 
 
-def test_further_tokens_have_a_lifetime_and_can_be_dropped(book, clock):
-    book.add("alice")
-    one, two, three = (book.issue_token("alice", "exec", lifetime) for lifetime in (60, 60, None))
-    assert all(book.find(token) for token in (one, two, three))
-    book.drop_token("alice", one)
-    book.drop_token("alice", one)
-    book.drop_token("alice", token_id(three))
-    assert [bool(book.find(token)) for token in (one, two, three)] == [False, True, False]
+def test_further_tokens_have_a_lifetime_and_can_be_dropped(agents, clock):
+    agents.add("alice")
+    one, two, three = (agents.issue_token("alice", "exec", lifetime) for lifetime in (60, 60, None))
+    assert all(agents.find(token) for token in (one, two, three))
+    agents.drop_token("alice", one)
+    agents.drop_token("alice", one)
+    agents.drop_token("alice", token_id(three))
+    assert [bool(agents.find(token)) for token in (one, two, three)] == [False, True, False]
     clock.now += 60
-    assert book.find(two) is None
+    assert agents.find(two) is None
 
 
-def test_expired_tokens_do_not_pile_up_in_the_file(book, clock):
-    book.add("alice")
+def test_expired_tokens_do_not_pile_up_in_the_file(agents, clock):
+    agents.add("alice")
     for _ in range(5):
-        book.issue_token("alice", "exec", 10)
+        agents.issue_token("alice", "exec", 10)
         clock.now += 11
-    assert len(book.agent("alice").tokens) == 2
+    assert len(agents.agent("alice").tokens) == 2
 
 
-def test_another_process_s_new_agent_works_at_once(path, book):
-    book.refresh()
-    token = AgentBook(path).add("bob")
-    assert book.find(token) == Agent("bob")
+def test_another_process_s_new_agent_works_at_once(path, agents):
+    agents.refresh()
+    token = AgentStore(path).add("bob")
+    assert agents.find(token) == Agent("bob")
 
 
-def test_another_process_s_revocation_counts_after_a_refresh(path, book):
-    token = book.add("bob")
-    AgentBook(path).revoke("bob")
-    book.refresh()
-    assert book.find(token) is None
+def test_another_process_s_revocation_counts_after_a_refresh(path, agents):
+    token = agents.add("bob")
+    AgentStore(path).revoke("bob")
+    agents.refresh()
+    assert agents.find(token) is None
 
 
-def test_unknown_tokens_do_not_make_the_file_be_read_each_time(book, monkeypatch):
-    book.add("alice")
+def test_unknown_tokens_do_not_make_the_file_be_read_each_time(agents, monkeypatch):
+    agents.add("alice")
     looks = []
-    monkeypatch.setattr(book, "refresh", lambda: looks.append(1))
+    monkeypatch.setattr(agents, "refresh", lambda: looks.append(1))
     for number in range(1000):
-        book.find(f"wk_{number}")
+        agents.find(f"wk_{number}")
     assert len(looks) < 100
 
 
@@ -202,42 +202,42 @@ def test_a_bad_file_is_named_at_start_and_left_as_it_is(path, content, message):
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(AgentsFileError, match=message) as raised:
-        AgentBook(path)
+        AgentStore(path)
     assert str(path) in str(raised.value)
     assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_file_gone_bad_keeps_the_agents_says_so_once_and_refuses_changes(path, book, caplog, content, message):
-    token = book.add("alice")
+def test_a_file_gone_bad_keeps_the_agents_says_so_once_and_refuses_changes(path, agents, caplog, content, message):
+    token = agents.add("alice")
     path.write_bytes(content)
     with caplog.at_level(logging.ERROR):
-        book.refresh()
-        book.refresh()
-    assert book.find(token)
+        agents.refresh()
+        agents.refresh()
+    assert agents.find(token)
     assert len(caplog.records) == 1
     assert "known before stay" in caplog.text
-    for change in (book.add, book.revoke):
+    for change in (agents.add, agents.revoke):
         with pytest.raises(AgentsFileError, match=message):
             change("bob")
     assert path.read_bytes() == content
 
 
-def test_a_removed_file_ends_all_agents(path, book):
-    token = book.add("alice")
+def test_a_removed_file_ends_all_agents(path, agents):
+    token = agents.add("alice")
     path.unlink()
-    book.refresh()
-    assert book.find(token) is None
+    agents.refresh()
+    assert agents.find(token) is None
 
 
 def test_a_folder_in_place_of_the_file_is_said(path):
     path.mkdir(parents=True)
     with pytest.raises(AgentsFileError, match="cannot be read"):
-        AgentBook(path)
+        AgentStore(path)
 
 
-def test_a_file_that_cannot_be_written_is_said_and_unchanged(path, book, monkeypatch):
-    book.add("alice")
+def test_a_file_that_cannot_be_written_is_said_and_unchanged(path, agents, monkeypatch):
+    agents.add("alice")
     before = path.read_bytes()
 
     def full(_):
@@ -245,14 +245,14 @@ def test_a_file_that_cannot_be_written_is_said_and_unchanged(path, book, monkeyp
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(AgentsFileError, match=r"No space left on device\. Nothing was changed"):
-        book.add("bob")
+        agents.add("bob")
     assert path.read_bytes() == before
 
 
 def add_many(path, prefix):
-    book = AgentBook(path)
+    agents = AgentStore(path)
     for number in range(20):
-        book.add(f"{prefix}-{number}")
+        agents.add(f"{prefix}-{number}")
 
 
 def test_writers_at_the_same_time_lose_nothing(path):
@@ -262,28 +262,28 @@ def test_writers_at_the_same_time_lose_nothing(path):
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(AgentBook(path).agents()) == 60
+    assert len(AgentStore(path).agents()) == 60
 
 
 def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(tmp_path):
-    book = AgentBook(tmp_path / "agents.json")
-    book.enrol("local")
-    token = book.issue_token("local", label="exec", lifetime=60)
-    book.enrol("local")
-    assert book.find(token) == Agent("local")
+    agents = AgentStore(tmp_path / "agents.json")
+    agents.enrol("local")
+    token = agents.issue_token("local", label="exec", lifetime=60)
+    agents.enrol("local")
+    assert agents.find(token) == Agent("local")
 
 
 def test_a_pair_is_found_by_its_access_key_until_it_is_replaced_or_the_agent_revoked(tmp_path):
-    book = AgentBook(tmp_path / "agents.json")
-    book.add("alice", role="engineer")
-    first = book.pair("alice")
-    assert book.pair("alice") == first
-    agent, found = AgentBook(tmp_path / "agents.json").find_pair(first.access_key)
+    agents = AgentStore(tmp_path / "agents.json")
+    agents.add("alice", role="engineer")
+    first = agents.pair("alice")
+    assert agents.pair("alice") == first
+    agent, found = AgentStore(tmp_path / "agents.json").find_pair(first.access_key)
     assert (agent.id, agent.role, found) == ("alice", "engineer", first)
-    second = book.rotate_pair("alice", overlap_seconds=60)
-    assert [book.find_pair(pair.access_key)[1] for pair in (first, second)] == [first, second]
-    book.rotate_pair("alice")
-    assert book.find_pair(second.access_key) is None
-    book.revoke("alice")
-    assert book.find_pair(book.path.name) is None
-    assert first.secret.reveal() not in book.path.read_text()
+    second = agents.rotate_pair("alice", overlap_seconds=60)
+    assert [agents.find_pair(pair.access_key)[1] for pair in (first, second)] == [first, second]
+    agents.rotate_pair("alice")
+    assert agents.find_pair(second.access_key) is None
+    agents.revoke("alice")
+    assert agents.find_pair(agents.path.name) is None
+    assert first.secret.reveal() not in agents.path.read_text()

@@ -14,11 +14,11 @@ from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, rsa_key, token
 
 from wirekey.config.jwt import JWT, JWTIssuer
 from wirekey.identity import jwks_fetching
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwks_fetching import BETWEEN_FETCHES, GOOD_FOR, FetchedKeys, FetchError, https_fetch
 from wirekey.identity.jwt_reading import RefusedTokenError
 from wirekey.identity.jwt_tokens import JwtTokens
-from wirekey.simulator.certificate import prepare_certificate
+from wirekey_simulator.certificate import prepare_certificate
 
 NOW = 1_800_000_000
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -259,7 +259,7 @@ def test_a_server_that_is_not_there(fetch):
 async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server, fetch, tmp_path, monkeypatch):
     """At first one key, then the next beside it, then that alone, then the issuer is down."""
     settings = JWT(issuers=(JWTIssuer(issuer="https://id.example", jwks_url=server.url, permissions=("web:read",)),))
-    tokens = JwtTokens.of_settings(settings, AgentBook(tmp_path / "agents.json"), None, fetch)
+    tokens = JwtTokens.of_settings(settings, AgentStore(tmp_path / "agents.json"), None, fetch)
     clock = Clock()
     [issuer] = tokens.issuers
     monkeypatch.setattr(issuer.keys, "_clock", clock)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.identity.jwt_making import b64, ec_key, ed_key, jwk, jwks, pem, rsa_key, token
 
 from wirekey.config.jwt import JWT, JWTIssuer
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwk import key_of_pem, key_set
-from wirekey.identity.jwt_issuers import Issuer, StaticKey, foreign_issuer, house_issuer
+from wirekey.identity.jwt_issuers import Issuer, StaticKey, external_issuer, own_issuer
 from wirekey.identity.jwt_keys import SigningKeys
 from wirekey.identity.jwt_reading import MAX_TOKEN, RefusedTokenError, looks_like_jwt
 from wirekey.identity.jwt_tokens import JwtTokens
@@ -31,24 +31,24 @@ CLAIMS = {"iss": "https://id.example", "aud": "wirekey", "sub": "svc", "iat": NO
 HEADER = {"alg": "RS256", "kid": "rsa", "typ": "JWT"}
 
 
-class House:
+class Services:
     """Wirekey with an agent that has a client; and two other issuers, the second of whom has one key, from a file."""
 
     def __init__(self, folder):
         self.now = float(NOW)
-        self.book = AgentBook(folder / "agents.json", lambda: self.now)
+        self.agents = AgentStore(folder / "agents.json", lambda: self.now)
         self.keys = SigningKeys(folder / "jwt-keys.json", 3600, lambda: self.now)
         self.settings = JWT()
         other = JWTIssuer(issuer="https://id.example", jwks_url="https://id.example/jwks", permissions=("web:read",))
         fixed = JWTIssuer(issuer="https://static.example", key=folder / "static.pem")
         self.issuers = [
-            house_issuer(self.settings, self.keys),
+            own_issuer(self.settings, self.keys),
             Issuer(other.issuer, "wirekey", ALGORITHMS, 86400, key_set(KEYS, ALGORITHMS), other),
             Issuer(fixed.issuer, "wirekey", ALGORITHMS, 86400, StaticKey(key_of_pem(pem(RSA), ALGORITHMS)), fixed),
         ]
-        self.tokens = JwtTokens(self.issuers, self.book)
-        self.endpoint = TokenEndpoint(self.settings, self.keys, self.book)
-        self.client = self.book.add_client("alice", role="developer", permissions=("web:read", "web:write"))
+        self.tokens = JwtTokens(self.issuers, self.agents)
+        self.endpoint = TokenEndpoint(self.settings, self.keys, self.agents)
+        self.client = self.agents.add_client("alice", role="developer", permissions=("web:read", "web:write"))
 
     def ask(self, client=None, address="192.0.2.1", **parameters):
         client = client or self.client
@@ -76,8 +76,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def services(tmp_path):
+    return Services(tmp_path)
 
 
 GOOD = [
@@ -94,8 +94,8 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("_", "text"), GOOD, ids=[name for name, _ in GOOD])
-async def test_a_good_token_is_believed(house, _, text):
-    assert (await house.who(text)).id == "svc"
+async def test_a_good_token_is_believed(services, _, text):
+    assert (await services.who(text)).id == "svc"
     assert looks_like_jwt(text)
 
 
@@ -201,11 +201,11 @@ J1 = [
 
 
 @pytest.mark.parametrize(("_", "text", "reason"), J1, ids=[row[0] for row in J1])
-async def test_J1_what_its_header_says_gives_a_token_no_trust(house, _, text, reason):
-    assert reason in await house.refusal(text)
+async def test_J1_what_its_header_says_gives_a_token_no_trust(services, _, text, reason):
+    assert reason in await services.refusal(text)
 
 
-async def test_J1_an_id_that_two_keys_have_is_nobodys(house):
+async def test_J1_an_id_that_two_keys_have_is_nobodys(services):
     other = rsa_key("two")
     both = key_set(jwks(jwk(RSA, kid="same"), jwk(other, kid="same"), jwk(EC, kid="ec")), ALGORITHMS)
     assert both.find("same", "RS256") is None
@@ -296,24 +296,24 @@ def without_absent(claims):
 
 
 @pytest.mark.parametrize(("_", "change", "reason"), J2, ids=[row[0] for row in J2])
-async def test_J2_each_claim_is_there_and_of_its_type(house, _, change, reason):
-    assert reason in await house.refusal(token(HEADER, without_absent({**CLAIMS, **change}), RSA))
-    assert house.unremembered
+async def test_J2_each_claim_is_there_and_of_its_type(services, _, change, reason):
+    assert reason in await services.refusal(token(HEADER, without_absent({**CLAIMS, **change}), RSA))
+    assert services.unremembered
 
 
 @pytest.mark.parametrize(
     "text", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1.8e9", "1800000600.0", "1E9", "9" * 5000]
 )
 @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
-async def test_J2_numbers_that_JSON_readers_disagree_on(house, name, text):
+async def test_J2_numbers_that_JSON_readers_disagree_on(services, name, text):
     claims = json.dumps({**CLAIMS, name: "@"}).replace('"@"', text)
-    assert await house.refusal(token(HEADER, claims, RSA))
+    assert await services.refusal(token(HEADER, claims, RSA))
 
 
-async def test_J2_the_claims_of_ours_are_typed_as_strictly(house):
-    good = house.own()
+async def test_J2_the_claims_of_ours_are_typed_as_strictly(services):
+    good = services.own()
     claims = json.loads(base64.urlsafe_b64decode(good.split(".")[1] + "=="))
-    assert (await house.who(good)).id == "alice"
+    assert (await services.who(good)).id == "alice"
     for change, reason in [
         ({"aud": ["wirekey"]}, "audience is another"),
         ({"nbf": "absent"}, "nbf"),
@@ -324,15 +324,15 @@ async def test_J2_the_claims_of_ours_are_typed_as_strictly(house):
         ({"sub": "bob"}, "revoked"),
         ({"exp": NOW + 3631}, "good for longer"),
     ]:
-        assert reason in await house.refusal(house.keys.sign(without_absent({**claims, **change})))
+        assert reason in await services.refusal(services.keys.sign(without_absent({**claims, **change})))
 
 
-async def test_J2_a_token_of_another_kind_does_not_pass_for_ours(house):
-    kid, private = house.keys._signer
-    claims = json.loads(base64.urlsafe_b64decode(house.own().split(".")[1] + "=="))
+async def test_J2_a_token_of_another_kind_does_not_pass_for_ours(services):
+    kid, private = services.keys._signer
+    claims = json.loads(base64.urlsafe_b64decode(services.own().split(".")[1] + "=="))
     for kind in ({}, {"typ": "JWT"}, {"typ": "id+jwt"}):
-        assert "of a type" in await house.refusal(token({"alg": "EdDSA", "kid": kid, **kind}, claims, private))
-    assert "key" in await house.refusal(token({"alg": "EdDSA", "typ": "at+jwt"}, claims, private))
+        assert "of a type" in await services.refusal(token({"alg": "EdDSA", "kid": kid, **kind}, claims, private))
+    assert "key" in await services.refusal(token({"alg": "EdDSA", "typ": "at+jwt"}, claims, private))
 
 
 J3 = [
@@ -351,101 +351,101 @@ J3 = [
 
 
 @pytest.mark.parametrize(("_", "text", "reason"), J3, ids=[row[0] for row in J3])
-async def test_J3_tokens_that_are_work_to_read(house, _, text, reason):
-    assert reason in await house.refusal(text)
+async def test_J3_tokens_that_are_work_to_read(services, _, text, reason):
+    assert reason in await services.refusal(text)
 
 
-async def test_J4_a_token_that_was_verified_ends_in_an_open_tunnel(house):
-    text = house.own()
-    held = await house.tokens.identify(text, house.now)
+async def test_J4_a_token_that_was_verified_ends_in_an_open_tunnel(services):
+    text = services.own()
+    held = await services.tokens.identify(text, services.now)
     digest = token_digest(text)
-    assert house.tokens.bearer(held, house.now).id == house.tokens.find(digest, house.now).id == "alice"
-    house.now += 3600 + 29
-    assert house.tokens.bearer(held, house.now)
-    house.now += 1
-    assert house.tokens.bearer(held, house.now) is None
-    assert house.tokens.find(digest, house.now) is None
-    assert "has expired" in await house.refusal(text)
+    assert services.tokens.bearer(held, services.now).id == services.tokens.find(digest, services.now).id == "alice"
+    services.now += 3600 + 29
+    assert services.tokens.bearer(held, services.now)
+    services.now += 1
+    assert services.tokens.bearer(held, services.now) is None
+    assert services.tokens.find(digest, services.now) is None
+    assert "has expired" in await services.refusal(text)
 
 
 @pytest.mark.parametrize("how", ["revoked", "client replaced", "revoked and added again"])
-async def test_J4_tokens_of_a_revoked_agent_are_refused_at_once(house, how):
-    text = house.own()
-    held = await house.tokens.identify(text, house.now)
+async def test_J4_tokens_of_a_revoked_agent_are_refused_at_once(services, how):
+    text = services.own()
+    held = await services.tokens.identify(text, services.now)
     if how == "client replaced":
-        house.book.rotate_client("alice")
+        services.agents.rotate_client("alice")
     else:
-        house.book.revoke("alice")
+        services.agents.revoke("alice")
         if how == "revoked and added again":
-            house.book.add_client("alice")
-    assert house.tokens.bearer(held, house.now) is None
-    assert "revoked, or for client credentials that were replaced" in await house.refusal(text)
+            services.agents.add_client("alice")
+    assert services.tokens.bearer(held, services.now) is None
+    assert "revoked, or for client credentials that were replaced" in await services.refusal(text)
 
 
-async def test_J4_a_key_that_was_taken_back_ends_its_tokens(house):
-    text = house.own()
-    held = await house.tokens.identify(text, house.now)
-    house.keys.path.unlink()
-    house.tokens.keep_fresh()
-    assert house.tokens.bearer(held, house.now) is None
-    assert "took back" in await house.refusal(text)
-    assert (await house.who(house.own())).id == "alice"
+async def test_J4_a_key_that_was_taken_back_ends_its_tokens(services):
+    text = services.own()
+    held = await services.tokens.identify(text, services.now)
+    services.keys.path.unlink()
+    services.tokens.keep_fresh()
+    assert services.tokens.bearer(held, services.now) is None
+    assert "took back" in await services.refusal(text)
+    assert (await services.who(services.own())).id == "alice"
 
 
-async def test_J5_each_token_stands_for_its_own_agent_in_any_order(house):
-    bob = house.book.add_client("bob", permissions=("web:read",))
-    texts = {"alice": house.own(), "bob": house.own(client=bob), "svc": GOOD_RSA}
+async def test_J5_each_token_stands_for_its_own_agent_in_any_order(services):
+    bob = services.agents.add_client("bob", permissions=("web:read",))
+    texts = {"alice": services.own(), "bob": services.own(client=bob), "svc": GOOD_RSA}
     for name in ("alice", "bob", "svc", "bob", "alice", "svc"):
-        assert (await house.who(texts[name])).id == name
+        assert (await services.who(texts[name])).id == name
 
 
-async def test_J6_an_issuer_cannot_name_agents_that_were_added_here(house):
-    house.book.add("carol")
+async def test_J6_an_issuer_cannot_name_agents_that_were_added_here(services):
+    services.agents.add("carol")
     for name in ("alice", "carol"):
-        assert "identity.jwt.issuers" in await house.refusal(token(HEADER, {**CLAIMS, "sub": name}, RSA))
-    held = await house.tokens.identify(GOOD_RSA, house.now)
-    house.book.add("svc")
-    assert house.tokens.bearer(held, house.now) is None
-    house.book.revoke("svc")
-    assert house.tokens.bearer(held, house.now) is None
+        assert "identity.jwt.issuers" in await services.refusal(token(HEADER, {**CLAIMS, "sub": name}, RSA))
+    held = await services.tokens.identify(GOOD_RSA, services.now)
+    services.agents.add("svc")
+    assert services.tokens.bearer(held, services.now) is None
+    services.agents.revoke("svc")
+    assert services.tokens.bearer(held, services.now) is None
 
 
-async def test_J6_one_issuers_key_signs_nothing_for_another(house):
+async def test_J6_one_issuers_key_signs_nothing_for_another(services):
     claims = {
         **CLAIMS,
         "iss": "wirekey",
-        "client_id": house.client.client_id,
+        "client_id": services.client.client_id,
         "permissions": ["web:write"],
         "sub": "alice",
     }
-    assert NOT_ITS_ALGORITHM in await house.refusal(token({**HEADER, "typ": "at+jwt"}, claims, RSA))
-    assert NOT_ITS_KEY in await house.refusal(token({"alg": "EdDSA", "kid": "ed", "typ": "at+jwt"}, claims, ED))
-    own = json.loads(base64.urlsafe_b64decode(house.own().split(".")[1] + "=="))
-    assert NOT_ITS_KEY in await house.refusal(house.keys.sign({**own, "iss": "https://id.example"}))
+    assert NOT_ITS_ALGORITHM in await services.refusal(token({**HEADER, "typ": "at+jwt"}, claims, RSA))
+    assert NOT_ITS_KEY in await services.refusal(token({"alg": "EdDSA", "kid": "ed", "typ": "at+jwt"}, claims, ED))
+    own = json.loads(base64.urlsafe_b64decode(services.own().split(".")[1] + "=="))
+    assert NOT_ITS_KEY in await services.refusal(services.keys.sign({**own, "iss": "https://id.example"}))
 
 
-async def test_J6_a_refusal_repeats_nothing_that_was_not_verified(house):
+async def test_J6_a_refusal_repeats_nothing_that_was_not_verified(services):
     secret = "do-not-repeat-this"
     for part in ({"iss": secret}, {"sub": f"{secret} é"}, {"aud": secret}, {"role": f"{secret} x"}, {"exp": secret}):
-        reason = await house.refusal(token(HEADER, {**CLAIMS, **part}, RSA))
+        reason = await services.refusal(token(HEADER, {**CLAIMS, **part}, RSA))
         assert secret not in reason
-    assert secret not in await house.refusal(token({**HEADER, "kid": secret}, CLAIMS, RSA))
-    assert secret not in await house.refusal(token({**HEADER, "alg": secret}, CLAIMS, RSA, "RS256"))
+    assert secret not in await services.refusal(token({**HEADER, "kid": secret}, CLAIMS, RSA))
+    assert secret not in await services.refusal(token({**HEADER, "alg": secret}, CLAIMS, RSA, "RS256"))
 
 
-def test_J9_names_that_exist_and_names_that_do_not_are_answered_alike(house):
+def test_J9_names_that_exist_and_names_that_do_not_are_answered_alike(services):
     unknown = "wkc_" + "x" * 22
     for _ in range(12):
-        wrong = house.ask(client_secret="wks_no", address="192.0.2.7")
-        nobody = house.ask(client_id=unknown, client_secret="wks_no", address="192.0.2.8")
+        wrong = services.ask(client_secret="wks_no", address="192.0.2.7")
+        nobody = services.ask(client_id=unknown, client_secret="wks_no", address="192.0.2.8")
         assert (wrong.status, wrong.headers, wrong.body) == (nobody.status, nobody.headers, nobody.body)
     assert wrong.status == 429
 
 
-async def test_J9_permissions_that_were_taken_back_are_gone_from_tokens_too(house):
-    text = house.own(scope="web:read")
-    assert (await house.who(text)).permissions == ("web:read",)
-    assert (await house.who(house.own())).permissions == ("web:read", "web:write")
+async def test_J9_permissions_that_were_taken_back_are_gone_from_tokens_too(services):
+    text = services.own(scope="web:read")
+    assert (await services.who(text)).permissions == ("web:read",)
+    assert (await services.who(services.own())).permissions == ("web:read", "web:write")
 
 
 def test_a_key_file_that_cannot_be_used_is_named(tmp_path):
@@ -462,10 +462,10 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path):
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(IssuerError, match=r"id\.pem") as caught:
-            foreign_issuer(JWTIssuer(issuer="a", key=path), lambda _: b"")
+            external_issuer(JWTIssuer(issuer="a", key=path), lambda _: b"")
         assert reason in str(caught.value)
     path.write_bytes(pem(ED))
-    assert foreign_issuer(JWTIssuer(issuer="a", key=path), lambda _: b"").keys.find("any", "EdDSA")
+    assert external_issuer(JWTIssuer(issuer="a", key=path), lambda _: b"").keys.find("any", "EdDSA")
 
 
 JSON_VALUES = st.recursive(
@@ -480,17 +480,17 @@ MEMBERS = st.sampled_from(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=200) | st.lists(st.text("eyJ0-_=.A", max_size=20), min_size=2, max_size=5).map(".".join))
-def test_J3_whatever_is_sent_as_a_token_is_refused_and_never_fails_otherwise(house, text):
+def test_J3_whatever_is_sent_as_a_token_is_refused_and_never_fails_otherwise(services, text):
     with pytest.raises(RefusedTokenError):
-        asyncio.run(house.tokens.identify(text, NOW))
+        asyncio.run(services.tokens.identify(text, NOW))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(MEMBERS, JSON_VALUES, max_size=3), st.dictionaries(MEMBERS, JSON_VALUES, max_size=3))
-def test_J2_whatever_a_signed_token_says_is_believed_or_refused(house, header, claims):
+def test_J2_whatever_a_signed_token_says_is_believed_or_refused(services, header, claims):
     text = token({**HEADER, **header}, {**CLAIMS, **claims}, RSA, "RS256")
     try:
-        agent = asyncio.run(house.tokens.identify(text, NOW)).agent
+        agent = asyncio.run(services.tokens.identify(text, NOW)).agent
     except RefusedTokenError:
         return
     assert agent.id == {**CLAIMS, **claims}["sub"]
@@ -504,8 +504,8 @@ def test_J2_whatever_a_signed_token_says_is_believed_or_refused(house, header, c
     st.text(max_size=60) | st.binary(max_size=60).map(lambda b: "Basic " + base64.b64encode(b).decode()),
     st.text(max_size=20),
 )
-def test_J9_whatever_is_sent_to_the_token_endpoint_is_answered(house, body, kind, authorization, address):
+def test_J9_whatever_is_sent_to_the_token_endpoint_is_answered(services, body, kind, authorization, address):
     headers = [("content-type", kind), ("authorization", authorization)]
-    answer = house.endpoint.answer(TokenRequest("POST", headers, body, address), NOW, NOW)
+    answer = services.endpoint.answer(TokenRequest("POST", headers, body, address), NOW, NOW)
     assert answer.status in (400, 401, 415, 429)
     assert json.loads(answer.body)["error"]

@@ -10,7 +10,7 @@ from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, pem, rsa_key, t
 from wirekey.call import Agent
 from wirekey.config.jwt import JWT, JWTIssuer
 from wirekey.identity import jwt_tokens
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwk import VerificationKey, key_of_pem, key_set
 from wirekey.identity.jwt_issuers import Issuer
 from wirekey.identity.jwt_keys import SigningKeys
@@ -25,8 +25,8 @@ CLAIMS = {"iss": "id", "aud": "wirekey", "sub": "svc", "iat": NOW, "nbf": NOW, "
 
 
 @pytest.fixture
-def book(tmp_path):
-    return AgentBook(tmp_path / "agents.json", lambda: NOW)
+def agents(tmp_path):
+    return AgentStore(tmp_path / "agents.json", lambda: NOW)
 
 
 def issuer(**settings):
@@ -67,15 +67,15 @@ AGENTS = [
 
 
 @pytest.mark.parametrize(("_", "settings", "claims", "agent"), AGENTS, ids=[row[0] for row in AGENTS])
-async def test_claims_are_mapped_to_the_agent(book, _, settings, claims, agent):
+async def test_claims_are_mapped_to_the_agent(agents, _, settings, claims, agent):
     claims = {name: value for name, value in {**CLAIMS, **claims}.items() if value != "absent"}
-    tokens = JwtTokens([issuer(**settings)], book)
+    tokens = JwtTokens([issuer(**settings)], agents)
     verified = await tokens.identify(token(HEADER, claims, KEY), NOW)
     assert tokens.bearer(verified, NOW) == agent
 
 
-async def test_nbf_is_typed_and_kept_even_where_it_may_be_absent(book):
-    tokens = JwtTokens([issuer(nbf_required=False)], book)
+async def test_nbf_is_typed_and_kept_even_where_it_may_be_absent(agents):
+    tokens = JwtTokens([issuer(nbf_required=False)], agents)
     for nbf in (NOW + 31, None, "1"):
         with pytest.raises(RefusedTokenError):
             await tokens.identify(token(HEADER, {**CLAIMS, "nbf": nbf}, KEY), NOW)
@@ -92,7 +92,7 @@ ALGORITHMS = [
 
 @pytest.mark.parametrize(("name", "private"), ALGORITHMS, ids=[name for name, _ in ALGORITHMS])
 @pytest.mark.parametrize("source", ["key set", "file"])
-async def test_each_algorithm_is_verified_by_a_key_set_and_a_file(book, name, private, source):
+async def test_each_algorithm_is_verified_by_a_key_set_and_a_file(agents, name, private, source):
     made = JWTIssuer(issuer="id", jwks_url="https://id.example/", algorithms=(name,))
     allowed = made.algorithms
     if source == "file":
@@ -102,7 +102,7 @@ async def test_each_algorithm_is_verified_by_a_key_set_and_a_file(book, name, pr
         keys.holds = lambda _: True
     else:
         keys = key_set(jwks(jwk(private)), allowed)
-    tokens = JwtTokens([Issuer("id", "wirekey", allowed, 86400, keys, made)], book)
+    tokens = JwtTokens([Issuer("id", "wirekey", allowed, 86400, keys, made)], agents)
     assert (await tokens.identify(token({"alg": name}, CLAIMS, private), NOW)).agent.id == "svc"
     for other, _ in ALGORITHMS:
         if other != name and other[:2] == name[:2] and other[0] != "E":
@@ -110,8 +110,8 @@ async def test_each_algorithm_is_verified_by_a_key_set_and_a_file(book, name, pr
                 await tokens.identify(token({"alg": other}, CLAIMS, private), NOW)
 
 
-async def test_a_token_is_verified_once(book, monkeypatch):
-    tokens = JwtTokens([issuer()], book)
+async def test_a_token_is_verified_once(agents, monkeypatch):
+    tokens = JwtTokens([issuer()], agents)
     text = token(HEADER, CLAIMS, KEY)
     times = []
     verifies = VerificationKey.verifies
@@ -123,9 +123,9 @@ async def test_a_token_is_verified_once(book, monkeypatch):
     assert tokens.find(token_digest("other"), NOW) is None
 
 
-async def test_what_is_remembered_is_bounded(book, monkeypatch):
+async def test_what_is_remembered_is_bounded(agents, monkeypatch):
     monkeypatch.setattr(jwt_tokens, "MOST_REMEMBERED", 3)
-    tokens = JwtTokens([issuer()], book)
+    tokens = JwtTokens([issuer()], agents)
     texts = [token(HEADER, {**CLAIMS, "jti": str(n)}, KEY) for n in range(5)]
     for text in texts:
         await tokens.identify(text, NOW)
@@ -137,33 +137,33 @@ def fetch(_):
     return jwks(jwk(KEY))
 
 
-async def test_a_change_of_the_settings_keeps_what_is_the_same_and_ends_what_is_not(book, tmp_path):
+async def test_a_change_of_the_settings_keeps_what_is_the_same_and_ends_what_is_not(agents, tmp_path):
     keys = SigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
     one = {"issuer": "id", "jwks_url": "https://id.example/"}
-    before = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), book, keys, fetch)
+    before = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), agents, keys, fetch)
     held = await before.identify(token(HEADER, CLAIMS, KEY), NOW)
 
-    same = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), book, keys, fetch, before)
+    same = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), agents, keys, fetch, before)
     assert same.bearer(held, NOW)
     assert set(same.issuers) == set(before.issuers)
     assert same.find(token_digest(token(HEADER, CLAIMS, KEY)), NOW)
 
     other = JWT(issuers=(JWTIssuer(**one, audience="other"),))
-    changed = JwtTokens.of_settings(other, book, keys, fetch, same)
+    changed = JwtTokens.of_settings(other, agents, keys, fetch, same)
     assert changed.bearer(held, NOW) is None
     with pytest.raises(RefusedTokenError, match="audience"):
         await changed.identify(token(HEADER, CLAIMS, KEY), NOW)
 
-    gone = JwtTokens.of_settings(JWT(), book, keys, fetch, same)
+    gone = JwtTokens.of_settings(JWT(), agents, keys, fetch, same)
     assert gone.bearer(held, NOW) is None
     with pytest.raises(RefusedTokenError, match="issuer that is not known"):
         await gone.identify(token(HEADER, CLAIMS, KEY), NOW)
 
 
-async def test_another_issuer_in_our_place_means_that_no_tokens_are_issued_here(book, tmp_path):
+async def test_another_issuer_in_our_place_means_that_no_tokens_are_issued_here(agents, tmp_path):
     settings = JWT(issuer="id", jwks_url="https://id.example/")
     assert signing_keys(settings, tmp_path) is None
-    tokens = JwtTokens.of_settings(settings, book, None, fetch)
+    tokens = JwtTokens.of_settings(settings, agents, None, fetch)
     assert (await tokens.identify(token(HEADER, CLAIMS, KEY), NOW)).agent == Agent("svc", None, None, ())
     assert not list(tmp_path.glob("jwt-keys*"))
     assert isinstance(signing_keys(JWT(), tmp_path), SigningKeys)
@@ -184,10 +184,10 @@ def test_values_that_are_meant_as_a_jwt_are_told_from_keys(value, is_one):
     assert looks_like_jwt(value) is is_one
 
 
-async def test_to_find_a_token_again_costs_no_cryptography(book, tmp_path):
+async def test_to_find_a_token_again_costs_no_cryptography(agents, tmp_path):
     keys = SigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
-    tokens = JwtTokens.of_settings(JWT(issuers=()), book, keys, fetch)
-    client = book.add_client("alice")
+    tokens = JwtTokens.of_settings(JWT(issuers=()), agents, keys, fetch)
+    client = agents.add_client("alice")
     own = {"iss": "wirekey", "sub": "alice", "client_id": client.client_id}
     claims = {**CLAIMS, **own, "permissions": ["web:read", "web:write"]}
     text = keys.sign(claims)

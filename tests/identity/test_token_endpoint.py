@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from wirekey.config.jwt import JWT
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwt_keys import SigningKeys
 from wirekey.identity.throttle import FORGOTTEN, FREE, LONGEST, Throttle, neighbourhood
 from wirekey.identity.token_endpoint import TokenEndpoint
@@ -23,10 +23,10 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 class Endpoint:
     def __init__(self, folder):
         self.now = float(NOW)
-        self.book = AgentBook(folder / "agents.json", lambda: self.now)
+        self.agents = AgentStore(folder / "agents.json", lambda: self.now)
         self.keys = SigningKeys(folder / "jwt-keys.json", 3600, lambda: self.now)
-        self.endpoint = TokenEndpoint(JWT(), self.keys, self.book)
-        made = self.book.add_client("alice", role="ops", type="cli")
+        self.endpoint = TokenEndpoint(JWT(), self.keys, self.agents)
+        made = self.agents.add_client("alice", role="ops", type="cli")
         self.id, self.secret = made.client_id, made.client_secret.reveal()
 
     def ask(self, body=b"", content_type=JSON, *, method="POST", headers=(), address="192.0.2.1"):
@@ -51,7 +51,7 @@ class Endpoint:
 
 
 @pytest.fixture
-def house(tmp_path):
+def services(tmp_path):
     return Endpoint(tmp_path)
 
 
@@ -59,29 +59,29 @@ def basic(client_id, secret):
     return "Authorization", "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
 
 
-def grant(house, way):
-    whole = house.whole()
+def grant(services, way):
+    whole = services.whole()
     alone = {"grant_type": "client_credentials"}
     match way:
         case "json":
-            return house.ask(whole)
+            return services.ask(whole)
         case "json with charset":
-            return house.ask(whole, "application/json; charset=utf-8")
+            return services.ask(whole, "application/json; charset=utf-8")
         case "form":
-            return house.ask(urlencode(whole).encode(), FORM)
+            return services.ask(urlencode(whole).encode(), FORM)
         case "form in capitals":
-            return house.ask(urlencode(whole).encode(), "Application/X-WWW-Form-URLEncoded;charset=UTF-8")
+            return services.ask(urlencode(whole).encode(), "Application/X-WWW-Form-URLEncoded;charset=UTF-8")
         case "basic":
-            return house.ask(urlencode(alone).encode(), FORM, headers=[basic(house.id, house.secret)])
+            return services.ask(urlencode(alone).encode(), FORM, headers=[basic(services.id, services.secret)])
         case "basic, escaped as the RFC has it":
-            shown = basic(quote_plus(house.id, safe=""), house.secret.replace("_", "%5F"))
-            return house.ask(urlencode(alone).encode(), FORM, headers=[shown])
+            shown = basic(quote_plus(services.id, safe=""), services.secret.replace("_", "%5F"))
+            return services.ask(urlencode(alone).encode(), FORM, headers=[shown])
         case "basic with json":
-            return house.ask(alone, headers=[basic(house.id, house.secret)])
+            return services.ask(alone, headers=[basic(services.id, services.secret)])
         case "basic, the id in the body too":
-            return house.ask(house.whole(client_secret=None), headers=[basic(house.id, house.secret)])
+            return services.ask(services.whole(client_secret=None), headers=[basic(services.id, services.secret)])
         case "what is unknown and what is empty is passed over":
-            return house.ask({**whole, "audience": "x", "more": [1], "scope": ""})
+            return services.ask({**whole, "audience": "x", "more": [1], "scope": ""})
 
 
 WAYS = [
@@ -98,11 +98,11 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_client_gets_a_token(house, way):
-    status, content, _ = grant(house, way)
+def test_a_client_gets_a_token(services, way):
+    status, content, _ = grant(services, way)
     assert status == 200
     assert (content["token_type"], content["expires_in"], content["scope"]) == ("bearer", 3600, "web:read web:write")
-    [key] = json.loads(house.endpoint.keys("GET").body)["keys"]
+    [key] = json.loads(services.endpoint.keys("GET").body)["keys"]
     claims = jwt.decode(
         content["access_token"],
         jwt.PyJWK(key),
@@ -115,7 +115,7 @@ def test_a_client_gets_a_token(house, way):
         "iss": "wirekey",
         "aud": "wirekey",
         "sub": "alice",
-        "client_id": house.id,
+        "client_id": services.id,
         "iat": NOW,
         "nbf": NOW,
         "exp": NOW + 3600,
@@ -125,22 +125,22 @@ def test_a_client_gets_a_token(house, way):
     }
 
 
-def test_two_tokens_of_one_second_differ(house):
-    assert house.ask(house.whole())[1]["access_token"] != house.ask(house.whole())[1]["access_token"]
+def test_two_tokens_of_one_second_differ(services):
+    assert services.ask(services.whole())[1]["access_token"] != services.ask(services.whole())[1]["access_token"]
 
 
-def test_a_scope_narrows_and_never_widens(house):
-    assert house.ask(house.whole(scope="web:read"))[1]["scope"] == "web:read"
-    status, content, _ = house.ask(house.whole(scope="web:read admin"))
+def test_a_scope_narrows_and_never_widens(services):
+    assert services.ask(services.whole(scope="web:read"))[1]["scope"] == "web:read"
+    status, content, _ = services.ask(services.whole(scope="web:read admin"))
     assert (status, content["error"]) == (400, "invalid_scope")
     assert "web:read web:write" in content["error_description"]
 
 
-def test_a_token_ends_with_the_credentials_it_was_got_with(house):
-    house.book.rotate_client("alice", overlap_seconds=600)
-    assert house.ask(house.whole())[1]["expires_in"] == 600
-    house.now += 600
-    assert house.ask(house.whole())[0] == 401
+def test_a_token_ends_with_the_credentials_it_was_got_with(services):
+    services.agents.rotate_client("alice", overlap_seconds=600)
+    assert services.ask(services.whole())[1]["expires_in"] == 600
+    services.now += 600
+    assert services.ask(services.whole())[0] == 401
 
 
 TWICE = b"grant_type=client_credentials&grant_type=client_credentials"
@@ -179,9 +179,9 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("_", "body", "content_type", "status", "error"), ERRORS, ids=[row[0] for row in ERRORS])
-def test_errors_are_those_of_RFC_6749(house, request, _, body, content_type, status, error):  # noqa: PLR0917  # a table
-    sent = house.whole(**body) if isinstance(body, dict) else body
-    answered, content, fields = house.ask(sent, content_type)
+def test_errors_are_those_of_RFC_6749(services, request, _, body, content_type, status, error):  # noqa: PLR0917  # a table
+    sent = services.whole(**body) if isinstance(body, dict) else body
+    answered, content, fields = services.ask(sent, content_type)
     assert (answered, content["error"]) == (status, error)
     assert content["error_description"].isascii()
     assert "www-authenticate" not in fields
@@ -199,14 +199,14 @@ BASIC = [
 
 
 @pytest.mark.parametrize(("_", "value", "status"), BASIC, ids=[row[0] for row in BASIC])
-def test_who_fails_by_header_is_told_of_the_scheme(house, _, value, status):
+def test_who_fails_by_header_is_told_of_the_scheme(services, _, value, status):
     body = {"grant_type": "client_credentials"}
-    answered, content, fields = house.ask(body, headers=[("authorization", value)])
+    answered, content, fields = services.ask(body, headers=[("authorization", value)])
     assert (answered, content["error"]) == (status, "invalid_client")
     assert fields["www-authenticate"].startswith('Basic realm="wirekey"')
 
 
-def test_J8_a_secret_may_hold_colons(house):
+def test_J8_a_secret_may_hold_colons(services):
     request = TokenRequest(
         "POST", [("content-type", JSON), basic("id", "a:b:c")], b'{"grant_type":"client_credentials"}', "::1"
     )
@@ -214,80 +214,80 @@ def test_J8_a_secret_may_hold_colons(house):
     assert "a:b:c" not in repr(asked(request))
 
 
-def test_credentials_in_two_places_are_refused(house):
-    shown = basic(house.id, house.secret)
-    assert house.ask(house.whole(), headers=[shown])[:1] == (400,)
-    assert house.ask(house.whole(client_secret=None, client_id="x"), headers=[shown])[:1] == (400,)
-    assert house.ask({"grant_type": "client_credentials"}, headers=[shown, shown])[0] == 401
+def test_credentials_in_two_places_are_refused(services):
+    shown = basic(services.id, services.secret)
+    assert services.ask(services.whole(), headers=[shown])[:1] == (400,)
+    assert services.ask(services.whole(client_secret=None, client_id="x"), headers=[shown])[:1] == (400,)
+    assert services.ask({"grant_type": "client_credentials"}, headers=[shown, shown])[0] == 401
 
 
-def test_other_methods_and_encoded_bodies_are_refused(house):
+def test_other_methods_and_encoded_bodies_are_refused(services):
     for method in ("GET", "PUT", "HEAD", "post"):
-        status, _, fields = house.ask(house.whole(), method=method)
+        status, _, fields = services.ask(services.whole(), method=method)
         assert (status, fields["allow"]) == (405, "POST")
-    assert house.ask(house.whole(), headers=[("Content-Encoding", "gzip")])[0] == 415
-    assert house.ask(house.whole(), headers=[("Content-Encoding", "identity")])[0] == 200
-    assert house.ask(house.whole(), headers=[("Content-Type", FORM)])[0] == 415
+    assert services.ask(services.whole(), headers=[("Content-Encoding", "gzip")])[0] == 415
+    assert services.ask(services.whole(), headers=[("Content-Encoding", "identity")])[0] == 200
+    assert services.ask(services.whole(), headers=[("Content-Type", FORM)])[0] == 415
 
 
 @pytest.mark.parametrize("ending", ["revoke", "rotate"])
-def test_former_credentials_get_nothing(house, ending):
+def test_former_credentials_get_nothing(services, ending):
     if ending == "revoke":
-        house.book.revoke("alice")
+        services.agents.revoke("alice")
     else:
-        house.book.rotate_client("alice")
-    assert house.ask(house.whole())[0] == 401
+        services.agents.rotate_client("alice")
+    assert services.ask(services.whole())[0] == 401
 
 
-def test_J9_a_client_that_fails_waits_longer_each_time(house):
+def test_J9_a_client_that_fails_waits_longer_each_time(services):
     for _ in range(FREE):
-        assert house.guess()[0] == 401
-    status, content, fields = house.guess()
+        assert services.guess()[0] == 401
+    status, content, fields = services.guess()
     assert (status, content["error"], fields["retry-after"]) == (429, "slow_down", "1")
     waits = []
     for _ in range(10):
-        house.now += int(house.guess()[2]["retry-after"])
-        assert house.guess()[0] in (401, 429)
-        waits.append(int(house.guess()[2]["retry-after"]))
+        services.now += int(services.guess()[2]["retry-after"])
+        assert services.guess()[0] in (401, 429)
+        waits.append(int(services.guess()[2]["retry-after"]))
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST
-    house.now += LONGEST
-    assert house.ask(house.whole())[0] == 200
-    assert house.guess()[0] in (401, 429)
-    assert house.ask(house.whole())[0] == 200
+    services.now += LONGEST
+    assert services.ask(services.whole())[0] == 200
+    assert services.guess()[0] in (401, 429)
+    assert services.ask(services.whole())[0] == 200
 
 
-def test_J9_who_guesses_from_one_address_locks_nobody_out_elsewhere(house):
+def test_J9_who_guesses_from_one_address_locks_nobody_out_elsewhere(services):
     for _ in range(20):
-        house.guess("198.51.100.1")
-    assert house.guess("198.51.100.1")[0] == 429
-    assert house.guess("192.0.2.1")[0] == 401
-    assert house.ask(house.whole(), address="192.0.2.1")[0] == 200
+        services.guess("198.51.100.1")
+    assert services.guess("198.51.100.1")[0] == 429
+    assert services.guess("192.0.2.1")[0] == 401
+    assert services.ask(services.whole(), address="192.0.2.1")[0] == 200
 
 
-def test_R11_the_right_secret_is_let_through_from_where_others_fail(house):
+def test_R11_the_right_secret_is_let_through_from_where_others_fail(services):
     for _ in range(20):
-        house.guess()
-    assert house.guess()[0] == 429
-    assert house.ask(house.whole())[0] == 200
+        services.guess()
+    assert services.guess()[0] == 429
+    assert services.ask(services.whole())[0] == 200
     for _ in range(20):
-        house.guess()
-    assert house.guess()[0] == 429
-    assert house.ask(house.whole())[0] == 200
+        services.guess()
+    assert services.guess()[0] == 429
+    assert services.ask(services.whole())[0] == 200
 
 
-def test_J9_an_address_that_tries_many_clients_is_slowed_and_its_neighbours_still_get_tokens(house):
+def test_J9_an_address_that_tries_many_clients_is_slowed_and_its_neighbours_still_get_tokens(services):
     for number in range(FREE):
-        assert house.guess(client_id=f"wkc_{number:022}")[0] == 401
-    assert house.guess(client_id="wkc_" + "z" * 22)[0] == 429
-    assert house.ask(house.whole())[0] == 200
+        assert services.guess(client_id=f"wkc_{number:022}")[0] == 401
+    assert services.guess(client_id="wkc_" + "z" * 22)[0] == 429
+    assert services.ask(services.whole())[0] == 200
 
 
-def test_J9_one_cannot_get_around_it_by_addresses_that_one_owns(house):
+def test_J9_one_cannot_get_around_it_by_addresses_that_one_owns(services):
     for number in range(FREE):
-        house.guess(f"2001:db8:0:1::{number:x}")
-    assert house.guess("2001:db8:0:1:ffff::1")[0] == 429
-    assert house.guess("2001:db8:0:2::1")[0] == 401
+        services.guess(f"2001:db8:0:1::{number:x}")
+    assert services.guess("2001:db8:0:1:ffff::1")[0] == 429
+    assert services.guess("2001:db8:0:2::1")[0] == 401
 
 
 NEIGHBOURS = [
@@ -324,34 +324,34 @@ def test_failures_are_forgotten_after_a_while_and_by_success():
     assert throttle.wait("a", FORGOTTEN) == 0
 
 
-def test_what_is_remembered_of_failures_is_bounded_and_inventing_names_pushes_out_no_client(house):
+def test_what_is_remembered_of_failures_is_bounded_and_inventing_names_pushes_out_no_client(services):
     throttle = Throttle(3)
     for name in "abcd":
         throttle.failed(name, 0)
     assert len(throttle) == 3
-    house.endpoint._at_nobody = Throttle(3)
+    services.endpoint._at_nobody = Throttle(3)
     for _ in range(FREE):
-        house.guess()
+        services.guess()
     for number in range(50):
-        house.guess(client_id=f"wkc_{number:022}")
-    assert len(house.endpoint._at_nobody) == 3
-    assert house.guess()[0] == 429
+        services.guess(client_id=f"wkc_{number:022}")
+    assert len(services.endpoint._at_nobody) == 3
+    assert services.guess()[0] == 429
 
 
-def test_the_keys_are_published_for_reading(house):
-    answer = house.endpoint.keys("GET")
+def test_the_keys_are_published_for_reading(services):
+    answer = services.endpoint.keys("GET")
     assert answer.status == 200
     assert dict(answer.headers)["cache-control"] == "public, max-age=300"
-    head = house.endpoint.keys("HEAD")
+    head = services.endpoint.keys("HEAD")
     assert (head.status, head.body, head.headers) == (200, b"", answer.headers)
-    assert house.endpoint.keys("POST").status == 405
+    assert services.endpoint.keys("POST").status == 405
 
 
-def test_neither_a_token_nor_a_secret_is_shown_by_what_holds_it(house):
-    answer = house.endpoint.answer(
-        TokenRequest("POST", [("content-type", JSON)], json.dumps(house.whole()).encode(), "::1"), NOW, NOW
+def test_neither_a_token_nor_a_secret_is_shown_by_what_holds_it(services):
+    answer = services.endpoint.answer(
+        TokenRequest("POST", [("content-type", JSON)], json.dumps(services.whole()).encode(), "::1"), NOW, NOW
     )
     assert "eyJ" not in repr(answer)
-    request = TokenRequest("POST", [basic(house.id, house.secret)], json.dumps(house.whole()).encode(), "::1")
-    assert house.secret not in repr(request)
-    assert basic(house.id, house.secret)[1] not in repr(request)
+    request = TokenRequest("POST", [basic(services.id, services.secret)], json.dumps(services.whole()).encode(), "::1")
+    assert services.secret not in repr(request)
+    assert basic(services.id, services.secret)[1] not in repr(request)

@@ -21,10 +21,10 @@ class Collector(JsonArrayReader):
     def interested(self, data):
         return b"want" in data
 
-    def learn(self, data):
+    def read_event(self, data):
         self.elements.append(data)
 
-    def glean(self, head, tail):
+    def read_fragment(self, head, tail):
         self.ends.append((head, tail))
 
 

@@ -25,10 +25,10 @@ class Collector(SseReader):
     def interested(self, data):
         return b"!" in data
 
-    def learn(self, data):
+    def read_event(self, data):
         self.learned.append(data)
 
-    def glean(self, head, tail):
+    def read_fragment(self, head, tail):
         self.gleaned.append((head[:4], tail[-4:]))
 
 

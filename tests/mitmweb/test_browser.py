@@ -8,7 +8,7 @@ import pytest
 
 from tests.end_to_end.stream_formats import FORMATS
 from tests.running import PATIENCE
-from wirekey.simulator.text import TEXT
+from wirekey_simulator.text import TEXT
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.stream_formats import FORMATS
 from tests.running import PROVIDER_KEYS, wait_for
-from wirekey.simulator.text import TEXT, UNICODE
+from wirekey_simulator.text import TEXT, UNICODE
 
 CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a question of alice"}]}
 EMBEDDING = {"model": "text-embedding-3-small", "input": "a question of alice"}

@@ -8,7 +8,7 @@ import threading
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
 
-from wirekey.console.request import request_of
+from wirekey.console.local_request import request_of
 from wirekey.observing import scrape
 from wirekey.observing.scrape import METRICS_PATH, Scrape
 
@@ -54,8 +54,8 @@ async def test_all_who_ask_at_once_get_one_text_and_one_that_leaves_takes_it_fro
         return b"text\n"
 
     monkeypatch.setattr(scrape, "written", slowly)
-    desk = Scrape(registry, lambda: None)
-    asking = [asyncio.ensure_future(desk.answer(asked())) for _ in range(10)]
+    router = Scrape(registry, lambda: None)
+    asking = [asyncio.ensure_future(router.answer(asked())) for _ in range(10)]
     await asyncio.sleep(0)
     asking[0].cancel()
     await asyncio.sleep(0)
@@ -69,15 +69,15 @@ async def test_a_text_is_given_again_until_it_is_old(registry, monkeypatch):
     made = []
     monkeypatch.setattr(scrape, "written", lambda _: made.append(1) or b"text\n")
     monkeypatch.setattr(scrape, "FRESH", 3600)
-    desk = Scrape(registry, lambda: None)
+    router = Scrape(registry, lambda: None)
     for _ in range(5):
-        await desk.answer(asked())
+        await router.answer(asked())
     assert made == [1]
     monkeypatch.setattr(scrape, "FRESH", 0)
     monkeypatch.setattr(scrape, "RESTS", 0)
-    desk = Scrape(registry, lambda: None)
+    router = Scrape(registry, lambda: None)
     for _ in range(5):
-        await desk.answer(asked())
+        await router.answer(asked())
     assert made == [1] * 6
 
 
@@ -86,12 +86,12 @@ async def test_a_look_that_fails_is_an_error_each_time_and_then_none(registry):
         if failing:
             raise RuntimeError
 
-    failing, desk = True, Scrape(registry, look)
+    failing, router = True, Scrape(registry, look)
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            await desk.answer(asked())
+            await router.answer(asked())
     failing = False
-    assert (await desk.answer(asked())).status == 200
+    assert (await router.answer(asked())).status == 200
 
 
 STRANGERS = [

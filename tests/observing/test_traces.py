@@ -12,13 +12,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from tests.running import PATIENCE, wait_for
+from wirekey.addons.traces import Traces as Addon
+from wirekey.addons.traces import wanted
 from wirekey.call import Agent, Call, Outcome
+from wirekey.calls.services import Services, trace_parent
 from wirekey.observing import traces
 from wirekey.observing.traces import Traces
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
-from wirekey.stations.house import House, trace_parent
-from wirekey.stations.traces import Traces as Station
-from wirekey.stations.traces import wanted
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
@@ -64,30 +64,30 @@ def exporter():
 
 
 @pytest.fixture
-def watcher(exporter):
-    watcher = Traces(exporter)
-    yield watcher
-    watcher.close()
+def observer(exporter):
+    observer = Traces(exporter)
+    yield observer
+    observer.close()
 
 
-def span_of(call: Call, watcher: Traces, exporter: InMemorySpanExporter):
-    watcher.ended(call)
-    watcher.provider.force_flush()
+def span_of(call: Call, observer: Traces, exporter: InMemorySpanExporter):
+    observer.ended(call)
+    observer.provider.force_flush()
     (span,) = exporter.get_finished_spans()
     return span
 
 
-def test_a_call_is_a_client_span_of_its_time_named_by_operation_and_model(watcher, exporter):
-    span = span_of(completed(), watcher, exporter)
+def test_a_call_is_a_client_span_of_its_time_named_by_operation_and_model(observer, exporter):
+    span = span_of(completed(), observer, exporter)
     assert (span.name, span.kind) == ("chat gpt-4o", SpanKind.CLIENT)
     assert span.start_time == 1_700_000_000_250_000_000
     assert span.end_time - span.start_time == 1_500_000_000
     assert span.resource.attributes["service.name"] == "wirekey"
 
 
-def test_the_attributes_are_those_of_the_conventions_and_our_own(watcher, exporter):
+def test_the_attributes_are_those_of_the_conventions_and_our_own(observer, exporter):
     call = completed()
-    assert dict(span_of(call, watcher, exporter).attributes) == {
+    assert dict(span_of(call, observer, exporter).attributes) == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "gpt-4o",
@@ -153,9 +153,9 @@ PARTS = {
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_an_attribute_says(name, watcher, exporter):
+def test_an_attribute_says(name, observer, exporter):
     call, expected = PARTS[name]
-    found = span_of(call, watcher, exporter).attributes
+    found = span_of(call, observer, exporter).attributes
     assert {key: found.get(key) for key in expected} == expected
 
 
@@ -177,18 +177,18 @@ ENDS = [
 
 @pytest.mark.parametrize(("call", "error_type", "code"), ENDS, ids=lambda given: getattr(given, "outcome", None))
 def test_what_did_not_go_well_is_an_error_of_a_type_and_a_reason_is_never_quoted(
-    call, error_type, code, watcher, exporter
+    call, error_type, code, observer, exporter
 ):
-    span = span_of(call, watcher, exporter)
+    span = span_of(call, observer, exporter)
     assert span.attributes.get("error.type") == error_type
     assert span.attributes.get("wirekey.decision.code") == code
     assert span.status.status_code.name == ("ERROR" if error_type else "UNSET")
     assert "canary" not in span.to_json().lower()
 
 
-def test_a_call_that_was_refused_before_it_was_understood_has_a_span_too(watcher, exporter):
+def test_a_call_that_was_refused_before_it_was_understood_has_a_span_too(observer, exporter):
     call = denied("host_refused: no", provider=None, operation=None, facts=None, model=None, agent=None, status=403)
-    span = span_of(call, watcher, exporter)
+    span = span_of(call, observer, exporter)
     assert span.name == "refused"
     assert "gen_ai.provider.name" not in span.attributes
 
@@ -209,16 +209,16 @@ PARENTS = [
 
 
 @pytest.mark.parametrize(("header", "continued"), PARENTS)
-def test_a_valid_traceparent_is_continued_and_any_other_begins_a_trace(header, continued, watcher, exporter):
-    span = span_of(completed(trace_parent=header), watcher, exporter)
+def test_a_valid_traceparent_is_continued_and_any_other_begins_a_trace(header, continued, observer, exporter):
+    span = span_of(completed(trace_parent=header), observer, exporter)
     assert (f"{span.context.trace_id:032x}" == TRACE) is continued
     assert (f"{span.parent.span_id:016x}" == SPAN if span.parent else False) is continued
     assert not span.context.trace_state
 
 
-def test_a_trace_that_the_client_does_not_sample_has_no_span(watcher, exporter):
-    watcher.ended(completed(trace_parent=f"00-{TRACE}-{SPAN}-00"))
-    watcher.provider.force_flush()
+def test_a_trace_that_the_client_does_not_sample_has_no_span(observer, exporter):
+    observer.ended(completed(trace_parent=f"00-{TRACE}-{SPAN}-00"))
+    observer.provider.force_flush()
     assert exporter.get_finished_spans() == ()
 
 
@@ -238,10 +238,10 @@ def test_one_header_of_bounded_length_is_read(fields, found):
 
 @pytest.mark.parametrize("wanted", [False, True])
 def test_the_header_is_kept_only_where_traces_are_made(wanted):
-    flow, house = tflow.tflow(), House()
+    flow, services = tflow.tflow(), Services()
     flow.request.headers["traceparent"] = f"00-{TRACE}-{SPAN}-01"
-    house.continues_traces = wanted
-    call = house.open(flow)
+    services.continues_traces = wanted
+    call = services.open(flow)
     assert call.trace_parent == (f"00-{TRACE}-{SPAN}-01" if wanted else None)
     assert TRACE not in repr(call)
 
@@ -265,20 +265,20 @@ def test_spans_that_nobody_takes_are_bounded_counted_and_complained_of_once(monk
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
     stuck = Stuck()
-    watcher = Traces(stuck)
+    observer = Traces(stuck)
     caplog.set_level(logging.WARNING)
     for _ in range(10):
-        watcher.ended(completed())
+        observer.ended(completed())
     assert stuck.called.wait(PATIENCE)
     for _ in range(500):
-        watcher.ended(completed())
+        observer.ended(completed())
     stuck.released.set()
-    wait_for(lambda: watcher.exporter.lost >= 499, "the failed batches to be counted")
+    wait_for(lambda: observer.exporter.lost >= 499, "the failed batches to be counted")
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1, lines
     assert "does not take traces: 1 spans are lost" in lines[0]
-    assert 10 + 20 <= watcher.ended_spans <= 10 + 20 + 1
-    watcher.close()
+    assert 10 + 20 <= observer.ended_spans <= 10 + 20 + 1
+    observer.close()
 
 
 def test_what_the_exporter_raises_is_not_quoted(caplog):
@@ -287,9 +287,9 @@ def test_what_the_exporter_raises_is_not_quoted(caplog):
             raise ValueError("http://user:canary@collector")
 
     caplog.set_level(logging.DEBUG)
-    watcher = Traces(Failing())
-    watcher.ended(completed())
-    watcher.close()
+    observer = Traces(Failing())
+    observer.ended(completed())
+    observer.close()
     assert "does not take traces" in caplog.text
     assert "canary" not in caplog.text
 
@@ -297,27 +297,27 @@ def test_what_the_exporter_raises_is_not_quoted(caplog):
 def test_the_end_waits_for_a_stuck_collector_but_not_for_ever(monkeypatch):
     monkeypatch.setattr(traces, "FLUSH_SECONDS", 0.05)
     stuck = Stuck()
-    watcher = Traces(stuck)
-    watcher.ended(completed())
-    watcher.close()
+    observer = Traces(stuck)
+    observer.ended(completed())
+    observer.close()
     assert not stuck.released.is_set()
     stuck.released.set()
 
 
 def test_what_waits_is_exported_at_the_end(exporter):
-    watcher = Traces(exporter)
+    observer = Traces(exporter)
     for _ in range(7):
-        watcher.ended(completed())
-    watcher.close()
+        observer.ended(completed())
+    observer.close()
     assert len(exporter.get_finished_spans()) == 7
 
 
 def test_the_environment_may_name_the_service(monkeypatch, exporter):
     monkeypatch.setenv("OTEL_SERVICE_NAME", "llm-egress")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-    watcher = Traces(exporter)
-    resource = span_of(completed(), watcher, exporter).resource.attributes
-    watcher.close()
+    observer = Traces(exporter)
+    resource = span_of(completed(), observer, exporter).resource.attributes
+    observer.close()
     assert resource["service.name"] == "llm-egress"
     assert resource["deployment.environment.name"] == "test"
 
@@ -349,21 +349,21 @@ REASONS = [
 
 @pytest.mark.parametrize(("environ", "sentence"), REASONS)
 def test_who_asks_for_what_cannot_be_is_told_why_without_the_value(environ, sentence):
-    house = House()
-    former = list(house.activity.watchers)
-    reason = Station(house, None).open(ENDPOINT | environ)
+    services = Services()
+    previous = list(services.activity.observers)
+    reason = Addon(services, None).open(ENDPOINT | environ)
     assert sentence in reason
     assert "canary" not in reason
-    assert house.activity.watchers == former
-    assert not house.continues_traces
+    assert services.activity.observers == previous
+    assert not services.continues_traces
 
 
 async def test_calls_are_watched_from_its_opening_to_its_end(monkeypatch):
-    house = House()
-    former = list(house.activity.watchers)
-    station = Station(house, None)
+    services = Services()
+    previous = list(services.activity.observers)
+    station = Addon(services, None)
     assert station.open(ENDPOINT) is None
-    assert len(house.activity.watchers) == len(former) + 1
+    assert len(services.activity.observers) == len(previous) + 1
     await station.done()
     await station.done()
-    assert house.activity.watchers == former
+    assert services.activity.observers == previous

@@ -2,8 +2,8 @@
 
 import pytest
 
+from wirekey.errors import Fault
 from wirekey.policy.decision import DENIED, MOST_REASONS, NOT_ALLOWED, Decision, decision_of, undecided
-from wirekey.refusal import Fault
 
 
 @pytest.mark.parametrize(

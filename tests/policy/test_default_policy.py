@@ -12,7 +12,10 @@ from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import read_modules
 from wirekey.policy.own_tests import failures
 from wirekey.policy.rego import Rego
-from wirekey.providers import anthropic, bedrock, gemini, openai
+from wirekey.providers.anthropic import requests as anthropic
+from wirekey.providers.bedrock import requests as bedrock
+from wirekey.providers.gemini import requests as gemini
+from wirekey.providers.openai import requests as openai
 from wirekey.providers.protocol import Kind
 
 FOLDER = CHECKOUT / "policies"
@@ -86,7 +89,7 @@ def test_C10_what_has_no_rule_is_denied_for_everybody(policy, name):
 
 async def test_the_default_policy_is_judged_on_the_event_loop_and_denies_with_a_reason():
     engine = EmbeddedEngine(FOLDER, "data.wirekey.authz", 60.0)
-    assert engine._loaded.at_home
+    assert engine._loaded.in_process
     assert (await engine.decide(WHOLE)).allow
     assert (await engine.decide(LISTING)).allow
     assert not (await engine.decide(WHOLE | {"operation": "files.list"})).allow

@@ -10,7 +10,7 @@ import regorus.regorus as library
 
 from tests.policy.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE, write
 from wirekey.policy import engine as engine_module
-from wirekey.policy import judge as judge_module
+from wirekey.policy import worker as judge_module
 from wirekey.policy.decision import DENIED
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import PolicyError
@@ -61,13 +61,13 @@ async def test_several_modules_and_packages_and_both_languages_make_one_policy(e
 
 async def test_a_policy_judged_by_a_child_decides_the_same(engine_of):
     engine = engine_of(a=rules('deny contains sprintf("no %s", [tool]) if { some tool in input.tools; tool != "ok" }'))
-    assert engine._loaded.at_home is None
+    assert engine._loaded.in_process is None
     assert (await engine.decide(WHOLE | {"tools": ["ok"]})).allow
     assert (await engine.decide(WHOLE | {"tools": ["a", "ok", "b"]})).reasons == ("no a", "no b")
 
 
 @pytest.mark.parametrize(
-    ("text", "at_home"),
+    ("text", "in_process"),
     [
         ('deny if input.model in {"a", "b"}', True),
         ('deny if startswith(input.model, "x")', True),
@@ -89,8 +89,8 @@ async def test_a_policy_judged_by_a_child_decides_the_same(engine_of):
         ('x if input.model == "a"\ndeny if x with input.model as "b"', False),
     ],
 )
-def test_P1_only_what_has_no_loop_but_a_short_one_is_judged_on_the_event_loop(engine_of, text, at_home):
-    assert engine_of(a=rules(text))._loaded.report.straight is at_home
+def test_P1_only_what_has_no_loop_but_a_short_one_is_judged_on_the_event_loop(engine_of, text, in_process):
+    assert engine_of(a=rules(text))._loaded.report.straight is in_process
 
 
 async def test_P1_an_endless_evaluation_is_denied_in_time_and_killed_while_the_loop_goes_on(engine_of):
@@ -137,13 +137,13 @@ async def test_P1_what_took_longer_than_expected_three_times_in_a_row_is_judged_
 ):
     engine = engine_of(a=rules('deny if input.model == "x"'))
     assert (await engine.decide(WHOLE)).allow
-    assert engine._loaded.at_home
+    assert engine._loaded.in_process
     slow, quick = -1, 60
     times = [slow, slow, quick, slow, slow, slow]
     for number, longest in enumerate(times, 1):
         monkeypatch.setattr(engine_module, "LONGEST_AT_HOME", longest)
         assert (await engine.decide(WHOLE | {"model": f"y{number}"})).allow
-        assert (engine._loaded.at_home is None) is (number == len(times))
+        assert (engine._loaded.in_process is None) is (number == len(times))
     assert (await engine.decide(WHOLE)).allow
 
 
@@ -259,15 +259,15 @@ async def test_P4_a_bad_new_policy_leaves_the_former_in_force_and_says_so_once(e
     assert engine.revision != first
 
 
-@pytest.mark.parametrize("at_home", [True, False])
-async def test_P4_a_reload_under_load_loses_no_call_and_mixes_no_revisions(engine_of, tmp_path, at_home):
-    loop = "" if at_home else "some t in input.tools; t != null; "
+@pytest.mark.parametrize("in_process", [True, False])
+async def test_P4_a_reload_under_load_loses_no_call_and_mixes_no_revisions(engine_of, tmp_path, in_process):
+    loop = "" if in_process else "some t in input.tools; t != null; "
 
     def source(number):
         return rules(f'deny contains "revision {number}" if {{ {loop}input.action == "POST" }}')
 
     engine = engine_of(a=source(0))
-    assert engine._loaded.report.straight is at_home
+    assert engine._loaded.report.straight is in_process
     said, stop = {}, asyncio.Event()
 
     async def ask():

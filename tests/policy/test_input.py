@@ -7,6 +7,8 @@ import pytest
 from tests.audit.calls import call_of
 from wirekey.audit.event import REQUEST_NAMES, event_of
 from wirekey.call import Agent
+from wirekey.calls.tunnels import TUNNEL
+from wirekey.errors import Refusal
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, encoded, input_of
 from wirekey.policy.permissions import check_permission, needed
@@ -14,8 +16,6 @@ from wirekey.policy.replay import input_from
 from wirekey.providers.other_models import MOST_OTHER_MODELS, others
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import MODEL_LENGTH
-from wirekey.refusal import Refusal
-from wirekey.stations.tunnels import TUNNEL
 
 FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"), ("gpt-image-1",))
 

@@ -74,7 +74,7 @@ def judges(engine):
 
 async def test_a_decision_waits_for_a_process_that_has_to_wait_itself(engine_of):
     engine = engine_of(timeout=0.2)
-    assert engine._loaded.at_home is None
+    assert engine._loaded.in_process is None
     (judge,) = judges(engine)
     os.kill(judge, signal.SIGSTOP)
     asked = asyncio.create_task(engine.decide(WHOLE | {"tools": ["shell"]}))

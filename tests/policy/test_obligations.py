@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from wirekey.errors import Refusal
 from wirekey.policy.obligations import with_cap
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Body, Kind, Operation
-from wirekey.refusal import Refusal
 
 
 def operation(name, model=None):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey.errors import Fault, Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Body, Facts, Kind, Usage
-from wirekey.refusal import Fault, Refusal
 
 ANTHROPIC = PROVIDERS["anthropic"]
 JSON = "application/json"
@@ -37,7 +37,7 @@ OPERATIONS = [
 
 @pytest.mark.parametrize(("request_line", "name", "body", "kind", "model"), OPERATIONS)
 def test_operations_are_found_by_method_and_path(request_line, name, body, kind, model):
-    found = ANTHROPIC.recognise(*request_line.split(" "), {})
+    found = ANTHROPIC.match_operation(*request_line.split(" "), {})
     assert found
     assert (found.name, found.body, found.kind, found.model) == (name, body, kind, model)
 
@@ -66,12 +66,12 @@ def test_operations_are_found_by_method_and_path(request_line, name, body, kind,
     ],
 )
 def test_what_is_no_operation_in_its_plain_spelling_is_not_found(request_line):
-    assert ANTHROPIC.recognise(*request_line.split(" "), {}) is None
+    assert ANTHROPIC.match_operation(*request_line.split(" "), {}) is None
 
 
 def facts_of(path, body, content_type=JSON):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return ANTHROPIC.read_request(ANTHROPIC.recognise("POST", path, {}), {}, content_type, data)
+    return ANTHROPIC.read_request(ANTHROPIC.match_operation("POST", path, {}), {}, content_type, data)
 
 
 USER = {"role": "user", "content": "hi"}
@@ -256,7 +256,7 @@ STREAMS = {
 
 
 def read(chunks, content_type=SSE):
-    reader = ANTHROPIC.reader(ANTHROPIC.recognise("POST", MESSAGES, {}), Facts(), 200, content_type, headers={})
+    reader = ANTHROPIC.reader(ANTHROPIC.match_operation("POST", MESSAGES, {}), Facts(), 200, content_type, headers={})
     for chunk in chunks:
         reader.feed(chunk)
     reader.end()
@@ -321,7 +321,7 @@ def test_a_json_answer_tells_its_usage_and_long_ones_are_not_held(data, told):
     "request_line", ["GET /v1/models", "POST /v1/messages/count_tokens", "GET /v1/messages/batches/b/results"]
 )
 def test_nothing_is_learned_from_what_costs_no_tokens(request_line):
-    assert ANTHROPIC.reader(ANTHROPIC.recognise(*request_line.split(), {}), Facts(), 200, JSON) is None
+    assert ANTHROPIC.reader(ANTHROPIC.match_operation(*request_line.split(), {}), Facts(), 200, JSON) is None
 
 
 REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
@@ -346,7 +346,7 @@ def sent_by(call):
 
     def catch(request):
         request.read()
-        operation = ANTHROPIC.recognise(
+        operation = ANTHROPIC.match_operation(
             request.method, request.url.raw_path.decode().partition("?")[0], request.headers
         )
         content_type = request.headers.get("content-type", "")
@@ -406,7 +406,7 @@ def test_what_the_sdk_sends_is_understood(name):
     ],
 )
 def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
-    body, headers = ANTHROPIC.phrase(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
+    body, headers = ANTHROPIC.error_response(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
     with pytest.raises(kind, match="What to do") as raised:
         answering(status, body, headers).messages.create(**CALL)
     assert raised.value.request_id == "id-1"
@@ -414,19 +414,19 @@ def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
 
 
 def test_an_error_says_when_to_try_again():
-    assert ANTHROPIC.phrase(REFUSAL, "id-1")[1]["retry-after"] == "7"
+    assert ANTHROPIC.error_response(REFUSAL, "id-1")[1]["retry-after"] == "7"
 
 
 @pytest.mark.parametrize("sent", [b"", START + BLOCK + TEXT, (START + TEXT).replace(b"\n", b"\r\n"), b": comment\n"])
 def test_the_sdk_raises_at_an_error_appended_to_a_stream(sent):
-    appended = ANTHROPIC.phrase_in_stream(REFUSAL, ANTHROPIC.recognise("POST", MESSAGES, {}), SSE)
+    appended = ANTHROPIC.stream_error(REFUSAL, ANTHROPIC.match_operation("POST", MESSAGES, {}), SSE)
     stream = answering(200, sent + appended, {"content-type": SSE}).messages.create(**CALL, stream=True)
     with pytest.raises(anthropic.APIStatusError, match="Wait a little"):
         list(stream)
 
 
 def test_nothing_can_be_appended_to_json():
-    assert ANTHROPIC.phrase_in_stream(REFUSAL, ANTHROPIC.recognise("POST", MESSAGES, {}), JSON) == b""
+    assert ANTHROPIC.stream_error(REFUSAL, ANTHROPIC.match_operation("POST", MESSAGES, {}), JSON) == b""
 
 
 def test_the_key_goes_into_its_own_header():
@@ -435,7 +435,7 @@ def test_the_key_goes_into_its_own_header():
 
 def test_what_a_message_wrote_to_the_cache_is_counted_for_its_price():
     start = START.replace(b'"cache_creation_input_tokens": 0', b'"cache_creation_input_tokens": 900')
-    operation = ANTHROPIC.recognise("POST", MESSAGES, {})
+    operation = ANTHROPIC.match_operation("POST", MESSAGES, {})
     reader = ANTHROPIC.reader(operation, Facts(stream=True), 200, "text/event-stream")
     for piece in (start, BLOCK, TEXT, DELTA):
         reader.feed(piece)

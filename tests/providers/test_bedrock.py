@@ -8,11 +8,11 @@ from botocore.exceptions import ClientError, EventStreamError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey.errors import Refusal
 from wirekey.metering.eventstream import write_frame
-from wirekey.providers.bedrock import Bedrock
-from wirekey.providers.bedrock_answers import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
+from wirekey.providers.bedrock.requests import Bedrock
+from wirekey.providers.bedrock.responses import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
-from wirekey.refusal import Refusal
 
 BEDROCK = Bedrock()
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"
@@ -22,7 +22,7 @@ EVENT_STREAM = "application/vnd.amazon.eventstream"
 
 
 def operation(action):
-    return BEDROCK.recognise("POST", f"/model/{QUOTED}/{action}", {})
+    return BEDROCK.match_operation("POST", f"/model/{QUOTED}/{action}", {})
 
 
 def read(body, action="invoke", content_type="application/json"):
@@ -66,7 +66,7 @@ def test_every_operation_is_found_by_its_path(action, stream):
     ],
 )
 def test_models_are_decoded_from_the_path(written, model):
-    assert BEDROCK.recognise("POST", f"/model/{written}/invoke", {}).model == model
+    assert BEDROCK.match_operation("POST", f"/model/{written}/invoke", {}).model == model
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_models_are_decoded_from_the_path(written, model):
     ],
 )
 def test_other_methods_and_odd_spellings_are_no_operation(method, path):
-    assert BEDROCK.recognise(method, path, {}) is None
+    assert BEDROCK.match_operation(method, path, {}) is None
 
 
 # Facts
@@ -290,7 +290,7 @@ def exception(kind):
     return write_frame({":exception-type": kind, ":message-type": "exception"}, b'{"message":"no"}')
 
 
-def learn(reader, chunks):
+def read_event(reader, chunks):
     for each in chunks:
         reader.feed(each)
     reader.end()
@@ -411,11 +411,11 @@ STREAMS = {
 @pytest.mark.parametrize(("make", "frames", "learnt"), STREAMS.values(), ids=STREAMS)
 def test_streams_tell_the_same_in_any_cut(make, frames, learnt):
     data = b"".join(frames)
-    assert learn(make(), frames) == learnt
-    assert learn(make(), [data]) == learnt
-    assert learn(make(), (bytes([byte]) for byte in data)) == learnt
+    assert read_event(make(), frames) == learnt
+    assert read_event(make(), [data]) == learnt
+    assert read_event(make(), (bytes([byte]) for byte in data)) == learnt
     for place in range(0, len(data), 5):
-        assert learn(make(), [data[:place], data[place:]]) == learnt
+        assert read_event(make(), [data[:place], data[place:]]) == learnt
 
 
 WHOLE = {
@@ -469,36 +469,36 @@ WHOLE = {
 
 @pytest.mark.parametrize(("body", "usage"), WHOLE.values(), ids=WHOLE)
 def test_whole_answers(body, usage):
-    assert learn(BedrockJson(), [json.dumps(body).encode()]) == (usage, True, None)
+    assert read_event(BedrockJson(), [json.dumps(body).encode()]) == (usage, True, None)
 
 
 def test_token_counts_of_the_headers_fill_what_the_body_does_not_say():
     headers = {"x-amzn-bedrock-input-token-count": "7", "x-amzn-bedrock-output-token-count": "8"}
     assert usage_from_headers(headers) == Usage(7, 8)
-    assert learn(BedrockJson(headers), [b'{"generations":[{"finish_reason":"COMPLETE"}]}'])[0] == Usage(
+    assert read_event(BedrockJson(headers), [b'{"generations":[{"finish_reason":"COMPLETE"}]}'])[0] == Usage(
         7, 8, finish_reason="COMPLETE"
     )
-    assert learn(BedrockJson(headers), [b'{"usage":{"input_tokens":1}}'])[0] == Usage(1, 8)
-    assert learn(BedrockJson(headers), [b"rubbish"]) == (Usage(7, 8), False, None)
+    assert read_event(BedrockJson(headers), [b'{"usage":{"input_tokens":1}}'])[0] == Usage(1, 8)
+    assert read_event(BedrockJson(headers), [b"rubbish"]) == (Usage(7, 8), False, None)
     for text in ("", "-1", "1.5", "x", "٣", "9" * 40):
         assert usage_from_headers({"x-amzn-bedrock-input-token-count": text}) is None
 
 
 def test_an_errors_type_is_its_header():
     headers = {"x-amzn-errortype": "ThrottlingException:http://internal.amazon.com/coral/"}
-    assert learn(BedrockJson(headers), [b'{"message":"slow down"}']) == (Usage(), True, "ThrottlingException")
+    assert read_event(BedrockJson(headers), [b'{"message":"slow down"}']) == (Usage(), True, "ThrottlingException")
 
 
 def test_a_whole_answer_too_long_to_be_held_is_read_from_its_ends():
     body = {"images": ["A" * 3_000_000], "stopReason": "end_turn", "usage": {"inputTokens": 1, "outputTokens": 2}}
-    assert learn(BedrockJson(), [json.dumps(body).encode()]) == (Usage(1, 2, finish_reason="end_turn"), True, None)
+    assert read_event(BedrockJson(), [json.dumps(body).encode()]) == (Usage(1, 2, finish_reason="end_turn"), True, None)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([STOP, METADATA, *ANTHROPIC]), max_size=6))
 def test_rubbish_never_raises(chunks):
     for make in (BedrockJson, ConverseStream, InvokeStream):
-        assert learn(make(), chunks) == learn(make(), [b"".join(chunks)])
+        assert read_event(make(), chunks) == read_event(make(), [b"".join(chunks)])
 
 
 @settings(max_examples=200, deadline=None)
@@ -506,7 +506,7 @@ def test_rubbish_never_raises(chunks):
 def test_rubbish_in_right_frames_never_raises(payload, kind):
     frame = write_frame({":event-type": kind, ":message-type": "event"}, payload)
     for make in (ConverseStream, InvokeStream):
-        learn(make(), [frame, chunk({"usage": payload.hex()}), exception("\x00")])
+        read_event(make(), [frame, chunk({"usage": payload.hex()}), exception("\x00")])
 
 
 @pytest.mark.parametrize(
@@ -572,7 +572,7 @@ def converse(made, stream=False):
     ],
 )
 def test_an_error_raises_its_message_in_the_sdk(status, word):
-    body, headers = BEDROCK.phrase(Refusal(status, "code", "Do this instead."), "id-1")
+    body, headers = BEDROCK.error_response(Refusal(status, "code", "Do this instead."), "id-1")
     assert headers["content-type"] == "application/json"
     made = client(status, headers, body)
     made.meta.config.retries = {"max_attempts": 0}
@@ -583,7 +583,7 @@ def test_an_error_raises_its_message_in_the_sdk(status, word):
 
 
 def test_an_error_says_when_to_come_back():
-    assert BEDROCK.phrase(REFUSAL, "id")[1]["retry-after"] == "9"
+    assert BEDROCK.error_response(REFUSAL, "id")[1]["retry-after"] == "9"
 
 
 @pytest.mark.parametrize(
@@ -592,16 +592,16 @@ def test_an_error_says_when_to_come_back():
 )
 def test_an_error_in_a_stream_raises_in_the_sdk(status, word):
     operation_ = operation("converse-stream")
-    end = BEDROCK.phrase_in_stream(Refusal(status, "code", "Do this instead."), operation_, EVENT_STREAM)
+    end = BEDROCK.stream_error(Refusal(status, "code", "Do this instead."), operation_, EVENT_STREAM)
     stream = converse(client(200, {"content-type": EVENT_STREAM}, b"".join(SAID) + end), stream=True)["stream"]
     with pytest.raises(EventStreamError, match="Do this instead") as raised:
         list(stream)
     assert raised.value.response["Error"]["Code"] == word
-    assert learn(ConverseStream(), [end])[2] == word
+    assert read_event(ConverseStream(), [end])[2] == word
 
 
 def test_nothing_is_added_to_what_is_no_event_stream():
-    assert BEDROCK.phrase_in_stream(REFUSAL, operation("converse"), "application/json") == b""
+    assert BEDROCK.stream_error(REFUSAL, operation("converse"), "application/json") == b""
 
 
 def test_a_bearer_key_goes_into_authorization():

@@ -10,11 +10,11 @@ from botocore.loaders import Loader
 from botocore.parsers import EventStreamJSONParser
 from tests.providers.test_bedrock import ARN
 
+from wirekey.errors import Refusal
 from wirekey.metering.eventstream import write_frame
-from wirekey.providers.bedrock import ACTIONS, EVENT_STREAM, Bedrock
-from wirekey.providers.bedrock_services import service_of
+from wirekey.providers.bedrock.requests import ACTIONS, EVENT_STREAM, Bedrock
+from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
-from wirekey.refusal import Refusal
 
 BEDROCK = Bedrock()
 TEXT = "/agents/AGENT12345/agentAliases/TSTALIASID/sessions/session-1/text"
@@ -61,7 +61,7 @@ def sent(service, method, arguments):
 
 @pytest.mark.parametrize(("service", "method", "arguments", "name", "model"), TABLE, ids=[row[3] for row in TABLE])
 def test_what_boto3_sends_is_recognised(service, method, arguments, name, model):
-    found = BEDROCK.recognise(*sent(service, method, arguments), {})
+    found = BEDROCK.match_operation(*sent(service, method, arguments), {})
     body, kind = KINDS[service]
     wanted = list(arguments.values())[model] if model is not None else None
     assert found == Operation(name, body, kind, wanted, name == "invoke-agent")
@@ -104,7 +104,7 @@ def test_all_else_is_of_the_runtime(action):
     ],
 )
 def test_other_methods_and_odd_spellings_are_no_operation(method, path):
-    assert BEDROCK.recognise(method, path, {}) is None
+    assert BEDROCK.match_operation(method, path, {}) is None
 
 
 def test_every_operation_of_aws_is_allowed_by_name_or_not_at_all():
@@ -115,7 +115,7 @@ def test_every_operation_of_aws_is_allowed_by_name_or_not_at_all():
         for name, operation in operations.items():
             path = operation["http"]["requestUri"].partition("?")[0]
             filled = "/".join("AAAA" if part.startswith("{") else part for part in path.split("/"))
-            if found := BEDROCK.recognise(operation["http"]["method"], filled, {}):
+            if found := BEDROCK.match_operation(operation["http"]["method"], filled, {}):
                 allowed[name] = (found.name, service)
     assert allowed == {
         "ListFoundationModels": ("list-foundation-models", "bedrock"),
@@ -129,7 +129,7 @@ def test_every_operation_of_aws_is_allowed_by_name_or_not_at_all():
 
 
 def read(path, body):
-    operation = BEDROCK.recognise("POST", path, {})
+    operation = BEDROCK.match_operation("POST", path, {})
     return BEDROCK.read_request(operation, {}, "application/json", json.dumps(body).encode())
 
 
@@ -204,7 +204,7 @@ def test_a_model_that_cannot_be_told_is_refused(body):
 
 
 def reader_of(path, method="POST", content_type=EVENT_STREAM):
-    operation = BEDROCK.recognise(method, path, {})
+    operation = BEDROCK.match_operation(method, path, {})
     return BEDROCK.reader(operation, Facts(), 200, content_type, {})
 
 
@@ -230,8 +230,8 @@ def test_nothing_is_learned_from_the_other_answers(method, path):
 
 @pytest.mark.parametrize("status", [400, 403, 413, 429, 500, 502, 503, 504])
 def test_a_refusal_within_an_agents_stream_raises_in_the_sdk(status):
-    operation = BEDROCK.recognise("POST", TEXT, {})
-    data = BEDROCK.phrase_in_stream(Refusal(status, "x", "The words."), operation, EVENT_STREAM)
+    operation = BEDROCK.match_operation("POST", TEXT, {})
+    data = BEDROCK.stream_error(Refusal(status, "x", "The words."), operation, EVENT_STREAM)
 
     class Raw:
         def stream(self, *_, **__):

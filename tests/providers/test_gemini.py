@@ -7,19 +7,19 @@ from google.genai._api_client import HttpResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wirekey.providers.gemini import Gemini
-from wirekey.providers.gemini_answers import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
+from wirekey.errors import Refusal
+from wirekey.providers.gemini.requests import Gemini
+from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
-from wirekey.refusal import Refusal
 
 GEMINI = Gemini()
 PATH = "/v1beta/models/gemini-2.5-flash"
-GENERATE = GEMINI.recognise("POST", f"{PATH}:generateContent", {})
-STREAM = GEMINI.recognise("POST", f"{PATH}:streamGenerateContent", {})
+GENERATE = GEMINI.match_operation("POST", f"{PATH}:generateContent", {})
+STREAM = GEMINI.match_operation("POST", f"{PATH}:streamGenerateContent", {})
 
 
 def operation(path, method="POST"):
-    return GEMINI.recognise(method, path, {})
+    return GEMINI.match_operation(method, path, {})
 
 
 def read(body, path=f"{PATH}:generateContent", query=None, content_type="application/json"):
@@ -105,7 +105,7 @@ def test_other_methods_and_odd_spellings_are_no_operation(method, path):
 
 def test_a_header_that_replaces_the_method_is_no_operation():
     for name in ("x-http-method-override", "x-http-method", "x-method-override"):
-        assert GEMINI.recognise("GET", "/v1beta/files/f1", {name: "DELETE"}) is None
+        assert GEMINI.match_operation("GET", "/v1beta/files/f1", {name: "DELETE"}) is None
 
 
 # Facts
@@ -293,7 +293,7 @@ def array(parts):
     return ("[" + "\n,\r\n".join(json.dumps(each, indent=2, ensure_ascii=False) for each in parts) + "\n]\n").encode()
 
 
-def learn(reader, chunks):
+def read_event(reader, chunks):
     for chunk in chunks:
         reader.feed(chunk)
     reader.end()
@@ -335,16 +335,16 @@ WRITTEN = {
 @pytest.mark.parametrize(("parts", "learnt"), STREAMS.values(), ids=STREAMS)
 def test_streams_tell_the_same_in_every_form_and_in_any_cut(parts, learnt, make, write):
     data = write(parts)
-    assert learn(make(), [data]) == learnt
-    assert learn(make(), (bytes([byte]) for byte in data)) == learnt
+    assert read_event(make(), [data]) == learnt
+    assert read_event(make(), (bytes([byte]) for byte in data)) == learnt
     for place in range(0, len(data), 3):
-        assert learn(make(), [data[:place], data[place:]]) == learnt
+        assert read_event(make(), [data[:place], data[place:]]) == learnt
 
 
 def test_a_bare_error_ends_a_stream_of_events():
     data = sse(PARTS[:1]) + json.dumps(ERROR, indent=1).encode()
-    assert learn(GeminiSseReader(), [data])[2] == "UNAVAILABLE"
-    assert learn(GeminiSseReader(), [data, b"\n"])[2] == "UNAVAILABLE"
+    assert read_event(GeminiSseReader(), [data])[2] == "UNAVAILABLE"
+    assert read_event(GeminiSseReader(), [data, b"\n"])[2] == "UNAVAILABLE"
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_a_bare_error_ends_a_stream_of_events():
     ],
 )
 def test_whole_answers(body, learnt):
-    assert learn(GeminiJsonReader(), [body.encode()]) == learnt
+    assert read_event(GeminiJsonReader(), [body.encode()]) == learnt
 
 
 def test_a_whole_answer_too_long_to_be_held_is_read_from_its_ends():
@@ -370,9 +370,9 @@ def test_a_whole_answer_too_long_to_be_held_is_read_from_its_ends():
     answer["candidates"] = [{"content": {"parts": [image]}, "finishReason": "STOP"}]
     data = json.dumps(answer).encode()
     usage = Usage(10, 16, 4, 5, "STOP", "m")
-    assert learn(GeminiJsonReader(), [data]) == (usage, True, None)
-    assert learn(GeminiSseReader(), [b"data: " + data + b"\n\n"]) == (usage, True, None)
-    assert learn(GeminiArrayReader(), [b"[" + data[:70_000], data[70_000:] + b"]"]) == (usage, True, None)
+    assert read_event(GeminiJsonReader(), [data]) == (usage, True, None)
+    assert read_event(GeminiSseReader(), [b"data: " + data + b"\n\n"]) == (usage, True, None)
+    assert read_event(GeminiArrayReader(), [b"[" + data[:70_000], data[70_000:] + b"]"]) == (usage, True, None)
 
 
 @settings(max_examples=200, deadline=None)
@@ -384,7 +384,7 @@ def test_a_whole_answer_too_long_to_be_held_is_read_from_its_ends():
 )
 def test_rubbish_never_raises(chunks):
     for make in (GeminiSseReader, GeminiArrayReader, GeminiJsonReader):
-        assert learn(make(), chunks) == learn(make(), [b"".join(chunks)])
+        assert read_event(make(), chunks) == read_event(make(), [b"".join(chunks)])
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_openais_operations_have_openais_readers():
     chat = operation("/v1beta/openai/chat/completions")
     reader = GEMINI.reader(chat, Facts(stream=True), 200, "text/event-stream")
     chunk = b'data: {"choices":[{"index":0,"finish_reason":"stop","delta":{}}],"usage":{"prompt_tokens":3}}\n\n'
-    assert learn(reader, [chunk])[0] == Usage(3, finish_reason="stop")
+    assert read_event(reader, [chunk])[0] == Usage(3, finish_reason="stop")
 
 
 # Errors
@@ -420,7 +420,7 @@ def response(status, body, headers):
 
 
 def test_an_error_raises_its_message_in_the_sdk():
-    body, headers = GEMINI.phrase(REFUSAL, "id-1")
+    body, headers = GEMINI.error_response(REFUSAL, "id-1")
     with pytest.raises(errors.ClientError, match="Slow down; try again soon") as raised:
         errors.APIError.raise_for_response(response(429, body, headers))
     assert (raised.value.code, raised.value.status) == (429, "RESOURCE_EXHAUSTED")
@@ -442,37 +442,37 @@ def test_an_error_raises_its_message_in_the_sdk():
     ],
 )
 def test_statuses_have_googles_words(status, word):
-    body, headers = GEMINI.phrase(Refusal(status, "code", "m"), "id")
+    body, headers = GEMINI.error_response(Refusal(status, "code", "m"), "id")
     assert json.loads(body)["error"]["status"] == word
     assert "retry-after" not in headers
 
 
 @pytest.mark.parametrize("sent", [sse(PARTS[:1]), sse(PARTS[:1]).rstrip(), b""])
 def test_an_error_in_a_stream_of_events_raises_in_the_sdk(sent):
-    data = sent + GEMINI.phrase_in_stream(REFUSAL, STREAM, "text/event-stream")
+    data = sent + GEMINI.stream_error(REFUSAL, STREAM, "text/event-stream")
     stream = HttpResponse({}, response(200, data, {"content-type": "text/event-stream"}))
     chunks = list(stream.segments())
     assert chunks[-1]["error"]["message"] == REFUSAL.message
     # The SDK compares the beginning of the chunk, written again as JSON.
     assert json.dumps(chunks[-1]).startswith('{"error":')
     assert len(chunks) == (2 if sent else 1)
-    assert learn(GeminiSseReader(), [data])[2] == "RESOURCE_EXHAUSTED"
+    assert read_event(GeminiSseReader(), [data])[2] == "RESOURCE_EXHAUSTED"
 
 
 def test_an_error_in_an_array_is_its_last_element():
     sent = array(PARTS[:1]).rstrip(b"]\n")
-    data = sent + GEMINI.phrase_in_stream(REFUSAL, STREAM, "application/json")
+    data = sent + GEMINI.stream_error(REFUSAL, STREAM, "application/json")
     assert json.loads(data)[-1]["error"]["code"] == 429
-    assert learn(GeminiArrayReader(), [data])[2] == "RESOURCE_EXHAUSTED"
+    assert read_event(GeminiArrayReader(), [data])[2] == "RESOURCE_EXHAUSTED"
 
 
 def test_nothing_is_added_to_an_answer_that_is_no_stream():
-    assert GEMINI.phrase_in_stream(REFUSAL, GENERATE, "application/json") == b""
+    assert GEMINI.stream_error(REFUSAL, GENERATE, "application/json") == b""
 
 
 def test_an_error_in_openais_stream_is_openais():
     chat = operation("/v1beta/openai/chat/completions")
-    assert b'data: {"error":' in GEMINI.phrase_in_stream(REFUSAL, chat, "text/event-stream")
+    assert b'data: {"error":' in GEMINI.stream_error(REFUSAL, chat, "text/event-stream")
 
 
 def test_the_key_has_googles_header():

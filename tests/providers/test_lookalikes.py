@@ -2,9 +2,9 @@
 
 import pytest
 
+from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.lookalikes import lookalike
-from wirekey.refusal import Refusal
 
 KEYS = frozenset({"model", "max_tokens", "systemInstruction", "system_instruction"})
 
@@ -44,6 +44,6 @@ INVOKE = "/model/us.anthropic.claude-sonnet-4-20250514-v1%3A0"
     ],
 )
 def test_every_provider_refuses_them(provider, path, body):
-    operation = PROVIDERS[provider].recognise("POST", path, {})
+    operation = PROVIDERS[provider].match_operation("POST", path, {})
     with pytest.raises(Refusal, match="spelled"):
         PROVIDERS[provider].read_request(operation, {}, "application/json", body)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey.errors import Fault, Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Body, Facts, Kind, Usage
-from wirekey.refusal import Fault, Refusal
 
 OPENAI = PROVIDERS["openai"]
 JSON = "application/json"
@@ -44,7 +44,7 @@ OPERATIONS = [
 
 @pytest.mark.parametrize(("request_line", "name", "body", "kind", "model"), OPERATIONS)
 def test_operations_are_found_by_method_and_path(request_line, name, body, kind, model):
-    found = OPENAI.recognise(*request_line.split(" "), {})
+    found = OPENAI.match_operation(*request_line.split(" "), {})
     assert found
     assert (found.name, found.body, found.kind, found.model) == (name, body, kind, model)
 
@@ -85,7 +85,7 @@ def test_operations_are_found_by_method_and_path(request_line, name, body, kind,
 )
 def test_what_is_no_operation_in_its_plain_spelling_is_not_found(request_line):
     method, _, path = request_line.partition(" ")
-    assert OPENAI.recognise(method, path, {}) is None
+    assert OPENAI.match_operation(method, path, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_what_is_no_operation_in_its_plain_spelling_is_not_found(request_line):
     [("multipart/form-data; boundary=b", Body.MULTIPART), (JSON, Body.JSON), ("", Body.JSON)],
 )
 def test_an_image_edit_is_a_form_or_json(content_type, body):
-    assert OPENAI.recognise("POST", "/v1/images/edits", {"content-type": content_type}).body is body
+    assert OPENAI.match_operation("POST", "/v1/images/edits", {"content-type": content_type}).body is body
 
 
 def facts_of(path, body, content_type=JSON):
-    operation = OPENAI.recognise("POST", path, {"content-type": content_type})
+    operation = OPENAI.match_operation("POST", path, {"content-type": content_type})
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return OPENAI.read_request(operation, {}, content_type, data)
 
@@ -305,7 +305,7 @@ def sent_by(call):
     def catch(request):
         request.read()
         headers = request.headers
-        operation = OPENAI.recognise(request.method, request.url.raw_path.decode().partition("?")[0], headers)
+        operation = OPENAI.match_operation(request.method, request.url.raw_path.decode().partition("?")[0], headers)
         reads = operation and operation.body in (Body.JSON, Body.MULTIPART)
         content_type = headers.get("content-type", "")
         facts = OPENAI.read_request(operation, {}, content_type, request.content) if reads else None
@@ -443,7 +443,7 @@ STREAMS = {
 
 
 def read(path, chunks, content_type=SSE, status=200):
-    reader = OPENAI.reader(OPENAI.recognise("POST", path, {}), Facts(), status, content_type, headers={})
+    reader = OPENAI.reader(OPENAI.match_operation("POST", path, {}), Facts(), status, content_type, headers={})
     for chunk in chunks:
         reader.feed(chunk)
     reader.end()
@@ -555,7 +555,7 @@ def test_a_huge_event_is_let_by_and_still_tells_usage(size):
     ],
 )
 def test_nothing_is_learned_from_listings_files_and_media(request_line, content_type):
-    assert OPENAI.reader(OPENAI.recognise(*request_line.split(), {}), Facts(), 200, content_type) is None
+    assert OPENAI.reader(OPENAI.match_operation(*request_line.split(), {}), Facts(), 200, content_type) is None
 
 
 REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
@@ -573,7 +573,7 @@ REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
     ],
 )
 def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
-    body, headers = OPENAI.phrase(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
+    body, headers = OPENAI.error_response(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
     client = openai.OpenAI(
         api_key="x",
         http_client=httpx.Client(
@@ -596,11 +596,11 @@ def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
     ],
 )
 def test_the_sdk_tries_again_only_where_that_can_help(refusal, header):
-    assert OPENAI.phrase(refusal, "id-1")[1].get("x-should-retry") == header
+    assert OPENAI.error_response(refusal, "id-1")[1].get("x-should-retry") == header
 
 
 def test_an_error_says_when_to_try_again():
-    _, headers = OPENAI.phrase(REFUSAL, "id-1")
+    _, headers = OPENAI.error_response(REFUSAL, "id-1")
     assert headers["retry-after"] == "7"
     assert "x-should-retry" not in headers
 
@@ -608,7 +608,7 @@ def test_an_error_says_when_to_try_again():
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 @pytest.mark.parametrize("sent", [b"", CHUNK, TEXT, CHUNK.replace(b"\n", b"\r\n"), b": comment\n"])
 def test_the_sdk_raises_at_an_error_appended_to_a_stream(path, sent):
-    appended = OPENAI.phrase_in_stream(REFUSAL, OPENAI.recognise("POST", path, {}), SSE)
+    appended = OPENAI.stream_error(REFUSAL, OPENAI.match_operation("POST", path, {}), SSE)
     client = openai.OpenAI(
         api_key="x",
         http_client=httpx.Client(
@@ -627,7 +627,7 @@ def test_the_sdk_raises_at_an_error_appended_to_a_stream(path, sent):
 
 
 def test_nothing_can_be_appended_to_json():
-    assert OPENAI.phrase_in_stream(REFUSAL, OPENAI.recognise("POST", CHAT, {}), JSON) == b""
+    assert OPENAI.stream_error(REFUSAL, OPENAI.match_operation("POST", CHAT, {}), JSON) == b""
 
 
 def test_the_key_goes_into_the_authorization_header():

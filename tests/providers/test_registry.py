@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey.errors import Fault, Refusal
 from wirekey.providers import PROVIDERS, mcp_server, protocol, tool_name
 from wirekey.providers.protocol import Facts
-from wirekey.refusal import Fault, Refusal
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 
@@ -57,7 +57,7 @@ def test_a_provider_has_the_signatures_of_the_protocol(provider):
 @pytest.mark.parametrize("method", ["TRACE", "HEAD", "OPTIONS", "CONNECT", "get", ""])
 @pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/v1/chat/completions", "/", "", "*"])
 def test_methods_that_no_operation_has_are_not_recognised(provider, method, path):
-    assert provider.recognise(method, path, {}) is None
+    assert provider.match_operation(method, path, {}) is None
 
 
 @each_provider
@@ -66,13 +66,13 @@ def test_methods_that_no_operation_has_are_not_recognised(provider, method, path
 def test_an_oddly_spelled_path_is_no_operation(provider, path):
     odd = any(part in path.lower() for part in ODD)
     for method in ("GET", "POST", "DELETE"):
-        found = provider.recognise(method, path, {})
+        found = provider.match_operation(method, path, {})
         assert found is None or not odd
 
 
 @each_provider
 def test_an_error_has_content_and_headers_that_fit_on_the_wire(provider):
-    body, headers = provider.phrase(REFUSAL, "id-1")
+    body, headers = provider.error_response(REFUSAL, "id-1")
     assert b"There is no key. Set it." in body
     assert headers["content-type"].startswith("application/")
     assert headers["retry-after"] == "3"
@@ -85,7 +85,7 @@ def test_an_error_has_content_and_headers_that_fit_on_the_wire(provider):
 @each_provider
 def test_words_of_a_person_in_any_language_come_through(provider):
     refusal = Refusal(403, "denied", 'Nicht erlaubt: "größer"\n…')
-    body, headers = provider.phrase(refusal, "id-1")
+    body, headers = provider.error_response(refusal, "id-1")
     body.decode("utf-8")
     assert "\n" not in "".join(headers.values())
 
@@ -112,7 +112,7 @@ def test_no_reader_raises_on_an_answer_of_any_kind(provider):
         ("POST", "/model/amazon.nova-lite-v1%3A0/converse"),
         ("POST", "/model/amazon.nova-lite-v1%3A0/converse-stream"),
     ):
-        operation = provider.recognise(method, path, {})
+        operation = provider.match_operation(method, path, {})
         if operation is None:
             continue
         for content_type in ("application/json", "text/event-stream", "application/vnd.amazon.eventstream", "", "x"):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey.errors import Refusal
 from wirekey.providers.request_json import (
     check_json_type,
     check_model,
@@ -17,7 +18,6 @@ from wirekey.providers.request_json import (
     read_object,
     refuse_lookalikes,
 )
-from wirekey.refusal import Refusal
 
 DEEP = 100_000
 

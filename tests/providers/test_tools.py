@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.tools import NAMES_LIMIT
-from wirekey.refusal import Refusal
 
 
 def facts(provider, path, body):
-    found = PROVIDERS[provider].recognise("POST", path, {})
+    found = PROVIDERS[provider].match_operation("POST", path, {})
     return PROVIDERS[provider].read_request(found, {}, "application/json", json.dumps(body).encode())
 
 

@@ -13,7 +13,7 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-l
 
 def overridden(provider, request_line, body, model, content_type=JSON):
     method, _, target = request_line.partition(" ")
-    operation = PROVIDERS[provider].recognise(method, target.partition("?")[0], {"content-type": content_type})
+    operation = PROVIDERS[provider].match_operation(method, target.partition("?")[0], {"content-type": content_type})
     assert operation
     data = body if isinstance(body, bytes) else body.encode()
     return with_model(provider, operation, target.encode(), content_type, data, model)
@@ -23,7 +23,7 @@ def asked(provider, request_line, body, content_type=JSON):
     """Give operation and model of a request, as recognition reads it."""
     method, _, target = request_line.partition(" ")
     path, _, query = target.partition("?")
-    operation = PROVIDERS[provider].recognise(method, path, {"content-type": content_type})
+    operation = PROVIDERS[provider].match_operation(method, path, {"content-type": content_type})
     assert operation
     if operation.body in ("json", "multipart"):
         parameters = dict(each.split("=") for each in query.split("&") if each)

@@ -13,7 +13,7 @@ import pytest
 
 from wirekey.routing import list_fetching
 from wirekey.routing.list_fetching import GOOD_FOR, ListError, ModelLists, Question, ask, beside_the_loop
-from wirekey.simulator.certificate import prepare_certificate
+from wirekey_simulator.certificate import prepare_certificate
 
 PLACES = {"openai": "api.openai.com"}
 

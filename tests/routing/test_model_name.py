@@ -6,7 +6,7 @@ import re
 import pytest
 
 from wirekey.providers import PROVIDERS
-from wirekey.routing.formats import retargeted
+from wirekey.routing.formats import equivalent_target
 from wirekey.routing.model_name import ALLOWED, READERS, ModelName, ModelNameError, is_plain, with_parameters
 
 
@@ -115,7 +115,7 @@ TABLE = [
 
 def operation_of(provider, line):
     method, _, target = line.partition(" ")
-    operation = PROVIDERS[provider].recognise(method, target, {})
+    operation = PROVIDERS[provider].match_operation(method, target, {})
     assert operation
     return operation
 
@@ -168,9 +168,9 @@ def test_every_parameter_is_taken_somewhere():
 )
 def test_one_provider_answers_anothers_format_at_a_path_of_its_own(called, provider, line, target):
     method, _, written = line.partition(" ")
-    operation = PROVIDERS[called].recognise(method, written.partition("?")[0], {})
-    found = retargeted(written.encode(), operation, called, provider)
+    operation = PROVIDERS[called].match_operation(method, written.partition("?")[0], {})
+    found = equivalent_target(written.encode(), operation, called, provider)
     assert (found.decode() if found else None) == target
     if found:
-        other = PROVIDERS[provider].recognise(method, target.partition("?")[0], {})
+        other = PROVIDERS[provider].match_operation(method, target.partition("?")[0], {})
         assert other.name == operation.name

@@ -18,9 +18,14 @@ from tests.routing.shapes import (
     form,
     overridden,
 )
-from wirekey.providers import PROVIDERS, anthropic, bedrock, bedrock_services, gemini, openai
+from wirekey.errors import Fault, Refusal
+from wirekey.providers import PROVIDERS
+from wirekey.providers.anthropic import requests as anthropic
+from wirekey.providers.bedrock import requests as bedrock
+from wirekey.providers.bedrock import services as bedrock_services
+from wirekey.providers.gemini import requests as gemini
+from wirekey.providers.openai import requests as openai
 from wirekey.providers.request_json import ITEMS_LIMIT
-from wirekey.refusal import Fault, Refusal
 
 
 def outside(data, *names):
@@ -178,7 +183,7 @@ def test_every_operation_of_every_provider_is_in_a_table_of_this_page():
     shown = set()
     for provider, line, *_ in (*SHAPES, *WITHOUT, *OUT_OF_REACH):
         method, _, target = filled(line, NEW).partition(" ")
-        shown.add((provider, PROVIDERS[provider].recognise(method, target.partition("?")[0], {}).name))
+        shown.add((provider, PROVIDERS[provider].match_operation(method, target.partition("?")[0], {}).name))
     assert set(operations()) == shown
 
 

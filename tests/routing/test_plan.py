@@ -5,7 +5,7 @@ import pytest
 from wirekey.credentials.pool import Key, KeyPool
 from wirekey.providers.protocol import Body, Kind, Operation
 from wirekey.routing.candidate import Candidate, Upstream
-from wirekey.routing.plan import Failover, Failure, FailureKind, Plan, may_be_resent, one_attempt
+from wirekey.routing.plan import Failover, Failure, FailureKind, RetryPlan, may_be_resent, one_attempt
 from wirekey.secret import Secret
 
 CONNECT, FIRST_BYTE, RESET = (Failure(FailureKind(kind)) for kind in ("connect", "first_byte", "reset"))
@@ -47,71 +47,71 @@ def played(plan, *failures, pause=0.0):
 
 @pytest.mark.parametrize("failure", [CONNECT, FIRST_BYTE, RESET, *map(status, (429, 500, 502, 503, 504, 529))])
 def test_after_a_failure_comes_the_next_key_and_then_the_next_candidate(failure):
-    plan = Plan((candidate("a", "b"), candidate("c")), Failover(attempts=5, retry_after=0))
+    plan = RetryPlan((candidate("a", "b"), candidate("c")), Failover(attempts=5, retry_after=0))
     assert played(plan, failure, failure, failure) == [(0, "a"), (0, "b"), (1, "c"), None]
 
 
 @pytest.mark.parametrize("number", [400, 404, 409, 413, 422, 501])
 def test_what_the_request_itself_is_to_blame_for_is_not_tried_again(number):
-    plan = Plan((candidate("a", "b"), candidate("c")))
+    plan = RetryPlan((candidate("a", "b"), candidate("c")))
     assert played(plan, status(number)) == [(0, "a"), None]
 
 
 @pytest.mark.parametrize("number", [401, 403])
 def test_a_refused_key_gives_way_to_another_one_but_never_to_another_model(number):
-    plan = Plan((candidate("a", "b"), candidate("c")), Failover(attempts=5))
+    plan = RetryPlan((candidate("a", "b"), candidate("c")), Failover(attempts=5))
     assert played(plan, status(number, 0.5), status(number, 0.5)) == [(0, "a"), (0, "b"), None]
 
 
 def test_the_attempts_are_counted_over_all_candidates():
-    plan = Plan((candidate("a", "b"), candidate("c", "d")), Failover(attempts=3))
+    plan = RetryPlan((candidate("a", "b"), candidate("c", "d")), Failover(attempts=3))
     assert played(plan, *[RESET] * 3) == [(0, "a"), (0, "b"), (1, "c"), None]
 
 
 def test_no_attempt_begins_after_the_budget():
-    plan = Plan((candidate("a", "b", "c"),), Failover(attempts=5, budget=10))
+    plan = RetryPlan((candidate("a", "b", "c"),), Failover(attempts=5, budget=10))
     assert played(plan, RESET, RESET, pause=6.0) == [(0, "a"), (0, "b"), None]
 
 
 def test_a_key_that_rests_is_passed_over_while_there_is_another_candidate():
     first = candidate("a", "b")
     first.pool.settle(first.pool.keys[1], 429, 100, 0)
-    assert played(Plan((first, candidate("c"))), status(429)) == [(0, "a"), (1, "c")]
+    assert played(RetryPlan((first, candidate("c"))), status(429)) == [(0, "a"), (1, "c")]
 
 
 def test_a_key_that_rests_is_better_than_none():
     only = candidate("a", "b")
     only.pool.settle(only.pool.keys[1], 429, 100, 0)
-    assert played(Plan((only,)), status(500)) == [(0, "a"), (0, "b")]
+    assert played(RetryPlan((only,)), status(500)) == [(0, "a"), (0, "b")]
 
 
 def test_a_candidate_whose_keys_all_rest_comes_after_one_with_a_good_key():
     resting = candidate("r")
     resting.pool.settle(resting.pool.keys[0], 429, 100, 0)
-    assert played(Plan((candidate("a"), resting, candidate("c"))), status(503)) == [(0, "a"), (2, "c")]
-    assert played(Plan((candidate("a"), resting)), status(503)) == [(0, "a"), (1, "r")]
+    assert played(RetryPlan((candidate("a"), resting, candidate("c"))), status(503)) == [(0, "a"), (2, "c")]
+    assert played(RetryPlan((candidate("a"), resting)), status(503)) == [(0, "a"), (1, "r")]
 
 
 def test_a_candidate_without_a_key_is_tried_only_where_it_is_the_first():
-    assert played(Plan((candidate("a"), candidate(), candidate("c"))), RESET) == [(0, "a"), (2, "c")]
-    assert played(Plan((candidate(), candidate("c")))) == [(0, None)]
+    assert played(RetryPlan((candidate("a"), candidate(), candidate("c"))), RESET) == [(0, "a"), (2, "c")]
+    assert played(RetryPlan((candidate(), candidate("c")))) == [(0, None)]
 
 
 def test_a_candidate_that_needs_no_key_is_tried_without():
-    plan = Plan((candidate("a"), Candidate("openai", "none", CORP)))
+    plan = RetryPlan((candidate("a"), Candidate("openai", "none", CORP)))
     assert played(plan, RESET) == [(0, "a"), (1, None)]
 
 
 def test_the_same_key_serves_another_model():
     shared = pool("a")
-    plan = Plan((Candidate("gemini", pool=shared), Candidate("gemini", pool=shared)))
+    plan = RetryPlan((Candidate("gemini", pool=shared), Candidate("gemini", pool=shared)))
     assert played(plan, status(429, 30)) == [(0, "a"), (1, "a")]
 
 
 def test_where_a_door_is_closed_other_keys_do_not_knock_if_there_is_another_door():
-    plan = Plan((candidate("a", "b", upstream=CORP), candidate("c")))
+    plan = RetryPlan((candidate("a", "b", upstream=CORP), candidate("c")))
     assert played(plan, CONNECT) == [(0, "a"), (1, "c")]
-    assert played(Plan((candidate("a", "b", upstream=CORP),)), CONNECT) == [(0, "a"), (0, "b")]
+    assert played(RetryPlan((candidate("a", "b", upstream=CORP),)), CONNECT) == [(0, "a"), (0, "b")]
 
 
 @pytest.mark.parametrize(
@@ -123,31 +123,31 @@ def test_where_a_door_is_closed_other_keys_do_not_knock_if_there_is_another_door
     ],
 )
 def test_a_short_retry_after_is_waited_for_once_where_nothing_else_is_left(retry_after, tried):
-    plan = Plan((candidate("a"),), Failover(attempts=5, retry_after=2))
+    plan = RetryPlan((candidate("a"),), Failover(attempts=5, retry_after=2))
     assert played(plan, *[status(429, retry_after)] * (len(tried) - 1)) == tried
 
 
 def test_a_pause_is_for_an_overloaded_upstream_not_for_a_key_that_is_used_up():
     for number, wait in ((503, 1.0), (529, 1.0), (429, 0.0)):
-        plan = Plan((candidate("a", "b"),))
+        plan = RetryPlan((candidate("a", "b"),))
         plan.start(0)
         choice = plan.after(status(number, 1.0), 0)
         assert (choice.key.label, choice.wait) == ("b", wait)
 
 
 def test_a_pause_that_would_end_after_the_budget_is_not_made():
-    plan = Plan((candidate("a"),), Failover(budget=1, retry_after=5))
+    plan = RetryPlan((candidate("a"),), Failover(budget=1, retry_after=5))
     assert played(plan, status(429, 2.0)) == [(0, "a"), None]
 
 
 @pytest.mark.parametrize(
     ("plan", "last"),
     [
-        (Plan((candidate("a"),), Failover(retry_after=0)), [True]),
-        (Plan((candidate("a"),), Failover(attempts=1)), [True]),
-        (Plan((candidate("a", "b"),), Failover(retry_after=0)), [False, True]),
-        (Plan((candidate("a"), candidate("b")), Failover(retry_after=0)), [False, True]),
-        (Plan((candidate("a"),), Failover(retry_after=2)), [False, True]),
+        (RetryPlan((candidate("a"),), Failover(retry_after=0)), [True]),
+        (RetryPlan((candidate("a"),), Failover(attempts=1)), [True]),
+        (RetryPlan((candidate("a", "b"),), Failover(retry_after=0)), [False, True]),
+        (RetryPlan((candidate("a"), candidate("b")), Failover(retry_after=0)), [False, True]),
+        (RetryPlan((candidate("a"),), Failover(retry_after=2)), [False, True]),
     ],
 )
 def test_the_last_attempt_is_known_as_such(plan, last):
@@ -160,7 +160,7 @@ def test_the_last_attempt_is_known_as_such(plan, last):
 def test_a_session_keeps_to_its_key_over_calls():
     keys = KeyPool([Key(name, Secret(f"key-{name}")) for name in "abc"], selection="session-affinity")
     for session, label in (("x", "a"), ("y", "b"), ("x", "a"), ("z", "c"), ("y", "b")):
-        assert Plan((Candidate("openai", pool=keys),), session=session).start(0).key.label == label
+        assert RetryPlan((Candidate("openai", pool=keys),), session=session).start(0).key.label == label
 
 
 INFERENCE, LISTING, STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
@@ -185,4 +185,4 @@ def test_only_what_leaves_nothing_behind_and_was_kept_is_sent_again(name, kind, 
 
 
 def test_one_attempt_is_one():
-    assert played(Plan((candidate("a", "b"), candidate("c")), one_attempt(Failover())), RESET) == [(0, "a"), None]
+    assert played(RetryPlan((candidate("a", "b"), candidate("c")), one_attempt(Failover())), RESET) == [(0, "a"), None]

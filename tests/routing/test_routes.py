@@ -4,8 +4,8 @@ import pytest
 
 from tests.config.reading import loaded
 from wirekey.credentials.pool import KeyPool
+from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
-from wirekey.refusal import Refusal
 from wirekey.routing.configured import provider_pools, routes_from
 
 KEYS = {"A": "key-of-openai", "G": "key-of-gemini", "R": "key-of-the-route"}
@@ -24,7 +24,7 @@ def routes(folder, text):
 def candidates(routes, call, asked, wanted=None):
     called, line = call
     method, _, target = line.partition(" ")
-    operation = PROVIDERS[called].recognise(method, target, {})
+    operation = PROVIDERS[called].match_operation(method, target, {})
     return routes.candidates(called, operation, target.encode(), asked, wanted)
 
 
@@ -205,12 +205,12 @@ def test_a_name_of_the_clients_choosing_is_matched_whole(tmp_path):
 
 def test_rests_of_keys_stay_when_the_configuration_is_read_anew(tmp_path):
     text = "routes: [{match: a, upstream: 'https://x.example', auth: bearer, keys: [env:A, env:R]}]"
-    former = routes(tmp_path, text)
-    former.routes[0].pool.settle(former.routes[0].pool.keys[1], 429, 500, 0)
+    previous = routes(tmp_path, text)
+    previous.routes[0].pool.settle(previous.routes[0].pool.keys[1], 429, 500, 0)
     moved = "routes: [{match: z}, {match: a, upstream: 'https://x.example', auth: bearer, keys: [env:R, env:A]}]"
     config = loaded(tmp_path, PROVIDERS_WITH_KEYS + moved, KEYS)
-    pool = routes_from(config, provider_pools(config, {}), former).routes[1].pool
-    assert [key.resting_until for key in pool.keys] == [500, 0]
+    pool = routes_from(config, provider_pools(config, {}), previous).routes[1].pool
+    assert [key.cooling_until for key in pool.keys] == [500, 0]
 
 
 def test_each_route_has_its_own_limits_and_attempts(tmp_path):

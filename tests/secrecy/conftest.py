@@ -11,9 +11,9 @@ import pytest
 
 from tests.running import SimulatorThread, Wirekey, behind, wait_for
 from tests.secrecy.canaries import Canaries
-from wirekey.runtime import RunningProxy
-from wirekey.simulator import delivery, dispatch, text
-from wirekey.simulator.openai import chat
+from wirekey.server.runtime import RunningProxy
+from wirekey_simulator import delivery, dispatch, text
+from wirekey_simulator.openai import chat
 
 BUNDLE = Path(__file__).parents[2] / "addons" / "bundle.py"
 SETTINGS = {"limits": {"body_bytes": "1MiB"}, "timeouts": {"connect": 10, "first_byte": 60, "idle": 3}}
@@ -137,7 +137,7 @@ def plain(tmp_path, configuration, environment):
 
 @pytest.fixture
 def serve(tmp_path, configuration, environment):
-    settings = {**configuration, "log": {"format": "console", "level": "debug", "file": "wirekey.log"}}
+    settings = {**configuration, "log": {"format": "console", "level": "debug", "file": "wirekey.observing.log"}}
     proxy = Serve(tmp_path / "serve", settings, environ=environment)
     yield proxy
     proxy.stop()

@@ -24,7 +24,7 @@ from tests.raw_client import RawClient
 from tests.running import PATIENCE, bare_environment, wait_for
 from tests.secrecy.calls import OPENAI, Call, all_calls, broken_calls, post, query, slots
 from tests.secrecy.canaries import Canaries, files_below
-from tests.secrecy.watching import Watcher
+from tests.secrecy.watching import CallObserver
 
 CA_KEY = "mitmproxy-ca.pem"
 BEHAVIOURS = ("unicode,events=12,pace=0.02", "unicode,gzip", "unicode,events=6,br,pace=0.01")
@@ -183,21 +183,21 @@ def check_answers(canaries: Canaries, answers: list[bytes]) -> None:
 def test_wirekey_serve_keeps_it_all(serve, canaries, simulator):
     answers = play(serve, canaries, simulator)
     artefacts = written(serve)
-    assert any(name.endswith("wirekey.log") for name in artefacts)
+    assert any(name.endswith("wirekey.observing.log") for name in artefacts)
     assert leaks(canaries, artefacts) == {}
     check_answers(canaries, answers)
     assert canaries.found_in((serve.certs / CA_KEY).read_bytes()) == ["key of the CA"]
 
 
 def test_mitmweb_shows_none_of_it_while_calls_run(serve_web, canaries, simulator):
-    watcher = Watcher(*serve_web.web)
+    observer = CallObserver(*serve_web.web)
     answers = play(serve_web, canaries, simulator)
-    wait_for(lambda: watcher.rounds > 3, "the page to have been read some times")
-    said = watcher.stop()
-    assert len(watcher.running_flows) > 5
+    wait_for(lambda: observer.rounds > 3, "the page to have been read some times")
+    said = observer.stop()
+    assert len(observer.running_flows) > 5
     assert any('"flows/update"' in message for message in said)
     shown = {f"mitmweb {n}": text.encode("utf-8", "replace") for n, text in enumerate(said)}
-    assert leaks(canaries, shown | {"mitmweb dump": watcher.dump()}) == {}
+    assert leaks(canaries, shown | {"mitmweb dump": observer.dump()}) == {}
     assert leaks(canaries, written(serve_web)) == {}
     check_answers(canaries, answers)
 
@@ -205,10 +205,10 @@ def test_mitmweb_shows_none_of_it_while_calls_run(serve_web, canaries, simulator
 def test_mitmweb_with_kept_answers_shows_what_clients_were_answered_and_nothing_else(
     serve_web_keeping, canaries, simulator
 ):
-    watcher = Watcher(*serve_web_keeping.web)
+    observer = CallObserver(*serve_web_keeping.web)
     answers = play(serve_web_keeping, canaries, simulator)
-    shown = {f"mitmweb {n}": text.encode("utf-8", "replace") for n, text in enumerate(watcher.stop())}
-    shown["mitmweb dump"] = watcher.dump()
+    shown = {f"mitmweb {n}": text.encode("utf-8", "replace") for n, text in enumerate(observer.stop())}
+    shown["mitmweb dump"] = observer.dump()
     answered = {place for answer in answers for place in canaries.found_in(answer)}
     assert all(place.startswith("content of") for place in answered)
     assert "content of answers: text" in {place for text in shown.values() for place in canaries.found_in(text)}

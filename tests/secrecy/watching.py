@@ -15,7 +15,7 @@ PAGES = ("/options", "/state", "/commands", "/events", "/flows")
 DETAILS = ("request/content.data", "request/content/auto", "response/content.data", "response/content/auto")
 
 
-class Watcher:
+class CallObserver:
     """Polls from its making to `stop`; `said` is each different thing that was answered."""
 
     def __init__(self, url: str, token: str) -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from tests.signing.requests import ACCESS_KEY, SECRET, sha256, signed, verify
 from wirekey.secret import Secret
-from wirekey.signing.presented import presents_signature
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import ReplayWindow
 from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
+from wirekey.signing.signature_parsing import presents_signature
 from wirekey.signing.verify import Verifier
 
 MODELS = [

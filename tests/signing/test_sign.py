@@ -27,8 +27,8 @@ from wirekey.signing.canonical import SigningKeys
 from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead, UnreadableRequestError
 from wirekey.signing.sign import Signer, without_signature
 from wirekey.signing.verify import Verifier
-from wirekey.simulator.exchange import Request
-from wirekey.simulator.sigv4 import Account, refusal
+from wirekey_simulator.exchange import Request
+from wirekey_simulator.sigv4 import Account, refusal
 
 REAL = AwsCredentials("AKIAREAL", Secret("real/secret"))
 TEMPORARY = AwsCredentials("ASIAREAL", Secret("real/secret"), Secret("session/token=="))

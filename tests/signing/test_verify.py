@@ -21,9 +21,9 @@ from tests.signing.requests import (
     verify,
     with_header,
 )
-from wirekey.signing.presented import presents_signature
 from wirekey.signing.refusal import MISMATCH, SignatureRefused
 from wirekey.signing.request import Endpoint, RequestHead
+from wirekey.signing.signature_parsing import presents_signature
 
 GOOD = signed()
 INVALID, INCOMPLETE = "InvalidSignatureException", "IncompleteSignatureException"

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from wirekey.simulator.exchange import Request
+from wirekey_simulator.exchange import Request
 
 
 def request(method, target, body=None, headers=None, authority="localhost"):

@@ -6,11 +6,11 @@ from anthropic.types.messages import MessageBatch
 from pydantic import TypeAdapter
 
 from tests.simulator.requests import request
-from wirekey.simulator.anthropic import answer, check_credentials, failure
-from wirekey.simulator.behaviour import parse_behaviour
-from wirekey.simulator.exchange import BadRequest
-from wirekey.simulator.state import State
-from wirekey.simulator.text import TEXT
+from wirekey_simulator.anthropic import answer, check_credentials, failure
+from wirekey_simulator.behaviour import parse_behaviour
+from wirekey_simulator.exchange import BadRequest
+from wirekey_simulator.state import State
+from wirekey_simulator.text import TEXT
 
 ASK = {"model": "claude-sonnet-4-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Say hello"}]}
 TOOL = {"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulator.requests import request
-from wirekey.simulator import anthropic, bedrock, gemini
-from wirekey.simulator.behaviour import parse_behaviour
-from wirekey.simulator.exchange import BadRequest
-from wirekey.simulator.state import State
+from wirekey_simulator import anthropic, bedrock, gemini
+from wirekey_simulator.behaviour import parse_behaviour
+from wirekey_simulator.exchange import BadRequest
+from wirekey_simulator.state import State
 
 VERSION = {"anthropic-version": "2023-06-01"}
 MESSAGES = [{"role": "user", "content": "Call a tool"}]

@@ -7,11 +7,11 @@ from anthropic.types import Message
 from botocore.eventstream import EventStreamBuffer
 
 from tests.simulator.requests import request
-from wirekey.simulator.bedrock import answer, check_credentials, failure
-from wirekey.simulator.behaviour import parse_behaviour
-from wirekey.simulator.exchange import BadRequest
-from wirekey.simulator.state import State
-from wirekey.simulator.text import TEXT
+from wirekey_simulator.bedrock import answer, check_credentials, failure
+from wirekey_simulator.behaviour import parse_behaviour
+from wirekey_simulator.exchange import BadRequest
+from wirekey_simulator.state import State
+from wirekey_simulator.text import TEXT
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0"

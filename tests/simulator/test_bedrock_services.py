@@ -7,8 +7,8 @@ from botocore.exceptions import ClientError, EventStreamError
 
 from tests.running import PROVIDER_KEYS
 from tests.simulator.requests import request
-from wirekey.simulator.hosts import provider_of
-from wirekey.simulator.text import TEXT
+from wirekey_simulator.hosts import provider_of
+from wirekey_simulator.text import TEXT
 
 NOVA = "amazon.nova-lite-v1:0"
 ASKED = {"agentId": "AGENT12345", "agentAliasId": "TSTALIASID", "sessionId": "s:1", "inputText": "hello"}

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.simulator.requests import request
-from wirekey.simulator.behaviour import PLAIN, Behaviour, behaviour_of_model, parse_behaviour
-from wirekey.simulator.script import model_named
+from wirekey_simulator.behaviour import PLAIN, Behaviour, behaviour_of_model, parse_behaviour
+from wirekey_simulator.script import model_named
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.simulator.eventstream import exception, garbled, message
+from wirekey_simulator.eventstream import exception, garbled, message
 
 
 def read(data):

@@ -4,11 +4,11 @@ import pytest
 from google.genai.types import File, GenerateContentResponse
 
 from tests.simulator.requests import request
-from wirekey.simulator.behaviour import parse_behaviour
-from wirekey.simulator.exchange import BadRequest
-from wirekey.simulator.gemini import answer, check_credentials, failure
-from wirekey.simulator.state import State
-from wirekey.simulator.text import TEXT
+from wirekey_simulator.behaviour import parse_behaviour
+from wirekey_simulator.exchange import BadRequest
+from wirekey_simulator.gemini import answer, check_credentials, failure
+from wirekey_simulator.state import State
+from wirekey_simulator.text import TEXT
 
 ASK = {"contents": [{"role": "user", "parts": [{"text": "Say hello"}]}]}
 SCHEMA = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}}

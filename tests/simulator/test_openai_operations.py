@@ -10,9 +10,9 @@ import pytest
 from tests.running import PROVIDER_KEYS
 from tests.simulator.requests import request
 from tests.simulator.test_openai import CALL_A_TOOL, TEXT, TOOL, client_with
-from wirekey.simulator.behaviour import parse_behaviour
-from wirekey.simulator.openai import answer_at
-from wirekey.simulator.state import State
+from wirekey_simulator.behaviour import parse_behaviour
+from wirekey_simulator.openai import answer_at
+from wirekey_simulator.state import State
 
 FLAT_TOOL = {"type": "function", "strict": False, **TOOL["function"]}
 

@@ -13,7 +13,7 @@ from google import genai
 from google.genai import errors, types
 
 from tests.running import PROVIDER_KEYS
-from wirekey.simulator.text import TEXT
+from wirekey_simulator.text import TEXT
 
 CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
 ASK = {"model": "claude-sonnet-4-5", "max_tokens": 50, "messages": [{"role": "user", "content": "Say hello"}]}

@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 
 from tests.running import PROVIDER_KEYS
-from wirekey.simulator.certificate import prepare_certificate
-from wirekey.simulator.exchange import Request
-from wirekey.simulator.hosts import provider_of
-from wirekey.simulator.server import Simulator
+from wirekey_simulator.certificate import prepare_certificate
+from wirekey_simulator.exchange import Request
+from wirekey_simulator.hosts import provider_of
+from wirekey_simulator.server import Simulator
 
 KEY = PROVIDER_KEYS["openai"]
 PATH = "/v1/chat/completions"

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from tests.running import PROVIDER_KEYS, SimulatorThread
 from tests.simulator.requests import request
-from wirekey.simulator.sigv4 import MISMATCH, Account, is_signed, refusal
+from wirekey_simulator.sigv4 import MISMATCH, Account, is_signed, refusal
 
 NOW = 1_772_600_767.0
 STAMP = "20260304T050607Z"

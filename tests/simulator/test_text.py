@@ -3,8 +3,8 @@ import tracemalloc
 
 import pytest
 
-from wirekey.simulator.behaviour import parse_behaviour
-from wirekey.simulator.text import TEXT, counts, last_text, limited, tool_arguments, whole, words
+from wirekey_simulator.behaviour import parse_behaviour
+from wirekey_simulator.text import TEXT, counts, last_text, limited, tool_arguments, whole, words
 
 
 def test_the_default_text_comes_word_by_word():

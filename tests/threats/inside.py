@@ -18,12 +18,12 @@ from pathlib import Path
 from mitmproxy import options
 
 from tests.running import KEY_ENVIRONMENT, PATIENCE, behind
+from wirekey.addons.egress import Egress
+from wirekey.calls.services import Services
 from wirekey.config import load
-from wirekey.identity.agents import AgentBook
-from wirekey.master import ServeMaster
-from wirekey.stations import flow_order
-from wirekey.stations.egress import Egress
-from wirekey.stations.house import House
+from wirekey.identity.agents import AgentStore
+from wirekey.server import bundle
+from wirekey.server.master import ServeMaster
 
 
 @dataclass
@@ -53,9 +53,9 @@ class Host:
 class Inside:
     folder: Path
     forward: str
-    house: House
+    services: Services
     host: Host
-    book: AgentBook
+    agents: AgentStore
 
     def events(self, name: str = "") -> list[dict]:
         with contextlib.closing(sqlite3.connect(self.folder / "state" / "audit.db")) as database:
@@ -110,7 +110,7 @@ async def running_inside(folder: Path, simulator, monkeypatch, **configuration) 
             await whole(self, server)
         elif server.address[0].endswith(".unreachable.example"):
             raise OSError("no such host")
-        elif server.address not in self.house.settings.places:
+        elif server.address not in self.services.settings.places:
             server.address = ("127.0.0.1", host.port)
         else:
             await whole(self, server)
@@ -120,9 +120,9 @@ async def running_inside(folder: Path, simulator, monkeypatch, **configuration) 
     settings = {"state": str(folder / "state"), "certs": str(folder / "certs")}
     settings |= {"listen": {"forward": "127.0.0.1:0", "gateway": None, "console": None}}
     (folder / "wirekey.yaml").write_text(json.dumps(behind(simulator, **(settings | configuration))))
-    house = House()
+    services = Services()
     master = ServeMaster(options.Options(confdir=str(folder / "certs")))
-    ours = flow_order.stations(house, load(folder / "wirekey.yaml", KEY_ENVIRONMENT))
+    ours = bundle.addons_in_order(services, load(folder / "wirekey.yaml", KEY_ENVIRONMENT))
     builtin = list(master.addons.chain)
     master.addons.add(*ours)
     master.addons.chain[:] = [*ours, *builtin]
@@ -131,7 +131,7 @@ async def running_inside(folder: Path, simulator, monkeypatch, **configuration) 
     try:
         await until(lambda: ours[0].running_proxy or running.done())
         assert not running.done()
-        yield Inside(folder, ours[0].running_proxy.forward, house, host, house.book)
+        yield Inside(folder, ours[0].running_proxy.forward, services, host, services.agents)
     finally:
         master.shutdown()
         await asyncio.wait([running], timeout=10)

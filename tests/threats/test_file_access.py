@@ -11,7 +11,7 @@ import pytest
 from tests.endurance.serving import PLAIN, refused_start, serving, wirekey, write_configuration
 from tests.running import wait_for
 from wirekey.ca.authority import CAError, load
-from wirekey.identity.agents import AgentBook
+from wirekey.identity.agents import AgentStore
 
 KEY = "sk-key-of-the-file-4d5e6f7a"
 CONFIGURATION = {
@@ -147,8 +147,8 @@ def test_R16_a_command_refuses_a_link_in_the_place_of_its_file(folder, name, tmp
     """Without the look at the whole folder that `serve` begins with."""
     state, victim = folder / "state", tmp_path / "victim"
     state.mkdir(mode=0o700)
-    book = AgentBook(state / "agents.json")
-    book.add("alice")
+    agents = AgentStore(state / "agents.json")
+    agents.add("alice")
     victim.write_bytes((state / "agents.json").read_bytes())
     (state / name).unlink(missing_ok=True)
     (state / name).symlink_to(victim)

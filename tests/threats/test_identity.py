@@ -18,7 +18,7 @@ def test_J4_a_revoked_agent_is_out_within_two_seconds_even_in_an_open_tunnel(sta
         client.start_tls(stage.proxy.root, "api.openai.com")
         client.send(post())
         assert client.answer().status == 200
-        stage.proxy.book.revoke("carol")
+        stage.proxy.agents.revoke("carol")
         revoked = time.monotonic()
 
         def is_out():

@@ -298,7 +298,7 @@ HOSTILE = {
 
 
 def test_W7_W8_each_option_that_wirekey_stands_on_is_tried():
-    from wirekey.stations.options import REQUIRED, SETTLED
+    from wirekey.server.options import REQUIRED, SETTLED
 
     assert {*REQUIRED, *SETTLED} - {"emudhra", "emudhra_old"} == set(HOSTILE), "those two are of a later mitmproxy"
 

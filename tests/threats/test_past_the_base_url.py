@@ -125,7 +125,7 @@ def test_R27_a_strict_program_reaches_no_other_host(stage, gateway):
 
 def test_R27_only_the_strict_token_is_confined(stage):
     """`other_hosts: tunnel` is in force: the same agent's other token passes the check of the host's name."""
-    strict = stage.proxy.book.issue_token("alice", label="exec", lifetime=60, strict=True)
+    strict = stage.proxy.agents.issue_token("alice", label="exec", lifetime=60, strict=True)
     for token in (strict, stage.alice):
         began = beginning()
         with stage.client() as client:

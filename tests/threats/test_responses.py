@@ -86,7 +86,7 @@ def running_stage(tmp_path_factory):
         environ = {**KEY_ENVIRONMENT, "ACCESS_KEY": REAL[0], "SECRET_KEY": REAL[1], "SESSION_TOKEN": SESSION}
         proxy = Wirekey(folder / "wirekey", configuration, environ=environ)
         alice = proxy.add_agent("alice", role="engineer")
-        proxy.pair = proxy.book.pair("alice")
+        proxy.pair = proxy.agents.pair("alice")
         url = proxy.proxy_url("alice", alice)
         clients = {
             http2: httpx.Client(

@@ -41,16 +41,16 @@ def wait_until_out(stage, name: str, token: str) -> None:
     wait_for(lambda: not connects(stage, name, token), f"{name} to be refused")
 
 
-def revoke(book, name: str, _token: str) -> None:
-    book.revoke(name)
+def revoke(agents, name: str, _token: str) -> None:
+    agents.revoke(name)
 
 
-def drop(book, name: str, token: str) -> None:
-    book.drop_token(name, token)
+def drop(agents, name: str, token: str) -> None:
+    agents.drop_token(name, token)
 
 
-def rotate(book, name: str, _token: str) -> None:
-    book.rotate(name)
+def rotate(agents, name: str, _token: str) -> None:
+    agents.rotate(name)
 
 
 @pytest.mark.parametrize("by", ["tunnel", "key slot"])
@@ -64,7 +64,7 @@ def test_R9_a_request_begun_before_its_agent_was_revoked_is_not_sent(stage, with
         client.start_tls(stage.proxy.root, OPENAI)
         request = post(f"Authorization: Bearer {'sk-placeholder' if by == 'tunnel' else token}")
         client.send(request[:-10])
-        withdraw(stage.proxy.book, name, token)
+        withdraw(stage.proxy.agents, name, token)
         wait_until_out(stage, name, token)
         client.send(request[-10:])
         answer = client.answer()
@@ -80,7 +80,7 @@ def test_R9_a_request_begun_before_its_agent_was_revoked_is_not_sent(stage, with
 def test_R9_a_token_that_expires_before_the_request_is_complete_does_not_send_it(stage):
     new_agent(stage, "r9-short")
     lifetime = 2.0
-    token = stage.proxy.book.issue_token("r9-short", "short", lifetime)
+    token = stage.proxy.agents.issue_token("r9-short", "short", lifetime)
     ends = time.monotonic() + lifetime
     wait_for(lambda: connects(stage, "r9-short", token), "the token to be known")
     with stage.client() as client:
@@ -113,7 +113,7 @@ def test_R9_what_the_agent_may_do_is_judged_when_the_request_is_complete(stage):
 
 def take_permissions(stage, name: str) -> None:
     """Change the agents' file as another program may: put a changed copy in its place."""
-    path = stage.proxy.book.path
+    path = stage.proxy.agents.path
     content = json.loads(path.read_text())
     for agent in content["agents"]:
         if agent["id"] == name:
@@ -144,7 +144,7 @@ def test_R10_streams_of_a_revoked_agent_end_with_the_providers_error(stage, http
         while not wanted.first_event(got):
             got += next(chunks)
         opened[each] = (response, chunks, got)
-    stage.proxy.book.revoke(name)
+    stage.proxy.agents.revoke(name)
     revoked = time.monotonic()
     for each, (response, chunks, got) in opened.items():
         last = (got + b"".join(chunks))[len(got) :]
@@ -176,7 +176,7 @@ def test_R10_a_call_that_waits_for_its_provider_ends_too(stage):
         client.start_tls(stage.proxy.root, OPENAI)
         client.send(post("X-Simulator: stall-after=0", body=CHAT))
         wait_for(lambda: stage.simulator.seen, "the request to arrive")
-        stage.proxy.book.revoke("r10-waiting")
+        stage.proxy.agents.revoke("r10-waiting")
         answer = client.answer()
     assert (answer.status, answer.json()["error"]["code"]) == (401, "agent_revoked")
     (event,) = of_agent(stage, "r10-waiting", 1)
@@ -190,7 +190,7 @@ def test_R10_streams_of_other_agents_go_on(stage):
     response = way.open(wanted, "gate")
     chunks = response.iter_raw()
     got = next(chunks)
-    stage.proxy.book.revoke("r10-other")
+    stage.proxy.agents.revoke("r10-other")
     wait_until_out(stage, "r10-other", token)
 
     async def opened():

@@ -59,7 +59,7 @@ PLACES = {
 @pytest.fixture(scope="module")
 def secret(running_stage) -> str:
     """The secret of bob's AWS pair, once the proxy knows it."""
-    pair = running_stage.proxy.book.pair("bob")
+    pair = running_stage.proxy.agents.pair("bob")
     found = pair.access_key, pair.secret.reveal()
     wait_for(lambda: ask(running_stage.proxy, signed_as(signed(running_stage.proxy, pair=found))).status == 200, "bob")
     return found[1]

@@ -33,7 +33,7 @@ async def use(proxy, target: str, agent: str = "", token: str = "") -> tuple[int
 
 async def test_R28_a_tunnel_to_another_host_leaves_one_event(inside):
     async with inside() as proxy:
-        token = proxy.book.add("alice", role="engineer")
+        token = proxy.agents.add("alice", role="engineer")
         sent, received = await use(proxy, f"{HOST}:443", "alice", token)
         (event,) = await proxy.ended()
     assert (event["operation"], event["action"], event["provider"]) == ("tunnel", "CONNECT", None)
@@ -47,7 +47,7 @@ async def test_R28_a_tunnel_to_another_host_leaves_one_event(inside):
 
 async def test_R28_the_intent_is_recorded_before_a_byte_goes_out(inside):
     async with inside() as proxy:
-        status, _, writer = await proxy.connect(f"{HOST}:443", "alice", proxy.book.add("alice"))
+        status, _, writer = await proxy.connect(f"{HOST}:443", "alice", proxy.agents.add("alice"))
         (event,) = proxy.events()
         assert (status, event["operation"], event["outcome"]) == (200, "tunnel", None)
         assert proxy.host.received == 0
@@ -58,10 +58,10 @@ async def test_R28_the_intent_is_recorded_before_a_byte_goes_out(inside):
 
 async def test_R28_a_tunnel_that_cannot_be_recorded_is_not_opened(inside):
     async with inside() as proxy:
-        token = proxy.book.add("alice")
-        proxy.house.store._down = "the disk is full"
+        token = proxy.agents.add("alice")
+        proxy.services.store._down = "the disk is full"
         status, _, writer = await proxy.connect(f"{HOST}:443", "alice", token)
-        proxy.house.store._down = None
+        proxy.services.store._down = None
         writer.close()
         assert status == 503
         assert not proxy.host.writers
@@ -69,10 +69,10 @@ async def test_R28_a_tunnel_that_cannot_be_recorded_is_not_opened(inside):
 
 async def test_R28_a_provider_tunnel_leaves_no_event_of_its_own(inside):
     async with inside() as proxy:
-        status, _, writer = await proxy.connect("api.openai.com:443", "alice", proxy.book.add("alice"))
+        status, _, writer = await proxy.connect("api.openai.com:443", "alice", proxy.agents.add("alice"))
         assert status == 200
         writer.close()
-        await use(proxy, f"{HOST}:443", "bob", proxy.book.add("bob"))
+        await use(proxy, f"{HOST}:443", "bob", proxy.agents.add("bob"))
         assert [event["operation"] for event in await proxy.ended()] == ["tunnel"]
 
 
@@ -86,7 +86,7 @@ ENDINGS = {
 @pytest.mark.parametrize("egress", [{}, {"other_hosts": "deny", "allow": ["*.example"]}], ids=["tunnel", "allowed"])
 async def test_R28_a_tunnel_that_reaches_nothing_is_recorded_as_such(inside, host, egress):
     async with inside(egress=egress) as proxy:
-        status, reader, writer = await proxy.connect(f"{host}:443", "alice", proxy.book.add("alice"))
+        status, reader, writer = await proxy.connect(f"{host}:443", "alice", proxy.agents.add("alice"))
         assert status == 200
         writer.write(client_hello(host))
         assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
@@ -102,7 +102,7 @@ async def test_R28_a_tunnel_that_reaches_nothing_is_recorded_as_such(inside, hos
 )
 async def test_R28_a_tunnel_that_was_closed_for_what_came_first_is_recorded_as_denied(inside, first, reason):
     async with inside() as proxy:
-        _, reader, writer = await proxy.connect(f"{HOST}:443", "alice", proxy.book.add("alice"))
+        _, reader, writer = await proxy.connect(f"{HOST}:443", "alice", proxy.agents.add("alice"))
         writer.write(first)
         assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
         writer.close()
@@ -125,7 +125,7 @@ async def test_R28_a_tunnel_that_was_closed_for_what_came_first_is_recorded_as_d
 async def test_R28_egress_allow_lists_what_passes_where_other_hosts_are_denied(inside, host, passes):
     egress = {"other_hosts": "deny", "allow": ["github.com", "*.githubusercontent.com"]}
     async with inside(egress=egress) as proxy:
-        token = proxy.book.add("alice")
+        token = proxy.agents.add("alice")
         if passes:
             await use(proxy, f"{host}:443", "alice", token)
         else:
@@ -160,7 +160,7 @@ async def test_R28_the_policy_decides_on_tunnels(inside, tmp_path):
     policies.mkdir()
     (policies / "main.rego").write_text(POLICY)
     async with inside(policy={"path": str(policies)}) as proxy:
-        alice, bob = proxy.book.add("alice"), proxy.book.add("bob")
+        alice, bob = proxy.agents.add("alice"), proxy.agents.add("bob")
         await use(proxy, f"{HOST}:443", "alice", alice)
         reached = len(proxy.host.writers)
         for host, agent, token in ((HOST, "bob", bob), ("chatgpt.com", "alice", alice)):
@@ -189,9 +189,9 @@ MODEL_HOSTS = [
 
 
 async def test_R28_a_known_model_host_is_warned_of_once_per_agent(inside, caplog):
-    caplog.set_level(logging.WARNING, "wirekey.stations.tunnels")
+    caplog.set_level(logging.WARNING, "wirekey.calls.tunnels")
     async with inside() as proxy:
-        alice, bob = proxy.book.add("alice"), proxy.book.add("bob")
+        alice, bob = proxy.agents.add("alice"), proxy.agents.add("bob")
         for host in (*MODEL_HOSTS, HOST, *MODEL_HOSTS):
             await use(proxy, f"{host}:443", "alice", alice)
         await use(proxy, "chatgpt.com:443", "bob", bob)
@@ -202,14 +202,14 @@ async def test_R28_a_known_model_host_is_warned_of_once_per_agent(inside, caplog
 
 async def test_R10_tunnels_of_a_revoked_agent_end_too(inside):
     async with inside() as proxy:
-        alice, bob = proxy.book.add("alice"), proxy.book.add("bob")
+        alice, bob = proxy.agents.add("alice"), proxy.agents.add("bob")
         kept = []
         for name, token in (("alice", alice), ("bob", bob)):
             _, reader, writer = await proxy.connect(f"{HOST}:443", name, token)
             writer.write(client_hello(HOST))
             await asyncio.wait_for(reader.readexactly(len(proxy.host.reply)), PATIENCE)
             kept.append((reader, writer))
-        proxy.book.revoke("alice")
+        proxy.agents.revoke("alice")
         reader, writer = kept[0]
         assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
         await until(lambda: proxy.host.left == 1)
@@ -225,7 +225,7 @@ async def test_R10_tunnels_of_a_revoked_agent_end_too(inside):
 
 async def test_R28_tunnels_that_are_open_at_the_end_are_recorded_as_interrupted(inside):
     async with inside() as proxy:
-        _, reader, writer = await proxy.connect(f"{HOST}:443", "alice", proxy.book.add("alice"))
+        _, reader, writer = await proxy.connect(f"{HOST}:443", "alice", proxy.agents.add("alice"))
         writer.write(client_hello(HOST))
         await asyncio.wait_for(reader.readexactly(len(proxy.host.reply)), PATIENCE)
     (event,) = proxy.events()

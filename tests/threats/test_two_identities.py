@@ -26,8 +26,8 @@ def simulator(tmp_path_factory):
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory, simulator):
     with signing_wirekey(tmp_path_factory.mktemp("wirekey"), simulator) as running:
-        running.bob = running.book.rotate("bob")
-        running.bobs_pair = running.book.pair("bob")
+        running.bob = running.agents.rotate("bob")
+        running.bobs_pair = running.agents.pair("bob")
         yield running
 
 

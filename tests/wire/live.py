@@ -12,14 +12,14 @@ from pathlib import Path
 
 from mitmproxy import http, options
 
-from wirekey.master import ServeMaster
-from wirekey.refusal import Refusal
-from wirekey.simulator.certificate import prepare_certificate
+from wirekey.errors import Refusal
+from wirekey.server.master import ServeMaster
+from wirekey.wire.connection_pool import ConnectionPool
+from wirekey.wire.delegate import WireLimits
 from wirekey.wire.dialling import asked_for, checked
-from wirekey.wire.house import WireLimits
 from wirekey.wire.install import adopt_layers, install
-from wirekey.wire.lending import Lending
 from wirekey.wire.request_body import Spool
+from wirekey_simulator.certificate import prepare_certificate
 
 KEY = "sk-only-on-the-wire"
 
@@ -40,7 +40,7 @@ class BareHouse:
         """Hosts and ports of the attempts that there are after the first."""
         self.failed: list[str] = []
         self.attempts = 0
-        self.lending: Lending | None = None
+        self.connection_pool: ConnectionPool | None = None
         self.addresses: tuple[str, ...] = ()
         """To which every name resolves, where there are any."""
         self.resends = True
@@ -54,7 +54,7 @@ class BareHouse:
     def is_failure(self, status):
         return status in (429, 503)
 
-    def has_another_way(self, flow):
+    def can_retry(self, flow):
         return bool(self.ways)
 
     def refusal_of_response(self, flow, response):
@@ -64,7 +64,7 @@ class BareHouse:
         return b""
 
     def report_invalid(self, flow, reason):
-        flow.response = self.phrase(flow, Refusal(400, "malformed", reason))
+        flow.response = self.error_response(flow, Refusal(400, "malformed", reason))
 
     def reserve(self, flow, size):
         return size
@@ -81,7 +81,7 @@ class BareHouse:
     def may_be_resent(self, flow):
         return self.resends
 
-    def let_body_go(self, flow):
+    def release_body(self, flow):
         self.bodies.pop(flow.id, None)
 
     def wire_request(self, flow, server, *, keep):
@@ -94,14 +94,14 @@ class BareHouse:
         take = self.bodies.get if self.ways or keep else self.bodies.pop
         return wire, take(flow.id, b"")
 
-    def answer_head(self, flow, response):
+    def response_head(self, flow, response):
         return response
 
-    def phrase(self, flow, refusal):
+    def error_response(self, flow, refusal):
         body = json.dumps({"error": {"code": refusal.code, "message": refusal.message}})
         return http.Response.make(refusal.status, body, {"content-type": "application/json"})
 
-    def phrase_in_stream(self, flow, refusal):
+    def stream_error(self, flow, refusal):
         if "event-stream" not in flow.response.headers.get("content-type", ""):
             return None
         return b'data: {"error":"%s"}\n\n' % refusal.code.encode()
@@ -129,7 +129,7 @@ class BareHouse:
         self.flows.append(flow)
         flow.request.stream = self.stream_request
         if self.refuse_at_head:
-            flow.response = self.phrase(flow, self.refuse_at_head)
+            flow.response = self.error_response(flow, self.refuse_at_head)
 
     async def attempt_failed(self, attempt):
         self.failed.append(str(attempt.kind))
@@ -169,10 +169,10 @@ class Upstream:
 async def live(limits: WireLimits | None = None, *, secured_in: Path | None = None):
     """`secured_in`: a folder for the certificate of an upstream that speaks TLS; its connections are lent."""
     install()
-    house = BareHouse(limits or WireLimits())
+    delegate = BareHouse(limits or WireLimits())
     master = ServeMaster(options.Options())
     master.options.update(mode=["regular@127.0.0.1:0"], connection_strategy="lazy")
-    master.addons.add(house)
+    master.addons.add(delegate)
     running = asyncio.create_task(master.run())
     upstream = Upstream()
     context = None
@@ -181,17 +181,17 @@ async def live(limits: WireLimits | None = None, *, secured_in: Path | None = No
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(server_file)
         master.options.update(ssl_verify_upstream_trusted_ca=str(root))
-        house.lending = Lending()
+        delegate.connection_pool = ConnectionPool()
     await upstream.start(context)
     proxyserver = master.addons.get("proxyserver")
     while not proxyserver.listen_addrs():
         await asyncio.sleep(0.01)
     port = proxyserver.listen_addrs()[0][1]
     try:
-        yield house, port, upstream
+        yield delegate, port, upstream
     finally:
-        if house.lending is not None:
-            await house.lending.close()
+        if delegate.connection_pool is not None:
+            await delegate.connection_pool.close()
         master.shutdown()
         await asyncio.wait([running], timeout=60)
         await upstream.stop()

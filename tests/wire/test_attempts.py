@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire.live import live, read_answer, read_head, request
 from tests.wire.test_stream import EVENTS, OK, client
-from wirekey.wire.house import WireLimits
+from wirekey.wire.delegate import WireLimits
 
 BODY = b'{"content":"' + b"x" * 300_000 + b'"}'
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nfailed"
@@ -29,8 +29,8 @@ async def until(condition) -> None:
 
 
 async def test_after_a_failure_the_same_request_goes_out_again_on_the_same_connection():
-    async with live() as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live() as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -41,13 +41,13 @@ async def test_after_a_failure_the_same_request_goes_out_again_on_the_same_conne
         head, body = await read_answer(reader)
         assert head.startswith(b"HTTP/1.1 200")
         assert body == b"second"
-        assert (house.failed, house.answered, house.attempts) == (["status"], 200, 2)
-        assert house.ends == []
+        assert (delegate.failed, delegate.answered, delegate.attempts) == (["status"], 200, 2)
+        assert delegate.ends == []
 
 
 async def test_the_winning_stream_passes_event_by_event():
-    async with live() as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live() as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -69,7 +69,7 @@ BUSY_HEAD, BUSY_BODY = BUSY[:-6], BUSY[-6:]
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
 async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_attempt(tmp_path, secured, used):
     scheme = b"https" if secured else b"http"
-    async with live(secured_in=tmp_path if secured else None) as (house, port, upstream):
+    async with live(secured_in=tmp_path if secured else None) as (delegate, port, upstream):
         reader, writer = await client(port)
         connection = None
         if used:
@@ -78,12 +78,12 @@ async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_
             await read_request(connection[0])
             connection[1].write(OK)
             await read_answer(reader)
-        house.ways = [("127.0.0.1", upstream.port)]
+        delegate.ways = [("127.0.0.1", upstream.port)]
         writer.write(request(upstream.port, BODY, scheme=scheme))
         up_reader, up_writer = connection or await upstream.accept()
         await read_request(up_reader)
         up_writer.write(BUSY_HEAD)
-        await until(lambda: house.failed)
+        await until(lambda: delegate.failed)
         for byte in BUSY_BODY:
             assert upstream.connections.empty()
             up_writer.write(bytes([byte]))
@@ -91,12 +91,12 @@ async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_
         await read_request(up_reader)
         up_writer.write(SECOND)
         assert (await read_answer(reader))[1] == b"second"
-        assert house.ends == []
+        assert delegate.ends == []
 
 
 async def test_a_failed_response_that_trickles_does_not_hold_up_the_next_attempt():
-    async with live(WireLimits(connect=1)) as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live(WireLimits(connect=1)) as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -120,9 +120,9 @@ async def test_a_failed_response_that_trickles_does_not_hold_up_the_next_attempt
 
 async def test_a_connection_on_which_the_failed_request_is_still_leaving_is_not_used_again():
     large = b"y" * (4 << 20)
-    async with live() as (house, port, upstream):
+    async with live() as (delegate, port, upstream):
         upstream.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        house.ways = [("127.0.0.1", upstream.port)]
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, large))
         up_reader, up_writer = await upstream.accept()
@@ -140,8 +140,8 @@ ENDLESS = b"HTTP/1.1 429 Slow down\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 @pytest.mark.parametrize("chunk", [b"11170\r\n" + b"x" * 70_000 + b"\r\n", b"1\r\nx\r\n"], ids=["too long", "endless"])
 async def test_an_error_that_does_not_end_is_left_and_its_late_bytes_reach_no_one(chunk):
-    async with live(WireLimits(connect=1)) as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live(WireLimits(connect=1)) as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -160,8 +160,8 @@ async def test_an_error_that_does_not_end_is_left_and_its_late_bytes_reach_no_on
 
 
 async def test_a_connection_that_ends_before_an_answer_is_a_failure():
-    async with live() as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live() as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -171,12 +171,12 @@ async def test_a_connection_that_ends_before_an_answer_is_a_failure():
         await read_request(second_reader)
         second_writer.write(SECOND)
         assert (await read_answer(reader))[1] == b"second"
-        assert (house.failed, house.ends) == (["reset"], [])
+        assert (delegate.failed, delegate.ends) == (["reset"], [])
 
 
 async def test_no_first_byte_in_time_is_a_failure():
-    async with live(WireLimits(first_byte=0.3)) as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live(WireLimits(first_byte=0.3)) as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -186,27 +186,27 @@ async def test_no_first_byte_in_time_is_a_failure():
         await read_request(second_reader)
         second_writer.write(SECOND)
         assert (await read_answer(reader))[1] == b"second"
-        assert (house.failed, house.ends) == (["first_byte"], [])
+        assert (delegate.failed, delegate.ends) == (["first_byte"], [])
 
 
 async def test_a_refused_connection_is_a_failure():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         dead = closed.getsockname()[1]
-        async with live() as (house, port, upstream):
-            house.ways = [("127.0.0.1", upstream.port)]
+        async with live() as (delegate, port, upstream):
+            delegate.ways = [("127.0.0.1", upstream.port)]
             reader, writer = await client(port)
             writer.write(request(dead, BODY))
             up_reader, up_writer = await upstream.accept()
             await read_request(up_reader)
             up_writer.write(SECOND)
             assert (await read_answer(reader))[1] == b"second"
-            assert (house.failed, house.attempts, house.ends) == (["connect"], 2, [])
+            assert (delegate.failed, delegate.attempts, delegate.ends) == (["connect"], 2, [])
 
 
 async def test_when_no_way_is_left_the_client_gets_the_last_answer_as_it_is():
-    async with live() as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live() as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -216,12 +216,12 @@ async def test_when_no_way_is_left_the_client_gets_the_last_answer_as_it_is():
         head, body = await read_answer(reader)
         assert head.startswith(b"HTTP/1.1 503")
         assert body == b"failed"
-        assert (house.failed, house.answered, house.attempts) == (["status"], 503, 2)
+        assert (delegate.failed, delegate.answered, delegate.attempts) == (["status"], 503, 2)
 
 
 async def test_a_client_that_goes_away_is_not_tried_for_again():
-    async with live() as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live() as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         tried = asyncio.Event()
         go_on = asyncio.Event()
 
@@ -230,7 +230,7 @@ async def test_a_client_that_goes_away_is_not_tried_for_again():
             await go_on.wait()
             attempt.again = True
 
-        house.attempt_failed = wait
+        delegate.attempt_failed = wait
         _, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -243,25 +243,25 @@ async def test_a_client_that_goes_away_is_not_tried_for_again():
         go_on.set()
         await asyncio.sleep(0.1)
         assert upstream.connections.empty()
-        assert house.attempts == 1
+        assert delegate.attempts == 1
 
 
 async def test_an_upload_that_streams_is_not_sent_again():
-    async with live() as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
-        house.stream_request = True
+    async with live() as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.stream_request = True
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
         await read_request(up_reader)
         up_writer.write(BUSY)
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 503")
-        assert house.failed == []
+        assert delegate.failed == []
 
 
 async def test_an_attempt_that_takes_too_long_in_all_is_a_failure_and_the_next_has_the_whole_time():
-    async with live(WireLimits(first_byte=60, total=1)) as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live(WireLimits(first_byte=60, total=1)) as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, _ = await upstream.accept()
@@ -270,30 +270,30 @@ async def test_an_attempt_that_takes_too_long_in_all_is_a_failure_and_the_next_h
         await read_request(second_reader)
         second_writer.write(SECOND)
         assert (await read_answer(reader))[1] == b"second"
-        assert (house.failed, house.ends) == (["first_byte"], [])
+        assert (delegate.failed, delegate.ends) == (["first_byte"], [])
 
 
 async def test_an_upload_that_takes_too_long_in_all_is_answered_while_it_lasts():
-    async with live(WireLimits(total=0.5)) as (house, port, upstream):
-        house.stream_request = True
+    async with live(WireLimits(total=0.5)) as (delegate, port, upstream):
+        delegate.stream_request = True
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY)[:-1000])
         up_reader, _ = await upstream.accept()
         await read_head(up_reader)
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 504")
-        assert house.ends == ["timeout"]
+        assert delegate.ends == ["timeout"]
 
 
 async def test_who_decides_about_another_attempt_learns_that_the_client_has_left():
-    async with live() as (house, port, upstream):
-        house.ways = [("127.0.0.1", upstream.port)]
+    async with live() as (delegate, port, upstream):
+        delegate.ways = [("127.0.0.1", upstream.port)]
         learned = asyncio.Event()
 
         async def wait(attempt):
             await attempt.client_left.wait()
             learned.set()
 
-        house.attempt_failed = wait
+        delegate.attempt_failed = wait
         _, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -303,7 +303,7 @@ async def test_who_decides_about_another_attempt_learns_that_the_client_has_left
         assert not learned.is_set()
         writer.close()
         await asyncio.wait_for(learned.wait(), 60)
-        assert house.attempts == 1
+        assert delegate.attempts == 1
 
 
 # Faults of the first attempt; each gives the connection on which the second one comes, None: a new one.
@@ -330,9 +330,9 @@ async def breaks_off(reader, writer):
 @pytest.mark.parametrize("leaves", [False, True], ids=["the client waits", "the client leaves"])
 @pytest.mark.parametrize("fails", [hangs_up, is_busy, says_nothing, breaks_off])
 async def test_whatever_fails_no_task_is_left(fails, leaves):
-    async with live(WireLimits(first_byte=0.5)) as (house, port, upstream):
+    async with live(WireLimits(first_byte=0.5)) as (delegate, port, upstream):
         before = asyncio.all_tasks()
-        house.ways = [("127.0.0.1", upstream.port)]
+        delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         first = await upstream.accept()

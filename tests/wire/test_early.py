@@ -26,17 +26,17 @@ def reset(writer) -> None:
 
 @pytest.fixture(params=[False, True], ids=["plain", "lent"])
 async def place(request, tmp_path):
-    async with live(secured_in=tmp_path if request.param else None) as (house, port, upstream):
+    async with live(secured_in=tmp_path if request.param else None) as (delegate, port, upstream):
         upstream.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        yield house, port, upstream, b"https" if request.param else b"http"
+        yield delegate, port, upstream, b"https" if request.param else b"http"
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("said", [EARLY, CLOSES], ids=["early", "Connection: close"])
 @pytest.mark.parametrize("ends", ["stays", "closes", "resets"])
 async def test_an_early_answer_is_passed_on_whatever_becomes_of_the_connection(place, streams, said, ends):
-    house, port, upstream, scheme = place
-    house.stream_request = streams
+    delegate, port, upstream, scheme = place
+    delegate.stream_request = streams
     reader, writer = await client(port)
     writer.write(request(upstream.port, LARGE, scheme=scheme))
     up_reader, up_writer = await upstream.accept()
@@ -49,13 +49,13 @@ async def test_an_early_answer_is_passed_on_whatever_becomes_of_the_connection(p
     head, body = await read_answer(reader)
     assert head.startswith(b"HTTP/1.1 413")
     assert body == b"large"
-    assert (house.answered, house.ends, house.attempts) == (413, [], 1)
+    assert (delegate.answered, delegate.ends, delegate.attempts) == (413, [], 1)
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_after_an_early_answer_the_client_can_go_on(place, streams):
-    house, port, upstream, scheme = place
-    house.stream_request = streams
+    delegate, port, upstream, scheme = place
+    delegate.stream_request = streams
     reader, writer = await client(port)
     sending = request(upstream.port, LARGE, scheme=scheme)
     writer.write(sending[:-1000])
@@ -69,20 +69,20 @@ async def test_after_an_early_answer_the_client_can_go_on(place, streams):
     assert await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 60) == b"5\r\nlarge\r\n0\r\n\r\n"
     if streams:
         writer.write(sending[-1000:])
-    house.stream_request = False
+    delegate.stream_request = False
     writer.write(request(upstream.port, b"body", scheme=scheme))
     up_reader, up_writer = await upstream.accept()
     await read_head(up_reader)
     up_writer.write(OK)
     assert (await read_answer(reader))[1] == b"ok"
-    assert house.ends == []
+    assert delegate.ends == []
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("ends", ["closes", "resets"])
 async def test_a_connection_that_ends_without_an_answer_is_a_reset(place, streams, ends):
-    house, port, upstream, scheme = place
-    house.stream_request = streams
+    delegate, port, upstream, scheme = place
+    delegate.stream_request = streams
     reader, writer = await client(port)
     writer.write(request(upstream.port, LARGE, scheme=scheme))
     up_reader, up_writer = await upstream.accept()
@@ -91,15 +91,15 @@ async def test_a_connection_that_ends_without_an_answer_is_a_reset(place, stream
     head, body = await read_answer(reader)
     assert head.startswith(b"HTTP/1.1 502")
     assert b"upstream_reset" in body
-    assert house.ends == ["upstream_reset"]
-    assert house.attempts == 1
+    assert delegate.ends == ["upstream_reset"]
+    assert delegate.attempts == 1
 
 
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
 async def test_only_a_whole_request_is_sent_again_after_a_reset(place, streams):
-    house, port, upstream, scheme = place
-    house.stream_request = streams
-    house.ways = [("127.0.0.1", upstream.port)]
+    delegate, port, upstream, scheme = place
+    delegate.stream_request = streams
+    delegate.ways = [("127.0.0.1", upstream.port)]
     reader, writer = await client(port)
     writer.write(request(upstream.port, LARGE, scheme=scheme))
     up_reader, up_writer = await upstream.accept()
@@ -107,11 +107,11 @@ async def test_only_a_whole_request_is_sent_again_after_a_reset(place, streams):
     reset(up_writer)
     if streams:
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 502")
-        assert house.failed == []
+        assert delegate.failed == []
         return
     up_reader, up_writer = await upstream.accept()
     await read_head(up_reader)
     assert await asyncio.wait_for(up_reader.readexactly(len(LARGE)), 60) == LARGE
     up_writer.write(OK)
     assert (await read_answer(reader))[1] == b"ok"
-    assert house.failed == ["reset"]
+    assert delegate.failed == ["reset"]

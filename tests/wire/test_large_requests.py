@@ -12,11 +12,11 @@ import pytest
 from tests.running import PATIENCE
 from tests.wire.live import live, read_answer, read_head, request
 from tests.wire.test_request_body import FullDisk, open_files
-from wirekey.refusal import Refusal
+from wirekey.errors import Refusal
 from wirekey.wire import request_body
 from wirekey.wire.body_stream import AHEAD
 from wirekey.wire.connection import handlers
-from wirekey.wire.house import WireLimits
+from wirekey.wire.delegate import WireLimits
 from wirekey.wire.request_body import SPOOL_ABOVE
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -35,9 +35,9 @@ async def proxy(tmp_path):
     # Collected by counting alone: a file must not stay until the collector comes by.
     gc.disable()
     try:
-        async with live() as (house, port, upstream):
-            house.spool_folder = tmp_path
-            yield house, port, upstream
+        async with live() as (delegate, port, upstream):
+            delegate.spool_folder = tmp_path
+            yield delegate, port, upstream
     finally:
         gc.enable()
 
@@ -99,19 +99,19 @@ async def test_a_client_that_goes_away_while_it_sends_leaves_no_file(proxy, tmp_
 
 
 async def test_a_client_that_goes_away_while_we_send_leaves_no_file_and_no_whole_request(proxy, tmp_path):
-    house, port, upstream = proxy
+    delegate, port, upstream = proxy
     _, writer = await send(port, upstream.port)
     up_reader, _up_writer = await upstream.accept()
     await eventually(held_for_upstream, "something to be sent")
     writer.transport.abort()
     await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
-    assert house.ends == ["client_cancelled"]
+    assert delegate.ends == ["client_cancelled"]
     await read_head(up_reader)
     assert len(await asyncio.wait_for(up_reader.read(), PATIENCE)) < len(LARGE)
 
 
 async def test_a_provider_that_hangs_up_while_we_send_is_502_and_leaves_no_file(proxy, tmp_path):
-    house, port, upstream = proxy
+    delegate, port, upstream = proxy
     reader, _writer = await send(port, upstream.port)
     _, up_writer = await upstream.accept()
     await eventually(held_for_upstream, "something to be sent")
@@ -119,7 +119,7 @@ async def test_a_provider_that_hangs_up_while_we_send_is_502_and_leaves_no_file(
     head, body = await read_answer(reader)
     assert (head.split()[1], b"upstream_reset" in body) == (b"502", True)
     await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
-    assert house.ends == ["upstream_reset"]
+    assert delegate.ends == ["upstream_reset"]
 
 
 async def test_a_provider_that_answers_early_gets_no_more_and_no_second_request_on_that_connection(proxy, tmp_path):
@@ -141,8 +141,8 @@ async def test_a_provider_that_answers_early_gets_no_more_and_no_second_request_
 
 
 async def test_a_provider_that_takes_nothing_any_more_is_504(tmp_path):
-    async with live(WireLimits(first_byte=0.4)) as (house, port, upstream):
-        house.spool_folder = tmp_path
+    async with live(WireLimits(first_byte=0.4)) as (delegate, port, upstream):
+        delegate.spool_folder = tmp_path
         reader, _writer = await send(port, upstream.port)
         _connection = await upstream.accept()
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 504")
@@ -150,21 +150,21 @@ async def test_a_provider_that_takes_nothing_any_more_is_504(tmp_path):
 
 
 async def test_a_refusal_on_the_wire_leaves_no_file(proxy, tmp_path):
-    house, port, upstream = proxy
-    house.refuse_on_wire = Refusal(503, "no_key", "No key.")
+    delegate, port, upstream = proxy
+    delegate.refuse_on_wire = Refusal(503, "no_key", "No key.")
     reader, _writer = await send(port, upstream.port)
     assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 503")
-    house.bodies.clear()
+    delegate.bodies.clear()
     assert open_files(tmp_path) == []
 
 
 async def test_a_body_over_the_limit_is_413_and_leaves_no_file(tmp_path):
-    async with live(WireLimits(body_bytes=len(LARGE) - 1)) as (house, port, upstream):
-        house.spool_folder = tmp_path
+    async with live(WireLimits(body_bytes=len(LARGE) - 1)) as (delegate, port, upstream):
+        delegate.spool_folder = tmp_path
         reader, writer = await send(port, upstream.port)
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 413")
         assert open_files(tmp_path) == []
-        assert house.ends == ["denied"]
+        assert delegate.ends == ["denied"]
         writer.write(request(upstream.port, b"next"))
         up_reader, _up_writer = await upstream.accept()
         await read_head(up_reader)
@@ -195,8 +195,8 @@ async def test_a_disk_that_fills_up_is_503_and_the_connection_goes_on(proxy, tmp
 
 
 async def test_an_exception_while_the_body_is_kept_is_503_without_its_words(proxy, monkeypatch, caplog):
-    house, port, upstream = proxy
-    monkeypatch.setattr(house, "spool", failing)
+    delegate, port, upstream = proxy
+    monkeypatch.setattr(delegate, "spool", failing)
     reader, _writer = await send(port, upstream.port)
     head, body = await read_answer(reader)
     assert (head.split()[1], b"wirekey_error" in body) == (b"503", True)
@@ -206,8 +206,8 @@ async def test_an_exception_while_the_body_is_kept_is_503_without_its_words(prox
 
 @pytest.mark.parametrize("size", [SPOOL_ABOVE - 1, SPOOL_ABOVE])
 async def test_up_to_the_threshold_there_is_no_file(proxy, monkeypatch, size):
-    house, port, upstream = proxy
-    monkeypatch.setattr(house, "spool", failing)
+    delegate, port, upstream = proxy
+    monkeypatch.setattr(delegate, "spool", failing)
     reader, _writer = await send(port, upstream.port, LARGE[:size])
     up_reader, up_writer = await upstream.accept()
     await read_head(up_reader)
@@ -218,8 +218,8 @@ async def test_up_to_the_threshold_there_is_no_file(proxy, monkeypatch, size):
 
 @pytest.mark.parametrize("failure", ["answers early", "hangs up"])
 async def test_another_attempt_gets_all_of_it_from_the_same_file(proxy, tmp_path, failure):
-    house, port, upstream = proxy
-    house.ways = [("127.0.0.1", upstream.port)]
+    delegate, port, upstream = proxy
+    delegate.ways = [("127.0.0.1", upstream.port)]
     reader, _writer = await send(port, upstream.port)
     _, up_writer = await upstream.accept()
     await eventually(held_for_upstream, "something to be sent")
@@ -233,4 +233,4 @@ async def test_another_attempt_gets_all_of_it_from_the_same_file(proxy, tmp_path
     again_writer.write(OK)
     assert (await read_answer(reader))[1] == b"ok"
     assert open_files(tmp_path) == []
-    assert len(house.failed) == 1
+    assert len(delegate.failed) == 1

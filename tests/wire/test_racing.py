@@ -11,7 +11,7 @@ import pytest
 from tests.endurance.faulty_upstream import blackhole
 from tests.wire.live import live, read_answer, read_head, request
 from tests.wire.test_stream import OK, client
-from wirekey.wire.house import WireLimits
+from wirekey.wire.delegate import WireLimits
 from wirekey.wire.racing import MOST_ADDRESSES, connect, first_of, interleaved
 
 UNREACHABLE = "2001:db8::1"
@@ -94,27 +94,27 @@ async def test_a_race_that_is_given_up_leaves_nothing_behind(place):
 @pytest.mark.parametrize("secured", [False, True], ids=["plain", "lent"])
 @pytest.mark.parametrize("first", ["127.0.0.2", UNREACHABLE])
 async def test_a_call_goes_to_the_address_that_answers(tmp_path, secured, first):
-    async with live(secured_in=tmp_path if secured else None) as (house, port, upstream):
-        house.addresses = (first, "127.0.0.1")
+    async with live(secured_in=tmp_path if secured else None) as (delegate, port, upstream):
+        delegate.addresses = (first, "127.0.0.1")
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"body", scheme=b"https" if secured else b"http"))
         up_reader, up_writer = await upstream.accept()
         await read_head(up_reader)
         up_writer.write(OK)
         assert (await read_answer(reader))[1] == b"ok"
-        server = house.flows[0].server_conn
+        server = delegate.flows[0].server_conn
         assert server.peername[:2] == server.address[:2] == ("127.0.0.1", upstream.port)
         assert upstream.connections.empty()
         if secured:
-            assert house.lending.counts.new == 1
+            assert delegate.connection_pool.counts.new == 1
 
 
 @pytest.mark.parametrize("secured", [False, True], ids=["plain", "lent"])
 async def test_all_addresses_together_have_the_time_limit_of_one_connection(tmp_path, secured):
     with blackhole() as url:
         silent = int(url.rpartition(":")[2])
-        async with live(WireLimits(connect=0.5), secured_in=tmp_path if secured else None) as (house, port, _):
-            house.addresses = ("127.0.0.1", "127.0.0.1", "127.0.0.1")
+        async with live(WireLimits(connect=0.5), secured_in=tmp_path if secured else None) as (delegate, port, _):
+            delegate.addresses = ("127.0.0.1", "127.0.0.1", "127.0.0.1")
             reader, writer = await client(port)
             began = time.monotonic()
             writer.write(request(silent, b"body", scheme=b"https" if secured else b"http"))

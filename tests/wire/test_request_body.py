@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from wirekey.errors import Refusal
 from wirekey.metering.usage_request import ask_stream_usage
 from wirekey.policy.obligations import with_cap
 from wirekey.providers import PROVIDERS
 from wirekey.providers.edits import with_edits
 from wirekey.providers.protocol import Body, Kind, Operation
-from wirekey.refusal import Refusal
 from wirekey.routing.override import with_model
 from wirekey.wire.request_body import PIECE, Spool, SpooledBody
 

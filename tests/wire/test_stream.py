@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.wire.live import KEY, live, read_answer, read_head, request
-from wirekey.refusal import Refusal
-from wirekey.wire.house import WireLimits
+from wirekey.errors import Refusal
+from wirekey.wire.delegate import WireLimits
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -19,15 +19,15 @@ async def client(port):
 
 
 async def test_the_body_and_the_key_reach_the_upstream_and_never_the_flow():
-    async with live() as (house, port, upstream):
+    async with live() as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b'{"content":"canary"}'))
         up_reader, up_writer = await upstream.accept()
         head = await read_head(up_reader)
         assert KEY.encode() in head
         assert await up_reader.readexactly(20) == b'{"content":"canary"}'
-        assert "canary" not in str(house.flows[0].get_state())
-        assert KEY not in str(house.flows[0].get_state())
+        assert "canary" not in str(delegate.flows[0].get_state())
+        assert KEY not in str(delegate.flows[0].get_state())
         up_writer.write(OK)
         assert (await read_answer(reader))[1] == b"ok"
 
@@ -61,15 +61,15 @@ async def test_each_event_is_passed_on_before_the_next_is_there():
 
 
 async def test_a_refusal_at_the_head_is_answered_before_the_body_arrives_and_the_connection_goes_on():
-    async with live() as (house, port, upstream):
-        house.refuse_at_head = Refusal(403, "no", "No.")
+    async with live() as (delegate, port, upstream):
+        delegate.refuse_at_head = Refusal(403, "no", "No.")
         reader, writer = await client(port)
         whole = request(upstream.port, b"x" * 1000)
         writer.write(whole[:-900])
         head, body = await read_answer(reader)
         assert head.startswith(b"HTTP/1.1 403")
         assert b"No." in body
-        house.refuse_at_head = None
+        delegate.refuse_at_head = None
         writer.write(whole[-900:] + request(upstream.port, b"next"))
         up_reader, up_writer = await upstream.accept()
         await read_head(up_reader)
@@ -79,8 +79,8 @@ async def test_a_refusal_at_the_head_is_answered_before_the_body_arrives_and_the
 
 
 async def test_a_refusal_on_the_wire_sends_nothing():
-    async with live() as (house, port, upstream):
-        house.refuse_on_wire = Refusal(503, "no_key", "No key.")
+    async with live() as (delegate, port, upstream):
+        delegate.refuse_on_wire = Refusal(503, "no_key", "No key.")
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         head, _body = await read_answer(reader)
@@ -109,7 +109,7 @@ async def test_an_unreachable_upstream_is_502_in_json():
     ],
 )
 async def test_an_upstream_that_hangs_up_or_sends_rubbish_is_502_in_json(answer, code, outcome):
-    async with live() as (house, port, upstream):
+    async with live() as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
@@ -119,11 +119,11 @@ async def test_an_upstream_that_hangs_up_or_sends_rubbish_is_502_in_json(answer,
         head, body = await read_answer(reader)
         assert head.startswith(b"HTTP/1.1 502")
         assert code in body
-        assert house.ends == [outcome]
+        assert delegate.ends == [outcome]
 
 
 async def test_a_stream_that_breaks_off_is_cut_off_for_the_client_too():
-    async with live() as (house, port, upstream):
+    async with live() as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
@@ -131,13 +131,13 @@ async def test_a_stream_that_breaks_off_is_cut_off_for_the_client_too():
         up_writer.write(EVENTS + b"9\r\ndata: 1\n\n\r\n")
         await read_head(reader)
         up_writer.close()
-        rest = await asyncio.wait_for(reader.read(), 10)
-        assert rest == b"9\r\ndata: 1\n\n\r\n"
-        assert house.ends == ["upstream_reset"]
+        cool_down = await asyncio.wait_for(reader.read(), 10)
+        assert cool_down == b"9\r\ndata: 1\n\n\r\n"
+        assert delegate.ends == ["upstream_reset"]
 
 
 async def test_a_client_that_goes_away_ends_the_upstream_request():
-    async with live() as (house, port, upstream):
+    async with live() as (delegate, port, upstream):
         _, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
@@ -145,30 +145,30 @@ async def test_a_client_that_goes_away_ends_the_upstream_request():
         up_writer.write(EVENTS + b"9\r\ndata: 1\n\n\r\n")
         writer.close()
         assert await asyncio.wait_for(up_reader.read(), 10) == b"x"
-        assert house.ends == ["client_cancelled"]
+        assert delegate.ends == ["client_cancelled"]
 
 
 async def test_no_first_byte_in_time_is_504():
-    async with live(WireLimits(first_byte=0.2)) as (house, port, upstream):
+    async with live(WireLimits(first_byte=0.2)) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         head, body = await read_answer(reader)
         assert head.startswith(b"HTTP/1.1 504")
         assert b"timeouts.first_byte" in body
-        assert house.ends == ["timeout"]
+        assert delegate.ends == ["timeout"]
 
 
 async def test_an_idle_event_stream_ends_with_an_error_event():
-    async with live(WireLimits(idle=0.2)) as (house, port, upstream):
+    async with live(WireLimits(idle=0.2)) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
         await read_head(up_reader)
         up_writer.write(EVENTS + b"9\r\ndata: 1\n\n\r\n")
         await read_head(reader)
-        rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
-        assert b"upstream_timeout" in rest
-        assert house.ends == ["timeout"]
+        cool_down = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+        assert b"upstream_timeout" in cool_down
+        assert delegate.ends == ["timeout"]
         assert await asyncio.wait_for(up_reader.read(), 10) == b"x"
 
 
@@ -190,8 +190,8 @@ async def test_a_body_over_the_limit_is_413():
 
 
 async def test_an_upload_streams_through_piece_by_piece():
-    async with live() as (house, port, upstream):
-        house.stream_request = True
+    async with live() as (delegate, port, upstream):
+        delegate.stream_request = True
         _, writer = await client(port)
         whole = request(upstream.port, b"abcdef")
         writer.write(whole[:-3])

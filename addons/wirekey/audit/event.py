@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from wirekey.call import Attempt, Outcome
+from wirekey.call import AttemptRecord, Outcome
 from wirekey.credentials.agent_tokens import text_without_tokens
 
 if TYPE_CHECKING:
@@ -194,11 +194,11 @@ def attempt_values(call: Call) -> list[tuple[Value, ...]]:
 
 def next_attempt_values(call: Call) -> list[tuple[Value, ...]]:
     """Return the rows of the failed attempts and of the attempt that is about to be sent."""
-    coming = Attempt(call.upstream, call.credential, call.route, call.model, None)
+    coming = AttemptRecord(call.upstream, call.credential, call.route, call.model, None)
     return rows_of_attempts(call, (*call.failed_attempts, coming))
 
 
-def rows_of_attempts(call: Call, made: Iterable[Attempt]) -> list[tuple[Value, ...]]:
+def rows_of_attempts(call: Call, made: Iterable[AttemptRecord]) -> list[tuple[Value, ...]]:
     return [
         (
             call.id,
@@ -215,11 +215,11 @@ def rows_of_attempts(call: Call, made: Iterable[Attempt]) -> list[tuple[Value, .
     ]
 
 
-def last_attempt(call: Call) -> Attempt:
+def last_attempt(call: Call) -> AttemptRecord:
     failure = None if call.outcome in (None, Outcome.COMPLETED) else call.outcome.value
     status = None if call.refusal_code else call.status
     duration_ms = round((time.perf_counter() - call.attempt_began) * 1000, 3)
-    return Attempt(call.upstream, call.credential, call.route, call.model, failure, status, duration_ms)
+    return AttemptRecord(call.upstream, call.credential, call.route, call.model, failure, status, duration_ms)
 
 
 def safe(text: str | None, longest: int = LONGEST) -> str | None:

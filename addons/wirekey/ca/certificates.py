@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from wirekey.certificate_parts import (
+from wirekey.x509 import (
     FOR_TLS_SERVERS,
     Issuer,
     ca_builder,

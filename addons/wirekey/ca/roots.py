@@ -64,7 +64,7 @@ def certificates_in(pem: bytes) -> Iterable[bytes]:
 def bundle(ours: x509.Certificate, others: Iterable[bytes]) -> bytes:
     """Give one PEM of our root, first, and every other root of the PEM files `others`, each once.
 
-    Former roots of Wirekey are left out: a bundle of ours may be among `others`.
+    PreviousAttempt roots of Wirekey are left out: a bundle of ours may be among `others`.
     """
     own = ours.public_bytes(Encoding.DER)
     found: dict[bytes, bytes] = {}

@@ -16,9 +16,9 @@ from wirekey.cli.table import table
 
 if TYPE_CHECKING:
     from wirekey.config import Config
-    from wirekey.identity.agents import AgentBook
+    from wirekey.identity.agents import AgentStore
+    from wirekey.identity.agents_format import AgentRecord, TokenRecord
     from wirekey.identity.clients import ClientRecord
-    from wirekey.identity.roster import AgentRecord, TokenRecord
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -80,15 +80,15 @@ def add(
     as_json: bool,
 ) -> None:
     """Add the agent NAME, and print its token, which is never shown again."""
-    book, added = book_of(config), f"Added the agent {name}."
+    agents, added = book_of(config), f"Added the agent {name}."
     if client:
-        credentials = book.add_client(name, role=role, type=kind, permissions=permissions or None)
+        credentials = agents.add_client(name, role=role, type=kind, permissions=permissions or None)
         tell_client(config, name, credentials, added, as_json=as_json)
     else:
-        token = book.add(name, role=role, type=kind, permissions=permissions or None)
+        token = agents.add(name, role=role, type=kind, permissions=permissions or None)
         tell_token(config, name, token, added, as_json=as_json)
     if aws:
-        tell_pair(config, name, book.pair(name), "", as_json=as_json)
+        tell_pair(config, name, agents.pair(name), "", as_json=as_json)
 
 
 @command.command("aws")
@@ -99,13 +99,17 @@ def add(
 @as_json_option
 def aws(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bool) -> None:
     """Give the agent NAME an AWS key pair, and print it: AWS SDKs sign with it as with any other."""
-    book = book_of(config)
+    agents = book_of(config)
     if rotated:
-        former = f"The former one still works for {overlap:g} s." if overlap else "The former one works no more."
+        previous = f"The former one still works for {overlap:g} s." if overlap else "The former one works no more."
         tell_pair(
-            config, name, book.rotate_pair(name, overlap), f"{name} has a new AWS key pair. {former}", as_json=as_json
+            config,
+            name,
+            agents.rotate_pair(name, overlap),
+            f"{name} has a new AWS key pair. {previous}",
+            as_json=as_json,
         )
-    elif book.agent(name).aws:
+    elif agents.agent(name).aws:
         click.echo(
             f"wirekey: {name} has an AWS key pair already, which was shown once. For a new one: "
             f"wirekey agents aws {name} --rotate",
@@ -113,7 +117,7 @@ def aws(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bo
         )
         sys.exit(1)
     else:
-        tell_pair(config, name, book.pair(name), f"{name} has an AWS key pair.", as_json=as_json)
+        tell_pair(config, name, agents.pair(name), f"{name} has an AWS key pair.", as_json=as_json)
 
 
 @command.command("rotate")
@@ -124,14 +128,14 @@ def aws(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bo
 @as_json_option
 def rotate(config: Config, name: str, overlap: float, *, client: bool, as_json: bool) -> None:
     """Replace the tokens of NAME by a new one, and print it."""
-    former = f"still work for {overlap:g} s" if overlap else "work no more"
+    previous = f"still work for {overlap:g} s" if overlap else "work no more"
     if client:
         credentials = book_of(config).rotate_client(name, overlap_seconds=overlap)
-        news = f"{name} has new client credentials; its former ones, and tokens got with them, {former}."
+        news = f"{name} has new client credentials; its former ones, and tokens got with them, {previous}."
         tell_client(config, name, credentials, news, as_json=as_json)
         return
     token = book_of(config).rotate(name, overlap_seconds=overlap)
-    tell_token(config, name, token, f"{name} has a new token; its former ones {former}.", as_json=as_json)
+    tell_token(config, name, token, f"{name} has a new token; its former ones {previous}.", as_json=as_json)
 
 
 @command.command("revoke")
@@ -202,10 +206,10 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
         click.echo(f"\nAWS key pair number {agent.aws.generation}, since {minute(agent.aws.created)}")
 
 
-def book_of(config: Config) -> AgentBook:
-    from wirekey.identity.agents import AgentBook
+def book_of(config: Config) -> AgentStore:
+    from wirekey.identity.agents import AgentStore
 
-    return AgentBook(config.state / "agents.json")
+    return AgentStore(config.state / "agents.json")
 
 
 def permissions_of(agent: AgentRecord) -> tuple[str, ...]:

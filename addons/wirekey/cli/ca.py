@@ -46,7 +46,7 @@ def renew(config: Config, *, as_json: bool) -> None:
     """Make a new CA for the hosts of the configuration; the former one stays beside it as `.previous`."""
     from wirekey.ca import authority
     from wirekey.config import provider_hosts
-    from wirekey.runtime import RunningProxy
+    from wirekey.server.runtime import RunningProxy
 
     try:
         renewed = authority.renew(config.certs, list(provider_hosts(config)))

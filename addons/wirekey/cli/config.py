@@ -40,7 +40,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         load,
         route_faults,
         secret_problems,
-        without_effect,
+        unimplemented,
     )
 
     access = FileAccess()
@@ -52,7 +52,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
             *secret_problems(config),
             *extension_problems(config),
             *route_faults(config),
-            *without_effect(config),
+            *unimplemented(config),
         ]
     except ConfigError as error:
         problems = error.problems
@@ -78,7 +78,7 @@ def as_objects(problems: Sequence[Problem]) -> list[dict[str, Any]]:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object: setting → value and source.")
 def show(config: Config, *, as_json: bool) -> None:
     """Show every setting, its value and where that comes from. Secrets are shown as references."""
-    from wirekey.config.showing import effective_settings
+    from wirekey.config.effective import effective_settings
 
     rows = effective_settings(config)
     if as_json:

@@ -26,7 +26,7 @@ def command(config: Config, *, rotate: bool, as_json: bool) -> None:
     paste it into the page where a link cannot be opened.
     """
     from wirekey.console import operator_token
-    from wirekey.runtime import THIS_MACHINE, RunningProxy
+    from wirekey.server.runtime import THIS_MACHINE, RunningProxy
 
     running = RunningProxy.read(config.state)
     if running is None or running.console is None:

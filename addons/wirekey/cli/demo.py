@@ -25,9 +25,9 @@ from wirekey.cli.environment import BUNDLE_VARIABLES, OTHER_PROXIES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey.runtime import RunningProxy
-    from wirekey.simulator.exchange import Seen
-    from wirekey.simulator.server import Simulator
+    from wirekey.server.runtime import RunningProxy
+    from wirekey_simulator.exchange import Seen
+    from wirekey_simulator.server import Simulator
 
 SDKS = ("openai", "google.genai", "anthropic", "boto3")
 PATIENCE = 120.0
@@ -189,7 +189,7 @@ class Tour:
 
     @contextlib.contextmanager
     def proxy(self, simulator: Simulator) -> Iterator[RunningProxy]:
-        from wirekey.runtime import RunningProxy
+        from wirekey.server.runtime import RunningProxy
 
         (self.folder / "wirekey.yaml").write_text(json.dumps(configuration(simulator)))
         environment = self.environment | {f"DEMO_{name.upper()}": key for name, key in self.keys.items()}
@@ -274,7 +274,7 @@ def carries(seen: Seen, key: str) -> bool:
 @contextlib.contextmanager
 def stand_in(folder: Path, keys: dict[str, str]) -> Iterator[Simulator]:
     """Run the simulator in a thread of its own."""
-    from wirekey.simulator.server import Simulator
+    from wirekey_simulator.server import Simulator
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)

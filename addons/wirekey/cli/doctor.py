@@ -54,8 +54,8 @@ def command(config: Config, only: tuple[str, ...], timeout: float, *, offline: b
 def look_at_ca(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.ca.authority import KEY_FILE, CAError, load
     from wirekey.config import provider_hosts
-    from wirekey.doctor.judging import judge_ca
-    from wirekey.runtime import FILE, RunningProxy
+    from wirekey.doctor.checks import judge_ca
+    from wirekey.server.runtime import FILE, RunningProxy
 
     key, running = config.certs / KEY_FILE, config.state / FILE
     try:
@@ -74,8 +74,8 @@ def look_at_ca(config: Config, _: float) -> Iterator[Finding]:
 
 def look_at_keys(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.config import ConfigError
-    from wirekey.doctor.judging import judge_keys
-    from wirekey.runtime import RunningProxy
+    from wirekey.doctor.checks import judge_keys
+    from wirekey.server.runtime import RunningProxy
 
     running = RunningProxy.read(config.state)
     simulated = running.simulated if running else not (config.explicit or config.has_any_key)
@@ -109,9 +109,9 @@ def is_used(config: Config, provider: str) -> bool:
 
 
 def look_at_state(config: Config, _: float) -> Iterator[Finding]:
-    from wirekey.doctor.judging import judge_state
-    from wirekey.doctor.reaching import writing_trouble
-    from wirekey.state_folder import read_warning, write_troubles
+    from wirekey.doctor.checks import judge_state
+    from wirekey.doctor.connectivity import writing_trouble
+    from wirekey.server.state_folder import read_warning, write_troubles
 
     trouble = writing_trouble(config.state)
     open_to_others = [] if trouble else list(write_troubles(config.state))
@@ -120,17 +120,17 @@ def look_at_state(config: Config, _: float) -> Iterator[Finding]:
 
 def look_at_files(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.config import file_access
-    from wirekey.doctor.judging import judge_files
+    from wirekey.doctor.checks import judge_files
 
     access = file_access(config)
     yield from judge_files([str(problem) for problem in access.refused], [str(problem) for problem in access.warnings])
 
 
 def look_at_ports(config: Config, _: float) -> Iterator[Finding]:
+    from wirekey.doctor.checks import judge_port
+    from wirekey.doctor.connectivity import listening_trouble, reaching_trouble
     from wirekey.doctor.findings import Level
-    from wirekey.doctor.judging import judge_port
-    from wirekey.doctor.reaching import listening_trouble, reaching_trouble
-    from wirekey.runtime import RunningProxy
+    from wirekey.server.runtime import RunningProxy
 
     if running := RunningProxy.read(config.state):
         yield judge_port("listen.forward", running.forward, reaching_trouble(running.host, running.port), serving=True)
@@ -149,9 +149,9 @@ def look_at_ports(config: Config, _: float) -> Iterator[Finding]:
 def look_at_gateway(config: Config, place: str) -> Iterator[Finding]:
     from wirekey.ca.authority import CAError, load
     from wirekey.ca.certificates import LOOPBACK
-    from wirekey.doctor.judging import judge_gateway_tls, judge_port
-    from wirekey.doctor.reaching import health_trouble
-    from wirekey.runtime import on_this_machine
+    from wirekey.doctor.checks import judge_gateway_tls, judge_port
+    from wirekey.doctor.connectivity import health_trouble
+    from wirekey.server.runtime import on_this_machine
 
     host, port = on_this_machine(place)
     yield judge_port("listen.gateway", place, health_trouble(host, port, None), serving=True)
@@ -175,8 +175,8 @@ def look_at_upstreams(config: Config, timeout: float) -> Iterator[Finding]:
 
     import certifi
 
-    from wirekey.doctor.judging import judge_clock, judge_upstream
-    from wirekey.doctor.reaching import ask_upstream
+    from wirekey.doctor.checks import judge_clock, judge_upstream
+    from wirekey.doctor.connectivity import ask_upstream
 
     context = ssl.create_default_context(cafile=certifi.where())
     if config.upstream_ca:

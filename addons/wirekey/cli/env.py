@@ -43,7 +43,7 @@ def command(
     Variables that hold a secret of the configuration, or that are named like the credential of a provider or a gateway,
     are unset. A dotenv file cannot unset a variable: start its programs without them.
     """
-    from wirekey.runtime import RunningProxy, on_this_machine
+    from wirekey.server.runtime import RunningProxy, on_this_machine
 
     inherited = inherited_environment(config, os.environ, keep)
     running = RunningProxy.read(config.state)

@@ -43,7 +43,7 @@ def command(
     Variables that hold a secret of the configuration, or that are named like the credential of a provider or a gateway,
     are not passed on to PROGRAM.
     """
-    from wirekey.runtime import RunningProxy
+    from wirekey.server.runtime import RunningProxy
 
     inherited = inherited_environment(config, os.environ, keep)
     running = RunningProxy.read(config.state)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def tell_token(config: Config, name: str, token: str, news: str, *, as_json: bool) -> None:
     """Print a new token once, with what to do with it."""
-    from wirekey.runtime import RunningProxy
+    from wirekey.server.runtime import RunningProxy
 
     running = RunningProxy.read(config.state)
     host, port = (running.host, running.port) if running else (config.listen.forward.host, config.listen.forward.port)

@@ -69,11 +69,11 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 @as_json_option
 def check(config: Config, folder: Path | None, query: str | None, *, as_json: bool) -> None:
     """Compile the policy and try it; find fields that there are not. Exit code 1 where something is wrong."""
-    from wirekey.policy.judge import Judge
     from wirekey.policy.lint import lint
     from wirekey.policy.modules import PolicyError, read_modules
     from wirekey.policy.rego import Rego
     from wirekey.policy.samples import SAMPLES
+    from wirekey.policy.worker import PolicyWorker
 
     path, asked = chosen(config, folder, query)
     problems: list[PolicyProblem] = []
@@ -81,7 +81,7 @@ def check(config: Config, folder: Path | None, query: str | None, *, as_json: bo
     try:
         modules = read_modules(path)
         revision = modules.revision
-        Judge(modules, asked, SAMPLES, 1.0).end()
+        PolicyWorker(modules, asked, SAMPLES, 1.0).end()
         problems += lint(Rego(modules, asked).syntax, asked)
     except PolicyError as error:
         problems += error.problems
@@ -192,16 +192,16 @@ def read_input(source: Any) -> dict[str, Any]:
 
 def tried_apart(modules: Modules, query: str, given: dict[str, Any]) -> None:
     """Ask a process of its own first, so that a loop ends with a sentence. Raises PolicyError."""
-    from wirekey.policy.judge import Judge
+    from wirekey.policy.worker import PolicyWorker
 
-    Judge(modules, query, [json.dumps(given).encode()], 1.0).end()
+    PolicyWorker(modules, query, [json.dumps(given).encode()], 1.0).end()
 
 
 def permissions(config: Config) -> Callable[[str], list[str]]:
     """Give what agents are permitted now; agents that are gone count as having the usual ones."""
-    from wirekey.identity.agents import AgentBook
+    from wirekey.identity.agents import AgentStore
     from wirekey.identity.permissions import USUAL
 
-    book = AgentBook(config.state / "agents.json")
-    known = {record.id: record.permissions for record in book.agents()}
+    agents = AgentStore(config.state / "agents.json")
+    known = {record.id: record.permissions for record in agents.agents()}
     return lambda agent: list(USUAL if (found := known.get(agent)) is None else found)

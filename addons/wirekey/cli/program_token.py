@@ -51,7 +51,7 @@ class Program:
         `port`, for the same agent.
         """
         from wirekey.config import provider_hosts
-        from wirekey.runtime import on_this_machine
+        from wirekey.server.runtime import on_this_machine
 
         here, gateway_port = on_this_machine(gateway)
         never = without_hosts(os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), provider_hosts(config))
@@ -79,14 +79,14 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
 
     Ends the command with exit code 1 and a sentence where there is no such agent, or the agents' file forbids it.
     """
-    from wirekey.identity.agents import AgentBook, AgentError, AgentsFileError
+    from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
 
     name = agent or own_name()
     try:
-        book = AgentBook(config.state / "agents.json")
+        agents = AgentStore(config.state / "agents.json")
         if agent is None:
-            book.enrol(name)
-        return Program(name, book.issue_token(name, label=label, lifetime=lifetime, strict=strict), book.pair(name))
+            agents.enrol(name)
+        return Program(name, agents.issue_token(name, label=label, lifetime=lifetime, strict=strict), agents.pair(name))
     except (AgentError, AgentsFileError) as error:
         click.echo(f"wirekey: {error}", err=True)
         sys.exit(1)
@@ -95,13 +95,13 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
 @contextlib.contextmanager
 def ending_token(config: Config, program: Program) -> Iterator[None]:
     """End the token when the program has ended."""
-    from wirekey.identity.agents import AgentBook, AgentError, AgentsFileError
+    from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
 
     try:
         yield
     finally:
         try:
-            AgentBook(config.state / "agents.json").drop_token(program.agent, program.token)
+            AgentStore(config.state / "agents.json").drop_token(program.agent, program.token)
         except (AgentError, AgentsFileError) as error:
             click.echo(f"wirekey: the program's token could not be ended, and ends by itself: {error}", err=True)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mitmproxy.master import Master
 
     from wirekey.config import Config
-    from wirekey.stations.entrance import Entrance
+    from wirekey.server.lifecycle import Lifecycle
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -55,7 +55,7 @@ async def serve(config: Config, *, page: Page | None, simulator: bool | None) ->
     """Run until a signal ends it. `page`: mitmweb's, None without. Gives the exit code."""
     from mitmproxy.exceptions import OptionsError
 
-    from wirekey.log import set_up_logging
+    from wirekey.observing.log import set_up_logging
 
     try:
         set_up_logging(config.log)
@@ -63,11 +63,11 @@ async def serve(config: Config, *, page: Page | None, simulator: bool | None) ->
         click.echo(f"wirekey: log.file: {config.log.file} cannot be written: {error.strerror}.", err=True)
         return 2
     try:
-        master, entrance = make_master(config, page=page, simulator=simulator)
+        master, lifecycle = make_master(config, page=page, simulator=simulator)
     except OptionsError as error:
         click.echo(f"wirekey: {error}", err=True)
         return 2
-    entrance.announce = print_welcome
+    lifecycle.on_started = print_startup_banner
     loop = asyncio.get_running_loop()
     for signal_number in ENDING_SIGNALS:
         loop.add_signal_handler(signal_number, master.shutdown)
@@ -76,7 +76,7 @@ async def serve(config: Config, *, page: Page | None, simulator: bool | None) ->
     except SystemExit as ending:  # mitmproxy's check for errors at the start
         return 2 if ending.code else 0
     finally:
-        await entrance.done()
+        await lifecycle.done()
         hear_no_more_signals(loop)
     return 0
 
@@ -88,14 +88,14 @@ def hear_no_more_signals(loop: asyncio.AbstractEventLoop) -> None:
         signal.signal(signal_number, signal.SIG_IGN)
 
 
-def make_master(config: Config, *, page: Page | None, simulator: bool | None) -> tuple[Master, Entrance]:
+def make_master(config: Config, *, page: Page | None, simulator: bool | None) -> tuple[Master, Lifecycle]:
     """Make mitmproxy's master with our stations in it. Raises OptionsError where the house cannot be opened."""
     from mitmproxy.options import Options
 
-    from wirekey.master import IndexedAddonManager, ServeMaster
-    from wirekey.stations.flow_order import stations
-    from wirekey.stations.house import House
-    from wirekey.stations.options import KEEP_ANSWERS
+    from wirekey.calls.services import Services
+    from wirekey.server.bundle import addons_in_order
+    from wirekey.server.master import IndexedAddonManager, ServeMaster
+    from wirekey.server.options import KEEP_ANSWERS
 
     options = Options(confdir=str(config.certs))
     master: Master
@@ -105,13 +105,13 @@ def make_master(config: Config, *, page: Page | None, simulator: bool | None) ->
     else:
         from mitmproxy.tools.web.master import WebMaster
 
-        from wirekey.stations.recent_flows import RecentFlows
+        from wirekey.addons.recent_flows import RecentFlows
 
         master = WebMaster(options, with_termlog=False)
         master.addons.add(RecentFlows(master.view))
         options.update(web_port=page.port, web_open_browser=False)
-    house = House()
-    ours = stations(house, config, simulator)
+    services = Services()
+    ours = addons_in_order(services, config, simulator)
     builtin = list(master.addons.chain)
     master.addons.add(*ours)
     # First in the chain, as scripts are: nobody sees a request before the client's credentials are off it.
@@ -122,46 +122,46 @@ def make_master(config: Config, *, page: Page | None, simulator: bool | None) ->
     return master, ours[0]
 
 
-def print_welcome(entrance: Entrance) -> None:
+def print_startup_banner(lifecycle: Lifecycle) -> None:
     from mitmproxy import ctx
 
-    click.echo(welcome(entrance, getattr(ctx.master, "web_url", None)))
+    click.echo(startup_banner(lifecycle, getattr(ctx.master, "web_url", None)))
 
 
-def welcome(entrance: Entrance, web_url: str | None = None) -> str:
+def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
     """Say what listens, which CA, which providers have keys, and how to run a program through it."""
-    config = entrance.config
+    config = lifecycle.config
     assert config
-    assert entrance.running_proxy
-    assert entrance.authority
-    lines = [f"Wirekey listens on {entrance.running_proxy.forward} (for HTTPS_PROXY)."]
+    assert lifecycle.running_proxy
+    assert lifecycle.authority
+    lines = [f"Wirekey listens on {lifecycle.running_proxy.forward} (for HTTPS_PROXY)."]
     if web_url:
         lines.append(f"mitmweb shows the flows, without keys and tokens: {web_url}")
-    lines += ["", *simulation(entrance), *provider_lines(entrance)]
-    expires = f"{entrance.authority.expires:%Y-%m-%d}"
+    lines += ["", *simulation(lifecycle), *provider_lines(lifecycle)]
+    expires = f"{lifecycle.authority.expires:%Y-%m-%d}"
     lines += [
         "",
-        f"  CA         {entrance.authority.root_file} (good for these hosts only, until {expires})",
-        f"             SHA-256 {entrance.authority.fingerprint}",
+        f"  CA         {lifecycle.authority.root_file} (good for these hosts only, until {expires})",
+        f"             SHA-256 {lifecycle.authority.fingerprint}",
         f"  audit      {config.state / 'audit.db'}",
-        *endpoint_lines(entrance),
+        *endpoint_lines(lifecycle),
         "",
         "Run a program through it:       ./run.sh exec -- python my_program.py",
         "Or give an agent its own token: ./run.sh agents add alice",
         "See what was called:            ./run.sh audit tail",
-        *(["See it live, in a browser:      ./run.sh console"] if entrance.running_proxy.console else []),
+        *(["See it live, in a browser:      ./run.sh console"] if lifecycle.running_proxy.console else []),
     ]
     return "\n".join(lines)
 
 
-def endpoint_lines(entrance: Entrance) -> list[str]:
+def endpoint_lines(lifecycle: Lifecycle) -> list[str]:
     """Give one line for each listener of Wirekey's own endpoints: what is there."""
-    from wirekey.console.desk import HEALTH_PATH, READY_PATH
+    from wirekey.console.router import HEALTH_PATH, READY_PATH
     from wirekey.identity.token_endpoint import TOKEN_PATH
 
-    running = entrance.running_proxy
+    running = lifecycle.running_proxy
     assert running
-    there = ", ".join([HEALTH_PATH, READY_PATH, *([TOKEN_PATH] if entrance.house.token_endpoint else [])])
+    there = ", ".join([HEALTH_PATH, READY_PATH, *([TOKEN_PATH] if lifecycle.services.token_endpoint else [])])
     found = []
     if running.console:
         found.append(f"  console    http://{running.console} ({there})")
@@ -170,11 +170,11 @@ def endpoint_lines(entrance: Entrance) -> list[str]:
     return found
 
 
-def simulation(entrance: Entrance) -> list[str]:
+def simulation(lifecycle: Lifecycle) -> list[str]:
     """Say that and why the simulator answers; nothing where it does not."""
-    if not entrance.house.settings.simulated:
+    if not lifecycle.services.settings.simulated:
         return []
-    if entrance.simulator_wanted:
+    if lifecycle.simulator_wanted:
         return [
             "SIMULATED: --simulator was given, so the embedded simulator answers every call, and no key is used.",
             "           Start without it to reach the real providers.",
@@ -188,20 +188,20 @@ def simulation(entrance: Entrance) -> list[str]:
     ]
 
 
-def provider_lines(entrance: Entrance) -> list[str]:
+def provider_lines(lifecycle: Lifecycle) -> list[str]:
     """Give one line a provider: its keys, or the setting that is missing, and its usual hosts."""
     from wirekey.cli.doctor import other_way
     from wirekey.config import usual_hosts
     from wirekey.providers import PROVIDERS
 
-    assert entrance.config
-    settings = entrance.house.settings
+    assert lifecycle.config
+    settings = lifecycle.services.settings
     rows = []
     for name, pool in settings.pools.items():
         count = len(pool.keys)
-        others = not settings.simulated and not count and other_way(entrance.config, name)
+        others = not settings.simulated and not count and other_way(lifecycle.config, name)
         keys = "simulated" if settings.simulated else f"{count} key{'s' * (count != 1)}" if count else "no key"
-        hosts = ", ".join(host for host, provider in usual_hosts(entrance.config).items() if provider == name)
+        hosts = ", ".join(host for host, provider in usual_hosts(lifecycle.config).items() if provider == name)
         upstream = settings.upstreams.get(name)
         if upstream and not settings.simulated:
             hosts += f" (dialled at {upstream.authority})"

@@ -23,7 +23,7 @@ import click
 @click.option("--tls/--cleartext", default=True, help="Cleartext is for benchmarks: most SDKs want TLS.")
 def command(host: str, port: int, certificates: Path, *, tls: bool) -> None:
     """Stand in for OpenAI, Gemini, Anthropic and Bedrock over TLS: any key in the right place is good."""
-    from wirekey.simulator.server import Simulator, run_simulator
+    from wirekey_simulator.server import Simulator, run_simulator
 
     def announce(simulator: Simulator) -> None:
         click.echo(f"The simulator listens on {simulator.url}")

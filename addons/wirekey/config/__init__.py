@@ -6,8 +6,8 @@ from wirekey.config.models import Config, Log, provider_hosts, usual_hosts
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.route_checks import extension_problems, route_faults
 from wirekey.config.secrets import SecretRef, resolve
+from wirekey.config.unimplemented import unimplemented
 from wirekey.config.values import HostPort, UpstreamURL
-from wirekey.config.without_effect import without_effect
 
 __all__ = [
     "Config",
@@ -26,6 +26,6 @@ __all__ = [
     "resolve",
     "route_faults",
     "secret_problems",
+    "unimplemented",
     "usual_hosts",
-    "without_effect",
 ]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from wirekey.config.dotenv import parse_dotenv
+from wirekey.config.messages import problems_of
 from wirekey.config.models import Config
-from wirekey.config.phrasing import problems_of
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.route_checks import route_conflicts
 from wirekey.config.secrets import SecretRef

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from wirekey.config.effective import plain
 from wirekey.config.loading import USUAL_VARIABLES
+from wirekey.config.messages import models_in
 from wirekey.config.models import Config
-from wirekey.config.phrasing import models_in
-from wirekey.config.showing import plain
+from wirekey.config.unimplemented import UNBUILT
 from wirekey.config.values import Kind
-from wirekey.config.without_effect import UNBUILT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,8 +73,8 @@ def reference() -> str:
     rows = [f"| {name} | {' or '.join(f'`{v}`' for v in variables)} |" for name, variables in USUAL_VARIABLES.items()]
     keys = "\n".join(["| provider | variable |", "|---|---|", *rows, ""])
     sections = [section(title, models) for title, models in groups(Config, "")]
-    unbuilt = "".join(f"- `{names}` {message}\n" for _, names, message in UNBUILT)
-    return REFERENCE_HEAD + keys + REFERENCE_VALUES + REFERENCE_UNBUILT + unbuilt + "".join(sections)
+    unimplemented_settings = "".join(f"- `{names}` {message}\n" for _, names, message in UNBUILT)
+    return REFERENCE_HEAD + keys + REFERENCE_VALUES + REFERENCE_UNBUILT + unimplemented_settings + "".join(sections)
 
 
 def groups(model: type[BaseModel], key: str) -> Iterator[tuple[str, type[BaseModel]]]:

@@ -147,5 +147,5 @@ def covers(earlier: str, later: str) -> bool:
         return fnmatchcase(later, earlier)
     if any(mark in earlier for mark in "?[") or "[" in later:
         return False
-    # Marks of the later pattern become characters that only a `*` of the earlier one can take.
+    # FlowComments of the later pattern become characters that only a `*` of the earlier one can take.
     return fnmatchcase(later.replace("*", "\0*\0").replace("?", "\0"), earlier)

@@ -52,7 +52,7 @@ def read_yaml(text: str, path: Path) -> Document:
         data = reader.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ConfigError([Problem(path, mark.line + 1 if mark else None, "", phrase(error))]) from None
+        raise ConfigError([Problem(path, mark.line + 1 if mark else None, "", message_text(error))]) from None
     except (YAMLError, ValueError):
         message = "is not YAML that can be read: there is a character that does not belong into a text file"
         raise ConfigError([Problem(path, None, "", message)]) from None
@@ -73,7 +73,7 @@ def read_yaml(text: str, path: Path) -> Document:
     return Document(data, lines, problems)
 
 
-def phrase(error: MarkedYAMLError) -> str:
+def message_text(error: MarkedYAMLError) -> str:
     """Say what the parser means, without a word of the file."""
     said = f"{error.context or ''} {error.problem or ''}"
     return next(

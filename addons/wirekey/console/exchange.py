@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
-from wirekey.console.desk import headers_of, too_long
+from wirekey.console.local_request import BODY_BYTES, request_of, wrong_head
 from wirekey.console.reply import Streamed
-from wirekey.console.request import BODY_BYTES, request_of, wrong_head
-from wirekey.failure import described
+from wirekey.console.router import headers_of, too_long
 from wirekey.identity.token_endpoint import Answer, failure
+from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import RequestStartLine
 
+    from wirekey.console.local_request import Request
     from wirekey.console.reply import Reply
-    from wirekey.console.request import Request
 
 logger = logging.getLogger(__name__)
 
@@ -205,5 +205,5 @@ def checked(request: Request, answer: Answer) -> Answer:
 
 
 def broken(request: Request, error: Exception) -> Answer:
-    logger.error("no answer to %s %s: %s", request.method, request.path, described(error))
+    logger.error("no answer to %s %s: %s", request.method, request.path, safe_traceback(error))
     return failure(500, "server_error", "Wirekey failed at this. The operator finds the reason in the log.")

@@ -18,7 +18,7 @@ import msgspec
 
 from wirekey.audit.event import answer_values, request_values
 from wirekey.call import Outcome
-from wirekey.failure import described
+from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -93,7 +93,7 @@ class Feed:
     def is_full(self) -> bool:
         return len(self._pages) >= PAGES
 
-    # The watcher.
+    # The observer.
 
     def began(self, call: Call) -> None:
         self.under_way += 1
@@ -262,7 +262,7 @@ def frame(name: str, calls: Iterable[Call], more: int, under_way: int) -> bytes:
         try:
             rows.append(msgspec.json.encode(request_values(call) + answer_values(call)))
         except Exception as error:
-            logger.error("a call could not be shown: %s", described(error))  # noqa: TRY400  # see described
+            logger.error("a call could not be shown: %s", safe_traceback(error))  # noqa: TRY400  # see described
             more += 1
     joined = b",".join(rows)
     return b'id: %s\ndata: {"rows":[%s],"more":%d,"under_way":%d}\n\n' % (name.encode(), joined, more, under_way)

@@ -7,13 +7,13 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from wirekey.credentials.slots import fold
-from wirekey.forwarding_headers import is_forwarding_header
+from wirekey.egress.forwarding_headers import is_forwarding_header
 from wirekey.identity.token_endpoint import failure
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from wirekey.console.request import Request
+    from wirekey.console.local_request import Request
     from wirekey.identity.token_endpoint import Answer
 
 

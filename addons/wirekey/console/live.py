@@ -22,9 +22,9 @@ import msgspec
 
 from wirekey.audit.event import FIELDS
 from wirekey.console import gate
-from wirekey.console.desk import wrong_method
 from wirekey.console.recorded import PERIODS, Recorded
 from wirekey.console.reply import Streamed
+from wirekey.console.router import wrong_method
 from wirekey.console.sessions import LIFETIME, SignInError
 from wirekey.identity.token_endpoint import Answer, failure, uncached
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from wirekey.config.console import Console as ConsoleSettings
     from wirekey.console.feed import Feed
+    from wirekey.console.local_request import Request
     from wirekey.console.reply import Handler, Reply
-    from wirekey.console.request import Request
     from wirekey.console.sessions import Sessions
 
 PAGE_FOLDER = Path(__file__).parent / "page"
@@ -59,7 +59,7 @@ class SignIn(msgspec.Struct):
         return "SignIn(…)"
 
 
-class House(Protocol):
+class Services(Protocol):
     """What the page is about."""
 
     def settings(self) -> ConsoleSettings: ...
@@ -70,9 +70,9 @@ class House(Protocol):
 class LivePage:
     """For one event loop."""
 
-    def __init__(self, house: House, feed: Feed, sessions: Sessions, recorded: Recorded) -> None:
+    def __init__(self, services: Services, feed: Feed, sessions: Sessions, recorded: Recorded) -> None:
         self.feed = feed
-        self._house = house
+        self._house = services
         self._sessions = sessions
         self._recorded = recorded
         self._pages = {f"/console/{file.name}": page_file(file) for file in sorted(PAGE_FOLDER.iterdir())}

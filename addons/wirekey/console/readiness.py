@@ -17,9 +17,9 @@ def readiness(parts: Mapping[str, str | None]) -> Answer:
 
     `parts`: name → why it is not ready, in words that anyone may read; None: it is.
     """
-    described = {
+    safe_traceback = {
         name: {"ready": True} if reason is None else {"ready": False, "reason": reason}
         for name, reason in parts.items()
     }
     ready = all(reason is None for reason in parts.values())
-    return uncached(200 if ready else 503, {"status": "ready" if ready else "not ready", "parts": described})
+    return uncached(200 if ready else 503, {"status": "ready" if ready else "not ready", "parts": safe_traceback})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from wirekey.identity.token_endpoint import Answer
 
 if TYPE_CHECKING:
-    from wirekey.console.request import Request
+    from wirekey.console.local_request import Request
 
 
 class Outlet(Protocol):

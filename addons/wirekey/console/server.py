@@ -21,7 +21,7 @@ from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from wirekey.console.exchange import Exchange
-from wirekey.console.request import HEAD_BYTES
+from wirekey.console.local_request import HEAD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPConnection
 
     from wirekey.config import HostPort
+    from wirekey.console.local_request import Request
     from wirekey.console.reply import Reply
-    from wirekey.console.request import Request
 
 logger = logging.getLogger(__name__)
 

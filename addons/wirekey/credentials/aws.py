@@ -79,7 +79,7 @@ class Source(Protocol):
 class Failure:
     sentence: str
     until: float
-    rest: float
+    cool_down: float
 
 
 @dataclass(slots=True, eq=False)
@@ -170,7 +170,7 @@ class AwsCredentials:
     def _resting(self, session: Session, now: float) -> Failure | None:
         """Give the failure that is too fresh to try again; a clock that was set back does not prolong it."""
         for failure in (session.failure, self._failure):
-            if failure and 0 < failure.until - now <= failure.rest:
+            if failure and 0 < failure.until - now <= failure.cool_down:
                 return failure
         return None
 
@@ -221,16 +221,16 @@ class AwsCredentials:
 
     def _fail(self, session: Session, error: CredentialsUnavailable) -> str:
         now = self._now()
-        former = self._failure if error.for_all else session.failure
-        in_a_row = former is not None and abs(now - former.until) <= LONGEST_REST
-        rest = min(LONGEST_REST, former.rest * 2) if former and in_a_row else FIRST_REST
-        failure = Failure(error.sentence, now + rest, rest)
+        previous = self._failure if error.for_all else session.failure
+        in_a_row = previous is not None and abs(now - previous.until) <= LONGEST_REST
+        cool_down = min(LONGEST_REST, previous.cool_down * 2) if previous and in_a_row else FIRST_REST
+        failure = Failure(error.sentence, now + cool_down, cool_down)
         if error.for_all:
             self._failure = failure
         else:
             session.failure = failure
         still = "; those in use are still good" if session.good(now) else ""
-        logger.warning("%s (tried again after %.0f s%s)", error.sentence, rest, still)
+        logger.warning("%s (tried again after %.0f s%s)", error.sentence, cool_down, still)
         return error.sentence
 
 

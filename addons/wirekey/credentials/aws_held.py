@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.egress.hosts import partition_of
+from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import ACCESS_KEY
-from wirekey.refusal import Refusal
 from wirekey.secret import Secret
 from wirekey.signing.request import AwsCredentials as KeyPair
 

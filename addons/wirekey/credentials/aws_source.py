@@ -73,7 +73,7 @@ class AwsWay:
         return cls(bedrock.regions[0], named.profile, _read_pair(config, named), named.role_arn)
 
 
-def aws_credentials(config: Config, former: AwsCredentials | None = None) -> AwsCredentials | None:
+def aws_credentials(config: Config, previous: AwsCredentials | None = None) -> AwsCredentials | None:
     """Give what signs Bedrock's calls under this configuration: `former` again, where it would find the same.
 
     None where they are not signed with the organisation's credentials. Raises ConfigError where a secret cannot be
@@ -83,8 +83,8 @@ def aws_credentials(config: Config, former: AwsCredentials | None = None) -> Aws
     if way is None:
         return None
     source = AwsSource(way, config.environ)
-    if former and isinstance(former.source, AwsSource) and former.source.alike(source):
-        return former
+    if previous and isinstance(previous.source, AwsSource) and previous.source.alike(source):
+        return previous
     return AwsCredentials(source)
 
 
@@ -122,10 +122,10 @@ class AwsSource:
         if not self._lock.acquire(timeout=DEADLINE):
             raise TimeoutError
         try:
-            former = self._login
-            if former is None or (former.fixed and time.monotonic() - former.made >= RECHECK):
+            previous = self._login
+            if previous is None or (previous.fixed and time.monotonic() - previous.made >= RECHECK):
                 latest = _log_in(self.way, self._environ)
-                self._login = former.again() if former and former.same_as(latest) else latest
+                self._login = previous.again() if previous and previous.same_as(latest) else latest
             assert self._login
             return self._login
         finally:

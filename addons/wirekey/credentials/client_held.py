@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from wirekey.credentials.aws_held import NAMES, held_credentials
 from wirekey.credentials.slots import query_values
 from wirekey.egress.hosts import region_of
-from wirekey.identity.presented import is_meant_for_us
-from wirekey.refusal import Refusal
+from wirekey.errors import Refusal
+from wirekey.identity.client_tokens import is_meant_for_us
 from wirekey.secret import Secret
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ def _passing(provider: str, headers: Fields, query: str) -> ClientCredential | N
 
 def _keys(headers: Fields, name: str) -> Iterator[str]:
     for value in _values(headers, name):
-        scheme, _, rest = value.partition(" ")
+        scheme, _, cool_down = value.partition(" ")
         if name == "authorization" and scheme.lower() != "bearer":
             continue
-        key = rest.strip(" \t") if name == "authorization" else value
+        key = cool_down.strip(" \t") if name == "authorization" else value
         if not is_meant_for_us(key):
             yield key
 

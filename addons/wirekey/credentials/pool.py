@@ -33,7 +33,7 @@ class Key:
 
     label: str
     secret: Secret
-    resting_until: float = 0.0
+    cooling_until: float = 0.0
     refusals: int = 0
 
 
@@ -72,14 +72,14 @@ class KeyPool:
     sessions: Sessions = field(default_factory=Sessions)
 
     def choose(
-        self, now: float, tried: Collection[Key] = (), *, session: str | None = None, awake: bool = False
+        self, now: float, tried: Collection[Key] = (), *, session: str | None = None, available: bool = False
     ) -> Key | None:
         """Give a key that was not `tried` and does not rest; where all rest, the one that rests least.
 
         `awake`: none of those that rest. `session`: who keeps to one key under session-affinity. None: there is none.
         """
         key = self.kept_by(session, now, tried) or self.next_key(now, tried)
-        if key is None and not awake:
+        if key is None and not available:
             key = self.least_resting(tried)
         if key and session is not None and self.selection == "session-affinity":
             self.sessions.keep(session, key, now)
@@ -89,53 +89,53 @@ class KeyPool:
         if session is None or self.selection != "session-affinity":
             return None
         key = self.sessions.find(session, now)
-        return None if key is None or key.resting_until > now or is_among(key, tried) else key
+        return None if key is None or key.cooling_until > now or is_among(key, tried) else key
 
     def next_key(self, now: float, tried: Collection[Key]) -> Key | None:
         """Give a key that does not rest, as `selection` says; new sessions are spread by turns."""
         count = len(self.keys)
         if self.selection == "random":
-            good = [each for each in self.keys if each.resting_until <= now and not is_among(each, tried)]
+            good = [each for each in self.keys if each.cooling_until <= now and not is_among(each, tried)]
             return random.choice(good) if good else None  # noqa: S311  # which key is no secret
         first = 0 if self.selection == "first-available" else self.turn
         for step in range(count):
             key = self.keys[(first + step) % count]
-            if key.resting_until <= now and not is_among(key, tried):
+            if key.cooling_until <= now and not is_among(key, tried):
                 self.turn = (first + step + 1) % count
                 return key
         return None
 
     def least_resting(self, tried: Collection[Key]) -> Key | None:
         left = [key for key in self.keys if not is_among(key, tried)]
-        return min(left, key=lambda key: key.resting_until, default=None)
+        return min(left, key=lambda key: key.cooling_until, default=None)
 
-    def has_awake(self, now: float) -> bool:
-        return any(key.resting_until <= now for key in self.keys)
+    def has_available(self, now: float) -> bool:
+        return any(key.cooling_until <= now for key in self.keys)
 
     def settle(self, key: Key, status: int, retry_after: float | None, now: float) -> None:
         """Take note of how the provider answered `key`."""
         first_rest = FIRST_REST.get(status)
         if first_rest is None:
             if status < 400:
-                key.refusals, key.resting_until = 0, 0.0
+                key.refusals, key.cooling_until = 0, 0.0
             return
         growing = first_rest * 2.0 ** min(key.refusals, 16)
         key.refusals += 1
-        key.resting_until = now + min(LONGEST_REST, growing if retry_after is None else retry_after)
+        key.cooling_until = now + min(LONGEST_REST, growing if retry_after is None else retry_after)
 
     def settle_refused(self, key: Key, now: float) -> None:
         """Take note that the provider refused `key` in words, whatever the status."""
         self.settle(key, 401, None, now)
 
-    def carry_over(self, former: KeyPool) -> None:
+    def carry_over(self, previous: KeyPool) -> None:
         """Take over rests and sessions of keys that a former pool had too, when the configuration was read anew."""
         same = {}
         for key in self.keys:
-            for old in former.keys:
+            for old in previous.keys:
                 if old.secret == key.secret:
-                    key.resting_until, key.refusals = old.resting_until, old.refusals
+                    key.cooling_until, key.refusals = old.cooling_until, old.refusals
                     same[id(old)] = key
-        for name, (old, used) in former.sessions.kept.items():
+        for name, (old, used) in previous.sessions.kept.items():
             if stays := same.get(id(old)):
                 self.sessions.kept[name] = (stays, used)
 

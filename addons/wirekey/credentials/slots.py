@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from wirekey.forwarding_headers import is_forwarding_header
+from wirekey.egress.forwarding_headers import is_forwarding_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -185,7 +185,7 @@ def strip_query(raw_query: str) -> str:
     if not raw_query:
         return raw_query
     parameters = raw_query.split("&")
-    kept = [rest for parameter in parameters if (rest := strip_parameter(parameter)) is not None]
+    kept = [cool_down for parameter in parameters if (cool_down := strip_parameter(parameter)) is not None]
     return "&".join(kept)
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wirekey.ca.certificates import issue
+from wirekey.doctor.checks import Run, judge_client
 from wirekey.doctor.clients import NOT_INSTALLED, PATH, RUNTIMES, Client, Runtime
-from wirekey.doctor.judging import Run, judge_client
-from wirekey.doctor.standin import StandIn
+from wirekey.doctor.stub import Stub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -81,7 +81,7 @@ class Prober:
         host = self.hosts[client.provider]
         with (
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-            StandIn(self.context, AGENT, token, challenge=challenge) as standin,
+            Stub(self.context, AGENT, token, challenge=challenge) as standin,
         ):
             words = {"{host}": host, "{url}": f"https://{host}{PATH}", "{folder}": folder}
             if client.file:

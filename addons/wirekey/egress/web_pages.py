@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey.refusal import Refusal
+from wirekey.errors import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

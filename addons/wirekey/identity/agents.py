@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 
 from wirekey.call import Agent
 from wirekey.credentials.agent_tokens import pair_secrets
-from wirekey.identity import permissions, private_file, roster
+from wirekey.identity import agents_format, permissions, private_file
+from wirekey.identity.agents_format import AgentError, AgentRecord, AgentRecords, AgentRecordsError
 from wirekey.identity.aws_master import MasterSecretError, load_master
 from wirekey.identity.aws_pairs import AwsPairs, current_pair
 from wirekey.identity.clients import Client, ClientCredentials, new_credentials
-from wirekey.identity.roster import AgentError, AgentRecord, Roster, RosterError
 from wirekey.identity.tokens import new_token, token_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from wirekey.identity.agents_format import TokenRecord
     from wirekey.identity.aws_pairs import KeyPair
     from wirekey.identity.clients import ClientRecord
     from wirekey.identity.private_file import Signature
-    from wirekey.identity.roster import TokenRecord
     from wirekey.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -38,14 +38,14 @@ MASTER_FILE = "aws-master.key"
 UNKNOWN_TOKEN_REFRESH = 0.05
 """Seconds between looks at the file because of unknown tokens, which anyone can send as fast as they like."""
 
-__all__ = ["AgentBook", "AgentError", "AgentsFileError"]
+__all__ = ["AgentError", "AgentStore", "AgentsFileError"]
 
 
 class AgentsFileError(Exception):
     """The agents' file cannot be read or written: names the file and the fix."""
 
 
-class AgentBook:
+class AgentStore:
     """The agents of one state folder. Raises AgentsFileError where the file is there but cannot be used.
 
     For one thread; several processes may read and write the same file.
@@ -130,7 +130,7 @@ class AgentBook:
             self._signature = signature
             if signature is None:
                 logger.warning("%s is gone: there are no agents now", self.path)
-                self._use(Roster())
+                self._use(AgentRecords())
             else:
                 self._use(self._read())
         except AgentsFileError as error:
@@ -156,7 +156,9 @@ class AgentBook:
     ) -> str:
         """Add an agent; `permissions` None: the usual ones."""
         token = new_token()
-        self._change(lambda old, now: roster.add(old, name, token, now, role=role, type_=type, permitted=permissions))
+        self._change(
+            lambda old, now: agents_format.add(old, name, token, now, role=role, type_=type, permitted=permissions)
+        )
         return token
 
     def add_client(
@@ -168,33 +170,35 @@ class AgentBook:
     ) -> ClientCredentials:
         """Add an agent that has no token, and gets itself JWTs with these credentials."""
         new = new_credentials()
-        self._change(lambda old, now: roster.add(old, name, new, now, role=role, type_=type, permitted=permissions))
+        self._change(
+            lambda old, now: agents_format.add(old, name, new, now, role=role, type_=type, permitted=permissions)
+        )
         return new
 
     def enrol(self, name: str) -> None:
         """Add an agent without a token, unless there is one of that name; a revoked one stays revoked."""
-        self._change(lambda old, now: roster.enrol(old, name, now))
+        self._change(lambda old, now: agents_format.enrol(old, name, now))
 
     def rotate(self, name: str, overlap_seconds: float = 0) -> str:
         """Replace all tokens of the agent by one new; the former end after `overlap_seconds`."""
         token = new_token()
-        self._change(lambda old, now: roster.rotate(old, name, token, now, overlap_seconds))
+        self._change(lambda old, now: agents_format.rotate(old, name, token, now, overlap_seconds))
         return token
 
     def rotate_client(self, name: str, overlap_seconds: float = 0) -> ClientCredentials:
         """Replace the client credentials of the agent, or give it its first ones; its tokens stay."""
         new = new_credentials()
-        self._change(lambda old, now: roster.rotate_client(old, name, new, now, overlap_seconds))
+        self._change(lambda old, now: agents_format.rotate_client(old, name, new, now, overlap_seconds))
         return new
 
     def pair(self, name: str) -> KeyPair:
         """Give the agent's AWS key pair, the first one where it has none yet."""
-        self._change(lambda old, now: roster.give_pair(old, name, now))
+        self._change(lambda old, now: agents_format.give_pair(old, name, now))
         return self._current_pair(name)
 
     def rotate_pair(self, name: str, overlap_seconds: float = 0) -> KeyPair:
         """Replace the agent's AWS key pair by its next; the former ends after `overlap_seconds`."""
-        self._change(lambda old, now: roster.rotate_pair(old, name, now, overlap_seconds))
+        self._change(lambda old, now: agents_format.rotate_pair(old, name, now, overlap_seconds))
         return self._current_pair(name)
 
     def _current_pair(self, name: str) -> KeyPair:
@@ -210,7 +214,7 @@ class AgentBook:
             raise AgentsFileError(str(error)) from error
 
     def revoke(self, name: str) -> None:
-        self._change(lambda old, now: roster.revoke(old, name, now))
+        self._change(lambda old, now: agents_format.revoke(old, name, now))
 
     def issue_token(self, name: str, label: str, lifetime: float | None, *, strict: bool = False) -> str:
         """Add a token to the agent, valid for `lifetime` seconds. None means no expiry.
@@ -219,18 +223,18 @@ class AgentBook:
         """
         token = new_token()
         self._change(
-            lambda old, now: roster.issue(old, name, token, now, label=label, lifetime=lifetime, strict=strict)
+            lambda old, now: agents_format.issue(old, name, token, now, label=label, lifetime=lifetime, strict=strict)
         )
         return token
 
     def drop_token(self, name: str, token: str) -> None:
         """End one token, given itself or by its id."""
-        self._change(lambda old, now: roster.drop(old, name, token, now))
+        self._change(lambda old, now: agents_format.drop(old, name, token, now))
 
-    def _change(self, change: Callable[[Roster, datetime], Roster]) -> None:
+    def _change(self, change: Callable[[AgentRecords, datetime], AgentRecords]) -> None:
         with self._locked():
             latest = change(self._read(), datetime.fromtimestamp(self._clock(), UTC))
-            self._write(roster.encode(latest))
+            self._write(agents_format.encode(latest))
         self.refresh()
 
     @contextlib.contextmanager
@@ -248,16 +252,16 @@ class AgentBook:
         except OSError as error:
             raise AgentsFileError(f"{self.path} cannot be written: {error.strerror}. Nothing was changed.") from error
 
-    def _read(self) -> Roster:
+    def _read(self) -> AgentRecords:
         try:
             data = private_file.read(self.path)
         except FileNotFoundError:
-            return Roster()
+            return AgentRecords()
         except OSError as error:
             raise AgentsFileError(f"{self.path} cannot be read: {error.strerror}.") from error
         try:
-            return roster.decode(data)
-        except RosterError as error:
+            return agents_format.decode(data)
+        except AgentRecordsError as error:
             raise AgentsFileError(
                 f"{self.path} {error}. It was left as it is: mend it, put a copy back, or move it away to start "
                 "without agents."
@@ -269,7 +273,7 @@ class AgentBook:
         except OSError as error:
             raise AgentsFileError(f"{self.path} cannot be read: {error.strerror}.") from error
 
-    def _use(self, latest: Roster) -> None:
+    def _use(self, latest: AgentRecords) -> None:
         pairs = [(agent.id, agent.aws) for agent in latest.agents if agent.aws and agent.revoked_at is None]
         self._pairs = AwsPairs(self._master(), pairs) if pairs else None
         pair_secrets.use(self._pairs.secrets() if self._pairs else ())

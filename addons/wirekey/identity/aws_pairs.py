@@ -90,8 +90,8 @@ class AwsPairs:
         for agent_id, record in records:
             self._add(PairOwner(agent_id, current_pair(master, agent_id, record)))
             if record.former_until is not None:
-                former = key_pair(master, agent_id, record.series, record.generation - 1)
-                self._add(PairOwner(agent_id, former, record.former_until.timestamp()))
+                previous = key_pair(master, agent_id, record.series, record.generation - 1)
+                self._add(PairOwner(agent_id, previous, record.former_until.timestamp()))
 
     def find(self, access_key: str, now: float) -> PairOwner | None:
         """Give whose access key this is; None where it is nobody's, or its time is over."""

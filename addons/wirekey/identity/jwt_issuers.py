@@ -106,7 +106,7 @@ def moment(claims: dict[str, Any], name: str) -> int:
     return value
 
 
-def foreign_agent(claims: dict[str, Any], settings: JWTIssuer) -> Agent:
+def external_agent(claims: dict[str, Any], settings: JWTIssuer) -> Agent:
     """Read who an agent of another issuer is. Raises RefusedTokenError."""
     paths: JWTClaims = settings.claims
     name = claim(claims, paths.agent.names)
@@ -146,12 +146,12 @@ def permissions(value: Any, always: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def house_issuer(settings: JWT, keys: SigningKeys) -> Issuer:
+def own_issuer(settings: JWT, keys: SigningKeys) -> Issuer:
     """Give Wirekey itself as an issuer."""
     return Issuer(settings.issuer, settings.audience, (ALGORITHM,), settings.lifetime + LEEWAY, keys)
 
 
-def foreign_issuer(settings: JWTIssuer, fetch: Fetch) -> Issuer:
+def external_issuer(settings: JWTIssuer, fetch: Fetch) -> Issuer:
     """Raise IssuerError where its key file cannot be used."""
     keys: Keys
     if settings.key:

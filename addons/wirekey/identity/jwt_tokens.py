@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.call import Agent
 from wirekey.identity.jwks_fetching import FetchedKeys
-from wirekey.identity.jwt_issuers import LEEWAY, Issuer, foreign_agent, foreign_issuer, house_issuer
+from wirekey.identity.jwt_issuers import LEEWAY, Issuer, external_agent, external_issuer, own_issuer
 from wirekey.identity.jwt_keys import SigningKeys
 from wirekey.identity.jwt_reading import RefusedTokenError, UnverifiedToken, read
 from wirekey.identity.tokens import token_digest
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.config.jwt import JWT
-    from wirekey.identity.agents import AgentBook
+    from wirekey.identity.agents import AgentStore
     from wirekey.identity.jwk import VerificationKey
     from wirekey.identity.jwks_fetching import Fetch
 
@@ -31,7 +31,7 @@ KEYS_FILE = "jwt-keys.json"
 class VerifiedToken:
     """What is remembered of a token; nothing of it is secret, so a tunnel may keep it.
 
-    `agent` is what the token says; of one of ours the AgentBook is asked, by `client_id`.
+    `agent` is what the token says; of one of ours the AgentStore is asked, by `client_id`.
     """
 
     issuer: Issuer
@@ -42,34 +42,39 @@ class VerifiedToken:
 
 
 type Held = bytes | VerifiedToken
-"""What is kept of a token instead of it: the hash of one of the AgentBook's, or what a JWT said."""
+"""What is kept of a token instead of it: the hash of one of the AgentStore's, or what a JWT said."""
 
 
 class JwtTokens:
     """The issuers that are believed, and the tokens of theirs that were seen. For the event loop's thread."""
 
     def __init__(
-        self, issuers: Iterable[Issuer], book: AgentBook, verified: dict[bytes, VerifiedToken] | None = None
+        self, issuers: Iterable[Issuer], agents: AgentStore, verified: dict[bytes, VerifiedToken] | None = None
     ) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
-        self._book = book
+        self._book = agents
         self.remembered = {} if verified is None else verified
 
     @classmethod
     def of_settings(
-        cls, settings: JWT, book: AgentBook, keys: SigningKeys | None, fetch: Fetch, former: JwtTokens | None = None
+        cls,
+        settings: JWT,
+        agents: AgentStore,
+        keys: SigningKeys | None,
+        fetch: Fetch,
+        previous: JwtTokens | None = None,
     ) -> JwtTokens:
         """Make them anew when the settings changed, keeping of the `former` what did not.
 
         `keys` None: no tokens are issued here. Raises IssuerError.
         """
-        kept = {issuer.settings: issuer for issuer in former.issuers if issuer.settings} if former else {}
-        issuers = [kept.get(other) or foreign_issuer(other, fetch) for other in settings.foreign]
+        kept = {issuer.settings: issuer for issuer in previous.issuers if issuer.settings} if previous else {}
+        issuers = [kept.get(other) or external_issuer(other, fetch) for other in settings.foreign]
         if keys:
-            house = house_issuer(settings, keys)
-            same = next((issuer for issuer in former.issuers if alike(issuer, house)), None) if former else None
-            issuers.append(same or house)
-        return cls(issuers, book, former.remembered if former else None)
+            services = own_issuer(settings, keys)
+            same = next((issuer for issuer in previous.issuers if alike(issuer, services)), None) if previous else None
+            issuers.append(same or services)
+        return cls(issuers, agents, previous.remembered if previous else None)
 
     @property
     def issuers(self) -> tuple[Issuer, ...]:
@@ -133,7 +138,7 @@ class JwtTokens:
         issuer.check_type(token.type)
         ends = issuer.check_claims(token.claims, time.time() if now is None else now)
         if issuer.settings:
-            return VerifiedToken(issuer, ends, key.thumbprint, foreign_agent(token.claims, issuer.settings))
+            return VerifiedToken(issuer, ends, key.thumbprint, external_agent(token.claims, issuer.settings))
         client_id, may = token.claims.get("client_id"), token.claims.get("permissions")
         if not isinstance(client_id, str) or not isinstance(may, list):
             raise RefusedTokenError("does not say to which client it was given")

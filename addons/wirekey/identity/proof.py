@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wirekey.call import Agent
-    from wirekey.identity.agents import AgentBook
+    from wirekey.identity.agents import AgentStore
     from wirekey.identity.jwt_tokens import Held, JwtTokens
 
 
@@ -29,22 +29,22 @@ class Proof:
 NO_PROOF = Proof()
 
 
-def token_agent(held: Held, book: AgentBook, jwts: JwtTokens, now: float) -> Agent | None:
+def token_agent(held: Held, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
     """Return the agent that a token identifies, or None if the token was revoked or expired by `now`."""
     if isinstance(held, bytes):
-        return book.find_hash(held, now)
+        return agents.find_hash(held, now)
     return jwts.bearer(held, now)
 
 
-def proven_agent(proof: Proof, book: AgentBook, jwts: JwtTokens, now: float) -> Agent | None:
+def proven_agent(proof: Proof, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
     """Return the agent that a proof identifies, or None if any part of it is no longer valid at `now`.
 
     With `now` at the time of acceptance, only what was taken back since counts, not what merely expired.
     """
-    agents = [token_agent(held, book, jwts, now) for held in proof.tokens]
+    found_agents = [token_agent(held, agents, jwts, now) for held in proof.tokens]
     if proof.access_key:
-        found = book.find_pair(proof.access_key, now)
-        agents.append(found[0] if found else None)
-    if not agents or any(agent is None for agent in agents):
+        found = agents.find_pair(proof.access_key, now)
+        found_agents.append(found[0] if found else None)
+    if not found_agents or any(agent is None for agent in found_agents):
         return None
-    return agents[-1] if proof.access_key else agents[0]
+    return found_agents[-1] if proof.access_key else found_agents[0]

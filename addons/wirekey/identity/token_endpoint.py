@@ -19,7 +19,7 @@ from wirekey.identity.token_request import TokenRequestError, asked
 
 if TYPE_CHECKING:
     from wirekey.config.jwt import JWT
-    from wirekey.identity.agents import AgentBook
+    from wirekey.identity.agents import AgentStore
     from wirekey.identity.clients import Client
     from wirekey.identity.jwt_keys import SigningKeys
     from wirekey.identity.token_request import Asked, TokenRequest
@@ -47,10 +47,10 @@ class TokenEndpoint:
     its verification is one SHA-256 and one comparison in constant time.
     """
 
-    def __init__(self, settings: JWT, keys: SigningKeys, book: AgentBook) -> None:
+    def __init__(self, settings: JWT, keys: SigningKeys, agents: AgentStore) -> None:
         self.settings = settings
         self._keys = keys
-        self._book = book
+        self._book = agents
         self._at_client: Throttle[tuple[str, str]] = Throttle()
         self._at_nobody: Throttle[tuple[str, str]] = Throttle()
         self._by_address: Throttle[str] = Throttle()

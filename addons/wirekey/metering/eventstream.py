@@ -30,7 +30,7 @@ _FIXED_LENGTHS = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
 
 class EventStreamReader:
-    """An AnswerReader of an event stream. Subclasses learn from each frame, whose checksums are right."""
+    """An ResponseReader of an event stream. Subclasses learn from each frame, whose checksums are right."""
 
     def __init__(self) -> None:
         self.usage = Usage()

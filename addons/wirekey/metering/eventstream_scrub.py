@@ -36,8 +36,8 @@ class EventStreamScrubber(KeyScrubber):
             stop = min(length, at + self.left)
             body = max(at, min(stop, at + self.left - CHECKSUM_LENGTH))
             if self.sums or data[at:body] != out[at:body]:
-                former = self.sums or (0, 0)
-                self.sums = zlib.crc32(data[at:body], former[0]), zlib.crc32(out[at:body], former[1])
+                previous = self.sums or (0, 0)
+                self.sums = zlib.crc32(data[at:body], previous[0]), zlib.crc32(out[at:body], previous[1])
                 if stop > body and data[body:stop] == out[body:stop]:
                     changed = changed or bytearray(out)
                     self.write_checksum(changed, body, stop, at + self.left)

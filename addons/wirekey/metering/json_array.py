@@ -23,7 +23,7 @@ _OPENING = (b"[", b"{")
 
 
 class JsonArrayReader:
-    """An AnswerReader of an array. Subclasses say what they are interested in, and learn from it."""
+    """An ResponseReader of an array. Subclasses say what they are interested in, and learn from it."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -42,11 +42,11 @@ class JsonArrayReader:
         """
         raise NotImplementedError
 
-    def learn(self, data: bytes) -> None:
+    def read_event(self, data: bytes) -> None:
         """Learn from one element. Must not raise."""
         raise NotImplementedError
 
-    def glean(self, head: bytes, tail: bytes) -> None:
+    def read_fragment(self, head: bytes, tail: bytes) -> None:
         """Learn from both ends of an element that was too long to be held. Must not raise."""
 
     def feed(self, data: bytes) -> None:
@@ -126,10 +126,10 @@ class JsonArrayReader:
 
     def _close(self) -> None:
         if self._ends:
-            self.glean(*self._ends.close())
+            self.read_fragment(*self._ends.close())
             self._ends = None
             return
         element = bytes(self._held)
         self._held.clear()
         if self.interested(element):
-            self.learn(element)
+            self.read_event(element)

@@ -16,7 +16,7 @@ EVENT_LIMIT = 1024 * 1024
 
 
 class SseReader:
-    """An AnswerReader of a stream of events. Subclasses say what they are interested in, and learn from it."""
+    """An ResponseReader of a stream of events. Subclasses say what they are interested in, and learn from it."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -30,11 +30,11 @@ class SseReader:
         """Search, cheaply, one raw event or several for what `learn` would understand."""
         raise NotImplementedError
 
-    def learn(self, data: bytes) -> None:
+    def read_event(self, data: bytes) -> None:
         """Learn from the data of one event. Must not raise."""
         raise NotImplementedError
 
-    def glean(self, head: bytes, tail: bytes) -> None:
+    def read_fragment(self, head: bytes, tail: bytes) -> None:
         """Learn from both ends of a long event, one of which is of interest. Must not raise."""
 
     def feed(self, data: bytes) -> None:
@@ -114,12 +114,12 @@ class SseReader:
             ends.add(event)
             self._glean(ends)
         elif self.interested(event):
-            self.learn(data_of(event))
+            self.read_event(data_of(event))
 
     def _glean(self, ends: Ends) -> None:
         head, tail = ends.close()
         if self.interested(head) or self.interested(tail):
-            self.glean(head, tail)
+            self.read_fragment(head, tail)
 
 
 def data_of(event: bytes) -> bytes:

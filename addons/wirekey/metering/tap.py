@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from wirekey.metering.decoding import DecodingError, decoder, is_plain
 
 if TYPE_CHECKING:
-    from wirekey.providers.protocol import AnswerReader
+    from wirekey.providers.protocol import ResponseReader
 
 
 class Tap:
     """`reader` becomes None where nothing can be learned: there is none, or its encoding cannot be undone."""
 
-    def __init__(self, reader: AnswerReader | None, encoding: str = "") -> None:
+    def __init__(self, reader: ResponseReader | None, encoding: str = "") -> None:
         self.reader = reader
         self._decoder = None if is_plain(encoding) else decoder(encoding)
         self._open = True

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.errors import Refusal
 from wirekey.metering.sse import EVENT_LIMIT, data_of
 from wirekey.providers.edits import with_edits
 from wirekey.providers.request_json import read_body
-from wirekey.refusal import Refusal
 
 if TYPE_CHECKING:
     from wirekey.wire.request_body import RequestBody
@@ -124,10 +124,10 @@ class UsageEventFilter:
 
     def end(self) -> list[bytes]:
         """Give what is held back of an event that the provider did not finish."""
-        rest = b"" if self._event is _Event.OVERSIZE else self._seen(bytes(self._held))
+        cool_down = b"" if self._event is _Event.OVERSIZE else self._seen(bytes(self._held))
         self._held.clear()
         self._passing = True
-        return [rest] if rest else []
+        return [cool_down] if cool_down else []
 
     def _complete_events(self, out: list[bytes]) -> None:
         held, start = self._held, 0

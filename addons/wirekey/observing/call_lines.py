@@ -21,7 +21,7 @@ RED, GREEN, YELLOW, DIM, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", 
 
 
 class CallLines:
-    """A watcher that says of each call how it ended, at level info of the logger `wirekey.calls`."""
+    """A observer that says of each call how it ended, at level info of the logger `wirekey.calls`."""
 
     def began(self, call: Call) -> None:
         pass

@@ -81,6 +81,6 @@ def key_counts(pools: Mapping[str, KeyPool], now: float) -> dict[str, tuple[int,
     """Give, by pool, how many keys can be used and how many rest; `now` is of the pools' clock."""
     counts = {}
     for name, pool in pools.items():
-        resting = sum(key.resting_until > now for key in pool.keys)
+        resting = sum(key.cooling_until > now for key in pool.keys)
         counts[name] = (len(pool.keys) - resting, resting)
     return counts

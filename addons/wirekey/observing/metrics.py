@@ -114,7 +114,7 @@ class AgentSeries:
 
 
 class CallMetrics:
-    """A watcher of calls. For one event loop; a registry may be read from any thread."""
+    """A observer of calls. For one event loop; a registry may be read from any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # of prometheus_client

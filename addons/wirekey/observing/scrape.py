@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from wirekey.console import gate
-from wirekey.console.desk import wrong_method
+from wirekey.console.router import wrong_method
 from wirekey.identity.token_endpoint import Answer, failure
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
     from prometheus_client.samples import Sample
 
+    from wirekey.console.local_request import Request
     from wirekey.console.reply import Reply
-    from wirekey.console.request import Request
 
 METRICS_PATH = "/metrics"
 AT_ONCE = 100

@@ -105,13 +105,13 @@ class SseTranscript(SseReader):
     def interested(self, data: bytes) -> bool:
         return bool(data)
 
-    def learn(self, data: bytes) -> None:
+    def read_event(self, data: bytes) -> None:
         if data == b"[DONE]":
             self.transcript.note("[DONE]", "")
         elif data:  # a comment, which keeps the connection open, has none
             self.transcript.take(data)
 
-    def glean(self, head: bytes, tail: bytes) -> None:
+    def read_fragment(self, head: bytes, tail: bytes) -> None:
         self.transcript.note(TOO_LONG, "")
 
 
@@ -123,10 +123,10 @@ class JsonArrayTranscript(JsonArrayReader):
     def interested(self, data: bytes) -> bool:
         return True
 
-    def learn(self, data: bytes) -> None:
+    def read_event(self, data: bytes) -> None:
         self.transcript.take(data)
 
-    def glean(self, head: bytes, tail: bytes) -> None:
+    def read_fragment(self, head: bytes, tail: bytes) -> None:
         self.transcript.note(TOO_LONG, "")
 
 

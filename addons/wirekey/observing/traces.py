@@ -89,7 +89,7 @@ class CountingExporter(SpanExporter):
 
 
 class Traces:
-    """A watcher that makes a span of each call that ended. Nothing in it waits."""
+    """A observer that makes a span of each call that ended. Nothing in it waits."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         """Export in the background. Raises ValueError where an OTEL_… variable says something impossible."""

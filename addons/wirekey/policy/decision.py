@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from wirekey.errors import Fault, Refusal
 from wirekey.providers.request_json import INTEGER_LIMIT, MODEL_LENGTH
-from wirekey.refusal import Fault, Refusal
 
 DENIED = "The policy denies this call."
 NOT_ALLOWED = "No rule of the policy allows this call."

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from wirekey.failure import described
 from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
 from wirekey.policy.input import encoded
-from wirekey.policy.judge import Judge, started
 from wirekey.policy.memory import Memory, key_of, may_remember, without_moment
 from wirekey.policy.modules import PolicyError, read_modules, signature_of
 from wirekey.policy.rego import Rego
 from wirekey.policy.samples import SAMPLES
+from wirekey.policy.worker import PolicyWorker, started
+from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.policy.input import Input
-    from wirekey.policy.judge import Report
     from wirekey.policy.modules import Modules, Signature
     from wirekey.policy.rego import Interpreter
+    from wirekey.policy.worker import Report
 
 logger = logging.getLogger(__name__)
 
@@ -71,24 +71,24 @@ class Limits:
 class Loaded:
     """One revision of the policy, ready to judge; ended when nobody uses it any more."""
 
-    def __init__(self, modules: Modules, query: str, limits: Limits, first: Judge) -> None:
+    def __init__(self, modules: Modules, query: str, limits: Limits, first: PolicyWorker) -> None:
         self.modules, self.query, self.limits = modules, query, limits
         self.report: Report = first.report
         self.revision = modules.revision
         self.memory = Memory() if may_remember(modules.rego.values()) else None
         try:
-            self.at_home: Interpreter | None = Rego(modules, query) if self.report.straight else None
+            self.in_process: Interpreter | None = Rego(modules, query) if self.report.straight else None
         except BaseException:
             first.end()
             raise
-        self._all: set[Judge] = set()
-        self._idle: list[Judge] = []
-        if self.at_home is None:
+        self._all: set[PolicyWorker] = set()
+        self._idle: list[PolicyWorker] = []
+        if self.in_process is None:
             self._all.add(first)
             self._idle.append(first)
         else:
             first.end()
-        self._waiting: list[asyncio.Future[Judge]] = []
+        self._waiting: list[asyncio.Future[PolicyWorker]] = []
         self._starting: set[asyncio.Task[None]] = set()
         self._users = 0
         self._slow = 0
@@ -98,8 +98,8 @@ class Loaded:
         """Give the decision document. Raises UndecidedError."""
         self._users += 1
         try:
-            if self.at_home is not None:
-                return self._judged_at_home(self.at_home, given)
+            if self.in_process is not None:
+                return self._judged_at_home(self.in_process, given)
             return await self._judged_by_child(given)
         finally:
             self._users -= 1
@@ -120,7 +120,7 @@ class Loaded:
                 logger.warning(
                     "The policy took longer than a millisecond again; from now on other processes judge by it."
                 )
-                self.at_home = None
+                self.in_process = None
 
     async def _judged_by_child(self, given: bytes) -> bytes:
         deadline = time.monotonic() + self.limits.wall
@@ -130,14 +130,14 @@ class Loaded:
         finally:
             self._give_back(judge)
 
-    async def _free_judge(self) -> Judge:
+    async def _free_judge(self) -> PolicyWorker:
         while self._idle:
             judge = self._idle.pop()
             if judge.alive:
                 return judge
             self._all.discard(judge)
         self._start_more()
-        waiting: asyncio.Future[Judge] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[PolicyWorker] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
             async with asyncio.timeout(self.limits.wall):
@@ -153,7 +153,7 @@ class Loaded:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(waiting)
 
-    def _give_back(self, judge: Judge) -> None:
+    def _give_back(self, judge: PolicyWorker) -> None:
         if not judge.alive:
             judge.end()
             self._all.discard(judge)
@@ -188,16 +188,16 @@ class Loaded:
                 judge.end()
             self._all.clear()
             self._idle.clear()
-            self.at_home = None
+            self.in_process = None
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Validated:
     """A policy that was read and found good; its judge is still to be ended."""
 
     signature: Signature
     modules: Modules
-    judge: Judge
+    judge: PolicyWorker
 
 
 class EmbeddedEngine:
@@ -207,13 +207,19 @@ class EmbeddedEngine:
     """
 
     def __init__(
-        self, path: Path, query: str, timeout: float, tried: Tried | None = None, *, wall_timeout: float = WALL_SECONDS
+        self,
+        path: Path,
+        query: str,
+        timeout: float,
+        tried: Validated | None = None,
+        *,
+        wall_timeout: float = WALL_SECONDS,
     ) -> None:
         self._path, self._query = path, query
         self._limits = Limits(timeout, max(timeout, wall_timeout))
         if tried is None:
             signature, modules = read(path)
-            tried = Tried(signature, modules, Judge(modules, query, SAMPLES, timeout))
+            tried = Validated(signature, modules, PolicyWorker(modules, query, SAMPLES, timeout))
         self._signature: Signature | None = tried.signature
         self._loaded = Loaded(tried.modules, query, self._limits, tried.judge)
         self.rejected: str | None = None
@@ -227,7 +233,7 @@ class EmbeddedEngine:
         """Make one while the event loop goes on with its work. Raises PolicyError."""
         signature, modules = await asyncio.to_thread(read, path)
         judge = await started(modules, query, SAMPLES, limit)
-        return cls(path, query, limit, Tried(signature, modules, judge), wall_timeout=wall_timeout)
+        return cls(path, query, limit, Validated(signature, modules, judge), wall_timeout=wall_timeout)
 
     @property
     def revision(self) -> str:
@@ -247,7 +253,7 @@ class EmbeddedEngine:
         except UndecidedError as error:
             decision = undecided(str(error), loaded.revision)
         except Exception as error:
-            decision = undecided(f"{described(error)}", loaded.revision)
+            decision = undecided(f"{safe_traceback(error)}", loaded.revision)
         if decision.failure:
             logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
         elif loaded.memory is not None:
@@ -258,7 +264,7 @@ class EmbeddedEngine:
         try:
             await self._loaded.document(SAMPLES[0])
         except Exception as error:
-            logger.debug("The policy was asked about a sample in vain: %s", described(error))
+            logger.debug("The policy was asked about a sample in vain: %s", safe_traceback(error))
             return "the policy gives no decisions"
         return None
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.errors import Refusal
 from wirekey.providers.edits import with_edits
 from wirekey.providers.request_json import malformed, one_of, read_body
-from wirekey.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

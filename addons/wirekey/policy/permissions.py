@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.errors import Refusal
 from wirekey.identity.permissions import READ, USUAL, WRITE
 from wirekey.providers.protocol import Kind
-from wirekey.refusal import Refusal
 
 if TYPE_CHECKING:
     from wirekey.call import Agent, Call

@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import h11
 import msgspec
 
-from wirekey.failure import described
 from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
 from wirekey.policy.input import encoded
 from wirekey.policy.modules import PolicyError, PolicyProblem
 from wirekey.policy.rego import QUERY
 from wirekey.policy.samples import SAMPLES
+from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from wirekey.policy.input import Input
@@ -79,7 +79,7 @@ class RemoteEngine:
         except TimeoutError:
             decision = undecided(f"OPA at {self._authority} took longer than {self._timeout:.3g} s (policy.timeout).")
         except Exception as error:
-            decision = undecided(f"OPA at {self._authority}: {described(error)}")
+            decision = undecided(f"OPA at {self._authority}: {safe_traceback(error)}")
         if decision.failure:
             logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
         return decision
@@ -89,7 +89,7 @@ class RemoteEngine:
             async with asyncio.timeout(self._timeout):
                 self._document_of(await self._exchange("POST", self._decision_path, b'{"input":' + SAMPLES[0] + b"}"))
         except Exception as error:
-            logger.debug("OPA at %s was asked about a sample in vain: %s", self._authority, described(error))
+            logger.debug("OPA at %s was asked about a sample in vain: %s", self._authority, safe_traceback(error))
             return "the OPA server gives no decisions"
         return None
 

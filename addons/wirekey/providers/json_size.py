@@ -11,7 +11,7 @@ import codecs
 import re
 from typing import TYPE_CHECKING
 
-from wirekey.refusal import Refusal
+from wirekey.errors import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.refusal import Refusal
+    from wirekey.errors import Refusal
     from wirekey.wire.request_body import RequestBody
 
 
@@ -82,7 +82,7 @@ class Usage:
     """Input tokens that the provider wrote to its cache, for the price; neither input nor cached ones."""
 
 
-class AnswerReader(Protocol):
+class ResponseReader(Protocol):
     """Learns from the decoded (content-encoding removed) bytes of one answer as they pass.
 
     Holds at most one unfinished event, bounded; never raises, whatever the provider sends; does not
@@ -106,7 +106,7 @@ class Provider(Protocol):
     key_setting: str
     """The environment variable of its SDK for the key: OPENAI_API_KEY, GEMINI_API_KEY, …"""
 
-    def recognise(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+    def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Find the operation; `path` is raw, without the query. None: no such operation here."""
 
     def read_request(
@@ -125,7 +125,7 @@ class Provider(Protocol):
         status: int,
         content_type: str,
         headers: Mapping[str, str] | None = None,
-    ) -> AnswerReader | None:
+    ) -> ResponseReader | None:
         """Give a reader for this answer; None where nothing can be learned from it.
 
         `headers` are the answer's, by lower-case names; Bedrock puts token counts there.
@@ -134,8 +134,8 @@ class Provider(Protocol):
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Name and value of the header that carries an API key; `path` is raw, without the query."""
 
-    def phrase(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
+    def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
         """Body and headers (content-type among them) of an error in this provider's shape."""
 
-    def phrase_in_stream(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
+    def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
         """Bytes to append to a stream that must end with an error, so that the SDK raises."""

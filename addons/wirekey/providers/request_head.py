@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from wirekey.errors import Refusal
 from wirekey.providers.lookalikes import letters
-from wirekey.refusal import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.errors import Refusal
 from wirekey.providers.lookalikes import lookalike
 from wirekey.providers.request_head import media_type_of
-from wirekey.refusal import Refusal
 from wirekey.wire.request_body import SpooledBody
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from wirekey.call import Call
 from wirekey.providers import PROVIDERS
-from wirekey.providers.gemini import ACTIONS
+from wirekey.providers.gemini.requests import ACTIONS
 from wirekey.providers.protocol import Facts, Kind
 from wirekey.routing.gateway_paths import is_geminis
 
@@ -153,7 +153,7 @@ def _of_routes(routes: Sequence[Route], known: Mapping[str, Entry]) -> Iterator[
 
 def operation_of(entry: Entry) -> Operation | None:
     """Give the operation by which a model is called; None: there is none that passes here."""
-    found = PROVIDERS[entry.provider].recognise("POST", path_of(entry), {})
+    found = PROVIDERS[entry.provider].match_operation("POST", path_of(entry), {})
     return found if found and found.kind is Kind.INFERENCE else None
 
 

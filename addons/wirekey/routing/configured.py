@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 NAMES: tuple[str, ...] = get_args(ProviderName)
 
 
-def provider_pools(config: Config, former: Mapping[str, KeyPool]) -> dict[str, KeyPool]:
+def provider_pools(config: Config, previous: Mapping[str, KeyPool]) -> dict[str, KeyPool]:
     """Make the pool of each provider; rests and sessions of keys that stay go on. Raises ConfigError."""
     pools = {}
     for name in NAMES:
         selection: SelectionName = getattr(getattr(config.providers, name), "selection", "round-robin")
         pools[name] = _pool(config, config.resolve_keys(name), selection)
-        if name in former:
-            pools[name].carry_over(former[name])
+        if name in previous:
+            pools[name].carry_over(previous[name])
     return pools
 
 
-def routes_from(config: Config, pools: Mapping[str, KeyPool], former: Routes | None = None) -> Routes:
+def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes | None = None) -> Routes:
     """Make the routes. Raises ConfigError where a key or an extension is not there."""
     if problems := extension_problems(config):
         raise ConfigError(problems)
     defaults = {name: _default(config, name, pools[name]) for name in NAMES}
     routes = [_route(config, index, settings, pools) for index, settings in enumerate(config.routes)]
     for route in routes:
-        for old in former.routes if former else ():
+        for old in previous.routes if previous else ():
             if route.pool and old.pool:
                 route.pool.carry_over(old.pool)
     return Routes(defaults, routes, _model(config.model_override))

@@ -22,7 +22,7 @@ _OPENAI_AT_GEMINI = ("chat.completions", "embeddings", "images.generations", "mo
 _AT_GEMINI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
 
 
-def retargeted(target: bytes, operation: Operation, called: str, provider: str) -> bytes | None:
+def equivalent_target(target: bytes, operation: Operation, called: str, provider: str) -> bytes | None:
     """Give the target (raw path with its query) that means the same at `provider` as this one where it was called.
 
     None: that provider does not answer this operation in this format.

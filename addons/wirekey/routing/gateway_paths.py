@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.egress.hosts import RUNTIME, bedrock_hosts
-from wirekey.providers.bedrock import Bedrock
-from wirekey.providers.bedrock_services import service_of
-from wirekey.providers.gemini import ACTIONS
+from wirekey.providers.bedrock.requests import Bedrock
+from wirekey.providers.bedrock.services import service_of
+from wirekey.providers.gemini.requests import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -73,7 +73,7 @@ def is_geminis(model: str | None) -> bool:
 
 def bedrock_host_of(method: str, path: str, region: str, allowed: Collection[str]) -> str | None:
     """Give the host of Bedrock that has this operation in `region`; None where none of `allowed` hosts is it."""
-    operation = _BEDROCK.recognise(method, path, {})
+    operation = _BEDROCK.match_operation(method, path, {})
     service = service_of(operation.name) if operation else RUNTIME
     hosts = bedrock_hosts(region)
     return next((host for host, stands_for in hosts.items() if stands_for.service == service and host in allowed), None)

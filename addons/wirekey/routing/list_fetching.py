@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.egress.addresses import reason_to_refuse
-from wirekey.failure import described
 from wirekey.routing.catalogue import Entry, read_list
+from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -221,7 +221,7 @@ class ModelLists:
         except Exception as error:
             kept.failed_at = self._clock()
             kept.trouble = str(error) if isinstance(error, ListError) else "it could not be asked"
-            told = str(error) if isinstance(error, ListError) else described(error)
+            told = str(error) if isinstance(error, ListError) else safe_traceback(error)
             also = "" if kept.entries is None else " The list known before stays in use."
             logger.warning("The models of %s could not be listed: %s.%s", name, told, also)
         finally:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from wirekey.providers.bedrock_services import read_model_segment
+from wirekey.errors import Fault, Refusal
+from wirekey.providers.bedrock.services import read_model_segment
 from wirekey.providers.edits import with_edits
-from wirekey.providers.gemini import MODEL
+from wirekey.providers.gemini.requests import MODEL
 from wirekey.providers.multipart import field_edit, read_fields
-from wirekey.providers.openai import MODEL_IN_BODY
+from wirekey.providers.openai.requests import MODEL_IN_BODY
 from wirekey.providers.paths import SEGMENT
 from wirekey.providers.protocol import Body, Kind
 from wirekey.providers.request_json import JsonObject, check_model, one_of, read_body, read_object
-from wirekey.refusal import Fault, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

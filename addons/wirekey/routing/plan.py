@@ -57,7 +57,7 @@ class Failover:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Attempt:
     """One attempt: what to do, with which key (None: the candidate needs none, or has none), after how many seconds.
 
     `is_last`: whatever becomes of it, there is no other one, so that the body need not be kept.
@@ -70,7 +70,7 @@ class Choice:
 
 
 @dataclass(slots=True, eq=False)
-class Plan:
+class RetryPlan:
     """The plan of one call. `start` gives the first attempt; `after` the next one, as long as there is one.
 
     Note a failure in the key's pool before asking `after`, which then passes over keys that rest.
@@ -86,14 +86,14 @@ class Plan:
     tried: list[Key] = field(default_factory=list)
     """Keys that were tried at the present candidate."""
     came_back: bool = False
-    choice: Choice | None = None
+    choice: Attempt | None = None
 
-    def start(self, now: float) -> Choice:
+    def start(self, now: float) -> Attempt:
         """Give the first attempt. Its key is None where the candidate has none."""
         self.began, self.made = now, 1
         return self._choose(self._key_at(0, now), 0.0, now)
 
-    def after(self, failure: Failure, now: float) -> Choice | None:
+    def after(self, failure: Failure, now: float) -> Attempt | None:
         """Give the attempt after one that failed; None: the failure is the call's."""
         assert self.choice
         if not self._may_go_on(failure, now):
@@ -102,7 +102,7 @@ class Plan:
         refused = failure.status in REFUSED_KEY
         place = None if refused else self._next_place(now)
         if place is None or not self._is_unreachable(failure, place):
-            key = self._other_key(now, awake=place is not None)
+            key = self._other_key(now, available=place is not None)
             if key:
                 self.made += 1
                 return self._choose(key, wait if failure.status in OVERLOADED else 0.0, now)
@@ -139,7 +139,7 @@ class Plan:
         resting = None
         for place in left:
             candidate = self.candidates[place]
-            if not candidate.takes_key or candidate.pool is None or candidate.pool.has_awake(now):
+            if not candidate.takes_key or candidate.pool is None or candidate.pool.has_available(now):
                 return place
             if resting is None and candidate.pool.keys:
                 resting = place
@@ -149,16 +149,16 @@ class Plan:
         candidate = self.candidates[place]
         return candidate.pool.choose(now, session=self.session) if candidate.takes_key and candidate.pool else None
 
-    def _other_key(self, now: float, *, awake: bool) -> Key | None:
+    def _other_key(self, now: float, *, available: bool) -> Key | None:
         candidate = self.candidates[self.place]
         if not candidate.takes_key or candidate.pool is None:
             return None
-        return candidate.pool.choose(now, self.tried, session=self.session, awake=awake)
+        return candidate.pool.choose(now, self.tried, session=self.session, available=available)
 
-    def _choose(self, key: Key | None, wait: float, now: float) -> Choice:
+    def _choose(self, key: Key | None, wait: float, now: float) -> Attempt:
         if key:
             self.tried.append(key)
-        self.choice = Choice(self.candidates[self.place], key, wait, is_last=not self._more_to_come(now))
+        self.choice = Attempt(self.candidates[self.place], key, wait, is_last=not self._more_to_come(now))
         return self.choice
 
     def _more_to_come(self, now: float) -> bool:

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 from botocore.utils import normalize_url_path
 
 from wirekey.signing.canonical import UNSIGNED_PAYLOAD, HeadersToSign, Signature, SigningKeys
-from wirekey.signing.presented import read_signature
 from wirekey.signing.refusal import incomplete, invalid, unrecognized
 from wirekey.signing.request import UnreadableRequestError, field_text
+from wirekey.signing.signature_parsing import read_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey.signing.presented import Presented
     from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
+    from wirekey.signing.signature_parsing import Presented
 
 CLOCK_SKEW = 300
 """Seconds that the signer's clock may be off, either way."""

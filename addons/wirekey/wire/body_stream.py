@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mitmproxy.proxy.layers.http import HttpStream, RequestData, RequestEndOfMessage, SendHttp
 from mitmproxy.proxy.layers.http._base import HttpEvent
 
-from wirekey.refusal import Refusal
+from wirekey.errors import Refusal
 from wirekey.wire.connection import RoomToSend
 from wirekey.wire.request_body import PIECE, SPOOL_ABOVE, Spool
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
-    from wirekey.wire.house import House
+    from wirekey.wire.delegate import WireDelegate
     from wirekey.wire.layer import WireLayer
     from wirekey.wire.request_body import RequestBody
 
@@ -36,12 +36,12 @@ class RoomAgain(HttpEvent):
 
 
 class BodyStream(HttpStream):
-    house: House
+    delegate: WireDelegate
     sent_at = 0.0
 
-    def __init__(self, context: Context, stream_id: int, house: House) -> None:
+    def __init__(self, context: Context, stream_id: int, delegate: WireDelegate) -> None:
         super().__init__(context, stream_id)
-        self.house = house
+        self.delegate = delegate
         self.body = b""
         """The first piece of it; `more` has all, once there are two."""
         self.more: BytesIO | Spool | None = None
@@ -57,11 +57,11 @@ class BodyStream(HttpStream):
     def add_to_body(self, data: bytes) -> None:
         """Keep what came. Raises Refusal where it is too much, for the limit or for the disk."""
         self.body_size += len(data)
-        if self.body_size > self.house.limits.body_bytes:
-            raise too_large(self.house.limits.body_bytes)
+        if self.body_size > self.delegate.limits.body_bytes:
+            raise too_large(self.delegate.limits.body_bytes)
         if self.body_size > self.reserved:
             ahead = RESERVED_AHEAD if self.reserved else 0  # most bodies come at once
-            self.reserved = self.house.reserve(self.flow, self.body_size + ahead)
+            self.reserved = self.delegate.reserve(self.flow, self.body_size + ahead)
         if not self.body:
             self.body = data
             return
@@ -69,7 +69,7 @@ class BodyStream(HttpStream):
             self.more = BytesIO()
             self.more.write(self.body)
         elif self.body_size > SPOOL_ABOVE and isinstance(self.more, BytesIO):
-            in_memory, self.more = self.more, self.house.spool(self.flow)
+            in_memory, self.more = self.more, self.delegate.spool(self.flow)
             self.more.write(in_memory.getvalue())
         self.more.write(data)
 

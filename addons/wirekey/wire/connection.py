@@ -20,9 +20,9 @@ from mitmproxy.proxy.layer import NextLayerHook
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
-from wirekey.failure import described
-from wirekey.wire.holding import OpenSecured, hold
+from wirekey.tracebacks import safe_traceback
 from wirekey.wire.opening import open_stream
+from wirekey.wire.pooled_tls import OpenPooledTls, hold
 from wirekey.wire.releasing import release
 
 if TYPE_CHECKING:
@@ -114,14 +114,14 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.timeout_watchdog.register_activity()
         try:
             while self.waiting:
-                following = self.waiting.popleft()
-                for command in self.layer.handle_event(following):
+                reloader = self.waiting.popleft()
+                for command in self.layer.handle_event(reloader):
                     self.execute(command)
-                if self.inside_tunnel and is_layer_choice(following):
+                if self.inside_tunnel and is_layer_choice(reloader):
                     self.enter_tunnel()
         except Exception as error:
             # Without its message, which may quote what came over the connection.
-            self.log(f"a layer failed; the connection is closed: {described(error)}", logging.ERROR)
+            self.log(f"a layer failed; the connection is closed: {safe_traceback(error)}", logging.ERROR)
             self.waiting.clear()
             self.flush()
             if self.client in self.transports:
@@ -215,7 +215,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             return
         if self.outgoing:
             self.flush()
-        if isinstance(command, OpenSecured):
+        if isinstance(command, OpenPooledTls):
             transport = self.transports[command.connection] = ConnectionIO()
             transport.handler = asyncio_utils.create_task(
                 hold(self, command, transport), name="server connection", keep_ref=False, client=self.client.peername
@@ -275,7 +275,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         if task.cancelled():
             return
         if error := task.exception():
-            self.log(f"hook {hook.name} failed: {described(error)}", logging.ERROR)
+            self.log(f"hook {hook.name} failed: {safe_traceback(error)}", logging.ERROR)
         if hook.blocking:
             self.take(events.HookCompleted(hook))
         if self.has_ended and not (self.hooks or self.is_handling or self.is_released):

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy.connection import Connection, Server
 from mitmproxy.proxy.layers.http import GetHttpConnection
 
-from wirekey.refusal import Fault, Refusal
+from wirekey.errors import Fault, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

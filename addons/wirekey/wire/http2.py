@@ -19,7 +19,7 @@ from mitmproxy.proxy.commands import SendData
 from mitmproxy.proxy.layers.http import Http2Client, Http2Server, _http2
 from mitmproxy.proxy.layers.http._base import HttpEvent
 
-from wirekey.goaway import OutlivesGoaway
+from wirekey.goaway import GoawayTolerantConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ class SizedDeque(deque["SendH2Data"]):
         return data
 
 
-class WireH2Connection(OutlivesGoaway, _http2.BufferedH2Connection):
+class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
     """mitmproxy's, for clients that send GOAWAY early, with a count of resets and with windows for providers."""
 
     resets: ResetCount | None = None

@@ -26,7 +26,7 @@ from wirekey.wire.opening import read_last_words
 if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator, NextLayer
 
-    from wirekey.wire.house import House
+    from wirekey.wire.delegate import WireDelegate
 
 KNOWN_VERSIONS = ("12.2.",)
 TLS_READ_BYTES = 32 * 1024
@@ -80,8 +80,8 @@ def install() -> None:
     http.Headers.__contains__ = header_values.contains  # type: ignore[assignment, method-assign]
 
 
-def adopt_layers(next_layer: NextLayer, house: House) -> None:
+def adopt_layers(next_layer: NextLayer, delegate: WireDelegate) -> None:
     """Turn each stock HTTP layer of a connection into ours."""
     for existing in next_layer.context.layers:
         if type(existing) is HttpLayer:
-            WireLayer.adopt(existing, house)
+            WireLayer.adopt(existing, delegate)

@@ -22,9 +22,9 @@ from wirekey.wire.connection import handlers, unwritten
 from wirekey.wire.dialling import UpstreamConnection
 from wirekey.wire.framing import CappedHttp1Client, CappedHttp1Server
 from wirekey.wire.going_away import WireHttp2Client
-from wirekey.wire.holding import SecuredClient, secured_server
 from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientHasRoom
-from wirekey.wire.link import links
+from wirekey.wire.pooled_connection import links
+from wirekey.wire.pooled_tls import PooledTlsClient, pooled_tls_server
 from wirekey.wire.releasing import Streams
 from wirekey.wire.stream import Tick, WireStream
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
 
     from wirekey.wire.body_stream import BodyStream
-    from wirekey.wire.house import House
-    from wirekey.wire.lending import Lending
+    from wirekey.wire.connection_pool import ConnectionPool
+    from wirekey.wire.delegate import WireDelegate
 
 
 class WireLayer(HttpLayer):
     """Made from a stock HttpLayer by `adopt`, before it has seen its first event."""
 
-    house: House
+    delegate: WireDelegate
     ticking: commands.RequestWakeup | None
     streams: Streams
     dialled_at: dict[Connection, float]
@@ -51,10 +51,10 @@ class WireLayer(HttpLayer):
     """Those that have more of their request to send."""
 
     @classmethod
-    def adopt(cls, layer: HttpLayer, house: House) -> None:
+    def adopt(cls, layer: HttpLayer, delegate: WireDelegate) -> None:
         layer.__class__ = cls
         assert isinstance(layer, WireLayer)
-        layer.house = house
+        layer.delegate = delegate
         layer.ticking = None
         layer.dialled_at = {}
         layer.sending = set()
@@ -85,7 +85,7 @@ class WireLayer(HttpLayer):
 
     def bound(self, client: Layer) -> None:
         """Bound what mitmproxy's side of the client connection holds."""
-        limits = self.house.limits
+        limits = self.delegate.limits
         if type(client) is Http1Server:
             client.__class__ = CappedHttp1Server
             assert isinstance(client, CappedHttp1Server)
@@ -100,7 +100,7 @@ class WireLayer(HttpLayer):
 
     def on_tick(self) -> CommandGenerator[None]:
         now = time.monotonic()
-        limits = self.house.limits
+        limits = self.delegate.limits
         for connection in list(self.waiting_for_establishment):
             waiting = [one for one in self.waiting_for_establishment[connection] if isinstance(one, UpstreamConnection)]
             limit = max((command.limit for command in waiting), default=limits.connect)
@@ -122,7 +122,7 @@ class WireLayer(HttpLayer):
         if type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
             stream = self.streams.get(event.stream_id)
             if stream:
-                head = self.house.answer_head(stream.flow, event.response)
+                head = self.delegate.response_head(stream.flow, event.response)
                 event = ResponseHeaders(event.stream_id, head, event.end_stream)
         return super().event_to_child(child, event)
 
@@ -165,7 +165,7 @@ class WireLayer(HttpLayer):
         """Return whether nothing may be read from this upstream connection of one request for now."""
         if not self.client_http2 or (found := self.connections.get(connection)) is None:
             return False
-        http = found.http if isinstance(found, SecuredClient) else found.context.layers[-1]
+        http = found.http if isinstance(found, PooledTlsClient) else found.context.layers[-1]
         return isinstance(http, Http1Client) and http.stream_id is not None and self.has_no_room(http.stream_id)
 
     def read_on(self) -> CommandGenerator[None]:
@@ -178,12 +178,12 @@ class WireLayer(HttpLayer):
 
     def keep_ticking(self) -> CommandGenerator[None]:
         if self.ticking is None:
-            self.ticking = commands.RequestWakeup(self.house.limits.tick)
+            self.ticking = commands.RequestWakeup(self.delegate.limits.tick)
             # The wake-up comes back to this layer, not to a child of it.
             yield self.ticking
 
     def make_stream(self, stream_id: int) -> CommandGenerator[None]:
-        stream: HttpStream = WireStream(self.context.fork(), stream_id, self.house)
+        stream: HttpStream = WireStream(self.context.fork(), stream_id, self.delegate)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
@@ -192,9 +192,9 @@ class WireLayer(HttpLayer):
         yield from self.keep_ticking()
         if isinstance(event, UpstreamConnection):
             event.may_send = self.may_send
-        lending = self.house.lending
-        if lending is not None and isinstance(event, UpstreamConnection) and self.can_be_lent(event):
-            yield from self.get_secured(event, lending)
+        connection_pool = self.delegate.connection_pool
+        if connection_pool is not None and isinstance(event, UpstreamConnection) and self.can_be_lent(event):
+            yield from self.get_secured(event, connection_pool)
         else:
             yield from super().get_connection(event, reuse=reuse)
         for connection in self.waiting_for_establishment.keys() - before:
@@ -224,7 +224,7 @@ class WireLayer(HttpLayer):
         is_direct = not command.via and command.transport_protocol == "tcp"
         return command.tls and is_direct and self.context.client.alpn != b"h2"
 
-    def get_secured(self, command: UpstreamConnection, lending: Lending) -> CommandGenerator[None]:
+    def get_secured(self, command: UpstreamConnection, connection_pool: ConnectionPool) -> CommandGenerator[None]:
         for connection in () if command.fresh else self.connections:
             if not command.connection_spec_matches(connection):
                 continue
@@ -237,8 +237,8 @@ class WireLayer(HttpLayer):
                 yield from self.event_to_child(stream, GetHttpConnectionCompleted(command, (connection, None)))
                 return
         context = self.context.fork()
-        context.server = secured_server(command.address)
-        client = SecuredClient(context, lending, fresh=command.fresh)
+        context.server = pooled_tls_server(command.address)
+        client = PooledTlsClient(context, connection_pool, fresh=command.fresh)
         self.connections[context.server] = client
         self.waiting_for_establishment[context.server].append(command)
         yield from self.event_to_child(client, events.Start())

@@ -19,7 +19,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING
 
-from wirekey.refusal import Fault, Refusal
+from wirekey.errors import Fault, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

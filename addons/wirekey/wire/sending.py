@@ -23,13 +23,13 @@ from mitmproxy.proxy.layers.http import (
 )
 from mitmproxy.proxy.layers.http._events import ErrorCode
 
-from wirekey.failure import described
-from wirekey.refusal import Fault, Refusal
+from wirekey.errors import Fault, Refusal
 from wirekey.routing.plan import FailureKind
+from wirekey.tracebacks import safe_traceback
 from wirekey.wire.attempts import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt, detach
 from wirekey.wire.body_stream import BodyStream
 from wirekey.wire.dialling import UpstreamConnection, refusal_of
-from wirekey.wire.link import links
+from wirekey.wire.pooled_connection import links
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -87,7 +87,7 @@ class SendingStream(BodyStream):
     def make_server_connection(self, *, fresh: bool = False) -> CommandGenerator[bool]:
         """Connect to the upstream, or to the next that the plan of the call has. False: the call has its answer."""
         while True:
-            self.house.count_attempt(self.flow)
+            self.delegate.count_attempt(self.flow)
             self.begun_at = time.monotonic()
             request = self.flow.request
             command = UpstreamConnection(
@@ -97,14 +97,14 @@ class SendingStream(BodyStream):
                 self.flow.server_conn.transport_protocol,
             )
             command.fresh = fresh
-            command.limit = self.house.limits_of(self.flow).connect
+            command.limit = self.delegate.limits_of(self.flow).connect
             connection, error = yield command
             if (yield from self.check_killed(True)):
                 return False  # the client has left meanwhile: nothing is sent, and nobody has failed
             if not error:
                 break
             refusal = refusal_of(error, command)
-            retried = refusal.fault is Fault.PROVIDER and (yield from self.goes_again(FailureKind.CONNECT))
+            retried = refusal.fault is Fault.PROVIDER and (yield from self.retry(FailureKind.CONNECT))
             if not retried:
                 yield from self.refuse(refusal)
                 return False
@@ -116,12 +116,12 @@ class SendingStream(BodyStream):
         over_http2 = isinstance(self.layer.innermost(connection), Http2Client)
         keep = self.is_whole and (self.was_used or over_http2)
         try:
-            self.wire_head, self.wire_body = self.house.wire_request(self.flow, connection, keep=keep)
+            self.wire_head, self.wire_body = self.delegate.wire_request(self.flow, connection, keep=keep)
         except Refusal as refusal:
             yield from self.refuse(refusal)
             return False
         except Exception as error:
-            logger.error("the request could not be put on the wire: %s", described(error))  # noqa: TRY400  # see there
+            logger.error("the request could not be put on the wire: %s", safe_traceback(error))  # noqa: TRY400  # see there
             yield from self.refuse(CANNOT_SEND)
             return False
         self.sent_at = self.heard_at = time.monotonic()
@@ -136,34 +136,34 @@ class SendingStream(BodyStream):
             self.failed.client_left.set()
         return super().handle_event(event)
 
-    def goes_again(self, kind: FailureKind, answer: http.Response | None = None) -> CommandGenerator[bool]:
+    def retry(self, kind: FailureKind, answer: http.Response | None = None) -> CommandGenerator[bool]:
         """Ask whether the call goes out once more. Only what is there as a whole can be sent again."""
-        if not self.is_whole or self.client_state != self.state_done or not self.house.has_another_way(self.flow):
+        if not self.is_whole or self.client_state != self.state_done or not self.delegate.can_retry(self.flow):
             return False
         return (yield from self.asked(AttemptFailedHook(FailedAttempt(self.flow, kind, answer))))
 
     def asked(self, hook: AttemptFailedHook | AttemptRepeatedHook) -> CommandGenerator[bool]:
         """Ask the addons about another attempt; meanwhile nothing of the last one is wanted."""
         self.failed = hook.attempt
-        self.server_state = self.state_unheard
+        self.server_state = self.state_ignore
         yield hook
         self.failed = None
         if (yield from self.check_killed(True)):
             return False
         return hook.attempt.again
 
-    def goes_fresh(self) -> CommandGenerator[bool]:
+    def retry_on_new_connection(self) -> CommandGenerator[bool]:
         """Tell whether a request that met the end of a used connection goes out once on a new one.
 
         No provider answers so; it had closed the connection before the request came.
         """
         whole = self.is_whole and self.client_state == self.state_done
-        if not (whole and self.was_used and not self.went_fresh and self.house.may_be_resent(self.flow)):
+        if not (whole and self.was_used and not self.went_fresh and self.delegate.may_be_resent(self.flow)):
             return False
         self.went_fresh = True
         return (yield from self.asked(AttemptRepeatedHook(FailedAttempt(self.flow, FailureKind.STALE))))
 
-    def goes_anew(self) -> CommandGenerator[bool]:
+    def resend(self) -> CommandGenerator[bool]:
         """Tell whether a request goes out anew with which the provider did not begin, whatever it asks for."""
         if not self.is_whole or self.client_state != self.state_done or self.times_anew >= MOST_TIMES_ANEW:
             return False
@@ -172,8 +172,8 @@ class SendingStream(BodyStream):
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
         answer = event.response
-        if self.house.is_failure(answer.status_code):
-            if (yield from self.goes_again(FailureKind.STATUS, answer)):
+        if self.delegate.is_failure(answer.status_code):
+            if (yield from self.retry(FailureKind.STATUS, answer)):
                 self.server_state, self.drained, self.drain_began = self.state_drain, 0, time.monotonic()
                 if not self.layer.is_sent(self):
                     # Answered early: on a connection with half of a request no other can follow.
@@ -197,7 +197,7 @@ class SendingStream(BodyStream):
         yield from self.cancel_upstream("the rest of this error is not wanted")
         yield from self.send_request()
 
-    def state_unheard(self, event: events.Event) -> CommandGenerator[None]:
+    def state_ignore(self, event: events.Event) -> CommandGenerator[None]:
         """Take nothing in: of the attempt that failed, nothing more is wanted."""
         yield from ()
 
@@ -219,7 +219,7 @@ class SendingStream(BodyStream):
         if self.client_state == self.state_errored:
             return  # the client has gone
         self.server_state = self.state_errored
-        yield from self.answer(self.house.phrase(self.flow, refusal))
+        yield from self.answer(self.delegate.error_response(self.flow, refusal))
 
     def answer(self, response: http.Response) -> CommandGenerator[None]:
         """Send an answer made here; what still arrives of the request is read and dropped."""
@@ -230,7 +230,7 @@ class SendingStream(BodyStream):
         yield HttpResponseHeadersHook(self.flow)
         if (yield from self.check_killed(True)):
             return
-        body = self.house.own_body(self.flow)
+        body = self.delegate.own_body(self.flow)
         if body:
             yield SendHttp(ResponseHeaders(self.stream_id, response), self.context.client)
             yield SendHttp(ResponseData(self.stream_id, body), self.context.client)

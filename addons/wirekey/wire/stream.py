@@ -28,13 +28,13 @@ from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.call import Outcome
-from wirekey.failure import described
-from wirekey.refusal import BROKEN, Fault, Refusal
+from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
 from wirekey.routing.plan import FailureKind
+from wirekey.tracebacks import safe_traceback
 from wirekey.wire.body_stream import RoomAgain
 from wirekey.wire.connection import unwritten
+from wirekey.wire.delegate import ResponseRefused
 from wirekey.wire.going_away import UNPROCESSED
-from wirekey.wire.house import ResponseRefused
 from wirekey.wire.sending import DRAINING_SECONDS, SendingStream
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class WireStream(SendingStream):
 
     def watch_rate(self, now: float) -> CommandGenerator[None]:
         """End a request whose body comes too slowly, unless it is the provider who is slow."""
-        limits = self.house.limits
+        limits = self.delegate.limits
         if not self.receives_body or now - self.arriving_since < limits.body:
             return
         is_slow = self.arrived < limits.body_rate * limits.body
@@ -124,7 +124,7 @@ class WireStream(SendingStream):
         if request:
             reason = validate_request(self.mode, self.flow.request, True)
             if reason:
-                self.house.report_invalid(self.flow, without_quotes(reason))
+                self.delegate.report_invalid(self.flow, without_quotes(reason))
             return False
         return (yield from super().check_invalid(request))
 
@@ -138,7 +138,7 @@ class WireStream(SendingStream):
             self.flow.request.timestamp_end = time.time()
             self.client_state = self.state_done
             try:
-                self.house.keep_body(self.flow, self.take_body())
+                self.delegate.keep_body(self.flow, self.take_body())
             except Exception as error:
                 yield from self.refuse_body(error)
                 return
@@ -153,10 +153,10 @@ class WireStream(SendingStream):
     def refuse_body(self, error: Exception) -> CommandGenerator[None]:
         """Answer a request whose body is too long, or could not be kept."""
         self.drop_body()
-        self.house.report_end(self.flow, Outcome.DENIED)
+        self.delegate.report_end(self.flow, Outcome.DENIED)
         if not isinstance(error, Refusal):
-            logger.error("a request body could not be kept: %s", described(error))
-        yield from self.refuse(error if isinstance(error, Refusal) else BROKEN)
+            logger.error("a request body could not be kept: %s", safe_traceback(error))
+        yield from self.refuse(error if isinstance(error, Refusal) else INTERNAL_ERROR)
 
     def start_request_stream(self) -> CommandGenerator[None]:
         if self.flow.response:
@@ -169,7 +169,7 @@ class WireStream(SendingStream):
     # The provider's answer, and its failures.
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
-        refusal = self.house.refusal_of_response(self.flow, event.response)
+        refusal = self.delegate.refusal_of_response(self.flow, event.response)
         if refusal is None:
             yield from super().state_wait_for_response_headers(event)
             return
@@ -199,7 +199,7 @@ class WireStream(SendingStream):
     def check_killed(self, emit_error_hook: bool) -> CommandGenerator[bool]:
         for event in self._paused_event_queue:
             if isinstance(event, RequestProtocolError):
-                hide_message(event)
+                redact_message(event)
         return (yield from super().check_killed(emit_error_hook))
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
@@ -208,31 +208,33 @@ class WireStream(SendingStream):
         unprocessed = event.message == UNPROCESSED
         hung_up = unprocessed or any(word in event.message.lower() for word in HANGING_UP)
         if CLIENT_RESET in event.message and self.client_state == self.state_consume_request_body:
-            self.house.withdraw(self.flow)
-        hide_message(event)
+            self.delegate.withdraw(self.flow)
+        redact_message(event)
         self.drop_body()
         if isinstance(event, RequestProtocolError):
             if not over:
-                self.house.report_end(self.flow, Outcome.CLIENT_CANCELLED)
+                self.delegate.report_end(self.flow, Outcome.CLIENT_CANCELLED)
         elif not over and self.client_state != self.state_errored and not self.flow.error:
             if self.server_state == self.state_drain:
                 yield from self.send_request()
                 return
             early = self.server_state == self.state_wait_for_response_headers
-            if early and unheard and (yield from self.goes_fresh()):
+            if early and unheard and (yield from self.retry_on_new_connection()):
                 yield from self.send_request(fresh=True)
                 return
-            if early and unprocessed and (yield from self.goes_anew()):
+            if early and unprocessed and (yield from self.resend()):
                 yield from self.send_request()
                 return
             if self.client_state == self.state_errored:
                 return
-            if early and (yield from self.goes_again(FailureKind.RESET)):
+            if early and (yield from self.retry(FailureKind.RESET)):
                 yield from self.send_request()
                 return
             if self.client_state == self.state_errored:
                 return
-            self.house.report_end(self.flow, Outcome.UPSTREAM_RESET if hung_up or not early else Outcome.UPSTREAM_ERROR)
+            self.delegate.report_end(
+                self.flow, Outcome.UPSTREAM_RESET if hung_up or not early else Outcome.UPSTREAM_ERROR
+            )
             if early:
                 yield from self.refuse(UPSTREAM_HUNG_UP if hung_up else UPSTREAM_UNREADABLE)
                 return
@@ -243,8 +245,8 @@ class WireStream(SendingStream):
         yield from self.watch_rate(now)
         if not self.sent_at:
             return
-        limits = self.house.limits_of(self.flow)
-        if revoked := self.house.withdrawn(self.flow):
+        limits = self.delegate.limits_of(self.flow)
+        if revoked := self.delegate.withdrawn(self.flow):
             yield from self.end_revoked(revoked)
             return
         if self.unsent is not None:
@@ -255,7 +257,7 @@ class WireStream(SendingStream):
         elif self.server_state == self.state_wait_for_response_headers:
             if self.was_used and now - self.sent_at > CROSSING_SECONDS:
                 self.was_used = False
-                self.house.let_body_go(self.flow)
+                self.delegate.release_body(self.flow)
             if limits.total and now - self.begun_at > limits.total:
                 yield from self.give_up_waiting(too_slow_in_all(limits.total))
             elif self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
@@ -268,10 +270,10 @@ class WireStream(SendingStream):
 
     def give_up_waiting(self, refusal: Refusal) -> CommandGenerator[None]:
         yield from self.cancel_upstream("no answer in time")
-        if (yield from self.goes_again(FailureKind.FIRST_BYTE)):
+        if (yield from self.retry(FailureKind.FIRST_BYTE)):
             yield from self.send_request()
             return
-        self.house.report_end(self.flow, Outcome.TIMEOUT)
+        self.delegate.report_end(self.flow, Outcome.TIMEOUT)
         yield from self.refuse(refusal)
 
     def end_revoked(self, refusal: Refusal) -> CommandGenerator[None]:
@@ -279,14 +281,14 @@ class WireStream(SendingStream):
         if self.server_state in (self.state_stream_response_body, self.state_consume_response_body):
             yield from self.end_answer(refusal, Outcome.INTERRUPTED)
         elif self.server_state in (self.state_wait_for_response_headers, self.state_drain):
-            self.house.report_end(self.flow, Outcome.INTERRUPTED, refusal.code)
+            self.delegate.report_end(self.flow, Outcome.INTERRUPTED, refusal.code)
             yield from self.cancel_upstream("the agent was revoked")
             yield from self.refuse(refusal)
 
     def end_answer(self, refusal: Refusal, outcome: Outcome = Outcome.TIMEOUT) -> CommandGenerator[None]:
-        self.house.report_end(self.flow, outcome, refusal.code)
+        self.delegate.report_end(self.flow, outcome, refusal.code)
         yield from self.cancel_upstream("no more of this in time")
-        last_words = self.house.phrase_in_stream(self.flow, refusal)
+        last_words = self.delegate.stream_error(self.flow, refusal)
         if last_words is None:
             # The error hook, and with it the record, is left out for an answer that has failed already.
             self.server_state = self.state_stream_response_body
@@ -303,7 +305,7 @@ def without_quotes(reason: str) -> str:
     return re.split(r":| from client,", reason, maxsplit=1)[0].removeprefix("Received ")
 
 
-def hide_message(event: RequestProtocolError | ResponseProtocolError) -> None:
+def redact_message(event: RequestProtocolError | ResponseProtocolError) -> None:
     """Take out what quotes the bytes that broke the protocol: it would be seen on the flow."""
     event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
 

@@ -1,0 +1,118 @@
+"""The record: intent before the first byte goes upstream, outcome after the last came back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.addons.base import AsyncAdmittingAddon, fail_closed, log_on_error
+from wirekey.audit.store import AuditUnavailable
+from wirekey.call import Outcome
+from wirekey.calls.agent_check import check_agent
+from wirekey.calls.tunnels import TUNNEL, Tunnel
+from wirekey.errors import Fault, Refusal
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.connection import Client
+
+    from wirekey.call import Call
+
+
+class Audit(AsyncAdmittingAddon):
+    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        check_agent(self.services, self.services.state(flow))
+        call.policy_result = "allow"
+        try:
+            await self.services.store.record_intent(call)
+        except AuditUnavailable as error:
+            raise Refusal(
+                503,
+                "cannot_record",
+                f"The call could not be recorded, so it was not sent: {error}.",
+                Fault.OPERATOR,
+            ) from error
+        call.intent_recorded = True
+        self.services.activity.began(call)
+
+    @fail_closed
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        # Last of the stations: from here on others see the flow.
+        self.services.redact(flow)
+        call = self.services.call(flow)
+        if not call.reads_body:
+            await self.admit(flow, call)
+
+    @fail_closed
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Record a tunnel to another host before it is opened; a tunnel to a provider is no call yet."""
+        call = self.services.call(flow)
+        if call.operation is TUNNEL:
+            await self.admit(flow, call)
+
+    @log_on_error
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        state = self.services.states.get(flow.id)
+        if state and state.call.attempts:
+            self.services.redact_response(flow)
+
+    @log_on_error
+    def response(self, flow: http.HTTPFlow) -> None:
+        call = self.leave(flow)
+        if call is None:
+            return
+        if call.status is None and flow.response:
+            call.status = flow.response.status_code
+        if call.outcome is None:
+            call.outcome = outcome_of(call)
+        self.conclude(flow, call)
+
+    @log_on_error
+    def error(self, flow: http.HTTPFlow) -> None:
+        call = self.leave(flow)
+        if call is None:
+            return
+        if call.outcome in (None, Outcome.CLIENT_CANCELLED):
+            # SDKs leave at the head of an error, without its body, when they are about to try again.
+            call.outcome = Outcome.UPSTREAM_ERROR if (call.status or 0) >= 400 else Outcome.CLIENT_CANCELLED
+        self.conclude(flow, call)
+
+    @log_on_error
+    def http_connected(self, flow: http.HTTPFlow) -> None:
+        state = self.services.states.pop(flow.id, None)
+        if state is None or state.call.operation is not TUNNEL:
+            return
+        client = flow.client_conn
+        self.services.tunnels.begin(client.id, Tunnel(state.call, state.proof))
+        if client.timestamp_end is not None:
+            self.services.tunnels.end(client.id)  # it left meanwhile
+
+    @log_on_error
+    def client_disconnected(self, client: Client) -> None:
+        self.services.tunnels.end(client.id)
+
+    @log_on_error
+    def http_connect_error(self, flow: http.HTTPFlow) -> None:
+        state = self.services.states.get(flow.id)
+        call = self.leave(flow)
+        if state and call and not state.unproven:
+            self.conclude(flow, call)
+
+    def conclude(self, flow: http.HTTPFlow, call: Call) -> None:
+        self.services.record(call)
+        self.services.show(flow, call)
+
+    def leave(self, flow: http.HTTPFlow) -> Call | None:
+        state = self.services.states.pop(flow.id, None)
+        if flow.response and state and flow.response.stream is state.tap:  # kept answers end by themselves
+            flow.response.stream = True  # the tap refers to the flow: both would wait for the collector
+        if state and state.reserved:
+            state.reserved.release()
+        if state and state.verified:
+            self.services.signatures.settle(state.verified, state.call.status)
+        return state.call if state and not state.is_withdrawn else None
+
+
+def outcome_of(call: Call) -> Outcome:
+    if call.status is None or call.status >= 400:
+        return Outcome.UPSTREAM_ERROR
+    return Outcome.COMPLETED

@@ -1,0 +1,124 @@
+"""The clients' connections: counted by address, with a deadline for each step until it is known who calls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.addons.base import Addon, close_on_error, fail_closed, log_on_error
+from wirekey.calls.client_connections import Step
+from wirekey.errors import Refusal
+from wirekey.wire.connection import handlers
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.connection import Client
+    from mitmproxy.proxy.layer import NextLayer
+    from mitmproxy.tls import ClientHelloData, TlsData
+
+    from wirekey.calls.services import Services
+
+TOO_MANY = Refusal(
+    429,
+    "too_many_connections",
+    "This agent has as many connections from this address as limits.connections_per_client allows. Close some, or "
+    "reuse them.",
+    retry_after=2,
+)
+
+
+class Connections(Addon):
+    """Comes after Identity: a connection is silent until a request of it has an agent."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.connections = services.connections
+        self.timer: asyncio.TimerHandle | None = None
+
+    @close_on_error
+    def client_connected(self, client: Client) -> None:
+        most = self.services.settings.connections_per_client
+        oldest = self.connections.opened(client.id, client.peername[0], time.monotonic(), most)
+        if oldest and (handler := handlers.get(oldest)):
+            handler.close_client()
+        self.look_later()
+
+    @log_on_error
+    def client_disconnected(self, client: Client) -> None:
+        self.connections.closed(client.id)
+
+    # The steps of a silent connection.
+
+    @log_on_error
+    def next_layer(self, next_layer: NextLayer) -> None:
+        if next_layer.data_client():
+            self.connections.heard(next_layer.context.client.id)
+
+    @log_on_error
+    def http_connected(self, flow: http.HTTPFlow) -> None:
+        self.connections.waits(flow.client_conn.id, Step.HELLO, time.monotonic())
+
+    @log_on_error
+    def tls_clienthello(self, data: ClientHelloData) -> None:
+        self.connections.waits(data.context.client.id, Step.HANDSHAKE, time.monotonic())
+
+    @log_on_error
+    def tls_established_client(self, data: TlsData) -> None:
+        self.connections.waits(data.context.client.id, Step.HEAD, time.monotonic())
+
+    @log_on_error
+    def response(self, flow: http.HTTPFlow) -> None:
+        self.connections.ends(flow.client_conn.id, time.monotonic())
+
+    error = response
+    http_connect_error = response
+
+    # Who calls.
+
+    @fail_closed
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        if self.services.call(flow).agent:
+            self.prove(flow)
+
+    @fail_closed
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        self.prove(flow)
+
+    @fail_closed
+    def request(self, flow: http.HTTPFlow) -> None:
+        self.prove(flow)
+
+    def prove(self, flow: http.HTTPFlow) -> None:
+        """Count the connection as its agent's, once there is one or none is asked for."""
+        agent, client = self.services.call(flow).agent, flow.client_conn
+        if agent is None and self.services.settings.identity_required:
+            return  # an AWS signature is verified with the body
+        most = self.services.settings.connections_per_client
+        if not self.connections.prove(client.id, client.peername[0], agent.id if agent else "", most):
+            raise TOO_MANY
+
+    # Time.
+
+    def look_later(self) -> None:
+        if self.timer is None and self.connections.silent:
+            pause = self.services.settings.deadlines.look_every
+            self.timer = asyncio.get_running_loop().call_later(pause, self.look)
+
+    def look(self) -> None:
+        """Close the silent connections whose next step is overdue."""
+        self.timer = None
+        for connection, _ in self.connections.overdue(time.monotonic(), self.services.settings.deadlines):
+            if handler := handlers.get(connection):
+                handler.time_out()
+        self.look_later()
+
+
+class RequestBegins(Addon):
+    """Comes first: notes each request, also those that are refused next."""
+
+    @log_on_error
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        self.services.connections.begins(flow.client_conn.id)
+
+    http_connect = requestheaders

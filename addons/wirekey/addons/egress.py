@@ -1,0 +1,218 @@
+"""May this host, port and address be reached; do all names agree; is the head within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import re
+import socket
+from typing import TYPE_CHECKING
+
+from mitmproxy import ctx
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer
+from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy.layers.tls import parse_client_hello
+
+from wirekey.addons.base import Addon, close_on_error, fail_closed, log_on_error
+from wirekey.addons.gateway import at_gateway
+from wirekey.calls.tunnels import TUNNEL
+from wirekey.egress.addresses import reason_to_refuse
+from wirekey.egress.names import authority_names, is_canonical
+from wirekey.errors import Refusal
+from wirekey.wire.connection import go_inside
+from wirekey.wire.dialling import ADDRESS_REFUSED, asked_for, checked
+from wirekey.wire.install import ClosedLayer, adopt_layers
+from wirekey.wire.racing import interleaved
+from wirekey.wire.tunnel import Traffic, TunnelLayer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy import http
+    from mitmproxy.connection import Server
+    from mitmproxy.proxy.layer import NextLayer
+    from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+    from mitmproxy.tls import TlsData
+
+
+logger = logging.getLogger(__name__)
+
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
+HTTPS_PORT = 443
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+TLS_RECORD_START = 3
+"""Bytes from which a TLS record can be told: its type and version."""
+
+
+def close_layer(hook: Callable[[Egress, NextLayer], None]) -> Callable[[Egress, NextLayer], None]:
+    """Make the choice of a layer close the connection when it raises."""
+
+    @functools.wraps(hook)
+    def guarded(self: Egress, next_layer: NextLayer) -> None:
+        try:
+            hook(self, next_layer)
+        except Exception as error:
+            self.failed(hook, error)
+            next_layer.layer = ClosedLayer(next_layer.context)
+
+    guarded.guard = close_layer  # type: ignore[attr-defined]  # for the tests, that make it fail
+    return guarded
+
+
+class Egress(Addon):
+    @fail_closed
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        host, port = flow.request.host, flow.request.port
+        if not is_canonical(host):
+            raise Refusal(
+                403,
+                "host_refused",
+                "The CONNECT target is not a host name in lower-case ASCII. Connect by name.",
+            )
+        if port != HTTPS_PORT:
+            raise Refusal(403, "port_refused", f"Only port {HTTPS_PORT} may be reached through this proxy.")
+        if host in self.services.settings.hosts:
+            return
+        call = self.services.call(flow)
+        strict = call.agent is not None and call.agent.strict
+        if not self.services.settings.may_tunnel_to(host, strict=strict):
+            reason = "the program runs with --strict" if strict else "egress.other_hosts is deny"
+            raise Refusal(
+                403,
+                "host_refused",
+                f"{host} is no provider host, {reason}, and egress.allow does not list it.",
+            )
+        call.operation, call.upstream, call.simulated = TUNNEL, host, False
+
+    @close_layer
+    def next_layer(self, next_layer: NextLayer) -> None:
+        """Choose what speaks on a connection: decrypt provider hosts, tunnel others, close what does not fit."""
+        context = next_layer.context
+        if next_layer.layer is None and context.client.tls_established:
+            # A tunnel was decrypted: what follows is HTTP, and never TLS once more.
+            inner_tls = starts_like_tls_record(next_layer.data_client())
+            next_layer.layer = ClosedLayer(context) if inner_tls else HttpLayer(context, HTTPMode.transparent)
+        elif next_layer.layer is None and at_gateway(context.client):
+            choose_for_gateway(next_layer)
+        elif next_layer.layer is None and len(context.layers) > 1 and context.server.address:
+            self.choose_for_tunnel(next_layer, context.server.address[0])
+        else:
+            ctx.master.addons.get("nextlayer").next_layer(next_layer)
+        adopt_layers(next_layer, self.services)
+
+    def choose_for_tunnel(self, next_layer: NextLayer, host: str) -> None:
+        """Wait for a whole ClientHello; decrypt what goes to a provider, pass on what goes elsewhere."""
+        context, data = next_layer.context, next_layer.data_client()
+        if len(data) >= TLS_RECORD_START and not starts_like_tls_record(data):
+            logger.warning("tunnel to %s closed: its first bytes are not TLS", host)
+            self.close_tunnel(next_layer, "not_tls")
+            return
+        try:
+            hello = parse_client_hello(data)
+        except ValueError:
+            self.close_tunnel(next_layer, "not_tls")
+            return
+        if hello is None:
+            return
+        if hello.sni is not None and hello.sni != host:
+            logger.warning("tunnel to %s closed: its TLS server name is another", host)
+            self.close_tunnel(next_layer, "names_differ")
+        elif host in self.services.settings.hosts:
+            # The provider is dialled later, with TLS of its own; here it only says that requests are https.
+            context.server.tls = True
+            next_layer.layer = ClientTLSLayer(context)
+            go_inside(next_layer.layer)
+        else:
+            tunnel = self.services.tunnels.find(context.client.id)
+            if tunnel:
+                tunnel.server = context.server
+            self.services.connections.begins(context.client.id)
+            next_layer.layer = TunnelLayer(context, tunnel.traffic if tunnel else Traffic())
+            go_inside(next_layer.layer)
+
+    def close_tunnel(self, next_layer: NextLayer, reason: str) -> None:
+        if tunnel := self.services.tunnels.find(next_layer.context.client.id):
+            tunnel.traffic.refused = reason
+        next_layer.layer = ClosedLayer(next_layer.context)
+
+    # The request.
+
+    @fail_closed
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        request = flow.request
+        provider = self.services.settings.hosts.get(request.host)
+        if flow.is_replay:
+            raise Refusal(403, "replay_refused", "A replayed request gets no credential.")
+        if request.scheme != "https" or provider is None:
+            raise Refusal(
+                403,
+                "host_refused",
+                "Only https:// to a provider host is served here; plain http:// and other hosts are not.",
+            )
+        self.check_names(request)
+        if request.data.method not in METHODS:
+            raise Refusal(405, "method_not_allowed", "This method is not allowed.")
+        if len(request.headers.fields) > self.services.settings.header_count:
+            raise Refusal(431, "too_many_headers", "The request has more header lines than limits.headers allows.")
+        if "upgrade" in request.headers:
+            raise Refusal(403, "websocket_refused", "WebSocket and other upgrades are not enabled here.")
+        for _, value in request.headers.fields:
+            if CONTROL.search(value):
+                raise Refusal(400, "malformed", "A header value holds a control character.")
+
+    def check_names(self, request: http.Request) -> None:
+        hosts = request.headers.get_all("host")
+        if request.authority:
+            hosts = [*hosts, request.authority]
+        if len(request.headers.get_all("host")) > 1:
+            raise Refusal(400, "malformed", "The request has more than one Host header.")
+        if not hosts or not all(authority_names(name, request.host, request.port) for name in hosts):
+            raise Refusal(421, "names_differ", "Host header, TLS server name and CONNECT target do not agree.")
+
+    # The provider's connection.
+
+    @close_on_error
+    async def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Resolve once, and check: only addresses that were checked are dialled, and none where one may not be."""
+        server = data.server
+        assert server.address
+        asked_for[server] = server.address[:2]
+        try:
+            await self.pin_address(server)
+        except OSError as error:
+            server.error = f"its address could not be found: {error.strerror or error}"
+
+    async def pin_address(self, server: Server) -> None:
+        assert server.address
+        host, port = server.address[:2]
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(entry[4][0]) for entry in found]
+        if (host, port) not in self.services.settings.places:
+            for address in addresses:
+                if reason := reason_to_refuse(address):
+                    server.error = f"{ADDRESS_REFUSED}it resolves to {reason}"
+                    return
+        checked[server] = interleaved(addresses)
+        server.address = (checked[server][0], port)
+
+    @log_on_error
+    def tls_start_server(self, data: TlsData) -> None:
+        """Offer the provider what the client speaks: HTTP/2 costs more and gains nothing for an HTTP/1.1 client."""
+        data.conn.alpn_offers = [b"h2", b"http/1.1"] if data.context.client.alpn == b"h2" else [b"http/1.1"]
+
+
+def choose_for_gateway(next_layer: NextLayer) -> None:
+    """Choose by the first bytes: TLS, or HTTP/2 from clients that begin with it, or HTTP/1.1."""
+    context, data = next_layer.context, next_layer.data_client()
+    if len(data) < TLS_RECORD_START:
+        return
+    if starts_like_tls_record(data):
+        next_layer.layer = ClientTLSLayer(context)
+        return
+    if data.startswith(HTTP2_PREFACE[: len(data)]):
+        context.client.alpn = b"h2"
+    next_layer.layer = HttpLayer(context, HTTPMode.transparent)

@@ -1,0 +1,273 @@
+"""Who calls: a token at CONNECT or in the provider's own place for a key, looked up anew for each request."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.addons.base import Addon, fail_closed
+from wirekey.addons.policy import by_name
+from wirekey.calls.agent_check import IDENTITY_ENDED
+from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
+from wirekey.credentials.agent_tokens import without_tokens
+from wirekey.credentials.client_held import brought, held_fields
+from wirekey.credentials.slots import is_credential_header, strip_query
+from wirekey.credentials.uploads import upload_ids
+from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
+from wirekey.errors import Refusal
+from wirekey.identity.client_tokens import is_meant_for_us, proxy_credentials, slot_tokens
+from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
+from wirekey.identity.proof import Proof
+from wirekey.identity.tokens import token_digest
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.calls.state import CallState
+    from wirekey.identity.jwt_tokens import Held
+    from wirekey.signing.request import RequestHead
+    from wirekey.wire.request_body import RequestBody
+
+UNKNOWN_AGENT = Refusal(
+    401,
+    "unknown_agent",
+    "No agent has this token, or it was revoked. Ask for one: wirekey agents add NAME. It goes into the proxy URL "
+    "(http://NAME:TOKEN@host:port) or into the place of the API key.",
+)
+NO_AGENT = Refusal(
+    401,
+    "no_agent",
+    "The call does not say which agent makes it. Put an agent token (wk_…) into the proxy URL "
+    "(http://NAME:TOKEN@host:port) or into the place of the API key. To make one: wirekey agents add NAME.",
+)
+TWO_AGENTS = Refusal(
+    401,
+    "agents_disagree",
+    "The call names two different agents: its proxy URL, its API keys and its AWS signature must all be one agent's.",
+)
+FOREIGN_PAIR = Refusal(
+    403,
+    "unknown_pair",
+    "The request is signed with an AWS access key that is no agent's. Sign with the agent's own pair (wirekey agents "
+    "aws NAME), or put an agent token into the proxy URL.",
+    error_type="UnrecognizedClientException",
+)
+TWO_UPLOADS = Refusal(400, "malformed", "The request names more than one upload_id.")
+UNKNOWN_UPLOAD = Refusal(
+    403,
+    "unknown_upload",
+    "No upload of this upload_id was begun here, or it was too long ago, or Wirekey was started anew since. "
+    "Begin the upload again.",
+)
+UPLOAD_OF_ANOTHER = Refusal(
+    403, "upload_of_another_agent", "Another agent began this upload. Begin one of your own, with your own token."
+)
+
+
+class Identity(Addon):
+    """Establishes who calls, before anything else is checked, so that each refusal names the agent that is known."""
+
+    @fail_closed
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        values = flow.request.headers.get_all("proxy-authorization")
+        state = self.services.state_of(flow)
+        call = state.call
+        strip(flow.request)
+        if not values:
+            if call.provider is None and self.services.settings.identity_required:
+                state.unproven = True
+                self.challenge(flow, "no agent")
+            return
+        presented = proxy_credentials(values[0]) if len(values) == 1 else None
+        try:
+            held = await self.hold(presented[1]) if presented else None
+        except Refusal as refusal:
+            self.challenge(flow, refusal.message)
+            return
+        if held is not None:
+            self.accept(state, Proof((held,), accepted_at=time.time()))
+        if presented is None or held is None or call.agent is None or presented[0] not in (None, "", call.agent.id):
+            self.challenge(flow, "unknown agent")
+            return
+        self.services.tunnel_agents[flow.client_conn] = held
+
+    async def hold(self, token: str) -> Held:
+        """Return what is kept of a token. Raises Refusal if it is a JWT that is not valid."""
+        if not looks_like_jwt(token):
+            return token_digest(token)
+        try:
+            return await self.services.jwts.identify(token)
+        except RefusedTokenError as error:
+            raise Refusal(401, "refused_token", f"The JWT {error}.") from error
+
+    def accept(self, state: CallState, proof: Proof) -> None:
+        state.proof, state.call.agent = proof, self.services.agent_of(proof, proof.accepted_at)
+
+    def challenge(self, flow: http.HTTPFlow, reason: str) -> None:
+        """Answer 407; most SDKs hide its body, so the reason phrase says it too."""
+        message = (
+            "This proxy needs an agent token: HTTPS_PROXY=http://NAME:TOKEN@host:port. "
+            "Make one with: wirekey agents add NAME."
+        )
+        self.services.refuse(flow, Refusal(407, "proxy_authentication_required", f"{message} ({reason})"))
+        assert flow.response
+        flow.response.headers["proxy-authenticate"] = 'Basic realm="wirekey", charset="UTF-8"'
+        flow.response.headers["connection"] = "close"
+        flow.response.reason = f"Proxy Authentication Required: {reason}, see wirekey agents add"
+
+    @fail_closed
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        state, request = self.services.state_of(flow), flow.request
+        call = state.call
+        state.host = request.host
+        head = state.arrived or signed_head(request)
+        state.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
+        bodiless = head is not None and has_no_body(request)
+        fields, query = request.headers.fields, request.path.partition("?")[2]
+        tokens, named = slot_tokens(decoded(request), query), self.proxy_claims(request)
+        strip(request)
+        mode = self.services.settings.credentials.get(call.provider or "", "inject")
+        if call.provider and mode != "inject":
+            passes = mode == "passthrough"
+            state.brought = brought(call.provider, state.host, fields, query=query, passes=passes)
+        if self.services.settings.takes_client_keys:
+            state.held = held_fields(fields)
+        await self.identify(flow, state, tokens, named)
+        if call.provider == "gemini" and (ids := upload_ids(request.path)):
+            self.take_upload(state, ids)
+        if head is not None:
+            self.take_signature(state, head, bodiless=bodiless)
+        nobody = call.agent is None and state.signed is None
+        if nobody and call.provider and self.services.settings.identity_required:
+            raise NO_AGENT
+        if nobody and call.provider and is_from_a_page(by_name(request.headers), self.services.settings.cors):
+            raise OF_A_PAGE
+        call.target = request.path.partition("?")[0]
+
+    def proxy_claims(self, request: http.Request) -> list[tuple[str | None, str]]:
+        """Return (agent name, token) of each readable Proxy-Authorization of a request that is no CONNECT."""
+        if "proxy-authorization" not in request.headers:
+            return []
+        read = map(proxy_credentials, request.headers.get_all("proxy-authorization"))
+        return [claim for claim in read if claim and is_meant_for_us(claim[1])]
+
+    async def identify(
+        self, flow: http.HTTPFlow, state: CallState, tokens: tuple[str, ...], named: list[tuple[str | None, str]]
+    ) -> None:
+        """Look up every token that the request and its tunnel present. Raises Refusal unless all are one agent's."""
+        now = time.time()
+        claims: list[tuple[str | None, Held]] = [(None, await self.hold(token)) for token in tokens]
+        claims += [(name, await self.hold(token)) for name, token in named]
+        if tunnel := self.services.tunnel_agents.get(flow.client_conn):
+            claims.append((None, tunnel))
+        if not claims:
+            return
+        ids: set[str] = set()
+        for name, held in claims:
+            agent = self.services.agent_of(Proof((held,)), now)
+            if agent is None:
+                raise UNKNOWN_AGENT
+            ids |= {agent.id, name or agent.id}
+        if len(ids) > 1:
+            raise TWO_AGENTS
+        self.accept(state, Proof(tuple(dict.fromkeys(held for _, held in claims)), accepted_at=now))
+
+    @fail_closed
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Verify a signature of ours, now that the body is there which it covers; else look the agent up again.
+
+        The body may have taken its time: what follows must judge the agent as it is now.
+        """
+        state = self.services.state(flow)
+        if state.signed is not None:
+            self.verify(state, state.body)
+        if state.proof:
+            agent = self.services.agent_of(state.proof, time.time())
+            if agent is None:
+                raise IDENTITY_ENDED
+            state.call.agent = agent
+
+    def take_signature(self, state: CallState, head: RequestHead, *, bodiless: bool) -> None:
+        """Keep what an agent's pair signed until the body is there; leave other signatures to be taken off.
+
+        A signature that claims to be an agent's is never passed over: it must agree with every other identity of the
+        request. A request that has no other identity is told what is wrong with its signature.
+        """
+        if state.call.provider != "bedrock":
+            self.compare_pairs(state, head)
+            return
+        if state.call.agent is None:
+            if not is_ours(head):
+                raise FOREIGN_PAIR
+        elif not claimed_pairs(head) or not is_ours(head):
+            return
+        state.signed = head
+        if bodiless:
+            self.verify(state, b"")
+
+    def compare_pairs(self, state: CallState, head: RequestHead) -> None:
+        """Refuse a signature that no provider but Bedrock takes, where it names another agent than the rest does."""
+        agent = state.call.agent
+        for access_key in claimed_pairs(head):
+            owner = self.services.agents.find_pair(access_key)
+            if owner is None:
+                raise FOREIGN_PAIR
+            if agent is not None and owner[0].id != agent.id:
+                raise TWO_AGENTS
+
+    def verify(self, state: CallState, body: RequestBody) -> None:
+        assert state.signed
+        call = state.call
+        agent, state.verified = self.services.signatures.verify(state.signed, body, state.host, call)
+        if call.agent is not None and call.agent.id != agent.id:
+            raise TWO_AGENTS
+        proof = state.proof
+        accepted_at = proof.accepted_at or time.time()
+        state.proof = Proof(proof.tokens, state.verified.access_key, accepted_at)
+        call.agent, state.signed = agent, None
+
+    def take_upload(self, state: CallState, ids: tuple[str, ...]) -> None:
+        """Find the agent of a later request of an upload, which says by its upload_id alone whose it is.
+
+        An upload_id that was not got here is refused: it could lead into an account that is not ours.
+        """
+        agent = state.call.agent
+        if len(ids) > 1:
+            raise TWO_UPLOADS
+        begun = self.services.uploads.find(ids[0], time.monotonic())
+        if begun is None:
+            raise UNKNOWN_UPLOAD if agent or not self.services.settings.identity_required else NO_AGENT
+        if agent is not None:
+            if agent.id != begun.agent:
+                raise UPLOAD_OF_ANOTHER
+            return
+        if begun.token is None:
+            return
+        self.accept(state, Proof((begun.token,), accepted_at=time.time()))
+        if state.call.agent is None:
+            raise UNKNOWN_AGENT
+
+
+def decoded(request: http.Request) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields]
+
+
+def strip(request: http.Request) -> None:
+    """Take the client's credentials off the flow, in every place and spelling, before anyone else looks.
+
+    A token that stands in another place is masked there; a header whose name holds one goes as a whole.
+    """
+    headers = request.headers
+    kept = tuple(
+        (name, without_tokens(value))
+        for name, value in headers.fields
+        if not is_credential_header(name.decode("latin-1")) and without_tokens(name) is name
+    )
+    if kept != headers.fields:
+        headers.fields = kept
+    request.data.path = without_tokens(request.data.path)
+    path, mark, query = request.data.path.partition(b"?")
+    if mark:
+        stripped = strip_query(query.decode("latin-1")).encode("latin-1")
+        if stripped != query:
+            request.data.path = path + (b"?" + stripped if stripped else b"")

@@ -1,0 +1,335 @@
+"""A tap on the passing answer: bytes, time to the first of them, tokens, finish reason, cost."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from wirekey.addons.base import Addon, log_on_error
+from wirekey.call import Outcome
+from wirekey.credentials.pool import REFUSED_KEY_SIGNS
+from wirekey.credentials.scrub import MASK, KeyScrubber
+from wirekey.errors import Fault, Refusal
+from wirekey.metering.cost import cost_usd
+from wirekey.metering.decoding import DecodingError, StreamDecoder, decoder, is_plain
+from wirekey.metering.encoded_search import EncodedSearch, KeyQuoted
+from wirekey.metering.eventstream_scrub import EventStreamScrubber
+from wirekey.metering.tap import Tap
+from wirekey.metering.usage_request import UsageEventFilter
+from wirekey.providers import PROVIDERS
+from wirekey.providers.protocol import Facts
+from wirekey.tracebacks import safe_traceback
+from wirekey.wire.delegate import ResponseRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mitmproxy import http
+
+    from wirekey.call import Call
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
+    from wirekey.providers.protocol import ResponseReader, Usage
+
+logger = logging.getLogger(__name__)
+
+EVENT_STREAM = "text/event-stream"
+AWS_EVENT_STREAM = "application/vnd.amazon.eventstream"
+FIRST_ERROR_STATUS = 400
+KEY_QUOTED = Refusal(
+    502,
+    "key_quoted",
+    "The compressed response quotes the provider's key, so the rest of it is withheld. Without compression "
+    "(Accept-Encoding: identity) the key is masked and the response passes.",
+    Fault.PROVIDER,
+)
+UNSEARCHABLE = Refusal(
+    502,
+    "upstream_unreadable",
+    "The response cannot be decoded, so it could not be searched for the provider's key. The rest of it is withheld.",
+    Fault.PROVIDER,
+)
+
+
+class Filter(Protocol):
+    def feed(self, data: bytes) -> list[bytes]: ...
+    def end(self) -> list[bytes]: ...
+
+
+class Withheld:
+    """Lets nothing by: for an error whose encoding cannot be undone, as it could quote the key."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        return []
+
+    def end(self) -> list[bytes]:
+        return []
+
+
+class Masked:
+    """Gives as many bytes as come, and none of those: for an error of stated length, where the scrubber fails."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        return [MASK * len(data)]
+
+    def end(self) -> list[bytes]:
+        return []
+
+
+class ResponseTap:
+    """Fed each chunk of an answer as it passes; what it returns is what the client gets.
+
+    Chunks pass as they are. Where something must be taken out there is a filter: of the key, or of the usage that we
+    asked for. If the answer is compressed there is a decoder before it; or it is searched, and passes as it is.
+    """
+
+    def __init__(self, services: Services, flow: http.HTTPFlow, tap: Tap) -> None:
+        self.services = services
+        self.flow = flow
+        self.call = services.call(flow)
+        self.tap = tap
+        self.filter: Filter | None = None
+        """Masks the key; what it lets pass is read."""
+        self.usage_filter: UsageEventFilter | None = None
+        self.search: EncodedSearch | None = None
+        self.decoder: StreamDecoder | None = None
+        self.broken = False
+        self.received = 0
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        # mitmproxy says b"" at the end; a b"" from us would end an answer in chunks before its time.
+        try:
+            return self.passed(data) if data else self.ended()
+        except ResponseRefused:
+            raise
+        except Exception as error:
+            logger.error(  # noqa: TRY400  # see described
+                "an answer of %s cannot be filtered: %s",
+                self.call.provider,
+                safe_traceback(error),
+                extra={"call": self.call.id},
+            )
+            if self.search:
+                raise ResponseRefused(UNSEARCHABLE) from error
+            if not isinstance(self.filter, KeyScrubber):
+                return [data] if data else []
+            data, self.filter = self.filter.held + data, Masked()
+            return self.filter.feed(data) if data else []
+
+    def passed(self, data: bytes) -> list[bytes]:
+        if not self.received:
+            self.call.ttfb_ms = self.services.elapsed_ms(self.call)
+        self.received += len(data)
+        if self.decoder:
+            return list(self.decoded(self.decoder, data))
+        if self.search:
+            return self.searched(self.search, data)
+        return self.filtered(data)
+
+    def ended(self) -> list[bytes]:
+        if self.broken:
+            return []
+        if self.search:
+            return self.search.end()
+        cool_down = self.filter.end() if self.filter else []
+        for part in cool_down:
+            self.read(part)
+        return [*self.without_usage(cool_down), *self.usage_filter.end()] if self.usage_filter else cool_down
+
+    def filtered(self, data: bytes) -> list[bytes]:
+        parts = self.filter.feed(data) if self.filter else [data]
+        for part in parts:
+            self.read(part)
+        return self.without_usage(parts)
+
+    def without_usage(self, parts: list[bytes]) -> list[bytes]:
+        if self.usage_filter is None:
+            return parts
+        return [piece for part in parts for piece in self.usage_filter.feed(part)]
+
+    def searched(self, search: EncodedSearch, data: bytes) -> list[bytes]:
+        try:
+            return search.feed(data, self.read)
+        except (KeyQuoted, DecodingError) as found:
+            raise ResponseRefused(KEY_QUOTED if isinstance(found, KeyQuoted) else UNSEARCHABLE) from None
+
+    def read(self, data: bytes) -> None:
+        try:
+            self.tap.feed(data)
+        except Exception as error:
+            logger.error(  # noqa: TRY400  # see described
+                "an answer of %s passes unread: %s",
+                self.call.provider,
+                safe_traceback(error),
+                extra={"call": self.call.id},
+            )
+            self.tap.reader = None
+
+    def decoded(self, undo: StreamDecoder, data: bytes) -> Iterator[bytes]:
+        if self.broken:
+            return
+        try:
+            for part in undo.feed(data):
+                yield from self.filtered(part)
+        except DecodingError as error:
+            yield from self.ended()
+            self.broken = True
+            refusal = Refusal(502, "upstream_unreadable", f"The answer broke off: {error}.", Fault.PROVIDER)
+            if last_words := self.services.stream_error(self.flow, refusal):
+                yield last_words
+
+
+class Metering(Addon):
+    @log_on_error
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Let every answer stream; without a tap, only one to a call that went out without a key."""
+        state = self.services.states.get(flow.id)
+        if state is None or flow.response is None or state.call.status is not None:
+            return
+        try:
+            self.install_tap(flow)
+        except Exception as error:
+            self.failed(self.install_tap, error)
+            if state.secrets:
+                unframe(flow)
+                flow.response.stream = Withheld().feed
+
+    def install_tap(self, flow: http.HTTPFlow) -> None:
+        state, response = self.services.state(flow), flow.response
+        call = state.call
+        assert response
+        assert call.provider
+        assert call.operation
+        call.status = response.status_code
+        content_type = response.headers.get("content-type", "")
+        reader = PROVIDERS[call.provider].reader(
+            call.operation,
+            call.facts or Facts(),
+            response.status_code,
+            content_type,
+            headers=response.headers,
+        )
+        state.tap = self.make_tap(flow, state, reader)
+        if self.services.settings.simulated:
+            response.headers["x-wirekey-simulated"] = "true"
+        if call.model and call.facts and call.model != call.facts.model:
+            response.headers["x-wirekey-model"] = call.model
+        response.stream = state.tap
+
+    def make_tap(self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> ResponseTap:
+        """Make the tap of an answer, and its head fit for what the tap will take out of the body."""
+        response = flow.response
+        assert response
+        headers = response.headers
+        encoding = headers.get("content-encoding", "")
+        scrubber = self.make_filter(state, response)
+        asked = state.usage_requested and response.status_code < FIRST_ERROR_STATUS
+        takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
+        undo = None if is_plain(encoding) else decoder(encoding)
+        if is_plain(encoding):
+            tap = ResponseTap(self.services, flow, Tap(reader))
+        elif scrubber is None and not (takes_usage and undo):
+            return ResponseTap(self.services, flow, Tap(reader, encoding))
+        elif scrubber and undo and not takes_usage and can_pass(encoding, response.status_code):
+            tap = ResponseTap(self.services, flow, Tap(reader))
+            tap.search = EncodedSearch(undo, state.secrets)
+            return tap
+        else:
+            tap = ResponseTap(self.services, flow, Tap(reader if undo else None))
+            tap.decoder = undo
+            del headers["content-encoding"]
+            unframe(flow)
+        tap.filter = scrubber if undo or is_plain(encoding) else Withheld()
+        if takes_usage and not isinstance(tap.filter, Withheld):
+            tap.usage_filter = UsageEventFilter()
+            unframe(flow)
+        return tap
+
+    def make_filter(self, state: CallState, response: http.Response) -> KeyScrubber | None:
+        """Make what masks the credential; None where the call went out without one."""
+        secrets = state.secrets
+        if not secrets:
+            return None
+        if response.status_code >= FIRST_ERROR_STATUS:
+            status, sign = REFUSED_KEY_SIGNS.get(state.call.provider or "", (0, b""))
+            return KeyScrubber(secrets, sign if response.status_code == status else b"", spelled=True)
+        if response.headers.get("content-type", "").lower().startswith(AWS_EVENT_STREAM):
+            return EventStreamScrubber(secrets)
+        return KeyScrubber(secrets)
+
+    @log_on_error
+    def response(self, flow: http.HTTPFlow) -> None:
+        state = self.services.states.get(flow.id)
+        reader = self.account(state)
+        if state is None or reader is None or state.call.outcome is not None:
+            return
+        call = state.call
+        if reader.error_type:
+            call.outcome = Outcome.UPSTREAM_ERROR
+            call.policy_reason = call.policy_reason or reader.error_type
+        elif call.facts and call.facts.stream and not reader.finished and succeeded(call):
+            call.outcome = Outcome.TRUNCATED
+
+    @log_on_error
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Account for what came until client or provider went away; which of them did the wire layer says."""
+        state = self.services.states.get(flow.id)
+        reader = self.account(state)
+        if not (state and reader and state.call.outcome in (None, Outcome.CLIENT_CANCELLED)):
+            return
+        # SDKs leave at the provider's error event, or at the last event, without waiting for the end; curl leaves
+        # when it has as many bytes as the head announced, which over HTTP/2 may be before the end of the stream.
+        call = state.call
+        if reader.error_type:
+            call.outcome = Outcome.UPSTREAM_ERROR
+            call.policy_reason = call.policy_reason or reader.error_type
+        elif reader.finished and succeeded(call):
+            call.outcome = Outcome.COMPLETED
+
+    def account(self, state: CallState | None) -> ResponseReader | None:
+        if state is None or state.tap is None:
+            return None
+        call, answer = state.call, state.tap
+        call.response_bytes = answer.received
+        answer.tap.end()
+        reader = answer.tap.reader
+        if reader:
+            call.usage = reader.usage
+            call.cost_usd = cost_of(call, reader.usage)
+        return reader
+
+
+def can_pass(encoding: str, status: int) -> bool:
+    """Return whether a compressed answer may pass as it is while it is searched.
+
+    An error is masked instead, for which it is undone. So is zstd: its blocks are decoded only when they are whole, and
+    a client could read more of half a block than we do.
+    """
+    return status < FIRST_ERROR_STATUS and encoding.strip().lower() != "zstd"
+
+
+def cost_of(call: Call, usage: Usage) -> float | None:
+    """Price by the model that the answer names, or by the one asked for where that has no price.
+
+    On Bedrock the other way round: what is asked for says the region, on which the price depends.
+    """
+    models = (call.model, usage.model) if call.provider == "bedrock" else (usage.model, call.model)
+    costs = (cost_usd(call.provider or "", model, usage) for model in models)
+    return next((cost for cost in costs if cost is not None), None)
+
+
+def succeeded(call: Call) -> bool:
+    return call.status is not None and call.status < FIRST_ERROR_STATUS
+
+
+def unframe(flow: http.HTTPFlow) -> None:
+    """Let an answer whose length will change be framed anew: by chunks for HTTP/1.1, by frames for HTTP/2.
+
+    For HTTP/1.0 its end is that of the connection.
+    """
+    assert flow.response
+    headers = flow.response.headers
+    headers.pop("content-length", None)
+    headers.pop("transfer-encoding", None)
+    if flow.request.http_version == "HTTP/1.1":
+        headers["transfer-encoding"] = "chunked"

@@ -1,0 +1,87 @@
+"""No call passes this station: it counts the calls for /metrics, and looks at the house when it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from mitmproxy import ctx
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from wirekey import __version__
+from wirekey.observing.condition import Condition, ConditionCollector, key_counts
+from wirekey.observing.metrics import CallMetrics, streams
+from wirekey.observing.scrape import METRICS_PATH, Scrape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wirekey.calls.services import Services
+    from wirekey.console.reply import Handler
+    from wirekey.server.lifecycle import Lifecycle
+
+LOOKS_EVERY = 0.5
+"""Seconds between two looks at how late the event loop is."""
+
+
+class Metrics:
+    """`ready`: part → why it is not ready; set by who knows."""
+
+    def __init__(self, services: Services, lifecycle: Lifecycle) -> None:
+        self.services = services
+        self.lifecycle = lifecycle
+        self.ready: Callable[[], Mapping[str, str | None]] = dict
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.calls = CallMetrics(self.registry)
+        self.collector = ConditionCollector()
+        self.registry.register(self.collector)
+        ProcessCollector(registry=self.registry)
+        self.scrape = Scrape(self.registry, self.look)
+        self.build = (__version__, version("mitmproxy"), platform.python_version())
+        self.measuring: asyncio.Task[None] | None = None
+        services.activity.observers.append(self.calls)
+
+    @property
+    def pages(self) -> dict[str, Handler]:
+        return {METRICS_PATH: self.scrape.answer}
+
+    async def running(self) -> None:
+        if not self.lifecycle.opened:
+            return
+        self.services.store.took = self.calls.intents.observe
+        self.measuring = asyncio.create_task(self.measure_lag())
+
+    async def done(self) -> None:
+        if self.measuring:
+            self.measuring.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.measuring
+            self.measuring = None
+
+    async def measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LOOKS_EVERY
+            await asyncio.sleep(LOOKS_EVERY)
+            self.calls.lag.observe(max(0.0, loop.time() - due))
+
+    def look(self) -> None:
+        """Note the condition of the house: on its event loop, as nothing of it may be read from a thread."""
+        services, store, authority = self.services, self.services.store, self.lifecycle.authority
+        opened = [state.call for state in services.states.values() if state.call.intent_recorded]
+        self.collector.condition = Condition(
+            build=self.build,
+            ready={part: reason is None for part, reason in self.ready().items()},
+            keys=key_counts(services.settings.all_pools(), time.monotonic()),
+            open_calls=len(opened),
+            open_streams=sum(call.operation is not None and streams(call, call.operation) for call in opened),
+            client_connections=len(ctx.master.addons.get("proxyserver").connections),
+            audit_queue=store.waiting,
+            audit_lost=store.lost,
+            ca_ends=authority.expires.timestamp() if authority else None,
+            simulated=services.settings.simulated,
+        )

@@ -1,0 +1,202 @@
+"""The gateway's own answer to which models there are: those of all providers and routes that this agent may call."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+from mitmproxy import ctx, http
+
+from wirekey.addons.base import AsyncAdmittingAddon
+from wirekey.addons.policy import by_name
+from wirekey.calls.redaction import redact_head
+from wirekey.calls.signatures import endpoint_of
+from wirekey.credentials.aws import CredentialsUnavailable
+from wirekey.credentials.pool import retry_after_seconds
+from wirekey.egress.hosts import region_of
+from wirekey.errors import Fault, Refusal
+from wirekey.policy.input import input_of
+from wirekey.policy.permissions import check_permission
+from wirekey.providers import PROVIDERS
+from wirekey.routing.candidate import Upstream
+from wirekey.routing.catalogue import LISTS, as_call, catalogue, described, listed
+from wirekey.routing.formats import PROVIDER_HOSTS
+from wirekey.routing.gateway_paths import bedrock_host_of
+from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask, beside_the_loop
+from wirekey.routing.plan import REFUSED_KEY
+from wirekey.signing.request import RequestHead
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wirekey.call import Call
+    from wirekey.calls.services import Services
+    from wirekey.calls.settings import Settings
+    from wirekey.credentials.pool import Key
+    from wirekey.routing.catalogue import Entry
+    from wirekey.routing.list_fetching import Known
+
+OPERATIONS = ("models.list", "models.get")
+ANTHROPIC_VERSION = "2023-06-01"
+ASKED_AT_ONCE = 8
+"""Questions to the policy at a time: an OPA server takes a while for each."""
+SETTLED_STATUSES = (REFUSED_KEY - {HTTPStatus.FORBIDDEN}) | {HTTPStatus.TOO_MANY_REQUESTS}
+"""Statuses that a list of models has in common with calls: after them the key cools down.
+
+Not 403, as a key that may not list models may be allowed to call them.
+"""
+NOTHING = hashlib.sha256(b"").hexdigest()
+
+
+class Models(AsyncAdmittingAddon):
+    """Comes after the policy, which has then allowed the list itself. What it answers is sent to no provider."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.lists = ModelLists(self.fetch)
+
+    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        state, settings = self.services.state(flow), self.services.settings
+        assert call.provider
+        assert call.operation
+        if not state.own_models or call.operation.name not in OPERATIONS or call.provider in settings.credentials:
+            # Of a provider whose keys the clients hold, each gets the list of its own account.
+            return
+        known = await self.lists.known(places(settings))
+        entries = catalogue(known.lists, settings.routes.routes)
+        if not entries and not known.lists:
+            raise unknown(known)
+        if call.operation.name == "models.list":
+            document = listed(call.provider, await self.allowed(flow, call, entries))
+        else:
+            wanted = call.operation.model
+            found = await self.allowed(flow, call, [entry for entry in entries if entry.id == wanted])
+            if not found:
+                raise Refusal(
+                    404,
+                    "model_not_found",
+                    "No provider or route has a model of this name that this agent may call. "
+                    "GET /v1/models lists those that there are.",
+                )
+            document = described(call.provider, found[0])
+        self.answer(flow, call, document)
+
+    async def allowed(self, flow: http.HTTPFlow, call: Call, entries: Sequence[Entry]) -> list[Entry]:
+        """Give those that this agent may call. What cannot be decided is left out."""
+        headers = by_name(self.services.judged(flow).headers)
+        found: list[Entry] = []
+        for start in range(0, len(entries), ASKED_AT_ONCE):
+            some = entries[start : start + ASKED_AT_ONCE]
+            verdicts = await asyncio.gather(*(self.may_call(entry, call, headers) for entry in some))
+            found += [entry for entry, may in zip(some, verdicts, strict=True) if may]
+        return found
+
+    async def may_call(self, entry: Entry, listing: Call, headers: Mapping[str, str]) -> bool:
+        call = as_call(entry, listing)
+        try:
+            if call.agent is not None or self.services.settings.identity_required:
+                check_permission(call)
+        except Refusal:
+            return False
+        return (await self.services.policy.decide(input_of(call, headers))).allow
+
+    def answer(self, flow: http.HTTPFlow, call: Call, document: dict[str, object]) -> None:
+        body = msgspec.json.encode(document)
+        call.policy_result, call.status, call.response_bytes = "allow", 200, len(body)
+        headers = {"content-type": "application/json", "cache-control": "no-store", "x-wirekey-request-id": call.id}
+        if self.services.settings.simulated:
+            headers["x-wirekey-simulated"] = "true"
+        flow.request.stream = False
+        flow.response = http.Response.make(200, b"", headers)
+        flow.response.headers["content-length"] = str(len(body))
+        self.services.own_bodies[flow] = body
+        redact_head(flow.request)
+
+    # The providers' own lists.
+
+    async def fetch(self, provider: str) -> list[object]:
+        """Ask a provider with our own key. Raises ListError."""
+        settings = self.services.settings
+        host = host_of(provider, settings)
+        upstream = settings.upstreams.get(provider) or Upstream(host)
+        pool = settings.pools.get(provider)
+        key = pool.choose(time.monotonic()) if pool else None
+        usual = {"Host": upstream.authority, "Accept": "application/json", "User-Agent": "wirekey"}
+        if provider == "anthropic":
+            usual["anthropic-version"] = ANTHROPIC_VERSION
+        requests = tuple(
+            [(target, usual | await self.credential(provider, key, target, usual)) for target in LISTS[provider]]
+        )
+        question = Question(
+            provider,
+            upstream.host,
+            upstream.port,
+            (upstream.host, upstream.port) in settings.places,
+            ctx.options.ssl_verify_upstream_trusted_ca,
+            requests,
+        )
+        try:
+            return await beside_the_loop(partial(ask, question))
+        except ListError as error:
+            if pool and key and error.status in SETTLED_STATUSES:
+                pool.settle(key, error.status, retry_after_seconds(error.retry_after, time.time()), time.monotonic())
+            raise
+
+    async def credential(
+        self, provider: str, key: Key | None, target: str, headers: Mapping[str, str]
+    ) -> dict[str, str]:
+        if key:
+            name, value = PROVIDERS[provider].credential(key.secret.reveal(), target.partition("?")[0])
+            return {name: value}
+        aws = self.services.settings.aws
+        if provider != "bedrock" or aws is None:
+            raise ListError("there is no key for it")
+        try:
+            pair = aws.current(None) or await aws.fetch(None)
+        except CredentialsUnavailable as error:
+            raise ListError(error.sentence.rstrip(".")) from error
+        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+        head = RequestHead("GET", target.encode(), fields)
+        endpoint = endpoint_of(host_of(provider, self.services.settings))
+        signed = self.services.signatures.signer.sign(head, NOTHING, pair, endpoint, time.time())
+        return {name.decode(): value.decode() for name, value in signed}
+
+
+def places(settings: Settings) -> dict[str, str]:
+    """Give the providers that we have credentials of our own for → where they are asked."""
+    found = {}
+    for provider in LISTS:
+        pool = settings.pools.get(provider)
+        has_key = bool(pool and pool.keys) or (provider == "bedrock" and settings.aws is not None)
+        if has_key and provider not in settings.credentials:
+            upstream = settings.upstreams.get(provider)
+            found[provider] = upstream.authority if upstream else host_of(provider, settings)
+    return found
+
+
+def host_of(provider: str, settings: Settings) -> str:
+    """Give the provider's own host that lists models; of Bedrock, that of the first region."""
+    if provider != "bedrock":
+        return PROVIDER_HOSTS[provider]
+    region = next(found.region for name in settings.hosts if (found := region_of(name)))
+    host = bedrock_host_of("GET", LISTS[provider][0], region, settings.hosts)
+    assert host
+    return host
+
+
+def unknown(known: Known) -> Refusal:
+    if not known.troubles:
+        message = "Wirekey has no key for any provider. Its operator sets one in the environment or in wirekey.yaml."
+        return Refusal(503, "no_provider_key", message, Fault.OPERATOR)
+    reasons = "; ".join(f"{provider}: {trouble}" for provider, trouble in known.troubles.items())
+    return Refusal(
+        503,
+        "models_unknown",
+        f"No provider has told which models it has ({reasons}). A model that you know the name of can be called.",
+        Fault.PROVIDER,
+    )

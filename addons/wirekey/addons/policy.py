@@ -1,0 +1,63 @@
+"""May it: what the agent is permitted at all, then the policy, then what the policy asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.addons.base import AsyncAdmittingAddon, fail_closed
+from wirekey.calls.tunnels import TUNNEL
+from wirekey.policy.input import input_of
+from wirekey.policy.obligations import with_cap
+from wirekey.policy.permissions import check_permission
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.call import Call
+    from wirekey.policy.decision import Decision
+
+
+class Policy(AsyncAdmittingAddon):
+    @fail_closed
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Ask about a tunnel to another host. What passes through it is not seen, so there is nothing to ask for."""
+        call = self.services.call(flow)
+        if call.operation is TUNNEL:
+            await self.decide(call, by_name(flow.request.headers))
+
+    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        if call.agent is not None or self.services.settings.identity_required:
+            check_permission(call)
+        body = self.services.state(flow).body
+        if not isinstance(body, bytes):
+            # It was read just now; what follows may take a while.
+            body.let_pages_go()
+        decision = await self.decide(call, by_name(self.services.judged(flow).headers))
+        self.fulfil(flow, call, decision)
+
+    async def decide(self, call: Call, headers: dict[str, str]) -> Decision:
+        """Ask the policy. Raises Refusal unless it allows the call."""
+        decision = await self.services.policy.decide(input_of(call, headers))
+        call.policy_revision = decision.revision
+        if not decision.allow:
+            raise decision.refusal()
+        return decision
+
+    def fulfil(self, flow: http.HTTPFlow, call: Call, decision: Decision) -> None:
+        """Do what the policy asks for besides its answer."""
+        state = self.services.state(flow)
+        if decision.max_tokens is not None and call.reads_body:
+            assert call.provider
+            assert call.operation
+            state.body = with_cap(call.provider, call.operation, state.body, decision.max_tokens)
+            state.cap = decision.max_tokens
+        state.wanted_model = decision.model
+
+
+def by_name(headers: http.Headers) -> dict[str, str]:
+    """Give the headers by lower-case name, read once: each look-up in mitmproxy's goes through all of them."""
+    found: dict[str, str] = {}
+    for raw, value in headers.fields:
+        name, text = raw.decode("latin-1").lower(), value.decode("latin-1")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found

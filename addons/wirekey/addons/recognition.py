@@ -1,0 +1,199 @@
+"""What is asked: provider operation, model, counts. Nothing of the content is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from wirekey.addons.base import Addon, fail_closed
+from wirekey.egress.hosts import region_of
+from wirekey.errors import Refusal
+from wirekey.providers import PROVIDERS
+from wirekey.providers.bedrock.services import service_of
+from wirekey.providers.gemini.requests import as_gemini
+from wirekey.providers.json_size import check_size, check_utf8, may_exceed
+from wirekey.providers.protocol import Body, Facts, Kind
+from wirekey.providers.request_head import check_headers, read_query
+from wirekey.providers.request_json import malformed
+from wirekey.routing.formats import PROVIDER_HOSTS, equivalent_target
+from wirekey.routing.gateway_paths import is_geminis
+from wirekey.routing.model_name import ModelName, ModelNameError, is_plain, with_parameters
+from wirekey.routing.override import with_model
+from wirekey.wire.request_body import SpooledBody
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from mitmproxy import http
+
+    from wirekey.call import Call
+    from wirekey.calls.services import Services
+    from wirekey.providers.protocol import Operation
+    from wirekey.wire.request_body import RequestBody
+
+READ_BODIES = (Body.JSON, Body.MULTIPART)
+
+
+class Recognition(Addon):
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.one_large = asyncio.Lock()
+
+    @fail_closed
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        call = self.services.call(flow)
+        assert call.provider
+        request = flow.request
+        check_headers(request.headers.fields)
+        path, _, query = request.path.partition("?")
+        read_query(query)
+        operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
+        if operation is None:
+            raise Refusal(
+                404,
+                "unknown_operation",
+                f"{request.method} on this path is no operation of {call.provider} that Wirekey lets through.",
+            )
+        if call.provider == "bedrock":
+            check_service(self.services.state(flow).host, operation)
+        call.operation = operation
+        call.reads_body = operation.body in READ_BODIES
+        if call.reads_body:
+            self.check_body_head(flow)
+        else:
+            flow.request.stream = operation.body is Body.OPAQUE
+            self.admit(flow, call)
+
+    def check_body_head(self, flow: http.HTTPFlow) -> None:
+        """Refuse a body that is too long or compressed; reserve room for one whose length is known."""
+        request = flow.request
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refusal(415, "encoded_body", "The request body is compressed. Send it without Content-Encoding.")
+        length = request.headers.get("content-length")
+        limit = self.services.limits.body_bytes
+        if length is not None and length.isdecimal() and int(length) > limit:
+            raise Refusal(
+                413,
+                "request_too_large",
+                f"The request body is larger than limits.body_bytes allows ({limit} bytes).",
+            )
+        if length is not None and length.isdecimal():
+            self.services.reserve(flow, int(length))
+
+    @fail_closed
+    async def request(self, flow: http.HTTPFlow) -> None:
+        call = self.services.call(flow)
+        if call.reads_body:
+            assert call.operation
+            if call.operation.body is Body.JSON:
+                await self.check_large(self.services.state(flow).body)
+            self.admit(flow, call)
+
+    async def check_large(self, body: RequestBody) -> None:
+        """Count the values of a large body and check its UTF-8, one body at a time and other events in between."""
+        limit = self.services.settings.json_values
+        if isinstance(body, bytes) and not may_exceed(body, limit):
+            return
+        async with self.one_large:
+            values = await in_steps(check_size(body, limit))
+            if isinstance(body, SpooledBody):
+                try:
+                    await in_steps(check_utf8(body))
+                except UnicodeDecodeError:
+                    raise malformed("it is not UTF-8") from None
+                body.values = values
+
+    def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        assert call.provider
+        assert call.operation
+        if not call.reads_body:
+            call.facts = Facts(model=call.operation.model, stream=call.operation.stream)
+            return
+        request = self.services.judged(flow)
+        query = read_query(request.path.partition("?")[2])
+        body = self.services.state(flow).body
+        content_type = request.headers.get("content-type", "")
+        call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+        model = call.facts.model
+        if model and call.operation.kind is Kind.INFERENCE and not is_plain(model):
+            self.spell_out(flow, call, model)
+            body = self.services.state(flow).body
+            call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+
+        elif self.is_for_google(flow, call, model):
+            self.move(flow, call, "gemini")
+            call.facts = as_gemini(call.facts)
+
+    def is_for_google(self, flow: http.HTTPFlow, call: Call, model: str | None) -> bool:
+        """Tell whether a path of the gateway leads to Google for its model, and no route says otherwise."""
+        assert call.operation
+        if not (self.services.state(flow).by_model and is_geminis(model)):
+            return False
+        target = self.services.judged(flow).data.path
+        offered = equivalent_target(target, call.operation, "openai", "gemini") is not None
+        return offered and self.services.settings.routes.find(model, call.operation) is None
+
+    def spell_out(self, flow: http.HTTPFlow, call: Call, written: str) -> None:
+        """Put a provider and parameters that stand in the model's name where they belong, before anyone judges them."""
+        assert call.provider
+        assert call.operation
+        judged, state = self.services.judged(flow), self.services.state(flow)
+        try:
+            model = ModelName.parse(written)
+            content_type = judged.headers.get("content-type", "")
+            judged.data.path, body = with_model(
+                call.provider, call.operation, judged.data.path, content_type, state.body, model.name
+            )
+            state.body = with_parameters(call.provider, call.operation, body, model.parameters)
+        except ModelNameError as error:
+            raise Refusal(400, "malformed_body", f"The model's name {error}.") from None
+        if model.provider:
+            self.move(flow, call, model.provider)
+
+    def move(self, flow: http.HTTPFlow, call: Call, provider: str) -> None:
+        """Let another provider be called that answers in the same format, as if the client had called it.
+
+        Raises Refusal where it does not.
+        """
+        assert call.provider
+        assert call.operation
+        called, judged, state = call.provider, self.services.judged(flow), self.services.state(flow)
+        if provider == called:
+            return
+        target = equivalent_target(judged.data.path, call.operation, called, provider)
+        path = (target or b"").partition(b"?")[0].decode("latin-1")
+        operation = PROVIDERS[provider].match_operation(judged.method, path, judged.headers) if target else None
+        if target is None or operation is None:
+            raise Refusal(
+                400,
+                "format_not_offered",
+                f"The model is one of {provider}, which does not answer {call.operation.name} in the format of "
+                f"{called}. Call {provider} in its own format.",
+            )
+        judged.data.path, call.target = target, path
+        call.provider, call.operation, state.host = provider, operation, PROVIDER_HOSTS[provider]
+        # What the client brought for the one provider is never sent to the other.
+        state.brought = None
+
+
+async def in_steps[T](steps: Generator[None, None, T]) -> T:
+    """Run a generator to its end and let the event loop handle other events after each step."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)
+
+
+def check_service(host: str, operation: Operation) -> None:
+    """See that a host of Bedrock has this operation: the same path means another thing, or nothing, elsewhere."""
+    called, service = region_of(host), service_of(operation.name)
+    if called is None or called.service != service:
+        raise Refusal(
+            404,
+            "unknown_operation",
+            f"{operation.name} is an operation of {service}, and this host is another service's. "
+            f"Send it to {service}.REGION.amazonaws.com.",
+        )

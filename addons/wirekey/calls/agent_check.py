@@ -1,0 +1,52 @@
+"""Is the agent of a call still the one that was judged: asked just before the call is recorded and sent."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.errors import Fault, Refusal
+
+if TYPE_CHECKING:
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
+
+IDENTITY_ENDED = Refusal(
+    401,
+    "identity_ended",
+    "The agent was revoked, or its token expired or was replaced, before the request was complete. The request was "
+    "not sent. Ask for a new token: wirekey agents add NAME.",
+)
+AGENT_CHANGED = Refusal(
+    503,
+    "agent_changed",
+    "The agent was changed while this request was decided, so it was not sent. Send it again.",
+    Fault.OPERATOR,
+)
+AGENT_REVOKED = Refusal(
+    401,
+    "agent_revoked",
+    "The agent was revoked, or its token was replaced, while this request was under way, so Wirekey ended it. Ask for "
+    "a new token: wirekey agents add NAME.",
+)
+
+
+def check_agent(services: Services, state: CallState) -> None:
+    """Raise Refusal unless the agent that was judged is still the one that the request's credentials identify."""
+    if not state.proof:
+        return
+    agent = services.agent_of(state.proof, time.time())
+    if agent is None:
+        raise IDENTITY_ENDED
+    if agent != state.call.agent:
+        raise AGENT_CHANGED
+
+
+def withdrawn(services: Services, state: CallState) -> Refusal | None:
+    """Return the refusal that ends a running call if its identity was taken back; None: the call goes on.
+
+    A token that merely expires does not end what it began.
+    """
+    if not state.proof or services.agent_of(state.proof, state.proof.accepted_at) is not None:
+        return None
+    return AGENT_REVOKED

@@ -1,0 +1,88 @@
+"""What the flow shows of a call: names and framing. The values that a client or provider chose are kept beside it.
+
+mitmweb, dumps, HAR files and other addons see the flow, also while the call runs. So what is shown is a list of
+what may be, not of what may not; everything else is withheld, and put back on the copy that goes on the wire. The
+copy is also what was judged: an edit of the flow (in mitmweb, or by another addon) changes nothing that is sent.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from mitmproxy import http
+
+from wirekey.credentials.agent_tokens import RECORDED, text_without_tokens, without_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WITHHELD = b"(withheld)"
+
+SHOWN = frozenset(
+    {
+        # Framing, which mitmproxy itself reads off the flow; and names and formats.
+        b"host", b"connection", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding",
+        b"expect", b"upgrade", b"te", b"trailer", b"date", b"server", b"vary", b"cache-control", b"alt-svc",
+        b"user-agent", b"accept", b"accept-encoding", b"accept-language",
+        b"proxy-authenticate",
+        # Versions, limits and numbers, none of them a capability.
+        b"anthropic-version", b"anthropic-beta", b"openai-beta", b"openai-version", b"openai-model",
+        b"openai-processing-ms", b"x-goog-api-client", b"x-goog-upload-command", b"x-goog-upload-offset",
+        b"x-goog-upload-protocol", b"x-goog-upload-status", b"x-goog-upload-chunk-granularity",
+        b"retry-after", b"x-should-retry", b"request-id", b"x-request-id", b"x-amzn-requestid", b"x-amzn-errortype",
+        b"x-simulator",
+    }
+)  # fmt: skip
+SHOWN_FAMILIES = (b"x-stainless-", b"x-ratelimit-", b"anthropic-ratelimit-", b"x-amzn-bedrock-", b"x-wirekey-")
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+def is_shown(lower_name: bytes, value: bytes) -> bool:
+    if lower_name == b"content-length":
+        return value.isdigit()
+    return lower_name in SHOWN or lower_name.startswith(SHOWN_FAMILIES)
+
+
+def redacted_headers(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+    """Give header fields with the values taken out that may not be shown."""
+    return tuple((name, value if is_shown(name.lower(), value) else WITHHELD) for name, value in fields)
+
+
+def removed_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """Give the values that `face` takes out, by lower-case name, in their order."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        lower = name.lower()
+        if not is_shown(lower, value):
+            found.setdefault(lower, []).append(value)
+    return found
+
+
+def with_removed_values(fields: Iterable[tuple[bytes, bytes]], values: dict[bytes, list[bytes]]) -> Fields:
+    """Put withheld values back into what became of their face; fields added or removed since stay so."""
+    left = {name: iter(found) for name, found in values.items()}
+    return tuple(
+        (name, next(left.get(name.lower(), iter(())), value) if value == WITHHELD else value) for name, value in fields
+    )
+
+
+def redacted_request(request: http.Request) -> http.Request:
+    """Give a copy of a request's head, and leave the original with its face: no query, no chosen values."""
+    kept = copy.copy(request)
+    kept.data = copy.copy(request.data)
+    kept.data.headers = http.Headers(request.headers.fields)
+    redact_head(request)
+    return kept
+
+
+def redact_head(request: http.Request) -> None:
+    data = request.data
+    data.path = without_tokens(data.path.partition(b"?")[0], RECORDED)
+    data.authority = without_tokens(data.authority, RECORDED)
+    data.host = text_without_tokens(data.host)
+    data.headers.fields = tuple(
+        (without_tokens(name, RECORDED), without_tokens(value, RECORDED))
+        for name, value in redacted_headers(data.headers.fields)
+    )

@@ -1,0 +1,68 @@
+"""What of a provider's response is refused at its head: a redirect elsewhere, and what cannot be looked through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.credentials.uploads import UPLOAD_URL_HEADERS
+from wirekey.egress.redirects import Ways, location_for
+from wirekey.errors import Fault, Refusal
+from wirekey.metering.decoding import can_undo, is_plain
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
+
+REDIRECTED = Refusal(
+    502,
+    "redirect_refused",
+    "The provider redirects this call to a host that is not its own. It was not followed, as the agent's token would "
+    "have gone there. If the provider is dialled at a place of your own, check providers.NAME.upstream.",
+    Fault.PROVIDER,
+)
+UNREADABLE = Refusal(
+    502,
+    "upstream_unreadable",
+    "The response is in a Content-Encoding that Wirekey cannot undo, so it could not be searched for the provider's "
+    "key. Ask for gzip, deflate, br or zstd in Accept-Encoding.",
+    Fault.PROVIDER,
+)
+
+
+def refusal_of_response(services: Services, state: CallState, response: http.Response) -> Refusal | None:
+    """Return why a response must not reach the client, before anything of it did."""
+    status, headers = response.status_code, response.headers
+    if 300 <= status < 400 and "location" in headers and location_for_client(services, state, response) is None:
+        return REDIRECTED
+    for name in UPLOAD_URL_HEADERS:
+        if (url := headers.get(name)) and location_for(url, ways_of(services, state)) is None:
+            return REDIRECTED
+    encoding = headers.get("content-encoding", "")
+    if 200 <= status < 300 and state.secrets and not is_plain(encoding) and not can_undo(encoding):
+        return UNREADABLE
+    return None
+
+
+def location_for_client(services: Services, state: CallState, response: http.Response) -> str | None:
+    """Return the Location of a redirect as the client gets it; None where there is none, or it leads elsewhere."""
+    if not 300 <= response.status_code < 400:
+        return None
+    found = response.headers.get_all("location")
+    return location_for(found[0], ways_of(services, state)) if len(found) == 1 else None
+
+
+def ways_of(services: Services, state: CallState) -> Ways:
+    upstream, choice = state.upstream, state.choice
+    assert upstream
+    provider = choice.candidate.provider if choice else state.call.provider
+    if state.base:
+        own = {state.host} if provider == state.call.provider else set()
+        return Ways(own, upstream.authority, state.base, f"/api/v1/{provider}")
+    hosts = services.settings.hosts
+    return Ways(
+        frozenset(host for host, name in hosts.items() if name == provider),
+        upstream.authority,
+        f"https://{state.host}",
+    )

@@ -1,0 +1,141 @@
+"""AWS signatures: an agent's is verified, and another made with the organisation's credentials.
+
+An agent's pair begins with WKEY. A signature with any other is no identity here: it is taken off, and does no harm to
+a call that says otherwise who makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from wirekey.egress.hosts import region_of
+from wirekey.errors import Refusal
+from wirekey.identity.aws_pairs import ACCESS_KEY, PREFIX
+from wirekey.identity.client_tokens import slot_tokens
+from wirekey.signing.refusal import SignatureRefused
+from wirekey.signing.replay import ReplayWindow
+from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead, UnreadableRequestError
+from wirekey.signing.sign import Signer
+from wirekey.signing.signature_parsing import presents_signature, read_signature
+from wirekey.signing.verify import Verified, Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mitmproxy import http
+
+    from wirekey.call import Agent, Call
+    from wirekey.identity.aws_pairs import KeyPair
+    from wirekey.wire.request_body import RequestBody
+
+SERVICE = "bedrock"
+RETRIED_STATUSES = frozenset({408, 429})
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+class Signatures:
+    """What verifies, remembers and makes signatures in one process."""
+
+    def __init__(self, find_pair: Callable[[str], tuple[Agent, KeyPair] | None]) -> None:
+        self.find_pair = find_pair
+        self.verifier = Verifier(self.credentials_of)
+        self.replays = ReplayWindow()
+        self.signer = Signer()
+
+    def credentials_of(self, access_key: str) -> AwsCredentials | None:
+        found = self.find_pair(access_key)
+        return AwsCredentials(access_key, found[1].secret) if found else None
+
+    def verify(self, head: RequestHead, body: RequestBody, host: str, call: Call) -> tuple[Agent, Verified]:
+        """Give who signed. Raises Refusal, in AWS's own words."""
+        now = time.time()
+        try:
+            verified = self.verifier.verify(head, digest_of(body), endpoint_of(host), now)
+            self.replays.admit(verified, call.client or "", now)
+        except SignatureRefused as refused:
+            raise refusal_of(refused) from refused
+        found = self.find_pair(verified.access_key)
+        if found is None:
+            raise Refusal(401, "unknown_agent", "The agent of this key pair was revoked just now.")
+        return found[0], verified
+
+    def settle(self, verified: Verified, status: int | None) -> None:
+        """Let a signature be used again whose call had no answer, or one that clients retry."""
+        if status is None or status in RETRIED_STATUSES or status >= 500:
+            self.replays.release(verified)
+
+    def sign(
+        self, request: http.Request, body: RequestBody, credentials: AwsCredentials, host: str, *, payload_header: bool
+    ) -> list[tuple[bytes, bytes]]:
+        """Give the headers to add. `host`: the provider's own, which says region and service whatever is dialled."""
+        head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority)
+        digest = digest_of(body)
+        return self.signer.sign(
+            head, digest, credentials, endpoint_of(host), time.time(), payload_header=payload_header
+        )
+
+
+def signed_head(request: http.Request, *, tls: bool = True) -> RequestHead | None:
+    """Return the request as it was signed, without agent tokens; None if it has no AWS signature."""
+    head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority, tls)
+    return without_tokens(head) if presents_signature(head) else None
+
+
+def is_ours(head: RequestHead) -> bool:
+    """Tell whether a pair of an agent made the signature. Raises Refusal where it cannot be read."""
+    try:
+        return read_signature(head.fields(), head.query).access_key.startswith(PREFIX)
+    except SignatureRefused as refused:
+        raise refusal_of(refused) from refused
+    except UnreadableRequestError as error:
+        raise Refusal(400, "malformed", str(error)) from error
+
+
+def without_tokens(head: RequestHead) -> RequestHead:
+    """Return the head without the agent tokens in Authorization: they are looked up apart, and are never signed."""
+    kept = [field for field in head.headers if not (field[0].lower() == b"authorization" and is_token(field[1]))]
+    return head if len(kept) == len(head.headers) else replace(head, headers=kept)
+
+
+def is_token(value: bytes) -> bool:
+    return bool(slot_tokens([("authorization", value.decode("latin-1"))], ""))
+
+
+def claimed_pairs(head: RequestHead) -> list[str]:
+    """Return the access keys of agents that a request names, also in a signature that cannot be read."""
+    written = [value for name, value in head.headers if name.lower() == b"authorization"]
+    query = unquote_to_bytes(head.target.partition(b"?")[2])
+    text = b"\n".join((*written, query)).decode("latin-1")
+    return list(dict.fromkeys(ACCESS_KEY.findall(text)))
+
+
+def refusal_of(refused: SignatureRefused) -> Refusal:
+    return Refusal(403, "signature_refused", refused.message, error_type=refused.code)
+
+
+def endpoint_of(host: str) -> Endpoint:
+    bedrock = region_of(host)
+    assert bedrock
+    return Endpoint(bedrock.region, SERVICE)
+
+
+async def make_digest(body: RequestBody) -> None:
+    """Hash a large body that was edited, which its signature waits for, while the event loop goes on."""
+    if not isinstance(body, bytes) and body.sha256 is None:
+        await asyncio.to_thread(body.digest)
+
+
+def digest_of(body: RequestBody) -> str:
+    if not isinstance(body, bytes):
+        return body.digest()
+    return hashlib.sha256(body).hexdigest() if body else EMPTY
+
+
+def has_no_body(request: http.Request) -> bool:
+    headers = request.headers
+    return "transfer-encoding" not in headers and headers.get("content-length", "0") == "0" and request.method != "POST"

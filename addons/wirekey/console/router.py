@@ -1,0 +1,87 @@
+"""Which answer a request gets. Without I/O of its own.
+
+POST /api/v1/auth/token      a token for client credentials
+GET  /.well-known/jwks.json  the public keys of these tokens
+GET  /health                 the process lives
+GET  /ready                  it can take calls: 200 or 503, part by part
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wirekey.console.local_request import BODY_BYTES
+from wirekey.console.readiness import readiness
+from wirekey.identity.token_endpoint import KEYS_PATH, TOKEN_PATH, Answer, failure, uncached
+from wirekey.identity.token_request import TokenRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wirekey.console.local_request import Request
+    from wirekey.console.reply import Handler, Reply
+    from wirekey.identity.token_endpoint import TokenEndpoint
+
+HEALTH_PATH = "/health"
+READY_PATH = "/ready"
+
+SECURITY = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+"""What each answer has, where it does not say otherwise itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """The answers of one listener. `tokens` gives None where another issuer gives them out.
+
+    `more`: path → what else is answered here.
+    """
+
+    tokens: Callable[[], TokenEndpoint | None]
+    ready: Callable[[], Mapping[str, str | None]]
+    more: Mapping[str, Handler] = field(default_factory=dict)
+
+    def has(self, path: str) -> bool:
+        return path in (TOKEN_PATH, KEYS_PATH, HEALTH_PATH, READY_PATH) or path in self.more
+
+    def answer(self, request: Request) -> Reply:
+        if handler := self.more.get(request.path):
+            return handler(request) if request.body is not None else too_long()
+        if request.path in (TOKEN_PATH, KEYS_PATH):
+            return self._of_tokens(request)
+        if request.path == HEALTH_PATH:
+            return wrong_method(request) or uncached(200, {"status": "ok"})
+        if request.path == READY_PATH:
+            return wrong_method(request) or readiness(self.ready())
+        message = f"Here are POST {TOKEN_PATH}, and GET {KEYS_PATH}, {HEALTH_PATH} and {READY_PATH}."
+        return failure(404, "not_found", message)
+
+    def _of_tokens(self, request: Request) -> Answer:
+        tokens = self.tokens()
+        if tokens is None:
+            message = "No tokens are given out here: identity.jwt.jwks_url names another issuer. Ask that one."
+            return failure(404, "not_found", message)
+        if request.path == KEYS_PATH:
+            return tokens.keys(request.method)
+        if request.body is None:
+            return too_long()
+        return tokens.answer(TokenRequest(request.method, request.headers, request.body, request.address))
+
+
+def too_long() -> Answer:
+    return failure(413, "invalid_request", f"The body is longer than {BODY_BYTES} bytes.")
+
+
+def wrong_method(request: Request) -> Answer | None:
+    if request.method in ("GET", "HEAD"):
+        return None
+    return failure(405, "invalid_request", "Read this with GET.", ("allow", "GET, HEAD"))
+
+
+def headers_of(answer: Answer) -> dict[str, str]:
+    return SECURITY | {name.lower(): value for name, value in answer.headers}

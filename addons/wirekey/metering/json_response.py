@@ -1,0 +1,71 @@
+"""Reads a plain JSON answer once it is whole; of a long one (embeddings, images) only both ends are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from wirekey.metering.oversize import Ends
+from wirekey.providers.protocol import Usage
+
+BODY_LIMIT = 1024 * 1024
+WORD_LENGTH = 128
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""A count that fits wherever it is put later."""
+
+
+def word(text: str | None) -> str | None:
+    """Give a name or word of an answer (a model, a reason) if it is one: short, and of printable ASCII."""
+    return text if text and len(text) <= WORD_LENGTH and text.isascii() and text.isprintable() else None
+
+
+def is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+class JsonReader:
+    """An ResponseReader of one JSON object."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.finished = False
+        self.error_type: str | None = None
+        self._parts: list[bytes] = []
+        self._length = 0
+        self._ends: Ends | None = None
+
+    def read_event(self, data: bytes) -> bool:
+        """Learn from the whole body; say whether it was JSON. Must not raise."""
+        raise NotImplementedError
+
+    def read_fragment(self, head: bytes, tail: bytes) -> None:
+        """Learn from both ends of a body that was too long to be held. Must not raise."""
+
+    def feed(self, data: bytes) -> None:
+        if self._ends:
+            self._ends.add(data)
+            return
+        self._parts.append(data)
+        self._length += len(data)
+        if self._length > BODY_LIMIT:
+            self._ends = Ends()
+            for part in self._parts:
+                self._ends.add(part)
+            self._parts.clear()
+
+    def end(self) -> None:
+        if self._ends:
+            head, tail = self._ends.close()
+            self._ends = None
+            self.read_fragment(head, tail)
+            self.finished = tail.rstrip(b" \t\r\n").endswith(b"}")
+        elif self._parts:
+            body = b"".join(self._parts)
+            self._parts.clear()
+            self.finished = self.read_event(body)

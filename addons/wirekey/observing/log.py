@@ -1,0 +1,125 @@
+"""The log: for people on a terminal, JSON otherwise. One line an event, never a secret, never content.
+
+Lines of Wirekey, mitmproxy and libraries go the same way. A line that belongs to a call has its id as `call`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from wirekey.audit.event import rfc3339
+from wirekey.call import under_way
+from wirekey.credentials.agent_tokens import text_without_tokens
+from wirekey.observing.call_lines import CallLine, clock, pretty
+from wirekey.observing.log_handler import async_log_handler
+from wirekey.tracebacks import safe_traceback
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from typing import Any
+
+    from wirekey.config import Log
+
+LONGEST_VALUE = 2000
+QUIET = ("mitmproxy", "asyncio", "hpack", "h2", "tornado", "botocore", "urllib3", "opentelemetry")
+"""Loggers that speak from WARNING on."""
+
+encode = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__).encode
+
+
+def cap_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask tokens, escape control characters and cap lengths: what clients and providers sent may stand in an event."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            value = text_without_tokens(value[: 2 * LONGEST_VALUE])  # noqa: PLW2901  # the masked value is what goes on
+            if len(value) > LONGEST_VALUE:
+                value = value[:LONGEST_VALUE] + "…"  # noqa: PLW2901  # the shortened value is what goes on
+            event[name] = value if value.isprintable() else value.encode("unicode_escape").decode()
+    return event
+
+
+def describe_exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say what kind of exception came from where. Its message may quote a call, and its variables hold one."""
+    raised = event.pop("exc_info", None)
+    if raised is True:
+        raised = sys.exc_info()
+    error = raised[1] if isinstance(raised, tuple) else raised
+    if isinstance(error, BaseException):
+        event["exception"] = safe_traceback(error)
+    event.pop("stack_info", None)
+    return event
+
+
+def add_call(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the call that the line belongs to: as the record says, or the one that the present task works for."""
+    record = event.get("_record")
+    if call_id := getattr(record, "call", None) or under_way.get():
+        event["call"] = call_id
+    return event
+
+
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """structlog's, with a short way for the line of a call, of which there is one a call."""
+
+    def __init__(self, *, as_json: bool, colours: bool = False, dated: bool = True) -> None:
+        self.as_json, self.colours, self.dated = as_json, colours, dated
+        renderer: structlog.types.Processor
+        if as_json:
+            stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+            renderer = structlog.processors.JSONRenderer(serializer=lambda event, **_: encode(event).decode())
+        else:
+            stamp = structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S", utc=False)
+            renderer = structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0)
+        self.stages: list[structlog.types.Processor] = [
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.ExtraAdder(allow=[]),
+            add_call,
+            stamp,
+            describe_exception,
+            cap_values,
+        ]
+        super().__init__(
+            foreign_pre_chain=self.stages,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not isinstance(record.msg, CallLine):
+            return super().format(record)
+        fields = record.msg.fields
+        if self.as_json:
+            head = {"event": "call", "level": "info", "timestamp": rfc3339(record.created)}
+            return encode(head | fields).decode()
+        return f"{clock(record.created, dated=self.dated)} {pretty(fields, colours=self.colours)}"
+
+
+def set_up_logging(settings: Log) -> None:
+    """Send all logging, mitmproxy's too, through structlog. Raises OSError where the file cannot be written."""
+    on_terminal = settings.file is None and sys.stderr.isatty()
+    as_json = settings.format == "json" if settings.format else not on_terminal
+    handler = async_log_handler(settings.file)
+    formatter = LineFormatter(as_json=as_json, colours=on_terminal and wants_colours(), dated=not on_terminal)
+    handler.setFormatter(formatter)
+    structlog.configure(
+        processors=[*formatter.stages, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    root = logging.getLogger()
+    previous, root.handlers[:] = list(root.handlers), [handler]
+    for other in previous:
+        if type(other) is type(handler):
+            other.close()
+    root.setLevel(settings.level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def wants_colours() -> bool:
+    """Tell whether the terminal shows them and nobody asked for none (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

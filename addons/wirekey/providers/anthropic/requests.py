@@ -1,0 +1,205 @@
+"""Anthropic: https://docs.anthropic.com/en/api."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey.errors import Fault
+from wirekey.providers.anthropic.responses import AnthropicJson, MessageStream
+from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
+from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
+from wirekey.providers.paths import Routes
+from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_json import (
+    check_json_type,
+    malformed,
+    objects,
+    read_body,
+    read_messages,
+    read_model,
+    refuse_lookalikes,
+)
+from wirekey.providers.tools import Named, Tools, collect, names_of, names_of_servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from wirekey.errors import Refusal
+    from wirekey.providers.protocol import ResponseReader
+    from wirekey.providers.request_json import JsonObject
+    from wirekey.wire.request_body import RequestBody
+
+_NONE, _JSON, _OPAQUE = Body.NONE, Body.JSON, Body.OPAQUE
+_INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
+
+ROUTES = Routes(
+    [
+        ("POST", "/v1/messages", "messages", _JSON, _INFERENCE),
+        ("POST", "/v1/messages/count_tokens", "messages.count_tokens", _JSON, _INFERENCE),
+        ("POST", "/v1/messages/batches", "messages.batches.create", _JSON, _STORAGE),
+        ("GET", "/v1/messages/batches", "messages.batches.list", _NONE, _STORAGE),
+        ("GET", "/v1/messages/batches/{id}", "messages.batches.get", _NONE, _STORAGE),
+        ("DELETE", "/v1/messages/batches/{id}", "messages.batches.delete", _NONE, _STORAGE),
+        ("POST", "/v1/messages/batches/{id}/cancel", "messages.batches.cancel", _NONE, _STORAGE),
+        ("GET", "/v1/messages/batches/{id}/results", "messages.batches.results", _NONE, _STORAGE),
+        ("GET", "/v1/models", "models.list", _NONE, _LISTING),
+        ("GET", "/v1/models/{model}", "models.get", _NONE, _LISTING),
+        ("POST", "/v1/files", "files.create", _OPAQUE, _STORAGE),
+        ("GET", "/v1/files", "files.list", _NONE, _STORAGE),
+        ("GET", "/v1/files/{id}", "files.get", _NONE, _STORAGE),
+        ("DELETE", "/v1/files/{id}", "files.delete", _NONE, _STORAGE),
+        ("GET", "/v1/files/{id}/content", "files.content", _NONE, _STORAGE),
+    ],
+)
+
+KEYS = OTHER_MODEL_KEYS | {
+    "model",
+    "stream",
+    "messages",
+    "system",
+    "tools",
+    "max_tokens",
+    "requests",
+    "params",
+    "mcp_servers",
+}
+
+ERROR_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+}
+
+
+class Anthropic:
+    name = "anthropic"
+    key_setting = "ANTHROPIC_API_KEY"
+
+    def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+        return ROUTES.find(method, path)
+
+    def read_request(
+        self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
+    ) -> Facts:
+        check_json_type(content_type)
+        parsed = read_body(body)
+        if operation.name == "messages.batches.create":
+            return read_batch(parsed)
+        return read_message_request(parsed)
+
+    def reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> ResponseReader | None:
+        media = content_type.lower()
+        if operation.name != "messages":
+            return None
+        if media.startswith("text/event-stream") or (facts.stream and not media):
+            return MessageStream()
+        return AnthropicJson() if "json" in media else None
+
+    def credential(self, key: str, path: str) -> tuple[str, str]:
+        return "x-api-key", key
+
+    def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
+        headers = {"content-type": "application/json", "request-id": request_id}
+        if refusal.retry_after is not None:
+            headers["retry-after"] = str(refusal.retry_after)
+        elif refusal.fault is Fault.OPERATOR or refusal.status < 500:
+            # The SDK would repeat calls answered 409, 429 and 5xx; here a person must act first.
+            headers["x-should-retry"] = "false"
+        return msgspec.json.encode({**_error(refusal), "request_id": request_id}), headers
+
+    def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
+        if not content_type.lower().startswith("text/event-stream"):
+            return b""
+        return b"\n\nevent: error\ndata: " + msgspec.json.encode(_error(refusal)) + b"\n\n"
+
+
+def read_message_request(body: JsonObject) -> Facts:
+    return _read_message_request(body)[0]
+
+
+def _read_message_request(body: JsonObject) -> tuple[Facts, Tools]:
+    refuse_lookalikes(body, KEYS)
+    messages = read_messages(body, "messages")
+    offered = [*body.children("tools"), *tools_in_messages(body)]
+    tools = message_tools(body, offered)
+    model = read_model(body)
+    # A fallback may have a limit of its own.
+    limits = [limited.integer("max_tokens") for limited in (body, *objects(body, "fallbacks"))]
+    facts = Facts(
+        model=model,
+        stream=body.flag("stream"),
+        message_count=messages.count if messages else None,
+        has_system=body.filled("system") or bool(messages and "system" in messages.roles),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
+        max_tokens=max((limit for limit in limits if limit is not None), default=None),
+        tools=tools.names,
+        other_models=read_other_models(body, offered, model),
+    )
+    return facts, tools
+
+
+def message_tools(body: JsonObject, offered: Iterable[JsonObject]) -> Tools:
+    """Name the tools of a request of Anthropic's shape: those offered, those its messages name, and its MCP servers."""
+    return collect(_message_names(body, offered))
+
+
+def _message_names(body: JsonObject, offered: Iterable[JsonObject]) -> Iterator[Named]:
+    known: set[str] = set()
+    for tool in offered:
+        for named in names_of(tool):
+            known.add(named.name)
+            yield named
+    yield from names_in_messages(body)
+    yield from names_of_servers(body, known)
+
+
+def read_batch(body: JsonObject) -> Facts:
+    """Read the facts of a batch as one: its messages and tools together, the largest of its limits.
+
+    All its requests must ask for the same model, as a call has one model that policy decides on.
+    """
+    refuse_lookalikes(body, KEYS)
+    asked: list[Facts] = []
+    named: dict[Named, None] = {}
+    for request in body.children("requests"):
+        refuse_lookalikes(request, KEYS)
+        params = request.child("params")
+        if params is None:
+            raise malformed(f"{request.place} has no params")
+        facts, offered = _read_message_request(params)
+        asked.append(facts)
+        named.update(dict.fromkeys(offered.named))
+    models = {facts.model for facts in asked}
+    if len(models) > 1:
+        raise malformed("its requests ask for different models; send one batch for each model")
+    tools = collect(named)
+    model = models.pop() if models else None
+    return Facts(
+        model=model,
+        message_count=sum(facts.message_count or 0 for facts in asked),
+        has_system=any(facts.has_system for facts in asked),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
+        max_tokens=max((facts.max_tokens for facts in asked if facts.max_tokens is not None), default=None),
+        tools=tools.names,
+        other_models=others((name for facts in asked for name in facts.other_models), model),
+    )
+
+
+def _error(refusal: Refusal) -> dict[str, object]:
+    fallback = "invalid_request_error" if refusal.status < 500 else "api_error"
+    kind = ERROR_TYPES.get(refusal.status, fallback)
+    return {"type": "error", "error": {"type": kind, "message": refusal.message, "code": refusal.code}}

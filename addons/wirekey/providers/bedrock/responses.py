@@ -1,0 +1,303 @@
+"""What Bedrock's answers tell: Converse and the models' own bodies, whole and as frames of an event stream.
+
+Of a stream the service adds up the tokens itself, in the last chunk (`amazon-bedrock-invocationMetrics`); of a
+whole answer it writes them into headers. They hold for every model; what a model says itself fills the rest.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey.metering.eventstream import EventStreamReader, read_headers
+from wirekey.metering.json_response import JsonReader, Tokens, word
+from wirekey.metering.oversize import last_object, last_text
+from wirekey.providers.protocol import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FINISH_REASONS = ("stop_reason", "stopReason", "finish_reason", "completionReason")
+COUNT_LENGTH = 15
+_ABSENT = msgspec.Raw(b"null")
+
+
+class _Usage(msgspec.Struct):
+    """In turn: Anthropic; Converse and Nova; Mistral and others who write as OpenAI does."""
+
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cache_read_input_tokens: Tokens | None = None
+    cache_creation_input_tokens: Tokens | None = None
+    input_tokens_: Tokens | None = msgspec.field(default=None, name="inputTokens")
+    output_tokens_: Tokens | None = msgspec.field(default=None, name="outputTokens")
+    cache_read_: Tokens | None = msgspec.field(default=None, name="cacheReadInputTokens")
+    cache_write_: Tokens | None = msgspec.field(default=None, name="cacheWriteInputTokens")
+    cache_write_count: Tokens | None = msgspec.field(default=None, name="cacheWriteInputTokenCount")
+    cache_read_count: Tokens | None = msgspec.field(default=None, name="cacheReadInputTokenCount")
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+
+
+class _Metrics(msgspec.Struct, rename="camel"):
+    input_token_count: Tokens | None = None
+    output_token_count: Tokens | None = None
+    cache_read_input_token_count: Tokens | None = None
+
+
+class _End(msgspec.Struct):
+    """How a generation ended, in each model's words."""
+
+    stop_reason: str | None = None
+    stop_reason_: str | None = msgspec.field(default=None, name="stopReason")
+    finish_reason: str | None = None
+    completion_reason: str | None = msgspec.field(default=None, name="completionReason")
+    token_count: Tokens | None = msgspec.field(default=None, name="tokenCount")
+    index: int | None = 0
+
+    def reason(self) -> str | None:
+        return word(self.stop_reason or self.stop_reason_ or self.finish_reason or self.completion_reason)
+
+
+class _Start(msgspec.Struct):
+    usage: _Usage | None = None
+    model: str | None = None
+
+
+class _Router(msgspec.Struct, rename="camel"):
+    invoked_model_id: str | None = None
+
+
+class _Trace(msgspec.Struct, rename="camel"):
+    prompt_router: _Router | None = None
+
+
+class _Answer(_End):
+    """The members of interest of any model's answer, chunk or event."""
+
+    model: str | None = None
+    usage: _Usage | None = None
+    metrics: _Metrics | None = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
+    trace: _Trace | None = None
+    # Anthropic
+    message: msgspec.Raw = _ABSENT
+    delta: msgspec.Raw = _ABSENT
+    # Nova
+    message_stop: _End | None = msgspec.field(default=None, name="messageStop")
+    metadata: _Start | None = None
+    # Titan, Llama
+    input_text_tokens: Tokens | None = msgspec.field(default=None, name="inputTextTokenCount")
+    output_text_tokens: Tokens | None = msgspec.field(default=None, name="totalOutputTextTokenCount")
+    prompt_token_count: Tokens | None = None
+    generation_token_count: Tokens | None = None
+    # Titan, Mistral, Cohere, OpenAI
+    results: list[_End] | None = None
+    outputs: list[_End] | None = None
+    generations: list[_End] | None = None
+    choices: list[_End] | None = None
+
+
+class _Final(msgspec.Struct):
+    metrics: _Metrics | None = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
+
+
+_answer = msgspec.json.Decoder(_Answer)
+_start = msgspec.json.Decoder(_Start)
+_end = msgspec.json.Decoder(_End)
+_final = msgspec.json.Decoder(_Final)
+_usage = msgspec.json.Decoder(_Usage)
+_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_SPACE = rb"[ \t\r\n]*"
+_HEADERS_OF_INTEREST = re.compile(rb"messageStop|metadata|exception|error")
+_FAILED = re.compile(rb"exception|error")
+_CHUNK_OF_INTEREST = re.compile(
+    rb'"(?:(?:%b)"%b:%b"|usage"%b:%b\{|amazon-bedrock-invocationMetrics")'
+    % ("|".join(FINISH_REASONS).encode(), _SPACE, _SPACE, _SPACE, _SPACE)
+)
+
+
+class BedrockJson(JsonReader):
+    """An ResponseReader of whole answers of converse and invoke, and of errors."""
+
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._counted = usage_from_headers(headers or {})
+        self.error_type = error_from_headers(headers or {})
+
+    def read_event(self, data: bytes) -> bool:
+        try:
+            take_answer(self.usage, _answer.decode(data))
+        except _FAULTS:
+            self.read_fragment(data, data)
+            return _is_json(data)
+        return True
+
+    def read_fragment(self, head: bytes, tail: bytes) -> None:
+        for piece in (head, tail):
+            if found := last_object(piece, "usage"):
+                try:
+                    take_usage(self.usage, _usage.decode(found))
+                except _FAULTS:
+                    continue
+            for key in FINISH_REASONS:
+                self.usage.finish_reason = last_text(piece, key) or self.usage.finish_reason
+
+    def end(self) -> None:
+        super().end()
+        counted, usage = self._counted, self.usage
+        if counted:
+            # What the body says stands: it knows more kinds of tokens.
+            _count(counted, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+            _count(usage, counted.input_tokens, counted.output_tokens, counted.cached_input_tokens)
+
+
+class BedrockStream(EventStreamReader):
+    """What both kinds of stream have in common: how they fail."""
+
+    def failed(self, headers: bytes) -> bool:
+        if not _FAILED.search(headers):
+            return False
+        fields = read_headers(headers)
+        if fields.get(":message-type") not in ("exception", "error"):
+            return False
+        self.error_type = word(fields.get(":exception-type") or fields.get(":error-code")) or "error"
+        return True
+
+
+class ConverseStream(BedrockStream):
+    """An ResponseReader of converse-stream: `messageStop` says why, `metadata` after it how much."""
+
+    def take(self, headers: bytes, payload: bytes) -> None:
+        if not _HEADERS_OF_INTEREST.search(headers) or self.failed(headers):
+            return
+        kind = read_headers(headers).get(":event-type")
+        if kind not in ("messageStop", "metadata"):
+            return
+        try:
+            take_answer(self.usage, _answer.decode(payload))
+        except _FAULTS:
+            return
+        self.finished = self.finished or kind == "messageStop"
+
+
+class InvokeStream(BedrockStream):
+    """An ResponseReader of invoke-with-response-stream: chunks of the model's own JSON, in base64."""
+
+    def take(self, headers: bytes, payload: bytes) -> None:
+        if self.failed(headers):
+            return
+        start = payload.find(b'"', payload.find(b'"bytes"') + len(b'"bytes"')) + 1
+        try:
+            chunk = binascii.a2b_base64(payload[start : payload.find(b'"', start)])
+        except binascii.Error:
+            return
+        if _CHUNK_OF_INTEREST.search(chunk):
+            self.read_event(chunk)
+
+    def read_event(self, chunk: bytes) -> None:
+        try:
+            answer = _answer.decode(chunk)
+            take_answer(self.usage, answer)
+            metrics = answer.metrics
+        except _FAULTS:
+            metrics = _read_metrics(chunk)
+        if metrics:
+            take_metrics(self.usage, metrics)
+        if metrics or self.usage.finish_reason:
+            self.finished = True
+
+
+def usage_from_headers(headers: Mapping[str, str]) -> Usage | None:
+    """Read the token counts that the service writes into the headers of invoke; None where there are none."""
+    input_tokens, output_tokens, cached = (
+        int(text) if text.isascii() and text.isdigit() and len(text) <= COUNT_LENGTH else None
+        for name in ("input-token-count", "output-token-count", "cache-read-input-token-count")
+        for text in (headers.get(f"x-amzn-bedrock-{name}", ""),)
+    )
+    if input_tokens is None and output_tokens is None and cached is None:
+        return None
+    return Usage(input_tokens, output_tokens, cached)
+
+
+def error_from_headers(headers: Mapping[str, str]) -> str | None:
+    """Read the name of an exception, behind which some services write its address after a colon."""
+    return word(headers.get("x-amzn-errortype", "").partition(":")[0])
+
+
+def take_answer(usage: Usage, answer: _Answer) -> None:
+    if answer.message is not _ABSENT:
+        _take_start(usage, answer.message)
+    usage.model = word(answer.model) or usage.model
+    if answer.trace and answer.trace.prompt_router:
+        usage.model = word(answer.trace.prompt_router.invoked_model_id) or usage.model
+    for found in (answer.usage, answer.metadata and answer.metadata.usage):
+        if found:
+            take_usage(usage, found)
+    parts = answer.results or answer.outputs or answer.generations or answer.choices or []
+    first = next((part for part in parts if not part.index), None)
+    outputs = [part.token_count for part in parts if part.token_count is not None]
+    _count(usage, answer.input_text_tokens, answer.output_text_tokens, None)
+    _count(usage, answer.prompt_token_count, answer.generation_token_count, None)
+    _count(usage, None, sum(outputs) if outputs else None, None)
+    for end in (answer, answer.message_stop, first):
+        if end and end.reason():
+            usage.finish_reason = end.reason()
+    if answer.delta is not _ABSENT:
+        _take_delta(usage, answer.delta)
+
+
+def take_usage(usage: Usage, found: _Usage) -> None:
+    _count(usage, found.input_tokens, found.output_tokens, found.cache_read_input_tokens)
+    cached = found.cache_read_ if found.cache_read_ is not None else found.cache_read_count
+    _count(usage, found.input_tokens_, found.output_tokens_, cached)
+    _count(usage, found.prompt_tokens, found.completion_tokens, None)
+    for written in (found.cache_creation_input_tokens, found.cache_write_, found.cache_write_count):
+        if written:
+            usage.cache_write_tokens = written
+
+
+def take_metrics(usage: Usage, metrics: _Metrics) -> None:
+    _count(usage, metrics.input_token_count, metrics.output_token_count, metrics.cache_read_input_token_count)
+
+
+def _take_start(usage: Usage, raw: msgspec.Raw) -> None:
+    """Take Anthropic's message_start; other models have a text or a message of their own under this name."""
+    try:
+        start = _start.decode(raw)
+    except _FAULTS:
+        return
+    usage.model = word(start.model) or usage.model
+    if start.usage:
+        take_usage(usage, start.usage)
+
+
+def _take_delta(usage: Usage, raw: msgspec.Raw) -> None:
+    try:
+        usage.finish_reason = _end.decode(raw).reason() or usage.finish_reason
+    except _FAULTS:
+        return
+
+
+def _read_metrics(chunk: bytes) -> _Metrics | None:
+    try:
+        return _final.decode(chunk).metrics
+    except _FAULTS:
+        return None
+
+
+def _count(usage: Usage, input_tokens: int | None, output_tokens: int | None, cached: int | None) -> None:
+    usage.input_tokens = usage.input_tokens if input_tokens is None else input_tokens
+    usage.output_tokens = usage.output_tokens if output_tokens is None else output_tokens
+    usage.cached_input_tokens = usage.cached_input_tokens if cached is None else cached
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

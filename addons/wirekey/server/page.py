@@ -1,0 +1,36 @@
+"""Puts the console's page together: it watches the house's calls from here on."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from wirekey.console import operator_token
+from wirekey.console.feed import Feed
+from wirekey.console.live import LivePage
+from wirekey.console.recorded import Recorded
+from wirekey.console.sessions import Sessions
+from wirekey.server.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from wirekey.calls.services import Services
+    from wirekey.server.lifecycle import Lifecycle
+
+logger = logging.getLogger(__name__)
+
+
+def live_page(
+    services: Services, lifecycle: Lifecycle, state: Path, ready: Callable[[], Mapping[str, str | None]]
+) -> LivePage:
+    """Make it. `ready`: part → why it is not ready. Without an operator token nobody signs in, and the log says so."""
+    try:
+        operator_token.ensure(state)
+    except operator_token.OperatorTokenError as error:
+        logger.error("Nobody can sign in to the console's page: %s", error)  # noqa: TRY400  # a sentence says it all
+    feed = Feed()
+    services.activity.observers.append(feed)
+    sessions = Sessions(operator_token.FollowedToken(state))
+    return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.path))

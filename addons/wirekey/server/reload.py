@@ -1,0 +1,153 @@
+"""While Wirekey runs: agents, keys, configuration and policies are followed; a bad new state keeps the former one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from wirekey import config as configuration
+from wirekey.server import memory
+from wirekey.server.reasons import reason
+from wirekey.server.settings_build import (
+    build,
+    needs_restart,
+    policy_engine_meanwhile,
+    refuse_open_files,
+    refuse_unimplemented,
+    simulated,
+)
+from wirekey.server.token_service import TokenService
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from wirekey.calls.settings import Settings
+    from wirekey.config import Config
+    from wirekey.server.lifecycle import Lifecycle
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 0.5
+"""How often agents and configuration are looked at for changes; a change must count within 2 s."""
+
+
+class Reloader:
+    def __init__(self, lifecycle: Lifecycle) -> None:
+        self.lifecycle = lifecycle
+        self.services = lifecycle.services
+        self.fingerprint = ""
+        """Of the files that the configuration was last read from, also where that was in vain."""
+        self.tasks: list[asyncio.Task[None]] = []
+        self._reloading = asyncio.Lock()
+        """Of two reloads, the later one must be the one that stays."""
+
+    def begin(self) -> None:
+        # Apart, as a new policy may take long to be tried, and a revoked agent must be out before that.
+        self.tasks = [asyncio.create_task(self._again_and_again(each)) for each in (self._agents, self._configuration)]
+        self.tasks.append(asyncio.create_task(memory.give_back()))
+
+    async def end(self) -> None:
+        tasks, self.tasks = self.tasks, []
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def reload(self) -> None:
+        """Use the configuration as it is now, but for what is settled at the start: the whole of it or nothing.
+
+        Whatever takes its time is done beside the event loop, while calls go on as before. Raises what
+        `sentences.reason` explains; then nothing has changed.
+        """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
+        lifecycle, services = self.lifecycle, self.services
+        assert lifecycle.config
+        assert lifecycle.started_with
+        assert lifecycle.token_service
+        previous = lifecycle.config
+        config, fingerprint = await asyncio.to_thread(read, previous.source)
+        refuse_unimplemented(config)
+        await asyncio.to_thread(refuse_open_files, config)
+        with contextlib.ExitStack() as undone:
+            policy = services.policy
+            if config.deciding != previous.deciding:
+                policy = await policy_engine_meanwhile(config)
+                undone.callback(policy.close)
+            # After what takes longest, as it takes over which keys rest.
+            settings, token_service = await asyncio.to_thread(
+                self._prepared, config, services.settings, lifecycle.token_service
+            )
+            if lifecycle.simulator:
+                settings = simulated(settings, lifecycle.simulator.port, lifecycle.simulator_keys)
+            undone.pop_all()
+        # From here on nothing waits and nothing fails, so that no call sees a half of it.
+        before, services.policy, services.settings = services.policy, policy, settings
+        services.upstream_connections.renew()  # where they lead may not be allowed any more
+        token_service.open(services)
+        lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint
+        if policy is not before:
+            before.close()
+        self._tell(config, settings)
+
+    def _prepared(
+        self, config: Config, previous: Settings, token_service: TokenService
+    ) -> tuple[Settings, TokenService]:
+        start = self.lifecycle.started_with
+        assert start
+        settings = build(config, previous)
+        return settings, TokenService.prepare(
+            config.identity.jwt, self.services.agents, start.state, start.upstream_ca, token_service
+        )
+
+    def _tell(self, config: Config, settings: Settings) -> None:
+        lifecycle = self.lifecycle
+        assert lifecycle.started_with
+        lifecycle.warn_of_hosts(settings)
+        if later := needs_restart(lifecycle.started_with, config):
+            logger.warning("changed, but in use only when Wirekey is started anew: %s", ", ".join(later))
+        if lifecycle.simulator and lifecycle.simulator_wanted is None:
+            logger.warning("the simulator still stands in for all providers; start Wirekey anew to reach the real ones")
+        logger.info("the changed configuration is in use")
+
+    async def _again_and_again(self, follow: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                await follow()
+            except Exception:
+                logger.exception("following the agents and the configuration failed; the former ones stay")
+
+    async def _agents(self) -> None:
+        self.services.agents.refresh()
+        self.services.jwts.keep_fresh()
+        self.services.tunnels.end_withdrawn()
+
+    async def _configuration(self) -> None:
+        assert self.lifecycle.config
+        latest = self.lifecycle.config.fingerprint()
+        if latest != self.fingerprint:
+            self.fingerprint = latest
+            try:
+                await self.reload()
+            except Exception as error:
+                if (why := reason(error)) is None:
+                    raise
+                logger.error("the changed configuration is not used, the former one stays: %s", why)  # noqa: TRY400  # a sentence says it all
+        await self.services.policy.refresh()
+
+
+def read(source: Path | None) -> tuple[Config, str]:
+    """Give the configuration and the fingerprint of its files, from before they were read. Raises ConfigError.
+
+    One from after would hide a change made in between, such as the second half of a file that is just being written.
+    """
+    fingerprint = configuration.load(source, os.environ).fingerprint()
+    return configuration.load(source, os.environ), fingerprint

@@ -1,0 +1,169 @@
+"""Messages as Anthropic writes them, whole and as the events of a stream; Bedrock's Claude writes the same.
+
+The shapes are those of https://docs.anthropic.com/en/api/messages and /messages-streaming.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wirekey_simulator import text
+from wirekey_simulator.exchange import BadRequest, Json, encode
+from wirekey_simulator.members import objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey_simulator.behaviour import Behaviour
+
+THOUGHT = "Nothing to think about."
+SIGNATURE = "c2ltdWxhdGVkIHNpZ25hdHVyZQ=="
+PARTIAL_JSON_CHARACTERS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the model answers: an optional thought, then either a tool call or text."""
+
+    message_id: str
+    tool_id: str
+    model: str
+    body: Json
+    behaviour: Behaviour
+    counts: text.Counts
+    limited: bool
+    """Whether the text ends early, for max_tokens."""
+
+    @property
+    def tool(self) -> Json | None:
+        """The tool that is called; None where the answer is text."""
+        tools = objects(self.body.get("tools"))
+        if not tools or not text.wants_tool_call(self.body):
+            return None
+        return next((tool for tool in tools if "input_schema" in tool), tools[0])
+
+    @property
+    def stop_reason(self) -> str:
+        return "tool_use" if self.tool else "max_tokens" if self.limited else "end_turn"
+
+    def usage(self, output_tokens: int) -> Json:
+        """Give the counts; unlike other providers', `input_tokens` are those not read from a cache."""
+        return {
+            "input_tokens": self.counts.input - self.counts.cached,
+            "cache_creation_input_tokens": 0,
+            "cache_read_input_tokens": self.counts.cached,
+            "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+            "output_tokens": output_tokens,
+            "service_tier": "standard",
+        }
+
+    def envelope(self) -> Json:
+        return {
+            "id": self.message_id,
+            "type": "message",
+            "role": "assistant",
+            "model": self.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": self.usage(1),
+        }
+
+    @property
+    def reasoning(self) -> Json:
+        if not self.counts.reasoning:
+            return {}
+        return {"output_tokens_details": {"thinking_tokens": self.counts.reasoning}}
+
+
+def turn_of(body: Json, behaviour: Behaviour, model: str, message_id: str, tool_id: str) -> Turn:
+    behaviour, limited = text.limited(behaviour, body["max_tokens"])
+    return Turn(message_id, tool_id, model, body, behaviour, text.counts(behaviour, body), limited)
+
+
+def check(body: Json) -> None:
+    """Raise BadRequest in the provider's words where a member that every message request has is missing."""
+    for name in ("max_tokens", "messages"):
+        if name not in body:
+            raise BadRequest(f"{name}: Field required", field=name)
+    if not isinstance(body["max_tokens"], int) or isinstance(body["max_tokens"], bool):
+        raise BadRequest("max_tokens: Input should be a valid integer", field="max_tokens")
+    if body["max_tokens"] < 1:
+        raise BadRequest("max_tokens: Input should be greater than or equal to 1", field="max_tokens")
+    check_messages(body)
+
+
+def check_messages(body: Json) -> None:
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        raise BadRequest("messages: Input should be a valid list", field="messages")
+    if not messages:
+        raise BadRequest("messages: at least one message is required", field="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
+            raise BadRequest(f"messages.{index}.role: Input should be 'user' or 'assistant'", field="messages")
+        if not isinstance(message.get("content"), str | list):
+            raise BadRequest(f"messages.{index}.content: Field required", field="messages")
+
+
+def message(turn: Turn) -> Json:
+    content: list[Json] = []
+    if turn.counts.reasoning:
+        content.append({"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE})
+    if tool := turn.tool:
+        arguments = text.tool_arguments(tool.get("input_schema"))
+        content.append({"type": "tool_use", "id": turn.tool_id, "name": tool.get("name"), "input": arguments})
+    else:
+        content.append({"type": "text", "text": text.whole(turn.behaviour)})
+    usage = turn.usage(turn.counts.output) | turn.reasoning
+    return turn.envelope() | {"content": content, "stop_reason": turn.stop_reason, "usage": usage}
+
+
+def events(turn: Turn) -> Iterator[Json]:
+    """Give the events of a stream, message_start to message_stop, one at a time."""
+    yield {"type": "message_start", "message": turn.envelope()}
+    index = 0
+    if turn.counts.reasoning:
+        yield from _block(index, {"type": "thinking", "thinking": "", "signature": ""}, _thinking_deltas())
+        index = 1
+    if tool := turn.tool:
+        start: Json = {"type": "tool_use", "id": turn.tool_id, "name": tool.get("name"), "input": {}}
+        yield from _block(index, start, _tool_deltas(tool))
+    else:
+        yield from _block(index, {"type": "text", "text": ""}, _text_deltas(turn.behaviour), ping=True)
+    counts = turn.usage(turn.counts.output)
+    names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
+    yield {
+        "type": "message_delta",
+        "delta": {"stop_reason": turn.stop_reason, "stop_sequence": None},
+        "usage": {name: counts[name] for name in names} | turn.reasoning,
+    }
+    yield {"type": "message_stop"}
+
+
+def _block(index: int, start: Json, deltas: Iterator[Json], *, ping: bool = False) -> Iterator[Json]:
+    yield {"type": "content_block_start", "index": index, "content_block": start}
+    if ping:
+        yield {"type": "ping"}
+    for delta in deltas:
+        yield {"type": "content_block_delta", "index": index, "delta": delta}
+    yield {"type": "content_block_stop", "index": index}
+
+
+def _text_deltas(behaviour: Behaviour) -> Iterator[Json]:
+    for piece in text.words(behaviour):
+        yield {"type": "text_delta", "text": piece}
+
+
+def _thinking_deltas() -> Iterator[Json]:
+    yield {"type": "thinking_delta", "thinking": THOUGHT}
+    yield {"type": "signature_delta", "signature": SIGNATURE}
+
+
+def _tool_deltas(tool: Json) -> Iterator[Json]:
+    """Cut the JSON of the arguments anywhere, as the provider does; the first piece is empty."""
+    arguments: Any = encode(text.tool_arguments(tool.get("input_schema"))).decode()
+    yield {"type": "input_json_delta", "partial_json": ""}
+    for start in range(0, len(arguments), PARTIAL_JSON_CHARACTERS):
+        yield {"type": "input_json_delta", "partial_json": arguments[start : start + PARTIAL_JSON_CHARACTERS]}

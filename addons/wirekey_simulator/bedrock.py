@@ -1,0 +1,207 @@
+"""Answers as the Bedrock runtime gives them: https://docs.aws.amazon.com/bedrock/latest/APIReference."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from wirekey_simulator import text
+from wirekey_simulator.bedrock_invoke import invoke, invoke_stream
+from wirekey_simulator.bedrock_services import answer_of_service
+from wirekey_simulator.bedrock_stream import stream_answer
+from wirekey_simulator.eventstream import message
+from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer
+from wirekey_simulator.members import child, objects
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from wirekey_simulator.behaviour import Behaviour
+    from wirekey_simulator.state import State
+
+ERROR_TYPES = {
+    400: "ValidationException",
+    401: "UnrecognizedClientException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    408: "ModelTimeoutException",
+    413: "ValidationException",
+    424: "ModelErrorException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+}
+WRONG_CREDENTIAL_STATUS = 403
+MISSING = "Missing Authentication Token"
+PATH = re.compile(r"/model/(.+)/(converse|converse-stream|invoke|invoke-with-response-stream|count-tokens)")
+MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
+PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+LATENCY_MS = 42
+REQUEST_ID = "00000000-0000-4000-8000-000000000000"
+THOUGHT, SIGNATURE = "Nothing to think about.", "c2ltdWxhdGVk"
+
+
+def check_credentials(request: Request, keys: Collection[str] | None) -> str | None:
+    """Want a Bedrock API key as Bearer; give None where it is right, else the provider's sentence."""
+    scheme, _, key = request.header("authorization").partition(" ")
+    if scheme == "AWS4-HMAC-SHA256":
+        return (
+            "The simulator knows no AWS key pairs, and so no signatures. Use a Bedrock API key, "
+            "tell it the pairs (aws_credentials), or let it accept signatures unverified."
+        )
+    if scheme.lower() != "bearer" or not key:
+        return MISSING
+    return None if keys is None or key in keys else "Authentication failed: Please make sure your API Key is valid."
+
+
+def failure(status: int, message: str, behaviour: Behaviour) -> Answer:  # noqa: ARG001 - alike for all providers
+    kind = ERROR_TYPES.get(status, "InternalServerException" if status >= 500 else "ValidationException")
+    if message.startswith("Unknown operation"):
+        kind = "UnknownOperationException"
+    elif message == MISSING:
+        kind = "MissingAuthenticationTokenException"
+    return json_answer(
+        {"message": message}, status, [("x-amzn-requestid", REQUEST_ID), ("x-amzn-errortype", f"{kind}:")]
+    )
+
+
+def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
+    """Answer one request; raises BadRequest where the provider would refuse it."""
+    match = PATH.fullmatch(request.path)
+    if not match or request.method != "POST":
+        if made := answer_of_service(request, behaviour):
+            made.headers.append(("x-amzn-requestid", state.new_id("00000000-0000-4000-8000-", digits=12)))
+            return made
+        raise BadRequest(f"Unknown operation: {request.method} {request.path}", status=404)
+    model, operation = unquote(match[1]), match[2]
+    if not MODEL.fullmatch(model):
+        raise BadRequest("The provided model identifier is invalid.")
+    body = request.json()
+    # Ids in bodies come from the request, so that tests can compare bodies that are opaque to the SDK.
+    number = request.sha256[:24]
+    if operation == "invoke":
+        made = invoke(model, body, behaviour, number)
+    elif operation == "invoke-with-response-stream":
+        made = invoke_stream(model, body, behaviour, number)
+    elif operation == "count-tokens":
+        made = _count_tokens(body, behaviour)
+    else:
+        made = _converse(body, behaviour, number, stream=operation == "converse-stream")
+    made.headers.append(("x-amzn-requestid", state.new_id("00000000-0000-4000-8000-", digits=12)))
+    return made
+
+
+def _count_tokens(body: Json, behaviour: Behaviour) -> Answer:
+    wrapped = body.get("input")
+    if not isinstance(wrapped, dict) or not ({"converse", "invokeModel"} & set(wrapped)):
+        raise BadRequest("1 validation error detected: Value at 'input' failed to satisfy constraint")
+    return json_answer({"inputTokens": text.counts(behaviour, wrapped).input})
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the model answers to one Converse request."""
+
+    body: Json
+    behaviour: Behaviour
+    counts: text.Counts
+    tool_id: str
+    limited: bool
+    """Whether the text ends early, for maxTokens."""
+
+    @property
+    def tool(self) -> Json | None:
+        """The specification of the tool that is called; None where the answer is text."""
+        tools = objects(child(self.body, "toolConfig", "tools"))
+        specifications = objects([tool.get("toolSpec") for tool in tools])
+        return specifications[0] if specifications and text.wants_tool_call(self.body) else None
+
+    @property
+    def arguments(self) -> Json:
+        return text.tool_arguments(child(self.tool, "inputSchema", "json"))
+
+    @property
+    def stop_reason(self) -> str:
+        return "tool_use" if self.tool else "max_tokens" if self.limited else "end_turn"
+
+    @property
+    def usage(self) -> Json:
+        """Give the counts; `inputTokens` are those not read from a cache, the total has all."""
+        return {
+            "inputTokens": self.counts.input - self.counts.cached,
+            "outputTokens": self.counts.output,
+            "totalTokens": self.counts.total,
+            "cacheReadInputTokens": self.counts.cached,
+            "cacheWriteInputTokens": 0,
+            "serverToolUsage": {},
+        }
+
+
+def _converse(body: Json, behaviour: Behaviour, number: str, *, stream: bool) -> Answer:
+    _check(body)
+    behaviour, limited = text.limited(behaviour, child(body, "inferenceConfig", "maxTokens"))
+    turn = Turn(body, behaviour, text.counts(behaviour, body), f"tooluse_{number}", limited)
+    if stream:
+        return stream_answer(_framed(turn), "messageStart")
+    content: list[Json] = []
+    if turn.counts.reasoning:
+        content.append({"reasoningContent": {"reasoningText": {"text": THOUGHT, "signature": SIGNATURE}}})
+    if tool := turn.tool:
+        content.append({"toolUse": {"toolUseId": turn.tool_id, "name": tool.get("name"), "input": turn.arguments}})
+    else:
+        content.append({"text": text.whole(behaviour)})
+    return json_answer(
+        {
+            "metrics": {"latencyMs": LATENCY_MS},
+            "output": {"message": {"content": content, "role": "assistant"}},
+            "stopReason": turn.stop_reason,
+            "usage": turn.usage,
+        }
+    )
+
+
+def _check(body: Json) -> None:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("The messages field is required. Add at least one message and try your request again.")
+    for index, turn in enumerate(messages):
+        if not isinstance(turn, dict) or turn.get("role") not in ("user", "assistant"):
+            raise BadRequest(f"Value at 'messages.{index + 1}.member.role' failed to satisfy constraint")
+        if not isinstance(turn.get("content"), list):
+            raise BadRequest(f"Value at 'messages.{index + 1}.member.content' failed to satisfy constraint")
+    if messages[0]["role"] != "user":
+        raise BadRequest("A conversation must start with a user message. Try again with such a conversation.")
+
+
+def _framed(turn: Turn) -> Iterator[bytes]:
+    """Frame the events, each padded to an uneven length, as Bedrock does against guessing from the size."""
+    for number, (kind, payload) in enumerate(_events(turn)):
+        if kind == "metadata" and turn.behaviour.no_done:
+            return
+        payload["p"] = PADDING[: 3 + number * 7 % 58]
+        yield message(kind, encode(payload))
+
+
+def _events(turn: Turn) -> Iterator[tuple[str, Json]]:
+    yield "messageStart", {"role": "assistant"}
+    index = 0
+    if turn.counts.reasoning:
+        yield from _block(0, ({"reasoningContent": part} for part in ({"text": THOUGHT}, {"signature": SIGNATURE})))
+        index = 1
+    if tool := turn.tool:
+        start = {"toolUse": {"toolUseId": turn.tool_id, "name": tool.get("name")}}
+        yield "contentBlockStart", {"contentBlockIndex": index, "start": start}
+        arguments = encode(turn.arguments).decode()
+        middle = len(arguments) // 2
+        yield from _block(index, ({"toolUse": {"input": part}} for part in (arguments[:middle], arguments[middle:])))
+    else:
+        yield from _block(index, ({"text": piece} for piece in text.words(turn.behaviour)))
+    yield "messageStop", {"stopReason": turn.stop_reason}
+    yield "metadata", {"metrics": {"latencyMs": LATENCY_MS}, "usage": turn.usage}
+
+
+def _block(index: int, deltas: Iterator[Json]) -> Iterator[tuple[str, Json]]:
+    for delta in deltas:
+        yield "contentBlockDelta", {"contentBlockIndex": index, "delta": delta}
+    yield "contentBlockStop", {"contentBlockIndex": index}

@@ -1,0 +1,26 @@
+"""The answer that carries Bedrock's event stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey_simulator.eventstream import exception, garbled
+from wirekey_simulator.exchange import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CONTENT_TYPE = "application/vnd.amazon.eventstream"
+
+
+def stream_answer(pieces: Iterator[bytes], event: str, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    """Give a stream of framed events; `event` is the kind of those that are garbled when asked for."""
+    return Answer(
+        200,
+        [("content-type", CONTENT_TYPE), *headers],
+        pieces=pieces,
+        error_piece=exception(
+            "throttlingException", b'{"message":"Too many requests, as the simulator was asked to say."}'
+        ),
+        garbled_piece=garbled(event, b'{"unfinished":'),
+    )

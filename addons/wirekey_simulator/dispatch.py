@@ -1,0 +1,95 @@
+"""From a request to an answer: the checks that all providers share, then the provider's own module."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from wirekey_simulator import sigv4
+from wirekey_simulator.behaviour import PLAIN, Behaviour
+from wirekey_simulator.exchange import Answer, BadRequest, Request, json_answer
+from wirekey_simulator.strictness import quoted_key, refuse_the_misplaced
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from wirekey_simulator.server import Simulator
+    from wirekey_simulator.state import State
+
+SENTENCES = {
+    400: "The request was invalid, as the simulator was asked to say.",
+    401: "Incorrect API key provided, as the simulator was asked to say.",
+    403: "You are not allowed to do this, as the simulator was asked to say.",
+    404: "There is no such thing, as the simulator was asked to say.",
+    408: "The request took too long, as the simulator was asked to say.",
+    413: "The request is too large, as the simulator was asked to say.",
+    429: "Rate limit reached, as the simulator was asked to say. Please try again later.",
+    500: "The server had an error, as the simulator was asked to say.",
+    502: "Bad gateway, as the simulator was asked to say.",
+    503: "The service is unavailable, as the simulator was asked to say.",
+    529: "Overloaded, as the simulator was asked to say.",
+}
+
+
+class ProviderAnswers(Protocol):
+    """What a module of one provider's answers offers."""
+
+    def answer(self, request: Request, behaviour: Behaviour, state: State) -> Answer:
+        """Answer a request that came with a good credential. Raises BadRequest."""
+
+    def failure(self, status: int, message: str, behaviour: Behaviour) -> Answer:
+        """Give an error in the provider's shape."""
+
+    def check_credentials(self, request: Request, keys: Collection[str] | None) -> str | None:
+        """Give the sentence with which the provider refuses this credential; None where it is good."""
+
+
+def answer_of(simulator: Simulator, provider: str, request: Request) -> tuple[Answer, Behaviour]:
+    """Give the answer and how it is to be sent. Raises nothing: what goes wrong is an answer too."""
+    try:
+        module = answers_of(provider)
+    except ImportError as error:
+        return json_answer({"error": f"the simulator has no answers for {provider}: {error}"}, 501), PLAIN
+    behaviour = PLAIN
+    try:
+        behaviour = simulator.script.behaviour_of(request)
+        return _answer(simulator, module, provider, request, behaviour), behaviour
+    except BadRequest as error:
+        return module.failure(error.status, error.message, behaviour), behaviour
+    except ValueError as error:
+        return module.failure(400, str(error), behaviour), behaviour
+    except Exception as error:
+        structlog.get_logger().exception("simulator_failed", path=request.path)
+        return module.failure(500, f"The simulator itself failed: {type(error).__name__}", behaviour), behaviour
+
+
+def answers_of(provider: str) -> ProviderAnswers:
+    module: ProviderAnswers = importlib.import_module(f"wirekey_simulator.{provider}")
+    return module
+
+
+def _answer(
+    simulator: Simulator, module: ProviderAnswers, provider: str, request: Request, behaviour: Behaviour
+) -> Answer:
+    refuse_the_misplaced(request, provider)
+    status = getattr(module, "WRONG_CREDENTIAL_STATUS", 401)
+    if behaviour.echo_key:
+        return module.failure(status, f"Incorrect API key provided: {quoted_key(request)}.", behaviour)
+    signed = provider == "bedrock" and sigv4.is_signed(request)
+    if signed and simulator.aws_credentials:
+        refused = sigv4.answer_to(request, simulator.aws_credentials)
+        if refused:
+            return refused
+    elif not (signed and simulator.accept_sigv4_unverified):
+        sentence = module.check_credentials(request, simulator.keys.get(provider))
+        if sentence:
+            return module.failure(status, sentence, behaviour)
+    if behaviour.fail:
+        sentence = SENTENCES.get(behaviour.fail, f"Status {behaviour.fail}, as the simulator was asked to answer.")
+        answer = module.failure(behaviour.fail, sentence, behaviour)
+        if behaviour.retry_after is not None:
+            answer.headers.append(("retry-after", f"{behaviour.retry_after:g}"))
+        return answer
+    return module.answer(request, behaviour, simulator.state)

@@ -1,0 +1,129 @@
+"""Files of the Gemini API and their resumable upload.
+
+An upload begins with a request that holds the key and is answered with a URL; the bytes then go to that URL,
+in one request or more, without a key: the upload id in it is the capability.
+https://ai.google.dev/api/files
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, json_answer
+from wirekey_simulator.state import CREATED_TEXT
+
+if TYPE_CHECKING:
+    from wirekey_simulator.state import State
+
+FILES, UPLOADS = "gemini.files", "gemini.uploads"
+GRANULARITY = 256 * 1024
+EXPIRES = "2026-01-03T00:00:00Z"
+
+
+@dataclass(slots=True)
+class Upload:
+    """An upload under way. What arrives is counted and hashed, not held."""
+
+    file: Json
+    mime_type: str
+    hash: Any
+    size: int = 0
+    done: bool = False
+
+
+def upload(request: Request, state: State) -> Answer:
+    """Answer a request below `/upload/`; raises BadRequest for one that does not fit where the upload stands."""
+    commands = {part.strip() for part in request.header("x-goog-upload-command").split(",")} - {""}
+    upload_id = request.parameter("upload_id")
+    if not upload_id:
+        if request.path not in ("/upload/v1beta/files", "/upload/v1/files") or request.method != "POST":
+            raise BadRequest(f"The requested URL {request.path} was not found on this server.", status=404)
+        if request.header("x-goog-upload-protocol") != "resumable" or commands != {"start"}:
+            raise BadRequest("X-Goog-Upload-Protocol: resumable and X-Goog-Upload-Command: start are required.")
+        return _begin(request, state)
+    under_way = state.shelf(UPLOADS).get(upload_id)
+    if under_way is None:
+        raise BadRequest("Upload not found.", status=404)
+    if commands == {"query"}:
+        return Answer(200, [_status(under_way), ("x-goog-upload-size-received", str(under_way.size))])
+    if not commands or not commands <= {"upload", "finalize"}:
+        raise BadRequest("X-Goog-Upload-Command must be upload, finalize, query, or 'upload, finalize'.")
+    if under_way.done:
+        raise BadRequest("Upload has already been finalized.")
+    return _go_on(under_way, commands, request, state)
+
+
+def _begin(request: Request, state: State) -> Answer:
+    file = (request.json() if request.size else {}).get("file") or {}
+    mime_type = request.header("x-goog-upload-header-content-type") or file.get("mimeType") or ""
+    if not mime_type:
+        raise BadRequest("X-Goog-Upload-Header-Content-Type is required.")
+    upload_id = state.new_id("AbSim", digits=40)
+    state.store(UPLOADS, upload_id, Upload(file, mime_type, hashlib.sha256()))
+    url = f"{request.base_url}{request.path}?upload_id={upload_id}&upload_protocol=resumable"
+    return Answer(
+        200,
+        [
+            ("content-type", "text/plain; charset=utf-8"),
+            ("x-guploader-uploadid", upload_id),
+            ("x-goog-upload-status", "active"),
+            ("x-goog-upload-url", url),
+            ("x-goog-upload-control-url", url),
+            ("x-goog-upload-chunk-granularity", str(GRANULARITY)),
+        ],
+    )
+
+
+def _go_on(under_way: Upload, commands: set[str], request: Request, state: State) -> Answer:
+    if "upload" in commands:
+        if request.header("x-goog-upload-offset") != str(under_way.size):
+            raise BadRequest(f"X-Goog-Upload-Offset must be {under_way.size}.")
+        under_way.hash.update(request.body)
+        under_way.size += request.size
+    if "finalize" not in commands:
+        return Answer(200, [_status(under_way), ("x-goog-upload-size-received", str(under_way.size))])
+    under_way.done = True
+    return json_answer({"file": _stored(under_way, state)}, headers=[_status(under_way)])
+
+
+def _status(under_way: Upload) -> tuple[str, str]:
+    return "x-goog-upload-status", "final" if under_way.done else "active"
+
+
+def _stored(under_way: Upload, state: State) -> Json:
+    name = str(under_way.file.get("name", "")).removeprefix("files/") or state.new_id("sim", digits=12)
+    uri = f"https://generativelanguage.googleapis.com/v1beta/files/{name}"
+    file = {
+        "name": f"files/{name}",
+        "displayName": under_way.file.get("displayName", under_way.file.get("display_name", "")),
+        "mimeType": under_way.mime_type,
+        "sizeBytes": str(under_way.size),
+        "createTime": CREATED_TEXT,
+        "updateTime": CREATED_TEXT,
+        "expirationTime": EXPIRES,
+        "sha256Hash": b64encode(under_way.hash.hexdigest().encode()).decode(),
+        "uri": uri,
+        "state": "ACTIVE",
+        "source": "UPLOADED",
+    }
+    state.store(FILES, name, file)
+    return file
+
+
+def files(method: str, rest: list[str], request: Request, state: State) -> Answer:
+    """Answer a request to `files`, or to `files/NAME` where `rest` is [NAME]."""
+    shelf = state.shelf(FILES)
+    if rest and rest[0] not in shelf:
+        raise BadRequest(f"You do not have permission to access the File {rest[0]} or it may not exist.", status=403)
+    match method, *rest:
+        case ["GET"]:
+            return json_answer({"files": list(shelf.values())} if shelf else {})
+        case ["GET", name]:
+            return json_answer(shelf[name])
+        case ["DELETE", name]:
+            del shelf[name]
+            return json_answer({})
+    raise BadRequest(f"The requested URL {request.path} was not found on this server.", status=404)

@@ -1,0 +1,154 @@
+"""generateContent and streamGenerateContent, the latter as server-sent events and as one JSON array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from wirekey_simulator import text
+from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer, sse, sse_answer
+from wirekey_simulator.members import child, objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey_simulator.behaviour import Behaviour
+    from wirekey_simulator.state import State
+
+THOUGHT = "Nothing to think about."
+MEMBERS = frozenset(
+    """cachedContent contents generationConfig labels model safetySettings serviceTier store systemInstruction
+    toolConfig tools cached_content generation_config safety_settings service_tier system_instruction
+    tool_config""".split()  # noqa: SIM905 - 17 lines of names otherwise
+)
+MID_STREAM_ERROR = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
+SEPARATOR = b"\n,\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the model answers."""
+
+    model: str
+    body: Json
+    behaviour: Behaviour
+    counts: text.Counts
+    response_id: str
+    limited: bool
+    """Whether the text ends early, for maxOutputTokens."""
+
+    @property
+    def call(self) -> Json | None:
+        """The function call; None where the answer is text."""
+        if not text.wants_tool_call(self.body):
+            return None
+        for tool in objects(self.body.get("tools")):
+            for function in objects(tool.get("functionDeclarations", tool.get("function_declarations"))):
+                schema = function.get("parameters") or function.get("parametersJsonSchema")
+                return {"functionCall": {"name": function.get("name"), "args": text.tool_arguments(schema)}}
+        return None
+
+    def usage(self, output: int) -> Json:
+        """Give the counts; `candidatesTokenCount` are those without thoughts. Cached and thoughts only if any."""
+        counts = self.counts
+        made: Json = {
+            "promptTokenCount": counts.input,
+            "candidatesTokenCount": output,
+            "totalTokenCount": counts.input + output + counts.reasoning,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": counts.input}],
+        }
+        if counts.cached:
+            made["cachedContentTokenCount"] = counts.cached
+            made["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": counts.cached}]
+        if counts.reasoning:
+            made["thoughtsTokenCount"] = counts.reasoning
+        return made
+
+    def response(self, parts: list[Json], output: int, *, last: bool = True) -> Json:
+        candidate: Json = {"content": {"parts": parts, "role": "model"}, "index": 0}
+        if last:
+            candidate["finishReason"] = "MAX_TOKENS" if self.limited and not self.call else "STOP"
+        return {
+            "candidates": [candidate],
+            "usageMetadata": self.usage(output),
+            "modelVersion": self.model,
+            "responseId": self.response_id,
+        }
+
+
+def generate(model: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
+    turn = _turn(model, request, behaviour, state)
+    parts = [_thought()] if _shows_thoughts(turn.body) else []
+    parts.append(turn.call or {"text": text.whole(turn.behaviour)})
+    return json_answer(turn.response(parts, turn.counts.output - turn.counts.reasoning))
+
+
+def stream_generate(model: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
+    """Answer with events where the query has `alt=sse`, else with the elements of an array."""
+    turn = _turn(model, request, behaviour, state)
+    if request.parameter("alt") == "sse":
+        return sse_answer(map(sse, _responses(turn)), sse(MID_STREAM_ERROR))
+    return Answer(
+        200,
+        [("content-type", "application/json; charset=UTF-8")],
+        pieces=_array(_responses(turn)),
+        error_piece=SEPARATOR + _pretty(MID_STREAM_ERROR) + b"\n]\n",
+        garbled_piece=SEPARATOR + b'{"unfinished": [1, }',
+    )
+
+
+def _turn(model: str, request: Request, behaviour: Behaviour, state: State) -> Turn:
+    body = request.json()
+    if unknown := next((name for name in body if name not in MEMBERS), None):
+        raise BadRequest(f'Invalid JSON payload received. Unknown name "{unknown}": Cannot find field.')
+    contents = body.get("contents")
+    if not isinstance(contents, list) or not contents:
+        raise BadRequest("* GenerateContentRequest.contents: contents is not specified")
+    for index, content in enumerate(contents):
+        if not isinstance(content, dict) or not isinstance(content.get("parts"), list):
+            raise BadRequest(f"* GenerateContentRequest.contents[{index}].parts: contents.parts must not be empty.")
+        if content.get("role") not in (None, "user", "model", "function"):
+            raise BadRequest("Please use a valid role: user, model.")
+    settings = body.get("generationConfig", body.get("generation_config"))
+    most = child(settings, "maxOutputTokens") or child(settings, "max_output_tokens")
+    behaviour, limited = text.limited(behaviour, most)
+    return Turn(model, body, behaviour, text.counts(behaviour, body), state.new_id("sim"), limited)
+
+
+def _shows_thoughts(body: Json) -> bool:
+    return bool(child(body, "generationConfig", "thinkingConfig", "includeThoughts"))
+
+
+def _thought() -> Json:
+    return {"text": THOUGHT, "thought": True}
+
+
+def _responses(turn: Turn) -> Iterator[Json]:
+    """Give the parts one response at a time; the counts grow, and the last response says why it ended."""
+    output = turn.counts.output - turn.counts.reasoning
+    if _shows_thoughts(turn.body):
+        yield turn.response([_thought()], 0, last=False)
+    if call := turn.call:
+        yield turn.response([call], output)
+        return
+    words = text.words(turn.behaviour)
+    said = next(words, "")
+    for number, following in enumerate(words, 1):
+        yield turn.response([{"text": said}], min(number, output), last=False)
+        said = following
+    if not turn.behaviour.no_done:
+        yield turn.response([{"text": said}], output)
+
+
+def _array(responses: Iterator[Json]) -> Iterator[bytes]:
+    opening = b"["
+    for response in responses:
+        yield opening + _pretty(response)
+        opening = SEPARATOR
+    yield b"[]\n" if opening == b"[" else b"\n]\n"
+
+
+def _pretty(value: Json) -> bytes:
+    return msgspec.json.format(encode(value), indent=2)

@@ -1,0 +1,60 @@
+"""Which provider a request is meant for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from wirekey.egress.hosts import region_of
+
+if TYPE_CHECKING:
+    from wirekey_simulator.exchange import Request
+
+HOSTS = {
+    "api.openai.com": "openai",
+    "generativelanguage.googleapis.com": "gemini",
+    "api.anthropic.com": "anthropic",
+}
+REGIONS = (
+    "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1",
+    "eu-central-1", "eu-west-1", "eu-west-2", "eu-west-3", "eu-north-1", "eu-south-1",
+    "ap-northeast-1", "ap-northeast-2", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
+)  # fmt: skip
+BEDROCK_HOSTS = tuple(f"bedrock-runtime.{region}.amazonaws.com" for region in REGIONS)
+BEDROCK_PATHS = (
+    "/model/",
+    "/foundation-models",
+    "/inference-profiles",
+    "/knowledgebases/",
+    "/retrieveAndGenerate",
+    "/agents/",
+)
+GEMINI_ACTION = re.compile(r"/v1/(?:models|tunedModels|files|cachedContents|operations)/[^/]+:[A-Za-z]+")
+
+
+def provider_of_host(host: str | None) -> str | None:
+    """Name the provider whose real host this is, given with or without a port."""
+    name = (host or "").rsplit(":", 1)[0] if ":" in (host or "") else host or ""
+    return HOSTS.get(name) or ("bedrock" if region_of(name) else None)
+
+
+def provider_of(request: Request) -> str | None:
+    """Name the provider by host and SNI where they are real ones, else by the path. None: by neither."""
+    return provider_of_host(request.authority) or provider_of_host(request.sni) or _provider_of_path(request)
+
+
+def _provider_of_path(request: Request) -> str | None:
+    path = request.path
+    if path.startswith(BEDROCK_PATHS):
+        return "bedrock"
+    of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/")
+    if path.startswith(of_google) or _is_gemini_action(request) or "x-goog-api-client" in request.fields:
+        return "gemini"
+    if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in request.fields):
+        return "anthropic"
+    return "openai" if path.startswith("/v1/") else None
+
+
+def _is_gemini_action(request: Request) -> bool:
+    """Tell `POST /v1/models/NAME:ACTION` from OpenAI's fine-tuned models, whose names have colons too."""
+    return request.method == "POST" and GEMINI_ACTION.fullmatch(request.path) is not None

@@ -1,0 +1,134 @@
+"""OpenAI's answers. Source: platform.openai.com/docs/api-reference."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from wirekey_simulator.exchange import Answer, BadRequest, Request, json_answer
+from wirekey_simulator.openai import (
+    audio,
+    batches,
+    chat,
+    completions,
+    embeddings,
+    files,
+    images,
+    models,
+    moderations,
+    responses,
+    storage,
+)
+from wirekey_simulator.openai.asked import Asked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from wirekey_simulator.behaviour import Behaviour
+    from wirekey_simulator.state import State
+
+ROUTES: dict[str, dict[str, Callable[[Asked], Answer]]] = {
+    "/v1/chat/completions": {"POST": chat.create, "GET": storage.list_of(chat.SHELF)},
+    "/v1/chat/completions/{}": {
+        "GET": storage.get_of(chat.SHELF, "Chat completion"),
+        "POST": storage.update_of(chat.SHELF, "Chat completion"),
+        "DELETE": storage.delete_of(chat.SHELF, "Chat completion", "chat.completion.deleted"),
+    },
+    "/v1/chat/completions/{}/messages": {"GET": chat.messages},
+    "/v1/completions": {"POST": completions.create},
+    "/v1/responses": {"POST": responses.create},
+    "/v1/responses/input_tokens": {"POST": responses.count_input},
+    "/v1/responses/compact": {"POST": responses.compact},
+    "/v1/responses/{}": {
+        "GET": storage.get_of(responses.SHELF, "Response"),
+        "DELETE": storage.delete_of(responses.SHELF, "Response", "response"),
+    },
+    "/v1/responses/{}/cancel": {"POST": responses.cancel},
+    "/v1/responses/{}/input_items": {"GET": responses.input_items},
+    "/v1/embeddings": {"POST": embeddings.create},
+    "/v1/moderations": {"POST": moderations.create},
+    "/v1/images/generations": {"POST": images.generate},
+    "/v1/images/edits": {"POST": images.edit},
+    "/v1/images/variations": {"POST": images.edit},
+    "/v1/audio/speech": {"POST": audio.speech},
+    "/v1/audio/transcriptions": {"POST": audio.transcribe},
+    "/v1/audio/translations": {"POST": audio.transcribe},
+    "/v1/models": {"GET": models.list_all},
+    "/v1/models/{}": {"GET": models.get, "DELETE": models.delete},
+    "/v1/files": {"POST": files.create, "GET": storage.list_of(files.SHELF)},
+    "/v1/files/{}": {"GET": storage.get_of(files.SHELF, "File"), "DELETE": files.delete},
+    "/v1/files/{}/content": {"GET": files.content},
+    "/v1/uploads": {"POST": files.begin_upload},
+    "/v1/uploads/{}/parts": {"POST": files.add_part},
+    "/v1/uploads/{}/complete": {"POST": files.complete_upload},
+    "/v1/uploads/{}/cancel": {"POST": files.cancel_upload},
+    "/v1/batches": {"POST": batches.create, "GET": storage.list_of(batches.SHELF)},
+    "/v1/batches/{}": {"GET": batches.get},
+    "/v1/batches/{}/cancel": {"POST": batches.cancel},
+}
+"""Path → method → what answers it. `{}` is one part of a path, given to the function as `asked.key`."""
+
+PATTERNS = [
+    (re.compile(re.escape(path).replace(r"\{\}", "([^/]+)")), methods)
+    for path, methods in ROUTES.items()
+    if "{}" in path
+]
+ERRORS = {
+    401: ("invalid_request_error", "invalid_api_key"),
+    403: ("invalid_request_error", "unsupported_country_region_territory"),
+    429: ("requests", "rate_limit_exceeded"),
+    500: ("server_error", None),
+    503: ("server_error", "server_overloaded"),
+}
+
+
+def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
+    """Answer a request as api.openai.com does. Raises no BadRequest: its field and code are in the answer."""
+    return answer_at(request.path, request, behaviour, state)
+
+
+def answer_at(path: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
+    """Answer as if the request had come for this path, which begins with /v1/."""
+    try:
+        function, key = _function(request.method, path)
+        given = function(Asked(request, behaviour, state, key))
+    except BadRequest as error:
+        given = _failure(error.status, error.message, error.code, error.field)
+    number = state.new_id("req_", 32)
+    given.headers += [("x-request-id", number), ("openai-version", "2020-10-01"), ("openai-processing-ms", "3")]
+    return given
+
+
+def failure(status: int, message: str, behaviour: Behaviour) -> Answer:  # noqa: ARG001  # others need it
+    return _failure(status, message)
+
+
+def check_credentials(request: Request, keys: Collection[str] | None) -> str | None:
+    scheme, _, key = request.header("authorization").partition(" ")
+    if scheme != "Bearer" or not key:
+        return (
+            "You didn't provide an API key. You need to provide your API key in an Authorization header using "
+            "Bearer auth (i.e. Authorization: Bearer YOUR_KEY)."
+        )
+    if keys is not None and key not in keys:
+        return "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys."
+    return None
+
+
+def _failure(status: int, message: str, code: str | None = None, field: str | None = None) -> Answer:
+    kind, usual = ERRORS.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
+    return json_answer({"error": {"message": message, "type": kind, "param": field, "code": code or usual}}, status)
+
+
+def _function(method: str, path: str) -> tuple[Callable[[Asked], Answer], str]:
+    """Find what answers this, and the part of the path that is an id."""
+    methods, key = (ROUTES[path], "") if path in ROUTES and "{}" not in path else (None, "")
+    if methods is None:
+        found = ((match, methods) for pattern, methods in PATTERNS if (match := pattern.fullmatch(path)))
+        match, methods = next(found, (None, None))
+        key = match[1] if match else ""
+    if methods is None:
+        raise BadRequest(f"Invalid URL ({method} {path})", status=404)
+    if method not in methods:
+        raise BadRequest(f"Not allowed to {method} on {path}.", status=405, code="method_not_supported")
+    return methods[method], key

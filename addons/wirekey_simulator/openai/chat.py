@@ -1,0 +1,128 @@
+"""`/v1/chat/completions`, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wirekey_simulator import text
+from wirekey_simulator.exchange import Answer, Json, encode, json_answer, sse, sse_answer
+from wirekey_simulator.openai.parameters import (
+    checked,
+    completion_usage,
+    model,
+    number,
+    objects,
+    optional,
+    required,
+    streams_with_usage,
+)
+from wirekey_simulator.openai.storage import found, keep, page
+from wirekey_simulator.state import CREATED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey_simulator.behaviour import Behaviour
+    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.state import State
+
+SHELF = "openai.chat"
+MESSAGES = "openai.chat.messages"
+DONE = b"data: [DONE]\n\n"
+ARGUMENT_BYTES = 8
+"""The arguments of a tool call are streamed in pieces of so many characters."""
+STREAM_ERROR = sse(
+    {
+        "error": {
+            "message": "The server had an error while processing your request, as the simulator was asked to say.",
+            "type": "server_error",
+            "param": None,
+            "code": None,
+        }
+    }
+)
+
+
+def create(asked: Asked) -> Answer:
+    body = asked.request.json()
+    stream, with_usage = streams_with_usage(body)
+    facts = {"id": asked.state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
+    for index, message in enumerate(required(body, "messages", list)):
+        required(checked(message, f"messages[{index}]", dict), "role", str)
+    most = optional(body, "max_completion_tokens", int) or optional(body, "max_tokens", int)
+    behaviour, cut = text.limited(asked.behaviour, most)
+    calls = tool_calls(body, asked.state)
+    finish = "tool_calls" if calls else "length" if cut else "stop"
+    choices = number(body, "n", 1, 1, 128)
+    usage = completion_usage(text.counts(behaviour, body))
+    if stream:
+        events = _events(facts, behaviour, usage if with_usage else None, calls=calls, finish=finish, choices=choices)
+        return sse_answer(events, STREAM_ERROR)
+    message = {"role": "assistant", "content": None if calls else text.whole(behaviour), "refusal": None}
+    message |= {"tool_calls": calls} if calls else {"annotations": []}
+    choice = {"message": message, "logprobs": None, "finish_reason": finish}
+    answer: Json = {
+        **facts,
+        "object": "chat.completion",
+        "choices": [{"index": index, **choice} for index in range(choices)],
+        "usage": usage,
+        "service_tier": "default",
+        "system_fingerprint": "fp_simulator",
+    }
+    if optional(body, "store", bool):
+        stored = {**answer, "metadata": body.get("metadata") or {}}
+        keep(asked.state, SHELF, stored)
+        asked.state.store(MESSAGES, answer["id"], body["messages"])
+    return json_answer(answer)
+
+
+def messages(asked: Asked) -> Answer:
+    """Give the messages of a stored answer's request."""
+    found(asked.state, SHELF, asked.key, "Chat completion")
+    given = asked.state.shelf(MESSAGES).get(asked.key, [])
+    return json_answer(page([{"id": f"{asked.key}-{n}", **message} for n, message in enumerate(given)], asked.request))
+
+
+def tool_calls(body: Json, state: State) -> list[Json]:
+    """Give a call of the first function offered, where the last message asks for one."""
+    tools = [required(tool, "function", dict) for tool in objects(body, "tools") if tool.get("type") == "function"]
+    if not tools or not text.wants_tool_call(body):
+        return []
+    arguments = encode(text.tool_arguments(tools[0].get("parameters"))).decode()
+    function = {"name": tools[0].get("name"), "arguments": arguments}
+    return [{"id": state.new_id("call_"), "type": "function", "function": function}]
+
+
+def _events(
+    facts: Json, behaviour: Behaviour, usage: Json | None, *, calls: list[Json], finish: str, choices: int
+) -> Iterator[bytes]:
+    more: Json = {"service_tier": "default", "system_fingerprint": "fp_simulator"}
+    if usage is not None:
+        more["usage"] = None
+
+    def chunk(index: int, delta: Json, reason: str | None = None) -> bytes:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return sse({**facts, "object": "chat.completion.chunk", "choices": [choice], **more})
+
+    for index in range(choices):
+        yield chunk(index, {"role": "assistant", "content": None if calls else "", "refusal": None})
+        if calls:
+            for delta in _call_deltas(calls[0]):
+                yield chunk(index, {"tool_calls": [delta]})
+        else:
+            before, after = chunk(index, {"content": "@"}).split(b'"@"', 1)
+            for word in text.words(behaviour):
+                yield before + encode(word) + after
+        yield chunk(index, {}, finish)
+    if usage is not None:
+        yield sse({**facts, "object": "chat.completion.chunk", "choices": [], **more, "usage": usage})
+    if not behaviour.no_done:
+        yield DONE
+
+
+def _call_deltas(call: Json) -> Iterator[Json]:
+    function: dict[str, Any] = call["function"]
+    arguments = function["arguments"]
+    yield {"index": 0, **call, "function": {**function, "arguments": ""}}
+    for start in range(0, len(arguments), ARGUMENT_BYTES):
+        yield {"index": 0, "function": {"arguments": arguments[start : start + ARGUMENT_BYTES]}}

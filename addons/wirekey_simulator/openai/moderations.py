@@ -1,0 +1,39 @@
+"""`/v1/moderations`: flags what holds the word "violence"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey_simulator.exchange import Answer, Json, encode, json_answer
+from wirekey_simulator.openai.parameters import optional, required
+
+if TYPE_CHECKING:
+    from wirekey_simulator.openai.asked import Asked
+
+CATEGORIES = (
+    "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
+    "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
+)  # fmt: skip
+
+
+def create(asked: Asked) -> Answer:
+    body = asked.request.json()
+    given = required(body, "input", str, list)
+    inputs = given if isinstance(given, list) and isinstance(given[0], str) else [given]
+    return json_answer(
+        {
+            "id": asked.state.new_id("modr-"),
+            "model": optional(body, "model", str) or "omni-moderation-latest",
+            "results": [_result("violence" in encode(item).decode().lower()) for item in inputs],
+        }
+    )
+
+
+def _result(flagged: bool) -> Json:
+    categories = {name: flagged and name == "violence" for name in CATEGORIES}
+    return {
+        "flagged": flagged,
+        "categories": categories,
+        "category_scores": {name: 0.9 if hit else 0.0001 for name, hit in categories.items()},
+        "category_applied_input_types": {name: ["text"] for name in CATEGORIES},
+    }

@@ -1,0 +1,201 @@
+"""`/v1/responses`, whole and streamed."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from wirekey_simulator import text
+from wirekey_simulator.exchange import Answer, BadRequest, Json, encode, json_answer, sse, sse_answer
+from wirekey_simulator.openai.parameters import model, objects, optional, required
+from wirekey_simulator.openai.storage import found, keep, page
+from wirekey_simulator.state import CREATED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey_simulator.behaviour import Behaviour
+    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.state import State
+
+SHELF = "openai.responses"
+INPUTS = "openai.responses.inputs"
+ARGUMENT_BYTES = 8
+HELD_TEXT = 1 << 20
+"""Of a longer text the events that repeat it whole hold so many characters: it is never held whole."""
+ECHOED = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "previous_response_id": None,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "tool_choice": "auto",
+    "parallel_tool_calls": True,
+    "reasoning": {"effort": None, "summary": None},
+    "text": {"format": {"type": "text"}},
+    "truncation": "disabled",
+    "user": None,
+    "metadata": {},
+}
+"""Parameters that stand in the answer, with their defaults."""
+
+
+def create(asked: Asked) -> Answer:
+    body = asked.request.json()
+    response = _unfinished(body, asked.state)
+    behaviour, cut = text.limited(asked.behaviour, body.get("max_output_tokens"))
+    usage = _usage(text.counts(behaviour, body))
+    item = _call_item(body, asked.state)
+    if optional(body, "stream", bool):
+        item = item or _message_item(asked.state.new_id("msg_"), None)
+        events = _events(response, behaviour, item, usage, asked.state, cut=cut)
+        error = {"code": "server_error", "message": "The server had an error, as the simulator was asked to say."}
+        number = asked.behaviour.error_after or 0
+        return sse_answer(
+            events, sse({"type": "error", **error, "param": None, "sequence_number": number}, event="error")
+        )
+    item = item or _message_item(asked.state.new_id("msg_"), text.whole(behaviour))
+    return json_answer(_finished(response, item, usage, asked.state, cut=cut))
+
+
+def count_input(asked: Asked) -> Answer:
+    counts = text.counts(asked.behaviour, asked.request.json())
+    return json_answer({"object": "response.input_tokens", "input_tokens": counts.input})
+
+
+def compact(asked: Asked) -> Answer:
+    body = asked.request.json()
+    model(body)
+    item = {"id": asked.state.new_id("cmp_"), "type": "compaction", "encrypted_content": "c2ltdWxhdGVk"}
+    facts = {"id": asked.state.new_id("resp_"), "object": "response.compaction", "created_at": CREATED}
+    return json_answer({**facts, "output": [item], "usage": _usage(text.counts(asked.behaviour, body))})
+
+
+def cancel(asked: Asked) -> Answer:
+    response = found(asked.state, SHELF, asked.key, "Response")
+    if not response["background"]:
+        raise BadRequest("Only responses that run in the background can be cancelled.")
+    return json_answer({**response, "status": "cancelled"})
+
+
+def input_items(asked: Asked) -> Answer:
+    found(asked.state, SHELF, asked.key, "Response")
+    return json_answer(page(asked.state.shelf(INPUTS).get(asked.key, []), asked.request))
+
+
+def _unfinished(body: Json, state: State) -> Json:
+    """Check the request and give the response as it is before anything was generated."""
+    facts: Json = {
+        "id": state.new_id("resp_"),
+        "object": "response",
+        "created_at": CREATED,
+        "status": "in_progress",
+        "background": bool(optional(body, "background", bool)),
+        "error": None,
+        "incomplete_details": None,
+        "model": model(body),
+        "output": [],
+        "store": body.get("store") is not False,
+        "tools": objects(body, "tools"),
+        "usage": None,
+    }
+    given = required(body, "input", str, list)
+    optional(body, "max_output_tokens", int)
+    before = optional(body, "previous_response_id", str)
+    if before and before not in state.shelf(SHELF):
+        raise BadRequest(
+            f"Previous response with id '{before}' not found.",
+            code="previous_response_not_found",
+            field="previous_response_id",
+        )
+    if facts["store"]:
+        message = {"type": "message", "role": "user", "content": given}
+        items = [message] if isinstance(given, str) else objects(body, "input")
+        state.store(INPUTS, facts["id"], [{"id": f"{facts['id']}-{n}", **item} for n, item in enumerate(items)])
+    return {**facts, **{name: body.get(name, usual) for name, usual in ECHOED.items()}}
+
+
+def _finished(response: Json, item: Json, usage: Json, state: State, *, cut: bool) -> Json:
+    whole = {**response, "status": "completed", "output": [item], "usage": usage}
+    if cut and item["type"] == "message":
+        whole |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    if whole["store"]:
+        keep(state, SHELF, whole)
+    return whole
+
+
+def _usage(counts: text.Counts) -> Json:
+    return {
+        "input_tokens": counts.input,
+        "input_tokens_details": {"cached_tokens": counts.cached},
+        "output_tokens": counts.output,
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning},
+        "total_tokens": counts.total,
+    }
+
+
+def _message_item(key: str, whole: str | None) -> Json:
+    """Give an item of text; without a text, as it is when it begins."""
+    item = {"id": key, "type": "message", "role": "assistant"}
+    if whole is None:
+        return {**item, "status": "in_progress", "content": []}
+    return {**item, "status": "completed", "content": [_part(whole)]}
+
+
+def _part(whole: str) -> Json:
+    return {"type": "output_text", "text": whole, "annotations": [], "logprobs": []}
+
+
+def _call_item(body: Json, state: State) -> Json | None:
+    """Give a call of the first function offered, where the last input asks for one."""
+    tools = [tool for tool in objects(body, "tools") if tool.get("type") == "function"]
+    if not tools or not text.wants_tool_call(body):
+        return None
+    return {
+        "id": state.new_id("fc_"),
+        "type": "function_call",
+        "status": "completed",
+        "call_id": state.new_id("call_"),
+        "name": tools[0].get("name"),
+        "arguments": encode(text.tool_arguments(tools[0].get("parameters"))).decode(),
+    }
+
+
+def _events(
+    response: Json, behaviour: Behaviour, item: Json, usage: Json, state: State, *, cut: bool
+) -> Iterator[bytes]:
+    numbers = count()
+
+    def event(kind: str, **more: Any) -> bytes:
+        return sse({"type": kind, "sequence_number": next(numbers), **more}, event=kind)
+
+    yield event("response.created", response=response)
+    yield event("response.in_progress", response=response)
+    at = {"item_id": item["id"], "output_index": 0}
+    if item["type"] == "function_call":
+        arguments = item["arguments"]
+        started = {**item, "status": "in_progress", "arguments": ""}
+        yield event("response.output_item.added", output_index=0, item=started)
+        for start in range(0, len(arguments), ARGUMENT_BYTES):
+            delta = arguments[start : start + ARGUMENT_BYTES]
+            yield event("response.function_call_arguments.delta", **at, delta=delta)
+        yield event("response.function_call_arguments.done", **at, arguments=arguments, name=item["name"])
+    else:
+        yield event("response.output_item.added", output_index=0, item=item)
+        at["content_index"] = 0
+        yield event("response.content_part.added", **at, part=_part(""))
+        held: list[str] = []
+        size = 0
+        for word in text.words(behaviour):
+            if size < HELD_TEXT:
+                held.append(word)
+                size += len(word)
+            yield event("response.output_text.delta", **at, delta=word, logprobs=[])
+        whole = "".join(held)[:HELD_TEXT]
+        yield event("response.output_text.done", **at, text=whole, logprobs=[])
+        yield event("response.content_part.done", **at, part=_part(whole))
+        item = _message_item(item["id"], whole)
+    yield event("response.output_item.done", output_index=0, item=item)
+    if not behaviour.no_done:
+        last = _finished(response, item, usage, state, cut=cut)
+        yield event(f"response.{last['status']}", response=last)

@@ -1,0 +1,220 @@
+"""A strict stand-in for OpenAI, Gemini, Anthropic and Bedrock, for tests of programs that call them.
+
+One asyncio server; HTTP/1.1 and HTTP/2, over TLS or in the clear. Which provider answers is decided by the
+host name, else by the path (hosts.py); how it answers, by header, script or model name (behaviour.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from wirekey_simulator.certificate import prepare_certificate
+from wirekey_simulator.connection import Connection
+from wirekey_simulator.delivery import Gate, deliver, deliver_at_once
+from wirekey_simulator.dispatch import answer_of
+from wirekey_simulator.exchange import Answer, Request, Seen, json_answer
+from wirekey_simulator.hosts import provider_of
+from wirekey_simulator.script import PREFIX, Script, control
+from wirekey_simulator.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from wirekey_simulator.behaviour import Behaviour
+    from wirekey_simulator.delivery import Wire
+    from wirekey_simulator.sigv4 import Account
+
+SEEN_REQUESTS = 10_000
+SEEN_BODY_BYTES = 64 << 10
+GOODBYE = 1.0
+"""Seconds that a closing TLS connection waits for the other side to agree."""
+ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
+
+
+class Simulator:
+    """Listens from `start()` to `stop()`, in the event loop that runs them.
+
+    `keys`: by provider, the keys that are good; without it any key in the right place is. `aws_credentials`: by access
+    key id, the secrets (or accounts with a session token) whose signatures are good. `seen`: what
+    arrived, oldest first, the last ten thousand. `protocols`: what ALPN offers, best first.
+    """
+
+    def __init__(
+        self,
+        certificate_folder: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        tls: bool = True,
+        keys: Mapping[str, Collection[str]] | None = None,
+        accept_sigv4_unverified: bool = False,
+        aws_credentials: Mapping[str, str | Account] | None = None,
+        protocols: Collection[str] = ("h2", "http/1.1"),
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.tls = tls
+        self.keys = keys or {}
+        self.accept_sigv4_unverified = accept_sigv4_unverified
+        self.aws_credentials = aws_credentials or {}
+        self.protocols = protocols
+        self.certificate_folder = certificate_folder
+        self.ca_file = certificate_folder / "simulator-ca.pem"
+        self.seen: deque[Seen] = deque(maxlen=SEEN_REQUESTS)
+        self.state = State()
+        self.script = Script()
+        self.gate = Gate()
+        self.malformed = 0
+        """Connections on which something came that was no HTTP."""
+        self.asked_names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
+        self._arrived = 0
+        self._opened = 0
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        host = ANY_HOST.get(self.host) or (f"[{self.host}]" if ":" in self.host else self.host)
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen. Raises OSError where the port is taken or the certificate cannot be written."""
+        secured = self._tls_context() if self.tls else None
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self),
+            self.host,
+            self.port,
+            ssl=secured,
+            backlog=1024,
+            ssl_shutdown_timeout=GOODBYE if secured else None,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.state.base_url = self.url
+
+    async def stop(self) -> None:
+        """Close the listener and break off what is under way."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self._connections):
+            connection.abort()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._server.wait_closed(), GOODBYE)
+        self._server = None
+
+    def reset(self) -> None:
+        """Forget what arrived, what is scripted and what is stored; let waiting streams go on."""
+        self.seen.clear()
+        self.script.clear()
+        self.state.forget()
+        self.gate.open()
+
+    def exchange(self, request: Request, wire: Wire) -> asyncio.Task[None] | None:
+        """Answer a request, at once or by the task given back."""
+        if request.path.startswith(PREFIX):
+            answer = control(self, request)
+            wire.whole(answer.status, answer.headers, answer.body)
+            return None
+        provider = provider_of(request)
+        seen = self._note(request, provider)
+        if provider is None:
+            answer = json_answer({"error": f"neither the host nor the path {request.path} is a provider's"}, 404)
+            wire.whole(404, answer.headers, answer.body)
+            seen.status, seen.outcome = 404, "completed"
+            return None
+        answer, behaviour = answer_of(self, provider, request)
+        seen.status = answer.status
+        if deliver_at_once(answer, behaviour, wire, seen):
+            return None
+        task = asyncio.get_running_loop().create_task(self._play(answer, behaviour, wire, seen))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _play(self, answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
+        try:
+            await deliver(answer, behaviour, wire, seen, self.gate)
+        except Exception as error:
+            # What is wrong in one answer must not look like a whole answer to its client.
+            structlog.get_logger().error(
+                "simulator_failed", error=type(error).__name__, target=seen.target.partition("?")[0]
+            )
+            seen.outcome = "fault"
+            wire.reset()
+
+    def answers_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        return self.script.answers_early(headers)
+
+    def connection_opened(self, connection: Connection) -> int:
+        self._connections.add(connection)
+        self._opened += 1
+        return self._opened
+
+    def connection_closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def note_malformed(self, _connection: Connection) -> None:
+        self.malformed += 1
+
+    def _note(self, request: Request, provider: str | None) -> Seen:
+        self._arrived += 1
+        seen = Seen(
+            number=self._arrived,
+            method=request.method,
+            authority=request.authority,
+            target=request.target,
+            headers=request.headers,
+            body=request.body[:SEEN_BODY_BYTES],
+            size=request.size,
+            sha256=request.sha256,
+            protocol=request.protocol,
+            tls=request.tls,
+            sni=request.sni,
+            connection=request.connection,
+            provider=provider,
+        )
+        self.seen.append(seen)
+        return seen
+
+    def _tls_context(self) -> ssl.SSLContext:
+        server, self.ca_file = prepare_certificate(self.certificate_folder)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(server)
+        context.set_alpn_protocols(list(self.protocols))
+        context.sni_callback = self._asked_for
+        return context
+
+    def _asked_for(self, secured: ssl.SSLSocket | ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        if name and isinstance(secured, ssl.SSLObject):
+            self.asked_names[secured] = name
+
+
+async def run_simulator(
+    certificate_folder: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tls: bool = True,
+    announce: Callable[[Simulator], None] = lambda _: None,
+) -> None:
+    """Run until cancelled; `announce` is told when it listens."""
+    simulator = Simulator(certificate_folder, host, port, tls=tls)
+    await simulator.start()
+    try:
+        announce(simulator)
+        await asyncio.Event().wait()
+    finally:
+        await simulator.stop()

@@ -1,0 +1,152 @@
+"""The made-up text of an answer, in pieces, and the tokens that it is said to have cost."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any
+
+from wirekey_simulator.members import child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey_simulator.behaviour import Behaviour
+
+TEXT = "Hello from the simulator: nobody thought about this answer."
+UNICODE = "Grüße, žluťoučký кот 世界 👋🏽 𝄞 naïve δοκιμή 🚀 終わり. "
+FILLING = "all work and no play makes a simulated answer long; "
+PIECE_BYTES = 1024
+"""Text of a given size is cut into pieces of so many bytes, unless a number of events is asked for."""
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Tokens. `cached` are among `input`, `reasoning` among `output`."""
+
+    input: int
+    output: int
+    cached: int
+    reasoning: int
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output
+
+
+def words(behaviour: Behaviour, default: str = TEXT) -> Iterator[str]:
+    """Give the pieces of text that the behaviour asks for, made one at a time, so that 1 GB is never held.
+
+    `size` bytes of UTF-8 exactly, in `events` pieces; without a size, `events` words; without either, the
+    words of the default. No piece is empty, and there may be none.
+    """
+    if behaviour.size is not None:
+        yield from _sized(behaviour.size, behaviour.events, UNICODE if behaviour.unicode else FILLING)
+        return
+    pieces = _words(UNICODE if behaviour.unicode else default)
+    yield from pieces if behaviour.events is None else islice(cycle(pieces), behaviour.events)
+
+
+def whole(behaviour: Behaviour, default: str = TEXT) -> str:
+    return "".join(words(behaviour, default))
+
+
+def limited(behaviour: Behaviour, most: Any) -> tuple[Behaviour, bool]:
+    """Cut the default text at `most` tokens, and tell whether it was. A text that was asked for is not cut."""
+    asked = (behaviour.size, behaviour.events, behaviour.tokens) != (None, None, None)
+    if asked or not isinstance(most, int) or not 0 < most < len(_words(TEXT)):
+        return behaviour, False
+    return replace(behaviour, events=most), True
+
+
+def counts(behaviour: Behaviour, request_json: Any) -> Counts:
+    """Give what the behaviour asks for, else an estimate: same request, same counts."""
+    cached, reasoning = behaviour.cached_tokens or 0, behaviour.reasoning_tokens or 0
+    given, made = behaviour.input_tokens, behaviour.tokens
+    if made is None:
+        made = _estimated_output(behaviour) + reasoning
+    if given is None:
+        given = input_tokens(request_json) + cached
+    return Counts(max(given, cached), max(made, reasoning), cached, reasoning)
+
+
+def input_tokens(request_json: Any) -> int:
+    """Estimate the tokens of a request by the characters in its strings."""
+    return 1 + sum(map(len, _strings(request_json))) // BYTES_PER_TOKEN
+
+
+def last_text(request_json: Any) -> str:
+    """Give the last string under a key `text`, `content` or `parts`: what the user said last.
+
+    All providers keep their turns in order, in `messages`, `contents`, `input` or `prompt`.
+    """
+    turns = next((request_json[key] for key in ("messages", "contents", "input", "prompt") if key in request_json), "")
+    turn = turns[-1] if isinstance(turns, list) and turns else turns
+    if isinstance(turn, dict):
+        turn = turn.get("content", turn.get("parts"))
+    if isinstance(turn, list):
+        turn = next((part["text"] for part in reversed(turn) if isinstance(part, dict) and "text" in part), "")
+    return turn if isinstance(turn, str) else ""
+
+
+def wants_tool_call(request_json: Any) -> bool:
+    return "call a tool" in last_text(request_json).lower()
+
+
+def tool_arguments(schema: Any) -> dict[str, Any]:
+    """Make up the arguments of a tool call that fit the tool's JSON schema; types in either case."""
+    properties = child(schema, "properties")
+    return {name: _sample(kind) for name, kind in properties.items()} if isinstance(properties, dict) else {}
+
+
+def _sample(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return "simulated"
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
+        return schema["enum"][0]
+    kind = schema.get("type", "string")
+    kind = kind[0] if isinstance(kind, list) and kind else kind
+    if str(kind).lower() == "object":
+        return tool_arguments(schema)
+    return {"integer": 1, "number": 1.5, "boolean": True, "array": [], "null": None}.get(str(kind).lower(), "simulated")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Give the strings of a JSON value. A list of work in place of recursion: requests nest as they like."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+
+
+def _estimated_output(behaviour: Behaviour) -> int:
+    if behaviour.size is not None:
+        return behaviour.size // BYTES_PER_TOKEN
+    return len(_words(TEXT)) if behaviour.events is None else behaviour.events
+
+
+@lru_cache(maxsize=32)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\S+\s*", text))
+
+
+def _sized(size: int, events: int | None, unit: str) -> Iterator[str]:
+    number = -(-size // PIECE_BYTES) if events is None else min(events, size)
+    for index in range(number):
+        yield _filled(size * (index + 1) // number - size * index // number, unit)
+
+
+@lru_cache(maxsize=8)
+def _filled(size: int, unit: str) -> str:
+    """Fill exactly `size` bytes; full stops stand where the next character is too long."""
+    times, rest = divmod(size, len(unit.encode()))
+    part = unit.encode()[:rest].decode(errors="ignore")
+    return unit * times + part + "." * (rest - len(part.encode()))

@@ -1,0 +1,456 @@
+"""An exception in any hook before the verdict denies the call; after it, the call goes on. Either way it is recorded.
+
+The hooks are found by looking, so that a new one is covered, or has to say here why not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import inspect
+import json
+import sqlite3
+import ssl
+
+import pytest
+from mitmproxy import hooks, options
+from mitmproxy.test import tflow
+
+from tests.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, behind
+from wirekey.addons import base, egress
+from wirekey.addons.flow_comments import FlowComments
+from wirekey.addons.metering import ResponseTap
+from wirekey.addons.metrics import Metrics
+from wirekey.addons.retry import Failover
+from wirekey.addons.traces import Traces
+from wirekey.calls.services import Services
+from wirekey.config import load
+from wirekey.credentials.scrub import KeyScrubber
+from wirekey.errors import Refusal
+from wirekey.identity.agents import AgentStore
+from wirekey.metering.tap import Tap
+from wirekey.server import bundle
+from wirekey.server.endpoints import Endpoints
+from wirekey.server.lifecycle import Lifecycle
+from wirekey.server.master import ServeMaster
+from wirekey.tracebacks import safe_traceback
+
+FREE = {"forward": "127.0.0.1:0", "gateway": None, "console": None}
+QUOTED = "the-message-of-an-exception-quotes-the-prompt"
+STATIONS = {type(made).__name__: type(made) for made in bundle.addons_in_order(Services())}
+LIFECYCLE = {"load", "configure", "running", "done"}
+"""Hooks of the entrance, and of what opens and closes with it.
+
+What fails in the entrance's ends the start, and every call is refused until it has opened.
+"""
+
+OPENING = (Lifecycle, Endpoints, FlowComments, Metrics, Traces)
+HOOKS = [
+    (name, hook)
+    for name, kind in STATIONS.items()
+    for hook in sorted(hooks.all_hooks)
+    if callable(getattr(kind, hook, None)) and not (kind in OPENING and hook in LIFECYCLE)
+]
+BEFORE = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is base.fail_closed]
+AFTER = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is base.log_on_error]
+CONNECTION = [
+    (name, hook)
+    for name, hook in HOOKS
+    if getattr(STATIONS[name], hook).guard in (base.close_on_error, egress.close_layer)
+]
+DECIDES_AGAIN = [("Failover", "attempt_failed"), ("Failover", "attempt_repeated")]
+OURS = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is base.refuse_local_on_error]
+"""Those that answer for our own endpoints; a call passes them by."""
+
+
+def test_each_hook_of_each_station_has_a_guard():
+    assert len(HOOKS) > 20
+    assert sorted(BEFORE + AFTER + CONNECTION + OURS + DECIDES_AGAIN) == sorted(HOOKS)
+    assert Failover.attempt_failed.guard is Failover.attempt_repeated.guard is base.no_retry_on_error
+
+
+def test_what_decides_fails_closed_and_what_only_watches_keeps_going():
+    assert {hook for _, hook in BEFORE} == {"http_connect", "requestheaders", "request"}
+    assert {hook for _, hook in CONNECTION} == {"client_connected", "next_layer", "server_connect"}
+    watching = {"responseheaders", "response", "error", "http_connected", "http_connect_error"}
+    assert {hook for name, hook in AFTER if name not in ("Connections", "RequestBegins")} == watching | {
+        "client_disconnected",
+        "tls_start_server",
+        "tls_start_client",
+    }
+    steps = {"client_disconnected", "next_layer", "http_connected", "tls_clienthello", "tls_established_client"}
+    ends = {"response", "error", "http_connect_error"}
+    assert {hook for name, hook in AFTER if name == "Connections"} == steps | ends
+    assert {hook for name, hook in AFTER if name == "RequestBegins"} == {"requestheaders", "http_connect"}
+
+
+def break_hook(monkeypatch, name, hook):
+    """Let the inside of a hook raise, within its guard."""
+    kind = STATIONS[name]
+    whole = getattr(kind, hook)
+
+    def failing(self, data):
+        raise RuntimeError(QUOTED)
+
+    async def failing_later(self, data):
+        await asyncio.sleep(0)
+        raise RuntimeError(QUOTED)
+
+    broken = failing_later if inspect.iscoroutinefunction(whole) else failing
+    broken.__name__ = hook
+    monkeypatch.setattr(kind, hook, whole.guard(broken))
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, simulator):
+    """State and CA, made once: a CA takes its time."""
+    made = tmp_path_factory.mktemp("house")
+    settings = {"state": str(made / "state"), "certs": str(made / "certs"), "listen": FREE}
+    (made / "wirekey.yaml").write_text(json.dumps(behind(simulator, **settings)))
+    (made / "state").mkdir()
+    (made / "token").write_text(AgentStore(made / "state" / "agents.json").add("alice"))
+    return made
+
+
+@contextlib.asynccontextmanager
+async def wirekey(folder, *onlookers):
+    """Stations, wire and audit in this process, as `wirekey serve` puts them together."""
+    services = Services()
+    master = ServeMaster(options.Options(confdir=str(folder / "certs")))
+    ours = bundle.addons_in_order(services, load(folder / "wirekey.yaml", KEY_ENVIRONMENT))
+    builtin = list(master.addons.chain)
+    master.addons.add(*ours)
+    master.addons.chain[:] = [*ours, *builtin]
+    master.addons.add(*onlookers)
+    ours[0].configure(set())
+    running = asyncio.create_task(master.run())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while ours[0].running_proxy is None:
+                assert not running.done()
+                await asyncio.sleep(0.01)
+        yield ours[0].running_proxy.forward
+    finally:
+        master.shutdown()
+        await asyncio.wait([running], timeout=10)
+
+
+CALLS = {
+    "openai": ("api.openai.com", "/v1/chat/completions", {"model": "gpt-4o-mini"}, "error.code"),
+    "anthropic": ("api.anthropic.com", "/v1/messages", {"model": "claude-sonnet-4-5", "max_tokens": 9}, "error.type"),
+    "bedrock": (
+        "bedrock-runtime.us-east-1.amazonaws.com",
+        "/model/anthropic.claude-3-haiku-20240307-v1%3A0/invoke",
+        {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9},
+        "message",
+    ),
+    "gemini": (
+        "generativelanguage.googleapis.com",
+        "/v1beta/models/gemini-2.5-flash:generateContent",
+        None,
+        "error.status",
+    ),
+}
+"""Provider → host, path, body, and what its errors have."""
+
+
+async def call(forward, folder, provider="openai", behaviour=""):
+    """Make one call; (status of CONNECT, status, JSON body), 0 and None where the connection was closed."""
+    host, path, body, _ = CALLS[provider]
+    messages = [{"role": "user", "content": "hello"}]
+    contents = [{"role": "user", "parts": [{"text": "hello"}]}]
+    content = json.dumps({"contents": contents} if body is None else {**body, "messages": messages}).encode()
+    address, _, port = forward.rpartition(":")
+    reader, writer = await asyncio.open_connection(address, int(port))
+    try:
+        token = (folder / "token").read_text()
+        basic = base64.b64encode(f"alice:{token}".encode()).decode()
+        writer.write(
+            f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}\r\nProxy-Authorization: Basic {basic}\r\n\r\n".encode()
+        )
+        connected, answer = await read(reader)
+        if connected != 200:
+            return connected, connected, answer
+        context = ssl.create_default_context(cafile=folder / "certs" / "mitmproxy-ca-cert.pem")
+        await writer.start_tls(context, server_hostname=host)
+        head = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json"]
+        head += ["anthropic-version: 2023-06-01"] if provider == "anthropic" else []
+        head += [f"X-Simulator: {behaviour}"] if behaviour else []
+        head += [f"Content-Length: {len(content)}", "", ""]
+        writer.write("\r\n".join(head).encode() + content)
+        return connected, *await read(reader)
+    except (OSError, ssl.SSLError, asyncio.IncompleteReadError):
+        return 0, 0, None
+    finally:
+        writer.close()
+
+
+async def read(reader):
+    async with asyncio.timeout(PATIENCE):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        status = int(head.split(" ", 2)[1])
+        if "transfer-encoding: chunked" in head:
+            body = b""
+            while size := int(await reader.readline(), 16):
+                body += (await reader.readexactly(size + 2))[:-2]
+            await reader.readexactly(2)
+        else:
+            length = next((line.split(":")[1] for line in head.split("\r\n") if line.startswith("content-length")), 0)
+            body = await reader.readexactly(int(length))
+    return status, json.loads(body) if body else None
+
+
+def events(folder):
+    with contextlib.closing(sqlite3.connect(folder / "state" / "audit.db")) as database:
+        database.row_factory = sqlite3.Row
+        return [dict(row) for row in database.execute("SELECT * FROM calls ORDER BY id")]
+
+
+@pytest.fixture
+def play(folder, simulator):
+    """Make one call on a fresh house; (CONNECT, status, body), what reached the provider, new audit events."""
+    simulator.forget()
+    before = len(events(folder)) if (folder / "state" / "audit.db").exists() else 0
+
+    async def played(provider="openai", behaviour="", onlookers=()):
+        async with wirekey(folder, *onlookers) as forward:
+            async with asyncio.timeout(PATIENCE):
+                answered = await call(forward, folder, provider, behaviour)
+        return answered, simulator.seen, events(folder)[before:]
+
+    return played
+
+
+def member(body, path):
+    for name in path.split("."):
+        body = body[name]
+    return body
+
+
+async def test_a_house_in_order_lets_the_call_through(play):
+    (_, status, body), seen, (event,) = await play()
+    assert (status, len(seen)) == (200, 1), body
+    assert body["object"] == "chat.completion"
+    assert (event["policy_result"], event["outcome"]) == ("allow", "completed")
+
+
+@pytest.mark.parametrize(("name", "hook"), BEFORE)
+async def test_an_exception_before_the_verdict_denies_the_call(name, hook, play, monkeypatch, caplog):
+    break_hook(monkeypatch, name, hook)
+    (connected, status, body), seen, found = await play()
+    assert status == 503
+    assert (connected == 503) == (hook == "http_connect")
+    assert body["error"]["code"] == "wirekey_error"
+    assert seen == []
+    denied = [event for event in found if event["outcome"] == "denied"]
+    assert [(event["policy_result"], event["status"]) for event in denied] == [("deny", 503)]
+    assert f"{name}.{hook} failed: RuntimeError at test_fail_closed.py" in caplog.text
+    assert QUOTED not in caplog.text
+
+
+@pytest.mark.parametrize("provider", CALLS)
+async def test_the_denial_has_the_shape_of_the_provider(provider, play, monkeypatch):
+    break_hook(monkeypatch, "Routing", "request")
+    (_, status, body), seen, _ = await play(provider)
+    assert (status, seen) == (503, [])
+    assert member(body, CALLS[provider][3])
+
+
+@pytest.mark.parametrize(("name", "hook"), CONNECTION)
+async def test_an_exception_about_a_connection_leaves_nothing_dialled(name, hook, play, monkeypatch, caplog):
+    break_hook(monkeypatch, name, hook)
+    (_, status, _), seen, _ = await play()
+    assert status in (0, 502)
+    assert seen == []
+    assert QUOTED not in caplog.text
+
+
+@pytest.mark.parametrize(("name", "hook"), AFTER)
+async def test_an_exception_after_the_verdict_lets_the_call_go_on(name, hook, play, monkeypatch, caplog):
+    break_hook(monkeypatch, name, hook)
+    (_, status, body), seen, found = await play()
+    assert (status, len(seen)) == (200, 1), body
+    event = next(event for event in found if event["operation"])
+    assert event["policy_result"] == "allow"
+    assert event["outcome"] in ("completed", "interrupted")
+    assert QUOTED not in caplog.text
+
+
+class Onlooker:
+    """Another addon, after ours."""
+
+    def __init__(self):
+        self.contents = []
+
+    def response(self, flow):
+        self.contents += [flow.request.raw_content, flow.response.raw_content]
+
+
+async def test_an_answer_that_nobody_metered_is_not_kept_on_the_flow_either(play, monkeypatch):
+    break_hook(monkeypatch, "Metering", "responseheaders")
+    onlooker = Onlooker()
+    (_, status, _), _, _ = await play(onlookers=[onlooker])
+    assert (status, onlooker.contents) == (200, [None, None])
+
+
+@pytest.mark.parametrize("broken", ["install_tap", "make_tap", "make_filter"])
+async def test_an_error_that_quotes_the_key_does_not_pass_without_its_filter(broken, play, monkeypatch):
+    key = PROVIDER_KEYS["openai"]
+
+    def failing(*_):
+        raise RuntimeError(QUOTED)
+
+    monkeypatch.setattr(STATIONS["Metering"], broken, failing)
+    (_, status, body), (seen,), _ = await play(behaviour="echo-key")
+    assert status == 401
+    assert body is None
+    assert key in str(seen.headers)
+
+
+def test_a_filter_that_fails_lets_as_many_bytes_by_as_were_said_and_none_of_an_error(monkeypatch):
+    services, flow = Services(), tflow.tflow(resp=True)
+    services.open(flow)
+    tap = ResponseTap(services, flow, Tap(None))
+    tap.filter = KeyScrubber(b"the-key-of-the-provider")
+    assert tap(b"an error with the-key-of") == [b"an error with "]
+    monkeypatch.setattr(KeyScrubber, "feed", lambda *_: 1 / 0)
+    assert tap(b"-the-provider, and more") == [b"*" * len(b"the-key-of-the-provider, and more")]
+    assert tap(b" of it") == [b"*" * 6]
+    assert tap(b"") == []
+
+
+METHODS = {
+    "report_invalid": None,
+    "keep_body": (503, "denied"),
+    "wire_request": (503, "upstream_error"),
+    "own_body": None,
+    "limits_of": None,
+    "count_attempt": None,
+    "is_failure": None,
+    "can_retry": None,
+    "may_be_resent": None,
+    "release_body": None,
+    "withdraw": None,
+    "reserve": (503, "denied"),
+    "error_response": None,
+    "stream_error": None,
+    "report_end": None,
+    "withdrawn": None,
+    "response_head": None,
+    "refusal_of_response": None,
+    "spool": None,  # in tests/wire/test_large_requests.py
+}
+"""Method of the house that the wire layer calls → status and outcome of a call in which it fails; None: below."""
+
+
+def break_method(monkeypatch, name):
+    def failing(self, *_, **__):
+        raise RuntimeError(QUOTED)
+
+    failing.__name__ = name
+    whole = getattr(Services, name)
+    monkeypatch.setattr(Services, name, whole.guard(failing) if hasattr(whole, "guard") else failing)
+
+
+def test_each_method_for_the_wire_layer_is_tried():
+    from wirekey.wire.delegate import WireDelegate as WireView
+
+    methods = {name for name in vars(WireView) if not name.startswith("_")} - {"limits", "connection_pool"}
+    assert methods == set(METHODS)
+
+
+def test_where_it_cannot_be_told_whether_a_call_may_go_out_twice_it_does_not(monkeypatch, caplog):
+    services, flow = Services(), tflow.tflow()
+    for name in ("may_be_resent", "release_body", "withdraw"):
+        break_method(monkeypatch, name)
+    assert services.may_be_resent(flow) is False
+    assert services.release_body(flow) is None
+    assert services.withdraw(flow) is None
+    assert QUOTED not in caplog.text
+
+
+def test_where_it_cannot_be_told_whether_an_agent_was_revoked_a_running_call_goes_on(monkeypatch, caplog):
+    services, flow = Services(), tflow.tflow()
+    break_method(monkeypatch, "withdrawn")
+    assert services.withdrawn(flow) is None
+    assert QUOTED not in caplog.text
+
+
+@pytest.mark.parametrize("name", [name for name, found in METHODS.items() if found])
+async def test_an_exception_in_the_house_while_a_call_is_made_ready_sends_nothing(name, play, monkeypatch, caplog):
+    break_method(monkeypatch, name)
+    (_, status, body), seen, (*_, event) = await play()
+    assert (status, event["outcome"]) == METHODS[name]
+    assert event["status"] == 503
+    assert body["error"]["message"]
+    assert seen == []
+    assert QUOTED not in caplog.text
+
+
+@pytest.mark.parametrize("refusing", ["deny", "error_response", "open", "redact"])
+async def test_a_refusal_that_fails_is_still_one(refusing, play, monkeypatch, caplog):
+    break_hook(monkeypatch, "Recognition", "requestheaders")
+    break_method(monkeypatch, refusing)
+    (_, status, body), seen, found = await play()
+    assert status == 503
+    assert body["error"]["message"]
+    assert seen == []
+    assert any((event["policy_result"], event["outcome"]) == ("deny", "denied") for event in found)
+    assert QUOTED not in caplog.text
+
+
+def test_an_invalid_head_is_refused_even_where_that_fails(monkeypatch):
+    break_method(monkeypatch, "report_invalid")
+    services, flow = Services(), tflow.tflow()
+    services.report_invalid(flow, "a reason")
+    assert flow.response.status_code == 503
+    assert services.call(flow).policy_result == "deny"
+
+
+async def test_a_response_that_cannot_be_judged_does_not_reach_the_client(play, monkeypatch, caplog):
+    break_method(monkeypatch, "refusal_of_response")
+    (_, status, body), (seen,), (*_, event) = await play()
+    assert (status, event["status"], event["outcome"]) == (503, 503, "upstream_error")
+    assert "choices" not in body
+    assert seen.headers
+    assert QUOTED not in caplog.text
+
+
+def test_words_that_cannot_be_phrased_in_a_stream_are_left_out(monkeypatch):
+    break_method(monkeypatch, "stream_error")
+    break_method(monkeypatch, "report_end")
+    services, flow = Services(), tflow.tflow(resp=True)
+    services.open(flow)
+    assert services.stream_error(flow, Refusal(504, "late", "Late.")) is None
+    assert services.report_end(flow, "timeout") is None
+
+
+async def test_an_answer_whose_withheld_headers_cannot_be_put_back_goes_on_without(play, monkeypatch):
+    break_method(monkeypatch, "response_head")
+    (_, status, body), _, (event,) = await play()
+    assert (status, body["object"], event["outcome"]) == (200, "chat.completion", "completed")
+
+
+def test_an_exception_is_described_by_kind_and_place_and_causes():
+    def read():
+        raise ValueError(QUOTED)
+
+    try:
+        try:
+            read()
+        except ValueError as error:
+            raise KeyError(QUOTED) from error
+    except KeyError as error:
+        text = safe_traceback(error)
+    assert text.startswith("KeyError at test_fail_closed.py:")
+    assert "caused by ValueError at test_fail_closed.py:" in text
+    assert " in read < " in text
+    assert QUOTED not in text

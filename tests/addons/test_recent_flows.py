@@ -1,0 +1,24 @@
+"""mitmweb's page shows the latest flows, and never holds more than it may."""
+
+from __future__ import annotations
+
+from mitmproxy.addons.view import View
+from mitmproxy.test import taddons, tflow
+
+from wirekey.addons.recent_flows import RecentFlows
+
+
+async def test_flows_that_ended_leave_the_page_oldest_first_and_live_ones_stay():
+    view = View()
+    recent = RecentFlows(view, kept=10, at_once=5)
+    with taddons.context(view):
+        flows = [tflow.tflow(resp=True) for _ in range(40)]
+        for flow in flows:
+            flow.live = flow is flows[0]
+            view.requestheaders(flow)
+            recent.response(flow)
+            assert view.store_count() <= 10 + 5 + 1
+        held = view.resolve("@all")
+    assert flows[0] in held
+    assert flows[-1] in held
+    assert flows[1] not in held

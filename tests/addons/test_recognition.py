@@ -1,0 +1,90 @@
+"""A large body is looked at in steps, so that other events of the loop are handled in between."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from wirekey.addons.recognition import Recognition
+from wirekey.calls.services import Services
+from wirekey.errors import Refusal
+from wirekey.providers.json_size import PIECE
+from wirekey.wire.request_body import Spool
+
+
+def recognition(limit: int = 500_000) -> Recognition:
+    services = Services()
+    services.settings = replace(services.settings, json_values=limit)
+    return Recognition(services)
+
+
+def spooled(folder, data: bytes):
+    spool = Spool(folder)
+    spool.write(data)
+    return spool.finish()
+
+
+async def turns_while(work) -> tuple[int, object]:
+    """Count how often another task of the loop runs while this one does."""
+    turns = 0
+
+    async def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    began = turns
+    try:
+        result = await work
+    except Refusal as refusal:
+        result = refusal
+    running.cancel()
+    return turns - began, result
+
+
+async def test_other_events_are_handled_while_a_large_body_is_checked(tmp_path):
+    body = spooled(tmp_path, b'{"x":"' + "é,".encode() * 10 * PIECE + b'"}')
+    turns, _ = await turns_while(recognition(10**9).check_large(body))
+    assert turns >= 30  # UTF-8 only, as so many values do not fit in
+    assert body.values == len(body) // 2 + 1
+
+
+async def test_other_events_are_handled_while_its_values_are_counted(tmp_path):
+    body = spooled(tmp_path, b'{"x":"' + b"x," * 5 * PIECE + b'"}')
+    turns, _ = await turns_while(recognition(100).check_large(body))
+    assert turns >= 20
+    assert body.values == 2
+
+
+async def test_too_many_values_are_refused_after_a_few_steps(tmp_path):
+    body = spooled(tmp_path, b'{"x":[' + b"{}," * 100 * PIECE + b"{}]}")
+    turns, refusal = await turns_while(recognition(100).check_large(body))
+    assert (refusal.status, refusal.code) == (413, "too_many_values")
+    assert turns < 5
+
+
+async def test_a_small_body_is_not_looked_at():
+    turns, _ = await turns_while(recognition().check_large(b"{}" * 1000))
+    assert turns == 0
+
+
+async def test_two_large_bodies_are_checked_one_after_the_other(tmp_path):
+    station = recognition(100)
+    bodies = [spooled(tmp_path, b'{"x":"' + b"x," * 5 * PIECE + b'"}') for _ in range(2)]
+    first = asyncio.create_task(station.check_large(bodies[0]))
+    second = asyncio.create_task(station.check_large(bodies[1]))
+    await first
+    assert bodies[0].values
+    assert not second.done()
+    await second
+
+
+async def test_what_is_not_utf8_is_refused(tmp_path):
+    body = spooled(tmp_path, b'{"x":"' + b"x" * PIECE + b'\xff"}')
+    with pytest.raises(Refusal, match="UTF-8"):
+        await recognition().check_large(body)

@@ -1,0 +1,94 @@
+"""The agent is looked up again before its call is recorded, and while it runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from wirekey.call import Agent, Call
+from wirekey.calls.agent_check import check_agent, withdrawn
+from wirekey.calls.services import Services
+from wirekey.calls.state import CallState
+from wirekey.errors import Refusal
+from wirekey.identity.agents import AgentStore
+from wirekey.identity.proof import NO_PROOF, Proof
+from wirekey.identity.tokens import token_digest
+
+NOW = 1_800_000_000.0
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("wirekey.calls.agent_check.time.time", clock)
+    return clock
+
+
+@pytest.fixture
+def services(tmp_path, clock):
+    services = Services()
+    services.agents = AgentStore(tmp_path / "agents.json", clock)
+    services.jwts = None
+    return services
+
+
+def accepted(services, token: str) -> CallState:
+    proof = Proof((token_digest(token),), accepted_at=NOW)
+    return CallState(Call(agent=services.agent_of(proof, NOW)), proof=proof)
+
+
+def test_an_agent_that_is_as_it_was_passes(services):
+    state = accepted(services, services.agents.add("alice", role="engineer"))
+    check_agent(services, state)
+    assert withdrawn(services, state) is None
+
+
+def test_a_call_without_identity_passes_where_none_is_required(services):
+    state = CallState(Call())
+    check_agent(services, state)
+    assert withdrawn(services, state) is None
+    assert not NO_PROOF
+
+
+@pytest.mark.parametrize("how", ["revoke", "rotate"])
+def test_an_agent_whose_token_was_taken_back_is_refused_and_its_running_call_ends(services, how):
+    state = accepted(services, services.agents.add("alice"))
+    getattr(services.agents, how)("alice")
+    with pytest.raises(Refusal) as refused:
+        check_agent(services, state)
+    assert (refused.value.status, refused.value.code) == (401, "identity_ended")
+    assert withdrawn(services, state).code == "agent_revoked"
+
+
+def test_a_token_that_expires_sends_nothing_new_and_ends_nothing_that_runs(services, clock):
+    services.agents.add("alice")
+    state = accepted(services, services.agents.issue_token("alice", "short", 10))
+    clock.now = NOW + 11
+    with pytest.raises(Refusal, match="expired"):
+        check_agent(services, state)
+    assert withdrawn(services, state) is None
+    services.agents.revoke("alice")
+    assert withdrawn(services, state).code == "agent_revoked"
+
+
+def test_an_agent_that_was_changed_while_it_was_judged_is_judged_anew(services):
+    state = accepted(services, services.agents.add("alice", role="engineer"))
+    state.call.agent = Agent("alice", "admin")
+    with pytest.raises(Refusal) as refused:
+        check_agent(services, state)
+    assert (refused.value.status, refused.value.code) == (503, "agent_changed")
+
+
+def test_the_pair_of_a_signature_counts_too(services):
+    services.agents.add("alice")
+    pair = services.agents.pair("alice")
+    state = CallState(Call(agent=services.agents.find_pair(pair.access_key)[0]), proof=Proof((), pair.access_key, NOW))
+    check_agent(services, state)
+    services.agents.rotate_pair("alice")
+    assert withdrawn(services, state).code == "agent_revoked"

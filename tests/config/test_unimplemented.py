@@ -1,0 +1,30 @@
+"""Settings that this version does not act on are told to whoever sets them."""
+
+import pytest
+
+from tests.config.reading import loaded
+from wirekey.config import unimplemented
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("", []),
+        ("routes: []", []),
+        ("routes: [{match: a, model: b}]", []),
+        ("listen: {forward: 127.0.0.1:1, gateway: 127.0.0.1:8000, console: null}", []),
+        ("listen: {gateway: 127.0.0.1:8001}", []),
+        ("audit: {store: postgresql://db/x}", ["audit.store"]),
+        ("audit: {store: sqlite:///other.db}", ["audit.store"]),
+        ("audit: {store: sqlite:///state/audit.db}", []),
+        ("model_override: a", []),
+        ("model_override: null", []),
+        ("providers: {openai: {credentials: inject}}", []),
+        ("providers: {openai: {credentials: client}}", []),
+        ("providers: {bedrock: {credentials: passthrough}}", []),
+        ("providers: {bedrock: {credentials: {bearer: env:A}}}", []),
+        ("providers: {bedrock: {credentials: {profile: x}}}", []),
+    ],
+)
+def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path, text, keys):
+    assert [problem.key for problem in unimplemented(loaded(tmp_path, text))] == keys

@@ -1,0 +1,209 @@
+"""What was seen becomes a finding with a level and a fix."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from wirekey.ca.authority import CAError, ensure
+from wirekey.doctor import checks
+from wirekey.doctor.checks import Run
+from wirekey.doctor.clients import RUNTIMES, Client
+from wirekey.doctor.findings import Finding, Level, as_json, exit_code, report
+from wirekey.doctor.stub import StubRequest
+
+CLIENT = Client("x", (), proxy_fix="proxy fix", trust_fix="trust fix, root {root}", seconds=3)
+GIT = Client("x", (), proxy_fix="", trust_fix="", calls_providers=False)
+ROOT = Path("/certs/root.pem")
+ALL = StubRequest(connected=True, credentials=True, requested=True)
+HOSTS = ["api.openai.com"]
+
+
+@pytest.mark.parametrize(
+    ("run", "level", "message", "fix"),
+    [
+        (Run(ALL), "ok", "trusts the CA and goes through the proxy", ""),
+        (Run(StubRequest(), absent=True), "skipped", "is not installed", ""),
+        (Run(StubRequest(), said="no route"), "wrong", "does not go through the proxy (no route)", "proxy fix"),
+        (Run(StubRequest(), ended=False), "wrong", "through the proxy and did not end within 3 s", "proxy fix"),
+        (
+            Run(StubRequest(connected=True, credentials=True, refused="unknown ca"), said="bad"),
+            "wrong",
+            "does not trust the CA (unknown ca)",
+            "trust fix, root /certs/root.pem",
+        ),
+        (Run(StubRequest(connected=True), said="bad cert"), "wrong", "does not trust the CA (bad cert)", "trust fix"),
+        (
+            Run(StubRequest(connected=True, requested=True)),
+            "warning",
+            "cannot say there which agent",
+            "in place of its",
+        ),
+    ],
+)
+def test_a_client_is_judged_by_what_arrived(run, level, message, fix):
+    finding = checks.judge_client("Python x", CLIENT, run, ROOT)
+    assert (finding.area, finding.subject, finding.level) == ("clients", "Python x", level)
+    assert message in finding.message
+    assert fix in finding.fix
+    assert bool(fix) == bool(finding.fix)
+
+
+def test_a_client_of_other_hosts_without_credentials_gets_another_fix():
+    finding = checks.judge_client("git", GIT, Run(StubRequest(connected=True, requested=True)), ROOT)
+    assert "identity.required" in finding.fix
+
+
+def test_every_client_has_both_fixes_and_a_name_of_its_own():
+    for runtime in RUNTIMES:
+        assert all(client.proxy_fix and client.trust_fix for client in runtime.clients)
+        assert len({client.name for client in runtime.clients}) == len(runtime.clients)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "own", "level", "message", "fix"),
+    [
+        ("", True, "ok", "https://127.0.0.1:8000 answers with a certificate of our CA", ""),
+        ("", False, "ok", "answers with the certificate of listen.gateway_tls", ""),
+        ("no answer in time", True, "wrong", "https://127.0.0.1:8000: no answer in time", "see its log"),
+        (None, True, "skipped", "the CA does not cover localhost", "`wirekey ca renew`"),
+    ],
+)
+def test_tls_at_the_gateway_is_judged_by_whether_it_is_believed(trouble, own, level, message, fix):
+    finding = checks.judge_gateway_tls("127.0.0.1:8000", trouble, own=own)
+    assert (finding.area, finding.subject, finding.level) == ("ports", "gateway TLS", level)
+    assert message in finding.message
+    assert fix in finding.fix
+
+
+@pytest.fixture
+def ca(tmp_path):
+    return ensure(tmp_path / "certs", HOSTS, roots=[])
+
+
+@pytest.mark.parametrize(
+    ("hosts", "days_left", "levels", "word"),
+    [
+        (HOSTS, 200, ["ok"], "covers 1 hosts"),
+        ([*HOSTS, "example.org"], 200, ["wrong"], "does not cover example.org"),
+        (HOSTS, 29, ["warning"], "expires in 29 days"),
+        (["example.org"], 1, ["wrong", "warning"], "does not cover"),
+    ],
+)
+def test_a_ca_is_judged(ca, hosts, days_left, levels, word):
+    now = ca.expires - timedelta(days=days_left)
+    findings = checks.judge_ca(ca, hosts, now, made=True, proxy_has_former=False)
+    assert [finding.level for finding in findings] == levels
+    assert word in findings[0].message
+
+
+def test_a_ca_that_the_proxy_does_not_have_yet_is_wrong(ca):
+    [finding] = checks.judge_ca(ca, HOSTS, ca.begins, made=True, proxy_has_former=True)
+    assert finding.level == "wrong"
+    assert "newer than the proxy" in finding.message
+
+
+@pytest.mark.parametrize(("made", "level"), [(False, "warning"), (True, "wrong")])
+def test_a_ca_that_is_not_there_yet_is_no_fault(made, level):
+    error = CAError(Path("ca.pem"), "is odd", "mend it")
+    [finding] = checks.judge_ca(error, HOSTS, datetime.now(UTC), made=made, proxy_has_former=False)
+    assert (finding.level, finding.message, finding.fix) == (level, "ca.pem: is odd", "mend it")
+
+
+@pytest.mark.parametrize(
+    ("count", "problems", "words", "level", "message"),
+    [
+        (2, [], {}, "ok", "2 keys"),
+        (0, ["f:1: env:X is not set"], {}, "wrong", "env:X is not set"),
+        (0, [], {"instead": "the simulator stands in"}, "skipped", "none: the simulator"),
+        (0, [], {}, "warning", "503"),
+        (0, [], {"other_way": "the clients bring their own"}, "ok", "bring their own"),
+    ],
+)
+def test_keys_are_judged(count, problems, words, level, message):
+    finding = checks.judge_keys("gemini", count, problems, **{"instead": "", **words})
+    assert finding.level == level
+    assert message in finding.message
+    if level in ("skipped", "warning"):
+        assert "GEMINI_API_KEY" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("offsets", "level", "message"),
+    [
+        ({}, "skipped", "no upstream"),
+        ({"a": 0.4, "b": -0.6}, "ok", "agrees"),
+        ({"a": 90}, "warning", "90 s ahead"),
+        ({"a": -400}, "wrong", "400 s behind that of a"),
+        ({"a": 0, "b": 5000, "c": 1}, "ok", "agrees with c"),
+    ],
+)
+def test_the_clock_is_judged_by_the_middle_upstream(offsets, level, message):
+    finding = checks.judge_clock(offsets)
+    assert finding.level == level
+    assert message in finding.message
+
+
+@pytest.mark.parametrize(
+    ("trouble", "used", "level", "fix"),
+    [
+        ("", True, "ok", ""),
+        ("no answer in time", True, "wrong", "providers.openai.upstream"),
+        ("no answer in time", False, "skipped", "providers.openai.upstream"),
+        ("its certificate is not trusted: self-signed", True, "wrong", "upstream_ca"),
+    ],
+)
+def test_upstreams_are_judged(trouble, used, level, fix):
+    finding = checks.judge_upstream("openai", "api.openai.com:443", trouble, used=used)
+    assert finding.level == level
+    assert fix in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("trouble", "serving", "level", "fix"),
+    [
+        ("", False, "ok", ""),
+        ("", True, "ok", ""),
+        ("address already in use", False, "wrong", "set listen.forward"),
+        ("connection refused", True, "wrong", "start it anew"),
+    ],
+)
+def test_ports_are_judged(trouble, serving, level, fix):
+    finding = checks.judge_port("listen.forward", "127.0.0.1:8080", trouble, serving=serving)
+    assert finding.level == level
+    assert fix in finding.fix
+
+
+@pytest.mark.parametrize(("trouble", "level"), [("", "ok"), ("cannot be written", "wrong")])
+def test_the_state_folder_is_judged(trouble, level):
+    assert checks.judge_state("state", trouble).level == level
+
+
+FINE = Finding("a", "one", Level.OK, "is fine")
+POOR = Finding("a", "second", Level.WARNING, "is poor", "mend it")
+WRONG = Finding("b", "third", Level.WRONG, "is wrong", "do it")
+SKIPPED = Finding("b", "fourth", Level.SKIPPED, "is not here")
+
+
+@pytest.mark.parametrize(
+    ("findings", "code", "last"),
+    [
+        ([], 0, "Everything is in order."),
+        ([FINE], 0, "Everything is in order."),
+        ([FINE, SKIPPED], 0, "Everything is in order; 1 skipped."),
+        ([FINE, POOR], 0, "1 warning."),
+        ([WRONG, POOR, POOR], 1, "1 wrong, 2 warnings."),
+    ],
+)
+def test_only_what_is_wrong_makes_the_exit_code_1(findings, code, last):
+    assert exit_code(findings) == code
+    assert report(findings).splitlines()[-1] == last
+    assert as_json(findings)["ok"] is (code == 0)
+
+
+def test_the_fix_stands_below_what_it_mends():
+    assert report([FINE, POOR]).splitlines()[:3] == [
+        "ok       one     is fine",
+        "warning  second  is poor",
+        "                 → mend it",
+    ]

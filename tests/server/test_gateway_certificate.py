@@ -1,0 +1,125 @@
+"""What the gateway shows: the certificate of listen.gateway_tls, or one of our CA where that is good for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from wirekey.ca.authority import ensure, renew
+from wirekey.config.models import GatewayTLS
+from wirekey.server.gateway_certificate import MADE_ANEW, Certificate, CertificateError, IssuedCertificate
+from wirekey_simulator.certificate import prepare_certificate
+
+PATIENCE = 60
+
+
+@pytest.mark.parametrize(
+    ("certificate_text", "key_text", "says"),
+    [
+        (None, "x", "gateway.pem cannot be read: No such file or directory. Name files"),
+        ("x", None, "gateway-key.pem cannot be read: No such file or directory. Name files"),
+        ("", "", "are no certificate and its key. The first is a PEM file"),
+        ("x", "y", "are no certificate and its key"),
+        ("good", "another", "are no certificate and its key"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path, certificate_text, key_text, says):
+    made, _ = prepare_certificate(tmp_path / "made")
+    another, _ = prepare_certificate(tmp_path / "another")
+    known = {"good": made.read_text(), "another": another.read_text()}
+    files = GatewayTLS(certificate=tmp_path / "gateway.pem", key=tmp_path / "gateway-key.pem")
+    for file, text in ((files.certificate, certificate_text), (files.key, key_text)):
+        if text is not None:
+            file.write_text(known.get(text, text))
+    with pytest.raises(CertificateError) as raised:
+        Certificate(files)
+    assert str(raised.value).startswith("listen.gateway_tls: ")
+    assert says in str(raised.value)
+
+
+def test_a_key_with_a_password_is_refused_and_the_terminal_is_not_asked_for_it(tmp_path):
+    made, _ = prepare_certificate(tmp_path / "made")
+    key = serialization.load_pem_private_key(made.read_bytes(), None)
+    encryption = serialization.BestAvailableEncryption(b"its password")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    (tmp_path / "key.pem").write_bytes(pem)
+    files = f"certificate={str(made)!r}, key={str(tmp_path / 'key.pem')!r}"
+    code = (
+        "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "from wirekey.config.models import GatewayTLS; from wirekey.server.gateway_certificate import Certificate; "
+        f"Certificate(GatewayTLS({files}))"
+    )
+    outer, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        os.close(outer)
+        os.close(terminal)
+    assert b"CertificateError: listen.gateway_tls: " in output
+    assert b"without a password" in output
+
+
+HOSTS = ["api.openai.com"]
+
+
+@pytest.fixture
+def ca(tmp_path):
+    return ensure(tmp_path / "certs", HOSTS, roots=[])
+
+
+@pytest.mark.parametrize(
+    ("called", "here", "told"),
+    [
+        (None, True, ""),
+        ("localhost", True, ""),
+        (None, False, "set listen.gateway_tls"),
+        ("gateway.corp.example", True, "set listen.gateway_tls"),
+    ],
+)
+def test_a_client_that_our_certificate_is_not_good_for_is_told_of_once_in_the_log(ca, called, here, told, caplog):
+    own = IssuedCertificate(ca)
+    with caplog.at_level(logging.WARNING):
+        assert own.context(called, here=here) is own.context(called, here=here)
+    assert [told in record.message for record in caplog.records] == [True] * bool(told)
+
+
+def test_our_certificate_is_made_anew_each_day_also_after_the_ca_was_renewed(ca):
+    now = 1_800_000_000.0
+    own = IssuedCertificate(ca, lambda: now)
+    first = own.context()
+    now += MADE_ANEW - 1
+    assert own.context() is first
+    renew(ca.folder, HOSTS, roots=[])
+    now += 2
+    second = own.context()
+    assert second is not first
+    now -= MADE_ANEW
+    assert own.context() is not second
+
+
+def test_a_ca_that_does_not_cover_the_gateway_is_said_once_and_only_when_somebody_uses_tls(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
+    previous = ensure(tmp_path / "former", HOSTS, roots=[])
+    monkeypatch.undo()
+    with caplog.at_level(logging.WARNING):
+        own = IssuedCertificate(previous)
+        assert caplog.records == []
+        assert own.context() is own.context("localhost") is None
+    (record,) = caplog.records
+    assert "wirekey ca renew" in record.message

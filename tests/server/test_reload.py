@@ -1,0 +1,184 @@
+"""A changed configuration is used as a whole or not at all, and calls go on while it is made ready."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+
+import pytest
+
+from tests.console.test_endpoints import PATIENCE, configured, wirekey
+from tests.policy.policies import WHOLE, write
+from wirekey.config import ConfigError
+from wirekey.identity.jwt_issuers import IssuerError
+from wirekey.policy import worker
+from wirekey.policy.modules import PolicyError
+
+QUERY = "data.p.authz"
+LISTS = "package p.authz\ndeny contains t if { some t in input.tools; some u in input.tools; t == u }\n"
+"""Judged by a child, as one loop is within the other."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("house")
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """The processes that judge, as they are started."""
+    started = []
+
+    class Started(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    monkeypatch.setattr(worker.subprocess, "Popen", Started)
+    return started
+
+
+def policy(folder, name, text):
+    return {"path": str(write(folder / name, a=text)), "query": QUERY, "timeout": PATIENCE}
+
+
+@contextlib.asynccontextmanager
+async def following_nothing(folder, config):
+    """A Wirekey that reads its configuration anew only where the test says so."""
+    async with wirekey(folder, config) as running:
+        await running.lifecycle.reload.end()
+        yield running
+
+
+def in_use(running):
+    services, lifecycle = running.services, running.lifecycle
+    return (
+        services.settings,
+        services.policy,
+        services.jwts,
+        services.token_endpoint,
+        lifecycle.config,
+        lifecycle.token_service,
+    )
+
+
+BAD = [
+    ("bad_issuer", IssuerError),
+    ("bad_secret", ConfigError),
+    ("bad_policy", PolicyError),
+    ("unbuilt_store", ConfigError),
+]
+
+
+def bad(folder, name):
+    changed = {"policy": policy(folder, "changed", LISTS.replace("contains t", 'contains "changed"'))}
+    if name == "bad_issuer":
+        (folder / "key.pem").write_text("no key")
+        issuer = {"issuer": "https://id.example/", "key": str(folder / "key.pem"), "audience": "x"}
+        return changed | {"identity": {"jwt": {"issuers": [issuer]}}}
+    if name == "bad_secret":
+        return changed | {"providers": {"openai": {"keys": ["env:NO_SUCH_KEY"]}}}
+    if name == "bad_policy":
+        return {"policy": policy(folder, "broken", "package p.authz\ndeny if {")}
+    return changed | {"audit": {"store": "postgresql://db/x"}}
+
+
+@pytest.mark.parametrize(("name", "error"), BAD)
+async def test_a_configuration_of_which_one_part_is_bad_changes_nothing_at_all(folder, children, name, error):
+    good = {"policy": policy(folder, "good", LISTS)}
+    async with following_nothing(folder, configured(folder, **good)) as running:
+        configured(folder, limits={"headers": 7}, **good)
+        await running.lifecycle.reload.reload()
+        assert running.services.settings.header_count == 7
+        before, alive = in_use(running), [each for each in children if each.poll() is None]
+
+        configured(folder, limits={"headers": 8}, **bad(folder, name))
+        with pytest.raises(error):
+            await running.lifecycle.reload.reload()
+        assert all(one is another for one, another in zip(before, in_use(running), strict=True))
+        assert [each for each in children if each.poll() is None] == alive
+        decision = await running.services.policy.decide(WHOLE | {"tools": ["x"]})
+        assert decision.reasons == ("x",)
+
+        configured(folder, limits={"headers": 9}, **good)
+        await running.lifecycle.reload.reload()
+        assert running.services.settings.header_count == 9
+    assert not any(each.poll() is None for each in children)
+
+
+async def test_what_the_former_policy_was_asked_it_still_answers(folder, children):
+    async with following_nothing(folder, configured(folder, policy=policy(folder, "former", LISTS))) as running:
+        previous = running.services.policy
+        asked = asyncio.gather(*(previous.decide(WHOLE | {"tools": [f"tool {number}"]}) for number in range(50)))
+        configured(folder, policy=policy(folder, "latter", LISTS + "# another\n"))
+        await asyncio.sleep(0)
+        await running.lifecycle.reload.reload()
+        assert running.services.policy is not previous
+        for number, decision in enumerate(await asked):
+            assert decision.reasons == (f"tool {number}",)
+        # A second child of the former's may only just be starting.
+        async with asyncio.timeout(PATIENCE):
+            while len([each for each in children if each.poll() is None]) != 1:
+                await asyncio.sleep(0.01)
+
+
+async def test_the_event_loop_goes_on_while_a_new_policy_is_tried(folder, monkeypatch):
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    from wirekey.server import reload
+
+    make = reload.policy_engine_meanwhile
+
+    async def slowly(config):
+        begun.set()
+        await may_end.wait()
+        return await make(config)
+
+    monkeypatch.setattr(reload, "policy_engine_meanwhile", slowly)
+    monkeypatch.setattr(reload, "REFRESH_SECONDS", 0.01)
+    async with wirekey(folder, configured(folder)) as running, asyncio.timeout(PATIENCE):
+        agents = running.services.agents
+        token = agents.add("leaving")
+        assert agents.find(token)
+        configured(folder, policy=policy(folder, "slow", LISTS))
+        await begun.wait()
+        type(agents)(folder / "state" / "agents.json").revoke("leaving")
+        while agents.find(token):
+            await asyncio.sleep(0.01)
+        may_end.set()
+        while "some u" not in str(running.services.policy._loaded.modules.rego):
+            await asyncio.sleep(0.01)
+
+
+async def test_one_that_ends_while_a_new_policy_is_tried_leaves_no_process(folder, children):
+    async with following_nothing(folder, configured(folder, policy=policy(folder, "first", LISTS))) as running:
+        configured(folder, policy=policy(folder, "second", LISTS + "# another\n"))
+        count = len(children)
+        reloading = asyncio.create_task(running.lifecycle.reload.reload())
+        async with asyncio.timeout(PATIENCE):
+            while len(children) == count:
+                await asyncio.sleep(0)
+        reloading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reloading
+        async with asyncio.timeout(PATIENCE):
+            while len([each for each in children if each.poll() is None]) != 1:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_file_that_changes_while_it_is_read_is_read_again(folder, monkeypatch):
+    from wirekey.server import reload
+
+    async with following_nothing(folder, configured(folder)) as running:
+        load, changes = reload.configuration.load, iter([1, 2])
+
+        def load_and_change(*arguments):
+            config = load(*arguments)
+            if number := next(changes, None):
+                configured(folder, limits={"headers": 40 + number})
+            return config
+
+        monkeypatch.setattr(reload.configuration, "load", load_and_change)
+        await running.lifecycle.reload.reload()
+        await running.lifecycle.reload._configuration()
+        assert running.services.settings.header_count == 42

@@ -1,0 +1,383 @@
+"""Upstream connections that outlive their client: lent to the next one, and never with anything left on them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+
+import pytest
+
+from tests.wire.live import live, read_answer, read_head, request
+from tests.wire.test_stream import EVENTS, OK, client
+from wirekey.wire.connection_pool import Bounds, ConnectionPool
+from wirekey.wire.delegate import WireLimits
+from wirekey.wire.pooled_connection import Origin, dial, links, trust
+from wirekey_simulator.certificate import prepare_certificate
+
+BODY = b'{"content":"x"}'
+SECOND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
+
+
+def secured(port: int, body: bytes = BODY, *lines: bytes) -> bytes:
+    return request(port, body, *lines, scheme=b"https")
+
+
+async def read_request(reader) -> bytes:
+    head = await read_head(reader)
+    assert await asyncio.wait_for(reader.readexactly(len(BODY)), 60) == BODY
+    return head
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def one_call_made(tmp_path, answer: bytes = OK, limits: WireLimits | None = None):
+    """Give what there is after a client made a call and went: house, port, upstream, and the connection it left."""
+    async with live(limits, secured_in=tmp_path) as (delegate, port, upstream):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(answer)
+        await read_answer(reader)
+        writer.close()
+        await until(lambda: delegate.connection_pool.counts.dropped or len(delegate.connection_pool))
+        yield delegate, port, upstream, up_reader, up_writer
+
+
+async def test_the_connection_of_a_client_that_went_is_lent_to_the_next(tmp_path):
+    async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        await read_request(up_reader)
+        up_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
+        counts = delegate.connection_pool.counts
+        assert (counts.new, counts.lent, counts.dropped) == (1, 1, 0)
+        assert upstream.connections.empty()
+
+
+async def test_a_flow_says_of_a_lent_connection_what_it_said_of_the_new_one(tmp_path):
+    async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        await read_request(up_reader)
+        up_writer.write(OK)
+        await read_answer(reader)
+        new, lent = (flow.server_conn for flow in delegate.flows)
+        assert new is not lent
+        assert lent.tls_established
+        assert (lent.sni, lent.alpn_offers, lent.tls) == ("127.0.0.1", [b"http/1.1"], True)
+        assert lent.tls_version == "TLSv1.3"
+        assert lent.certificate_list[0].cn == new.certificate_list[0].cn
+        for name in ("address", "peername", "sockname", "cipher", "alpn", "timestamp_start", "timestamp_tls_setup"):
+            assert getattr(lent, name) == getattr(new, name), name
+
+
+async def test_two_clients_at_once_never_share_a_connection(tmp_path):
+    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+        clients = [await client(port) for _ in range(2)]
+        for _, writer in clients:
+            writer.write(secured(upstream.port))
+        for _ in clients:
+            up_reader, up_writer = await upstream.accept()
+            await read_request(up_reader)
+            up_writer.write(OK)
+        for reader, _ in clients:
+            assert (await read_answer(reader))[1] == b"ok"
+        assert delegate.connection_pool.counts.new == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", "the provider wants it closed"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.0 closes it"),
+        (OK + b"HTTP/1.1 200 OK\r\n", "there is more on it than an answer"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_connection_is_not_lent_when(tmp_path, answer, why):
+    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(answer)
+        await read_answer(reader)
+        assert await asyncio.wait_for(up_reader.read(), 60) == b"", why
+        writer.close()
+        assert len(delegate.connection_pool) == 0
+
+
+async def test_a_connection_is_not_lent_when_its_client_went_within_an_answer(tmp_path):
+    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(EVENTS + b"9\r\ndata: 0\n\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"data: 0"), 60)
+        writer.close()
+        assert await asyncio.wait_for(up_reader.read(), 60) == b""
+        assert len(delegate.connection_pool) == 0
+
+
+async def test_a_byte_on_an_idle_connection_ends_it(tmp_path):
+    async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
+        up_writer.write(SECOND)  # for nobody
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(up_reader.read(), 60) == b""
+        await until(lambda: len(delegate.connection_pool) == 0)
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        fresh_reader, fresh_writer = await upstream.accept()
+        await read_request(fresh_reader)
+        fresh_writer.write(OK)
+        assert (await read_answer(reader))[1] == b"ok"
+
+
+async def test_a_connection_that_the_provider_closes_while_it_is_idle_is_forgotten(tmp_path):
+    async with one_call_made(tmp_path) as (delegate, _, __, ___, up_writer):
+        up_writer.close()
+        await until(lambda: len(delegate.connection_pool) == 0)
+        assert delegate.connection_pool.counts.dropped == 1
+
+
+# A request that meets the end of the connection on its way.
+
+
+async def test_a_request_that_meets_the_end_of_a_lent_connection_goes_out_on_a_new_one(tmp_path):
+    async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        first = await read_request(up_reader)
+        up_writer.close()
+        fresh_reader, fresh_writer = await upstream.accept()
+        assert await read_request(fresh_reader) == first
+        fresh_writer.write(SECOND)
+        assert (await read_answer(reader))[1] == b"second"
+        assert delegate.ends == delegate.failed == []
+        assert delegate.attempts == 3
+
+
+async def test_it_goes_out_anew_only_once_and_only_for_a_connection_that_was_used_before(tmp_path):
+    async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        await read_request(up_reader)
+        up_writer.close()
+        fresh_reader, fresh_writer = await upstream.accept()
+        await read_request(fresh_reader)
+        fresh_writer.close()
+        head, _ = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 502")
+        assert upstream.connections.empty()
+        assert delegate.ends == ["upstream_reset"]
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 2", b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"])
+async def test_it_does_not_go_out_anew_after_a_byte_of_an_answer(tmp_path, said):
+    async with one_call_made(tmp_path) as (_, port, upstream, up_reader, up_writer):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        await read_request(up_reader)
+        up_writer.write(said)
+        up_writer.close()
+        head, _ = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 502")
+        assert upstream.connections.empty()
+
+
+async def test_what_may_be_done_only_once_does_not_go_out_anew(tmp_path):
+    async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
+        delegate.resends = False
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        await read_request(up_reader)
+        up_writer.close()
+        head, _ = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 502")
+        assert upstream.connections.empty()
+
+
+async def test_an_upload_that_streams_does_not_go_out_anew(tmp_path):
+    async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
+        delegate.stream_request = True
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        await read_request(up_reader)
+        up_writer.close()
+        head, _ = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 502")
+        assert upstream.connections.empty()
+
+
+async def test_an_interim_answer_is_not_taken_for_the_answer(tmp_path):
+    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        up_writer.write(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLi")
+        up_writer.write(b"nk: <x>\r\n\r\n")
+        await up_writer.drain()
+        up_writer.write(OK)
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 200")
+        assert body == b"ok"
+        assert delegate.answered == 200
+
+
+# TLS.
+
+
+async def test_a_certificate_of_an_unknown_ca_gets_no_request(tmp_path):
+    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+        _, stranger = prepare_certificate(tmp_path / "other")
+        from mitmproxy import ctx
+
+        ctx.options.update(ssl_verify_upstream_trusted_ca=str(stranger))
+        reader, writer = await client(port)
+        writer.write(secured(upstream.port))
+        head, body = await read_answer(reader)
+        assert head.startswith(b"HTTP/1.1 502")
+        assert b"upstream_not_trusted" in body
+        assert upstream.connections.empty()
+        assert (delegate.connection_pool.counts.new, len(delegate.connection_pool)) == (0, 0)
+
+
+async def test_a_certificate_of_another_name_is_refused(tmp_path):
+    async with upstream_with_tls(tmp_path) as (port, root):
+        with pytest.raises(ssl.SSLCertVerificationError, match="certificate is not valid for"):
+            await dial([("127.0.0.1", port)], Origin("other.example", port), trust(str(root), "TLS1_2"))
+
+
+async def test_tls_1_1_is_refused(tmp_path):
+    async with upstream_with_tls(tmp_path, maximum=ssl.TLSVersion.TLSv1_1) as (port, root):
+        with pytest.raises(OSError):  # an alert or a reset, as the server pleases
+            await dial([("127.0.0.1", port)], Origin("localhost", port), trust(str(root), "TLS1_2"))
+
+
+async def test_a_tls_handshake_that_stalls_is_ended_at_the_limit(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with live(WireLimits(connect=0.3), secured_in=tmp_path) as (_, port, __):
+            reader, writer = await client(port)
+            writer.write(secured(silent.getsockname()[1]))
+            head, _ = await read_answer(reader)
+            assert head.startswith(b"HTTP/1.1 504")
+
+
+async def test_a_slow_client_makes_the_provider_wait(tmp_path):
+    async with live(secured_in=tmp_path) as (_, port, upstream):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(secured(upstream.port))
+        up_reader, up_writer = await upstream.accept()
+        await read_request(up_reader)
+        size = 32 * 1024 * 1024
+        up_writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        await read_head(reader)
+        await until(lambda: any(link.choked for link in links.values()))
+        assert len(await asyncio.wait_for(reader.readexactly(size), 60)) == size
+        assert not any(link.choked for link in links.values())
+
+
+# The idle ones.
+
+
+@contextlib.asynccontextmanager
+async def upstream_with_tls(folder, maximum: ssl.TLSVersion | None = None):
+    server_file, root = prepare_certificate(folder)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(server_file)
+    if maximum:
+        context.minimum_version = context.maximum_version = maximum
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    opened = []
+
+    async def keep(reader, writer):
+        opened.append(writer)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(keep, "127.0.0.1", 0, ssl=context)
+    yield server.sockets[0].getsockname()[1], root
+    server.close()
+
+
+@contextlib.asynccontextmanager
+async def lending_with(folder, bounds: Bounds):
+    """Give a lending, and a function that dials connections for it to a place of the given name."""
+    async with upstream_with_tls(folder) as (port, root):
+        connection_pool = ConnectionPool(bounds)
+
+        async def dialled(host: str = "localhost"):
+            link = await dial([("127.0.0.1", port)], Origin(host, port), trust(str(root), "TLS1_2"))
+            connection_pool.dialled(link)
+            return link
+
+        yield connection_pool, dialled
+        await connection_pool.close()
+
+
+async def test_the_one_used_last_is_lent_first_and_only_for_its_own_place(tmp_path):
+    async with lending_with(tmp_path, Bounds()) as (connection_pool, dialled):
+        first, second, elsewhere = await dialled(), await dialled(), await dialled("127.0.0.1")
+        for link in (first, second, elsewhere):
+            connection_pool.give(link)
+        assert [connection_pool.take(first.origin) for _ in range(3)] == [second, first, None]
+        assert len(connection_pool) == 1
+        connection_pool.give(first)
+        connection_pool.give(second)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "left"),
+    [(Bounds(per_place=2), [2, 3]), (Bounds(in_all=1), [3]), (Bounds(life=-1), []), (Bounds(idle=0), [])],
+    ids=["for each place", "in all", "in life", "while idle"],
+)
+async def test_what_is_kept_is_bounded(tmp_path, bounds, left):
+    async with lending_with(tmp_path, bounds) as (connection_pool, dialled):
+        links = [await dialled() for _ in range(4)]
+        for link in links:
+            connection_pool.give(link)
+        await until(lambda: len(connection_pool) == len(left))
+        await until(lambda: sum(not link.ended for link in links) == len(left))
+        assert [number for number, link in enumerate(links) if not link.ended] == left
+        assert connection_pool.counts.dropped == 4 - len(left)
+
+
+async def test_after_a_change_of_the_configuration_no_former_connection_is_lent(tmp_path):
+    async with lending_with(tmp_path, Bounds()) as (connection_pool, dialled):
+        idle, held = await dialled(), await dialled()
+        connection_pool.give(idle)
+        connection_pool.renew()
+        connection_pool.give(held)
+        await until(lambda: idle.ended and held.ended)
+        assert connection_pool.take(idle.origin) is None
+        later = await dialled()
+        connection_pool.give(later)
+        assert connection_pool.take(later.origin) is later
+        connection_pool.give(later)
+
+
+async def test_at_the_end_nothing_is_left_open(tmp_path):
+    async with lending_with(tmp_path, Bounds()) as (connection_pool, dialled):
+        kept, late = await dialled(), await dialled()
+        connection_pool.give(kept)
+        began = time.monotonic()
+        await connection_pool.close()
+        assert kept.ended
+        assert len(connection_pool) == 0
+        connection_pool.give(late)
+        await until(lambda: late.ended)
+        assert kept.transport.is_closing()
+        assert late.transport.is_closing()
+        assert time.monotonic() - began < 60

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.console.conftest import PATIENCE, client, serving
-from tests.console.test_desk import asked
+from tests.console.test_router import asked
 from wirekey.audit.event import NAMES
 from wirekey.audit.store import AuditStore
 from wirekey.call import Agent, Call, Outcome

@@ -47,7 +47,7 @@ def policy(folder, name, text):
 async def following_nothing(folder, config):
     """A Wirekey that reads its configuration anew only where the test says so."""
     async with wirekey(folder, config) as running:
-        await running.lifecycle.reload.end()
+        await running.lifecycle.reloader.end()
         yield running
 
 
@@ -89,20 +89,20 @@ async def test_a_configuration_of_which_one_part_is_bad_changes_nothing_at_all(f
     good = {"policy": policy(folder, "good", LISTS)}
     async with following_nothing(folder, configured(folder, **good)) as running:
         configured(folder, limits={"headers": 7}, **good)
-        await running.lifecycle.reload.reload()
+        await running.lifecycle.reloader.reload()
         assert running.services.settings.header_count == 7
         before, alive = in_use(running), [each for each in children if each.poll() is None]
 
         configured(folder, limits={"headers": 8}, **bad(folder, name))
         with pytest.raises(error):
-            await running.lifecycle.reload.reload()
+            await running.lifecycle.reloader.reload()
         assert all(one is another for one, another in zip(before, in_use(running), strict=True))
         assert [each for each in children if each.poll() is None] == alive
         decision = await running.services.policy.decide(WHOLE | {"tools": ["x"]})
         assert decision.reasons == ("x",)
 
         configured(folder, limits={"headers": 9}, **good)
-        await running.lifecycle.reload.reload()
+        await running.lifecycle.reloader.reload()
         assert running.services.settings.header_count == 9
     assert not any(each.poll() is None for each in children)
 
@@ -113,7 +113,7 @@ async def test_what_the_former_policy_was_asked_it_still_answers(folder, childre
         asked = asyncio.gather(*(previous.decide(WHOLE | {"tools": [f"tool {number}"]}) for number in range(50)))
         configured(folder, policy=policy(folder, "latter", LISTS + "# another\n"))
         await asyncio.sleep(0)
-        await running.lifecycle.reload.reload()
+        await running.lifecycle.reloader.reload()
         assert running.services.policy is not previous
         for number, decision in enumerate(await asked):
             assert decision.reasons == (f"tool {number}",)
@@ -154,7 +154,7 @@ async def test_one_that_ends_while_a_new_policy_is_tried_leaves_no_process(folde
     async with following_nothing(folder, configured(folder, policy=policy(folder, "first", LISTS))) as running:
         configured(folder, policy=policy(folder, "second", LISTS + "# another\n"))
         count = len(children)
-        reloading = asyncio.create_task(running.lifecycle.reload.reload())
+        reloading = asyncio.create_task(running.lifecycle.reloader.reload())
         async with asyncio.timeout(PATIENCE):
             while len(children) == count:
                 await asyncio.sleep(0)
@@ -179,6 +179,6 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again(folder, monkey
             return config
 
         monkeypatch.setattr(reload.configuration, "load", load_and_change)
-        await running.lifecycle.reload.reload()
-        await running.lifecycle.reload._configuration()
+        await running.lifecycle.reloader.reload()
+        await running.lifecycle.reloader._configuration()
         assert running.services.settings.header_count == 42

@@ -13,7 +13,7 @@ from wirekey.addons.metering import Metering, cost_of
 from wirekey.call import Call, Outcome
 from wirekey.calls.attempt import with_usage_requested
 from wirekey.calls.services import Services
-from wirekey.credentials.pool import Key, KeyPool
+from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.metering.cost import cost_usd
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 from wirekey.routing.candidate import Candidate
@@ -56,7 +56,7 @@ class Answer:
         self.call.attempts = 1
         self.state = self.services.state(self.flow)
         self.state.usage_requested = usage_requested
-        self.state.pool = KeyPool([Key(f"{provider}/1", Secret(KEY))])
+        self.state.pool = KeyPool([ProviderKey(f"{provider}/1", Secret(KEY))])
         self.state.key = self.state.pool.keys[0] if aws is None and not keyless else None
         self.state.aws = aws
         self.addons_in_order = Credentials(self.services), Metering(self.services)

@@ -300,11 +300,14 @@ def test_a_models_name_that_cannot_be_followed_is_refused(tmp_path, name, code):
 def test_a_clients_key_for_one_provider_is_never_sent_to_another(tmp_path):
     text = "routes: [{match: '*', provider: gemini, auth: client}]"
     sent = Sent(tmp_path, text)
-    sent.state.held = ((b"X-OpenAI-Key", b"sk-of-the-client"),)
+    sent.state.client_credential_fields = ((b"X-OpenAI-Key", b"sk-of-the-client"),)
     with pytest.raises(Refusal, match="X-Gemini-Key"):
         sent.admitted()
     sent = Sent(tmp_path, text)
-    sent.state.held = ((b"X-OpenAI-Key", b"sk-of-the-client"), (b"x-gemini-key", b"AIza-of-the-client"))
+    sent.state.client_credential_fields = (
+        (b"X-OpenAI-Key", b"sk-of-the-client"),
+        (b"x-gemini-key", b"AIza-of-the-client"),
+    )
     assert fields(sent.admitted().on_the_wire()[0])["authorization"] == "Bearer AIza-of-the-client"
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from wirekey.call import Agent
 from wirekey.credentials import aws
-from wirekey.credentials.aws import AwsCredentials, CredentialsUnavailable, Found
+from wirekey.credentials.aws import AwsCredentialCache, CredentialsUnavailable, ExpiringCredentials
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials as KeyPair
+from wirekey.signing.request import AwsCredentials
 
 ALICE, BOB = Agent("alice", "dev"), Agent("bob")
 HOUR = 3600.0
@@ -51,7 +51,7 @@ class Source:
         if self.error:
             raise self.error
         expires = None if self.lifetime is None else self.clock.now + self.lifetime
-        return Found(KeyPair(f"AKIA{number}", Secret("s"), Secret("t")), expires)
+        return ExpiringCredentials(AwsCredentials(f"AKIA{number}", Secret("s"), Secret("t")), expires)
 
     def forget(self):
         self.forgotten += 1
@@ -69,7 +69,7 @@ def source(clock):
 
 @pytest.fixture
 def credentials(source, clock):
-    return AwsCredentials(source, now=clock)
+    return AwsCredentialCache(source, now=clock)
 
 
 async def settled(credentials):
@@ -178,7 +178,7 @@ async def test_the_last_good_ones_serve_while_the_renewal_fails(credentials, sou
         await settled(credentials)
     assert source.fetched.total() == 2  # a failure rests
     source.error = None
-    clock.now += aws.FIRST_REST + 1
+    clock.now += aws.FIRST_COOL_DOWN + 1
     assert credentials.current(ALICE) is first
     await settled(credentials)
     assert credentials.current(ALICE) is not first
@@ -191,7 +191,7 @@ async def test_a_failure_is_told_to_all_and_not_tried_again_at_once(credentials,
             await credentials.fetch(agent)
     assert source.fetched == {"alice": 1}
     source.error = None
-    clock.now += aws.FIRST_REST + 1
+    clock.now += aws.FIRST_COOL_DOWN + 1
     assert await credentials.fetch(BOB)
     assert await credentials.fetch(ALICE)
 
@@ -270,7 +270,7 @@ async def test_those_that_aws_refused_are_searched_anew_but_not_at_every_refusal
     assert credentials.current(ALICE) is first  # found a moment ago: the same would be found
     clock.now += aws.SHORTEST_WAIT
     credentials.refused(BOB, first)
-    credentials.refused(ALICE, KeyPair("AKIA1", Secret("s")))
+    credentials.refused(ALICE, AwsCredentials("AKIA1", Secret("s")))
     assert credentials.current(ALICE) is first
     credentials.refused(ALICE, first)
     assert credentials.current(ALICE) is None
@@ -279,7 +279,7 @@ async def test_those_that_aws_refused_are_searched_anew_but_not_at_every_refusal
 
 
 async def test_the_sessions_kept_are_bounded_and_the_longest_unused_goes_first(source, clock):
-    credentials = AwsCredentials(source, sessions=3, now=clock)
+    credentials = AwsCredentialCache(source, sessions=3, now=clock)
     for name in "abc":
         await credentials.fetch(Agent(name))
     assert credentials.current(Agent("a"))

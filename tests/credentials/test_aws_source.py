@@ -15,12 +15,12 @@ from tests.simulator.requests import request
 
 from wirekey.call import Agent
 from wirekey.config import ConfigError
-from wirekey.credentials.aws import AwsCredentials, CredentialsUnavailable
+from wirekey.credentials.aws import AwsCredentialCache, CredentialsUnavailable
 from wirekey.credentials.aws_source import AwsSource, AwsWay, aws_credentials, session_name, session_tags
 from wirekey.egress.hosts import region_of
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials as KeyPair
+from wirekey.signing.request import AwsCredentials
 from wirekey.signing.request import Endpoint, RequestHead
 from wirekey.signing.sign import Signer
 from wirekey_simulator.instance_metadata import InstanceMetadata
@@ -30,7 +30,7 @@ from wirekey_simulator.sts import TokenService
 
 ALICE = Agent("alice", "dev")
 ROLE = "arn:aws:iam::123456789012:role/wirekey"
-PAIR = KeyPair("AKIAORGANISATION0001", Secret("organisation-secret"))
+PAIR = AwsCredentials("AKIAORGANISATION0001", Secret("organisation-secret"))
 FIXED = AwsWay("us-east-1", pair=PAIR)
 ASSUMING = AwsWay("eu-west-3", pair=PAIR, role_arn=ROLE)
 CHAIN = AwsWay("us-east-1")
@@ -98,7 +98,7 @@ def test_a_configured_pair_is_taken_as_it_is(monkeypatch):
 
 
 def test_a_configured_session_token_goes_along():
-    pair = KeyPair("ASIAORGANISATION0001", Secret("s"), Secret("the-token"))
+    pair = AwsCredentials("ASIAORGANISATION0001", Secret("s"), Secret("the-token"))
     assert AwsSource(AwsWay("us-east-1", pair=pair)).fetch(None).credentials == pair
 
 
@@ -113,7 +113,7 @@ def test_without_any_setting_the_environment_comes_first(monkeypatch, tmp_path):
     write_profile(tmp_path, "default")
     set_environment(monkeypatch, token="environment-token")
     found = AwsSource(CHAIN).fetch(ALICE).credentials
-    assert found == KeyPair("AKIAENVIRONMENT00001", Secret("environment-secret"), Secret("environment-token"))
+    assert found == AwsCredentials("AKIAENVIRONMENT00001", Secret("environment-secret"), Secret("environment-token"))
 
 
 def test_a_pair_in_the_dotenv_file_counts_as_environment(monkeypatch):
@@ -178,7 +178,9 @@ def test_the_role_is_assumed_in_the_name_of_the_agent_with_its_tags(sts):
     assert assumed.tags == {"agent": "alice", "role": "dev"}
     assert (assumed.role_arn, assumed.access_key) == (ROLE, "AKIAORGANISATION0001")
     account = sts.issued[found.credentials.access_key]
-    assert found.credentials == KeyPair(found.credentials.access_key, Secret(account.secret), Secret(account.token))
+    assert found.credentials == AwsCredentials(
+        found.credentials.access_key, Secret(account.secret), Secret(account.token)
+    )
     assert abs(found.expires - account.expires_at) <= 1
 
 
@@ -415,7 +417,7 @@ def test_credentials_that_the_token_service_does_not_know_are_said_to_be_the_sou
 
 
 async def test_each_agents_calls_get_its_own_session_through_the_whole(sts):
-    credentials = AwsCredentials(AwsSource(ASSUMING))
+    credentials = AwsCredentialCache(AwsSource(ASSUMING))
     found = [await credentials.fetch(agent) for agent in (ALICE, Agent("bob"), ALICE)]
     assert found[0] is found[2]
     assert [assumed.tags["agent"] for assumed in sts.assumed] == ["alice", "bob"]
@@ -462,7 +464,7 @@ CONFIGURED = [
     (f"{{credentials: {{role_arn: '{ROLE}'}}, regions: [eu-west-3, us-east-1]}}", AwsWay("eu-west-3", role_arn=ROLE)),
     (
         "{credentials: {access_key: env:A, secret_key: env:B, session_token: env:C}}",
-        AwsWay("us-east-1", pair=KeyPair("AKIA", Secret("b"), Secret("c"))),
+        AwsWay("us-east-1", pair=AwsCredentials("AKIA", Secret("b"), Secret("c"))),
     ),
     ("{credentials: {bearer: env:B}}", None),
     ("{credentials: client}", None),

@@ -2,12 +2,12 @@
 
 import pytest
 
-from wirekey.credentials.pool import Key, KeyPool, Sessions, retry_after_seconds
+from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity, retry_after_seconds
 from wirekey.secret import Secret
 
 
 def pool(*labels):
-    return KeyPool([Key(label, Secret(f"key-{label}")) for label in labels])
+    return KeyPool([ProviderKey(label, Secret(f"key-{label}")) for label in labels])
 
 
 def labels(keys, now, count):
@@ -25,13 +25,13 @@ def test_an_empty_pool_gives_no_key():
 @pytest.mark.parametrize("status", [401, 403, 429])
 def test_a_refused_key_rests_while_others_serve(status):
     keys = pool("a", "b")
-    keys.settle(keys.choose(0), status, None, 0)
+    keys.record_status(keys.choose(0), status, None, 0)
     assert labels(keys, 0.5, 3) == ["b", "b", "b"]
 
 
 def test_the_provider_says_how_long_by_retry_after():
     keys = pool("a", "b")
-    keys.settle(keys.choose(0), 429, 20, 0)
+    keys.record_status(keys.choose(0), 429, 20, 0)
     assert "a" not in labels(keys, 19.9, 4)
     assert "a" in labels(keys, 20, 2)
 
@@ -41,38 +41,38 @@ def test_the_rest_grows_with_each_refusal_in_a_row_and_ends_with_a_success():
     key = keys.keys[0]
     rests = []
     for _ in range(5):
-        keys.settle(key, 429, None, 0)
+        keys.record_status(key, 429, None, 0)
         rests.append(key.cooling_until)
     assert rests == [1, 2, 4, 8, 16]
-    keys.settle(key, 200, None, 0)
+    keys.record_status(key, 200, None, 0)
     assert key.cooling_until == 0
-    keys.settle(key, 429, None, 0)
+    keys.record_status(key, 429, None, 0)
     assert key.cooling_until == 1
 
 
 def test_a_rest_is_at_most_an_hour():
     keys = pool("a")
-    keys.settle(keys.keys[0], 429, 10**9, 0)
+    keys.record_status(keys.keys[0], 429, 10**9, 0)
     assert keys.keys[0].cooling_until == 3600
 
 
 def test_where_all_rest_the_one_that_rests_least_serves():
     keys = pool("a", "b")
-    keys.settle(keys.keys[0], 429, 50, 0)
-    keys.settle(keys.keys[1], 429, 5, 0)
+    keys.record_status(keys.keys[0], 429, 50, 0)
+    keys.record_status(keys.keys[1], 429, 5, 0)
     assert labels(keys, 1, 3) == ["b", "b", "b"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 529])
 def test_other_errors_say_nothing_of_the_key(status):
     keys = pool("a", "b")
-    keys.settle(keys.keys[0], status, None, 0)
+    keys.record_status(keys.keys[0], status, None, 0)
     assert keys.keys[0].cooling_until == 0
 
 
 def test_a_new_configuration_keeps_the_rest_of_keys_that_stay():
     old, new = pool("a", "b"), pool("b", "c")
-    old.settle(old.keys[1], 429, 60, 0)
+    old.record_status(old.keys[1], 429, 60, 0)
     new.carry_over(old)
     assert labels(new, 1, 2) == ["c", "c"]
 
@@ -98,7 +98,7 @@ def test_retry_after(value, seconds):
 
 def test_a_key_that_was_refused_in_words_rests_too():
     keys = pool("a", "b")
-    keys.settle_refused(keys.choose(0), 0)
+    keys.record_rejection(keys.choose(0), 0)
     assert labels(keys, 0.5, 3) == ["b", "b", "b"]
 
 
@@ -121,14 +121,14 @@ def test_a_key_that_was_tried_is_not_chosen_again():
 def test_first_available_gives_the_first_key_that_does_not_rest():
     keys = chosen("first-available", "a", "b", "c")
     assert labels(keys, 0, 3) == ["a", "a", "a"]
-    keys.settle(keys.keys[0], 429, 10, 0)
+    keys.record_status(keys.keys[0], 429, 10, 0)
     assert labels(keys, 5, 2) == ["b", "b"]
     assert labels(keys, 10, 1) == ["a"]
 
 
 def test_random_gives_every_key_but_those_that_rest():
     keys = chosen("random", "a", "b", "c")
-    keys.settle(keys.keys[1], 429, 10, 0)
+    keys.record_status(keys.keys[1], 429, 10, 0)
     assert set(labels(keys, 5, 200)) == {"a", "c"}
     assert keys.choose(5, [keys.keys[0], keys.keys[2]], available=True) is None
 
@@ -143,18 +143,18 @@ def test_a_session_keeps_to_its_key_and_new_ones_are_spread():
 def test_a_session_whose_key_rests_gets_another_and_keeps_to_that():
     keys = chosen("session-affinity", "a", "b")
     key = keys.choose(0, session="x")
-    keys.settle(key, 429, 10, 0)
+    keys.record_status(key, 429, 10, 0)
     assert [keys.choose(now, session="x").label for now in (1, 5, 20)] == ["b", "b", "b"]
 
 
 def test_a_session_is_forgotten_when_it_was_not_used_for_long():
-    keys = chosen("session-affinity", "a", "b", sessions=Sessions(ttl=10))
+    keys = chosen("session-affinity", "a", "b", sessions=SessionAffinity(ttl=10))
     assert [keys.choose(now, session="x").label for now in (0, 9, 18, 27)] == ["a"] * 4
     assert keys.choose(37, session="x").label == "b"
 
 
 def test_sessions_take_no_more_room_than_they_may_and_the_longest_unused_go_first():
-    keys = chosen("session-affinity", "a", "b", "c", sessions=Sessions(entries=2))
+    keys = chosen("session-affinity", "a", "b", "c", sessions=SessionAffinity(entries=2))
     for session in ("x", "y", "x", "z"):
         keys.choose(0, session=session)
     assert len(keys.sessions.kept) == 2

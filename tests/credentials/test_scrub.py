@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wirekey.credentials.encodings import base64_cores
 from wirekey.credentials.scrub import KeyScrubber, scrub
-from wirekey.credentials.spellings import base64_cores
 
 KEY = b"sk-aab-aaab"
 
@@ -105,10 +105,10 @@ def test_any_bytes_cut_anywhere_are_masked_as_the_whole_is(stream, secrets, cuts
 # A secret with a backslash may match half of an escape that is still to come; then too much is masked.
 @given(ESCAPED, SECRETS.filter(lambda secrets: b"\\" not in b"".join(secrets)), CUTS)
 def test_spellings_cut_anywhere_are_masked_as_the_whole_is(stream, secrets, cuts):
-    scrubber = KeyScrubber(secrets, spelled=True)
+    scrubber = KeyScrubber(secrets, encoded=True)
     out = b"".join(b"".join(scrubber.feed(piece)) for piece in cut_up(stream, cuts)) + b"".join(scrubber.end())
     assert len(out) == len(stream)
-    assert out == scrub(stream, secrets, spelled=True)
+    assert out == scrub(stream, secrets, encoded=True)
 
 
 def test_overlapping_quotations_are_masked_whole():
@@ -130,7 +130,7 @@ def test_base64_of_a_secret_is_found_at_any_alignment(secret, before, after):
 
 def test_an_error_is_searched_in_other_spellings_up_to_a_bound():
     quoted = KEY.replace(b"-", b"%2d")
-    scrubber = KeyScrubber(KEY, spelled=True)
+    scrubber = KeyScrubber(KEY, encoded=True)
     out = b"".join(b"".join(scrubber.feed(b"." * 8000)) for _ in range(9)) + b"".join(scrubber.feed(quoted + KEY))
     assert out.endswith(quoted + b"*" * len(KEY))
 

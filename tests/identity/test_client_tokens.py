@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.identity.client_tokens import proxy_credentials, slot_tokens
+from wirekey.identity.client_tokens import header_tokens, proxy_credentials
 from wirekey.identity.tokens import TOKEN, new_token, token_digest, token_id
 
 A = "wk_" + "a" * 43
@@ -85,7 +85,7 @@ SLOTS = [
 
 @pytest.mark.parametrize(("headers", "query", "tokens"), SLOTS)
 def test_agent_tokens_are_found_in_the_places_for_a_key(headers, query, tokens):
-    assert slot_tokens(headers, query) == tokens
+    assert header_tokens(headers, query) == tokens
 
 
 def test_a_token_is_random_and_of_plain_letters_and_digits():

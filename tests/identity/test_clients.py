@@ -7,7 +7,7 @@ import pytest
 from wirekey.call import Agent
 from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
 from wirekey.identity.clients import CLIENT_ID, CLIENT_SECRET, is_secret_of
-from wirekey.identity.permissions import USUAL
+from wirekey.permissions import USUAL
 
 NOW = 1_700_000_000.0
 

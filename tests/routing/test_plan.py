@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.credentials.pool import Key, KeyPool
+from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.providers.protocol import Body, Kind, Operation
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.plan import Failover, Failure, FailureKind, RetryPlan, may_be_resent, one_attempt
@@ -17,7 +17,7 @@ def status(number, retry_after=None):
 
 
 def pool(*labels):
-    return KeyPool([Key(label, Secret(f"key-{label}")) for label in labels])
+    return KeyPool([ProviderKey(label, Secret(f"key-{label}")) for label in labels])
 
 
 def candidate(*labels, **more):
@@ -38,7 +38,7 @@ def played(plan, *failures, pause=0.0):
             break
         now += choice.wait + pause
         if choice.key and failure.status:
-            choice.candidate.pool.settle(choice.key, failure.status, failure.retry_after, now)
+            choice.candidate.pool.record_status(choice.key, failure.status, failure.retry_after, now)
         choice = plan.after(failure, now)
         if choice is None:
             return [*shown, None]
@@ -75,19 +75,19 @@ def test_no_attempt_begins_after_the_budget():
 
 def test_a_key_that_rests_is_passed_over_while_there_is_another_candidate():
     first = candidate("a", "b")
-    first.pool.settle(first.pool.keys[1], 429, 100, 0)
+    first.pool.record_status(first.pool.keys[1], 429, 100, 0)
     assert played(RetryPlan((first, candidate("c"))), status(429)) == [(0, "a"), (1, "c")]
 
 
 def test_a_key_that_rests_is_better_than_none():
     only = candidate("a", "b")
-    only.pool.settle(only.pool.keys[1], 429, 100, 0)
+    only.pool.record_status(only.pool.keys[1], 429, 100, 0)
     assert played(RetryPlan((only,)), status(500)) == [(0, "a"), (0, "b")]
 
 
 def test_a_candidate_whose_keys_all_rest_comes_after_one_with_a_good_key():
     resting = candidate("r")
-    resting.pool.settle(resting.pool.keys[0], 429, 100, 0)
+    resting.pool.record_status(resting.pool.keys[0], 429, 100, 0)
     assert played(RetryPlan((candidate("a"), resting, candidate("c"))), status(503)) == [(0, "a"), (2, "c")]
     assert played(RetryPlan((candidate("a"), resting)), status(503)) == [(0, "a"), (1, "r")]
 
@@ -158,7 +158,7 @@ def test_the_last_attempt_is_known_as_such(plan, last):
 
 
 def test_a_session_keeps_to_its_key_over_calls():
-    keys = KeyPool([Key(name, Secret(f"key-{name}")) for name in "abc"], selection="session-affinity")
+    keys = KeyPool([ProviderKey(name, Secret(f"key-{name}")) for name in "abc"], selection="session-affinity")
     for session, label in (("x", "a"), ("y", "b"), ("x", "a"), ("z", "c"), ("y", "b")):
         assert RetryPlan((Candidate("openai", pool=keys),), session=session).start(0).key.label == label
 

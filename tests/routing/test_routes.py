@@ -206,7 +206,7 @@ def test_a_name_of_the_clients_choosing_is_matched_whole(tmp_path):
 def test_rests_of_keys_stay_when_the_configuration_is_read_anew(tmp_path):
     text = "routes: [{match: a, upstream: 'https://x.example', auth: bearer, keys: [env:A, env:R]}]"
     previous = routes(tmp_path, text)
-    previous.routes[0].pool.settle(previous.routes[0].pool.keys[1], 429, 500, 0)
+    previous.routes[0].pool.record_status(previous.routes[0].pool.keys[1], 429, 500, 0)
     moved = "routes: [{match: z}, {match: a, upstream: 'https://x.example', auth: bearer, keys: [env:R, env:A]}]"
     config = loaded(tmp_path, PROVIDERS_WITH_KEYS + moved, KEYS)
     pool = routes_from(config, provider_pools(config, {}), previous).routes[1].pool

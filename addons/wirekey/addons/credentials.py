@@ -71,7 +71,7 @@ class Credentials(AsyncAdmittingAddon):
             response.headers.fields = client_fields(
                 response.headers.fields,
                 state.secrets,
-                spelled=response.status_code >= FIRST_REDIRECT_STATUS,
+                encoded=response.status_code >= FIRST_REDIRECT_STATUS,
                 at_gateway=bool(state.base),
             )
         except Exception as error:
@@ -102,7 +102,7 @@ class Credentials(AsyncAdmittingAddon):
             return
         scrubber = state.tap.filter
         if isinstance(scrubber, KeyScrubber) and scrubber.sign_seen:
-            state.pool.settle_refused(state.key, time.monotonic())
+            state.pool.record_rejection(state.key, time.monotonic())
 
 
 def record_response(services: Services, state: CallState, status: int, headers: http.Headers) -> float | None:
@@ -113,7 +113,7 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     """
     wait = retry_after_seconds(headers.get("retry-after"), time.time())
     if state.key and state.pool:
-        state.pool.settle(state.key, status, wait, time.monotonic())
+        state.pool.record_status(state.key, status, wait, time.monotonic())
     word = headers.get("x-amzn-errortype", "").partition(":")[0]
     if services.settings.aws and state.aws and word in REFUSED_PAIR:
         services.settings.aws.refused(state.call.agent, state.aws)

@@ -21,7 +21,7 @@ from wirekey.calls.signatures import signed_head
 from wirekey.console.gate import is_address, is_own_name
 from wirekey.console.local_request import BODY_BYTES, request_of, wrong_head
 from wirekey.console.router import headers_of
-from wirekey.credentials.aws_held import held_credentials
+from wirekey.credentials.client_supplied_aws import client_aws_credentials
 from wirekey.egress.hosts import region_of
 from wirekey.egress.web_pages import (
     MISDIRECTED,
@@ -160,7 +160,7 @@ class Gateway(Addon):
     def bedrock_host(self, request: http.Request, path: str, head: RequestHead | None) -> str:
         """Give the host of the region that the client signed for, or says it means, or the first configured."""
         hosts = self.services.settings.hosts
-        asked = held_credentials(request.headers.fields).region or (region_signed_for(head) if head else None)
+        asked = client_aws_credentials(request.headers.fields).region or (region_signed_for(head) if head else None)
         region = asked or next(found.region for name in hosts if (found := region_of(name)))
         try:
             host = bedrock_host_of(request.method, path, region, hosts)

@@ -9,13 +9,13 @@ from wirekey.addons.base import Addon, fail_closed
 from wirekey.addons.policy import by_name
 from wirekey.calls.agent_check import IDENTITY_ENDED
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
+from wirekey.credential_headers import is_credential_header, strip_query
 from wirekey.credentials.agent_tokens import without_tokens
-from wirekey.credentials.client_held import brought, held_fields
-from wirekey.credentials.slots import is_credential_header, strip_query
+from wirekey.credentials.client_supplied import client_credential_fields, client_supplied_credential
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
 from wirekey.errors import Refusal
-from wirekey.identity.client_tokens import is_meant_for_us, proxy_credentials, slot_tokens
+from wirekey.identity.client_tokens import header_tokens, is_meant_for_us, proxy_credentials
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
 from wirekey.identity.tokens import token_digest
@@ -124,14 +124,16 @@ class Identity(Addon):
         state.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
         bodiless = head is not None and has_no_body(request)
         fields, query = request.headers.fields, request.path.partition("?")[2]
-        tokens, named = slot_tokens(decoded(request), query), self.proxy_claims(request)
+        tokens, named = header_tokens(decoded(request), query), self.proxy_claims(request)
         strip(request)
         mode = self.services.settings.credentials.get(call.provider or "", "inject")
         if call.provider and mode != "inject":
             passes = mode == "passthrough"
-            state.brought = brought(call.provider, state.host, fields, query=query, passes=passes)
+            state.client_credential = client_supplied_credential(
+                call.provider, state.host, fields, query=query, passes=passes
+            )
         if self.services.settings.takes_client_keys:
-            state.held = held_fields(fields)
+            state.client_credential_fields = client_credential_fields(fields)
         await self.identify(flow, state, tokens, named)
         if call.provider == "gemini" and (ids := upload_ids(request.path)):
             self.take_upload(state, ids)

@@ -252,7 +252,7 @@ class Metering(Addon):
             return None
         if response.status_code >= FIRST_ERROR_STATUS:
             status, sign = REFUSED_KEY_SIGNS.get(state.call.provider or "", (0, b""))
-            return KeyScrubber(secrets, sign if response.status_code == status else b"", spelled=True)
+            return KeyScrubber(secrets, sign if response.status_code == status else b"", encoded=True)
         if response.headers.get("content-type", "").lower().startswith(AWS_EVENT_STREAM):
             return EventStreamScrubber(secrets)
         return KeyScrubber(secrets)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.calls.services import Services
     from wirekey.calls.settings import Settings
-    from wirekey.credentials.pool import Key
+    from wirekey.credentials.pool import ProviderKey
     from wirekey.routing.catalogue import Entry
     from wirekey.routing.list_fetching import Known
 
@@ -144,11 +144,13 @@ class Models(AsyncAdmittingAddon):
             return await beside_the_loop(partial(ask, question))
         except ListError as error:
             if pool and key and error.status in SETTLED_STATUSES:
-                pool.settle(key, error.status, retry_after_seconds(error.retry_after, time.time()), time.monotonic())
+                pool.record_status(
+                    key, error.status, retry_after_seconds(error.retry_after, time.time()), time.monotonic()
+                )
             raise
 
     async def credential(
-        self, provider: str, key: Key | None, target: str, headers: Mapping[str, str]
+        self, provider: str, key: ProviderKey | None, target: str, headers: Mapping[str, str]
     ) -> dict[str, str]:
         if key:
             name, value = PROVIDERS[provider].credential(key.secret.reveal(), target.partition("?")[0])

@@ -173,7 +173,7 @@ class Recognition(Addon):
         judged.data.path, call.target = target, path
         call.provider, call.operation, state.host = provider, operation, PROVIDER_HOSTS[provider]
         # What the client brought for the one provider is never sent to the other.
-        state.brought = None
+        state.client_credential = None
 
 
 async def in_steps[T](steps: Generator[None, None, T]) -> T:

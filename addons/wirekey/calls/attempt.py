@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
-from wirekey.credentials.client_held import brought, missing
-from wirekey.credentials.pool import Key
+from wirekey.credentials.client_supplied import client_supplied_credential, missing
+from wirekey.credentials.pool import ProviderKey
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.hosts import bedrock_host, region_of
 from wirekey.errors import Fault, Refusal
@@ -213,14 +213,14 @@ def use_client_credential(services: Services, state: CallState, candidate: Candi
     """Use what the client brought, and nothing of ours. Raises Refusal where it brought nothing."""
     call, provider, mode = state.call, candidate.provider, candidate.auth
     usual = provider == call.provider and services.settings.credentials.get(provider) == mode
-    held = state.brought if usual else None
+    held = state.client_credential if usual else None
     if held is None and mode == "client":
-        held = brought(provider, state.host, state.held, passes=False)
+        held = client_supplied_credential(provider, state.host, state.client_credential_fields, passes=False)
     if held is None:
         raise missing(provider, passes=mode == "passthrough")
     label = call.credential = f"{provider}/{mode}"
     if held.key:
-        state.key, state.as_bearer = Key(label, held.key), held.bearer
+        state.key, state.as_bearer = ProviderKey(label, held.key), held.bearer
     state.aws = held.pair
 
 

@@ -292,7 +292,7 @@ class Services:
         return state.reserved.size
 
     def signs_for_bedrock(self, state: CallState) -> bool:
-        brought = state.brought.pair if state.brought else None
+        brought = state.client_credential.pair if state.client_credential else None
         return state.signed is not None or brought is not None or self.settings.aws is not None
 
     @guard(refuse_internal_error)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Mapping
 
-    from wirekey.credentials.aws import AwsCredentials
+    from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
 
 __all__ = ["Settings", "Upstream"]
@@ -38,7 +38,7 @@ class Settings:
     pools: Mapping[str, KeyPool]
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
     """Provider name → where it is dialled instead of its own host."""
-    aws: AwsCredentials | None = None
+    aws: AwsCredentialCache | None = None
     """What Bedrock's calls are signed with, where it has no API key."""
     credentials: Mapping[str, str] = field(default_factory=dict)
     """Provider name → client or passthrough, for those whose key the client holds."""

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import ACCESS_KEY, PREFIX
-from wirekey.identity.client_tokens import slot_tokens
+from wirekey.identity.client_tokens import header_tokens
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import ReplayWindow
 from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead, UnreadableRequestError
@@ -103,7 +103,7 @@ def without_tokens(head: RequestHead) -> RequestHead:
 
 
 def is_token(value: bytes) -> bool:
-    return bool(slot_tokens([("authorization", value.decode("latin-1"))], ""))
+    return bool(header_tokens([("authorization", value.decode("latin-1"))], ""))
 
 
 def claimed_pairs(head: RequestHead) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.scrub import SHORTEST_SECRET
-from wirekey.credentials.slots import is_credential_header
 from wirekey.identity.proof import NO_PROOF, Proof
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from wirekey.addons.metering import ResponseTap
     from wirekey.call import Call
     from wirekey.calls.held_bytes import Reservation
-    from wirekey.credentials.client_held import ClientCredential
-    from wirekey.credentials.pool import Key, KeyPool
+    from wirekey.credentials.client_supplied import ClientCredential
+    from wirekey.credentials.pool import KeyPool, ProviderKey
     from wirekey.identity.jwt_tokens import Held
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Attempt, RetryPlan
@@ -71,7 +71,7 @@ class CallState:
     settled: bool = False
     """Whether the answer that comes was noted in the key's pool when it was asked for another attempt."""
     upstream: Upstream | None = None
-    key: Key | None = None
+    key: ProviderKey | None = None
     pool: KeyPool | None = None
     """None where the key is the client's own."""
     as_bearer: bool = False
@@ -84,8 +84,8 @@ class CallState:
     """Path and query before any route changed them."""
     original_body: RequestBody = field(default=b"", repr=False)
     """The body before any route changed it, for as long as another attempt may be made of it."""
-    brought: ClientCredential | None = field(default=None, repr=False)
-    held: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    client_credential: ClientCredential | None = field(default=None, repr=False)
+    client_credential_fields: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     """Headers made for credentials that a client holds itself, as they came, where a call may go out with one."""
     reserved: Reservation | None = None
     """For the body, from before it is read until an answer comes."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
-from wirekey.credentials.slots import connection_named
+from wirekey.credential_headers import hop_by_hop_names
 
 if TYPE_CHECKING:
     from wirekey.calls.state import CallState
@@ -22,7 +22,7 @@ def wire_head(judged: http.Request, state: CallState) -> http.Request:
     wire: http.Request = copy.copy(judged)
     wire.data = copy.copy(judged.data)
     fields = judged.headers.fields
-    marked = connection_named((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+    marked = hop_by_hop_names((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
     named = {name.encode("latin-1") for name in marked}
     wire.data.headers = http.Headers(
         [

@@ -213,7 +213,7 @@ def book_of(config: Config) -> AgentStore:
 
 
 def permissions_of(agent: AgentRecord) -> tuple[str, ...]:
-    from wirekey.identity.permissions import USUAL
+    from wirekey.permissions import USUAL
 
     return USUAL if agent.permissions is None else agent.permissions
 

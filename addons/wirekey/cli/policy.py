@@ -200,7 +200,7 @@ def tried_apart(modules: Modules, query: str, given: dict[str, Any]) -> None:
 def permissions(config: Config) -> Callable[[str], list[str]]:
     """Give what agents are permitted now; agents that are gone count as having the usual ones."""
     from wirekey.identity.agents import AgentStore
-    from wirekey.identity.permissions import USUAL
+    from wirekey.permissions import USUAL
 
     agents = AgentStore(config.state / "agents.json")
     known = {record.id: record.permissions for record in agents.agents()}

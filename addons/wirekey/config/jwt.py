@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from wirekey.config.group import Settings
 from wirekey.config.values import HTTPSURL, AnchoredPath, Flag, Kind, Seconds, Text
-from wirekey.identity.permissions import ordered
+from wirekey.permissions import ordered
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from wirekey.config.group import Settings
 from wirekey.config.values import AttemptCount, Auth, Count, Flag, Kind, Pause, Reference, Seconds, Text, Upstream
-from wirekey.credentials.slots import is_credential_header
+from wirekey.credential_headers import is_credential_header
 from wirekey.routing.model_name import ModelName, ModelNameError
 
 ProviderName = Literal["openai", "gemini", "anthropic", "bedrock"]

@@ -6,7 +6,7 @@ import contextlib
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from wirekey.credentials.slots import fold
+from wirekey.credential_headers import fold
 from wirekey.egress.forwarding_headers import is_forwarding_header
 from wirekey.identity.token_endpoint import failure
 

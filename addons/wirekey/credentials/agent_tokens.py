@@ -12,8 +12,8 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
+from wirekey.credentials.encodings import decodings
 from wirekey.credentials.scrub import masked
-from wirekey.credentials.spellings import readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,7 +67,7 @@ def may_hold_token(data: bytes) -> bool:
 
 
 def token_spans(data: bytes, form: re.Pattern[bytes]) -> Iterator[Span]:
-    for text, positions in readings(data):
+    for text, positions in decodings(data):
         for found in form.finditer(text):
             yield positions[found.start()], positions[found.end()]
         for run in RUN.finditer(text):

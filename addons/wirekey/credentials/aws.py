@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wirekey.call import Agent
-    from wirekey.signing.request import AwsCredentials as KeyPair
+    from wirekey.signing.request import AwsCredentials
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ SHORTEST_WAIT = 30.0
 """Seconds between two renewals of the same, and between two times that refused ones are looked for anew."""
 DEADLINE = 20.0
 """Seconds after which a search is given up: `credential_process` knows no limit of its own."""
-FIRST_REST, LONGEST_REST = 5.0, 60.0
+FIRST_COOL_DOWN, MAX_COOL_DOWN = 5.0, 60.0
 """Seconds in which a failure is remembered, doubled at each one in a row."""
 SEARCHES = 4
 """Searches under way at a time."""
@@ -55,20 +55,20 @@ class CredentialsUnavailable(Exception):  # noqa: N818  # it is a state of the w
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ExpiringCredentials:
     """Credentials, and when they end in Unix seconds; None: not known, or never."""
 
-    credentials: KeyPair
+    credentials: AwsCredentials
     expires: float | None = None
 
 
-class Source(Protocol):
+class CredentialSource(Protocol):
     """Where credentials come from. Its methods block and are called in threads, several at a time."""
 
     per_agent: bool
     """Whether each agent has credentials of its own."""
 
-    def fetch(self, agent: Agent | None) -> Found:
+    def fetch(self, agent: Agent | None) -> ExpiringCredentials:
         """Raise CredentialsUnavailable."""
 
     def forget(self) -> None:
@@ -76,44 +76,46 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class SearchFailure:
     sentence: str
     until: float
     cool_down: float
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class AgentSession:
     """The credentials of one agent, or of all."""
 
-    found: Found | None = None
+    found: ExpiringCredentials | None = None
     renew_at: float = 0.0
     found_at: float = 0.0
     search: asyncio.Task[str] | None = None
     """Gives the sentence of why there is nothing; empty where it found something."""
-    failure: Failure | None = None
+    failure: SearchFailure | None = None
 
-    def good(self, now: float) -> KeyPair | None:
+    def good(self, now: float) -> AwsCredentials | None:
         found = self.found
         if found is None or (found.expires is not None and now >= found.expires - MARGIN):
             return None
         return found.credentials
 
 
-class AwsCredentials:
+class AwsCredentialCache:
     """For one event loop. `now` gives Unix seconds."""
 
-    def __init__(self, source: Source, *, sessions: int = SESSIONS, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, source: CredentialSource, *, sessions: int = SESSIONS, now: Callable[[], float] = time.time
+    ) -> None:
         self.source = source
         self._limit = sessions
         self._now = now
-        self._sessions: OrderedDict[tuple[str, str | None] | None, Session] = OrderedDict()
+        self._sessions: OrderedDict[tuple[str, str | None] | None, AgentSession] = OrderedDict()
         self._searches = asyncio.Semaphore(SEARCHES)
-        self._failure: Failure | None = None
+        self._failure: SearchFailure | None = None
         """The last one that no agent is spared, while nobody found anything since."""
         self._under_way: set[asyncio.Task[str]] = set()
 
-    def current(self, agent: Agent | None) -> KeyPair | None:
+    def current(self, agent: Agent | None) -> AwsCredentials | None:
         """Give the credentials for a call of `agent` at once; None where they must be fetched first.
 
         Begins to renew them where their end is near. To be called on the event loop.
@@ -129,7 +131,7 @@ class AwsCredentials:
             self._search(session, agent)
         return credentials
 
-    async def fetch(self, agent: Agent | None) -> KeyPair:
+    async def fetch(self, agent: Agent | None) -> AwsCredentials:
         """Give the credentials for a call of `agent`, after a search where there are none.
 
         Raises CredentialsUnavailable, at once where the last search failed a moment ago.
@@ -144,7 +146,7 @@ class AwsCredentials:
             return credentials
         raise CredentialsUnavailable(sentence or ENDED)
 
-    def refused(self, agent: Agent | None, credentials: KeyPair) -> None:
+    def refused(self, agent: Agent | None, credentials: AwsCredentials) -> None:
         """Take note that AWS did not know these, or that they have ended: the next call looks for others.
 
         Not at every refusal: those found a moment ago would be found again.
@@ -159,29 +161,29 @@ class AwsCredentials:
     def _key(self, agent: Agent | None) -> tuple[str, str | None] | None:
         return (agent.id, agent.role) if agent and self.source.per_agent else None
 
-    def _session(self, agent: Agent | None) -> Session:
+    def _session(self, agent: Agent | None) -> AgentSession:
         key = self._key(agent)
-        session = self._sessions.setdefault(key, Session())
+        session = self._sessions.setdefault(key, AgentSession())
         self._sessions.move_to_end(key)
         while len(self._sessions) > self._limit:
             self._sessions.popitem(last=False)
         return session
 
-    def _resting(self, session: Session, now: float) -> Failure | None:
+    def _resting(self, session: AgentSession, now: float) -> SearchFailure | None:
         """Give the failure that is too fresh to try again; a clock that was set back does not prolong it."""
         for failure in (session.failure, self._failure):
             if failure and 0 < failure.until - now <= failure.cool_down:
                 return failure
         return None
 
-    def _search(self, session: Session, agent: Agent | None) -> asyncio.Task[str]:
+    def _search(self, session: AgentSession, agent: Agent | None) -> asyncio.Task[str]:
         search = session.search = asyncio.get_running_loop().create_task(self._look(session, agent))
         # The loop itself does not hold on to tasks, and the session may be given up meanwhile.
         self._under_way.add(search)
         search.add_done_callback(self._under_way.discard)
         return search
 
-    async def _look(self, session: Session, agent: Agent | None) -> str:
+    async def _look(self, session: AgentSession, agent: Agent | None) -> str:
         """Fill the session, or say why not. Raises nothing but a cancellation."""
         try:
             async with self._searches:
@@ -209,7 +211,7 @@ class AwsCredentials:
         finally:
             session.search = None
 
-    def _keep(self, session: Session, found: Found) -> None:
+    def _keep(self, session: AgentSession, found: ExpiringCredentials) -> None:
         now = self._now()
         session.found, session.found_at = found, now
         session.failure = self._failure = None
@@ -219,12 +221,12 @@ class AwsCredentials:
             ahead = min(RENEWAL, (found.expires - now) / 3)
             session.renew_at = max(now + SHORTEST_WAIT, found.expires - ahead)
 
-    def _fail(self, session: Session, error: CredentialsUnavailable) -> str:
+    def _fail(self, session: AgentSession, error: CredentialsUnavailable) -> str:
         now = self._now()
         previous = self._failure if error.for_all else session.failure
-        in_a_row = previous is not None and abs(now - previous.until) <= LONGEST_REST
-        cool_down = min(LONGEST_REST, previous.cool_down * 2) if previous and in_a_row else FIRST_REST
-        failure = Failure(error.sentence, now + cool_down, cool_down)
+        in_a_row = previous is not None and abs(now - previous.until) <= MAX_COOL_DOWN
+        cool_down = min(MAX_COOL_DOWN, previous.cool_down * 2) if previous and in_a_row else FIRST_COOL_DOWN
+        failure = SearchFailure(error.sentence, now + cool_down, cool_down)
         if error.for_all:
             self._failure = failure
         else:

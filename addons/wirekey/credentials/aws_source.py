@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from wirekey.config import ConfigError, Problem
 from wirekey.config.loading import PLACEHOLDER
 from wirekey.config.providers import BedrockCredentials
-from wirekey.credentials.aws import DEADLINE, RECHECK, SHORTEST_WAIT, AwsCredentials, CredentialsUnavailable, Found
+from wirekey.credentials.aws import (
+    DEADLINE,
+    RECHECK,
+    SHORTEST_WAIT,
+    AwsCredentialCache,
+    CredentialsUnavailable,
+    ExpiringCredentials,
+)
 from wirekey.credentials.aws_failures import OWN_PAIR, MFAWantedError, nothing_found, unavailable
 from wirekey.identity.aws_pairs import ACCESS_KEY
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials as KeyPair
+from wirekey.signing.request import AwsCredentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +64,7 @@ class AwsWay:
     region: str
     """Where STS is asked."""
     profile: str | None = None
-    pair: KeyPair | None = None
+    pair: AwsCredentials | None = None
     role_arn: str | None = None
 
     @classmethod
@@ -73,7 +80,7 @@ class AwsWay:
         return cls(bedrock.regions[0], named.profile, _read_pair(config, named), named.role_arn)
 
 
-def aws_credentials(config: Config, previous: AwsCredentials | None = None) -> AwsCredentials | None:
+def aws_credentials(config: Config, previous: AwsCredentialCache | None = None) -> AwsCredentialCache | None:
     """Give what signs Bedrock's calls under this configuration: `former` again, where it would find the same.
 
     None where they are not signed with the organisation's credentials. Raises ConfigError where a secret cannot be
@@ -85,7 +92,7 @@ def aws_credentials(config: Config, previous: AwsCredentials | None = None) -> A
     source = AwsSource(way, config.environ)
     if previous and isinstance(previous.source, AwsSource) and previous.source.alike(source):
         return previous
-    return AwsCredentials(source)
+    return AwsCredentialCache(source)
 
 
 class AwsSource:
@@ -100,7 +107,7 @@ class AwsSource:
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(max(level, logging.getLogger(name).level))
 
-    def fetch(self, agent: Agent | None) -> Found:
+    def fetch(self, agent: Agent | None) -> ExpiringCredentials:
         try:
             login = self._logged_in()
             return login.assume_role(agent) if login.sts else login.found()
@@ -153,19 +160,19 @@ class _Login:
             return False
         return bool(self.credentials.get_frozen_credentials() == other.credentials.get_frozen_credentials())
 
-    def found(self) -> Found:
+    def found(self) -> ExpiringCredentials:
         frozen = self.credentials.get_frozen_credentials()
         # botocore tells of the end only whether it is near; the moment itself is kept in this field.
         expiry = getattr(self.credentials, "_expiry_time", None)
         pair = _key_pair(frozen.access_key, frozen.secret_key, frozen.token)
-        return Found(pair, expiry.timestamp() if expiry else None)
+        return ExpiringCredentials(pair, expiry.timestamp() if expiry else None)
 
-    def assume_role(self, agent: Agent | None) -> Found:
+    def assume_role(self, agent: Agent | None) -> ExpiringCredentials:
         answer = self.sts.assume_role(
             RoleArn=self.way.role_arn, RoleSessionName=session_name(agent), Tags=session_tags(agent)
         )["Credentials"]
         pair = _key_pair(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
-        return Found(pair, answer["Expiration"].timestamp())
+        return ExpiringCredentials(pair, answer["Expiration"].timestamp())
 
 
 def session_name(agent: Agent | None) -> str:
@@ -187,7 +194,7 @@ def session_tags(agent: Agent | None) -> list[dict[str, str]]:
     ]
 
 
-def _read_pair(config: Config, named: BedrockCredentials) -> KeyPair | None:
+def _read_pair(config: Config, named: BedrockCredentials) -> AwsCredentials | None:
     if not (named.access_key and named.secret_key):
         return None
     problems, read = [], {}
@@ -200,7 +207,7 @@ def _read_pair(config: Config, named: BedrockCredentials) -> KeyPair | None:
                 read[name] = found
     if problems:
         raise ConfigError(problems)
-    return KeyPair(read["access_key"].reveal(), read["secret_key"], read.get("session_token"))
+    return AwsCredentials(read["access_key"].reveal(), read["secret_key"], read.get("session_token"))
 
 
 def _log_in(way: AwsWay, environ: Mapping[str, str]) -> _Login:
@@ -258,5 +265,5 @@ def _nobody_to_ask(_: str) -> NoReturn:
     raise MFAWantedError
 
 
-def _key_pair(access_key: str, secret_key: str, token: str | None) -> KeyPair:
-    return KeyPair(access_key, Secret(secret_key), Secret(token) if token else None)
+def _key_pair(access_key: str, secret_key: str, token: str | None) -> AwsCredentials:
+    return AwsCredentials(access_key, Secret(secret_key), Secret(token) if token else None)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from wirekey.secret import Secret
 
-LONGEST_REST = 3600.0
-FIRST_REST = {401: 30.0, 403: 30.0, 429: 1.0}
+MAX_COOL_DOWN = 3600.0
+FIRST_COOL_DOWN = {401: 30.0, 403: 30.0, 429: 1.0}
 """Seconds of the first rest by status, doubled at each refusal in a row, up to `LONGEST_REST`."""
 
 REFUSED_KEY_SIGNS = {"gemini": (400, b"API_KEY_INVALID")}
@@ -28,7 +28,7 @@ Selection = Literal["round-robin", "first-available", "random", "session-affinit
 
 
 @dataclass(slots=True)
-class Key:
+class ProviderKey:
     """One key. `label` is what audit and logs call it: openai/1."""
 
     label: str
@@ -38,7 +38,7 @@ class Key:
 
 
 @dataclass(slots=True)
-class Sessions:
+class SessionAffinity:
     """Which session keeps to which key; of a session's name only a hash is kept, as that is the client's to choose.
 
     Those unused for `ttl` seconds are forgotten, and beyond `entries` those that were not used for longest.
@@ -46,15 +46,15 @@ class Sessions:
 
     ttl: float = 86400.0
     entries: int = 10_000
-    kept: OrderedDict[bytes, tuple[Key, float]] = field(default_factory=OrderedDict, repr=False)
+    kept: OrderedDict[bytes, tuple[ProviderKey, float]] = field(default_factory=OrderedDict, repr=False)
 
-    def find(self, session: str, now: float) -> Key | None:
+    def find(self, session: str, now: float) -> ProviderKey | None:
         while self.kept and now - next(iter(self.kept.values()))[1] >= self.ttl:
             self.kept.popitem(last=False)
         found = self.kept.get(digest(session))
         return found[0] if found else None
 
-    def keep(self, session: str, key: Key, now: float) -> None:
+    def keep(self, session: str, key: ProviderKey, now: float) -> None:
         name = digest(session)
         self.kept[name] = (key, now)
         self.kept.move_to_end(name)
@@ -66,66 +66,66 @@ class Sessions:
 class KeyPool:
     """Times are seconds of any one monotonic clock, given by the caller."""
 
-    keys: Sequence[Key]
-    turn: int = field(default=0)
+    keys: Sequence[ProviderKey]
+    next_index: int = field(default=0)
     selection: Selection = "round-robin"
-    sessions: Sessions = field(default_factory=Sessions)
+    sessions: SessionAffinity = field(default_factory=SessionAffinity)
 
     def choose(
-        self, now: float, tried: Collection[Key] = (), *, session: str | None = None, available: bool = False
-    ) -> Key | None:
+        self, now: float, tried: Collection[ProviderKey] = (), *, session: str | None = None, available: bool = False
+    ) -> ProviderKey | None:
         """Give a key that was not `tried` and does not rest; where all rest, the one that rests least.
 
         `awake`: none of those that rest. `session`: who keeps to one key under session-affinity. None: there is none.
         """
-        key = self.kept_by(session, now, tried) or self.next_key(now, tried)
+        key = self.session_key(session, now, tried) or self.next_key(now, tried)
         if key is None and not available:
-            key = self.least_resting(tried)
+            key = self.soonest_available(tried)
         if key and session is not None and self.selection == "session-affinity":
             self.sessions.keep(session, key, now)
         return key
 
-    def kept_by(self, session: str | None, now: float, tried: Collection[Key]) -> Key | None:
+    def session_key(self, session: str | None, now: float, tried: Collection[ProviderKey]) -> ProviderKey | None:
         if session is None or self.selection != "session-affinity":
             return None
         key = self.sessions.find(session, now)
         return None if key is None or key.cooling_until > now or is_among(key, tried) else key
 
-    def next_key(self, now: float, tried: Collection[Key]) -> Key | None:
+    def next_key(self, now: float, tried: Collection[ProviderKey]) -> ProviderKey | None:
         """Give a key that does not rest, as `selection` says; new sessions are spread by turns."""
         count = len(self.keys)
         if self.selection == "random":
             good = [each for each in self.keys if each.cooling_until <= now and not is_among(each, tried)]
             return random.choice(good) if good else None  # noqa: S311  # which key is no secret
-        first = 0 if self.selection == "first-available" else self.turn
+        first = 0 if self.selection == "first-available" else self.next_index
         for step in range(count):
             key = self.keys[(first + step) % count]
             if key.cooling_until <= now and not is_among(key, tried):
-                self.turn = (first + step + 1) % count
+                self.next_index = (first + step + 1) % count
                 return key
         return None
 
-    def least_resting(self, tried: Collection[Key]) -> Key | None:
+    def soonest_available(self, tried: Collection[ProviderKey]) -> ProviderKey | None:
         left = [key for key in self.keys if not is_among(key, tried)]
         return min(left, key=lambda key: key.cooling_until, default=None)
 
     def has_available(self, now: float) -> bool:
         return any(key.cooling_until <= now for key in self.keys)
 
-    def settle(self, key: Key, status: int, retry_after: float | None, now: float) -> None:
+    def record_status(self, key: ProviderKey, status: int, retry_after: float | None, now: float) -> None:
         """Take note of how the provider answered `key`."""
-        first_rest = FIRST_REST.get(status)
+        first_rest = FIRST_COOL_DOWN.get(status)
         if first_rest is None:
             if status < 400:
                 key.refusals, key.cooling_until = 0, 0.0
             return
         growing = first_rest * 2.0 ** min(key.refusals, 16)
         key.refusals += 1
-        key.cooling_until = now + min(LONGEST_REST, growing if retry_after is None else retry_after)
+        key.cooling_until = now + min(MAX_COOL_DOWN, growing if retry_after is None else retry_after)
 
-    def settle_refused(self, key: Key, now: float) -> None:
+    def record_rejection(self, key: ProviderKey, now: float) -> None:
         """Take note that the provider refused `key` in words, whatever the status."""
-        self.settle(key, 401, None, now)
+        self.record_status(key, 401, None, now)
 
     def carry_over(self, previous: KeyPool) -> None:
         """Take over rests and sessions of keys that a former pool had too, when the configuration was read anew."""
@@ -140,7 +140,7 @@ class KeyPool:
                 self.sessions.kept[name] = (stays, used)
 
 
-def is_among(key: Key, tried: Collection[Key]) -> bool:
+def is_among(key: ProviderKey, tried: Collection[ProviderKey]) -> bool:
     return any(key is other for other in tried)
 
 

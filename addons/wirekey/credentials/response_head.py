@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.credential_headers import hop_by_hop_names
 from wirekey.credentials.scrub import MASK, plain_spans, scrub
-from wirekey.credentials.slots import connection_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +50,7 @@ FRAMING = frozenset({b"connection", b"content-encoding", b"content-length", b"co
 
 
 def client_fields(
-    fields: Iterable[tuple[bytes, bytes]], secrets: Sequence[bytes], *, spelled: bool, at_gateway: bool
+    fields: Iterable[tuple[bytes, bytes]], secrets: Sequence[bytes], *, encoded: bool, at_gateway: bool
 ) -> Fields:
     """Return the header fields for the client: secrets masked, the fields above and those of Connection left out.
 
@@ -74,7 +74,7 @@ def client_fields(
     return tuple(
         (
             masked_name(name, secrets) if len(name) >= shortest else name,
-            scrub(value, secrets, spelled=spelled) if len(value) >= shortest else value,
+            scrub(value, secrets, encoded=encoded) if len(value) >= shortest else value,
         )
         for name, value in kept
     )
@@ -87,7 +87,7 @@ def minimal_fields(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
 
 def marked_by_connection(fields: Fields) -> frozenset[bytes]:
     values = [("connection", value.decode("latin-1")) for name, value in fields if name.lower() == b"connection"]
-    return frozenset(name.encode("latin-1") for name in connection_named(values)) - FRAMING if values else frozenset()
+    return frozenset(name.encode("latin-1") for name in hop_by_hop_names(values)) - FRAMING if values else frozenset()
 
 
 def masked_name(name: bytes, secrets: Iterable[bytes]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from wirekey.credentials.spellings import base64_cores, readings, unfinished_escape
+from wirekey.credentials.encodings import base64_cores, decodings, unfinished_escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 MASK = b"*"
 SHORTEST_SECRET = 8
 """Bytes. A shorter key is a placeholder, as of a local server; in ordinary answers it would be found in every text."""
-SPELLED_BYTES = 64 * 1024
+ENCODED_BYTES = 64 * 1024
 """How much of an error is searched in other spellings."""
 
 type Span = tuple[int, int]
 
 
-def scrub(data: bytes, secrets: Iterable[bytes], *, spelled: bool = False) -> bytes:
+def scrub(data: bytes, secrets: Iterable[bytes], *, encoded: bool = False) -> bytes:
     """Mask every occurrence of the secrets; `spelled`: also where it is escaped, percent-encoded or in base64."""
     secrets = tuple(secrets)
-    spans = spelled_spans(data, with_cores(secrets)) if spelled else plain_spans(data, secrets)
+    spans = encoded_spans(data, with_cores(secrets)) if encoded else plain_spans(data, secrets)
     return masked(data, spans)
 
 
@@ -45,10 +45,10 @@ def plain_spans(data: bytes, secrets: Iterable[bytes]) -> list[Span]:
     return spans
 
 
-def spelled_spans(data: bytes, secrets: Sequence[bytes]) -> list[Span]:
+def encoded_spans(data: bytes, secrets: Sequence[bytes]) -> list[Span]:
     return [
         (positions[start], positions[end])
-        for text, positions in readings(data)
+        for text, positions in decodings(data)
         for start, end in plain_spans(text, secrets)
     ]
 
@@ -76,11 +76,11 @@ def plain_end(data: bytes, secrets: Iterable[bytes]) -> int:
     return end
 
 
-def spelled_end(data: bytes, secrets: Sequence[bytes]) -> int:
+def encoded_end(data: bytes, secrets: Sequence[bytes]) -> int:
     """Return where the longest end of `data` begins that may be the beginning of a secret in any spelling."""
     end = len(data)
     positions: Sequence[int] = ()
-    for text, positions in readings(data):
+    for text, positions in decodings(data):
         escape = unfinished_escape(text)
         end = min(end, positions[plain_end(text[:escape], secrets)])
     # Not within an escape: the positions of the last reading are among those of all others.
@@ -95,10 +95,10 @@ class KeyScrubber:
     itself, b"" for none; `sign_seen` whether it did. `found`: whether a secret was masked.
     """
 
-    def __init__(self, secrets: bytes | tuple[bytes, ...], sign: bytes = b"", *, spelled: bool = False) -> None:
+    def __init__(self, secrets: bytes | tuple[bytes, ...], sign: bytes = b"", *, encoded: bool = False) -> None:
         self.secrets = (secrets,) if isinstance(secrets, bytes) else secrets
-        self.spelled = with_cores(self.secrets) if spelled else ()
-        self.room = SPELLED_BYTES
+        self.encoded = with_cores(self.secrets) if encoded else ()
+        self.room = ENCODED_BYTES
         self.sign = sign
         self.sign_seen = self.found = False
         self.held = b""
@@ -109,9 +109,9 @@ class KeyScrubber:
     def feed(self, data: bytes) -> list[bytes]:
         if self.held:
             data = self.held + data
-        if self.spelled and self.room > 0:
+        if self.encoded and self.room > 0:
             self.room -= len(data) - len(self.held)
-            spans, end = spelled_spans(data, self.spelled), spelled_end(data, self.spelled)
+            spans, end = encoded_spans(data, self.encoded), encoded_end(data, self.encoded)
         else:
             spans, end = plain_spans(data, self.secrets), plain_end(data, self.secrets)
         return self.emit(data, spans, end)

@@ -12,9 +12,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from wirekey import permissions
 from wirekey.call import Agent
 from wirekey.credentials.agent_tokens import pair_secrets
-from wirekey.identity import agents_format, permissions, private_file
+from wirekey.identity import agents_format, private_file
 from wirekey.identity.agents_format import AgentError, AgentRecord, AgentRecords, AgentRecordsError
 from wirekey.identity.aws_master import MasterSecretError, load_master
 from wirekey.identity.aws_pairs import AwsPairs, current_pair

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
-from wirekey.identity import aws_pairs, clients, permissions
+from wirekey import permissions
+from wirekey.identity import aws_pairs, clients
 from wirekey.identity.clients import ClientCredentials, ClientRecord
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
 

@@ -10,7 +10,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING
 
-from wirekey.credentials.slots import query_values
+from wirekey.credential_headers import query_values
 from wirekey.identity.jwt_reading import looks_like_jwt
 from wirekey.identity.tokens import PREFIX
 
@@ -54,7 +54,7 @@ def basic_credentials(value: str) -> tuple[str, str] | None:
     return name, token
 
 
-def slot_tokens(headers: Iterable[tuple[str, str]], query: str) -> tuple[str, ...]:
+def header_tokens(headers: Iterable[tuple[str, str]], query: str) -> tuple[str, ...]:
     """Give the distinct agent tokens (`wk_…` or JWTs, perhaps malformed) in the places for a provider key, in order.
 
     `query` is raw, without the `?`. Other values (an SDK's placeholder, a provider key) are not ours and are passed

@@ -11,7 +11,7 @@ from wirekey.identity.jwk import KeySet, KeySetError, VerificationKey, key_of_pe
 from wirekey.identity.jwks_fetching import FetchedKeys
 from wirekey.identity.jwt_keys import ALGORITHM, TYPE
 from wirekey.identity.jwt_reading import RefusedTokenError
-from wirekey.identity.permissions import MOST, PERMISSION
+from wirekey.permissions import MOST, PERMISSION
 
 if TYPE_CHECKING:
     from wirekey.config.jwt import JWT, JWTClaims, JWTIssuer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Refusal
-from wirekey.identity.permissions import READ, USUAL, WRITE
+from wirekey.permissions import READ, USUAL, WRITE
 from wirekey.providers.protocol import Kind
 
 if TYPE_CHECKING:

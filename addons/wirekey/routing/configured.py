@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from wirekey.config import ConfigError, extension_problems
 from wirekey.config.routes import ProviderName
-from wirekey.credentials.pool import Key, KeyPool, Sessions
+from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.extension import Extension
 from wirekey.routing.candidate import Candidate, Limits, Upstream
 from wirekey.routing.model_name import ModelName
@@ -58,8 +58,8 @@ def upstream_of(url: UpstreamURL | None) -> Upstream | None:
 
 
 def _pool(config: Config, keys: list[tuple[str, Secret]], selection: SelectionName) -> KeyPool:
-    sessions = Sessions(config.affinity.ttl, config.affinity.entries)
-    return KeyPool([Key(label, secret) for label, secret in keys], selection=selection, sessions=sessions)
+    sessions = SessionAffinity(config.affinity.ttl, config.affinity.entries)
+    return KeyPool([ProviderKey(label, secret) for label, secret in keys], selection=selection, sessions=sessions)
 
 
 def _default(config: Config, name: str, pool: KeyPool) -> Candidate:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wirekey.credentials.pool import Key
+    from wirekey.credentials.pool import ProviderKey
     from wirekey.providers.protocol import Operation
     from wirekey.routing.candidate import Candidate
 
@@ -64,7 +64,7 @@ class Attempt:
     """
 
     candidate: Candidate
-    key: Key | None
+    key: ProviderKey | None
     wait: float = 0.0
     is_last: bool = False
 
@@ -83,7 +83,7 @@ class RetryPlan:
     made: int = 0
     began: float = 0.0
     place: int = 0
-    tried: list[Key] = field(default_factory=list)
+    tried: list[ProviderKey] = field(default_factory=list)
     """Keys that were tried at the present candidate."""
     came_back: bool = False
     choice: Attempt | None = None
@@ -145,17 +145,17 @@ class RetryPlan:
                 resting = place
         return resting
 
-    def _key_at(self, place: int, now: float) -> Key | None:
+    def _key_at(self, place: int, now: float) -> ProviderKey | None:
         candidate = self.candidates[place]
         return candidate.pool.choose(now, session=self.session) if candidate.takes_key and candidate.pool else None
 
-    def _other_key(self, now: float, *, available: bool) -> Key | None:
+    def _other_key(self, now: float, *, available: bool) -> ProviderKey | None:
         candidate = self.candidates[self.place]
         if not candidate.takes_key or candidate.pool is None:
             return None
         return candidate.pool.choose(now, self.tried, session=self.session, available=available)
 
-    def _choose(self, key: Key | None, wait: float, now: float) -> Attempt:
+    def _choose(self, key: ProviderKey | None, wait: float, now: float) -> Attempt:
         if key:
             self.tried.append(key)
         self.choice = Attempt(self.candidates[self.place], key, wait, is_last=not self._more_to_come(now))

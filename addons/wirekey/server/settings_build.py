@@ -11,7 +11,7 @@ from wirekey.calls.client_connections import Deadlines
 from wirekey.calls.settings import Settings, Upstream
 from wirekey.config import ConfigError, file_access, provider_hosts, unimplemented
 from wirekey.credentials.aws_source import aws_credentials
-from wirekey.credentials.pool import Key, KeyPool
+from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.egress.names import pattern_of
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.remote import RemoteEngine
@@ -113,7 +113,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
 def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Settings:
     """Let the simulator stand in for all providers and upstreams, with keys that are worth something only to it."""
     upstream = Upstream("127.0.0.1", port, configured=True)
-    pools = {name: KeyPool([Key(f"{name}/simulator", Secret(key))]) for name, key in keys.items()}
+    pools = {name: KeyPool([ProviderKey(f"{name}/simulator", Secret(key))]) for name, key in keys.items()}
     defaults = {name: Candidate(name, upstream=upstream, pool=pool) for name, pool in pools.items()}
     routes = [replace(route, upstream=None, auth=None, pool=None, extension=None) for route in settings.routes.routes]
     return replace(

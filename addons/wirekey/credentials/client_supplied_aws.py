@@ -13,7 +13,7 @@ from wirekey.egress.hosts import partition_of
 from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import ACCESS_KEY
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials as KeyPair
+from wirekey.signing.request import AwsCredentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,15 +35,15 @@ NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ClientAwsCredentials:
     """What a client brought: a Bedrock API key, or a pair to sign with. `region`: the one that it asks for."""
 
     bearer: Secret | None = None
-    pair: KeyPair | None = None
+    pair: AwsCredentials | None = None
     region: str | None = None
 
 
-def held_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Held:
+def client_aws_credentials(headers: Iterable[tuple[bytes, bytes]]) -> ClientAwsCredentials:
     """Read a request's headers; both members are None where there is nothing.
 
     Raises Refusal where something is there twice, by halves, or cannot stand where it says it does.
@@ -63,11 +63,11 @@ def held_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Held:
     if region is not None and partition_of(region) is None:
         raise _malformed("X-AWS-Region is not the name of an AWS region, such as us-east-1.")
     if BEARER in values:
-        return Held(bearer=values[BEARER], region=region)
-    return Held(pair=_pair(values), region=region)
+        return ClientAwsCredentials(bearer=values[BEARER], region=region)
+    return ClientAwsCredentials(pair=_pair(values), region=region)
 
 
-def _pair(values: dict[bytes, Secret]) -> KeyPair | None:
+def _pair(values: dict[bytes, Secret]) -> AwsCredentials | None:
     if not values.keys() & {ACCESS, SECRET, TOKEN}:
         return None
     if missing := [NAMES[name] for name in (ACCESS, SECRET) if name not in values]:
@@ -87,7 +87,7 @@ def _pair(values: dict[bytes, Secret]) -> KeyPair | None:
         )
     if not access_key.isalnum():
         raise _malformed("X-AWS-Access-Key holds other characters than an access key id has.")
-    return KeyPair(access_key, values[SECRET], values.get(TOKEN))
+    return AwsCredentials(access_key, values[SECRET], values.get(TOKEN))
 
 
 def _malformed(sentence: str) -> Refusal:

@@ -17,7 +17,7 @@ from wirekey.egress.forwarding_headers import is_forwarding_header
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-CLIENT_CREDENTIAL_HEADERS = frozenset(
+CREDENTIAL_HEADERS = frozenset(
     {
         # Keys and tokens, in each provider's own place, and in those of the gateways often put before them.
         "authorization",
@@ -83,7 +83,7 @@ CLIENT_CREDENTIAL_HEADERS = frozenset(
 )
 """Folded names, complete but for the families of `CLIENT_CREDENTIAL_PREFIXES` and `CLIENT_CREDENTIAL_SUFFIXES`."""
 
-CLIENT_CREDENTIAL_SUFFIXES = (
+CREDENTIAL_HEADER_SUFFIXES = (
     # Of whichever provider, gateway or service: OpenAI-API-Key, X-LiteLLM-API-Key, Helicone-Auth, …
     "-api-key",
     "-apikey",
@@ -109,7 +109,7 @@ CLIENT_CREDENTIAL_SUFFIXES = (
     "-virtual-key",
 )
 
-CLIENT_CREDENTIAL_PREFIXES = ("x-aws-", "x-wirekey-", "x-portkey-", "cf-access-")
+CREDENTIAL_HEADER_PREFIXES = ("x-aws-", "x-wirekey-", "x-portkey-", "cf-access-")
 
 CREDENTIAL_PARAMETERS = frozenset(
     {
@@ -165,9 +165,9 @@ def is_credential_name(name: str) -> bool:
     folded = fold(name)
     # Where the request came through is a leak to the provider, and a forgery towards anyone who trusts it.
     return (
-        folded in CLIENT_CREDENTIAL_HEADERS
-        or f"{folded}-".startswith(CLIENT_CREDENTIAL_PREFIXES)
-        or folded.endswith(CLIENT_CREDENTIAL_SUFFIXES)
+        folded in CREDENTIAL_HEADERS
+        or f"{folded}-".startswith(CREDENTIAL_HEADER_PREFIXES)
+        or folded.endswith(CREDENTIAL_HEADER_SUFFIXES)
         or is_forwarding_header(folded)
     )
 
@@ -234,7 +234,7 @@ def query_values(raw_query: str, name: str) -> Iterator[str]:
             yield decode(value).decode("latin-1")
 
 
-def connection_named(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
+def hop_by_hop_names(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
     """Lower-case names that Connection headers mark for removal by the next hop (RFC 9110 section 7.6.1).
 
     They are to be taken off before our credential is put on, and the Connection header with them: else a client

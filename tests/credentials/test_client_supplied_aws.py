@@ -2,38 +2,44 @@
 
 import pytest
 
-from wirekey.credentials.aws_held import Held, held_credentials
-from wirekey.credentials.slots import is_credential_header
+from wirekey.credential_headers import is_credential_header
+from wirekey.credentials.client_supplied_aws import ClientAwsCredentials, client_aws_credentials
 from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials as KeyPair
+from wirekey.signing.request import AwsCredentials
 
 OURS = key_pair(Secret("ab" * 32), "alice", "cd" * 16, 1).access_key
 ACCESS, SECRET = (b"X-AWS-Access-Key", b"AKIAEXAMPLE"), (b"X-AWS-Secret-Key", b"a/secret+x=")
 TOKEN, REGION = (b"x-aws-session-token", b"a/token=="), (b"X-Aws-Region", b"eu-west-3")
 BEARER = (b"X-AWS-Bearer-Token", b"ABSKexample=")
-PAIR = KeyPair("AKIAEXAMPLE", Secret("a/secret+x="))
+PAIR = AwsCredentials("AKIAEXAMPLE", Secret("a/secret+x="))
 
 
 @pytest.mark.parametrize(
     ("headers", "held"),
     [
-        ([], Held()),
-        ([(b"authorization", b"Bearer x"), (b"x-amz-date", b"y")], Held()),
-        ([ACCESS, SECRET], Held(pair=PAIR)),
-        ([SECRET, (b"accept", b"*/*"), ACCESS], Held(pair=PAIR)),
-        ([ACCESS, SECRET, TOKEN], Held(pair=KeyPair("AKIAEXAMPLE", PAIR.secret, Secret("a/token==")))),
-        ([ACCESS, SECRET, REGION], Held(pair=PAIR, region="eu-west-3")),
-        ([REGION], Held(region="eu-west-3")),
-        ([BEARER], Held(bearer=Secret("ABSKexample="))),
-        ([ACCESS, SECRET, TOKEN, REGION, BEARER], Held(bearer=Secret("ABSKexample="), region="eu-west-3")),
-        ([(b"X-AWS-Bearer-Token", b"  ABSKexample=\t")], Held(bearer=Secret("ABSKexample="))),
-        ([(b"x_aws_access_key", b"AKIAEXAMPLE")], Held()),
+        ([], ClientAwsCredentials()),
+        ([(b"authorization", b"Bearer x"), (b"x-amz-date", b"y")], ClientAwsCredentials()),
+        ([ACCESS, SECRET], ClientAwsCredentials(pair=PAIR)),
+        ([SECRET, (b"accept", b"*/*"), ACCESS], ClientAwsCredentials(pair=PAIR)),
+        (
+            [ACCESS, SECRET, TOKEN],
+            ClientAwsCredentials(pair=AwsCredentials("AKIAEXAMPLE", PAIR.secret, Secret("a/token=="))),
+        ),
+        ([ACCESS, SECRET, REGION], ClientAwsCredentials(pair=PAIR, region="eu-west-3")),
+        ([REGION], ClientAwsCredentials(region="eu-west-3")),
+        ([BEARER], ClientAwsCredentials(bearer=Secret("ABSKexample="))),
+        (
+            [ACCESS, SECRET, TOKEN, REGION, BEARER],
+            ClientAwsCredentials(bearer=Secret("ABSKexample="), region="eu-west-3"),
+        ),
+        ([(b"X-AWS-Bearer-Token", b"  ABSKexample=\t")], ClientAwsCredentials(bearer=Secret("ABSKexample="))),
+        ([(b"x_aws_access_key", b"AKIAEXAMPLE")], ClientAwsCredentials()),
     ],
 )
 def test_what_a_client_holds_is_read_bearer_before_pair(headers, held):
-    assert held_credentials(headers) == held
+    assert client_aws_credentials(headers) == held
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,7 @@ def test_what_a_client_holds_is_read_bearer_before_pair(headers, held):
 )
 def test_what_is_there_by_halves_or_twice_is_refused_and_never_quoted(headers, status, words):
     with pytest.raises(Refusal) as caught:
-        held_credentials(headers)
+        client_aws_credentials(headers)
     assert caught.value.status == status
     assert words in caught.value.message
     for name, value in headers:
@@ -63,7 +69,7 @@ def test_what_is_there_by_halves_or_twice_is_refused_and_never_quoted(headers, s
 
 
 def test_nothing_of_it_shows():
-    shown = repr(held_credentials([ACCESS, SECRET, TOKEN])) + repr(held_credentials([BEARER]))
+    shown = repr(client_aws_credentials([ACCESS, SECRET, TOKEN])) + repr(client_aws_credentials([BEARER]))
     assert not any(secret in shown for secret in ("a/secret+x=", "a/token==", "ABSKexample="))
 
 

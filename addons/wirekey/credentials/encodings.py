@@ -23,7 +23,7 @@ UNFINISHED = re.compile(rb"[\\%][\\%u0-9A-Fa-f]*\Z")
 LONGEST_UNFINISHED = 24
 
 
-def readings(data: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
+def decodings(data: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
     """Yield the text as it is, then with its escapes undone once, twice, three times, as long as that changes it.
 
     With each comes where its bytes begin in `data`, and at last the length of `data`.
@@ -34,14 +34,14 @@ def readings(data: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
     for _ in range(ROUNDS):
         if b"\\" not in text and b"%" not in text:
             return
-        undone, starts = without_escapes(text)
+        undone, starts = decode_escapes(text)
         if len(undone) == len(text):
             return
         text, positions = undone, [positions[start] for start in starts]
         yield text, positions
 
 
-def without_escapes(text: bytes) -> tuple[bytes, list[int]]:
+def decode_escapes(text: bytes) -> tuple[bytes, list[int]]:
     """Return the text with its escapes undone once, and where each byte of that begins in `text`, and its length."""
     pieces: list[bytes] = []
     starts: list[int] = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wirekey.credentials.slots import connection_named, is_credential_header, query_values, strip_query
+from wirekey.credential_headers import hop_by_hop_names, is_credential_header, query_values, strip_query
 
 TOKEN = "wk_" + "aB3" * 14 + "z"
 
@@ -137,7 +137,7 @@ CONNECTIONS = [
 
 @pytest.mark.parametrize(("headers", "names"), CONNECTIONS)
 def test_headers_that_a_connection_header_names_are_told(headers, names):
-    assert connection_named(headers) == names
+    assert hop_by_hop_names(headers) == names
 
 
 def test_separators_in_any_mixture_are_one():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from wirekey.credentials.client_held import ClientCredential, brought, missing
-from wirekey.credentials.slots import is_credential_header
+from wirekey.credential_headers import is_credential_header
+from wirekey.credentials.client_supplied import ClientCredential, client_supplied_credential, missing
 from wirekey.errors import Refusal
 from wirekey.secret import Secret
 from wirekey.signing.request import AwsCredentials
@@ -37,7 +37,7 @@ def key(value: str, *, bearer: bool = False) -> ClientCredential:
     ],
 )  # fmt: skip
 def test_with_client_a_header_made_for_it_holds_the_key(provider, headers, found):
-    assert brought(provider, HOST, headers, passes=False) == found
+    assert client_supplied_credential(provider, HOST, headers, passes=False) == found
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_with_client_a_header_made_for_it_holds_the_key(provider, headers, found
     ],
 )
 def test_with_passthrough_the_providers_own_place_holds_the_key(provider, headers, query, found):
-    assert brought(provider, HOST, headers, query=query, passes=True) == found
+    assert client_supplied_credential(provider, HOST, headers, query=query, passes=True) == found
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_with_passthrough_the_providers_own_place_holds_the_key(provider, header
 )
 def test_what_is_there_twice_by_halves_or_for_elsewhere_is_refused(provider, headers, query, passes, status):
     with pytest.raises(Refusal) as refused:
-        brought(provider, HOST, headers, query=query, passes=passes)
+        client_supplied_credential(provider, HOST, headers, query=query, passes=passes)
     assert refused.value.status == status
 
 

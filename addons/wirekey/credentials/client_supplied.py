@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wirekey.credentials.aws_held import NAMES, held_credentials
-from wirekey.credentials.slots import query_values
+from wirekey.credential_headers import query_values
+from wirekey.credentials.client_supplied_aws import NAMES, client_aws_credentials
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
 from wirekey.identity.client_tokens import is_meant_for_us
@@ -46,7 +46,9 @@ class ClientCredential:
     bearer: bool = False
 
 
-def brought(provider: str, host: str, headers: Fields, *, query: str = "", passes: bool) -> ClientCredential | None:
+def client_supplied_credential(
+    provider: str, host: str, headers: Fields, *, query: str = "", passes: bool
+) -> ClientCredential | None:
     """Read a client's own credential; None where there is none.
 
     `host`: the provider's that is called; `query`: raw, without the `?`; `passes`: look in the provider's own place.
@@ -60,7 +62,7 @@ def brought(provider: str, host: str, headers: Fields, *, query: str = "", passe
     return ClientCredential(key) if key else None
 
 
-def held_fields(headers: Fields) -> tuple[tuple[bytes, bytes], ...]:
+def client_credential_fields(headers: Fields) -> tuple[tuple[bytes, bytes], ...]:
     """Give the header fields that are made for credentials of the client's own, of any provider."""
     return tuple((name, value) for name, value in headers if name.lower() in _HELD)
 
@@ -83,7 +85,7 @@ def missing(provider: str, *, passes: bool) -> Refusal:
 
 
 def _for_aws(host: str, headers: Fields) -> ClientCredential | None:
-    held, called = held_credentials(headers), region_of(host)
+    held, called = client_aws_credentials(headers), region_of(host)
     if held.region and called and held.region != called.region:
         raise Refusal(
             421,

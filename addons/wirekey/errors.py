@@ -1,9 +1,37 @@
-"""Why Wirekey itself answers a call, in words for a person; the provider modules phrase it for their SDK."""
+"""The errors that are meant for people: refusals of calls, and problems of the operator.
+
+A `Refusal` becomes the HTTP response to one call, in the error shape of the provider that the client expects. A
+`UserError` becomes a log line or the last words of a command.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+
+class UserError(Exception):
+    """Base class of errors that a person can fix: a bad configuration, a file that cannot be read, a taken port.
+
+    The text says what is wrong, where, and what to do. It contains no secret. The command line prints it without a
+    traceback and exits with `exit_code`; at the start and on a reload it is logged.
+    """
+
+    exit_code = 1
+
+    def report(self) -> str:
+        """Return the text that the command line prints."""
+        return f"wirekey: {self}"
+
+
+def user_message(error: Exception) -> str | None:
+    """Return what to tell a person about an error, or None if the error is a bug in Wirekey."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}"
+    return None
 
 
 class Fault(StrEnum):
@@ -16,11 +44,12 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
-    """An answer of our own. `message` says what was wrong and what to do, and holds no secret and no content.
+class Refusal(Exception):  # noqa: N818  # it becomes a response and is often not an error
+    """A response from Wirekey itself instead of one from a provider.
 
-    `status` is the HTTP status, `code` a stable snake_case word for programs, `retry_after` whole seconds,
-    `error_type` the provider's own word for it where it has one that says more than the status.
+    `message` says what was wrong and what to do. It contains no secret and no content of the request. `status` is the
+    HTTP status, `code` a stable snake_case word for programs, `retry_after` whole seconds. `error_type` is the
+    provider's own error type, set where the status alone does not determine it.
     """
 
     status: int
@@ -34,7 +63,7 @@ class Refusal(Exception):  # noqa: N818  # it is an answer, not an error
 INTERNAL_ERROR = Refusal(
     503,
     "wirekey_error",
-    "Wirekey could not decide this call, so it was not sent. The operator finds the reason in the log.",
+    "Internal error: the request was not sent. The log of Wirekey has the reason.",
     Fault.WIREKEY,
 )
-"""For a call in which Wirekey itself failed."""
+"""The refusal of a call for which Wirekey itself failed."""

@@ -6,7 +6,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from wirekey.cli.agents import command
+from wirekey.cli.main import group
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.clients import is_secret_of
 from wirekey.identity.tokens import TOKEN
@@ -25,7 +25,7 @@ def run(tmp_path, monkeypatch):
     (tmp_path / "wirekey.yaml").write_text("listen: {forward: 127.0.0.1:9999}\n")
 
     def run(*arguments, code=0):
-        result = CliRunner().invoke(command, list(arguments))
+        result = CliRunner().invoke(group, ["agents", *arguments])
         assert result.exit_code == code, result.output
         return result.stdout if code == 0 else result.stderr
 

@@ -16,7 +16,8 @@ from tests.audit.calls import call_of, finish
 from wirekey.audit.event import ATTEMPT_NAMES, NAMES, attempt_values, event_of
 from wirekey.audit.schema import ATTEMPT, INSERT, open_for_writing
 from wirekey.call import AttemptRecord, Outcome
-from wirekey.cli.audit import HEAD, TAIL_WIDTHS, command
+from wirekey.cli.audit import HEAD, TAIL_WIDTHS
+from wirekey.cli.main import group
 
 DONE = finish(call_of())
 DENIED = call_of(agent="bob", outcome=Outcome.DENIED, status=403, policy_reason="no_identity: say who you are")
@@ -32,7 +33,7 @@ def record(tmp_path, monkeypatch):
 
 
 def run(*arguments, code=0):
-    result = CliRunner().invoke(command, list(arguments))
+    result = CliRunner().invoke(group, ["audit", *arguments])
     assert result.exit_code == code, result.output
     return result.stdout if code == 0 else result.stderr
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from cryptography import x509
 
 from wirekey.ca.authority import ensure, load
-from wirekey.cli.ca import command
+from wirekey.cli.main import group
 from wirekey.egress.hosts import provider_hosts
 
 
@@ -23,7 +23,7 @@ def ca(folder):
 
 
 def run(*arguments):
-    return CliRunner().invoke(command, arguments)
+    return CliRunner().invoke(group, ["ca", *arguments])
 
 
 @pytest.mark.parametrize("arguments", [["show"], ["show", "--json"], ["bundle"], ["bundle", "--root"]])

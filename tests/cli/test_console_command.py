@@ -8,7 +8,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from wirekey.cli.console import command
+from wirekey.cli.main import group
 from wirekey.console import operator_token
 from wirekey.server.runtime import RunningProxy
 
@@ -25,7 +25,7 @@ def runs(folder, console="127.0.0.1:8090"):
 
 
 def run(*arguments):
-    return CliRunner().invoke(command, arguments)
+    return CliRunner().invoke(group, ["console", *arguments])
 
 
 def code_of(url):

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.ca.authority import ensure
-from wirekey.cli.doctor import command
+from wirekey.cli.main import group
 from wirekey.config import HostPort
 from wirekey.config.loading import USUAL_VARIABLES
 from wirekey.doctor.connectivity import ask_upstream, writing_trouble
@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def look(*arguments):
-    result = CliRunner().invoke(command, [*arguments, "--json"])
+    result = CliRunner().invoke(group, ["doctor", *arguments, "--json"])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     answer = json.loads(result.stdout)
     assert result.exit_code == int(not answer["ok"])
@@ -189,6 +189,6 @@ def test_clients_are_looked_at_without_a_ca_too(folder, monkeypatch):
 
 
 def test_for_a_person_it_is_a_table_with_a_sum(folder):
-    result = CliRunner().invoke(command, ["--only", "ca"])
+    result = CliRunner().invoke(group, ["doctor", "--only", "ca"])
     assert result.exit_code == 0
     assert result.stdout.endswith("1 warning.\n")

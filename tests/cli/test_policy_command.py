@@ -12,7 +12,7 @@ from tests.policy.policies import WHOLE, write
 from wirekey.audit.event import event_of
 from wirekey.audit.schema import INSERT, open_for_writing
 from wirekey.call import Agent, Outcome
-from wirekey.cli.policy import command
+from wirekey.cli.main import group
 from wirekey.identity.agents import AgentStore
 from wirekey.policy.decision import decision_of
 from wirekey.policy.input import encoded, input_of
@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*arguments, code=0, given=None):
-    result = CliRunner().invoke(command, list(arguments), input=given)
+    result = CliRunner().invoke(group, ["policy", *arguments], input=given)
     assert result.exit_code == code, result.output
     return result
 

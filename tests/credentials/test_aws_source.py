@@ -20,8 +20,7 @@ from wirekey.credentials.aws_source import AwsSource, AwsWay, aws_credentials, s
 from wirekey.egress.hosts import region_of
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials
-from wirekey.signing.request import Endpoint, RequestHead
+from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
 from wirekey.signing.sign import Signer
 from wirekey_simulator.instance_metadata import InstanceMetadata
 from wirekey_simulator.plain_http import serving

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from wirekey.audit.event import ATTEMPT_NAMES, FIELDS, NAMES, safe
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +27,7 @@ SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ROWS_AT_ONCE = 500
 
 
-class NoSuchCallError(Exception):
+class NoSuchCallError(UserError):
     """There is no call of that id, or more than one."""
 
 

@@ -8,6 +8,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from wirekey.audit.event import ANSWER_NAMES, ATTEMPT_FIELDS, FIELDS
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ REASONS = {
 }
 
 
-class AuditFileError(Exception):
+class AuditFileError(UserError):
     """The audit file cannot be used: names the file and the fix."""
 
 

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from wirekey.ca.certificates import make_certificates, permits_gateway, permitted_hosts, read_certificates
 from wirekey.ca.roots import bundle, root_files, truststore
+from wirekey.errors import UserError
 from wirekey.identity import private_file
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ LOCK_FILE = ".lock"
 RENEW = "make a new one with `wirekey ca renew` and let the clients trust its root"
 
 
-class CAError(Exception):
+class CAError(UserError):
     """The CA cannot be used. Its text names the file, says what is wrong and what to do."""
 
     def __init__(self, file: Path, problem: str, fix: str) -> None:

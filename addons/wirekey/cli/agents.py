@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from wirekey.cli.moments import span
 from wirekey.cli.new_credentials import tell_client, tell_pair, tell_token
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -35,20 +35,7 @@ aws_option = click.option(
 )
 
 
-class AgentsGroup(click.Group):
-    """Ends with exit code 1 and a sentence where an agent or the agents' file forbids what is asked."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        from wirekey.identity.agents import AgentError, AgentsFileError
-
-        try:
-            return super().invoke(ctx)
-        except (AgentError, AgentsFileError) as error:
-            click.echo(f"wirekey: {error}", err=True)
-            sys.exit(1)
-
-
-@click.group("agents", cls=AgentsGroup)
+@click.group("agents")
 def command() -> None:
     """Add, list and revoke agents. A running proxy follows at once."""
 
@@ -110,12 +97,10 @@ def aws(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bo
             as_json=as_json,
         )
     elif agents.agent(name).aws:
-        click.echo(
-            f"wirekey: {name} has an AWS key pair already, which was shown once. For a new one: "
-            f"wirekey agents aws {name} --rotate",
-            err=True,
+        raise UserError(
+            f"{name} has an AWS key pair already, which was shown once. For a new one: "
+            f"wirekey agents aws {name} --rotate"
         )
-        sys.exit(1)
     else:
         tell_pair(config, name, agents.pair(name), f"{name} has an AWS key pair.", as_json=as_json)
 

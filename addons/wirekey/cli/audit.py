@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from wirekey.call import Outcome
+from wirekey.cli.audit_file import audit_file, reading_errors
 from wirekey.cli.audit_stats import by_name, stats_json, stats_table
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 from wirekey.cli.table import line, money, table, whole, word
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import TextIO
 
     from wirekey.audit.reading import Event, Filters
@@ -38,24 +37,6 @@ TAIL_WIDTHS = (19, 12, 22, 24, 6, 16, 7, 7, 9, 8, 8, 12)
 DAY = 86400
 ALL_TIME = 10**10
 """Seconds: one stretch for all calls."""
-
-
-class AuditGroup(click.Group):
-    """Ends with exit code 1 and a sentence where the audit file cannot be read, or there is no such call."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        import sqlite3
-
-        from wirekey.audit.reading import NoSuchCallError
-        from wirekey.audit.schema import AuditFileError
-
-        try:
-            return super().invoke(ctx)
-        except (AuditFileError, NoSuchCallError) as error:
-            click.echo(f"wirekey: {error}", err=True)
-        except sqlite3.Error as error:
-            click.echo(f"wirekey: the audit file cannot be read: {error}", err=True)
-        sys.exit(1)
 
 
 def with_filters[R](function: Callable[..., R]) -> Callable[..., R]:
@@ -76,7 +57,7 @@ def with_filters[R](function: Callable[..., R]) -> Callable[..., R]:
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group("audit", cls=AuditGroup)
+@click.group("audit")
 def command() -> None:
     """See and export what was called: one event a call, names and counts, never content."""
 
@@ -90,7 +71,7 @@ def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> 
     """List the last calls, the latest at the bottom."""
     from wirekey.audit.reading import latest
 
-    with opened(config) as database:
+    with audit_file(config) as database:
         found = latest(database, chosen(filters), limit)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -111,7 +92,7 @@ def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
     """Print the last calls, and then each as it ends. Ctrl-C ends it. With --json: one JSON object a line."""
     from wirekey.audit.reading import Follower
 
-    with opened(config) as database, contextlib.suppress(KeyboardInterrupt):
+    with audit_file(config) as database, contextlib.suppress(KeyboardInterrupt):
         follower = Follower(database, chosen(filters), limit)
         if not as_json:
             click.echo(line(HEAD, TAIL_WIDTHS, RIGHT))
@@ -129,7 +110,7 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
     """Show all that is recorded of the call whose id begins or ends with ID."""
     from wirekey.audit.reading import attempts_of, one
 
-    with opened(config) as database:
+    with audit_file(config) as database:
         event = one(database, call_id)
         made = attempts_of(database, str(event["id"]))
     for attempt in made:
@@ -155,15 +136,16 @@ def show_stats(config: Config, by: By | Literal["day"], top: int, *, as_json: bo
     """Sum up calls, tokens, cost, denials and times; bars show calls. Days are UTC days."""
     from wirekey.audit.totals import totals
 
-    found = totals(
-        config.state / "audit.db",
-        since=at(filters["since"]),
-        until=at(filters["until"]) or datetime.now(UTC) + timedelta(days=1),
-        bucket_seconds=DAY if by == "day" else ALL_TIME,
-        by=None if by == "day" else by,
-        filters=chosen(filters),
-        most_groups=top,
-    )
+    with reading_errors():
+        found = totals(
+            config.state / "audit.db",
+            since=at(filters["since"]),
+            until=at(filters["until"]) or datetime.now(UTC) + timedelta(days=1),
+            bucket_seconds=DAY if by == "day" else ALL_TIME,
+            by=None if by == "day" else by,
+            filters=chosen(filters),
+            most_groups=top,
+        )
     named = by_name(found, by)
     if as_json:
         click.echo(json.dumps(stats_json(by, found, named), indent=2))
@@ -185,21 +167,12 @@ def export(config: Config, form: str, output: str | None, *, of_attempts: bool, 
     from wirekey.audit.reading import attempts, events, write_csv, write_jsonl
 
     read, names = (attempts, ATTEMPT_NAMES) if of_attempts else (events, NAMES)
-    with opened(config) as database, target(output) as stream:
+    with audit_file(config) as database, target(output) as stream:
         found = read(database, chosen(filters))
         if form == "csv":
             write_csv(found, stream, names)
         else:
             write_jsonl(found, stream)
-
-
-@contextlib.contextmanager
-def opened(config: Config) -> Iterator[sqlite3.Connection]:
-    from wirekey.audit.schema import open_for_reading
-
-    path: Path = config.state / "audit.db"
-    with contextlib.closing(open_for_reading(path)) as database:
-        yield database
 
 
 @contextlib.contextmanager

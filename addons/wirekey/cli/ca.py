@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from wirekey.ca.authority import Authority
@@ -26,9 +27,10 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(config: Config, *, as_json: bool) -> None:
     """Show the CA, and whether it covers the hosts of the configuration; exit code 1 if it does not."""
+    from wirekey.ca.authority import load
     from wirekey.config import provider_hosts
 
-    authority = load_or_exit(config)
+    authority = load(config.certs)
     missing = authority.covers(provider_hosts(config))
     if as_json:
         click.echo(json.dumps(described(authority, missing), indent=2))
@@ -48,11 +50,7 @@ def renew(config: Config, *, as_json: bool) -> None:
     from wirekey.config import provider_hosts
     from wirekey.server.runtime import RunningProxy
 
-    try:
-        renewed = authority.renew(config.certs, list(provider_hosts(config)))
-    except authority.CAError as error:
-        click.echo(f"wirekey: {error}", err=True)
-        sys.exit(1)
+    renewed = authority.renew(config.certs, list(provider_hosts(config)))
     click.echo(json.dumps(described(renewed, []), indent=2) if as_json else shown(renewed))
     notes = ["Clients that had the former root installed need this one; programs started by `exec` find it anew."]
     if RunningProxy.read(config.state):
@@ -66,7 +64,9 @@ def renew(config: Config, *, as_json: bool) -> None:
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead.")
 def bundle(config: Config, *, root_only: bool, output: Path | None) -> None:
     """Print the public roots and ours as one PEM, for clients whose setting replaces all roots."""
-    authority = load_or_exit(config)
+    from wirekey.ca.authority import load
+
+    authority = load(config.certs)
     file = authority.root_file if root_only else authority.bundle_file
     try:
         pem = file.read_text()
@@ -75,18 +75,7 @@ def bundle(config: Config, *, root_only: bool, output: Path | None) -> None:
         else:
             output.write_text(pem)
     except OSError as error:
-        click.echo(f"wirekey: {error.filename}: {error.strerror}. Start the proxy once; it writes this file.", err=True)
-        sys.exit(1)
-
-
-def load_or_exit(config: Config) -> Authority:
-    from wirekey.ca.authority import CAError, load
-
-    try:
-        return load(config.certs)
-    except CAError as error:
-        click.echo(f"wirekey: {error}", err=True)
-        sys.exit(1)
+        raise UserError(f"{error.filename}: {error.strerror}. Start the proxy once; it writes this file.") from error
 
 
 def described(authority: Authority, missing: list[str]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wirekey.cli.options import config_option, problem_list, with_config
+from wirekey.cli.options import config_option, with_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         warnings = {"warnings": as_objects(access.warnings)} if access.warnings else {}
         click.echo(json.dumps({"ok": not problems, "problems": as_objects(problems), **warnings}, indent=2))
     elif problems:
-        click.echo(problem_list(problems), err=True)
+        click.echo(ConfigError(problems).report(), err=True)
     else:
         click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: fine")
     if not as_json:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from wirekey.cli.options import with_config
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -31,13 +31,8 @@ def command(config: Config, *, rotate: bool, as_json: bool) -> None:
     running = RunningProxy.read(config.state)
     if running is None or running.console is None:
         missing = "Wirekey does not run on this state folder" if running is None else "listen.console is not open"
-        click.echo(f"wirekey: {missing}. Start it with `wirekey serve`, then ask again.", err=True)
-        sys.exit(1)
-    try:
-        token = operator_token.rotate(config.state) if rotate else operator_token.ensure(config.state)
-    except operator_token.OperatorTokenError as error:
-        click.echo(f"wirekey: {error}", err=True)
-        sys.exit(1)
+        raise UserError(f"{missing}. Start it with `wirekey serve`, then ask again.")
+    token = operator_token.rotate(config.state) if rotate else operator_token.ensure(config.state)
     host, _, port = running.console.rpartition(":")
     bare = host.strip("[]")
     here = THIS_MACHINE.get(bare, bare)

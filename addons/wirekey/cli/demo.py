@@ -21,6 +21,7 @@ import click
 from wirekey.cli import demo_program
 from wirekey.cli.credential_variables import is_credential_name
 from wirekey.cli.environment import BUNDLE_VARIABLES, OTHER_PROXIES
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +50,7 @@ def command() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="wirekey-demo-") as folder:
         tour = Tour(Path(folder))
-        try:
-            tour.make()
-        except TourError as error:
-            click.echo(f"\nwirekey: the demo cannot go on: {error}", err=True)
-            sys.exit(1)
+        tour.make()
     seconds = time.monotonic() - started
     if tour.failures:
         click.echo(f"\nNot as it should be, after {seconds:.0f} s:", err=True)
@@ -70,8 +67,12 @@ def installed(name: str) -> bool:
         return False
 
 
-class TourError(Exception):
-    """A step failed on which the next ones stand."""
+class TourError(UserError):
+    """A step failed that the next ones depend on."""
+
+    def report(self) -> str:
+        """Return the text, set apart from the output of the demo."""
+        return f"\nwirekey: the demo cannot go on: {self}"
 
 
 class Tour:

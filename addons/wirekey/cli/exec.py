@@ -16,6 +16,7 @@ from wirekey.cli.environment import confined
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment, keep_option
 from wirekey.cli.program_token import ending_token, gateway_of, new_program
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -48,8 +49,7 @@ def command(
     inherited = inherited_environment(config, os.environ, keep)
     running = RunningProxy.read(config.state)
     if running is None:
-        click.echo("wirekey: no proxy runs on this state folder. Start one in another terminal: ./run.sh", err=True)
-        sys.exit(1)
+        raise UserError("no proxy runs on this state folder. Start one in another terminal: ./run.sh")
     place = gateway_of(running.gateway) if gateway else None
     given = new_program(config, agent, label="exec", lifetime=EXEC_TOKEN_SECONDS, strict=strict)
     host, port = running.host, running.port

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+from typing import Any
 
 import click
+
+from wirekey.errors import UserError
 
 COMMANDS = {
     "serve": "Run the proxy.",
@@ -25,10 +29,22 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
+    """Imports the module of a command when the command is used, and prints the errors that are meant for people."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. For a UserError, print its text and exit with its exit code."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(error.report(), err=True)
+            sys.exit(error.exit_code)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order of the help."""
         return [name for name in COMMANDS if importlib.util.find_spec(f"wirekey.cli.{name}")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command and return it, or None if there is no such command."""
         if cmd_name not in self.list_commands(ctx):
             return None
         command = importlib.import_module(f"wirekey.cli.{cmd_name}").command
@@ -36,7 +52,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them, which would be half of mitmproxy."""
+        """Write the list of commands without importing them, as that would import most of mitmproxy."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
@@ -51,4 +67,5 @@ def group() -> None:
 
 
 def main() -> None:
+    """Run the `wirekey` command and exit."""
     group(prog_name="wirekey")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import sys
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wirekey.cli.audit_file import audit_file
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table
@@ -24,28 +24,7 @@ if TYPE_CHECKING:
 HEAD = ("AGENT", "MODEL", "THEN", "NOW", "CALLS", "REASON")
 
 
-class PolicyGroup(click.Group):
-    """Ends with exit code 1 and what is wrong where a policy or the audit file cannot be used."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        import sqlite3
-
-        from wirekey.audit.schema import AuditFileError
-        from wirekey.policy.modules import PolicyError
-
-        try:
-            return super().invoke(ctx)
-        except PolicyError as error:
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
-        except AuditFileError as error:
-            click.echo(f"wirekey: {error}", err=True)
-        except sqlite3.Error as error:
-            click.echo(f"wirekey: the audit file cannot be read: {error}", err=True)
-        sys.exit(1)
-
-
-@click.group("policy", cls=PolicyGroup)
+@click.group("policy")
 def command() -> None:
     """Check policies, ask them, and replay recorded calls."""
 
@@ -147,14 +126,13 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
     Names of tools and headers are not recorded, and permissions are taken as they are now.
     """
     from wirekey.audit.reading import Filters, events
-    from wirekey.audit.schema import open_for_reading
     from wirekey.policy.modules import read_modules
     from wirekey.policy.rego import Rego
     from wirekey.policy.replay import guesses, replay
 
     path, asked = chosen(config, folder, query)
     policy = Rego(read_modules(path), asked)
-    with contextlib.closing(open_for_reading(config.state / "audit.db")) as database:
+    with audit_file(config) as database:
         outcome = replay(events(database, Filters(since=since)), policy, asked, permissions(config))
     unsure = guesses(policy)
     if as_json:

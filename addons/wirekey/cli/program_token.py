@@ -6,7 +6,6 @@ import contextlib
 import getpass
 import os
 import re
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.environment import client_environment, gateway_environment, without_hosts
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,45 +65,39 @@ class Program:
 
 
 def gateway_of(listener: object) -> str:
-    """Give where the gateway listens, HOST:PORT; without one, the command ends with exit code 1 and a sentence."""
+    """Return where the gateway listens, as HOST:PORT. Raises UserError if it is off."""
     if listener is None:
-        click.echo("wirekey: the gateway is off: set listen.gateway, such as 127.0.0.1:8000, and start anew", err=True)
-        sys.exit(1)
+        raise UserError("the gateway is off: set listen.gateway, such as 127.0.0.1:8000, and restart")
     return str(listener)
 
 
 def new_program(config: Config, agent: str | None, *, label: str, lifetime: float, strict: bool = False) -> Program:
-    """Make a token, good for `lifetime` seconds, for `agent` or, without one, for the user of this machine.
+    """Issue a token that is valid for `lifetime` seconds. Without `agent`, it is for an agent with the user's name.
 
-    `strict`: the token is refused for other hosts than providers'.
-
-    Ends the command with exit code 1 and a sentence where there is no such agent, or the agents' file forbids it.
+    `strict`: the token is refused for hosts other than the providers'. Raises AgentError if there is no such agent,
+    AgentsFileError.
     """
-    from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
+    from wirekey.identity.agents import AgentStore
 
     name = agent or own_name()
-    try:
-        agents = AgentStore(config.state / "agents.json")
-        if agent is None:
-            agents.enrol(name)
-        return Program(name, agents.issue_token(name, label=label, lifetime=lifetime, strict=strict), agents.pair(name))
-    except (AgentError, AgentsFileError) as error:
-        click.echo(f"wirekey: {error}", err=True)
-        sys.exit(1)
+    agents = AgentStore(config.state / "agents.json")
+    if agent is None:
+        agents.enrol(name)
+    return Program(name, agents.issue_token(name, label=label, lifetime=lifetime, strict=strict), agents.pair(name))
 
 
 @contextlib.contextmanager
 def ending_token(config: Config, program: Program) -> Iterator[None]:
-    """End the token when the program has ended."""
-    from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
+    """Revoke the token when the program has ended."""
+    from wirekey.identity.agents import AgentStore
 
     try:
         yield
     finally:
         try:
             AgentStore(config.state / "agents.json").drop_token(program.agent, program.token)
-        except (AgentError, AgentsFileError) as error:
-            click.echo(f"wirekey: the program's token could not be ended, and ends by itself: {error}", err=True)
+        except UserError as error:
+            click.echo(f"wirekey: the program's token could not be revoked, but it expires: {error}", err=True)
 
 
 def own_name() -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
@@ -27,6 +28,12 @@ class Page:
 
     port: int
     keeps_answers: bool
+
+
+class StartError(UserError):
+    """The proxy cannot start."""
+
+    exit_code = 2
 
 
 @click.command("serve")
@@ -60,13 +67,11 @@ async def serve(config: Config, *, page: Page | None, simulator: bool | None) ->
     try:
         set_up_logging(config.log)
     except OSError as error:
-        click.echo(f"wirekey: log.file: {config.log.file} cannot be written: {error.strerror}.", err=True)
-        return 2
+        raise StartError(f"log.file: {config.log.file} cannot be written: {error.strerror}.") from error
     try:
         master, lifecycle = make_master(config, page=page, simulator=simulator)
     except OptionsError as error:
-        click.echo(f"wirekey: {error}", err=True)
-        return 2
+        raise StartError(str(error)) from error
     lifecycle.on_started = print_startup_banner
     loop = asyncio.get_running_loop()
     for signal_number in ENDING_SIGNALS:

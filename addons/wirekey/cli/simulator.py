@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from wirekey.errors import UserError
+
 
 @click.command("simulator")
 @click.option("--host", default="127.0.0.1", show_default=True)
@@ -38,5 +40,4 @@ def command(host: str, port: int, certificates: Path, *, tls: bool) -> None:
     except OSError as error:
         # asyncio writes a sentence of its own into strerror.
         reason = os.strerror(error.errno) if error.errno else error
-        click.echo(f"wirekey: the simulator cannot listen on {host}:{port}: {reason}. Try --port 0.", err=True)
-        sys.exit(1)
+        raise UserError(f"the simulator cannot listen on {host}:{port}: {reason}. Try --port 0.") from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wirekey.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -30,8 +32,10 @@ class Problem:
         return ": ".join(part for part in (place, self.key, self.message) if part)
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used. `problems` has at least one entry; `str()` gives one line for each."""
+class ConfigError(UserError):
+    """The configuration cannot be used. `problems` has at least one entry; the text has one line for each."""
+
+    exit_code = 2
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(list(problems))
@@ -39,3 +43,8 @@ class ConfigError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
+
+    def report(self) -> str:
+        """Return a heading and one line for each problem."""
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        return "\n".join([f"wirekey: {count} in the configuration:", *(f"  {problem}" for problem in self.problems)])

@@ -11,6 +11,7 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
+from wirekey.errors import UserError
 from wirekey.identity import private_file
 from wirekey.secret import Secret
 
@@ -26,7 +27,7 @@ LINK_LIFETIME = 300
 MEANT_FOR = b"wirekey console link\n"
 
 
-class OperatorTokenError(Exception):
+class OperatorTokenError(UserError):
     """The token cannot be read or written: names the file and the fix."""
 
 

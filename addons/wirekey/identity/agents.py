@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from wirekey import permissions
 from wirekey.call import Agent
 from wirekey.credentials.agent_tokens import pair_secrets
+from wirekey.errors import UserError
 from wirekey.identity import agents_format, private_file
 from wirekey.identity.agents_format import AgentError, AgentRecord, AgentRecords, AgentRecordsError
 from wirekey.identity.aws_master import MasterSecretError, load_master
@@ -42,7 +43,7 @@ UNKNOWN_TOKEN_REFRESH = 0.05
 __all__ = ["AgentError", "AgentStore", "AgentsFileError"]
 
 
-class AgentsFileError(Exception):
+class AgentsFileError(UserError):
     """The agents' file cannot be read or written: names the file and the fix."""
 
 

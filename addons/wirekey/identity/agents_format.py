@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
 from wirekey import permissions
+from wirekey.errors import UserError
 from wirekey.identity import aws_pairs, clients
 from wirekey.identity.clients import ClientCredentials, ClientRecord
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
@@ -27,7 +28,7 @@ class AgentRecordsError(Exception):
     """What is wrong with the stored agents, without a final period."""
 
 
-class AgentError(Exception):
+class AgentError(UserError):
     """A change that cannot be made: the sentence says why, and what can."""
 
 

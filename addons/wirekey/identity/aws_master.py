@@ -9,6 +9,7 @@ import secrets
 import stat
 from typing import TYPE_CHECKING
 
+from wirekey.errors import UserError
 from wirekey.secret import Secret
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ BYTES = 32
 CONTENT = re.compile(rf"[0-9a-f]{{{2 * BYTES}}}\n?", re.ASCII)
 
 
-class MasterSecretError(Exception):
+class MasterSecretError(UserError):
     """The file of the master secret cannot be used: names the file and the fix."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wirekey.call import Agent
+from wirekey.errors import UserError
 from wirekey.identity.jwk import KeySet, KeySetError, VerificationKey, key_of_pem
 from wirekey.identity.jwks_fetching import FetchedKeys
 from wirekey.identity.jwt_keys import ALGORITHM, TYPE
@@ -28,7 +29,7 @@ PLAIN_TYPES = (None, "jwt", "at+jwt")
 """Kinds of token that speak for who bears them; others (logout+jwt, dpop+jwt) are for something else."""
 
 
-class IssuerError(Exception):
+class IssuerError(UserError):
     """An issuer of the settings that cannot be used: says why."""
 
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from wirekey.errors import UserError
 from wirekey.identity import private_file
 from wirekey.identity.jwk import KeySet, VerificationKey, public_jwk, thumbprint
 
@@ -40,7 +41,7 @@ SPARE = 120.0
 """Seconds that a former key verifies beyond the lifetime of its last token: clocks, and processes that follow late."""
 
 
-class SigningKeysError(Exception):
+class SigningKeysError(UserError):
     """The file of the keys cannot be used: names the file and the fix."""
 
 

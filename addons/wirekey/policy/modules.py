@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from wirekey.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -42,12 +44,16 @@ class PolicyProblem:
         return f"{place}: {self.message}"
 
 
-class PolicyError(Exception):
-    """A policy that cannot be used: says all that is wrong with it."""
+class PolicyError(UserError):
+    """The policy cannot be used. `problems` has at least one entry."""
 
     def __init__(self, problems: list[PolicyProblem]) -> None:
         super().__init__("; ".join(map(str, problems)))
         self.problems = problems
+
+    def report(self) -> str:
+        """Return one line for each problem."""
+        return "\n".join(map(str, self.problems))
 
 
 @dataclass(frozen=True, slots=True)

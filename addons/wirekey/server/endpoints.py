@@ -12,9 +12,9 @@ from mitmproxy import ctx
 
 from wirekey.console.router import Router
 from wirekey.console.server import Bounds, Server
+from wirekey.errors import user_message
 from wirekey.server.listeners import gateway_at, sentence
 from wirekey.server.page import live_page
-from wirekey.server.reasons import reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ class Endpoints:
             self.lifecycle.announce(self.addresses.get("console"))
         except OSError as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
-            logger.error("Wirekey cannot start: %s", reason(error))  # noqa: TRY400  # a sentence, not a traceback
+            logger.error("Wirekey cannot start: %s", user_message(error))  # noqa: TRY400  # a sentence, not a traceback
 
     async def done(self) -> None:
         if self._asking:

@@ -14,6 +14,7 @@ from OpenSSL import SSL
 
 from wirekey.ca.certificates import LOCALHOST, issue_for_gateway
 from wirekey.config.sources import stamp
+from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ MADE_ANEW = 24 * 3600.0
 """Seconds after which another certificate of our own is shown, long before the former ends."""
 
 
-class CertificateError(Exception):
+class CertificateError(UserError):
     """The certificate cannot be used: names the setting, the files and the fix."""
 
 

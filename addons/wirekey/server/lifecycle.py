@@ -17,12 +17,12 @@ from mitmproxy import ctx, exceptions
 from wirekey import config as configuration
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
+from wirekey.errors import user_message
 from wirekey.identity import private_file
 from wirekey.identity.agents import AgentStore
 from wirekey.providers import PROVIDERS
 from wirekey.server import listeners, memory, options
 from wirekey.server.gateway_certificate import Certificate, IssuedCertificate
-from wirekey.server.reasons import reason
 from wirekey.server.reload import Reloader
 from wirekey.server.runtime import RunningProxy
 from wirekey.server.settings_build import build, policy_engine, refuse_open_files, refuse_unimplemented, simulated
@@ -89,7 +89,7 @@ class Lifecycle:
             install()
             self.start()
         except Exception as error:
-            if (why := reason(error)) is None:
+            if (why := user_message(error)) is None:
                 raise
             raise exceptions.OptionsError(f"Wirekey cannot start: {why}") from None
         finally:
@@ -164,7 +164,7 @@ class Lifecycle:
             await self.listen()
         except Exception as error:
             # Logged before mitmproxy's own check for start-up errors, which then ends the process.
-            logger.error("Wirekey cannot start: %s", reason(error) or error)  # noqa: TRY400  # a sentence, not a traceback
+            logger.error("Wirekey cannot start: %s", user_message(error) or error)  # noqa: TRY400  # a sentence, not a traceback
 
     async def listen(self) -> None:
         if self.wants_simulator():

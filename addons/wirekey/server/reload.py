@@ -9,8 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from wirekey import config as configuration
+from wirekey.errors import user_message
 from wirekey.server import memory
-from wirekey.server.reasons import reason
 from wirekey.server.settings_build import (
     build,
     needs_restart,
@@ -62,7 +62,7 @@ class Reloader:
         """Use the configuration as it is now, but for what is settled at the start: the whole of it or nothing.
 
         Whatever takes its time is done beside the event loop, while calls go on as before. Raises what
-        `sentences.reason` explains; then nothing has changed.
+        `user_message` explains; then nothing has changed.
         """
         async with self._reloading:
             await self._reload()
@@ -138,7 +138,7 @@ class Reloader:
             try:
                 await self.reload()
             except Exception as error:
-                if (why := reason(error)) is None:
+                if (why := user_message(error)) is None:
                     raise
                 logger.error("the changed configuration is not used, the former one stays: %s", why)  # noqa: TRY400  # a sentence says it all
         await self.services.policy.refresh()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from wirekey.errors import UserError
 from wirekey.file_modes import ENTER, READ, WRITE, mode_of, opened_to_others
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ NAMES = (
 """What Wirekey makes in its state folder. Locks, partial files and SQLite's files have these names and more."""
 
 
-class StateFolderError(Exception):
+class StateFolderError(UserError):
     """The state folder cannot be used as it is: says why, and what to do."""
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from wirekey.errors import UserError
 from wirekey.server.state_folder import make_private
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 FILE = "wirekey.lock"
 
 
-class StateInUseError(Exception):
+class StateInUseError(UserError):
     """The state folder cannot be taken: says by whom it is held, or why, and what to do."""
 
 

@@ -14,10 +14,10 @@ from wirekey.addons.routing import Routing
 from wirekey.call import Agent
 from wirekey.calls.attempt import prepare_attempt
 from wirekey.calls.services import Services
+from wirekey.calls.settings import build
 from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import Failure, FailureKind
-from wirekey.server.settings_build import build
 
 KEYS = {"A": "key-of-openai-1", "B": "key-of-openai-2", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_TEXT = "providers: {openai: {keys: [env:A, env:B], selection: TURNS}, gemini: {keys: [env:G]}}\n"

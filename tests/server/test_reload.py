@@ -127,14 +127,14 @@ async def test_the_event_loop_goes_on_while_a_new_policy_is_tried(folder, monkey
     begun, may_end = asyncio.Event(), asyncio.Event()
     from wirekey.server import reload
 
-    make = reload.policy_engine_meanwhile
+    make = reload.start_policy_engine
 
     async def slowly(config):
         begun.set()
         await may_end.wait()
         return await make(config)
 
-    monkeypatch.setattr(reload, "policy_engine_meanwhile", slowly)
+    monkeypatch.setattr(reload, "start_policy_engine", slowly)
     monkeypatch.setattr(reload, "REFRESH_SECONDS", 0.01)
     async with wirekey(folder, configured(folder)) as running, asyncio.timeout(PATIENCE):
         agents = running.services.agents

@@ -1,47 +1,50 @@
-"""What the stations need of the configuration, ready to use: resolved keys, parsed upstreams, numbers."""
+"""The settings of the process: a configuration with its secrets read and its addresses parsed, ready to use."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wirekey.calls.client_connections import Deadlines
+from wirekey.config import provider_hosts
+from wirekey.credentials.aws_source import aws_credentials
+from wirekey.credentials.pool import KeyPool, ProviderKey
+from wirekey.egress.names import pattern_of
+from wirekey.providers import PROVIDERS
 from wirekey.providers.json_size import VALUES_LIMIT
 from wirekey.routing.candidate import Candidate, Upstream
+from wirekey.routing.configured import failover_of, provider_pools, routes_from, upstream_of
 from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Routes
+from wirekey.secret import Secret
 from wirekey.wire.delegate import WireLimits
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Mapping
 
+    from wirekey.config import Config
     from wirekey.credentials.aws import AwsCredentialCache
-    from wirekey.credentials.pool import KeyPool
-
-__all__ = ["Settings", "Upstream"]
-
-NAMES = ("openai", "gemini", "anthropic", "bedrock")
 
 
 def no_routes() -> Routes:
-    """Give routes by which each call goes to the host that it called, and finds no key."""
-    return Routes({name: Candidate(name) for name in NAMES})
+    """Return routes that send each call to the host it names, without a key."""
+    return Routes({name: Candidate(name) for name in PROVIDERS})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One state of the configuration. Replaced whole, so that no call sees two."""
+    """What addons use of the configuration. A reload replaces it as a whole, so that no call sees two versions."""
 
     hosts: Mapping[str, str]
     """Provider host → provider name."""
     pools: Mapping[str, KeyPool]
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
-    """Provider name → where it is dialled instead of its own host."""
+    """Provider name → the address to connect to instead of the provider's own host."""
     aws: AwsCredentialCache | None = None
-    """What Bedrock's calls are signed with, where it has no API key."""
+    """The AWS credentials that sign calls to Bedrock, or None if Bedrock uses an API key."""
     credentials: Mapping[str, str] = field(default_factory=dict)
-    """Provider name → client or passthrough, for those whose key the client holds."""
+    """Provider name → `client` or `passthrough`, for providers whose key comes from the client."""
     limits: WireLimits = field(default_factory=WireLimits)
     header_count: int = 100
     json_values: int = VALUES_LIMIT
@@ -53,32 +56,32 @@ class Settings:
     refusals_per_minute: int = 100
     other_hosts: str = "tunnel"
     allowed_hosts: re.Pattern[str] | None = None
-    """Which other hosts are tunnelled to although `other_hosts` is deny."""
+    """The other hosts to which tunnels are allowed even if `other_hosts` is `deny`."""
     identity_required: bool = True
     cors: frozenset[str] = frozenset()
-    """Origins of web pages that may call."""
+    """Origins of web pages that may call the gateway."""
     gateway_names: frozenset[str] = frozenset()
-    """Names of the gateway besides localhost, addresses and the provider hosts."""
+    """Names of the gateway in addition to localhost, IP addresses and the provider hosts."""
     ask_stream_usage: bool = True
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
     session_header: str | None = None
-    """The header by which calls belong to one session, in lower case; None: the agent."""
+    """The header that identifies a session, in lower case; None: all calls of an agent are one session."""
     regions: tuple[str, ...] = ()
-    """Of Bedrock; the first is the default."""
+    """The regions of Bedrock. The first is the default."""
     pool: bool = True
-    """Whether idle upstream connections are lent across clients."""
+    """Whether clients share idle upstream connections."""
     simulated: bool = False
     own_ports: frozenset[int] = frozenset()
 
     @property
     def places(self) -> frozenset[tuple[str, int]]:
-        """Where an operator said to dial: there a private address is allowed."""
+        """The (host, port) pairs that the configuration names. Private addresses are allowed for these."""
         found = [*self.upstreams.values(), *(route.upstream for route in self.routes.routes)]
         return frozenset((upstream.host, upstream.port) for upstream in found if upstream)
 
     def may_tunnel_to(self, host: str, *, strict: bool = False) -> bool:
-        """Return whether a host that is no provider's may be reached, as far as its name goes.
+        """Return whether a tunnel to a host that belongs to no provider is allowed, judged by the host's name.
 
         `strict`: as if `other_hosts` were `deny`.
         """
@@ -89,9 +92,88 @@ class Settings:
 
     @property
     def takes_client_keys(self) -> bool:
-        """Whether a call may go out with a key that its client brought in a header made for that."""
+        """Whether some calls use a key that the client sends in a header such as `X-OpenAI-Key`."""
         return "client" in self.credentials.values() or any(route.auth == "client" for route in self.routes.routes)
 
     def all_pools(self) -> dict[str, KeyPool]:
-        """Give the pools of the providers by their names, and those that routes have of their own by the label."""
+        """Return all key pools: those of providers by provider name, those of routes by the route's label."""
         return {**self.pools, **{route.label: route.pool for route in self.routes.routes if route.pool}}
+
+
+def build(config: Config, previous: Settings | None = None) -> Settings:
+    """Return the settings of a configuration. Reads the secrets that the configuration refers to.
+
+    `previous` are the settings in use until now. Their keys that stay configured keep their cool-down and sessions.
+    Raises ConfigError if a secret cannot be read.
+    """
+    pools = provider_pools(config, previous.pools if previous else {})
+    upstreams, modes = {}, {}
+    for name in PROVIDERS:
+        provider = getattr(config.providers, name)
+        if provider.credentials in ("client", "passthrough"):
+            modes[name] = provider.credentials
+        if upstream := upstream_of(provider.upstream):
+            upstreams[name] = upstream
+    return Settings(
+        hosts=provider_hosts(config),
+        pools=pools,
+        upstreams=upstreams,
+        credentials=modes,
+        aws=aws_credentials(config, previous.aws if previous else None),
+        limits=WireLimits(
+            connect=config.timeouts.connect,
+            first_byte=config.timeouts.first_byte,
+            idle=config.timeouts.idle,
+            body_bytes=config.limits.body_bytes,
+            header_bytes=config.limits.header_bytes,
+            head=config.timeouts.client_head,
+            body=config.timeouts.client_body,
+            body_rate=config.limits.body_rate,
+            stream_resets=config.limits.stream_resets,
+            client_buffer=config.limits.client_buffer,
+        ),
+        header_count=config.limits.headers,
+        json_values=config.limits.json_values,
+        connections_per_client=config.limits.connections_per_client,
+        deadlines=Deadlines(
+            first_byte=config.timeouts.client_first_byte,
+            hello=config.timeouts.client_hello,
+            head=config.timeouts.client_head,
+        ),
+        held_bytes=config.limits.held_bytes,
+        held_bytes_per_agent=config.limits.held_bytes_per_agent
+        or max(config.limits.held_bytes // 4, config.limits.body_bytes),
+        disk_reserve=config.limits.disk_reserve,
+        refusals_per_minute=config.limits.refusals_per_minute,
+        other_hosts=config.egress.other_hosts,
+        allowed_hosts=pattern_of(config.egress.allow),
+        identity_required=config.identity.required,
+        cors=frozenset(config.gateway.cors),
+        gateway_names=frozenset(config.gateway.names) | {config.listen.gateway.host if config.listen.gateway else ""},
+        ask_stream_usage=config.metering.ask_stream_usage,
+        routes=routes_from(config, pools, previous.routes if previous else None),
+        failover=failover_of(config),
+        session_header=config.affinity.header,
+        regions=tuple(config.providers.bedrock.regions),
+        pool=config.upstream.pool,
+    )
+
+
+def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Settings:
+    """Return settings that send every call to the simulator.
+
+    `port` is the port of the simulator on this machine, `keys` is provider name → the key that it accepts.
+    """
+    upstream = Upstream("127.0.0.1", port, configured=True)
+    pools = {name: KeyPool([ProviderKey(f"{name}/simulator", Secret(key))]) for name, key in keys.items()}
+    defaults = {name: Candidate(name, upstream=upstream, pool=pool) for name, pool in pools.items()}
+    routes = [replace(route, upstream=None, auth=None, pool=None, extension=None) for route in settings.routes.routes]
+    return replace(
+        settings,
+        pools=pools,
+        upstreams=dict.fromkeys(PROVIDERS, upstream),
+        routes=Routes(defaults, routes, settings.routes.override),
+        aws=None,
+        credentials={},
+        simulated=True,
+    )

@@ -17,15 +17,17 @@ from mitmproxy import ctx, exceptions
 from wirekey import config as configuration
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
+from wirekey.calls import settings
 from wirekey.errors import user_message
 from wirekey.identity import private_file
 from wirekey.identity.agents import AgentStore
 from wirekey.providers import PROVIDERS
 from wirekey.server import listeners, memory, options
+from wirekey.server.config_checks import check_file_access, check_implemented
 from wirekey.server.gateway_certificate import Certificate, IssuedCertificate
+from wirekey.server.policy_engine import policy_engine
 from wirekey.server.reload import Reloader
 from wirekey.server.runtime import RunningProxy
-from wirekey.server.settings_build import build, policy_engine, refuse_open_files, refuse_unimplemented, simulated
 from wirekey.server.state_lock import StateLock
 from wirekey.server.token_service import TokenService
 from wirekey.wire.install import install
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 
     from wirekey.ca.authority import Authority
     from wirekey.calls.services import Services
-    from wirekey.calls.settings import Settings
     from wirekey.config import Config
 
 logger = logging.getLogger(__name__)
@@ -101,16 +102,16 @@ class Lifecycle:
             self.config = configuration.load(path, os.environ)
         config = self.started_with = self.config
         self.reloader.fingerprint = self.read_first or config.fingerprint()
-        refuse_unimplemented(config)
-        refuse_open_files(config)
+        check_implemented(config)
+        check_file_access(config)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys that are read next
-        settings = build(config)
+        first = settings.build(config)
         with contextlib.ExitStack() as undone:
             lock = StateLock(config.state)
             undone.callback(lock.release)
             RunningProxy.remove(config.state)  # of a process that was killed
             listeners.refuse_taken(config)
-            self.authority = authority.ensure(config.certs, list(settings.hosts))
+            self.authority = authority.ensure(config.certs, list(first.hosts))
             # Not before: with it mitmproxy's own CA would be made where there is none.
             options.enforce(str(config.certs))
             roots = self.write_upstream_roots()
@@ -123,8 +124,8 @@ class Lifecycle:
             self.open_services(config, undone)
             # Nothing fails any more.
             undone.pop_all()
-        self.services.settings, self.lock = settings, lock
-        self.warn_of_hosts(settings)
+        self.services.settings, self.lock = first, lock
+        self.warn_of_hosts(first.hosts)
         self.settled = options.settled()
         self.opened = True
 
@@ -148,9 +149,9 @@ class Lifecycle:
         assert self.started_with
         return self.started_with.state
 
-    def warn_of_hosts(self, settings: Settings) -> None:
+    def warn_of_hosts(self, hosts: Collection[str]) -> None:
         assert self.authority
-        for host in self.authority.covers(list(settings.hosts)):
+        for host in self.authority.covers(list(hosts)):
             logger.warning(
                 "the CA does not cover %s, so clients will not trust it there: run `wirekey ca renew`, let the clients "
                 "trust the new root, and start Wirekey anew",
@@ -200,7 +201,7 @@ class Lifecycle:
         keys = {name: [key] for name, key in self.simulator_keys.items()}
         self.simulator = Simulator(certificate_folder=state / "simulator", keys=keys)
         await self.simulator.start()
-        self.services.settings = simulated(self.services.settings, self.simulator.port, self.simulator_keys)
+        self.services.settings = settings.simulated(self.services.settings, self.simulator.port, self.simulator_keys)
 
     def write_upstream_roots(self) -> Path:
         """Write the roots that upstream certificates are verified against: public ones and those configured.

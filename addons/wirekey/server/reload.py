@@ -9,16 +9,11 @@ import os
 from typing import TYPE_CHECKING
 
 from wirekey import config as configuration
+from wirekey.calls import settings
 from wirekey.errors import user_message
 from wirekey.server import memory
-from wirekey.server.settings_build import (
-    build,
-    needs_restart,
-    policy_engine_meanwhile,
-    refuse_open_files,
-    refuse_unimplemented,
-    simulated,
-)
+from wirekey.server.config_checks import check_file_access, check_implemented
+from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.token_service import TokenService
 
 if TYPE_CHECKING:
@@ -33,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.5
 """How often agents and configuration are looked at for changes; a change must count within 2 s."""
+
+FIXED_AT_START = ("listen", "state", "certs", "log", "upstream_ca", "audit")
+"""Settings that take effect only at a restart."""
 
 
 class Reloader:
@@ -74,43 +72,43 @@ class Reloader:
         assert lifecycle.token_service
         previous = lifecycle.config
         config, fingerprint = await asyncio.to_thread(read, previous.source)
-        refuse_unimplemented(config)
-        await asyncio.to_thread(refuse_open_files, config)
+        check_implemented(config)
+        await asyncio.to_thread(check_file_access, config)
         with contextlib.ExitStack() as undone:
             policy = services.policy
             if config.deciding != previous.deciding:
-                policy = await policy_engine_meanwhile(config)
+                policy = await start_policy_engine(config)
                 undone.callback(policy.close)
             # After what takes longest, as it takes over which keys rest.
-            settings, token_service = await asyncio.to_thread(
+            built, token_service = await asyncio.to_thread(
                 self._prepared, config, services.settings, lifecycle.token_service
             )
             if lifecycle.simulator:
-                settings = simulated(settings, lifecycle.simulator.port, lifecycle.simulator_keys)
+                built = settings.simulated(built, lifecycle.simulator.port, lifecycle.simulator_keys)
             undone.pop_all()
         # From here on nothing waits and nothing fails, so that no call sees a half of it.
-        before, services.policy, services.settings = services.policy, policy, settings
+        before, services.policy, services.settings = services.policy, policy, built
         services.upstream_connections.renew()  # where they lead may not be allowed any more
         token_service.open(services)
         lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint
         if policy is not before:
             before.close()
-        self._tell(config, settings)
+        self._tell(config, built)
 
     def _prepared(
         self, config: Config, previous: Settings, token_service: TokenService
     ) -> tuple[Settings, TokenService]:
         start = self.lifecycle.started_with
         assert start
-        settings = build(config, previous)
-        return settings, TokenService.prepare(
+        built = settings.build(config, previous)
+        return built, TokenService.prepare(
             config.identity.jwt, self.services.agents, start.state, start.upstream_ca, token_service
         )
 
-    def _tell(self, config: Config, settings: Settings) -> None:
+    def _tell(self, config: Config, built: Settings) -> None:
         lifecycle = self.lifecycle
         assert lifecycle.started_with
-        lifecycle.warn_of_hosts(settings)
+        lifecycle.warn_of_hosts(built.hosts)
         if later := needs_restart(lifecycle.started_with, config):
             logger.warning("changed, but in use only when Wirekey is started anew: %s", ", ".join(later))
         if lifecycle.simulator and lifecycle.simulator_wanted is None:
@@ -142,6 +140,11 @@ class Reloader:
                     raise
                 logger.error("the changed configuration is not used, the former one stays: %s", why)  # noqa: TRY400  # a sentence says it all
         await self.services.policy.refresh()
+
+
+def needs_restart(previous: Config, latest: Config) -> list[str]:
+    """Return the names of the settings that differ and that a running process cannot change."""
+    return [name for name in FIXED_AT_START if getattr(previous, name) != getattr(latest, name)]
 
 
 def read(source: Path | None) -> tuple[Config, str]:

@@ -1,0 +1,28 @@
+"""The policy engine that a configuration asks for: the embedded one, or an OPA server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from wirekey.policy.engine import EmbeddedEngine
+from wirekey.policy.remote import RemoteEngine
+
+if TYPE_CHECKING:
+    from wirekey.config import Config
+
+
+def policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
+    """Return the engine that decides calls. Blocks while the policy is tried. Raises PolicyError."""
+    policy = config.deciding
+    if policy.opa_url:
+        return RemoteEngine(policy.opa_url, policy.query, policy.timeout)
+    return EmbeddedEngine(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)
+
+
+async def start_policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
+    """Return the engine that decides calls, without blocking the event loop. Raises PolicyError."""
+    policy = config.deciding
+    if policy.opa_url:
+        return await asyncio.to_thread(policy_engine, config)
+    return await EmbeddedEngine.meanwhile(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)

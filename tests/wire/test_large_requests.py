@@ -14,10 +14,10 @@ from tests.wire.live import live, read_answer, read_head, request
 from tests.wire.test_request_body import FullDisk, open_files
 from wirekey.errors import Refusal
 from wirekey.wire import request_body
-from wirekey.wire.body_stream import AHEAD
 from wirekey.wire.connection import handlers
 from wirekey.wire.delegate import WireLimits
 from wirekey.wire.request_body import SPOOL_ABOVE
+from wirekey.wire.request_buffer import SEND_AHEAD
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = os.urandom(1024) * (6 * SPOOL_ABOVE // 1024) + b"the end"
@@ -81,7 +81,7 @@ async def test_what_a_slow_provider_has_not_taken_lies_in_the_file(proxy, tmp_pa
     for _ in range(50):
         await asyncio.sleep(0.01)
         most = max(most, held_for_upstream())
-    assert 0 < most <= AHEAD + 64 * 1024
+    assert 0 < most <= SEND_AHEAD + 64 * 1024
     assert len(open_files(tmp_path)) == 1
     await read_head(up_reader)
     await asyncio.wait_for(up_reader.readexactly(len(LARGE)), PATIENCE)

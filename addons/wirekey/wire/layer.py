@@ -17,7 +17,6 @@ from mitmproxy.proxy.layers.http import (
     ResponseHeaders,
 )
 
-from wirekey.wire.body_stream import RoomAgain
 from wirekey.wire.connection import handlers, unwritten
 from wirekey.wire.dialling import UpstreamConnection
 from wirekey.wire.framing import CappedHttp1Client, CappedHttp1Server
@@ -26,7 +25,7 @@ from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientHas
 from wirekey.wire.pooled_connection import links
 from wirekey.wire.pooled_tls import PooledTlsClient, pooled_tls_server
 from wirekey.wire.releasing import Streams
-from wirekey.wire.stream import Tick, WireStream
+from wirekey.wire.stream import RoomAgain, Tick, WireStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator, Layer
     from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
 
-    from wirekey.wire.body_stream import BodyStream
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireDelegate
 
@@ -47,7 +45,7 @@ class WireLayer(HttpLayer):
     ticking: commands.RequestWakeup | None
     streams: Streams
     dialled_at: dict[Connection, float]
-    sending: set[BodyStream]
+    sending: set[WireStream]
     """Those that have more of their request to send."""
 
     @classmethod
@@ -133,14 +131,14 @@ class WireLayer(HttpLayer):
             for stream in self.streams.values()
             if isinstance(stream, WireStream)
             and stream.child_layer is None
-            and (stream.sent_at or stream.receives_body)
+            and (stream.sent_at or stream.is_receiving_body)
         ]
 
     def unpaused[Stream: HttpStream](self, streams: Iterable[Stream]) -> list[Stream]:
         """Give those of the streams that do not wait for a hook or a connection: they would only queue an event."""
         return [stream for stream in streams if stream._paused is None]  # noqa: SLF001
 
-    def holds_back(self, stream: BodyStream) -> bool:
+    def holds_back(self, stream: WireStream) -> bool:
         """Tell whether an HTTP/2 provider's window is shut to this stream, so that mitmproxy keeps what it is given."""
         client = self.innermost(stream.context.server)
         if not isinstance(client, Http2Client):
@@ -212,9 +210,9 @@ class WireLayer(HttpLayer):
         layer = self.connections.get(connection)
         return layer.context.layers[-1] if layer else None
 
-    def is_sent(self, stream: BodyStream) -> bool:
+    def is_sent(self, stream: WireStream) -> bool:
         """Tell whether nothing of a stream's request waits here to be sent."""
-        if stream.unsent is not None or self.holds_back(stream):
+        if stream.buffer.is_sending or self.holds_back(stream):
             return False
         over_http1 = isinstance(self.innermost(stream.context.server), Http1Client)
         return not (over_http1 and unwritten(self.context.client, stream.context.server))

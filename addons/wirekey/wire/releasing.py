@@ -36,7 +36,7 @@ class Streams(dict[int, Any]):
         kept = set(map(id, awaited)) if dropped else ()
         for stream in dropped:
             if stream._paused is None and id(stream) not in kept:  # noqa: SLF001  # mitmproxy has no other way to ask
-                drop_body(stream)
+                discard_body(stream)
                 release_layer(stream)
 
 
@@ -50,7 +50,7 @@ def release(first: Iterable[Layer | None]) -> None:
             found[id(layer)] = layer
             left += leads_to(layer)
     for layer in found.values():
-        drop_body(layer)
+        discard_body(layer)
     for layer in found.values():
         release_layer(layer)
 
@@ -72,6 +72,6 @@ def release_layer(layer: Layer) -> None:
     vars(layer).clear()
 
 
-def drop_body(layer: Any) -> None:
-    if isinstance(layer, HttpStream) and hasattr(layer, "drop_body"):
-        layer.drop_body()
+def discard_body(layer: Any) -> None:
+    if isinstance(layer, HttpStream) and hasattr(layer, "discard_body"):
+        layer.discard_body()

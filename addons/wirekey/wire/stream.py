@@ -1,17 +1,34 @@
-"""One request and its answer: the body off the flow, the credential on the wire, time limits, JSON errors."""
+"""The state machine of one request and its response.
+
+mitmproxy's `HttpStream` has two states: `client_state` follows the request, `server_state` the response. This module
+adds states to both, and replaces most of the transitions between them:
+
+    client_state   wait_for_request_headers -> consume_request_body | stream_request_body -> done
+                   discard_request: the response was sent before the request had ended; the rest is read and dropped.
+    server_state   wait_for_response_headers -> stream_response_body -> done
+                   ignore: a hook decides whether a failed attempt is followed by another one.
+                   drain:  the response of a failed attempt is read and dropped, and then the request is sent again.
+
+A request is buffered and sent when it is complete, unless an addon streams it. Only a buffered request can be sent
+again, and only before any byte of a response went to the client. A response is always streamed.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import (
     DropStream,
+    Http2Client,
     HTTPMode,
     HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpStream,
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
@@ -31,88 +48,194 @@ from wirekey.call import Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
 from wirekey.routing.plan import FailureKind
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.body_stream import RoomAgain
+from wirekey.wire.attempts import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt, detach
 from wirekey.wire.connection import unwritten
 from wirekey.wire.delegate import ResponseRefused
+from wirekey.wire.dialling import UpstreamConnection, refusal_of
 from wirekey.wire.going_away import UNPROCESSED
-from wirekey.wire.sending import DRAINING_SECONDS, SendingStream
+from wirekey.wire.pooled_connection import links
+from wirekey.wire.refusals import (
+    CANNOT_SEND,
+    UPSTREAM_RESET,
+    UPSTREAM_UNREADABLE,
+    body_too_slow,
+    call_too_slow,
+    provider_too_slow,
+)
+from wirekey.wire.request_buffer import RequestBuffer
 
 if TYPE_CHECKING:
+    from mitmproxy import http
+    from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
+
+    from wirekey.wire.delegate import WireDelegate
+    from wirekey.wire.layer import WireLayer
+    from wirekey.wire.request_body import RequestBody
 
 logger = logging.getLogger(__name__)
 
 CROSSING_SECONDS = 5.0
-"""After them the end of a used connection did not cross with the request: the provider had it, and hung up."""
+"""A reused connection that ends later than this after the request was sent did not end before the request arrived."""
+MAX_DISCARDED_BYTES = 256 * 1024 * 1024
+"""Bytes of a request that are read and dropped after its response was sent, so that the client reads the response."""
+MAX_DRAINED_BYTES = 64 * 1024
+"""Bytes of a failed attempt's response that are read and dropped, so that its connection can be reused."""
+DRAINING_SECONDS = 2.0
+"""The connection of a failed attempt is closed after this time, so that the next attempt need not wait."""
+MAX_UNPROCESSED = 3
+"""A request is sent again this often when the provider did not process it."""
+
+RESPONSE_EVENTS = (ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage, ResponseProtocolError)
+
+# How mitmproxy words protocol errors.
+CLOSED_BEFORE_RESPONSE = "server closed connection"
+"""The connection ended before the first byte of a response."""
+CONNECTION_ENDED = ("closed connection", "connection closed", "stream reset", "unexpected server response")
+"""A connection or stream ended, the last one within a head. Other errors mean that the response is malformed."""
+CLIENT_RESET = "reset"
+"""An HTTP/2 client reset a stream, or so many that its connection was closed."""
 
 
 class Tick(HttpEvent):
-    """Time passes; sent to each stream of a client connection by its layer."""
+    """Sent to a stream at regular intervals, so that it can check its time limits."""
 
 
-class WireStream(SendingStream):
-    is_answered = False
-    """Whether the client has the end of its answer before that of its request."""
+class RoomAgain(HttpEvent):
+    """Sent to a stream that has more to send, because an HTTP/2 provider may have opened its window."""
+
+
+class WireStream(HttpStream):
+    """One request and its response, from a client to a provider.
+
+    It adds to mitmproxy's stream: the credential, which only the request on the wire carries; retries; time and size
+    limits; and errors in the provider's format. What it needs to know of a call it asks its `WireDelegate`.
+    """
+
+    is_buffered = False
+    """Whether the request was complete when it was sent, so that it can be sent again."""
+    wire_head: http.Request | None = None
+    """The request as it is sent, with the credential."""
+    wire_body: RequestBody = b""
+    ended_early = False
+    """Whether the client has the whole response, but has not sent the whole request."""
+    rate_checked_at = 0.0
+    rate_bytes = 0
+    """Bytes of the body received since `rate_checked_at`."""
+    attempt_started_at = 0.0
+    sent_at = 0.0
+    """When a part of the request was last sent; 0 if nothing was."""
+    received_at = 0.0
+    """When a part of the response was last received."""
+    failed_attempt: FailedAttempt | None = None
+    """The attempt about which a hook is running."""
+    reuses_connection = False
+    """Whether the connection may have been closed by the provider before the request arrived there."""
+    retried_on_new_connection = False
+    unprocessed_count = 0
+    """How often the provider did not process the request."""
+    discarded_bytes = 0
+    drained_bytes = 0
+    drain_started_at = 0.0
+
+    def __init__(self, context: Context, stream_id: int, delegate: WireDelegate) -> None:
+        super().__init__(context, stream_id)
+        self.delegate = delegate
+        self.buffer = RequestBuffer(stream_id, delegate)
+
+    @cached_property
+    def layer(self) -> WireLayer:
+        """Return the layer of the client connection."""
+        return self.context.layers[self.context.layers.index(self) - 1]  # type: ignore[return-value]  # made by it
+
+    # Events.
+
+    def handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        """Handle an event, or queue it while a hook or a connection is waited for."""
+        if self.failed_attempt is not None and isinstance(event, RequestProtocolError):
+            # The error is queued until the hook has ended. The hook learns at once that it need not wait.
+            self.failed_attempt.client_left.set()
+        return super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        if isinstance(event, Tick):
-            yield from self.on_tick()
-            return
-        if isinstance(event, (events.Wakeup, RoomAgain)):
-            yield from self.has_room(event.command) if isinstance(event, events.Wakeup) else self.send_on()
+        if isinstance(event, (Tick, RoomAgain, events.Wakeup)):
+            yield from self.handle_signal(event)
             return
         if isinstance(event, ResponseTrailers):
-            return  # nobody here has a use for them, and they could say what no head may
+            return  # no addon uses them, and they could carry what a head may not
         if isinstance(event, RequestData):
-            self.arrived += len(event.data)
+            self.rate_bytes += len(event.data)
         elif isinstance(event, RequestHeaders):
-            self.arriving_since = time.monotonic()
+            self.rate_checked_at = time.monotonic()
         elif isinstance(event, (ResponseHeaders, ResponseData)):
-            self.heard_at = time.monotonic()
+            self.received_at = time.monotonic()
             if isinstance(event, ResponseData) and not event.data:
-                return  # an empty frame; to the tap it would be the end
+                return  # an empty frame, which the stream's reader would take for the end
             if isinstance(event, ResponseHeaders):
-                # Whatever becomes of the hooks: an answer is never read whole, nor kept on the flow.
+                # Even if a hook fails: a response is never buffered, nor kept on the flow.
                 event.response.stream = True
         try:
             yield from super()._handle_event(event)
-        except ResponseRefused as ended:
-            yield from self.end_answer(ended.refusal, Outcome.UPSTREAM_ERROR)
+        except ResponseRefused as refused:
+            yield from self.end_response(refused.refusal, Outcome.UPSTREAM_ERROR)
         if (
             isinstance(event, RequestHeaders)
             and self.flow.response is not None
             and self.client_state == self.state_consume_request_body
         ):
-            yield from self.answer(self.flow.response)
+            yield from self.respond(self.flow.response)
 
-    # The request, from the client.
+    def handle_signal(self, event: Tick | RoomAgain | events.Wakeup) -> CommandGenerator[None]:
+        """Check limits, or send more of the request, whatever the state of the stream."""
+        if isinstance(event, Tick):
+            yield from self.on_tick()
+        elif isinstance(event, RoomAgain) or self.buffer.is_woken_by(event.command):
+            yield from self.send_more()
 
-    arriving_since = 0.0
-    """Since when the body's rate is measured."""
-    arrived = 0
-    """Bytes of the body that came since."""
+    def on_tick(self) -> CommandGenerator[None]:
+        """Check the time limits, and whether the agent was revoked."""
+        now = time.monotonic()
+        yield from self.check_body_rate(now)
+        if not self.sent_at:
+            return
+        limits = self.delegate.limits_of(self.flow)
+        if revoked := self.delegate.withdrawn(self.flow):
+            yield from self.end_revoked(revoked)
+            return
+        if self.buffer.is_sending:
+            yield from self.send_more()
+        if self.server_state == self.state_drain:
+            if now - self.drain_started_at > DRAINING_SECONDS:
+                yield from self.abandon_drain()
+        elif self.server_state == self.state_wait_for_response_headers:
+            if self.reuses_connection and now - self.sent_at > CROSSING_SECONDS:
+                self.reuses_connection = False
+                self.delegate.release_body(self.flow)
+            if limits.total and now - self.attempt_started_at > limits.total:
+                yield from self.time_out_attempt(call_too_slow(limits.total))
+            elif self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
+                yield from self.time_out_attempt(provider_too_slow("timeouts.first_byte", limits.first_byte))
+        elif self.is_response_streaming:
+            if now - self.received_at > limits.idle:
+                yield from self.end_response(provider_too_slow("timeouts.idle", limits.idle))
+            elif limits.total and now - self.attempt_started_at > limits.total:
+                yield from self.end_response(call_too_slow(limits.total))
 
     @property
-    def receives_body(self) -> bool:
+    def is_receiving_body(self) -> bool:
+        """Return whether the client has not sent the whole request."""
         receiving = (self.state_consume_request_body, self.state_discard_request, self.state_stream_request_body)
         return self.client_state in receiving
 
-    def watch_rate(self, now: float) -> CommandGenerator[None]:
-        """End a request whose body comes too slowly, unless it is the provider who is slow."""
-        limits = self.delegate.limits
-        if not self.receives_body or now - self.arriving_since < limits.body:
-            return
-        is_slow = self.arrived < limits.body_rate * limits.body
-        self.arriving_since, self.arrived = now, 0
-        if not is_slow or unwritten(self.context.client, self.context.server):
-            return
-        was_read = self.client_state == self.state_consume_request_body
-        if was_read:
-            yield from self.refuse_body(too_slow_body(limits.body_rate, limits.body))
-        if not (was_read and self.flow.request.is_http2):  # whose other streams go on
-            yield commands.CloseConnection(self.context.client)
+    @property
+    def is_response_streaming(self) -> bool:
+        """Return whether the client has the head of a response, but not all of its body."""
+        return self.server_state in (self.state_stream_response_body, self.state_consume_response_body)
+
+    # The request, from the client.
 
     def handle_connect(self) -> CommandGenerator[None]:
+        """Open a tunnel, or refuse to open one inside another."""
         if self.mode is HTTPMode.regular:
             yield from super().handle_connect()
         else:
@@ -121,6 +244,7 @@ class WireStream(SendingStream):
             yield commands.CloseConnection(self.context.client)
 
     def check_invalid(self, request: bool) -> CommandGenerator[bool]:
+        """Report a malformed request to the delegate, which refuses it in the requestheaders hook."""
         if request:
             reason = validate_request(self.mode, self.flow.request, True)
             if reason:
@@ -129,16 +253,17 @@ class WireStream(SendingStream):
         return (yield from super().check_invalid(request))
 
     def state_consume_request_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Buffer the request. Send it when it is complete, unless an addon has responded."""
         if isinstance(event, RequestData):
             try:
-                self.add_to_body(event.data)
+                self.buffer.append(self.flow, event.data)
             except Exception as error:
                 yield from self.refuse_body(error)
         elif isinstance(event, RequestEndOfMessage):
             self.flow.request.timestamp_end = time.time()
             self.client_state = self.state_done
             try:
-                self.delegate.keep_body(self.flow, self.take_body())
+                self.delegate.keep_body(self.flow, self.buffer.finish())
             except Exception as error:
                 yield from self.refuse_body(error)
                 return
@@ -146,129 +271,301 @@ class WireStream(SendingStream):
             if (yield from self.check_killed(True)):
                 return
             if self.flow.response:
-                yield from self.answer(self.flow.response)
+                yield from self.respond(self.flow.response)
             else:
                 yield from self.send_request()
 
-    def refuse_body(self, error: Exception) -> CommandGenerator[None]:
-        """Answer a request whose body is too long, or could not be kept."""
-        self.drop_body()
-        self.delegate.report_end(self.flow, Outcome.DENIED)
-        if not isinstance(error, Refusal):
-            logger.error("a request body could not be kept: %s", safe_traceback(error))
-        yield from self.refuse(error if isinstance(error, Refusal) else INTERNAL_ERROR)
-
     def start_request_stream(self) -> CommandGenerator[None]:
+        """Send the head of a request whose body is streamed."""
         if self.flow.response:
-            yield from self.answer(self.flow.response)
+            yield from self.respond(self.flow.response)
         elif (yield from self.make_server_connection()):
             assert self.wire_head
             yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, end_stream=False), self.context.server)
             self.client_state = self.state_stream_request_body
 
-    # The provider's answer, and its failures.
+    def state_discard_request(self, event: events.Event) -> CommandGenerator[None]:
+        """Read and drop the rest of a request whose response was sent, so that the connection can be reused."""
+        if isinstance(event, RequestData):
+            self.discarded_bytes += len(event.data)
+            if self.discarded_bytes > MAX_DISCARDED_BYTES:
+                self.client_state = self.state_errored
+                yield commands.CloseConnection(self.context.client)
+        elif isinstance(event, RequestEndOfMessage):
+            self.client_state = self.state_done
+            if self.server_state == self.state_done:
+                yield from self.flow_done()
+
+    def refuse_body(self, error: Exception) -> CommandGenerator[None]:
+        """Refuse a request whose body is too long, or could not be kept."""
+        self.discard_body()
+        self.delegate.report_end(self.flow, Outcome.DENIED)
+        if not isinstance(error, Refusal):
+            logger.error("a request body could not be kept: %s", safe_traceback(error))
+        yield from self.refuse(error if isinstance(error, Refusal) else INTERNAL_ERROR)
+
+    def check_body_rate(self, now: float) -> CommandGenerator[None]:
+        """End a request whose body comes too slowly, unless it waits for the provider."""
+        limits = self.delegate.limits
+        if not self.is_receiving_body or now - self.rate_checked_at < limits.body:
+            return
+        is_slow = self.rate_bytes < limits.body_rate * limits.body
+        self.rate_checked_at, self.rate_bytes = now, 0
+        if not is_slow or unwritten(self.context.client, self.context.server):
+            return
+        was_read = self.client_state == self.state_consume_request_body
+        if was_read:
+            yield from self.refuse_body(body_too_slow(limits.body_rate, limits.body))
+        if not (was_read and self.flow.request.is_http2):  # other streams of an HTTP/2 connection go on
+            yield commands.CloseConnection(self.context.client)
+
+    def discard_body(self) -> None:
+        """Release the request body, whether it is being received or sent."""
+        if self.buffer.is_sending:
+            self.layer.sending.discard(self)
+        self.buffer.discard()
+
+    # The request, to the provider.
+
+    def send_request(self, *, fresh: bool = False) -> CommandGenerator[None]:
+        """Send a buffered request. `fresh`: on a new connection."""
+        self.is_buffered = True
+        if not (yield from self.make_server_connection(fresh=fresh)):
+            return
+        assert self.wire_head
+        body, self.wire_body = self.wire_body, b""
+        yield SendHttp(RequestHeaders(self.stream_id, self.wire_head, not body), self.context.server)
+        if isinstance(body, bytes):
+            yield from self.buffer.send_all(body, self.context.server)
+        else:
+            self.buffer.start_sending(body)
+            self.layer.sending.add(self)
+            yield from self.send_more()
+
+    def send_more(self) -> CommandGenerator[None]:
+        """Send the next part of a spooled body if the connection and the provider's window have room for it."""
+        if not self.buffer.can_send_more or self.layer.holds_back(self):
+            return
+        self.sent_at = time.monotonic()
+        yield from self.buffer.send_more(self.context.server)
+        if not self.buffer.is_sending:
+            self.layer.sending.discard(self)
+
+    def make_server_connection(self, *, fresh: bool = False) -> CommandGenerator[bool]:
+        """Connect to the upstream, or to the next one in the call's plan, and prepare the request for it.
+
+        Returns False if that failed and the client has its response.
+        """
+        while True:
+            self.delegate.count_attempt(self.flow)
+            self.attempt_started_at = time.monotonic()
+            request = self.flow.request
+            command = UpstreamConnection(
+                (request.host, request.port),
+                request.scheme == "https",
+                self.flow.server_conn.via,
+                self.flow.server_conn.transport_protocol,
+            )
+            command.fresh = fresh
+            command.limit = self.delegate.limits_of(self.flow).connect
+            connection, error = yield command
+            if (yield from self.check_killed(True)):
+                return False  # the client has disconnected
+            if not error:
+                break
+            refusal = refusal_of(error, command)
+            retried = refusal.fault is Fault.PROVIDER and (yield from self.retry(FailureKind.CONNECT))
+            if not retried:
+                yield from self.refuse(refusal)
+                return False
+        self.context.server = self.flow.server_conn = connection
+        detach(self.layer.connections[connection], self.stream_id)
+        link = links.get(connection)
+        self.reuses_connection = link.use() if link else False
+        # On these connections a request may end without a response because the provider did not process it.
+        over_http2 = isinstance(self.layer.innermost(connection), Http2Client)
+        keep = self.is_buffered and (self.reuses_connection or over_http2)
+        try:
+            self.wire_head, self.wire_body = self.delegate.wire_request(self.flow, connection, keep=keep)
+        except Refusal as refusal:
+            yield from self.refuse(refusal)
+            return False
+        except Exception as error:
+            logger.error("the request could not be put on the wire: %s", safe_traceback(error))  # noqa: TRY400  # see there
+            yield from self.refuse(CANNOT_SEND)
+            return False
+        self.sent_at = self.received_at = time.monotonic()
+        self.server_state = self.state_wait_for_response_headers
+        return True
+
+    def cancel_upstream(self, reason: str) -> CommandGenerator[None]:
+        """Cancel the running attempt. What its connection still receives is dropped."""
+        self.discard_body()
+        yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
+        if connection := self.layer.connections.get(self.context.server):
+            detach(connection, self.stream_id)
+        # What was queued while a hook was running belongs to the cancelled attempt, too.
+        kept = [event for event in self._paused_event_queue if not isinstance(event, RESPONSE_EVENTS)]
+        self._paused_event_queue.clear()
+        self._paused_event_queue.extend(kept)
+        self.server_state = self.state_errored
+
+    # Retries.
+
+    @property
+    def is_resendable(self) -> bool:
+        """Return whether the request was buffered, and is complete."""
+        return self.is_buffered and self.client_state == self.state_done
+
+    def retry(self, kind: FailureKind, answer: http.Response | None = None) -> CommandGenerator[bool]:
+        """Return whether the call is retried after a failure, by the plan of the call."""
+        if not self.is_resendable or not self.delegate.can_retry(self.flow):
+            return False
+        return (yield from self.run_hook(AttemptFailedHook(FailedAttempt(self.flow, kind, answer))))
+
+    def retry_on_new_connection(self) -> CommandGenerator[bool]:
+        """Return whether a request is sent again, once, because the reused connection ended without a response.
+
+        The provider had most likely closed the connection before the request arrived.
+        """
+        if not (self.is_resendable and self.reuses_connection and not self.retried_on_new_connection):
+            return False
+        if not self.delegate.may_be_resent(self.flow):
+            return False
+        self.retried_on_new_connection = True
+        return (yield from self.run_hook(AttemptRepeatedHook(FailedAttempt(self.flow, FailureKind.STALE))))
+
+    def resend_unprocessed(self) -> CommandGenerator[bool]:
+        """Return whether a request that the provider did not process is sent again, whatever its method."""
+        if not self.is_resendable or self.unprocessed_count >= MAX_UNPROCESSED:
+            return False
+        self.unprocessed_count += 1
+        return (yield from self.run_hook(AttemptRepeatedHook(FailedAttempt(self.flow, FailureKind.UNPROCESSED))))
+
+    def run_hook(self, hook: AttemptFailedHook | AttemptRepeatedHook) -> CommandGenerator[bool]:
+        """Return whether the addons allow another attempt. Events of the last attempt are ignored from now on."""
+        self.failed_attempt = hook.attempt
+        self.server_state = self.state_ignore
+        yield hook
+        self.failed_attempt = None
+        if (yield from self.check_killed(True)):
+            return False
+        return hook.attempt.again
+
+    def state_ignore(self, event: events.Event) -> CommandGenerator[None]:
+        """Drop what is received of a failed attempt."""
+        yield from ()
+
+    def state_drain(self, event: events.Event) -> CommandGenerator[None]:
+        """Read and drop the response of a failed attempt, then send the request again."""
+        if isinstance(event, ResponseData):
+            self.drained_bytes += len(event.data)
+            if self.drained_bytes > MAX_DRAINED_BYTES:
+                yield from self.abandon_drain()
+        elif isinstance(event, ResponseEndOfMessage):
+            yield from self.send_request()
+
+    def abandon_drain(self) -> CommandGenerator[None]:
+        """Close the connection of a failed attempt, and send the request again."""
+        yield from self.cancel_upstream("the rest of this error is not wanted")
+        yield from self.send_request()
+
+    # The provider's response.
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
-        refusal = self.delegate.refusal_of_response(self.flow, event.response)
-        if refusal is None:
-            yield from super().state_wait_for_response_headers(event)
+        """Begin to stream a response, or retry if it reports a failure."""
+        response = event.response
+        if refusal := self.delegate.refusal_of_response(self.flow, response):
+            yield from self.cancel_upstream("this answer is not passed on")
+            yield from self.refuse(refusal)
             return
-        yield from self.cancel_upstream("this answer is not passed on")
-        yield from self.refuse(refusal)
+        if self.delegate.is_failure(response.status_code):
+            if (yield from self.retry(FailureKind.STATUS, response)):
+                self.server_state, self.drained_bytes = self.state_drain, 0
+                self.drain_started_at = time.monotonic()
+                if not self.layer.is_sent(self):
+                    # No other request can follow half of one on the same connection.
+                    yield from self.abandon_drain()
+                return
+            if self.client_state == self.state_errored:
+                return
+            self.server_state = self.state_wait_for_response_headers
+        yield from super().state_wait_for_response_headers(event)
 
-    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:  # mitmproxy's
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """Send a response that was not streamed, and end it."""
         yield from super().send_response(already_streamed)
         if self.server_state == self.state_done and self.client_state == self.state_stream_request_body:
-            # Answered early. The client learns that this was all; what it still sends goes nowhere.
+            # The provider responded before it had the whole request. What the client still sends is dropped.
             yield from self.cancel_upstream("answered before all was sent")
             self.server_state, self.client_state = self.state_done, self.state_discard_request
-            self.is_answered = True
+            self.ended_early = True
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def flow_done(self) -> CommandGenerator[None]:
-        if self.is_answered:
+        """End the stream, once both the request and the response have ended."""
+        if self.ended_early:
             self.flow.live = False
             yield DropStream(self.stream_id)
             return
-        if self.unsent is not None:
-            # Answered early. A request that breaks off leaves a connection on which no other can follow.
+        if self.buffer.is_sending:
+            # The provider responded early. No other request can follow half of one on the same connection.
             yield from self.cancel_upstream("answered before all was sent")
             self.server_state = self.state_done
         yield from super().flow_done()
 
+    # Failures.
+
     def check_killed(self, emit_error_hook: bool) -> CommandGenerator[bool]:
+        """Return whether the client has disconnected or an addon has killed the flow."""
         for event in self._paused_event_queue:
             if isinstance(event, RequestProtocolError):
                 redact_message(event)
         return (yield from super().check_killed(emit_error_hook))
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
-        over = self.server_state in (self.state_done, self.state_errored)
-        unheard = UNHEARD in event.message.lower()
-        unprocessed = event.message == UNPROCESSED
-        hung_up = unprocessed or any(word in event.message.lower() for word in HANGING_UP)
-        if CLIENT_RESET in event.message and self.client_state == self.state_consume_request_body:
+        """Handle the end of a connection, or what is not HTTP: retry, or end the call with an error."""
+        is_over = self.server_state in (self.state_done, self.state_errored)
+        message = event.message
+        if CLIENT_RESET in message and self.client_state == self.state_consume_request_body:
             self.delegate.withdraw(self.flow)
         redact_message(event)
-        self.drop_body()
+        self.discard_body()
         if isinstance(event, RequestProtocolError):
-            if not over:
+            if not is_over:
                 self.delegate.report_end(self.flow, Outcome.CLIENT_CANCELLED)
-        elif not over and self.client_state != self.state_errored and not self.flow.error:
+        elif not is_over and self.client_state != self.state_errored and not self.flow.error:
             if self.server_state == self.state_drain:
                 yield from self.send_request()
                 return
-            early = self.server_state == self.state_wait_for_response_headers
-            if early and unheard and (yield from self.retry_on_new_connection()):
-                yield from self.send_request(fresh=True)
+            if self.server_state == self.state_wait_for_response_headers:
+                yield from self.handle_missing_response(message)
                 return
-            if early and unprocessed and (yield from self.resend()):
-                yield from self.send_request()
-                return
-            if self.client_state == self.state_errored:
-                return
-            if early and (yield from self.retry(FailureKind.RESET)):
-                yield from self.send_request()
-                return
-            if self.client_state == self.state_errored:
-                return
-            self.delegate.report_end(
-                self.flow, Outcome.UPSTREAM_RESET if hung_up or not early else Outcome.UPSTREAM_ERROR
-            )
-            if early:
-                yield from self.refuse(UPSTREAM_HUNG_UP if hung_up else UPSTREAM_UNREADABLE)
-                return
+            self.delegate.report_end(self.flow, Outcome.UPSTREAM_RESET)
         yield from super().handle_protocol_error(event)
 
-    def on_tick(self) -> CommandGenerator[None]:
-        now = time.monotonic()
-        yield from self.watch_rate(now)
-        if not self.sent_at:
+    def handle_missing_response(self, message: str) -> CommandGenerator[None]:
+        """Retry after a connection failed before the head of a response, or refuse. `message`: mitmproxy's."""
+        is_unprocessed = message == UNPROCESSED
+        if CLOSED_BEFORE_RESPONSE in message.lower() and (yield from self.retry_on_new_connection()):
+            yield from self.send_request(fresh=True)
             return
-        limits = self.delegate.limits_of(self.flow)
-        if revoked := self.delegate.withdrawn(self.flow):
-            yield from self.end_revoked(revoked)
+        if is_unprocessed and (yield from self.resend_unprocessed()):
+            yield from self.send_request()
             return
-        if self.unsent is not None:
-            yield from self.send_on()
-        if self.server_state == self.state_drain:
-            if now - self.drain_began > DRAINING_SECONDS:
-                yield from self.abandon_drain()
-        elif self.server_state == self.state_wait_for_response_headers:
-            if self.was_used and now - self.sent_at > CROSSING_SECONDS:
-                self.was_used = False
-                self.delegate.release_body(self.flow)
-            if limits.total and now - self.begun_at > limits.total:
-                yield from self.give_up_waiting(too_slow_in_all(limits.total))
-            elif self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
-                yield from self.give_up_waiting(too_slow("timeouts.first_byte", limits.first_byte))
-        elif self.server_state in (self.state_stream_response_body, self.state_consume_response_body):
-            if now - self.heard_at > limits.idle:
-                yield from self.end_answer(too_slow("timeouts.idle", limits.idle))
-            elif limits.total and now - self.begun_at > limits.total:
-                yield from self.end_answer(too_slow_in_all(limits.total))
+        if self.client_state == self.state_errored:
+            return
+        if (yield from self.retry(FailureKind.RESET)):
+            yield from self.send_request()
+            return
+        if self.client_state == self.state_errored:
+            return
+        was_reset = is_unprocessed or any(words in message.lower() for words in CONNECTION_ENDED)
+        self.delegate.report_end(self.flow, Outcome.UPSTREAM_RESET if was_reset else Outcome.UPSTREAM_ERROR)
+        yield from self.refuse(UPSTREAM_RESET if was_reset else UPSTREAM_UNREADABLE)
 
-    def give_up_waiting(self, refusal: Refusal) -> CommandGenerator[None]:
+    def time_out_attempt(self, refusal: Refusal) -> CommandGenerator[None]:
+        """Cancel an attempt that has no response in time, and retry or refuse."""
         yield from self.cancel_upstream("no answer in time")
         if (yield from self.retry(FailureKind.FIRST_BYTE)):
             yield from self.send_request()
@@ -277,79 +574,59 @@ class WireStream(SendingStream):
         yield from self.refuse(refusal)
 
     def end_revoked(self, refusal: Refusal) -> CommandGenerator[None]:
-        """End a call whose agent was revoked, wherever it is."""
-        if self.server_state in (self.state_stream_response_body, self.state_consume_response_body):
-            yield from self.end_answer(refusal, Outcome.INTERRUPTED)
+        """End a call whose agent was revoked, whatever its state."""
+        if self.is_response_streaming:
+            yield from self.end_response(refusal, Outcome.INTERRUPTED)
         elif self.server_state in (self.state_wait_for_response_headers, self.state_drain):
             self.delegate.report_end(self.flow, Outcome.INTERRUPTED, refusal.code)
             yield from self.cancel_upstream("the agent was revoked")
             yield from self.refuse(refusal)
 
-    def end_answer(self, refusal: Refusal, outcome: Outcome = Outcome.TIMEOUT) -> CommandGenerator[None]:
+    # Responses of our own.
+
+    def refuse(self, refusal: Refusal) -> CommandGenerator[None]:
+        """Respond with an error in the provider's format, unless the client has disconnected."""
+        if self.client_state == self.state_errored:
+            return
+        self.server_state = self.state_errored
+        yield from self.respond(self.delegate.error_response(self.flow, refusal))
+
+    def respond(self, response: http.Response) -> CommandGenerator[None]:
+        """Send a response that was made here. What still arrives of the request is dropped."""
+        self.flow.response = response
+        response.timestamp_start = response.timestamp_start or time.time()
+        if self.client_state not in (self.state_done, self.state_errored):
+            self.client_state = self.state_discard_request
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        body = self.delegate.own_body(self.flow)
+        if body:
+            yield SendHttp(ResponseHeaders(self.stream_id, response), self.context.client)
+            yield SendHttp(ResponseData(self.stream_id, body), self.context.client)
+        yield from self.send_response(already_streamed=bool(body))
+
+    def end_response(self, refusal: Refusal, outcome: Outcome = Outcome.TIMEOUT) -> CommandGenerator[None]:
+        """End a response that has begun, with an error in its format if that has one."""
         self.delegate.report_end(self.flow, outcome, refusal.code)
         yield from self.cancel_upstream("no more of this in time")
-        last_words = self.delegate.stream_error(self.flow, refusal)
-        if last_words is None:
-            # The error hook, and with it the record, is left out for an answer that has failed already.
+        error = self.delegate.stream_error(self.flow, refusal)
+        if error is None:
+            # mitmproxy runs the error hook, and with it the audit, only in this state.
             self.server_state = self.state_stream_response_body
             yield from super().handle_protocol_error(
                 ResponseProtocolError(self.stream_id, refusal.message, ErrorCode.GENERIC_SERVER_ERROR)
             )
             return
-        yield SendHttp(ResponseData(self.stream_id, last_words), self.context.client)
+        yield SendHttp(ResponseData(self.stream_id, error), self.context.client)
         yield from self.send_response(already_streamed=True)
 
 
 def without_quotes(reason: str) -> str:
-    """Give what mitmproxy found wrong with a head, without the bytes that it quotes and without its advice."""
+    """Return mitmproxy's description of a malformed head without the bytes it quotes and without its advice."""
     return re.split(r":| from client,", reason, maxsplit=1)[0].removeprefix("Received ")
 
 
 def redact_message(event: RequestProtocolError | ResponseProtocolError) -> None:
-    """Take out what quotes the bytes that broke the protocol: it would be seen on the flow."""
+    """Replace a message that may quote bytes of the connection: the flow shows it."""
     event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
-
-
-def too_slow_body(rate: int, seconds: float) -> Refusal:
-    return Refusal(
-        408,
-        "request_too_slow",
-        f"The request body came more slowly than {rate} bytes a second over {seconds:g} s (limits.body_rate, "
-        "timeouts.client_body).",
-    )
-
-
-def too_slow_in_all(seconds: float) -> Refusal:
-    return Refusal(
-        504,
-        "upstream_timeout",
-        f"The call took longer than its route allows in all ({seconds:g} s). Raise timeouts.total of the route.",
-        Fault.PROVIDER,
-    )
-
-
-def too_slow(setting: str, seconds: float) -> Refusal:
-    return Refusal(
-        504,
-        "upstream_timeout",
-        f"The provider sent nothing for {seconds:g} s ({setting}). Try again, or raise {setting}.",
-        Fault.PROVIDER,
-    )
-
-
-UNHEARD = "server closed connection"
-"""How mitmproxy says that a connection ended before the first byte of an answer."""
-CLIENT_RESET = "reset"
-"""How it is said that an HTTP/2 client reset a stream, or so many that its connection was closed."""
-HANGING_UP = ("closed connection", "connection closed", "stream reset", "unexpected server response")
-"""How mitmproxy says that a connection or stream was ended, the last within a head; else it could not be read."""
-UPSTREAM_UNREADABLE = Refusal(
-    502,
-    "upstream_unreadable",
-    "What the provider sent is no HTTP answer that can be read in one way only. If it is dialled at a place of your "
-    "own, check providers.NAME.upstream.",
-    Fault.PROVIDER,
-)
-UPSTREAM_HUNG_UP = Refusal(
-    502, "upstream_reset", "The provider closed the connection before it answered. Try again.", Fault.PROVIDER
-)

@@ -7,6 +7,7 @@ from wirekey.addons.audit import Audit
 from wirekey.audit.store import AuditUnavailable
 from wirekey.call import Outcome
 from wirekey.calls.services import Services
+from wirekey.calls.wire_delegate import CallDelegate
 
 
 class Store:
@@ -43,7 +44,7 @@ def audit(services):
 @pytest.fixture
 def flow(services):
     flow = tflow.tflow()
-    services.open(flow)
+    services.calls.open(flow)
     return flow
 
 
@@ -52,11 +53,11 @@ async def test_intent_then_outcome(audit, services, flow):
     flow.response = tflow.tresp(status_code=200)
     audit.response(flow)
     assert services.store.told == [("intent", "allow", None), ("outcome", 200, "completed")]
-    assert services.states == {}
+    assert services.calls.states == {}
 
 
 async def test_a_call_whose_body_decides_is_recorded_once_after_the_body(audit, services, flow):
-    services.call(flow).reads_body = True
+    services.calls.of(flow).reads_body = True
     await audit.requestheaders(flow)
     assert services.store.told == []
     await audit.request(flow)
@@ -73,7 +74,7 @@ async def test_the_status_tells_how_a_call_ended(audit, services, flow, status, 
 
 async def test_what_the_wire_said_of_the_end_stays(audit, services, flow):
     await audit.requestheaders(flow)
-    services.report_end(flow, Outcome.TRUNCATED)
+    CallDelegate(services).report_end(flow, Outcome.TRUNCATED)
     flow.response = tflow.tresp(status_code=200)
     audit.response(flow)
     assert services.store.told[-1] == ("outcome", 200, "truncated")
@@ -91,8 +92,8 @@ async def test_a_client_that_leaves_at_the_head_of_an_error_left_because_of_the_
     audit, services, flow, status, outcome
 ):
     await audit.requestheaders(flow)
-    services.call(flow).status = status
-    services.report_end(flow, Outcome.CLIENT_CANCELLED)
+    services.calls.of(flow).status = status
+    CallDelegate(services).report_end(flow, Outcome.CLIENT_CANCELLED)
     audit.error(flow)
     assert services.store.told[1:] == [("outcome", status, outcome)]
 
@@ -108,7 +109,7 @@ async def test_a_call_that_cannot_be_recorded_is_refused_and_says_why(audit, ser
 
 async def test_a_call_that_was_refused_before_has_a_final_record_only(audit, services, flow):
     services.store.trouble = "not asked"
-    call = services.call(flow)
+    call = services.calls.of(flow)
     call.outcome, call.status = Outcome.DENIED, 403
     flow.response = tflow.tresp(status_code=403)
     await audit.requestheaders(flow)

@@ -20,11 +20,13 @@ from mitmproxy.test import tflow
 from tests.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, behind
 from wirekey.addons import base, egress
 from wirekey.addons.flow_comments import FlowComments
-from wirekey.addons.metering import ResponseTap
 from wirekey.addons.metrics import Metrics
 from wirekey.addons.retry import Failover
 from wirekey.addons.traces import Traces
+from wirekey.calls.calls import Calls
+from wirekey.calls.response_tap import ResponseTap
 from wirekey.calls.services import Services
+from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.config import load
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.errors import Refusal
@@ -317,8 +319,8 @@ async def test_an_error_that_quotes_the_key_does_not_pass_without_its_filter(bro
 
 def test_a_filter_that_fails_lets_as_many_bytes_by_as_were_said_and_none_of_an_error(monkeypatch):
     services, flow = Services(), tflow.tflow(resp=True)
-    services.open(flow)
-    tap = ResponseTap(services, flow, Tap(None))
+    services.calls.open(flow)
+    tap = ResponseTap(services.calls, flow, Tap(None))
     tap.filter = KeyScrubber(b"the-key-of-the-provider")
     assert tap(b"an error with the-key-of") == [b"an error with "]
     monkeypatch.setattr(KeyScrubber, "feed", lambda *_: 1 / 0)
@@ -348,7 +350,7 @@ METHODS = {
     "refusal_of_response": None,
     "spool": None,  # in tests/wire/test_large_requests.py
 }
-"""Method of the house that the wire layer calls → status and outcome of a call in which it fails; None: below."""
+"""Method that the wire layer calls → status and outcome of a call in which it fails; None: below."""
 
 
 def break_method(monkeypatch, name):
@@ -356,31 +358,32 @@ def break_method(monkeypatch, name):
         raise RuntimeError(QUOTED)
 
     failing.__name__ = name
-    whole = getattr(Services, name)
-    monkeypatch.setattr(Services, name, whole.guard(failing) if hasattr(whole, "guard") else failing)
+    kind = Calls if hasattr(Calls, name) else CallDelegate
+    whole = getattr(kind, name)
+    monkeypatch.setattr(kind, name, whole.guard(failing) if hasattr(whole, "guard") else failing)
 
 
 def test_each_method_for_the_wire_layer_is_tried():
-    from wirekey.wire.delegate import WireDelegate as WireView
+    from wirekey.wire.delegate import WireDelegate
 
-    methods = {name for name in vars(WireView) if not name.startswith("_")} - {"limits", "connection_pool"}
+    methods = {name for name in vars(WireDelegate) if not name.startswith("_")} - {"limits", "connection_pool"}
     assert methods == set(METHODS)
 
 
 def test_where_it_cannot_be_told_whether_a_call_may_go_out_twice_it_does_not(monkeypatch, caplog):
-    services, flow = Services(), tflow.tflow()
+    delegate, flow = CallDelegate(Services()), tflow.tflow()
     for name in ("may_be_resent", "release_body", "withdraw"):
         break_method(monkeypatch, name)
-    assert services.may_be_resent(flow) is False
-    assert services.release_body(flow) is None
-    assert services.withdraw(flow) is None
+    assert delegate.may_be_resent(flow) is False
+    assert delegate.release_body(flow) is None
+    assert delegate.withdraw(flow) is None
     assert QUOTED not in caplog.text
 
 
 def test_where_it_cannot_be_told_whether_an_agent_was_revoked_a_running_call_goes_on(monkeypatch, caplog):
-    services, flow = Services(), tflow.tflow()
+    delegate, flow = CallDelegate(Services()), tflow.tflow()
     break_method(monkeypatch, "withdrawn")
-    assert services.withdrawn(flow) is None
+    assert delegate.withdrawn(flow) is None
     assert QUOTED not in caplog.text
 
 
@@ -410,9 +413,9 @@ async def test_a_refusal_that_fails_is_still_one(refusing, play, monkeypatch, ca
 def test_an_invalid_head_is_refused_even_where_that_fails(monkeypatch):
     break_method(monkeypatch, "report_invalid")
     services, flow = Services(), tflow.tflow()
-    services.report_invalid(flow, "a reason")
+    CallDelegate(services).report_invalid(flow, "a reason")
     assert flow.response.status_code == 503
-    assert services.call(flow).policy_result == "deny"
+    assert services.calls.of(flow).policy_result == "deny"
 
 
 async def test_a_response_that_cannot_be_judged_does_not_reach_the_client(play, monkeypatch, caplog):
@@ -428,9 +431,10 @@ def test_words_that_cannot_be_phrased_in_a_stream_are_left_out(monkeypatch):
     break_method(monkeypatch, "stream_error")
     break_method(monkeypatch, "report_end")
     services, flow = Services(), tflow.tflow(resp=True)
-    services.open(flow)
-    assert services.stream_error(flow, Refusal(504, "late", "Late.")) is None
-    assert services.report_end(flow, "timeout") is None
+    delegate = CallDelegate(services)
+    services.calls.open(flow)
+    assert delegate.stream_error(flow, Refusal(504, "late", "Late.")) is None
+    assert delegate.report_end(flow, "timeout") is None
 
 
 async def test_an_answer_whose_withheld_headers_cannot_be_put_back_goes_on_without(play, monkeypatch):

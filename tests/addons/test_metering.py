@@ -50,11 +50,11 @@ class Answer:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         self.flow.response = tutils.tresp(status_code=status, headers=(), content=None)
         self.flow.response.headers.update({"content-type": "text/event-stream", **fields})
-        self.call = self.services.open(self.flow)
+        self.call = self.services.calls.open(self.flow)
         self.call.provider, self.call.operation, self.call.model = provider, CHAT, "gpt-4o-mini"
         self.call.facts = Facts(model="gpt-4o-mini", stream=True, asks_usage=False)
         self.call.attempts = 1
-        self.state = self.services.state(self.flow)
+        self.state = self.services.calls.state(self.flow)
         self.state.usage_requested = usage_requested
         self.state.pool = KeyPool([ProviderKey(f"{provider}/1", Secret(KEY))])
         self.state.key = self.state.pool.keys[0] if aws is None and not keyless else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wirekey.call import Agent, Call
-from wirekey.calls.agent_check import check_agent, withdrawn
+from wirekey.calls.agent_check import check_agent, refusal_if_revoked
 from wirekey.calls.services import Services
 from wirekey.calls.state import CallState
 from wirekey.errors import Refusal
@@ -46,13 +46,13 @@ def accepted(services, token: str) -> CallState:
 def test_an_agent_that_is_as_it_was_passes(services):
     state = accepted(services, services.agents.add("alice", role="engineer"))
     check_agent(services, state)
-    assert withdrawn(services, state) is None
+    assert refusal_if_revoked(services, state) is None
 
 
 def test_a_call_without_identity_passes_where_none_is_required(services):
     state = CallState(Call())
     check_agent(services, state)
-    assert withdrawn(services, state) is None
+    assert refusal_if_revoked(services, state) is None
     assert not NO_PROOF
 
 
@@ -63,7 +63,7 @@ def test_an_agent_whose_token_was_taken_back_is_refused_and_its_running_call_end
     with pytest.raises(Refusal) as refused:
         check_agent(services, state)
     assert (refused.value.status, refused.value.code) == (401, "identity_ended")
-    assert withdrawn(services, state).code == "agent_revoked"
+    assert refusal_if_revoked(services, state).code == "agent_revoked"
 
 
 def test_a_token_that_expires_sends_nothing_new_and_ends_nothing_that_runs(services, clock):
@@ -72,9 +72,9 @@ def test_a_token_that_expires_sends_nothing_new_and_ends_nothing_that_runs(servi
     clock.now = NOW + 11
     with pytest.raises(Refusal, match="expired"):
         check_agent(services, state)
-    assert withdrawn(services, state) is None
+    assert refusal_if_revoked(services, state) is None
     services.agents.revoke("alice")
-    assert withdrawn(services, state).code == "agent_revoked"
+    assert refusal_if_revoked(services, state).code == "agent_revoked"
 
 
 def test_an_agent_that_was_changed_while_it_was_judged_is_judged_anew(services):
@@ -91,4 +91,4 @@ def test_the_pair_of_a_signature_counts_too(services):
     state = CallState(Call(agent=services.agents.find_pair(pair.access_key)[0]), proof=Proof((), pair.access_key, NOW))
     check_agent(services, state)
     services.agents.rotate_pair("alice")
-    assert withdrawn(services, state).code == "agent_revoked"
+    assert refusal_if_revoked(services, state).code == "agent_revoked"

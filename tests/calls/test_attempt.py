@@ -8,13 +8,14 @@ from mitmproxy.connection import Server
 from mitmproxy.test import tflow, tutils
 
 from tests.config.reading import loaded
-from wirekey.addons.credentials import Credentials, record_response, wire_request
+from wirekey.addons.credentials import Credentials, record_response
 from wirekey.addons.recognition import Recognition
 from wirekey.addons.routing import Routing
 from wirekey.call import Agent
 from wirekey.calls.attempt import prepare_attempt
 from wirekey.calls.services import Services
 from wirekey.calls.settings import build
+from wirekey.calls.wire_request import wire_request
 from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import Failure, FailureKind
@@ -45,8 +46,8 @@ class Sent:
         fields = ((b"Host", host.encode()), (b"content-type", b"application/json"), *headers)
         request = tutils.treq(method=method.encode(), path=path.encode(), host=host, port=443, headers=fields)
         self.flow = tflow.tflow(req=request)
-        self.call = self.services.open(self.flow)
-        self.state = self.services.state(self.flow)
+        self.call = self.services.calls.open(self.flow)
+        self.state = self.services.calls.state(self.flow)
         self.call.provider, self.call.agent = provider, Agent("alice")
         self.state.host, self.state.body = host, body
         self.call.operation = PROVIDERS[provider].match_operation(method, path.partition("?")[0], {})
@@ -57,7 +58,7 @@ class Sent:
         self.state.wanted_model = wanted
         Routing(self.services).admit(self.flow, self.call)
         asyncio.run(Credentials(self.services).admit(self.flow, self.call))
-        self.services.redact(self.flow)
+        self.services.calls.redact(self.flow)
         return self
 
     def failed(self, kind=FailureKind.RESET, status=None):

@@ -132,7 +132,7 @@ def test_a_line_that_belongs_to_a_call_says_which(as_json):
 @pytest.mark.parametrize("hook", ["request", "responseheaders", "response", "error"])
 def test_each_hook_of_a_call_works_in_its_name(hook):
     services, flow = Services(), tflow.tflow()
-    opened = contextvars.copy_context().run(services.open, flow)
+    opened = contextvars.copy_context().run(services.calls.open, flow)
     assert under_way.get() is None
 
     def in_a_task() -> str | None:

@@ -15,7 +15,8 @@ from tests.running import PATIENCE, wait_for
 from wirekey.addons.traces import Traces as Addon
 from wirekey.addons.traces import wanted
 from wirekey.call import Agent, Call, Outcome
-from wirekey.calls.services import Services, trace_parent
+from wirekey.calls.calls import trace_parent
+from wirekey.calls.services import Services
 from wirekey.observing import traces
 from wirekey.observing.traces import Traces
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
@@ -241,7 +242,7 @@ def test_the_header_is_kept_only_where_traces_are_made(wanted):
     flow, services = tflow.tflow(), Services()
     flow.request.headers["traceparent"] = f"00-{TRACE}-{SPAN}-01"
     services.continues_traces = wanted
-    call = services.open(flow)
+    call = services.calls.open(flow)
     assert call.trace_parent == (f"00-{TRACE}-{SPAN}-01" if wanted else None)
     assert TRACE not in repr(call)
 
@@ -350,20 +351,20 @@ REASONS = [
 @pytest.mark.parametrize(("environ", "sentence"), REASONS)
 def test_who_asks_for_what_cannot_be_is_told_why_without_the_value(environ, sentence):
     services = Services()
-    previous = list(services.activity.observers)
+    previous = list(services.events.observers)
     reason = Addon(services, None).open(ENDPOINT | environ)
     assert sentence in reason
     assert "canary" not in reason
-    assert services.activity.observers == previous
+    assert services.events.observers == previous
     assert not services.continues_traces
 
 
 async def test_calls_are_watched_from_its_opening_to_its_end(monkeypatch):
     services = Services()
-    previous = list(services.activity.observers)
+    previous = list(services.events.observers)
     station = Addon(services, None)
     assert station.open(ENDPOINT) is None
-    assert len(services.activity.observers) == len(previous) + 1
+    assert len(services.events.observers) == len(previous) + 1
     await station.done()
     await station.done()
-    assert services.activity.observers == previous
+    assert services.events.observers == previous

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class Audit(AsyncAdmittingAddon):
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
-        check_agent(self.services, self.services.state(flow))
+        check_agent(self.services, self.calls.state(flow))
         call.policy_result = "allow"
         try:
             await self.services.store.record_intent(call)
@@ -32,28 +32,28 @@ class Audit(AsyncAdmittingAddon):
                 Fault.OPERATOR,
             ) from error
         call.intent_recorded = True
-        self.services.activity.began(call)
+        self.services.events.began(call)
 
     @fail_closed
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         # Last of the stations: from here on others see the flow.
-        self.services.redact(flow)
-        call = self.services.call(flow)
+        self.calls.redact(flow)
+        call = self.calls.of(flow)
         if not call.reads_body:
             await self.admit(flow, call)
 
     @fail_closed
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Record a tunnel to another host before it is opened; a tunnel to a provider is no call yet."""
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         if call.operation is TUNNEL:
             await self.admit(flow, call)
 
     @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        state = self.services.states.get(flow.id)
+        state = self.calls.find(flow)
         if state and state.call.attempts:
-            self.services.redact_response(flow)
+            self.calls.redact_response(flow)
 
     @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
@@ -78,31 +78,31 @@ class Audit(AsyncAdmittingAddon):
 
     @log_on_error
     def http_connected(self, flow: http.HTTPFlow) -> None:
-        state = self.services.states.pop(flow.id, None)
+        state = self.calls.states.pop(flow.id, None)
         if state is None or state.call.operation is not TUNNEL:
             return
         client = flow.client_conn
-        self.services.tunnels.begin(client.id, Tunnel(state.call, state.proof))
+        self.calls.tunnels.begin(client.id, Tunnel(state.call, state.proof))
         if client.timestamp_end is not None:
-            self.services.tunnels.end(client.id)  # it left meanwhile
+            self.calls.tunnels.end(client.id)  # it left meanwhile
 
     @log_on_error
     def client_disconnected(self, client: Client) -> None:
-        self.services.tunnels.end(client.id)
+        self.calls.tunnels.end(client.id)
 
     @log_on_error
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
-        state = self.services.states.get(flow.id)
+        state = self.calls.find(flow)
         call = self.leave(flow)
         if state and call and not state.unproven:
             self.conclude(flow, call)
 
     def conclude(self, flow: http.HTTPFlow, call: Call) -> None:
-        self.services.record(call)
-        self.services.show(flow, call)
+        self.calls.record(call)
+        self.calls.on_recorded(flow, call)
 
     def leave(self, flow: http.HTTPFlow) -> Call | None:
-        state = self.services.states.pop(flow.id, None)
+        state = self.calls.states.pop(flow.id, None)
         if flow.response and state and flow.response.stream is state.tap:  # kept answers end by themselves
             flow.response.stream = True  # the tap refers to the flow: both would wait for the collector
         if state and state.reserved:

@@ -36,27 +36,27 @@ def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
 
         @functools.wraps(hook)
         async def guarded_async(self: Addon, flow: http.HTTPFlow) -> None:
-            if self.services.decides(flow):
+            if self.calls.is_undecided(flow):
                 try:
                     await hook(self, flow)
                 except Refusal as refusal:
-                    self.services.refuse(flow, refusal)
+                    self.calls.refuse(flow, refusal)
                 except Exception as error:
                     self.failed(hook, error)
-                    self.services.refuse(flow, INTERNAL_ERROR)
+                    self.calls.refuse(flow, INTERNAL_ERROR)
 
         return marked(guarded_async, fail_closed)  # type: ignore[no-any-return]  # the same signature, by wraps
 
     @functools.wraps(hook)
     def guarded(self: Addon, flow: http.HTTPFlow) -> None:
-        if self.services.decides(flow):
+        if self.calls.is_undecided(flow):
             try:
                 hook(self, flow)
             except Refusal as refusal:
-                self.services.refuse(flow, refusal)
+                self.calls.refuse(flow, refusal)
             except Exception as error:
                 self.failed(hook, error)
-                self.services.refuse(flow, INTERNAL_ERROR)
+                self.calls.refuse(flow, INTERNAL_ERROR)
 
     return marked(guarded, fail_closed)  # type: ignore[no-any-return]  # the same signature, by wraps
 
@@ -84,7 +84,7 @@ def refuse_local_on_error[Hook: Callable[..., Any]](hook: Hook) -> Hook:
             hook(self, flow)
         except Exception as error:
             self.failed(hook, error)
-            self.services.refuse(flow, INTERNAL_ERROR)
+            self.calls.refuse(flow, INTERNAL_ERROR)
 
     return marked(guarded, refuse_local_on_error)  # type: ignore[no-any-return]  # the same signature, by wraps
 
@@ -139,6 +139,7 @@ def marked(guarded: Any, guard: Any) -> Any:
 class Addon:
     def __init__(self, services: Services) -> None:
         self.services = services
+        self.calls = services.calls
 
     def failed(self, hook: Callable[..., Any], error: Exception) -> None:
         logger.error("%s.%s failed: %s", type(self).__name__, hook.__name__, safe_traceback(error))
@@ -155,13 +156,13 @@ class AdmittingAddon(Addon):
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         if not call.reads_body:
             self.admit(flow, call)
 
     @fail_closed
     def request(self, flow: http.HTTPFlow) -> None:
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         if call.reads_body:
             self.admit(flow, call)
 
@@ -173,12 +174,12 @@ class AsyncAdmittingAddon(Addon):
 
     @fail_closed
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         if not call.reads_body:
             await self.admit(flow, call)
 
     @fail_closed
     async def request(self, flow: http.HTTPFlow) -> None:
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         if call.reads_body:
             await self.admit(flow, call)

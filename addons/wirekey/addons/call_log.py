@@ -22,7 +22,7 @@ class CallLog(Addon):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        services.activity.observers.append(CallLines())
+        services.events.observers.append(CallLines())
 
     @fail_closed
     def request(self, flow: http.HTTPFlow) -> None:
@@ -41,5 +41,5 @@ class CallLog(Addon):
         self.name_call(flow)
 
     def name_call(self, flow: http.HTTPFlow) -> None:
-        if state := self.services.states.get(flow.id):
+        if state := self.calls.find(flow):
             under_way.set(state.call.id)

@@ -33,7 +33,7 @@ class Connections(Addon):
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self.connections = services.connections
+        self.connections = services.client_connections
         self.timer: asyncio.TimerHandle | None = None
 
     @close_on_error
@@ -78,7 +78,7 @@ class Connections(Addon):
 
     @fail_closed
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        if self.services.call(flow).agent:
+        if self.calls.of(flow).agent:
             self.prove(flow)
 
     @fail_closed
@@ -91,7 +91,7 @@ class Connections(Addon):
 
     def prove(self, flow: http.HTTPFlow) -> None:
         """Count the connection as its agent's, once there is one or none is asked for."""
-        agent, client = self.services.call(flow).agent, flow.client_conn
+        agent, client = self.calls.of(flow).agent, flow.client_conn
         if agent is None and self.services.settings.identity_required:
             return  # an AWS signature is verified with the body
         most = self.services.settings.connections_per_client
@@ -119,6 +119,6 @@ class RequestBegins(Addon):
 
     @log_on_error
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        self.services.connections.begins(flow.client_conn.id)
+        self.services.client_connections.begins(flow.client_conn.id)
 
     http_connect = requestheaders

@@ -10,24 +10,18 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import AsyncAdmittingAddon, log_on_error
 from wirekey.calls.attempt import prepare_attempt
 from wirekey.calls.response_checks import location_for_client
-from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.response_head import client_fields, minimal_fields
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, readdressed
-from wirekey.errors import Fault, Refusal
-from wirekey.providers import PROVIDERS
-from wirekey.wire.dialling import asked_for
+from wirekey.errors import Refusal
 
 if TYPE_CHECKING:
     from mitmproxy import http
-    from mitmproxy.connection import Server
 
     from wirekey.call import Call
     from wirekey.calls.services import Services
-    from wirekey.calls.signatures import Signatures
     from wirekey.calls.state import CallState
-    from wirekey.wire.request_body import RequestBody
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +32,7 @@ REFUSED_PAIR = frozenset({"UnrecognizedClientException", "ExpiredTokenException"
 
 class Credentials(AsyncAdmittingAddon):
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
-        state = self.services.state(flow)
+        state = self.calls.state(flow)
         if state.signed is not None:
             raise UNVERIFIED
         assert state.plan
@@ -46,7 +40,7 @@ class Credentials(AsyncAdmittingAddon):
 
     @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        state = self.services.states.get(flow.id)
+        state = self.calls.find(flow)
         response = flow.response
         if not (state and response and state.call.attempts):
             return
@@ -82,7 +76,7 @@ class Credentials(AsyncAdmittingAddon):
         """Remember whose an upload is that begins with this answer, and let its next request come here too."""
         call, upstream = state.call, state.upstream
         assert upstream
-        assert state.judged
+        assert state.request
         for name in UPLOAD_URL_HEADERS:
             url = response.headers.get(name)
             upload_id = id_of_upload_url(url) if url else None
@@ -90,14 +84,14 @@ class Credentials(AsyncAdmittingAddon):
                 self.services.uploads.remember(
                     upload_id, call.agent.id if call.agent else None, state.token, time.monotonic()
                 )
-                base = state.base or (f"https://{state.judged.host_header}" if upstream.configured else "")
+                base = state.base or (f"https://{state.request.host_header}" if upstream.configured else "")
                 if base:
                     response.headers[name] = readdressed(url, upstream.authority, base)
 
     @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
         """Let a key rest that the provider refused in the body of its answer, not by the status."""
-        state = self.services.states.get(flow.id)
+        state = self.calls.find(flow)
         if not (state and state.key and state.pool and state.tap):
             return
         scrubber = state.tap.filter
@@ -118,61 +112,6 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     if services.settings.aws and state.aws and word in REFUSED_PAIR:
         services.settings.aws.refused(state.call.agent, state.aws)
     return wait
-
-
-def wire_request(
-    state: CallState, server: Server, signatures: Signatures, *, keep: bool = False
-) -> tuple[http.Request, RequestBody]:
-    """Give the request as it goes on the wire: the client's own bytes, the upstream's Host, one credential.
-
-    An AWS signature is made last, of what is really sent. The body is kept for as long as the plan has more attempts,
-    and with `keep`.
-
-    Raises Refusal where the connection is not TLS with a verified certificate of the very host chosen.
-    """
-    upstream = state.upstream
-    assert upstream
-    asked = asked_for.get(server, server.address)
-    if not (server.tls_established and server.sni == upstream.host and asked == (upstream.host, upstream.port)):
-        raise Refusal(
-            502, "upstream_not_trusted", "The connection to the provider is not verified TLS.", Fault.OPERATOR
-        )
-    assert state.judged
-    wire = wire_head(state.judged, state)
-    add_credential(wire, state, signatures)
-    body = state.body
-    if not keep:
-        state.release_body_unless_planned()
-    return wire, body
-
-
-def add_credential(wire: http.Request, state: CallState, signatures: Signatures) -> None:
-    """Add the one credential of this attempt."""
-    headers = wire.data.headers
-    if state.add_credential:
-        names = {name.lower() for name, _ in state.add_credential}
-        headers.fields = (
-            tuple(field for field in headers.fields if field[0].lower() not in names) + state.add_credential
-        )
-    if state.key:
-        name, value = key_field(state, wire.data.path.partition(b"?")[0].decode("latin-1"))
-        headers.fields += ((name.encode(), value.encode()),)
-    if state.aws:
-        signed = signatures.sign(wire, state.body, state.aws, state.signing_host, payload_header=state.signs_payload)
-        state.signature = signed[-1][1].rpartition(b"Signature=")[2]
-        headers.fields += tuple(signed)
-
-
-def key_field(state: CallState, path: str) -> tuple[str, str]:
-    """Give the header that carries the key, where the upstream looks for it."""
-    assert state.key
-    assert state.choice
-    candidate, key = state.choice.candidate, state.key.secret.reveal()
-    if state.as_bearer or candidate.auth == "bearer":
-        return "authorization", f"Bearer {key}"
-    if candidate.auth in ("x-api-key", "x-goog-api-key"):
-        return candidate.auth, key
-    return PROVIDERS[candidate.provider].credential(key, path)
 
 
 def standard_reason(status: int) -> bytes:

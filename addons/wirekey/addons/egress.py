@@ -18,6 +18,7 @@ from mitmproxy.proxy.layers.tls import parse_client_hello
 from wirekey.addons.base import Addon, close_on_error, fail_closed, log_on_error
 from wirekey.addons.gateway import at_gateway
 from wirekey.calls.tunnels import TUNNEL
+from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
 from wirekey.errors import Refusal
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layer import NextLayer
     from mitmproxy.proxy.server_hooks import ServerConnectionHookData
     from mitmproxy.tls import TlsData
+
+    from wirekey.calls.services import Services
 
 
 logger = logging.getLogger(__name__)
@@ -63,6 +66,10 @@ def close_layer(hook: Callable[[Egress, NextLayer], None]) -> Callable[[Egress, 
 
 
 class Egress(Addon):
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.delegate = CallDelegate(services)
+
     @fail_closed
     def http_connect(self, flow: http.HTTPFlow) -> None:
         host, port = flow.request.host, flow.request.port
@@ -76,7 +83,7 @@ class Egress(Addon):
             raise Refusal(403, "port_refused", f"Only port {HTTPS_PORT} may be reached through this proxy.")
         if host in self.services.settings.hosts:
             return
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         strict = call.agent is not None and call.agent.strict
         if not self.services.settings.may_tunnel_to(host, strict=strict):
             reason = "the program runs with --strict" if strict else "egress.other_hosts is deny"
@@ -101,7 +108,7 @@ class Egress(Addon):
             self.choose_for_tunnel(next_layer, context.server.address[0])
         else:
             ctx.master.addons.get("nextlayer").next_layer(next_layer)
-        adopt_layers(next_layer, self.services)
+        adopt_layers(next_layer, self.delegate)
 
     def choose_for_tunnel(self, next_layer: NextLayer, host: str) -> None:
         """Wait for a whole ClientHello; decrypt what goes to a provider, pass on what goes elsewhere."""
@@ -126,15 +133,15 @@ class Egress(Addon):
             next_layer.layer = ClientTLSLayer(context)
             go_inside(next_layer.layer)
         else:
-            tunnel = self.services.tunnels.find(context.client.id)
+            tunnel = self.calls.tunnels.find(context.client.id)
             if tunnel:
                 tunnel.server = context.server
-            self.services.connections.begins(context.client.id)
+            self.services.client_connections.begins(context.client.id)
             next_layer.layer = TunnelLayer(context, tunnel.traffic if tunnel else Traffic())
             go_inside(next_layer.layer)
 
     def close_tunnel(self, next_layer: NextLayer, reason: str) -> None:
-        if tunnel := self.services.tunnels.find(next_layer.context.client.id):
+        if tunnel := self.calls.tunnels.find(next_layer.context.client.id):
             tunnel.traffic.refused = reason
         next_layer.layer = ClosedLayer(next_layer.context)
 

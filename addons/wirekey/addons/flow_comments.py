@@ -43,7 +43,7 @@ class FlowComments(Addon):
         content_views.add()
         if COLUMNS in ctx.options and not ctx.options.has_changed(COLUMNS):
             ctx.options.update(**{COLUMNS: ["tls", "icon", "path", "comment", "status", "size", "time"]})
-        self.services.show = self.show
+        self.calls.on_recorded = self.show
         if getattr(ctx.options, KEEP_ANSWERS):
             self.kept = KeptResponses()
             logger.warning(
@@ -54,7 +54,7 @@ class FlowComments(Addon):
 
     @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        state = self.services.states.get(flow.id) if self.seen else None
+        state = self.calls.find(flow) if self.seen else None
         if state is None or not state.call.attempts:
             return
         if not flow.marked:

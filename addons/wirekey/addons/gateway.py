@@ -105,7 +105,7 @@ class Gateway(Addon):
         direction = direction_of(path, headers)
         if direction is None:
             raise NO_SUCH_PATH
-        state = self.services.state_of(flow)
+        state = self.calls.find_or_open(flow)
         state.call.provider = direction.provider
         state.by_model, state.own_models = direction.by_model, direction.own_models
         state.base = f"{'https' if flow.client_conn.tls else 'http'}://{request.host_header}"
@@ -148,7 +148,7 @@ class Gateway(Addon):
     @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Say to browsers what our configuration says of pages, and nothing that the provider says."""
-        state, response = self.services.states.get(flow.id), flow.response
+        state, response = self.calls.find(flow), flow.response
         if state is None or response is None:
             return
         fields = without_cors(response.headers.fields)
@@ -191,17 +191,17 @@ class Gateway(Addon):
         if wrong or too_long:
             self.answer(flow, wrong or self.router.answer(local_request))
         else:
-            self.services.local_requests[flow.id] = local_request
+            self.calls.local_requests[flow.id] = local_request
 
     @refuse_local_on_error
     def request(self, flow: http.HTTPFlow) -> None:
-        local_request = self.services.local_requests.pop(flow.id, None)
+        local_request = self.calls.local_requests.pop(flow.id, None)
         if local_request is not None:
             self.answer(flow, self.router.answer(local_request))
 
     @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
-        self.services.local_requests.pop(flow.id, None)
+        self.calls.local_requests.pop(flow.id, None)
 
     error = response
 
@@ -211,7 +211,7 @@ class Gateway(Addon):
         flow.response = http.Response.make(answer.status, b"", headers_of(answer))
         flow.response.headers["content-length"] = str(len(answer.body))
         if flow.request.method != "HEAD":
-            self.services.own_bodies[flow] = answer.body
+            self.calls.own_bodies[flow] = answer.body
 
 
 HOST = ("host", "")

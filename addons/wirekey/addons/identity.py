@@ -70,7 +70,7 @@ class Identity(Addon):
     @fail_closed
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         values = flow.request.headers.get_all("proxy-authorization")
-        state = self.services.state_of(flow)
+        state = self.calls.find_or_open(flow)
         call = state.call
         strip(flow.request)
         if not values:
@@ -109,7 +109,7 @@ class Identity(Addon):
             "This proxy needs an agent token: HTTPS_PROXY=http://NAME:TOKEN@host:port. "
             "Make one with: wirekey agents add NAME."
         )
-        self.services.refuse(flow, Refusal(407, "proxy_authentication_required", f"{message} ({reason})"))
+        self.calls.refuse(flow, Refusal(407, "proxy_authentication_required", f"{message} ({reason})"))
         assert flow.response
         flow.response.headers["proxy-authenticate"] = 'Basic realm="wirekey", charset="UTF-8"'
         flow.response.headers["connection"] = "close"
@@ -117,7 +117,7 @@ class Identity(Addon):
 
     @fail_closed
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        state, request = self.services.state_of(flow), flow.request
+        state, request = self.calls.find_or_open(flow), flow.request
         call = state.call
         state.host = request.host
         head = state.arrived or signed_head(request)
@@ -180,7 +180,7 @@ class Identity(Addon):
 
         The body may have taken its time: what follows must judge the agent as it is now.
         """
-        state = self.services.state(flow)
+        state = self.calls.state(flow)
         if state.signed is not None:
             self.verify(state, state.body)
         if state.proof:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon, log_on_error
 from wirekey.call import Outcome
+from wirekey.calls.response_tap import ResponseTap, Withheld
 from wirekey.credentials.pool import REFUSED_KEY_SIGNS
-from wirekey.credentials.scrub import MASK, KeyScrubber
-from wirekey.errors import Fault, Refusal
+from wirekey.credentials.scrub import KeyScrubber
 from wirekey.metering.cost import cost_usd
-from wirekey.metering.decoding import DecodingError, StreamDecoder, decoder, is_plain
-from wirekey.metering.encoded_search import EncodedSearch, KeyQuoted
+from wirekey.metering.decoding import decoder, is_plain
+from wirekey.metering.encoded_search import EncodedSearch
 from wirekey.metering.eventstream_scrub import EventStreamScrubber
 from wirekey.metering.tap import Tap
 from wirekey.metering.usage_request import UsageEventFilter
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Facts
-from wirekey.tracebacks import safe_traceback
-from wirekey.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mitmproxy import http
 
     from wirekey.call import Call
-    from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.providers.protocol import ResponseReader, Usage
 
@@ -36,154 +31,13 @@ logger = logging.getLogger(__name__)
 EVENT_STREAM = "text/event-stream"
 AWS_EVENT_STREAM = "application/vnd.amazon.eventstream"
 FIRST_ERROR_STATUS = 400
-KEY_QUOTED = Refusal(
-    502,
-    "key_quoted",
-    "The compressed response quotes the provider's key, so the rest of it is withheld. Without compression "
-    "(Accept-Encoding: identity) the key is masked and the response passes.",
-    Fault.PROVIDER,
-)
-UNSEARCHABLE = Refusal(
-    502,
-    "upstream_unreadable",
-    "The response cannot be decoded, so it could not be searched for the provider's key. The rest of it is withheld.",
-    Fault.PROVIDER,
-)
-
-
-class Filter(Protocol):
-    def feed(self, data: bytes) -> list[bytes]: ...
-    def end(self) -> list[bytes]: ...
-
-
-class Withheld:
-    """Lets nothing by: for an error whose encoding cannot be undone, as it could quote the key."""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        return []
-
-    def end(self) -> list[bytes]:
-        return []
-
-
-class Masked:
-    """Gives as many bytes as come, and none of those: for an error of stated length, where the scrubber fails."""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        return [MASK * len(data)]
-
-    def end(self) -> list[bytes]:
-        return []
-
-
-class ResponseTap:
-    """Fed each chunk of an answer as it passes; what it returns is what the client gets.
-
-    Chunks pass as they are. Where something must be taken out there is a filter: of the key, or of the usage that we
-    asked for. If the answer is compressed there is a decoder before it; or it is searched, and passes as it is.
-    """
-
-    def __init__(self, services: Services, flow: http.HTTPFlow, tap: Tap) -> None:
-        self.services = services
-        self.flow = flow
-        self.call = services.call(flow)
-        self.tap = tap
-        self.filter: Filter | None = None
-        """Masks the key; what it lets pass is read."""
-        self.usage_filter: UsageEventFilter | None = None
-        self.search: EncodedSearch | None = None
-        self.decoder: StreamDecoder | None = None
-        self.broken = False
-        self.received = 0
-
-    def __call__(self, data: bytes) -> list[bytes]:
-        # mitmproxy says b"" at the end; a b"" from us would end an answer in chunks before its time.
-        try:
-            return self.passed(data) if data else self.ended()
-        except ResponseRefused:
-            raise
-        except Exception as error:
-            logger.error(  # noqa: TRY400  # see described
-                "an answer of %s cannot be filtered: %s",
-                self.call.provider,
-                safe_traceback(error),
-                extra={"call": self.call.id},
-            )
-            if self.search:
-                raise ResponseRefused(UNSEARCHABLE) from error
-            if not isinstance(self.filter, KeyScrubber):
-                return [data] if data else []
-            data, self.filter = self.filter.held + data, Masked()
-            return self.filter.feed(data) if data else []
-
-    def passed(self, data: bytes) -> list[bytes]:
-        if not self.received:
-            self.call.ttfb_ms = self.services.elapsed_ms(self.call)
-        self.received += len(data)
-        if self.decoder:
-            return list(self.decoded(self.decoder, data))
-        if self.search:
-            return self.searched(self.search, data)
-        return self.filtered(data)
-
-    def ended(self) -> list[bytes]:
-        if self.broken:
-            return []
-        if self.search:
-            return self.search.end()
-        cool_down = self.filter.end() if self.filter else []
-        for part in cool_down:
-            self.read(part)
-        return [*self.without_usage(cool_down), *self.usage_filter.end()] if self.usage_filter else cool_down
-
-    def filtered(self, data: bytes) -> list[bytes]:
-        parts = self.filter.feed(data) if self.filter else [data]
-        for part in parts:
-            self.read(part)
-        return self.without_usage(parts)
-
-    def without_usage(self, parts: list[bytes]) -> list[bytes]:
-        if self.usage_filter is None:
-            return parts
-        return [piece for part in parts for piece in self.usage_filter.feed(part)]
-
-    def searched(self, search: EncodedSearch, data: bytes) -> list[bytes]:
-        try:
-            return search.feed(data, self.read)
-        except (KeyQuoted, DecodingError) as found:
-            raise ResponseRefused(KEY_QUOTED if isinstance(found, KeyQuoted) else UNSEARCHABLE) from None
-
-    def read(self, data: bytes) -> None:
-        try:
-            self.tap.feed(data)
-        except Exception as error:
-            logger.error(  # noqa: TRY400  # see described
-                "an answer of %s passes unread: %s",
-                self.call.provider,
-                safe_traceback(error),
-                extra={"call": self.call.id},
-            )
-            self.tap.reader = None
-
-    def decoded(self, undo: StreamDecoder, data: bytes) -> Iterator[bytes]:
-        if self.broken:
-            return
-        try:
-            for part in undo.feed(data):
-                yield from self.filtered(part)
-        except DecodingError as error:
-            yield from self.ended()
-            self.broken = True
-            refusal = Refusal(502, "upstream_unreadable", f"The answer broke off: {error}.", Fault.PROVIDER)
-            if last_words := self.services.stream_error(self.flow, refusal):
-                yield last_words
 
 
 class Metering(Addon):
     @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Let every answer stream; without a tap, only one to a call that went out without a key."""
-        state = self.services.states.get(flow.id)
+        state = self.calls.find(flow)
         if state is None or flow.response is None or state.call.status is not None:
             return
         try:
@@ -195,7 +49,7 @@ class Metering(Addon):
                 flow.response.stream = Withheld().feed
 
     def install_tap(self, flow: http.HTTPFlow) -> None:
-        state, response = self.services.state(flow), flow.response
+        state, response = self.calls.state(flow), flow.response
         call = state.call
         assert response
         assert call.provider
@@ -227,15 +81,15 @@ class Metering(Addon):
         takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
         undo = None if is_plain(encoding) else decoder(encoding)
         if is_plain(encoding):
-            tap = ResponseTap(self.services, flow, Tap(reader))
+            tap = ResponseTap(self.calls, flow, Tap(reader))
         elif scrubber is None and not (takes_usage and undo):
-            return ResponseTap(self.services, flow, Tap(reader, encoding))
+            return ResponseTap(self.calls, flow, Tap(reader, encoding))
         elif scrubber and undo and not takes_usage and can_pass(encoding, response.status_code):
-            tap = ResponseTap(self.services, flow, Tap(reader))
+            tap = ResponseTap(self.calls, flow, Tap(reader))
             tap.search = EncodedSearch(undo, state.secrets)
             return tap
         else:
-            tap = ResponseTap(self.services, flow, Tap(reader if undo else None))
+            tap = ResponseTap(self.calls, flow, Tap(reader if undo else None))
             tap.decoder = undo
             del headers["content-encoding"]
             unframe(flow)
@@ -259,7 +113,7 @@ class Metering(Addon):
 
     @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
-        state = self.services.states.get(flow.id)
+        state = self.calls.find(flow)
         reader = self.account(state)
         if state is None or reader is None or state.call.outcome is not None:
             return
@@ -273,7 +127,7 @@ class Metering(Addon):
     @log_on_error
     def error(self, flow: http.HTTPFlow) -> None:
         """Account for what came until client or provider went away; which of them did the wire layer says."""
-        state = self.services.states.get(flow.id)
+        state = self.calls.find(flow)
         reader = self.account(state)
         if not (state and reader and state.call.outcome in (None, Outcome.CLIENT_CANCELLED)):
             return

@@ -43,7 +43,7 @@ class Metrics:
         self.scrape = Scrape(self.registry, self.look)
         self.build = (__version__, version("mitmproxy"), platform.python_version())
         self.measuring: asyncio.Task[None] | None = None
-        services.activity.observers.append(self.calls)
+        services.events.observers.append(self.calls)
 
     @property
     def pages(self) -> dict[str, Handler]:
@@ -72,7 +72,7 @@ class Metrics:
     def look(self) -> None:
         """Note the condition of the house: on its event loop, as nothing of it may be read from a thread."""
         services, store, authority = self.services, self.services.store, self.lifecycle.authority
-        opened = [state.call for state in services.states.values() if state.call.intent_recorded]
+        opened = [state.call for state in services.calls.states.values() if state.call.intent_recorded]
         self.collector.condition = Condition(
             build=self.build,
             ready={part: reason is None for part, reason in self.ready().items()},

@@ -61,7 +61,7 @@ class Models(AsyncAdmittingAddon):
         self.lists = ModelLists(self.fetch)
 
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
-        state, settings = self.services.state(flow), self.services.settings
+        state, settings = self.calls.state(flow), self.services.settings
         assert call.provider
         assert call.operation
         if not state.own_models or call.operation.name not in OPERATIONS or call.provider in settings.credentials:
@@ -88,7 +88,7 @@ class Models(AsyncAdmittingAddon):
 
     async def allowed(self, flow: http.HTTPFlow, call: Call, entries: Sequence[Entry]) -> list[Entry]:
         """Give those that this agent may call. What cannot be decided is left out."""
-        headers = by_name(self.services.judged(flow).headers)
+        headers = by_name(self.calls.request(flow).headers)
         found: list[Entry] = []
         for start in range(0, len(entries), ASKED_AT_ONCE):
             some = entries[start : start + ASKED_AT_ONCE]
@@ -114,7 +114,7 @@ class Models(AsyncAdmittingAddon):
         flow.request.stream = False
         flow.response = http.Response.make(200, b"", headers)
         flow.response.headers["content-length"] = str(len(body))
-        self.services.own_bodies[flow] = body
+        self.calls.own_bodies[flow] = body
         redact_head(flow.request)
 
     # The providers' own lists.

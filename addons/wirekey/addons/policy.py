@@ -21,18 +21,18 @@ class Policy(AsyncAdmittingAddon):
     @fail_closed
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Ask about a tunnel to another host. What passes through it is not seen, so there is nothing to ask for."""
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         if call.operation is TUNNEL:
             await self.decide(call, by_name(flow.request.headers))
 
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         if call.agent is not None or self.services.settings.identity_required:
             check_permission(call)
-        body = self.services.state(flow).body
+        body = self.calls.state(flow).body
         if not isinstance(body, bytes):
             # It was read just now; what follows may take a while.
             body.let_pages_go()
-        decision = await self.decide(call, by_name(self.services.judged(flow).headers))
+        decision = await self.decide(call, by_name(self.calls.request(flow).headers))
         self.fulfil(flow, call, decision)
 
     async def decide(self, call: Call, headers: dict[str, str]) -> Decision:
@@ -45,7 +45,7 @@ class Policy(AsyncAdmittingAddon):
 
     def fulfil(self, flow: http.HTTPFlow, call: Call, decision: Decision) -> None:
         """Do what the policy asks for besides its answer."""
-        state = self.services.state(flow)
+        state = self.calls.state(flow)
         if decision.max_tokens is not None and call.reads_body:
             assert call.provider
             assert call.operation

@@ -41,7 +41,7 @@ class Recognition(Addon):
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         assert call.provider
         request = flow.request
         check_headers(request.headers.fields)
@@ -55,7 +55,7 @@ class Recognition(Addon):
                 f"{request.method} on this path is no operation of {call.provider} that Wirekey lets through.",
             )
         if call.provider == "bedrock":
-            check_service(self.services.state(flow).host, operation)
+            check_service(self.calls.state(flow).host, operation)
         call.operation = operation
         call.reads_body = operation.body in READ_BODIES
         if call.reads_body:
@@ -70,7 +70,7 @@ class Recognition(Addon):
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Refusal(415, "encoded_body", "The request body is compressed. Send it without Content-Encoding.")
         length = request.headers.get("content-length")
-        limit = self.services.limits.body_bytes
+        limit = self.services.settings.limits.body_bytes
         if length is not None and length.isdecimal() and int(length) > limit:
             raise Refusal(
                 413,
@@ -78,15 +78,15 @@ class Recognition(Addon):
                 f"The request body is larger than limits.body_bytes allows ({limit} bytes).",
             )
         if length is not None and length.isdecimal():
-            self.services.reserve(flow, int(length))
+            self.calls.reserve(flow, int(length))
 
     @fail_closed
     async def request(self, flow: http.HTTPFlow) -> None:
-        call = self.services.call(flow)
+        call = self.calls.of(flow)
         if call.reads_body:
             assert call.operation
             if call.operation.body is Body.JSON:
-                await self.check_large(self.services.state(flow).body)
+                await self.check_large(self.calls.state(flow).body)
             self.admit(flow, call)
 
     async def check_large(self, body: RequestBody) -> None:
@@ -109,15 +109,15 @@ class Recognition(Addon):
         if not call.reads_body:
             call.facts = Facts(model=call.operation.model, stream=call.operation.stream)
             return
-        request = self.services.judged(flow)
+        request = self.calls.request(flow)
         query = read_query(request.path.partition("?")[2])
-        body = self.services.state(flow).body
+        body = self.calls.state(flow).body
         content_type = request.headers.get("content-type", "")
         call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
         model = call.facts.model
         if model and call.operation.kind is Kind.INFERENCE and not is_plain(model):
             self.spell_out(flow, call, model)
-            body = self.services.state(flow).body
+            body = self.calls.state(flow).body
             call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
 
         elif self.is_for_google(flow, call, model):
@@ -127,9 +127,9 @@ class Recognition(Addon):
     def is_for_google(self, flow: http.HTTPFlow, call: Call, model: str | None) -> bool:
         """Tell whether a path of the gateway leads to Google for its model, and no route says otherwise."""
         assert call.operation
-        if not (self.services.state(flow).by_model and is_geminis(model)):
+        if not (self.calls.state(flow).by_model and is_geminis(model)):
             return False
-        target = self.services.judged(flow).data.path
+        target = self.calls.request(flow).data.path
         offered = equivalent_target(target, call.operation, "openai", "gemini") is not None
         return offered and self.services.settings.routes.find(model, call.operation) is None
 
@@ -137,12 +137,12 @@ class Recognition(Addon):
         """Put a provider and parameters that stand in the model's name where they belong, before anyone judges them."""
         assert call.provider
         assert call.operation
-        judged, state = self.services.judged(flow), self.services.state(flow)
+        request, state = self.calls.request(flow), self.calls.state(flow)
         try:
             model = ModelName.parse(written)
-            content_type = judged.headers.get("content-type", "")
-            judged.data.path, body = with_model(
-                call.provider, call.operation, judged.data.path, content_type, state.body, model.name
+            content_type = request.headers.get("content-type", "")
+            request.data.path, body = with_model(
+                call.provider, call.operation, request.data.path, content_type, state.body, model.name
             )
             state.body = with_parameters(call.provider, call.operation, body, model.parameters)
         except ModelNameError as error:
@@ -157,12 +157,12 @@ class Recognition(Addon):
         """
         assert call.provider
         assert call.operation
-        called, judged, state = call.provider, self.services.judged(flow), self.services.state(flow)
+        called, request, state = call.provider, self.calls.request(flow), self.calls.state(flow)
         if provider == called:
             return
-        target = equivalent_target(judged.data.path, call.operation, called, provider)
+        target = equivalent_target(request.data.path, call.operation, called, provider)
         path = (target or b"").partition(b"?")[0].decode("latin-1")
-        operation = PROVIDERS[provider].match_operation(judged.method, path, judged.headers) if target else None
+        operation = PROVIDERS[provider].match_operation(request.method, path, request.headers) if target else None
         if target is None or operation is None:
             raise Refusal(
                 400,
@@ -170,7 +170,7 @@ class Recognition(Addon):
                 f"The model is one of {provider}, which does not answer {call.operation.name} in the format of "
                 f"{called}. Call {provider} in its own format.",
             )
-        judged.data.path, call.target = target, path
+        request.data.path, call.target = target, path
         call.provider, call.operation, state.host = provider, operation, PROVIDER_HOSTS[provider]
         # What the client brought for the one provider is never sent to the other.
         state.client_credential = None

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Failover(Addon):
     @no_retry_on_error
     async def attempt_failed(self, attempt: FailedAttempt) -> None:
-        state = self.services.state(attempt.flow)
+        state = self.calls.state(attempt.flow)
         plan, choice = state.plan, state.choice
         if plan is None or choice is None:
             return
@@ -62,7 +62,7 @@ class Failover(Addon):
     @no_retry_on_error
     async def attempt_repeated(self, attempt: FailedAttempt) -> None:
         """Let an attempt go out anew, as it was, that the provider did not begin with."""
-        call = self.services.call(attempt.flow)
+        call = self.calls.of(attempt.flow)
         try:
             await self.record_attempt(call, failed_attempt(call, Failure(attempt.kind)))
         except AuditUnavailable as error:

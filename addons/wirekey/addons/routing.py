@@ -21,25 +21,25 @@ class Routing(AdmittingAddon):
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         assert call.provider
         assert call.operation
-        state, settings, judged = self.services.state(flow), self.services.settings, self.services.judged(flow)
+        state, settings, request = self.calls.state(flow), self.services.settings, self.calls.request(flow)
         call.model = call.facts.model if call.facts else None
-        state.original_target, state.original_body = judged.data.path, state.body
+        state.original_target, state.original_body = request.data.path, state.body
         candidates = settings.routes.candidates(
-            call.provider, call.operation, judged.data.path, call.model, state.wanted_model
+            call.provider, call.operation, request.data.path, call.model, state.wanted_model
         )
         call.route = candidates[0].route
         failover = candidates[0].failover or settings.failover
         kept = call.reads_body or call.operation.body is Body.NONE
-        if not may_be_resent(call.operation, judged.method, kept=kept):
+        if not may_be_resent(call.operation, request.method, kept=kept):
             failover = one_attempt(failover)
-        state.plan = RetryPlan(candidates, failover, self.session(judged, call, candidates))
+        state.plan = RetryPlan(candidates, failover, self.session(request, call, candidates))
 
-    def session(self, judged: http.Request, call: Call, candidates: Iterable[Candidate]) -> str | None:
+    def session(self, request: http.Request, call: Call, candidates: Iterable[Candidate]) -> str | None:
         """Give what keeps calls to one key: the header that the operator named, or else the agent."""
         if not any(each.pool and each.pool.selection == "session-affinity" for each in candidates):
             return None
         name = self.services.settings.session_header
         agent = call.agent.id if call.agent else ""
-        said = judged.headers.get(name) if name else None
+        said = request.headers.get(name) if name else None
         # Of two agents never one session, whatever their clients say.
         return f"{agent}\n{said}" if said is not None else agent or None

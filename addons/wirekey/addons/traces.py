@@ -59,14 +59,14 @@ class Traces(Addon):
                 # Without its message, which may quote what an OTEL_ variable says, passwords too.
                 return f"the OTEL_ variables of the environment are not understood ({safe_traceback(error)})."
         self.services.continues_traces = True
-        self.services.activity.observers.append(self.traces)
+        self.services.events.observers.append(self.traces)
         logger.info("Traces of calls are exported to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names.")
         return None
 
     async def done(self) -> None:
         previous, self.traces = self.traces, None
         if previous:
-            self.services.activity.observers.remove(previous)
+            self.services.events.observers.remove(previous)
             await asyncio.to_thread(previous.close)
 
 

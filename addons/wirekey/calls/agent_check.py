@@ -1,4 +1,4 @@
-"""Is the agent of a call still the one that was judged: asked just before the call is recorded and sent."""
+"""Whether the agent of a call is still the one that was decided on: checked before the call is recorded and sent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AGENT_REVOKED = Refusal(
 
 
 def check_agent(services: Services, state: CallState) -> None:
-    """Raise Refusal unless the agent that was judged is still the one that the request's credentials identify."""
+    """Raise Refusal unless the request's credentials still identify the agent that was decided on."""
     if not state.proof:
         return
     agent = services.agent_of(state.proof, time.time())
@@ -42,8 +42,8 @@ def check_agent(services: Services, state: CallState) -> None:
         raise AGENT_CHANGED
 
 
-def withdrawn(services: Services, state: CallState) -> Refusal | None:
-    """Return the refusal that ends a running call if its identity was taken back; None: the call goes on.
+def refusal_if_revoked(services: Services, state: CallState) -> Refusal | None:
+    """Return the refusal that ends a running call if its agent was revoked; None if the call goes on.
 
     A token that merely expires does not end what it began.
     """

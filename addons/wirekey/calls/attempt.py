@@ -46,7 +46,7 @@ async def prepare_attempt(services: Services, flow: http.HTTPFlow, choice: Attem
     Changes the state, the call's model, route, credential and upstream, and where the flow is dialled. Raises
     Refusal where there is no such credential, or the request cannot ask for that model; the attempt before then stands.
     """
-    state = services.state(flow)
+    state = services.calls.state(flow)
     previous = PreviousAttempt(services, flow) if state.choice else None
     try:
         await prepare(services, flow, choice)
@@ -57,12 +57,12 @@ async def prepare_attempt(services: Services, flow: http.HTTPFlow, choice: Attem
 
 
 async def prepare(services: Services, flow: http.HTTPFlow, choice: Attempt) -> None:
-    state, candidate = services.state(flow), choice.candidate
+    state, candidate = services.calls.state(flow), choice.candidate
     state.choice = choice
     state.key = state.pool = state.aws = None
     state.as_bearer, state.add_credential, state.signature = False, (), b""
     state.call.credential, state.call.route = None, candidate.route
-    state.limits = limits_of(services.limits, candidate.limits)
+    state.limits = limits_of(services.settings.limits, candidate.limits)
     set_destination(services, flow, state, candidate)
     rewrite(services, flow, state, candidate)
     await choose_credential(services, flow, state, choice)
@@ -75,18 +75,18 @@ class PreviousAttempt:
     """
 
     def __init__(self, services: Services, flow: http.HTTPFlow) -> None:
-        self.state, self.call, self.data = services.state(flow), services.call(flow), flow.request.data
-        self.judged = services.judged(flow).data
+        self.state, self.call, self.data = services.calls.state(flow), services.calls.of(flow), flow.request.data
+        self.request = services.calls.request(flow).data
         self.kept = copy(self.state)
         self.record = copy(self.call)
-        self.place = self.data.host, self.data.port, self.judged.path
+        self.place = self.data.host, self.data.port, self.request.path
 
     def restore(self) -> None:
         for name in ATTEMPT_FIELDS:
             setattr(self.state, name, getattr(self.kept, name))
         for name in RECORDED:
             setattr(self.call, name, getattr(self.record, name))
-        self.data.host, self.data.port, self.judged.path = self.place
+        self.data.host, self.data.port, self.request.path = self.place
 
 
 ATTEMPT_FIELDS = (
@@ -125,7 +125,7 @@ def signing_host(state: CallState, upstream: Upstream, settings: Settings) -> st
 
 def rewrite(services: Services, flow: http.HTTPFlow, state: CallState, candidate: Candidate) -> None:
     """Ask for the candidate's model, where it can be asked for; of path and body only what must differ does."""
-    call, judged = state.call, services.judged(flow)
+    call, request = state.call, services.calls.request(flow)
     assert call.provider
     assert call.operation
     called, operation = call.provider, call.operation
@@ -134,7 +134,7 @@ def rewrite(services: Services, flow: http.HTTPFlow, state: CallState, candidate
     if candidate.model:
         # What another provider answers besides its own format is always OpenAI's.
         shape = called if candidate.provider == called else "openai"
-        name, content_type = candidate.model.name, judged.headers.get("content-type", "")
+        name, content_type = candidate.model.name, request.headers.get("content-type", "")
         target, body = with_model(shape, operation, target, content_type, body, name)
         if target is not state.original_target or body is not state.original_body:
             call.model = name
@@ -143,7 +143,7 @@ def rewrite(services: Services, flow: http.HTTPFlow, state: CallState, candidate
         body = with_model_parameters(state, candidate, body)
     elsewhere = equivalent_target(target, operation, called, candidate.provider)
     assert elsewhere is not None
-    judged.data.path = elsewhere
+    request.data.path = elsewhere
     state.body = with_usage_requested(services, state, candidate, body)
 
 
@@ -177,7 +177,7 @@ def with_usage_requested(services: Services, state: CallState, candidate: Candid
 
 async def choose_credential(services: Services, flow: http.HTTPFlow, state: CallState, choice: Attempt) -> None:
     call, candidate = state.call, choice.candidate
-    if call.provider == "gemini" and upload_ids(services.judged(flow).path):
+    if call.provider == "gemini" and upload_ids(services.calls.request(flow).path):
         # Its upload_id is the credential; it carries no other.
         call.credential = "upload"
     elif candidate.auth in ("client", "passthrough"):
@@ -229,7 +229,7 @@ async def from_extension(
 ) -> tuple[tuple[bytes, bytes], ...]:
     """Ask an extension for headers. Raises Refusal: without them nothing is sent."""
     call = state.call
-    request = wire_head(services.judged(flow), state)
+    request = wire_head(services.calls.request(flow), state)
     fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields)
     path = request.data.path.decode("latin-1")
     assert state.upstream

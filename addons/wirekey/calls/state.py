@@ -12,9 +12,9 @@ from wirekey.identity.proof import NO_PROOF, Proof
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.addons.metering import ResponseTap
     from wirekey.call import Call
     from wirekey.calls.held_bytes import Reservation
+    from wirekey.calls.response_tap import ResponseTap
     from wirekey.credentials.client_supplied import ClientCredential
     from wirekey.credentials.pool import KeyPool, ProviderKey
     from wirekey.identity.jwt_tokens import Held
@@ -45,8 +45,8 @@ class CallState:
     """Whether a question for models is about all providers, and answered by the gateway itself."""
     arrived: RequestHead | None = field(default=None, repr=False)
     """The head as the gateway got it, where it bears an AWS signature."""
-    judged: http.Request | None = field(default=None, repr=False)
-    """The head that is judged and sent, once the flow only shows the face of it."""
+    request: http.Request | None = field(default=None, repr=False)
+    """The head that is decided on and sent, once the flow only shows a redacted one."""
     body: RequestBody = field(default=b"", repr=False)
     host: str = ""
     """The provider's own name that was called, whatever is dialled."""

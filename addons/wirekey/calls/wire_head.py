@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 HOP_BY_HOP = frozenset({b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection"})
 
 
-def wire_head(judged: http.Request, state: CallState) -> http.Request:
-    """Give a copy of what was judged, with the upstream's Host, and framed as it is sent."""
+def wire_head(request: http.Request, state: CallState) -> http.Request:
+    """Return a copy of a request head with the upstream's Host, framed as it is sent."""
     assert state.upstream
     authority = state.upstream.authority.encode()
-    wire: http.Request = copy.copy(judged)
-    wire.data = copy.copy(judged.data)
-    fields = judged.headers.fields
+    wire: http.Request = copy.copy(request)
+    wire.data = copy.copy(request.data)
+    fields = request.headers.fields
     marked = hop_by_hop_names((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
     named = {name.encode("latin-1") for name in marked}
     wire.data.headers = http.Headers(

@@ -232,7 +232,7 @@ class Lifecycle:
             return
         lock, self.lock = self.lock, None
         await listeners.stop_listening()
-        self.services.interrupt_all()
+        self.services.calls.interrupt_all()
         self.services.policy.close()
         await self.services.store.close()
         await self.services.upstream_connections.close()

@@ -31,6 +31,6 @@ def live_page(
     except operator_token.OperatorTokenError as error:
         logger.error("Nobody can sign in to the console's page: %s", error)  # noqa: TRY400  # a sentence says it all
     feed = Feed()
-    services.activity.observers.append(feed)
+    services.events.observers.append(feed)
     sessions = Sessions(operator_token.FollowedToken(state))
     return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.path))

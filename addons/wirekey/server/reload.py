@@ -126,7 +126,7 @@ class Reloader:
     async def _agents(self) -> None:
         self.services.agents.refresh()
         self.services.jwts.keep_fresh()
-        self.services.tunnels.end_withdrawn()
+        self.services.calls.tunnels.end_withdrawn()
 
     async def _configuration(self) -> None:
         assert self.lifecycle.config

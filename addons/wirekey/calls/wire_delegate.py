@@ -1,0 +1,198 @@
+"""What the wire layer asks about calls: `wirekey.wire.delegate.WireDelegate`, as the calls and services answer it.
+
+Each method that could raise is guarded, and its guard says what the layer does then. `wire_request`, `reserve` and
+`spool` may raise a Refusal, and the layer handles what they raise.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mitmproxy import http
+
+from wirekey.call import Outcome
+from wirekey.calls.agent_check import refusal_if_revoked
+from wirekey.calls.guard import guard
+from wirekey.calls.redaction import with_removed_values
+from wirekey.calls.response_checks import refusal_of_response
+from wirekey.calls.wire_request import wire_request
+from wirekey.console.local_request import BODY_BYTES
+from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
+from wirekey.wire.request_body import Spool
+
+if TYPE_CHECKING:
+    from mitmproxy.connection import Server
+
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
+    from wirekey.wire.connection_pool import ConnectionPool
+    from wirekey.wire.delegate import WireLimits
+    from wirekey.wire.request_body import RequestBody
+
+FAILURES = RETRIED_STATUSES | REFUSED_KEY
+
+
+class CallDelegate:
+    """The wire layer's view of the calls. One per process; it keeps nothing of its own."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.calls = services.calls
+        self.states = services.calls.states
+
+    def refuse_internal_error(self, flow: http.HTTPFlow, *_: object) -> None:
+        """Refuse a call that could not be prepared."""
+        self.calls.refuse(flow, INTERNAL_ERROR)
+
+    # Limits.
+
+    @property
+    def limits(self) -> WireLimits:
+        """The limits of what belongs to no call yet."""
+        return self.services.settings.limits
+
+    @property
+    def connection_pool(self) -> ConnectionPool | None:
+        """The idle upstream connections that all clients share; None if each client has its own."""
+        return self.services.upstream_connections if self.services.settings.pool else None
+
+    @guard(on_error=lambda self, _: self.limits)
+    def limits_of(self, flow: http.HTTPFlow) -> WireLimits:
+        """Return the limits of one call: its route's, if that sets any."""
+        state = self.states.get(flow.id)
+        return (state and state.limits) or self.services.settings.limits
+
+    # The request.
+
+    @guard(on_error=refuse_internal_error)
+    def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
+        """Refuse a request whose head breaks HTTP's rules. `reason`: which rule."""
+        message = f"The request is malformed: {reason}. It was refused, as it could be read in two ways."
+        self.calls.refuse(flow, Refusal(400, "malformed", message))
+        if flow.response:
+            flow.response.headers["connection"] = "close"
+
+    @guard(on_error=lambda *_: None)
+    def withdraw(self, flow: http.HTTPFlow) -> None:
+        """Leave a call unrecorded if its client reset the stream before anything was decided."""
+        state = self.states.get(flow.id)
+        if state and state.call.policy_result is None and not state.call.intent_recorded:
+            state.is_withdrawn = True
+
+    def reserve(self, flow: http.HTTPFlow, size: int) -> int:
+        """Reserve bytes for the body of a call. Return how many are reserved. Raises Refusal."""
+        return self.calls.reserve(flow, size)
+
+    def spool(self, flow: http.HTTPFlow) -> Spool:
+        """Open the file of a large body, hashed on the way if a signature of it will be verified or made."""
+        state = self.states.get(flow.id)
+        signs = state is not None and state.call.provider == "bedrock" and self.signs_for_bedrock(state)
+        return Spool(self.services.spool_folder, hashing=signs, reserve=self.services.settings.disk_reserve)
+
+    def signs_for_bedrock(self, state: CallState) -> bool:
+        """Return whether a call to Bedrock came with a signature, or will go out with one."""
+        supplied = state.client_credential.pair if state.client_credential else None
+        return state.signed is not None or supplied is not None or self.services.settings.aws is not None
+
+    @guard(on_error=refuse_internal_error)
+    def keep_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:
+        """Keep a request body that was read whole."""
+        if state := self.states.get(flow.id):
+            state.body = body
+            state.call.request_bytes = len(body)
+        elif local_request := self.calls.local_requests.get(flow.id):
+            # Over HTTP/2 a body may come without a length in its head.
+            whole = body if isinstance(body, bytes) and len(body) <= BODY_BYTES else None
+            self.calls.local_requests[flow.id] = replace(local_request, body=whole)
+
+    @guard(on_error=lambda *_: None)
+    def release_body(self, flow: http.HTTPFlow) -> None:
+        """Release the request body, unless another attempt is planned."""
+        if state := self.states.get(flow.id):
+            state.release_body_unless_planned()
+
+    def wire_request(self, flow: http.HTTPFlow, server: Server, *, keep: bool) -> tuple[http.Request, RequestBody]:
+        """Return the request as it goes on the wire, with its credential, and its whole body.
+
+        Raises Refusal if the agent was revoked, or the connection is not verified.
+        """
+        state = self.states[flow.id]
+        if refusal := refusal_if_revoked(self.services, state):
+            state.call.outcome = Outcome.INTERRUPTED
+            raise refusal
+        return wire_request(state, server, self.services.signatures, keep=keep)
+
+    # Attempts.
+
+    @guard(on_error=lambda *_: None)
+    def count_attempt(self, flow: http.HTTPFlow) -> None:
+        """Count an attempt that is about to go to an upstream."""
+        call = self.states[flow.id].call
+        call.attempts += 1
+        call.attempt_began = time.perf_counter()
+
+    def is_failure(self, status: int) -> bool:
+        """Return whether another attempt may follow a response of this status."""
+        return status in FAILURES
+
+    @guard(on_error=lambda *_: False)
+    def can_retry(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the plan of a call may have another attempt."""
+        state = self.states.get(flow.id)
+        plan = state.plan if state else None
+        return plan is not None and plan.choice is not None and not plan.choice.is_last
+
+    @guard(on_error=lambda *_: False)
+    def may_be_resent(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a call may be sent again although the provider may have begun with it."""
+        call = self.states[flow.id].call
+        return call.operation is not None and may_be_resent(call.operation, call.action, kept=True)
+
+    # The response.
+
+    @guard(on_error=lambda *_: None)
+    def withdrawn(self, flow: http.HTTPFlow) -> Refusal | None:
+        """Return the refusal that ends a running call if its agent was revoked."""
+        state = self.states.get(flow.id)
+        return refusal_if_revoked(self.services, state) if state else None
+
+    @guard(on_error=lambda *_: INTERNAL_ERROR)
+    def refusal_of_response(self, flow: http.HTTPFlow, response: http.Response) -> Refusal | None:
+        """Return why a provider's response must not reach the client; None if it may."""
+        state = self.states.get(flow.id)
+        return refusal_of_response(self.services, state, response) if state and state.upstream else None
+
+    @guard(on_error=lambda _, __, response: response)
+    def response_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
+        """Return a response head with the header values that the flow does not show."""
+        removed = self.calls.removed_values.pop(flow, None)
+        if removed is None:
+            return response
+        head: http.Response = copy.copy(response)
+        head.data = copy.copy(response.data)
+        head.data.headers = http.Headers(with_removed_values(response.headers.fields, removed))
+        return head
+
+    @guard(on_error=lambda *_: b"")
+    def own_body(self, flow: http.HTTPFlow) -> bytes:
+        """Return the body of one of Wirekey's own responses, once; b"" if the flow has all of it."""
+        return self.calls.own_bodies.pop(flow, b"") if self.calls.own_bodies else b""
+
+    def error_response(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
+        """Return the response for a call that Wirekey ends before any byte went to the client."""
+        return self.calls.error_response(flow, refusal)
+
+    def stream_error(self, flow: http.HTTPFlow, refusal: Refusal) -> bytes | None:
+        """Return the bytes that end a running stream with an error; None if its format has no such thing."""
+        return self.calls.stream_error(flow, refusal)
+
+    @guard(on_error=lambda *_: None)
+    def report_end(self, flow: http.HTTPFlow, outcome: Outcome, reason: str | None = None) -> None:
+        """Note why a call ends other than by a whole response."""
+        if (state := self.states.get(flow.id)) and state.call.outcome is None:
+            state.call.outcome = outcome
+            state.call.policy_reason = state.call.policy_reason or reason

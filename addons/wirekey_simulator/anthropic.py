@@ -6,8 +6,17 @@ from email import message_from_bytes
 from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import text
-from wirekey_simulator.anthropic_messages import Turn, check, check_messages, events, message, turn_of
-from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer, sse, sse_answer
+from wirekey_simulator.anthropic_messages import AnthropicTurn, check, check_messages, events, message, turn_of
+from wirekey_simulator.exchange import (
+    BadRequest,
+    Json,
+    SimulatedRequest,
+    SimulatedResponse,
+    encode,
+    json_response,
+    sse,
+    sse_response,
+)
 from wirekey_simulator.state import CREATED_TEXT, State
 
 if TYPE_CHECKING:
@@ -44,7 +53,7 @@ ENDS = "2026-01-02T00:00:00Z"
 MID_STREAM_ERROR = {"type": "error", "error": {"details": None, "type": "overloaded_error", "message": "Overloaded"}}
 
 
-def check_credentials(request: Request, keys: Collection[str] | None) -> str | None:
+def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
     """Want a key in x-api-key or as Bearer; give None where it is right, else the provider's sentence."""
     if key := request.header("x-api-key"):
         return None if keys is None or key in keys else "invalid x-api-key"
@@ -54,14 +63,14 @@ def check_credentials(request: Request, keys: Collection[str] | None) -> str | N
     return None if keys is None or key in keys else "Invalid bearer token"
 
 
-def failure(status: int, message: str, behaviour: Behaviour) -> Answer:  # noqa: ARG001 - alike for all providers
+def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:  # noqa: ARG001 - alike for all providers
     kind = ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     headers = [("request-id", "req_simulated")]
     error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_simulated"}
-    return json_answer(error, status, headers)
+    return json_response(error, status, headers)
 
 
-def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
+def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Answer one request; raises BadRequest where the provider would refuse it."""
     if not request.header("anthropic-version"):
         raise BadRequest("anthropic-version: header is required", field="anthropic-version")
@@ -73,18 +82,18 @@ def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
     return made
 
 
-def _route(request: Request, behaviour: Behaviour, state: State) -> Answer:
+def _route(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     match request.method, *request.path.removeprefix("/v1/").split("/"):
         case "POST", "messages":
             return _messages(request, behaviour, state)
         case "POST", "messages", "count_tokens":
             return _count_tokens(request, behaviour)
         case "GET", "models":
-            return json_answer(_page([_model(name) for name in MODELS]))
+            return json_response(_page([_model(name) for name in MODELS]))
         case "GET", "models", name:
             if name not in MODELS and "sim-" not in name:
                 raise BadRequest(f"model: {name}", status=404)
-            return json_answer(_model(name))
+            return json_response(_model(name))
         case method, "messages", "batches", *rest:
             return _batches(method, rest, request, behaviour, state)
         case method, "files", *rest:
@@ -92,20 +101,20 @@ def _route(request: Request, behaviour: Behaviour, state: State) -> Answer:
     raise BadRequest("Not found", status=404)
 
 
-def _messages(request: Request, behaviour: Behaviour, state: State) -> Answer:
+def _messages(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     body = request.json()
     _check_message_request(body)
     turn = _turn(body, behaviour, state)
     if not body.get("stream"):
-        return json_answer(message(turn))
-    return sse_answer(_stream(turn), sse(MID_STREAM_ERROR, "error"))
+        return json_response(message(turn))
+    return sse_response(_stream(turn), sse(MID_STREAM_ERROR, "error"))
 
 
-def _turn(body: Json, behaviour: Behaviour, state: State) -> Turn:
+def _turn(body: Json, behaviour: Behaviour, state: State) -> AnthropicTurn:
     return turn_of(body, behaviour, body["model"], state.new_id("msg_sim"), state.new_id("toolu_sim"))
 
 
-def _stream(turn: Turn) -> Iterator[bytes]:
+def _stream(turn: AnthropicTurn) -> Iterator[bytes]:
     for event in events(turn):
         kind = event["type"]
         if kind == "message_stop" and turn.behaviour.no_done:
@@ -128,11 +137,11 @@ def _check_model(body: Json) -> None:
         raise BadRequest("model: Input should be a valid string", field="model")
 
 
-def _count_tokens(request: Request, behaviour: Behaviour) -> Answer:
+def _count_tokens(request: SimulatedRequest, behaviour: Behaviour) -> SimulatedResponse:
     body = request.json()
     _check_model(body)
     check_messages(body)
-    return json_answer({"input_tokens": text.counts(behaviour, body).input})
+    return json_response({"input_tokens": text.counts(behaviour, body).input})
 
 
 def _model(name: str) -> Json:
@@ -159,27 +168,29 @@ def _stored(state: State, shelf: str, key: str) -> Any:
         raise BadRequest(f"{shelf.partition('.')[2].title()}: {key} not found", status=404) from None
 
 
-def _batches(method: str, rest: list[str], request: Request, behaviour: Behaviour, state: State) -> Answer:
+def _batches(
+    method: str, rest: list[str], request: SimulatedRequest, behaviour: Behaviour, state: State
+) -> SimulatedResponse:
     match method, *rest:
         case ["POST"]:
-            return json_answer(_new_batch(request, behaviour, state))
+            return json_response(_new_batch(request, behaviour, state))
         case ["GET"]:
-            return json_answer(_page([batch for batch, _ in state.shelf(BATCHES).values()]))
+            return json_response(_page([batch for batch, _ in state.shelf(BATCHES).values()]))
         case ["GET", name]:
-            return json_answer(_stored(state, BATCHES, name)[0])
+            return json_response(_stored(state, BATCHES, name)[0])
         case ["POST", name, "cancel"]:
-            return json_answer(_stored(state, BATCHES, name)[0] | {"cancel_initiated_at": CREATED_TEXT})
+            return json_response(_stored(state, BATCHES, name)[0] | {"cancel_initiated_at": CREATED_TEXT})
         case ["DELETE", name]:
             _stored(state, BATCHES, name)
             del state.shelf(BATCHES)[name]
-            return json_answer({"id": name, "type": "message_batch_deleted"})
+            return json_response({"id": name, "type": "message_batch_deleted"})
         case ["GET", name, "results"]:
             lines = b"".join(encode(line) + b"\n" for line in _stored(state, BATCHES, name)[1])
-            return Answer(200, [("content-type", "application/x-jsonl")], lines)
+            return SimulatedResponse(200, [("content-type", "application/x-jsonl")], lines)
     raise BadRequest("Not found", status=404)
 
 
-def _new_batch(request: Request, behaviour: Behaviour, state: State) -> Json:
+def _new_batch(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Json:
     """Make a batch that is done at once."""
     items = request.json().get("requests")
     if not isinstance(items, list) or not items:
@@ -208,25 +219,25 @@ def _new_batch(request: Request, behaviour: Behaviour, state: State) -> Json:
     return batch
 
 
-def _files(method: str, rest: list[str], request: Request, state: State) -> Answer:
+def _files(method: str, rest: list[str], request: SimulatedRequest, state: State) -> SimulatedResponse:
     match method, *rest:
         case ["POST"]:
-            return json_answer(_new_file(request, state))
+            return json_response(_new_file(request, state))
         case ["GET"]:
-            return json_answer(_page([file for file, _ in state.shelf(FILES).values()]))
+            return json_response(_page([file for file, _ in state.shelf(FILES).values()]))
         case ["GET", name]:
-            return json_answer(_stored(state, FILES, name)[0])
+            return json_response(_stored(state, FILES, name)[0])
         case ["GET", name, "content"]:
             file, content = _stored(state, FILES, name)
-            return Answer(200, [("content-type", file["mime_type"])], content)
+            return SimulatedResponse(200, [("content-type", file["mime_type"])], content)
         case ["DELETE", name]:
             _stored(state, FILES, name)
             del state.shelf(FILES)[name]
-            return json_answer({"id": name, "type": "file_deleted"})
+            return json_response({"id": name, "type": "file_deleted"})
     raise BadRequest("Not found", status=404)
 
 
-def _new_file(request: Request, state: State) -> Json:
+def _new_file(request: SimulatedRequest, state: State) -> Json:
     kind = request.header("content-type")
     if not kind.startswith("multipart/form-data"):
         raise BadRequest("file: Field required", field="file")

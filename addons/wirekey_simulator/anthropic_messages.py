@@ -23,7 +23,7 @@ PARTIAL_JSON_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class AnthropicTurn:
     """What the model answers: an optional thought, then either a tool call or text."""
 
     message_id: str
@@ -31,7 +31,7 @@ class Turn:
     model: str
     body: Json
     behaviour: Behaviour
-    counts: text.Counts
+    counts: text.TokenCounts
     limited: bool
     """Whether the text ends early, for max_tokens."""
 
@@ -77,9 +77,9 @@ class Turn:
         return {"output_tokens_details": {"thinking_tokens": self.counts.reasoning}}
 
 
-def turn_of(body: Json, behaviour: Behaviour, model: str, message_id: str, tool_id: str) -> Turn:
+def turn_of(body: Json, behaviour: Behaviour, model: str, message_id: str, tool_id: str) -> AnthropicTurn:
     behaviour, limited = text.limited(behaviour, body["max_tokens"])
-    return Turn(message_id, tool_id, model, body, behaviour, text.counts(behaviour, body), limited)
+    return AnthropicTurn(message_id, tool_id, model, body, behaviour, text.counts(behaviour, body), limited)
 
 
 def check(body: Json) -> None:
@@ -107,7 +107,7 @@ def check_messages(body: Json) -> None:
             raise BadRequest(f"messages.{index}.content: Field required", field="messages")
 
 
-def message(turn: Turn) -> Json:
+def message(turn: AnthropicTurn) -> Json:
     content: list[Json] = []
     if turn.counts.reasoning:
         content.append({"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE})
@@ -120,7 +120,7 @@ def message(turn: Turn) -> Json:
     return turn.envelope() | {"content": content, "stop_reason": turn.stop_reason, "usage": usage}
 
 
-def events(turn: Turn) -> Iterator[Json]:
+def events(turn: AnthropicTurn) -> Iterator[Json]:
     """Give the events of a stream, message_start to message_stop, one at a time."""
     yield {"type": "message_start", "message": turn.envelope()}
     index = 0

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 
 from wirekey_simulator import text
 from wirekey_simulator.bedrock_invoke import invoke, invoke_stream
-from wirekey_simulator.bedrock_services import answer_of_service
-from wirekey_simulator.bedrock_stream import stream_answer
+from wirekey_simulator.bedrock_services import service_response
+from wirekey_simulator.bedrock_stream import stream_response
 from wirekey_simulator.eventstream import message
-from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, encode, json_response
 from wirekey_simulator.members import child, objects
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ REQUEST_ID = "00000000-0000-4000-8000-000000000000"
 THOUGHT, SIGNATURE = "Nothing to think about.", "c2ltdWxhdGVk"
 
 
-def check_credentials(request: Request, keys: Collection[str] | None) -> str | None:
+def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
     """Want a Bedrock API key as Bearer; give None where it is right, else the provider's sentence."""
     scheme, _, key = request.header("authorization").partition(" ")
     if scheme == "AWS4-HMAC-SHA256":
@@ -55,22 +55,22 @@ def check_credentials(request: Request, keys: Collection[str] | None) -> str | N
     return None if keys is None or key in keys else "Authentication failed: Please make sure your API Key is valid."
 
 
-def failure(status: int, message: str, behaviour: Behaviour) -> Answer:  # noqa: ARG001 - alike for all providers
+def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:  # noqa: ARG001 - alike for all providers
     kind = ERROR_TYPES.get(status, "InternalServerException" if status >= 500 else "ValidationException")
     if message.startswith("Unknown operation"):
         kind = "UnknownOperationException"
     elif message == MISSING:
         kind = "MissingAuthenticationTokenException"
-    return json_answer(
+    return json_response(
         {"message": message}, status, [("x-amzn-requestid", REQUEST_ID), ("x-amzn-errortype", f"{kind}:")]
     )
 
 
-def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
+def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Answer one request; raises BadRequest where the provider would refuse it."""
     match = PATH.fullmatch(request.path)
     if not match or request.method != "POST":
-        if made := answer_of_service(request, behaviour):
+        if made := service_response(request, behaviour):
             made.headers.append(("x-amzn-requestid", state.new_id("00000000-0000-4000-8000-", digits=12)))
             return made
         raise BadRequest(f"Unknown operation: {request.method} {request.path}", status=404)
@@ -92,20 +92,20 @@ def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
     return made
 
 
-def _count_tokens(body: Json, behaviour: Behaviour) -> Answer:
+def _count_tokens(body: Json, behaviour: Behaviour) -> SimulatedResponse:
     wrapped = body.get("input")
     if not isinstance(wrapped, dict) or not ({"converse", "invokeModel"} & set(wrapped)):
         raise BadRequest("1 validation error detected: Value at 'input' failed to satisfy constraint")
-    return json_answer({"inputTokens": text.counts(behaviour, wrapped).input})
+    return json_response({"inputTokens": text.counts(behaviour, wrapped).input})
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ConverseTurn:
     """What the model answers to one Converse request."""
 
     body: Json
     behaviour: Behaviour
-    counts: text.Counts
+    counts: text.TokenCounts
     tool_id: str
     limited: bool
     """Whether the text ends early, for maxTokens."""
@@ -138,12 +138,12 @@ class Turn:
         }
 
 
-def _converse(body: Json, behaviour: Behaviour, number: str, *, stream: bool) -> Answer:
+def _converse(body: Json, behaviour: Behaviour, number: str, *, stream: bool) -> SimulatedResponse:
     _check(body)
     behaviour, limited = text.limited(behaviour, child(body, "inferenceConfig", "maxTokens"))
-    turn = Turn(body, behaviour, text.counts(behaviour, body), f"tooluse_{number}", limited)
+    turn = ConverseTurn(body, behaviour, text.counts(behaviour, body), f"tooluse_{number}", limited)
     if stream:
-        return stream_answer(_framed(turn), "messageStart")
+        return stream_response(_framed(turn), "messageStart")
     content: list[Json] = []
     if turn.counts.reasoning:
         content.append({"reasoningContent": {"reasoningText": {"text": THOUGHT, "signature": SIGNATURE}}})
@@ -151,7 +151,7 @@ def _converse(body: Json, behaviour: Behaviour, number: str, *, stream: bool) ->
         content.append({"toolUse": {"toolUseId": turn.tool_id, "name": tool.get("name"), "input": turn.arguments}})
     else:
         content.append({"text": text.whole(behaviour)})
-    return json_answer(
+    return json_response(
         {
             "metrics": {"latencyMs": LATENCY_MS},
             "output": {"message": {"content": content, "role": "assistant"}},
@@ -174,7 +174,7 @@ def _check(body: Json) -> None:
         raise BadRequest("A conversation must start with a user message. Try again with such a conversation.")
 
 
-def _framed(turn: Turn) -> Iterator[bytes]:
+def _framed(turn: ConverseTurn) -> Iterator[bytes]:
     """Frame the events, each padded to an uneven length, as Bedrock does against guessing from the size."""
     for number, (kind, payload) in enumerate(_events(turn)):
         if kind == "metadata" and turn.behaviour.no_done:
@@ -183,7 +183,7 @@ def _framed(turn: Turn) -> Iterator[bytes]:
         yield message(kind, encode(payload))
 
 
-def _events(turn: Turn) -> Iterator[tuple[str, Json]]:
+def _events(turn: ConverseTurn) -> Iterator[tuple[str, Json]]:
     yield "messageStart", {"role": "assistant"}
     index = 0
     if turn.counts.reasoning:

@@ -6,10 +6,10 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import text
-from wirekey_simulator.bedrock_models import Call, Shape, shape_of
-from wirekey_simulator.bedrock_stream import stream_answer
+from wirekey_simulator.bedrock_models import ModelInvocation, Shape, shape_of
+from wirekey_simulator.bedrock_stream import stream_response
 from wirekey_simulator.eventstream import message
-from wirekey_simulator.exchange import Answer, BadRequest, Json, encode, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, encode, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LATENCY_MS = 42
 
 
-def invoke(model: str, body: Json, behaviour: Behaviour, number: str) -> Answer:
+def invoke(model: str, body: Json, behaviour: Behaviour, number: str) -> SimulatedResponse:
     """Answer InvokeModel. Raises BadRequest for a model of no known vendor and for a body without its members."""
     call, shape = _call(model, body, behaviour, number)
     counts = call.counts
@@ -30,21 +30,21 @@ def invoke(model: str, body: Json, behaviour: Behaviour, number: str) -> Answer:
         "cache-read-input-token-count": counts.cached,
         "cache-write-input-token-count": 0,
     }
-    return json_answer(
+    return json_response(
         shape.plain(call), headers=[(f"x-amzn-bedrock-{name}", str(value)) for name, value in headers.items()]
     )
 
 
-def invoke_stream(model: str, body: Json, behaviour: Behaviour, number: str) -> Answer:
+def invoke_stream(model: str, body: Json, behaviour: Behaviour, number: str) -> SimulatedResponse:
     """Answer InvokeModelWithResponseStream; raises BadRequest as `invoke` does."""
     call, shape = _call(model, body, behaviour, number)
     if shape.stream is None:
         raise BadRequest("The model is not supported for streaming.")
     headers = [("x-amzn-bedrock-content-type", "application/json")]
-    return stream_answer(_chunks(shape.stream(call), call), "chunk", headers)
+    return stream_response(_chunks(shape.stream(call), call), "chunk", headers)
 
 
-def _chunks(events: Iterator[Json], call: Call) -> Iterator[bytes]:
+def _chunks(events: Iterator[Json], call: ModelInvocation) -> Iterator[bytes]:
     """Frame the events; the last one carries the counts."""
     event = next(events)
     for following in events:
@@ -67,9 +67,9 @@ def _chunk(event: Json) -> bytes:
     return message("chunk", b'{"bytes":"%b","p":"abcdefghijk"}' % b64encode(encode(event)))
 
 
-def _call(model: str, body: Json, behaviour: Behaviour, number: str) -> tuple[Call, Shape]:
+def _call(model: str, body: Json, behaviour: Behaviour, number: str) -> tuple[ModelInvocation, Shape]:
     behaviour, limited = text.limited(behaviour, _most_tokens(body))
-    call = Call(model, body, behaviour, text.counts(behaviour, body), number, limited)
+    call = ModelInvocation(model, body, behaviour, text.counts(behaviour, body), number, limited)
     shape = shape_of(model, body)
     call.need(*shape.required)
     return call, shape

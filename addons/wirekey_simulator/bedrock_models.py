@@ -21,13 +21,13 @@ EMBEDDING_DIMENSIONS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ModelInvocation:
     """One InvokeModel request, as the shapes below need it."""
 
     model: str
     body: Json
     behaviour: Behaviour
-    counts: text.Counts
+    counts: text.TokenCounts
     id: str
     limited: bool
     """Whether the text ends early, for the most tokens that the body allows."""
@@ -54,8 +54,8 @@ class Shape:
     """What one vendor's models are sent and answer; `stream` is None where they do not stream."""
 
     required: tuple[str, ...]
-    plain: Callable[[Call], Json]
-    stream: Callable[[Call], Iterator[Json]] | None
+    plain: Callable[[ModelInvocation], Json]
+    stream: Callable[[ModelInvocation], Iterator[Json]] | None
 
 
 def shape_of(model: str, body: Json) -> Shape:
@@ -69,24 +69,24 @@ def shape_of(model: str, body: Json) -> Shape:
     raise BadRequest("The provided model identifier is invalid.")
 
 
-def _claude_turn(call: Call) -> anthropic_messages.Turn:
+def _claude_turn(call: ModelInvocation) -> anthropic_messages.AnthropicTurn:
     anthropic_messages.check(call.body)
     if "model" in call.body or "stream" in call.body:
         raise BadRequest("model, stream: Extra inputs are not permitted")
     name = call.model.rpartition("anthropic.")[2]
     ids = f"msg_bdrk_{call.id}", f"toolu_bdrk_{call.id}"
-    return anthropic_messages.Turn(*ids, name, call.body, call.behaviour, call.counts, call.limited)
+    return anthropic_messages.AnthropicTurn(*ids, name, call.body, call.behaviour, call.counts, call.limited)
 
 
-def _claude(call: Call) -> Json:
+def _claude(call: ModelInvocation) -> Json:
     return anthropic_messages.message(_claude_turn(call))
 
 
-def _claude_stream(call: Call) -> Iterator[Json]:
+def _claude_stream(call: ModelInvocation) -> Iterator[Json]:
     return anthropic_messages.events(_claude_turn(call))
 
 
-def _nova_usage(call: Call) -> Json:
+def _nova_usage(call: ModelInvocation) -> Json:
     counts = call.counts
     return {
         "inputTokens": counts.input - counts.cached,
@@ -97,7 +97,7 @@ def _nova_usage(call: Call) -> Json:
     }
 
 
-def _nova(call: Call) -> Json:
+def _nova(call: ModelInvocation) -> Json:
     said = {"content": [{"text": call.whole}], "role": "assistant"}
     return {
         "output": {"message": said},
@@ -106,7 +106,7 @@ def _nova(call: Call) -> Json:
     }
 
 
-def _nova_stream(call: Call) -> Iterator[Json]:
+def _nova_stream(call: ModelInvocation) -> Iterator[Json]:
     yield {"messageStart": {"role": "assistant"}}
     for piece in call.words:
         yield {"contentBlockDelta": {"delta": {"text": piece}, "contentBlockIndex": 0}}
@@ -115,7 +115,7 @@ def _nova_stream(call: Call) -> Iterator[Json]:
     yield {"metadata": {"usage": _nova_usage(call), "metrics": {}, "trace": {}}}
 
 
-def _titan(call: Call) -> Json:
+def _titan(call: ModelInvocation) -> Json:
     result = {
         "tokenCount": call.counts.output,
         "outputText": call.whole,
@@ -124,7 +124,7 @@ def _titan(call: Call) -> Json:
     return {"inputTextTokenCount": call.counts.input, "results": [result]}
 
 
-def _titan_stream(call: Call) -> Iterator[Json]:
+def _titan_stream(call: ModelInvocation) -> Iterator[Json]:
     blank = {"outputText": "", "index": 0, "inputTextTokenCount": None}
     blank |= {"totalOutputTextTokenCount": None, "completionReason": None}
     for piece in call.words:
@@ -136,12 +136,12 @@ def _titan_stream(call: Call) -> Iterator[Json]:
     }
 
 
-def _titan_embedding(call: Call) -> Json:
+def _titan_embedding(call: ModelInvocation) -> Json:
     values = vector(call.body.get("dimensions") or EMBEDDING_DIMENSIONS)
     return {"embedding": values, "embeddingsByType": {"float": values}, "inputTextTokenCount": call.counts.input}
 
 
-def _llama(call: Call) -> Json:
+def _llama(call: ModelInvocation) -> Json:
     return {
         "generation": call.whole,
         "prompt_token_count": call.counts.input,
@@ -150,7 +150,7 @@ def _llama(call: Call) -> Json:
     }
 
 
-def _llama_stream(call: Call) -> Iterator[Json]:
+def _llama_stream(call: ModelInvocation) -> Iterator[Json]:
     number = 0
     for number, piece in enumerate(call.words, 1):
         prompt = call.counts.input if number == 1 else None
@@ -168,22 +168,22 @@ def _llama_stream(call: Call) -> Iterator[Json]:
     }
 
 
-def _mistral(call: Call) -> Json:
+def _mistral(call: ModelInvocation) -> Json:
     return {"outputs": [{"text": call.whole, "stop_reason": call.reason("stop", "length")}]}
 
 
-def _mistral_stream(call: Call) -> Iterator[Json]:
+def _mistral_stream(call: ModelInvocation) -> Iterator[Json]:
     for piece in call.words:
         yield {"outputs": [{"text": piece, "stop_reason": None}]}
     yield {"outputs": [{"text": "", "stop_reason": call.reason("stop", "length")}]}
 
 
-def _mistral_chat(call: Call) -> Json:
+def _mistral_chat(call: ModelInvocation) -> Json:
     said = {"role": "assistant", "content": call.whole}
     return {"choices": [{"index": 0, "message": said, "stop_reason": call.reason("stop", "length")}]}
 
 
-def _mistral_chat_stream(call: Call) -> Iterator[Json]:
+def _mistral_chat_stream(call: ModelInvocation) -> Iterator[Json]:
     for piece in call.words:
         said = {"role": "assistant", "content": piece}
         yield {"choices": [{"index": 0, "message": said, "stop_reason": None}]}
@@ -194,18 +194,18 @@ def _mistral_chat_stream(call: Call) -> Iterator[Json]:
     }
 
 
-def _command(call: Call) -> Json:
+def _command(call: ModelInvocation) -> Json:
     generation = {"id": call.id, "text": call.whole, "finish_reason": call.reason("COMPLETE", "MAX_TOKENS")}
     return {"id": call.id, "generations": [generation], "prompt": call.body["prompt"]}
 
 
-def _command_stream(call: Call) -> Iterator[Json]:
+def _command_stream(call: ModelInvocation) -> Iterator[Json]:
     for piece in call.words:
         yield {"text": piece, "is_finished": False, "index": 0}
     yield {"is_finished": True, "finish_reason": call.reason("COMPLETE", "MAX_TOKENS"), "index": 0}
 
 
-def _command_r(call: Call) -> Json:
+def _command_r(call: ModelInvocation) -> Json:
     said: list[Any] = [{"role": "USER", "message": call.body["message"]}, {"role": "CHATBOT", "message": call.whole}]
     return {
         "response_id": f"{call.id}-r",
@@ -216,7 +216,7 @@ def _command_r(call: Call) -> Json:
     }
 
 
-def _command_r_stream(call: Call) -> Iterator[Json]:
+def _command_r_stream(call: ModelInvocation) -> Iterator[Json]:
     yield {"event_type": "stream-start", "is_finished": False, "generation_id": call.id}
     for piece in call.words:
         yield {"event_type": "text-generation", "is_finished": False, "text": piece}
@@ -235,7 +235,7 @@ def _command_r_stream(call: Call) -> Iterator[Json]:
     }
 
 
-def _cohere_embedding(call: Call) -> Json:
+def _cohere_embedding(call: ModelInvocation) -> Json:
     texts = call.body["texts"]
     if not isinstance(texts, list) or not texts:
         raise BadRequest("Malformed input request: #/texts: expected type: JSONArray, please reformat.")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from wirekey_simulator import text
-from wirekey_simulator.bedrock_stream import stream_answer
+from wirekey_simulator.bedrock_stream import stream_response
 from wirekey_simulator.eventstream import message
-from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, encode, json_response
 from wirekey_simulator.members import child
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ FOUND = {
 }
 
 
-def answer_of_service(request: Request, behaviour: Behaviour) -> Answer | None:
+def service_response(request: SimulatedRequest, behaviour: Behaviour) -> SimulatedResponse | None:
     """Answer a call of one of these services; None where it is none. Raises BadRequest."""
     path = request.path
     if request.method == "GET" and (lists := LISTS.fullmatch(path)):
@@ -45,17 +45,17 @@ def answer_of_service(request: Request, behaviour: Behaviour) -> Answer | None:
         return None
     if RETRIEVE.fullmatch(path):
         _want(child(request.json(), "retrievalQuery", "text"), "retrievalQuery")
-        return json_answer({"retrievalResults": [FOUND]})
+        return json_response({"retrievalResults": [FOUND]})
     if path == "/retrieveAndGenerate":
         _want(child(request.json(), "input", "text"), "input")
-        return json_answer({"sessionId": "simulated", "output": {"text": text.whole(behaviour)}, "citations": []})
+        return json_response({"sessionId": "simulated", "output": {"text": text.whole(behaviour)}, "citations": []})
     if agent := AGENT.fullmatch(path):
         _want(request.json().get("inputText"), "inputText")
         headers = [
             ("x-amzn-bedrock-agent-content-type", "application/json"),
             ("x-amz-bedrock-agent-session-id", unquote(agent[1])),
         ]
-        return stream_answer(_chunks(behaviour), "chunk", headers)
+        return stream_response(_chunks(behaviour), "chunk", headers)
     return None
 
 
@@ -64,22 +64,22 @@ def _want(value: object, name: str) -> None:
         raise BadRequest(f"1 validation error detected: Value at '{name}' failed to satisfy constraint")
 
 
-def _models(wanted: str | None) -> Answer:
+def _models(wanted: str | None) -> SimulatedResponse:
     if wanted is None:
-        return json_answer({"modelSummaries": [_model(model) for model in MODELS]})
+        return json_response({"modelSummaries": [_model(model) for model in MODELS]})
     model = wanted.removeprefix(MODEL_ARN)
     if model not in MODELS:
         raise BadRequest("The provided model identifier is invalid.")
-    return json_answer({"modelDetails": _model(model)})
+    return json_response({"modelDetails": _model(model)})
 
 
-def _profiles(wanted: str | None) -> Answer:
+def _profiles(wanted: str | None) -> SimulatedResponse:
     if wanted is None:
-        return json_answer({"inferenceProfileSummaries": [_profile(model) for model in MODELS]})
+        return json_response({"inferenceProfileSummaries": [_profile(model) for model in MODELS]})
     model = wanted.removeprefix(PROFILE_ARN).removeprefix("us.")
     if model not in MODELS:
         raise BadRequest("Inference profile not found", status=404)
-    return json_answer(_profile(model))
+    return json_response(_profile(model))
 
 
 def _model(model: str) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey_simulator.eventstream import exception, garbled
-from wirekey_simulator.exchange import Answer
+from wirekey_simulator.exchange import SimulatedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 
 
-def stream_answer(pieces: Iterator[bytes], event: str, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+def stream_response(pieces: Iterator[bytes], event: str, headers: Iterable[tuple[str, str]] = ()) -> SimulatedResponse:
     """Give a stream of framed events; `event` is the kind of those that are garbled when asked for."""
-    return Answer(
+    return SimulatedResponse(
         200,
         [("content-type", CONTENT_TYPE), *headers],
         pieces=pieces,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ssl
 
     from wirekey_simulator.delivery import Wire
-    from wirekey_simulator.exchange import Request
+    from wirekey_simulator.exchange import SimulatedRequest
     from wirekey_simulator.server import Simulator
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -25,7 +25,7 @@ TRICKLED = 512
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Connection(asyncio.Protocol):
+class SimulatorConnection(asyncio.Protocol):
     """Speaks HTTP/2 when ALPN chose it or the client begins with its preface, else HTTP/1.1."""
 
     def __init__(self, simulator: Simulator) -> None:
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    def exchange(self, request: Request, wire: Wire) -> asyncio.Task[None] | None:
+    def exchange(self, request: SimulatedRequest, wire: Wire) -> asyncio.Task[None] | None:
         return self.simulator.exchange(request, wire)
 
     def write(self, data: bytes) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from wirekey_simulator.behaviour import Behaviour
-    from wirekey_simulator.exchange import Answer, Seen
+    from wirekey_simulator.exchange import Seen, SimulatedResponse
 
 YIELD_EVERY = 16
 """Pieces written without a pause before others get their turn."""
@@ -95,22 +95,22 @@ class Encoder:
         return self._gzip.flush() if self._gzip else b""
 
 
-def deliver_at_once(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen) -> bool:
+def deliver_at_once(response: SimulatedResponse, behaviour: Behaviour, wire: Wire, seen: Seen) -> bool:
     """Send a whole body in one write and tell so; False where it takes a task to send the answer."""
-    if answer.pieces is not None or not behaviour.is_plain:
+    if response.pieces is not None or not behaviour.is_plain:
         return False
-    headers, body = answer.headers, answer.body
+    headers, body = response.headers, response.body
     if behaviour.gzip or behaviour.br:
         encoder = Encoder(behaviour)
         body = encoder.feed(body) + encoder.end()
         headers = [*headers, ("content-encoding", str(encoder.name))]
     # Before it is sent: who has the answer may look at once.
     seen.outcome = "completed"
-    wire.whole(answer.status, headers, body)
+    wire.whole(response.status, headers, body)
     return True
 
 
-async def deliver(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, gate: Gate) -> None:
+async def deliver(response: SimulatedResponse, behaviour: Behaviour, wire: Wire, seen: Seen, gate: Gate) -> None:
     """Play an answer. `seen` is told how far it came and how it ended."""
     try:
         if behaviour.headers_delay:
@@ -128,19 +128,19 @@ async def deliver(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, 
         if behaviour.strikes_at == 0:
             await _strike(behaviour, wire, seen)
             return
-        await _play(answer, behaviour, wire, seen, gate)
+        await _play(response, behaviour, wire, seen, gate)
     except asyncio.CancelledError:
         seen.outcome = seen.outcome or "client_gone"
         raise
 
 
-async def _play(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, gate: Gate) -> None:
+async def _play(response: SimulatedResponse, behaviour: Behaviour, wire: Wire, seen: Seen, gate: Gate) -> None:
     encoder = Encoder(behaviour)
-    headers = [*answer.headers, ("content-encoding", encoder.name)] if encoder.name else answer.headers
-    pieces = _pieces(answer, behaviour)
-    is_counted = answer.pieces is None and not encoder.name and not behaviour.pauses
+    headers = [*response.headers, ("content-encoding", encoder.name)] if encoder.name else response.headers
+    pieces = _pieces(response, behaviour)
+    is_counted = response.pieces is None and not encoder.name and not behaviour.pauses
     await _begin(behaviour, wire)
-    wire.head(answer.status, headers, len(answer.body) if is_counted else None)
+    wire.head(response.status, headers, len(response.body) if is_counted else None)
     if not behaviour.at_once:
         await wire.drained()
         await asyncio.sleep(APART)
@@ -150,7 +150,7 @@ async def _play(answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen, ga
         seen.events = number + 1
         is_cut = behaviour.cut and behaviour.strikes_at == seen.events
         sent = piece[: len(piece) // 2] if is_cut else piece
-        for part in _split(encoder.feed(sent), _part_size(answer, behaviour)):
+        for part in _split(encoder.feed(sent), _part_size(response, behaviour)):
             if behaviour.pauses and number < PAUSED_CHUNKS:
                 await wire.data_with_pauses(part, APART)
             else:
@@ -179,9 +179,9 @@ async def _begin(behaviour: Behaviour, wire: Wire) -> None:
         await asyncio.sleep(APART)
 
 
-def _part_size(answer: Answer, behaviour: Behaviour) -> int | None:
-    if behaviour.pauses and answer.pieces is None and not behaviour.split:
-        return max(1, -(-len(answer.body) // PAUSED_CHUNKS))
+def _part_size(response: SimulatedResponse, behaviour: Behaviour) -> int | None:
+    if behaviour.pauses and response.pieces is None and not behaviour.split:
+        return max(1, -(-len(response.body) // PAUSED_CHUNKS))
     return behaviour.split
 
 
@@ -207,22 +207,22 @@ async def _strike(behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
         wire.close()
 
 
-def _pieces(answer: Answer, behaviour: Behaviour) -> Iterator[bytes]:
+def _pieces(response: SimulatedResponse, behaviour: Behaviour) -> Iterator[bytes]:
     """Give the pieces to send: those of the answer, with what the behaviour puts among them."""
-    if answer.pieces is None:
-        middle = max(1, len(answer.body) // 2) if behaviour.strikes_at is not None else len(answer.body)
-        body = answer.body if behaviour.strikes_at is None else answer.body[:middle]
+    if response.pieces is None:
+        middle = max(1, len(response.body) // 2) if behaviour.strikes_at is not None else len(response.body)
+        body = response.body if behaviour.strikes_at is None else response.body[:middle]
         # A body that is no stream has one event, so a fault after any number of events strikes in its middle.
         yield body
         yield from ([b""] * (behaviour.strikes_at or 0))
         return
-    pieces: Iterable[bytes] = answer.pieces
+    pieces: Iterable[bytes] = response.pieces
     if behaviour.error_after is not None:
-        pieces = _chain(islice(pieces, behaviour.error_after), answer.error_piece)
-    events = any(name == "content-type" and value.startswith("text/event-stream") for name, value in answer.headers)
+        pieces = _chain(islice(pieces, behaviour.error_after), response.error_piece)
+    events = any(name == "content-type" and value.startswith("text/event-stream") for name, value in response.headers)
     for number, piece in enumerate(pieces):
         if behaviour.garble_after == number:
-            yield answer.garbled_piece
+            yield response.garbled_piece
         yield _styled(piece, behaviour) if events else piece
 
 

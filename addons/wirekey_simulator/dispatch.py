@@ -9,7 +9,7 @@ import structlog
 
 from wirekey_simulator import sigv4
 from wirekey_simulator.behaviour import PLAIN, Behaviour
-from wirekey_simulator.exchange import Answer, BadRequest, Request, json_answer
+from wirekey_simulator.exchange import BadRequest, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.strictness import quoted_key, refuse_the_misplaced
 
 if TYPE_CHECKING:
@@ -33,29 +33,29 @@ SENTENCES = {
 }
 
 
-class ProviderAnswers(Protocol):
+class ProviderModule(Protocol):
     """What a module of one provider's answers offers."""
 
-    def answer(self, request: Request, behaviour: Behaviour, state: State) -> Answer:
+    def respond(self, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
         """Answer a request that came with a good credential. Raises BadRequest."""
 
-    def failure(self, status: int, message: str, behaviour: Behaviour) -> Answer:
+    def failure(self, status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:
         """Give an error in the provider's shape."""
 
-    def check_credentials(self, request: Request, keys: Collection[str] | None) -> str | None:
+    def check_credentials(self, request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
         """Give the sentence with which the provider refuses this credential; None where it is good."""
 
 
-def answer_of(simulator: Simulator, provider: str, request: Request) -> tuple[Answer, Behaviour]:
+def response_for(simulator: Simulator, provider: str, request: SimulatedRequest) -> tuple[SimulatedResponse, Behaviour]:
     """Give the answer and how it is to be sent. Raises nothing: what goes wrong is an answer too."""
     try:
-        module = answers_of(provider)
+        module = provider_module(provider)
     except ImportError as error:
-        return json_answer({"error": f"the simulator has no answers for {provider}: {error}"}, 501), PLAIN
+        return json_response({"error": f"the simulator has no answers for {provider}: {error}"}, 501), PLAIN
     behaviour = PLAIN
     try:
         behaviour = simulator.script.behaviour_of(request)
-        return _answer(simulator, module, provider, request, behaviour), behaviour
+        return _respond(simulator, module, provider, request, behaviour), behaviour
     except BadRequest as error:
         return module.failure(error.status, error.message, behaviour), behaviour
     except ValueError as error:
@@ -65,21 +65,21 @@ def answer_of(simulator: Simulator, provider: str, request: Request) -> tuple[An
         return module.failure(500, f"The simulator itself failed: {type(error).__name__}", behaviour), behaviour
 
 
-def answers_of(provider: str) -> ProviderAnswers:
-    module: ProviderAnswers = importlib.import_module(f"wirekey_simulator.{provider}")
+def provider_module(provider: str) -> ProviderModule:
+    module: ProviderModule = importlib.import_module(f"wirekey_simulator.{provider}")
     return module
 
 
-def _answer(
-    simulator: Simulator, module: ProviderAnswers, provider: str, request: Request, behaviour: Behaviour
-) -> Answer:
+def _respond(
+    simulator: Simulator, module: ProviderModule, provider: str, request: SimulatedRequest, behaviour: Behaviour
+) -> SimulatedResponse:
     refuse_the_misplaced(request, provider)
     status = getattr(module, "WRONG_CREDENTIAL_STATUS", 401)
     if behaviour.echo_key:
         return module.failure(status, f"Incorrect API key provided: {quoted_key(request)}.", behaviour)
     signed = provider == "bedrock" and sigv4.is_signed(request)
     if signed and simulator.aws_credentials:
-        refused = sigv4.answer_to(request, simulator.aws_credentials)
+        refused = sigv4.refusal_response(request, simulator.aws_credentials)
         if refused:
             return refused
     elif not (signed and simulator.accept_sigv4_unverified):
@@ -88,8 +88,8 @@ def _answer(
             return module.failure(status, sentence, behaviour)
     if behaviour.fail:
         sentence = SENTENCES.get(behaviour.fail, f"Status {behaviour.fail}, as the simulator was asked to answer.")
-        answer = module.failure(behaviour.fail, sentence, behaviour)
+        response = module.failure(behaviour.fail, sentence, behaviour)
         if behaviour.retry_after is not None:
-            answer.headers.append(("retry-after", f"{behaviour.retry_after:g}"))
-        return answer
-    return module.answer(request, behaviour, simulator.state)
+            response.headers.append(("retry-after", f"{behaviour.retry_after:g}"))
+        return response
+    return module.respond(request, behaviour, simulator.state)

@@ -85,7 +85,7 @@ class Seen:
 
 
 @dataclass(eq=False)
-class Request:
+class SimulatedRequest:
     """A whole request. Header names are looked up in lower case."""
 
     method: str
@@ -156,7 +156,7 @@ class BadRequest(Exception):  # noqa: N818  # named as HTTP names it
 
 
 @dataclass(slots=True)
-class Answer:
+class SimulatedResponse:
     """An answer. `pieces` takes the place of `body` in a stream: one item is one event, as bytes."""
 
     status: int
@@ -173,13 +173,15 @@ encode = msgspec.json.Encoder().encode
 JSON_TYPE = ("content-type", "application/json")
 
 
-def json_answer(value: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Answer:
-    return Answer(status, [JSON_TYPE, *headers], encode(value))
+def json_response(value: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> SimulatedResponse:
+    return SimulatedResponse(status, [JSON_TYPE, *headers], encode(value))
 
 
-def sse_answer(pieces: Iterator[bytes], error_piece: bytes, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+def sse_response(
+    pieces: Iterator[bytes], error_piece: bytes, headers: Iterable[tuple[str, str]] = ()
+) -> SimulatedResponse:
     """Give a stream of server-sent events (HTML standard, section 9.2)."""
-    return Answer(
+    return SimulatedResponse(
         200,
         [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"), *headers],
         pieces=pieces,

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from wirekey_simulator import openai, text
-from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.gemini_files import files, upload
 from wirekey_simulator.gemini_generate import generate, stream_generate
 from wirekey_simulator.state import CREATED_TEXT
@@ -47,7 +47,7 @@ EMBEDDING_DIMENSIONS = 768
 CACHES = "gemini.caches"
 
 
-def check_credentials(request: Request, keys: Collection[str] | None) -> str | None:
+def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
     """Want a key in x-goog-api-key or ?key=, on the OpenAI path as Bearer; give the sentence for a wrong one.
 
     Raises BadRequest(403) where there is none. The URL of an upload that was begun needs none.
@@ -63,7 +63,7 @@ def check_credentials(request: Request, keys: Collection[str] | None) -> str | N
     raise BadRequest(NO_KEY, status=403)
 
 
-def failure(status: int, message: str, behaviour: Behaviour) -> Answer:
+def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:
     kind = STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
     error: Json = {"code": status, "message": message, "status": kind}
     details: list[Json] = []
@@ -77,15 +77,15 @@ def failure(status: int, message: str, behaviour: Behaviour) -> Answer:
         details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
     if details:
         error["details"] = details
-    return json_answer({"error": error}, status)
+    return json_response({"error": error}, status)
 
 
-def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
+def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Answer one request; raises BadRequest where the provider would refuse it."""
     if request.path.startswith("/upload/"):
         return upload(request, state)
     if request.path.startswith(OPENAI):
-        return openai.answer_at("/v1/" + request.path.removeprefix(OPENAI), request, behaviour, state)
+        return openai.respond_at("/v1/" + request.path.removeprefix(OPENAI), request, behaviour, state)
     version, _, resource = request.path.removeprefix("/").partition("/")
     if version not in ("v1", "v1beta", "v1alpha"):
         raise not_found(request)
@@ -93,10 +93,10 @@ def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
         return _act(match[2], match[3], request, behaviour, state)
     match request.method, *resource.split("/"):
         case "GET", "models":
-            return json_answer({"models": [_model(name) for name in MODELS]})
+            return json_response({"models": [_model(name) for name in MODELS]})
         case "GET", "models", name:
             _check_known(name)
-            return json_answer(_model(name))
+            return json_response(_model(name))
         case method, "cachedContents", *rest:
             return _caches(method, rest, request, behaviour, state)
         case method, "files", *rest:
@@ -104,11 +104,11 @@ def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
     raise not_found(request)
 
 
-def not_found(request: Request) -> BadRequest:
+def not_found(request: SimulatedRequest) -> BadRequest:
     return BadRequest(f"The requested URL {request.path} was not found on this server.", status=404)
 
 
-def _act(model: str, action: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
+def _act(model: str, action: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     if request.method != "POST":
         raise not_found(request)
     _check_known(model)
@@ -120,7 +120,7 @@ def _act(model: str, action: str, request: Request, behaviour: Behaviour, state:
         case "countTokens":
             return _count_tokens(request, behaviour)
         case "embedContent":
-            return json_answer({"embedding": _embedding(request.json())})
+            return json_response({"embedding": _embedding(request.json())})
         case "batchEmbedContents":
             return _batch_embed(model, request)
     raise not_found(request)
@@ -151,7 +151,7 @@ def _model(name: str) -> Json:
     }
 
 
-def _count_tokens(request: Request, behaviour: Behaviour) -> Answer:
+def _count_tokens(request: SimulatedRequest, behaviour: Behaviour) -> SimulatedResponse:
     body = request.json()
     inner = body.get("generateContentRequest", body)
     if not isinstance(inner, dict) or not inner.get("contents"):
@@ -160,17 +160,17 @@ def _count_tokens(request: Request, behaviour: Behaviour) -> Answer:
     found: Json = {"totalTokens": counts.input}
     if counts.cached:
         found["cachedContentTokenCount"] = counts.cached
-    return json_answer(found | {"promptTokensDetails": [{"modality": "TEXT", "tokenCount": counts.input}]})
+    return json_response(found | {"promptTokensDetails": [{"modality": "TEXT", "tokenCount": counts.input}]})
 
 
-def _batch_embed(model: str, request: Request) -> Answer:
+def _batch_embed(model: str, request: SimulatedRequest) -> SimulatedResponse:
     requests = request.json().get("requests")
     if not isinstance(requests, list) or not requests:
         raise BadRequest("* BatchEmbedContentsRequest.requests: requests is not specified")
     for index, one in enumerate(requests):
         if not isinstance(one, dict) or one.get("model") != f"models/{model}":
             raise BadRequest(f"* BatchEmbedContentsRequest.requests[{index}].model: model must match that of the path")
-    return json_answer({"embeddings": [_embedding(one) for one in requests]})
+    return json_response({"embeddings": [_embedding(one) for one in requests]})
 
 
 def _embedding(body: Json) -> Json:
@@ -179,28 +179,30 @@ def _embedding(body: Json) -> Json:
     return {"values": vector(body.get("outputDimensionality") or EMBEDDING_DIMENSIONS)}
 
 
-def _caches(method: str, rest: list[str], request: Request, behaviour: Behaviour, state: State) -> Answer:
+def _caches(
+    method: str, rest: list[str], request: SimulatedRequest, behaviour: Behaviour, state: State
+) -> SimulatedResponse:
     shelf = state.shelf(CACHES)
     if rest and rest[0] not in shelf:
         raise BadRequest("CachedContent not found (or permission denied)", status=403)
     match method, *rest:
         case ["POST"]:
-            return json_answer(_new_cache(request, behaviour, state))
+            return json_response(_new_cache(request, behaviour, state))
         case ["GET"]:
-            return json_answer({"cachedContents": list(shelf.values())} if shelf else {})
+            return json_response({"cachedContents": list(shelf.values())} if shelf else {})
         case ["GET", name]:
-            return json_answer(shelf[name])
+            return json_response(shelf[name])
         case ["PATCH", name]:
             changes = request.json()
             shelf[name] |= {key: changes[key] for key in ("ttl", "expireTime") if key in changes}
-            return json_answer(shelf[name])
+            return json_response(shelf[name])
         case ["DELETE", name]:
             del shelf[name]
-            return json_answer({})
+            return json_response({})
     raise not_found(request)
 
 
-def _new_cache(request: Request, behaviour: Behaviour, state: State) -> Json:
+def _new_cache(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Json:
     body = request.json()
     if not isinstance(body.get("model"), str):
         raise BadRequest("* CreateCachedContentRequest.cached_content.model: model is required")

@@ -12,7 +12,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.state import CREATED_TEXT
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Upload:
     done: bool = False
 
 
-def upload(request: Request, state: State) -> Answer:
+def upload(request: SimulatedRequest, state: State) -> SimulatedResponse:
     """Answer a request below `/upload/`; raises BadRequest for one that does not fit where the upload stands."""
     commands = {part.strip() for part in request.header("x-goog-upload-command").split(",")} - {""}
     upload_id = request.parameter("upload_id")
@@ -48,7 +48,7 @@ def upload(request: Request, state: State) -> Answer:
     if under_way is None:
         raise BadRequest("Upload not found.", status=404)
     if commands == {"query"}:
-        return Answer(200, [_status(under_way), ("x-goog-upload-size-received", str(under_way.size))])
+        return SimulatedResponse(200, [_status(under_way), ("x-goog-upload-size-received", str(under_way.size))])
     if not commands or not commands <= {"upload", "finalize"}:
         raise BadRequest("X-Goog-Upload-Command must be upload, finalize, query, or 'upload, finalize'.")
     if under_way.done:
@@ -56,7 +56,7 @@ def upload(request: Request, state: State) -> Answer:
     return _go_on(under_way, commands, request, state)
 
 
-def _begin(request: Request, state: State) -> Answer:
+def _begin(request: SimulatedRequest, state: State) -> SimulatedResponse:
     file = (request.json() if request.size else {}).get("file") or {}
     mime_type = request.header("x-goog-upload-header-content-type") or file.get("mimeType") or ""
     if not mime_type:
@@ -64,7 +64,7 @@ def _begin(request: Request, state: State) -> Answer:
     upload_id = state.new_id("AbSim", digits=40)
     state.store(UPLOADS, upload_id, Upload(file, mime_type, hashlib.sha256()))
     url = f"{request.base_url}{request.path}?upload_id={upload_id}&upload_protocol=resumable"
-    return Answer(
+    return SimulatedResponse(
         200,
         [
             ("content-type", "text/plain; charset=utf-8"),
@@ -77,16 +77,16 @@ def _begin(request: Request, state: State) -> Answer:
     )
 
 
-def _go_on(under_way: Upload, commands: set[str], request: Request, state: State) -> Answer:
+def _go_on(under_way: Upload, commands: set[str], request: SimulatedRequest, state: State) -> SimulatedResponse:
     if "upload" in commands:
         if request.header("x-goog-upload-offset") != str(under_way.size):
             raise BadRequest(f"X-Goog-Upload-Offset must be {under_way.size}.")
         under_way.hash.update(request.body)
         under_way.size += request.size
     if "finalize" not in commands:
-        return Answer(200, [_status(under_way), ("x-goog-upload-size-received", str(under_way.size))])
+        return SimulatedResponse(200, [_status(under_way), ("x-goog-upload-size-received", str(under_way.size))])
     under_way.done = True
-    return json_answer({"file": _stored(under_way, state)}, headers=[_status(under_way)])
+    return json_response({"file": _stored(under_way, state)}, headers=[_status(under_way)])
 
 
 def _status(under_way: Upload) -> tuple[str, str]:
@@ -113,17 +113,17 @@ def _stored(under_way: Upload, state: State) -> Json:
     return file
 
 
-def files(method: str, rest: list[str], request: Request, state: State) -> Answer:
+def files(method: str, rest: list[str], request: SimulatedRequest, state: State) -> SimulatedResponse:
     """Answer a request to `files`, or to `files/NAME` where `rest` is [NAME]."""
     shelf = state.shelf(FILES)
     if rest and rest[0] not in shelf:
         raise BadRequest(f"You do not have permission to access the File {rest[0]} or it may not exist.", status=403)
     match method, *rest:
         case ["GET"]:
-            return json_answer({"files": list(shelf.values())} if shelf else {})
+            return json_response({"files": list(shelf.values())} if shelf else {})
         case ["GET", name]:
-            return json_answer(shelf[name])
+            return json_response(shelf[name])
         case ["DELETE", name]:
             del shelf[name]
-            return json_answer({})
+            return json_response({})
     raise BadRequest(f"The requested URL {request.path} was not found on this server.", status=404)

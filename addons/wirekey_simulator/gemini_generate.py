@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey_simulator import text
-from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer, sse, sse_answer
+from wirekey_simulator.exchange import (
+    BadRequest,
+    Json,
+    SimulatedRequest,
+    SimulatedResponse,
+    encode,
+    json_response,
+    sse,
+    sse_response,
+)
 from wirekey_simulator.members import child, objects
 
 if TYPE_CHECKING:
@@ -28,13 +37,13 @@ SEPARATOR = b"\n,\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class GeminiTurn:
     """What the model answers."""
 
     model: str
     body: Json
     behaviour: Behaviour
-    counts: text.Counts
+    counts: text.TokenCounts
     response_id: str
     limited: bool
     """Whether the text ends early, for maxOutputTokens."""
@@ -78,19 +87,19 @@ class Turn:
         }
 
 
-def generate(model: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
+def generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     turn = _turn(model, request, behaviour, state)
     parts = [_thought()] if _shows_thoughts(turn.body) else []
     parts.append(turn.call or {"text": text.whole(turn.behaviour)})
-    return json_answer(turn.response(parts, turn.counts.output - turn.counts.reasoning))
+    return json_response(turn.response(parts, turn.counts.output - turn.counts.reasoning))
 
 
-def stream_generate(model: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
+def stream_generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Answer with events where the query has `alt=sse`, else with the elements of an array."""
     turn = _turn(model, request, behaviour, state)
     if request.parameter("alt") == "sse":
-        return sse_answer(map(sse, _responses(turn)), sse(MID_STREAM_ERROR))
-    return Answer(
+        return sse_response(map(sse, _responses(turn)), sse(MID_STREAM_ERROR))
+    return SimulatedResponse(
         200,
         [("content-type", "application/json; charset=UTF-8")],
         pieces=_array(_responses(turn)),
@@ -99,7 +108,7 @@ def stream_generate(model: str, request: Request, behaviour: Behaviour, state: S
     )
 
 
-def _turn(model: str, request: Request, behaviour: Behaviour, state: State) -> Turn:
+def _turn(model: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> GeminiTurn:
     body = request.json()
     if unknown := next((name for name in body if name not in MEMBERS), None):
         raise BadRequest(f'Invalid JSON payload received. Unknown name "{unknown}": Cannot find field.')
@@ -114,7 +123,7 @@ def _turn(model: str, request: Request, behaviour: Behaviour, state: State) -> T
     settings = body.get("generationConfig", body.get("generation_config"))
     most = child(settings, "maxOutputTokens") or child(settings, "max_output_tokens")
     behaviour, limited = text.limited(behaviour, most)
-    return Turn(model, body, behaviour, text.counts(behaviour, body), state.new_id("sim"), limited)
+    return GeminiTurn(model, body, behaviour, text.counts(behaviour, body), state.new_id("sim"), limited)
 
 
 def _shows_thoughts(body: Json) -> bool:
@@ -125,7 +134,7 @@ def _thought() -> Json:
     return {"text": THOUGHT, "thought": True}
 
 
-def _responses(turn: Turn) -> Iterator[Json]:
+def _responses(turn: GeminiTurn) -> Iterator[Json]:
     """Give the parts one response at a time; the counts grow, and the last response says why it ended."""
     output = turn.counts.output - turn.counts.reasoning
     if _shows_thoughts(turn.body):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from wirekey.egress.hosts import region_of
 
 if TYPE_CHECKING:
-    from wirekey_simulator.exchange import Request
+    from wirekey_simulator.exchange import SimulatedRequest
 
 HOSTS = {
     "api.openai.com": "openai",
@@ -38,12 +38,12 @@ def provider_of_host(host: str | None) -> str | None:
     return HOSTS.get(name) or ("bedrock" if region_of(name) else None)
 
 
-def provider_of(request: Request) -> str | None:
+def provider_of(request: SimulatedRequest) -> str | None:
     """Name the provider by host and SNI where they are real ones, else by the path. None: by neither."""
     return provider_of_host(request.authority) or provider_of_host(request.sni) or _provider_of_path(request)
 
 
-def _provider_of_path(request: Request) -> str | None:
+def _provider_of_path(request: SimulatedRequest) -> str | None:
     path = request.path
     if path.startswith(BEDROCK_PATHS):
         return "bedrock"
@@ -55,6 +55,6 @@ def _provider_of_path(request: Request) -> str | None:
     return "openai" if path.startswith("/v1/") else None
 
 
-def _is_gemini_action(request: Request) -> bool:
+def _is_gemini_action(request: SimulatedRequest) -> bool:
     """Tell `POST /v1/models/NAME:ACTION` from OpenAI's fine-tuned models, whose names have colons too."""
     return request.method == "POST" and GEMINI_ACTION.fullmatch(request.path) is not None

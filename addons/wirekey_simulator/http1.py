@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from wirekey_simulator.exchange import BodyCollector, Request
+from wirekey_simulator.exchange import BodyCollector, SimulatedRequest
 
 if TYPE_CHECKING:
-    from wirekey_simulator.connection import Connection
+    from wirekey_simulator.connection import SimulatorConnection
 
 MAX_HEAD_BYTES = 256 * 1024
 BODY_NOT_THERE = b"We could not read this request as HTTP/1.1: "
@@ -19,7 +19,7 @@ BODY_NOT_THERE = b"We could not read this request as HTTP/1.1: "
 class Http1:
     """The exchanges of one HTTP/1.1 connection, one after the other; also the wire of the current one."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SimulatorConnection) -> None:
         self.connection = connection
         self.state = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self.request: h11.Request | None = None
@@ -50,7 +50,7 @@ class Http1:
                 return
             if isinstance(event, h11.Request):
                 self.request, self.collector = event, BodyCollector()
-                self.is_early = self.connection.simulator.answers_early(event.headers.raw_items())
+                self.is_early = self.connection.simulator.responds_early(event.headers.raw_items())
             elif isinstance(event, h11.Data):
                 self.collector.feed(bytes(event.data))
                 if self.is_early and self.collector.pauses:
@@ -73,7 +73,7 @@ class Http1:
         self.is_early = self.is_last = False
         headers = tuple(head.headers.raw_items())
         self.task = self.connection.exchange(
-            Request(
+            SimulatedRequest(
                 method=head.method.decode(),
                 authority=next((v.decode("latin-1") for k, v in head.headers if k == b"host"), ""),
                 target=head.target.decode("latin-1"),

@@ -23,11 +23,11 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from wirekey.goaway import GoawayTolerantConnection
-from wirekey_simulator.exchange import BodyCollector, Request
+from wirekey_simulator.exchange import BodyCollector, SimulatedRequest
 from wirekey_simulator.http1 import MAX_HEAD_BYTES
 
 if TYPE_CHECKING:
-    from wirekey_simulator.connection import Connection
+    from wirekey_simulator.connection import SimulatorConnection
 
 LINGER = 1.0
 """Seconds that are given to the rest of a request that was answered early."""
@@ -38,7 +38,7 @@ WINDOW = 1 << 20
 class Http2:
     """The streams of one HTTP/2 connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: SimulatorConnection) -> None:
         self.connection = connection
         self.state = GoawayTolerantConnection(H2Configuration(client_side=False, header_encoding=None))
         self.streams: dict[int, Http2Stream] = {}
@@ -135,7 +135,7 @@ class Http2Stream:
         self.ending = False
         self.room = asyncio.Event()
         self.room.set()
-        self.is_early = owner.connection.simulator.answers_early(headers)
+        self.is_early = owner.connection.simulator.responds_early(headers)
         self.is_dispatched = False
         self.is_whole = False
         """Whether the request is."""
@@ -150,7 +150,7 @@ class Http2Stream:
         pseudo = {name: value.decode("latin-1") for name, value in self.headers if name.startswith(b":")}
         connection = self.owner.connection
         self.task = connection.exchange(
-            Request(
+            SimulatedRequest(
                 method=pseudo.get(b":method", ""),
                 authority=pseudo.get(b":authority", ""),
                 target=pseudo.get(b":path", ""),

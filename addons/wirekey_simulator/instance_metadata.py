@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from wirekey_simulator.plain_http import Reply
+from wirekey_simulator.plain_http import PlainResponse
 from wirekey_simulator.sigv4 import Account
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ class InstanceMetadata:
     def __post_init__(self) -> None:
         self.go_on.set()
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> PlainResponse:
         self.asked += 1
         self.go_on.wait()
         if method == "PUT" and target == "/latest/api/token":
-            return Reply(200, "text/plain", self.token)
+            return PlainResponse(200, "text/plain", self.token)
         if headers.get("x-aws-ec2-metadata-token") != self.token:
-            return Reply(401, "text/html", "Unauthorized")
+            return PlainResponse(401, "text/html", "Unauthorized")
         if self.role and target == ROLES:
-            return Reply(200, "text/plain", self.role)
+            return PlainResponse(200, "text/plain", self.role)
         if self.role and target == ROLES + self.role:
-            return Reply(200, "text/plain", json.dumps(self._credentials()))
-        return Reply(404, "text/html", "Not Found")
+            return PlainResponse(200, "text/plain", json.dumps(self._credentials()))
+        return PlainResponse(404, "text/html", "Not Found")
 
     def _credentials(self) -> dict[str, str]:
         access_key = f"ASIA{secrets.token_hex(8).upper()}"

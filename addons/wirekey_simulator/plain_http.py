@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 LARGEST_BODY = 1 << 20
 
 
-class Reply(NamedTuple):
+class PlainResponse(NamedTuple):
     status: int
     content_type: str
     body: str
 
 
-class Answering(Protocol):
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+class PlainHandler(Protocol):
+    def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> PlainResponse:
         """Answer one request; header names are in lower case. Called in several threads at once."""
 
 
 @contextlib.contextmanager
-def serving(answering: Answering) -> Iterator[str]:
+def serving(handler: PlainHandler) -> Iterator[str]:
     """Serve until the end of the block; give the URL without a path."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -34,7 +34,7 @@ def serving(answering: Answering) -> Iterator[str]:
         def handle_any(self) -> None:
             length = min(int(self.headers.get("content-length") or 0), LARGEST_BODY)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = answering.answer(self.command, self.path, headers, self.rfile.read(length))
+            reply = handler.respond(self.command, self.path, headers, self.rfile.read(length))
             data = reply.body.encode()
             self.send_response(reply.status)
             self.send_header("content-type", reply.content_type)

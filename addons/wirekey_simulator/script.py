@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from wirekey_simulator.behaviour import PLAIN, Behaviour, behaviour_of_model, parse_behaviour
-from wirekey_simulator.exchange import Answer, BadRequest, Request, json_answer
+from wirekey_simulator.exchange import BadRequest, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.strictness import shown
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Script:
     def clear(self) -> None:
         self._next.clear()
 
-    def behaviour_of(self, request: Request) -> Behaviour:
+    def behaviour_of(self, request: SimulatedRequest) -> Behaviour:
         """Give the behaviour for one call: of its model's name, of the script, of its header; later ones win."""
         texts = [self._next.popleft()] if self._next else []
         if b"sim-" in request.body or "sim-" in request.path:
@@ -56,14 +56,14 @@ class Script:
         texts += request.fields.get("x-simulator", [])
         return parse(*texts) if texts else PLAIN
 
-    def answers_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    def responds_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Tell, by the head of a request alone, whether it is answered before its end."""
         said = [self.usual, *islice(self._next, 1)]
         said += [value.decode("latin-1") for name, value in headers if name.lower() == b"x-simulator"]
         return any("early" in text for text in said)
 
 
-def model_named(request: Request) -> str:
+def model_named(request: SimulatedRequest) -> str:
     """Find the model's name in path or body without reading either whole."""
     if "sim-" in request.path:
         return next((part for part in request.path.replace("%3A", ":").split("/") if "sim-" in part), "")
@@ -75,23 +75,23 @@ def model_named(request: Request) -> str:
     return ""
 
 
-def control(simulator: Simulator, request: Request) -> Answer:
+def control(simulator: Simulator, request: SimulatedRequest) -> SimulatedResponse:
     """Answer a request to a path under PREFIX."""
     action = f"{request.method} {request.path.removeprefix(PREFIX)}"
     if action == "GET seen":
-        return json_answer([shown(seen) for seen in simulator.seen])
+        return json_response([shown(seen) for seen in simulator.seen])
     if action == "POST open":
-        return json_answer({"opened": simulator.gate.open()})
+        return json_response({"opened": simulator.gate.open()})
     if action == "POST reset":
         simulator.reset()
-        return json_answer({"reset": True})
+        return json_response({"reset": True})
     if action == "POST next":
         try:
             wish = request.json()
             simulator.script.add(str(wish.get("behaviour", "")), int(wish.get("times", 1)))
         except (ValueError, TypeError) as error:
-            return json_answer({"error": str(error)}, 400)
+            return json_response({"error": str(error)}, 400)
         except BadRequest as error:
-            return json_answer({"error": error.message}, error.status)
-        return json_answer({"scripted": wish.get("times", 1)})
-    return json_answer({"error": "known are: POST next, POST open, GET seen, POST reset"}, 404)
+            return json_response({"error": error.message}, error.status)
+        return json_response({"scripted": wish.get("times", 1)})
+    return json_response({"error": "known are: POST next, POST open, GET seen, POST reset"}, 404)

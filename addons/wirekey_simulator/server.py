@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary
 import structlog
 
 from wirekey_simulator.certificate import prepare_certificate
-from wirekey_simulator.connection import Connection
+from wirekey_simulator.connection import SimulatorConnection
 from wirekey_simulator.delivery import Gate, deliver, deliver_at_once
-from wirekey_simulator.dispatch import answer_of
-from wirekey_simulator.exchange import Answer, Request, Seen, json_answer
+from wirekey_simulator.dispatch import response_for
+from wirekey_simulator.exchange import Seen, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.hosts import provider_of
 from wirekey_simulator.script import PREFIX, Script, control
 from wirekey_simulator.state import State
@@ -77,7 +77,7 @@ class Simulator:
         self.asked_names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
         self._arrived = 0
         self._opened = 0
-        self._connections: set[Connection] = set()
+        self._connections: set[SimulatorConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -90,7 +90,7 @@ class Simulator:
         """Listen. Raises OSError where the port is taken or the certificate cannot be written."""
         secured = self._tls_context() if self.tls else None
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self),
+            lambda: SimulatorConnection(self),
             self.host,
             self.port,
             ssl=secured,
@@ -122,31 +122,31 @@ class Simulator:
         self.state.forget()
         self.gate.open()
 
-    def exchange(self, request: Request, wire: Wire) -> asyncio.Task[None] | None:
+    def exchange(self, request: SimulatedRequest, wire: Wire) -> asyncio.Task[None] | None:
         """Answer a request, at once or by the task given back."""
         if request.path.startswith(PREFIX):
-            answer = control(self, request)
-            wire.whole(answer.status, answer.headers, answer.body)
+            response = control(self, request)
+            wire.whole(response.status, response.headers, response.body)
             return None
         provider = provider_of(request)
         seen = self._note(request, provider)
         if provider is None:
-            answer = json_answer({"error": f"neither the host nor the path {request.path} is a provider's"}, 404)
-            wire.whole(404, answer.headers, answer.body)
+            response = json_response({"error": f"neither the host nor the path {request.path} is a provider's"}, 404)
+            wire.whole(404, response.headers, response.body)
             seen.status, seen.outcome = 404, "completed"
             return None
-        answer, behaviour = answer_of(self, provider, request)
-        seen.status = answer.status
-        if deliver_at_once(answer, behaviour, wire, seen):
+        response, behaviour = response_for(self, provider, request)
+        seen.status = response.status
+        if deliver_at_once(response, behaviour, wire, seen):
             return None
-        task = asyncio.get_running_loop().create_task(self._play(answer, behaviour, wire, seen))
+        task = asyncio.get_running_loop().create_task(self._play(response, behaviour, wire, seen))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _play(self, answer: Answer, behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
+    async def _play(self, response: SimulatedResponse, behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
         try:
-            await deliver(answer, behaviour, wire, seen, self.gate)
+            await deliver(response, behaviour, wire, seen, self.gate)
         except Exception as error:
             # What is wrong in one answer must not look like a whole answer to its client.
             structlog.get_logger().error(
@@ -155,21 +155,21 @@ class Simulator:
             seen.outcome = "fault"
             wire.reset()
 
-    def answers_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        return self.script.answers_early(headers)
+    def responds_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        return self.script.responds_early(headers)
 
-    def connection_opened(self, connection: Connection) -> int:
+    def connection_opened(self, connection: SimulatorConnection) -> int:
         self._connections.add(connection)
         self._opened += 1
         return self._opened
 
-    def connection_closed(self, connection: Connection) -> None:
+    def connection_closed(self, connection: SimulatorConnection) -> None:
         self._connections.discard(connection)
 
-    def note_malformed(self, _connection: Connection) -> None:
+    def note_malformed(self, _connection: SimulatorConnection) -> None:
         self.malformed += 1
 
-    def _note(self, request: Request, provider: str | None) -> Seen:
+    def _note(self, request: SimulatedRequest, provider: str | None) -> Seen:
         self._arrived += 1
         seen = Seen(
             number=self._arrived,

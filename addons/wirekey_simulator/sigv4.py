@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from wirekey_simulator.exchange import json_answer
+from wirekey_simulator.exchange import json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wirekey_simulator.exchange import Answer, Request
+    from wirekey_simulator.exchange import SimulatedRequest, SimulatedResponse
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
@@ -49,38 +49,40 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class SignatureRejection:
     kind: str
     """As in x-amzn-errortype."""
     message: str
 
 
-def answer_to(request: Request, accounts: Mapping[str, str | Account]) -> Answer | None:
+def refusal_response(request: SimulatedRequest, accounts: Mapping[str, str | Account]) -> SimulatedResponse | None:
     """Give AWS's answer to a request whose signature is not good."""
-    refused = refusal(request, accounts)
+    refused = signature_rejection(request, accounts)
     if refused is None:
         return None
     kind = f"{refused.kind}:http://internal.amazon.com/coral/com.amazon.coral.service/"
-    return json_answer(
+    return json_response(
         {"message": refused.message}, 403, [("x-amzn-requestid", REQUEST_ID), ("x-amzn-errortype", kind)]
     )
 
 
-def is_signed(request: Request) -> bool:
+def is_signed(request: SimulatedRequest) -> bool:
     return request.header("authorization").startswith("AWS4-")
 
 
-def refusal(
-    request: Request, accounts: Mapping[str, str | Account], clock: Callable[[], float] = time.time
-) -> Refusal | None:
+def signature_rejection(
+    request: SimulatedRequest, accounts: Mapping[str, str | Account], clock: Callable[[], float] = time.time
+) -> SignatureRejection | None:
     """Tell with what AWS would refuse the signature of this request; None where it is good. The status is 403."""
     values = request.fields.get("authorization", [])
     if not values:
-        return Refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
+        return SignatureRejection("MissingAuthenticationTokenException", "Missing Authentication Token")
     match = AUTHORIZATION.fullmatch(values[0])
     stamp = request.header("x-amz-date")
     if len(values) > 1 or not match or not re.fullmatch(r"\d{8}T\d{6}Z", stamp, re.ASCII):
-        return Refusal("IncompleteSignatureException", "The signature is incomplete, or comes without an X-Amz-Date.")
+        return SignatureRejection(
+            "IncompleteSignatureException", "The signature is incomplete, or comes without an X-Amz-Date."
+        )
     access_key, date, region, service, terminator, names, signature = match.groups()
     signed = names.split(";")
     wrong = (
@@ -89,13 +91,15 @@ def refusal(
         or _wrong_headers(request, signed)
     )
     if wrong:
-        return Refusal("InvalidSignatureException", wrong)
+        return SignatureRejection("InvalidSignatureException", wrong)
     account = accounts.get(access_key)
     account = Account(account) if isinstance(account, str) else account
     if account is None or request.fields.get("x-amz-security-token", []) != ([account.token] if account.token else []):
-        return Refusal("UnrecognizedClientException", "The security token included in the request is invalid.")
+        return SignatureRejection(
+            "UnrecognizedClientException", "The security token included in the request is invalid."
+        )
     if account.expires_at is not None and clock() > account.expires_at:
-        return Refusal("ExpiredTokenException", "The security token included in the request is expired")
+        return SignatureRejection("ExpiredTokenException", "The security token included in the request is expired")
     text = "\n".join(
         (ALGORITHM, stamp, f"{date}/{region}/{service}/{terminator}", _sha256(_canonical(request, signed)))
     )
@@ -104,10 +108,10 @@ def refusal(
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     if hmac.compare_digest(hmac.new(key, text.encode(), hashlib.sha256).hexdigest(), signature):
         return None
-    return Refusal("InvalidSignatureException", MISMATCH)
+    return SignatureRejection("InvalidSignatureException", MISMATCH)
 
 
-def _wrong_scope(request: Request, date: str, region: str, service: str, terminator: str) -> str | None:
+def _wrong_scope(request: SimulatedRequest, date: str, region: str, service: str, terminator: str) -> str | None:
     endpoint = ENDPOINT.fullmatch(request.authority)
     if endpoint and endpoint[1] != region:
         return f"Credential should be scoped to a valid region, not '{region}'. "
@@ -132,7 +136,7 @@ def _wrong_time(stamp: str, now: float) -> str | None:
     return None
 
 
-def _wrong_headers(request: Request, signed: list[str]) -> str | None:
+def _wrong_headers(request: SimulatedRequest, signed: list[str]) -> str | None:
     if "host" not in signed and ":authority" not in signed:
         return "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."
     for name, values in request.fields.items():
@@ -144,7 +148,7 @@ def _wrong_headers(request: Request, signed: list[str]) -> str | None:
     return None
 
 
-def _canonical(request: Request, signed: list[str]) -> str:
+def _canonical(request: SimulatedRequest, signed: list[str]) -> str:
     path, _, query = request.target.partition("?")
     segments: list[str] = []
     for segment in path.split("/"):
@@ -170,7 +174,7 @@ def _canonical(request: Request, signed: list[str]) -> str:
     )
 
 
-def _value(request: Request, name: str) -> str:
+def _value(request: SimulatedRequest, name: str) -> str:
     values = request.fields.get(name, [])
     if name in ("host", ":authority") and not values:
         values = [request.authority]

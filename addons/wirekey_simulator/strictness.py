@@ -11,7 +11,7 @@ from wirekey_simulator.exchange import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wirekey_simulator.exchange import Request, Seen
+    from wirekey_simulator.exchange import Seen, SimulatedRequest
 
 KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
 KEY_PARAMETERS = ("key", "api_key", "api-key", "access_token")
@@ -28,7 +28,7 @@ LEFT_BEHIND = re.compile(
 AGENT_TOKEN = re.compile(r"(?<![A-Za-z0-9_])wk_[A-Za-z0-9_]{4}")
 
 
-def refuse_the_misplaced(request: Request, provider: str) -> None:
+def refuse_the_misplaced(request: SimulatedRequest, provider: str) -> None:
     """Raise BadRequest, naming the header or parameter, where something stands that must not."""
     for name, values in request.fields.items():
         if LEFT_BEHIND.fullmatch(name):
@@ -45,7 +45,7 @@ def refuse_the_misplaced(request: Request, provider: str) -> None:
         raise BadRequest(f"The request has more than one credential: in {' and in '.join(places)}.")
 
 
-def credentials(request: Request) -> Iterator[tuple[str, str]]:
+def credentials(request: SimulatedRequest) -> Iterator[tuple[str, str]]:
     """Give place and value of everything in the request that stands where a credential may stand."""
     for name in KEY_HEADERS:
         for value in request.fields.get(name, ()):
@@ -55,7 +55,7 @@ def credentials(request: Request) -> Iterator[tuple[str, str]]:
             yield f"?{name}=", value
 
 
-def quoted_key(request: Request) -> str:
+def quoted_key(request: SimulatedRequest) -> str:
     """Give the key, or the session token, that came with the request, for the answer that quotes it."""
     token = request.header("x-amz-security-token")
     value = token or next((value for _, value in credentials(request)), "")
@@ -89,7 +89,7 @@ def fingerprint(value: bytes) -> str:
     return f"sha256:{hashlib.sha256(value).hexdigest()[:12]}"
 
 
-def _places_of(request: Request, provider: str) -> set[str]:
+def _places_of(request: SimulatedRequest, provider: str) -> set[str]:
     if provider == "gemini" and request.path.startswith("/v1beta/openai/"):
         return {"authorization"}
     return PLACES[provider]

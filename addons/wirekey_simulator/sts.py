@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from wirekey_simulator.plain_http import Reply
+from wirekey_simulator.plain_http import PlainResponse
 from wirekey_simulator.sigv4 import Account
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Assumed:
 
 
 @dataclass(slots=True)
-class TokenService:
+class StsService:
     """Answers for `known` access keys (None: for all), with sessions of `lifetime` seconds."""
 
     known: Collection[str] | None = None
@@ -66,7 +66,7 @@ class TokenService:
     def __post_init__(self) -> None:
         self.go_on.set()
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> PlainResponse:
         self.asked += 1
         self.go_on.wait()
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
@@ -79,7 +79,7 @@ class TokenService:
             return failed(403, "InvalidClientTokenId", "The security token included in the request is invalid.")
         return self._assume(form, caller[1], caller[2])
 
-    def _assume(self, form: Mapping[str, str], access_key: str, region: str) -> Reply:
+    def _assume(self, form: Mapping[str, str], access_key: str, region: str) -> PlainResponse:
         role, name, tags = ROLE.fullmatch(form.get("RoleArn", "")), form.get("RoleSessionName", ""), tags_of(form)
         if role is None or not SESSION_NAME.fullmatch(name):
             return failed(400, "ValidationError", "1 validation error detected: roleArn or roleSessionName")
@@ -91,7 +91,7 @@ class TokenService:
         made = Account(secrets.token_urlsafe(30), secrets.token_urlsafe(120), time.time() + self.lifetime)
         issued = f"ASIA{secrets.token_hex(8).upper()}"
         self.issued[issued] = made
-        return Reply(200, "text/xml", assumed_xml(role, name, issued, made))
+        return PlainResponse(200, "text/xml", assumed_xml(role, name, issued, made))
 
 
 def tags_of(form: Mapping[str, str]) -> dict[str, str]:
@@ -114,8 +114,8 @@ def assumed_xml(role: re.Match[str], name: str, access_key: str, made: Account) 
     )
 
 
-def failed(status: int, code: str, message: str) -> Reply:
-    return Reply(
+def failed(status: int, code: str, message: str) -> PlainResponse:
+    return PlainResponse(
         status,
         "text/xml",
         f'<ErrorResponse xmlns="{NAMESPACE}"><Error><Type>Sender</Type><Code>{escape(code)}</Code>'

@@ -24,7 +24,7 @@ BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class TokenCounts:
     """Tokens. `cached` are among `input`, `reasoning` among `output`."""
 
     input: int
@@ -62,7 +62,7 @@ def limited(behaviour: Behaviour, most: Any) -> tuple[Behaviour, bool]:
     return replace(behaviour, events=most), True
 
 
-def counts(behaviour: Behaviour, request_json: Any) -> Counts:
+def counts(behaviour: Behaviour, request_json: Any) -> TokenCounts:
     """Give what the behaviour asks for, else an estimate: same request, same counts."""
     cached, reasoning = behaviour.cached_tokens or 0, behaviour.reasoning_tokens or 0
     given, made = behaviour.input_tokens, behaviour.tokens
@@ -70,7 +70,7 @@ def counts(behaviour: Behaviour, request_json: Any) -> Counts:
         made = _estimated_output(behaviour) + reasoning
     if given is None:
         given = input_tokens(request_json) + cached
-    return Counts(max(given, cached), max(made, reasoning), cached, reasoning)
+    return TokenCounts(max(given, cached), max(made, reasoning), cached, reasoning)
 
 
 def input_tokens(request_json: Any) -> int:

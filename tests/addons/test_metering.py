@@ -18,7 +18,7 @@ from wirekey.metering.cost import cost_usd
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 from wirekey.routing.candidate import Candidate
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials
+from wirekey.signing.request import SigV4Credentials
 
 KEY = "sk-provider-key-0123456789"
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
@@ -220,7 +220,7 @@ REFUSED = b'{"message":"The security token %b included in the request is invalid
 @pytest.mark.parametrize("compress", [None, gzip.compress])
 def test_C6_an_error_that_quotes_our_session_token_is_masked_however_it_is_cut(compress, size):
     more = {"content_encoding": "gzip"} if compress else {}
-    pair = AwsCredentials("AKIAEXAMPLE", Secret("aws-secret"), Secret(TOKEN))
+    pair = SigV4Credentials("AKIAEXAMPLE", Secret("aws-secret"), Secret(TOKEN))
     answer = Answer(403, "bedrock", aws=pair, content_type="application/json", x_quoted=f"<{TOKEN}>", **more)
     body = compress(REFUSED) if compress else REFUSED
     out = answer.passes(*(body[at : at + size] for at in range(0, len(body), size))) + answer.ends()
@@ -229,7 +229,7 @@ def test_C6_an_error_that_quotes_our_session_token_is_masked_however_it_is_cut(c
 
 
 def test_an_error_to_what_was_signed_with_a_pair_that_lasts_passes_as_it_is():
-    answer = Answer(403, "bedrock", aws=AwsCredentials("AKIAEXAMPLE", Secret("aws-secret")))
+    answer = Answer(403, "bedrock", aws=SigV4Credentials("AKIAEXAMPLE", Secret("aws-secret")))
     assert answer.passes(REFUSED) == [REFUSED]
 
 

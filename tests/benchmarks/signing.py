@@ -15,18 +15,18 @@ from functools import partial
 
 from tests.signing.requests import ACCESS_KEY, ENDPOINT, NOW, SECRET, signed
 from wirekey.secret import Secret
-from wirekey.signing.canonical import HeadersToSign, Signature, SigningKeys
+from wirekey.signing.canonical import HeadersToSign, SigningKeyCache, SigV4Signature
 from wirekey.signing.replay import ReplayWindow
-from wirekey.signing.request import AwsCredentials
-from wirekey.signing.sign import Signer, without_signature
-from wirekey.signing.signature_parsing import presents_signature, read_signature
+from wirekey.signing.request import SigV4Credentials
+from wirekey.signing.sign import RequestSigner, without_signature
+from wirekey.signing.signature_parsing import has_signature, parse_signature
 from wirekey.signing.verify import Verifier
 
 BODY = (b'{"messages":[{"role":"user","content":[{"text":"' + b"x" * 4096)[:4096]
 MOST = 400.0
 CALLS = 500
-AGENT = AwsCredentials(ACCESS_KEY, Secret(SECRET))
-REAL = AwsCredentials("ASIAREAL", Secret("real/secret"), Secret("t" * 800))
+AGENT = SigV4Credentials(ACCESS_KEY, Secret(SECRET))
+REAL = SigV4Credentials("ASIAREAL", Secret("real/secret"), Secret("t" * 800))
 
 
 def digest():
@@ -35,8 +35,8 @@ def digest():
 
 def tasks():
     head = signed(body=BODY)
-    verifier, signer, keys = Verifier({ACCESS_KEY: AGENT}.get), Signer(), SigningKeys()
-    signature = Signature(AGENT, "us-east-1", "bedrock", keys)
+    verifier, signer, keys = Verifier({ACCESS_KEY: AGENT}.get), RequestSigner(), SigningKeyCache()
+    signature = SigV4Signature(AGENT, "us-east-1", "bedrock", keys)
     fields = {name: [v.decode() for v in values] for name, values in head.fields().items() if name != ":authority"}
     canonical = partial(signature.canonical, "POST", head.path, head.query, HeadersToSign(fields), digest())
     text = canonical()
@@ -57,12 +57,12 @@ def tasks():
         "  SHA-256 of the body (done twice)": digest,
         "of which, in each: canonical request (botocore)": canonical,
         "  string to sign and HMAC, key kept": partial(signature.of, text, "20260304T050607Z"),
-        "  the same with the key derived anew": lambda: Signature(AGENT, "us-east-1", "bedrock", SigningKeys()).of(
-            text, "20260304T050607Z"
-        ),
-        "of the verification: reading the signature": lambda: read_signature(head.fields(), head.query),
+        "  the same with the key derived anew": lambda: SigV4Signature(
+            AGENT, "us-east-1", "bedrock", SigningKeyCache()
+        ).of(text, "20260304T050607Z"),
+        "of the verification: reading the signature": lambda: parse_signature(head.fields(), head.query),
         "of the signature: taking off the old one": partial(without_signature, head),
-        "beside it: is it signed at all": partial(presents_signature, head),
+        "beside it: is it signed at all": partial(has_signature, head),
         "beside it: the replay window": replayed,
     }
 

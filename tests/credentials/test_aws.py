@@ -10,7 +10,7 @@ from wirekey.call import Agent
 from wirekey.credentials import aws
 from wirekey.credentials.aws import AwsCredentialCache, CredentialsUnavailable, ExpiringCredentials
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials
+from wirekey.signing.request import SigV4Credentials
 
 ALICE, BOB = Agent("alice", "dev"), Agent("bob")
 HOUR = 3600.0
@@ -51,7 +51,7 @@ class Source:
         if self.error:
             raise self.error
         expires = None if self.lifetime is None else self.clock.now + self.lifetime
-        return ExpiringCredentials(AwsCredentials(f"AKIA{number}", Secret("s"), Secret("t")), expires)
+        return ExpiringCredentials(SigV4Credentials(f"AKIA{number}", Secret("s"), Secret("t")), expires)
 
     def forget(self):
         self.forgotten += 1
@@ -270,7 +270,7 @@ async def test_those_that_aws_refused_are_searched_anew_but_not_at_every_refusal
     assert credentials.current(ALICE) is first  # found a moment ago: the same would be found
     clock.now += aws.SHORTEST_WAIT
     credentials.refused(BOB, first)
-    credentials.refused(ALICE, AwsCredentials("AKIA1", Secret("s")))
+    credentials.refused(ALICE, SigV4Credentials("AKIA1", Secret("s")))
     assert credentials.current(ALICE) is first
     credentials.refused(ALICE, first)
     assert credentials.current(ALICE) is None

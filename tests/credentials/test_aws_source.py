@@ -20,16 +20,16 @@ from wirekey.credentials.aws_source import AwsSource, AwsWay, aws_credentials, s
 from wirekey.egress.hosts import region_of
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
-from wirekey.signing.sign import Signer
+from wirekey.signing.request import SigV4Credentials, Endpoint, RequestHead
+from wirekey.signing.sign import RequestSigner
 from wirekey_simulator.instance_metadata import InstanceMetadata
 from wirekey_simulator.plain_http import serving
-from wirekey_simulator.sigv4 import refusal
-from wirekey_simulator.sts import TokenService
+from wirekey_simulator.sigv4 import signature_rejection
+from wirekey_simulator.sts import StsService
 
 ALICE = Agent("alice", "dev")
 ROLE = "arn:aws:iam::123456789012:role/wirekey"
-PAIR = AwsCredentials("AKIAORGANISATION0001", Secret("organisation-secret"))
+PAIR = SigV4Credentials("AKIAORGANISATION0001", Secret("organisation-secret"))
 FIXED = AwsWay("us-east-1", pair=PAIR)
 ASSUMING = AwsWay("eu-west-3", pair=PAIR, role_arn=ROLE)
 CHAIN = AwsWay("us-east-1")
@@ -53,7 +53,7 @@ def a_machine_without_aws(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sts(monkeypatch):
-    service = TokenService()
+    service = StsService()
     with serving(service) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
         yield service
@@ -97,7 +97,7 @@ def test_a_configured_pair_is_taken_as_it_is(monkeypatch):
 
 
 def test_a_configured_session_token_goes_along():
-    pair = AwsCredentials("ASIAORGANISATION0001", Secret("s"), Secret("the-token"))
+    pair = SigV4Credentials("ASIAORGANISATION0001", Secret("s"), Secret("the-token"))
     assert AwsSource(AwsWay("us-east-1", pair=pair)).fetch(None).credentials == pair
 
 
@@ -112,7 +112,7 @@ def test_without_any_setting_the_environment_comes_first(monkeypatch, tmp_path):
     write_profile(tmp_path, "default")
     set_environment(monkeypatch, token="environment-token")
     found = AwsSource(CHAIN).fetch(ALICE).credentials
-    assert found == AwsCredentials("AKIAENVIRONMENT00001", Secret("environment-secret"), Secret("environment-token"))
+    assert found == SigV4Credentials("AKIAENVIRONMENT00001", Secret("environment-secret"), Secret("environment-token"))
 
 
 def test_a_pair_in_the_dotenv_file_counts_as_environment(monkeypatch):
@@ -177,7 +177,7 @@ def test_the_role_is_assumed_in_the_name_of_the_agent_with_its_tags(sts):
     assert assumed.tags == {"agent": "alice", "role": "dev"}
     assert (assumed.role_arn, assumed.access_key) == (ROLE, "AKIAORGANISATION0001")
     account = sts.issued[found.credentials.access_key]
-    assert found.credentials == AwsCredentials(
+    assert found.credentials == SigV4Credentials(
         found.credentials.access_key, Secret(account.secret), Secret(account.token)
     )
     assert abs(found.expires - account.expires_at) <= 1
@@ -442,14 +442,14 @@ def test_a_request_signed_with_an_agents_session_is_good_for_bedrock_until_it_en
     head = RequestHead("POST", b"/model/amazon.nova-lite-v1%3A0/converse", [(b"Host", host.encode())])
     empty = hashlib.sha256(b"").hexdigest()
     now = time.time()
-    added = Signer().sign(head, empty, found.credentials, Endpoint(region_of(host).region), now)
+    added = RequestSigner().sign(head, empty, found.credentials, Endpoint(region_of(host).region), now)
     headers = {name.decode(): value.decode() for name, value in (*head.headers, *added)}
     arrived = request("POST", head.target.decode(), headers=headers, authority=host)
-    assert refusal(arrived, sts.issued, lambda: now) is None
-    assert refusal(arrived, {}, lambda: now).kind == "UnrecognizedClientException"
+    assert signature_rejection(arrived, sts.issued, lambda: now) is None
+    assert signature_rejection(arrived, {}, lambda: now).kind == "UnrecognizedClientException"
     account = sts.issued[found.credentials.access_key]
     ended = {found.credentials.access_key: replace(account, expires_at=now - 1)}
-    assert refusal(arrived, ended, lambda: now).kind == "ExpiredTokenException"
+    assert signature_rejection(arrived, ended, lambda: now).kind == "ExpiredTokenException"
 
 
 # What the configuration leads to
@@ -463,7 +463,7 @@ CONFIGURED = [
     (f"{{credentials: {{role_arn: '{ROLE}'}}, regions: [eu-west-3, us-east-1]}}", AwsWay("eu-west-3", role_arn=ROLE)),
     (
         "{credentials: {access_key: env:A, secret_key: env:B, session_token: env:C}}",
-        AwsWay("us-east-1", pair=AwsCredentials("AKIA", Secret("b"), Secret("c"))),
+        AwsWay("us-east-1", pair=SigV4Credentials("AKIA", Secret("b"), Secret("c"))),
     ),
     ("{credentials: {bearer: env:B}}", None),
     ("{credentials: client}", None),

@@ -6,7 +6,7 @@ from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.client_supplied import ClientCredential, client_supplied_credential, missing
 from wirekey.errors import Refusal
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials
+from wirekey.signing.request import SigV4Credentials
 
 HOST = "bedrock-runtime.eu-west-1.amazonaws.com"
 AGENT = "wk_" + "a" * 43
@@ -30,9 +30,9 @@ def key(value: str, *, bearer: bool = False) -> ClientCredential:
         ("anthropic", [(b"X-Anthropic-Key", b"key")], key("key")),
         ("bedrock", [(b"X-AWS-Bearer-Token", b"key")], key("key")),
         ("bedrock", [(b"X-AWS-Bearer-Token", b"key"), *PAIR], key("key")),
-        ("bedrock", PAIR, ClientCredential(pair=AwsCredentials("AKIAEXAMPLE", Secret("secret")))),
+        ("bedrock", PAIR, ClientCredential(pair=SigV4Credentials("AKIAEXAMPLE", Secret("secret")))),
         ("bedrock", [*PAIR, (b"X-AWS-Region", b"eu-west-1")],
-         ClientCredential(pair=AwsCredentials("AKIAEXAMPLE", Secret("secret")))),
+         ClientCredential(pair=SigV4Credentials("AKIAEXAMPLE", Secret("secret")))),
         ("bedrock", OWN, None),
     ],
 )  # fmt: skip

@@ -7,13 +7,13 @@ from wirekey.credentials.client_supplied_aws import ClientAwsCredentials, client
 from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials
+from wirekey.signing.request import SigV4Credentials
 
 OURS = key_pair(Secret("ab" * 32), "alice", "cd" * 16, 1).access_key
 ACCESS, SECRET = (b"X-AWS-Access-Key", b"AKIAEXAMPLE"), (b"X-AWS-Secret-Key", b"a/secret+x=")
 TOKEN, REGION = (b"x-aws-session-token", b"a/token=="), (b"X-Aws-Region", b"eu-west-3")
 BEARER = (b"X-AWS-Bearer-Token", b"ABSKexample=")
-PAIR = AwsCredentials("AKIAEXAMPLE", Secret("a/secret+x="))
+PAIR = SigV4Credentials("AKIAEXAMPLE", Secret("a/secret+x="))
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ PAIR = AwsCredentials("AKIAEXAMPLE", Secret("a/secret+x="))
         ([SECRET, (b"accept", b"*/*"), ACCESS], ClientAwsCredentials(pair=PAIR)),
         (
             [ACCESS, SECRET, TOKEN],
-            ClientAwsCredentials(pair=AwsCredentials("AKIAEXAMPLE", PAIR.secret, Secret("a/token=="))),
+            ClientAwsCredentials(pair=SigV4Credentials("AKIAEXAMPLE", PAIR.secret, Secret("a/token=="))),
         ),
         ([ACCESS, SECRET, REGION], ClientAwsCredentials(pair=PAIR, region="eu-west-3")),
         ([REGION], ClientAwsCredentials(region="eu-west-3")),

@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
+from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
 from wirekey.signing.verify import Verifier
 
 ACCESS_KEY, SECRET = "WKEYABCDEFGHIJKLMNOP", "secret/of+the/agent/0123456789012345678"
@@ -85,7 +85,7 @@ def presigned(path=PATH, at=NOW, expires=600, **more):
 
 
 def verify(head, body=BODY, now=NOW, endpoint=ENDPOINT, token=None):
-    known = {ACCESS_KEY: AwsCredentials(ACCESS_KEY, Secret(SECRET), Secret(token) if token else None)}
+    known = {ACCESS_KEY: SigV4Credentials(ACCESS_KEY, Secret(SECRET), Secret(token) if token else None)}
     return Verifier(known.get).verify(head, sha256(body), endpoint, now)
 
 

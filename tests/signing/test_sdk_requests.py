@@ -18,8 +18,8 @@ from tests.signing.requests import ACCESS_KEY, SECRET, sha256, signed, verify
 from wirekey.secret import Secret
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import ReplayWindow
-from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
-from wirekey.signing.signature_parsing import presents_signature
+from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
+from wirekey.signing.signature_parsing import has_signature
 from wirekey.signing.verify import Verifier
 
 MODELS = [
@@ -77,7 +77,7 @@ class RawBody:
 def verified(head, body):
     date = next(value.decode() for name, value in head.headers if name == b"X-Amz-Date")
     signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-    pair = AwsCredentials(ACCESS_KEY, Secret(SECRET))
+    pair = SigV4Credentials(ACCESS_KEY, Secret(SECRET))
     return Verifier({ACCESS_KEY: pair}.get).verify(head, sha256(body), Endpoint("us-east-1"), signed_at)
 
 
@@ -91,7 +91,7 @@ def _no_credentials_of_this_machine(monkeypatch):
 def test_what_boto3_sends_verifies(operation, arguments, model):
     head, body = sent(operation, arguments | {"modelId": model})
     assert quote(model, safe="") in head.target.decode()
-    assert presents_signature(head)
+    assert has_signature(head)
     found = verified(head, body)
     assert (found.payload_signed, found.numbered) == (True, False)
     with pytest.raises(SignatureRefused):

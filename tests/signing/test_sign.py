@@ -23,21 +23,21 @@ from tests.signing.requests import (
     verify,
 )
 from wirekey.secret import Secret
-from wirekey.signing.canonical import SigningKeys
-from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead, UnreadableRequestError
-from wirekey.signing.sign import Signer, without_signature
+from wirekey.signing.canonical import SigningKeyCache
+from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, UnreadableRequestError
+from wirekey.signing.sign import RequestSigner, without_signature
 from wirekey.signing.verify import Verifier
-from wirekey_simulator.exchange import Request
-from wirekey_simulator.sigv4 import Account, refusal
+from wirekey_simulator.exchange import SimulatedRequest
+from wirekey_simulator.sigv4 import Account, signature_rejection
 
-REAL = AwsCredentials("AKIAREAL", Secret("real/secret"))
-TEMPORARY = AwsCredentials("ASIAREAL", Secret("real/secret"), Secret("session/token=="))
+REAL = SigV4Credentials("AKIAREAL", Secret("real/secret"))
+TEMPORARY = SigV4Credentials("ASIAREAL", Secret("real/secret"), Secret("session/token=="))
 CLEAN = RequestHead("POST", PATH.encode(), [(b"Host", HOST.encode()), (b"Content-Type", b"application/json")])
 
 
 def judged(head, added, body=BODY):
     """Give what the simulator says of the request: None where its signature is right."""
-    request = Request(
+    request = SimulatedRequest(
         method=head.method,
         authority=head.authority.decode() or HOST,
         target=head.target.decode(),
@@ -53,11 +53,11 @@ def judged(head, added, body=BODY):
         "AKIAREAL": "real/secret",
         "ASIAREAL": Account("real/secret", token="session/token=="),
     }
-    return refusal(request, accounts, lambda: NOW)
+    return signature_rejection(request, accounts, lambda: NOW)
 
 
 def signed_by_us(head, body=BODY, credentials=REAL, **options):
-    return Signer().sign(head, sha256(body), credentials, ENDPOINT, NOW, **options)
+    return RequestSigner().sign(head, sha256(body), credentials, ENDPOINT, NOW, **options)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_the_headers_are_those_of_boto3_and_right(credentials, options, names):
 
 def test_what_boto3_would_sign_is_signed_alike():
     theirs = signed(headers={"Content-Type": "application/json", "User-Agent": "x", "Connection": "close"})
-    pair = AwsCredentials(ACCESS_KEY, Secret(SECRET))
-    ours = Signer().sign(without_signature(theirs), sha256(BODY), pair, ENDPOINT, NOW)
+    pair = SigV4Credentials(ACCESS_KEY, Secret(SECRET))
+    ours = RequestSigner().sign(without_signature(theirs), sha256(BODY), pair, ENDPOINT, NOW)
     assert dict(ours)[b"Authorization"] == dict(theirs.headers)[b"Authorization"]
 
 
@@ -118,11 +118,11 @@ def test_no_secret_shows():
 
 
 def test_keys_are_kept_up_to_a_bound_and_not_for_another_secret():
-    keys = SigningKeys(2)
+    keys = SigningKeyCache(2)
     derived = [keys.key(REAL, f"2026030{day}", "us-east-1", "bedrock") for day in (1, 2, 1, 3, 1)]
     assert (len(keys), derived[0] == derived[2] == derived[4]) == (2, True)
     assert len({*derived}) == 3
-    assert keys.key(AwsCredentials("AKIAREAL", Secret("b")), "20260301", "us-east-1", "bedrock") != derived[0]
+    assert keys.key(SigV4Credentials("AKIAREAL", Secret("b")), "20260301", "us-east-1", "bedrock") != derived[0]
     assert len(keys) == 2
 
 

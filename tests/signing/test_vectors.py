@@ -8,8 +8,8 @@ import pytest
 
 from wirekey.secret import Secret
 from wirekey.signing.refusal import SignatureRefused
-from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
-from wirekey.signing.sign import Signer, without_signature
+from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
+from wirekey.signing.sign import RequestSigner, without_signature
 from wirekey.signing.verify import Verifier
 
 SUITE = Path(__file__).parent / "aws-sig-v4-test-suite"
@@ -41,7 +41,7 @@ def token_of(vector):
 
 def credentials_of(vector):
     token = token_of(vector)
-    return AwsCredentials("AKIDEXAMPLE", SECRET, Secret(token) if token else None)
+    return SigV4Credentials("AKIDEXAMPLE", SECRET, Secret(token) if token else None)
 
 
 def parsed(text):
@@ -87,7 +87,7 @@ def test_the_verifier_accepts_the_vector(vector):
 def test_the_verifier_refuses_the_vector_with_another_secret(vector):
     head, digest = signed(vector)
     real = credentials_of(vector)
-    other = AwsCredentials(real.access_key, Secret("another"), real.token)
+    other = SigV4Credentials(real.access_key, Secret("another"), real.token)
     with pytest.raises(SignatureRefused) as refused:
         Verifier({"AKIDEXAMPLE": other}.get).verify(head, digest, ENDPOINT, NOW)
     assert refused.value.code == "InvalidSignatureException"
@@ -96,7 +96,7 @@ def test_the_verifier_refuses_the_vector_with_another_secret(vector):
 @pytest.mark.parametrize("vector", VECTORS)
 def test_the_signer_signs_as_the_vector_says(vector):
     head, digest = parsed(part(vector, "req"))
-    added = Signer().sign(without_signature(head), digest, credentials_of(vector), ENDPOINT, NOW)
+    added = RequestSigner().sign(without_signature(head), digest, credentials_of(vector), ENDPOINT, NOW)
     assert dict(added)[b"Authorization"] == part(vector, "authz")
     assert dict(added)[b"X-Amz-Date"] == b"20150830T123600Z"
     assert dict(added).get(b"X-Amz-Security-Token", b"").decode() == (token_of(vector) or "")

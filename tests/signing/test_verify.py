@@ -23,7 +23,7 @@ from tests.signing.requests import (
 )
 from wirekey.signing.refusal import MISMATCH, SignatureRefused
 from wirekey.signing.request import Endpoint, RequestHead
-from wirekey.signing.signature_parsing import presents_signature
+from wirekey.signing.signature_parsing import has_signature
 
 GOOD = signed()
 INVALID, INCOMPLETE = "InvalidSignatureException", "IncompleteSignatureException"
@@ -412,4 +412,4 @@ class TestPresigned:
     ],
 )
 def test_what_claims_to_be_signed_is_told_from_what_does_not(head, presented):
-    assert presents_signature(head) is presented
+    assert has_signature(head) is presented

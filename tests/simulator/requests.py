@@ -3,12 +3,12 @@
 import hashlib
 import json
 
-from wirekey_simulator.exchange import Request
+from wirekey_simulator.exchange import SimulatedRequest
 
 
 def request(method, target, body=None, headers=None, authority="localhost"):
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    return Request(
+    return SimulatedRequest(
         method=method,
         authority=authority,
         target=target,

@@ -6,7 +6,7 @@ from anthropic.types.messages import MessageBatch
 from pydantic import TypeAdapter
 
 from tests.simulator.requests import request
-from wirekey_simulator.anthropic import answer, check_credentials, failure
+from wirekey_simulator.anthropic import check_credentials, failure, respond
 from wirekey_simulator.behaviour import parse_behaviour
 from wirekey_simulator.exchange import BadRequest
 from wirekey_simulator.state import State
@@ -20,7 +20,7 @@ EVENT = TypeAdapter(RawMessageStreamEvent)
 
 
 def ask(body, behaviour="", path="/v1/messages", method="POST", state=None):
-    return answer(request(method, path, body, VERSION), parse_behaviour(behaviour), state or State())
+    return respond(request(method, path, body, VERSION), parse_behaviour(behaviour), state or State())
 
 
 def plain(body, behaviour="", **more):
@@ -37,14 +37,14 @@ def stream(body, behaviour=""):
     return events
 
 
-def test_a_plain_answer_is_a_message_of_the_sdk():
+def test_a_plain_response_is_a_message_of_the_sdk():
     message = Message.model_validate(plain(ASK))
     assert message.content[0].text == TEXT
     assert message.stop_reason == "end_turn"
     assert message.model == "claude-sonnet-4-5"
 
 
-def test_same_request_same_answer_apart_from_ids():
+def test_same_request_same_response_apart_from_ids():
     state = State()
     first, second = plain(ASK, state=state), plain(ASK, state=state)
     assert first.pop("id") != second.pop("id")
@@ -69,7 +69,7 @@ def test_a_stream_has_the_events_in_the_order_of_the_provider():
 
 
 @pytest.mark.parametrize("asked", [ASK, ASK_TOOL])
-def test_a_stream_says_the_same_as_the_plain_answer(asked):
+def test_a_stream_says_the_same_as_the_plain_response(asked):
     whole, events = plain(asked, "tokens=9, reasoning-tokens=4"), stream(asked, "tokens=9, reasoning-tokens=4")
     pieces = [event["delta"] for event in events if event["type"] == "content_block_delta"]
     for block in whole["content"]:
@@ -99,7 +99,7 @@ def test_a_tool_is_called_when_the_prompt_says_so():
     assert message["content"][0]["input"] == {"city": "simulated"}
 
 
-def test_an_answer_ends_at_max_tokens():
+def test_a_response_ends_at_max_tokens():
     message = plain(ASK | {"max_tokens": 2})
     assert (message["stop_reason"], message["usage"]["output_tokens"]) == ("max_tokens", 2)
     assert stream(ASK | {"max_tokens": 2})[-2]["delta"]["stop_reason"] == "max_tokens"
@@ -128,7 +128,7 @@ def test_a_request_that_lacks_something_is_refused_in_the_words_of_the_provider(
 
 def test_the_version_header_is_required():
     with pytest.raises(BadRequest, match="anthropic-version"):
-        answer(request("POST", "/v1/messages", ASK), parse_behaviour(""), State())
+        respond(request("POST", "/v1/messages", ASK), parse_behaviour(""), State())
 
 
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/messages/other", "/v1/models/claude-unknown"])
@@ -167,7 +167,7 @@ def test_a_failure_inside_a_stream_is_an_error_event():
     assert ask(ASK | {"stream": True}).error_piece.startswith(b"event: error\ndata: {")
 
 
-def test_tokens_are_counted_without_an_answer():
+def test_tokens_are_counted_without_a_response():
     body = {"model": "claude-sonnet-4-5", "messages": ASK["messages"]}
     assert plain(body, "input-tokens=12", path="/v1/messages/count_tokens") == {"input_tokens": 12}
 
@@ -196,7 +196,7 @@ def test_a_file_is_stored_and_given_back():
         b"Content-Type: application/pdf\r\n\r\n" + content + b"\r\n--edge--\r\n"
     )
     headers = VERSION | {"content-type": f"multipart/form-data; boundary={edge}"}
-    made = json.loads(answer(request("POST", "/v1/files", body, headers), parse_behaviour(""), state).body)
+    made = json.loads(respond(request("POST", "/v1/files", body, headers), parse_behaviour(""), state).body)
     assert (made["filename"], made["size_bytes"]) == ("a.pdf", len(content))
     assert ask(None, path=f"/v1/files/{made['id']}/content", method="GET", state=state).body == content
 

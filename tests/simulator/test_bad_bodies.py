@@ -71,11 +71,11 @@ def disturbed(draw, value):
 @pytest.mark.parametrize("path", WHOLE)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_any_json_gets_an_answer_or_is_refused(path, data):
+def test_any_json_gets_a_response_or_is_refused(path, data):
     module = anthropic if path.startswith("/v1/") else bedrock if path.startswith("/model/") else gemini
     body = data.draw(disturbed(WHOLE[path]))
     try:
-        made = module.answer(request("POST", path, body, VERSION), parse_behaviour(""), State())
+        made = module.respond(request("POST", path, body, VERSION), parse_behaviour(""), State())
         list(made.pieces or ())
     except BadRequest:
         pass
@@ -86,5 +86,5 @@ def test_the_undisturbed_body_is_answered(path):
     module = anthropic if path.startswith("/v1/") else bedrock if path.startswith("/model/") else gemini
     if "count" in path:
         return
-    made = module.answer(request("POST", path, WHOLE[path], VERSION), parse_behaviour(""), State())
+    made = module.respond(request("POST", path, WHOLE[path], VERSION), parse_behaviour(""), State())
     assert json.loads(made.body or b"".join(made.pieces))

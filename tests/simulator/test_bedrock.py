@@ -7,7 +7,7 @@ from anthropic.types import Message
 from botocore.eventstream import EventStreamBuffer
 
 from tests.simulator.requests import request
-from wirekey_simulator.bedrock import answer, check_credentials, failure
+from wirekey_simulator.bedrock import check_credentials, failure, respond
 from wirekey_simulator.behaviour import parse_behaviour
 from wirekey_simulator.exchange import BadRequest
 from wirekey_simulator.state import State
@@ -31,7 +31,7 @@ COUNTS = "input-tokens=100, cached-tokens=60, tokens=30"
 
 def ask(operation, body, behaviour="", model=CLAUDE):
     path = f"/model/{quote(model, safe='')}/{operation}"
-    return answer(request("POST", path, body), parse_behaviour(behaviour), State())
+    return respond(request("POST", path, body), parse_behaviour(behaviour), State())
 
 
 def events(made):
@@ -46,11 +46,11 @@ def chunks(made):
 
 
 @pytest.mark.parametrize("model", [CLAUDE, ARN, "us.amazon.nova-lite-v1:0", "sim-gate"])
-def test_converse_answers_for_any_model_id_encoded_or_not(model):
+def test_converse_takes_any_model_id_encoded_or_not(model):
     made = json.loads(ask("converse", ASK, model=model).body)
     assert made["output"]["message"] == {"role": "assistant", "content": [{"text": TEXT}]}
     assert made["stopReason"] == "end_turn"
-    raw = answer(request("POST", f"/model/{model}/converse", ASK), parse_behaviour(""), State())
+    raw = respond(request("POST", f"/model/{model}/converse", ASK), parse_behaviour(""), State())
     assert json.loads(raw.body) == made
 
 
@@ -75,7 +75,7 @@ def test_a_converse_stream_has_the_events_in_the_order_of_the_provider():
 
 
 @pytest.mark.parametrize("asked", [ASK, ASK_TOOL])
-def test_a_converse_stream_says_the_same_as_the_plain_answer(asked):
+def test_a_converse_stream_says_the_same_as_the_plain_response(asked):
     whole = json.loads(ask("converse", asked, "reasoning-tokens=2").body)
     deltas = [payload["delta"] for kind, payload in events(ask("converse-stream", asked, "reasoning-tokens=2")) if
               kind == "contentBlockDelta"]  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_tool_is_called_when_the_prompt_says_so():
     assert made["output"]["message"]["content"][0]["toolUse"]["name"] == "weather"
 
 
-def test_an_answer_ends_at_the_most_tokens_allowed():
+def test_a_response_ends_at_the_most_tokens_allowed():
     made = json.loads(ask("converse", ASK | {"inferenceConfig": {"maxTokens": 2}}).body)
     assert (made["stopReason"], made["usage"]["outputTokens"]) == ("max_tokens", 2)
 
@@ -114,7 +114,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("model", LIMITS)
-def test_each_vendor_has_a_word_for_an_answer_that_ended_early(model):
+def test_each_vendor_has_a_word_for_a_response_that_ended_early(model):
     name, reason = LIMITS[model]
     value = {"inferenceConfig": {"maxTokens": 2}, "textGenerationConfig": {"maxTokenCount": 2}}.get(name, 2)
     body = SHAPES[model][0] | {name: value}
@@ -159,7 +159,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("model", SHAPES)
-def test_invoke_answers_in_the_shape_of_each_vendor(model):
+def test_invoke_responds_in_the_shape_of_each_vendor(model):
     body, said, _ = SHAPES[model]
     made = ask("invoke", body, COUNTS, model)
     assert said(json.loads(made.body)) == TEXT
@@ -224,7 +224,7 @@ def test_a_request_that_lacks_something_is_refused(operation, body, model, sente
 @pytest.mark.parametrize(("method", "path"), [("POST", "/model/x/other"), ("GET", "/model/x/converse"), ("GET", "/")])
 def test_unknown_operations_are_404(method, path):
     with pytest.raises(BadRequest) as refused:
-        answer(request(method, path, ASK), parse_behaviour(""), State())
+        respond(request(method, path, ASK), parse_behaviour(""), State())
     assert refused.value.status == 404
 
 
@@ -259,7 +259,7 @@ def test_a_failure_inside_a_stream_is_an_exception_event():
     assert next(buffer).headers[":exception-type"] == "throttlingException"
 
 
-def test_tokens_are_counted_without_an_answer():
+def test_tokens_are_counted_without_a_response():
     made = ask("count-tokens", {"input": {"converse": ASK}}, "input-tokens=12")
     assert json.loads(made.body) == {"inputTokens": 12}
 

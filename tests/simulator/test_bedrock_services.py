@@ -56,18 +56,18 @@ def test_models_and_profiles_are_listed_and_described(client):
         bedrock.get_inference_profile(inferenceProfileIdentifier="us.none")
 
 
-def test_a_knowledge_base_is_asked_and_answers(client):
+def test_a_knowledge_base_responds(client):
     agents = client("bedrock-agent-runtime")
     found = agents.retrieve(knowledgeBaseId="KB12345678", retrievalQuery={"text": "what"})["retrievalResults"]
     assert found[0]["content"]["text"]
     assert agents.retrieve_and_generate(input={"text": "what"})["output"]["text"] == TEXT
 
 
-def test_an_agent_answers_in_a_stream(client, simulator):
+def test_an_agent_responds_with_a_stream(client, simulator):
     agents = client("bedrock-agent-runtime")
-    answer = agents.invoke_agent(**ASKED)
-    assert answer["sessionId"] == "s:1"
-    assert b"".join(event["chunk"]["bytes"] for event in answer["completion"]).decode() == TEXT
+    response = agents.invoke_agent(**ASKED)
+    assert response["sessionId"] == "s:1"
+    assert b"".join(event["chunk"]["bytes"] for event in response["completion"]).decode() == TEXT
     simulator.simulator.script.add("error-after=1")
     with pytest.raises(EventStreamError, match="throttling"):
         list(agents.invoke_agent(**ASKED)["completion"])

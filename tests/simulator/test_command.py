@@ -21,8 +21,10 @@ def test_it_says_where_it_listens_and_what_to_trust_and_ends_at_ctrl_c(tmp_path)
         url = process.stdout.readline().split()[-1]
         ca = process.stdout.readline().removeprefix("Trust ").partition(",")[0]
         context = ssl.create_default_context(cafile=ca)
-        answer = httpx.get(f"{url}/v1/models", verify=context, headers={"authorization": "Bearer any"}, trust_env=False)
-        assert answer.status_code == 200
+        response = httpx.get(
+            f"{url}/v1/models", verify=context, headers={"authorization": "Bearer any"}, trust_env=False
+        )
+        assert response.status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     finally:

@@ -50,10 +50,10 @@ def test_both_protocols_are_spoken(client):
     assert ask(client).http_version == client.protocol
 
 
-def test_an_answer_is_whole_under_every_harmless_behaviour(client):
+def test_a_response_is_whole_under_every_harmless_behaviour(client):
     for behaviour in ("", "gzip", "br", "split=7", "gzip, split=7", "headers-delay=0.01"):
-        answer = ask(client, behaviour)
-        assert answer.json()["choices"][0]["message"]["content"] == TEXT, behaviour
+        response = ask(client, behaviour)
+        assert response.json()["choices"][0]["message"]["content"] == TEXT, behaviour
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,16 @@ def test_an_answer_is_whole_under_every_harmless_behaviour(client):
     ["", "gzip", "br", "split=3", "crlf", "tight", "comments", "no-done", "pace=0.001", "br, crlf, split=5"],
 )
 def test_a_stream_is_whole_under_every_harmless_behaviour(client, behaviour):
-    answer = ask(client, behaviour, STREAM)
-    assert text_of(answer.text) == TEXT
-    assert ("[DONE]" in answer.text) == (behaviour != "no-done")
+    response = ask(client, behaviour, STREAM)
+    assert text_of(response.text) == TEXT
+    assert ("[DONE]" in response.text) == (behaviour != "no-done")
 
 
 def test_encodings_are_what_they_say(client):
     for name, decode in (("gzip", gzip.decompress), ("br", brotli.decompress)):
-        with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": name}) as answer:
-            assert answer.headers["content-encoding"] == name
-            assert text_of(decode(b"".join(answer.iter_raw())).decode()) == TEXT
+        with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": name}) as response:
+            assert response.headers["content-encoding"] == name
+            assert text_of(decode(b"".join(response.iter_raw())).decode()) == TEXT
 
 
 def test_sizes_and_events_are_as_asked(client):
@@ -87,8 +87,8 @@ def test_large_requests_arrive_whole(client, simulator):
 
 
 def test_a_gate_holds_the_second_event_until_it_is_opened(client, simulator):
-    with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "gate"}) as answer:
-        pieces = answer.iter_text()
+    with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "gate"}) as response:
+        pieces = response.iter_text()
         first = next(pieces)
         wait_for(lambda: simulator.simulator.gate.waiting == 1, "the stream to wait")
         assert first.count("data:") == 1
@@ -99,8 +99,8 @@ def test_a_gate_holds_the_second_event_until_it_is_opened(client, simulator):
 
 
 def test_a_pace_spreads_the_events(client):
-    with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "events=5, pace=0.02"}) as answer:
-        times = [time.monotonic() for _ in answer.iter_raw()]
+    with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "events=5, pace=0.02"}) as response:
+        times = [time.monotonic() for _ in response.iter_raw()]
     assert times[-1] - times[0] > 0.05
 
 
@@ -117,7 +117,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("behaviour", "body"), FAULTS)
-def test_a_broken_answer_is_seen_as_broken(client, simulator, behaviour, body):
+def test_a_broken_response_is_seen_as_broken(client, simulator, behaviour, body):
     with pytest.raises(httpx.TransportError):
         ask(client, behaviour, body)
     assert wait_for(lambda: simulator.seen[-1].outcome, "the outcome") == "fault"
@@ -127,9 +127,9 @@ def test_a_broken_answer_is_seen_as_broken(client, simulator, behaviour, body):
 def test_what_was_sent_before_a_fault_arrives(client):
     for behaviour in ("reset-after=4", "truncate-after=4"):
         arrived = ""
-        with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": behaviour}) as answer:
+        with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": behaviour}) as response:
             try:
-                for piece in answer.iter_text():
+                for piece in response.iter_text():
                     arrived += piece
             except httpx.TransportError:
                 pass
@@ -140,21 +140,21 @@ def test_what_was_sent_before_a_fault_arrives(client):
 
 def test_a_stall_keeps_the_connection_and_sends_no_more(client):
     with (
-        client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "stall-after=2"}, timeout=0.2) as answer,
+        client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "stall-after=2"}, timeout=0.2) as response,
         pytest.raises(httpx.ReadTimeout),
     ):
-        answer.read()
+        response.read()
 
 
 def test_a_garbled_event_is_one_among_good_ones(client):
-    answer = ask(client, "garble-after=2", STREAM)
-    assert '{"unfinished": [1, \n' in answer.text
-    assert answer.text.endswith("data: [DONE]\n\n")
+    response = ask(client, "garble-after=2", STREAM)
+    assert '{"unfinished": [1, \n' in response.text
+    assert response.text.endswith("data: [DONE]\n\n")
 
 
 def test_a_client_that_goes_away_is_noticed_at_once(client, simulator):
-    with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "events=500, pace=0.01"}) as answer:
-        next(answer.iter_raw())
+    with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "events=500, pace=0.01"}) as response:
+        next(response.iter_raw())
     client.close()
     assert wait_for(lambda: simulator.seen[-1].outcome, "the outcome") == "client_gone"
     assert simulator.seen[-1].events < 500
@@ -176,8 +176,8 @@ def test_many_streams_share_one_connection(simulator, context):
                 *(client.post(PATH, json=STREAM, headers={"x-simulator": "size=100KiB"}) for _ in range(20))
             )
 
-    answers = asyncio.run(all_at_once())
-    assert {len(text_of(answer.text)) for answer in answers} == {102400}
+    responses = asyncio.run(all_at_once())
+    assert {len(text_of(response.text)) for response in responses} == {102400}
     assert len({seen.connection for seen in simulator.seen}) == 1
 
 
@@ -211,9 +211,9 @@ HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization:
     ],
 )
 def test_odd_http_is_answered_and_the_connection_closed(simulator, context, sent, status, words):
-    answer = raw_exchange(simulator, context, sent)
-    assert answer.split()[1] == status
-    assert words in answer
+    response = raw_exchange(simulator, context, sent)
+    assert response.split()[1] == status
+    assert words in response
 
 
 def test_requests_that_wait_in_line_are_answered_in_order(simulator, context):
@@ -224,24 +224,24 @@ def test_requests_that_wait_in_line_are_answered_in_order(simulator, context):
         key,
         len(body),
     )
-    answer = raw_exchange(simulator, context, (one + b"\r\n" + body) * 2 + one + b"Connection: close\r\n\r\n" + body)
-    assert answer.count(b"HTTP/1.1 200") == 3
-    assert answer.count(b"[DONE]") == 3
+    response = raw_exchange(simulator, context, (one + b"\r\n" + body) * 2 + one + b"Connection: close\r\n\r\n" + body)
+    assert response.count(b"HTTP/1.1 200") == 3
+    assert response.count(b"[DONE]") == 3
 
 
 def test_expect_100_continue_is_answered(simulator, context):
-    answer = raw_exchange(
+    response = raw_exchange(
         simulator, context, HEAD + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}"
     )
-    assert answer.split()[1] in (b"100", b"401")
+    assert response.split()[1] in (b"100", b"401")
 
 
 def test_of_an_event_that_is_cut_half_arrives(client):
     def arrived(behaviour) -> bytes:
         found = b""
-        with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": behaviour}) as answer:
+        with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": behaviour}) as response:
             try:
-                for piece in answer.iter_raw():
+                for piece in response.iter_raw():
                     found += piece
             except httpx.TransportError:
                 return found

@@ -6,7 +6,7 @@ from google.genai.types import File, GenerateContentResponse
 from tests.simulator.requests import request
 from wirekey_simulator.behaviour import parse_behaviour
 from wirekey_simulator.exchange import BadRequest
-from wirekey_simulator.gemini import answer, check_credentials, failure
+from wirekey_simulator.gemini import check_credentials, failure, respond
 from wirekey_simulator.state import State
 from wirekey_simulator.text import TEXT
 
@@ -23,7 +23,7 @@ COUNTS = "input-tokens=100, cached-tokens=60, tokens=30, reasoning-tokens=10"
 
 def ask(action, body=ASK, behaviour="", *, method="POST", state=None, headers=None):
     path = action if action.startswith("/") else f"{MODEL}:{action}"
-    return answer(request(method, path, body, headers), parse_behaviour(behaviour), state or State())
+    return respond(request(method, path, body, headers), parse_behaviour(behaviour), state or State())
 
 
 def get(path, body=None, method="GET", **more):
@@ -44,7 +44,7 @@ def said(responses):
     return "".join(part.get("text", "") for one in responses for part in one["candidates"][0]["content"]["parts"])
 
 
-def test_a_plain_answer_is_a_response_of_the_sdk():
+def test_a_plain_response_is_a_response_of_the_sdk():
     made = json.loads(ask("generateContent").body)
     response = GenerateContentResponse.model_validate(made)
     assert response.text == TEXT
@@ -56,7 +56,7 @@ def test_a_plain_answer_is_a_response_of_the_sdk():
     ("action", "read"), [("streamGenerateContent?alt=sse", sse_events), ("streamGenerateContent", array)]
 )
 @pytest.mark.parametrize("asked", [ASK, ASK_TOOL, ASK_THOUGHTS])
-def test_a_stream_says_the_same_as_the_plain_answer(action, read, asked):
+def test_a_stream_says_the_same_as_the_plain_response(action, read, asked):
     plain = json.loads(ask("generateContent", asked, COUNTS).body)
     responses = read(ask(action, asked, COUNTS))
     assert said(responses) == said([plain])
@@ -94,7 +94,7 @@ def test_a_function_is_called_when_the_prompt_says_so():
 
 
 @pytest.mark.parametrize("action", ["generateContent", "streamGenerateContent"])
-def test_an_answer_ends_at_the_most_tokens_allowed(action):
+def test_a_response_ends_at_the_most_tokens_allowed(action):
     made = ask(action, ASK | {"generationConfig": {"maxOutputTokens": 2}})
     responses = [json.loads(made.body)] if action == "generateContent" else array(made)
     assert responses[-1]["candidates"][0]["finishReason"] == "MAX_TOKENS"
@@ -188,7 +188,7 @@ def test_a_failure_inside_a_stream_ends_it_well_formed():
 
 
 @pytest.mark.parametrize("body", [ASK, {"generateContentRequest": ASK | {"model": "models/gemini-2.5-flash"}}])
-def test_tokens_are_counted_without_an_answer(body):
+def test_tokens_are_counted_without_a_response(body):
     assert json.loads(ask("countTokens", body, "input-tokens=12").body)["totalTokens"] == 12
 
 

@@ -36,15 +36,15 @@ def chat(client, behaviour="", **more):
     )
 
 
-def test_a_chat_answer_has_text_usage_and_a_finish_reason(client):
-    answer = chat(client, "tokens=12, reasoning-tokens=5, cached-tokens=3, input-tokens=20")
-    assert answer.choices[0].message.content == TEXT
-    assert answer.choices[0].finish_reason == "stop"
-    assert answer.usage.prompt_tokens == 20
-    assert answer.usage.completion_tokens == 12
-    assert answer.usage.total_tokens == 32
-    assert answer.usage.prompt_tokens_details.cached_tokens == 3
-    assert answer.usage.completion_tokens_details.reasoning_tokens == 5
+def test_a_chat_response_has_text_usage_and_a_finish_reason(client):
+    response = chat(client, "tokens=12, reasoning-tokens=5, cached-tokens=3, input-tokens=20")
+    assert response.choices[0].message.content == TEXT
+    assert response.choices[0].finish_reason == "stop"
+    assert response.usage.prompt_tokens == 20
+    assert response.usage.completion_tokens == 12
+    assert response.usage.total_tokens == 32
+    assert response.usage.prompt_tokens_details.cached_tokens == 3
+    assert response.usage.completion_tokens_details.reasoning_tokens == 5
 
 
 def test_a_chat_stream_says_usage_only_when_asked(client):
@@ -58,7 +58,7 @@ def test_a_chat_stream_says_usage_only_when_asked(client):
     assert asked[-1].usage.prompt_tokens > 0
 
 
-def test_the_same_request_gets_the_same_answer_apart_from_ids(client):
+def test_the_same_request_gets_the_same_response_apart_from_ids(client):
     first, second = (chat(client).model_dump(exclude={"id"}) for _ in range(2))
     assert first == second
 
@@ -73,7 +73,7 @@ def test_a_tool_is_called_when_one_is_offered_and_asked_for(client):
     assert chat(client, messages=PROMPT, tools=[TOOL]).choices[0].finish_reason == "stop"
 
 
-def test_the_older_completions_answer_whole_and_streamed(client):
+def test_the_older_completions_work_whole_and_streamed(client):
     asked = {"model": "gpt-3.5-turbo-instruct", "prompt": "Say"}
     assert client.completions.create(**asked).choices[0].text == TEXT
     chunks = list(client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
@@ -133,8 +133,8 @@ BAD_REQUESTS = [
 
 @pytest.mark.parametrize(("path", "body", "status", "field"), BAD_REQUESTS)
 def test_bad_requests_get_the_error_shape(http, path, body, status, field):
-    answer = http.post(path, content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == status
-    error = answer.json()["error"]
+    response = http.post(path, content=body, headers={"content-type": "application/json"})
+    assert response.status_code == status
+    error = response.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert error["param"] == field

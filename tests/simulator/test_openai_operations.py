@@ -11,7 +11,7 @@ from tests.running import PROVIDER_KEYS
 from tests.simulator.requests import request
 from tests.simulator.test_openai import CALL_A_TOOL, TEXT, TOOL, client_with
 from wirekey_simulator.behaviour import parse_behaviour
-from wirekey_simulator.openai import answer_at
+from wirekey_simulator.openai import respond_at
 from wirekey_simulator.state import State
 
 FLAT_TOOL = {"type": "function", "strict": False, **TOOL["function"]}
@@ -28,23 +28,23 @@ def wish(behaviour):
 
 
 def test_a_response_has_text_and_usage_and_can_be_fetched_again(client):
-    answer = client.responses.create(
+    response = client.responses.create(
         model="gpt-4o-mini",
         input="Say",
         extra_headers=wish("tokens=9, reasoning-tokens=4, input-tokens=7, cached-tokens=2"),
     )
-    assert answer.output_text == TEXT
-    assert answer.status == "completed"
-    assert answer.usage.input_tokens == 7
-    assert answer.usage.input_tokens_details.cached_tokens == 2
-    assert answer.usage.output_tokens_details.reasoning_tokens == 4
-    assert client.responses.retrieve(answer.id).output_text == TEXT
-    assert client.responses.input_items.list(answer.id).data[0].content == "Say"
-    following = client.responses.create(model="gpt-4o-mini", input="More", previous_response_id=answer.id)
-    assert following.previous_response_id == answer.id
-    client.responses.delete(answer.id)
+    assert response.output_text == TEXT
+    assert response.status == "completed"
+    assert response.usage.input_tokens == 7
+    assert response.usage.input_tokens_details.cached_tokens == 2
+    assert response.usage.output_tokens_details.reasoning_tokens == 4
+    assert client.responses.retrieve(response.id).output_text == TEXT
+    assert client.responses.input_items.list(response.id).data[0].content == "Say"
+    following = client.responses.create(model="gpt-4o-mini", input="More", previous_response_id=response.id)
+    assert following.previous_response_id == response.id
+    client.responses.delete(response.id)
     with pytest.raises(openai.NotFoundError):
-        client.responses.retrieve(answer.id)
+        client.responses.retrieve(response.id)
 
 
 def test_a_response_stream_runs_from_created_to_completed(client):
@@ -82,27 +82,27 @@ def test_input_tokens_are_counted(client):
 
 @pytest.mark.parametrize(("given", "count"), [("one", 1), (["one", "two"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2)])
 def test_embeddings_are_unit_vectors_that_depend_on_the_text_alone(client, given, count):
-    answers = [
+    responses = [
         client.embeddings.create(model="text-embedding-3-small", input=given, **more)
         for more in ({}, {"encoding_format": "float"})
     ]
-    for answer in answers:
-        assert len(answer.data) == count
-        assert len(answer.data[0].embedding) == 1536
-        assert sum(x * x for x in answer.data[0].embedding) == pytest.approx(1, abs=1e-5)
-    assert answers[0].data[0].embedding == pytest.approx(answers[1].data[0].embedding, abs=1e-6)
-    assert answers[0].usage.prompt_tokens == answers[0].usage.total_tokens > 0
+    for response in responses:
+        assert len(response.data) == count
+        assert len(response.data[0].embedding) == 1536
+        assert sum(x * x for x in response.data[0].embedding) == pytest.approx(1, abs=1e-5)
+    assert responses[0].data[0].embedding == pytest.approx(responses[1].data[0].embedding, abs=1e-6)
+    assert responses[0].usage.prompt_tokens == responses[0].usage.total_tokens > 0
 
 
 def test_embeddings_have_the_dimensions_asked_for(client):
-    answer = client.embeddings.create(model="text-embedding-3-large", input="x", dimensions=8)
-    assert len(answer.data[0].embedding) == 8
+    response = client.embeddings.create(model="text-embedding-3-large", input="x", dimensions=8)
+    assert len(response.data[0].embedding) == 8
 
 
 def test_moderations_flag_violence(client):
-    answer = client.moderations.create(model="omni-moderation-latest", input=["peace", "violence"])
-    assert [result.flagged for result in answer.results] == [False, True]
-    assert answer.results[1].categories.violence
+    response = client.moderations.create(model="omni-moderation-latest", input=["peace", "violence"])
+    assert [result.flagged for result in response.results] == [False, True]
+    assert response.results[1].categories.violence
 
 
 def test_images_come_as_the_model_gives_them(client):
@@ -215,16 +215,16 @@ def test_stored_chats_are_listed_changed_and_deleted(client):
     ],
 )
 def test_a_missing_or_wrong_parameter_is_named(http, path, body, field):
-    answer = http.post(path, json=body)
-    assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == field
+    response = http.post(path, json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == field
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/audio/transcriptions", "/v1/images/edits"])
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data", "multipart/form-data; boundary=x"])
 def test_what_is_no_form_is_refused_where_a_form_is_needed(http, path, content_type):
-    answer = http.post(path, content=b"{}", headers={"content-type": content_type})
-    assert answer.status_code == 400
+    response = http.post(path, content=b"{}", headers={"content-type": content_type})
+    assert response.status_code == 400
 
 
 def test_the_most_tokens_allowed_cut_the_text_and_are_the_finish_reason(client):
@@ -253,5 +253,5 @@ def test_the_most_tokens_allowed_cut_the_text_and_are_the_finish_reason(client):
 )
 def test_a_stream_of_a_gibibyte_is_made_piece_by_piece(path, body):
     behaviour = parse_behaviour("size=1GiB")
-    answer = answer_at(path, request("POST", path, body), behaviour, State())
-    assert sum(len(piece) for piece in islice(answer.pieces, 100)) < 1 << 20
+    response = respond_at(path, request("POST", path, body), behaviour, State())
+    assert sum(len(piece) for piece in islice(response.pieces, 100)) < 1 << 20

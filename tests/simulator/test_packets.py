@@ -85,7 +85,7 @@ def test_with_pauses_a_chunks_size_comes_before_its_content(simulator, context):
     assert len(sizes) >= 4
 
 
-def test_hints_come_before_the_answer(simulator, context):
+def test_hints_come_before_the_response(simulator, context):
     with connected(simulator, context, "http/1.1") as connection:
         connection.sendall(asked("hints"))
         first, head, *_ = records(connection)
@@ -93,7 +93,7 @@ def test_hints_come_before_the_answer(simulator, context):
     assert head.startswith(b"HTTP/1.1 200")
 
 
-def test_the_connection_closes_after_the_answer_where_it_says_so(simulator, context):
+def test_the_connection_closes_after_the_response_where_it_says_so(simulator, context):
     with connected(simulator, context, "http/1.1") as connection:
         connection.sendall(asked("close"))
         head, *_ = records(connection)
@@ -101,7 +101,7 @@ def test_the_connection_closes_after_the_answer_where_it_says_so(simulator, cont
         assert connection.recv(1) == b""
 
 
-def test_an_early_answer_comes_before_the_rest_of_the_request(simulator, context):
+def test_an_early_response_comes_before_the_rest_of_the_request(simulator, context):
     with connected(simulator, context, "http/1.1") as connection:
         connection.sendall(asked("early", BODY + b" ", 1000))
         assert b"".join(records(connection)).startswith(b"HTTP/1.1 200")
@@ -147,7 +147,7 @@ def http2(simulator, context):
 
 
 @pytest.mark.parametrize("behaviour", ["", "at-once", "bytewise", "pauses", "hints"])
-def test_over_http2_each_delivery_brings_the_same_answer(http2, behaviour):
+def test_over_http2_each_delivery_brings_the_same_response(http2, behaviour):
     stream = http2.ask(behaviour)
     http2.read(StreamEnded, stream)
     body = b"".join(event.data for event in http2.events if isinstance(event, DataReceived))
@@ -157,7 +157,7 @@ def test_over_http2_each_delivery_brings_the_same_answer(http2, behaviour):
     assert (len(empty) > 1) == (behaviour == "pauses"), "the last one may be empty"
 
 
-def test_over_http2_an_early_answer_comes_before_the_rest(http2):
+def test_over_http2_an_early_response_comes_before_the_rest(http2):
     stream = http2.ask("early", BODY + b" ", end=False)
     http2.read(ResponseReceived, stream)
     http2.read(StreamEnded, stream)

@@ -210,7 +210,7 @@ def test_gemini_says_that_a_key_is_wrong(simulator, context):
     client.close()
 
 
-def test_gemini_answers_the_sdk_of_openai(simulator, context):
+def test_gemini_serves_the_sdk_of_openai(simulator, context):
     transport = openai.DefaultHttpxClient(verify=context, trust_env=False)
     with openai.OpenAI(
         api_key=PROVIDER_KEYS["gemini"], base_url=f"{simulator.url}/v1beta/openai/", http_client=transport

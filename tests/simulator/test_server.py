@@ -10,7 +10,7 @@ from cryptography import x509
 
 from tests.running import PROVIDER_KEYS, wait_for
 from wirekey_simulator.certificate import prepare_certificate
-from wirekey_simulator.exchange import Request
+from wirekey_simulator.exchange import SimulatedRequest
 from wirekey_simulator.hosts import provider_of
 from wirekey_simulator.server import Simulator
 
@@ -39,18 +39,18 @@ TOKEN = "wk_" + "a1B2" * 10 + "xyz"
     ],
 )
 def test_what_must_not_be_there_is_named_and_never_quoted(http, headers, query, named):
-    answer = http.post(PATH + query, json=BODY, headers=headers)
-    assert answer.status_code == 400
-    message = answer.json()["error"]["message"]
+    response = http.post(PATH + query, json=BODY, headers=headers)
+    assert response.status_code == 400
+    message = response.json()["error"]["message"]
     assert named in message
     assert "hush" not in message
     assert TOKEN not in message
 
 
 def test_two_credentials_in_one_place_are_refused(http):
-    answer = http.post(PATH, json=BODY, headers=[("authorization", f"Bearer {KEY}"), ("authorization", "Bearer b")])
-    assert answer.status_code == 400
-    assert "more than one credential" in answer.json()["error"]["message"]
+    response = http.post(PATH, json=BODY, headers=[("authorization", f"Bearer {KEY}"), ("authorization", "Bearer b")])
+    assert response.status_code == 400
+    assert "more than one credential" in response.json()["error"]["message"]
 
 
 def test_what_people_write_about_tokens_is_content(http):
@@ -59,15 +59,15 @@ def test_what_people_write_about_tokens_is_content(http):
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer wrong", f"Basic {KEY}", f"bearer {KEY} {KEY}"])
 def test_a_missing_or_wrong_credential_is_answered_401(http, value):
-    answer = http.post(PATH, json=BODY, headers={"authorization": value})
-    assert answer.status_code == 401
-    assert answer.json()["error"]["code"] == "invalid_api_key"
+    response = http.post(PATH, json=BODY, headers={"authorization": value})
+    assert response.status_code == 401
+    assert response.json()["error"]["code"] == "invalid_api_key"
 
 
 def test_the_key_is_quoted_only_when_the_test_asks_for_it(http):
-    answer = http.post(PATH, json=BODY, headers={"x-simulator": "echo-key"})
-    assert answer.status_code == 401
-    assert KEY in answer.text
+    response = http.post(PATH, json=BODY, headers={"x-simulator": "echo-key"})
+    assert response.status_code == 401
+    assert KEY in response.text
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ def test_the_key_is_quoted_only_when_the_test_asks_for_it(http):
     [("evnets=3", "did you mean events?"), ("events=many", "needs a number"), ("gzip=7", "takes no value")],
 )
 def test_a_behaviour_that_is_none_is_explained(http, behaviour, sentence):
-    answer = http.post(PATH, json=BODY, headers={"x-simulator": behaviour})
-    assert answer.status_code == 400
-    assert sentence in answer.json()["error"]["message"]
+    response = http.post(PATH, json=BODY, headers={"x-simulator": behaviour})
+    assert response.status_code == 400
+    assert sentence in response.json()["error"]["message"]
 
 
 def test_requests_are_remembered_exactly(http, simulator):
@@ -135,7 +135,7 @@ def test_a_script_is_set_and_forgotten_over_http(http, simulator):
 def test_the_provider_is_told_by_host_then_by_path(hosts, line, headers, provider):
     (authority, sni), (method, target) = hosts, line.split()
     raw = tuple((name.encode(), value.encode()) for name, value in headers.items())
-    request = Request(method, authority, target, raw, b"", 0, "", "h1", tls=True, sni=sni)
+    request = SimulatedRequest(method, authority, target, raw, b"", 0, "", "h1", tls=True, sni=sni)
     assert provider_of(request) == provider
 
 
@@ -176,8 +176,8 @@ async def test_it_starts_and_stops_in_any_loop_and_breaks_off_what_is_under_way(
     ) as client:
         assert (await client.post(PATH, json=BODY)).status_code == 200
         held = {"json": {**BODY, "stream": True}, "headers": {"x-simulator": "stall-after=1"}}
-        async with client.stream("POST", PATH, **held) as answer:
-            pieces = answer.aiter_raw()
+        async with client.stream("POST", PATH, **held) as response:
+            pieces = response.aiter_raw()
             await anext(pieces)
             await asyncio.wait_for(simulator.stop(), 2)
             with pytest.raises(httpx.TransportError):

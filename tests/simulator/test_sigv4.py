@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from tests.running import PROVIDER_KEYS, SimulatorThread
 from tests.simulator.requests import request
-from wirekey_simulator.sigv4 import MISMATCH, Account, is_signed, refusal
+from wirekey_simulator.sigv4 import MISMATCH, Account, is_signed, signature_rejection
 
 NOW = 1_772_600_767.0
 STAMP = "20260304T050607Z"
@@ -44,7 +44,7 @@ def changed(arrived, **replaced):
 
 
 def kind_of(arrived, now=NOW):
-    refused = refusal(arrived, ACCOUNTS, lambda: now)
+    refused = signature_rejection(arrived, ACCOUNTS, lambda: now)
     return refused and refused.kind
 
 
@@ -161,8 +161,8 @@ def test_boto3_raises_the_error_that_aws_gives(running, monkeypatch, pair, code,
 def test_beside_signatures_the_api_key_stays_good_and_no_credential_stays_bad(running, monkeypatch):
     def status(**headers):
         with httpx.Client(verify=str(running.ca_file), trust_env=False) as http:
-            answer = http.post(f"{running.url}/model/a/converse", headers=headers, json={"messages": CONVERSE})
-            return answer.status_code, answer.headers.get("x-amzn-errortype", "").partition(":")[0]
+            response = http.post(f"{running.url}/model/a/converse", headers=headers, json={"messages": CONVERSE})
+            return response.status_code, response.headers.get("x-amzn-errortype", "").partition(":")[0]
 
     assert status(authorization=f"Bearer {PROVIDER_KEYS['bedrock']}") == (200, "")
     assert status() == (403, "MissingAuthenticationTokenException")

@@ -40,7 +40,7 @@ from wirekey.routing.gateway_paths import PREFIXES, bedrock_host_of, direction_o
 from wirekey.server.gateway_certificate import IssuedCertificate
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import UnreadableRequestError
-from wirekey.signing.signature_parsing import read_signature
+from wirekey.signing.signature_parsing import parse_signature
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def decline_http2(request: http.Request) -> None:
 def region_signed_for(head: RequestHead) -> str | None:
     """Give the region in the scope of a signature, which is verified later."""
     try:
-        return read_signature(head.fields(), head.query).region
+        return parse_signature(head.fields(), head.query).region
     except (SignatureRefused, UnreadableRequestError) as error:
         logger.debug("no region in the signature: %s", safe_traceback(error))
         return None

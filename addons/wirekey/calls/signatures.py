@@ -19,10 +19,10 @@ from wirekey.identity.aws_pairs import ACCESS_KEY, PREFIX
 from wirekey.identity.client_tokens import header_tokens
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import ReplayWindow
-from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead, UnreadableRequestError
-from wirekey.signing.sign import Signer
-from wirekey.signing.signature_parsing import presents_signature, read_signature
-from wirekey.signing.verify import Verified, Verifier
+from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, UnreadableRequestError
+from wirekey.signing.sign import RequestSigner
+from wirekey.signing.signature_parsing import has_signature, parse_signature
+from wirekey.signing.verify import VerifiedSignature, Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,13 +45,13 @@ class Signatures:
         self.find_pair = find_pair
         self.verifier = Verifier(self.credentials_of)
         self.replays = ReplayWindow()
-        self.signer = Signer()
+        self.signer = RequestSigner()
 
-    def credentials_of(self, access_key: str) -> AwsCredentials | None:
+    def credentials_of(self, access_key: str) -> SigV4Credentials | None:
         found = self.find_pair(access_key)
-        return AwsCredentials(access_key, found[1].secret) if found else None
+        return SigV4Credentials(access_key, found[1].secret) if found else None
 
-    def verify(self, head: RequestHead, body: RequestBody, host: str, call: Call) -> tuple[Agent, Verified]:
+    def verify(self, head: RequestHead, body: RequestBody, host: str, call: Call) -> tuple[Agent, VerifiedSignature]:
         """Give who signed. Raises Refusal, in AWS's own words."""
         now = time.time()
         try:
@@ -64,13 +64,19 @@ class Signatures:
             raise Refusal(401, "unknown_agent", "The agent of this key pair was revoked just now.")
         return found[0], verified
 
-    def settle(self, verified: Verified, status: int | None) -> None:
+    def settle(self, verified: VerifiedSignature, status: int | None) -> None:
         """Let a signature be used again whose call had no answer, or one that clients retry."""
         if status is None or status in RETRIED_STATUSES or status >= 500:
             self.replays.release(verified)
 
     def sign(
-        self, request: http.Request, body: RequestBody, credentials: AwsCredentials, host: str, *, payload_header: bool
+        self,
+        request: http.Request,
+        body: RequestBody,
+        credentials: SigV4Credentials,
+        host: str,
+        *,
+        payload_header: bool,
     ) -> list[tuple[bytes, bytes]]:
         """Give the headers to add. `host`: the provider's own, which says region and service whatever is dialled."""
         head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority)
@@ -83,13 +89,13 @@ class Signatures:
 def signed_head(request: http.Request, *, tls: bool = True) -> RequestHead | None:
     """Return the request as it was signed, without agent tokens; None if it has no AWS signature."""
     head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority, tls)
-    return without_tokens(head) if presents_signature(head) else None
+    return without_tokens(head) if has_signature(head) else None
 
 
 def is_ours(head: RequestHead) -> bool:
     """Tell whether a pair of an agent made the signature. Raises Refusal where it cannot be read."""
     try:
-        return read_signature(head.fields(), head.query).access_key.startswith(PREFIX)
+        return parse_signature(head.fields(), head.query).access_key.startswith(PREFIX)
     except SignatureRefused as refused:
         raise refusal_of(refused) from refused
     except UnreadableRequestError as error:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from wirekey.identity.jwt_tokens import Held
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Attempt, RetryPlan
-    from wirekey.signing.request import AwsCredentials, RequestHead
-    from wirekey.signing.verify import Verified
+    from wirekey.signing.request import RequestHead, SigV4Credentials
+    from wirekey.signing.verify import VerifiedSignature
     from wirekey.wire.delegate import WireLimits
     from wirekey.wire.request_body import RequestBody
 
@@ -52,12 +52,12 @@ class CallState:
     """The provider's own name that was called, whatever is dialled."""
     signed: RequestHead | None = field(default=None, repr=False)
     """The head as an agent's AWS key pair signed it, until that is verified with the body."""
-    verified: Verified | None = None
+    verified: VerifiedSignature | None = None
     signature: bytes = field(default=b"", repr=False)
     """The AWS signature that the present attempt went out with."""
     signs_payload: bool = False
     """Whether the client says the hash of its body in a header."""
-    aws: AwsCredentials | None = field(default=None, repr=False)
+    aws: SigV4Credentials | None = field(default=None, repr=False)
     """What the call is signed with on the wire."""
     wanted_model: str | None = None
     """The model that the policy wants to be used instead."""

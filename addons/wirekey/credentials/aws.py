@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wirekey.call import Agent
-    from wirekey.signing.request import AwsCredentials
+    from wirekey.signing.request import SigV4Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class CredentialsUnavailable(Exception):  # noqa: N818  # it is a state of the w
 class ExpiringCredentials:
     """Credentials, and when they end in Unix seconds; None: not known, or never."""
 
-    credentials: AwsCredentials
+    credentials: SigV4Credentials
     expires: float | None = None
 
 
@@ -93,7 +93,7 @@ class AgentSession:
     """Gives the sentence of why there is nothing; empty where it found something."""
     failure: SearchFailure | None = None
 
-    def good(self, now: float) -> AwsCredentials | None:
+    def good(self, now: float) -> SigV4Credentials | None:
         found = self.found
         if found is None or (found.expires is not None and now >= found.expires - MARGIN):
             return None
@@ -115,7 +115,7 @@ class AwsCredentialCache:
         """The last one that no agent is spared, while nobody found anything since."""
         self._under_way: set[asyncio.Task[str]] = set()
 
-    def current(self, agent: Agent | None) -> AwsCredentials | None:
+    def current(self, agent: Agent | None) -> SigV4Credentials | None:
         """Give the credentials for a call of `agent` at once; None where they must be fetched first.
 
         Begins to renew them where their end is near. To be called on the event loop.
@@ -131,7 +131,7 @@ class AwsCredentialCache:
             self._search(session, agent)
         return credentials
 
-    async def fetch(self, agent: Agent | None) -> AwsCredentials:
+    async def fetch(self, agent: Agent | None) -> SigV4Credentials:
         """Give the credentials for a call of `agent`, after a search where there are none.
 
         Raises CredentialsUnavailable, at once where the last search failed a moment ago.
@@ -146,7 +146,7 @@ class AwsCredentialCache:
             return credentials
         raise CredentialsUnavailable(sentence or ENDED)
 
-    def refused(self, agent: Agent | None, credentials: AwsCredentials) -> None:
+    def refused(self, agent: Agent | None, credentials: SigV4Credentials) -> None:
         """Take note that AWS did not know these, or that they have ended: the next call looks for others.
 
         Not at every refusal: those found a moment ago would be found again.

@@ -29,7 +29,7 @@ from wirekey.credentials.aws import (
 from wirekey.credentials.aws_failures import OWN_PAIR, MFAWantedError, nothing_found, unavailable
 from wirekey.identity.aws_pairs import ACCESS_KEY
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials
+from wirekey.signing.request import SigV4Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ class AwsWay:
     region: str
     """Where STS is asked."""
     profile: str | None = None
-    pair: AwsCredentials | None = None
+    pair: SigV4Credentials | None = None
     role_arn: str | None = None
 
     @classmethod
@@ -194,7 +194,7 @@ def session_tags(agent: Agent | None) -> list[dict[str, str]]:
     ]
 
 
-def _read_pair(config: Config, named: BedrockCredentials) -> AwsCredentials | None:
+def _read_pair(config: Config, named: BedrockCredentials) -> SigV4Credentials | None:
     if not (named.access_key and named.secret_key):
         return None
     problems, read = [], {}
@@ -207,7 +207,7 @@ def _read_pair(config: Config, named: BedrockCredentials) -> AwsCredentials | No
                 read[name] = found
     if problems:
         raise ConfigError(problems)
-    return AwsCredentials(read["access_key"].reveal(), read["secret_key"], read.get("session_token"))
+    return SigV4Credentials(read["access_key"].reveal(), read["secret_key"], read.get("session_token"))
 
 
 def _log_in(way: AwsWay, environ: Mapping[str, str]) -> _Login:
@@ -265,5 +265,5 @@ def _nobody_to_ask(_: str) -> NoReturn:
     raise MFAWantedError
 
 
-def _key_pair(access_key: str, secret_key: str, token: str | None) -> AwsCredentials:
-    return AwsCredentials(access_key, Secret(secret_key), Secret(token) if token else None)
+def _key_pair(access_key: str, secret_key: str, token: str | None) -> SigV4Credentials:
+    return SigV4Credentials(access_key, Secret(secret_key), Secret(token) if token else None)

@@ -19,7 +19,7 @@ from wirekey.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from wirekey.signing.request import AwsCredentials
+    from wirekey.signing.request import SigV4Credentials
 
     Fields = Sequence[tuple[bytes, bytes]]
 
@@ -42,7 +42,7 @@ class ClientCredential:
     """One of the two. `bearer`: the key came, and goes on, as `Authorization: Bearer`."""
 
     key: Secret | None = field(default=None, repr=False)
-    pair: AwsCredentials | None = field(default=None, repr=False)
+    pair: SigV4Credentials | None = field(default=None, repr=False)
     bearer: bool = False
 
 

@@ -13,7 +13,7 @@ from wirekey.egress.hosts import partition_of
 from wirekey.errors import Refusal
 from wirekey.identity.aws_pairs import ACCESS_KEY
 from wirekey.secret import Secret
-from wirekey.signing.request import AwsCredentials
+from wirekey.signing.request import SigV4Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ class ClientAwsCredentials:
     """What a client brought: a Bedrock API key, or a pair to sign with. `region`: the one that it asks for."""
 
     bearer: Secret | None = None
-    pair: AwsCredentials | None = None
+    pair: SigV4Credentials | None = None
     region: str | None = None
 
 
@@ -67,7 +67,7 @@ def client_aws_credentials(headers: Iterable[tuple[bytes, bytes]]) -> ClientAwsC
     return ClientAwsCredentials(pair=_pair(values), region=region)
 
 
-def _pair(values: dict[bytes, Secret]) -> AwsCredentials | None:
+def _pair(values: dict[bytes, Secret]) -> SigV4Credentials | None:
     if not values.keys() & {ACCESS, SECRET, TOKEN}:
         return None
     if missing := [NAMES[name] for name in (ACCESS, SECRET) if name not in values]:
@@ -87,7 +87,7 @@ def _pair(values: dict[bytes, Secret]) -> AwsCredentials | None:
         )
     if not access_key.isalnum():
         raise _malformed("X-AWS-Access-Key holds other characters than an access key id has.")
-    return AwsCredentials(access_key, values[SECRET], values.get(TOKEN))
+    return SigV4Credentials(access_key, values[SECRET], values.get(TOKEN))
 
 
 def _malformed(sentence: str) -> Refusal:

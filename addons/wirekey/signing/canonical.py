@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from wirekey.secret import Secret
-    from wirekey.signing.request import AwsCredentials
+    from wirekey.signing.request import SigV4Credentials
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
@@ -28,7 +28,7 @@ BLANKS = re.compile(r"[ \t]+")
 KEPT_KEYS = 1024
 
 
-class SigningKeys:
+class SigningKeyCache:
     """The derived keys of the last pairs, days, regions and services, at most `size`. For one thread."""
 
     def __init__(self, size: int = KEPT_KEYS) -> None:
@@ -38,7 +38,7 @@ class SigningKeys:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def key(self, credentials: AwsCredentials, date: str, region: str, service: str) -> bytes:
+    def key(self, credentials: SigV4Credentials, date: str, region: str, service: str) -> bytes:
         """Give the 32 bytes that sign, derived anew where the access key has another secret than before."""
         place = (credentials.access_key, date, region, service)
         kept = self._keys.get(place)
@@ -69,7 +69,7 @@ class HeadersToSign:
         return self._values[name]
 
 
-class Signed:
+class SigningContext:
     """The one thing that botocore's string to sign asks of a request: its time, `20260131T235959Z`."""
 
     __slots__ = ("context",)
@@ -78,10 +78,10 @@ class Signed:
         self.context = {"timestamp": timestamp}
 
 
-class Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+class SigV4Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
     """Signatures of one pair for one region and service."""
 
-    def __init__(self, credentials: AwsCredentials, region: str, service: str, keys: SigningKeys) -> None:
+    def __init__(self, credentials: SigV4Credentials, region: str, service: str, keys: SigningKeyCache) -> None:
         # botocore needs the access key for the scope only: the secret stays where it is.
         super().__init__(Credentials(credentials.access_key, "held elsewhere"), service, region)
         self._pair = credentials
@@ -117,11 +117,11 @@ class Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
 
     def scope_of(self, timestamp: str) -> str:
         """Give the scope without the access key: `20260131/us-east-1/bedrock/aws4_request`."""
-        scope: str = self.credential_scope(Signed(timestamp))
+        scope: str = self.credential_scope(SigningContext(timestamp))
         return scope
 
     def of(self, canonical: str, timestamp: str) -> str:
         """Give the signature in hex over a canonical request."""
-        text = self.string_to_sign(Signed(timestamp), canonical)
+        text = self.string_to_sign(SigningContext(timestamp), canonical)
         key = self._keys.key(self._pair, timestamp[:8], self._region_name, self._service_name)
         return hmac.digest(key, text.encode(), "sha256").hex()

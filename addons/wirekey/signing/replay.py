@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from wirekey.signing.refusal import invalid
 
 if TYPE_CHECKING:
-    from wirekey.signing.verify import Verified
+    from wirekey.signing.verify import VerifiedSignature
 
 CAPACITY = 16_384
 """Signatures of one access key: 54 calls a second, each good for five minutes."""
@@ -33,17 +33,17 @@ FORGOTTEN = "Too many requests were signed since this one to tell it from a repe
 
 
 @dataclass(slots=True)
-class Use:
+class SignatureUse:
     sender: str
     first_seen: float
     released: bool = False
 
 
 @dataclass(slots=True)
-class Uses:
+class AccessKeyUses:
     """The signatures of one access key."""
 
-    by_signature: dict[str, Use] = field(default_factory=dict)
+    by_signature: dict[str, SignatureUse] = field(default_factory=dict)
     ends: list[tuple[float, str]] = field(default_factory=list)
     """A heap: until when each is good."""
     forgotten_until: float = float("-inf")
@@ -59,12 +59,12 @@ class ReplayWindow:
     def __init__(self, capacity: int = CAPACITY, grace: float = GRACE) -> None:
         self.capacity = capacity
         self.grace = grace
-        self._uses: dict[str, Uses] = {}
+        self._uses: dict[str, AccessKeyUses] = {}
 
     def __len__(self) -> int:
         return sum(len(uses.by_signature) for uses in self._uses.values())
 
-    def admit(self, verified: Verified, sender: str, now: float) -> None:
+    def admit(self, verified: VerifiedSignature, sender: str, now: float) -> None:
         """Note the use of a signature that was verified just now. Raises SignatureRefused where it was used before.
 
         `sender`: the client's address, without the port.
@@ -72,24 +72,24 @@ class ReplayWindow:
         uses = self._uses.get(verified.access_key)
         if uses is None:
             self._drop_idle(now)
-            uses = self._uses[verified.access_key] = Uses()
+            uses = self._uses[verified.access_key] = AccessKeyUses()
         uses.drop_expired(now)
         use = uses.by_signature.get(verified.signature)
         if use is None:
-            self._note(uses, verified, Use(sender, now))
+            self._note(uses, verified, SignatureUse(sender, now))
         elif use.released:
             use.released = False
         elif verified.numbered or use.sender != sender or now > use.first_seen + self.grace:
             raise invalid(REPLAYED)
 
-    def release(self, verified: Verified) -> None:
+    def release(self, verified: VerifiedSignature) -> None:
         """Let the signature be used once more: its call was not answered, or with what a client retries."""
         uses = self._uses.get(verified.access_key)
         use = uses.by_signature.get(verified.signature) if uses else None
         if use:
             use.released = True
 
-    def _note(self, uses: Uses, verified: Verified, use: Use) -> None:
+    def _note(self, uses: AccessKeyUses, verified: VerifiedSignature, use: SignatureUse) -> None:
         if verified.good_until <= uses.forgotten_until:
             raise invalid(FORGOTTEN)
         uses.by_signature[verified.signature] = use

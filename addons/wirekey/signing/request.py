@@ -21,7 +21,7 @@ class UnreadableRequestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class AwsCredentials:
+class SigV4Credentials:
     """A key pair, and the session token that belongs to it where the pair is a temporary one."""
 
     access_key: str

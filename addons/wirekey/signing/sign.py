@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from botocore.auth import SIGNED_HEADERS_BLACKLIST
 
-from wirekey.signing.canonical import ALGORITHM, HeadersToSign, Signature, SigningKeys
+from wirekey.signing.canonical import ALGORITHM, HeadersToSign, SigningKeyCache, SigV4Signature
 from wirekey.signing.request import field_text, parameter_name
 
 if TYPE_CHECKING:
-    from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
+    from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
 
 SIGNATURE_HEADERS = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256"})
 SIGNATURE_PARAMETERS = frozenset(
@@ -40,17 +40,17 @@ def without_signature(head: RequestHead) -> RequestHead:
     return replace(head, target=target, headers=headers)
 
 
-class Signer:
+class RequestSigner:
     """Signs requests, and keeps the derived keys. For one thread."""
 
-    def __init__(self, keys: SigningKeys | None = None) -> None:
-        self._keys = keys or SigningKeys()
+    def __init__(self, keys: SigningKeyCache | None = None) -> None:
+        self._keys = keys or SigningKeyCache()
 
     def sign(
         self,
         head: RequestHead,
         body_sha256: str,
-        credentials: AwsCredentials,
+        credentials: SigV4Credentials,
         endpoint: Endpoint,
         now: float,
         *,
@@ -77,7 +77,10 @@ class Signer:
         }
         if "host" not in fields:
             raise ValueError("The request names no host: there is nothing to sign it for.")
-        signature, signed = Signature(credentials, endpoint.region, endpoint.service, self._keys), HeadersToSign(fields)
+        signature, signed = (
+            SigV4Signature(credentials, endpoint.region, endpoint.service, self._keys),
+            HeadersToSign(fields),
+        )
         canonical = signature.canonical(head.method, head.path, head.query, signed, body_sha256)
         value = (
             f"{ALGORITHM} Credential={credentials.access_key}/{signature.scope_of(timestamp)}, "

@@ -28,7 +28,7 @@ MAX_SIGNED_HEADERS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class ParsedSignature:
     access_key: str
     date: str
     """Day of the scope, YYYYMMDD."""
@@ -49,7 +49,7 @@ class Presented:
         return _seconds(self.timestamp)
 
 
-def presents_signature(head: RequestHead) -> bool:
+def has_signature(head: RequestHead) -> bool:
     """Tell whether the request claims to be signed for AWS, in the header or in the query, well or badly."""
     for name, value in head.headers:
         if name.lower() == b"authorization" and value.lstrip().startswith((b"AWS4", b"AWS ")):
@@ -58,7 +58,7 @@ def presents_signature(head: RequestHead) -> bool:
     return bool(query) and any(parameter_name(pair) in QUERY_MARKS for pair in query.split(b"&"))
 
 
-def read_signature(fields: dict[str, list[bytes]], query: list[tuple[str, str]]) -> Presented:
+def parse_signature(fields: dict[str, list[bytes]], query: list[tuple[str, str]]) -> ParsedSignature:
     """Read the one signature of the request. Raises SignatureRefused where there is none, or more than one."""
     authorization = fields.get("authorization", [])
     own = [(name, value) for name, value in query if name.lower().startswith(QUERY_PREFIX)]
@@ -72,7 +72,7 @@ def read_signature(fields: dict[str, list[bytes]], query: list[tuple[str, str]])
     return _from_header(authorization[0].decode("latin-1").strip(" \t"), fields)
 
 
-def _from_header(value: str, fields: dict[str, list[bytes]]) -> Presented:
+def _from_header(value: str, fields: dict[str, list[bytes]]) -> ParsedSignature:
     algorithm, _, rest = value.partition(" ")
     _check_algorithm(algorithm)
     parts: dict[str, str] = {}
@@ -88,7 +88,7 @@ def _from_header(value: str, fields: dict[str, list[bytes]]) -> Presented:
     return _presented(parts["Credential"], parts["SignedHeaders"], parts["Signature"], timestamp, header=header)
 
 
-def _from_query(own: list[tuple[str, str]]) -> Presented:
+def _from_query(own: list[tuple[str, str]]) -> ParsedSignature:
     parts: dict[str, str] = {}
     for name, value in own:
         if name.lower() in parts:
@@ -119,7 +119,7 @@ def _presented(
     *,
     header: str | None = None,
     expires: int | None = None,
-) -> Presented:
+) -> ParsedSignature:
     scope = credential.split("/")
     if len(scope) != 5 or not all(WORD.fullmatch(part) for part in scope):
         raise incomplete(
@@ -136,7 +136,7 @@ def _presented(
     names = signed.split(";")
     if len(names) > MAX_SIGNED_HEADERS or names != sorted(set(names)) or not all(map(HEADER_NAME.fullmatch, names)):
         raise incomplete("SignedHeaders must be lower-case header names, each once, sorted, with ';' between.")
-    return Presented(access_key, date, region, service, tuple(names), signature, timestamp, header, expires)
+    return ParsedSignature(access_key, date, region, service, tuple(names), signature, timestamp, header, expires)
 
 
 def _check_algorithm(algorithm: str) -> None:

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 
 from botocore.utils import normalize_url_path
 
-from wirekey.signing.canonical import UNSIGNED_PAYLOAD, HeadersToSign, Signature, SigningKeys
+from wirekey.signing.canonical import UNSIGNED_PAYLOAD, HeadersToSign, SigningKeyCache, SigV4Signature
 from wirekey.signing.refusal import incomplete, invalid, unrecognized
 from wirekey.signing.request import UnreadableRequestError, field_text
-from wirekey.signing.signature_parsing import read_signature
+from wirekey.signing.signature_parsing import parse_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey.signing.request import AwsCredentials, Endpoint, RequestHead
-    from wirekey.signing.signature_parsing import Presented
+    from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
+    from wirekey.signing.signature_parsing import ParsedSignature
 
 CLOCK_SKEW = 300
 """Seconds that the signer's clock may be off, either way."""
@@ -37,7 +37,7 @@ NUMBERING = frozenset({"amz-sdk-invocation-id", "amz-sdk-request"})
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedSignature:
     """Who signed, and what."""
 
     access_key: str
@@ -56,11 +56,11 @@ class Verified:
 class Verifier:
     """Verifies against the pairs that `find` knows by access key id. For one thread."""
 
-    def __init__(self, find: Callable[[str], AwsCredentials | None], keys: SigningKeys | None = None) -> None:
+    def __init__(self, find: Callable[[str], SigV4Credentials | None], keys: SigningKeyCache | None = None) -> None:
         self._find = find
-        self._keys = keys or SigningKeys()
+        self._keys = keys or SigningKeyCache()
 
-    def verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> Verified:
+    def verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> VerifiedSignature:
         """Give who signed. `body_sha256`: of the body as it arrived, in lower-case hex; `now`: Unix seconds.
 
         Raises SignatureRefused.
@@ -70,9 +70,9 @@ class Verifier:
         except UnreadableRequestError as error:
             raise incomplete(str(error)) from None
 
-    def _verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> Verified:
+    def _verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> VerifiedSignature:
         fields, query, path = head.fields(), head.query, head.path
-        presented = read_signature(fields, query)
+        presented = parse_signature(fields, query)
         _check_scope(presented, endpoint)
         good_until = _check_time(presented, now)
         _check_headers(presented, fields)
@@ -83,7 +83,7 @@ class Verifier:
         if credentials is None:
             raise unrecognized("This access key is not known, or no longer.")
         _check_token(credentials, presented, fields, query)
-        signature = Signature(credentials, presented.region, presented.service, self._keys)
+        signature = SigV4Signature(credentials, presented.region, presented.service, self._keys)
         signed = HeadersToSign({name: [field_text(name, v) for v in fields[name]] for name in presented.signed_headers})
         if presented.expires is not None:
             query = [(name, value) for name, value in query if name.lower() != "x-amz-signature"]
@@ -94,7 +94,7 @@ class Verifier:
                 break
         else:
             raise invalid()
-        return Verified(
+        return VerifiedSignature(
             presented.access_key,
             presented.region,
             presented.service,
@@ -116,7 +116,7 @@ def _may_be_signed_as_sent(path: str) -> bool:
     return "%25" not in path and VISIBLE.fullmatch(path) is not None and normalize_url_path(path) == path
 
 
-def _check_scope(presented: Presented, endpoint: Endpoint) -> None:
+def _check_scope(presented: ParsedSignature, endpoint: Endpoint) -> None:
     if presented.region != endpoint.region:
         raise invalid(
             f"Credential should be scoped to a valid region, not '{presented.region}'. "
@@ -126,7 +126,7 @@ def _check_scope(presented: Presented, endpoint: Endpoint) -> None:
         raise invalid(f"Credential should be scoped to correct service: '{endpoint.service}'.")
 
 
-def _check_time(presented: Presented, now: float) -> float:
+def _check_time(presented: ParsedSignature, now: float) -> float:
     signed, skew = presented.signed_at, CLOCK_SKEW
     good_until = signed + (skew if presented.expires is None else presented.expires)
     if now > good_until:
@@ -148,7 +148,7 @@ def _stamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def _check_headers(presented: Presented, fields: dict[str, list[bytes]]) -> None:
+def _check_headers(presented: ParsedSignature, fields: dict[str, list[bytes]]) -> None:
     signed = set(presented.signed_headers)
     if not signed & {"host", ":authority"}:
         raise invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
@@ -168,7 +168,12 @@ def _check_headers(presented: Presented, fields: dict[str, list[bytes]]) -> None
 
 
 def _payload(
-    presented: Presented, fields: dict[str, list[bytes]], query: list[tuple[str, str]], body_sha256: str, *, tls: bool
+    presented: ParsedSignature,
+    fields: dict[str, list[bytes]],
+    query: list[tuple[str, str]],
+    body_sha256: str,
+    *,
+    tls: bool,
 ) -> str:
     """Give what the canonical request says of the body. Raises SignatureRefused where that is not true of it."""
     values = [value.decode("latin-1").strip(" \t") for value in fields.get("x-amz-content-sha256", ())]
@@ -195,7 +200,10 @@ def _payload(
 
 
 def _check_token(
-    credentials: AwsCredentials, presented: Presented, fields: dict[str, list[bytes]], query: list[tuple[str, str]]
+    credentials: SigV4Credentials,
+    presented: ParsedSignature,
+    fields: dict[str, list[bytes]],
+    query: list[tuple[str, str]],
 ) -> None:
     tokens = [value.strip(b" \t") for value in fields.get("x-amz-security-token", ())]
     if presented.expires is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wirekey_simulator.exchange import Answer, BadRequest, Request, json_answer
+from wirekey_simulator.exchange import BadRequest, SimulatedRequest, SimulatedResponse, json_response
 from wirekey_simulator.openai import (
     audio,
     batches,
@@ -19,7 +19,7 @@ from wirekey_simulator.openai import (
     responses,
     storage,
 )
-from wirekey_simulator.openai.asked import Asked
+from wirekey_simulator.openai.call import OpenAICall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wirekey_simulator.behaviour import Behaviour
     from wirekey_simulator.state import State
 
-ROUTES: dict[str, dict[str, Callable[[Asked], Answer]]] = {
+ROUTES: dict[str, dict[str, Callable[[OpenAICall], SimulatedResponse]]] = {
     "/v1/chat/completions": {"POST": chat.create, "GET": storage.list_of(chat.SHELF)},
     "/v1/chat/completions/{}": {
         "GET": storage.get_of(chat.SHELF, "Chat completion"),
@@ -66,7 +66,7 @@ ROUTES: dict[str, dict[str, Callable[[Asked], Answer]]] = {
     "/v1/batches/{}": {"GET": batches.get},
     "/v1/batches/{}/cancel": {"POST": batches.cancel},
 }
-"""Path → method → what answers it. `{}` is one part of a path, given to the function as `asked.key`."""
+"""Path → method → what answers it. `{}` is one part of a path, given to the function as `call.key`."""
 
 PATTERNS = [
     (re.compile(re.escape(path).replace(r"\{\}", "([^/]+)")), methods)
@@ -82,16 +82,16 @@ ERRORS = {
 }
 
 
-def answer(request: Request, behaviour: Behaviour, state: State) -> Answer:
+def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Answer a request as api.openai.com does. Raises no BadRequest: its field and code are in the answer."""
-    return answer_at(request.path, request, behaviour, state)
+    return respond_at(request.path, request, behaviour, state)
 
 
-def answer_at(path: str, request: Request, behaviour: Behaviour, state: State) -> Answer:
+def respond_at(path: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Answer as if the request had come for this path, which begins with /v1/."""
     try:
         function, key = _function(request.method, path)
-        given = function(Asked(request, behaviour, state, key))
+        given = function(OpenAICall(request, behaviour, state, key))
     except BadRequest as error:
         given = _failure(error.status, error.message, error.code, error.field)
     number = state.new_id("req_", 32)
@@ -99,11 +99,11 @@ def answer_at(path: str, request: Request, behaviour: Behaviour, state: State) -
     return given
 
 
-def failure(status: int, message: str, behaviour: Behaviour) -> Answer:  # noqa: ARG001  # others need it
+def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:  # noqa: ARG001  # others need it
     return _failure(status, message)
 
 
-def check_credentials(request: Request, keys: Collection[str] | None) -> str | None:
+def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
     scheme, _, key = request.header("authorization").partition(" ")
     if scheme != "Bearer" or not key:
         return (
@@ -115,12 +115,12 @@ def check_credentials(request: Request, keys: Collection[str] | None) -> str | N
     return None
 
 
-def _failure(status: int, message: str, code: str | None = None, field: str | None = None) -> Answer:
+def _failure(status: int, message: str, code: str | None = None, field: str | None = None) -> SimulatedResponse:
     kind, usual = ERRORS.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
-    return json_answer({"error": {"message": message, "type": kind, "param": field, "code": code or usual}}, status)
+    return json_response({"error": {"message": message, "type": kind, "param": field, "code": code or usual}}, status)
 
 
-def _function(method: str, path: str) -> tuple[Callable[[Asked], Answer], str]:
+def _function(method: str, path: str) -> tuple[Callable[[OpenAICall], SimulatedResponse], str]:
     """Find what answers this, and the part of the path that is an id."""
     methods, key = (ROUTES[path], "") if path in ROUTES and "{}" not in path else (None, "")
     if methods is None:

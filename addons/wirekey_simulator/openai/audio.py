@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from wirekey_simulator import text
-from wirekey_simulator.exchange import Answer, BadRequest, Json, json_answer, sse, sse_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, json_response, sse, sse_response
 from wirekey_simulator.openai.chat import STREAM_ERROR
 from wirekey_simulator.openai.form import read_form
 from wirekey_simulator.openai.parameters import model, optional, required
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey_simulator.behaviour import Behaviour
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
 
 FRAME = b"\xff\xfb\x90\x64".ljust(417, b"\0")
 """A silent frame of MP3: MPEG 1 layer III, 128 kbit/s, 44.1 kHz."""
@@ -30,8 +30,8 @@ TYPES = {
 }
 
 
-def speech(asked: Asked) -> Answer:
-    body = asked.request.json()
+def speech(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     model(body)
     required(body, "input", str)
     required(body, "voice", str, dict)
@@ -39,27 +39,27 @@ def speech(asked: Asked) -> Answer:
     if kind is None:
         raise BadRequest(f"Invalid 'response_format': expected one of {', '.join(TYPES)}.", field="response_format")
     if optional(body, "stream_format", str) == "sse":
-        return sse_answer(_speech_events(asked.behaviour, body), STREAM_ERROR)
-    return Answer(200, [("content-type", kind)], pieces=_frames(asked.behaviour))
+        return sse_response(_speech_events(call.behaviour, body), STREAM_ERROR)
+    return SimulatedResponse(200, [("content-type", kind)], pieces=_frames(call.behaviour))
 
 
-def transcribe(asked: Asked) -> Answer:
+def transcribe(call: OpenAICall) -> SimulatedResponse:
     """Answer transcriptions and translations."""
-    form = read_form(asked.request)
+    form = read_form(call.request)
     if not form.whole:
         raise BadRequest("Maximum content size limit (26214400) exceeded.", status=413)
     name = form.required("model")
     form.file("file")
-    counts = text.counts(asked.behaviour, {"prompt": form.fields.get("prompt", "")})
+    counts = text.counts(call.behaviour, {"prompt": form.fields.get("prompt", "")})
     usage = {"type": "duration", "seconds": 1} if name.startswith("whisper") else _usage(counts)
     if form.fields.get("stream") == "true" and not name.startswith("whisper"):
-        return sse_answer(_transcript_events(asked.behaviour, usage), STREAM_ERROR)
-    heard = text.whole(asked.behaviour)
+        return sse_response(_transcript_events(call.behaviour, usage), STREAM_ERROR)
+    heard = text.whole(call.behaviour)
     kind = form.fields.get("response_format", "json")
     if kind == "json":
-        return json_answer({"text": heard, "usage": usage})
+        return json_response({"text": heard, "usage": usage})
     if kind == "verbose_json":
-        return json_answer(_verbose(heard, usage))
+        return json_response(_verbose(heard, usage))
     lines = {
         "text": f"{heard}\n",
         "srt": f"1\n00:00:00,000 --> 00:00:01,000\n{heard}\n\n",
@@ -67,7 +67,7 @@ def transcribe(asked: Asked) -> Answer:
     }
     if kind not in lines:
         raise BadRequest("Invalid 'response_format'.", field="response_format")
-    return Answer(200, [("content-type", "text/plain; charset=utf-8")], lines[kind].encode())
+    return SimulatedResponse(200, [("content-type", "text/plain; charset=utf-8")], lines[kind].encode())
 
 
 def _frames(behaviour: Behaviour) -> Iterator[bytes]:
@@ -95,7 +95,7 @@ def _transcript_events(behaviour: Behaviour, usage: Json) -> Iterator[bytes]:
     yield sse({"type": "transcript.text.done", "text": "".join(held), "usage": usage})
 
 
-def _usage(counts: text.Counts) -> Json:
+def _usage(counts: text.TokenCounts) -> Json:
     return {
         "type": "tokens",
         "input_tokens": counts.input,

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey_simulator.exchange import Answer, BadRequest, Json, encode, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, encode, json_response
 from wirekey_simulator.openai import files
 from wirekey_simulator.openai.parameters import required
 from wirekey_simulator.openai.storage import found
 from wirekey_simulator.state import CREATED
 
 if TYPE_CHECKING:
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
     from wirekey_simulator.state import State
 
 SHELF = "openai.batches"
@@ -21,17 +21,17 @@ A_DAY = 86400
 ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/completions", "/v1/moderations")
 
 
-def create(asked: Asked) -> Answer:
-    body = asked.request.json()
+def create(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     endpoint = required(body, "endpoint", str)
     if endpoint not in ENDPOINTS:
         raise BadRequest(
             f"Invalid value: '{endpoint}'. Supported values are: {', '.join(ENDPOINTS)}.", field="endpoint"
         )
     file = required(body, "input_file_id", str)
-    found(asked.state, files.SHELF, file, "File")
+    found(call.state, files.SHELF, file, "File")
     batch: Json = {
-        "id": asked.state.new_id("batch_"),
+        "id": call.state.new_id("batch_"),
         "object": "batch",
         "endpoint": endpoint,
         "errors": None,
@@ -45,30 +45,30 @@ def create(asked: Asked) -> Answer:
         "request_counts": {"total": 0, "completed": 0, "failed": 0},
         "metadata": body.get("metadata"),
     }
-    asked.state.store(SHELF, batch["id"], batch)
-    return json_answer(batch)
+    call.state.store(SHELF, batch["id"], batch)
+    return json_response(batch)
 
 
-def get(asked: Asked) -> Answer:
-    batch: Json = found(asked.state, SHELF, asked.key, "Batch")
+def get(call: OpenAICall) -> SimulatedResponse:
+    batch: Json = found(call.state, SHELF, call.key, "Batch")
     if batch["status"] == "validating":
-        results = [_result(line, asked.state) for line in _lines(asked.state, batch["input_file_id"])]
+        results = [_result(line, call.state) for line in _lines(call.state, batch["input_file_id"])]
         content = b"".join(encode(result) + b"\n" for result in results)
         batch |= {
             "status": "completed",
-            "output_file_id": files.store_file(asked.state, "output.jsonl", "batch_output", content)["id"],
+            "output_file_id": files.store_file(call.state, "output.jsonl", "batch_output", content)["id"],
             "completed_at": CREATED,
             "request_counts": {"total": len(results), "completed": len(results), "failed": 0},
         }
-    return json_answer(batch)
+    return json_response(batch)
 
 
-def cancel(asked: Asked) -> Answer:
-    batch: Json = found(asked.state, SHELF, asked.key, "Batch")
+def cancel(call: OpenAICall) -> SimulatedResponse:
+    batch: Json = found(call.state, SHELF, call.key, "Batch")
     if batch["status"] != "validating":
         raise BadRequest(f"Cannot cancel a batch with status '{batch['status']}'.", status=409)
     batch |= {"status": "cancelled", "cancelled_at": CREATED}
-    return json_answer(batch)
+    return json_response(batch)
 
 
 def _lines(state: State, file: str) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import text
-from wirekey_simulator.exchange import Answer, Json, encode, json_answer, sse, sse_answer
+from wirekey_simulator.exchange import Json, SimulatedResponse, encode, json_response, sse, sse_response
 from wirekey_simulator.openai.parameters import (
     checked,
     completion_usage,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey_simulator.behaviour import Behaviour
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
     from wirekey_simulator.state import State
 
 SHELF = "openai.chat"
@@ -43,25 +43,25 @@ STREAM_ERROR = sse(
 )
 
 
-def create(asked: Asked) -> Answer:
-    body = asked.request.json()
+def create(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     stream, with_usage = streams_with_usage(body)
-    facts = {"id": asked.state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
+    facts = {"id": call.state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
     for index, message in enumerate(required(body, "messages", list)):
         required(checked(message, f"messages[{index}]", dict), "role", str)
     most = optional(body, "max_completion_tokens", int) or optional(body, "max_tokens", int)
-    behaviour, cut = text.limited(asked.behaviour, most)
-    calls = tool_calls(body, asked.state)
+    behaviour, cut = text.limited(call.behaviour, most)
+    calls = tool_calls(body, call.state)
     finish = "tool_calls" if calls else "length" if cut else "stop"
     choices = number(body, "n", 1, 1, 128)
     usage = completion_usage(text.counts(behaviour, body))
     if stream:
         events = _events(facts, behaviour, usage if with_usage else None, calls=calls, finish=finish, choices=choices)
-        return sse_answer(events, STREAM_ERROR)
+        return sse_response(events, STREAM_ERROR)
     message = {"role": "assistant", "content": None if calls else text.whole(behaviour), "refusal": None}
     message |= {"tool_calls": calls} if calls else {"annotations": []}
     choice = {"message": message, "logprobs": None, "finish_reason": finish}
-    answer: Json = {
+    response: Json = {
         **facts,
         "object": "chat.completion",
         "choices": [{"index": index, **choice} for index in range(choices)],
@@ -70,17 +70,17 @@ def create(asked: Asked) -> Answer:
         "system_fingerprint": "fp_simulator",
     }
     if optional(body, "store", bool):
-        stored = {**answer, "metadata": body.get("metadata") or {}}
-        keep(asked.state, SHELF, stored)
-        asked.state.store(MESSAGES, answer["id"], body["messages"])
-    return json_answer(answer)
+        stored = {**response, "metadata": body.get("metadata") or {}}
+        keep(call.state, SHELF, stored)
+        call.state.store(MESSAGES, response["id"], body["messages"])
+    return json_response(response)
 
 
-def messages(asked: Asked) -> Answer:
+def messages(call: OpenAICall) -> SimulatedResponse:
     """Give the messages of a stored answer's request."""
-    found(asked.state, SHELF, asked.key, "Chat completion")
-    given = asked.state.shelf(MESSAGES).get(asked.key, [])
-    return json_answer(page([{"id": f"{asked.key}-{n}", **message} for n, message in enumerate(given)], asked.request))
+    found(call.state, SHELF, call.key, "Chat completion")
+    given = call.state.shelf(MESSAGES).get(call.key, [])
+    return json_response(page([{"id": f"{call.key}-{n}", **message} for n, message in enumerate(given)], call.request))
 
 
 def tool_calls(body: Json, state: State) -> list[Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey_simulator import text
-from wirekey_simulator.exchange import Answer, Json, json_answer, sse, sse_answer
+from wirekey_simulator.exchange import Json, SimulatedResponse, json_response, sse, sse_response
 from wirekey_simulator.openai.chat import DONE, STREAM_ERROR
 from wirekey_simulator.openai.parameters import completion_usage, model, optional, required, streams_with_usage
 from wirekey_simulator.state import CREATED
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey_simulator.behaviour import Behaviour
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
 
 
-def create(asked: Asked) -> Answer:
-    body = asked.request.json()
+def create(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     stream, with_usage = streams_with_usage(body)
     facts: Json = {
-        "id": asked.state.new_id("cmpl-"),
+        "id": call.state.new_id("cmpl-"),
         "object": "text_completion",
         "created": CREATED,
         "model": model(body),
     }
     required(body, "prompt", str, list)
-    behaviour, cut = text.limited(asked.behaviour, optional(body, "max_tokens", int))
+    behaviour, cut = text.limited(call.behaviour, optional(body, "max_tokens", int))
     finish = "length" if cut else "stop"
     usage = completion_usage(text.counts(behaviour, body))
     if stream:
-        return sse_answer(_events(facts, behaviour, finish, usage if with_usage else None), STREAM_ERROR)
-    return json_answer({**facts, "choices": [_choice(text.whole(behaviour), finish)], "usage": usage})
+        return sse_response(_events(facts, behaviour, finish, usage if with_usage else None), STREAM_ERROR)
+    return json_response({**facts, "choices": [_choice(text.whole(behaviour), finish)], "usage": usage})
 
 
 def _choice(piece: str, finish: str | None = None) -> Json:

@@ -10,19 +10,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import text
-from wirekey_simulator.exchange import Answer, BadRequest, encode, json_answer
+from wirekey_simulator.exchange import BadRequest, SimulatedResponse, encode, json_response
 from wirekey_simulator.openai.parameters import model, optional, required
 
 if TYPE_CHECKING:
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
 
 DIMENSIONS = {"text-embedding-3-large": 3072}
 USUAL_DIMENSIONS = 1536
 MOST_INPUTS = 2048
 
 
-def create(asked: Asked) -> Answer:
-    body = asked.request.json()
+def create(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     name = model(body)
     given = required(body, "input", str, list)
     # One text, or one text as tokens, is one input.
@@ -39,9 +39,9 @@ def create(asked: Asked) -> Answer:
         {"object": "embedding", "index": index, "embedding": _written(encode(item), size, kind)}
         for index, item in enumerate(inputs)
     ]
-    tokens = text.counts(asked.behaviour, {"input": given}).input
+    tokens = text.counts(call.behaviour, {"input": given}).input
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return json_answer({"object": "list", "data": data, "model": name, "usage": usage})
+    return json_response({"object": "list", "data": data, "model": name, "usage": usage})
 
 
 @lru_cache(maxsize=64)

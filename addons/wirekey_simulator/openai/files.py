@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey_simulator.exchange import Answer, BadRequest, Json, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, json_response
 from wirekey_simulator.openai.form import read_form
 from wirekey_simulator.openai.parameters import checked, required
 from wirekey_simulator.openai.storage import LARGEST_KEPT, found
 from wirekey_simulator.state import CREATED
 
 if TYPE_CHECKING:
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
     from wirekey_simulator.state import State
 
 SHELF = "openai.files"
@@ -21,13 +21,13 @@ PARTS = "openai.uploads.parts"
 AN_HOUR = 3600
 
 
-def create(asked: Asked) -> Answer:
+def create(call: OpenAICall) -> SimulatedResponse:
     """Store a file. Of one that was too large to be held only the size of the request is known."""
-    form = read_form(asked.request)
+    form = read_form(call.request)
     if not form.whole:
-        return json_answer(store_file(asked.state, "large", "user_data", b"", size=asked.request.size))
+        return json_response(store_file(call.state, "large", "user_data", b"", size=call.request.size))
     file = form.file("file")
-    return json_answer(store_file(asked.state, file.filename, form.required("purpose"), file.body))
+    return json_response(store_file(call.state, file.filename, form.required("purpose"), file.body))
 
 
 def store_file(state: State, name: str, purpose: str, content: bytes, size: int | None = None) -> Json:
@@ -48,25 +48,25 @@ def store_file(state: State, name: str, purpose: str, content: bytes, size: int 
     return file
 
 
-def content(asked: Asked) -> Answer:
+def content(call: OpenAICall) -> SimulatedResponse:
     """Give the bytes of a file; of one larger than a mebibyte they were not kept."""
-    found(asked.state, SHELF, asked.key, "File")
-    if asked.key not in asked.state.shelf(CONTENTS):
+    found(call.state, SHELF, call.key, "File")
+    if call.key not in call.state.shelf(CONTENTS):
         raise BadRequest("The simulator keeps no contents of more than 1 MiB.", status=404)
-    return Answer(200, [("content-type", "application/octet-stream")], asked.state.shelf(CONTENTS)[asked.key])
+    return SimulatedResponse(200, [("content-type", "application/octet-stream")], call.state.shelf(CONTENTS)[call.key])
 
 
-def delete(asked: Asked) -> Answer:
-    found(asked.state, SHELF, asked.key, "File")
-    del asked.state.shelf(SHELF)[asked.key]
-    asked.state.shelf(CONTENTS).pop(asked.key, None)
-    return json_answer({"id": asked.key, "object": "file", "deleted": True})
+def delete(call: OpenAICall) -> SimulatedResponse:
+    found(call.state, SHELF, call.key, "File")
+    del call.state.shelf(SHELF)[call.key]
+    call.state.shelf(CONTENTS).pop(call.key, None)
+    return json_response({"id": call.key, "object": "file", "deleted": True})
 
 
-def begin_upload(asked: Asked) -> Answer:
-    body = asked.request.json()
+def begin_upload(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     upload: Json = {
-        "id": asked.state.new_id("upload_"),
+        "id": call.state.new_id("upload_"),
         "object": "upload",
         "bytes": required(body, "bytes", int),
         "created_at": CREATED,
@@ -77,29 +77,29 @@ def begin_upload(asked: Asked) -> Answer:
         "file": None,
     }
     required(body, "mime_type", str)
-    asked.state.store(UPLOADS, upload["id"], upload)
-    return json_answer(upload)
+    call.state.store(UPLOADS, upload["id"], upload)
+    return json_response(upload)
 
 
-def add_part(asked: Asked) -> Answer:
-    _pending(asked.state, asked.key)
-    form = read_form(asked.request)
+def add_part(call: OpenAICall) -> SimulatedResponse:
+    _pending(call.state, call.key)
+    form = read_form(call.request)
     if not form.whole:
         raise BadRequest("A part must be at most 64 MiB.", status=413)
     part: Json = {
-        "id": asked.state.new_id("part_"),
+        "id": call.state.new_id("part_"),
         "object": "upload.part",
         "created_at": CREATED,
-        "upload_id": asked.key,
+        "upload_id": call.key,
     }
-    asked.state.store(PARTS, part["id"], form.file("data").body)
-    return json_answer(part)
+    call.state.store(PARTS, part["id"], form.file("data").body)
+    return json_response(part)
 
 
-def complete_upload(asked: Asked) -> Answer:
-    upload = _pending(asked.state, asked.key)
-    shelf = asked.state.shelf(PARTS)
-    ids = required(asked.request.json(), "part_ids", list)
+def complete_upload(call: OpenAICall) -> SimulatedResponse:
+    upload = _pending(call.state, call.key)
+    shelf = call.state.shelf(PARTS)
+    ids = required(call.request.json(), "part_ids", list)
     for index, part in enumerate(ids):
         checked(part, f"part_ids[{index}]", str)
     if unknown := [part for part in ids if part not in shelf]:
@@ -107,14 +107,14 @@ def complete_upload(asked: Asked) -> Answer:
     whole = b"".join(shelf.pop(part) for part in dict.fromkeys(ids))
     if len(whole) != upload["bytes"]:
         raise BadRequest(f"Expected {upload['bytes']} bytes, but the parts have {len(whole)}.")
-    upload |= {"status": "completed", "file": store_file(asked.state, upload["filename"], upload["purpose"], whole)}
-    return json_answer(upload)
+    upload |= {"status": "completed", "file": store_file(call.state, upload["filename"], upload["purpose"], whole)}
+    return json_response(upload)
 
 
-def cancel_upload(asked: Asked) -> Answer:
-    upload = _pending(asked.state, asked.key)
+def cancel_upload(call: OpenAICall) -> SimulatedResponse:
+    upload = _pending(call.state, call.key)
     upload["status"] = "cancelled"
-    return json_answer(upload)
+    return json_response(upload)
 
 
 def _pending(state: State, key: str) -> Json:

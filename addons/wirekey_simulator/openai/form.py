@@ -10,7 +10,7 @@ from tornado.httputil import HTTPFile, HTTPInputError, parse_body_arguments
 from wirekey_simulator.exchange import BadRequest
 
 if TYPE_CHECKING:
-    from wirekey_simulator.exchange import Request
+    from wirekey_simulator.exchange import SimulatedRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def missing(name: str) -> BadRequest:
     return BadRequest(f"Missing required parameter: '{name}'.", code="missing_required_parameter", field=name)
 
 
-def read_form(request: Request) -> Form:
+def read_form(request: SimulatedRequest) -> Form:
     """Read the form. Raises BadRequest where the body is none."""
     content_type = request.header("content-type")
     if not content_type.startswith("multipart/form-data"):

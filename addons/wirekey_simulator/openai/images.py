@@ -1,4 +1,4 @@
-"""`/v1/images/…`: the smallest PNG, or bytes of the size asked for."""
+"""`/v1/images/…`: the smallest PNG, or bytes of the size call for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import text
-from wirekey_simulator.exchange import Answer, Json, Request, json_answer, sse, sse_answer
+from wirekey_simulator.exchange import Json, SimulatedRequest, SimulatedResponse, json_response, sse, sse_response
 from wirekey_simulator.openai.chat import STREAM_ERROR
 from wirekey_simulator.openai.form import read_form
 from wirekey_simulator.openai.parameters import number, required
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey_simulator.behaviour import Behaviour
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -24,40 +24,40 @@ PNG = base64.b64decode(
 FACTS = {"background": "opaque", "output_format": "png", "quality": "low", "size": "1024x1024"}
 
 
-def generate(asked: Asked) -> Answer:
-    body = asked.request.json()
+def generate(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     required(body, "prompt", str)
-    return _images("image_generation", body, asked.behaviour, asked.request)
+    return _images("image_generation", body, call.behaviour, call.request)
 
 
-def edit(asked: Asked) -> Answer:
+def edit(call: OpenAICall) -> SimulatedResponse:
     """Answer edits and variations, which bring a picture."""
-    form = read_form(asked.request)
+    form = read_form(call.request)
     if form.whole:
         form.file("image", "image[]")
     body: Json = {**form.fields, "stream": form.fields.get("stream") == "true"}
     for name in {"n", "partial_images"} & body.keys():
-        # A form has no numbers; what is none here is refused where a number is asked for.
+        # A form has no numbers; what is none here is refused where a number is call for.
         body[name] = int(body[name]) if body[name].isascii() and body[name].isdigit() else body[name]
-    return _images("image_edit", body, asked.behaviour, asked.request)
+    return _images("image_edit", body, call.behaviour, call.request)
 
 
-def _images(kind: str, body: Json, behaviour: Behaviour, request: Request) -> Answer:
+def _images(kind: str, body: Json, behaviour: Behaviour, request: SimulatedRequest) -> SimulatedResponse:
     count = number(body, "n", 1, 1, 10)
     picture = base64.b64encode(PNG if behaviour.size is None else PNG.ljust(behaviour.size, b"\0")).decode()
     usage = _usage(text.counts(behaviour, {"prompt": body.get("prompt", "")}))
     if body.get("stream"):
         partial = number(body, "partial_images", 0, 0, 3)
-        return sse_answer(_events(kind, picture, partial, usage), STREAM_ERROR)
+        return sse_response(_events(kind, picture, partial, usage), STREAM_ERROR)
     # The newer models give no URL, and are the ones that report usage.
     if str(body.get("model", "dall-e-2")).startswith("dall-e"):
         linked = body.get("response_format", "url") == "url"
         image = {"url": f"{request.base_url}/pictures/simulated.png"} if linked else {"b64_json": picture}
-        return json_answer({"created": CREATED, "data": [image] * count})
-    return json_answer({"created": CREATED, "data": [{"b64_json": picture}] * count, **FACTS, "usage": usage})
+        return json_response({"created": CREATED, "data": [image] * count})
+    return json_response({"created": CREATED, "data": [{"b64_json": picture}] * count, **FACTS, "usage": usage})
 
 
-def _usage(counts: text.Counts) -> Json:
+def _usage(counts: text.TokenCounts) -> Json:
     return {
         "input_tokens": counts.input,
         "output_tokens": counts.output,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from wirekey_simulator.exchange import Answer, BadRequest, Json, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, json_response
 from wirekey_simulator.state import CREATED
 
 if TYPE_CHECKING:
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
 
 NAMES = (
     "gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o3", "o4-mini",
@@ -18,20 +18,20 @@ NAMES = (
 )  # fmt: skip
 
 
-def list_all(asked: Asked) -> Answer:  # noqa: ARG001  # as the table calls them all
-    return json_answer({"object": "list", "data": [_model(name) for name in NAMES]})
+def list_all(call: OpenAICall) -> SimulatedResponse:  # noqa: ARG001  # as the table calls them all
+    return json_response({"object": "list", "data": [_model(name) for name in NAMES]})
 
 
-def get(asked: Asked) -> Answer:
-    return json_answer(_model(_known(asked.key)))
+def get(call: OpenAICall) -> SimulatedResponse:
+    return json_response(_model(_known(call.key)))
 
 
-def delete(asked: Asked) -> Answer:
+def delete(call: OpenAICall) -> SimulatedResponse:
     """Delete a fine-tuned model, of which any name will do."""
-    name = unquote(asked.key)
+    name = unquote(call.key)
     if not name.startswith("ft:"):
         raise BadRequest("You have insufficient permissions to delete this model.", status=403)
-    return json_answer({"id": name, "object": "model", "deleted": True})
+    return json_response({"id": name, "object": "model", "deleted": True})
 
 
 def _known(key: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey_simulator.exchange import Answer, Json, encode, json_answer
+from wirekey_simulator.exchange import Json, SimulatedResponse, encode, json_response
 from wirekey_simulator.openai.parameters import optional, required
 
 if TYPE_CHECKING:
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
 
 CATEGORIES = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
@@ -16,13 +16,13 @@ CATEGORIES = (
 )  # fmt: skip
 
 
-def create(asked: Asked) -> Answer:
-    body = asked.request.json()
+def create(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     given = required(body, "input", str, list)
     inputs = given if isinstance(given, list) and isinstance(given[0], str) else [given]
-    return json_answer(
+    return json_response(
         {
-            "id": asked.state.new_id("modr-"),
+            "id": call.state.new_id("modr-"),
             "model": optional(body, "model", str) or "omni-moderation-latest",
             "results": [_result("violence" in encode(item).decode().lower()) for item in inputs],
         }

@@ -8,7 +8,7 @@ from wirekey_simulator.exchange import BadRequest
 
 if TYPE_CHECKING:
     from wirekey_simulator.exchange import Json
-    from wirekey_simulator.text import Counts
+    from wirekey_simulator.text import TokenCounts
 
 WORDS: dict[type, str] = {
     str: "a string",
@@ -80,7 +80,7 @@ def checked(value: Any, name: str, *kinds: type) -> Any:
 
 
 def streams_with_usage(body: Json) -> tuple[bool, bool]:
-    """Tell whether a stream is asked for, and whether with an event of usage. Raises BadRequest."""
+    """Tell whether a stream is call for, and whether with an event of usage. Raises BadRequest."""
     stream = bool(optional(body, "stream", bool))
     options = optional(body, "stream_options", dict)
     if options is not None and not stream:
@@ -90,7 +90,7 @@ def streams_with_usage(body: Json) -> tuple[bool, bool]:
     return stream, bool(options and optional(options, "include_usage", bool))
 
 
-def completion_usage(counts: Counts) -> Json:
+def completion_usage(counts: TokenCounts) -> Json:
     """Give the usage of chat and completions."""
     return {
         "prompt_tokens": counts.input,

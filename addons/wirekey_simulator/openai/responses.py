@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import text
-from wirekey_simulator.exchange import Answer, BadRequest, Json, encode, json_answer, sse, sse_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, encode, json_response, sse, sse_response
 from wirekey_simulator.openai.parameters import model, objects, optional, required
 from wirekey_simulator.openai.storage import found, keep, page
 from wirekey_simulator.state import CREATED
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey_simulator.behaviour import Behaviour
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
     from wirekey_simulator.state import State
 
 SHELF = "openai.responses"
@@ -40,47 +40,47 @@ ECHOED = {
 """Parameters that stand in the answer, with their defaults."""
 
 
-def create(asked: Asked) -> Answer:
-    body = asked.request.json()
-    response = _unfinished(body, asked.state)
-    behaviour, cut = text.limited(asked.behaviour, body.get("max_output_tokens"))
+def create(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
+    response = _unfinished(body, call.state)
+    behaviour, cut = text.limited(call.behaviour, body.get("max_output_tokens"))
     usage = _usage(text.counts(behaviour, body))
-    item = _call_item(body, asked.state)
+    item = _call_item(body, call.state)
     if optional(body, "stream", bool):
-        item = item or _message_item(asked.state.new_id("msg_"), None)
-        events = _events(response, behaviour, item, usage, asked.state, cut=cut)
+        item = item or _message_item(call.state.new_id("msg_"), None)
+        events = _events(response, behaviour, item, usage, call.state, cut=cut)
         error = {"code": "server_error", "message": "The server had an error, as the simulator was asked to say."}
-        number = asked.behaviour.error_after or 0
-        return sse_answer(
+        number = call.behaviour.error_after or 0
+        return sse_response(
             events, sse({"type": "error", **error, "param": None, "sequence_number": number}, event="error")
         )
-    item = item or _message_item(asked.state.new_id("msg_"), text.whole(behaviour))
-    return json_answer(_finished(response, item, usage, asked.state, cut=cut))
+    item = item or _message_item(call.state.new_id("msg_"), text.whole(behaviour))
+    return json_response(_finished(response, item, usage, call.state, cut=cut))
 
 
-def count_input(asked: Asked) -> Answer:
-    counts = text.counts(asked.behaviour, asked.request.json())
-    return json_answer({"object": "response.input_tokens", "input_tokens": counts.input})
+def count_input(call: OpenAICall) -> SimulatedResponse:
+    counts = text.counts(call.behaviour, call.request.json())
+    return json_response({"object": "response.input_tokens", "input_tokens": counts.input})
 
 
-def compact(asked: Asked) -> Answer:
-    body = asked.request.json()
+def compact(call: OpenAICall) -> SimulatedResponse:
+    body = call.request.json()
     model(body)
-    item = {"id": asked.state.new_id("cmp_"), "type": "compaction", "encrypted_content": "c2ltdWxhdGVk"}
-    facts = {"id": asked.state.new_id("resp_"), "object": "response.compaction", "created_at": CREATED}
-    return json_answer({**facts, "output": [item], "usage": _usage(text.counts(asked.behaviour, body))})
+    item = {"id": call.state.new_id("cmp_"), "type": "compaction", "encrypted_content": "c2ltdWxhdGVk"}
+    facts = {"id": call.state.new_id("resp_"), "object": "response.compaction", "created_at": CREATED}
+    return json_response({**facts, "output": [item], "usage": _usage(text.counts(call.behaviour, body))})
 
 
-def cancel(asked: Asked) -> Answer:
-    response = found(asked.state, SHELF, asked.key, "Response")
+def cancel(call: OpenAICall) -> SimulatedResponse:
+    response = found(call.state, SHELF, call.key, "Response")
     if not response["background"]:
         raise BadRequest("Only responses that run in the background can be cancelled.")
-    return json_answer({**response, "status": "cancelled"})
+    return json_response({**response, "status": "cancelled"})
 
 
-def input_items(asked: Asked) -> Answer:
-    found(asked.state, SHELF, asked.key, "Response")
-    return json_answer(page(asked.state.shelf(INPUTS).get(asked.key, []), asked.request))
+def input_items(call: OpenAICall) -> SimulatedResponse:
+    found(call.state, SHELF, call.key, "Response")
+    return json_response(page(call.state.shelf(INPUTS).get(call.key, []), call.request))
 
 
 def _unfinished(body: Json, state: State) -> Json:
@@ -124,7 +124,7 @@ def _finished(response: Json, item: Json, usage: Json, state: State, *, cut: boo
     return whole
 
 
-def _usage(counts: text.Counts) -> Json:
+def _usage(counts: text.TokenCounts) -> Json:
     return {
         "input_tokens": counts.input,
         "input_tokens_details": {"cached_tokens": counts.cached},

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator.exchange import Answer, BadRequest, Json, Request, encode, json_answer
+from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, encode, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wirekey_simulator.openai.asked import Asked
+    from wirekey_simulator.openai.call import OpenAICall
     from wirekey_simulator.state import State
 
 PAGE = 20
@@ -30,7 +30,7 @@ def found(state: State, shelf: str, key: str, what: str) -> Any:
     return value
 
 
-def page(values: list[Json], request: Request) -> Json:
+def page(values: list[Json], request: SimulatedRequest) -> Json:
     """Give the page that `limit`, `after` and `order` ask for. Raises BadRequest on a limit that is no number."""
     text = request.parameter("limit", str(PAGE))
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
@@ -49,35 +49,35 @@ def page(values: list[Json], request: Request) -> Json:
     }
 
 
-def list_of(shelf: str) -> Callable[[Asked], Answer]:
-    def answer(asked: Asked) -> Answer:
-        return json_answer(page(list(asked.state.shelf(shelf).values()), asked.request))
+def list_of(shelf: str) -> Callable[[OpenAICall], SimulatedResponse]:
+    def respond(call: OpenAICall) -> SimulatedResponse:
+        return json_response(page(list(call.state.shelf(shelf).values()), call.request))
 
-    return answer
-
-
-def get_of(shelf: str, what: str) -> Callable[[Asked], Answer]:
-    def answer(asked: Asked) -> Answer:
-        return json_answer(found(asked.state, shelf, asked.key, what))
-
-    return answer
+    return respond
 
 
-def update_of(shelf: str, what: str) -> Callable[[Asked], Answer]:
+def get_of(shelf: str, what: str) -> Callable[[OpenAICall], SimulatedResponse]:
+    def respond(call: OpenAICall) -> SimulatedResponse:
+        return json_response(found(call.state, shelf, call.key, what))
+
+    return respond
+
+
+def update_of(shelf: str, what: str) -> Callable[[OpenAICall], SimulatedResponse]:
     """Set the metadata, which is all that can be changed."""
 
-    def answer(asked: Asked) -> Answer:
-        value = found(asked.state, shelf, asked.key, what)
-        value["metadata"] = asked.request.json().get("metadata") or {}
-        return json_answer(value)
+    def respond(call: OpenAICall) -> SimulatedResponse:
+        value = found(call.state, shelf, call.key, what)
+        value["metadata"] = call.request.json().get("metadata") or {}
+        return json_response(value)
 
-    return answer
+    return respond
 
 
-def delete_of(shelf: str, what: str, kind: str) -> Callable[[Asked], Answer]:
-    def answer(asked: Asked) -> Answer:
-        found(asked.state, shelf, asked.key, what)
-        del asked.state.shelf(shelf)[asked.key]
-        return json_answer({"id": asked.key, "object": kind, "deleted": True})
+def delete_of(shelf: str, what: str, kind: str) -> Callable[[OpenAICall], SimulatedResponse]:
+    def respond(call: OpenAICall) -> SimulatedResponse:
+        found(call.state, shelf, call.key, what)
+        del call.state.shelf(shelf)[call.key]
+        return json_response({"id": call.key, "object": kind, "deleted": True})
 
-    return answer
+    return respond

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wirekey_simulator.behaviour import Behaviour
-    from wirekey_simulator.exchange import Request
+    from wirekey_simulator.exchange import SimulatedRequest
     from wirekey_simulator.state import State
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OpenAICall:
     """One call: the request, how to answer, and where things are stored."""
 
-    request: Request
+    request: SimulatedRequest
     behaviour: Behaviour
     state: State
     key: str = ""

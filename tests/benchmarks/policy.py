@@ -1,8 +1,8 @@
 """One decision of the default policy, in microseconds: .venv/bin/python -m tests.benchmarks.policy
 
-From a call to a decision: the input made, encoded, judged, the document read. `at home` is on the event loop, as the
-default policy is judged; `child` the same by another process, as policies with loops are. `remembered` is a decision
-that was made before; the others are made each time.
+From a call to a decision: build the input, encode it, evaluate the policy, read the document. `in process` is on the
+event loop, as for the default policy. `worker` is in another process, as for policies with loops. `cached` is a
+decision that was made before; the others are evaluated each time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.docs.pages import CHECKOUT
 from wirekey.call import Agent
 from wirekey.policy import engine as engine_module
 from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.input import input_of
+from wirekey.policy.input import build_input
 from wirekey.providers.protocol import Facts
 
 ROUNDS = 5000
@@ -31,7 +31,7 @@ async def measure(engine: EmbeddedEngine) -> list[float]:
     taken = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        decision = await engine.decide(input_of(call, HEADERS))
+        decision = await engine.decide(build_input(call, HEADERS))
         taken.append((time.perf_counter() - began) * 1e6)
         assert decision.allow
     return sorted(taken)
@@ -40,14 +40,14 @@ async def measure(engine: EmbeddedEngine) -> list[float]:
 async def main() -> None:
     engine_module.LONGEST_AT_HOME = 1.0  # another program's load must not move the policy to a child
     engine = EmbeddedEngine(CHECKOUT / "policies", "data.wirekey.authz", 60.0)
-    for name in ("remembered", "at home", "child"):
-        if name == "at home":
+    for name in ("cached", "in process", "worker"):
+        if name == "in process":
             engine._loaded.memory = None
         taken = await measure(engine)
-        assert (engine._loaded.in_process is None) is (name == "child")
+        assert (engine._loaded.in_process is None) is (name == "worker")
         p99 = taken[ROUNDS * 99 // 100]
         sys.stdout.write(f"{name:10} median {statistics.median(taken):6.1f} µs   99th percentile {p99:7.1f} µs\n")
-        if name == "at home":
+        if name == "in process":
             engine._loaded.in_process = None
     engine.close()
 

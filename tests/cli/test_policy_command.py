@@ -14,8 +14,8 @@ from wirekey.audit.schema import INSERT, open_for_writing
 from wirekey.call import Agent, Outcome
 from wirekey.cli.main import group
 from wirekey.identity.agents import AgentStore
-from wirekey.policy.decision import decision_of
-from wirekey.policy.input import encoded, input_of
+from wirekey.policy.decision import parse_decision
+from wirekey.policy.input import build_input, encode_input
 from wirekey.policy.modules import read_modules
 from wirekey.policy.rego import Rego
 from wirekey.providers.protocol import Facts
@@ -172,8 +172,8 @@ def test_replay_of_ten_thousand_calls_takes_seconds_and_equals_what_live_evaluat
     for number in range(10_000):
         call = call_of(f"a{number % 7}", facts=Facts(f"m{number % 30}", max_tokens=number % 100))
         call.agent = Agent(f"a{number % 7}", "developer", "cli")
-        document = json.loads(policy.answer(encoded(input_of(call, {}))))
-        live = decision_of(document, "r", needs_allow=False)
+        document = json.loads(policy.answer(encode_input(build_input(call, {}))))
+        live = parse_decision(document, "r", needs_allow=False)
         call.policy_result = "allow" if live.allow else "deny"
         call.policy_reason = None if live.allow else "policy_denied: x"
         calls.append(call)

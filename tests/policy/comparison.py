@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tests.policy.oracle import Answer, Answers, Asked
-from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
+from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
 from wirekey.policy.modules import Modules, PolicyError
 from wirekey.policy.rego import Rego
 
@@ -56,7 +56,7 @@ def decided(asked: Asked, answer: Answer) -> Decision:
     """Return the decision that Wirekey makes of a document. Decisions without a document are all equal."""
     if answer.error is not None:
         return undecided("no document")
-    decision = decision_of(answer.value, None, needs_allow=needs_allow(asked))
+    decision = parse_decision(answer.value, None, needs_allow=needs_allow(asked))
     return replace(decision, failure="no decision") if decision.failure else decision
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from wirekey.errors import Fault
-from wirekey.policy.decision import DENIED, MOST_REASONS, NOT_ALLOWED, Decision, decision_of, undecided
+from wirekey.policy.decision import DENIED, MOST_REASONS, NOT_ALLOWED, Decision, parse_decision, undecided
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from wirekey.policy.decision import DENIED, MOST_REASONS, NOT_ALLOWED, Decision,
     ],
 )
 def test_a_call_is_allowed_where_nothing_denies_and_allow_is_true_if_there_is_such_a_rule(document, has_allow_rule):
-    assert decision_of(document, "r1", needs_allow=has_allow_rule) == Decision(allow=True, revision="r1")
+    assert parse_decision(document, "r1", needs_allow=has_allow_rule) == Decision(allow=True, revision="r1")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_call_is_allowed_where_nothing_denies_and_allow_is_true_if_there_is_su
     ],
 )
 def test_a_call_is_denied_with_all_reasons(document, has_allow_rule, reasons):
-    decision = decision_of(document, "r1", needs_allow=has_allow_rule)
+    decision = parse_decision(document, "r1", needs_allow=has_allow_rule)
     assert decision == Decision(allow=False, reasons=reasons, revision="r1")
     assert decision.refusal().status == 403
     assert all(reason in decision.refusal().message for reason in reasons)
@@ -57,7 +57,7 @@ def test_a_call_is_denied_with_all_reasons(document, has_allow_rule, reasons):
     ids=repr,
 )
 def test_P2_rubbish_denies_and_says_why_to_the_operator_only(document):
-    decision = decision_of(document, "r1", needs_allow=False)
+    decision = parse_decision(document, "r1", needs_allow=False)
     assert not decision.allow
     assert decision.failure
     refusal = decision.refusal()
@@ -74,12 +74,12 @@ def test_P2_rubbish_denies_and_says_why_to_the_operator_only(document):
     ],
 )
 def test_obligations_come_with_an_allowed_call(document, model, max_tokens):
-    decision = decision_of(document, None, needs_allow=False)
+    decision = parse_decision(document, None, needs_allow=False)
     assert (decision.allow, decision.model, decision.max_tokens) == (True, model, max_tokens)
 
 
 def test_a_denied_call_has_no_obligations():
-    decision = decision_of({"deny": ["x"], "model": "m", "max_tokens": 1}, None, needs_allow=False)
+    decision = parse_decision({"deny": ["x"], "model": "m", "max_tokens": 1}, None, needs_allow=False)
     assert (decision.model, decision.max_tokens) == (None, None)
 
 
@@ -95,11 +95,11 @@ def test_a_denied_call_has_no_obligations():
     ],
 )
 def test_a_reason_is_one_plain_line(reason, shown):
-    assert decision_of({"deny": [reason]}, None, needs_allow=False).reasons == (shown,)
+    assert parse_decision({"deny": [reason]}, None, needs_allow=False).reasons == (shown,)
 
 
 def test_the_caller_is_told_so_many_reasons_and_how_many_more_there_are():
-    reasons = decision_of({"deny": [f"r{i:02}" for i in range(20)]}, None, needs_allow=False).reasons
+    reasons = parse_decision({"deny": [f"r{i:02}" for i in range(20)]}, None, needs_allow=False).reasons
     assert len(reasons) == MOST_REASONS + 1
     assert reasons[-1] == "(and 12 more)"
 

@@ -10,7 +10,7 @@ from wirekey.call import Agent
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.errors import Refusal
 from wirekey.policy.decision import UndecidedError
-from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, encoded, input_of
+from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, build_input, encode_input
 from wirekey.policy.permissions import check_permission, needed
 from wirekey.policy.replay import input_from
 from wirekey.providers.other_models import MOST_OTHER_MODELS, others
@@ -26,12 +26,12 @@ def names_of(given):
 
 
 def test_a_full_call_shows_exactly_the_fields_of_the_table():
-    assert names_of(input_of(call_of(facts=FACTS), {})) == {field.name for field in FIELDS}
+    assert names_of(build_input(call_of(facts=FACTS), {})) == {field.name for field in FIELDS}
 
 
 def test_the_fields_of_the_request_are_those_of_the_audit_event_and_model_is_the_one_asked_for():
     call = call_of(facts=FACTS, model="gpt-4o-mini")
-    given, event = input_of(call, {}), event_of(call)
+    given, event = build_input(call, {}), event_of(call)
     assert {name: given[name] for name in REQUEST_NAMES if name != "model"} == {
         name: event[name] for name in REQUEST_NAMES if name != "model"
     }
@@ -42,7 +42,7 @@ def test_the_fields_of_the_request_are_those_of_the_audit_event_and_model_is_the
 def test_the_agent_stands_there_whole_and_in_parts():
     call = call_of(facts=FACTS)
     call.agent = Agent("alice", "developer", None, ("web:read",))
-    given = input_of(call, {})
+    given = build_input(call, {})
     assert given["agent"] == {"id": "alice", "role": "developer", "permissions": ["web:read"]}
     assert (given["agent_id"], given["agent_role"]) == ("alice", "developer")
     assert "agent_type" not in given
@@ -51,14 +51,14 @@ def test_the_agent_stands_there_whole_and_in_parts():
 def test_nobody_has_no_name_and_the_usual_permissions():
     call = call_of(facts=FACTS)
     call.agent = None
-    given = input_of(call, {})
+    given = build_input(call, {})
     assert given["agent"] == {"permissions": ["web:read", "web:write"]}
     assert not {"agent_id", "agent_role", "agent_type"} & given.keys()
 
 
 def test_what_is_unknown_is_absent_and_never_null():
     call = call_of(facts=Facts(), operation=Operation("models.list", Body.NONE, Kind.LISTING))
-    given = input_of(call, {})
+    given = build_input(call, {})
     assert "model" not in given
     assert "max_tokens" not in given
     assert None not in given.values()
@@ -66,17 +66,17 @@ def test_what_is_unknown_is_absent_and_never_null():
 
 
 def test_the_other_models_stand_beside_the_one_asked_for():
-    given = input_of(call_of(facts=FACTS), {})
+    given = build_input(call_of(facts=FACTS), {})
     assert (given["model"], given["other_models"]) == ("gpt-4o", ["gpt-image-1"])
 
 
 def test_P1_a_policy_is_asked_about_as_many_other_models_as_a_request_may_name():
     names = tuple(f"{number:0{MODEL_LENGTH}}" for number in range(MOST_OTHER_MODELS))
-    encoded(input_of(call_of(facts=Facts("m", other_models=others(names, "m"))), {}))
+    encode_input(build_input(call_of(facts=Facts("m", other_models=others(names, "m"))), {}))
 
 
 def test_the_path_has_no_query():
-    given = input_of(call_of(target="/v1/chat/completions?key=secret"), {})
+    given = build_input(call_of(target="/v1/chat/completions?key=secret"), {})
     assert given["path"] == given["target"] == "/v1/chat/completions"
     assert "secret" not in json.dumps(given)
 
@@ -90,13 +90,13 @@ def test_the_path_has_no_query():
 )
 def test_no_header_that_can_hold_a_credential_is_shown(name):
     assert name not in HEADERS
-    assert input_of(call_of(), {name: "s3cret", "user-agent": "curl"})["headers"] == {"user-agent": "curl"}
+    assert build_input(call_of(), {name: "s3cret", "user-agent": "curl"})["headers"] == {"user-agent": "curl"}
 
 
 def test_headers_are_shown_in_ascii():
-    headers = input_of(call_of(), {"user-agent": "caf\u00e9 \udcff"})["headers"]
+    headers = build_input(call_of(), {"user-agent": "caf\u00e9 \udcff"})["headers"]
     assert headers == {"user-agent": "caf\\xe9 \\udcff"}
-    encoded(input_of(call_of(), {"user-agent": "\udcff"}))
+    encode_input(build_input(call_of(), {"user-agent": "\udcff"}))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_headers_are_shown_in_ascii():
 )
 def test_P1_no_policy_is_asked_about_a_call_of_absurd_size(facts):
     with pytest.raises(UndecidedError):
-        encoded(input_of(call_of(facts=facts), {}))
+        encode_input(build_input(call_of(facts=facts), {}))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_call_of_nobody_has_no_permission():
 def test_a_tunnel_is_seen_by_its_host_and_a_replay_sees_the_same():
     call = call_of(operation=TUNNEL, provider=None, facts=None, upstream="git.example.org", action="CONNECT")
     call.target = "git.example.org:443"
-    given = input_of(call, {})
+    given = build_input(call, {})
     assert (given["operation"], given["action"]) == ("tunnel", "CONNECT")
     assert (given["upstream"], given["target"], given["path"]) == ("git.example.org", *["git.example.org:443"] * 2)
     assert not {"model", "provider", "mcp_server", "tool_name"} & given.keys()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.policy.policies import WHOLE
-from wirekey.policy.explanation import voices
+from wirekey.policy.explanation import matching_rules
 from wirekey.policy.lint import lint
 from wirekey.policy.modules import Modules, PolicyError, read_modules
 from wirekey.policy.rego import Rego
@@ -45,7 +45,7 @@ def test_a_field_that_there_is_not_is_named_with_the_one_that_was_meant(text, pr
 
 
 def spoken(given, *sources):
-    found = voices(modules(*sources), QUERY, json.dumps(WHOLE | given).encode())
+    found = matching_rules(modules(*sources), QUERY, json.dumps(WHOLE | given).encode())
     return [(voice.rule, voice.file, voice.line, voice.value) for voice in found]
 
 

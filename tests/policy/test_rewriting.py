@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from wirekey.policy.decision import DENIED, decision_of
+from wirekey.policy.decision import DENIED, parse_decision
 from wirekey.policy.modules import Modules, PolicyError
 from wirekey.policy.rego import Rego
 
@@ -159,7 +159,7 @@ def test_an_error_while_deciding_names_the_place_in_the_operators_file():
 
 def test_a_boolean_denial_names_its_package_file_and_line():
     policy = rego('deny if input.model == "a"', '\ndeny := true if {\n\tinput.model == "b"\n}')
-    decisions = [decision_of(document(policy, {"model": model}), None, needs_allow=False) for model in "abc"]
+    decisions = [parse_decision(document(policy, {"model": model}), None, needs_allow=False) for model in "abc"]
     assert [decision.reasons for decision in decisions] == [
         (f"{DENIED} (wirekey.authz, m0.rego:2)",),
         (f"{DENIED} (wirekey.authz, m1.rego:3)",),

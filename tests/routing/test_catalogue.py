@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.call import Agent, Call
-from wirekey.policy.input import input_of
+from wirekey.policy.input import build_input
 from wirekey.providers import PROVIDERS
 from wirekey.routing.catalogue import MOST_MODELS, Entry, as_call, catalogue, described, listed, read_list
 from wirekey.routing.model_name import ModelName
@@ -158,7 +158,7 @@ CALLS = [
 @pytest.mark.parametrize(("entry", "operation", "target"), CALLS, ids=lambda value: getattr(value, "id", None))
 def test_a_policy_is_asked_about_a_model_as_about_its_call_by_this_agent(entry, operation, target):
     listing = Call(client="127.0.0.1", agent=Agent("alice", "engineer"), provider="openai", action="GET")
-    asked = input_of(as_call(entry, listing), {"user-agent": "x"})
+    asked = build_input(as_call(entry, listing), {"user-agent": "x"})
     assert (asked["provider"], asked["operation"], asked["target"]) == (entry.provider, operation, target)
     assert (asked["model"], asked["action"], asked["agent_role"]) == (entry.id, "POST", "engineer")
     assert (asked["client"], asked["headers"], asked["id"]) == ("127.0.0.1", {"user-agent": "x"}, listing.id)

@@ -20,7 +20,7 @@ from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Fault, Refusal
-from wirekey.policy.input import input_of
+from wirekey.policy.input import build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import Upstream
@@ -103,7 +103,7 @@ class Models(AsyncAdmittingAddon):
                 check_permission(call)
         except Refusal:
             return False
-        return (await self.services.policy.decide(input_of(call, headers))).allow
+        return (await self.services.policy.decide(build_input(call, headers))).allow
 
     def answer(self, flow: http.HTTPFlow, call: Call, document: dict[str, object]) -> None:
         body = msgspec.json.encode(document)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AsyncAdmittingAddon, fail_closed
 from wirekey.calls.tunnels import TUNNEL
-from wirekey.policy.input import input_of
+from wirekey.policy.input import build_input
 from wirekey.policy.obligations import with_cap
 from wirekey.policy.permissions import check_permission
 
@@ -37,7 +37,7 @@ class Policy(AsyncAdmittingAddon):
 
     async def decide(self, call: Call, headers: dict[str, str]) -> Decision:
         """Ask the policy. Raises Refusal unless it allows the call."""
-        decision = await self.services.policy.decide(input_of(call, headers))
+        decision = await self.services.policy.decide(build_input(call, headers))
         call.policy_revision = decision.revision
         if not decision.allow:
             raise decision.refusal()

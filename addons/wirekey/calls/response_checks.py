@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.credentials.uploads import UPLOAD_URL_HEADERS
-from wirekey.egress.redirects import Ways, location_for
+from wirekey.egress.redirects import RedirectTargets, location_for
 from wirekey.errors import Fault, Refusal
 from wirekey.metering.decoding import can_undo, is_plain
 
@@ -53,15 +53,15 @@ def location_for_client(services: Services, state: CallState, response: http.Res
     return location_for(found[0], ways_of(services, state)) if len(found) == 1 else None
 
 
-def ways_of(services: Services, state: CallState) -> Ways:
+def ways_of(services: Services, state: CallState) -> RedirectTargets:
     upstream, choice = state.upstream, state.choice
     assert upstream
     provider = choice.candidate.provider if choice else state.call.provider
     if state.base:
         own = {state.host} if provider == state.call.provider else set()
-        return Ways(own, upstream.authority, state.base, f"/api/v1/{provider}")
+        return RedirectTargets(own, upstream.authority, state.base, f"/api/v1/{provider}")
     hosts = services.settings.hosts
-    return Ways(
+    return RedirectTargets(
         frozenset(host for host, name in hosts.items() if name == provider),
         upstream.authority,
         f"https://{state.host}",

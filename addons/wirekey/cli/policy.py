@@ -85,7 +85,7 @@ def evaluate(config: Config, folder: Path | None, query: str | None, source: Any
 
     The input is JSON as in docs/reference/policy-input.md; what the file leaves out is unknown.
     """
-    from wirekey.policy.explanation import voices
+    from wirekey.policy.explanation import matching_rules
     from wirekey.policy.modules import read_modules
     from wirekey.policy.rego import Rego
     from wirekey.policy.replay import judged
@@ -96,7 +96,7 @@ def evaluate(config: Config, folder: Path | None, query: str | None, source: Any
     tried_apart(modules, asked, given)
     policy = Rego(modules, asked)
     decision = judged(policy, given, needs_allow="allow" in policy.syntax.rule_names(asked))
-    heard = voices(modules, asked, json.dumps(given).encode())
+    heard = matching_rules(modules, asked, json.dumps(given).encode())
     if as_json:
         answer = dataclasses.asdict(decision) | {
             "revision": modules.revision,

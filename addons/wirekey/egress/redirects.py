@@ -23,7 +23,7 @@ HTTPS_PORT = "443"
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class RedirectTargets:
     """How the hosts of a provider can be reached by way of Wirekey.
 
     `direct`: hosts as which clients may call it. `upstream`: host and perhaps port that was dialled. `here`: scheme and
@@ -36,7 +36,7 @@ class Ways:
     prefix: str = ""
 
 
-def location_for(location: str, ways: Ways) -> str | None:
+def location_for(location: str, ways: RedirectTargets) -> str | None:
     """Return the Location for the client; None where it leads elsewhere."""
     if ROOTED.fullmatch(location):
         return ways.prefix + location

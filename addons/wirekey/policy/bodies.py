@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.policy.expressions import constant, dotted, is_reference
 from wirekey.policy.names import RefusedError
-from wirekey.policy.sourcemap import Place
+from wirekey.policy.sourcemap import SourcePosition
 from wirekey.policy.syntax import chain
 from wirekey.policy.unification import Unification
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Group:
+class RewrittenStatement:
     """What one statement becomes. `waits`: its variables must have their values before it stands."""
 
     lines: list[str]
@@ -100,7 +100,7 @@ class Bodies(Unification):
             self.check_safety(group)
         return [*lines, *(line for group in late for line in group.lines)]
 
-    def check_safety(self, group: Group) -> None:
+    def check_safety(self, group: RewrittenStatement) -> None:
         """Refuse a negation whose variables nothing else gives a value."""
         unsafe = group.mentioned - self.names.frame.bound - self.names.frame.outer()
         if unsafe and group.negated:
@@ -108,7 +108,7 @@ class Bodies(Unification):
             message = f"var {name} is unsafe: nothing outside of `not` gives it a value"
             raise RefusedError(self.place(group.negated), message)
 
-    def statement(self, statement: Node) -> Group:
+    def statement(self, statement: Node) -> RewrittenStatement:
         ((kind, node),) = statement["literal"].items()
         calls: Before = []
         operands: Before = []
@@ -132,7 +132,7 @@ class Bodies(Unification):
         lines = [f"{line}{with_text}" for line in [*calls, *operands, *texts]]
         waits = negated is not None or bool(calls or operands)
         mark = self.mark_span(statement)
-        return Group([mark + line for line in [*first, *lines]], waits, self.names.mentioned, negated)
+        return RewrittenStatement([mark + line for line in [*first, *lines]], waits, self.names.mentioned, negated)
 
     def plain(self, node: Node, before: Before) -> list[str]:
         ((kind, inner),) = node.items()
@@ -193,16 +193,16 @@ class Bodies(Unification):
             return f" with {dotted(whole)} as {self.positive(value, before)}"
         return f" with {dotted(whole)} as {self.hoisted(self.positive(value, before, nested=False), before)}"
 
-    def replaced(self, path: Path, place: Place) -> None:
+    def replaced(self, path: Path, place: SourcePosition) -> None:
         """Check the target of a `with`. Raises RefusedError."""
 
-    def spanned(self, span: Node) -> tuple[str, Place]:
+    def spanned(self, span: Node) -> tuple[str, SourcePosition]:
         """Return a variable that the tree has only the place of."""
         text = self.source[span["start"] : span["end"]].decode()
-        return text, Place(self.file, span["line"], span["col"])
+        return text, SourcePosition(self.file, span["line"], span["col"])
 
     def mark_span(self, node: Node) -> str:
-        return self.positions.mark(Place(self.file, node["span"]["line"], node["span"]["col"]))
+        return self.positions.mark(SourcePosition(self.file, node["span"]["line"], node["span"]["col"]))
 
 
 def head_parts(kind: str, head: Node, body: Node) -> tuple[Node | None, Node | None]:

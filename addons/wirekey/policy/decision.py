@@ -53,7 +53,7 @@ def undecided(failure: str, revision: str | None = None) -> Decision:
     return Decision(allow=False, reasons=(UNDECIDED,), revision=revision, failure=failure)
 
 
-def decision_of(document: Any, revision: str | None, *, needs_allow: bool) -> Decision:
+def parse_decision(document: Any, revision: str | None, *, needs_allow: bool) -> Decision:
     """Read a decision document, decoded JSON. `needs_allow`: the package has a rule `allow`. Never raises."""
     try:
         return read_document(document, revision, needs_allow=needs_allow)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
-from wirekey.policy.input import encoded
-from wirekey.policy.memory import Memory, key_of, may_remember, without_moment
-from wirekey.policy.modules import PolicyError, read_modules, signature_of
+from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
+from wirekey.policy.decision_cache import DecisionCache, cache_key, is_cacheable, without_call_fields
+from wirekey.policy.input import encode_input
+from wirekey.policy.modules import PolicyError, folder_state, read_modules
 from wirekey.policy.rego import Rego
 from wirekey.policy.samples import SAMPLES
 from wirekey.policy.worker import PolicyWorker, started
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.policy.input import Input
-    from wirekey.policy.modules import Modules, Signature
+    from wirekey.policy.modules import FolderState, Modules
     from wirekey.policy.rego import Interpreter
     from wirekey.policy.worker import Report
 
@@ -61,21 +61,21 @@ class PolicyEngine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class DecisionLimits:
     """Seconds that a decision may take: of the processor, and by the clock for one that is stuck."""
 
     processor: float
     wall: float
 
 
-class Loaded:
+class LoadedPolicy:
     """One revision of the policy, ready to judge; ended when nobody uses it any more."""
 
-    def __init__(self, modules: Modules, query: str, limits: Limits, first: PolicyWorker) -> None:
+    def __init__(self, modules: Modules, query: str, limits: DecisionLimits, first: PolicyWorker) -> None:
         self.modules, self.query, self.limits = modules, query, limits
         self.report: Report = first.report
         self.revision = modules.revision
-        self.memory = Memory() if may_remember(modules.rego.values()) else None
+        self.memory = DecisionCache() if is_cacheable(modules.rego.values()) else None
         try:
             self.in_process: Interpreter | None = Rego(modules, query) if self.report.straight else None
         except BaseException:
@@ -195,7 +195,7 @@ class Loaded:
 class Validated:
     """A policy that was read and found good; its judge is still to be ended."""
 
-    signature: Signature
+    signature: FolderState
     modules: Modules
     judge: PolicyWorker
 
@@ -216,12 +216,12 @@ class EmbeddedEngine:
         wall_timeout: float = WALL_SECONDS,
     ) -> None:
         self._path, self._query = path, query
-        self._limits = Limits(timeout, max(timeout, wall_timeout))
+        self._limits = DecisionLimits(timeout, max(timeout, wall_timeout))
         if tried is None:
             signature, modules = read(path)
             tried = Validated(signature, modules, PolicyWorker(modules, query, SAMPLES, timeout))
-        self._signature: Signature | None = tried.signature
-        self._loaded = Loaded(tried.modules, query, self._limits, tried.judge)
+        self._signature: FolderState | None = tried.signature
+        self._loaded = LoadedPolicy(tried.modules, query, self._limits, tried.judge)
         self.rejected: str | None = None
         """What is wrong with a changed policy, for which the former one is still in force; None: there is none."""
         self._tell()
@@ -243,13 +243,13 @@ class EmbeddedEngine:
         loaded = self._loaded
         key = b""
         try:
-            asked = encoded(given if loaded.memory is None else without_moment(given))
+            asked = encode_input(given if loaded.memory is None else without_call_fields(given))
             if loaded.memory is not None:
-                key = key_of(asked)
+                key = cache_key(asked)
                 if remembered := loaded.memory.find(key):
                     return remembered
             document = msgspec.json.decode(await loaded.document(asked))
-            decision = decision_of(document, loaded.revision, needs_allow=loaded.report.needs_allow)
+            decision = parse_decision(document, loaded.revision, needs_allow=loaded.report.needs_allow)
         except UndecidedError as error:
             decision = undecided(str(error), loaded.revision)
         except Exception as error:
@@ -270,18 +270,18 @@ class EmbeddedEngine:
 
     async def refresh(self) -> None:
         try:
-            signature = signature_of(self._path)
+            signature = folder_state(self._path)
             if signature == self._signature:
                 return
             modules = await asyncio.to_thread(read_modules, self._path)
-            if signature_of(self._path) != signature:
+            if folder_state(self._path) != signature:
                 return  # still being written; the next look finds it whole
             self._signature = signature
             if modules == self._loaded.modules:
                 self.rejected = None
                 return
             judge = await started(modules, self._query, SAMPLES, self._limits.processor)
-            latest = Loaded(modules, self._query, self._limits, judge)
+            latest = LoadedPolicy(modules, self._query, self._limits, judge)
         except PolicyError as error:
             self._complain(error)
             return
@@ -305,14 +305,14 @@ class EmbeddedEngine:
     def _complain(self, error: PolicyError) -> None:
         """Say what is wrong, once for each state of the files."""
         with contextlib.suppress(PolicyError):
-            self._signature = signature_of(self._path)
+            self._signature = folder_state(self._path)
         self.rejected = str(error.problems[0]) if error.problems else "it cannot be read"
         for problem in error.problems:
             logger.error("Policy %s: %s", self._path, problem)
         logger.error("The former policy %s stays in force.", self._loaded.revision)
 
 
-def read(path: Path) -> tuple[Signature, Modules]:
+def read(path: Path) -> tuple[FolderState, Modules]:
     """Give a folder's modules, and what to notice a later change by. Raises PolicyError."""
-    signature = signature_of(path)
+    signature = folder_state(path)
     return signature, read_modules(path)

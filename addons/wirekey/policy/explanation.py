@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class RuleMatch:
     """A definition that had something to say. `value` is JSON; `text` the first line of the rule."""
 
     rule: str
@@ -22,12 +22,12 @@ class Voice:
     text: str
 
 
-def voices(modules: Modules, query: str, given: bytes) -> list[Voice]:
+def matching_rules(modules: Modules, query: str, given: bytes) -> list[RuleMatch]:
     """Find the definitions of the asked package that speak about an input, denials first.
 
     What is false, or denies for no reason, does not speak; a default does where no other rule of its name does.
     """
-    found: list[Voice] = []
+    found: list[RuleMatch] = []
     said = Rego(modules, query).alone(given)
     for definition, value in sorted(said, key=lambda each: each[0].default):
         name, place = definition.path[-1], definition.place
@@ -35,6 +35,6 @@ def voices(modules: Modules, query: str, given: bytes) -> list[Voice]:
             continue
         if value not in (None, [], False) or (definition.default and value is not None):
             line = modules.rego[place.file].splitlines()[place.line - 1]
-            found.append(Voice(name, place.file, place.line, value, line[place.column - 1 :].strip()))
+            found.append(RuleMatch(name, place.file, place.line, value, line[place.column - 1 :].strip()))
     order = ("deny", "allow", "model", "max_tokens")
     return sorted(found, key=lambda voice: order.index(voice.rule))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.policy import builtins
 from wirekey.policy.names import Names, RefusedError
-from wirekey.policy.sourcemap import Place
+from wirekey.policy.sourcemap import SourcePosition
 from wirekey.policy.syntax import chain, place_of
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ class Expressions:
     def __init__(self, file: str, source: bytes, names: Names, positions: SourceMap) -> None:
         self.file, self.source, self.names, self.positions = file, source, names, positions
 
-    def function(self, node: Node, place: Place) -> str:
+    def function(self, node: Node, place: SourcePosition) -> str:
         """Return the name by which the engine calls a function. Raises RefusedError."""
         raise NotImplementedError
 
-    def referenced(self, path: Path, place: Place, *, goes_on: bool) -> None:
+    def referenced(self, path: Path, place: SourcePosition, *, goes_on: bool) -> None:
         """Check and note a path below input or data. `goes_on`: a computed part follows. Raises RefusedError."""
         raise NotImplementedError
 
@@ -76,8 +76,8 @@ class Expressions:
         """Return the texts of a body's statements. Raises RefusedError."""
         raise NotImplementedError
 
-    def place(self, node: Node) -> Place:
-        return Place(self.file, *place_of(node))
+    def place(self, node: Node) -> SourcePosition:
+        return SourcePosition(self.file, *place_of(node))
 
     def mark(self, node: Node) -> str:
         return self.positions.mark(self.place(node))
@@ -237,7 +237,7 @@ class Expressions:
             return "{" + ", ".join([f"{item(key)}: {item(value)}" for _, key, value in inner["fields"]]) + "}"
         text = ", ".join([item(each) for each in inner["items"]])
         if kind == "Set":
-            check_order(Place(self.file, inner["span"]["line"], inner["span"]["col"]), inner["items"])
+            check_order(SourcePosition(self.file, inner["span"]["line"], inner["span"]["col"]), inner["items"])
             return "{" + text + "}" if text else "set()"
         return f"[{text}]"
 
@@ -298,7 +298,7 @@ class Expressions:
             digits = text.strip("-").replace(".", "")
             if not digits.isdigit() or len(digits) > (LONGEST_FRACTION if "." in text else LONGEST_INTEGER):
                 message = "a number this long, or with an exponent, may be rounded otherwise than by OPA. Shorten it"
-                raise RefusedError(Place(self.file, inner["span"]["line"], inner["span"]["col"]), message)
+                raise RefusedError(SourcePosition(self.file, inner["span"]["line"], inner["span"]["col"]), message)
             return text
         return json.dumps(inner["value"])
 
@@ -313,7 +313,7 @@ class Expressions:
         return kind in SCALARS or (kind in ("Array", "Set") and all(map(self.is_ground, inner["items"])))
 
 
-def check_order(place: Place, nodes: list[Node], *, either: bool = False) -> None:
+def check_order(place: SourcePosition, nodes: list[Node], *, either: bool = False) -> None:
     """Refuse what puts sets and objects in order: the engine has sets first. Raises RefusedError."""
     found = {kind for node in nodes for kind in collections(node)}
     if len(found) == 2 or (either and found):

@@ -10,12 +10,12 @@ from wirekey.policy.names import RefusedError
 
 if TYPE_CHECKING:
     from wirekey.policy.names import Names, Path
-    from wirekey.policy.program import Program
-    from wirekey.policy.sourcemap import Place
+    from wirekey.policy.program import GeneratedProgram
+    from wirekey.policy.sourcemap import SourcePosition
     from wirekey.policy.syntax import Node
 
 
-def check_kinds(program: Program) -> None:
+def check_kinds(program: GeneratedProgram) -> None:
     """Refuse rules whose definitions do not go together, and rules that stand where a package does."""
     for path, definitions in program.definitions.items():
         first = definitions[0]
@@ -35,7 +35,7 @@ def check_kinds(program: Program) -> None:
                 program.refuse(place, "packages whose names begin with wirekey__ are reserved")
 
 
-def check_recursion(program: Program) -> None:
+def check_recursion(program: GeneratedProgram) -> None:
     for path, definitions in program.definitions.items():
         waiting, seen = [*program.edges.get(path, ())], set()
         while waiting:
@@ -48,7 +48,7 @@ def check_recursion(program: Program) -> None:
             program.refuse(place, f"the {kind} {path[-1]} calls itself; Rego has no recursion")
 
 
-def rule_at(program: Program, path: Path) -> Path | None:
+def rule_at(program: GeneratedProgram, path: Path) -> Path | None:
     """Return the path of the rule that a path leads to or into."""
     for length in range(2, len(path) + 1):
         if path[:length] in program.definitions:
@@ -56,7 +56,7 @@ def rule_at(program: Program, path: Path) -> Path | None:
     return None
 
 
-def check_reference(program: Program, rule: Path, path: Path, place: Place, *, goes_on: bool) -> None:
+def check_reference(program: GeneratedProgram, rule: Path, path: Path, place: SourcePosition, *, goes_on: bool) -> None:
     """Note what a rule refers to. `goes_on`: a computed part follows. Raises RefusedError."""
     if path[0] != "data":
         return
@@ -69,7 +69,7 @@ def check_reference(program: Program, rule: Path, path: Path, place: Place, *, g
         raise RefusedError(place, f"{dotted(path)} is a package: it cannot be read {hint}")
 
 
-def check_replaced(program: Program, path: Path, place: Place) -> None:
+def check_replaced(program: GeneratedProgram, path: Path, place: SourcePosition) -> None:
     """Check what a `with` replaces. Raises RefusedError."""
     if path[0] == "input":
         return
@@ -80,7 +80,7 @@ def check_replaced(program: Program, path: Path, place: Place) -> None:
         raise RefusedError(place, f"`with` cannot replace the package {dotted(path)}. Name its rules")
 
 
-def called(program: Program, rule: Path, names: Names, node: Node, place: Place) -> str:
+def called(program: GeneratedProgram, rule: Path, names: Names, node: Node, place: SourcePosition) -> str:
     """Return the name of a function: its path, or that of a builtin. Raises RefusedError."""
     parts = written(node["fcn"])
     path = names.path(parts[0])
@@ -101,6 +101,6 @@ def called(program: Program, rule: Path, names: Names, node: Node, place: Place)
     return name
 
 
-def check_arity(name: str, wanted: int, given: int, place: Place) -> None:
+def check_arity(name: str, wanted: int, given: int, place: SourcePosition) -> None:
     if given != wanted:
         raise RefusedError(place, f"{name} takes {wanted} arguments, not {given}")

@@ -31,7 +31,7 @@ MOST_TOOLS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class InputField:
     name: str
     """As written behind `input.`."""
     type: str
@@ -39,51 +39,51 @@ class Field:
 
 
 FIELDS = (
-    Field("id", "string", "the call's id, a UUIDv7"),
-    Field("time", "string", "when the call began: RFC 3339, UTC; `time.parse_rfc3339_ns(input.time)` reads it"),
-    Field("agent.id", "string", "the agent that calls"),
-    Field("agent.role", "string", "its role"),
-    Field("agent.type", "string", "its type, such as `autonomous`"),
-    Field(
+    InputField("id", "string", "the call's id, a UUIDv7"),
+    InputField("time", "string", "when the call began: RFC 3339, UTC; `time.parse_rfc3339_ns(input.time)` reads it"),
+    InputField("agent.id", "string", "the agent that calls"),
+    InputField("agent.role", "string", "its role"),
+    InputField("agent.type", "string", "its type, such as `autonomous`"),
+    InputField(
         "agent.permissions", "array of strings", "`web:read`, `web:write`, words of your own; of nobody, the former two"
     ),
-    Field("agent_id", "string", "the same as `agent.id`"),
-    Field("agent_role", "string", "the same as `agent.role`"),
-    Field("agent_type", "string", "the same as `agent.type`"),
-    Field("client", "string", "address of the client, without port"),
-    Field("provider", "string", "`openai`, `gemini`, `anthropic` or `bedrock`"),
-    Field(
+    InputField("agent_id", "string", "the same as `agent.id`"),
+    InputField("agent_role", "string", "the same as `agent.role`"),
+    InputField("agent_type", "string", "the same as `agent.type`"),
+    InputField("client", "string", "address of the client, without port"),
+    InputField("provider", "string", "`openai`, `gemini`, `anthropic` or `bedrock`"),
+    InputField(
         "operation",
         "string",
         "what is called: `chat.completions`, `generateContent`, `converse`, …; `tunnel`: a tunnel to a host that is no "
         "provider's is to be opened",
     ),
-    Field("mcp_server", "string", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
-    Field("tool_name", "string", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
-    Field("action", "string", "HTTP method; `CONNECT` of a tunnel"),
-    Field("target", "string", "path, without the query; `HOST:PORT` of a tunnel"),
-    Field("path", "string", "the same as `target`"),
-    Field("upstream", "string", "the host of a tunnel; of other calls it is not known yet"),
-    Field("requested_model", "string", "the model that is asked for"),
-    Field("model", "string", "the same: routes are followed after the policy was asked"),
-    Field(
+    InputField("mcp_server", "string", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
+    InputField("tool_name", "string", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
+    InputField("action", "string", "HTTP method; `CONNECT` of a tunnel"),
+    InputField("target", "string", "path, without the query; `HOST:PORT` of a tunnel"),
+    InputField("path", "string", "the same as `target`"),
+    InputField("upstream", "string", "the host of a tunnel; of other calls it is not known yet"),
+    InputField("requested_model", "string", "the model that is asked for"),
+    InputField("model", "string", "the same: routes are followed after the policy was asked"),
+    InputField(
         "other_models",
         "array of strings",
         "further models that the request names: fallbacks, of tools, for moderation or ranking; `default` where it "
         f"leaves fallbacks to the provider. At most {MOST_OTHER_MODELS}. Always there, if only empty",
     ),
-    Field("stream", "boolean", "whether a streamed answer is asked for"),
-    Field("message_count", "number", "messages in the request"),
-    Field("has_system", "boolean", "whether there is a system prompt"),
-    Field("has_tools", "boolean", "whether tools are offered to the model"),
-    Field("tool_count", "number", "how many, those inside namespaces and toolsets included"),
-    Field(
+    InputField("stream", "boolean", "whether a streamed answer is asked for"),
+    InputField("message_count", "number", "messages in the request"),
+    InputField("has_system", "boolean", "whether there is a system prompt"),
+    InputField("has_tools", "boolean", "whether tools are offered to the model"),
+    InputField("tool_count", "number", "how many, those inside namespaces and toolsets included"),
+    InputField(
         "tools",
         "array of strings",
         "their names, and the names of namespaces and MCP servers; none of their text. Always there, if only empty",
     ),
-    Field("max_tokens", "number", "the limit of output tokens that is asked for"),
-    Field("headers", "object of strings", "the request headers below, by lower-case names. Always there"),
+    InputField("max_tokens", "number", "the limit of output tokens that is asked for"),
+    InputField("headers", "object of strings", "the request headers below, by lower-case names. Always there"),
 )
 
 HEADERS = (
@@ -101,7 +101,7 @@ NOT_RECORDED = ("tools", "other_models", "headers", "agent.permissions")
 _encode = msgspec.json.Encoder().encode
 
 
-def input_of(call: Call, headers: Mapping[str, str]) -> Input:
+def build_input(call: Call, headers: Mapping[str, str]) -> Input:
     """Give what a policy sees of a recognised call; `headers` are the request's, found by lower-case names."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     model = (facts.model if facts else None) or (operation.model if operation else None)
@@ -151,7 +151,7 @@ def seen_headers(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def encoded(given: Input) -> bytes:
+def encode_input(given: Input) -> bytes:
     """Give the input as JSON. Raises UndecidedError where it is larger than any honest call's."""
     if len(given.get("tools", ())) > MOST_TOOLS:
         raise UndecidedError(f"The call offers more than {MOST_TOOLS} tools: no policy is asked about that.")

@@ -30,11 +30,11 @@ _ended: set[int] = set()
 """Engines that nobody uses any more; their threads free them when they next make one, or use one."""
 
 
-class LibraryError(UndecidedError):
+class RegorusError(UndecidedError):
     """What the library said; its text has the place, in a picture of the line."""
 
 
-class Held:
+class RegorusEngine:
     """An engine that belongs to the thread that creates it. Only that thread frees it."""
 
     def __init__(self) -> None:
@@ -46,18 +46,18 @@ class Held:
         _ended.add(self._number)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the engine. Raises LibraryError whatever the library raises."""
+        """Call a method of the engine. Raises RegorusError whatever the library raises."""
         if _ended:
             free_ended()
         if self._number not in _table.engines:
-            raise LibraryError("The engine belongs to another thread.")
+            raise RegorusError("The engine belongs to another thread.")
         try:
             return getattr(_table.engines[self._number], method)(*arguments)
         except _PASSING_ON:
             raise
         except BaseException as error:  # a panic of the library is no Exception
             text = str(error) or type(error).__name__
-        raise LibraryError(text)
+        raise RegorusError(text)
 
 
 def free_ended() -> None:

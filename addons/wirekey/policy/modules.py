@@ -27,7 +27,7 @@ TEST_ENDING = "_test.rego"
 LARGEST_FOLDER = 16 * 1024 * 1024
 REVISION_DIGITS = 16
 
-type Signature = tuple[tuple[str, int, int, int], ...]
+type FolderState = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def walked(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def signature_of(path: Path) -> Signature:
+def folder_state(path: Path) -> FolderState:
     """Give what changes when a file of the policy changes, comes or goes: one `stat` a file. Raises PolicyError."""
     found = []
     for file in files_of(path):

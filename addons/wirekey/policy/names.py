@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wirekey.policy.modules import PolicyProblem
 
 if TYPE_CHECKING:
-    from wirekey.policy.sourcemap import Place
+    from wirekey.policy.sourcemap import SourcePosition
 
 type Path = tuple[str, ...]
 
@@ -19,7 +19,7 @@ type Path = tuple[str, ...]
 class RefusedError(Exception):
     """A construct that this engine cannot decide as OPA does."""
 
-    def __init__(self, place: Place, message: str) -> None:
+    def __init__(self, place: SourcePosition, message: str) -> None:
         super().__init__(message)
         self.problem = PolicyProblem(place.file, place.line, place.column, message)
 
@@ -68,7 +68,7 @@ class Names:
     frame: Frame = field(default_factory=Frame)
     mentioned: set[str] = field(default_factory=set)
     """Generated names that were mentioned since this was last emptied."""
-    unused: dict[str, tuple[str, Place]] = field(default_factory=dict)
+    unused: dict[str, tuple[str, SourcePosition]] = field(default_factory=dict)
     """Variables that a `some` declares and nothing mentions so far, by their generated names."""
     open: set[str] = field(default_factory=set)
     """Generated names of variables that a `some` without `in` declares: other statements give them values."""
@@ -79,7 +79,7 @@ class Names:
         self._count += 1
         return f"{name}__{self._count}"
 
-    def declare(self, name: str, place: Place, *, by_some: bool = False) -> str:
+    def declare(self, name: str, place: SourcePosition, *, by_some: bool = False) -> str:
         """Declare a variable in the body at hand. Returns its generated name."""
         frame = self.frame
         if name == "_":
@@ -96,7 +96,7 @@ class Names:
             self.unused[generated] = (name, place)
         return generated
 
-    def local(self, name: str, place: Place) -> str:
+    def local(self, name: str, place: SourcePosition) -> str:
         """Return the generated name of a variable; declares it where nothing else has that name."""
         if name == "_":
             self.mentioned.add("_")

@@ -18,14 +18,14 @@ from wirekey.policy.builtins import WRAPPERS, WRAPPING
 from wirekey.policy.expressions import dotted
 from wirekey.policy.modules import PolicyProblem
 from wirekey.policy.names import Names, RefusedError
-from wirekey.policy.sourcemap import Place, SourceMap
+from wirekey.policy.sourcemap import SourceMap, SourcePosition
 from wirekey.policy.syntax import alias_of, chain, nodes, path_of, place_of
 
 if TYPE_CHECKING:
     from wirekey.policy.names import Path
     from wirekey.policy.syntax import Node
 
-ENTRY = "wirekey__decision"
+DECISION_PACKAGE = "wirekey__decision"
 """The package that is asked. Its rules collect what others say, so that undefined ones do no harm."""
 CONSTANTS = "wirekey__constants"
 DECIDING = ("deny", "allow", "model", "max_tokens")
@@ -44,11 +44,11 @@ class Definition:
     arity: int
     node: Node
     default: bool
-    place: Place
+    place: SourcePosition
 
 
 @dataclass(slots=True)
-class Program:
+class GeneratedProgram:
     """What the engine is given: sources by name, and where they come from."""
 
     sources: dict[str, str] = field(default_factory=dict)
@@ -66,13 +66,13 @@ class Program:
         paths = [(*package, name) for name in DECIDING]
         return [(path, self.definitions[path]) for path in paths if path in self.definitions]
 
-    def refuse(self, place: Place, message: str) -> None:
+    def refuse(self, place: SourcePosition, message: str) -> None:
         self.problems.append(PolicyProblem(place.file, place.line, place.column, message))
 
 
-def program_of(modules: list[Node], query: str, *, tests: bool = False) -> Program:
+def program_of(modules: list[Node], query: str, *, tests: bool = False) -> GeneratedProgram:
     """Write the program of all modules. `problems` says what is refused."""
-    program = Program()
+    program = GeneratedProgram()
     aliases = {}
     for module in modules:
         collect(module, program)
@@ -88,8 +88,8 @@ def program_of(modules: list[Node], query: str, *, tests: bool = False) -> Progr
             writer = Writer(program, definition, aliases[definition.module["source"]["file"]])
             texts[path[:-1]] += writer.written(path[-1])
     asked = tuple(query.split("."))
-    entry = Entry(program, aliases)
-    texts["data", ENTRY] = entry.tests() if tests else entry.decisions(asked)
+    entry = DecisionPackage(program, aliases)
+    texts["data", DECISION_PACKAGE] = entry.tests() if tests else entry.decisions(asked)
     for package, rules in texts.items():
         name = ".".join(package)
         text = f"package {name.removeprefix('data.')}\n\n" + "\n\n".join(rules) + "\n"
@@ -109,7 +109,7 @@ def replaces_rules(modules: list[Node]) -> bool:
     return any(path_of(target)[0] != "input" for target in targets)
 
 
-def constants_of(program: Program) -> dict[str, dict[str, bool]]:
+def constants_of(program: GeneratedProgram) -> dict[str, dict[str, bool]]:
     """Return the rules that are sets of constant texts."""
     found = {}
     for path, definitions in program.definitions.items():
@@ -123,14 +123,14 @@ def constants_of(program: Program) -> dict[str, dict[str, bool]]:
     return found
 
 
-def collect(module: Node, program: Program) -> None:
+def collect(module: Node, program: GeneratedProgram) -> None:
     """Note the rules of a module."""
     package = ("data", *path_of(module["ast"]["package"]["refr"]))
     program.packages.add(package)
     for entry in module["ast"]["rules"]:
         ((kind, node),) = entry.items()
         head_kind, head = ("Default", node) if kind == "Default" else next(iter(node["head"].items()))
-        place = Place(module["source"]["file"], node["span"]["line"], node["span"]["col"])
+        place = SourcePosition(module["source"]["file"], node["span"]["line"], node["span"]["col"])
         links = [*chain(head["refr"])]
         root = links[-1]["refr"] if links else head["refr"]
         name = str(root["Var"]["value"]) if "Var" in root else ""
@@ -145,12 +145,12 @@ def collect(module: Node, program: Program) -> None:
         program.definitions[(*package, name)].append(definition)
 
 
-def imports_of(module: Node, program: Program) -> dict[str, Path]:
+def imports_of(module: Node, program: GeneratedProgram) -> dict[str, Path]:
     """Return what a module's imports name."""
     aliases: dict[str, Path] = {}
     for imported in module["ast"]["imports"]:
         path = path_of(imported["refr"])
-        place = Place(module["source"]["file"], *place_of(imported["refr"]))
+        place = SourcePosition(module["source"]["file"], *place_of(imported["refr"]))
         if path[:2] in KEYWORD_IMPORTS:
             check_keyword(path, module, place, program)
             continue
@@ -164,7 +164,7 @@ def imports_of(module: Node, program: Program) -> dict[str, Path]:
     return aliases
 
 
-def check_keyword(path: Path, module: Node, place: Place, program: Program) -> None:
+def check_keyword(path: Path, module: Node, place: SourcePosition, program: GeneratedProgram) -> None:
     """Refuse the import of a keyword that the engine does not have."""
     if path[2:] not in KEYWORDS:
         program.refuse(place, f"the keyword {'.'.join(path)} is not known here. Import one of contains, every, if, in")
@@ -176,7 +176,7 @@ def check_keyword(path: Path, module: Node, place: Place, program: Program) -> N
 class Writer(Bodies):
     """Writes one definition of a rule."""
 
-    def __init__(self, program: Program, definition: Definition, aliases: dict[str, Path]) -> None:
+    def __init__(self, program: GeneratedProgram, definition: Definition, aliases: dict[str, Path]) -> None:
         self.program, self.definition = program, definition
         package = definition.path[:-1]
         rules = {path[-1] for path in program.definitions if path[:-1] == package}
@@ -200,25 +200,25 @@ class Writer(Bodies):
         arguments = f"({', '.join('_' for _ in node['args'])})" if node.get("args") else ""
         return f"{self.mark_span(node)}default {name}{arguments} := {self.positive(node['value'], [])}"
 
-    def function(self, node: Node, place: Place) -> str:
+    def function(self, node: Node, place: SourcePosition) -> str:
         return functions.called(self.program, self.definition.path, self.names, node, place)
 
-    def referenced(self, path: Path, place: Place, *, goes_on: bool) -> None:
+    def referenced(self, path: Path, place: SourcePosition, *, goes_on: bool) -> None:
         functions.check_reference(self.program, self.definition.path, path, place, goes_on=goes_on)
 
     def constant_set(self, path: Path) -> str | None:
         found = dotted(path)
         return f"data.{CONSTANTS}[{json.dumps(found)}]" if found in self.program.constants else None
 
-    def replaced(self, path: Path, place: Place) -> None:
+    def replaced(self, path: Path, place: SourcePosition) -> None:
         functions.check_replaced(self.program, path, place)
 
 
 @dataclass(slots=True)
-class Entry:
+class DecisionPackage:
     """Writes the package that is asked."""
 
-    program: Program
+    program: GeneratedProgram
     aliases: dict[str, dict[str, Path]]
 
     def decisions(self, asked: Path) -> list[str]:
@@ -234,13 +234,13 @@ class Entry:
         for index, definition in enumerate(definitions):
             aliases = self.aliases[definition.module["source"]["file"]]
             rules += Writer(self.program, definition, aliases).written(f"{name}_{index}")
-            rules.append(f"{name}_{index}_asked := [x | x := data.{ENTRY}.{name}_{index}]")
+            rules.append(f"{name}_{index}_asked := [x | x := data.{DECISION_PACKAGE}.{name}_{index}]")
         return rules
 
     def tests(self) -> list[str]:
         return [f"test_{index} := [x | x := {dotted(path)}]" for index, path in enumerate(tests_of(self.program))]
 
 
-def tests_of(program: Program) -> list[Path]:
+def tests_of(program: GeneratedProgram) -> list[Path]:
     """Return the policy's own tests, sorted."""
     return sorted(path for path in program.definitions if path[-1].startswith("test_"))

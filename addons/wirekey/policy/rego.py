@@ -14,13 +14,13 @@ import msgspec
 
 from wirekey.policy import syntax
 from wirekey.policy.decision import UndecidedError
-from wirekey.policy.library import Held, LibraryError
+from wirekey.policy.library import RegorusEngine, RegorusError
 from wirekey.policy.modules import PolicyError, PolicyProblem
-from wirekey.policy.program import CONSTANTS, ENTRY, program_of
+from wirekey.policy.program import CONSTANTS, DECISION_PACKAGE, program_of
 
 if TYPE_CHECKING:
     from wirekey.policy.modules import Modules
-    from wirekey.policy.program import Definition, Program
+    from wirekey.policy.program import Definition, GeneratedProgram
     from wirekey.policy.syntax import Syntax
 
 QUERY = re.compile(r"data(?:\.[A-Za-z_][A-Za-z0-9_]*)+", re.ASCII)
@@ -57,22 +57,22 @@ class Rego:
         self._query = query
         tree = parsed(modules.rego | modules.tests if tests else modules.rego)
         self.syntax = syntax.read_syntax(tree)
-        self.program: Program = program_of(tree, query, tests=tests)
+        self.program: GeneratedProgram = program_of(tree, query, tests=tests)
         problems = [*dict.fromkeys(self.program.problems), *data_problems(self.syntax, modules.data)]
         if query not in self.syntax.packages:
             problems.append(PolicyProblem("policy.query", None, None, no_package(query, self.syntax.packages)))
         if problems:
             raise PolicyError(problems)
-        self._engine = Held()
+        self._engine = RegorusEngine()
         try:
             self._engine.call("add_data_json", json.dumps(modules.data | {CONSTANTS: self.program.constants}))
-        except LibraryError as error:
+        except RegorusError as error:
             raise PolicyError([PolicyProblem("data", None, None, str(self._problem(error)))]) from None
         try:
             for name, text in self.program.sources.items():
                 self._engine.call("add_policy", name, text)
             self._engine.call("eval_query_as_json", "true")
-        except LibraryError as error:
+        except RegorusError as error:
             raise PolicyError([self._problem(error)]) from None
 
     def answer(self, given: bytes) -> bytes:
@@ -105,8 +105,8 @@ class Rego:
     def _asked(self, rule: str, given: bytes) -> bytes:
         try:
             self._engine.call("set_input_json", given.decode())
-            return self._engine.call("eval_rule_as_json", f"data.{ENTRY}.{rule}").encode()  # type: ignore[no-any-return]
-        except LibraryError as error:
+            return self._engine.call("eval_rule_as_json", f"data.{DECISION_PACKAGE}.{rule}").encode()  # type: ignore[no-any-return]
+        except RegorusError as error:
             raise UndecidedError(str(self._problem(error))) from None
 
     def _denied_by(self) -> list[str]:
@@ -119,13 +119,13 @@ class Rego:
 
     def _alone(self, name: str, index: int) -> Any:
         try:
-            answer = self._engine.call("eval_rule_as_json", f"data.{ENTRY}.{name}_{index}_asked")
-        except LibraryError:
+            answer = self._engine.call("eval_rule_as_json", f"data.{DECISION_PACKAGE}.{name}_{index}_asked")
+        except RegorusError:
             return None
         found = _values.decode(answer)
         return found[0] if found else None
 
-    def _problem(self, error: LibraryError) -> PolicyProblem:
+    def _problem(self, error: RegorusError) -> PolicyProblem:
         """Read the library's error, and lead it back to the operator's files."""
         problem = problem_of(error)
         message = _GENERATED_NAME.sub(r"\1", problem.message)
@@ -137,35 +137,35 @@ class Rego:
 
 def parsed(sources: dict[str, str]) -> list[dict[str, Any]]:
     """Return the syntax trees of modules, of either version of the language. Raises PolicyError."""
-    parser = Held()
+    parser = RegorusEngine()
     problems = [problem for name, text in sources.items() if (problem := added(parser, name, text))]
     if problems:
         raise PolicyError(problems)
     return _trees.decode(parser.call("get_ast_as_json"))
 
 
-def added(parser: Held, name: str, text: str) -> PolicyProblem | None:
+def added(parser: RegorusEngine, name: str, text: str) -> PolicyProblem | None:
     try:
         parser.call("add_policy", name, text)
-    except LibraryError as error:
+    except RegorusError as error:
         if _V1_WORDS.search(text) or not added_v0(parser, name, text):
             return problem_of(error)
     return None
 
 
-def added_v0(parser: Held, name: str, text: str) -> bool:
+def added_v0(parser: RegorusEngine, name: str, text: str) -> bool:
     """Add a module in the older language, in which rules have no `if`. False: it is not in that one either."""
     parser.call("set_rego_v0", True)
     try:
         parser.call("add_policy", name, text)
-    except LibraryError:
+    except RegorusError:
         return False
     finally:
         parser.call("set_rego_v0", False)
     return True
 
 
-def problem_of(error: LibraryError) -> PolicyProblem:
+def problem_of(error: RegorusError) -> PolicyProblem:
     """Read place and message of the library's error text, without its picture of the line."""
     text = str(error).partition("\nStack backtrace:")[0]
     place, message = _PLACE.search(text), _MESSAGE.search(text)

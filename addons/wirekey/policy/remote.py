@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import h11
 import msgspec
 
-from wirekey.policy.decision import Decision, UndecidedError, decision_of, undecided
-from wirekey.policy.input import encoded
+from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
+from wirekey.policy.input import encode_input
 from wirekey.policy.modules import PolicyError, PolicyProblem
 from wirekey.policy.rego import QUERY
 from wirekey.policy.samples import SAMPLES
@@ -38,7 +38,7 @@ RULES_SECONDS = 2.0
 ATTEMPTS = 2
 
 
-type Request = tuple[str, str, str, bytes, int]
+type OpaRequest = tuple[str, str, str, bytes, int]
 """Method, authority, path, body, and the most bytes of the answer."""
 
 
@@ -62,18 +62,18 @@ class RemoteEngine:
         self._policies_path = f"{prefix}/v1/policies"
         self._query, self._timeout = query, timeout
         self._context = ssl.create_default_context() if self._secure else None
-        self._idle: list[Connection] = []
+        self._idle: list[OpaConnection] = []
         self._rules: tuple[float, bool] | None = None
 
     async def decide(self, given: Input) -> Decision:
         revision = None
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._exchange("POST", self._decision_path, b'{"input":' + encoded(given) + b"}")
+                answer = await self._exchange("POST", self._decision_path, b'{"input":' + encode_input(given) + b"}")
                 revision = revision_of(answer)
                 document = self._document_of(answer)
                 needs_allow = isinstance(document, dict) and "allow" not in document and await self._has_allow()
-                decision = decision_of(document, revision, needs_allow=needs_allow)
+                decision = parse_decision(document, revision, needs_allow=needs_allow)
         except UndecidedError as error:
             decision = undecided(f"OPA at {self._authority}: {error}", revision)
         except TimeoutError:
@@ -129,8 +129,8 @@ class RemoteEngine:
             if attempt > ATTEMPTS:
                 raise UndecidedError(reason)
 
-    async def _attempt(self, kept: Connection | None, request: Request) -> dict[str, Any]:
-        connection = kept or await Connection.open(self._host, self._port, self._context)
+    async def _attempt(self, kept: OpaConnection | None, request: OpaRequest) -> dict[str, Any]:
+        connection = kept or await OpaConnection.open(self._host, self._port, self._context)
         reusable = False
         try:
             answer, reusable = await connection.exchange(*request)
@@ -142,7 +142,7 @@ class RemoteEngine:
         return answer
 
 
-class Connection:
+class OpaConnection:
     """One HTTP/1.1 connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,7 +151,7 @@ class Connection:
         self._answered = False
 
     @classmethod
-    async def open(cls, host: str, port: int, context: ssl.SSLContext | None) -> Connection:
+    async def open(cls, host: str, port: int, context: ssl.SSLContext | None) -> OpaConnection:
         return cls(*await asyncio.open_connection(host, port, ssl=context))
 
     def close(self) -> None:

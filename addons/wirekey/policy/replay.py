@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.audit.event import REQUEST_NAMES
-from wirekey.policy.decision import UndecidedError, decision_of, undecided
-from wirekey.policy.input import NOT_RECORDED, agent_group, encoded
+from wirekey.policy.decision import UndecidedError, parse_decision, undecided
+from wirekey.policy.input import NOT_RECORDED, agent_group, encode_input
 from wirekey.policy.permissions import permissions_of
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from wirekey.policy.input import Input
     from wirekey.policy.rego import Interpreter
 
-type Event = dict[str, Value]
+type RecordedEvent = dict[str, Value]
 type Permissions = Callable[[str], list[str]]
 """What an agent, by its id, is permitted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DecisionChange:
     """Calls of one agent with one model that would be decided otherwise. `then` and `now`: allow or deny."""
 
     agent: str | None
@@ -39,16 +39,16 @@ class Change:
 
 
 @dataclass(slots=True)
-class Replayed:
+class ReplayResult:
     """The outcome: calls judged, calls left out (no policy had judged them), and what would change."""
 
     judged: int = 0
     left_out: int = 0
     undecided: Counter[str] = field(default_factory=Counter)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[DecisionChange] = field(default_factory=list)
 
 
-def input_from(event: Event, permitted: Permissions) -> Input:
+def input_from(event: RecordedEvent, permitted: Permissions) -> Input:
     """Give the input as it was, as far as it is recorded: without the tools' names, other models and headers."""
     given: Input = {name: event[name] for name in REQUEST_NAMES if event[name] is not None}
     given.pop("model", None)
@@ -63,15 +63,15 @@ def input_from(event: Event, permitted: Permissions) -> Input:
     return given | {"agent": agent_group(given, permissions), "tools": [], "other_models": [], "headers": {}}
 
 
-def was_judged(event: Event) -> bool:
+def was_judged(event: RecordedEvent) -> bool:
     """Say whether a policy, or none, let a call pass or denied it; not one that was refused for another reason."""
     reason = str(event["policy_reason"] or "")
     return event["policy_result"] == "allow" or reason.startswith(("policy_denied", "policy_undecided"))
 
 
-def replay(events: Iterable[Event], policy: Interpreter, query: str, permitted: Permissions) -> Replayed:
+def replay(events: Iterable[RecordedEvent], policy: Interpreter, query: str, permitted: Permissions) -> ReplayResult:
     """Judge all calls anew; one that cannot be decided is denied, as it would be."""
-    outcome = Replayed()
+    outcome = ReplayResult()
     needs_allow = "allow" in policy.syntax.rule_names(query)
     found: Counter[tuple[Any, ...]] = Counter()
     for event in events:
@@ -88,13 +88,13 @@ def replay(events: Iterable[Event], policy: Interpreter, query: str, permitted: 
             found[event["agent_id"], event["requested_model"], event["policy_result"], now, reason] += 1
     ordered = sorted(found.items(), key=lambda item: (-item[1], *map(str, item[0])))
     for (agent, model, then, now, reason), calls in ordered:
-        outcome.changes.append(Change(agent, model, then, now, reason, calls))
+        outcome.changes.append(DecisionChange(agent, model, then, now, reason, calls))
     return outcome
 
 
 def judged(policy: Interpreter, given: Input, *, needs_allow: bool) -> Decision:
     try:
-        return decision_of(msgspec.json.decode(policy.answer(encoded(given))), None, needs_allow=needs_allow)
+        return parse_decision(msgspec.json.decode(policy.answer(encode_input(given))), None, needs_allow=needs_allow)
     except UndecidedError as error:
         return undecided(str(error))
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 _MARK = re.compile("\x00(\\d+)\x00")
 
 
-class Place(NamedTuple):
+class SourcePosition(NamedTuple):
     """A position in a file of the policy. `line` and `column` count from 1."""
 
     file: str
@@ -22,11 +22,11 @@ class Place(NamedTuple):
 class SourceMap:
     """Positions of the generated modules. Text under construction carries marks, which `finish` removes."""
 
-    places: list[Place] = field(default_factory=list)
-    _starts: dict[str, list[list[tuple[int, Place]]]] = field(default_factory=dict)
+    places: list[SourcePosition] = field(default_factory=list)
+    _starts: dict[str, list[list[tuple[int, SourcePosition]]]] = field(default_factory=dict)
     """Generated file → for each line, (column, place), by column."""
 
-    def mark(self, place: Place) -> str:
+    def mark(self, place: SourcePosition) -> str:
         """Return a mark to put before the text that comes from a place."""
         self.places.append(place)
         return f"\x00{len(self.places) - 1}\x00"
@@ -45,7 +45,7 @@ class SourceMap:
         self._starts[name] = starts
         return "\n".join(lines)
 
-    def original(self, name: str, line: int, column: int) -> Place | None:
+    def original(self, name: str, line: int, column: int) -> SourcePosition | None:
         """Return the operator's position for one in a generated module; None where it is not generated."""
         starts = self._starts.get(name, [])
         for number in range(min(line, len(starts)), 0, -1):

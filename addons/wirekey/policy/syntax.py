@@ -31,7 +31,7 @@ PATTERN_BUILTINS = frozenset(["regex.match", "glob.match"])
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RuleSyntax:
     """One definition of a rule or function. Offsets are bytes of the module's UTF-8."""
 
     module: str
@@ -60,8 +60,8 @@ class Mention:
 class Syntax:
     """All modules of a policy: their rules, calls, mentions of input, and whether anything in them iterates."""
 
-    rules: list[Rule] = field(default_factory=list)
-    calls: list[tuple[Rule, Mention]] = field(default_factory=list)
+    rules: list[RuleSyntax] = field(default_factory=list)
+    calls: list[tuple[RuleSyntax, Mention]] = field(default_factory=list)
     inputs: list[Mention] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
     mentioned: set[tuple[str, ...]] = field(default_factory=set)
@@ -108,14 +108,14 @@ def alias_of(imported: Node, source: str) -> str | None:
     return source.encode()[place["start"] : place["end"]].decode() if place else None
 
 
-def rule_of(module: str, package: str, kind: str, node: Node) -> Rule:
+def rule_of(module: str, package: str, kind: str, node: Node) -> RuleSyntax:
     is_function = bool(node.get("args"))
     head = node
     if kind == "Spec":
         ((head_kind, head),) = node["head"].items()
         is_function = head_kind == "Func"
     span = node["span"]
-    return Rule(
+    return RuleSyntax(
         module,
         package,
         name=path_of(head["refr"])[0],
@@ -127,7 +127,7 @@ def rule_of(module: str, package: str, kind: str, node: Node) -> Rule:
     )
 
 
-def note(kind: str, node: Node, rule: Rule, aliases: dict[str, tuple[str, ...]], found: Syntax) -> None:
+def note(kind: str, node: Node, rule: RuleSyntax, aliases: dict[str, tuple[str, ...]], found: Syntax) -> None:
     """Note what one node of a rule mentions."""
     if kind in LOOPS and resolved(path_of(node.get("collection") or node.get("domain") or {}), aliases) == SHORT:
         found.short_loops += 1
@@ -224,7 +224,7 @@ def place_of(node: Node) -> tuple[int, int]:
     return int(first["span"]["line"]), int(first["span"]["col"])
 
 
-def function_of(rule: Rule, call: Mention, functions: set[tuple[str, str]]) -> tuple[str, str] | None:
+def function_of(rule: RuleSyntax, call: Mention, functions: set[tuple[str, str]]) -> tuple[str, str] | None:
     place = (rule.package, call.path[0]) if len(call.path) == 1 else (".".join(call.path[:-1]), call.path[-1])
     return place if place in functions else None
 

@@ -6,9 +6,9 @@ import pytest
 
 from tests.policy.policies import WHOLE
 from wirekey.policy.decision import Decision
+from wirekey.policy.decision_cache import MAX_DECISIONS, DecisionCache, cache_key, is_timeless, without_call_fields
 from wirekey.policy.engine import EmbeddedEngine
-from wirekey.policy.input import LARGEST_INPUT, MOST_TOOLS, encoded
-from wirekey.policy.memory import MOST_REMEMBERED, Memory, is_timeless, key_of, without_moment
+from wirekey.policy.input import LARGEST_INPUT, MOST_TOOLS, encode_input
 
 HEAD = "package wirekey.authz\n"
 
@@ -55,23 +55,23 @@ def test_whatever_could_see_the_moment_is_not(source):
 
 def test_calls_that_differ_only_in_id_and_time_have_one_key():
     def key(**given):
-        return key_of(encoded(without_moment(given)))
+        return cache_key(encode_input(without_call_fields(given)))
 
     assert key(id="1", time="a", model="m") == key(model="m", time="b", id="2")
     assert key(model="m") != key(model="n")
 
 
 def test_a_key_is_no_longer_for_a_long_input():
-    assert len(key_of(b"{}")) == len(key_of(b"x" * LARGEST_INPUT)) == 32
+    assert len(cache_key(b"{}")) == len(cache_key(b"x" * LARGEST_INPUT)) == 32
 
 
 def test_the_oldest_is_forgotten_first():
-    memory = Memory()
-    for number in range(MOST_REMEMBERED + 10):
+    memory = DecisionCache()
+    for number in range(MAX_DECISIONS + 10):
         memory.keep(b"%d" % number, Decision(allow=True))
-    assert len(memory) == MOST_REMEMBERED
+    assert len(memory) == MAX_DECISIONS
     assert memory.find(b"0") is None
-    assert memory.find(b"%d" % (MOST_REMEMBERED + 9))
+    assert memory.find(b"%d" % (MAX_DECISIONS + 9))
 
 
 async def test_a_remembered_decision_is_the_one_that_was_made_and_a_new_policy_remembers_nothing(tmp_path):

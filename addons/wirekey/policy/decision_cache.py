@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from wirekey.policy.input import Input
 
 PER_CALL = frozenset({"id", "time"})
-MOST_REMEMBERED = 4096
+MAX_DECISIONS = 4096
 
 _FIELD = re.compile(r'\binput\b(?:\s*\.\s*([A-Za-z_]\w*)|\s*\[\s*"([A-Za-z_]\w*)"\s*\])?')
 _CHANGING = re.compile(r"\b(?:time\s*\.\s*now_ns|rand|uuid|opa|http|io|net\s*\.\s*lookup\w*|crypto)\b")
 _UNUSUAL = re.compile(r"[^\W\x00-\x7f]")
 
 
-def may_remember(sources: Iterable[str]) -> bool:
+def is_cacheable(sources: Iterable[str]) -> bool:
     """Tell whether the modules' texts, comments and strings included, show that answers can be remembered."""
     return all(is_timeless(source) for source in sources)
 
@@ -41,16 +41,16 @@ def is_timeless(source: str) -> bool:
     return not _UNUSUAL.search(source)
 
 
-def without_moment(given: Input) -> Input:
+def without_call_fields(given: Input) -> Input:
     return {name: value for name, value in given.items() if name not in PER_CALL}
 
 
-def key_of(asked: bytes) -> bytes:
+def cache_key(asked: bytes) -> bytes:
     """Give the key of an input without moment, as JSON: always as short, as clients choose how long an input is."""
     return sha256(asked).digest()
 
 
-class Memory:
+class DecisionCache:
     """The latest decisions of one revision."""
 
     def __init__(self) -> None:
@@ -64,6 +64,6 @@ class Memory:
 
     def keep(self, key: bytes, decision: Decision) -> None:
         """Keep a decision; the caller keeps none that is a failure to decide."""
-        if len(self._decisions) >= MOST_REMEMBERED:
+        if len(self._decisions) >= MAX_DECISIONS:
             del self._decisions[next(iter(self._decisions))]
         self._decisions[key] = decision

@@ -20,7 +20,7 @@ from wirekey.credentials.aws_source import AwsSource, AwsWay, aws_credentials, s
 from wirekey.egress.hosts import region_of
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
-from wirekey.signing.request import SigV4Credentials, Endpoint, RequestHead
+from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
 from wirekey.signing.sign import RequestSigner
 from wirekey_simulator.instance_metadata import InstanceMetadata
 from wirekey_simulator.plain_http import serving

@@ -9,17 +9,17 @@ READ = "web:read"
 WRITE = "web:write"
 """To call what generates."""
 
-USUAL = (READ, WRITE)
+DEFAULT = (READ, WRITE)
 """What an agent has of whom nothing else was said."""
 
 WORD = r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}"
 PERMISSION = re.compile(WORD, re.ASCII)
 STORED = rf"^{WORD}\Z"
-MOST = 64
+MAX_PERMISSIONS = 64
 """More permissions than this no agent has: the list goes into every decision."""
 
 
-def ordered(permissions: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+def normalized(permissions: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """Give each once, sorted. Raises ValueError, naming the first that is none."""
     for permission in permissions:
         if not PERMISSION.fullmatch(permission):
@@ -28,6 +28,6 @@ def ordered(permissions: list[str] | tuple[str, ...]) -> tuple[str, ...]:
                 "1 to 64 letters, digits and '_.:/-'."
             )
     kept = tuple(sorted(set(permissions)))
-    if len(kept) > MOST:
-        raise ValueError(f"{len(kept)} permissions are too many; {MOST} are the most.")
+    if len(kept) > MAX_PERMISSIONS:
+        raise ValueError(f"{len(kept)} permissions are too many; {MAX_PERMISSIONS} are the most.")
     return kept

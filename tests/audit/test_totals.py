@@ -12,7 +12,7 @@ from tests.audit.calls import call_of, finish
 from wirekey.audit.event import event_of
 from wirekey.audit.reading import Filters, first_id_at
 from wirekey.audit.schema import INSERT, AuditFileError, open_for_writing
-from wirekey.audit.totals import MOST_GROUPS, Counts, Percentiles, bin_of, totals
+from wirekey.audit.totals import MOST_GROUPS, CallCounts, Percentiles, bin_of, totals
 from wirekey.call import Outcome, new_call_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -67,7 +67,7 @@ def test_each_stretch_of_time_has_its_sums_and_one_without_calls_is_there_too(re
         (NOON + timedelta(hours=1), (1, 0, 1, 10, 20, 0.25)),
         (NOON + timedelta(hours=2), (1, 0, 0, None, None, None)),
     ]
-    assert found.all.counts == Counts(5, 1, 1, 30, 60, 0.75)
+    assert found.all.counts == CallCounts(5, 1, 1, 30, 60, 0.75)
     assert [bucket.sums.ttfb for bucket in found.buckets] == [
         Percentiles(10.0, 30.0, 30.0),
         Percentiles(20.0, 20.0, 20.0),

@@ -20,8 +20,8 @@ from tests.identity.jwt_making import ec_key, jwk, jwks, rsa_key, token
 from wirekey.config.jwt import JWT, JWTIssuer
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwk import key_set
-from wirekey.identity.jwt_issuers import Issuer, own_issuer
-from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.jwt_issuers import TokenIssuer, own_issuer
+from wirekey.identity.jwt_keys import JwtSigningKeys
 from wirekey.identity.jwt_tokens import JwtTokens
 from wirekey.identity.tokens import token_digest
 
@@ -42,14 +42,14 @@ def tasks(folder):
     now = int(time.time())
     agents = AgentStore(folder / "agents.json")
     client = agents.add_client("alice", role="ops")
-    keys = SigningKeys(folder / "jwt-keys.json", 3600)
+    keys = JwtSigningKeys(folder / "jwt-keys.json", 3600)
     claims = {"aud": "wirekey", "iat": now, "nbf": now, "exp": now + 600, "sub": "svc"}
     own = {**claims, "iss": "wirekey", "sub": "alice", "client_id": client.client_id}
     own["permissions"] = ["web:read", "web:write"]
     settings = JWTIssuer(issuer="id", jwks_url="https://id.example/")
     allowed = settings.algorithms
     found = key_set(jwks(jwk(rsa_key(), kid="rsa"), jwk(ec_key(), kid="ec")), allowed)
-    tokens = JwtTokens([own_issuer(JWT(), keys), Issuer("id", "wirekey", allowed, 86400, found, settings)], agents)
+    tokens = JwtTokens([own_issuer(JWT(), keys), TokenIssuer("id", "wirekey", allowed, 86400, found, settings)], agents)
     ours = keys.sign(own)
     rsa = token({"alg": "RS256", "kid": "rsa"}, {**claims, "iss": "id"}, rsa_key())
     ec = token({"alg": "ES256", "kid": "ec"}, {**claims, "iss": "id"}, ec_key())

@@ -31,7 +31,7 @@ from wirekey.console.live import LivePage
 from wirekey.console.recorded import Recorded
 from wirekey.console.router import Router
 from wirekey.console.server import Server
-from wirekey.console.sessions import Sessions
+from wirekey.console.sessions import SignInSessions
 
 PAGES = 20
 REQUESTS = 6000
@@ -119,7 +119,7 @@ async def feed_alone(pages: int, folder: Path, seconds: float = 8.0) -> float:
     The pages are another process. What makes the calls is in it: take the difference to no page.
     """
     feed = Feed()
-    page = LivePage(Bare(), feed, Sessions(operator_token.FollowedToken(folder)), Recorded(folder / "audit.db"))
+    page = LivePage(Bare(), feed, SignInSessions(operator_token.FollowedToken(folder)), Recorded(folder / "audit.db"))
     server = Server(HostPort("127.0.0.1", 0), Router(lambda: None, dict, more=page.routes()).answer)
     server.open()
     command = [sys.executable, "-m", "tests.benchmarks.pages", "--follow", f"http://{server.address}"]

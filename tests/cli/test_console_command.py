@@ -55,7 +55,7 @@ def test_it_prints_a_link_whose_code_the_token_made(folder, listens, shown):
     assert result.exit_code == 0
     assert result.stdout.startswith(shown)
     token = operator_token.read(folder / "state")
-    assert operator_token.claim_of(code_of(result.stdout), token, time.time())
+    assert operator_token.verify_link_code(code_of(result.stdout), token, time.time())
     assert token.reveal() not in result.output
     assert stat.S_IMODE((folder / "state" / operator_token.FILE).stat().st_mode) == 0o600
 
@@ -72,8 +72,8 @@ def test_rotating_makes_former_links_worthless(folder):
     previous = code_of(run().stdout)
     latest = code_of(run("--rotate").stdout)
     token = operator_token.read(folder / "state")
-    assert operator_token.claim_of(previous, token, time.time()) is None
-    assert operator_token.claim_of(latest, token, time.time())
+    assert operator_token.verify_link_code(previous, token, time.time()) is None
+    assert operator_token.verify_link_code(latest, token, time.time())
 
 
 def test_a_token_that_cannot_be_read_is_named_with_the_fix(folder):

@@ -10,7 +10,7 @@ from wirekey.config.jwt import JWT
 from wirekey.console.router import Router
 from wirekey.console.server import Server
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.jwt_keys import JwtSigningKeys
 from wirekey.identity.token_endpoint import TokenEndpoint
 
 PATIENCE = 60.0
@@ -22,7 +22,7 @@ class Office:
 
     def __init__(self, folder) -> None:
         self.agents = AgentStore(folder / "agents.json")
-        self.keys = SigningKeys(folder / "jwt-keys.json", 3600)
+        self.keys = JwtSigningKeys(folder / "jwt-keys.json", 3600)
         self.endpoint: TokenEndpoint | None = TokenEndpoint(JWT(), self.keys, self.agents)
         self.parts: dict[str, str | None] = {"listeners": None, "audit": None, "ca": None, "policy": None}
         made = self.agents.add_client("alice", role="ops")

@@ -22,7 +22,7 @@ from wirekey.console.feed import Feed
 from wirekey.console.live import LivePage
 from wirekey.console.recorded import Recorded
 from wirekey.console.router import Router
-from wirekey.console.sessions import Sessions
+from wirekey.console.sessions import SignInSessions
 
 ASKED_FOR = ["/console/state", "/console/calls", "/console/totals", "/console/events"]
 FILES = ["/", "/console/page.css", "/console/main.js", "/console/mark.svg"]
@@ -36,7 +36,7 @@ class Office:
         self.settings = Console()
         self.feed = Feed()
         self.audit = folder / "audit.db"
-        sessions = Sessions(operator_token.FollowedToken(folder))
+        sessions = SignInSessions(operator_token.FollowedToken(folder))
         services = SimpleNamespace(settings=lambda: self.settings, state=self.state)
         self.page = LivePage(services, self.feed, sessions, Recorded(self.audit))
         self.router = Router(lambda: None, dict, more=self.page.routes())

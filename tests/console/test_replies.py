@@ -10,9 +10,9 @@ from tests.console.conftest import PATIENCE, client, serving
 from tests.console.test_server import answers, raw
 from wirekey.console.reply import Streamed
 from wirekey.console.router import Router
-from wirekey.identity.token_endpoint import Answer, uncached
+from wirekey.local_response import LocalResponse, local_json
 
-HEAD = Answer(200, (("content-type", "text/event-stream"),), b"")
+HEAD = LocalResponse(200, (("content-type", "text/event-stream"),), b"")
 
 
 def router(**more) -> Router:
@@ -28,7 +28,7 @@ async def until(condition):
 async def test_an_answer_may_come_later_and_the_connection_serves_on():
     async def later():
         await asyncio.sleep(0)
-        return uncached(200, {"came": "later"})
+        return local_json(200, {"came": "later"})
 
     async with serving(router(later=lambda _: later())) as server:
         head = b"GET /later HTTP/1.1\r\nHost: x\r\n"

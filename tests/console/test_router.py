@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from wirekey.console.local_request import request_of
+from wirekey.console.local_request import parse_local_request
 
 
 def asked(method, target, headers=()):
-    return request_of(method, target, tuple(dict(headers).items()), "127.0.0.1")
+    return parse_local_request(method, target, tuple(dict(headers).items()), "127.0.0.1")
 
 
 def test_a_path_that_only_resembles_ours_is_nobodys(office):

@@ -21,8 +21,8 @@ from tests.console.conftest import PATIENCE, client, serving
 from wirekey.config import HostPort
 from wirekey.console.exchange import DRAINED_BYTES
 from wirekey.console.local_request import BODY_BYTES, HEAD_BYTES
-from wirekey.console.server import Bounds
-from wirekey.identity.token_endpoint import Answer, uncached
+from wirekey.console.server import ServerLimits
+from wirekey.local_response import LocalResponse, local_json
 
 TOKEN = "/api/v1/auth/token"
 SECURITY = {
@@ -153,7 +153,7 @@ async def test_a_body_that_is_too_large_is_refused_with_a_reason_that_arrives(of
 
 @pytest.mark.parametrize("size", [10**9, 10**18, 10**400])
 async def test_a_body_that_is_only_announced_as_huge_is_refused_at_once_and_not_waited_for(office, size):
-    async with serving(office.router(), bounds=Bounds(body=PATIENCE)) as server:
+    async with serving(office.router(), bounds=ServerLimits(body=PATIENCE)) as server:
         data = await raw(server, posted(size, "Expect: 100-continue"))
         [(status, headers, _)] = answers(data, "POST")
     assert (status, headers["connection"]) == (413, "close")
@@ -179,7 +179,7 @@ async def test_what_is_sent_beyond_the_drained_is_not_taken(office):
                 while taken < 10**9:
                     taken += connection.send(b"x" * 65536)
 
-    async with serving(office.router(), bounds=Bounds(body=PATIENCE)) as server:
+    async with serving(office.router(), bounds=ServerLimits(body=PATIENCE)) as server:
         await asyncio.to_thread(send, host_port(server))
     assert DRAINED_BYTES < taken < 4 * DRAINED_BYTES  # the rest of it is the system's buffers
 
@@ -222,7 +222,7 @@ RUBBISH = [
 @pytest.mark.parametrize("rubbish", RUBBISH)
 async def test_rubbish_ends_its_connection_and_nothing_else(office, rubbish, caplog):
     caplog.set_level(logging.WARNING)
-    async with serving(office.router(), bounds=Bounds(head=1.0)) as server, client(server) as http:
+    async with serving(office.router(), bounds=ServerLimits(head=1.0)) as server, client(server) as http:
         data = await raw(server, rubbish)
         assert data == b"" or data.startswith(b"HTTP/1.1 400")
         assert (await http.get("/health")).status_code == 200
@@ -232,7 +232,7 @@ async def test_rubbish_ends_its_connection_and_nothing_else(office, rubbish, cap
 
 # Too slow, too many.
 
-HASTY = Bounds(head=0.2, body=0.2, answer=0.2)
+HASTY = ServerLimits(head=0.2, body=0.2, answer=0.2)
 
 SLOW = {
     "nothing": (),
@@ -256,7 +256,7 @@ async def test_who_is_slow_is_left(office, pieces):
 
 
 async def test_who_does_not_take_his_answers_is_left():
-    big = uncached(200, {"text": "x" * 40_000})
+    big = local_json(200, {"text": "x" * 40_000})
 
     def flood(place, over):
         """Ask and ask, and read nothing."""
@@ -294,7 +294,7 @@ async def test_connections_are_bounded_in_all_and_of_one_address(office, caplog)
         finally:
             writer.close()
 
-    bounds = Bounds(head=PATIENCE, connections=5, of_one_address=3)
+    bounds = ServerLimits(head=PATIENCE, connections=5, of_one_address=3)
     async with serving(office.router(), bounds=bounds) as server:
         held = [await idle(server, "127.0.0.1") for _ in range(3)]
         assert not await is_served(server, "127.0.0.1")
@@ -323,7 +323,7 @@ async def test_a_hundred_clients_at_once_get_their_tokens(office):
 
 async def test_a_process_without_descriptors_takes_connections_again_when_there_are_some(office, caplog):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with serving(office.router(), bounds=Bounds(head=PATIENCE)) as server:
+    async with serving(office.router(), bounds=ServerLimits(head=PATIENCE)) as server:
         reader_socket = socket.socket()
         reader_socket.setblocking(False)
         highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
@@ -355,8 +355,8 @@ async def test_a_process_without_descriptors_takes_connections_again_when_there_
     "broken",
     [
         lambda _: 1 / 0,
-        lambda _: Answer(200, (("content-length", "5"),), b"longer than five"),
-        lambda _: Answer(200, (), b"of no length"),
+        lambda _: LocalResponse(200, (("content-length", "5"),), b"longer than five"),
+        lambda _: LocalResponse(200, (), b"of no length"),
         lambda _: None,
     ],
 )

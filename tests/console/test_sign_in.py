@@ -8,7 +8,7 @@ import pytest
 
 from wirekey.console import operator_token
 from wirekey.console.operator_token import LINK_LIFETIME, FollowedToken, OperatorTokenError, link_code
-from wirekey.console.sessions import IDLE, LIFETIME, MOST, Sessions, SignInError
+from wirekey.console.sessions import IDLE, LIFETIME, MOST, SignInError, SignInSessions
 from wirekey.identity.throttle import FREE
 
 NOW = 1_800_000_000.0
@@ -22,7 +22,7 @@ def token(tmp_path):
 
 @pytest.fixture
 def sessions(tmp_path, token):
-    return Sessions(FollowedToken(tmp_path))
+    return SignInSessions(FollowedToken(tmp_path))
 
 
 def begin(sessions, presented, ticks=0.0, now=NOW, address=HERE):

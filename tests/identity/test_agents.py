@@ -267,9 +267,9 @@ def test_writers_at_the_same_time_lose_nothing(path):
 
 def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(tmp_path):
     agents = AgentStore(tmp_path / "agents.json")
-    agents.enrol("local")
+    agents.ensure_agent("local")
     token = agents.issue_token("local", label="exec", lifetime=60)
-    agents.enrol("local")
+    agents.ensure_agent("local")
     assert agents.find(token) == Agent("local")
 
 

@@ -7,7 +7,7 @@ import pytest
 from wirekey.call import Agent
 from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
 from wirekey.identity.clients import CLIENT_ID, CLIENT_SECRET, is_secret_of
-from wirekey.permissions import USUAL
+from wirekey.permissions import DEFAULT
 
 NOW = 1_700_000_000.0
 
@@ -97,7 +97,7 @@ def test_a_file_from_before_there_were_clients_is_read_and_its_agents_have_the_u
         del agent["clients"], agent["permissions"]
     path.write_text(json.dumps(stored))
     agents = AgentStore(path, lambda: clock[0])
-    assert agents.find(token).permissions == USUAL == ("web:read", "web:write")
+    assert agents.find(token).permissions == DEFAULT == ("web:read", "web:write")
     assert agents.rotate_client("alice")
 
 

@@ -268,7 +268,7 @@ async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server
 
     async def who(name, header, key):
         text = token(header, {**claims, "sub": name}, key)
-        return tokens.bearer(await tokens.identify(text, NOW), NOW).id
+        return tokens.find_agent(await tokens.identify(text, NOW), NOW).id
 
     assert await who("a", old, ed_key("first")) == "a"
     with pytest.raises(RefusedTokenError, match="key that is not its issuer's"):
@@ -285,7 +285,7 @@ async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server
     clock.now += GOOD_FOR + 1
     tokens.keep_fresh()
     await issuer.keys.look_again()
-    assert tokens.bearer(held, NOW) is None
+    assert tokens.find_agent(held, NOW) is None
     with pytest.raises(RefusedTokenError, match="took back"):
         await who("c", old, ed_key("first"))
 

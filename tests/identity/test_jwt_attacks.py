@@ -15,8 +15,8 @@ from tests.identity.jwt_making import b64, ec_key, ed_key, jwk, jwks, pem, rsa_k
 from wirekey.config.jwt import JWT, JWTIssuer
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwk import key_of_pem, key_set
-from wirekey.identity.jwt_issuers import Issuer, StaticKey, external_issuer, own_issuer
-from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.jwt_issuers import StaticKey, TokenIssuer, external_issuer, own_issuer
+from wirekey.identity.jwt_keys import JwtSigningKeys
 from wirekey.identity.jwt_reading import MAX_TOKEN, RefusedTokenError, looks_like_jwt
 from wirekey.identity.jwt_tokens import JwtTokens
 from wirekey.identity.token_endpoint import TokenEndpoint
@@ -37,14 +37,14 @@ class Services:
     def __init__(self, folder):
         self.now = float(NOW)
         self.agents = AgentStore(folder / "agents.json", lambda: self.now)
-        self.keys = SigningKeys(folder / "jwt-keys.json", 3600, lambda: self.now)
+        self.keys = JwtSigningKeys(folder / "jwt-keys.json", 3600, lambda: self.now)
         self.settings = JWT()
         other = JWTIssuer(issuer="https://id.example", jwks_url="https://id.example/jwks", permissions=("web:read",))
         fixed = JWTIssuer(issuer="https://static.example", key=folder / "static.pem")
         self.issuers = [
             own_issuer(self.settings, self.keys),
-            Issuer(other.issuer, "wirekey", ALGORITHMS, 86400, key_set(KEYS, ALGORITHMS), other),
-            Issuer(fixed.issuer, "wirekey", ALGORITHMS, 86400, StaticKey(key_of_pem(pem(RSA), ALGORITHMS)), fixed),
+            TokenIssuer(other.issuer, "wirekey", ALGORITHMS, 86400, key_set(KEYS, ALGORITHMS), other),
+            TokenIssuer(fixed.issuer, "wirekey", ALGORITHMS, 86400, StaticKey(key_of_pem(pem(RSA), ALGORITHMS)), fixed),
         ]
         self.tokens = JwtTokens(self.issuers, self.agents)
         self.endpoint = TokenEndpoint(self.settings, self.keys, self.agents)
@@ -65,7 +65,7 @@ class Services:
         return json.loads(answer.body)["access_token"]
 
     async def who(self, text):
-        return self.tokens.bearer(await self.tokens.identify(text, self.now), self.now)
+        return self.tokens.find_agent(await self.tokens.identify(text, self.now), self.now)
 
     async def refusal(self, text):
         with pytest.raises(RefusedTokenError) as caught:
@@ -359,11 +359,11 @@ async def test_J4_a_token_that_was_verified_ends_in_an_open_tunnel(services):
     text = services.own()
     held = await services.tokens.identify(text, services.now)
     digest = token_digest(text)
-    assert services.tokens.bearer(held, services.now).id == services.tokens.find(digest, services.now).id == "alice"
+    assert services.tokens.find_agent(held, services.now).id == services.tokens.find(digest, services.now).id == "alice"
     services.now += 3600 + 29
-    assert services.tokens.bearer(held, services.now)
+    assert services.tokens.find_agent(held, services.now)
     services.now += 1
-    assert services.tokens.bearer(held, services.now) is None
+    assert services.tokens.find_agent(held, services.now) is None
     assert services.tokens.find(digest, services.now) is None
     assert "has expired" in await services.refusal(text)
 
@@ -378,7 +378,7 @@ async def test_J4_tokens_of_a_revoked_agent_are_refused_at_once(services, how):
         services.agents.revoke("alice")
         if how == "revoked and added again":
             services.agents.add_client("alice")
-    assert services.tokens.bearer(held, services.now) is None
+    assert services.tokens.find_agent(held, services.now) is None
     assert "revoked, or for client credentials that were replaced" in await services.refusal(text)
 
 
@@ -387,7 +387,7 @@ async def test_J4_a_key_that_was_taken_back_ends_its_tokens(services):
     held = await services.tokens.identify(text, services.now)
     services.keys.path.unlink()
     services.tokens.keep_fresh()
-    assert services.tokens.bearer(held, services.now) is None
+    assert services.tokens.find_agent(held, services.now) is None
     assert "took back" in await services.refusal(text)
     assert (await services.who(services.own())).id == "alice"
 
@@ -405,9 +405,9 @@ async def test_J6_an_issuer_cannot_name_agents_that_were_added_here(services):
         assert "identity.jwt.issuers" in await services.refusal(token(HEADER, {**CLAIMS, "sub": name}, RSA))
     held = await services.tokens.identify(GOOD_RSA, services.now)
     services.agents.add("svc")
-    assert services.tokens.bearer(held, services.now) is None
+    assert services.tokens.find_agent(held, services.now) is None
     services.agents.revoke("svc")
-    assert services.tokens.bearer(held, services.now) is None
+    assert services.tokens.find_agent(held, services.now) is None
 
 
 async def test_J6_one_issuers_key_signs_nothing_for_another(services):

@@ -10,7 +10,7 @@ import stat
 import jwt
 import pytest
 
-from wirekey.identity.jwt_keys import SIGNS_FOR, SPARE, SigningKeys, SigningKeysError
+from wirekey.identity.jwt_keys import SIGNS_FOR, SPARE, JwtSigningKeys, JwtSigningKeysError
 
 NOW = 1_800_000_000.0
 LIFETIME = 3600.0
@@ -35,7 +35,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def keys(path, clock):
-    return SigningKeys(path, LIFETIME, clock)
+    return JwtSigningKeys(path, LIFETIME, clock)
 
 
 def kids(keys):
@@ -96,7 +96,7 @@ def test_a_new_key_signs_and_the_former_verifies_until_its_last_token_ended(keys
 
 
 def test_it_rotates_once_for_all_processes(keys, path, clock):
-    other = SigningKeys(path, LIFETIME, clock)
+    other = JwtSigningKeys(path, LIFETIME, clock)
     assert kids(other) == kids(keys)
     clock.now += SIGNS_FOR
     keys.refresh()
@@ -108,7 +108,7 @@ def test_it_rotates_once_for_all_processes(keys, path, clock):
 
 
 def make(path, queue):
-    queue.put(kids(SigningKeys(path, LIFETIME)))
+    queue.put(kids(JwtSigningKeys(path, LIFETIME)))
 
 
 def test_processes_that_start_at_once_make_one_key(path):
@@ -156,23 +156,23 @@ def test_a_damaged_file_is_left_as_it_is_and_named(path, clock, content):
     path.parent.mkdir()
     path.write_bytes(content)
     path.chmod(0o600)
-    with pytest.raises(SigningKeysError, match=r"jwt-keys\.json .*remove it"):
-        SigningKeys(path, LIFETIME, clock)
+    with pytest.raises(JwtSigningKeysError, match=r"jwt-keys\.json .*remove it"):
+        JwtSigningKeys(path, LIFETIME, clock)
     assert path.read_bytes() == content
 
 
 def test_a_file_that_others_can_read_is_refused_with_the_fix(keys, path, clock):
     path.chmod(0o640)
-    with pytest.raises(SigningKeysError, match="chmod 600"):
-        SigningKeys(path, LIFETIME, clock)
+    with pytest.raises(JwtSigningKeysError, match="chmod 600"):
+        JwtSigningKeys(path, LIFETIME, clock)
 
 
 def test_a_link_in_its_place_is_not_followed(path, clock, tmp_path):
     path.parent.mkdir()
     (tmp_path / "elsewhere").write_text('{"version":1,"keys":[]}')
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SigningKeysError, match="cannot be read"):
-        SigningKeys(path, LIFETIME, clock)
+    with pytest.raises(JwtSigningKeysError, match="cannot be read"):
+        JwtSigningKeys(path, LIFETIME, clock)
 
 
 def test_a_file_damaged_under_way_leaves_the_keys_in_force_and_says_so_once(keys, path, caplog):

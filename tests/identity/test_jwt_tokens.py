@@ -12,8 +12,8 @@ from wirekey.config.jwt import JWT, JWTIssuer
 from wirekey.identity import jwt_tokens
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwk import VerificationKey, key_of_pem, key_set
-from wirekey.identity.jwt_issuers import Issuer
-from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.jwt_issuers import TokenIssuer
+from wirekey.identity.jwt_keys import JwtSigningKeys
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.jwt_tokens import JwtTokens, signing_keys
 from wirekey.identity.tokens import token_digest
@@ -32,7 +32,7 @@ def agents(tmp_path):
 def issuer(**settings):
     made = JWTIssuer(issuer="id", jwks_url="https://id.example/", **settings)
     allowed = made.algorithms
-    return Issuer("id", made.audience, allowed, made.max_lifetime, key_set(jwks(jwk(KEY)), allowed), made)
+    return TokenIssuer("id", made.audience, allowed, made.max_lifetime, key_set(jwks(jwk(KEY)), allowed), made)
 
 
 AGENTS = [
@@ -71,7 +71,7 @@ async def test_claims_are_mapped_to_the_agent(agents, _, settings, claims, agent
     claims = {name: value for name, value in {**CLAIMS, **claims}.items() if value != "absent"}
     tokens = JwtTokens([issuer(**settings)], agents)
     verified = await tokens.identify(token(HEADER, claims, KEY), NOW)
-    assert tokens.bearer(verified, NOW) == agent
+    assert tokens.find_agent(verified, NOW) == agent
 
 
 async def test_nbf_is_typed_and_kept_even_where_it_may_be_absent(agents):
@@ -102,7 +102,7 @@ async def test_each_algorithm_is_verified_by_a_key_set_and_a_file(agents, name, 
         keys.holds = lambda _: True
     else:
         keys = key_set(jwks(jwk(private)), allowed)
-    tokens = JwtTokens([Issuer("id", "wirekey", allowed, 86400, keys, made)], agents)
+    tokens = JwtTokens([TokenIssuer("id", "wirekey", allowed, 86400, keys, made)], agents)
     assert (await tokens.identify(token({"alg": name}, CLAIMS, private), NOW)).agent.id == "svc"
     for other, _ in ALGORITHMS:
         if other != name and other[:2] == name[:2] and other[0] != "E":
@@ -138,24 +138,24 @@ def fetch(_):
 
 
 async def test_a_change_of_the_settings_keeps_what_is_the_same_and_ends_what_is_not(agents, tmp_path):
-    keys = SigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
+    keys = JwtSigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
     one = {"issuer": "id", "jwks_url": "https://id.example/"}
     before = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), agents, keys, fetch)
     held = await before.identify(token(HEADER, CLAIMS, KEY), NOW)
 
     same = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), agents, keys, fetch, before)
-    assert same.bearer(held, NOW)
+    assert same.find_agent(held, NOW)
     assert set(same.issuers) == set(before.issuers)
     assert same.find(token_digest(token(HEADER, CLAIMS, KEY)), NOW)
 
     other = JWT(issuers=(JWTIssuer(**one, audience="other"),))
     changed = JwtTokens.of_settings(other, agents, keys, fetch, same)
-    assert changed.bearer(held, NOW) is None
+    assert changed.find_agent(held, NOW) is None
     with pytest.raises(RefusedTokenError, match="audience"):
         await changed.identify(token(HEADER, CLAIMS, KEY), NOW)
 
     gone = JwtTokens.of_settings(JWT(), agents, keys, fetch, same)
-    assert gone.bearer(held, NOW) is None
+    assert gone.find_agent(held, NOW) is None
     with pytest.raises(RefusedTokenError, match="issuer that is not known"):
         await gone.identify(token(HEADER, CLAIMS, KEY), NOW)
 
@@ -166,7 +166,7 @@ async def test_another_issuer_in_our_place_means_that_no_tokens_are_issued_here(
     tokens = JwtTokens.of_settings(settings, agents, None, fetch)
     assert (await tokens.identify(token(HEADER, CLAIMS, KEY), NOW)).agent == Agent("svc", None, None, ())
     assert not list(tmp_path.glob("jwt-keys*"))
-    assert isinstance(signing_keys(JWT(), tmp_path), SigningKeys)
+    assert isinstance(signing_keys(JWT(), tmp_path), JwtSigningKeys)
 
 
 LOOKS = [
@@ -185,7 +185,7 @@ def test_values_that_are_meant_as_a_jwt_are_told_from_keys(value, is_one):
 
 
 async def test_to_find_a_token_again_costs_no_cryptography(agents, tmp_path):
-    keys = SigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
+    keys = JwtSigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
     tokens = JwtTokens.of_settings(JWT(issuers=()), agents, keys, fetch)
     client = agents.add_client("alice")
     own = {"iss": "wirekey", "sub": "alice", "client_id": client.client_id}

@@ -11,10 +11,10 @@ import pytest
 
 from wirekey.config.jwt import JWT
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.jwt_keys import JwtSigningKeys
 from wirekey.identity.throttle import FORGOTTEN, FREE, LONGEST, Throttle, neighbourhood
 from wirekey.identity.token_endpoint import TokenEndpoint
-from wirekey.identity.token_request import MAX_BODY, TokenRequest, asked
+from wirekey.identity.token_request import MAX_BODY, TokenRequest, parse_grant
 
 NOW = 1_800_000_000
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -24,7 +24,7 @@ class Endpoint:
     def __init__(self, folder):
         self.now = float(NOW)
         self.agents = AgentStore(folder / "agents.json", lambda: self.now)
-        self.keys = SigningKeys(folder / "jwt-keys.json", 3600, lambda: self.now)
+        self.keys = JwtSigningKeys(folder / "jwt-keys.json", 3600, lambda: self.now)
         self.endpoint = TokenEndpoint(JWT(), self.keys, self.agents)
         made = self.agents.add_client("alice", role="ops", type="cli")
         self.id, self.secret = made.client_id, made.client_secret.reveal()
@@ -210,8 +210,8 @@ def test_J8_a_secret_may_hold_colons(services):
     request = TokenRequest(
         "POST", [("content-type", JSON), basic("id", "a:b:c")], b'{"grant_type":"client_credentials"}', "::1"
     )
-    assert asked(request).client_secret == "a:b:c"
-    assert "a:b:c" not in repr(asked(request))
+    assert parse_grant(request).client_secret == "a:b:c"
+    assert "a:b:c" not in repr(parse_grant(request))
 
 
 def test_credentials_in_two_places_are_refused(services):

@@ -8,7 +8,7 @@ import threading
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
 
-from wirekey.console.local_request import request_of
+from wirekey.console.local_request import parse_local_request
 from wirekey.observing import scrape
 from wirekey.observing.scrape import METRICS_PATH, Scrape
 
@@ -16,7 +16,7 @@ OWN = (("host", "127.0.0.1:8090"),)
 
 
 def asked(address="127.0.0.1", headers=OWN, method="GET"):
-    return request_of(method, METRICS_PATH, headers, address)
+    return parse_local_request(method, METRICS_PATH, headers, address)
 
 
 @pytest.fixture

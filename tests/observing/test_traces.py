@@ -12,13 +12,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from tests.running import PATIENCE, wait_for
-from wirekey.addons.traces import Traces as Addon
-from wirekey.addons.traces import wanted
+from wirekey.addons.traces import Traces, wanted
 from wirekey.call import Agent, Call, Outcome
 from wirekey.calls.calls import trace_parent
 from wirekey.calls.services import Services
 from wirekey.observing import traces
-from wirekey.observing.traces import Traces
+from wirekey.observing.traces import CallTracer
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -66,12 +65,12 @@ def exporter():
 
 @pytest.fixture
 def observer(exporter):
-    observer = Traces(exporter)
+    observer = CallTracer(exporter)
     yield observer
     observer.close()
 
 
-def span_of(call: Call, observer: Traces, exporter: InMemorySpanExporter):
+def span_of(call: Call, observer: CallTracer, exporter: InMemorySpanExporter):
     observer.ended(call)
     observer.provider.force_flush()
     (span,) = exporter.get_finished_spans()
@@ -266,7 +265,7 @@ def test_spans_that_nobody_takes_are_bounded_counted_and_complained_of_once(monk
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
     stuck = Stuck()
-    observer = Traces(stuck)
+    observer = CallTracer(stuck)
     caplog.set_level(logging.WARNING)
     for _ in range(10):
         observer.ended(completed())
@@ -288,7 +287,7 @@ def test_what_the_exporter_raises_is_not_quoted(caplog):
             raise ValueError("http://user:canary@collector")
 
     caplog.set_level(logging.DEBUG)
-    observer = Traces(Failing())
+    observer = CallTracer(Failing())
     observer.ended(completed())
     observer.close()
     assert "does not take traces" in caplog.text
@@ -298,7 +297,7 @@ def test_what_the_exporter_raises_is_not_quoted(caplog):
 def test_the_end_waits_for_a_stuck_collector_but_not_for_ever(monkeypatch):
     monkeypatch.setattr(traces, "FLUSH_SECONDS", 0.05)
     stuck = Stuck()
-    observer = Traces(stuck)
+    observer = CallTracer(stuck)
     observer.ended(completed())
     observer.close()
     assert not stuck.released.is_set()
@@ -306,7 +305,7 @@ def test_the_end_waits_for_a_stuck_collector_but_not_for_ever(monkeypatch):
 
 
 def test_what_waits_is_exported_at_the_end(exporter):
-    observer = Traces(exporter)
+    observer = CallTracer(exporter)
     for _ in range(7):
         observer.ended(completed())
     observer.close()
@@ -316,7 +315,7 @@ def test_what_waits_is_exported_at_the_end(exporter):
 def test_the_environment_may_name_the_service(monkeypatch, exporter):
     monkeypatch.setenv("OTEL_SERVICE_NAME", "llm-egress")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-    observer = Traces(exporter)
+    observer = CallTracer(exporter)
     resource = span_of(completed(), observer, exporter).resource.attributes
     observer.close()
     assert resource["service.name"] == "llm-egress"
@@ -352,7 +351,7 @@ REASONS = [
 def test_who_asks_for_what_cannot_be_is_told_why_without_the_value(environ, sentence):
     services = Services()
     previous = list(services.events.observers)
-    reason = Addon(services, None).open(ENDPOINT | environ)
+    reason = Traces(services, None).open(ENDPOINT | environ)
     assert sentence in reason
     assert "canary" not in reason
     assert services.events.observers == previous
@@ -362,7 +361,7 @@ def test_who_asks_for_what_cannot_be_is_told_why_without_the_value(environ, sent
 async def test_calls_are_watched_from_its_opening_to_its_end(monkeypatch):
     services = Services()
     previous = list(services.events.observers)
-    station = Addon(services, None)
+    station = Traces(services, None)
     assert station.open(ENDPOINT) is None
     assert len(services.events.observers) == len(previous) + 1
     await station.done()

@@ -19,7 +19,7 @@ from wirekey.ca.certificates import LOOPBACK
 from wirekey.calls.redaction import redact_head
 from wirekey.calls.signatures import signed_head
 from wirekey.console.gate import is_address, is_own_name
-from wirekey.console.local_request import BODY_BYTES, request_of, wrong_head
+from wirekey.console.local_request import BODY_BYTES, parse_local_request, wrong_head
 from wirekey.console.router import headers_of
 from wirekey.credentials.client_supplied_aws import client_aws_credentials
 from wirekey.egress.hosts import region_of
@@ -34,7 +34,7 @@ from wirekey.egress.web_pages import (
     without_cors,
 )
 from wirekey.errors import Refusal
-from wirekey.identity.token_endpoint import Answer
+from wirekey.local_response import LocalResponse
 from wirekey.routing.formats import PROVIDER_HOSTS
 from wirekey.routing.gateway_paths import PREFIXES, bedrock_host_of, direction_of
 from wirekey.server.gateway_certificate import IssuedCertificate
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from mitmproxy.tls import TlsData
 
     from wirekey.calls.services import Services
-    from wirekey.console.reply import Reply
+    from wirekey.console.reply import LocalReply
     from wirekey.console.router import Router
     from wirekey.signing.request import RequestHead
 
@@ -184,7 +184,7 @@ class Gateway(Addon):
         wrong = wrong_head(request.path, request.http_version, fields if not request.authority else (*fields, HOST))
         length = request.headers.get("content-length", "" if "transfer-encoding" in request.headers else "0")
         too_long = not length.isdecimal() or int(length) > BODY_BYTES
-        local_request = request_of(
+        local_request = parse_local_request(
             request.method, request.path, fields, flow.client_conn.peername[0], too_long=too_long
         )
         redact_head(request)
@@ -205,9 +205,9 @@ class Gateway(Addon):
 
     error = response
 
-    def answer(self, flow: http.HTTPFlow, answer: Reply) -> None:
+    def answer(self, flow: http.HTTPFlow, answer: LocalReply) -> None:
         """Answer without leaving on the flow what the answer says: it may be a token."""
-        assert isinstance(answer, Answer)  # those that come later, or in parts, are the console's
+        assert isinstance(answer, LocalResponse)  # those that come later, or in parts, are the console's
         flow.response = http.Response.make(answer.status, b"", headers_of(answer))
         flow.response.headers["content-length"] = str(len(answer.body))
         if flow.request.method != "HEAD":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.calls.state import CallState
-    from wirekey.identity.jwt_tokens import Held
+    from wirekey.identity.jwt_tokens import TokenReference
     from wirekey.signing.request import RequestHead
     from wirekey.wire.request_body import RequestBody
 
@@ -91,7 +91,7 @@ class Identity(Addon):
             return
         self.services.tunnel_agents[flow.client_conn] = held
 
-    async def hold(self, token: str) -> Held:
+    async def hold(self, token: str) -> TokenReference:
         """Return what is kept of a token. Raises Refusal if it is a JWT that is not valid."""
         if not looks_like_jwt(token):
             return token_digest(token)
@@ -158,7 +158,7 @@ class Identity(Addon):
     ) -> None:
         """Look up every token that the request and its tunnel present. Raises Refusal unless all are one agent's."""
         now = time.time()
-        claims: list[tuple[str | None, Held]] = [(None, await self.hold(token)) for token in tokens]
+        claims: list[tuple[str | None, TokenReference]] = [(None, await self.hold(token)) for token in tokens]
         claims += [(name, await self.hold(token)) for name, token in named]
         if tunnel := self.services.tunnel_agents.get(flow.client_conn):
             claims.append((None, tunnel))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from wirekey.calls.services import Services
-    from wirekey.console.reply import Handler
+    from wirekey.console.reply import LocalHandler
     from wirekey.server.lifecycle import Lifecycle
 
 LOOKS_EVERY = 0.5
@@ -46,7 +46,7 @@ class Metrics:
         services.events.observers.append(self.calls)
 
     @property
-    def pages(self) -> dict[str, Handler]:
+    def pages(self) -> dict[str, LocalHandler]:
         return {METRICS_PATH: self.scrape.answer}
 
     async def running(self) -> None:

@@ -31,7 +31,7 @@ class Traces(Addon):
     def __init__(self, services: Services, lifecycle: Lifecycle) -> None:
         super().__init__(services)
         self.lifecycle = lifecycle
-        self.traces: traces.Traces | None = None
+        self.traces: traces.CallTracer | None = None
 
     def running(self) -> None:
         if not (self.lifecycle.opened and self.lifecycle.config):
@@ -49,12 +49,12 @@ class Traces(Addon):
         if protocol != PROTOCOL:
             return f"{protocol} is asked for, and Wirekey speaks {PROTOCOL}. Set OTEL_EXPORTER_OTLP_PROTOCOL to it."
         try:
-            from wirekey.observing.traces import open_traces
+            from wirekey.observing.traces import open_call_tracer
         except ImportError:
             return "OpenTelemetry is not installed. Install it with: pip install 'wirekey[otel]'"
         with dotenv_too(environ):
             try:
-                self.traces = open_traces()
+                self.traces = open_call_tracer()
             except Exception as error:
                 # Without its message, which may quote what an OTEL_ variable says, passwords too.
                 return f"the OTEL_ variables of the environment are not understood ({safe_traceback(error)})."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from wirekey.call import Call
 
-type Value = str | int | float | bool | None
+type EventValue = str | int | float | bool | None
 type FieldType = Literal["text", "integer", "number", "boolean"]
 
 LONGEST = 256
@@ -28,79 +28,79 @@ LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class EventField:
     name: str
     type: FieldType
     description: str
 
 
 FIELDS = (
-    Field("id", "text", "UUIDv7: ids sort by the time at which their calls began"),
-    Field("time", "text", "when the call began: RFC 3339, UTC, milliseconds"),
-    Field("agent_id", "text", "the agent that called"),
-    Field("agent_role", "text", "its role"),
-    Field("agent_type", "text", "its type"),
-    Field("client", "text", "address of the client, without port"),
-    Field("provider", "text", "`openai`, `gemini`, `anthropic` or `bedrock`; null of a tunnel"),
-    Field(
+    EventField("id", "text", "UUIDv7: ids sort by the time at which their calls began"),
+    EventField("time", "text", "when the call began: RFC 3339, UTC, milliseconds"),
+    EventField("agent_id", "text", "the agent that called"),
+    EventField("agent_role", "text", "its role"),
+    EventField("agent_type", "text", "its type"),
+    EventField("client", "text", "address of the client, without port"),
+    EventField("provider", "text", "`openai`, `gemini`, `anthropic` or `bedrock`; null of a tunnel"),
+    EventField(
         "operation",
         "text",
         "what was called: `chat.completions`, `generateContent`, `converse`, …; `tunnel`: a tunnel to a host that is "
         "no provider's, passed on undecrypted",
     ),
-    Field("mcp_server", "text", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
-    Field("tool_name", "text", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
-    Field("action", "text", "HTTP method; `CONNECT` of a tunnel"),
-    Field("target", "text", "path, without the query; `HOST:PORT` of a tunnel"),
-    Field("requested_model", "text", "the model that the client asked for"),
-    Field("model", "text", "the model that was sent"),
-    Field("stream", "boolean", "whether a streamed answer was asked for"),
-    Field("message_count", "integer", "messages in the request"),
-    Field("has_system", "boolean", "whether there is a system prompt"),
-    Field("has_tools", "boolean", "whether tools are offered to the model"),
-    Field("tool_count", "integer", "how many"),
-    Field("max_tokens", "integer", "the limit of output tokens that was asked for"),
-    Field("policy_result", "text", "`allow` or `deny`"),
-    Field("policy_reason", "text", "why it was denied, or why Wirekey itself answered"),
-    Field("policy_revision", "text", "which policy decided"),
-    Field("route", "text", "the route that was taken"),
-    Field("credential", "text", "label of the key that was put on, such as `openai/1`; never the key"),
-    Field("upstream", "text", "the host that was dialled"),
-    Field("attempts", "integer", "how often the call was sent upstream"),
-    Field("status", "integer", "HTTP status that the client got"),
-    Field(
+    EventField("mcp_server", "text", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
+    EventField("tool_name", "text", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
+    EventField("action", "text", "HTTP method; `CONNECT` of a tunnel"),
+    EventField("target", "text", "path, without the query; `HOST:PORT` of a tunnel"),
+    EventField("requested_model", "text", "the model that the client asked for"),
+    EventField("model", "text", "the model that was sent"),
+    EventField("stream", "boolean", "whether a streamed answer was asked for"),
+    EventField("message_count", "integer", "messages in the request"),
+    EventField("has_system", "boolean", "whether there is a system prompt"),
+    EventField("has_tools", "boolean", "whether tools are offered to the model"),
+    EventField("tool_count", "integer", "how many"),
+    EventField("max_tokens", "integer", "the limit of output tokens that was asked for"),
+    EventField("policy_result", "text", "`allow` or `deny`"),
+    EventField("policy_reason", "text", "why it was denied, or why Wirekey itself answered"),
+    EventField("policy_revision", "text", "which policy decided"),
+    EventField("route", "text", "the route that was taken"),
+    EventField("credential", "text", "label of the key that was put on, such as `openai/1`; never the key"),
+    EventField("upstream", "text", "the host that was dialled"),
+    EventField("attempts", "integer", "how often the call was sent upstream"),
+    EventField("status", "integer", "HTTP status that the client got"),
+    EventField(
         "outcome",
         "text",
         "`completed`, `denied`, `upstream_error`, `client_cancelled`, `upstream_reset`, `truncated`, `timeout` or "
         "`interrupted`; null while the call is under way",
     ),
-    Field("finish_reason", "text", "why the model stopped, in the provider's word"),
-    Field("input_tokens", "integer", "tokens read, as the provider counts them"),
-    Field("output_tokens", "integer", "tokens written"),
-    Field("cached_input_tokens", "integer", "input tokens that came from the provider's cache"),
-    Field("reasoning_tokens", "integer", "tokens spent on reasoning"),
-    Field("cost_usd", "number", "list price of the call in US dollars"),
-    Field("request_bytes", "integer", "bytes of the request body; what the client sent through a tunnel"),
-    Field("response_bytes", "integer", "bytes of the answer's body; what the host sent through a tunnel"),
-    Field("ttfb_ms", "number", "milliseconds until the first byte of the answer's body"),
-    Field("duration_ms", "number", "milliseconds from the head of the request to the end of the answer"),
-    Field("simulated", "boolean", "whether the simulator stood in for the provider"),
+    EventField("finish_reason", "text", "why the model stopped, in the provider's word"),
+    EventField("input_tokens", "integer", "tokens read, as the provider counts them"),
+    EventField("output_tokens", "integer", "tokens written"),
+    EventField("cached_input_tokens", "integer", "input tokens that came from the provider's cache"),
+    EventField("reasoning_tokens", "integer", "tokens spent on reasoning"),
+    EventField("cost_usd", "number", "list price of the call in US dollars"),
+    EventField("request_bytes", "integer", "bytes of the request body; what the client sent through a tunnel"),
+    EventField("response_bytes", "integer", "bytes of the answer's body; what the host sent through a tunnel"),
+    EventField("ttfb_ms", "number", "milliseconds until the first byte of the answer's body"),
+    EventField("duration_ms", "number", "milliseconds from the head of the request to the end of the answer"),
+    EventField("simulated", "boolean", "whether the simulator stood in for the provider"),
 )
 NAMES = tuple(field.name for field in FIELDS)
 
 # A row is written in two goes. What the request says never changes after the intent; the rest is set by the outcome.
 REQUEST_NAMES = NAMES[: NAMES.index("policy_result")]
-ANSWER_NAMES = NAMES[NAMES.index("policy_result") :]
+OUTCOME_NAMES = NAMES[NAMES.index("policy_result") :]
 
 
 ATTEMPT_FIELDS = (
-    Field("call_id", "text", "`id` of the call's event"),
-    Field("number", "integer", "1 for the first"),
-    Field("upstream", "text", "the host that was dialled"),
-    Field("credential", "text", "label of the key that was put on"),
-    Field("route", "text", "the route that was taken"),
-    Field("model", "text", "the model that was sent"),
-    Field(
+    EventField("call_id", "text", "`id` of the call's event"),
+    EventField("number", "integer", "1 for the first"),
+    EventField("upstream", "text", "the host that was dialled"),
+    EventField("credential", "text", "label of the key that was put on"),
+    EventField("route", "text", "the route that was taken"),
+    EventField("model", "text", "the model that was sent"),
+    EventField(
         "failure",
         "text",
         "`connect` (no verified connection in time), `first_byte` (no answer in time), `reset` (the connection ended "
@@ -108,8 +108,8 @@ ATTEMPT_FIELDS = (
         "said that it had not begun with it); of the last attempt, the `outcome` of the call; null where that is "
         "`completed`, and while it is under way",
     ),
-    Field("status", "integer", "HTTP status that the provider answered with"),
-    Field(
+    EventField("status", "integer", "HTTP status that the provider answered with"),
+    EventField(
         "duration_ms",
         "number",
         "milliseconds from its beginning to its failure, of the last one to the call's end; null while it is under way",
@@ -118,12 +118,12 @@ ATTEMPT_FIELDS = (
 ATTEMPT_NAMES = tuple(field.name for field in ATTEMPT_FIELDS)
 
 
-def event_of(call: Call) -> dict[str, Value]:
+def event_of(call: Call) -> dict[str, EventValue]:
     """Give the event by the names and in the order of `FIELDS`. None is unknown."""
-    return dict(zip(NAMES, request_values(call) + answer_values(call), strict=True))
+    return dict(zip(NAMES, request_values(call) + outcome_values(call), strict=True))
 
 
-def request_values(call: Call) -> tuple[Value, ...]:
+def request_values(call: Call) -> tuple[EventValue, ...]:
     """Give the values of `REQUEST_NAMES`."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     asked = (facts.model if facts else None) or (operation.model if operation else None)
@@ -154,7 +154,7 @@ def request_values(call: Call) -> tuple[Value, ...]:
     )
 
 
-def answer_values(call: Call) -> tuple[Value, ...]:
+def outcome_values(call: Call) -> tuple[EventValue, ...]:
     """Give the values of `ANSWER_NAMES`, as far as they are known."""
     usage = call.usage
     return (
@@ -181,7 +181,7 @@ def answer_values(call: Call) -> tuple[Value, ...]:
     )
 
 
-def attempt_values(call: Call) -> list[tuple[Value, ...]]:
+def attempt_values(call: Call) -> list[tuple[EventValue, ...]]:
     """Give the rows of `ATTEMPT_NAMES` of a call that has ended; none where there was one attempt only."""
     count_made = max(call.attempts, call.attempts_announced)
     if count_made < 2:
@@ -192,13 +192,13 @@ def attempt_values(call: Call) -> list[tuple[Value, ...]]:
     return rows_of_attempts(call, made)
 
 
-def next_attempt_values(call: Call) -> list[tuple[Value, ...]]:
+def next_attempt_values(call: Call) -> list[tuple[EventValue, ...]]:
     """Return the rows of the failed attempts and of the attempt that is about to be sent."""
     coming = AttemptRecord(call.upstream, call.credential, call.route, call.model, None)
     return rows_of_attempts(call, (*call.failed_attempts, coming))
 
 
-def rows_of_attempts(call: Call, made: Iterable[AttemptRecord]) -> list[tuple[Value, ...]]:
+def rows_of_attempts(call: Call, made: Iterable[AttemptRecord]) -> list[tuple[EventValue, ...]]:
     return [
         (
             call.id,

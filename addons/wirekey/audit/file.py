@@ -12,23 +12,23 @@ from wirekey.audit import schema
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wirekey.audit.event import Value
+    from wirekey.audit.event import EventValue
 
 logger = logging.getLogger(__name__)
 
-type Row = tuple[Value, ...]
+type AuditRow = tuple[EventValue, ...]
 
 
 @dataclass(slots=True)
 class Rows:
     """What is to be written: how calls begin, how those end, and calls that end before they began."""
 
-    intents: list[Row] = field(default_factory=list)
-    outcomes: list[Row] = field(default_factory=list)
-    finals: list[Row] = field(default_factory=list)
-    attempts: list[Row] = field(default_factory=list)
+    intents: list[AuditRow] = field(default_factory=list)
+    outcomes: list[AuditRow] = field(default_factory=list)
+    finals: list[AuditRow] = field(default_factory=list)
+    attempts: list[AuditRow] = field(default_factory=list)
     """Of calls that were sent more than once; come with their outcomes, and are not counted."""
-    next_attempts: list[list[Row]] = field(default_factory=list)
+    next_attempts: list[list[AuditRow]] = field(default_factory=list)
     """Of calls that are about to be sent once more: all attempts of one call so far, and the coming one."""
     trial: bool = False
     """Whether something is to be written even where there is nothing, to see whether it can be."""

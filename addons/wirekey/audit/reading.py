@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
-    from wirekey.audit.event import Value
+    from wirekey.audit.event import EventValue
 
-type Event = dict[str, Value]
+type AuditEvent = dict[str, EventValue]
 
 BOOLEANS = tuple(field.name for field in FIELDS if field.type == "boolean")
 UNDER_WAY = "under_way"
@@ -42,10 +42,10 @@ class Filters:
     model: str | None = None
     outcome: str | None = None
 
-    def where(self) -> tuple[str, list[Value]]:
+    def where(self) -> tuple[str, list[EventValue]]:
         """Give a WHERE clause, which may be empty, and its values."""
         clauses: list[str] = []
-        values: list[Value] = []
+        values: list[EventValue] = []
         # Ids begin with the time of the call's beginning, and are indexed.
         for moment, comparison in ((self.since, ">="), (self.until, "<")):
             if moment is not None:
@@ -72,26 +72,26 @@ def first_id_at(moment: float) -> str:
     return f"{digits[:8]}-{digits[8:]}"
 
 
-def first_moment(database: sqlite3.Connection) -> float | None:
+def first_call_time(database: sqlite3.Connection) -> float | None:
     """Give when the first recorded call began: seconds since 1970. None where there is none."""
     found = database.execute("SELECT time FROM calls ORDER BY id LIMIT 1").fetchone()
     return datetime.fromisoformat(found[0]).timestamp() if found else None
 
 
-def events(database: sqlite3.Connection, filters: Filters) -> Iterator[Event]:
+def events(database: sqlite3.Connection, filters: Filters) -> Iterator[AuditEvent]:
     """Give all calls, oldest first, as of now: those that come in meanwhile are left out."""
     where, values = filters.where()
     return map(event_from, database.execute(f"SELECT * FROM calls {where} ORDER BY id", values))  # noqa: S608  # values are bound
 
 
-def latest(database: sqlite3.Connection, filters: Filters, limit: int) -> list[Event]:
+def latest(database: sqlite3.Connection, filters: Filters, limit: int) -> list[AuditEvent]:
     """Give the last `limit` calls, oldest first."""
     where, values = filters.where()
     rows = database.execute(f"SELECT * FROM calls {where} ORDER BY id DESC LIMIT ?", [*values, limit])  # noqa: S608  # values are bound
     return [event_from(row) for row in rows][::-1]
 
 
-def one(database: sqlite3.Connection, part: str) -> Event:
+def one(database: sqlite3.Connection, part: str) -> AuditEvent:
     """Give the call whose id begins or ends so. Raises NoSuchCallError where it is not exactly one."""
     part = part.lower()
     found = database.execute("SELECT * FROM calls WHERE id >= ? AND id < ? LIMIT 3", [part, part + "~"]).fetchall()
@@ -105,7 +105,7 @@ def one(database: sqlite3.Connection, part: str) -> Event:
     return event_from(found[0])
 
 
-def attempts_of(database: sqlite3.Connection, call_id: str) -> list[Event]:
+def attempts_of(database: sqlite3.Connection, call_id: str) -> list[AuditEvent]:
     """Give the attempts of one call, in their order; [] where there was not more than one."""
     if not has_attempts(database):
         return []
@@ -113,7 +113,7 @@ def attempts_of(database: sqlite3.Connection, call_id: str) -> list[Event]:
     return [dict(zip(ATTEMPT_NAMES, row, strict=True)) for row in rows]
 
 
-def attempts(database: sqlite3.Connection, filters: Filters) -> Iterator[Event]:
+def attempts(database: sqlite3.Connection, filters: Filters) -> Iterator[AuditEvent]:
     """Give the attempts of all calls that were sent more than once, the oldest first."""
     if not has_attempts(database):
         return iter(())
@@ -127,18 +127,18 @@ def has_attempts(database: sqlite3.Connection) -> bool:
     return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone() is not None
 
 
-def write_jsonl(found: Iterable[Event], stream: TextIO) -> None:
+def write_jsonl(found: Iterable[AuditEvent], stream: TextIO) -> None:
     stream.writelines(json.dumps(event, separators=(",", ":")) + "\n" for event in found)
 
 
-def write_csv(found: Iterable[Event], stream: TextIO, names: tuple[str, ...] = NAMES) -> None:
+def write_csv(found: Iterable[AuditEvent], stream: TextIO, names: tuple[str, ...] = NAMES) -> None:
     """Write with a head line. Unknown is empty; a text that a spreadsheet would run gets an apostrophe before it."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([cell(value) for value in event.values()] for event in found)
 
 
-def cell(value: Value) -> Value:
+def cell(value: EventValue) -> EventValue:
     if isinstance(value, str) and value.startswith(SPREADSHEET_FORMULA):
         return f"'{value}"
     if isinstance(value, bool):
@@ -146,7 +146,7 @@ def cell(value: Value) -> Value:
     return value
 
 
-class Follower:
+class EventFollower:
     """Gives the calls as they end: first the last `before` of those that ended already, then what each look finds."""
 
     def __init__(self, database: sqlite3.Connection, filters: Filters, before: int = 0) -> None:
@@ -164,7 +164,7 @@ class Follower:
         database.execute("COMMIT")
         self._ended = [event_from(row) for row in rows][::-1]
 
-    def look(self) -> list[Event]:
+    def look(self) -> list[AuditEvent]:
         """Give the calls that ended since the last look, in the order of their beginning."""
         found, self._ended = self._ended, []
         self._database.execute("BEGIN")
@@ -181,7 +181,7 @@ class Follower:
     def _all_under_way(self) -> set[int]:
         return {row for (row,) in self._database.execute("SELECT rowid FROM calls WHERE outcome IS NULL")}
 
-    def _events(self, rows: list[int]) -> list[Event]:
+    def _events(self, rows: list[int]) -> list[AuditEvent]:
         where, values = self._filters.where()
         where = f"{where} AND" if where else "WHERE"
         places = ", ".join("?" * len(rows))
@@ -189,8 +189,8 @@ class Follower:
         return [event_from(row) for row in self._database.execute(statement, [*values, *rows])]
 
 
-def event_from(row: tuple[Any, ...]) -> Event:
-    event: Event = dict(zip(NAMES, row, strict=True))
+def event_from(row: tuple[Any, ...]) -> AuditEvent:
+    event: AuditEvent = dict(zip(NAMES, row, strict=True))
     for name in BOOLEANS:
         if event[name] is not None:
             event[name] = bool(event[name])

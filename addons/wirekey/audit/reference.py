@@ -10,7 +10,7 @@ from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS, LONGEST, LONGEST_REASON,
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from wirekey.audit.event import Field
+    from wirekey.audit.event import EventField
 
 TOP = f"""\
 # The audit event
@@ -47,7 +47,7 @@ def page() -> str:
     return TOP + rows(FIELDS) + ATTEMPTS + rows(ATTEMPT_FIELDS)
 
 
-def rows(fields: Iterable[Field]) -> str:
+def rows(fields: Iterable[EventField]) -> str:
     return "".join(f"| `{field.name}` | {field.type} | {field.description} |\n" for field in fields)
 
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from wirekey.audit.event import ANSWER_NAMES, ATTEMPT_FIELDS, FIELDS
+from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS, OUTCOME_NAMES
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS attempts (
 PLACES = ", ".join("?" * len(FIELDS))
 INSERT = f"INSERT INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
 REPLACE = f"INSERT OR REPLACE INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
-UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in ANSWER_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
+UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in OUTCOME_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
 ATTEMPT = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * len(ATTEMPT_FIELDS))})"  # noqa: S608  # of our own names
 INTERRUPT = "UPDATE calls SET outcome = 'interrupted' WHERE outcome IS NULL"
 INTERRUPT_ATTEMPTS = """

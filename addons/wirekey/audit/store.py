@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wirekey.audit import schema
-from wirekey.audit.event import answer_values, attempt_values, next_attempt_values, request_values, safe
+from wirekey.audit.event import attempt_values, next_attempt_values, outcome_values, request_values, safe
 from wirekey.audit.file import AuditFile, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from wirekey.audit.file import Row
+    from wirekey.audit.file import AuditRow
     from wirekey.call import Call
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class AuditStore:
         """Return once the row is committed. Raises AuditUnavailable where that cannot be had in time."""
         self._check_room()
         began = time.perf_counter()
-        row = request_values(call) + answer_values(call)
+        row = request_values(call) + outcome_values(call)
         await self._committed(self._gathering.intents, row, self._gathering.waiting)
         self.took(time.perf_counter() - began)
 
@@ -148,7 +148,7 @@ class AuditStore:
     def record_outcome(self, call: Call) -> None:
         """Complete the row of a call whose intent was recorded. Never waits, never raises."""
         try:
-            row = (safe(call.model), *answer_values(call), call.id)
+            row = (safe(call.model), *outcome_values(call), call.id)
             attempts = attempt_values(call)
         except Exception:
             logger.exception("the outcome of call %s could not be put in a row", call.id)
@@ -159,7 +159,7 @@ class AuditStore:
     def record_final(self, call: Call) -> None:
         """Record a call that ended before it had an intent, such as one denied. Never waits, never raises."""
         try:
-            row = request_values(call) + answer_values(call)
+            row = request_values(call) + outcome_values(call)
         except Exception:
             logger.exception("the end of call %s could not be put in a row", call.id)
             self._lose(1)
@@ -192,7 +192,7 @@ class AuditStore:
         if self._thread.is_alive():
             logger.error("the audit writer did not end within %g s", CLOSE_PATIENCE)
 
-    def _gather(self, rows: list[Row], row: Row, attempts: Sequence[Row] = ()) -> None:
+    def _gather(self, rows: list[AuditRow], row: AuditRow, attempts: Sequence[AuditRow] = ()) -> None:
         if self._down or self.waiting >= LONGEST_QUEUE:
             self._lose(1)
             return

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from wirekey.audit.reading import Filters, first_moment
+from wirekey.audit.reading import Filters, first_call_time
 from wirekey.audit.schema import open_for_reading
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from wirekey.audit.event import Value
+    from wirekey.audit.event import EventValue
 
-type By = Literal["agent", "model", "provider"]
+type GroupBy = Literal["agent", "model", "provider"]
 
-GROUPS: dict[By, str] = {"agent": "agent_id", "model": "coalesce(model, requested_model)", "provider": "provider"}
+GROUPS: dict[GroupBy, str] = {"agent": "agent_id", "model": "coalesce(model, requested_model)", "provider": "provider"}
 MOST_GROUPS = 20
 MOST_BUCKETS = 10_000
 OTHER = -1
@@ -39,7 +39,7 @@ OCTAVES = range(-3, 27)
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class CallCounts:
     """Of some calls. `errors` ended neither completed nor denied. Tokens and cost: None where none is known."""
 
     calls: int = 0
@@ -49,8 +49,8 @@ class Counts:
     output_tokens: int | None = None
     cost_usd: float | None = None
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(
+    def __add__(self, other: CallCounts) -> CallCounts:
+        return CallCounts(
             self.calls + other.calls,
             self.denials + other.denials,
             self.errors + other.errors,
@@ -73,7 +73,7 @@ class Percentiles:
 class Sums:
     """`ttfb`: until the first byte of the answer's body; `duration`: until its end."""
 
-    counts: Counts = Counts()
+    counts: CallCounts = CallCounts()
     ttfb: Percentiles = Percentiles()
     duration: Percentiles = Percentiles()
 
@@ -87,12 +87,12 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CallGroup:
     """The calls of one agent, model or provider (None: of those that have none). `buckets`: as in `Totals.buckets`."""
 
     name: str | None
     sums: Sums
-    buckets: tuple[Counts, ...]
+    buckets: tuple[CallCounts, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,8 @@ class Totals:
 
     all: Sums
     buckets: tuple[Bucket, ...]
-    groups: tuple[Group, ...] = ()
-    other: Group | None = None
+    groups: tuple[CallGroup, ...] = ()
+    other: CallGroup | None = None
 
 
 type Bin = tuple[int, float, float]
@@ -115,7 +115,7 @@ def totals(
     since: datetime | None,
     until: datetime,
     bucket_seconds: int,
-    by: By | None,
+    by: GroupBy | None,
     filters: Filters | None = None,
     most_groups: int = MOST_GROUPS,
 ) -> Totals:
@@ -130,7 +130,7 @@ def totals(
     with contextlib.closing(open_for_reading(path)) as database:
         # One transaction: all passes see the same calls.
         database.execute("BEGIN")
-        first = since.timestamp() if since else first_moment(database)
+        first = since.timestamp() if since else first_call_time(database)
         if first is None:
             return Totals(Sums(), ())
         wanted = replace(filters or Filters(), since=first, until=until.timestamp())
@@ -146,11 +146,11 @@ def bucket_starts(first: float, end: float, seconds: int) -> range:
     return starts
 
 
-class Key(NamedTuple):
+class SqlKey(NamedTuple):
     """SQL that gives an integer for a call, and the values of its places."""
 
     sql: str
-    values: Sequence[Value] = ()
+    values: Sequence[EventValue] = ()
 
 
 class Summing:
@@ -162,14 +162,14 @@ class Summing:
         self._starts = starts
         # Kept within the range: a call's id and its time are taken one after the other, and may differ.
         place = f"(CAST(strftime('%s', time) AS INTEGER) - {starts.start}) / {starts.step}"
-        self._bucket = Key(f"max(0, min({len(starts) - 1}, {place}))")
+        self._bucket = SqlKey(f"max(0, min({len(starts) - 1}, {place}))")
 
-    def totals(self, by: By | None, most_groups: int) -> Totals:
+    def totals(self, by: GroupBy | None, most_groups: int) -> Totals:
         names = self._names(by, most_groups) if by else []
-        group = group_key(by, names) if by else Key("0")
-        counts: dict[int, dict[int, Counts]] = {}
+        group = group_key(by, names) if by else SqlKey("0")
+        counts: dict[int, dict[int, CallCounts]] = {}
         for kind, place, calls, denials, errors, *known in self._rows([group, self._bucket], SUMS):
-            counts.setdefault(kind, {})[place] = Counts(calls, int(denials), int(errors), *known)
+            counts.setdefault(kind, {})[place] = CallCounts(calls, int(denials), int(errors), *known)
         per_bucket = [added(of.get(place) for of in counts.values()) for place in range(len(self._starts))]
         ttfb, duration = self._percentiles(self._bucket, "ttfb_ms"), self._percentiles(self._bucket, "duration_ms")
         buckets = tuple(
@@ -181,7 +181,7 @@ class Summing:
         other = groups.pop(OTHER, None)
         return Totals(everything, buckets, tuple(groups.values()), other)
 
-    def _names(self, by: By, most: int) -> list[str | None]:
+    def _names(self, by: GroupBy, most: int) -> list[str | None]:
         """Give the names of the groups with the most calls."""
         rows = self._database.execute(
             f"SELECT {GROUPS[by]}, count(*) FROM calls {self._where}"  # noqa: S608  # of our own names; values are bound
@@ -191,30 +191,30 @@ class Summing:
         return [name for name, _ in rows]
 
     def _groups(
-        self, group: Key, names: Sequence[str | None], counts: Mapping[int, Mapping[int, Counts]]
-    ) -> dict[int, Group]:
+        self, group: SqlKey, names: Sequence[str | None], counts: Mapping[int, Mapping[int, CallCounts]]
+    ) -> dict[int, CallGroup]:
         ttfb, duration = self._percentiles(group, "ttfb_ms"), self._percentiles(group, "duration_ms")
         return {
-            place: Group(
+            place: CallGroup(
                 names[place] if place != OTHER else None,
                 Sums(added(of.values()), *times_at(place, ttfb, duration)),
-                tuple(of.get(bucket, Counts()) for bucket in range(len(self._starts))),
+                tuple(of.get(bucket, CallCounts()) for bucket in range(len(self._starts))),
             )
             for place, of in sorted(counts.items())
         }
 
-    def _percentiles(self, key: Key, column: str) -> dict[int | None, Percentiles]:
+    def _percentiles(self, key: SqlKey, column: str) -> dict[int | None, Percentiles]:
         """Give percentiles by the values of `key`, and by None those of all."""
         bins: dict[int | None, dict[int, Bin]] = {None: {}}
         every = bins[None]
         wanted = f"count(*), min({column}), max({column})"
-        for place, number, count, least, most in self._rows([key, Key(bin_of(column))], wanted, f"{column} >= 0"):
+        for place, number, count, least, most in self._rows([key, SqlKey(bin_of(column))], wanted, f"{column} >= 0"):
             bins.setdefault(place, {})[number] = (count, least, most)
             so_far = every.get(number, (0, least, most))
             every[number] = (so_far[0] + count, min(so_far[1], least), max(so_far[2], most))
         return {place: percentiles_of(of) for place, of in bins.items()}
 
-    def _rows(self, keys: Sequence[Key], wanted: str, condition: str = "1") -> Iterable[Any]:
+    def _rows(self, keys: Sequence[SqlKey], wanted: str, condition: str = "1") -> Iterable[Any]:
         """Give what is wanted of the calls of each combination of the keys."""
         columns = ", ".join([*(key.sql for key in keys), wanted])
         grouped = ", ".join(str(number) for number in range(1, len(keys) + 1))
@@ -224,10 +224,10 @@ class Summing:
         ).fetchall()
 
 
-def group_key(by: By, names: Sequence[str | None]) -> Key:
+def group_key(by: GroupBy, names: Sequence[str | None]) -> SqlKey:
     """Give the key that is the place of a call's group in `names`, or `OTHER`."""
     cases = "".join(f" WHEN {GROUPS[by]} IS ? THEN {place}" for place in range(len(names)))
-    return Key(f"CASE WHEN 0 THEN 0{cases} ELSE {OTHER} END", names)
+    return SqlKey(f"CASE WHEN 0 THEN 0{cases} ELSE {OTHER} END", names)
 
 
 def bin_of(column: str) -> str:
@@ -260,8 +260,8 @@ def times_at(place: int | None, *found: Mapping[int | None, Percentiles]) -> Ite
     return (of.get(place, Percentiles()) for of in found)
 
 
-def added(found: Iterable[Counts | None]) -> Counts:
-    return sum((counts for counts in found if counts), Counts())
+def added(found: Iterable[CallCounts | None]) -> CallCounts:
+    return sum((counts for counts in found if counts), CallCounts())
 
 
 def known_sum[N: (int, float)](one: N | None, other: N | None) -> N | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wirekey.audit.store import AuditStore
     from wirekey.call import Agent
     from wirekey.identity.agents import AgentStore
-    from wirekey.identity.jwt_tokens import Held, JwtTokens
+    from wirekey.identity.jwt_tokens import JwtTokens, TokenReference
     from wirekey.identity.proof import Proof
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
@@ -56,7 +56,7 @@ class Services:
         self.held_bytes = HeldBytes()
         self.uploads = Uploads()
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
-        self.tunnel_agents: WeakKeyDictionary[Client, Held] = WeakKeyDictionary()
+        self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
         """What is kept of the token that a client connection presented at CONNECT."""
         self.continues_traces = False
         """Whether the trace that a client's call belongs to is read."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wirekey.calls.response_tap import ResponseTap
     from wirekey.credentials.client_supplied import ClientCredential
     from wirekey.credentials.pool import KeyPool, ProviderKey
-    from wirekey.identity.jwt_tokens import Held
+    from wirekey.identity.jwt_tokens import TokenReference
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Attempt, RetryPlan
     from wirekey.signing.request import RequestHead, SigV4Credentials
@@ -95,7 +95,7 @@ class CallState:
     tap: ResponseTap | None = None
 
     @property
-    def token(self) -> Held | None:
+    def token(self) -> TokenReference | None:
         """Return what is kept of the token that said which agent calls."""
         return self.proof.tokens[0] if self.proof.tokens else None
 

@@ -198,9 +198,9 @@ def book_of(config: Config) -> AgentStore:
 
 
 def permissions_of(agent: AgentRecord) -> tuple[str, ...]:
-    from wirekey.permissions import USUAL
+    from wirekey.permissions import DEFAULT
 
-    return USUAL if agent.permissions is None else agent.permissions
+    return DEFAULT if agent.permissions is None else agent.permissions
 
 
 def agent_facts(agent: AgentRecord) -> dict[str, Any]:

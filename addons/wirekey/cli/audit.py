@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TextIO
 
-    from wirekey.audit.reading import Event, Filters
-    from wirekey.audit.totals import By
+    from wirekey.audit.reading import AuditEvent, Filters
+    from wirekey.audit.totals import GroupBy
     from wirekey.config import Config
 
 LOOK_SECONDS = 0.25
@@ -90,10 +90,10 @@ def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> 
 @as_json_option
 def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
     """Print the last calls, and then each as it ends. Ctrl-C ends it. With --json: one JSON object a line."""
-    from wirekey.audit.reading import Follower
+    from wirekey.audit.reading import EventFollower
 
     with audit_file(config) as database, contextlib.suppress(KeyboardInterrupt):
-        follower = Follower(database, chosen(filters), limit)
+        follower = EventFollower(database, chosen(filters), limit)
         if not as_json:
             click.echo(line(HEAD, TAIL_WIDTHS, RIGHT))
         while True:
@@ -132,7 +132,7 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
 @click.option("--by", type=click.Choice(["day", "agent", "model", "provider"]), default="day", show_default=True)
 @click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many groups by name.")
 @as_json_option
-def show_stats(config: Config, by: By | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
+def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
     """Sum up calls, tokens, cost, denials and times; bars show calls. Days are UTC days."""
     from wirekey.audit.totals import totals
 
@@ -195,7 +195,7 @@ def chosen(options: dict[str, Any]) -> Filters:
     return Filters(**options)
 
 
-def cells(event: Event) -> tuple[str, ...]:
+def cells(event: AuditEvent) -> tuple[str, ...]:
     """Give the cells of one line: local time, and the end of the id, which tells calls apart."""
     began = datetime.fromisoformat(str(event["time"])).astimezone()
     return (

@@ -178,8 +178,8 @@ def tried_apart(modules: Modules, query: str, given: dict[str, Any]) -> None:
 def permissions(config: Config) -> Callable[[str], list[str]]:
     """Give what agents are permitted now; agents that are gone count as having the usual ones."""
     from wirekey.identity.agents import AgentStore
-    from wirekey.permissions import USUAL
+    from wirekey.permissions import DEFAULT
 
     agents = AgentStore(config.state / "agents.json")
     known = {record.id: record.permissions for record in agents.agents()}
-    return lambda agent: list(USUAL if (found := known.get(agent)) is None else found)
+    return lambda agent: list(DEFAULT if (found := known.get(agent)) is None else found)

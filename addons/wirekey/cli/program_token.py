@@ -82,7 +82,7 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
     name = agent or own_name()
     agents = AgentStore(config.state / "agents.json")
     if agent is None:
-        agents.enrol(name)
+        agents.ensure_agent(name)
     return Program(name, agents.issue_token(name, label=label, lifetime=lifetime, strict=strict), agents.pair(name))
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from wirekey.config.group import Settings
 from wirekey.config.values import HTTPSURL, AnchoredPath, Flag, Kind, Seconds, Text
-from wirekey.permissions import ordered
+from wirekey.permissions import normalized
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
@@ -37,7 +37,7 @@ def prefix(value: str) -> str:
 
 
 Claim = Annotated[ClaimPath, PlainValidator(claim_path), Kind("name, or list of the names that lead to it")]
-Permissions = Annotated[tuple[Text, ...], AfterValidator(ordered)]
+Permissions = Annotated[tuple[Text, ...], AfterValidator(normalized)]
 Prefix = Annotated[str, AfterValidator(prefix), Kind("text")]
 
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 
-from wirekey.console.local_request import BODY_BYTES, request_of, wrong_head
+from wirekey.console.local_request import BODY_BYTES, parse_local_request, wrong_head
 from wirekey.console.reply import Streamed
 from wirekey.console.router import headers_of, too_long
-from wirekey.identity.token_endpoint import Answer, failure
+from wirekey.local_response import LocalResponse, local_error
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
     from tornado.httputil import RequestStartLine
 
-    from wirekey.console.local_request import Request
-    from wirekey.console.reply import Reply
+    from wirekey.console.local_request import LocalRequest
+    from wirekey.console.reply import LocalReply
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ class Exchange(HTTPMessageDelegate):
     """`patience`: seconds within which the client takes its answer."""
 
     def __init__(
-        self, connection: HTTP1Connection, address: str, answer: Callable[[Request], Reply], patience: float
+        self, connection: HTTP1Connection, address: str, answer: Callable[[LocalRequest], LocalReply], patience: float
     ) -> None:
         self._connection = connection
         self._address = address
         self._answer = answer
         self._patience = patience
-        self._request: Request | None = None
+        self._request: LocalRequest | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._answered = False
@@ -55,7 +55,7 @@ class Exchange(HTTPMessageDelegate):
     def headers_received(self, start_line: object, headers: HTTPHeaders) -> None:
         line: RequestStartLine = start_line  # type: ignore[assignment]  # of a server's connection
         fields = tuple(headers.get_all())
-        request = self._request = request_of(line.method, line.path, fields, self._address)
+        request = self._request = parse_local_request(line.method, line.path, fields, self._address)
         if wrong := wrong_head(line.path, line.version, fields):
             self._send(wrong, closing=True)
             self._finish()
@@ -87,7 +87,7 @@ class Exchange(HTTPMessageDelegate):
         request = replace(self._request, body=b"".join(self._chunks))
         self._chunks.clear()
         reply = self._asked(request)
-        if isinstance(reply, Answer):
+        if isinstance(reply, LocalResponse):
             self._send(checked(request, reply), closing=False)
             self._finish()
         elif isinstance(reply, Streamed):
@@ -103,20 +103,20 @@ class Exchange(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         self._chunks.clear()
 
-    def _respond(self, request: Request, *, closing: bool = False) -> None:
+    def _respond(self, request: LocalRequest, *, closing: bool = False) -> None:
         """Answer before all is read."""
         self._chunks.clear()
         reply = self._asked(request)
-        answer = reply if isinstance(reply, Answer) else too_long()
+        answer = reply if isinstance(reply, LocalResponse) else too_long()
         self._send(checked(request, answer), closing=closing)
 
-    def _asked(self, request: Request) -> Reply:
+    def _asked(self, request: LocalRequest) -> LocalReply:
         try:
             return self._answer(request)
         except Exception as error:
             return broken(request, error)
 
-    async def _later(self, request: Request, reply: Awaitable[Answer]) -> None:
+    async def _later(self, request: LocalRequest, reply: Awaitable[LocalResponse]) -> None:
         try:
             answer = checked(request, await reply)
         except Exception as error:
@@ -125,7 +125,7 @@ class Exchange(HTTPMessageDelegate):
             self._send(answer, closing=False)
             self._finish()
 
-    def _stream(self, request: Request, reply: Streamed) -> None:
+    def _stream(self, request: LocalRequest, reply: Streamed) -> None:
         logger.debug("%s %s from %s: a stream", request.method, request.path, request.address)
         self._answered = True
         headers = HTTPHeaders(headers_of(reply.head))
@@ -135,7 +135,7 @@ class Exchange(HTTPMessageDelegate):
         outlet.took(self._connection.write_headers(start, headers))
         reply.start(outlet)
 
-    def _send(self, answer: Answer, *, closing: bool) -> None:
+    def _send(self, answer: LocalResponse, *, closing: bool) -> None:
         self._answered = True
         assert self._request
         headers = HTTPHeaders(headers_of(answer))
@@ -197,13 +197,13 @@ class StreamOutlet:
             self._finish()
 
 
-def checked(request: Request, answer: Answer) -> Answer:
+def checked(request: LocalRequest, answer: LocalResponse) -> LocalResponse:
     if headers_of(answer).get("content-length") != str(len(answer.body)) and request.method != "HEAD":
-        answer = failure(500, "server_error", "Wirekey made an answer without its length.")
+        answer = local_error(500, "server_error", "Wirekey made an answer without its length.")
     logger.debug("%s %s from %s: %d", request.method, request.path, request.address, answer.status)
     return answer
 
 
-def broken(request: Request, error: Exception) -> Answer:
+def broken(request: LocalRequest, error: Exception) -> LocalResponse:
     logger.error("no answer to %s %s: %s", request.method, request.path, safe_traceback(error))
-    return failure(500, "server_error", "Wirekey failed at this. The operator finds the reason in the log.")
+    return local_error(500, "server_error", "Wirekey failed at this. The operator finds the reason in the log.")

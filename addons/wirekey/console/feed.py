@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.audit.event import answer_values, request_values
+from wirekey.audit.event import outcome_values, request_values
 from wirekey.call import Outcome
 from wirekey.tracebacks import safe_traceback
 
@@ -53,7 +53,7 @@ CREDENTIALS = 256
 
 
 @dataclass(slots=True, eq=False)
-class Page:
+class PageConnection:
     """`may_stay`: whether who looks on is still signed in."""
 
     outlet: Outlet
@@ -73,7 +73,7 @@ class Feed:
         self._last = 0
         self._frames: deque[bytes] = deque()
         self._kept = 0
-        self._pages: list[Page] = []
+        self._pages: list[PageConnection] = []
         self._on = False
         self._pending: dict[str, Call] = {}
         self._shown: set[str] = set()
@@ -152,7 +152,7 @@ class Feed:
         """Let a page follow: from after what it has seen last, or from now on, where that is too long ago."""
         loop = asyncio.get_running_loop()
         seen = self._position(last_seen)
-        page = Page(outlet, may_stay, self._last if seen is None else seen, loop.time())
+        page = PageConnection(outlet, may_stay, self._last if seen is None else seen, loop.time())
         self._on = True
         if self._end:
             self._end.cancel()
@@ -204,7 +204,7 @@ class Feed:
         while len(self._frames) > 1 and (self._kept > KEPT_BYTES or len(self._frames) > 4 * CATCHES_UP):
             self._kept -= len(self._frames.popleft())
 
-    def _offer(self, page: Page, now: float) -> None:
+    def _offer(self, page: PageConnection, now: float) -> None:
         """Write what a page has not got, unless it has not taken yet what it got before."""
         if not page.outlet.is_open:
             self._drop(page)
@@ -239,7 +239,7 @@ class Feed:
         if self._pages:
             self._heart = asyncio.get_running_loop().call_later(HEARTBEAT, self._beat)
 
-    def _drop(self, page: Page) -> None:
+    def _drop(self, page: PageConnection) -> None:
         if page in self._pages:
             self._pages.remove(page)
         page.outlet.close()
@@ -260,7 +260,7 @@ def frame(name: str, calls: Iterable[Call], more: int, under_way: int) -> bytes:
     rows = []
     for call in calls:
         try:
-            rows.append(msgspec.json.encode(request_values(call) + answer_values(call)))
+            rows.append(msgspec.json.encode(request_values(call) + outcome_values(call)))
         except Exception as error:
             logger.error("a call could not be shown: %s", safe_traceback(error))  # noqa: TRY400  # see described
             more += 1

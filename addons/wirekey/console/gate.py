@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from wirekey.credential_headers import fold
 from wirekey.egress.forwarding_headers import is_forwarding_header
-from wirekey.identity.token_endpoint import failure
+from wirekey.local_response import local_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from wirekey.console.local_request import Request
-    from wirekey.identity.token_endpoint import Answer
+    from wirekey.console.local_request import LocalRequest
+    from wirekey.local_response import LocalResponse
 
 
-def refusal(request: Request, names: Collection[str], *, remote: bool) -> Answer | None:
+def refusal(request: LocalRequest, names: Collection[str], *, remote: bool) -> LocalResponse | None:
     """Give the answer to who may not see the page; None: go on.
 
     A page of another site that had its own name point here (DNS rebinding) asks under that name, which is none of
@@ -25,33 +25,33 @@ def refusal(request: Request, names: Collection[str], *, remote: bool) -> Answer
     """
     if not remote and not is_loopback(request.address):
         message = "The page is for browsers of Wirekey's own machine. Let others in by console.remote in wirekey.yaml."
-        return failure(403, "not_from_here", message)
+        return local_error(403, "not_from_here", message)
     name = host_of(request)
     if not (is_own_name(name) or name in names or (remote and is_address(name))):
         message = (
             "The page does not answer to this name. Call it by an address, or add the name to console.names in "
             "wirekey.yaml."
         )
-        return failure(421, "misdirected", message)
+        return local_error(421, "misdirected", message)
     return None
 
 
-def refuse_other_sites(request: Request) -> Answer | None:
+def refuse_other_sites(request: LocalRequest) -> LocalResponse | None:
     """Refuse what a page of another site asks for, where the browser says so."""
     sites = request.values("sec-fetch-site")
     origins = request.values("origin")
     own = {f"{scheme}://{value}" for value in request.values("host") for scheme in ("http", "https")}
     if any(site not in ("same-origin", "none") for site in sites) or any(origin not in own for origin in origins):
-        return failure(403, "another_site", "This is for Wirekey's own page only.")
+        return local_error(403, "another_site", "This is for Wirekey's own page only.")
     return None
 
 
-def is_forwarded(request: Request) -> bool:
+def is_forwarded(request: LocalRequest) -> bool:
     """Return whether a reverse proxy forwarded the request: then its address does not identify the client."""
     return any(is_forwarding_header(fold(name)) for name, _ in request.headers)
 
 
-def host_of(request: Request) -> str:
+def host_of(request: LocalRequest) -> str:
     """Give the name of the Host header, in lower case, without port and brackets; empty where it is none."""
     hosts = request.values("host")
     host = hosts[0].strip().lower() if len(hosts) == 1 else ""
@@ -78,7 +78,7 @@ def is_address(name: str) -> bool:
     return False
 
 
-def cookie_of(request: Request, name: str) -> str | None:
+def cookie_of(request: LocalRequest, name: str) -> str | None:
     for header in request.values("cookie"):
         for pair in header.split(";"):
             found, _, value = pair.strip().partition("=")

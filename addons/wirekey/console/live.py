@@ -26,16 +26,16 @@ from wirekey.console.recorded import PERIODS, Recorded
 from wirekey.console.reply import Streamed
 from wirekey.console.router import wrong_method
 from wirekey.console.sessions import LIFETIME, SignInError
-from wirekey.identity.token_endpoint import Answer, failure, uncached
+from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from wirekey.config.console import Console as ConsoleSettings
     from wirekey.console.feed import Feed
-    from wirekey.console.local_request import Request
-    from wirekey.console.reply import Handler, Reply
-    from wirekey.console.sessions import Sessions
+    from wirekey.console.local_request import LocalRequest
+    from wirekey.console.reply import LocalHandler, LocalReply
+    from wirekey.console.sessions import SignInSessions
 
 PAGE_FOLDER = Path(__file__).parent / "page"
 TYPES = {
@@ -59,7 +59,7 @@ class SignIn(msgspec.Struct):
         return "SignIn(…)"
 
 
-class Services(Protocol):
+class ConsoleState(Protocol):
     """What the page is about."""
 
     def settings(self) -> ConsoleSettings: ...
@@ -70,16 +70,16 @@ class Services(Protocol):
 class LivePage:
     """For one event loop."""
 
-    def __init__(self, services: Services, feed: Feed, sessions: Sessions, recorded: Recorded) -> None:
+    def __init__(self, services: ConsoleState, feed: Feed, sessions: SignInSessions, recorded: Recorded) -> None:
         self.feed = feed
-        self._house = services
+        self._console = services
         self._sessions = sessions
         self._recorded = recorded
         self._pages = {f"/console/{file.name}": page_file(file) for file in sorted(PAGE_FOLDER.iterdir())}
         self._pages["/"] = self._pages.pop("/console/index.html")
 
-    def routes(self) -> Mapping[str, Handler]:
-        asked: dict[str, Callable[[Request], Reply]] = {
+    def routes(self) -> Mapping[str, LocalHandler]:
+        asked: dict[str, Callable[[LocalRequest], LocalReply]] = {
             "/console/state": lambda _: self._state(),
             "/console/calls": self._calls,
             "/console/totals": self._totals,
@@ -94,56 +94,56 @@ class LivePage:
 
     # Who.
 
-    def _refusal(self, request: Request) -> Answer | None:
-        settings = self._house.settings()
+    def _refusal(self, request: LocalRequest) -> LocalResponse | None:
+        settings = self._console.settings()
         return gate.refusal(request, settings.names, remote=settings.remote)
 
-    def _is_signed_in(self, request: Request) -> bool:
-        if self._house.settings().sign_in == "loopback" and is_from_this_machine(request):
+    def _is_signed_in(self, request: LocalRequest) -> bool:
+        if self._console.settings().sign_in == "loopback" and is_from_this_machine(request):
             return True
         return self._sessions.holds(gate.cookie_of(request, cookie_name(request)))
 
-    def _for_the_signed_in(self, handler: Handler) -> Handler:
-        def guarded(request: Request) -> Reply:
+    def _for_the_signed_in(self, handler: LocalHandler) -> LocalHandler:
+        def guarded(request: LocalRequest) -> LocalReply:
             if wrong := self._refusal(request) or gate.refuse_other_sites(request):
                 return wrong
             if wrong := wrong_method(request):
                 return wrong
             if not self._is_signed_in(request):
-                return failure(401, "signed_out", "Sign in first. ./run.sh console prints a link.")
+                return local_error(401, "signed_out", "Sign in first. ./run.sh console prints a link.")
             return handler(request)
 
         return guarded
 
-    def _sign_in(self, request: Request) -> Answer:
+    def _sign_in(self, request: LocalRequest) -> LocalResponse:
         if wrong := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
             return wrong
         try:
             key = msgspec.json.decode(request.body or b"", type=SignIn).key.strip()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return failure(400, "malformed", 'Send {"key": "…"} as application/json.')
+            return local_error(400, "malformed", 'Send {"key": "…"} as application/json.')
         try:
             cookie = self._sessions.begin(key, request.address)
         except SignInError as error:
             extra = [("retry-after", str(error.wait))] if error.wait else []
-            return failure(error.status, "not_signed_in", str(error), *extra)
-        return uncached(200, {"signed_in": True}, ("set-cookie", cookie_header(request, cookie, int(LIFETIME))))
+            return local_error(error.status, "not_signed_in", str(error), *extra)
+        return local_json(200, {"signed_in": True}, ("set-cookie", cookie_header(request, cookie, int(LIFETIME))))
 
-    def _sign_out(self, request: Request) -> Answer:
+    def _sign_out(self, request: LocalRequest) -> LocalResponse:
         if wrong := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
             return wrong
         self._sessions.end(gate.cookie_of(request, cookie_name(request)))
-        return uncached(200, {"signed_in": False}, ("set-cookie", cookie_header(request, "", 0)))
+        return local_json(200, {"signed_in": False}, ("set-cookie", cookie_header(request, "", 0)))
 
     # What.
 
-    def _page(self, request: Request) -> Answer:
+    def _page(self, request: LocalRequest) -> LocalResponse:
         return self._refusal(request) or wrong_method(request) or self._pages[request.path]
 
-    async def _state(self) -> Answer:
-        return shown({**await self._house.state(), "under_way": self.feed.under_way, "fields": FIELD_TABLE})
+    async def _state(self) -> LocalResponse:
+        return shown({**await self._console.state(), "under_way": self.feed.under_way, "fields": FIELD_TABLE})
 
-    async def _calls(self, request: Request) -> Answer:
+    async def _calls(self, request: LocalRequest) -> LocalResponse:
         query = parse_qs(request.query, max_num_fields=10) if len(request.query) < 8192 else {}
         if "ids" in query:
             rows = await self._recorded.these(query["ids"][0].split(","))
@@ -154,25 +154,29 @@ class LivePage:
             self.feed.await_ends(str(row[0]) for row in rows if row[OUTCOME] is None)
         return shown({"rows": rows})
 
-    def _totals(self, request: Request) -> Answer | Awaitable[Answer]:
+    def _totals(self, request: LocalRequest) -> LocalResponse | Awaitable[LocalResponse]:
         query = parse_qs(request.query, max_num_fields=10)
         period, by = query.get("period", ["hour"])[0], query.get("by", ["agent"])[0]
         if period not in PERIODS or by not in ("agent", "model", "provider"):
-            return failure(400, "malformed", "period is hour, day or week; by is agent, model or provider.")
+            return local_error(400, "malformed", "period is hour, day or week; by is agent, model or provider.")
 
-        async def answered() -> Answer:
+        async def answered() -> LocalResponse:
             body = await self._recorded.totals(period, by)
             return of_bytes(200, body)
 
         return answered()
 
-    def _events(self, request: Request) -> Reply:
+    def _events(self, request: LocalRequest) -> LocalReply:
         if self.feed.is_full:
-            return failure(503, "too_many_pages", "Too many pages follow already. Close some.", ("retry-after", "10"))
+            return local_error(
+                503, "too_many_pages", "Too many pages follow already. Close some.", ("retry-after", "10")
+            )
         last = next(iter(request.values("last-event-id")), None)
-        head = Answer(200, (("content-type", "text/event-stream"), ("cache-control", "no-store"), *OWN_SITE), b"")
+        head = LocalResponse(
+            200, (("content-type", "text/event-stream"), ("cache-control", "no-store"), *OWN_SITE), b""
+        )
         if request.method == "HEAD":
-            return Answer(200, (*head.headers, ("content-length", "0")), b"")
+            return LocalResponse(200, (*head.headers, ("content-length", "0")), b"")
         # A page that is left open counts as used: it is looked at, or stops following while it is hidden.
         return Streamed(head, lambda outlet: self.feed.join(outlet, last, lambda: self._is_signed_in(request)))
 
@@ -180,42 +184,42 @@ class LivePage:
 OUTCOME = [field.name for field in FIELDS].index("outcome")
 
 
-def is_from_this_machine(request: Request) -> bool:
+def is_from_this_machine(request: LocalRequest) -> bool:
     return gate.is_loopback(request.address) and not gate.is_forwarded(request)
 
 
-def not_posted(request: Request) -> Answer | None:
+def not_posted(request: LocalRequest) -> LocalResponse | None:
     if request.method != "POST":
-        return failure(405, "invalid_request", "Send this with POST.", ("allow", "POST"))
+        return local_error(405, "invalid_request", "Send this with POST.", ("allow", "POST"))
     # What a form of another site cannot send without being asked first.
     if [value.partition(";")[0].strip().lower() for value in request.values("content-type")] != ["application/json"]:
-        return failure(415, "invalid_request", "Send application/json.")
+        return local_error(415, "invalid_request", "Send application/json.")
     return None
 
 
-def cookie_name(request: Request) -> str:
+def cookie_name(request: LocalRequest) -> str:
     """Give a name of this port's own: cookies are shared by all ports of a host, and others may have a Wirekey too."""
     port = (request.values("host") or [""])[0].rpartition(":")[2]
     return f"wirekey-{port}" if port.isascii() and port.isdigit() else "wirekey"
 
 
-def cookie_header(request: Request, value: str, seconds: int) -> str:
+def cookie_header(request: LocalRequest, value: str, seconds: int) -> str:
     # Not Secure: the console speaks plain HTTP, on loopback. The path keeps it from most of what else runs there.
     return f"{cookie_name(request)}={value}; Path=/console/; Max-Age={seconds}; HttpOnly; SameSite=Strict"
 
 
-def page_file(file: Path) -> Answer:
+def page_file(file: Path) -> LocalResponse:
     headers = [("content-type", TYPES[file.suffix]), *OWN_SITE]
     if file.suffix == ".html":
         headers.append(("content-security-policy", PAGE_POLICY))
     body = file.read_bytes()
-    return Answer(200, (*headers, ("content-length", str(len(body)))), body)
+    return LocalResponse(200, (*headers, ("content-length", str(len(body)))), body)
 
 
-def shown(content: dict[str, Any]) -> Answer:
+def shown(content: dict[str, Any]) -> LocalResponse:
     return of_bytes(200, json.dumps({**content, "now": time.time()}, separators=(",", ":")).encode())
 
 
-def of_bytes(status: int, body: bytes) -> Answer:
+def of_bytes(status: int, body: bytes) -> LocalResponse:
     headers = (("content-type", "application/json"), ("content-length", str(len(body))), *OWN_SITE)
-    return Answer(status, headers, body)
+    return LocalResponse(status, headers, body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wirekey.identity.token_endpoint import Answer, failure
+from wirekey.local_response import LocalResponse, local_error
 
 BODY_BYTES = 64 * 1024
 HEAD_BYTES = 16 * 1024
@@ -12,7 +12,7 @@ MOST_HEADERS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LocalRequest:
     """`path`: raw, without the query. `body` None: longer than BODY_BYTES, so not read. `address`: without port.
 
     `query`: raw, without the question mark.
@@ -29,14 +29,14 @@ class Request:
         return [value for other, value in self.headers if other.lower() == name]
 
 
-def request_of(
+def parse_local_request(
     method: str, target: str, headers: tuple[tuple[str, str], ...], address: str, *, too_long: bool = False
-) -> Request:
+) -> LocalRequest:
     path, _, query = target.partition("?")
-    return Request(method, path, headers, address, None if too_long else b"", query)
+    return LocalRequest(method, path, headers, address, None if too_long else b"", query)
 
 
-def wrong_head(target: str, version: str, headers: tuple[tuple[str, str], ...]) -> Answer | None:
+def wrong_head(target: str, version: str, headers: tuple[tuple[str, str], ...]) -> LocalResponse | None:
     """Give the answer to a head that cannot be taken; None where it can.
 
     Which Host it names is not judged here; what is shown to browsers judges it itself. A page that had its name point
@@ -46,10 +46,12 @@ def wrong_head(target: str, version: str, headers: tuple[tuple[str, str], ...]) 
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
     if size > HEAD_BYTES or len(headers) > MOST_HEADERS:
         message = f"The head of a request may have {HEAD_BYTES} bytes and {MOST_HEADERS} headers."
-        return failure(431, "head_too_large", message)
+        return local_error(431, "head_too_large", message)
     hosts = sum(name.lower() == "host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and version != "HTTP/1.0"):
-        return failure(400, "malformed", "A request has exactly one Host header.")
+        return local_error(400, "malformed", "A request has exactly one Host header.")
     if not target.startswith("/"):
-        return failure(400, "malformed", "This is no proxy: what is asked for must begin with /. See listen.forward.")
+        return local_error(
+            400, "malformed", "This is no proxy: what is asked for must begin with /. See listen.forward."
+        )
     return None

@@ -18,7 +18,7 @@ from wirekey.secret import Secret
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wirekey.identity.private_file import Signature
+    from wirekey.identity.private_file import FileVersion
 
 FILE = "console-token"
 PREFIX = "wkc_"
@@ -74,7 +74,7 @@ def link_code(token: Secret, now: float) -> str:
     return f"{claim}.{signature(token, claim)}"
 
 
-def claim_of(code: str, token: Secret, now: float) -> tuple[str, int] | None:
+def verify_link_code(code: str, token: Secret, now: float) -> tuple[str, int] | None:
     """Give the claim of a good code, and when it ends; None where it is none, or too old."""
     claim, _, signed = code.rpartition(".")
     ends = claim.partition(".")[0]
@@ -92,13 +92,13 @@ class FollowedToken:
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        self._signature: Signature = None
+        self._signature: FileVersion = None
         self._token: Secret | None = None
 
     def current(self) -> Secret | None:
         """Give it; one `stat` where nothing changed. Raises OperatorTokenError."""
         try:
-            found = private_file.signature(self._state / FILE)
+            found = private_file.file_version(self._state / FILE)
         except OSError as error:
             raise OperatorTokenError(f"{self._state / FILE} cannot be read: {reason(error)}.") from error
         if found != self._signature:

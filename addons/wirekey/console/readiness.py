@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.identity.token_endpoint import uncached
+from wirekey.local_response import local_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.identity.token_endpoint import Answer
+    from wirekey.local_response import LocalResponse
 
 
-def readiness(parts: Mapping[str, str | None]) -> Answer:
+def readiness(parts: Mapping[str, str | None]) -> LocalResponse:
     """Answer 200 where all parts are ready, else 503.
 
     `parts`: name → why it is not ready, in words that anyone may read; None: it is.
@@ -22,4 +22,4 @@ def readiness(parts: Mapping[str, str | None]) -> Answer:
         for name, reason in parts.items()
     }
     ready = all(reason is None for reason in parts.values())
-    return uncached(200 if ready else 503, {"status": "ready" if ready else "not ready", "parts": safe_traceback})
+    return local_json(200 if ready else 503, {"status": "ready" if ready else "not ready", "parts": safe_traceback})

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from wirekey.audit.totals import By, Group, Totals
+    from wirekey.audit.file import AuditRow
+    from wirekey.audit.totals import CallGroup, GroupBy, Totals
 
 RECENT = 200
 DENIED = 20
@@ -31,8 +32,6 @@ PERIODS = {"hour": (3600, 60), "day": (86_400, 1800), "week": (7 * 86_400, 4 * 3
 KEPT = {"hour": 3.0, "day": 15.0, "week": 60.0}
 """Seconds for which the sums of a period are given out again."""
 
-type Row = tuple[Any, ...]
-
 
 class Recorded:
     """For one event loop. Where the audit file cannot be read, there are no calls; /ready says why."""
@@ -42,11 +41,11 @@ class Recorded:
         self._sums: dict[tuple[str, str], tuple[float, asyncio.Task[bytes]]] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
 
-    async def recent(self) -> list[Row]:
+    async def recent(self) -> list[AuditRow]:
         """Give the last calls, the latest first, each as the values of an audit event."""
         return await asyncio.to_thread(self._read, "SELECT * FROM calls ORDER BY rowid DESC LIMIT ?", [RECENT])
 
-    async def denied(self) -> list[Row]:
+    async def denied(self) -> list[AuditRow]:
         """Give the last denials among the latest calls, the latest first."""
         return await asyncio.to_thread(
             self._read,
@@ -55,7 +54,7 @@ class Recorded:
             [LOOKED_THROUGH, DENIED],
         )
 
-    async def these(self, ids: Sequence[str]) -> list[Row]:
+    async def these(self, ids: Sequence[str]) -> list[AuditRow]:
         """Give the calls of these ids, in no order; those that there are."""
         asked = list(ids[:THESE])
         places = ", ".join("?" * len(asked))
@@ -83,12 +82,12 @@ class Recorded:
         since = datetime.fromtimestamp(start, UTC)
         wait = timedelta(seconds=1)
         try:
-            found = totals(self._path, since=since, until=until + wait, bucket_seconds=bucket, by=cast("By", by))
+            found = totals(self._path, since=since, until=until + wait, bucket_seconds=bucket, by=cast("GroupBy", by))
         except (AuditFileError, sqlite3.Error):
             return msgspec.json.encode({"readable": False, "period": period, "by": by})
         return msgspec.json.encode({"readable": True, "period": period, "by": by, "bucket": bucket, **plain(found)})
 
-    def _read(self, statement: str, values: Sequence[Any]) -> list[Row]:
+    def _read(self, statement: str, values: Sequence[Any]) -> list[AuditRow]:
         try:
             with contextlib.closing(open_for_reading(self._path)) as database:
                 return database.execute(statement, values).fetchall()
@@ -106,5 +105,5 @@ def plain(found: Totals) -> dict[str, Any]:
     }
 
 
-def plain_group(group: Group) -> dict[str, Any]:
+def plain_group(group: CallGroup) -> dict[str, Any]:
     return {"name": group.name, **asdict(group.sums), "buckets": [asdict(counts) for counts in group.buckets]}

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from wirekey.identity.token_endpoint import Answer
+from wirekey.local_response import LocalResponse
 
 if TYPE_CHECKING:
-    from wirekey.console.local_request import Request
+    from wirekey.console.local_request import LocalRequest
 
 
 class Outlet(Protocol):
@@ -31,9 +31,9 @@ class Outlet(Protocol):
 class Streamed:
     """An answer without an end: `head` has no length and no body. `start` gets the outlet once the head is sent."""
 
-    head: Answer
+    head: LocalResponse
     start: Callable[[Outlet], None]
 
 
-type Reply = Answer | Streamed | Awaitable[Answer]
-type Handler = Callable[["Request"], Reply]
+type LocalReply = LocalResponse | Streamed | Awaitable[LocalResponse]
+type LocalHandler = Callable[["LocalRequest"], LocalReply]

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.console.readiness import readiness
-from wirekey.identity.token_endpoint import KEYS_PATH, TOKEN_PATH, Answer, failure, uncached
+from wirekey.identity.token_endpoint import KEYS_PATH, TOKEN_PATH
 from wirekey.identity.token_request import TokenRequest
+from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from wirekey.console.local_request import Request
-    from wirekey.console.reply import Handler, Reply
+    from wirekey.console.local_request import LocalRequest
+    from wirekey.console.reply import LocalHandler, LocalReply
     from wirekey.identity.token_endpoint import TokenEndpoint
 
 HEALTH_PATH = "/health"
@@ -44,28 +45,28 @@ class Router:
 
     tokens: Callable[[], TokenEndpoint | None]
     ready: Callable[[], Mapping[str, str | None]]
-    more: Mapping[str, Handler] = field(default_factory=dict)
+    more: Mapping[str, LocalHandler] = field(default_factory=dict)
 
     def has(self, path: str) -> bool:
         return path in (TOKEN_PATH, KEYS_PATH, HEALTH_PATH, READY_PATH) or path in self.more
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: LocalRequest) -> LocalReply:
         if handler := self.more.get(request.path):
             return handler(request) if request.body is not None else too_long()
         if request.path in (TOKEN_PATH, KEYS_PATH):
             return self._of_tokens(request)
         if request.path == HEALTH_PATH:
-            return wrong_method(request) or uncached(200, {"status": "ok"})
+            return wrong_method(request) or local_json(200, {"status": "ok"})
         if request.path == READY_PATH:
             return wrong_method(request) or readiness(self.ready())
         message = f"Here are POST {TOKEN_PATH}, and GET {KEYS_PATH}, {HEALTH_PATH} and {READY_PATH}."
-        return failure(404, "not_found", message)
+        return local_error(404, "not_found", message)
 
-    def _of_tokens(self, request: Request) -> Answer:
+    def _of_tokens(self, request: LocalRequest) -> LocalResponse:
         tokens = self.tokens()
         if tokens is None:
             message = "No tokens are given out here: identity.jwt.jwks_url names another issuer. Ask that one."
-            return failure(404, "not_found", message)
+            return local_error(404, "not_found", message)
         if request.path == KEYS_PATH:
             return tokens.keys(request.method)
         if request.body is None:
@@ -73,15 +74,15 @@ class Router:
         return tokens.answer(TokenRequest(request.method, request.headers, request.body, request.address))
 
 
-def too_long() -> Answer:
-    return failure(413, "invalid_request", f"The body is longer than {BODY_BYTES} bytes.")
+def too_long() -> LocalResponse:
+    return local_error(413, "invalid_request", f"The body is longer than {BODY_BYTES} bytes.")
 
 
-def wrong_method(request: Request) -> Answer | None:
+def wrong_method(request: LocalRequest) -> LocalResponse | None:
     if request.method in ("GET", "HEAD"):
         return None
-    return failure(405, "invalid_request", "Read this with GET.", ("allow", "GET, HEAD"))
+    return local_error(405, "invalid_request", "Read this with GET.", ("allow", "GET, HEAD"))
 
 
-def headers_of(answer: Answer) -> dict[str, str]:
+def headers_of(answer: LocalResponse) -> dict[str, str]:
     return SECURITY | {name.lower(): value for name, value in answer.headers}

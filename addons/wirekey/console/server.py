@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPConnection
 
     from wirekey.config import HostPort
-    from wirekey.console.local_request import Request
-    from wirekey.console.reply import Reply
+    from wirekey.console.local_request import LocalRequest
+    from wirekey.console.reply import LocalReply
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ COMPLAINS_EVERY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ServerLimits:
     """Seconds for a head (or until one comes), a body, and the taking of an answer; connections, in all and of one."""
 
     head: float = 10.0
@@ -65,12 +65,12 @@ class Server(HTTPServerConnectionDelegate):
     def __init__(
         self,
         place: HostPort,
-        answer: Callable[[Request], Reply],
-        bounds: Bounds | None = None,
+        answer: Callable[[LocalRequest], LocalReply],
+        bounds: ServerLimits | None = None,
     ) -> None:
         self.place = place
         self._answer = answer
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or ServerLimits()
         self._parameters = HTTP1ConnectionParameters(
             # Beyond HEAD_BYTES there is an answer that says so; beyond this the connection just ends.
             max_header_size=4 * HEAD_BYTES,

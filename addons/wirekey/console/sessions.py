@@ -8,7 +8,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.console.operator_token import OperatorTokenError, claim_of
+from wirekey.console.operator_token import OperatorTokenError, verify_link_code
 from wirekey.identity.throttle import Throttle, neighbourhood
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class SignInError(Exception):
         self.wait = wait
 
 
-class Sessions:
+class SignInSessions:
     """For one event loop. Only hashes of what the cookies hold are kept."""
 
     def __init__(self, token: FollowedToken) -> None:
@@ -101,7 +101,7 @@ class Sessions:
     def _is_good(self, presented: str, token: Secret, now: float) -> bool:
         if hmac.compare_digest(presented.encode("utf-8", "surrogatepass"), token.reveal().encode()):
             return True
-        found = claim_of(presented, token, now) if len(presented) < 256 and presented.isascii() else None
+        found = verify_link_code(presented, token, now) if len(presented) < 256 and presented.isascii() else None
         if found is None or found[0] in self._used:
             return False
         self._used = {claim: ends for claim, ends in self._used.items() if ends > now}

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from wirekey.credential_headers import query_values
 
 if TYPE_CHECKING:
-    from wirekey.identity.jwt_tokens import Held
+    from wirekey.identity.jwt_tokens import TokenReference
 
 MOST_UPLOADS = 10_000
 LONGEST_UPLOAD = 24 * 3600.0
@@ -27,7 +27,7 @@ UPLOAD_URL_HEADERS = ("x-goog-upload-url", "x-goog-upload-control-url")
 class Begun:
     agent: str | None
     """The agent's id; None where identity is not required and nobody said who they are."""
-    token: Held | None = field(repr=False)
+    token: TokenReference | None = field(repr=False)
     """What is kept of the token that the agent had, by which it is looked up again."""
     at: float
 
@@ -40,7 +40,7 @@ class Uploads:
     longest: float = LONGEST_UPLOAD
     begun: OrderedDict[bytes, Begun] = field(default_factory=OrderedDict, repr=False)
 
-    def remember(self, upload_id: str, agent: str | None, token: Held | None, now: float) -> None:
+    def remember(self, upload_id: str, agent: str | None, token: TokenReference | None, now: float) -> None:
         """Note that this agent began the upload. An id is never given to a second agent."""
         self.begun.setdefault(digest(upload_id), Begun(agent, token, now))
         while len(self.begun) > self.most:

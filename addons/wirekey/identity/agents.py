@@ -20,7 +20,7 @@ from wirekey.identity import agents_format, private_file
 from wirekey.identity.agents_format import AgentError, AgentRecord, AgentRecords, AgentRecordsError
 from wirekey.identity.aws_master import MasterSecretError, load_master
 from wirekey.identity.aws_pairs import AwsPairs, current_pair
-from wirekey.identity.clients import Client, ClientCredentials, new_credentials
+from wirekey.identity.clients import ClientCredentials, OAuthClient, new_credentials
 from wirekey.identity.tokens import new_token, token_digest
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wirekey.identity.agents_format import TokenRecord
     from wirekey.identity.aws_pairs import KeyPair
     from wirekey.identity.clients import ClientRecord
-    from wirekey.identity.private_file import Signature
+    from wirekey.identity.private_file import FileVersion
     from wirekey.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -57,11 +57,11 @@ class AgentStore:
         self.path = path
         self._clock = clock
         self._agents: dict[bytes, tuple[Agent, float | None]] = {}
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, OAuthClient] = {}
         self._names: frozenset[str] = frozenset()
         self._by_name: dict[str, Agent] = {}
         self._pairs: AwsPairs | None = None
-        self._signature: Signature = None
+        self._signature: FileVersion = None
         self._looked_at = 0.0
         self._signature = self._read_signature()
         if self._signature:
@@ -87,7 +87,7 @@ class AgentStore:
         agent, expires = found
         return agent if expires is None or self._at(now) < expires else None
 
-    def find_client(self, client_id: str, now: float | None = None) -> Client | None:
+    def find_client(self, client_id: str, now: float | None = None) -> OAuthClient | None:
         """Give the client of that id; None where there is none, its time is over, or its agent revoked."""
         client = self._clients.get(client_id)
         if client is None:
@@ -177,9 +177,9 @@ class AgentStore:
         )
         return new
 
-    def enrol(self, name: str) -> None:
+    def ensure_agent(self, name: str) -> None:
         """Add an agent without a token, unless there is one of that name; a revoked one stays revoked."""
-        self._change(lambda old, now: agents_format.enrol(old, name, now))
+        self._change(lambda old, now: agents_format.ensure(old, name, now))
 
     def rotate(self, name: str, overlap_seconds: float = 0) -> str:
         """Replace all tokens of the agent by one new; the former end after `overlap_seconds`."""
@@ -195,7 +195,7 @@ class AgentStore:
 
     def pair(self, name: str) -> KeyPair:
         """Give the agent's AWS key pair, the first one where it has none yet."""
-        self._change(lambda old, now: agents_format.give_pair(old, name, now))
+        self._change(lambda old, now: agents_format.ensure_pair(old, name, now))
         return self._current_pair(name)
 
     def rotate_pair(self, name: str, overlap_seconds: float = 0) -> KeyPair:
@@ -269,9 +269,9 @@ class AgentStore:
                 "without agents."
             ) from error
 
-    def _read_signature(self) -> Signature:
+    def _read_signature(self) -> FileVersion:
         try:
-            return private_file.signature(self.path)
+            return private_file.file_version(self.path)
         except OSError as error:
             raise AgentsFileError(f"{self.path} cannot be read: {error.strerror}.") from error
 
@@ -284,14 +284,14 @@ class AgentStore:
         for record in latest.agents:
             if record.revoked_at is not None:
                 continue
-            permitted = permissions.USUAL if record.permissions is None else record.permissions
+            permitted = permissions.DEFAULT if record.permissions is None else record.permissions
             agent = Agent(record.id, record.role, record.type, permitted)
             self._by_name[record.id] = agent
             for token in record.tokens:
                 bearer = replace(agent, strict=True) if token.strict is True else agent
                 self._agents[bytes.fromhex(token.hash)] = bearer, end_of(token)
             for client in record.clients:
-                self._clients[client.id] = Client(client.id, agent, bytes.fromhex(client.hash), end_of(client))
+                self._clients[client.id] = OAuthClient(client.id, agent, bytes.fromhex(client.hash), end_of(client))
 
 
 def end_of(record: TokenRecord | ClientRecord) -> float | None:

@@ -19,7 +19,7 @@ from wirekey.identity.tokens import TOKEN, token_digest, token_id
 
 VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-WORD = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
+LABEL = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
 
 Time = Annotated[datetime, Meta(tz=True)]
 
@@ -90,27 +90,27 @@ def decode(data: bytes) -> AgentRecords:
         version = msgspec.json.decode(data, type=Versioned).version
         if version != VERSION:
             raise AgentRecordsError(f"has format version {version}, and this Wirekey knows version {VERSION} only")
-        roster = msgspec.json.decode(data, type=AgentRecords)
+        records = msgspec.json.decode(data, type=AgentRecords)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AgentRecordsError(f"is not a valid list of agents ({error})") from error
-    names = [agent.id for agent in roster.agents]
+    names = [agent.id for agent in records.agents]
     if len(set(names)) != len(names):
         raise AgentRecordsError("has two agents of the same name")
-    hashes = [token.hash for agent in roster.agents for token in agent.tokens]
+    hashes = [token.hash for agent in records.agents for token in agent.tokens]
     if len(set(hashes)) != len(hashes):
         raise AgentRecordsError("has the same token twice")
-    client_ids = [client.id for agent in roster.agents for client in agent.clients]
+    client_ids = [client.id for agent in records.agents for client in agent.clients]
     if len(set(client_ids)) != len(client_ids):
         raise AgentRecordsError("has the same client twice")
-    return roster
+    return records
 
 
-def encode(roster: AgentRecords) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(roster), indent=2) + b"\n"
+def encode(records: AgentRecords) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n"
 
 
 def add(
-    roster: AgentRecords,
+    records: AgentRecords,
     name: str,
     token: str | ClientCredentials,
     now: datetime,
@@ -122,27 +122,27 @@ def add(
     """Add an agent with a token or client credentials, or put a revoked one back to work."""
     check_name(name)
     try:
-        permitted = None if permitted is None else permissions.ordered(permitted)
+        permitted = None if permitted is None else permissions.normalized(permitted)
     except ValueError as error:
         raise AgentError(str(error)) from error
     for option, word in (("role", role), ("type", type_)):
-        if word is not None and not WORD.fullmatch(word):
+        if word is not None and not LABEL.fullmatch(word):
             raise AgentError(f"{word[:80]!r} is no {option}. Use 1 to 64 visible ASCII characters without spaces.")
-    for other in roster.agents:
+    for other in records.agents:
         if other.id == name and other.revoked_at is None:
             raise AgentError(f"There is an agent {name} already. For a new token: wirekey agents rotate {name}.")
     agent = AgentRecord(id=name, role=role, type=type_, created=now, permissions=permitted)
     if isinstance(token, ClientCredentials):
-        return roster.with_agent(replace(agent, clients=(clients.new_record(token, now),)))
-    return roster.with_agent(replace(agent, tokens=(new_record(token, "main", now, None),)))
+        return records.with_agent(replace(agent, clients=(clients.new_record(token, now),)))
+    return records.with_agent(replace(agent, tokens=(new_record(token, "main", now, None),)))
 
 
-def enrol(roster: AgentRecords, name: str, now: datetime) -> AgentRecords:
+def ensure(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
     """Add an agent without a token, unless there is one of that name."""
     check_name(name)
-    if any(agent.id == name for agent in roster.agents):
-        return roster
-    return roster.with_agent(AgentRecord(id=name, created=now))
+    if any(agent.id == name for agent in records.agents):
+        return records
+    return records.with_agent(AgentRecord(id=name, created=now))
 
 
 def check_name(name: str) -> None:
@@ -150,33 +150,33 @@ def check_name(name: str) -> None:
         raise AgentError(f"{name[:80]!r} is no name for an agent. Use 1 to 64 letters, digits, '.', '_' and '-'.")
 
 
-def rotate(roster: AgentRecords, name: str, token: str, now: datetime, overlap: float) -> AgentRecords:
+def rotate(records: AgentRecords, name: str, token: str, now: datetime, overlap: float) -> AgentRecords:
     """Give the agent a new token; its others end after `overlap` seconds, 0: at once."""
-    agent = active(roster, name)
+    agent = active(records, name)
     previous = ending(agent.tokens, now, overlap)
-    return roster.with_agent(replace(agent, tokens=(*previous, new_record(token, "main", now, None))))
+    return records.with_agent(replace(agent, tokens=(*previous, new_record(token, "main", now, None))))
 
 
 def rotate_client(
-    roster: AgentRecords, name: str, new: ClientCredentials, now: datetime, overlap: float
+    records: AgentRecords, name: str, new: ClientCredentials, now: datetime, overlap: float
 ) -> AgentRecords:
     """Give the agent client credentials; those it had, and the JWTs got with them, end after `overlap` seconds."""
-    agent = active(roster, name)
+    agent = active(records, name)
     previous = ending(agent.clients, now, overlap)
-    return roster.with_agent(replace(agent, clients=(*previous, clients.new_record(new, now))))
+    return records.with_agent(replace(agent, clients=(*previous, clients.new_record(new, now))))
 
 
-def give_pair(roster: AgentRecords, name: str, now: datetime) -> AgentRecords:
+def ensure_pair(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
     """Give the agent its first AWS key pair, unless it has one."""
-    agent = active(roster, name)
-    return roster if agent.aws else roster.with_agent(replace(agent, aws=aws_pairs.first(now)))
+    agent = active(records, name)
+    return records if agent.aws else records.with_agent(replace(agent, aws=aws_pairs.first(now)))
 
 
-def rotate_pair(roster: AgentRecords, name: str, now: datetime, overlap: float) -> AgentRecords:
+def rotate_pair(records: AgentRecords, name: str, now: datetime, overlap: float) -> AgentRecords:
     """Go to the agent's next AWS key pair, or give it its first; the one until now ends after `overlap` seconds."""
-    agent = active(roster, name)
+    agent = active(records, name)
     latest = aws_pairs.rotate(agent.aws, now, overlap) if agent.aws else aws_pairs.first(now)
-    return roster.with_agent(replace(agent, aws=latest))
+    return records.with_agent(replace(agent, aws=latest))
 
 
 def ending[Record: (TokenRecord, ClientRecord)](
@@ -184,18 +184,18 @@ def ending[Record: (TokenRecord, ClientRecord)](
 ) -> tuple[Record, ...]:
     end = now + timedelta(seconds=overlap)
     return tuple(
-        replace(old, expires_at=min(old.expires_at or end, end)) for old in living(records, now) if overlap > 0
+        replace(old, expires_at=min(old.expires_at or end, end)) for old in unexpired(records, now) if overlap > 0
     )
 
 
-def revoke(roster: AgentRecords, name: str, now: datetime) -> AgentRecords:
+def revoke(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
     """End the agent. Its record stays, so that the audit's names can be explained."""
-    agent = roster.agent(name)
-    return roster.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=(), clients=(), aws=None))
+    agent = records.agent(name)
+    return records.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=(), clients=(), aws=None))
 
 
 def issue(
-    roster: AgentRecords,
+    records: AgentRecords,
     name: str,
     token: str,
     now: datetime,
@@ -205,29 +205,29 @@ def issue(
     strict: bool = False,
 ) -> AgentRecords:
     """Add a token to the agent, valid for `lifetime` seconds."""
-    agent = active(roster, name)
+    agent = active(records, name)
     expires = None if lifetime is None else now + timedelta(seconds=lifetime)
     issued = replace(new_record(token, label, now, expires), strict=strict or UNSET)
-    tokens = (*living(agent.tokens, now), issued)
-    return roster.with_agent(replace(agent, tokens=tokens))
+    tokens = (*unexpired(agent.tokens, now), issued)
+    return records.with_agent(replace(agent, tokens=tokens))
 
 
-def drop(roster: AgentRecords, name: str, token: str, now: datetime) -> AgentRecords:
+def drop(records: AgentRecords, name: str, token: str, now: datetime) -> AgentRecords:
     """Take one token, given itself or by its id, from the agent; nothing happens where it is gone already."""
-    agent = roster.agent(name)
+    agent = records.agent(name)
     dropped = token_id(token) if TOKEN.fullmatch(token) else token
-    tokens = tuple(other for other in living(agent.tokens, now) if other.id != dropped)
-    return roster.with_agent(replace(agent, tokens=tokens))
+    tokens = tuple(other for other in unexpired(agent.tokens, now) if other.id != dropped)
+    return records.with_agent(replace(agent, tokens=tokens))
 
 
-def active(roster: AgentRecords, name: str) -> AgentRecord:
-    agent = roster.agent(name)
+def active(records: AgentRecords, name: str) -> AgentRecord:
+    agent = records.agent(name)
     if agent.revoked_at:
         raise AgentError(f"The agent {name} was revoked. To put it back to work: wirekey agents add {name}.")
     return agent
 
 
-def living[Record: (TokenRecord, ClientRecord)](records: tuple[Record, ...], now: datetime) -> tuple[Record, ...]:
+def unexpired[Record: (TokenRecord, ClientRecord)](records: tuple[Record, ...], now: datetime) -> tuple[Record, ...]:
     return tuple(record for record in records if record.expires_at is None or record.expires_at > now)
 
 

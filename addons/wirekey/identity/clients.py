@@ -28,7 +28,7 @@ ID_LENGTH, SECRET_LENGTH = 22, 43
 CLIENT_ID = re.compile(rf"{ID_PREFIX}[A-Za-z0-9]{{{ID_LENGTH}}}", re.ASCII)
 CLIENT_SECRET = re.compile(rf"{SECRET_PREFIX}[A-Za-z0-9]{{{SECRET_LENGTH}}}", re.ASCII)
 
-NOBODYS = hashlib.sha256(secrets.token_bytes(32)).digest()
+UNKNOWN_CLIENT_DIGEST = hashlib.sha256(secrets.token_bytes(32)).digest()
 """Compared with where there is no such client, so that it takes as long as where there is one."""
 
 Time = Annotated[datetime, Meta(tz=True)]
@@ -52,7 +52,7 @@ class ClientCredentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class OAuthClient:
     """A client that is in force: whose it is, and until when (Unix seconds; None: without end)."""
 
     id: str
@@ -62,7 +62,7 @@ class Client:
 
 
 def new_credentials() -> ClientCredentials:
-    return ClientCredentials(ID_PREFIX + chance(ID_LENGTH), Secret(SECRET_PREFIX + chance(SECRET_LENGTH)))
+    return ClientCredentials(ID_PREFIX + random_text(ID_LENGTH), Secret(SECRET_PREFIX + random_text(SECRET_LENGTH)))
 
 
 def new_record(credentials: ClientCredentials, now: datetime) -> ClientRecord:
@@ -74,11 +74,11 @@ def secret_digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def is_secret_of(client: Client | None, secret: str) -> bool:
+def is_secret_of(client: OAuthClient | None, secret: str) -> bool:
     """Tell whether the secret is this client's, in the same time for every answer; None is nobody."""
-    same = hmac.compare_digest(client.digest if client else NOBODYS, secret_digest(secret))
+    same = hmac.compare_digest(client.digest if client else UNKNOWN_CLIENT_DIGEST, secret_digest(secret))
     return same and client is not None
 
 
-def chance(length: int) -> str:
+def random_text(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -12,19 +12,19 @@ from wirekey.identity.jwk import KeySet, KeySetError, VerificationKey, key_of_pe
 from wirekey.identity.jwks_fetching import FetchedKeys
 from wirekey.identity.jwt_keys import ALGORITHM, TYPE
 from wirekey.identity.jwt_reading import RefusedTokenError
-from wirekey.permissions import MOST, PERMISSION
+from wirekey.permissions import MAX_PERMISSIONS, PERMISSION
 
 if TYPE_CHECKING:
     from wirekey.config.jwt import JWT, JWTClaims, JWTIssuer
     from wirekey.identity.jwks_fetching import Fetch
-    from wirekey.identity.jwt_keys import SigningKeys
+    from wirekey.identity.jwt_keys import JwtSigningKeys
 
 LEEWAY = 30
 """Seconds that clocks may differ."""
 MOST_AUDIENCES = 32
 
 AGENT_ID = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
-WORD = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
+LABEL = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
 PLAIN_TYPES = (None, "jwt", "at+jwt")
 """Kinds of token that speak for who bears them; others (logout+jwt, dpop+jwt) are for something else."""
 
@@ -33,7 +33,7 @@ class IssuerError(UserError):
     """An issuer of the settings that cannot be used: says why."""
 
 
-class Keys(Protocol):
+class VerificationKeys(Protocol):
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
         """Give the key for a token's header, without waiting."""
 
@@ -55,22 +55,22 @@ class StaticKey:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Issuer:
+class TokenIssuer:
     """`settings` None: Wirekey itself, whose tokens name a client, by which their agent is looked up."""
 
     name: str
     audience: str
     algorithms: tuple[str, ...]
     max_lifetime: float
-    keys: Keys
+    keys: VerificationKeys
     settings: JWTIssuer | None = field(default=None, repr=False)
 
     @property
-    def is_house(self) -> bool:
+    def is_own(self) -> bool:
         return self.settings is None
 
     def check_type(self, type_: str | None) -> None:
-        if type_ not in ((TYPE,) if self.is_house else PLAIN_TYPES):
+        if type_ not in ((TYPE,) if self.is_own else PLAIN_TYPES):
             raise RefusedTokenError("is of a type that does not say who calls")
 
     def check_claims(self, claims: dict[str, Any], now: float) -> int:
@@ -80,8 +80,8 @@ class Issuer:
         self._check_audience(claims.get("aud"))
         if not isinstance(claims.get("sub"), str) or not claims["sub"]:
             raise RefusedTokenError("does not say in sub whose it is")
-        issued, ends = moment(claims, "iat"), moment(claims, "exp")
-        starts = moment(claims, "nbf") if self._needs_nbf or "nbf" in claims else issued
+        issued, ends = timestamp_claim(claims, "iat"), timestamp_claim(claims, "exp")
+        starts = timestamp_claim(claims, "nbf") if self._needs_nbf or "nbf" in claims else issued
         if ends + LEEWAY <= now:
             raise RefusedTokenError("has expired; get a new one")
         if max(issued, starts) > now + LEEWAY:
@@ -95,12 +95,12 @@ class Issuer:
         return self.settings is None or self.settings.nbf_required
 
     def _check_audience(self, audience: Any) -> None:
-        among = audience if isinstance(audience, list) and not self.is_house else [audience]
+        among = audience if isinstance(audience, list) and not self.is_own else [audience]
         if len(among) > MOST_AUDIENCES or not all(isinstance(one, str) for one in among) or self.audience not in among:
             raise RefusedTokenError("is not meant for this Wirekey: its audience is another")
 
 
-def moment(claims: dict[str, Any], name: str) -> int:
+def timestamp_claim(claims: dict[str, Any], name: str) -> int:
     value = claims.get(name)
     if type(value) is not int or not 0 < value < 1 << 53:
         raise RefusedTokenError(f"does not give {name} as a whole number of seconds")
@@ -110,14 +110,16 @@ def moment(claims: dict[str, Any], name: str) -> int:
 def external_agent(claims: dict[str, Any], settings: JWTIssuer) -> Agent:
     """Read who an agent of another issuer is. Raises RefusedTokenError."""
     paths: JWTClaims = settings.claims
-    name = claim(claims, paths.agent.names)
+    name = find_claim(claims, paths.agent.names)
     if not isinstance(name, str) or not AGENT_ID.fullmatch(agent_id := f"{settings.prefix or ''}{name}"):
         raise RefusedTokenError(f"does not say in {'.'.join(paths.agent.names)} which agent calls")
-    role, type_ = (word(claims, path.names) for path in (paths.role, paths.type))
-    return Agent(agent_id, role, type_, permissions(claim(claims, paths.permissions.names), settings.permissions))
+    role, type_ = (single_value(claims, path.names) for path in (paths.role, paths.type))
+    return Agent(
+        agent_id, role, type_, read_permissions(find_claim(claims, paths.permissions.names), settings.permissions)
+    )
 
 
-def claim(claims: dict[str, Any], names: tuple[str, ...]) -> Any:
+def find_claim(claims: dict[str, Any], names: tuple[str, ...]) -> Any:
     """Give the claim that the names lead to; None where there is none."""
     value: Any = claims
     for name in names:
@@ -127,34 +129,34 @@ def claim(claims: dict[str, Any], names: tuple[str, ...]) -> Any:
     return value
 
 
-def word(claims: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    value = claim(claims, names)
+def single_value(claims: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    value = find_claim(claims, names)
     if isinstance(value, list) and len(value) == 1:
         [value] = value
-    if value is None or (isinstance(value, str) and WORD.fullmatch(value)):
+    if value is None or (isinstance(value, str) and LABEL.fullmatch(value)):
         return value
     raise RefusedTokenError(f"does not have one word in {'.'.join(names)}")
 
 
-def permissions(value: Any, always: tuple[str, ...]) -> tuple[str, ...]:
+def read_permissions(value: Any, always: tuple[str, ...]) -> tuple[str, ...]:
     """Give all permissions, sorted. Words that are none are passed over: they permit nothing."""
     words = value.split(" ") if isinstance(value, str) else [] if value is None else value
     if not isinstance(words, list) or not all(isinstance(one, str) for one in words):
         raise RefusedTokenError("has permissions that are no list of texts")
     found = {one for one in words if PERMISSION.fullmatch(one)}.union(always)
-    if len(found) > MOST:
-        raise RefusedTokenError(f"has more than {MOST} permissions")
+    if len(found) > MAX_PERMISSIONS:
+        raise RefusedTokenError(f"has more than {MAX_PERMISSIONS} permissions")
     return tuple(sorted(found))
 
 
-def own_issuer(settings: JWT, keys: SigningKeys) -> Issuer:
+def own_issuer(settings: JWT, keys: JwtSigningKeys) -> TokenIssuer:
     """Give Wirekey itself as an issuer."""
-    return Issuer(settings.issuer, settings.audience, (ALGORITHM,), settings.lifetime + LEEWAY, keys)
+    return TokenIssuer(settings.issuer, settings.audience, (ALGORITHM,), settings.lifetime + LEEWAY, keys)
 
 
-def external_issuer(settings: JWTIssuer, fetch: Fetch) -> Issuer:
+def external_issuer(settings: JWTIssuer, fetch: Fetch) -> TokenIssuer:
     """Raise IssuerError where its key file cannot be used."""
-    keys: Keys
+    keys: VerificationKeys
     if settings.key:
         try:
             keys = StaticKey(key_of_pem(settings.key.read_bytes(), settings.algorithms))
@@ -165,4 +167,4 @@ def external_issuer(settings: JWTIssuer, fetch: Fetch) -> Issuer:
         keys = FetchedKeys(settings.jwks_url, settings.algorithms, fetch)
     else:
         keys = KeySet()
-    return Issuer(settings.issuer, settings.audience, settings.algorithms, settings.max_lifetime, keys, settings)
+    return TokenIssuer(settings.issuer, settings.audience, settings.algorithms, settings.max_lifetime, keys, settings)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from wirekey.identity.private_file import Signature
+    from wirekey.identity.private_file import FileVersion
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ SPARE = 120.0
 """Seconds that a former key verifies beyond the lifetime of its last token: clocks, and processes that follow late."""
 
 
-class SigningKeysError(UserError):
+class JwtSigningKeysError(UserError):
     """The file of the keys cannot be used: names the file and the fix."""
 
 
@@ -85,7 +85,7 @@ def decode(data: bytes) -> KeyRing:
     return ring
 
 
-class SigningKeys:
+class JwtSigningKeys:
     """The keys of one state folder. `lifetime`: of the tokens that are signed, in seconds; it may be set anew.
 
     Raises SigningKeysError. For one thread; several processes may share the file.
@@ -95,7 +95,7 @@ class SigningKeys:
         self.path = path
         self.lifetime = lifetime
         self._clock = clock
-        self._signature: Signature = None
+        self._signature: FileVersion = None
         self._ring = KeyRing()
         self._signer: tuple[str, Ed25519PrivateKey]
         self._verifying: list[tuple[VerificationKey, float | None]] = []
@@ -108,7 +108,7 @@ class SigningKeys:
         try:
             self._follow()
             self._renew()
-        except SigningKeysError as error:
+        except JwtSigningKeysError as error:
             logger.error("%s The keys known before stay in force.", error)  # noqa: TRY400  # a sentence says it all
 
     def rotate(self) -> None:
@@ -151,14 +151,14 @@ class SigningKeys:
                 if changed is not latest:
                     private_file.replace(self.path, msgspec.json.format(msgspec.json.encode(changed)) + b"\n")
         except OSError as error:
-            raise SigningKeysError(f"{self.path} cannot be written: {error.strerror}.") from error
+            raise JwtSigningKeysError(f"{self.path} cannot be written: {error.strerror}.") from error
         self._follow()
 
     def _follow(self) -> None:
         try:
-            signature = private_file.signature(self.path)
+            signature = private_file.file_version(self.path)
         except OSError as error:
-            raise SigningKeysError(f"{self.path} cannot be read: {error.strerror}.") from error
+            raise JwtSigningKeysError(f"{self.path} cannot be read: {error.strerror}.") from error
         if signature != self._signature:
             self._signature = signature
             self._use(self._read())
@@ -169,11 +169,11 @@ class SigningKeys:
         except FileNotFoundError:
             return KeyRing()
         except OSError as error:
-            raise SigningKeysError(f"{self.path} cannot be read: {error.strerror}.") from error
+            raise JwtSigningKeysError(f"{self.path} cannot be read: {error.strerror}.") from error
         with open(file, "rb") as stream:  # noqa: PTH123  # of a descriptor, which Path has no word for
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
-                raise SigningKeysError(
+                raise JwtSigningKeysError(
                     f"{self.path} can be read by others, or is no regular file. Make it yours alone "
                     f"(chmod 600 {self.path}); or remove it, and new keys are made."
                 )
@@ -181,7 +181,7 @@ class SigningKeys:
         try:
             return decode(data)
         except ValueError as error:
-            raise SigningKeysError(
+            raise JwtSigningKeysError(
                 f"{self.path} {error}. Put a copy back; or remove it: new keys are made, and agents get new tokens."
             ) from None
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.call import Agent
 from wirekey.identity.jwks_fetching import FetchedKeys
-from wirekey.identity.jwt_issuers import LEEWAY, Issuer, external_agent, external_issuer, own_issuer
-from wirekey.identity.jwt_keys import SigningKeys
+from wirekey.identity.jwt_issuers import LEEWAY, TokenIssuer, external_agent, external_issuer, own_issuer
+from wirekey.identity.jwt_keys import JwtSigningKeys
 from wirekey.identity.jwt_reading import RefusedTokenError, UnverifiedToken, read
 from wirekey.identity.tokens import token_digest
 
@@ -34,14 +34,14 @@ class VerifiedToken:
     `agent` is what the token says; of one of ours the AgentStore is asked, by `client_id`.
     """
 
-    issuer: Issuer
+    issuer: TokenIssuer
     ends: float
     thumbprint: str
     agent: Agent
     client_id: str | None = None
 
 
-type Held = bytes | VerifiedToken
+type TokenReference = bytes | VerifiedToken
 """What is kept of a token instead of it: the hash of one of the AgentStore's, or what a JWT said."""
 
 
@@ -49,10 +49,10 @@ class JwtTokens:
     """The issuers that are believed, and the tokens of theirs that were seen. For the event loop's thread."""
 
     def __init__(
-        self, issuers: Iterable[Issuer], agents: AgentStore, verified: dict[bytes, VerifiedToken] | None = None
+        self, issuers: Iterable[TokenIssuer], agents: AgentStore, verified: dict[bytes, VerifiedToken] | None = None
     ) -> None:
         self._issuers = {issuer.name: issuer for issuer in issuers}
-        self._book = agents
+        self._agents = agents
         self.remembered = {} if verified is None else verified
 
     @classmethod
@@ -60,7 +60,7 @@ class JwtTokens:
         cls,
         settings: JWT,
         agents: AgentStore,
-        keys: SigningKeys | None,
+        keys: JwtSigningKeys | None,
         fetch: Fetch,
         previous: JwtTokens | None = None,
     ) -> JwtTokens:
@@ -72,12 +72,16 @@ class JwtTokens:
         issuers = [kept.get(other) or external_issuer(other, fetch) for other in settings.foreign]
         if keys:
             services = own_issuer(settings, keys)
-            same = next((issuer for issuer in previous.issuers if alike(issuer, services)), None) if previous else None
+            same = (
+                next((issuer for issuer in previous.issuers if is_same_own_issuer(issuer, services)), None)
+                if previous
+                else None
+            )
             issuers.append(same or services)
         return cls(issuers, agents, previous.remembered if previous else None)
 
     @property
-    def issuers(self) -> tuple[Issuer, ...]:
+    def issuers(self) -> tuple[TokenIssuer, ...]:
         return tuple(self._issuers.values())
 
     def keep_fresh(self) -> None:
@@ -85,15 +89,15 @@ class JwtTokens:
         for issuer in self._issuers.values():
             if isinstance(issuer.keys, FetchedKeys):
                 issuer.keys.keep_fresh()
-            elif isinstance(issuer.keys, SigningKeys):
+            elif isinstance(issuer.keys, JwtSigningKeys):
                 issuer.keys.refresh()
 
     def find(self, digest: bytes, now: float) -> Agent | None:
         """Give whose a token is that was verified before, by `tokens.token_digest`; None where it is good no more."""
         token = self.remembered.get(digest)
-        return self.bearer(token, now) if token else None
+        return self.find_agent(token, now) if token else None
 
-    def bearer(self, token: VerifiedToken, now: float) -> Agent | None:
+    def find_agent(self, token: VerifiedToken, now: float) -> Agent | None:
         """Give who bears a token now; None where it ended, or its key, its client or its agent was taken back."""
         issuer = token.issuer
         if token.ends + LEEWAY <= now or self._issuers.get(issuer.name) is not issuer:
@@ -101,8 +105,8 @@ class JwtTokens:
         if not issuer.keys.holds(token.thumbprint):
             return None
         if token.client_id is None:
-            return None if self._book.has(token.agent.id) else token.agent
-        client = self._book.find_client(token.client_id, now)
+            return None if self._agents.has(token.agent.id) else token.agent
+        client = self._agents.find_client(token.client_id, now)
         if client is None or client.agent.id != token.agent.id:
             return None
         agent, may = client.agent, token.agent.permissions
@@ -118,7 +122,7 @@ class JwtTokens:
             known = await self._verify(read(token), now)
             self._remember(digest, known)
         now = time.time() if now is None else now
-        if self.bearer(known, now) is None:
+        if self.find_agent(known, now) is None:
             raise RefusedTokenError(self._reason(known, now))
         return known
 
@@ -145,12 +149,12 @@ class JwtTokens:
         agent = Agent(token.claims["sub"], permissions=tuple(may))
         return VerifiedToken(issuer, ends, key.thumbprint, agent, client_id)
 
-    async def _key(self, issuer: Issuer, token: UnverifiedToken) -> VerificationKey:
+    async def _key(self, issuer: TokenIssuer, token: UnverifiedToken) -> VerificationKey:
         key = issuer.keys.find(token.kid, token.algorithm)
         if key is None and isinstance(issuer.keys, FetchedKeys):
             await issuer.keys.look_again()
             key = issuer.keys.find(token.kid, token.algorithm)
-        elif key is None and isinstance(issuer.keys, SigningKeys):
+        elif key is None and isinstance(issuer.keys, JwtSigningKeys):
             issuer.keys.refresh()
             key = issuer.keys.find(token.kid, token.algorithm)
         if key is None:
@@ -176,9 +180,9 @@ class JwtTokens:
         return "was given to an agent that was revoked, or for client credentials that were replaced"
 
 
-def alike(one: Issuer, other: Issuer) -> bool:
+def is_same_own_issuer(one: TokenIssuer, other: TokenIssuer) -> bool:
     """Tell whether an issuer is Wirekey itself, unchanged."""
-    return one.is_house and (one.name, one.audience, one.max_lifetime, one.keys) == (
+    return one.is_own and (one.name, one.audience, one.max_lifetime, one.keys) == (
         other.name,
         other.audience,
         other.max_lifetime,
@@ -186,6 +190,6 @@ def alike(one: Issuer, other: Issuer) -> bool:
     )
 
 
-def signing_keys(settings: JWT, state: Path) -> SigningKeys | None:
+def signing_keys(settings: JWT, state: Path) -> JwtSigningKeys | None:
     """Give the keys of the state folder, where tokens are issued here. Raises SigningKeysError."""
-    return SigningKeys(state / KEYS_FILE, settings.lifetime) if settings.issues else None
+    return JwtSigningKeys(state / KEYS_FILE, settings.lifetime) if settings.issues else None

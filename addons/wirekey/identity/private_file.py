@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-type Signature = tuple[int, int, int] | None
+type FileVersion = tuple[int, int, int] | None
 
 
-def signature(path: Path) -> Signature:
+def file_version(path: Path) -> FileVersion:
     """Give what changes whenever the file is replaced; None: there is none. Raises OSError."""
     try:
         status = path.stat()

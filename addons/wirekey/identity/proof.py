@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wirekey.call import Agent
     from wirekey.identity.agents import AgentStore
-    from wirekey.identity.jwt_tokens import Held, JwtTokens
+    from wirekey.identity.jwt_tokens import JwtTokens, TokenReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Proof:
     `access_key`: of an agent's AWS key pair, once its signature is verified. `accepted_at`: Unix seconds.
     """
 
-    tokens: tuple[Held, ...] = field(default=(), repr=False)
+    tokens: tuple[TokenReference, ...] = field(default=(), repr=False)
     access_key: str | None = field(default=None, repr=False)
     accepted_at: float = 0.0
 
@@ -29,11 +29,11 @@ class Proof:
 NO_PROOF = Proof()
 
 
-def token_agent(held: Held, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
+def agent_of_token(held: TokenReference, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
     """Return the agent that a token identifies, or None if the token was revoked or expired by `now`."""
     if isinstance(held, bytes):
         return agents.find_hash(held, now)
-    return jwts.bearer(held, now)
+    return jwts.find_agent(held, now)
 
 
 def proven_agent(proof: Proof, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
@@ -41,7 +41,7 @@ def proven_agent(proof: Proof, agents: AgentStore, jwts: JwtTokens, now: float) 
 
     With `now` at the time of acceptance, only what was taken back since counts, not what merely expired.
     """
-    found_agents = [token_agent(held, agents, jwts, now) for held in proof.tokens]
+    found_agents = [agent_of_token(held, agents, jwts, now) for held in proof.tokens]
     if proof.access_key:
         found = agents.find_pair(proof.access_key, now)
         found_agents.append(found[0] if found else None)

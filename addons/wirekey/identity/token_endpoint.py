@@ -6,36 +6,25 @@ GET  /.well-known/jwks.json  the public keys, for who wants to verify these toke
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.identity.clients import CLIENT_ID, is_secret_of
 from wirekey.identity.throttle import Throttle, neighbourhood
-from wirekey.identity.token_request import TokenRequestError, asked
+from wirekey.identity.token_request import TokenRequestError, parse_grant
+from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
     from wirekey.config.jwt import JWT
     from wirekey.identity.agents import AgentStore
-    from wirekey.identity.clients import Client
-    from wirekey.identity.jwt_keys import SigningKeys
-    from wirekey.identity.token_request import Asked, TokenRequest
+    from wirekey.identity.clients import OAuthClient
+    from wirekey.identity.jwt_keys import JwtSigningKeys
+    from wirekey.identity.token_request import ClientCredentialsGrant, TokenRequest
 
 TOKEN_PATH = "/api/v1/auth/token"  # noqa: S105  # a path
 KEYS_PATH = "/.well-known/jwks.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def __repr__(self) -> str:
-        return f"Answer({self.status})"
 
 
 class TokenEndpoint:
@@ -47,44 +36,44 @@ class TokenEndpoint:
     its verification is one SHA-256 and one comparison in constant time.
     """
 
-    def __init__(self, settings: JWT, keys: SigningKeys, agents: AgentStore) -> None:
+    def __init__(self, settings: JWT, keys: JwtSigningKeys, agents: AgentStore) -> None:
         self.settings = settings
         self._keys = keys
-        self._book = agents
+        self._agents = agents
         self._at_client: Throttle[tuple[str, str]] = Throttle()
         self._at_nobody: Throttle[tuple[str, str]] = Throttle()
         self._by_address: Throttle[str] = Throttle()
 
-    def answer(self, request: TokenRequest, now: float | None = None, ticks: float | None = None) -> Answer:
+    def answer(self, request: TokenRequest, now: float | None = None, ticks: float | None = None) -> LocalResponse:
         """Answer a request for a token. `now`: Unix seconds; `ticks`: of a clock that never goes back."""
         now, ticks = time.time() if now is None else now, time.monotonic() if ticks is None else ticks
         try:
-            wanted = asked(request)
+            wanted = parse_grant(request)
             client = self._authenticate(wanted, neighbourhood(request.address), ticks)
             return self._grant(client, wanted, now)
         except SlowDownError as error:
             message = f"Too many failures. Try again in {error.seconds} s."
-            return failure(429, "slow_down", message, ("retry-after", str(error.seconds)))
+            return local_error(429, "slow_down", message, ("retry-after", str(error.seconds)))
         except TokenRequestError as error:
             extra = [("allow", "POST")] if error.status == 405 else []
             if error.status == 401 and request.tries_header:
                 extra.append(("www-authenticate", 'Basic realm="wirekey", charset="UTF-8"'))
-            return failure(error.status, error.code, error.description, *extra)
+            return local_error(error.status, error.code, error.description, *extra)
 
-    def keys(self, method: str) -> Answer:
+    def keys(self, method: str) -> LocalResponse:
         """Answer a request for the public keys."""
         if method not in ("GET", "HEAD"):
-            return failure(405, "invalid_request", "Read the keys with GET.", ("allow", "GET, HEAD"))
+            return local_error(405, "invalid_request", "Read the keys with GET.", ("allow", "GET, HEAD"))
         body = self._keys.document()
         headers = (
             ("content-type", "application/json"),
             ("cache-control", "public, max-age=300"),
             ("content-length", str(len(body))),
         )
-        return Answer(200, headers, b"" if method == "HEAD" else body)
+        return LocalResponse(200, headers, b"" if method == "HEAD" else body)
 
-    def _authenticate(self, wanted: Asked, address: str, ticks: float) -> Client:
-        client = self._book.find_client(wanted.client_id) if CLIENT_ID.fullmatch(wanted.client_id) else None
+    def _authenticate(self, wanted: ClientCredentialsGrant, address: str, ticks: float) -> OAuthClient:
+        client = self._agents.find_client(wanted.client_id) if CLIENT_ID.fullmatch(wanted.client_id) else None
         # Those that do not exist are counted apart: inventing names must not push out what is known of a client.
         pairs = self._at_client if client else self._at_nobody
         pair = (wanted.client_id[:64], address)
@@ -102,7 +91,7 @@ class TokenEndpoint:
         message = "There is no such client, or its secret is another. New ones: wirekey agents rotate NAME --client."
         raise TokenRequestError("invalid_client", message, 401)
 
-    def _grant(self, client: Client, wanted: Asked, now: float) -> Answer:
+    def _grant(self, client: OAuthClient, wanted: ClientCredentialsGrant, now: float) -> LocalResponse:
         agent = client.agent
         for word in wanted.scope or ():
             if word not in agent.permissions:
@@ -132,25 +121,10 @@ class TokenEndpoint:
             "expires_in": ends - issued,
             "scope": " ".join(may),
         }
-        return uncached(200, granted)
+        return local_json(200, granted)
 
 
 class SlowDownError(Exception):
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds)
         self.seconds = seconds
-
-
-def failure(status: int, code: str, description: str, *headers: tuple[str, str]) -> Answer:
-    return uncached(status, {"error": code, "error_description": description}, *headers)
-
-
-def uncached(status: int, content: dict[str, object], *headers: tuple[str, str]) -> Answer:
-    body = json.dumps(content).encode()
-    fixed = (
-        ("content-type", "application/json"),
-        ("cache-control", "no-store"),
-        ("pragma", "no-cache"),
-        ("content-length", str(len(body))),
-    )
-    return Answer(status, (*fixed, *headers), body)

@@ -54,7 +54,7 @@ class TokenRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ClientCredentialsGrant:
     """What is asked for, once read. `scope` None: all that the agent may."""
 
     client_id: str
@@ -65,7 +65,7 @@ class Asked:
         return f"Asked({self.client_id!r})"
 
 
-def asked(request: TokenRequest) -> Asked:
+def parse_grant(request: TokenRequest) -> ClientCredentialsGrant:
     """Raise TokenRequestError."""
     if request.method != "POST":
         raise TokenRequestError("invalid_request", "Ask for a token with POST.", 405)
@@ -77,7 +77,7 @@ def asked(request: TokenRequest) -> Asked:
     if grant_type != "client_credentials":
         raise TokenRequestError("unsupported_grant_type", "The only grant_type here is client_credentials.")
     scope = parameters.get("scope")
-    return Asked(client_id, secret, tuple(scope.split()) if scope else None)
+    return ClientCredentialsGrant(client_id, secret, tuple(scope.split()) if scope else None)
 
 
 def body_parameters(request: TokenRequest) -> dict[str, str]:

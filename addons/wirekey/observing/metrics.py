@@ -50,7 +50,7 @@ LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 MODEL_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_response_model")
 
 type Labels = tuple[str, str, str, str]
-type Key = tuple[str | None, str, str | None, str | None]
+type SeriesKey = tuple[str | None, str, str | None, str | None]
 
 
 class Series:
@@ -180,7 +180,7 @@ class CallMetrics:
         )
         self._allowed, self._denied = self.decisions.labels("allow"), self.decisions.labels("deny")
         self._children: dict[tuple[Counter, str, str], Counter] = {}
-        self._series: dict[Key, Series] = {}
+        self._series: dict[SeriesKey, Series] = {}
         self._other: dict[tuple[str | None, str], Series] = {}
         self._models: set[str | None] = {None}
         self._failed: dict[tuple[str, str, str, str], Histogram] = {}

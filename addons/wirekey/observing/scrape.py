@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from wirekey.console import gate
 from wirekey.console.router import wrong_method
-from wirekey.identity.token_endpoint import Answer, failure
+from wirekey.local_response import LocalResponse, local_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
     from prometheus_client.samples import Sample
 
-    from wirekey.console.local_request import Request
-    from wirekey.console.reply import Reply
+    from wirekey.console.local_request import LocalRequest
+    from wirekey.console.reply import LocalReply
 
 METRICS_PATH = "/metrics"
 AT_ONCE = 100
@@ -47,19 +47,19 @@ class Scrape:
         self._fresh_until = float("-inf")
         self._making: asyncio.Task[None] | None = None
 
-    def answer(self, request: Request) -> Reply:
+    def answer(self, request: LocalRequest) -> LocalReply:
         return wrong_method(request) or refused(request) or self._answer()
 
-    def _answer(self) -> Awaitable[Answer]:
+    def _answer(self) -> Awaitable[LocalResponse]:
         if self._making is None and time.monotonic() >= self._fresh_until:
             self._making = asyncio.create_task(self._make())
         return self._latest(self._making)
 
-    async def _latest(self, making: asyncio.Task[None] | None) -> Answer:
+    async def _latest(self, making: asyncio.Task[None] | None) -> LocalResponse:
         if making:
             await asyncio.shield(making)  # one that goes away takes it from no other
         length = str(len(self._text))
-        return Answer(200, (("content-type", CONTENT_TYPE_LATEST), ("content-length", length)), self._text)
+        return LocalResponse(200, (("content-type", CONTENT_TYPE_LATEST), ("content-length", length)), self._text)
 
     async def _make(self) -> None:
         try:
@@ -100,7 +100,7 @@ def pieces_of(registry: Collector) -> Iterator[bytes]:
             yield text.split(b"\n", 2)[2] if start else text
 
 
-def refused(request: Request) -> Answer | None:
+def refused(request: LocalRequest) -> LocalResponse | None:
     """Let in programs of this machine only; None: this is one.
 
     It must also name this machine as the host. A page in a browser here that had its own name point to loopback (DNS
@@ -113,4 +113,4 @@ def refused(request: Request) -> Answer | None:
         "Metrics are read from the machine itself, at 127.0.0.1, [::1] or localhost. Let a collector run there, such "
         "as Prometheus in agent mode, or reach it through a tunnel."
     )
-    return failure(403, "forbidden", message)
+    return local_error(403, "forbidden", message)

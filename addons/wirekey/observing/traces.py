@@ -88,7 +88,7 @@ class CountingExporter(SpanExporter):
         return self.inner.force_flush(timeout_millis)
 
 
-class Traces:
+class CallTracer:
     """A observer that makes a span of each call that ended. Nothing in it waits."""
 
     def __init__(self, exporter: SpanExporter) -> None:
@@ -195,8 +195,8 @@ def attributes_of(call: Call) -> dict[str, AttributeValue]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def open_traces() -> Traces:
+def open_call_tracer() -> CallTracer:
     """Export by OTLP over HTTP, as the environment says. Raises ValueError."""
     # Their own complaints come once a batch or a retry; CountingExporter says it once a minute.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-    return Traces(OTLPSpanExporter())
+    return CallTracer(OTLPSpanExporter())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Refusal
-from wirekey.permissions import READ, USUAL, WRITE
+from wirekey.permissions import DEFAULT, READ, WRITE
 from wirekey.providers.protocol import Kind
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def permissions_of(agent: Agent | None) -> list[str]:
     Nobody gets as far as a policy only where `identity.required` is false, and counts there as an agent of whom
     nothing was said: so the same policies serve with agents and without.
     """
-    return list(USUAL if agent is None else agent.permissions)
+    return list(DEFAULT if agent is None else agent.permissions)
 
 
 def needed(call: Call) -> str:

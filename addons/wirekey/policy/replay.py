@@ -16,12 +16,12 @@ from wirekey.policy.permissions import permissions_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from wirekey.audit.event import Value
+    from wirekey.audit.event import EventValue
     from wirekey.policy.decision import Decision
     from wirekey.policy.input import Input
     from wirekey.policy.rego import Interpreter
 
-type RecordedEvent = dict[str, Value]
+type RecordedEvent = dict[str, EventValue]
 type Permissions = Callable[[str], list[str]]
 """What an agent, by its id, is permitted."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mitmproxy import ctx
 
 from wirekey.console.router import Router
-from wirekey.console.server import Bounds, Server
+from wirekey.console.server import Server, ServerLimits
 from wirekey.errors import user_message
 from wirekey.server.listeners import gateway_at, sentence
 from wirekey.server.page import live_page
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.config import Config
     from wirekey.console.live import LivePage
-    from wirekey.console.reply import Handler
+    from wirekey.console.reply import LocalHandler
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.server.lifecycle import Lifecycle
 
@@ -35,7 +35,9 @@ ASKS_EVERY = 1.0
 class Endpoints:
     """Opens after the entrance, which is then told where all listen; closes after it: /ready says 503 meanwhile."""
 
-    def __init__(self, services: Services, lifecycle: Lifecycle, more: Mapping[str, Handler] | None = None) -> None:
+    def __init__(
+        self, services: Services, lifecycle: Lifecycle, more: Mapping[str, LocalHandler] | None = None
+    ) -> None:
         """`more`: path → what else the console answers."""
         self.services = services
         self.lifecycle = lifecycle
@@ -80,13 +82,13 @@ class Endpoints:
         self._ask_policy()
         if config.listen.console is None:
             return
-        bounds = Bounds(of_one_address=config.limits.connections_per_client)
+        bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
         router = Router(self.tokens, self.ready, {**self.more, **self.on_console(config)})
         server = Server(config.listen.console, router.answer, bounds)
         if self._opened(server, "console", config):
             self.servers["console"] = server
 
-    def on_console(self, config: Config) -> dict[str, Handler]:
+    def on_console(self, config: Config) -> dict[str, LocalHandler]:
         """Give what only the console answers, by path."""
         self.page = live_page(self.services, self.lifecycle, config.state, self.ready)
         return dict(self.page.routes())

@@ -9,7 +9,7 @@ from wirekey.console import operator_token
 from wirekey.console.feed import Feed
 from wirekey.console.live import LivePage
 from wirekey.console.recorded import Recorded
-from wirekey.console.sessions import Sessions
+from wirekey.console.sessions import SignInSessions
 from wirekey.server.status import Status
 
 if TYPE_CHECKING:
@@ -32,5 +32,5 @@ def live_page(
         logger.error("Nobody can sign in to the console's page: %s", error)  # noqa: TRY400  # a sentence says it all
     feed = Feed()
     services.events.observers.append(feed)
-    sessions = Sessions(operator_token.FollowedToken(state))
+    sessions = SignInSessions(operator_token.FollowedToken(state))
     return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.path))

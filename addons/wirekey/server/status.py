@@ -37,7 +37,7 @@ class Status:
     def __init__(
         self, services: Services, lifecycle: Lifecycle, feed: Feed, ready: Callable[[], Mapping[str, str | None]]
     ) -> None:
-        self._house = services
+        self._services = services
         self._entrance = lifecycle
         self._feed = feed
         self._ready = ready
@@ -49,7 +49,7 @@ class Status:
     async def state(self) -> dict[str, Any]:
         """Give what the page shows, as JSON takes it."""
         try:
-            records = await asyncio.to_thread(self._house.agents.agents)
+            records = await asyncio.to_thread(self._services.agents.agents)
             agents_trouble = None
         except AgentsFileError as error:
             records, agents_trouble = (), str(error)
@@ -57,7 +57,7 @@ class Status:
         authority, running = self._entrance.authority, self._entrance.running_proxy
         return {
             "started": self._started,
-            "simulated": self._house.settings.simulated,
+            "simulated": self._services.settings.simulated,
             "listeners": {name: getattr(running, name, None) for name in ("forward", "gateway", "console")},
             "ca_ends": authority.expires.timestamp() if authority else None,
             "providers": list(self._providers()),
@@ -68,7 +68,7 @@ class Status:
         }
 
     def _providers(self) -> Iterator[dict[str, Any]]:
-        settings, now = self._house.settings, time.monotonic()
+        settings, now = self._services.settings, time.monotonic()
         for name, provider in PROVIDERS.items():
             pool = settings.pools.get(name)
             mode = settings.credentials.get(name, "inject")
@@ -89,7 +89,7 @@ class Status:
         config = self._entrance.config
         deciding = config.deciding if config else None
         place = (deciding.opa_url or str(deciding.path)) if deciding else None
-        return {"revision": getattr(self._house.policy, "revision", None), "place": place}
+        return {"revision": getattr(self._services.policy, "revision", None), "place": place}
 
     def _attention(self, agents_trouble: str | None) -> Iterator[Note]:
         """Give what stands in the way of calls, or will."""
@@ -101,7 +101,7 @@ class Status:
         for part, reason in self._ready().items():
             if reason:
                 yield note("bad", f"Not ready: {reason}.", what_to_do.get(part, ""))
-        if rejected := getattr(self._house.policy, "rejected", None):
+        if rejected := getattr(self._services.policy, "rejected", None):
             yield note("bad", f"The changed policy is not in force: {rejected}", "./run.sh policy check says more.")
         if agents_trouble:
             yield note("bad", agents_trouble, "")
@@ -114,7 +114,7 @@ class Status:
             yield note("warn", f"The CA ends in {days}.", what_to_do["ca"])
 
     def _of_audit(self) -> Iterator[Note]:
-        store = self._house.store
+        store = self._services.store
         if store.lost:
             yield note("bad", f"{store.lost} outcomes could not be recorded.", "The log says why.")
         if store.waiting > AUDIT_SLOW:
@@ -123,7 +123,7 @@ class Status:
             )
 
     def _of_keys(self) -> Iterator[Note]:
-        settings, now = self._house.settings, time.monotonic()
+        settings, now = self._services.settings, time.monotonic()
         for name, pool in settings.all_pools().items():
             resting = [key.label for key in pool.keys if key.cooling_until > now]
             if resting and len(resting) == len(pool.keys):
@@ -138,7 +138,7 @@ class Status:
 
     def _advice(self, active: list[AgentRecord]) -> Iterator[Note]:
         """Give what is not wrong, and good to know."""
-        settings, config = self._house.settings, self._entrance.config
+        settings, config = self._services.settings, self._entrance.config
         if settings.simulated:
             yield note("note", "The simulator answers every call: no provider is reached.", "Set a key and start anew.")
         if not settings.identity_required:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.config.jwt import JWT
     from wirekey.identity.agents import AgentStore
-    from wirekey.identity.jwt_keys import SigningKeys
+    from wirekey.identity.jwt_keys import JwtSigningKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class TokenService:
     """`keys` None: no token was issued by this process yet."""
 
     settings: JWT
-    keys: SigningKeys | None
+    keys: JwtSigningKeys | None
     jwts: JwtTokens
 
     @classmethod

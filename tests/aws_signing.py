@@ -36,7 +36,7 @@ def signing_wirekey(folder: Path, simulator: SimulatorThread, *, bedrock=None, *
     """A Wirekey with the real pair; `token` and `pair` are alice's. There is also bob. `bedrock`: more of it."""
     configuration = behind(simulator, **more)
     configuration["providers"]["bedrock"] |= bedrock or {}
-    configuration["providers"]["bedrock"]["credentials"] = {
+    configuration["providers"]["bedrock"]["aws"] = {
         "access_key": "env:REAL_ID",
         "secret_key": "env:REAL_SECRET",
     }

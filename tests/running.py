@@ -193,13 +193,13 @@ def behind(simulator: SimulatorThread, **more) -> dict:
     """A configuration in which each provider is the simulator, with the real-looking keys in the environment."""
     upstream = simulator.url
     return {
-        "upstream_ca": str(simulator.ca_file),
+        "upstream_ca_file": str(simulator.ca_file),
         "policy": {"path": str(EVERYTHING)},
         "providers": {
-            "openai": {"keys": ["env:REAL_OPENAI"], "upstream": upstream},
-            "gemini": {"keys": ["env:REAL_GEMINI"], "upstream": upstream},
-            "anthropic": {"keys": ["env:REAL_ANTHROPIC"], "upstream": upstream},
-            "bedrock": {"credentials": {"bearer": "env:REAL_BEDROCK"}, "upstream": upstream},
+            "openai": {"keys": ["env:REAL_OPENAI"], "upstream_url": upstream},
+            "gemini": {"keys": ["env:REAL_GEMINI"], "upstream_url": upstream},
+            "anthropic": {"keys": ["env:REAL_ANTHROPIC"], "upstream_url": upstream},
+            "bedrock": {"aws": {"bearer": "env:REAL_BEDROCK"}, "upstream_url": upstream},
         },
         **more,
     }

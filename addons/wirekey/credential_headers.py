@@ -39,7 +39,7 @@ CREDENTIAL_HEADERS = frozenset(
         "x-vault-token",
         "x-goog-authenticated-user-id",
         "x-goog-authenticated-user-email",
-        # Provider keys that a client holds itself, for `credentials: client`. Also all of x-aws-…
+        # Provider keys that a client holds itself, for `key_source: client`. Also all of x-aws-…
         "x-openai-key",
         "x-gemini-key",
         "x-anthropic-key",

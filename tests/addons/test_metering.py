@@ -264,7 +264,7 @@ def test_usage_is_asked_for_where_the_client_did_not_and_the_route_or_else_the_s
     settings, candidate, asks
 ):
     answer = Answer()
-    answer.services.settings = replace(answer.services.settings, ask_stream_usage=settings)
+    answer.services.settings = replace(answer.services.settings, include_stream_usage=settings)
     body = with_usage_requested(
         answer.services, answer.state, Candidate("openai", asks_usage=candidate), b'{"stream":true}'
     )

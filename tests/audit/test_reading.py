@@ -57,7 +57,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def database(path):
-    with contextlib.closing(open_for_writing(path, "process", 1)) as written:
+    with contextlib.closing(open_for_writing(path, "commit", 1)) as written:
         written.executemany(INSERT, [tuple(event_of(call).values()) for call in CALLS])
     with contextlib.closing(open_for_reading(path)) as opened:
         yield opened
@@ -127,7 +127,7 @@ def test_csv_cells_cannot_be_formulas(evil):
 
 
 def test_an_export_takes_the_same_memory_for_many_calls(path):
-    with contextlib.closing(open_for_writing(path, "process", 1)) as written:
+    with contextlib.closing(open_for_writing(path, "commit", 1)) as written:
         row = tuple(event_of(finish(call_of())).values())[1:]
         written.executemany(INSERT, ((f"{number:08}", *row) for number in range(5000)))
 

@@ -53,7 +53,7 @@ async def test_an_intent_is_in_the_file_when_it_is_acknowledged(audit, path):
     assert rows(path)[call.id]["outcome"] is None
 
 
-@pytest.mark.parametrize("durability", ["process", "disk"])
+@pytest.mark.parametrize("durability", ["commit", "fsync"])
 async def test_an_outcome_completes_the_row(path, durability):
     audit = AuditStore(path, durability)
     audit.start()
@@ -320,7 +320,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(("durability", "seconds"), [("process", 0.02), ("process", 0.2), ("disk", 0.1)])
+@pytest.mark.parametrize(("durability", "seconds"), [("commit", 0.02), ("commit", 0.2), ("fsync", 0.1)])
 def test_L5_after_kill_9_every_acknowledged_intent_is_there(path, durability, seconds):
     top = Path(__file__).parents[2]
     process = subprocess.Popen(
@@ -390,12 +390,12 @@ async def test_a_call_that_was_sent_once_has_no_row_of_attempts(audit, path):
 
 
 async def test_a_file_from_before_there_were_attempts_gets_their_table_and_can_be_read_until_then(path):
-    schema.open_for_writing(path, "process", 1).close()
+    schema.open_for_writing(path, "commit", 1).close()
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("DROP TABLE attempts")
     with contextlib.closing(schema.open_for_reading(path)) as database:
         assert attempts_of(database, "any") == []
-    schema.open_for_writing(path, "process", 1).close()
+    schema.open_for_writing(path, "commit", 1).close()
     assert attempts(path) == []
 
 

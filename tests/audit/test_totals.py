@@ -48,7 +48,7 @@ CALLS = [
 def recorded(tmp_path):
     def record(calls):
         path = tmp_path / "audit.db"
-        database = open_for_writing(path, "process", 1)
+        database = open_for_writing(path, "commit", 1)
         database.executemany(INSERT, [tuple(event_of(call).values()) for call in calls])
         database.close()
         return path

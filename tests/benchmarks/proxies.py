@@ -115,9 +115,9 @@ def wirekey(
         "listen": listen | {"console": None},
         "state": str(folder / "state"),
         "certs": str(folder / "certs"),
-        "upstream_ca": str(folder.parent / "ca.pem"),
-        "providers": {"openai": {"keys": ["env:BENCH_KEY"], "upstream": f"https://localhost:{upstream_port}"}},
-        "upstream": {"pool": pool},
+        "upstream_ca_file": str(folder.parent / "ca.pem"),
+        "providers": {"openai": {"keys": ["env:BENCH_KEY"], "upstream_url": f"https://localhost:{upstream_port}"}},
+        "upstream_connections": {"reuse": pool},
         "log": {"level": "warning"},
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))

@@ -65,8 +65,8 @@ async def run(folder: Path, options: argparse.Namespace) -> None:
             for system, found in systems[:: -1 if number % 2 else 1]:
                 await measure(*system, found, options.requests)
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-    print("lending (upstream.pool: true)\n" + table(bare, connection_pool))
-    print("\nnot lending (upstream.pool: false)\n" + table(bare, apart))
+    print("lending (upstream_connections.reuse: true)\n" + table(bare, connection_pool))
+    print("\nnot lending (upstream_connections.reuse: false)\n" + table(bare, apart))
 
 
 if __name__ == "__main__":

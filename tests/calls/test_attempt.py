@@ -93,7 +93,7 @@ def test_without_a_route_the_call_goes_as_it_came_with_a_key(tmp_path):
 
 
 def test_the_next_attempt_has_the_next_key_and_the_bytes_of_the_first(tmp_path):
-    sent = Sent(tmp_path, "failover: {retry_after: 0}").admitted()
+    sent = Sent(tmp_path, "failover: {max_retry_after: 0}").admitted()
     first = sent.on_the_wire()
     assert sent.failed(FailureKind.STATUS, 429)
     second = sent.on_the_wire()
@@ -105,9 +105,9 @@ def test_the_next_attempt_has_the_next_key_and_the_bytes_of_the_first(tmp_path):
 
 
 ROUTES = """
-failover: {attempts: 5, retry_after: 0}
+failover: {max_attempts: 5, max_retry_after: 0}
 routes:
-  - {match: gpt-4o, model: 'first?temperature=0.5', upstream: 'https://one.example', auth: x-api-key, keys: [env:R],
+  - {match: gpt-4o, model: 'first?temperature=0.5', upstream_url: 'https://one.example', auth: x-api-key, keys: [env:R],
      fallback: ['gemini:gemini-2.5-flash', plain]}
 """
 
@@ -157,7 +157,7 @@ def test_each_candidate_rewrites_the_original_and_brings_its_own_place_and_crede
 
 
 def test_the_body_is_kept_for_as_long_as_another_attempt_may_be_made_of_it(tmp_path):
-    sent = Sent(tmp_path, "failover: {retry_after: 0}").admitted()
+    sent = Sent(tmp_path, "failover: {max_retry_after: 0}").admitted()
     sent.on_the_wire()
     assert sent.state.body == sent.state.original_body == CHAT
     sent.failed()
@@ -257,7 +257,7 @@ def test_a_session_is_the_agents_or_that_of_the_header_within_the_agents(tmp_pat
     settings, found = None, []
     for agent, session in calls:
         headers = ((b"x-session", session.encode()),) if session else ()
-        sent = Sent(tmp_path, f"affinity: {{header: {named}}}", headers=headers, selection="session-affinity")
+        sent = Sent(tmp_path, f"session_affinity: {{header: {named}}}", headers=headers, selection="session-affinity")
         settings = sent.services.settings = settings or sent.services.settings
         sent.call.agent = Agent(agent)
         found.append(sent.admitted().call.credential)
@@ -314,7 +314,7 @@ def test_a_clients_key_for_one_provider_is_never_sent_to_another(tmp_path):
 
 def test_where_the_next_attempt_cannot_be_made_the_one_before_stands(tmp_path):
     text = """
-failover: {retry_after: 0}
+failover: {max_retry_after: 0}
 routes:
   - {match: gpt-4o, model: first, provider: openai, keys: [env:R], fallback: [other]}
   - {match: other, auth: client}

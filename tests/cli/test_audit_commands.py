@@ -27,7 +27,7 @@ OPEN = call_of(model="x" * 60)
 @pytest.fixture
 def record(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    database = open_for_writing(tmp_path / "state" / "audit.db", "process", 1)
+    database = open_for_writing(tmp_path / "state" / "audit.db", "commit", 1)
     database.executemany(INSERT, [tuple(event_of(call).values()) for call in (DONE, DENIED, OPEN)])
     database.close()
 
@@ -185,7 +185,7 @@ def test_without_a_record_it_is_said_where_one_was_looked_for(tmp_path, monkeypa
 
 def test_an_empty_record_is_no_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    open_for_writing(tmp_path / "state" / "audit.db", "process", 1).close()
+    open_for_writing(tmp_path / "state" / "audit.db", "commit", 1).close()
     assert run("list") == run("stats") == "No such calls.\n"
     assert run("export") == ""
     assert json.loads(run("stats", "--json")) == {"by": "day", "groups": [], "other": None, "total": None}
@@ -194,7 +194,7 @@ def test_an_empty_record_is_no_error(tmp_path, monkeypatch):
 def with_attempts(record_folder):
     failed = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "first_byte", None, 12.5)
     call = finish(call_of(agent="carol"), attempts=2, failed_attempts=(failed,))
-    database = open_for_writing(record_folder / "state" / "audit.db", "process", 1)
+    database = open_for_writing(record_folder / "state" / "audit.db", "commit", 1)
     database.execute(INSERT, tuple(event_of(call).values()))
     database.executemany(ATTEMPT, attempt_values(call))
     database.close()

@@ -64,7 +64,7 @@ def test_a_proxy_that_runs_with_the_simulator_needs_no_keys(folder):
 def test_a_missing_secret_is_wrong_and_the_others_are_counted(folder, monkeypatch):
     (folder / "wirekey.yaml").write_text(
         "providers:\n  openai: {keys: [env:ABSENT]}\n  gemini: {keys: [env:PRESENT]}\n"
-        "  anthropic: {credentials: client}\n  bedrock: {credentials: {profile: default}}\n"
+        "  anthropic: {key_source: client}\n  bedrock: {aws: {profile: default}}\n"
     )
     monkeypatch.setenv("PRESENT", "canary-of-gemini")
     found = look("--only", "keys")
@@ -144,10 +144,10 @@ def upstream(folder, ahead=0):
 def configure_upstream(folder, port, root=None):
     lines = [
         "providers:",
-        *(f"  {name}: {{upstream: 'https://localhost:{port}'}}" for name in ("gemini", "anthropic", "bedrock")),
-        f"  openai: {{upstream: 'https://localhost:{port}', keys: [env:HOME]}}",
+        *(f"  {name}: {{upstream_url: 'https://localhost:{port}'}}" for name in ("gemini", "anthropic", "bedrock")),
+        f"  openai: {{upstream_url: 'https://localhost:{port}', keys: [env:HOME]}}",
     ]
-    (folder / "wirekey.yaml").write_text("\n".join([*lines, *([f"upstream_ca: {root}"] if root else [])]) + "\n")
+    (folder / "wirekey.yaml").write_text("\n".join([*lines, *([f"upstream_ca_file: {root}"] if root else [])]) + "\n")
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0, "ok"), (120, "warning"), (-4000, "wrong")])
@@ -164,7 +164,7 @@ def test_an_upstream_that_is_not_trusted_is_wrong_where_it_is_used(folder):
         configure_upstream(folder, port)
         found = look("--only", "upstreams")
     assert found["openai upstream"]["level"] == "wrong"
-    assert "upstream_ca" in found["openai upstream"]["fix"]
+    assert "upstream_ca_file" in found["openai upstream"]["fix"]
     assert found["gemini upstream"]["level"] == "skipped"
     assert found["clock"]["level"] == "skipped"
 

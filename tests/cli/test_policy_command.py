@@ -36,7 +36,7 @@ def run(*arguments, code=0, given=None):
 
 
 def record(*calls):
-    database = open_for_writing(Path("state").absolute() / "audit.db", "process", 1)
+    database = open_for_writing(Path("state").absolute() / "audit.db", "commit", 1)
     database.execute("BEGIN")
     database.executemany(INSERT, [tuple(event_of(call).values()) for call in calls])
     database.execute("COMMIT")

@@ -75,7 +75,7 @@ def running_stage(tmp_path_factory):
         wirekey_behind(
             tmp_path_factory.mktemp("keyless"),
             simulator,
-            providers={name: {"upstream": simulator.url} for name in PROVIDER_KEYS},
+            providers={name: {"upstream_url": simulator.url} for name in PROVIDER_KEYS},
         ) as keyless,
     ):
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), folder, {}, keyless)

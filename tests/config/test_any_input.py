@@ -32,7 +32,7 @@ FEW = settings(
 )
 
 
-NAMES_A_FILE = ("upstream_ca", "certificate", "key")
+NAMES_A_FILE = ("upstream_ca_file", "certificate", "key")
 
 
 def what_is_wrong(folder: Path, content: bytes) -> str:

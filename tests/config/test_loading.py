@@ -15,19 +15,20 @@ state: /var/lib/wirekey
 certs: ./authority
 egress: {other_hosts: deny}
 providers:
-  openai: {keys: [env:ONE, file:two.txt], upstream: https://llm.corp.example:8443, credentials: inject}
-  gemini: {credentials: passthrough}
+  openai: {keys: [env:ONE, file:two.txt], upstream_url: https://llm.corp.example:8443, key_source: inject}
+  gemini: {key_source: passthrough}
   anthropic: {keys: [keyring:wirekey/anthropic]}
-  bedrock: {credentials: {bearer: env:B}, regions: [eu-west-1, us-gov-west-1]}
+  bedrock: {aws: {bearer: env:B}, regions: [eu-west-1, us-gov-west-1]}
 model_override: gpt-4o-mini
 routes:
   - {match: "gpt-4*", model: gpt-4o-mini}
-  - {match: "corp-*", upstream: https://llm.corp.example, auth: bearer, keys: [file:/run/secrets/corp], timeout: 600}
-  - {match: "special-*", upstream: https://x.example, auth: "python:my_auth:provider", ask_stream_usage: false}
+  - {match: "corp-*", upstream_url: https://llm.corp.example, auth: bearer, keys: [file:/run/secrets/corp],
+     timeouts: {first_byte: 600}}
+  - {match: "special-*", upstream_url: https://x.example, auth: "python:my_auth:provider", include_stream_usage: false}
 identity: {required: false, jwt: {issuer: me, jwks_url: https://id.example/jwks?x=1}}
 policy: {path: policies/, opa_url: http://127.0.0.1:8181}
-audit: {store: env:AUDIT_DATABASE, durability: disk}
-metering: {ask_stream_usage: false}
+audit: {store: env:AUDIT_DATABASE, durability: fsync}
+metering: {include_stream_usage: false}
 timeouts: {connect: 1, first_byte: 2.5, idle: 3}
 limits: {body_bytes: 1MiB, header_bytes: 32000, headers: 10, connections_per_client: 4}
 log: {format: json, level: debug, file: logs/wirekey.observing.log}
@@ -45,10 +46,10 @@ def test_every_setting_can_be_set(tmp_path):
     assert str(config.listen.forward) == "[::1]:0"
     assert config.listen.console is None
     assert config.egress.other_hosts == "deny"
-    assert str(config.providers.openai.upstream) == "https://llm.corp.example:8443"
+    assert str(config.providers.openai.upstream_url) == "https://llm.corp.example:8443"
     assert config.providers.openai.keys == (SecretRef("env", "ONE"), SecretRef("file", "two.txt"))
-    assert config.routes[1].timeout == 600
-    assert config.routes[2].ask_stream_usage is False
+    assert config.routes[1].timeouts.first_byte == 600
+    assert config.routes[2].include_stream_usage is False
     assert config.audit.store == "env:AUDIT_DATABASE"
     assert (config.timeouts.first_byte, config.limits.body_bytes, config.limits.header_bytes) == (2.5, 1 << 20, 32000)
     assert config.log.level == "debug"
@@ -132,15 +133,15 @@ def test_the_placeholder_is_the_one_that_clients_are_given():
     "text",
     [
         "providers: {openai: {keys: []}}",
-        "providers: {openai: {credentials: client}}",
-        "providers: {openai: {credentials: passthrough}}",
+        "providers: {openai: {key_source: client}}",
+        "providers: {openai: {key_source: passthrough}}",
     ],
 )
 def test_what_the_file_says_about_keys_keeps_the_usual_variable_out(tmp_path, text):
     assert loaded(tmp_path, text, {"OPENAI_API_KEY": "a"}).resolve_keys("openai") == []
 
 
-@pytest.mark.parametrize("text", ["providers: {openai: {upstream: https://x.example}}", "providers:\n  openai: {}"])
+@pytest.mark.parametrize("text", ["providers: {openai: {upstream_url: https://x.example}}", "providers:\n  openai: {}"])
 def test_other_settings_of_a_provider_leave_the_usual_variable_in(tmp_path, text):
     assert len(loaded(tmp_path, text, {"OPENAI_API_KEY": "a"}).resolve_keys("openai")) == 1
 
@@ -177,7 +178,7 @@ def test_all_references_are_tried_by_the_check(tmp_path):
         "providers.openai.keys[0]",
         "providers.openai.keys[1]",
         "providers.anthropic.keys[0]",
-        "providers.bedrock.credentials.bearer",
+        "providers.bedrock.aws.bearer",
         "routes[1].keys[0]",
         "audit.store",
     ]

@@ -48,5 +48,5 @@ def test_each_example_in_the_file_is_a_value_that_the_setting_takes(tmp_path):
     config = load(tmp_path / "wirekey.yaml", {})
     assert len(config.routes) == 4
     assert config.listen.gateway_tls
-    assert config.providers.anthropic.upstream
+    assert config.providers.anthropic.upstream_url
     assert config.providers.bedrock.keys

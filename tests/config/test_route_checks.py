@@ -15,20 +15,20 @@ KEYED = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:A]}}\n"
 @pytest.mark.parametrize(
     ("route", "key", "words"),
     [
-        ("{match: a, keys: [env:A]}", "routes[0]", "keys need provider or upstream"),
-        ("{match: a, upstream: https://x.example, auth: bearer}", "routes[0]", "needs keys"),
-        ("{match: a, upstream: https://x.example, auth: sigv4, keys: [env:A]}", "routes[0]", "never used"),
-        ("{match: a, upstream: https://x.example, auth: 'python:m:f', keys: [env:A]}", "routes[0]", "never used"),
-        ("{match: a, auth: none}", "routes[0]", "auth: none needs upstream"),
+        ("{match: a, keys: [env:A]}", "routes[0]", "keys need provider or upstream_url"),
+        ("{match: a, upstream_url: https://x.example, auth: bearer}", "routes[0]", "needs keys"),
+        ("{match: a, upstream_url: https://x.example, auth: sigv4, keys: [env:A]}", "routes[0]", "never used"),
+        ("{match: a, upstream_url: https://x.example, auth: 'python:m:f', keys: [env:A]}", "routes[0]", "never used"),
+        ("{match: a, auth: none}", "routes[0]", "auth: none needs upstream_url"),
         ("{match: a, selection: random}", "routes[0]", "selection is about keys of this route"),
         ("{match: a, provider: openai, model: 'gemini:x'}", "routes[0]", "model is one of gemini"),
-        ("{match: a, timeout: 1, timeouts: {first_byte: 1}}", "routes[0]", "are the same; keep one"),
+        ("{match: a, timeout: 1}", "routes[0].timeout", "Did you mean timeouts?"),
         ("{match: a, fallback: [a]}", "routes[0]", "falls back to a, which is what just failed"),
         ("{match: a, model: b, fallback: [c, b]}", "routes[0]", "falls back to b"),
         ("{match: a, model: 'm?temperature=9'}", "routes[0].model", "must be a number from 0 to 2"),
         ("{match: a, fallback: ['m?tools=x']}", "routes[0].fallback[0]", "has a parameter 'tools'"),
-        ("{match: a, failover: {attempts: 0}}", "routes[0].failover.attempts", "must be at least 1"),
-        ("{match: a, failover: {attempts: 21}}", "routes[0].failover.attempts", "at most 20"),
+        ("{match: a, failover: {max_attempts: 0}}", "routes[0].failover.max_attempts", "must be at least 1"),
+        ("{match: a, failover: {max_attempts: 21}}", "routes[0].failover.max_attempts", "at most 20"),
         ("{match: a, provider: openai, auth: sigv4}", "routes[0].auth", "openai takes no AWS signature"),
         ("{match: a, provider: openai, fallback: ['anthropic:c']}", "routes[0].fallback[0]", "goes to anthropic"),
     ],
@@ -43,13 +43,13 @@ def test_a_route_that_no_call_could_follow_is_refused(tmp_path, route, key, word
     ("text", "key", "words"),
     [
         ("model_override: 'gemini:x'", "", "model_override is for calls of every provider"),
-        ("affinity: {header: Authorization}", "affinity.header", "holds credentials"),
-        ("affinity: {header: 'a b'}", "affinity.header", "name of a header"),
+        ("session_affinity: {header: Authorization}", "session_affinity.header", "holds credentials"),
+        ("session_affinity: {header: 'a b'}", "session_affinity.header", "name of a header"),
         ("providers: {openai: {selection: best}}", "providers.openai.selection", "must be 'round-robin'"),
         (
-            "providers: {bedrock: {credentials: {bearer: env:A}}}\nroutes: [{match: a, auth: sigv4}]",
+            "providers: {bedrock: {aws: {bearer: env:A}}}\nroutes: [{match: a, auth: sigv4}]",
             "routes[0].auth",
-            "no AWS credentials",
+            "needs AWS credentials",
         ),
         (
             "routes: [{match: a, provider: openai, fallback: [b]}, {match: b, provider: anthropic}]",
@@ -121,7 +121,7 @@ def test_a_function_that_a_route_names_is_imported_when_the_configuration_is_che
     name = f"my_route_auth_{abs(hash(module)) if module else 0}"
     if module:
         (tmp_path / f"{name}.py").write_text(module)
-    text = f"routes: [{{match: a, upstream: 'https://x.example', auth: 'python:{name}:provider'}}]"
+    text = f"routes: [{{match: a, upstream_url: 'https://x.example', auth: 'python:{name}:provider'}}]"
     found = extension_problems(loaded(tmp_path, text))
     assert [problem.key for problem in found] == (["routes[0].auth"] if words else [])
     assert not words or words in found[0].message

@@ -19,11 +19,11 @@ from wirekey.config import unimplemented
         ("audit: {store: sqlite:///state/audit.db}", []),
         ("model_override: a", []),
         ("model_override: null", []),
-        ("providers: {openai: {credentials: inject}}", []),
-        ("providers: {openai: {credentials: client}}", []),
-        ("providers: {bedrock: {credentials: passthrough}}", []),
-        ("providers: {bedrock: {credentials: {bearer: env:A}}}", []),
-        ("providers: {bedrock: {credentials: {profile: x}}}", []),
+        ("providers: {openai: {key_source: inject}}", []),
+        ("providers: {openai: {key_source: client}}", []),
+        ("providers: {bedrock: {key_source: passthrough}}", []),
+        ("providers: {bedrock: {aws: {bearer: env:A}}}", []),
+        ("providers: {bedrock: {aws: {profile: x}}}", []),
     ],
 )
 def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path, text, keys):

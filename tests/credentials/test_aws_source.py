@@ -304,7 +304,7 @@ def test_the_instances_credentials_are_renewed_by_botocore_when_their_end_is_nea
 def test_a_machine_without_any_credentials_is_told_what_to_set():
     refused = failure(CHAIN)
     assert "No AWS credentials were found" in refused.sentence
-    assert "providers.bedrock.credentials" in refused.sentence
+    assert "providers.bedrock.aws" in refused.sentence
     assert refused.for_all
 
 
@@ -361,13 +361,13 @@ FILES = [
         "aws sso login --profile work",
     ),
     ("[profile work]\ncredential_process = false\n", "work", "(custom-process)"),
-    ("[profile work]\ncredential_process = echo the-secret-in-the-output\n", "work", "providers.bedrock.credentials"),
+    ("[profile work]\ncredential_process = echo the-secret-in-the-output\n", "work", "providers.bedrock.aws"),
     (
         MFA_PROFILE,
         "work",
         "MFA code",
     ),
-    (f"[profile work]\nrole_arn = {ROLE}\nsource_profile = none\n", "work", "providers.bedrock.credentials|~/.aws"),
+    (f"[profile work]\nrole_arn = {ROLE}\nsource_profile = none\n", "work", "providers.bedrock.aws|~/.aws"),
 ]
 
 
@@ -412,7 +412,7 @@ def test_a_token_service_that_cannot_be_reached_is_said(monkeypatch):
 
 def test_credentials_that_the_token_service_does_not_know_are_said_to_be_the_source(sts):
     sts.known = {"AKIAANOTHER000000001"}
-    assert "providers.bedrock.credentials.access_key" in failure(ASSUMING).sentence
+    assert "providers.bedrock.aws.access_key" in failure(ASSUMING).sentence
 
 
 async def test_each_agents_calls_get_its_own_session_through_the_whole(sts):
@@ -457,17 +457,17 @@ def test_a_request_signed_with_an_agents_session_is_good_for_bedrock_until_it_en
 
 CONFIGURED = [
     ("{}", CHAIN),
-    ("{credentials: inject}", CHAIN),
-    ("{credentials: {}}", CHAIN),
-    ("{credentials: {profile: work}}", AwsWay("us-east-1", profile="work")),
-    (f"{{credentials: {{role_arn: '{ROLE}'}}, regions: [eu-west-3, us-east-1]}}", AwsWay("eu-west-3", role_arn=ROLE)),
+    ("{key_source: inject}", CHAIN),
+    ("{aws: {}}", CHAIN),
+    ("{aws: {profile: work}}", AwsWay("us-east-1", profile="work")),
+    (f"{{aws: {{role_arn: '{ROLE}'}}, regions: [eu-west-3, us-east-1]}}", AwsWay("eu-west-3", role_arn=ROLE)),
     (
-        "{credentials: {access_key: env:A, secret_key: env:B, session_token: env:C}}",
+        "{aws: {access_key: env:A, secret_key: env:B, session_token: env:C}}",
         AwsWay("us-east-1", pair=SigV4Credentials("AKIA", Secret("b"), Secret("c"))),
     ),
-    ("{credentials: {bearer: env:B}}", None),
-    ("{credentials: client}", None),
-    ("{credentials: passthrough}", None),
+    ("{aws: {bearer: env:B}}", None),
+    ("{key_source: client}", None),
+    ("{key_source: passthrough}", None),
 ]
 
 
@@ -482,23 +482,21 @@ def test_the_configuration_says_the_way(tmp_path, bedrock, way):
 def test_a_bearer_key_of_the_environment_comes_before_the_chain_and_after_what_the_file_says(tmp_path):
     environ = {"AWS_BEARER_TOKEN_BEDROCK": "b"}
     assert AwsWay.of(loaded(tmp_path, "{}", environ)) is None
-    assert (
-        AwsWay.of(loaded(tmp_path, "providers: {bedrock: {credentials: {profile: work}}}", environ)).profile == "work"
-    )
+    assert AwsWay.of(loaded(tmp_path, "providers: {bedrock: {aws: {profile: work}}}", environ)).profile == "work"
 
 
 def test_secrets_that_are_not_there_are_all_told(tmp_path):
-    config = loaded(tmp_path, "providers: {bedrock: {credentials: {access_key: env:A, secret_key: env:B}}}")
+    config = loaded(tmp_path, "providers: {bedrock: {aws: {access_key: env:A, secret_key: env:B}}}")
     with pytest.raises(ConfigError) as caught:
         AwsWay.of(config)
     assert [problem.key for problem in caught.value.problems] == [
-        "providers.bedrock.credentials.access_key",
-        "providers.bedrock.credentials.secret_key",
+        "providers.bedrock.aws.access_key",
+        "providers.bedrock.aws.secret_key",
     ]
 
 
 def test_a_changed_configuration_keeps_the_credentials_where_it_leads_to_the_same(tmp_path):
-    text = "providers: {bedrock: {credentials: {access_key: env:A, secret_key: env:B}}}"
+    text = "providers: {bedrock: {aws: {access_key: env:A, secret_key: env:B}}}"
     previous = aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "b"}))
     assert (
         aws_credentials(loaded(tmp_path, f"{text}\nlog: {{level: debug}}", {"A": "AKIA", "B": "b"}), previous)

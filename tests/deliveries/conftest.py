@@ -8,7 +8,7 @@ from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirek
 ROUTES = [
     {"match": "two-keys-*", "provider": "openai", "keys": ["env:FIRST", "env:SECOND"]},
     {"match": "again-*", "fallback": ["gpt-4o-mini"]},
-    {"match": "alone-*", "failover": {"attempts": 1}},
+    {"match": "alone-*", "failover": {"max_attempts": 1}},
     {"match": "other-model", "model": "gpt-4.1"},
 ]
 
@@ -20,7 +20,7 @@ def stages(tmp_path_factory):
     for pooled in (True, False):
         protocols = ("h2", "http/1.1") if pooled else ("http/1.1",)
         simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"), protocols=protocols)
-        settings = behind(simulator, routes=ROUTES, upstream={"pool": pooled})
+        settings = behind(simulator, routes=ROUTES, upstream_connections={"reuse": pooled})
         settings["policy"]["timeout"] = 20  # many calls at once, and they are not about the policy
         environ = KEY_ENVIRONMENT | dict.fromkeys(("FIRST", "SECOND"), PROVIDER_KEYS["openai"])
         running[pooled] = Stage(simulator, Wirekey(tmp_path_factory.mktemp("wirekey"), settings, environ=environ))

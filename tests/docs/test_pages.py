@@ -85,7 +85,7 @@ def test_a_configuration_that_is_shown_loads_and_is_in_effect(block, tmp_path):
     for path in re.findall(r"file:(/[\w./-]+)", text):
         (tmp_path / Path(path).name).write_text("x" * 20)
         text = text.replace(f"file:{path}", f"file:{tmp_path / Path(path).name}")
-    if match := re.search(r"^upstream_ca: (\S+)", text, re.MULTILINE):
+    if match := re.search(r"^upstream_ca_file: (\S+)", text, re.MULTILINE):
         (tmp_path / Path(match[1]).name).write_text("-----BEGIN CERTIFICATE-----\n")
         text = text.replace(match[1], str(tmp_path / Path(match[1]).name))
     file.write_text(text)

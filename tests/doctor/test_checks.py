@@ -148,9 +148,9 @@ def test_the_clock_is_judged_by_the_middle_upstream(offsets, level, message):
     ("trouble", "used", "level", "fix"),
     [
         ("", True, "ok", ""),
-        ("no answer in time", True, "wrong", "providers.openai.upstream"),
-        ("no answer in time", False, "skipped", "providers.openai.upstream"),
-        ("its certificate is not trusted: self-signed", True, "wrong", "upstream_ca"),
+        ("no answer in time", True, "wrong", "providers.openai.upstream_url"),
+        ("no answer in time", False, "skipped", "providers.openai.upstream_url"),
+        ("its certificate is not trusted: self-signed", True, "wrong", "upstream_ca_file"),
     ],
 )
 def test_upstreams_are_judged(trouble, used, level, fix):

@@ -40,9 +40,9 @@ def simulator(tmp_path_factory):
 
 def wirekey(folder, simulator, mode: str) -> Wirekey:
     """A Wirekey that holds no key, though the usual variables of its environment do."""
-    providers = {name: {"upstream": simulator.url, "credentials": mode} for name in PROVIDER_KEYS}
+    providers = {name: {"upstream_url": simulator.url, "key_source": mode} for name in PROVIDER_KEYS}
     configuration = {
-        "upstream_ca": str(simulator.ca_file),
+        "upstream_ca_file": str(simulator.ca_file),
         "policy": {"path": str(EVERYTHING)},
         "providers": providers,
     }

@@ -24,7 +24,7 @@ def simulator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wirekey(tmp_path_factory, simulator):
-    providers = {name: {"upstream": simulator.url, "credentials": "client"} for name in HEADERS}
+    providers = {name: {"upstream_url": simulator.url, "key_source": "client"} for name in HEADERS}
     with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, listen=LISTEN, providers=providers) as proxy:
         yield proxy
 

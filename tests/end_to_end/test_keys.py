@@ -36,7 +36,7 @@ class Caller:
     def __init__(self, folder, provider: SimulatorThread) -> None:
         self.provider = provider
         # One attempt for each call, so that the client sees what each key meets.
-        self.configuration = behind(provider, failover={"attempts": 1})
+        self.configuration = behind(provider, failover={"max_attempts": 1})
         self.configuration["providers"]["openai"]["keys"] = ["env:OPENAI_1", "env:OPENAI_2", "env:OPENAI_3"]
         self.configuration["providers"]["gemini"]["keys"] = ["env:GEMINI_1", "env:GEMINI_2", "env:GEMINI_3"]
         self.proxy = Wirekey(folder, self.configuration, environ=ENVIRONMENT)
@@ -148,7 +148,7 @@ def test_no_key_goes_to_an_upstream_that_is_not_who_it_should_be(name, who, misl
     received = way.stream(wanted)
     assert received.status == 502
     assert b"certificate" in received.body
-    assert b"upstream_ca" in received.body
+    assert b"upstream_ca_file" in received.body
     assert upstreams.seen == []
     event = proxy.finished_event(began)
     assert (event["outcome"], event["status"]) == ("upstream_error", 502)
@@ -161,7 +161,7 @@ def test_no_key_goes_to_an_upstream_that_is_not_who_it_should_be(name, who, misl
 def misled(tmp_path_factory, simulator, stranger, elsewhere):
     found, running = {}, []
     for who, upstreams in {"stranger": stranger, "elsewhere": elsewhere}.items():
-        context = wirekey_behind(tmp_path_factory.mktemp(who), upstreams, upstream_ca=str(simulator.ca_file))
+        context = wirekey_behind(tmp_path_factory.mktemp(who), upstreams, upstream_ca_file=str(simulator.ca_file))
         proxy = context.__enter__()
         running.append(context)
         found[who] = RawWay(proxy.root, proxy=proxy.proxy_url("a", proxy.add_agent("a"))), proxy, upstreams

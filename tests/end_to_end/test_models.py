@@ -163,9 +163,9 @@ def test_neither_key_nor_token_is_in_what_the_gateway_answers_or_writes(base, to
 
 
 def test_where_the_clients_hold_the_keys_the_list_is_that_of_their_own_account(tmp_path, simulator):
-    upstream = {"upstream": simulator.url}
+    upstream = {"upstream_url": simulator.url}
     providers = {
-        "openai": {"credentials": "passthrough", **upstream},
+        "openai": {"key_source": "passthrough", **upstream},
         "gemini": {"keys": ["env:REAL_GEMINI"], **upstream},
     }
     with wirekey_behind(tmp_path, simulator, listen=LISTEN, providers=providers, identity={"required": False}) as proxy:
@@ -179,7 +179,7 @@ def test_where_the_clients_hold_the_keys_the_list_is_that_of_their_own_account(t
 
 
 def test_where_no_provider_answers_the_routes_are_listed_or_else_it_is_said_why(tmp_path, simulator):
-    providers = {"openai": {"keys": ["env:REAL_GEMINI"], "upstream": simulator.url}}
+    providers = {"openai": {"keys": ["env:REAL_GEMINI"], "upstream_url": simulator.url}}
     for folder, routes in (("with", [{"match": "fast"}]), ("without", [])):
         settings = {"listen": LISTEN, "providers": providers, "routes": routes}
         with wirekey_behind(tmp_path / folder, simulator, **settings) as proxy:

@@ -31,8 +31,8 @@ ONE_OF_EACH = {
 def keyless(tmp_path_factory, simulator) -> Wirekey:
     """A Wirekey without any key, with narrow limits."""
     configuration = {
-        "upstream_ca": str(simulator.ca_file),
-        "providers": {name: {"upstream": simulator.url} for name in PROVIDERS},
+        "upstream_ca_file": str(simulator.ca_file),
+        "providers": {name: {"upstream_url": simulator.url} for name in PROVIDERS},
         "limits": {"body_bytes": LIMIT, "headers": 40},
     }
     proxy = Wirekey(tmp_path_factory.mktemp("keyless"), configuration)

@@ -141,7 +141,7 @@ def play(proxy, upstream, rows):
 @pytest.fixture(scope="module")
 def by_routes(tmp_path_factory, providers, corp):
     routes = []
-    for prefix, more in (("old", {}), ("corp", {"upstream": corp.url, "auth": "bearer", "keys": ["env:CORP_1"]})):
+    for prefix, more in (("old", {}), ("corp", {"upstream_url": corp.url, "auth": "bearer", "keys": ["env:CORP_1"]})):
         for provider, model in NAMES:
             routes.append({"match": asked_model(prefix, provider, model), "model": model, **more})
     running = started(tmp_path_factory.mktemp("routes"), providers, routes=routes)
@@ -187,34 +187,34 @@ def proxy(tmp_path_factory, providers, corp):
     (python,) = [block.text for block in blocks_of("docs/guides/routing.md") if block.language == "python"]
     (folder / "my_auth.py").write_text(python + "\n\ndef broken(call, head):\n    raise KeyError(head)\n")
     routes = [
-        {"match": f"{auth}-*", "upstream": corp.url, "auth": auth, "keys": ["env:CORP_1"]}
+        {"match": f"{auth}-*", "upstream_url": corp.url, "auth": auth, "keys": ["env:CORP_1"]}
         for auth in ("bearer", "x-api-key", "x-goog-api-key")
     ]
     routes += [
         {
             "match": "turns-*",
-            "upstream": corp.url,
+            "upstream_url": corp.url,
             "auth": "bearer",
             "keys": ["env:CORP_1", "env:CORP_2"],
-            "failover": {"attempts": 1},
+            "failover": {"max_attempts": 1},
         },
-        {"match": "none-*", "upstream": corp.url, "auth": "none"},
-        {"match": "us.amazon.*", "upstream": corp.url, "auth": "sigv4"},
-        {"match": "client-*", "upstream": corp.url, "auth": "client"},
-        {"match": "token-*", "upstream": corp.url, "auth": "python:my_auth:token"},
-        {"match": "signed-*", "upstream": corp.url, "auth": "python:my_auth:signature"},
-        {"match": "broken-*", "upstream": corp.url, "auth": "python:my_auth:broken"},
+        {"match": "none-*", "upstream_url": corp.url, "auth": "none"},
+        {"match": "us.amazon.*", "upstream_url": corp.url, "auth": "sigv4"},
+        {"match": "client-*", "upstream_url": corp.url, "auth": "client"},
+        {"match": "token-*", "upstream_url": corp.url, "auth": "python:my_auth:token"},
+        {"match": "signed-*", "upstream_url": corp.url, "auth": "python:my_auth:signature"},
+        {"match": "broken-*", "upstream_url": corp.url, "auth": "python:my_auth:broken"},
         {"match": "gemini-*", "provider": "gemini"},
         {"match": "claude-*", "provider": "anthropic"},
         {
             "match": "closed-*",
-            "upstream": "https://127.0.0.1:9",
+            "upstream_url": "https://127.0.0.1:9",
             "auth": "none",
             "fallback": ["bearer-2", "gpt-4o-mini"],
         },
     ]
     configuration = behind(providers, routes=routes)
-    configuration["providers"]["bedrock"]["credentials"] = {"access_key": "env:AWS_ID", "secret_key": "env:AWS_SECRET"}
+    configuration["providers"]["bedrock"]["aws"] = {"access_key": "env:AWS_ID", "secret_key": "env:AWS_SECRET"}
     running = Wirekey(folder, configuration, environ=ENVIRON)
     running.token = running.add_agent("alice")
     yield running
@@ -363,7 +363,7 @@ def test_changed_routes_are_in_use_without_a_new_start(tmp_path, providers, corp
         client.ask(chat("m"))
         assert json.loads(providers.seen[-1].body)["model"] == "one"
         changed = json.loads((tmp_path / "wirekey.yaml").read_text())
-        changed["routes"] = [{"match": "m", "upstream": corp.url, "auth": "bearer", "keys": ["env:CORP_2"]}]
+        changed["routes"] = [{"match": "m", "upstream_url": corp.url, "auth": "bearer", "keys": ["env:CORP_2"]}]
         (tmp_path / "wirekey.yaml").write_text(json.dumps(changed))
 
         def arrived():

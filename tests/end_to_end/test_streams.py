@@ -86,7 +86,7 @@ def stage(running_stage) -> Stage:
 def not_asking(tmp_path_factory, simulator) -> Wirekey:
     """A Wirekey that asks for no usage on the client's behalf."""
     folder = tmp_path_factory.mktemp("not-asking")
-    with wirekey_behind(folder, simulator, metering={"ask_stream_usage": False}) as running:
+    with wirekey_behind(folder, simulator, metering={"include_stream_usage": False}) as running:
         running.token = running.add_agent("alice")
         yield running
 

@@ -29,19 +29,19 @@ def proxy(tmp_path_factory, simulator):
         other = {"fallback": [SECOND_MODEL]}
         routes = [
             {"match": "one-key", "provider": "openai", "keys": ["env:FIRST"]},
-            {"match": "patient", "failover": {"retry_after": 60}},
+            {"match": "patient", "failover": {"max_retry_after": 60}},
             {"match": "two-keys", **own},
             {"match": "two-models", **other},
             {
                 "match": "closed",
-                "upstream": closed,
+                "upstream_url": closed,
                 "auth": "bearer",
                 "keys": ["env:FIRST"],
                 "fallback": [SECOND_MODEL],
             },
         ]
         settings = behind(
-            simulator, routes=routes, timeouts={"first_byte": 3}, failover={"retry_after": 1.5}, listen=LISTEN
+            simulator, routes=routes, timeouts={"first_byte": 3}, failover={"max_retry_after": 1.5}, listen=LISTEN
         )
         keys = dict.fromkeys(("FIRST", "SECOND"), PROVIDER_KEYS["openai"])
         running = Wirekey(tmp_path_factory.mktemp("wirekey"), settings, environ=KEY_ENVIRONMENT | keys)

@@ -24,8 +24,8 @@ from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, Wirekey, behind, wait_
 LIMIT = 2
 """Seconds of each limit of time."""
 QUICK = {"connect": LIMIT, "first_byte": LIMIT, "idle": LIMIT}
-ONCE = {"attempts": 1}
-TWICE = {"attempts": 2}
+ONCE = {"max_attempts": 1}
+TWICE = {"max_attempts": 2}
 SECOND_MODEL = "gpt-4o-mini"
 LAST_ROUTE = "routes[9]"
 """That of the second model."""
@@ -74,7 +74,7 @@ def proxy(tmp_path_factory, simulator):
     with refused() as closed, blackhole() as hole, tls_stall(folder) as mute:
         routes = []
         for name, url in zip(OUTSIDE, (closed, hole, mute), strict=True):
-            there = {"upstream": url, "auth": "bearer", "keys": ["env:THERE"]}
+            there = {"upstream_url": url, "auth": "bearer", "keys": ["env:THERE"]}
             routes += [
                 {"match": f"alone-{name}", **there, "failover": ONCE},
                 {"match": f"again-{name}", **there, "failover": TWICE, "fallback": [SECOND_MODEL]},

@@ -66,7 +66,7 @@ def test_no_attempt_that_the_provider_saw_lacks_its_record_however_wirekey_dies_
     """Each call fails at its first model, in two packets, and goes on to the second one, or to a third."""
     simulator = SimulatorThread(tmp_path / "simulator")
     routes = [
-        {"match": "round*", "fallback": ["sim-fail-503", "gpt-4.1"], "failover": {"attempts": 3}},
+        {"match": "round*", "fallback": ["sim-fail-503", "gpt-4.1"], "failover": {"max_attempts": 3}},
         {"match": "sim-fail-503"},
     ]
     proxy = Wirekey(tmp_path / "wirekey", behind(simulator, routes=routes), environ=KEY_ENVIRONMENT)

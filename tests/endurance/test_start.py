@@ -31,18 +31,18 @@ TOKENS = "(/health, /ready, /api/v1/auth/token)"
     [
         ("providers: [", ["wirekey.yaml:1: "]),
         ("stat: ./x", ["wirekey.yaml:1: stat: is not a setting. Did you mean state?"]),
-        ("upstream_ca: missing.pem", ["wirekey.yaml:1: upstream_ca: ", "missing.pem cannot be read"]),
+        ("upstream_ca_file: missing.pem", ["wirekey.yaml:1: upstream_ca_file: ", "missing.pem cannot be read"]),
         (
             "providers:\n  openai: {keys: [env:NO_SUCH_KEY, file:missing]}",
             ["wirekey.yaml:2: providers.openai.keys[0]: env:NO_SUCH_KEY", "providers.openai.keys[1]: file:missing"],
         ),
         (
-            "{upstream_ca: rubbish.pem, listen: {forward: '127.0.0.1:0'}}",
-            ["upstream_ca: ", "rubbish.pem holds a certificate that cannot be read"],
+            "{upstream_ca_file: rubbish.pem, listen: {forward: '127.0.0.1:0'}}",
+            ["upstream_ca_file: ", "rubbish.pem holds a certificate that cannot be read"],
         ),
         ("audit: {store: postgresql://db/x}", ["wirekey.yaml:1: audit.store: is not used yet"]),
         (
-            "routes: [{match: a, upstream: 'https://x.example', auth: 'python:no_such_module:f'}]",
+            "routes: [{match: a, upstream_url: 'https://x.example', auth: 'python:no_such_module:f'}]",
             ["wirekey.yaml:1: routes[0].auth: there is no Python module no_such_module"],
         ),
         ("listen: {forward: 192.0.2.1:8080}", ["192.0.2.1:8080 (listen.forward) is no address of this machine"]),

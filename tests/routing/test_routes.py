@@ -62,13 +62,13 @@ TABLE = [
     ),
     ("routes: [{match: 'GPT-*', model: b}]", CHAT, "gpt-4", [DEFAULT]),
     (
-        "routes: [{match: 'corp-*', upstream: https://llm.corp.example, auth: bearer, keys: [env:R]}]",
+        "routes: [{match: 'corp-*', upstream_url: https://llm.corp.example, auth: bearer, keys: [env:R]}]",
         CHAT,
         "corp-1",
         [("routes[0]", None, "openai", "llm.corp.example", "bearer", "routes[0]/1")],
     ),
     (
-        "routes: [{match: 'corp-*', upstream: https://llm.corp.example, auth: none}]",
+        "routes: [{match: 'corp-*', upstream_url: https://llm.corp.example, auth: none}]",
         MESSAGES,
         "corp-1",
         [("routes[0]", None, "anthropic", "llm.corp.example", "none", None)],
@@ -101,7 +101,7 @@ TABLE = [
         ],
     ),
     (
-        "routes: [{match: a, fallback: [b, c]}, {match: b, model: bb, upstream: https://b.example, auth: none}]",
+        "routes: [{match: a, fallback: [b, c]}, {match: b, model: bb, upstream_url: https://b.example, auth: none}]",
         CHAT,
         "a",
         [
@@ -111,7 +111,7 @@ TABLE = [
         ],
     ),
     (
-        "routes: [{match: 'corp-*', upstream: https://b.example, auth: none, model: corp-x, fallback: [corp-small]}]",
+        "routes: [{match: corp*, upstream_url: https://b.example, auth: none, model: corp-x, fallback: [corp-small]}]",
         CHAT,
         "corp-1",
         [
@@ -157,7 +157,7 @@ TABLE = [
     ("routes: [{match: '*', model: x}]", ("openai", "GET /v1/files"), None, [DEFAULT]),
     ("routes: [{match: '*', model: x}]", ("openai", "GET /v1/models"), None, [DEFAULT]),
     (
-        "routes: [{match: 'corp-*', model: x, upstream: https://b.example, auth: none, fallback: [c]}]",
+        "routes: [{match: 'corp-*', model: x, upstream_url: https://b.example, auth: none, fallback: [c]}]",
         ("openai", "GET /v1/models/corp-1"),
         "corp-1",
         [("routes[0]", None, "openai", "b.example", "none", None)],
@@ -180,7 +180,7 @@ def test_what_the_policy_demands_goes_by_its_own_route_and_no_other_model_is_sen
 model_override: x
 routes:
   - {match: a, model: y, fallback: [b]}
-  - {match: 'corp-*', upstream: 'https://llm.corp.example', auth: none, model: z, fallback: [b]}
+  - {match: 'corp-*', upstream_url: 'https://llm.corp.example', auth: none, model: z, fallback: [b]}
 """
     found = candidates(routes(tmp_path, text), CHAT, "a", wanted="corp-1")
     assert shown(found) == [("routes[1]", "corp-1", "openai", "llm.corp.example", "none", None)]
@@ -204,10 +204,10 @@ def test_a_name_of_the_clients_choosing_is_matched_whole(tmp_path):
 
 
 def test_rests_of_keys_stay_when_the_configuration_is_read_anew(tmp_path):
-    text = "routes: [{match: a, upstream: 'https://x.example', auth: bearer, keys: [env:A, env:R]}]"
+    text = "routes: [{match: a, upstream_url: 'https://x.example', auth: bearer, keys: [env:A, env:R]}]"
     previous = routes(tmp_path, text)
     previous.routes[0].pool.record_status(previous.routes[0].pool.keys[1], 429, 500, 0)
-    moved = "routes: [{match: z}, {match: a, upstream: 'https://x.example', auth: bearer, keys: [env:R, env:A]}]"
+    moved = "routes: [{match: z}, {match: a, upstream_url: 'https://x.example', auth: bearer, keys: [env:R, env:A]}]"
     config = loaded(tmp_path, PROVIDERS_WITH_KEYS + moved, KEYS)
     pool = routes_from(config, provider_pools(config, {}), previous).routes[1].pool
     assert [key.cooling_until for key in pool.keys] == [500, 0]
@@ -215,9 +215,9 @@ def test_rests_of_keys_stay_when_the_configuration_is_read_anew(tmp_path):
 
 def test_each_route_has_its_own_limits_and_attempts(tmp_path):
     text = """
-failover: {attempts: 5, budget: 30, retry_after: 1}
+failover: {max_attempts: 5, max_seconds: 30, max_retry_after: 1}
 routes:
-  - {match: a, timeout: 7, failover: {attempts: 1}}
+  - {match: a, timeouts: {first_byte: 7}, failover: {max_attempts: 1}}
   - {match: b, timeouts: {connect: 1, first_byte: 2, idle: 3, total: 4}}
 """
     found = routes(tmp_path, text)
@@ -236,7 +236,8 @@ routes:
     ],
 )
 def test_a_routes_keys_are_selected_as_it_says_or_as_its_provider_does(tmp_path, text, selection):
-    providers = "providers: {openai: {keys: [env:A], selection: first-available}}\naffinity: {ttl: 5, entries: 7}\n"
+    providers = "providers: {openai: {keys: [env:A], selection: first-available}}\n"
+    providers += "session_affinity: {ttl: 5, max_sessions: 7}\n"
     config = loaded(
         tmp_path, f"{providers}routes: [{{match: a, provider: openai, keys: [env:R], {text or 'model: b'}}}]", KEYS
     )

@@ -58,7 +58,7 @@ def configuration(simulator):
     settings = behind(simulator, **SETTINGS)
     for name, provider in settings["providers"].items():
         if name == "bedrock":
-            provider["credentials"] = {"bearer": "env:KEY_BEDROCK_1"}
+            provider["aws"] = {"bearer": "env:KEY_BEDROCK_1"}
         else:
             provider["keys"] = [f"env:KEY_{name.upper()}_{number}" for number in (1, 2)]
     return settings

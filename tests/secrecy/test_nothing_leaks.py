@@ -238,7 +238,7 @@ def test_it_would_be_found_in_such_a_file(place, canaries, tmp_path):
 MISPLACED = {
     "a key in place of its reference": {"providers": {"openai": {"keys": ["CANARY"]}}},
     "a key behind a reference of another kind": {"providers": {"openai": {"keys": ["vault:CANARY"]}}},
-    "user and password of an upstream": {"providers": {"openai": {"upstream": "https://user:CANARY@llm.example"}}},
+    "user and password of an upstream": {"providers": {"openai": {"upstream_url": "https://user:CANARY@llm.example"}}},
     "a password in the URL of the audit": {"audit": {"store": "postgresql://wirekey:CANARY@db.example/wirekey"}},
     "a key as a setting": {"providers": {"openai": {"api_key": "CANARY"}}},
     "a key where a number stands": {"limits": {"headers": "CANARY"}},

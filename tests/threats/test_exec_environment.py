@@ -46,10 +46,10 @@ def folder(tmp_path_factory):
         (made / name).write_text(text)
         (made / name).chmod(0o600)
     providers = {
-        "openai": {"keys": ["env:REAL_OPENAI", "env:OPENAI_API_KEY_2"], "upstream": simulator.url},
-        "gemini": {"keys": ["env:REAL_GEMINI", "file:key.txt"], "upstream": simulator.url},
-        "anthropic": {"keys": ["env:REAL_ANTHROPIC", "env:CORP_KEY"], "upstream": simulator.url},
-        "bedrock": {"credentials": {"bearer": "env:REAL_BEDROCK"}, "upstream": simulator.url},
+        "openai": {"keys": ["env:REAL_OPENAI", "env:OPENAI_API_KEY_2"], "upstream_url": simulator.url},
+        "gemini": {"keys": ["env:REAL_GEMINI", "file:key.txt"], "upstream_url": simulator.url},
+        "anthropic": {"keys": ["env:REAL_ANTHROPIC", "env:CORP_KEY"], "upstream_url": simulator.url},
+        "bedrock": {"aws": {"bearer": "env:REAL_BEDROCK"}, "upstream_url": simulator.url},
     }
     with wirekey_behind(made, simulator, providers=providers) as proxy:
         yield proxy.folder

@@ -388,7 +388,7 @@ def test_C14_the_keys_of_tls_sessions_are_not_written_down(prepared, tmp_path, r
 def test_W7_an_upstream_whose_certificate_is_not_trusted_gets_nothing(prepared, tmp_path, running_stage):
     from tests.running import Wirekey
 
-    settings = behind(running_stage.simulator, certs=str(prepared / "certs"), upstream_ca=None)
+    settings = behind(running_stage.simulator, certs=str(prepared / "certs"), upstream_ca_file=None)
     proxy = Wirekey(tmp_path / "untrusting", settings, environ=KEY_ENVIRONMENT)
     proxy.certs = prepared / "certs"
     stage = Stage(running_stage.simulator, proxy, proxy.add_agent("alice"), "")

@@ -79,9 +79,9 @@ def running_stage(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     with Hostile(folder) as upstream:
         configuration = behind(Named(upstream.url, folder / "simulator-ca.pem"))
-        configuration["upstream_ca"] = str(next(folder.glob("*ca*.pem")))
+        configuration["upstream_ca_file"] = str(next(folder.glob("*ca*.pem")))
         names = ("access_key", "secret_key", "session_token")
-        configuration["providers"]["bedrock"]["credentials"] = {name: f"env:{name.upper()}" for name in names}
+        configuration["providers"]["bedrock"]["aws"] = {name: f"env:{name.upper()}" for name in names}
         configuration["listen"] = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
         environ = {**KEY_ENVIRONMENT, "ACCESS_KEY": REAL[0], "SECRET_KEY": REAL[1], "SESSION_TOKEN": SESSION}
         proxy = Wirekey(folder / "wirekey", configuration, environ=environ)

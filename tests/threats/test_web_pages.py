@@ -66,7 +66,7 @@ def both(tmp_path_factory):
             more = {"listen": LISTEN, "identity": {"required": required}}
             more["gateway"] = {"cors": [PAGE], "names": ["wirekey.corp.example"]}
             configuration = behind(simulator, **more)
-            configuration["providers"]["anthropic"]["upstream"] = permissive.url
+            configuration["providers"]["anthropic"]["upstream_url"] = permissive.url
             made.append(Wirekey(tmp_path_factory.mktemp("wirekey"), configuration, environ=KEY_ENVIRONMENT))
         yield Doors(simulator, *made, made[1].add_agent("alice"))
         for proxy in made:

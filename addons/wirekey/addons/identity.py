@@ -126,7 +126,7 @@ class Identity(Addon):
         fields, query = request.headers.fields, request.path.partition("?")[2]
         tokens, named = header_tokens(decoded(request), query), self.proxy_claims(request)
         strip(request)
-        mode = self.services.settings.credentials.get(call.provider or "", "inject")
+        mode = self.services.settings.key_sources.get(call.provider or "", "inject")
         if call.provider and mode != "inject":
             passes = mode == "passthrough"
             state.client_credential = client_supplied_credential(

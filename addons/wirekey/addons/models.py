@@ -64,7 +64,7 @@ class Models(AsyncAdmittingAddon):
         state, settings = self.calls.state(flow), self.services.settings
         assert call.provider
         assert call.operation
-        if not state.own_models or call.operation.name not in OPERATIONS or call.provider in settings.credentials:
+        if not state.own_models or call.operation.name not in OPERATIONS or call.provider in settings.key_sources:
             # Of a provider whose keys the clients hold, each gets the list of its own account.
             return
         known = await self.lists.known(places(settings))
@@ -175,7 +175,7 @@ def places(settings: Settings) -> dict[str, str]:
     for provider in LISTS:
         pool = settings.pools.get(provider)
         has_key = bool(pool and pool.keys) or (provider == "bedrock" and settings.aws is not None)
-        if has_key and provider not in settings.credentials:
+        if has_key and provider not in settings.key_sources:
             upstream = settings.upstreams.get(provider)
             found[provider] = upstream.authority if upstream else host_of(provider, settings)
     return found

@@ -49,7 +49,7 @@ WHERE duration_ms IS NULL AND call_id IN (SELECT id FROM calls WHERE outcome IS 
 TRIAL = "PRAGMA user_version = 0"
 """Changes nothing, and yet writes a page: an UPDATE to the same value would not."""
 
-SYNCHRONOUS = {"process": "NORMAL", "disk": "FULL"}
+SYNCHRONOUS = {"commit": "NORMAL", "fsync": "FULL"}
 CHECKPOINT_PAGES = 4000
 """Pages of 4 KiB after which the log is moved into the database: seldom, as that is when a disk is waited for."""
 LOG_BYTES_KEPT = 64 * 1024 * 1024
@@ -82,7 +82,7 @@ def reason_of(error: Exception) -> str:
 def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Connection:
     """Open the audit file, or make it, for its one writer. `patience`: seconds to wait for another's lock.
 
-    `process` survives the death of the process: what is committed is in the system's hands. `disk` survives the loss
+    `commit` survives the death of the process: what is committed is in the system's hands. `fsync` survives the loss
     of power too. Raises AuditFileError; a file that is no audit file is left as it is.
     """
     try:

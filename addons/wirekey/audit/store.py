@@ -59,11 +59,11 @@ class Batch(Rows):
 class AuditStore:
     """The writer of one audit file. `record_…` are called from one event loop.
 
-    `durability`: `process` (committed rows survive the death of the process) or `disk` (and the loss of power).
+    `durability`: `commit` (committed rows survive the death of the process) or `fsync` (and the loss of power).
     `bound`: seconds within which an intent is recorded or refused.
     """
 
-    def __init__(self, path: Path, durability: str = "process", bound: float = 0.5) -> None:
+    def __init__(self, path: Path, durability: str = "commit", bound: float = 0.5) -> None:
         self.path = path
         self.durability = durability
         self.bound = bound

@@ -165,7 +165,7 @@ def with_model_parameters(state: CallState, candidate: Candidate, body: RequestB
 def with_usage_requested(services: Services, state: CallState, candidate: Candidate, body: RequestBody) -> RequestBody:
     """Ask OpenAI for the token counts of a stream, where neither its client nor the operator decided otherwise."""
     facts = state.call.facts
-    wanted = services.settings.ask_stream_usage if candidate.asks_usage is None else candidate.asks_usage
+    wanted = services.settings.include_stream_usage if candidate.asks_usage is None else candidate.asks_usage
     state.usage_requested = False
     # Google would put them into every chunk, from where they could not be taken out again.
     if not (facts and facts.stream and not facts.asks_usage and wanted and candidate.provider == "openai"):
@@ -212,7 +212,7 @@ async def use_aws_credentials(services: Services, state: CallState) -> None:
 def use_client_credential(services: Services, state: CallState, candidate: Candidate) -> None:
     """Use what the client brought, and nothing of ours. Raises Refusal where it brought nothing."""
     call, provider, mode = state.call, candidate.provider, candidate.auth
-    usual = provider == call.provider and services.settings.credentials.get(provider) == mode
+    usual = provider == call.provider and services.settings.key_sources.get(provider) == mode
     held = state.client_credential if usual else None
     if held is None and mode == "client":
         held = client_supplied_credential(provider, state.host, state.client_credential_fields, passes=False)

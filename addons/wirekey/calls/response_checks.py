@@ -19,7 +19,7 @@ REDIRECTED = Refusal(
     502,
     "redirect_refused",
     "The provider redirects this call to a host that is not its own. It was not followed, as the agent's token would "
-    "have gone there. If the provider is dialled at a place of your own, check providers.NAME.upstream.",
+    "have gone there. If the provider is dialled at a place of your own, check providers.NAME.upstream_url.",
     Fault.PROVIDER,
 )
 UNREADABLE = Refusal(

@@ -43,7 +43,7 @@ class Settings:
     """Provider name → the address to connect to instead of the provider's own host."""
     aws: AwsCredentialCache | None = None
     """The AWS credentials that sign calls to Bedrock, or None if Bedrock uses an API key."""
-    credentials: Mapping[str, str] = field(default_factory=dict)
+    key_sources: Mapping[str, str] = field(default_factory=dict)
     """Provider name → `client` or `passthrough`, for providers whose key comes from the client."""
     limits: WireLimits = field(default_factory=WireLimits)
     header_count: int = 100
@@ -62,14 +62,14 @@ class Settings:
     """Origins of web pages that may call the gateway."""
     gateway_names: frozenset[str] = frozenset()
     """Names of the gateway in addition to localhost, IP addresses and the provider hosts."""
-    ask_stream_usage: bool = True
+    include_stream_usage: bool = True
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
     session_header: str | None = None
     """The header that identifies a session, in lower case; None: all calls of an agent are one session."""
     regions: tuple[str, ...] = ()
     """The regions of Bedrock. The first is the default."""
-    pool: bool = True
+    reuse_connections: bool = True
     """Whether clients share idle upstream connections."""
     simulated: bool = False
     own_ports: frozenset[int] = frozenset()
@@ -93,7 +93,7 @@ class Settings:
     @property
     def takes_client_keys(self) -> bool:
         """Whether some calls use a key that the client sends in a header such as `X-OpenAI-Key`."""
-        return "client" in self.credentials.values() or any(route.auth == "client" for route in self.routes.routes)
+        return "client" in self.key_sources.values() or any(route.auth == "client" for route in self.routes.routes)
 
     def all_pools(self) -> dict[str, KeyPool]:
         """Return all key pools: those of providers by provider name, those of routes by the route's label."""
@@ -107,18 +107,18 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
     Raises ConfigError if a secret cannot be read.
     """
     pools = provider_pools(config, previous.pools if previous else {})
-    upstreams, modes = {}, {}
+    upstreams, key_sources = {}, {}
     for name in PROVIDERS:
         provider = getattr(config.providers, name)
-        if provider.credentials in ("client", "passthrough"):
-            modes[name] = provider.credentials
-        if upstream := upstream_of(provider.upstream):
+        if provider.key_source != "inject":
+            key_sources[name] = provider.key_source
+        if upstream := upstream_of(provider.upstream_url):
             upstreams[name] = upstream
     return Settings(
         hosts=provider_hosts(config),
         pools=pools,
         upstreams=upstreams,
-        credentials=modes,
+        key_sources=key_sources,
         aws=aws_credentials(config, previous.aws if previous else None),
         limits=WireLimits(
             connect=config.timeouts.connect,
@@ -150,12 +150,12 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         identity_required=config.identity.required,
         cors=frozenset(config.gateway.cors),
         gateway_names=frozenset(config.gateway.names) | {config.listen.gateway.host if config.listen.gateway else ""},
-        ask_stream_usage=config.metering.ask_stream_usage,
+        include_stream_usage=config.metering.include_stream_usage,
         routes=routes_from(config, pools, previous.routes if previous else None),
         failover=failover_of(config),
-        session_header=config.affinity.header,
+        session_header=config.session_affinity.header,
         regions=tuple(config.providers.bedrock.regions),
-        pool=config.upstream.pool,
+        reuse_connections=config.upstream_connections.reuse,
     )
 
 
@@ -174,6 +174,6 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         upstreams=dict.fromkeys(PROVIDERS, upstream),
         routes=Routes(defaults, routes, settings.routes.override),
         aws=None,
-        credentials={},
+        key_sources={},
         simulated=True,
     )

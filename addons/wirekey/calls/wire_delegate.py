@@ -58,7 +58,7 @@ class CallDelegate:
     @property
     def connection_pool(self) -> ConnectionPool | None:
         """The idle upstream connections that all clients share; None if each client has its own."""
-        return self.services.upstream_connections if self.services.settings.pool else None
+        return self.services.upstream_connections if self.services.settings.reuse_connections else None
 
     @guard(on_error=lambda self, _: self.limits)
     def limits_of(self, flow: http.HTTPFlow) -> WireLimits:

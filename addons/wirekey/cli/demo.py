@@ -255,13 +255,13 @@ def demo_providers() -> list[str]:
 def configuration(simulator: Simulator) -> dict[str, Any]:
     """Each provider is the simulator; its key is in the environment of the proxy, and only there."""
     providers: dict[str, dict[str, Any]] = {
-        name: {"keys": [f"env:DEMO_{name.upper()}"], "upstream": simulator.url} for name in demo_providers()
+        name: {"keys": [f"env:DEMO_{name.upper()}"], "upstream_url": simulator.url} for name in demo_providers()
     }
-    providers["bedrock"]["credentials"] = {"bearer": providers["bedrock"].pop("keys")[0]}
+    providers["bedrock"]["aws"] = {"bearer": providers["bedrock"].pop("keys")[0]}
     return {
         "listen": {"forward": "127.0.0.1:0"},
         "log": {"format": "json", "level": "debug"},
-        "upstream_ca": str(simulator.ca_file),
+        "upstream_ca_file": str(simulator.ca_file),
         "providers": providers,
     }
 

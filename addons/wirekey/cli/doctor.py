@@ -97,9 +97,9 @@ def look_at_keys(config: Config, _: float) -> Iterator[Finding]:
 def other_way(config: Config, provider: str) -> str:
     """Say how a provider's credentials are had without keys of ours, where they are."""
     settings = getattr(config.providers, provider)
-    if settings.credentials in ("client", "passthrough"):
+    if settings.key_source != "inject":
         return "the clients bring their own"
-    if provider == "bedrock" and settings.credentials and not settings.keys:
+    if provider == "bedrock" and settings.aws and not settings.keys:
         return "AWS credentials are configured"
     return ""
 
@@ -179,8 +179,8 @@ def look_at_upstreams(config: Config, timeout: float) -> Iterator[Finding]:
     from wirekey.doctor.connectivity import ask_upstream
 
     context = ssl.create_default_context(cafile=certifi.where())
-    if config.upstream_ca:
-        context.load_verify_locations(config.upstream_ca)
+    if config.upstream_ca_file:
+        context.load_verify_locations(config.upstream_ca_file)
     places = upstream_places(config)
     with ThreadPoolExecutor(max(len(places), 1)) as pool:
         answers = list(pool.map(lambda place: ask_upstream(place[1], place[2], context, timeout), places))
@@ -198,7 +198,7 @@ def upstream_places(config: Config) -> list[tuple[str, str, int]]:
 
     places = []
     for host, provider in usual_hosts(config).items():
-        url = getattr(config.providers, provider).upstream
+        url = getattr(config.providers, provider).upstream_url
         parts = urlsplit(str(url) if url else f"https://{host}")
         places.append((provider, parts.hostname or host, parts.port or 443))
     return list(dict.fromkeys(places))

@@ -56,8 +56,8 @@ def files_of(config: Config) -> Iterator[tuple[str, Path, bool]]:
     if tls := config.listen.gateway_tls:
         yield "listen.gateway_tls.key", tls.key, True
         yield "listen.gateway_tls.certificate", tls.certificate, False
-    if config.upstream_ca:
-        yield "upstream_ca", config.upstream_ca, False
+    if config.upstream_ca_file:
+        yield "upstream_ca_file", config.upstream_ca_file, False
     policies = config.deciding.path
     yield "policy.path", policies, False
     if policies.is_dir():

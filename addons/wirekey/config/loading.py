@@ -109,11 +109,11 @@ def with_usual_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[st
         if found is None or not isinstance(setting, dict | None):
             continue
         setting = dict(setting or {})
-        if setting.get("credentials", "inject") not in ("inject", None) or "keys" in setting:
+        if setting.get("key_source", "inject") != "inject" or "keys" in setting or setting.get("aws") is not None:
             continue
         if name == "bedrock":
-            setting["credentials"] = {"bearer": f"env:{found}"}
-            added["providers.bedrock.credentials.bearer"] = found
+            setting["aws"] = {"bearer": f"env:{found}"}
+            added["providers.bedrock.aws.bearer"] = found
         else:
             setting["keys"] = [f"env:{found}"]
             added[f"providers.{name}.keys"] = found
@@ -137,7 +137,7 @@ def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:
 
 def file_problems(config: Config, sources: Sources) -> Iterator[Problem]:
     """Look into the files that must be there at start."""
-    named = {"upstream_ca": config.upstream_ca}
+    named = {"upstream_ca_file": config.upstream_ca_file}
     if tls := config.listen.gateway_tls:
         named |= {"listen.gateway_tls.certificate": tls.certificate, "listen.gateway_tls.key": tls.key}
     for key, path in named.items():

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from wirekey.config.problems import Problem
     from wirekey.config.sources import Sources
 
-TAGS = ("mapping", "mode")
-"""pydantic puts these into the place of an error where a setting may be a mapping or a word."""
-
 SENTENCES = {
     "missing": "is needed here; add it",
     "bool_type": "must be true or false; yes, no, on and off are texts, as is what stands in quotes",
@@ -55,7 +52,7 @@ def problems_of(details: Sequence[ErrorDetails], root: type[BaseModel], sources:
 
 def problem_of(detail: ErrorDetails, root: type[BaseModel], sources: Sources) -> Problem:
     """Phrase one of them, with the setting that it is about and its line."""
-    place = [part for part in detail["loc"] if part not in TAGS]
+    place = list(detail["loc"])
     if detail["type"] == "invalid_key":
         place[-1] = str(place[-1])
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{safe(part)}" for part in place).lstrip(".")

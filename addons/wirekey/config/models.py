@@ -12,7 +12,7 @@ from wirekey.config.gateway import Gateway
 from wirekey.config.group import Settings
 from wirekey.config.jwt import JWT
 from wirekey.config.problems import ConfigError, Problem
-from wirekey.config.providers import BedrockCredentials, Providers
+from wirekey.config.providers import Providers
 from wirekey.config.routes import Affinity, Failover, Model, Route
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.sources import Sources
@@ -101,7 +101,6 @@ class Identity(Settings):
 
 
 class Policy(Settings):
-    engine: Literal["rego"] = Field(default="rego", description="Language of the policies.")
     path: AnchoredPath = Field(default=Path("policies"), description="Folder of the policies.")
     query: Text = Field(default="data.wirekey.authz", description="What is asked of them.")
     opa_url: ServerURL | None = Field(default=None, description="An OPA server to ask instead of the built-in engine.")
@@ -123,24 +122,26 @@ class Audit(Settings):
         description="Where calls are recorded. null: `audit.db` in the `state` folder.",
         examples=["sqlite:///state/audit.db"],
     )
-    durability: Literal["process", "disk"] = Field(
-        default="process",
-        description="What a record survives before its call is sent: our end, or the machine's (fsync).",
+    durability: Literal["commit", "fsync"] = Field(
+        default="commit",
+        description="How a record is written before its call is sent. commit: it survives the end of the process. "
+        "fsync: it also survives a power failure.",
     )
 
 
 class Metering(Settings):
-    ask_stream_usage: Flag = Field(
+    include_stream_usage: Flag = Field(
         default=True,
-        description="Ask OpenAI for the token counts of streams that did not ask, and keep that from the client.",
+        description="Ask OpenAI for the token counts of every stream. A client that did not ask for them does not "
+        "see them.",
     )
 
 
 class UpstreamConnections(Settings):
-    pool: Flag = Field(
+    reuse: Flag = Field(
         default=True,
-        description="Lend idle connections to whichever client calls the same host next, so that short-lived clients "
-        "do not pay a TLS handshake each. HTTP/2 clients keep their own.",
+        description="Reuse an idle connection for the next call to the same host, from any client. Short-lived "
+        "clients then save a TLS handshake. HTTP/2 clients keep their own connections.",
     )
 
 
@@ -238,12 +239,14 @@ class Config(Settings):
     certs: AnchoredPath = Field(default=Path("certs"), description="Folder of the CA.")
     egress: Egress = Field(default=Egress(), description="What may be reached.")
     gateway: Gateway = Field(default=Gateway(), description="Web pages that call the gateway.")
-    upstream_ca: AnchoredPath | None = Field(
+    upstream_ca_file: AnchoredPath | None = Field(
         default=None,
-        description="PEM file trusted for upstreams besides the public roots.",
+        description="PEM file, trusted for upstreams in addition to the public roots.",
         examples=["corp-ca.pem"],
     )
-    upstream: UpstreamConnections = Field(default=UpstreamConnections(), description="Connections to upstreams.")
+    upstream_connections: UpstreamConnections = Field(
+        default=UpstreamConnections(), description="Connections to upstreams."
+    )
     providers: Providers = Field(default=Providers(), description="The providers and their keys.")
     model_override: Model | None = Field(
         default=None,
@@ -256,14 +259,19 @@ class Config(Settings):
         examples=[
             [
                 {"match": "gpt-4*", "model": "gpt-4o-mini"},
-                {"match": "claude-*", "provider": "anthropic", "timeout": 600},
-                {"match": "corp-*", "upstream": "https://llm.corp.example", "auth": "bearer", "keys": ["env:CORP_KEY"]},
+                {"match": "claude-*", "provider": "anthropic", "timeouts": {"first_byte": 600}},
+                {
+                    "match": "corp-*",
+                    "upstream_url": "https://llm.corp.example",
+                    "auth": "bearer",
+                    "keys": ["env:CORP_KEY"],
+                },
                 {"match": "gemini-2.5-pro", "fallback": ["gemini-2.5-flash"]},
             ]
         ],
     )
     failover: Failover = Field(default=Failover(), description="What is tried when an attempt fails.")
-    affinity: Affinity = Field(
+    session_affinity: Affinity = Field(
         default=Affinity(), description="What a session is, for keys that are selected by session-affinity."
     )
     identity: Identity = Field(default=Identity(), description="Who calls.")
@@ -314,8 +322,9 @@ class Config(Settings):
     @property
     def has_any_key(self) -> bool:
         """Whether any provider has a key or, for Bedrock, a way to AWS. It is not read for that."""
-        bedrock = isinstance(self.providers.bedrock.credentials, BedrockCredentials)
-        return bedrock or any(getattr(self.providers, name).keys for name in Providers.model_fields)
+        if self.providers.bedrock.aws is not None:
+            return True
+        return any(getattr(self.providers, name).keys for name in Providers.model_fields)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -329,7 +338,7 @@ class Config(Settings):
 
     def resolve_keys(self, provider: str) -> list[tuple[str, Secret]]:
         """Read a provider's keys as (label, key), labels like `openai/1`. Raises ConfigError naming all missing."""
-        setting = "credentials.bearer" if provider == "bedrock" else "keys[{}]"
+        setting = "aws.bearer" if provider == "bedrock" else "keys[{}]"
         references = getattr(self.providers, provider).keys
         return self._read_keys(references, f"providers.{provider}.{setting}", provider)
 

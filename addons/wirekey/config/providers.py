@@ -1,8 +1,8 @@
 """The settings of the providers."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from wirekey.config.group import Settings
 from wirekey.config.routes import SelectionName
@@ -10,7 +10,7 @@ from wirekey.config.secrets import SecretRef
 from wirekey.config.values import Reference, Region, RoleARN, Text, Upstream
 from wirekey.egress import hosts
 
-CredentialMode = Literal["inject", "client", "passthrough"]
+KeySource = Literal["inject", "client", "passthrough"]
 
 
 class Provider(Settings):
@@ -24,33 +24,33 @@ class Provider(Settings):
     )
     selection: SelectionName = Field(
         default="round-robin",
-        description="Which key is taken of those that do not rest. session-affinity: the one that the agent, or the "
-        "session that `affinity.header` names, had before.",
+        description="How to choose a key among those that are not cooling down. session-affinity: the key that the "
+        "agent used before, or the session that `session_affinity.header` names.",
     )
-    upstream: Upstream | None = Field(
+    upstream_url: Upstream | None = Field(
         default=None,
-        description="`https://HOST:PORT` to dial instead of the provider's own host.",
+        description="`https://HOST:PORT` to connect to instead of the provider's own host.",
         examples=["https://llm.corp.example"],
     )
-    credentials: CredentialMode = Field(
+    key_source: KeySource = Field(
         default="inject",
-        description="inject: put one of `keys` on. client: the client brings its key in an `X-…-Key` header. "
-        "passthrough: the client's own key goes through.",
+        description="inject: Wirekey adds one of `keys`. client: the client sends its own key in an `X-…-Key` header. "
+        "passthrough: the client's own key is forwarded unchanged.",
     )
 
     @model_validator(mode="after")
     def keys_are_used(self) -> Self:
-        if self.keys and self.credentials != "inject":
-            raise ValueError(f"keys are never used with credentials: {self.credentials}; remove one of the two")
+        if self.keys and self.key_source != "inject":
+            raise ValueError(f"keys are never used with key_source: {self.key_source}. Remove one of the two")
         return self
 
 
-class BedrockCredentials(Settings):
-    """One way to get at AWS. Without bearer, profile and access_key, AWS's own chain is asked."""
+class BedrockAwsConfig(Settings):
+    """How Wirekey gets AWS credentials. Without bearer, profile and access_key, AWS's own chain finds them."""
 
     bearer: Reference | None = Field(
         default=None,
-        description="A Bedrock API key. Without `credentials`, AWS_BEARER_TOKEN_BEDROCK is used where it is set.",
+        description="A Bedrock API key. Without `aws`, AWS_BEARER_TOKEN_BEDROCK is used if it is set.",
         examples=["env:AWS_BEARER_TOKEN_BEDROCK"],
     )
     profile: Text | None = Field(default=None, description="Profile of `~/.aws`.")
@@ -78,24 +78,19 @@ class BedrockCredentials(Settings):
         return self
 
 
-def shape(value: Any) -> str:
-    return "mode" if isinstance(value, str) else "mapping"
-
-
 class Bedrock(Settings):
     """AWS Bedrock: its runtime, its models, its agents and knowledge bases."""
 
-    credentials: (
-        Annotated[
-            Annotated[BedrockCredentials, Tag("mapping")] | Annotated[CredentialMode, Tag("mode")],
-            Discriminator(shape),
-        ]
-        | None
-    ) = Field(
+    aws: BedrockAwsConfig | None = Field(
         default=None,
-        description="How to get at AWS; or, in place of the settings below, client or passthrough as with the other "
-        "providers.",
+        description="The AWS credentials that Wirekey uses. null: AWS's own chain finds them (environment, profile, "
+        "instance role).",
         examples=[{"bearer": "env:AWS_BEARER_TOKEN_BEDROCK"}],
+    )
+    key_source: KeySource = Field(
+        default="inject",
+        description="inject: Wirekey signs with `aws`. client: the client sends its own AWS credentials in `X-AWS-…` "
+        "headers. passthrough: the client's own Bedrock API key is forwarded unchanged.",
     )
     regions: tuple[Region, ...] = Field(
         default=(hosts.DEFAULT_REGION,),
@@ -103,25 +98,30 @@ class Bedrock(Settings):
         description="Regions that may be called, of any partition of AWS; the first is the default, and the one where "
         "`role_arn` is assumed.",
     )
-    upstream: Upstream | None = Field(
-        default=None, description="`https://HOST:PORT` to dial instead of the regions' own hosts."
+    upstream_url: Upstream | None = Field(
+        default=None, description="`https://HOST:PORT` to connect to instead of the regions' own hosts."
     )
 
     @model_validator(mode="after")
+    def aws_is_used(self) -> Self:
+        if self.aws and self.key_source != "inject":
+            raise ValueError(f"aws is never used with key_source: {self.key_source}. Remove one of the two")
+        return self
+
+    @model_validator(mode="after")
     def role_is_of_the_regions_partition(self) -> Self:
-        role = self.credentials.role_arn if isinstance(self.credentials, BedrockCredentials) else None
+        role = self.aws.role_arn if self.aws else None
         for region in self.regions if role else ():
             partition = hosts.partition_of(region)
             if partition and role and role.split(":")[1] != partition.name:
                 raise ValueError(
-                    f"credentials.role_arn is not of {region}'s part of AWS: roles for it begin with "
-                    f"arn:{partition.name}:iam::"
+                    f"aws.role_arn is not of {region}'s part of AWS: roles for it begin with arn:{partition.name}:iam::"
                 )
         return self
 
     @property
     def keys(self) -> tuple[SecretRef, ...]:
-        bearer = self.credentials.bearer if isinstance(self.credentials, BedrockCredentials) else None
+        bearer = self.aws.bearer if self.aws else None
         return (bearer,) if bearer else ()
 
 

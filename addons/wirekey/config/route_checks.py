@@ -5,7 +5,6 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wirekey.config.providers import BedrockCredentials
 from wirekey.extension import Extension, ExtensionError
 from wirekey.routing.formats import speaks
 from wirekey.routing.model_name import ModelName
@@ -47,18 +46,16 @@ def extension_problems(config: Config) -> list[Problem]:
 
 
 def _unsignable(config: Config, sources: Sources) -> Iterator[Problem]:
-    credentials = config.providers.bedrock.credentials
-    signs = credentials in (None, "inject") or (
-        isinstance(credentials, BedrockCredentials) and credentials.bearer is None
-    )
+    bedrock = config.providers.bedrock
+    signs = bedrock.key_source == "inject" and not (bedrock.aws and bedrock.aws.bearer)
     for index, route in enumerate(config.routes):
         if route.auth == "sigv4" and not signs:
-            message = (
-                "sigv4 signs with providers.bedrock.credentials, which are no AWS credentials. Set a profile there"
-            )
+            message = "sigv4 needs AWS credentials, and providers.bedrock.aws has none. Set a profile there"
             yield sources.problem(f"routes[{index}].auth", message)
-        elif route.auth == "sigv4" and not route.upstream and route.named_provider not in (None, "bedrock"):
-            message = f"sigv4 is AWS's, and {route.named_provider} takes no AWS signature. Remove it, or set upstream"
+        elif route.auth == "sigv4" and not route.upstream_url and route.named_provider not in (None, "bedrock"):
+            message = (
+                f"sigv4 is AWS's, and {route.named_provider} takes no AWS signature. Remove it, or set upstream_url"
+            )
             yield sources.problem(f"routes[{index}].auth", message)
 
 
@@ -94,11 +91,11 @@ def _shadowed(config: Config, sources: Sources) -> Iterator[Problem]:
 def _keyless(config: Config, sources: Sources) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
         provider = route.named_provider
-        if not provider or provider == "bedrock" or route.keys or route.upstream:
+        if not provider or provider == "bedrock" or route.keys or route.upstream_url:
             continue
         takes_key = route.auth in (None, "bearer", "x-api-key", "x-goog-api-key")
         settings = getattr(config.providers, provider)
-        if takes_key and settings.credentials == "inject" and not settings.keys:
+        if takes_key and settings.key_source == "inject" and not settings.keys:
             message = f"leads to {provider}, for which there is no key. Set providers.{provider}.keys, or keys here"
             yield sources.problem(f"routes[{index}]", message)
 

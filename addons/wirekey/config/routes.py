@@ -43,21 +43,25 @@ class Affinity(Settings):
         examples=["x-session-id"],
     )
     ttl: Seconds = Field(default=86400.0, description="How long an unused session is remembered.")
-    entries: Count = Field(default=10_000, description="Most sessions remembered, for each pool of keys.")
+    max_sessions: Count = Field(default=10_000, description="Most sessions remembered, for each pool of keys.")
 
 
 class Failover(Settings):
-    attempts: AttemptCount = Field(default=3, description="Most attempts of one call, the first one too. 1: no other.")
-    budget: Seconds = Field(default=60.0, description="No attempt begins later than this after the first one.")
-    retry_after: Pause = Field(
-        default=2.0, description="Longest Retry-After of a provider that is waited for. 0: none is."
+    max_attempts: AttemptCount = Field(
+        default=3, description="Most attempts for one call, including the first. 1 turns failover off."
+    )
+    max_seconds: Seconds = Field(
+        default=60.0, description="No attempt starts later than this after the start of the first."
+    )
+    max_retry_after: Pause = Field(
+        default=2.0, description="Longest Retry-After of a provider that Wirekey waits for. 0: it never waits."
     )
 
 
 class RouteFailover(Settings):
-    attempts: AttemptCount | None = Field(default=None, description="As in `failover`, for this route. null: as there.")
-    budget: Seconds | None = Field(default=None, description="As in `failover`, for this route. null: as there.")
-    retry_after: Pause | None = Field(default=None, description="As in `failover`, for this route. null: as there.")
+    max_attempts: AttemptCount | None = Field(default=None, description="As in `failover`, for this route only.")
+    max_seconds: Seconds | None = Field(default=None, description="As in `failover`, for this route only.")
+    max_retry_after: Pause | None = Field(default=None, description="As in `failover`, for this route only.")
 
 
 class RouteTimeouts(Settings):
@@ -78,46 +82,51 @@ class Route(Settings):
         description="Provider to call. Another one than was called must answer in the same format: Gemini answers "
         "OpenAI's chat, embeddings and images.",
     )
-    upstream: Upstream | None = Field(default=None, description="`https://HOST:PORT` to dial instead; needs `auth`.")
+    upstream_url: Upstream | None = Field(
+        default=None, description="`https://HOST:PORT` to connect to instead. Needs `auth`."
+    )
     auth: Auth | None = Field(
         default=None,
         description="How the upstream takes its key. Default: as the provider does. A function of yours: python:…",
     )
     keys: tuple[Reference, ...] = Field(
         default=(),
-        description="Keys for this route instead of the provider's; needs `provider` or `upstream`, which says whose "
-        "they are.",
+        description="Keys for this route instead of the provider's. Needs `provider` or `upstream_url`, which says "
+        "where they are sent.",
     )
     selection: SelectionName | None = Field(
         default=None, description="Which of `keys` is taken. null: as the provider's `selection` says."
     )
-    timeout: Seconds | None = Field(default=None, description="Time to the first byte of the answer.")
-    timeouts: RouteTimeouts = Field(default=RouteTimeouts(), description="Other limits of time.")
+    timeouts: RouteTimeouts = Field(default=RouteTimeouts(), description="Time limits for this route.")
     fallback: tuple[Model, ...] = Field(
         default=(), description="Models to try in turn when this one fails, each by its own route if it has one."
     )
     failover: RouteFailover = Field(default=RouteFailover(), description="What is tried when an attempt fails.")
-    ask_stream_usage: Flag | None = Field(default=None, description="As in `metering`, for this route. null: as there.")
+    include_stream_usage: Flag | None = Field(
+        default=None, description="As in `metering`, for this route. null: as there."
+    )
 
     @model_validator(mode="after")
     def upstream_has_auth(self) -> Self:
-        if self.upstream and self.auth is None:
-            raise ValueError("upstream needs auth, which says how its key is sent: bearer, x-api-key, …, or none")
+        if self.upstream_url and self.auth is None:
+            raise ValueError("upstream_url needs auth, which says how its key is sent: bearer, x-api-key, …, or none")
         keyless = self.auth in ("none", "client", "sigv4") or (self.auth or "").startswith("python:")
         if self.keys and keyless:
             raise ValueError(f"keys are never used with auth: {self.auth}; remove one of the two")
-        if self.auth == "none" and not self.upstream:
-            raise ValueError("auth: none needs upstream: a provider's own host takes no call without a key")
+        if self.auth == "none" and not self.upstream_url:
+            raise ValueError("auth: none needs upstream_url: a provider's own host takes no call without a key")
         return self
 
     @model_validator(mode="after")
     def keys_have_an_owner(self) -> Self:
-        if self.keys and not (self.upstream or self.named_provider):
+        if self.keys and not (self.upstream_url or self.named_provider):
             raise ValueError(
-                "keys need provider or upstream, which says whose they are: calls of every provider take this route"
+                "keys need provider or upstream_url, which says whose they are: calls of every provider take this route"
             )
-        if self.upstream and not self.keys and self.auth in ("bearer", "x-api-key", "x-goog-api-key"):
-            raise ValueError(f"upstream with auth: {self.auth} needs keys: a provider's own keys are not sent there")
+        if self.upstream_url and not self.keys and self.auth in ("bearer", "x-api-key", "x-goog-api-key"):
+            raise ValueError(
+                f"upstream_url with auth: {self.auth} needs keys: a provider's own keys are not sent there"
+            )
         if self.selection and not self.keys:
             raise ValueError("selection is about keys of this route, and it has none; set it at the provider")
         return self
@@ -127,8 +136,6 @@ class Route(Settings):
         named = ModelName.parse(self.model).provider if self.model else None
         if named and self.provider and named != self.provider:
             raise ValueError(f"model is one of {named}, and provider says {self.provider}; remove one of the two")
-        if self.timeout and self.timeouts.first_byte:
-            raise ValueError("timeout and timeouts.first_byte are the same; keep one")
         sent = self.model or self.match
         if sent in self.fallback:
             raise ValueError(f"falls back to {sent}, which is what just failed; remove it from fallback")

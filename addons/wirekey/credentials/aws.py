@@ -196,14 +196,12 @@ class AwsCredentialCache:
         except TimeoutError:
             sentence = (
                 f"AWS credentials were not found within {DEADLINE:.0f} seconds. Look at what "
-                "providers.bedrock.credentials leads to: a credential_process that does not end, or a network that "
+                "providers.bedrock.aws leads to: a credential_process that does not end, or a network that "
                 "does not answer."
             )
             return self._fail(session, CredentialsUnavailable(sentence))
         except Exception as error:  # whatever it was, calls must get an answer
-            sentence = (
-                f"AWS credentials could not be got ({type(error).__name__}). Check providers.bedrock.credentials."
-            )
+            sentence = f"AWS credentials could not be got ({type(error).__name__}). Check providers.bedrock.aws."
             return self._fail(session, CredentialsUnavailable(sentence))
         else:
             self._keep(session, found)

@@ -12,7 +12,7 @@ from wirekey.credentials.aws import CredentialsUnavailable
 if TYPE_CHECKING:
     from wirekey.credentials.aws_source import AwsWay
 
-SETTING = "providers.bedrock.credentials"
+SETTING = "providers.bedrock.aws"
 OWN_PAIR = (
     f"The AWS credentials found are an agent's pair, which Wirekey itself issued; AWS does not know it. Set {SETTING}, "
     "or start Wirekey in a shell in which `wirekey env` was not used."

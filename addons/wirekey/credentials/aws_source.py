@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from wirekey.config import ConfigError, Problem
 from wirekey.config.loading import PLACEHOLDER
-from wirekey.config.providers import BedrockCredentials
+from wirekey.config.providers import BedrockAwsConfig
 from wirekey.credentials.aws import (
     DEADLINE,
     RECHECK,
@@ -74,8 +74,8 @@ class AwsWay:
         Raises ConfigError where a secret cannot be read.
         """
         bedrock = config.providers.bedrock
-        named = BedrockCredentials() if bedrock.credentials in (None, "inject") else bedrock.credentials
-        if not isinstance(named, BedrockCredentials) or named.bearer:
+        named = bedrock.aws or BedrockAwsConfig()
+        if bedrock.key_source != "inject" or named.bearer:
             return None
         return cls(bedrock.regions[0], named.profile, _read_pair(config, named), named.role_arn)
 
@@ -194,13 +194,13 @@ def session_tags(agent: Agent | None) -> list[dict[str, str]]:
     ]
 
 
-def _read_pair(config: Config, named: BedrockCredentials) -> SigV4Credentials | None:
+def _read_pair(config: Config, named: BedrockAwsConfig) -> SigV4Credentials | None:
     if not (named.access_key and named.secret_key):
         return None
     problems, read = [], {}
     for name in ("access_key", "secret_key", "session_token"):
         if reference := getattr(named, name):
-            found = config.resolve(reference, f"providers.bedrock.credentials.{name}")
+            found = config.resolve(reference, f"providers.bedrock.aws.{name}")
             if isinstance(found, Problem):
                 problems.append(found)
             else:

@@ -1,4 +1,4 @@
-"""AWS credentials that a client holds itself and passes in `X-AWS-…` headers, for `credentials: client`.
+"""AWS credentials that a client holds itself and passes in `X-AWS-…` headers, for `key_source: client`.
 
 `X-AWS-Bearer-Token` goes before `X-AWS-Access-Key` with `X-AWS-Secret-Key`, which may have `X-AWS-Session-Token` and
 `X-AWS-Region` beside them. What is half there is refused, not passed over: the call would go out as someone else's.

@@ -25,7 +25,7 @@ KEY_SETTINGS = {
     "openai": "OPENAI_API_KEY, or providers.openai.keys",
     "gemini": "GEMINI_API_KEY, or providers.gemini.keys",
     "anthropic": "ANTHROPIC_API_KEY, or providers.anthropic.keys",
-    "bedrock": "AWS_BEARER_TOKEN_BEDROCK, or providers.bedrock.credentials",
+    "bedrock": "AWS_BEARER_TOKEN_BEDROCK, or providers.bedrock.aws",
 }
 
 
@@ -146,9 +146,9 @@ def judge_upstream(provider: str, place: str, trouble: str, *, used: bool) -> Fi
     if not trouble:
         return Finding("upstreams", subject, Level.OK, f"{place} answers")
     if "certificate" in trouble.lower():
-        fix = "set upstream_ca to the PEM file of the CA that signed it, if you trust that one"
+        fix = "set upstream_ca_file to the PEM file of the CA that signed it, if you trust that one"
     else:
-        fix = f"let this machine reach {place} directly, or set providers.{provider}.upstream"
+        fix = f"let this machine reach {place} directly, or set providers.{provider}.upstream_url"
     return Finding("upstreams", subject, Level.WRONG if used else Level.SKIPPED, f"{place}: {trouble}", fix)
 
 

@@ -50,7 +50,7 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
 
 
 def failover_of(config: Config) -> Failover:
-    return Failover(config.failover.attempts, config.failover.budget, config.failover.retry_after)
+    return Failover(config.failover.max_attempts, config.failover.max_seconds, config.failover.max_retry_after)
 
 
 def upstream_of(url: UpstreamURL | None) -> Upstream | None:
@@ -58,15 +58,14 @@ def upstream_of(url: UpstreamURL | None) -> Upstream | None:
 
 
 def _pool(config: Config, keys: list[tuple[str, Secret]], selection: SelectionName) -> KeyPool:
-    sessions = SessionAffinity(config.affinity.ttl, config.affinity.entries)
+    sessions = SessionAffinity(config.session_affinity.ttl, config.session_affinity.max_sessions)
     return KeyPool([ProviderKey(label, secret) for label, secret in keys], selection=selection, sessions=sessions)
 
 
 def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
     settings = getattr(config.providers, name)
-    held = settings.credentials in ("client", "passthrough")
-    auth: Auth = settings.credentials if held else "provider"
-    return Candidate(name, auth, upstream_of(settings.upstream), pool=pool)
+    auth: Auth = "provider" if settings.key_source == "inject" else settings.key_source
+    return Candidate(name, auth, upstream_of(settings.upstream_url), pool=pool)
 
 
 def _route(config: Config, index: int, settings: RouteSettings, pools: Mapping[str, KeyPool]) -> Route:
@@ -83,24 +82,24 @@ def _route(config: Config, index: int, settings: RouteSettings, pools: Mapping[s
         label=f"routes[{index}]",
         pattern=settings.match,
         provider=settings.named_provider,
-        upstream=upstream_of(settings.upstream),
+        upstream=upstream_of(settings.upstream_url),
         auth=auth,  # type: ignore[arg-type]  # checked by the configuration
         pool=pool,
         extension=extension,
         model=_model(settings.model),
         fallback=tuple(ModelName.parse(name) for name in settings.fallback),
-        limits=Limits(times.connect, settings.timeout or times.first_byte, times.idle, times.total),
+        limits=Limits(times.connect, times.first_byte, times.idle, times.total),
         failover=_failover(config, settings),
-        asks_usage=settings.ask_stream_usage,
+        asks_usage=settings.include_stream_usage,
     )
 
 
 def _failover(config: Config, settings: RouteSettings) -> Failover:
     own, usual = settings.failover, config.failover
     return Failover(
-        usual.attempts if own.attempts is None else own.attempts,
-        usual.budget if own.budget is None else own.budget,
-        usual.retry_after if own.retry_after is None else own.retry_after,
+        usual.max_attempts if own.max_attempts is None else own.max_attempts,
+        usual.max_seconds if own.max_seconds is None else own.max_seconds,
+        usual.max_retry_after if own.max_retry_after is None else own.max_retry_after,
     )
 
 

@@ -136,7 +136,7 @@ class Lifecycle:
         services.spool_folder.mkdir(mode=0o700, exist_ok=True)
         services.agents = AgentStore(config.state / "agents.json")
         self.token_service = TokenService.prepare(
-            config.identity.jwt, services.agents, config.state, config.upstream_ca
+            config.identity.jwt, services.agents, config.state, config.upstream_ca_file
         )
         self.token_service.open(services)
         services.policy = policy_engine(config)
@@ -210,8 +210,8 @@ class Lifecycle:
         """
         assert self.config
         files = [Path(certifi.where())]
-        if self.config.upstream_ca:
-            files.append(self.config.upstream_ca)
+        if self.config.upstream_ca_file:
+            files.append(self.config.upstream_ca_file)
         if self.simulator:
             files.append(Path(self.simulator.ca_file))
         bundle = self.state_folder() / "upstream-roots.pem"
@@ -219,8 +219,8 @@ class Lifecycle:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
         except ssl.SSLError as error:
-            message = f"{self.config.upstream_ca} holds a certificate that cannot be read. Name a PEM file of a CA"
-            problem = configuration.Problem(self.config.source, None, "upstream_ca", message)
+            message = f"{self.config.upstream_ca_file} holds a certificate that cannot be read. Name a PEM file of a CA"
+            problem = configuration.Problem(self.config.source, None, "upstream_ca_file", message)
             raise configuration.ConfigError([problem]) from error
         return bundle
 

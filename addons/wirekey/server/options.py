@@ -42,7 +42,7 @@ REQUIRED: dict[str, Rule] = {
     "upstream_cert": only(False, "foreign names would get into our certificates"),
     "validate_inbound_headers": only(True, "a request that can be read in two ways must be refused"),
     "ssl_insecure": only(False, "a key is only sent over verified TLS"),
-    "ssl_verify_upstream_trusted_confdir": only(None, "upstream_ca of wirekey.yaml says whom to trust"),
+    "ssl_verify_upstream_trusted_confdir": only(None, "upstream_ca_file of wirekey.yaml says whom to trust"),
     "ciphers_server": only(None, "a key is only sent over strong TLS"),
     "tls_version_server_min": Rule("a key is only sent over strong TLS", ("TLS1_2", "TLS1_3")),
     "store_streamed_bodies": only(False, "it keeps requests, too; wirekey_keep_answers keeps answers"),
@@ -76,7 +76,7 @@ REQUIRED: dict[str, Rule] = {
 }
 SETTLED: dict[str, str] = {
     "confdir": "the CA is the one in `certs` of wirekey.yaml",
-    "ssl_verify_upstream_trusted_ca": "upstream_ca of wirekey.yaml says whom to trust",
+    "ssl_verify_upstream_trusted_ca": "upstream_ca_file of wirekey.yaml says whom to trust",
     "mode": "the listeners are settled at the start",
     "listen_host": "the listeners are settled at the start",
     "listen_port": "the listeners are settled at the start",
@@ -87,7 +87,7 @@ SETTLED: dict[str, str] = {
 }
 """Options that may not change while Wirekey runs."""
 
-OURS = {"confdir": "certs", "ssl_verify_upstream_trusted_ca": "upstream_ca"}
+OURS = {"confdir": "certs", "ssl_verify_upstream_trusted_ca": "upstream_ca_file"}
 """Options that the entrance sets itself, by the setting of wirekey.yaml to use instead."""
 
 FORBIDDEN_ENVIRONMENT = ("SSLKEYLOGFILE", "MITMPROXY_SSLKEYLOGFILE")

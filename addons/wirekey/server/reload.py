@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 0.5
 """How often agents and configuration are looked at for changes; a change must count within 2 s."""
 
-FIXED_AT_START = ("listen", "state", "certs", "log", "upstream_ca", "audit")
+FIXED_AT_START = ("listen", "state", "certs", "log", "upstream_ca_file", "audit")
 """Settings that take effect only at a restart."""
 
 
@@ -102,7 +102,7 @@ class Reloader:
         assert start
         built = settings.build(config, previous)
         return built, TokenService.prepare(
-            config.identity.jwt, self.services.agents, start.state, start.upstream_ca, token_service
+            config.identity.jwt, self.services.agents, start.state, start.upstream_ca_file, token_service
         )
 
     def _tell(self, config: Config, built: Settings) -> None:

@@ -71,7 +71,7 @@ class Status:
         settings, now = self._services.settings, time.monotonic()
         for name, provider in PROVIDERS.items():
             pool = settings.pools.get(name)
-            mode = settings.credentials.get(name, "inject")
+            mode = settings.key_sources.get(name, "inject")
             if name == "bedrock" and settings.aws and not (pool and pool.keys):
                 mode = "aws"
             yield {
@@ -131,7 +131,7 @@ class Status:
                 yield note("bad", f"{which} of {name} rest{'s' * (len(resting) == 1)}: refused.", "See Keys.")
             elif resting:
                 yield note("warn", f"{len(resting)} of {len(pool.keys)} keys of {name} rest.", "See Keys.")
-        has_any = any(pool.keys for pool in settings.all_pools().values()) or settings.aws or settings.credentials
+        has_any = any(pool.keys for pool in settings.all_pools().values()) or settings.aws or settings.key_sources
         if not has_any:
             example = PROVIDERS["openai"].key_setting
             yield note("bad", "There is no provider key.", f"Set {example}, or keys in wirekey.yaml, and start anew.")

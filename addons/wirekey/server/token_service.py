@@ -32,7 +32,7 @@ class TokenService:
         settings: JWT,
         agents: AgentStore,
         state: Path,
-        upstream_ca: Path | None,
+        upstream_ca_file: Path | None,
         previous: TokenService | None = None,
     ) -> TokenService:
         """Read and make what the settings name, keeping of the `former` what they leave as it was. Blocks.
@@ -42,7 +42,7 @@ class TokenService:
         keys = (previous.keys if previous else None) or signing_keys(settings, state)
         issuing = keys if settings.issues else None
         jwts = JwtTokens.of_settings(
-            settings, agents, issuing, https_fetch(upstream_ca), previous.jwts if previous else None
+            settings, agents, issuing, https_fetch(upstream_ca_file), previous.jwts if previous else None
         )
         return cls(settings, keys, jwts)
 

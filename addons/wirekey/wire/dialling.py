@@ -75,7 +75,7 @@ def refusal_of(error: str, command: UpstreamConnection) -> Refusal:
             502,
             "upstream_not_trusted",
             f"The certificate of {host} could not be verified, so no key was sent. "
-            "If it is signed by a private CA, name that CA's file in upstream_ca.",
+            "If it is signed by a private CA, name that CA's file in upstream_ca_file.",
             Fault.OPERATOR,
         )
     return Refusal(502, "upstream_unreachable", f"{host} could not be reached: {error}", Fault.PROVIDER)

@@ -9,7 +9,7 @@ UPSTREAM_UNREADABLE = Refusal(
     502,
     "upstream_unreadable",
     "What the provider sent is no HTTP answer that can be read in one way only. If it is dialled at a place of your "
-    "own, check providers.NAME.upstream.",
+    "own, check providers.NAME.upstream_url.",
     Fault.PROVIDER,
 )
 UPSTREAM_RESET = Refusal(

@@ -330,25 +330,25 @@ def test_a_filter_that_fails_lets_as_many_bytes_by_as_were_said_and_none_of_an_e
 
 
 METHODS = {
-    "report_invalid": None,
-    "keep_body": (503, "denied"),
+    "refuse_malformed": None,
+    "store_body": (503, "denied"),
     "wire_request": (503, "upstream_error"),
-    "own_body": None,
+    "local_response_body": None,
     "limits_of": None,
     "count_attempt": None,
-    "is_failure": None,
+    "is_retryable_status": None,
     "can_retry": None,
     "may_be_resent": None,
     "release_body": None,
-    "withdraw": None,
-    "reserve": (503, "denied"),
+    "report_request_reset": None,
+    "reserve_memory": (503, "denied"),
     "error_response": None,
     "stream_error": None,
     "report_end": None,
-    "withdrawn": None,
+    "refusal_if_revoked": None,
     "response_head": None,
     "refusal_of_response": None,
-    "spool": None,  # in tests/wire/test_large_requests.py
+    "open_spool": None,  # in tests/wire/test_large_requests.py
 }
 """Method that the wire layer calls → status and outcome of a call in which it fails; None: below."""
 
@@ -372,18 +372,18 @@ def test_each_method_for_the_wire_layer_is_tried():
 
 def test_where_it_cannot_be_told_whether_a_call_may_go_out_twice_it_does_not(monkeypatch, caplog):
     delegate, flow = CallDelegate(Services()), tflow.tflow()
-    for name in ("may_be_resent", "release_body", "withdraw"):
+    for name in ("may_be_resent", "release_body", "report_request_reset"):
         break_method(monkeypatch, name)
     assert delegate.may_be_resent(flow) is False
     assert delegate.release_body(flow) is None
-    assert delegate.withdraw(flow) is None
+    assert delegate.report_request_reset(flow) is None
     assert QUOTED not in caplog.text
 
 
 def test_where_it_cannot_be_told_whether_an_agent_was_revoked_a_running_call_goes_on(monkeypatch, caplog):
     delegate, flow = CallDelegate(Services()), tflow.tflow()
-    break_method(monkeypatch, "withdrawn")
-    assert delegate.withdrawn(flow) is None
+    break_method(monkeypatch, "refusal_if_revoked")
+    assert delegate.refusal_if_revoked(flow) is None
     assert QUOTED not in caplog.text
 
 
@@ -411,9 +411,9 @@ async def test_a_refusal_that_fails_is_still_one(refusing, play, monkeypatch, ca
 
 
 def test_an_invalid_head_is_refused_even_where_that_fails(monkeypatch):
-    break_method(monkeypatch, "report_invalid")
+    break_method(monkeypatch, "refuse_malformed")
     services, flow = Services(), tflow.tflow()
-    CallDelegate(services).report_invalid(flow, "a reason")
+    CallDelegate(services).refuse_malformed(flow, "a reason")
     assert flow.response.status_code == 503
     assert services.calls.of(flow).policy_result == "deny"
 

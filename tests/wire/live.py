@@ -51,7 +51,7 @@ class BareHouse:
     def count_attempt(self, flow):
         self.attempts += 1
 
-    def is_failure(self, status):
+    def is_retryable_status(self, status):
         return status in (429, 503)
 
     def can_retry(self, flow):
@@ -60,22 +60,22 @@ class BareHouse:
     def refusal_of_response(self, flow, response):
         return None
 
-    def own_body(self, flow):
+    def local_response_body(self, flow):
         return b""
 
-    def report_invalid(self, flow, reason):
+    def refuse_malformed(self, flow, reason):
         flow.response = self.error_response(flow, Refusal(400, "malformed", reason))
 
-    def reserve(self, flow, size):
+    def reserve_memory(self, flow, size):
         return size
 
-    def spool(self, flow):
+    def open_spool(self, flow):
         return Spool(self.spool_folder)
 
-    def withdraw(self, flow):
+    def report_request_reset(self, flow):
         self.ends.append("withdrawn")
 
-    def keep_body(self, flow, body):
+    def store_body(self, flow, body):
         self.bodies[flow.id] = body
 
     def may_be_resent(self, flow):
@@ -106,7 +106,7 @@ class BareHouse:
             return None
         return b'data: {"error":"%s"}\n\n' % refusal.code.encode()
 
-    def withdrawn(self, flow):
+    def refusal_if_revoked(self, flow):
         return None
 
     def report_end(self, flow, outcome, reason=None):
@@ -136,11 +136,11 @@ class BareHouse:
         await asyncio.sleep(0)
         if self.ways:
             attempt.flow.request.data.host, attempt.flow.request.data.port = self.ways.pop(0)
-            attempt.again = True
+            attempt.retry = True
 
     async def attempt_repeated(self, attempt):
         await asyncio.sleep(0)
-        attempt.again = True
+        attempt.retry = True
 
     def responseheaders(self, flow):
         self.answered = flow.response.status_code

@@ -228,7 +228,7 @@ async def test_a_client_that_goes_away_is_not_tried_for_again():
         async def wait(attempt):
             tried.set()
             await go_on.wait()
-            attempt.again = True
+            attempt.retry = True
 
         delegate.attempt_failed = wait
         _, writer = await client(port)

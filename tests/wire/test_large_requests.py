@@ -196,7 +196,7 @@ async def test_a_disk_that_fills_up_is_503_and_the_connection_goes_on(proxy, tmp
 
 async def test_an_exception_while_the_body_is_kept_is_503_without_its_words(proxy, monkeypatch, caplog):
     delegate, port, upstream = proxy
-    monkeypatch.setattr(delegate, "spool", failing)
+    monkeypatch.setattr(delegate, "open_spool", failing)
     reader, _writer = await send(port, upstream.port)
     head, body = await read_answer(reader)
     assert (head.split()[1], b"wirekey_error" in body) == (b"503", True)
@@ -207,7 +207,7 @@ async def test_an_exception_while_the_body_is_kept_is_503_without_its_words(prox
 @pytest.mark.parametrize("size", [SPOOL_ABOVE - 1, SPOOL_ABOVE])
 async def test_up_to_the_threshold_there_is_no_file(proxy, monkeypatch, size):
     delegate, port, upstream = proxy
-    monkeypatch.setattr(delegate, "spool", failing)
+    monkeypatch.setattr(delegate, "open_spool", failing)
     reader, _writer = await send(port, upstream.port, LARGE[:size])
     up_reader, up_writer = await upstream.accept()
     await read_head(up_reader)

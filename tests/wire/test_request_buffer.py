@@ -29,14 +29,14 @@ class Delegate:
         self.reservations: list[int] = []
         self.reservable = 1 << 30
 
-    def reserve(self, flow, size):
+    def reserve_memory(self, flow, size):
         assert flow is FLOW
         if size > self.reservable:
             raise Refusal(503, "busy", "No memory is left.")
         self.reservations.append(size)
         return size
 
-    def spool(self, flow):
+    def open_spool(self, flow):
         assert flow is FLOW
         return Spool(self.folder)
 

@@ -70,7 +70,7 @@ def no_retry_on_error[Hook: Callable[..., Any]](hook: Hook) -> Hook:
             await hook(self, attempt)
         except Exception as error:
             self.failed(hook, error)
-            attempt.again = False
+            attempt.retry = False
 
     return marked(guarded, no_retry_on_error)  # type: ignore[no-any-return]  # the same signature, by wraps
 

@@ -18,7 +18,7 @@ from wirekey.routing.plan import Failure
 if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.calls.state import CallState
-    from wirekey.wire.attempts import FailedAttempt
+    from wirekey.wire.retry_hooks import FailedAttempt
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Failover(Addon):
         failure = self.failure_of(state, attempt)
         next_attempt = plan.after(failure, time.monotonic())
         if next_attempt is None:
-            state.settled = attempt.answer is not None
+            state.settled = attempt.response is not None
             return
         logger.info(
             "attempt %d at %s with %s failed (%s): going on with %s",
@@ -55,9 +55,9 @@ class Failover(Addon):
             previous.restore()
             reason = closed.code if isinstance(closed, Refusal) else str(closed)
             logger.warning("that way is closed: %s", reason)
-            state.settled = attempt.answer is not None
+            state.settled = attempt.response is not None
             return
-        attempt.again = True
+        attempt.retry = True
 
     @no_retry_on_error
     async def attempt_repeated(self, attempt: FailedAttempt) -> None:
@@ -68,7 +68,7 @@ class Failover(Addon):
         except AuditUnavailable as error:
             logger.warning("the call is not sent anew: %s", error)
             return
-        attempt.again = True
+        attempt.retry = True
 
     async def record_attempt(self, call: Call, failed: AttemptRecord) -> None:
         """Record an attempt before it goes out. Raises AuditUnavailable, and the call is then as it was."""
@@ -81,10 +81,10 @@ class Failover(Addon):
             raise
 
     def failure_of(self, state: CallState, attempt: FailedAttempt) -> Failure:
-        if attempt.answer is None:
+        if attempt.response is None:
             return Failure(attempt.kind)
-        status = attempt.answer.status_code
-        return Failure(attempt.kind, status, record_response(self.services, state, status, attempt.answer.headers))
+        status = attempt.response.status_code
+        return Failure(attempt.kind, status, record_response(self.services, state, status, attempt.response.headers))
 
 
 async def left_within(seconds: float, attempt: FailedAttempt) -> bool:

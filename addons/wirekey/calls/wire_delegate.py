@@ -1,7 +1,7 @@
 """What the wire layer asks about calls: `wirekey.wire.delegate.WireDelegate`, as the calls and services answer it.
 
-Each method that could raise is guarded, and its guard says what the layer does then. `wire_request`, `reserve` and
-`spool` may raise a Refusal, and the layer handles what they raise.
+Each method that could raise is guarded, and its guard says what the layer does then. `wire_request`,
+`reserve_memory` and `open_spool` may raise a Refusal, and the layer handles what they raise.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class CallDelegate:
     # The request.
 
     @guard(on_error=refuse_internal_error)
-    def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
+    def refuse_malformed(self, flow: http.HTTPFlow, reason: str) -> None:
         """Refuse a request whose head breaks HTTP's rules. `reason`: which rule."""
         message = f"The request is malformed: {reason}. It was refused, as it could be read in two ways."
         self.calls.refuse(flow, Refusal(400, "malformed", message))
@@ -77,17 +77,17 @@ class CallDelegate:
             flow.response.headers["connection"] = "close"
 
     @guard(on_error=lambda *_: None)
-    def withdraw(self, flow: http.HTTPFlow) -> None:
+    def report_request_reset(self, flow: http.HTTPFlow) -> None:
         """Leave a call unrecorded if its client reset the stream before anything was decided."""
         state = self.states.get(flow.id)
         if state and state.call.policy_result is None and not state.call.intent_recorded:
             state.is_withdrawn = True
 
-    def reserve(self, flow: http.HTTPFlow, size: int) -> int:
+    def reserve_memory(self, flow: http.HTTPFlow, size: int) -> int:
         """Reserve bytes for the body of a call. Return how many are reserved. Raises Refusal."""
         return self.calls.reserve(flow, size)
 
-    def spool(self, flow: http.HTTPFlow) -> Spool:
+    def open_spool(self, flow: http.HTTPFlow) -> Spool:
         """Open the file of a large body, hashed on the way if a signature of it will be verified or made."""
         state = self.states.get(flow.id)
         signs = state is not None and state.call.provider == "bedrock" and self.signs_for_bedrock(state)
@@ -99,7 +99,7 @@ class CallDelegate:
         return state.signed is not None or supplied is not None or self.services.settings.aws is not None
 
     @guard(on_error=refuse_internal_error)
-    def keep_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:
+    def store_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:
         """Keep a request body that was read whole."""
         if state := self.states.get(flow.id):
             state.body = body
@@ -135,7 +135,7 @@ class CallDelegate:
         call.attempts += 1
         call.attempt_began = time.perf_counter()
 
-    def is_failure(self, status: int) -> bool:
+    def is_retryable_status(self, status: int) -> bool:
         """Return whether another attempt may follow a response of this status."""
         return status in FAILURES
 
@@ -155,7 +155,7 @@ class CallDelegate:
     # The response.
 
     @guard(on_error=lambda *_: None)
-    def withdrawn(self, flow: http.HTTPFlow) -> Refusal | None:
+    def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
         """Return the refusal that ends a running call if its agent was revoked."""
         state = self.states.get(flow.id)
         return refusal_if_revoked(self.services, state) if state else None
@@ -178,7 +178,7 @@ class CallDelegate:
         return head
 
     @guard(on_error=lambda *_: b"")
-    def own_body(self, flow: http.HTTPFlow) -> bytes:
+    def local_response_body(self, flow: http.HTTPFlow) -> bytes:
         """Return the body of one of Wirekey's own responses, once; b"" if the flow has all of it."""
         return self.calls.own_bodies.pop(flow, b"") if self.calls.own_bodies else b""
 

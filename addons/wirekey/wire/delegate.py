@@ -1,4 +1,4 @@
-"""What the HTTP layer asks of the house, so that the layer knows nothing of stations."""
+"""What the wire layer asks of the rest of Wirekey, as a protocol, so that it knows neither addons nor settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WireLimits:
-    """Seconds, bytes and counts that one connection or call may take."""
+    """Limits of one connection or call: seconds, bytes and counts. The configuration explains each of them."""
 
     connect: float = 10.0
     first_byte: float = 120.0
@@ -33,12 +33,12 @@ class WireLimits:
 
     @property
     def tick(self) -> float:
-        """How often limits are looked at: fine enough for the smallest of them, at most once a second."""
+        """Return the seconds between two checks of the time limits: a quarter of the smallest limit, at most one."""
         return max(0.05, min(1.0, min(self.connect, self.first_byte, self.idle, self.head, self.body) / 4))
 
 
 class ResponseRefused(Exception):  # noqa: N818  # it ends a response, as a Refusal ends a call
-    """Raised by what a response streams through: nothing more of it may reach the client."""
+    """Raised by the function that a response streams through: the client must not get the rest of it."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.code)
@@ -46,73 +46,83 @@ class ResponseRefused(Exception):  # noqa: N818  # it ends a response, as a Refu
 
 
 class WireDelegate(Protocol):
-    """The layer's view of the stations. Nothing here blocks."""
+    """Decides for the wire layer, and is told what happens on the wire. `Services` implements it.
+
+    No method blocks. A method raises only what its docstring names: any other exception would end the client's
+    connection without a response and without an audit event.
+    """
 
     @property
     def limits(self) -> WireLimits:
-        """Give the limits of what belongs to no call yet."""
+        """Return the limits of a connection, and of requests that belong to no call yet."""
 
     @property
     def connection_pool(self) -> ConnectionPool | None:
-        """Give the idle upstream connections that all clients share; None: each client has its own."""
+        """Return the pool of upstream connections, or None if each client connection has its own."""
 
     def limits_of(self, flow: http.HTTPFlow) -> WireLimits:
-        """Give the limits of one call, which its route may set."""
+        """Return the limits of one call. Its route may set some of them."""
+
+    # The request, from the client.
+
+    def refuse_malformed(self, flow: http.HTTPFlow, reason: str) -> None:
+        """Refuse a request whose head is malformed. The requestheaders hook follows."""
+
+    def report_request_reset(self, flow: http.HTTPFlow) -> None:
+        """Note that the client reset an HTTP/2 stream before it had sent the whole request."""
+
+    def reserve_memory(self, flow: http.HTTPFlow, size: int) -> int:
+        """Reserve memory for `size` bytes of a body. Returns the bytes reserved for it by now. Raises Refusal."""
+
+    def open_spool(self, flow: http.HTTPFlow) -> Spool:
+        """Open a file for a body that is too long for memory. Raises Refusal if the disk has no room."""
+
+    def store_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:
+        """Store the complete body of a request. It is never put on the flow."""
+
+    # The request, to the provider.
 
     def count_attempt(self, flow: http.HTTPFlow) -> None:
-        """Note that a call is about to go to an upstream."""
-
-    def is_failure(self, status: int) -> bool:
-        """Tell whether an answer of this status is one after which another way may be tried."""
-
-    def can_retry(self, flow: http.HTTPFlow) -> bool:
-        """Tell, cheaply, whether the plan of a call has another attempt; the hook then says whether it is made."""
-
-    def may_be_resent(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether a call may go out twice where it cannot be known that nothing of it was done."""
-
-    def release_body(self, flow: http.HTTPFlow) -> None:
-        """Keep the request body no longer, but for another attempt of the plan."""
-
-    def report_invalid(self, flow: http.HTTPFlow, reason: str) -> None:
-        """Say that the request head breaks HTTP's rules; the requestheaders hook follows and must refuse."""
-
-    def withdraw(self, flow: http.HTTPFlow) -> None:
-        """Note that the client reset a stream before all of its request was there: nothing was decided about it."""
-
-    def reserve(self, flow: http.HTTPFlow, size: int) -> int:
-        """Reserve so many bytes for a body. Gives how many are reserved by now. Raises Refusal."""
-
-    def spool(self, flow: http.HTTPFlow) -> Spool:
-        """Begin the file of a body that is too long for memory. Raises Refusal where that cannot be."""
-
-    def keep_body(self, flow: http.HTTPFlow, body: RequestBody) -> None:
-        """Take a request body that was read whole. It is never put on the flow."""
+        """Count an attempt, before its connection is opened."""
 
     def wire_request(self, flow: http.HTTPFlow, server: Server, *, keep: bool) -> tuple[http.Request, RequestBody]:
-        """Give the request as it goes on the wire, with the credential, and its whole body (b"" if streamed).
+        """Return the request as it is sent, with the credential, and its whole body (b"" if it is streamed).
 
-        `keep`: it may be asked for once more, even where the plan has no other attempt, until `release_body`.
-        Raises Refusal when the call may not go out on this connection.
+        `keep`: the same request may be needed again, until `release_body`, even if the plan has no other attempt.
+        Raises Refusal if the call must not be sent over this connection.
         """
 
+    def release_body(self, flow: http.HTTPFlow) -> None:
+        """Release the request body, unless the plan of the call has another attempt."""
+
+    def is_retryable_status(self, status: int) -> bool:
+        """Return whether a response of this status is a failure that another attempt may follow."""
+
+    def can_retry(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the plan of a call has another attempt. The attempt_failed hook then decides."""
+
+    def may_be_resent(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a call may be sent twice if the provider may have processed it."""
+
+    def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
+        """Return why a running call must end, or None if its agent was not revoked. Called while the call runs."""
+
+    # The response.
+
     def refusal_of_response(self, flow: http.HTTPFlow, response: http.Response) -> Refusal | None:
-        """Return why the client must not get this response, before any hook has seen it; None: it may."""
+        """Return why the client must not get this response, or None if it may. No hook has seen it yet."""
 
     def response_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
-        """Give the head of an answer as the client gets it, of which the flow shows only a part."""
+        """Return the head of a response as the client gets it. The flow shows only a part of it."""
 
-    def own_body(self, flow: http.HTTPFlow) -> bytes:
-        """Give the body of an answer of our own endpoints, once; b"" where there is none beside the flow's."""
+    def local_response_body(self, flow: http.HTTPFlow) -> bytes:
+        """Return and forget the body of a response of Wirekey's own endpoints; b"" if the flow has it."""
 
     def error_response(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
-        """Give the answer for a call that Wirekey ends itself before any byte went to the client."""
+        """Return the response, in the provider's format, to a call that Wirekey refuses."""
 
     def stream_error(self, flow: http.HTTPFlow, refusal: Refusal) -> bytes | None:
-        """Give the bytes that end a running stream with an error; None if its format has no such thing."""
-
-    def withdrawn(self, flow: http.HTTPFlow) -> Refusal | None:
-        """Return why a running call must end, if its agent was revoked; asked again and again while it runs."""
+        """Return the bytes that end a stream with an error, or None if the stream's format has no errors."""
 
     def report_end(self, flow: http.HTTPFlow, outcome: Outcome, reason: str | None = None) -> None:
-        """Say why a call ends otherwise than by a whole answer; the error or response hook follows."""
+        """Note why a call ends without a complete response. The error or response hook follows."""

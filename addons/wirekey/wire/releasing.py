@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http import Http1Client, Http2Client, HttpLayer, HttpStream
 from mitmproxy.proxy.layers.http._http2 import Http2Connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mitmproxy.proxy.layer import Layer
+
+NO_STREAM = -1
+"""The id of a stream that does not exist: events for it are dropped."""
+
+
+def detach_stream(connection: Layer, stream_id: int) -> None:
+    """Make an upstream connection drop what it still receives for a stream, whose next attempt may reuse its id.
+
+    The late end of a cancelled attempt would otherwise be taken for the end of the next one.
+    """
+    inner = connection.context.layers[-1]
+    if isinstance(inner, Http1Client) and inner.stream_id == stream_id:
+        inner.stream_id = NO_STREAM
+    elif isinstance(inner, Http2Client):
+        upstream_id = inner.our_stream_id.pop(stream_id, None)
+        if upstream_id is not None:
+            inner.their_stream_id[upstream_id] = NO_STREAM
 
 
 class Streams(dict[int, Any]):

@@ -66,7 +66,7 @@ class RequestBuffer:
             raise too_large(self.delegate.limits.body_bytes)
         if self.size > self._reserved:
             ahead = RESERVE_AHEAD if self._reserved else 0  # most bodies arrive as one part
-            self._reserved = self.delegate.reserve(flow, self.size + ahead)
+            self._reserved = self.delegate.reserve_memory(flow, self.size + ahead)
         if not self._first:
             self._first = data
             return
@@ -74,7 +74,7 @@ class RequestBuffer:
             self._parts = BytesIO()
             self._parts.write(self._first)
         elif self.size > SPOOL_ABOVE and isinstance(self._parts, BytesIO):
-            in_memory, self._parts = self._parts, self.delegate.spool(flow)
+            in_memory, self._parts = self._parts, self.delegate.open_spool(flow)
             self._parts.write(in_memory.getvalue())
         self._parts.write(data)
 

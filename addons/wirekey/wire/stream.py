@@ -48,7 +48,6 @@ from wirekey.call import Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
 from wirekey.routing.plan import FailureKind
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.attempts import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt, detach
 from wirekey.wire.connection import unwritten
 from wirekey.wire.delegate import ResponseRefused
 from wirekey.wire.dialling import UpstreamConnection, refusal_of
@@ -62,7 +61,9 @@ from wirekey.wire.refusals import (
     call_too_slow,
     provider_too_slow,
 )
+from wirekey.wire.releasing import detach_stream
 from wirekey.wire.request_buffer import RequestBuffer
+from wirekey.wire.retry_hooks import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -199,7 +200,7 @@ class WireStream(HttpStream):
         if not self.sent_at:
             return
         limits = self.delegate.limits_of(self.flow)
-        if revoked := self.delegate.withdrawn(self.flow):
+        if revoked := self.delegate.refusal_if_revoked(self.flow):
             yield from self.end_revoked(revoked)
             return
         if self.buffer.is_sending:
@@ -248,7 +249,7 @@ class WireStream(HttpStream):
         if request:
             reason = validate_request(self.mode, self.flow.request, True)
             if reason:
-                self.delegate.report_invalid(self.flow, without_quotes(reason))
+                self.delegate.refuse_malformed(self.flow, without_quotes(reason))
             return False
         return (yield from super().check_invalid(request))
 
@@ -263,7 +264,7 @@ class WireStream(HttpStream):
             self.flow.request.timestamp_end = time.time()
             self.client_state = self.state_done
             try:
-                self.delegate.keep_body(self.flow, self.buffer.finish())
+                self.delegate.store_body(self.flow, self.buffer.finish())
             except Exception as error:
                 yield from self.refuse_body(error)
                 return
@@ -379,7 +380,7 @@ class WireStream(HttpStream):
                 yield from self.refuse(refusal)
                 return False
         self.context.server = self.flow.server_conn = connection
-        detach(self.layer.connections[connection], self.stream_id)
+        detach_stream(self.layer.connections[connection], self.stream_id)
         link = links.get(connection)
         self.reuses_connection = link.use() if link else False
         # On these connections a request may end without a response because the provider did not process it.
@@ -403,7 +404,7 @@ class WireStream(HttpStream):
         self.discard_body()
         yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
         if connection := self.layer.connections.get(self.context.server):
-            detach(connection, self.stream_id)
+            detach_stream(connection, self.stream_id)
         # What was queued while a hook was running belongs to the cancelled attempt, too.
         kept = [event for event in self._paused_event_queue if not isinstance(event, RESPONSE_EVENTS)]
         self._paused_event_queue.clear()
@@ -417,11 +418,11 @@ class WireStream(HttpStream):
         """Return whether the request was buffered, and is complete."""
         return self.is_buffered and self.client_state == self.state_done
 
-    def retry(self, kind: FailureKind, answer: http.Response | None = None) -> CommandGenerator[bool]:
+    def retry(self, kind: FailureKind, response: http.Response | None = None) -> CommandGenerator[bool]:
         """Return whether the call is retried after a failure, by the plan of the call."""
         if not self.is_resendable or not self.delegate.can_retry(self.flow):
             return False
-        return (yield from self.run_hook(AttemptFailedHook(FailedAttempt(self.flow, kind, answer))))
+        return (yield from self.run_hook(AttemptFailedHook(FailedAttempt(self.flow, kind, response))))
 
     def retry_on_new_connection(self) -> CommandGenerator[bool]:
         """Return whether a request is sent again, once, because the reused connection ended without a response.
@@ -450,7 +451,7 @@ class WireStream(HttpStream):
         self.failed_attempt = None
         if (yield from self.check_killed(True)):
             return False
-        return hook.attempt.again
+        return hook.attempt.retry
 
     def state_ignore(self, event: events.Event) -> CommandGenerator[None]:
         """Drop what is received of a failed attempt."""
@@ -479,7 +480,7 @@ class WireStream(HttpStream):
             yield from self.cancel_upstream("this answer is not passed on")
             yield from self.refuse(refusal)
             return
-        if self.delegate.is_failure(response.status_code):
+        if self.delegate.is_retryable_status(response.status_code):
             if (yield from self.retry(FailureKind.STATUS, response)):
                 self.server_state, self.drained_bytes = self.state_drain, 0
                 self.drain_started_at = time.monotonic()
@@ -528,7 +529,7 @@ class WireStream(HttpStream):
         is_over = self.server_state in (self.state_done, self.state_errored)
         message = event.message
         if CLIENT_RESET in message and self.client_state == self.state_consume_request_body:
-            self.delegate.withdraw(self.flow)
+            self.delegate.report_request_reset(self.flow)
         redact_message(event)
         self.discard_body()
         if isinstance(event, RequestProtocolError):
@@ -600,7 +601,7 @@ class WireStream(HttpStream):
         yield HttpResponseHeadersHook(self.flow)
         if (yield from self.check_killed(True)):
             return
-        body = self.delegate.own_body(self.flow)
+        body = self.delegate.local_response_body(self.flow)
         if body:
             yield SendHttp(ResponseHeaders(self.stream_id, response), self.context.client)
             yield SendHttp(ResponseData(self.stream_id, body), self.context.client)

@@ -172,7 +172,7 @@ def test_keys_agents_policy_and_listeners_are_told_and_no_key(scene, page):
     assert scene.proxy.running.forward in page.locator("#foot").inner_text()
 
 
-def test_a_key_that_was_refused_is_said_to_rest_and_needs_attention(scene, page, simulator):
+def test_a_refused_key_is_shown_as_cooling_down_and_needs_attention(scene, page, simulator):
     with scene.program("alice") as client:
         answer = client.get(
             "https://generativelanguage.googleapis.com/v1beta/models",
@@ -180,7 +180,7 @@ def test_a_key_that_was_refused_is_said_to_rest_and_needs_attention(scene, page,
         )
     if answer.status_code != 429:
         pytest.fail(f"the simulator answered {answer.status_code}")
-    page.locator("#attention").get_by_text("The only key of gemini rests").wait_for()
+    page.locator("#attention").get_by_text("The only key of gemini is cooling down").wait_for()
 
 
 def test_a_link_signs_in_once_and_leaves_no_trace_in_the_address(scene, page, open_page):

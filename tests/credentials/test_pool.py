@@ -1,4 +1,4 @@
-"""Keys in turn, and the rest of those that were refused."""
+"""Keys in turn, and the cool-down of keys that were refused."""
 
 import pytest
 
@@ -18,45 +18,45 @@ def test_keys_serve_round_robin():
     assert labels(pool("a", "b", "c"), 0, 7) == ["a", "b", "c", "a", "b", "c", "a"]
 
 
-def test_an_empty_pool_gives_no_key():
+def test_an_empty_pool_returns_no_key():
     assert pool().choose(0) is None
 
 
 @pytest.mark.parametrize("status", [401, 403, 429])
-def test_a_refused_key_rests_while_others_serve(status):
+def test_a_refused_key_cools_down_while_others_serve(status):
     keys = pool("a", "b")
     keys.record_status(keys.choose(0), status, None, 0)
     assert labels(keys, 0.5, 3) == ["b", "b", "b"]
 
 
-def test_the_provider_says_how_long_by_retry_after():
+def test_retry_after_sets_the_length_of_the_cool_down():
     keys = pool("a", "b")
     keys.record_status(keys.choose(0), 429, 20, 0)
     assert "a" not in labels(keys, 19.9, 4)
     assert "a" in labels(keys, 20, 2)
 
 
-def test_the_rest_grows_with_each_refusal_in_a_row_and_ends_with_a_success():
+def test_the_cool_down_doubles_with_each_refusal_and_ends_with_a_success():
     keys = pool("a", "b")
     key = keys.keys[0]
-    rests = []
+    ends = []
     for _ in range(5):
         keys.record_status(key, 429, None, 0)
-        rests.append(key.cooling_until)
-    assert rests == [1, 2, 4, 8, 16]
+        ends.append(key.cooling_until)
+    assert ends == [1, 2, 4, 8, 16]
     keys.record_status(key, 200, None, 0)
     assert key.cooling_until == 0
     keys.record_status(key, 429, None, 0)
     assert key.cooling_until == 1
 
 
-def test_a_rest_is_at_most_an_hour():
+def test_a_cool_down_is_at_most_an_hour():
     keys = pool("a")
     keys.record_status(keys.keys[0], 429, 10**9, 0)
     assert keys.keys[0].cooling_until == 3600
 
 
-def test_where_all_rest_the_one_that_rests_least_serves():
+def test_when_all_keys_cool_down_the_soonest_available_one_serves():
     keys = pool("a", "b")
     keys.record_status(keys.keys[0], 429, 50, 0)
     keys.record_status(keys.keys[1], 429, 5, 0)
@@ -64,13 +64,13 @@ def test_where_all_rest_the_one_that_rests_least_serves():
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 529])
-def test_other_errors_say_nothing_of_the_key(status):
+def test_other_errors_do_not_cool_down_the_key(status):
     keys = pool("a", "b")
     keys.record_status(keys.keys[0], status, None, 0)
     assert keys.keys[0].cooling_until == 0
 
 
-def test_a_new_configuration_keeps_the_rest_of_keys_that_stay():
+def test_a_reload_keeps_the_cool_down_of_keys_that_stay():
     old, new = pool("a", "b"), pool("b", "c")
     old.record_status(old.keys[1], 429, 60, 0)
     new.carry_over(old)
@@ -96,7 +96,7 @@ def test_retry_after(value, seconds):
     assert retry_after_seconds(value, 100) == seconds
 
 
-def test_a_key_that_was_refused_in_words_rests_too():
+def test_a_key_that_was_rejected_in_the_body_cools_down():
     keys = pool("a", "b")
     keys.record_rejection(keys.choose(0), 0)
     assert labels(keys, 0.5, 3) == ["b", "b", "b"]
@@ -118,7 +118,7 @@ def test_a_key_that_was_tried_is_not_chosen_again():
     assert [key.label for key in tried] == ["a", "b", "c"]
 
 
-def test_first_available_gives_the_first_key_that_does_not_rest():
+def test_first_available_returns_the_first_key_that_is_available():
     keys = chosen("first-available", "a", "b", "c")
     assert labels(keys, 0, 3) == ["a", "a", "a"]
     keys.record_status(keys.keys[0], 429, 10, 0)
@@ -126,34 +126,34 @@ def test_first_available_gives_the_first_key_that_does_not_rest():
     assert labels(keys, 10, 1) == ["a"]
 
 
-def test_random_gives_every_key_but_those_that_rest():
+def test_random_returns_every_key_that_is_available():
     keys = chosen("random", "a", "b", "c")
     keys.record_status(keys.keys[1], 429, 10, 0)
     assert set(labels(keys, 5, 200)) == {"a", "c"}
     assert keys.choose(5, [keys.keys[0], keys.keys[2]], available=True) is None
 
 
-def test_a_session_keeps_to_its_key_and_new_ones_are_spread():
+def test_a_session_keeps_its_key_and_new_sessions_are_spread():
     keys = chosen("session-affinity", "a", "b")
     found = {name: keys.choose(0, session=name).label for name in "wxyz"}
     assert found == {"w": "a", "x": "b", "y": "a", "z": "b"}
     assert {name: keys.choose(1, session=name).label for name in "zyxw"} == found
 
 
-def test_a_session_whose_key_rests_gets_another_and_keeps_to_that():
+def test_a_session_whose_key_cools_down_gets_another_key_and_keeps_it():
     keys = chosen("session-affinity", "a", "b")
     key = keys.choose(0, session="x")
     keys.record_status(key, 429, 10, 0)
     assert [keys.choose(now, session="x").label for now in (1, 5, 20)] == ["b", "b", "b"]
 
 
-def test_a_session_is_forgotten_when_it_was_not_used_for_long():
+def test_an_unused_session_expires():
     keys = chosen("session-affinity", "a", "b", sessions=SessionAffinity(ttl=10))
     assert [keys.choose(now, session="x").label for now in (0, 9, 18, 27)] == ["a"] * 4
     assert keys.choose(37, session="x").label == "b"
 
 
-def test_sessions_take_no_more_room_than_they_may_and_the_longest_unused_go_first():
+def test_sessions_are_bounded_and_the_least_recently_used_go_first():
     keys = chosen("session-affinity", "a", "b", "c", sessions=SessionAffinity(entries=2))
     for session in ("x", "y", "x", "z"):
         keys.choose(0, session=session)
@@ -162,7 +162,7 @@ def test_sessions_take_no_more_room_than_they_may_and_the_longest_unused_go_firs
     assert all(len(name) == 16 for name in keys.sessions.kept)
 
 
-def test_sessions_stay_with_keys_that_stay_when_the_configuration_is_read_anew():
+def test_a_reload_keeps_the_sessions_of_keys_that_stay():
     previous, latter = chosen("session-affinity", "a", "b"), chosen("session-affinity", "b", "c")
     previous.choose(0, session="x")
     previous.choose(0, session="y")

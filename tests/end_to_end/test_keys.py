@@ -1,4 +1,4 @@
-"""Provider keys: in turn, resting where they were refused, and never where the provider cannot be trusted."""
+"""Provider keys: used in turn, cooling down after a refusal, never sent to a provider that cannot be trusted."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_where_all_rest_the_one_that_rests_least_serves(caller):
     assert caller.chat("fail=429, retry-after=300") == "2"
     assert caller.chat("fail=429, retry-after=600") == "3"
     assert caller.chat("fail=500") == "2"
-    # It was answered well: it rests no more.
+    # A success ended its cool-down.
     assert caller.chats(3) == "222"
 
 

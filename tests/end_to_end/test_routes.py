@@ -265,7 +265,7 @@ def test_an_upstream_of_ones_own_gets_its_credential_alone(  # noqa: PLR0917  # 
     assert event["route"].startswith("routes[")
 
 
-def test_a_routes_keys_are_used_in_turn_and_a_refused_one_rests(client, corp):
+def test_a_routes_keys_are_used_in_turn_and_a_refused_one_cools_down(client, corp):
     used = []
     for lines in ((), (), (), ("x-simulator: fail=429, retry-after=300",), (), ()):
         client.ask(chat("turns-1", *lines))

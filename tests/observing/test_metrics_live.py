@@ -102,8 +102,8 @@ def test_a_key_that_was_refused_is_said_to_rest(served):
     assert served.scrape().value("wirekey_keys", provider="anthropic", state="usable") == 1
     served.stream("anthropic", "fail=401")
     scraped = wait_for(
-        lambda: (found := served.scrape()).value("wirekey_keys", provider="anthropic", state="resting") and found,
-        "the key to rest",
+        lambda: (found := served.scrape()).value("wirekey_keys", provider="anthropic", state="cooling_down") and found,
+        "the key to cool down",
     )
     assert scraped.value("wirekey_keys", provider="anthropic", state="usable") == 0
     assert scraped.value("wirekey_keys", provider="openai", state="usable") == 1

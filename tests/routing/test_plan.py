@@ -86,10 +86,10 @@ def test_a_key_that_rests_is_better_than_none():
 
 
 def test_a_candidate_whose_keys_all_rest_comes_after_one_with_a_good_key():
-    resting = candidate("r")
-    resting.pool.record_status(resting.pool.keys[0], 429, 100, 0)
-    assert played(RetryPlan((candidate("a"), resting, candidate("c"))), status(503)) == [(0, "a"), (2, "c")]
-    assert played(RetryPlan((candidate("a"), resting)), status(503)) == [(0, "a"), (1, "r")]
+    cooling = candidate("r")
+    cooling.pool.record_status(cooling.pool.keys[0], 429, 100, 0)
+    assert played(RetryPlan((candidate("a"), cooling, candidate("c"))), status(503)) == [(0, "a"), (2, "c")]
+    assert played(RetryPlan((candidate("a"), cooling)), status(503)) == [(0, "a"), (1, "r")]
 
 
 def test_a_candidate_without_a_key_is_tried_only_where_it_is_the_first():

@@ -90,7 +90,7 @@ class Credentials(AsyncAdmittingAddon):
 
     @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
-        """Let a key rest that the provider refused in the body of its answer, not by the status."""
+        """Cool down a key that the provider rejected in the response body rather than by the status."""
         state = self.calls.find(flow)
         if not (state and state.key and state.pool and state.tap):
             return

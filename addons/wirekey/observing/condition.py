@@ -1,4 +1,4 @@
-"""What Prometheus is told of the process itself: its condition at the moment of being asked."""
+"""The state of the process itself, for Prometheus, at the moment of the scrape."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BUILD = ("version", "mitmproxy", "python")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One moment. Times are Unix seconds; None is not known."""
+    """One snapshot of the process. Times are Unix seconds; None is unknown."""
 
     build: tuple[str, str, str] = ("", "", "")
     """Versions, by `BUILD`."""
     ready: Mapping[str, bool] = field(default_factory=dict)
-    """Part → whether it is."""
+    """Part → whether it is ready."""
     keys: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Pool → keys that can be used, keys that rest."""
+    """Pool → number of usable keys, number of keys that cool down."""
     open_calls: int = 0
     open_streams: int = 0
     client_connections: int = 0
@@ -38,49 +38,53 @@ class Condition:
 
 
 class ConditionCollector(Collector):
-    """Says what `condition` was when it was last set."""
+    """A Prometheus collector of the `condition` that was set last."""
 
     def __init__(self) -> None:
         self.condition = Condition()
 
     def collect(self) -> Iterator[Metric]:
+        """Yield a metric family for each field of the condition."""
         now = self.condition
         yield gauge("wirekey_build_info", "Versions; always 1.", [(now.build, 1)], BUILD)
         parts = [((part,), float(ready)) for part, ready in now.ready.items()]
-        yield gauge("wirekey_ready", "Whether a part can take calls, as /ready says.", parts, ("part",))
+        yield gauge("wirekey_ready", "Whether a part is ready for calls, as in /ready.", parts, ("part",))
         states = [
             ((provider, state), float(number))
             for provider, numbers in now.keys.items()
-            for state, number in zip(("usable", "resting"), numbers, strict=True)
+            for state, number in zip(("usable", "cooling_down"), numbers, strict=True)
         ]
-        yield gauge("wirekey_keys", "Provider keys that can be used, or rest.", states, ("provider", "state"))
+        yield gauge("wirekey_keys", "Provider keys that are usable or cooling down.", states, ("provider", "state"))
         single = {
-            "wirekey_open_calls": ("Calls that are allowed and have not ended.", now.open_calls),
-            "wirekey_open_streams": ("Of the open calls, those that asked for a stream.", now.open_streams),
-            "wirekey_client_connections": ("Connections of clients to the proxy.", now.client_connections),
-            "wirekey_audit_queue_rows": ("Rows that wait for the audit store's writer.", now.audit_queue),
-            "wirekey_simulated": ("1 where the simulator answers instead of the providers.", float(now.simulated)),
+            "wirekey_open_calls": ("Calls that were allowed and have not ended.", now.open_calls),
+            "wirekey_open_streams": ("Open calls that asked for a stream.", now.open_streams),
+            "wirekey_client_connections": ("Client connections to the proxy.", now.client_connections),
+            "wirekey_audit_queue_rows": ("Rows waiting for the writer of the audit store.", now.audit_queue),
+            "wirekey_simulated": ("1 if the simulator answers instead of the providers.", float(now.simulated)),
         }
-        for name, (about, value) in single.items():
-            yield GaugeMetricFamily(name, about, value=value)
-        lost = "Ends of calls that could not be recorded in the audit store."
+        for name, (documentation, value) in single.items():
+            yield GaugeMetricFamily(name, documentation, value=value)
+        lost = "Call outcomes that could not be recorded in the audit store."
         yield CounterMetricFamily("wirekey_audit_lost_total", lost, value=now.audit_lost)
         if now.ca_ends is not None:
-            about = "When the CA that clients trust ends: Unix time in seconds."
-            yield GaugeMetricFamily("wirekey_ca_end_timestamp_seconds", about, value=now.ca_ends)
+            documentation = "Expiry of the CA that clients trust, in Unix seconds."
+            yield GaugeMetricFamily("wirekey_ca_end_timestamp_seconds", documentation, value=now.ca_ends)
 
 
-def gauge(name: str, about: str, samples: Iterable[tuple[tuple[str, ...], float]], labels: tuple[str, ...]) -> Metric:
-    family = GaugeMetricFamily(name, about, labels=labels)
+def gauge(
+    name: str, help_text: str, samples: Iterable[tuple[tuple[str, ...], float]], labels: tuple[str, ...]
+) -> Metric:
+    """Return a gauge with one sample for each pair of label values and number."""
+    family = GaugeMetricFamily(name, help_text, labels=labels)
     for values, value in samples:
         family.add_metric(values, value)
     return family
 
 
 def key_counts(pools: Mapping[str, KeyPool], now: float) -> dict[str, tuple[int, int]]:
-    """Give, by pool, how many keys can be used and how many rest; `now` is of the pools' clock."""
+    """Return, by pool, how many keys are usable and how many cool down. `now` is a time of the pools' clock."""
     counts = {}
     for name, pool in pools.items():
-        resting = sum(key.cooling_until > now for key in pool.keys)
-        counts[name] = (len(pool.keys) - resting, resting)
+        cooling = sum(key.cooling_until > now for key in pool.keys)
+        counts[name] = (len(pool.keys) - cooling, cooling)
     return counts

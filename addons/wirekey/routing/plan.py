@@ -136,14 +136,14 @@ class RetryPlan:
     def _next_place(self, now: float) -> int | None:
         """Find the next candidate that can be sent; those whose keys all rest only where there is no other."""
         left = range(self.place + 1, len(self.candidates))
-        resting = None
+        cooling = None
         for place in left:
             candidate = self.candidates[place]
             if not candidate.takes_key or candidate.pool is None or candidate.pool.has_available(now):
                 return place
-            if resting is None and candidate.pool.keys:
-                resting = place
-        return resting
+            if cooling is None and candidate.pool.keys:
+                cooling = place
+        return cooling
 
     def _key_at(self, place: int, now: float) -> ProviderKey | None:
         candidate = self.candidates[place]

@@ -81,9 +81,10 @@ class Status:
                 "keys": [self._key(key.label, key.cooling_until - now, key.refusals) for key in keys_of(pool)],
             }
 
-    def _key(self, label: str, rests: float, refusals: int) -> dict[str, Any]:
-        """Give one row; `calls` are those since the start."""
-        return {"label": label, "rests": max(0.0, rests), "refusals": refusals, "calls": self._feed.used[label]}
+    def _key(self, label: str, cooling_seconds: float, refusals: int) -> dict[str, Any]:
+        """Return the row of one key. `calls` counts those since the start."""
+        calls = self._feed.used[label]
+        return {"label": label, "cooling_seconds": max(0.0, cooling_seconds), "refusals": refusals, "calls": calls}
 
     def _policy(self) -> dict[str, Any]:
         config = self._entrance.config
@@ -125,12 +126,13 @@ class Status:
     def _of_keys(self) -> Iterator[Note]:
         settings, now = self._services.settings, time.monotonic()
         for name, pool in settings.all_pools().items():
-            resting = [key.label for key in pool.keys if key.cooling_until > now]
-            if resting and len(resting) == len(pool.keys):
-                which = "The only key" if len(resting) == 1 else f"All {len(resting)} keys"
-                yield note("bad", f"{which} of {name} rest{'s' * (len(resting) == 1)}: refused.", "See Keys.")
-            elif resting:
-                yield note("warn", f"{len(resting)} of {len(pool.keys)} keys of {name} rest.", "See Keys.")
+            cooling = [key.label for key in pool.keys if key.cooling_until > now]
+            if cooling and len(cooling) == len(pool.keys):
+                which = "The only key" if len(cooling) == 1 else f"All {len(cooling)} keys"
+                verb = "is" if len(cooling) == 1 else "are"
+                yield note("bad", f"{which} of {name} {verb} cooling down after a refusal.", "See Keys.")
+            elif cooling:
+                yield note("warn", f"{len(cooling)} of {len(pool.keys)} keys of {name} are cooling down.", "See Keys.")
         has_any = any(pool.keys for pool in settings.all_pools().values()) or settings.aws or settings.key_sources
         if not has_any:
             example = PROVIDERS["openai"].key_setting

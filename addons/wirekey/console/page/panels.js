@@ -1,7 +1,7 @@
 // What is so apart from calls: what needs attention, keys, agents, policy, where Wirekey listens.
 
 import { el, find } from "./dom.js";
-import { count, dayOf, rest, timeOf } from "./format.js";
+import { count, dayOf, remaining, timeOf } from "./format.js";
 
 const MODES = {
   client: "each program brings its own key, in a header",
@@ -33,7 +33,7 @@ function keysOf(provider, state) {
     return el("li", {}, provider.name, el("div", { class: "soft" }, why));
   }
   return el("li", {}, provider.name, provider.keys.map((key) => {
-    const health = key.rests > 0 ? el("span", { class: "bad" }, `rests ${rest(key.rests)}`) : key.refusals ? el("span", { class: "warn" }, "was refused") : el("span", { class: "good" }, "in use");
+    const health = key.cooling_seconds > 0 ? el("span", { class: "bad" }, `cooling down, ${remaining(key.cooling_seconds)}`) : key.refusals ? el("span", { class: "warn" }, "was refused") : el("span", { class: "good" }, "in use");
     const share = used ? `${count(key.calls)} call${key.calls === 1 ? "" : "s"}, ${Math.round((100 * key.calls) / used)} %` : state.simulated ? "simulated" : "not used yet";
     return el("div", { class: "row" }, el("code", {}, key.label), el("span", { class: "soft number" }, share), health);
   }));

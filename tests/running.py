@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.fork_server import ForkedProcess, ForkServer, can_start
 from wirekey.identity.agents import AgentStore
 from wirekey.server.runtime import RunningProxy
 from wirekey_simulator.server import Simulator
@@ -77,12 +79,12 @@ class SimulatorThread:
         self.thread.join(PATIENCE)
 
 
-LOGS: dict[Path, subprocess.Popen] = {}
+LOGS: dict[Path, subprocess.Popen | ForkedProcess] = {}
 """The output of each server that a test has started, and its process."""
 LAST_LINES = 60
 
 
-def log_of(output: Path, process: subprocess.Popen) -> None:
+def log_of(output: Path, process: subprocess.Popen | ForkedProcess) -> None:
     """Have the end of this file printed when a test fails while this server runs, or in which it has ended."""
     LOGS[output] = process
 
@@ -101,8 +103,18 @@ def forget_ended_servers() -> None:
         del LOGS[output]
 
 
+@functools.cache
+def fork_server() -> ForkServer:
+    """The process that servers are forked from. It ends with this one."""
+    return ForkServer()
+
+
 class Wirekey:
     """`wirekey serve` as a process of its own, on a free port, with a fresh state."""
+
+    new_process = False
+    """Start a Python, rather than fork the one that has imported Wirekey."""
+    process: subprocess.Popen | ForkedProcess
 
     def __init__(self, folder: Path, configuration: dict, *arguments: str, environ: dict | None = None) -> None:
         self.folder = folder
@@ -123,14 +135,18 @@ class Wirekey:
         self.start()
 
     def start(self) -> None:
+        arguments = ["serve", "--config", "wirekey.yaml", *self.arguments]
         with self.output.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "wirekey", "serve", "--config", "wirekey.yaml", *self.arguments],
-                cwd=self.folder,
-                env=self.environ,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+            if self.new_process or not can_start(self.environ):
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "wirekey", *arguments],
+                    cwd=self.folder,
+                    env=self.environ,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            else:
+                self.process = fork_server().start(arguments, self.folder, self.environ, output, output)
         log_of(self.output, self.process)
         self.running = wait_for(self.is_up, "wirekey serve to listen")
 

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.running import PATIENCE, Wirekey, bare_environment
+from tests.fork_server import can_start
+from tests.running import PATIENCE, Wirekey, bare_environment, fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +26,14 @@ def write_configuration(folder: Path, configuration: dict | str) -> None:
 
 
 def wirekey(folder: Path, *arguments: str, environ: dict | None = None, **options) -> subprocess.CompletedProcess:
-    """Run a command to its end."""
+    """Run a command to its end, in a new process where `options` of `subprocess.run` are given."""
+    environment = bare_environment() | (environ or {})
+    if not options and can_start(environment):
+        return fork_server().run(list(arguments), folder, environment, PATIENCE)
     return subprocess.run(
         [sys.executable, "-m", "wirekey", *arguments],
         cwd=folder,
-        env=bare_environment() | (environ or {}),
+        env=environment,
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -71,7 +71,9 @@ def free_port() -> int:
 
 
 class Serve(Wirekey):
-    """`wirekey serve`."""
+    """`wirekey serve`, started as users start it."""
+
+    new_process = True
 
     def stop_and_see(self) -> dict[str, bytes]:
         assert self.stop() == 0

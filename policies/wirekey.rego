@@ -30,7 +30,7 @@ allow if {
 }
 
 permitted_to_store if {
-	input.action == "GET"
+	input.method == "GET"
 	"web:read" in input.agent.permissions
 }
 

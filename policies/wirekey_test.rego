@@ -11,40 +11,40 @@ reader := {"id": "bob", "permissions": ["web:read"]}
 keeper := {"id": "carol", "role": "storage", "permissions": ["web:read", "web:write"]}
 
 test_agents_may_call_models if {
-	authz.allow with input as {"operation": "chat.completions", "action": "POST", "agent": agent}
-	authz.allow with input as {"operation": "generateContent", "action": "POST", "agent": agent}
-	authz.allow with input as {"operation": "converse-stream", "action": "POST", "agent": agent}
+	authz.allow with input as {"operation": "chat.completions", "method": "POST", "agent": agent}
+	authz.allow with input as {"operation": "generateContent", "method": "POST", "agent": agent}
+	authz.allow with input as {"operation": "converse-stream", "method": "POST", "agent": agent}
 }
 
 test_who_may_only_read_may_list_models_but_not_call_them if {
-	authz.allow with input as {"operation": "models.list", "action": "GET", "agent": reader}
-	not authz.allow with input as {"operation": "messages", "action": "POST", "agent": reader}
+	authz.allow with input as {"operation": "models.list", "method": "GET", "agent": reader}
+	not authz.allow with input as {"operation": "messages", "method": "POST", "agent": reader}
 }
 
 test_nobody_may_do_nothing if {
-	not authz.allow with input as {"operation": "models.list", "action": "GET"}
-	not authz.allow with input as {"operation": "models.list", "action": "GET", "agent": {"permissions": []}}
+	not authz.allow with input as {"operation": "models.list", "method": "GET"}
+	not authz.allow with input as {"operation": "models.list", "method": "GET", "agent": {"permissions": []}}
 }
 
 test_files_and_batches_are_for_the_role_storage if {
-	not authz.allow with input as {"operation": "files.list", "action": "GET", "agent": agent}
-	not authz.allow with input as {"operation": "batches.create", "action": "POST", "agent": agent}
-	authz.allow with input as {"operation": "files.list", "action": "GET", "agent": keeper}
-	authz.allow with input as {"operation": "batches.create", "action": "POST", "agent": keeper}
+	not authz.allow with input as {"operation": "files.list", "method": "GET", "agent": agent}
+	not authz.allow with input as {"operation": "batches.create", "method": "POST", "agent": agent}
+	authz.allow with input as {"operation": "files.list", "method": "GET", "agent": keeper}
+	authz.allow with input as {"operation": "batches.create", "method": "POST", "agent": keeper}
 }
 
 test_unknown_operations_are_for_nobody if {
-	not authz.allow with input as {"operation": "organization.users.list", "action": "GET", "agent": keeper}
-	not authz.allow with input as {"action": "GET", "agent": keeper}
+	not authz.allow with input as {"operation": "organization.users.list", "method": "GET", "agent": keeper}
+	not authz.allow with input as {"method": "GET", "agent": keeper}
 }
 
 test_tunnels_are_left_to_egress if {
-	authz.allow with input as {"operation": "tunnel", "action": "CONNECT", "upstream": "github.com", "agent": reader}
-	count(authz.deny) == 0 with input as {"operation": "tunnel", "action": "CONNECT", "agent": reader}
+	authz.allow with input as {"operation": "tunnel", "method": "CONNECT", "upstream": "github.com", "agent": reader}
+	count(authz.deny) == 0 with input as {"operation": "tunnel", "method": "CONNECT", "agent": reader}
 		with data.wirekey.models.allowed as {"small"}
 }
 
-asking := {"operation": "messages", "action": "POST", "agent": agent, "model": "small-2"}
+asking := {"operation": "messages", "method": "POST", "agent": agent, "model": "small-2"}
 
 test_every_model_may_be_called_where_nothing_else_is_said if {
 	count(authz.deny) == 0 with input as object.union(asking, {"other_models": ["large-1"]})
@@ -62,10 +62,10 @@ test_other_models_that_a_request_names_must_be_on_the_list_too if {
 }
 
 test_a_list_of_models_needs_calls_that_name_one if {
-	count(authz.deny) == 1 with input as {"operation": "moderations", "action": "POST", "agent": agent}
+	count(authz.deny) == 1 with input as {"operation": "moderations", "method": "POST", "agent": agent}
 		with data.wirekey.models.allowed as {"small"}
-	count(authz.deny) == 1 with input as {"operation": "batches.create", "action": "POST", "agent": keeper}
+	count(authz.deny) == 1 with input as {"operation": "batches.create", "method": "POST", "agent": keeper}
 		with data.wirekey.models.allowed as {"small"}
-	count(authz.deny) == 0 with input as {"operation": "models.list", "action": "GET", "agent": agent}
+	count(authz.deny) == 0 with input as {"operation": "models.list", "method": "GET", "agent": agent}
 		with data.wirekey.models.allowed as {"small"}
 }

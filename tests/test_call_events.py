@@ -22,7 +22,7 @@ class Noted:
 
 class Failing:
     def began(self, call: Call) -> None:
-        raise ValueError(call.target)
+        raise ValueError(call.path)
 
     ended = began
 
@@ -36,7 +36,7 @@ def test_each_watcher_hears_of_each_call_as_it_begins_and_as_it_ends() -> None:
 
 
 def test_a_watcher_that_fails_disturbs_no_one_and_its_error_is_not_quoted(caplog: pytest.LogCaptureFixture) -> None:
-    activity, after, call = CallEvents(), Noted(), Call(target="/canary")
+    activity, after, call = CallEvents(), Noted(), Call(path="/canary")
     activity.observers += [Failing(), after]
     activity.began(call)
     activity.ended(call)

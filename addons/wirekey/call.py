@@ -78,8 +78,9 @@ class Call:
     """The peer address of the client, without port."""
     agent: Agent | None = None
     provider: str | None = None
-    action: str = ""
-    target: str = ""
+    method: str = ""
+    path: str = ""
+    """The path without the query; `HOST:PORT` for a tunnel."""
     operation: Operation | None = None
     reads_body: bool = False
     """Whether the verdict waits for the whole request body."""

@@ -14,10 +14,10 @@ from wirekey.call import Call
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 
 CONTRACT = """
-id time agent_id agent_role agent_type client provider operation mcp_server tool_name action target requested_model
-model stream message_count has_system has_tools tool_count max_tokens policy_result policy_reason policy_revision route
-credential upstream attempts status outcome finish_reason input_tokens output_tokens cached_input_tokens
-reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms simulated
+id time agent_id agent_role agent_type client provider operation method path mcp_server tool_name action target
+requested_model model stream message_count has_system has_tools tool_count max_tokens policy_result policy_reason
+policy_revision route credential upstream attempts status outcome finish_reason input_tokens output_tokens
+cached_input_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms simulated
 """.split()  # noqa: SIM905  # forty words are read best as words
 
 
@@ -37,6 +37,8 @@ def test_a_finished_call_is_told_whole():
         "client": "127.0.0.1",
         "provider": "openai",
         "operation": "chat.completions",
+        "method": "POST",
+        "path": "/v1/chat/completions",
         "mcp_server": "openai-proxy",
         "tool_name": "openai-api",
         "action": "POST",
@@ -78,6 +80,8 @@ def test_what_is_unknown_is_none_and_never_zero():
     assert known == {
         "id": "1",
         "time": "1970-01-01T00:00:00.000Z",
+        "method": "",
+        "path": "",
         "action": "",
         "target": "",
         "attempts": 0,
@@ -91,8 +95,8 @@ def test_a_model_and_a_stream_that_the_path_names_count_as_asked_for():
     assert (event["requested_model"], event["stream"]) == ("gemini-2.5-pro", True)
 
 
-def test_the_target_has_no_query():
-    assert event_of(Call(target="/v1/models?key=canary"))["target"] == "/v1/models"
+def test_the_path_has_no_query():
+    assert event_of(Call(path="/v1/models?key=canary"))["path"] == "/v1/models"
 
 
 @pytest.mark.parametrize(

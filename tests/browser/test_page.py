@@ -259,7 +259,7 @@ def test_a_page_that_is_left_open_does_not_grow_with_the_calls(page):
     grown = page.evaluate(
         """async () => {
           const { Calls } = await import("/console/calls.js");
-          const names = ["id", "time", "agent_id", "provider", "model", "action", "target", "outcome", "status"];
+          const names = ["id", "time", "agent_id", "provider", "model", "method", "path", "outcome", "status"];
           const calls = new Calls(names, () => {});
           let number = 0;
           const many = async (count, size) => {

@@ -71,7 +71,7 @@ async def signed_in(office):
 
 def called(number=0, outcome=Outcome.COMPLETED, **facts):
     values = {"agent": Agent("alice"), "provider": "openai", "model": "gpt-4o", "status": 200, "duration_ms": 5.0}
-    return Call(**{**values, "outcome": outcome, "target": f"/v1/x{number}", **facts})
+    return Call(**{**values, "outcome": outcome, "path": f"/v1/x{number}", **facts})
 
 
 # Who.
@@ -266,7 +266,7 @@ async def test_the_recent_calls_are_those_of_the_record_the_latest_first(office)
     await office.record(*calls)
     async with signed_in(office) as http:
         rows = (await http.get("/console/calls")).json()["rows"]
-    assert [row[NAMES.index("target")] for row in rows] == ["/v1/x2", "/v1/x1", "/v1/x0"]
+    assert [row[NAMES.index("path")] for row in rows] == ["/v1/x2", "/v1/x1", "/v1/x0"]
     assert rows[0] == [None if value is None else value for value in rows[0]]
     assert len(rows[0]) == len(NAMES)
 

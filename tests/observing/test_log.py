@@ -34,8 +34,8 @@ def call(**more) -> Call:
         "agent": Agent("alice", "engineer"),
         "client": "127.0.0.1",
         "provider": "openai",
-        "action": "POST",
-        "target": "/v1/chat/completions",
+        "method": "POST",
+        "path": "/v1/chat/completions",
         "operation": CHAT,
         "facts": Facts("gpt-4o-mini"),
         "model": "gpt-4o-mini",
@@ -97,8 +97,8 @@ def test_the_same_line_as_json_has_the_names_of_the_audit_event():
         "client": "127.0.0.1",
         "provider": "openai",
         "operation": "chat.completions",
-        "action": "POST",
-        "target": "/v1/chat/completions",
+        "method": "POST",
+        "path": "/v1/chat/completions",
         "model": "gpt-4o-mini",
         "policy_result": "allow",
         "credential": "openai/1",
@@ -115,7 +115,7 @@ def test_the_same_line_as_json_has_the_names_of_the_audit_event():
 
 
 def test_a_query_of_the_path_is_left_out():
-    assert "canary" not in formatted(CallLine(call(target="/v1/models?key=canary")), as_json=True)
+    assert "canary" not in formatted(CallLine(call(path="/v1/models?key=canary")), as_json=True)
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -230,7 +230,7 @@ HOSTILE = {
     "statuses": lambda n: sent(status=400 + n % 600, outcome=Outcome.UPSTREAM_ERROR, usage=None),
     "reasons": lambda n: refused("policy_denied", policy_reason=f"reason{n}: text"),
     "roles, types, credentials, routes and targets": lambda n: sent(
-        agent=Agent("alice", f"r{n}", f"t{n}"), credential=f"c{n}", route=f"r{n}", target=f"/{n}", upstream=f"u{n}"
+        agent=Agent("alice", f"r{n}", f"t{n}"), credential=f"c{n}", route=f"r{n}", path=f"/{n}", upstream=f"u{n}"
     ),
 }
 

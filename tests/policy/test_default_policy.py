@@ -65,7 +65,7 @@ def test_each_known_operation_stands_in_the_list_of_its_kind(kind):
 
 
 def allowed(policy, operation, action, role=None, permissions=("web:read", "web:write")):
-    call = WHOLE | {"operation": operation, "action": action}
+    call = WHOLE | {"operation": operation, "method": action}
     call["agent"] = {"id": "a", "permissions": list(permissions)} | ({"role": role} if role else {})
     document = msgspec.json.decode(policy.answer(msgspec.json.encode(call)))
     return document["allow"] and document["deny"] == []

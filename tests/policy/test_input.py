@@ -76,7 +76,7 @@ def test_P1_a_policy_is_asked_about_as_many_other_models_as_a_request_may_name()
 
 
 def test_the_path_has_no_query():
-    given = build_input(call_of(target="/v1/chat/completions?key=secret"), {})
+    given = build_input(call_of(path="/v1/chat/completions?key=secret"), {})
     assert given["path"] == given["target"] == "/v1/chat/completions"
     assert "secret" not in json.dumps(given)
 
@@ -125,7 +125,7 @@ def test_P1_no_policy_is_asked_about_a_call_of_absurd_size(facts):
     ],
 )
 def test_an_agent_needs_the_permission_to_read_or_to_write(action, kind, permission):
-    call = call_of(action=action, operation=Operation("x", Body.NONE, kind))
+    call = call_of(method=action, operation=Operation("x", Body.NONE, kind))
     assert needed(call) == permission
     call.agent = Agent("alice", None, None, (permission,))
     check_permission(call)
@@ -144,8 +144,8 @@ def test_a_call_of_nobody_has_no_permission():
 
 
 def test_a_tunnel_is_seen_by_its_host_and_a_replay_sees_the_same():
-    call = call_of(operation=TUNNEL, provider=None, facts=None, upstream="git.example.org", action="CONNECT")
-    call.target = "git.example.org:443"
+    call = call_of(operation=TUNNEL, provider=None, facts=None, upstream="git.example.org", method="CONNECT")
+    call.path = "git.example.org:443"
     given = build_input(call, {})
     assert (given["operation"], given["action"]) == ("tunnel", "CONNECT")
     assert (given["upstream"], given["target"], given["path"]) == ("git.example.org", *["git.example.org:443"] * 2)

@@ -157,7 +157,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("entry", "operation", "target"), CALLS, ids=lambda value: getattr(value, "id", None))
 def test_a_policy_is_asked_about_a_model_as_about_its_call_by_this_agent(entry, operation, target):
-    listing = Call(client="127.0.0.1", agent=Agent("alice", "engineer"), provider="openai", action="GET")
+    listing = Call(client="127.0.0.1", agent=Agent("alice", "engineer"), provider="openai", method="GET")
     asked = build_input(as_call(entry, listing), {"user-agent": "x"})
     assert (asked["provider"], asked["operation"], asked["target"]) == (entry.provider, operation, target)
     assert (asked["model"], asked["action"], asked["agent_role"]) == (entry.id, "POST", "engineer")

@@ -144,7 +144,7 @@ class Identity(Addon):
             raise NO_AGENT
         if nobody and call.provider and is_from_a_page(by_name(request.headers), self.services.settings.cors):
             raise OF_A_PAGE
-        call.target = request.path.partition("?")[0]
+        call.path = request.path.partition("?")[0]
 
     def proxy_claims(self, request: http.Request) -> list[tuple[str | None, str]]:
         """Return (agent name, token) of each readable Proxy-Authorization of a request that is no CONNECT."""

@@ -170,7 +170,7 @@ class Recognition(Addon):
                 f"The model is one of {provider}, which does not answer {call.operation.name} in the format of "
                 f"{called}. Call {provider} in its own format.",
             )
-        request.data.path, call.target = target, path
+        request.data.path, call.path = target, path
         call.provider, call.operation, state.host = provider, operation, PROVIDER_HOSTS[provider]
         # What the client brought for the one provider is never sent to the other.
         state.client_credential = None

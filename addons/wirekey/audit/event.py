@@ -22,7 +22,7 @@ type EventValue = str | int | float | bool | None
 type FieldType = Literal["text", "integer", "number", "boolean"]
 
 LONGEST = 256
-LONGEST_TARGET = 1024
+LONGEST_PATH = 1024
 LONGEST_REASON = 500
 LARGEST = 2**63 - 1
 
@@ -48,10 +48,12 @@ FIELDS = (
         "what was called: `chat.completions`, `generateContent`, `converse`, …; `tunnel`: a tunnel to a host that is "
         "no provider's, passed on undecrypted",
     ),
+    EventField("method", "text", "HTTP method; `CONNECT` for a tunnel"),
+    EventField("path", "text", "path, without the query; `HOST:PORT` for a tunnel"),
     EventField("mcp_server", "text", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
     EventField("tool_name", "text", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
-    EventField("action", "text", "HTTP method; `CONNECT` of a tunnel"),
-    EventField("target", "text", "path, without the query; `HOST:PORT` of a tunnel"),
+    EventField("action", "text", "the same as `method`"),
+    EventField("target", "text", "the same as `path`"),
     EventField("requested_model", "text", "the model that the client asked for"),
     EventField("model", "text", "the model that was sent"),
     EventField("stream", "boolean", "whether a streamed answer was asked for"),
@@ -127,6 +129,7 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
     """Give the values of `REQUEST_NAMES`."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     asked = (facts.model if facts else None) or (operation.model if operation else None)
+    method, path = safe(call.method), safe(call.path.partition("?")[0], LONGEST_PATH)
     stream = None
     if facts or operation:
         stream = bool((facts and facts.stream) or (operation and operation.stream))
@@ -139,10 +142,12 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
         safe(call.client),
         provider,
         operation.name if operation else None,
+        method,
+        path,
         f"{provider}-proxy" if provider else None,
         f"{provider}-api" if provider else None,
-        safe(call.action),
-        safe(call.target.partition("?")[0], LONGEST_TARGET),
+        method,
+        path,
         safe(asked),
         safe(call.model),
         stream,
@@ -231,7 +236,7 @@ def safe(text: str | None, longest: int = LONGEST) -> str | None:
     """
     if text is None:
         return None
-    text = text_without_tokens(text[: longest + LONGEST_TARGET])
+    text = text_without_tokens(text[: longest + LONGEST_PATH])
     if len(text) <= longest and text.isascii() and text.isprintable() and "\\" not in text:
         return text
     escaped = text[: longest + 1].replace("…", "...").encode("unicode_escape").decode("ascii")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS, LONGEST, LONGEST_REASON, LONGEST_TARGET
+from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS, LONGEST, LONGEST_PATH, LONGEST_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ the call has ended (the outcome); a call that is refused before is recorded once
 prompt, no answer, no header, no query and no key is ever part of it.
 
 Texts are printable ASCII: anything else, and the backslash, is escaped as in Python. They are cut at {LONGEST}
-characters, `target` at {LONGEST_TARGET}, `policy_reason` at {LONGEST_REASON}.
+characters, `path` and `target` at {LONGEST_PATH}, `policy_reason` at {LONGEST_REASON}.
 
 The store is one SQLite file, `audit.db` in the state folder, with the table `calls`, whose columns are these names
 (booleans are 0 and 1 there). It can be read while Wirekey writes; `wirekey audit` does.

@@ -13,7 +13,7 @@ from wirekey.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
 
 # Rows are kept in the order of their insertion, by rowid, which is how `tail` sees what is new. The partial index

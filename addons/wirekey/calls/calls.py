@@ -103,10 +103,10 @@ class Calls:
         settings = self.services.settings
         call = Call(simulated=settings.simulated)
         call.client = flow.client_conn.peername[0]
-        call.action = flow.request.method
+        call.method = flow.request.method
         call.provider = settings.hosts.get(flow.request.host)
-        connects = call.action == "CONNECT"
-        call.target = f"{flow.request.host}:{flow.request.port}" if connects else flow.request.path.partition("?")[0]
+        connects = call.method == "CONNECT"
+        call.path = f"{flow.request.host}:{flow.request.port}" if connects else flow.request.path.partition("?")[0]
         if self.services.continues_traces:
             call.trace_parent = trace_parent(flow.request.headers.fields)
         self.states[flow.id] = CallState(call)

@@ -48,7 +48,7 @@ class Refusals:
         for address, dropped in self.sample.take_ended(time.monotonic() if now is None else now):
             reason = f"{dropped} more refusals of requests without an agent, from {address}, were not recorded"
             logger.warning("%s (limits.refusals_per_minute)", reason)
-            summary = Call(client=address, action="summary", outcome=Outcome.DENIED, policy_result="deny")
+            summary = Call(client=address, method="summary", outcome=Outcome.DENIED, policy_result="deny")
             summary.policy_reason, summary.refusal_code = f"refusals_dropped: {reason}", "refusals_dropped"
             self.record(summary)
         if any(window.dropped for window in self.sample.windows.values()):

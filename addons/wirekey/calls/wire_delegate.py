@@ -150,7 +150,7 @@ class CallDelegate:
     def may_be_resent(self, flow: http.HTTPFlow) -> bool:
         """Return whether a call may be sent again although the provider may have begun with it."""
         call = self.states[flow.id].call
-        return call.operation is not None and may_be_resent(call.operation, call.action, kept=True)
+        return call.operation is not None and may_be_resent(call.operation, call.method, kept=True)
 
     # The response.
 

@@ -201,7 +201,7 @@ def cells(event: AuditEvent) -> tuple[str, ...]:
     return (
         f"{began:%Y-%m-%d %H:%M:%S}",
         word(event["agent_id"]),
-        word(event["operation"] or event["target"]),
+        word(event["operation"] or event["path"]),
         word(event["model"] or event["requested_model"]),
         word(event["status"]),
         word(event["outcome"] or "under way"),

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.audit.event import LONGEST_REASON, LONGEST_TARGET, count, number, safe
+from wirekey.audit.event import LONGEST_PATH, LONGEST_REASON, count, number, safe
 
 if TYPE_CHECKING:
     from wirekey.call import Call
@@ -54,8 +54,8 @@ def fields_of(call: Call) -> dict[str, str | int | float | bool]:
         "client": safe(call.client),
         "provider": call.provider,
         "operation": operation.name if operation else None,
-        "action": safe(call.action),
-        "target": safe(call.target.partition("?")[0], LONGEST_TARGET),
+        "method": safe(call.method),
+        "path": safe(call.path.partition("?")[0], LONGEST_PATH),
         "requested_model": safe(asked) if asked != model else None,
         "model": safe(model),
         "stream": (facts is not None and facts.stream) or (operation is not None and operation.stream) or None,
@@ -86,7 +86,7 @@ def pretty(fields: dict[str, str | int | float | bool], *, colours: bool = False
         return str(fields.get(name, UNKNOWN))
 
     outcome, status = of("outcome"), of("status")
-    called = f"{of('provider')} {of('operation')}" if "operation" in fields else f"{of('action')} {of('target')}"
+    called = f"{of('provider')} {of('operation')}" if "operation" in fields else f"{of('method')} {of('path')}"
     model = of("model")
     if "requested_model" in fields:
         model = f"{fields['requested_model']} -> {model}"

@@ -58,11 +58,12 @@ FIELDS = (
         "what is called: `chat.completions`, `generateContent`, `converse`, …; `tunnel`: a tunnel to a host that is no "
         "provider's is to be opened",
     ),
+    InputField("method", "string", "HTTP method; `CONNECT` for a tunnel"),
+    InputField("path", "string", "path, without the query; `HOST:PORT` for a tunnel"),
     InputField("mcp_server", "string", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
     InputField("tool_name", "string", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
-    InputField("action", "string", "HTTP method; `CONNECT` of a tunnel"),
-    InputField("target", "string", "path, without the query; `HOST:PORT` of a tunnel"),
-    InputField("path", "string", "the same as `target`"),
+    InputField("action", "string", "the same as `method`"),
+    InputField("target", "string", "the same as `path`"),
     InputField("upstream", "string", "the host of a tunnel; of other calls it is not known yet"),
     InputField("requested_model", "string", "the model that is asked for"),
     InputField("model", "string", "the same: routes are followed after the policy was asked"),
@@ -105,18 +106,19 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
     """Give what a policy sees of a recognised call; `headers` are the request's, found by lower-case names."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     model = (facts.model if facts else None) or (operation.model if operation else None)
-    path = call.target.partition("?")[0]
+    path = call.path.partition("?")[0]
     given: Input = {
         "id": call.id,
         "time": rfc3339(call.started_at),
         "client": call.client,
         "provider": provider,
         "operation": operation.name if operation else None,
+        "method": call.method,
+        "path": path,
         "mcp_server": mcp_server(provider) if provider else None,
         "tool_name": tool_name(provider) if provider else None,
-        "action": call.action,
+        "action": call.method,
         "target": path,
-        "path": path,
         "upstream": call.upstream,
         "requested_model": model,
         "model": model,

@@ -24,7 +24,7 @@ def permissions_of(agent: Agent | None) -> list[str]:
 def needed(call: Call) -> str:
     """Name the permission that a recognised call needs: a GET or a listing reads, all else generates or changes."""
     assert call.operation
-    return READ if call.action == "GET" or call.operation.kind is Kind.LISTING else WRITE
+    return READ if call.method == "GET" or call.operation.kind is Kind.LISTING else WRITE
 
 
 def check_permission(call: Call) -> None:

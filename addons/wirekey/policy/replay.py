@@ -54,10 +54,8 @@ def input_from(event: RecordedEvent, permitted: Permissions) -> Input:
     given.pop("model", None)
     if "requested_model" in given:
         given["model"] = given["requested_model"]
-    if "target" in given:
-        given["path"] = given["target"]
     if given.get("operation") == "tunnel":
-        given["upstream"] = str(given.get("target", "")).rpartition(":")[0]
+        given["upstream"] = str(given.get("path", "")).rpartition(":")[0]
     agent = event["agent_id"]
     permissions = permitted(str(agent)) if agent is not None else permissions_of(None)
     return given | {"agent": agent_group(given, permissions), "tools": [], "other_models": [], "headers": {}}

@@ -34,6 +34,7 @@ TEXTS = {
     "input.agent_type": TYPES,
     "input.mcp_server": [f"{provider}-proxy" for provider in PROVIDERS],
     "input.tool_name": [f"{provider}-api" for provider in PROVIDERS],
+    "input.method": ["POST", "GET"],
     "input.action": ["POST", "GET"],
     'input.headers["user-agent"]': ["python", "curl/8.1", "Go-http-client"],
 }

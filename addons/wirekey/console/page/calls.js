@@ -210,7 +210,7 @@ function cells(event) {
   const outcome = outcomeOf(event);
   const asked = event.requested_model;
   const model = event.model ?? asked;
-  const what = [event.provider, event.operation ?? `${event.action} ${event.target}`, asked && asked !== model ? `asked: ${asked}` : null];
+  const what = [event.provider, event.operation ?? `${event.method} ${event.path}`, asked && asked !== model ? `asked: ${asked}` : null];
   const reason = event.policy_reason ?? (USUAL_ENDS.has(event.finish_reason) ? null : event.finish_reason);
   const tokens = known(event.input_tokens) || known(event.output_tokens) ? `${count(event.input_tokens)} → ${count(event.output_tokens)}` : UNKNOWN;
   return [

@@ -5,7 +5,7 @@ import { known } from "./format.js";
 
 const GROUPS = [
   ["Who", ["agent_id", "agent_role", "agent_type", "client"]],
-  ["What was asked", ["provider", "operation", "requested_model", "stream", "message_count", "has_system", "has_tools", "tool_count", "max_tokens", "action", "target", "request_bytes"]],
+  ["What was asked", ["provider", "operation", "requested_model", "stream", "message_count", "has_system", "has_tools", "tool_count", "max_tokens", "method", "path", "request_bytes"]],
   ["What was decided", ["policy_result", "policy_reason", "policy_revision", "route", "model", "credential", "upstream", "attempts"]],
   ["How it ended", ["outcome", "status", "finish_reason", "ttfb_ms", "duration_ms", "response_bytes"]],
   ["What it used", ["input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cost_usd"]],

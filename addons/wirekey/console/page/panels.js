@@ -62,7 +62,7 @@ export function showPolicy(policy, denials, open) {
   const rows = denials.slice(0, DENIALS).map((event) => el("li", {},
     el("div", { class: "row" },
       el("button", { type: "button", class: "quiet mono", on: { click: () => open(event) } }, timeOf(event.time)),
-      el("span", { class: "soft" }, [event.agent_id ?? "unknown", event.model ?? event.requested_model ?? event.target].join(" · "))),
+      el("span", { class: "soft" }, [event.agent_id ?? "unknown", event.model ?? event.requested_model ?? event.path].join(" · "))),
     el("div", {}, event.policy_reason ?? "no reason")));
   find("policy").replaceChildren(
     el("ul", {}, el("li", {}, "Revision ", revision, place)),

@@ -1,4 +1,4 @@
-"""Answers as Anthropic's API gives them: https://docs.anthropic.com/en/api."""
+"""The responses of Anthropic's API: https://docs.anthropic.com/en/api."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MID_STREAM_ERROR = {"type": "error", "error": {"details": None, "type": "overloa
 
 
 def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
-    """Want a key in x-api-key or as Bearer; give None where it is right, else the provider's sentence."""
+    """Check the key in x-api-key or the bearer token. Return None if it is right, else the provider's sentence."""
     if key := request.header("x-api-key"):
         return None if keys is None or key in keys else "invalid x-api-key"
     scheme, _, key = request.header("authorization").partition(" ")
@@ -64,6 +64,7 @@ def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -
 
 
 def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:  # noqa: ARG001 - alike for all providers
+    """Return an error response in Anthropic's shape."""
     kind = ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     headers = [("request-id", "req_simulated")]
     error = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_simulated"}
@@ -71,7 +72,7 @@ def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedRespons
 
 
 def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-    """Answer one request; raises BadRequest where the provider would refuse it."""
+    """Return the response to a request. Raises BadRequest if the provider would refuse it."""
     if not request.header("anthropic-version"):
         raise BadRequest("anthropic-version: header is required", field="anthropic-version")
     made = _route(request, behaviour, state)

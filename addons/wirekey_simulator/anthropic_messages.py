@@ -24,7 +24,7 @@ PARTIAL_JSON_CHARACTERS = 12
 
 @dataclass(frozen=True, slots=True)
 class AnthropicTurn:
-    """What the model answers: an optional thought, then either a tool call or text."""
+    """What the model says in one response: an optional thought, then either a tool call or text."""
 
     message_id: str
     tool_id: str
@@ -33,11 +33,11 @@ class AnthropicTurn:
     behaviour: Behaviour
     counts: text.TokenCounts
     limited: bool
-    """Whether the text ends early, for max_tokens."""
+    """Whether max_tokens cut the text off."""
 
     @property
     def tool(self) -> Json | None:
-        """The tool that is called; None where the answer is text."""
+        """The tool that the model calls, or None if it responds with text."""
         tools = objects(self.body.get("tools"))
         if not tools or not text.wants_tool_call(self.body):
             return None
@@ -45,10 +45,11 @@ class AnthropicTurn:
 
     @property
     def stop_reason(self) -> str:
+        """Return the `stop_reason` of the message."""
         return "tool_use" if self.tool else "max_tokens" if self.limited else "end_turn"
 
     def usage(self, output_tokens: int) -> Json:
-        """Give the counts; unlike other providers', `input_tokens` are those not read from a cache."""
+        """Return the token counts. Unlike with other providers, `input_tokens` excludes those read from a cache."""
         return {
             "input_tokens": self.counts.input - self.counts.cached,
             "cache_creation_input_tokens": 0,
@@ -59,6 +60,7 @@ class AnthropicTurn:
         }
 
     def envelope(self) -> Json:
+        """Return the message without content, as `message_start` carries it."""
         return {
             "id": self.message_id,
             "type": "message",
@@ -72,18 +74,20 @@ class AnthropicTurn:
 
     @property
     def reasoning(self) -> Json:
+        """Return the thinking block."""
         if not self.counts.reasoning:
             return {}
         return {"output_tokens_details": {"thinking_tokens": self.counts.reasoning}}
 
 
 def turn_of(body: Json, behaviour: Behaviour, model: str, message_id: str, tool_id: str) -> AnthropicTurn:
+    """Return the turn that a request body and a behaviour ask for."""
     behaviour, limited = text.limited(behaviour, body["max_tokens"])
     return AnthropicTurn(message_id, tool_id, model, body, behaviour, text.counts(behaviour, body), limited)
 
 
 def check(body: Json) -> None:
-    """Raise BadRequest in the provider's words where a member that every message request has is missing."""
+    """Raise BadRequest in the provider's words if a member that every message request has is missing."""
     for name in ("max_tokens", "messages"):
         if name not in body:
             raise BadRequest(f"{name}: Field required", field=name)
@@ -95,6 +99,7 @@ def check(body: Json) -> None:
 
 
 def check_messages(body: Json) -> None:
+    """Check the shape of `messages`. Raises BadRequest in the provider's words."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         raise BadRequest("messages: Input should be a valid list", field="messages")
@@ -108,6 +113,7 @@ def check_messages(body: Json) -> None:
 
 
 def message(turn: AnthropicTurn) -> Json:
+    """Return the whole message as JSON."""
     content: list[Json] = []
     if turn.counts.reasoning:
         content.append({"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE})
@@ -121,7 +127,7 @@ def message(turn: AnthropicTurn) -> Json:
 
 
 def events(turn: AnthropicTurn) -> Iterator[Json]:
-    """Give the events of a stream, message_start to message_stop, one at a time."""
+    """Return the events of a stream, message_start to message_stop, one at a time."""
     yield {"type": "message_start", "message": turn.envelope()}
     index = 0
     if turn.counts.reasoning:

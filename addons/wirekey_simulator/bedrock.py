@@ -1,4 +1,4 @@
-"""Answers as the Bedrock runtime gives them: https://docs.aws.amazon.com/bedrock/latest/APIReference."""
+"""The responses of the Bedrock runtime: https://docs.aws.amazon.com/bedrock/latest/APIReference."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ THOUGHT, SIGNATURE = "Nothing to think about.", "c2ltdWxhdGVk"
 
 
 def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
-    """Want a Bedrock API key as Bearer; give None where it is right, else the provider's sentence."""
+    """Check the Bedrock API key in the bearer token. Return None if it is right, else the provider's sentence."""
     scheme, _, key = request.header("authorization").partition(" ")
     if scheme == "AWS4-HMAC-SHA256":
         return (
@@ -56,6 +56,7 @@ def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -
 
 
 def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:  # noqa: ARG001 - alike for all providers
+    """Return an error response in AWS's shape."""
     kind = ERROR_TYPES.get(status, "InternalServerException" if status >= 500 else "ValidationException")
     if message.startswith("Unknown operation"):
         kind = "UnknownOperationException"
@@ -67,7 +68,7 @@ def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedRespons
 
 
 def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-    """Answer one request; raises BadRequest where the provider would refuse it."""
+    """Return the response to a request. Raises BadRequest if the provider would refuse it."""
     match = PATH.fullmatch(request.path)
     if not match or request.method != "POST":
         if made := service_response(request, behaviour):
@@ -101,33 +102,35 @@ def _count_tokens(body: Json, behaviour: Behaviour) -> SimulatedResponse:
 
 @dataclass(frozen=True, slots=True)
 class ConverseTurn:
-    """What the model answers to one Converse request."""
+    """What the model says in response to one Converse request."""
 
     body: Json
     behaviour: Behaviour
     counts: text.TokenCounts
     tool_id: str
     limited: bool
-    """Whether the text ends early, for maxTokens."""
+    """Whether maxTokens cut the text off."""
 
     @property
     def tool(self) -> Json | None:
-        """The specification of the tool that is called; None where the answer is text."""
+        """The specification of the tool that the model calls, or None if it responds with text."""
         tools = objects(child(self.body, "toolConfig", "tools"))
         specifications = objects([tool.get("toolSpec") for tool in tools])
         return specifications[0] if specifications and text.wants_tool_call(self.body) else None
 
     @property
     def arguments(self) -> Json:
+        """Return made-up arguments that fit the tool's schema."""
         return text.tool_arguments(child(self.tool, "inputSchema", "json"))
 
     @property
     def stop_reason(self) -> str:
+        """Return the `stopReason` of the response."""
         return "tool_use" if self.tool else "max_tokens" if self.limited else "end_turn"
 
     @property
     def usage(self) -> Json:
-        """Give the counts; `inputTokens` are those not read from a cache, the total has all."""
+        """Return the token counts. `inputTokens` excludes those read from a cache; the total includes all."""
         return {
             "inputTokens": self.counts.input - self.counts.cached,
             "outputTokens": self.counts.output,
@@ -175,7 +178,7 @@ def _check(body: Json) -> None:
 
 
 def _framed(turn: ConverseTurn) -> Iterator[bytes]:
-    """Frame the events, each padded to an uneven length, as Bedrock does against guessing from the size."""
+    """Frame the events. Each is padded, as Bedrock does, so that its size does not give away its text."""
     for number, (kind, payload) in enumerate(_events(turn)):
         if kind == "metadata" and turn.behaviour.no_done:
             return

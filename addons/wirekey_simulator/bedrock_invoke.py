@@ -20,7 +20,10 @@ LATENCY_MS = 42
 
 
 def invoke(model: str, body: Json, behaviour: Behaviour, number: str) -> SimulatedResponse:
-    """Answer InvokeModel. Raises BadRequest for a model of no known vendor and for a body without its members."""
+    """Return the response of InvokeModel.
+
+    Raises BadRequest if the vendor is unknown or the body lacks a required member.
+    """
     call, shape = _call(model, body, behaviour, number)
     counts = call.counts
     headers = {
@@ -36,7 +39,7 @@ def invoke(model: str, body: Json, behaviour: Behaviour, number: str) -> Simulat
 
 
 def invoke_stream(model: str, body: Json, behaviour: Behaviour, number: str) -> SimulatedResponse:
-    """Answer InvokeModelWithResponseStream; raises BadRequest as `invoke` does."""
+    """Return the response of InvokeModelWithResponseStream. Raises BadRequest as `invoke` does."""
     call, shape = _call(model, body, behaviour, number)
     if shape.stream is None:
         raise BadRequest("The model is not supported for streaming.")
@@ -45,7 +48,7 @@ def invoke_stream(model: str, body: Json, behaviour: Behaviour, number: str) -> 
 
 
 def _chunks(events: Iterator[Json], call: ModelInvocation) -> Iterator[bytes]:
-    """Frame the events; the last one carries the counts."""
+    """Frame the events. The last one carries the counts."""
     event = next(events)
     for following in events:
         yield _chunk(event)
@@ -76,7 +79,7 @@ def _call(model: str, body: Json, behaviour: Behaviour, number: str) -> tuple[Mo
 
 
 def _most_tokens(body: Json) -> Any:
-    """Find the limit, which every vendor names otherwise."""
+    """Return the token limit. Each vendor has a name of its own for it."""
     for settings in (body, body.get("inferenceConfig"), body.get("textGenerationConfig")):
         for name in ("max_tokens", "maxTokens", "max_new_tokens", "maxTokenCount", "max_gen_len"):
             if isinstance(settings, dict) and name in settings:

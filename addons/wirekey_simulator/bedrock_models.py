@@ -30,20 +30,24 @@ class ModelInvocation:
     counts: text.TokenCounts
     id: str
     limited: bool
-    """Whether the text ends early, for the most tokens that the body allows."""
+    """Whether the token limit of the body cut the text off."""
 
     def reason(self, done: str, limited: str) -> str:
+        """Return `limited` if the text was cut off, else `done`."""
         return limited if self.limited else done
 
     @property
     def whole(self) -> str:
+        """Return the whole text."""
         return text.whole(self.behaviour)
 
     @property
     def words(self) -> Iterator[str]:
+        """Return the text in pieces."""
         return text.words(self.behaviour)
 
     def need(self, *names: str) -> None:
+        """Raise BadRequest if the body lacks one of these members."""
         for name in names:
             if name not in self.body:
                 raise BadRequest(f"Malformed input request: #: required key [{name}] not found, please reformat.")
@@ -51,7 +55,7 @@ class ModelInvocation:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What one vendor's models are sent and answer; `stream` is None where they do not stream."""
+    """The request and response bodies of one vendor's models. `stream` is None if they do not stream."""
 
     required: tuple[str, ...]
     plain: Callable[[ModelInvocation], Json]
@@ -59,7 +63,7 @@ class Shape:
 
 
 def shape_of(model: str, body: Json) -> Shape:
-    """Choose by the model's name and the members of the body. Raises BadRequest for a model of no known vendor."""
+    """Return the shape for a model's name and the members of the body. Raises BadRequest if the vendor is unknown."""
     for name, shape in SHAPES.items():
         vendor, _, member = name.partition("?")
         if vendor in model and (not member or member in body):
@@ -220,7 +224,7 @@ def _command_r_stream(call: ModelInvocation) -> Iterator[Json]:
     yield {"event_type": "stream-start", "is_finished": False, "generation_id": call.id}
     for piece in call.words:
         yield {"event_type": "text-generation", "is_finished": False, "text": piece}
-    # The text again would have to be held, which a stream of 1 GB forbids.
+    # Repeating the text would mean holding it, and a stream can have 1 GB.
     end = {
         "response_id": f"{call.id}-r",
         "text": "",
@@ -247,7 +251,7 @@ def _cohere_embedding(call: ModelInvocation) -> Json:
     }
 
 
-# By a part of the model's name and, after the question mark, a member of the body; the first that fits.
+# Keys are a part of the model's name and, after the question mark, a member of the body. The first that fits wins.
 SHAPES = {
     "anthropic.": Shape(("anthropic_version",), _claude, _claude_stream),
     "amazon.nova": Shape(("messages",), _nova, _nova_stream),

@@ -1,4 +1,4 @@
-"""Answers of Bedrock's other services: the models and profiles there are, an agent, a knowledge base.
+"""The responses of Bedrock's other services: models and profiles, an agent, a knowledge base.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock.html
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Agents_for_Amazon_Bedrock_Runtime.html
@@ -36,7 +36,7 @@ FOUND = {
 
 
 def service_response(request: SimulatedRequest, behaviour: Behaviour) -> SimulatedResponse | None:
-    """Answer a call of one of these services; None where it is none. Raises BadRequest."""
+    """Return the response of one of these services, or None if the request is for another. Raises BadRequest."""
     path = request.path
     if request.method == "GET" and (lists := LISTS.fullmatch(path)):
         wanted = unquote(lists[2]) if lists[2] else None

@@ -1,4 +1,4 @@
-"""The answer that carries Bedrock's event stream."""
+"""The response that carries a stream of Bedrock events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTENT_TYPE = "application/vnd.amazon.eventstream"
 
 
 def stream_response(pieces: Iterator[bytes], event: str, headers: Iterable[tuple[str, str]] = ()) -> SimulatedResponse:
-    """Give a stream of framed events; `event` is the kind of those that are garbled when asked for."""
+    """Return a response with a stream of framed events. `event`: the kind of the garbled one, if asked for."""
     return SimulatedResponse(
         200,
         [("content-type", CONTENT_TYPE), *headers],

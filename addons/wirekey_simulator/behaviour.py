@@ -1,4 +1,4 @@
-"""What a test asks of the simulator for one answer: `events=20, pace=0.01, gzip`."""
+"""The behaviours that a test can ask for in one response: `events=20, pace=0.01, gzip`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SHORT = {name: f"{name}-after" for name in ("reset", "truncate", "stall", "error
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How one answer is made and sent. Every field is a word of the `x-simulator` header, `_` written as `-`.
+    """How one response is made and sent. Every field is a word of the `x-simulator` header, `_` written as `-`.
 
-    An *event* is one piece of a stream as the provider sends it, its first and last ones among them. A
-    `…_after` of 0 strikes before the first byte of the answer; on an answer that is no stream any other
-    number strikes in the middle of its body.
+    An *event* is one piece of a stream as the provider sends it, including its first and last ones. A `…_after` of 0
+    strikes before the first byte of the response. On a response that is not a stream, any other number strikes in the
+    middle of its body.
     """
 
     events: int | None = None
     """Pieces that the text is cut into."""
     size: int | None = None
-    """Bytes of text in the answer; units as in 10MiB."""
+    """Bytes of text in the response; units as in 10MiB."""
     pace: float = 0.0
     """Seconds between two events."""
     unicode: bool = False
@@ -33,31 +33,31 @@ class Behaviour:
     gzip: bool = False
     br: bool = False
     tokens: int | None = None
-    """Output tokens to report, those of reasoning among them."""
+    """Output tokens to report, including those of reasoning."""
     input_tokens: int | None = None
-    """Input tokens to report, cached ones among them."""
+    """Input tokens to report, including cached ones."""
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     fail: int | None = None
-    """Answer with this status, in the provider's error shape."""
+    """Respond with this status, in the provider's error shape."""
     retry_after: float | None = None
-    """Seconds; the header of that name."""
+    """Seconds, sent as the header `retry-after`."""
     echo_key: bool = False
     """Refuse the credential with a message that quotes it."""
     reset_after: int | None = None
     """TCP RST, or RST_STREAM."""
     truncate_after: int | None = None
-    """Close the connection as if all were said."""
+    """Close the connection as if the response were complete."""
     stall_after: int | None = None
     """Send no more, and keep the connection."""
     cut: bool = False
-    """Send only half of the event after which the answer breaks off."""
+    """Send only half of the last event before the response breaks off."""
     error_after: int | None = None
     """The provider's error event inside a stream."""
     garble_after: int | None = None
     """One malformed event, then go on."""
     rubbish: bool = False
-    """Bytes that are no HTTP."""
+    """Bytes that are not HTTP."""
     crlf: bool = False
     """SSE lines end with CR LF."""
     tight: bool = False
@@ -69,42 +69,43 @@ class Behaviour:
     split: int | None = None
     """Write the body in pieces of so many bytes."""
     headers_delay: float = 0.0
-    """Seconds before the first byte of the answer."""
+    """Seconds before the first byte of the response."""
     gate: bool = False
     """Wait before the second event until the gate is opened."""
 
     at_once: bool = False
     """Head and body in one write; otherwise the body follows the head in a write of its own, a moment later."""
     bytewise: bool = False
-    """The first 512 bytes of the answer, head included, in writes of one byte each."""
+    """The first 512 bytes of the response, head included, in writes of one byte each."""
     pauses: bool = False
     """A body of unknown length, in chunks, or in DATA frames with empty ones among them; a pause in each and after."""
     hints: bool = False
-    """103 Early Hints before the answer."""
+    """103 Early Hints before the response."""
     close: bool = False
-    """`Connection: close`, and the connection ends with this answer; over HTTP/2 as `goaway`."""
+    """Send `Connection: close` and close after this response; over HTTP/2 as `goaway`."""
     early: bool = False
-    """Answer as soon as the body pauses at a space, where what came so far is read as the whole of it."""
+    """Respond as soon as the body pauses at a space. What has arrived by then counts as the whole body."""
     goaway: bool = False
-    """Over HTTP/2, before the answer, a GOAWAY that names this request as the last one; over HTTP/1.1 as `close`."""
+    """Over HTTP/2, a GOAWAY before the response that names this request as the last; over HTTP/1.1 as `close`."""
     disown: bool = False
-    """No answer: a GOAWAY that names the request before this one as the last; over HTTP/1.1 the connection ends."""
+    """No response: over HTTP/2 a GOAWAY that names the previous request as the last; over HTTP/1.1 a close."""
 
     @property
     def strikes_at(self) -> int | None:
-        """Events after which this answer ends in a fault; None where it ends well."""
+        """Events after which this response breaks off, or None if it ends normally."""
         counts = [n for n in (self.reset_after, self.truncate_after, self.stall_after) if n is not None]
         return min(counts, default=None)
 
     @property
     def is_plain(self) -> bool:
-        """Tell whether a body is to be sent in one write, at once."""
+        """Return whether the whole body is sent at once, in one write."""
         slow = self.headers_delay or self.split or self.bytewise or self.pauses or self.hints
         broken = self.rubbish or self.disown or self.strikes_at is not None
         return self.at_once and not (slow or broken or self.ends_connection)
 
     @property
     def ends_connection(self) -> bool:
+        """Return whether the connection closes after this response."""
         return self.close or self.goaway
 
 
@@ -113,9 +114,9 @@ PLAIN = Behaviour()
 
 
 def parse_behaviour(*texts: str) -> Behaviour:
-    """Read comma-separated words; where two texts say the same word, the later one counts.
+    """Parse comma-separated words. If two texts have the same word, the later one wins.
 
-    Raises ValueError with a sentence that names the word and, where one is near, the word that was meant.
+    Raises ValueError with a sentence that names the word and, if a known one is similar, suggests it.
     """
     values: dict[str, Any] = {}
     for text in texts:
@@ -126,7 +127,7 @@ def parse_behaviour(*texts: str) -> Behaviour:
 
 
 def behaviour_of_model(model: str) -> str:
-    """Give the behaviour that a model's name asks for: `sim-fail-429` is `fail=429`; "" for other models."""
+    """Return the behaviour in a model's name: `sim-fail-429` is `fail=429`. Return "" for other models."""
     if "sim-" not in model or not (match := MODEL.search(model)):
         return ""
     name, value = match[1], match[2]

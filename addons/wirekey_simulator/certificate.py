@@ -1,4 +1,4 @@
-"""The simulator's own root and server certificate. The root's key is thrown away once it has signed."""
+"""The simulator's own root and server certificate. The root's key is discarded once it has signed."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ EARLIER = dt.timedelta(days=1)
 
 
 def prepare_certificate(folder: Path) -> tuple[Path, Path]:
-    """Give the server's PEM file (key, certificate) and the PEM file of the root to trust.
+    """Return the server's PEM file (key, certificate) and the PEM file of the root to trust.
 
-    Made in `folder` where they are missing, broken, or end within two weeks. Raises OSError where the
-    folder cannot be written.
+    Creates them in `folder` if they are missing, broken or expire within two weeks. Raises OSError if the folder cannot
+    be written.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     server, root = folder / "simulator.pem", folder / "simulator-ca.pem"
@@ -67,7 +67,7 @@ def _alternative_names() -> Sequence[x509.GeneralName]:
 
 
 def _make() -> tuple[bytes, bytes, bytes]:
-    """Give the server's key, its certificate and the root, as PEM."""
+    """Return the server's key, its certificate and the root, as PEM."""
     now = dt.datetime.now(dt.UTC)
     period = now - EARLIER, now + LIFETIME
     key, issuer = new_key(), Issuer(_name("Wirekey simulator root"), new_key())

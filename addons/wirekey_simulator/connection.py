@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 LINGER = 1.0
-"""Seconds that are given to the rest of a request that was answered early."""
+"""Seconds to read the rest of a request that got an early response."""
 TRICKLED = 512
-"""Bytes that are sent one by one where an answer is to trickle."""
+"""Bytes that `trickle` sends one by one."""
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class SimulatorConnection(asyncio.Protocol):
-    """Speaks HTTP/2 when ALPN chose it or the client begins with its preface, else HTTP/1.1."""
+    """Reads HTTP/2 if ALPN chose it or the client begins with its preface, else HTTP/1.1."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
@@ -41,10 +41,11 @@ class SimulatorConnection(asyncio.Protocol):
         self._writable.set()
         self._to_trickle = 0
         self._held = bytearray()
-        """What waits to be sent byte by byte."""
+        """Bytes that wait to be sent one by one."""
         self._trickling: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Choose the protocol by ALPN if the connection is over TLS."""
         self._transport = cast("asyncio.Transport", transport)
         self.is_open = True
         self.number = self.simulator.connection_opened(self)
@@ -55,6 +56,7 @@ class SimulatorConnection(asyncio.Protocol):
             self._http = Http2(self) if secured.selected_alpn_protocol() == "h2" else Http1(self)
 
     def data_received(self, data: bytes) -> None:
+        """Choose the protocol by the first bytes if it is still open, and pass the data on."""
         if self._http is None:
             data = self._early + data
             if len(data) < len(PREFACE) and PREFACE.startswith(data):
@@ -64,6 +66,7 @@ class SimulatorConnection(asyncio.Protocol):
         self._http.receive(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the responses under way."""
         self.is_open = False
         self._writable.set()
         self.simulator.connection_closed(self)
@@ -71,15 +74,19 @@ class SimulatorConnection(asyncio.Protocol):
             self._http.lost()
 
     def pause_writing(self) -> None:
+        """Hold back writers: the client reads too slowly."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        """Let writers continue."""
         self._writable.set()
 
     def exchange(self, request: SimulatedRequest, wire: Wire) -> asyncio.Task[None] | None:
+        """Pass a whole request to the simulator. Return the task that responds, if it takes one."""
         return self.simulator.exchange(request, wire)
 
     def write(self, data: bytes) -> None:
+        """Write bytes, one at a time while trickling. Writes to a closed connection are dropped."""
         if not self.is_open:
             return
         if not (self._to_trickle or self._trickling):
@@ -105,22 +112,27 @@ class SimulatorConnection(asyncio.Protocol):
             self._transport.close()
 
     async def drained(self) -> None:
+        """Wait until the client has read enough to write more."""
         if self._trickling:
             await asyncio.wait([self._trickling])
         if not self._writable.is_set():
             await self._writable.wait()
 
     def close(self) -> None:
-        """Send what is written and close."""
+        """Send what is written, then close."""
         self.is_open = False
         if self._trickling is None:
             self._transport.close()
 
     def close_later(self) -> None:
-        """Take in the rest of a request for a while: closing at once would reset the connection and lose the answer."""
+        """Close after reading the rest of a request.
+
+        Closing at once would reset the connection and lose the response.
+        """
         asyncio.get_running_loop().call_later(LINGER, self.close)
 
     def abort(self) -> None:
+        """Close at once and drop what is not sent."""
         self.is_open = False
         self._transport.abort()
 

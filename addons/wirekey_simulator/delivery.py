@@ -1,8 +1,8 @@
-"""Sends one answer as its behaviour says, over either protocol.
+"""Sends one response as its behaviour asks, over either protocol.
 
-Providers' heads and bodies come in packets of their own, so they do here: the body follows a moment after the head.
-An answer is played by a task, which the connection cancels when the client goes away. With `at-once` a whole body
-without a pace or a fault goes out in one write, inside the call that received the request.
+Providers' heads and bodies arrive in separate packets, so they do here: the body follows a moment after the head.
+A task sends the response, and the connection cancels it if the client disconnects. With `at-once`, a whole body without
+a pace or a fault goes out in one write, in the same turn of the event loop that received the request.
 """
 
 from __future__ import annotations
@@ -21,45 +21,65 @@ if TYPE_CHECKING:
     from wirekey_simulator.exchange import Seen, SimulatedResponse
 
 YIELD_EVERY = 16
-"""Pieces written without a pause before others get their turn."""
+"""Pieces to write before yielding to other tasks."""
 ARRIVAL = 0.02
-"""Seconds given to bytes on their way before a TCP RST, which would overtake them."""
+"""Seconds to wait before a TCP RST, which would overtake bytes on their way."""
 APART = 0.002
-"""Seconds between two writes that are to arrive as two: long enough for a reader to see the first one alone."""
+"""Seconds between two writes that must arrive separately: long enough for a reader to see the first one alone."""
 PAUSED_CHUNKS = 4
-"""Chunks that a body with pauses is cut into, and of a stream the events that are sent with pauses."""
+"""Chunks to cut a body with pauses into. In a stream: the number of events sent with pauses."""
 RUBBISH = b"\x00\xff\x16\x03rubbish\r\n\r\n<<< this is not HTTP >>>\r\n" * 4
 
 
 class Wire(Protocol):
     """The sending half of one exchange."""
 
-    def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None: ...
-    def data(self, data: bytes) -> None: ...
-    def end(self) -> None: ...
-    def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
-    def interim(self, status: int, headers: list[tuple[str, str]]) -> None: ...
+    def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None:
+        """Send status and headers. `length`: bytes of the body, or None if unknown."""
+
+    def data(self, data: bytes) -> None:
+        """Send a part of the body."""
+
+    def end(self) -> None:
+        """End the body."""
+
+    def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Send head and body in one write."""
+
+    def interim(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Send an interim response such as 103."""
+
     def trickle(self) -> None:
-        """Send what comes first byte by byte."""
+        """Send the next bytes one by one."""
 
     def last(self, *, accepted: bool) -> None:
-        """Let the connection end after this exchange; not `accepted`: after the one before, and without an answer."""
+        """Close the connection after this exchange. If not `accepted`, close without a response."""
 
-    async def data_with_pauses(self, data: bytes, seconds: float) -> None: ...
-    async def drained(self) -> None: ...
-    def reset(self) -> None: ...
-    def close(self) -> None: ...
-    def raw(self, data: bytes) -> None: ...
+    async def data_with_pauses(self, data: bytes, seconds: float) -> None:
+        """Send a part of the body in two writes, with a pause of `seconds` between them."""
+
+    async def drained(self) -> None:
+        """Wait until the client has read enough to write more."""
+
+    def reset(self) -> None:
+        """Break the exchange off with RST or RST_STREAM."""
+
+    def close(self) -> None:
+        """Break the exchange off without an error."""
+
+    def raw(self, data: bytes) -> None:
+        """Write bytes as they are."""
 
 
 class Gate:
-    """Holds streams before their second event until it is opened; each opening lets through those that wait."""
+    """Holds streams before their second event. Each `open` releases the streams that wait."""
 
     def __init__(self) -> None:
         self._opened = asyncio.Event()
         self.waiting = 0
 
     async def passed(self) -> None:
+        """Wait until the gate opens."""
         opened = self._opened
         self.waiting += 1
         try:
@@ -68,14 +88,14 @@ class Gate:
             self.waiting -= 1
 
     def open(self) -> int:
-        """Let the waiting streams go on; give their number."""
+        """Release the waiting streams. Return their number."""
         self._opened.set()
         self._opened = asyncio.Event()
         return self.waiting
 
 
 class Encoder:
-    """Content encoding of a body in pieces; each piece can be decoded as soon as it is there."""
+    """Content encoding of a body in pieces. A client can decode each piece as soon as it arrives."""
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.name = "br" if behaviour.br else "gzip" if behaviour.gzip else None
@@ -83,6 +103,7 @@ class Encoder:
         self._gzip = zlib.compressobj(wbits=31) if self.name == "gzip" else None
 
     def feed(self, data: bytes) -> bytes:
+        """Return a piece, encoded and flushed."""
         if self._br:
             return bytes(self._br.process(data) + self._br.flush())
         if self._gzip:
@@ -90,13 +111,14 @@ class Encoder:
         return data
 
     def end(self) -> bytes:
+        """Return the last encoded bytes."""
         if self._br:
             return bytes(self._br.finish())
         return self._gzip.flush() if self._gzip else b""
 
 
 def deliver_at_once(response: SimulatedResponse, behaviour: Behaviour, wire: Wire, seen: Seen) -> bool:
-    """Send a whole body in one write and tell so; False where it takes a task to send the answer."""
+    """Send a whole body in one write. Return False, without sending, if the response needs a task."""
     if response.pieces is not None or not behaviour.is_plain:
         return False
     headers, body = response.headers, response.body
@@ -104,14 +126,14 @@ def deliver_at_once(response: SimulatedResponse, behaviour: Behaviour, wire: Wir
         encoder = Encoder(behaviour)
         body = encoder.feed(body) + encoder.end()
         headers = [*headers, ("content-encoding", str(encoder.name))]
-    # Before it is sent: who has the answer may look at once.
+    # Before it is sent: a test may look as soon as it has the response.
     seen.outcome = "completed"
     wire.whole(response.status, headers, body)
     return True
 
 
 async def deliver(response: SimulatedResponse, behaviour: Behaviour, wire: Wire, seen: Seen, gate: Gate) -> None:
-    """Play an answer. `seen` is told how far it came and how it ended."""
+    """Send a response. Note in `seen` how many events were sent and how it ended."""
     try:
         if behaviour.headers_delay:
             await asyncio.sleep(behaviour.headers_delay)
@@ -208,11 +230,11 @@ async def _strike(behaviour: Behaviour, wire: Wire, seen: Seen) -> None:
 
 
 def _pieces(response: SimulatedResponse, behaviour: Behaviour) -> Iterator[bytes]:
-    """Give the pieces to send: those of the answer, with what the behaviour puts among them."""
+    """Return the pieces to send: those of the response and those that the behaviour adds."""
     if response.pieces is None:
         middle = max(1, len(response.body) // 2) if behaviour.strikes_at is not None else len(response.body)
         body = response.body if behaviour.strikes_at is None else response.body[:middle]
-        # A body that is no stream has one event, so a fault after any number of events strikes in its middle.
+        # A body that is not a stream has one event, so a fault after any number of events strikes in its middle.
         yield body
         yield from ([b""] * (behaviour.strikes_at or 0))
         return
@@ -232,7 +254,7 @@ def _chain(pieces: Iterable[bytes], last: bytes) -> Iterator[bytes]:
 
 
 def _styled(piece: bytes, behaviour: Behaviour) -> bytes:
-    """Write SSE in another of its allowed spellings; JSON text holds no line ends of its own."""
+    """Return the SSE event in another of its allowed spellings. JSON text has no line ends of its own."""
     if behaviour.tight:
         piece = piece.replace(b"\ndata: ", b"\ndata:").replace(b"event: ", b"event:", 1)
         piece = b"data:" + piece[6:] if piece.startswith(b"data: ") else piece

@@ -1,4 +1,4 @@
-"""From a request to an answer: the checks that all providers share, then the provider's own module."""
+"""From a request to a response: the checks that all providers share, then the provider's own module."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ SENTENCES = {
 
 
 class ProviderModule(Protocol):
-    """What a module of one provider's answers offers."""
+    """The functions of each provider's module."""
 
     def respond(self, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-        """Answer a request that came with a good credential. Raises BadRequest."""
+        """Return the response to a request whose credentials are good. Raises BadRequest."""
 
     def failure(self, status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:
-        """Give an error in the provider's shape."""
+        """Return an error in the provider's shape."""
 
     def check_credentials(self, request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
-        """Give the sentence with which the provider refuses this credential; None where it is good."""
+        """Return the sentence with which the provider refuses these credentials, or None if they are good."""
 
 
 def response_for(simulator: Simulator, provider: str, request: SimulatedRequest) -> tuple[SimulatedResponse, Behaviour]:
-    """Give the answer and how it is to be sent. Raises nothing: what goes wrong is an answer too."""
+    """Return the response and the behaviour to send it with. Never raises: errors are responses too."""
     try:
         module = provider_module(provider)
     except ImportError as error:
-        return json_response({"error": f"the simulator has no answers for {provider}: {error}"}, 501), PLAIN
+        return json_response({"error": f"the simulator has no responses for {provider}: {error}"}, 501), PLAIN
     behaviour = PLAIN
     try:
         behaviour = simulator.script.behaviour_of(request)
@@ -66,6 +66,7 @@ def response_for(simulator: Simulator, provider: str, request: SimulatedRequest)
 
 
 def provider_module(provider: str) -> ProviderModule:
+    """Return the module of a provider. Raises ImportError if there is none."""
     module: ProviderModule = importlib.import_module(f"wirekey_simulator.{provider}")
     return module
 

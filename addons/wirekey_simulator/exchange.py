@@ -1,4 +1,4 @@
-"""One request and one answer, free of the wire that they came over."""
+"""One request and one response, independent of the protocol that carried them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 HELD_BODY_BYTES = 64 << 20
-"""More of a request body than this is counted and hashed, not held."""
+"""Bytes of a request body to keep. More is counted and hashed only."""
 
 
 class BodyCollector:
-    """Counts, hashes and, up to HELD_BODY_BYTES, holds the body of a request as it arrives."""
+    """Counts and hashes the body of a request as it arrives, and keeps up to HELD_BODY_BYTES of it."""
 
     __slots__ = ("_hash", "_parts", "held", "pauses", "size")
 
@@ -30,9 +30,10 @@ class BodyCollector:
         self.held = 0
         self.size = 0
         self.pauses = False
-        """Whether it ends with a space, so far."""
+        """Whether the body, as far as it has arrived, ends with a space."""
 
     def feed(self, data: bytes) -> None:
+        """Add bytes as they arrive."""
         self.pauses = data.endswith(b" ")
         self._hash.update(data)
         self.size += len(data)
@@ -42,51 +43,53 @@ class BodyCollector:
 
     @property
     def body(self) -> bytes:
+        """Return the bytes that were kept."""
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     @property
     def sha256(self) -> str:
+        """Return the SHA-256 of all bytes, in hexadecimal."""
         return self._hash.hexdigest()
 
 
 @dataclass(slots=True)
 class Seen:
-    """What arrived, and how its answer ended. Holds credentials and content: its repr shows neither.
+    """A request that arrived and how its response ended. Holds credentials and content: its repr shows neither.
 
-    `outcome` is None while the answer is under way, then completed, client_gone (the client went away
-    before the end), or fault (the simulator was asked to break the answer off).
+    `outcome` is None while the response is under way, then completed, client_gone (the client disconnected early) or
+    fault (the simulator was asked to break the response off).
     """
 
     number: int
-    """Place in the order of arrival, from 1; counted over the simulator's life."""
+    """Number in the order of arrival, from 1, over the simulator's life."""
     method: str
     authority: str
     target: str = field(repr=False)
     """Raw path with query."""
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    """In the order, spelling and case in which they stood; without HTTP/2's pseudo-headers."""
+    """In the order and spelling of the request, without HTTP/2's pseudo-headers."""
     body: bytes = field(repr=False)
     """The first bytes of the body."""
     size: int
     """Bytes of the whole body."""
     sha256: str
-    """Of the whole body, in hexadecimal."""
+    """SHA-256 of the whole body, in hexadecimal."""
     protocol: str
     """h1 or h2"""
     tls: bool
     sni: str | None = None
     connection: int = 0
-    """Number of the connection, from 1: requests of one connection share it."""
+    """Number of the connection, from 1."""
     provider: str | None = None
     status: int | None = None
     events: int = 0
-    """Pieces of the answer's stream that were written."""
+    """Events of the response that were sent."""
     outcome: str | None = None
 
 
 @dataclass(eq=False)
 class SimulatedRequest:
-    """A whole request. Header names are looked up in lower case."""
+    """A whole request."""
 
     method: str
     authority: str
@@ -102,34 +105,39 @@ class SimulatedRequest:
 
     @cached_property
     def path(self) -> str:
+        """Return the raw path, without the query."""
         return self.target.partition("?")[0]
 
     @property
     def base_url(self) -> str:
-        """The origin that the client called, for absolute URLs in answers."""
+        """Return the origin that the client called, for absolute URLs in responses."""
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
+        """Return the decoded names and values of the query, in order."""
         text = self.target.partition("?")[2]
         return parse_qsl(text, keep_blank_values=True) if text else []
 
     @cached_property
     def fields(self) -> dict[str, list[str]]:
+        """Return the header values by lower-case name."""
         found: dict[str, list[str]] = {}
         for name, value in self.headers:
             found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         return found
 
     def header(self, name: str, default: str = "") -> str:
+        """Return the first value of a header, by its lower-case name."""
         values = self.fields.get(name)
         return values[0] if values else default
 
     def parameter(self, name: str, default: str = "") -> str:
+        """Return the first value of a query parameter."""
         return next((value for key, value in self.query if key == name), default)
 
     def json(self) -> Json:
-        """Give the body as a JSON object; raises BadRequest where it is none."""
+        """Return the body, a JSON object. Raises BadRequest if it is something else."""
         encoding = self.header("content-encoding", "identity")
         if encoding != "identity":
             raise BadRequest(f"The request body is encoded as {encoding}. Send it as it is.")
@@ -145,7 +153,7 @@ class SimulatedRequest:
 
 
 class BadRequest(Exception):  # noqa: N818  # named as HTTP names it
-    """A request that the real provider would refuse; `message` is a sentence, `field` what it is about."""
+    """A request that the real provider would refuse. `message` is a sentence, `field` the parameter at fault."""
 
     def __init__(self, message: str, *, status: int = 400, code: str | None = None, field: str | None = None) -> None:
         super().__init__(message)
@@ -157,14 +165,14 @@ class BadRequest(Exception):  # noqa: N818  # named as HTTP names it
 
 @dataclass(slots=True)
 class SimulatedResponse:
-    """An answer. `pieces` takes the place of `body` in a stream: one item is one event, as bytes."""
+    """A response. A stream has `pieces` in place of `body`: one item is one event, as bytes."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes = b""
     pieces: Iterable[bytes] | None = None
     error_piece: bytes = b""
-    """What the provider sends inside this stream when it fails; ends the stream."""
+    """The error event with which the provider ends a stream that fails."""
     garbled_piece: bytes = b""
     """A malformed event of this stream's format."""
 
@@ -174,13 +182,14 @@ JSON_TYPE = ("content-type", "application/json")
 
 
 def json_response(value: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> SimulatedResponse:
+    """Return a response with a JSON body."""
     return SimulatedResponse(status, [JSON_TYPE, *headers], encode(value))
 
 
 def sse_response(
     pieces: Iterator[bytes], error_piece: bytes, headers: Iterable[tuple[str, str]] = ()
 ) -> SimulatedResponse:
-    """Give a stream of server-sent events (HTML standard, section 9.2)."""
+    """Return a stream of server-sent events (HTML standard, section 9.2)."""
     return SimulatedResponse(
         200,
         [("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"), *headers],
@@ -191,5 +200,6 @@ def sse_response(
 
 
 def sse(data: Any, event: str | None = None) -> bytes:
+    """Return one server-sent event whose data is JSON."""
     text = encode(data)
     return b"data: %b\n\n" % text if event is None else b"event: %b\ndata: %b\n\n" % (event.encode(), text)

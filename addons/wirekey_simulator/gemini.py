@@ -1,4 +1,4 @@
-"""Answers as the Gemini API gives them: https://ai.google.dev/api."""
+"""The responses of the Gemini API: https://ai.google.dev/api."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ CACHES = "gemini.caches"
 
 
 def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
-    """Want a key in x-goog-api-key or ?key=, on the OpenAI path as Bearer; give the sentence for a wrong one.
+    """Check the key in x-goog-api-key or ?key=, or on the OpenAI path the bearer token.
 
-    Raises BadRequest(403) where there is none. The URL of an upload that was begun needs none.
+    Return the provider's sentence if it is wrong, else None. Raises BadRequest(403) if it is missing. The URL of an
+    upload under way needs no key.
     """
     if request.path.startswith(OPENAI):
         key = request.header("authorization").partition(" ")[2]
@@ -64,6 +65,7 @@ def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -
 
 
 def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:
+    """Return an error response in Google's shape."""
     kind = STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
     error: Json = {"code": status, "message": message, "status": kind}
     details: list[Json] = []
@@ -81,7 +83,7 @@ def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedRespons
 
 
 def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-    """Answer one request; raises BadRequest where the provider would refuse it."""
+    """Return the response to a request. Raises BadRequest if the provider would refuse it."""
     if request.path.startswith("/upload/"):
         return upload(request, state)
     if request.path.startswith(OPENAI):
@@ -105,6 +107,7 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
 
 
 def not_found(request: SimulatedRequest) -> BadRequest:
+    """Return the error for a path that does not exist."""
     return BadRequest(f"The requested URL {request.path} was not found on this server.", status=404)
 
 

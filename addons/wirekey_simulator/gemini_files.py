@@ -1,7 +1,7 @@
 """Files of the Gemini API and their resumable upload.
 
-An upload begins with a request that holds the key and is answered with a URL; the bytes then go to that URL,
-in one request or more, without a key: the upload id in it is the capability.
+An upload begins with a request that has the key. Its response has a URL with an upload id. The bytes go to that URL in
+one or more requests without a key: the upload id is the capability.
 https://ai.google.dev/api/files
 """
 
@@ -25,7 +25,7 @@ EXPIRES = "2026-01-03T00:00:00Z"
 
 @dataclass(slots=True)
 class Upload:
-    """An upload under way. What arrives is counted and hashed, not held."""
+    """An upload under way. What arrives is counted and hashed, not kept."""
 
     file: Json
     mime_type: str
@@ -35,7 +35,7 @@ class Upload:
 
 
 def upload(request: SimulatedRequest, state: State) -> SimulatedResponse:
-    """Answer a request below `/upload/`; raises BadRequest for one that does not fit where the upload stands."""
+    """Return the response to a request below `/upload/`. Raises BadRequest if it does not fit the upload's state."""
     commands = {part.strip() for part in request.header("x-goog-upload-command").split(",")} - {""}
     upload_id = request.parameter("upload_id")
     if not upload_id:
@@ -114,7 +114,7 @@ def _stored(under_way: Upload, state: State) -> Json:
 
 
 def files(method: str, rest: list[str], request: SimulatedRequest, state: State) -> SimulatedResponse:
-    """Answer a request to `files`, or to `files/NAME` where `rest` is [NAME]."""
+    """Return the response to a request to `files`, or to `files/NAME` if `rest` is [NAME]."""
     shelf = state.shelf(FILES)
     if rest and rest[0] not in shelf:
         raise BadRequest(f"You do not have permission to access the File {rest[0]} or it may not exist.", status=403)

@@ -38,7 +38,7 @@ SEPARATOR = b"\n,\r\n"
 
 @dataclass(frozen=True, slots=True)
 class GeminiTurn:
-    """What the model answers."""
+    """What the model says in one response."""
 
     model: str
     body: Json
@@ -46,11 +46,11 @@ class GeminiTurn:
     counts: text.TokenCounts
     response_id: str
     limited: bool
-    """Whether the text ends early, for maxOutputTokens."""
+    """Whether maxOutputTokens cut the text off."""
 
     @property
     def call(self) -> Json | None:
-        """The function call; None where the answer is text."""
+        """The function call, or None if the model responds with text."""
         if not text.wants_tool_call(self.body):
             return None
         for tool in objects(self.body.get("tools")):
@@ -60,7 +60,7 @@ class GeminiTurn:
         return None
 
     def usage(self, output: int) -> Json:
-        """Give the counts; `candidatesTokenCount` are those without thoughts. Cached and thoughts only if any."""
+        """Return the token counts. `candidatesTokenCount` excludes thoughts. Cached and thoughts appear only if any."""
         counts = self.counts
         made: Json = {
             "promptTokenCount": counts.input,
@@ -76,6 +76,7 @@ class GeminiTurn:
         return made
 
     def response(self, parts: list[Json], output: int, *, last: bool = True) -> Json:
+        """Return one response object with these parts. `output`: tokens so far."""
         candidate: Json = {"content": {"parts": parts, "role": "model"}, "index": 0}
         if last:
             candidate["finishReason"] = "MAX_TOKENS" if self.limited and not self.call else "STOP"
@@ -88,6 +89,7 @@ class GeminiTurn:
 
 
 def generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
+    """Return the response of generateContent. Raises BadRequest."""
     turn = _turn(model, request, behaviour, state)
     parts = [_thought()] if _shows_thoughts(turn.body) else []
     parts.append(turn.call or {"text": text.whole(turn.behaviour)})
@@ -95,7 +97,7 @@ def generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state:
 
 
 def stream_generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-    """Answer with events where the query has `alt=sse`, else with the elements of an array."""
+    """Return a stream of events if the query has `alt=sse`, else of the elements of an array."""
     turn = _turn(model, request, behaviour, state)
     if request.parameter("alt") == "sse":
         return sse_response(map(sse, _responses(turn)), sse(MID_STREAM_ERROR))
@@ -135,7 +137,7 @@ def _thought() -> Json:
 
 
 def _responses(turn: GeminiTurn) -> Iterator[Json]:
-    """Give the parts one response at a time; the counts grow, and the last response says why it ended."""
+    """Yield one response object after the other. The counts grow, and the last one has the finish reason."""
     output = turn.counts.output - turn.counts.reasoning
     if _shows_thoughts(turn.body):
         yield turn.response([_thought()], 0, last=False)

@@ -1,4 +1,4 @@
-"""Which provider a request is meant for."""
+"""The provider that a request is for."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ GEMINI_ACTION = re.compile(r"/v1/(?:models|tunedModels|files|cachedContents|oper
 
 
 def provider_of_host(host: str | None) -> str | None:
-    """Name the provider whose real host this is, given with or without a port."""
+    """Return the provider with this host name, which may have a port, or None."""
     name = (host or "").rsplit(":", 1)[0] if ":" in (host or "") else host or ""
     return HOSTS.get(name) or ("bedrock" if region_of(name) else None)
 
 
 def provider_of(request: SimulatedRequest) -> str | None:
-    """Name the provider by host and SNI where they are real ones, else by the path. None: by neither."""
+    """Return the provider by host and SNI if they are a provider's, else by the path, or None."""
     return provider_of_host(request.authority) or provider_of_host(request.sni) or _provider_of_path(request)
 
 
@@ -56,5 +56,8 @@ def _provider_of_path(request: SimulatedRequest) -> str | None:
 
 
 def _is_gemini_action(request: SimulatedRequest) -> bool:
-    """Tell `POST /v1/models/NAME:ACTION` from OpenAI's fine-tuned models, whose names have colons too."""
+    """Return whether this is `POST /v1/models/NAME:ACTION`.
+
+    OpenAI's fine-tuned models have colons in their names too.
+    """
     return request.method == "POST" and GEMINI_ACTION.fullmatch(request.path) is not None

@@ -17,7 +17,7 @@ BODY_NOT_THERE = b"We could not read this request as HTTP/1.1: "
 
 
 class Http1:
-    """The exchanges of one HTTP/1.1 connection, one after the other; also the wire of the current one."""
+    """The exchanges of one HTTP/1.1 connection, one after the other. Also the `Wire` of the current one."""
 
     def __init__(self, connection: SimulatorConnection) -> None:
         self.connection = connection
@@ -26,10 +26,11 @@ class Http1:
         self.collector = BodyCollector()
         self.task: asyncio.Task[None] | None = None
         self.is_early = False
-        """Whether the request is to be answered before its end."""
+        """Whether the request gets its response before its end."""
         self.is_last = False
 
     def receive(self, data: bytes) -> None:
+        """Read bytes from the client."""
         try:
             self.state.receive_data(data)
             self._advance()
@@ -37,6 +38,7 @@ class Http1:
             self._refuse(error)
 
     def lost(self) -> None:
+        """Cancel the response under way: the client disconnected."""
         if self.task:
             self.task.cancel()
 
@@ -45,7 +47,7 @@ class Http1:
             event = self.state.next_event()
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 if self.state.they_are_waiting_for_100_continue:
-                    # Sent as it stands: h11 wants a header list, there is none to send.
+                    # h11 wants a list of headers, and there are none to send.
                     self._write(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
                 return
             if isinstance(event, h11.Request):
@@ -104,23 +106,27 @@ class Http1:
             self.connection.write(b"".join([self.state.send(event) or b"" for event in events]))
 
     def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None:
+        """Send status and headers."""
         size = [] if length is None else [("content-length", str(length))]
         end = [("connection", "close")] if self.is_last else []
         self._write(h11.Response(status_code=status, headers=[*headers, *size, *end]))
 
     def interim(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Send an interim response such as 103."""
         self._write(h11.InformationalResponse(status_code=status, headers=headers))
 
     def trickle(self) -> None:
+        """Send the next bytes one by one."""
         self.connection.trickle()
 
     def last(self, *, accepted: bool) -> None:
+        """Close after this response, or at once if not `accepted`."""
         self.is_last = True
         if not accepted:
             self.connection.close()
 
     async def data_with_pauses(self, data: bytes, seconds: float) -> None:
-        """Send a chunk in two halves: its size, and then what is in it."""
+        """Send a chunk in two writes: its size, then its content."""
         if not self.connection.is_open:
             return
         size, line_end, content = (self.state.send(h11.Data(data=data)) or b"").partition(b"\r\n")
@@ -130,13 +136,16 @@ class Http1:
             await asyncio.sleep(seconds)
 
     def data(self, data: bytes) -> None:
+        """Send a part of the body."""
         self._write(h11.Data(data=data))
 
     def end(self) -> None:
+        """End the body and go on with the next request."""
         self._write(h11.EndOfMessage())
         self._next()
 
     def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Send head and body in one write."""
         self._write(
             h11.Response(status_code=status, headers=[*headers, ("content-length", str(len(body)))]),
             h11.Data(data=body),
@@ -158,19 +167,23 @@ class Http1:
             if self.state.their_state is h11.DONE:
                 self.state.start_next_cycle()
             try:
-                # What came while the answer was under way.
+                # What arrived while the response was under way.
                 self._advance()
             except h11.RemoteProtocolError as error:
                 self._refuse(error)
 
     async def drained(self) -> None:
+        """Wait until the client has read enough to write more."""
         await self.connection.drained()
 
     def reset(self) -> None:
+        """Break off with a TCP RST."""
         self.connection.reset()
 
     def close(self) -> None:
+        """Close the connection."""
         self.connection.close()
 
     def raw(self, data: bytes) -> None:
+        """Write bytes as they are."""
         self.connection.write(data)

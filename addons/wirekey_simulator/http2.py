@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wirekey_simulator.connection import SimulatorConnection
 
 LINGER = 1.0
-"""Seconds that are given to the rest of a request that was answered early."""
+"""Seconds to read the rest of a request that got an early response."""
 WINDOW = 1 << 20
 """Bytes that a client may send ahead, per stream."""
 
@@ -43,8 +43,8 @@ class Http2:
         self.state = GoawayTolerantConnection(H2Configuration(client_side=False, header_encoding=None))
         self.streams: dict[int, Http2Stream] = {}
         self.last_stream: int | None = None
-        """The last one that is answered, once that was said."""
-        # Set one by one they would count only once the client had agreed to a second frame of settings.
+        """The last stream that gets a response, once a GOAWAY has named it."""
+        # Set one by one, they would apply only after the client acknowledged a second SETTINGS frame.
         self.state.local_settings = Settings(
             client=False,
             initial_values={
@@ -58,6 +58,7 @@ class Http2:
         self.flush()
 
     def receive(self, data: bytes) -> None:
+        """Read bytes from the client."""
         try:
             for event in self.state.receive_data(data):
                 self._handle(event)
@@ -69,11 +70,13 @@ class Http2:
         self.flush()
 
     def lost(self) -> None:
+        """Cancel all responses under way: the client disconnected."""
         for stream in self.streams.values():
             stream.cancel()
         self.streams.clear()
 
     def flush(self) -> None:
+        """Write what h2 has to send."""
         if self.connection.is_open and (data := self.state.data_to_send()):
             self.connection.write(data)
 
@@ -105,24 +108,25 @@ class Http2:
             self.connection.close()
 
     def say_last(self, last_stream: int) -> None:
-        """Take no stream above this one, and close when those up to it are over."""
+        """Send a GOAWAY that names this stream as the last. Close when the streams up to it have ended."""
         self.flush()
         self.last_stream = last_stream
         frame = GoAwayFrame(stream_id=0, last_stream_id=last_stream, error_code=ErrorCodes.NO_ERROR)
-        # By hand: h2 would take it for the end of the connection and send no more of the answers that are under way.
+        # By hand: h2 would treat it as the end of the connection and drop the responses under way.
         self.connection.write(frame.serialize())
         for stream_id in [one for one in self.streams if one > last_stream]:
             self.streams.pop(stream_id).cancel()
         self.close_if_over()
 
     def close_if_over(self) -> None:
+        """Close the connection if a GOAWAY was sent and its last stream has ended."""
         if self.last_stream is not None and not self.streams:
             self.flush()
             self.connection.close()
 
 
 class Http2Stream:
-    """One exchange. What the flow-control window does not let through yet waits in `pending`."""
+    """One exchange. Bytes that the flow-control window does not allow yet wait in `pending`."""
 
     def __init__(self, owner: Http2, stream_id: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.owner = owner
@@ -138,14 +142,16 @@ class Http2Stream:
         self.is_early = owner.connection.simulator.responds_early(headers)
         self.is_dispatched = False
         self.is_whole = False
-        """Whether the request is."""
+        """Whether the request has ended."""
 
     def feed(self, data: bytes) -> None:
+        """Add bytes of the request's body."""
         self.collector.feed(data)
         if self.is_early and not self.is_dispatched and self.collector.pauses:
             self.dispatch()
 
     def dispatch(self) -> None:
+        """Pass the request to the simulator."""
         self.is_dispatched = True
         pseudo = {name: value.decode("latin-1") for name, value in self.headers if name.startswith(b":")}
         connection = self.owner.connection
@@ -167,11 +173,12 @@ class Http2Stream:
         )
 
     def cancel(self) -> None:
+        """Cancel the response: the client reset the stream or disconnected."""
         if self.task:
             self.task.cancel()
 
     def pump(self) -> None:
-        """Send what the windows allow."""
+        """Send as much as the flow-control windows allow."""
         while self.pending:
             size = min(self.state.local_flow_control_window(self.id), self.state.max_outbound_frame_size)
             if size <= 0:
@@ -186,7 +193,7 @@ class Http2Stream:
     def _done(self) -> None:
         self.owner.streams.pop(self.id, None)
         if not self.is_whole:
-            # The rest of the request is not wanted (RFC 9113, section 8.1).
+            # The rest of the request is not needed (RFC 9113, section 8.1).
             with contextlib.suppress(ProtocolError):
                 self.state.reset_stream(self.id, ErrorCodes.NO_ERROR)
             asyncio.get_running_loop().call_later(LINGER, self.owner.close_if_over)
@@ -194,22 +201,26 @@ class Http2Stream:
             self.owner.close_if_over()
 
     def head(self, status: int, headers: list[tuple[str, str]], length: int | None) -> None:
+        """Send status and headers."""
         size = [] if length is None else [("content-length", str(length))]
         self.state.send_headers(self.id, [(":status", str(status)), *headers, *size])
         self.owner.flush()
 
     def interim(self, status: int, headers: list[tuple[str, str]]) -> None:
+        """Send an interim response such as 103."""
         self.state.send_headers(self.id, [(":status", str(status)), *headers])
         self.owner.flush()
 
     def trickle(self) -> None:
+        """Send the next bytes of the connection one by one."""
         self.owner.connection.trickle()
 
     def last(self, *, accepted: bool) -> None:
+        """Send a GOAWAY that names this stream as the last, or the one before it if not `accepted`."""
         self.owner.say_last(self.id if accepted else max(0, self.id - 2))
 
     async def data_with_pauses(self, data: bytes, seconds: float) -> None:
-        """Send an empty frame, and then one with something in it."""
+        """Send an empty DATA frame, then one with the data."""
         for part in (b"", data):
             if self.id not in self.owner.streams:
                 return
@@ -222,6 +233,7 @@ class Http2Stream:
             await asyncio.sleep(seconds)
 
     def data(self, data: bytes) -> None:
+        """Send a part of the body, or queue it."""
         if not data or self.id not in self.owner.streams:
             return
         self.pending += data
@@ -230,6 +242,7 @@ class Http2Stream:
         self.owner.flush()
 
     def end(self) -> None:
+        """End the body once all of it is sent."""
         if self.id not in self.owner.streams:
             return
         self.ending = True
@@ -239,6 +252,7 @@ class Http2Stream:
         self.owner.flush()
 
     def whole(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Send head and body in one write."""
         self.state.send_headers(
             self.id, [(":status", str(status)), *headers, ("content-length", str(len(body)))], end_stream=not body
         )
@@ -250,17 +264,21 @@ class Http2Stream:
         self.pump()
 
     async def drained(self) -> None:
+        """Wait until the client has read enough to write more."""
         await self.room.wait()
         await self.owner.connection.drained()
 
     def reset(self) -> None:
-        with contextlib.suppress(ProtocolError):  # the client was faster
+        """Break off with RST_STREAM."""
+        with contextlib.suppress(ProtocolError):  # the client closed it first
             self.state.reset_stream(self.id, ErrorCodes.INTERNAL_ERROR)
         self._done()
         self.owner.flush()
 
     def close(self) -> None:
+        """Close the connection."""
         self.owner.connection.close()
 
     def raw(self, data: bytes) -> None:
+        """Write bytes as they are."""
         self.owner.connection.write(data)

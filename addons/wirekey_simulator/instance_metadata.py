@@ -1,4 +1,4 @@
-"""A stand-in for an instance's metadata service, version 2: a token first, then the role's credentials.
+"""A stand-in for an instance's metadata service, version 2: first a token, then the role's credentials.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html
 """
@@ -24,21 +24,22 @@ ROLES = "/latest/meta-data/iam/security-credentials/"
 
 @dataclass(slots=True)
 class InstanceMetadata:
-    """An instance whose role is `role`; empty: it has none. Its credentials last `lifetime` seconds."""
+    """An instance with the role `role`, or without one if it is empty. Credentials last `lifetime` seconds."""
 
     role: str = "wirekey-instance"
     lifetime: float = 6 * 3600.0
     token: str = field(default_factory=lambda: secrets.token_urlsafe(40), repr=False)
     go_on: threading.Event = field(default_factory=threading.Event)
-    """Calls wait for it. Set at the beginning."""
-    asked: int = 0
+    """Requests wait for it. It is set at the start."""
+    request_count: int = 0
     issued: dict[str, Account] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.go_on.set()
 
     def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> PlainResponse:
-        self.asked += 1
+        """Return the response to one request."""
+        self.request_count += 1
         self.go_on.wait()
         if method == "PUT" and target == "/latest/api/token":
             return PlainResponse(200, "text/plain", self.token)

@@ -1,4 +1,4 @@
-"""Reaching into JSON of which nothing is known."""
+"""Access to members of JSON of unknown shape."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def child(value: Any, *names: str) -> Any:
-    """Give the member at the end of these names; None where the way there is no way of objects."""
+    """Return the member at the end of these names, or None if a name on the way leads to no object."""
     for name in names:
         if not isinstance(value, dict):
             return None
@@ -15,5 +15,5 @@ def child(value: Any, *names: str) -> Any:
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Give the objects in an array, without what else is in it; none where it is no array."""
+    """Return the objects in an array and skip other items. Return none if the value is not an array."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

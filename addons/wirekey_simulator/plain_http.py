@@ -1,4 +1,4 @@
-"""A small HTTP server on a free port of this machine, for stand-ins that are asked a few times."""
+"""A small HTTP server on a free local port, for stand-ins that get a few requests."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ LARGEST_BODY = 1 << 20
 
 
 class PlainResponse(NamedTuple):
+    """A response with text."""
+
     status: int
     content_type: str
     body: str
 
 
 class PlainHandler(Protocol):
+    """What the server passes requests to."""
+
     def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> PlainResponse:
-        """Answer one request; header names are in lower case. Called in several threads at once."""
+        """Return the response to one request. Header names are in lower case. Called in several threads at once."""
 
 
 @contextlib.contextmanager
 def serving(handler: PlainHandler) -> Iterator[str]:
-    """Serve until the end of the block; give the URL without a path."""
+    """Serve until the end of the block. Yield the URL, without a path."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -34,10 +38,10 @@ def serving(handler: PlainHandler) -> Iterator[str]:
         def handle_any(self) -> None:
             length = min(int(self.headers.get("content-length") or 0), LARGEST_BODY)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = handler.respond(self.command, self.path, headers, self.rfile.read(length))
-            data = reply.body.encode()
-            self.send_response(reply.status)
-            self.send_header("content-type", reply.content_type)
+            response = handler.respond(self.command, self.path, headers, self.rfile.read(length))
+            data = response.body.encode()
+            self.send_response(response.status)
+            self.send_header("content-type", response.content_type)
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -45,7 +49,7 @@ def serving(handler: PlainHandler) -> Iterator[str]:
         do_GET = do_POST = do_PUT = handle_any  # noqa: N815  # the names that http.server calls
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # so it is called
-            """Log nothing: headers and paths may tell of credentials."""
+            """Log nothing: headers and paths may contain credentials."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -1,11 +1,11 @@
-"""What tests tell the simulator, for clients that cannot set headers: the paths under `/__simulator__/`.
+"""How tests control the simulator if their client cannot set headers: the paths under `/__simulator__/`.
 
-| request | does |
+| request | effect |
 |---|---|
-| `POST next` `{"behaviour": "fail=429", "times": 2}` | the next two calls behave so |
-| `POST open` | lets through the streams that wait at the gate |
-| `GET seen` | what arrived; credentials as prefixes of their SHA-256, no content |
-| `POST reset` | forgets what arrived, what is scripted and what is stored |
+| `POST next` `{"behaviour": "fail=429", "times": 2}` | sets the behaviour of the next two calls |
+| `POST open` | releases the streams that wait at the gate |
+| `GET seen` | lists what arrived, with credentials as prefixes of their SHA-256 and without content |
+| `POST reset` | clears what arrived, what is scripted and what is stored |
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ parse = lru_cache(maxsize=256)(parse_behaviour)
 
 
 class Script:
-    """The behaviours that the next calls will have."""
+    """The behaviours of the next calls."""
 
     def __init__(self) -> None:
         self._next: deque[str] = deque()
         self.usual = ""
-        """How all calls behave, where nothing else is said."""
+        """The default behaviour of all calls."""
 
     def add(self, behaviour: str, times: int = 1) -> None:
-        """Let the next `times` calls behave so. Raises ValueError as parse_behaviour does."""
+        """Set the behaviour of the next `times` calls. Raises ValueError as parse_behaviour does."""
         parse(behaviour)
         self._next.extend([behaviour] * times)
 
     def clear(self) -> None:
+        """Remove all behaviours that are still to come."""
         self._next.clear()
 
     def behaviour_of(self, request: SimulatedRequest) -> Behaviour:
-        """Give the behaviour for one call: of its model's name, of the script, of its header; later ones win."""
+        """Return the behaviour of one call, from its model name, the script and its header. The later one wins."""
         texts = [self._next.popleft()] if self._next else []
         if b"sim-" in request.body or "sim-" in request.path:
             texts.insert(0, behaviour_of_model(model_named(request)))
@@ -57,14 +58,14 @@ class Script:
         return parse(*texts) if texts else PLAIN
 
     def responds_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Tell, by the head of a request alone, whether it is answered before its end."""
+        """Return whether a request gets its response before its end, by its head alone."""
         said = [self.usual, *islice(self._next, 1)]
         said += [value.decode("latin-1") for name, value in headers if name.lower() == b"x-simulator"]
         return any("early" in text for text in said)
 
 
 def model_named(request: SimulatedRequest) -> str:
-    """Find the model's name in path or body without reading either whole."""
+    """Return the model name in path or body without parsing either."""
     if "sim-" in request.path:
         return next((part for part in request.path.replace("%3A", ":").split("/") if "sim-" in part), "")
     for name in MODEL_NAMES:
@@ -76,7 +77,7 @@ def model_named(request: SimulatedRequest) -> str:
 
 
 def control(simulator: Simulator, request: SimulatedRequest) -> SimulatedResponse:
-    """Answer a request to a path under PREFIX."""
+    """Return the response to a request under PREFIX."""
     action = f"{request.method} {request.path.removeprefix(PREFIX)}"
     if action == "GET seen":
         return json_response([shown(seen) for seen in simulator.seen])

@@ -1,7 +1,7 @@
-"""A strict stand-in for OpenAI, Gemini, Anthropic and Bedrock, for tests of programs that call them.
+"""The simulator's server: HTTP/1.1 and HTTP/2, over TLS or cleartext, in one asyncio event loop.
 
-One asyncio server; HTTP/1.1 and HTTP/2, over TLS or in the clear. Which provider answers is decided by the
-host name, else by the path (hosts.py); how it answers, by header, script or model name (behaviour.py).
+The host name, else the path, decides the provider (hosts.py). A header, a script or the model name decides the
+behaviour (behaviour.py).
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 SEEN_REQUESTS = 10_000
 SEEN_BODY_BYTES = 64 << 10
 GOODBYE = 1.0
-"""Seconds that a closing TLS connection waits for the other side to agree."""
+"""Seconds that a closing TLS connection waits for the peer's close_notify."""
 ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
 
 
 class Simulator:
     """Listens from `start()` to `stop()`, in the event loop that runs them.
 
-    `keys`: by provider, the keys that are good; without it any key in the right place is. `aws_credentials`: by access
-    key id, the secrets (or accounts with a session token) whose signatures are good. `seen`: what
-    arrived, oldest first, the last ten thousand. `protocols`: what ALPN offers, best first.
+    `keys`: good keys by provider; without it, any key in the right place is good. `aws_credentials`: by access key id,
+    the secrets (or accounts with a session token) whose signatures are good. `seen`: the last ten thousand requests,
+    oldest first. `protocols`: what ALPN offers, best first.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Simulator:
         self.script = Script()
         self.gate = Gate()
         self.malformed = 0
-        """Connections on which something came that was no HTTP."""
+        """Number of connections that sent something other than HTTP."""
         self.asked_names: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
         self._arrived = 0
         self._opened = 0
@@ -83,11 +83,12 @@ class Simulator:
 
     @property
     def url(self) -> str:
+        """Return the base URL, without a path."""
         host = ANY_HOST.get(self.host) or (f"[{self.host}]" if ":" in self.host else self.host)
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     async def start(self) -> None:
-        """Listen. Raises OSError where the port is taken or the certificate cannot be written."""
+        """Listen. Raises OSError if the port is in use or the certificate cannot be written."""
         secured = self._tls_context() if self.tls else None
         self._server = await asyncio.get_running_loop().create_server(
             lambda: SimulatorConnection(self),
@@ -101,7 +102,7 @@ class Simulator:
         self.state.base_url = self.url
 
     async def stop(self) -> None:
-        """Close the listener and break off what is under way."""
+        """Close the listener and break off the responses under way."""
         if self._server is None:
             return
         self._server.close()
@@ -116,14 +117,14 @@ class Simulator:
         self._server = None
 
     def reset(self) -> None:
-        """Forget what arrived, what is scripted and what is stored; let waiting streams go on."""
+        """Clear what arrived, what is scripted and what is stored. Release waiting streams."""
         self.seen.clear()
         self.script.clear()
         self.state.forget()
         self.gate.open()
 
     def exchange(self, request: SimulatedRequest, wire: Wire) -> asyncio.Task[None] | None:
-        """Answer a request, at once or by the task given back."""
+        """Respond to a request, at once or in the task that is returned."""
         if request.path.startswith(PREFIX):
             response = control(self, request)
             wire.whole(response.status, response.headers, response.body)
@@ -148,7 +149,7 @@ class Simulator:
         try:
             await deliver(response, behaviour, wire, seen, self.gate)
         except Exception as error:
-            # What is wrong in one answer must not look like a whole answer to its client.
+            # A response that failed half-way must not look complete to its client.
             structlog.get_logger().error(
                 "simulator_failed", error=type(error).__name__, target=seen.target.partition("?")[0]
             )
@@ -156,17 +157,21 @@ class Simulator:
             wire.reset()
 
     def responds_early(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Return whether a request with these headers gets its response before its end."""
         return self.script.responds_early(headers)
 
     def connection_opened(self, connection: SimulatorConnection) -> int:
+        """Note a connection. Return its number, from 1."""
         self._connections.add(connection)
         self._opened += 1
         return self._opened
 
     def connection_closed(self, connection: SimulatorConnection) -> None:
+        """Remove a connection."""
         self._connections.discard(connection)
 
     def note_malformed(self, _connection: SimulatorConnection) -> None:
+        """Count a connection that sent something other than HTTP."""
         self.malformed += 1
 
     def _note(self, request: SimulatedRequest, provider: str | None) -> Seen:
@@ -210,7 +215,7 @@ async def run_simulator(
     tls: bool = True,
     announce: Callable[[Simulator], None] = lambda _: None,
 ) -> None:
-    """Run until cancelled; `announce` is told when it listens."""
+    """Run until cancelled. Calls `announce` once it listens."""
     simulator = Simulator(certificate_folder, host, port, tls=tls)
     await simulator.start()
     try:

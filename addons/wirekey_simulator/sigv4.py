@@ -1,6 +1,6 @@
-"""Signatures checked as the Bedrock runtime checks them, written from AWS's description and from nothing else.
+"""Checks signatures as the Bedrock runtime does, written from AWS's description alone.
 
-Independent of wirekey.signing and of botocore on purpose: two implementations that agree are a proof, one is none.
+Independent of wirekey.signing and of botocore on purpose: two independent implementations that agree are evidence.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -41,7 +41,7 @@ MISMATCH = (
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The secret of an access key; `token` and `expires_at` (Unix seconds) where the pair is temporary."""
+    """The secret of an access key. Temporary pairs also have `token` and `expires_at` (Unix seconds)."""
 
     secret: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
@@ -50,13 +50,15 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class SignatureRejection:
+    """The error with which AWS rejects a signature."""
+
     kind: str
     """As in x-amzn-errortype."""
     message: str
 
 
 def refusal_response(request: SimulatedRequest, accounts: Mapping[str, str | Account]) -> SimulatedResponse | None:
-    """Give AWS's answer to a request whose signature is not good."""
+    """Return AWS's response to a request with a bad signature, or None if the signature is good."""
     refused = signature_rejection(request, accounts)
     if refused is None:
         return None
@@ -67,13 +69,14 @@ def refusal_response(request: SimulatedRequest, accounts: Mapping[str, str | Acc
 
 
 def is_signed(request: SimulatedRequest) -> bool:
+    """Return whether a request has an AWS signature."""
     return request.header("authorization").startswith("AWS4-")
 
 
 def signature_rejection(
     request: SimulatedRequest, accounts: Mapping[str, str | Account], clock: Callable[[], float] = time.time
 ) -> SignatureRejection | None:
-    """Tell with what AWS would refuse the signature of this request; None where it is good. The status is 403."""
+    """Return the error with which AWS rejects the signature, with status 403, or None if it is good."""
     values = request.fields.get("authorization", [])
     if not values:
         return SignatureRejection("MissingAuthenticationTokenException", "Missing Authentication Token")

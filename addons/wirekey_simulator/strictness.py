@@ -1,4 +1,4 @@
-"""What every provider refuses alike: credentials in a wrong place, and headers that a proxy left behind."""
+"""What every provider rejects: credentials in the wrong place, and headers that a proxy left behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AGENT_TOKEN = re.compile(r"(?<![A-Za-z0-9_])wk_[A-Za-z0-9_]{4}")
 
 
 def refuse_the_misplaced(request: SimulatedRequest, provider: str) -> None:
-    """Raise BadRequest, naming the header or parameter, where something stands that must not."""
+    """Raise BadRequest, naming the header or parameter, if something stands where it must not."""
     for name, values in request.fields.items():
         if LEFT_BEHIND.fullmatch(name):
             raise BadRequest(f"The request has the header {name}, which a proxy must not send on.")
@@ -46,7 +46,7 @@ def refuse_the_misplaced(request: SimulatedRequest, provider: str) -> None:
 
 
 def credentials(request: SimulatedRequest) -> Iterator[tuple[str, str]]:
-    """Give place and value of everything in the request that stands where a credential may stand."""
+    """Return place and value of each header and parameter that may hold a credential."""
     for name in KEY_HEADERS:
         for value in request.fields.get(name, ()):
             yield name, value
@@ -56,14 +56,14 @@ def credentials(request: SimulatedRequest) -> Iterator[tuple[str, str]]:
 
 
 def quoted_key(request: SimulatedRequest) -> str:
-    """Give the key, or the session token, that came with the request, for the answer that quotes it."""
+    """Return the key or session token of the request, for the response that quotes it."""
     token = request.header("x-amz-security-token")
     value = token or next((value for _, value in credentials(request)), "")
     return value.removeprefix("Bearer ")
 
 
 def shown(seen: Seen) -> dict[str, object]:
-    """Give what may be told of a request to anyone who can reach the simulator: no credential, no content."""
+    """Return what anyone who can reach the simulator may see of a request: no credential, no content."""
     path, mark, query = seen.target.partition("?")
     parts = [_masked_parameter(part) for part in query.split("&")]
     return {
@@ -86,6 +86,7 @@ def shown(seen: Seen) -> dict[str, object]:
 
 
 def fingerprint(value: bytes) -> str:
+    """Return the first digits of the SHA-256 of a credential."""
     return f"sha256:{hashlib.sha256(value).hexdigest()[:12]}"
 
 

@@ -1,7 +1,7 @@
 """A stand-in for AWS's token service: AssumeRole, as strict about names and tags as AWS.
 
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-Whether the signature is right is not computed: that there is one, by a known key, for this service, is.
+The signature is not verified. It must be present, by a known access key, and for this service.
 """
 
 from __future__ import annotations
@@ -36,38 +36,39 @@ TAG_VALUE = re.compile(r"[\w .:/=+@-]{0,256}")
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """One call that was answered with credentials."""
+    """One successful AssumeRole call."""
 
     role_arn: str
     session_name: str
     tags: dict[str, str]
     access_key: str
-    """That of the caller."""
+    """The caller's access key."""
     region: str
 
 
 @dataclass(slots=True)
 class StsService:
-    """Answers for `known` access keys (None: for all), with sessions of `lifetime` seconds."""
+    """Serves `known` access keys, or all if None. Sessions last `lifetime` seconds."""
 
     known: Collection[str] | None = None
     lifetime: float = 3600.0
     refuse_with: str = ""
-    """An error code to answer with instead, such as AccessDenied."""
+    """An error code to respond with instead, such as AccessDenied."""
     refuse_only: str = ""
-    """Only sessions of this name are refused; empty: all."""
+    """The session name to refuse, or empty for all."""
     go_on: threading.Event = field(default_factory=threading.Event)
-    """Calls wait for it. Set at the beginning."""
-    asked: int = 0
+    """Requests wait for it. It is set at the start."""
+    request_count: int = 0
     assumed: list[Assumed] = field(default_factory=list)
     issued: dict[str, Account] = field(default_factory=dict, repr=False)
-    """Access key → what Bedrock's stand-in needs to check signatures made with it."""
+    """Access key → the account with which the simulator checks its signatures."""
 
     def __post_init__(self) -> None:
         self.go_on.set()
 
     def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> PlainResponse:
-        self.asked += 1
+        """Return the response to one request."""
+        self.request_count += 1
         self.go_on.wait()
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         if method != "POST" or target != "/" or form.get("Action") != "AssumeRole":
@@ -101,6 +102,7 @@ def tags_of(form: Mapping[str, str]) -> dict[str, str]:
 
 
 def assumed_xml(role: re.Match[str], name: str, access_key: str, made: Account) -> str:
+    """Return the XML of a successful AssumeRole."""
     user = f"arn:aws:sts::{role[1]}:assumed-role/{role[2].rpartition('/')[2]}/{name}"
     ends = datetime.fromtimestamp(made.expires_at or 0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
@@ -115,6 +117,7 @@ def assumed_xml(role: re.Match[str], name: str, access_key: str, made: Account) 
 
 
 def failed(status: int, code: str, message: str) -> PlainResponse:
+    """Return an error in AWS's XML."""
     return PlainResponse(
         status,
         "text/xml",

@@ -1,4 +1,4 @@
-"""The made-up text of an answer, in pieces, and the tokens that it is said to have cost."""
+"""The made-up text of a response, in pieces, and the token counts that it reports."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TEXT = "Hello from the simulator: nobody thought about this answer."
 UNICODE = "Grüße, žluťoučký кот 世界 👋🏽 𝄞 naïve δοκιμή 🚀 終わり. "
 FILLING = "all work and no play makes a simulated answer long; "
 PIECE_BYTES = 1024
-"""Text of a given size is cut into pieces of so many bytes, unless a number of events is asked for."""
+"""Bytes of a piece of text if the behaviour has a size and no number of events."""
 BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCounts:
-    """Tokens. `cached` are among `input`, `reasoning` among `output`."""
+    """Token counts. `input` includes `cached`; `output` includes `reasoning`."""
 
     input: int
     output: int
@@ -34,13 +34,14 @@ class TokenCounts:
 
     @property
     def total(self) -> int:
+        """Return the sum of input and output."""
         return self.input + self.output
 
 
 def words(behaviour: Behaviour, default: str = TEXT) -> Iterator[str]:
-    """Give the pieces of text that the behaviour asks for, made one at a time, so that 1 GB is never held.
+    """Yield the text in the pieces that the behaviour asks for, one at a time, so that 1 GB is never held.
 
-    `size` bytes of UTF-8 exactly, in `events` pieces; without a size, `events` words; without either, the
+    With a size, exactly `size` bytes of UTF-8 in `events` pieces. Without a size, `events` words. Without either, the
     words of the default. No piece is empty, and there may be none.
     """
     if behaviour.size is not None:
@@ -51,11 +52,12 @@ def words(behaviour: Behaviour, default: str = TEXT) -> Iterator[str]:
 
 
 def whole(behaviour: Behaviour, default: str = TEXT) -> str:
+    """Return the whole text that the behaviour asks for."""
     return "".join(words(behaviour, default))
 
 
 def limited(behaviour: Behaviour, most: Any) -> tuple[Behaviour, bool]:
-    """Cut the default text at `most` tokens, and tell whether it was. A text that was asked for is not cut."""
+    """Cut the default text at `most` tokens, and return whether it was cut. A text that was asked for is not cut."""
     asked = (behaviour.size, behaviour.events, behaviour.tokens) != (None, None, None)
     if asked or not isinstance(most, int) or not 0 < most < len(_words(TEXT)):
         return behaviour, False
@@ -63,7 +65,7 @@ def limited(behaviour: Behaviour, most: Any) -> tuple[Behaviour, bool]:
 
 
 def counts(behaviour: Behaviour, request_json: Any) -> TokenCounts:
-    """Give what the behaviour asks for, else an estimate: same request, same counts."""
+    """Return the counts that the behaviour asks for, else an estimate. The same request gets the same counts."""
     cached, reasoning = behaviour.cached_tokens or 0, behaviour.reasoning_tokens or 0
     given, made = behaviour.input_tokens, behaviour.tokens
     if made is None:
@@ -79,9 +81,9 @@ def input_tokens(request_json: Any) -> int:
 
 
 def last_text(request_json: Any) -> str:
-    """Give the last string under a key `text`, `content` or `parts`: what the user said last.
+    """Return the last string under a key `text`, `content` or `parts`: the last user message.
 
-    All providers keep their turns in order, in `messages`, `contents`, `input` or `prompt`.
+    All providers keep their messages in order, in `messages`, `contents`, `input` or `prompt`.
     """
     turns = next((request_json[key] for key in ("messages", "contents", "input", "prompt") if key in request_json), "")
     turn = turns[-1] if isinstance(turns, list) and turns else turns
@@ -93,11 +95,12 @@ def last_text(request_json: Any) -> str:
 
 
 def wants_tool_call(request_json: Any) -> bool:
+    """Return whether the last user message asks for a tool call."""
     return "call a tool" in last_text(request_json).lower()
 
 
 def tool_arguments(schema: Any) -> dict[str, Any]:
-    """Make up the arguments of a tool call that fit the tool's JSON schema; types in either case."""
+    """Return made-up arguments of a tool call that fit the tool's JSON schema. Types may be in either case."""
     properties = child(schema, "properties")
     return {name: _sample(kind) for name, kind in properties.items()} if isinstance(properties, dict) else {}
 
@@ -115,7 +118,7 @@ def _sample(schema: Any) -> Any:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Give the strings of a JSON value. A list of work in place of recursion: requests nest as they like."""
+    """Yield the strings of a JSON value. No recursion: requests may nest to any depth."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -146,7 +149,7 @@ def _sized(size: int, events: int | None, unit: str) -> Iterator[str]:
 
 @lru_cache(maxsize=8)
 def _filled(size: int, unit: str) -> str:
-    """Fill exactly `size` bytes; full stops stand where the next character is too long."""
+    """Return exactly `size` bytes, with full stops where the next character would be too long."""
     times, rest = divmod(size, len(unit.encode()))
     part = unit.encode()[:rest].decode(errors="ignore")
     return unit * times + part + "." * (rest - len(part.encode()))

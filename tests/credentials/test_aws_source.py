@@ -138,7 +138,7 @@ def test_then_a_program_that_prints_them(tmp_path):
 
 def test_at_last_instance_metadata_with_their_end(metadata):
     source = AwsSource(CHAIN)
-    assert metadata.asked == 0
+    assert metadata.request_count == 0
     found = source.fetch(ALICE)
     assert found.credentials.access_key in metadata.issued
     assert found.credentials.token
@@ -150,14 +150,14 @@ def test_instance_metadata_is_not_asked_where_something_else_is_configured(metad
     write_profile(tmp_path)
     set_environment(monkeypatch)
     AwsSource(way).fetch(ALICE)
-    assert metadata.asked == 0
+    assert metadata.request_count == 0
 
 
 def test_a_profile_without_credentials_does_not_lead_to_the_instances_role(metadata, tmp_path):
     write_profile(tmp_path, lines="region = us-east-1")
     refused = failure(AwsWay("us-east-1", profile="work"))
     assert "aws configure --profile work" in refused.sentence
-    assert metadata.asked == 0
+    assert metadata.request_count == 0
 
 
 def test_a_profile_may_itself_name_the_instance_as_its_source(metadata, sts, tmp_path):

@@ -1,4 +1,4 @@
-"""OpenAI's answers. Source: platform.openai.com/docs/api-reference."""
+"""The responses of OpenAI's API: https://platform.openai.com/docs/api-reference."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ ROUTES: dict[str, dict[str, Callable[[OpenAICall], SimulatedResponse]]] = {
     "/v1/batches/{}": {"GET": batches.get},
     "/v1/batches/{}/cancel": {"POST": batches.cancel},
 }
-"""Path → method → what answers it. `{}` is one part of a path, given to the function as `call.key`."""
+"""Path → method → function. `{}` is one part of a path, which the function gets as `call.key`."""
 
 PATTERNS = [
     (re.compile(re.escape(path).replace(r"\{\}", "([^/]+)")), methods)
@@ -83,12 +83,12 @@ ERRORS = {
 
 
 def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-    """Answer a request as api.openai.com does. Raises no BadRequest: its field and code are in the answer."""
+    """Return the response to a request. Never raises BadRequest: the error response needs its field and code."""
     return respond_at(request.path, request, behaviour, state)
 
 
 def respond_at(path: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
-    """Answer as if the request had come for this path, which begins with /v1/."""
+    """Return the response that a request for this path, which begins with /v1/, would get."""
     try:
         function, key = _function(request.method, path)
         given = function(OpenAICall(request, behaviour, state, key))
@@ -100,10 +100,12 @@ def respond_at(path: str, request: SimulatedRequest, behaviour: Behaviour, state
 
 
 def failure(status: int, message: str, behaviour: Behaviour) -> SimulatedResponse:  # noqa: ARG001  # others need it
+    """Return an error response in OpenAI's shape."""
     return _failure(status, message)
 
 
 def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
+    """Check the bearer token. Return None if it is right, else the provider's sentence."""
     scheme, _, key = request.header("authorization").partition(" ")
     if scheme != "Bearer" or not key:
         return (
@@ -121,7 +123,7 @@ def _failure(status: int, message: str, code: str | None = None, field: str | No
 
 
 def _function(method: str, path: str) -> tuple[Callable[[OpenAICall], SimulatedResponse], str]:
-    """Find what answers this, and the part of the path that is an id."""
+    """Return the function for a method and a path, and the id in the path."""
     methods, key = (ROUTES[path], "") if path in ROUTES and "{}" not in path else (None, "")
     if methods is None:
         found = ((match, methods) for pattern, methods in PATTERNS if (match := pattern.fullmatch(path)))

@@ -1,4 +1,4 @@
-"""`/v1/audio/…`: silence spoken, and the simulator's text heard in whatever is sent."""
+"""`/v1/audio/…`: speech is silence, and a transcription is the simulator's own text."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ TYPES = {
 
 
 def speech(call: OpenAICall) -> SimulatedResponse:
+    """Return speech, whole or as events."""
     body = call.request.json()
     model(body)
     required(body, "input", str)
@@ -44,7 +45,7 @@ def speech(call: OpenAICall) -> SimulatedResponse:
 
 
 def transcribe(call: OpenAICall) -> SimulatedResponse:
-    """Answer transcriptions and translations."""
+    """Return a transcription or translation."""
     form = read_form(call.request)
     if not form.whole:
         raise BadRequest("Maximum content size limit (26214400) exceeded.", status=413)
@@ -71,7 +72,7 @@ def transcribe(call: OpenAICall) -> SimulatedResponse:
 
 
 def _frames(behaviour: Behaviour) -> Iterator[bytes]:
-    """Give the sound in frames: `events` of them, or as many as make `size` bytes."""
+    """Yield `events` frames of sound, or as many as make `size` bytes."""
     if behaviour.size is None:
         yield from [FRAME] * (FRAMES if behaviour.events is None else behaviour.events)
         return

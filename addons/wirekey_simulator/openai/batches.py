@@ -1,4 +1,4 @@
-"""`/v1/batches`: validating when created, completed when next looked at."""
+"""`/v1/batches`: `validating` when created, `completed` at the next request."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ ENDPOINTS = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/com
 
 
 def create(call: OpenAICall) -> SimulatedResponse:
+    """Create a batch."""
     body = call.request.json()
     endpoint = required(body, "endpoint", str)
     if endpoint not in ENDPOINTS:
@@ -50,6 +51,7 @@ def create(call: OpenAICall) -> SimulatedResponse:
 
 
 def get(call: OpenAICall) -> SimulatedResponse:
+    """Return a batch, and complete it."""
     batch: Json = found(call.state, SHELF, call.key, "Batch")
     if batch["status"] == "validating":
         results = [_result(line, call.state) for line in _lines(call.state, batch["input_file_id"])]
@@ -64,6 +66,7 @@ def get(call: OpenAICall) -> SimulatedResponse:
 
 
 def cancel(call: OpenAICall) -> SimulatedResponse:
+    """Cancel a batch."""
     batch: Json = found(call.state, SHELF, call.key, "Batch")
     if batch["status"] != "validating":
         raise BadRequest(f"Cannot cancel a batch with status '{batch['status']}'.", status=409)
@@ -80,7 +83,7 @@ def _lines(state: State, file: str) -> list[Any]:
 
 
 def _result(line: Any, state: State) -> Json:
-    """Give the result of one request of the file, its body without an answer of its own."""
+    """Return the result of one request of the file, with a made-up body."""
     name = line.get("custom_id") if isinstance(line, dict) else None
     response = {"status_code": 200, "request_id": state.new_id("req_"), "body": {"object": "simulated"}}
     return {"id": state.new_id("batch_req_"), "custom_id": name, "response": response, "error": None}

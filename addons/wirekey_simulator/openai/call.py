@@ -1,4 +1,4 @@
-"""What a function of the table in `__init__` is given."""
+"""The argument of the functions in the table of `openai`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OpenAICall:
-    """One call: the request, how to answer, and where things are stored."""
+    """One call: the request, the behaviour of its response, and where objects are stored."""
 
     request: SimulatedRequest
     behaviour: Behaviour
     state: State
     key: str = ""
-    """The part of the path that stands where the table has `{}`, as it came."""
+    """The part of the raw path at the `{}` in the table."""

@@ -30,7 +30,7 @@ SHELF = "openai.chat"
 MESSAGES = "openai.chat.messages"
 DONE = b"data: [DONE]\n\n"
 ARGUMENT_BYTES = 8
-"""The arguments of a tool call are streamed in pieces of so many characters."""
+"""Characters in each streamed piece of a tool call's arguments."""
 STREAM_ERROR = sse(
     {
         "error": {
@@ -44,6 +44,7 @@ STREAM_ERROR = sse(
 
 
 def create(call: OpenAICall) -> SimulatedResponse:
+    """Return a chat completion, whole or streamed."""
     body = call.request.json()
     stream, with_usage = streams_with_usage(body)
     facts = {"id": call.state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
@@ -77,14 +78,14 @@ def create(call: OpenAICall) -> SimulatedResponse:
 
 
 def messages(call: OpenAICall) -> SimulatedResponse:
-    """Give the messages of a stored answer's request."""
+    """Return the messages of the request that a stored completion belongs to."""
     found(call.state, SHELF, call.key, "Chat completion")
     given = call.state.shelf(MESSAGES).get(call.key, [])
     return json_response(page([{"id": f"{call.key}-{n}", **message} for n, message in enumerate(given)], call.request))
 
 
 def tool_calls(body: Json, state: State) -> list[Json]:
-    """Give a call of the first function offered, where the last message asks for one."""
+    """Return a call of the first function offered, if the last message asks for one."""
     tools = [required(tool, "function", dict) for tool in objects(body, "tools") if tool.get("type") == "function"]
     if not tools or not text.wants_tool_call(body):
         return []

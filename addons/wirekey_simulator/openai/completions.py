@@ -1,4 +1,4 @@
-"""`/v1/completions`, the older form, whole and streamed."""
+"""`/v1/completions`, the legacy form, whole and streamed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def create(call: OpenAICall) -> SimulatedResponse:
+    """Return a completion, whole or streamed."""
     body = call.request.json()
     stream, with_usage = streams_with_usage(body)
     facts: Json = {

@@ -22,10 +22,11 @@ MOST_INPUTS = 2048
 
 
 def create(call: OpenAICall) -> SimulatedResponse:
+    """Return one embedding for each input."""
     body = call.request.json()
     name = model(body)
     given = required(body, "input", str, list)
-    # One text, or one text as tokens, is one input.
+    # A text, or a list of tokens, is one input.
     inputs = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     if len(inputs) > MOST_INPUTS:
         raise BadRequest(f"'$.input' is too long: at most {MOST_INPUTS} inputs.", field="input")
@@ -46,7 +47,7 @@ def create(call: OpenAICall) -> SimulatedResponse:
 
 @lru_cache(maxsize=64)
 def vector(content: bytes, size: int) -> tuple[float, ...]:
-    """Give the vector of length 1 that belongs to this content."""
+    """Return the vector of length 1 for this content."""
     drawn = array("h", hashlib.shake_256(content).digest(2 * size))
     length = math.sqrt(sum(number * number for number in drawn)) or 1.0
     return tuple(number / length for number in drawn)

@@ -22,7 +22,7 @@ AN_HOUR = 3600
 
 
 def create(call: OpenAICall) -> SimulatedResponse:
-    """Store a file. Of one that was too large to be held only the size of the request is known."""
+    """Store a file. If it was too large to keep, only the size of the request is known."""
     form = read_form(call.request)
     if not form.whole:
         return json_response(store_file(call.state, "large", "user_data", b"", size=call.request.size))
@@ -31,6 +31,7 @@ def create(call: OpenAICall) -> SimulatedResponse:
 
 
 def store_file(state: State, name: str, purpose: str, content: bytes, size: int | None = None) -> Json:
+    """Store the metadata and, if small, the content of a file. `size`: bytes, if the content is not known."""
     file: Json = {
         "id": state.new_id("file-"),
         "object": "file",
@@ -49,7 +50,7 @@ def store_file(state: State, name: str, purpose: str, content: bytes, size: int 
 
 
 def content(call: OpenAICall) -> SimulatedResponse:
-    """Give the bytes of a file; of one larger than a mebibyte they were not kept."""
+    """Return the bytes of a file. The content of files larger than a mebibyte is not kept."""
     found(call.state, SHELF, call.key, "File")
     if call.key not in call.state.shelf(CONTENTS):
         raise BadRequest("The simulator keeps no contents of more than 1 MiB.", status=404)
@@ -57,6 +58,7 @@ def content(call: OpenAICall) -> SimulatedResponse:
 
 
 def delete(call: OpenAICall) -> SimulatedResponse:
+    """Delete a file."""
     found(call.state, SHELF, call.key, "File")
     del call.state.shelf(SHELF)[call.key]
     call.state.shelf(CONTENTS).pop(call.key, None)
@@ -64,6 +66,7 @@ def delete(call: OpenAICall) -> SimulatedResponse:
 
 
 def begin_upload(call: OpenAICall) -> SimulatedResponse:
+    """Create an upload."""
     body = call.request.json()
     upload: Json = {
         "id": call.state.new_id("upload_"),
@@ -82,6 +85,7 @@ def begin_upload(call: OpenAICall) -> SimulatedResponse:
 
 
 def add_part(call: OpenAICall) -> SimulatedResponse:
+    """Add a part to an upload."""
     _pending(call.state, call.key)
     form = read_form(call.request)
     if not form.whole:
@@ -97,6 +101,7 @@ def add_part(call: OpenAICall) -> SimulatedResponse:
 
 
 def complete_upload(call: OpenAICall) -> SimulatedResponse:
+    """Join the parts of an upload into a file."""
     upload = _pending(call.state, call.key)
     shelf = call.state.shelf(PARTS)
     ids = required(call.request.json(), "part_ids", list)
@@ -112,6 +117,7 @@ def complete_upload(call: OpenAICall) -> SimulatedResponse:
 
 
 def cancel_upload(call: OpenAICall) -> SimulatedResponse:
+    """Cancel an upload."""
     upload = _pending(call.state, call.key)
     upload["status"] = "cancelled"
     return json_response(upload)

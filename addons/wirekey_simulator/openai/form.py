@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Text fields and files by name. `whole` is False where the body was too large to be held and read."""
+    """Text fields and files by name. `whole` is False if the body was too large to keep and parse."""
 
     fields: dict[str, str]
     files: dict[str, list[HTTPFile]]
     whole: bool = True
 
     def required(self, name: str) -> str:
+        """Return a text field. Raises BadRequest if it is missing."""
         value = self.fields.get(name)
         if not value:
             raise missing(name)
         return value
 
     def file(self, *names: str) -> HTTPFile:
-        """Give the first file under one of these names. Raises BadRequest where there is none."""
+        """Return the first file under one of these names. Raises BadRequest if there is none."""
         for name in names:
             if self.files.get(name):
                 return self.files[name][0]
@@ -36,11 +37,12 @@ class Form:
 
 
 def missing(name: str) -> BadRequest:
+    """Return the error for a missing parameter."""
     return BadRequest(f"Missing required parameter: '{name}'.", code="missing_required_parameter", field=name)
 
 
 def read_form(request: SimulatedRequest) -> Form:
-    """Read the form. Raises BadRequest where the body is none."""
+    """Parse the multipart form. Raises BadRequest if the body is not one."""
     content_type = request.header("content-type")
     if not content_type.startswith("multipart/form-data"):
         raise BadRequest(f"Invalid content type: expected multipart/form-data, but got {content_type or 'none'}.")

@@ -1,4 +1,4 @@
-"""`/v1/images/…`: the smallest PNG, or bytes of the size call for."""
+"""`/v1/images/…`: the smallest PNG, or bytes of the size that was asked for."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ FACTS = {"background": "opaque", "output_format": "png", "quality": "low", "size
 
 
 def generate(call: OpenAICall) -> SimulatedResponse:
+    """Return generated images."""
     body = call.request.json()
     required(body, "prompt", str)
     return _images("image_generation", body, call.behaviour, call.request)
 
 
 def edit(call: OpenAICall) -> SimulatedResponse:
-    """Answer edits and variations, which bring a picture."""
+    """Return the images of edits and variations, whose requests contain a picture."""
     form = read_form(call.request)
     if form.whole:
         form.file("image", "image[]")
     body: Json = {**form.fields, "stream": form.fields.get("stream") == "true"}
     for name in {"n", "partial_images"} & body.keys():
-        # A form has no numbers; what is none here is refused where a number is call for.
+        # A form has no numbers. A field that is not one is refused where a number is required.
         body[name] = int(body[name]) if body[name].isascii() and body[name].isdigit() else body[name]
     return _images("image_edit", body, call.behaviour, call.request)
 
@@ -49,7 +50,7 @@ def _images(kind: str, body: Json, behaviour: Behaviour, request: SimulatedReque
     if body.get("stream"):
         partial = number(body, "partial_images", 0, 0, 3)
         return sse_response(_events(kind, picture, partial, usage), STREAM_ERROR)
-    # The newer models give no URL, and are the ones that report usage.
+    # Only newer models report usage, and they return no URL.
     if str(body.get("model", "dall-e-2")).startswith("dall-e"):
         linked = body.get("response_format", "url") == "url"
         image = {"url": f"{request.base_url}/pictures/simulated.png"} if linked else {"b64_json": picture}

@@ -19,15 +19,17 @@ NAMES = (
 
 
 def list_all(call: OpenAICall) -> SimulatedResponse:  # noqa: ARG001  # as the table calls them all
+    """Return the list of models."""
     return json_response({"object": "list", "data": [_model(name) for name in NAMES]})
 
 
 def get(call: OpenAICall) -> SimulatedResponse:
+    """Return one model."""
     return json_response(_model(_known(call.key)))
 
 
 def delete(call: OpenAICall) -> SimulatedResponse:
-    """Delete a fine-tuned model, of which any name will do."""
+    """Delete a fine-tuned model. Any name is accepted."""
     name = unquote(call.key)
     if not name.startswith("ft:"):
         raise BadRequest("You have insufficient permissions to delete this model.", status=403)

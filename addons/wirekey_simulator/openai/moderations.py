@@ -1,4 +1,4 @@
-"""`/v1/moderations`: flags what holds the word "violence"."""
+"""`/v1/moderations`: flags input that contains the word "violence"."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ CATEGORIES = (
 
 
 def create(call: OpenAICall) -> SimulatedResponse:
+    """Return one result for each input."""
     body = call.request.json()
     given = required(body, "input", str, list)
     inputs = given if isinstance(given, list) and isinstance(given[0], str) else [given]

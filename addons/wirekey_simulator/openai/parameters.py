@@ -1,4 +1,4 @@
-"""The parameters of OpenAI's JSON requests, refused in its words where they are missing or wrong."""
+"""The parameters of OpenAI's JSON requests. Missing or wrong ones are refused in OpenAI's words."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WORDS: dict[type, str] = {
 
 
 def model(body: Json) -> str:
-    """Give the model. Raises BadRequest where there is none."""
+    """Return the model. Raises BadRequest if it is missing."""
     if not body.get("model"):
         raise BadRequest("you must provide a model parameter")
     return str(required(body, "model", str))
 
 
 def required(body: Json, name: str, *kinds: type) -> Any:
-    """Give a parameter that must be there and be of one of these types. Raises BadRequest."""
+    """Return a required parameter of one of these types. Raises BadRequest."""
     if name not in body:
         raise BadRequest(f"Missing required parameter: '{name}'.", code="missing_required_parameter", field=name)
     value = checked(body[name], name, *kinds)
@@ -43,13 +43,13 @@ def required(body: Json, name: str, *kinds: type) -> Any:
 
 
 def optional(body: Json, name: str, *kinds: type) -> Any:
-    """Give a parameter that may be missing or null. Raises BadRequest where it is of another type."""
+    """Return an optional parameter, or None. Raises BadRequest if it is of another type."""
     value = body.get(name)
     return None if value is None else checked(value, name, *kinds)
 
 
 def number(body: Json, name: str, usual: int, least: int, most: int) -> int:
-    """Give a whole number between two bounds, or the usual one. Raises BadRequest."""
+    """Return an integer between two bounds, or the default. Raises BadRequest."""
     value = optional(body, name, int)
     if value is None:
         return usual
@@ -63,7 +63,7 @@ def number(body: Json, name: str, usual: int, least: int, most: int) -> int:
 
 
 def objects(body: Json, name: str) -> list[Json]:
-    """Give a list of objects, empty where there is none. Raises BadRequest."""
+    """Return a list of objects, empty if the parameter is missing. Raises BadRequest."""
     values: list[Json] = optional(body, name, list) or []
     for index, value in enumerate(values):
         checked(value, f"{name}[{index}]", dict)
@@ -71,6 +71,7 @@ def objects(body: Json, name: str) -> list[Json]:
 
 
 def checked(value: Any, name: str, *kinds: type) -> Any:
+    """Return a value that is of one of these types. Raises BadRequest."""
     if type(value) in kinds:
         return value
     wanted, got = " or ".join(WORDS[kind] for kind in kinds), WORDS[type(value)]
@@ -80,7 +81,7 @@ def checked(value: Any, name: str, *kinds: type) -> Any:
 
 
 def streams_with_usage(body: Json) -> tuple[bool, bool]:
-    """Tell whether a stream is call for, and whether with an event of usage. Raises BadRequest."""
+    """Return whether the request asks for a stream, and for a usage event in it. Raises BadRequest."""
     stream = bool(optional(body, "stream", bool))
     options = optional(body, "stream_options", dict)
     if options is not None and not stream:
@@ -91,7 +92,7 @@ def streams_with_usage(body: Json) -> tuple[bool, bool]:
 
 
 def completion_usage(counts: TokenCounts) -> Json:
-    """Give the usage of chat and completions."""
+    """Return the usage of chat and completions."""
     return {
         "prompt_tokens": counts.input,
         "completion_tokens": counts.output,

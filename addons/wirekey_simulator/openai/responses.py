@@ -22,7 +22,7 @@ SHELF = "openai.responses"
 INPUTS = "openai.responses.inputs"
 ARGUMENT_BYTES = 8
 HELD_TEXT = 1 << 20
-"""Of a longer text the events that repeat it whole hold so many characters: it is never held whole."""
+"""Characters of the text that the last events repeat. A longer text is never held whole."""
 ECHOED = {
     "instructions": None,
     "max_output_tokens": None,
@@ -37,10 +37,11 @@ ECHOED = {
     "user": None,
     "metadata": {},
 }
-"""Parameters that stand in the answer, with their defaults."""
+"""Parameters that stand in the response, with their defaults."""
 
 
 def create(call: OpenAICall) -> SimulatedResponse:
+    """Return a response object, whole or streamed."""
     body = call.request.json()
     response = _unfinished(body, call.state)
     behaviour, cut = text.limited(call.behaviour, body.get("max_output_tokens"))
@@ -59,11 +60,13 @@ def create(call: OpenAICall) -> SimulatedResponse:
 
 
 def count_input(call: OpenAICall) -> SimulatedResponse:
+    """Return the number of input tokens."""
     counts = text.counts(call.behaviour, call.request.json())
     return json_response({"object": "response.input_tokens", "input_tokens": counts.input})
 
 
 def compact(call: OpenAICall) -> SimulatedResponse:
+    """Return a compacted conversation."""
     body = call.request.json()
     model(body)
     item = {"id": call.state.new_id("cmp_"), "type": "compaction", "encrypted_content": "c2ltdWxhdGVk"}
@@ -72,6 +75,7 @@ def compact(call: OpenAICall) -> SimulatedResponse:
 
 
 def cancel(call: OpenAICall) -> SimulatedResponse:
+    """Cancel a background response."""
     response = found(call.state, SHELF, call.key, "Response")
     if not response["background"]:
         raise BadRequest("Only responses that run in the background can be cancelled.")
@@ -79,12 +83,13 @@ def cancel(call: OpenAICall) -> SimulatedResponse:
 
 
 def input_items(call: OpenAICall) -> SimulatedResponse:
+    """Return the input items of a stored response."""
     found(call.state, SHELF, call.key, "Response")
     return json_response(page(call.state.shelf(INPUTS).get(call.key, []), call.request))
 
 
 def _unfinished(body: Json, state: State) -> Json:
-    """Check the request and give the response as it is before anything was generated."""
+    """Check the request. Return the response object before anything is generated."""
     facts: Json = {
         "id": state.new_id("resp_"),
         "object": "response",
@@ -135,7 +140,7 @@ def _usage(counts: text.TokenCounts) -> Json:
 
 
 def _message_item(key: str, whole: str | None) -> Json:
-    """Give an item of text; without a text, as it is when it begins."""
+    """Return a text item. Without a text, the item as it begins."""
     item = {"id": key, "type": "message", "role": "assistant"}
     if whole is None:
         return {**item, "status": "in_progress", "content": []}
@@ -147,7 +152,7 @@ def _part(whole: str) -> Json:
 
 
 def _call_item(body: Json, state: State) -> Json | None:
-    """Give a call of the first function offered, where the last input asks for one."""
+    """Return a call of the first function offered, if the last input asks for one."""
     tools = [tool for tool in objects(body, "tools") if tool.get("type") == "function"]
     if not tools or not text.wants_tool_call(body):
         return None

@@ -1,4 +1,4 @@
-"""What can be stored with OpenAI: objects by id, listed in pages."""
+"""Objects stored with OpenAI, by id, and their lists in pages."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 PAGE = 20
 LARGEST_KEPT = 1 << 20
-"""Bytes of an object; larger ones are answered, not stored, so that long runs stay small."""
+"""Bytes of the largest object to store. Larger ones are not kept, so that long runs stay small."""
 
 
 def keep(state: State, shelf: str, value: Json) -> None:
+    """Store an object by its id, unless it is too large."""
     if len(encode(value)) <= LARGEST_KEPT:
         state.store(shelf, value["id"], value)
 
 
 def found(state: State, shelf: str, key: str, what: str) -> Any:
-    """Give a stored object. Raises BadRequest with status 404."""
+    """Return a stored object. Raises BadRequest with status 404."""
     value = state.shelf(shelf).get(key)
     if value is None:
         raise BadRequest(f"No such {what} object: {key}", status=404, field="id")
@@ -31,7 +32,7 @@ def found(state: State, shelf: str, key: str, what: str) -> Any:
 
 
 def page(values: list[Json], request: SimulatedRequest) -> Json:
-    """Give the page that `limit`, `after` and `order` ask for. Raises BadRequest on a limit that is no number."""
+    """Return the page that `limit`, `after` and `order` ask for. Raises BadRequest on a limit that is no number."""
     text = request.parameter("limit", str(PAGE))
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
         raise BadRequest(f"Invalid 'limit': expected an integer from 1 to 10000, but got '{text}'.", field="limit")
@@ -50,6 +51,8 @@ def page(values: list[Json], request: SimulatedRequest) -> Json:
 
 
 def list_of(shelf: str) -> Callable[[OpenAICall], SimulatedResponse]:
+    """Return the function that lists the objects of a shelf."""
+
     def respond(call: OpenAICall) -> SimulatedResponse:
         return json_response(page(list(call.state.shelf(shelf).values()), call.request))
 
@@ -57,6 +60,8 @@ def list_of(shelf: str) -> Callable[[OpenAICall], SimulatedResponse]:
 
 
 def get_of(shelf: str, what: str) -> Callable[[OpenAICall], SimulatedResponse]:
+    """Return the function that returns an object of a shelf."""
+
     def respond(call: OpenAICall) -> SimulatedResponse:
         return json_response(found(call.state, shelf, call.key, what))
 
@@ -64,7 +69,7 @@ def get_of(shelf: str, what: str) -> Callable[[OpenAICall], SimulatedResponse]:
 
 
 def update_of(shelf: str, what: str) -> Callable[[OpenAICall], SimulatedResponse]:
-    """Set the metadata, which is all that can be changed."""
+    """Return the function that sets an object's metadata, the only part that can change."""
 
     def respond(call: OpenAICall) -> SimulatedResponse:
         value = found(call.state, shelf, call.key, what)
@@ -75,6 +80,8 @@ def update_of(shelf: str, what: str) -> Callable[[OpenAICall], SimulatedResponse
 
 
 def delete_of(shelf: str, what: str, kind: str) -> Callable[[OpenAICall], SimulatedResponse]:
+    """Return the function that deletes an object of a shelf."""
+
     def respond(call: OpenAICall) -> SimulatedResponse:
         found(call.state, shelf, call.key, what)
         del call.state.shelf(shelf)[call.key]

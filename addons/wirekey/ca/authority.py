@@ -94,7 +94,7 @@ class Authority:
         return self.folder / TRUSTSTORE_FILE
 
     def covers(self, hosts: Iterable[str]) -> list[str]:
-        """Give those of `hosts` that this CA may not speak for; empty when it covers them all."""
+        """Return those of `hosts` that this CA may not speak for; empty when it covers them all."""
         permitted = self.hosts
         return [
             host
@@ -104,7 +104,7 @@ class Authority:
 
 
 def ensure(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = None) -> Authority:
-    """Give the CA of `folder`; make one for `hosts` where there is none.
+    """Return the CA of `folder`; make one for `hosts` where there is none.
 
     `roots` are the PEM files that the bundle takes in; default: those this machine trusts. A CA that is there stays
     as it is, even if it does not cover all of `hosts`: ask `covers`. A folder that can only be read, as one mounted

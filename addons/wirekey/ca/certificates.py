@@ -44,9 +44,9 @@ GATEWAY = [x509.DNSName(LOCALHOST), *(x509.IPAddress(ipaddress.ip_network(each))
 
 
 def make_certificates(hosts: Iterable[str], now: datetime) -> bytes:
-    """Give the PEM of a new CA: the intermediate's key, the intermediate, the root, as mitmproxy reads it.
+    """Return the PEM of a new CA: the intermediate's key, the intermediate, the root, as mitmproxy reads it.
 
-    Raises ValueError where a host is no ASCII name, or there is none.
+    Raises ValueError if a host is no ASCII name, or there is none.
     """
     permitted = [x509.DNSName(host) for host in sorted({host.lower() for host in hosts})]
     if not permitted:
@@ -68,7 +68,7 @@ def make_certificates(hosts: Iterable[str], now: datetime) -> bytes:
 
 
 def read_certificates(pem: bytes) -> tuple[x509.Certificate, x509.Certificate]:
-    """Give intermediate and root of what `make_certificates` made.
+    """Return intermediate and root of what `make_certificates` made.
 
     Raises ValueError, as a clause for a person, where the parts are not there or do not belong together. Whether
     they are still valid is not looked at.
@@ -96,13 +96,13 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, x509.Certificate]:
 
 
 def permitted_hosts(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Give the providers' names that a CA may speak for (and their subdomains); none where it is not constrained."""
+    """Return the providers' names that a CA may speak for (and their subdomains); none where it is not constrained."""
     names = (name.value for name in _permitted(certificate) if isinstance(name, x509.DNSName))
     return tuple(name for name in names if name != LOCALHOST)
 
 
 def permits_gateway(certificate: x509.Certificate) -> bool:
-    """Tell whether a CA may speak for the gateway on this machine; those made by former versions may not."""
+    """Return whether a CA may speak for the gateway on this machine; those made by former versions may not."""
     permitted = _permitted(certificate)
     return all(name in permitted for name in GATEWAY)
 
@@ -116,7 +116,7 @@ def _permitted(certificate: x509.Certificate) -> Sequence[x509.GeneralName]:
 
 
 def issue(pem: bytes, host: str, now: datetime) -> bytes:
-    """Give the PEM (key and chain) of a server certificate for `host`, as of `now`.
+    """Return the PEM (key and chain) of a server certificate for `host`, as of `now`.
 
     Raises ValueError as `read_certificates` does.
     """
@@ -124,7 +124,7 @@ def issue(pem: bytes, host: str, now: datetime) -> bytes:
 
 
 def issue_for_gateway(pem: bytes, now: datetime) -> bytes:
-    """Give the same for the gateway, by all that programs of this machine call it."""
+    """Return the same for the gateway, by all that programs of this machine call it."""
     addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in LOOPBACK]
     return _issue(pem, [x509.DNSName(LOCALHOST), *addresses], LOCALHOST, (now - EARLIER, now + GATEWAY_LIFETIME))
 

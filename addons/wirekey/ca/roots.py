@@ -43,7 +43,7 @@ BLOCK = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----(.+?)-----END", re
 
 
 def root_files(environ: Mapping[str, str]) -> list[Path]:
-    """Give the files of roots that programs on this machine trust; those that exist."""
+    """Return the files of roots that programs on this machine trust; those that exist."""
     import certifi
 
     named = [environ[name] for name in ROOT_VARIABLES if environ.get(name)]
@@ -53,7 +53,7 @@ def root_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def certificates_in(pem: bytes) -> Iterable[bytes]:
-    """Give the DER of each certificate in a PEM file; what cannot be read is passed over."""
+    """Return the DER of each certificate in a PEM file; what cannot be read is passed over."""
     for block in BLOCK.findall(pem):
         try:
             yield base64.b64decode(b"".join(block.split()), validate=True)
@@ -62,7 +62,7 @@ def certificates_in(pem: bytes) -> Iterable[bytes]:
 
 
 def bundle(ours: x509.Certificate, others: Iterable[bytes]) -> bytes:
-    """Give one PEM of our root, first, and every other root of the PEM files `others`, each once.
+    """Return one PEM of our root, first, and every other root of the PEM files `others`, each once.
 
     PreviousAttempt roots of Wirekey are left out: a bundle of ours may be among `others`.
     """
@@ -76,7 +76,7 @@ def bundle(ours: x509.Certificate, others: Iterable[bytes]) -> bytes:
 
 
 def truststore(pem: bytes) -> bytes:
-    """Give the certificates of a bundle as a PKCS #12 file whose entries Java takes for trusted roots."""
+    """Return the certificates of a bundle as a PKCS #12 file whose entries Java takes for trusted roots."""
     entries = []
     for number, der in enumerate(certificates_in(pem)):
         try:

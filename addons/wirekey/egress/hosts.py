@@ -52,7 +52,7 @@ class Partition:
 
 @cache
 def partitions() -> tuple[Partition, ...]:
-    """Give AWS's partitions as the botocore that is installed knows them."""
+    """Return AWS's partitions as the botocore that is installed knows them."""
     table = json.loads(resources.files("botocore").joinpath("data/partitions.json").read_bytes())
     return tuple(
         Partition(
@@ -68,7 +68,7 @@ def partitions() -> tuple[Partition, ...]:
 
 
 def partition_of(region: str) -> Partition | None:
-    """Give the partition that a region is of; None where the name is no region's."""
+    """Return the partition that a region is of, or None if the name is no region's."""
     if not REGION.fullmatch(region):
         return None
     known = (partition for partition in partitions() if region in partition.regions)
@@ -77,9 +77,9 @@ def partition_of(region: str) -> Partition | None:
 
 @lru_cache(maxsize=256)
 def bedrock_hosts(region: str) -> Mapping[str, BedrockHost]:
-    """Give host → service and region, of all that Bedrock is called in `region`; the runtime's usual name first.
+    """Return host → service and region, of all that Bedrock is called in `region`; the runtime's usual name first.
 
-    Raises ValueError where the name is no region's.
+    Raises ValueError if the name is no region's.
     """
     partition = partition_of(region)
     if partition is None:
@@ -95,21 +95,21 @@ def bedrock_hosts(region: str) -> Mapping[str, BedrockHost]:
 
 
 def bedrock_host(region: str) -> str:
-    """Give the usual name of Bedrock's runtime in `region`, which the configuration has checked."""
+    """Return the usual name of Bedrock's runtime in `region`, which the configuration has checked."""
     return next(iter(bedrock_hosts(region)))
 
 
 def region_of(host: str) -> BedrockHost | None:
-    """Give service and region of a host of Bedrock in any region; None for every other name."""
+    """Return service and region of a host of Bedrock in any region; None for every other name."""
     region = host.split(".", 2)[1] if host.count(".") > 1 else ""
     return bedrock_hosts(region).get(host) if partition_of(region) else None
 
 
 def provider_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:
-    """Give provider host → provider name, with all names of Bedrock in each of `regions`."""
+    """Return provider host → provider name, with all names of Bedrock in each of `regions`."""
     return FIXED_HOSTS | {host: "bedrock" for region in regions for host in bedrock_hosts(region)}
 
 
 def usual_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:
-    """Give those of `provider_hosts` that nearly all calls go to: what people are shown, and `doctor` asks."""
+    """Return those of `provider_hosts` that nearly all calls go to: what people are shown, and `doctor` asks."""
     return FIXED_HOSTS | {bedrock_host(region): "bedrock" for region in regions}

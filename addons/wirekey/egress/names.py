@@ -14,12 +14,12 @@ NUMERIC = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+))*", re.
 
 
 def is_canonical(host: str) -> bool:
-    """Tell whether `host` is a name in its one spelling: no trailing dot, no upper case, no number in disguise."""
+    """Return whether `host` is a name in its one spelling: no trailing dot, no upper case, no number in disguise."""
     return bool(HOST.fullmatch(host)) and not NUMERIC.fullmatch(host)
 
 
 def authority_names(value: str, host: str, port: int = 443) -> bool:
-    """Tell whether a Host or :authority value names `host`, with or without the port."""
+    """Return whether a Host or :authority value names `host`, with or without the port."""
     return value in (host, f"{host}:{port}")
 
 

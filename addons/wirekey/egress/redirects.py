@@ -37,7 +37,7 @@ class RedirectTargets:
 
 
 def location_for(location: str, ways: RedirectTargets) -> str | None:
-    """Return the Location for the client; None where it leads elsewhere."""
+    """Return the Location for the client, or None if it leads elsewhere."""
     if ROOTED.fullmatch(location):
         return ways.prefix + location
     if RELATIVE.fullmatch(location):

@@ -241,7 +241,7 @@ def printed(params: list[Node], operand: Callable[[Node], str]) -> list[str]:
 
 
 def text_of(name: str, node: Node, fits: Callable[[str], bool] | None) -> str:
-    """Return the text that is written there. Raises UnprovenError where none is, or it does not fit."""
+    """Return the text that is written there. Raises UnprovenError if none is, or it does not fit."""
     found: Any = node.get("String") or node.get("RawString")
     if found is None:
         raise UnprovenError(f"{name} takes a text written out here, no computed one. Write one call for each")

@@ -42,7 +42,7 @@ class Decision:
     """Why there was no decision, for the operator; such a call is denied."""
 
     def refusal(self) -> Refusal:
-        """Give the answer to a call that is not allowed."""
+        """Return the answer to a call that is not allowed."""
         assert not self.allow
         if self.failure is not None:
             return Refusal(503, "policy_undecided", UNDECIDED, Fault.OPERATOR)
@@ -62,7 +62,7 @@ def parse_decision(document: Any, revision: str | None, *, needs_allow: bool) ->
 
 
 def read_document(document: Any, revision: str | None, *, needs_allow: bool) -> Decision:
-    """Read the same. Raises UndecidedError where the document is not well-formed."""
+    """Read the same. Raises UndecidedError if the document is not well-formed."""
     if not isinstance(document, dict):
         raise UndecidedError(f"The policy's answer is {kind(document)}, not the document of a package.")
     reasons = denials(document)
@@ -78,7 +78,7 @@ def read_document(document: Any, revision: str | None, *, needs_allow: bool) -> 
 
 
 def denials(document: dict[str, Any]) -> tuple[str, ...]:
-    """Give all reasons, sorted, fit to be shown. Raises UndecidedError where `deny` is neither boolean nor texts."""
+    """Return all reasons, sorted, fit to be shown. Raises UndecidedError if `deny` is neither boolean nor texts."""
     deny = document.get("deny", False)
     if isinstance(deny, bool):
         return (denied_at(document),) if deny else ()

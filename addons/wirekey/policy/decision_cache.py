@@ -26,7 +26,7 @@ _UNUSUAL = re.compile(r"[^\W\x00-\x7f]")
 
 
 def is_cacheable(sources: Iterable[str]) -> bool:
-    """Tell whether the modules' texts, comments and strings included, show that answers can be remembered."""
+    """Return whether the modules' texts, comments and strings included, show that answers can be remembered."""
     return all(is_timeless(source) for source in sources)
 
 
@@ -46,7 +46,7 @@ def without_call_fields(given: Input) -> Input:
 
 
 def cache_key(asked: bytes) -> bytes:
-    """Give the key of an input without moment, as JSON: always as short, as clients choose how long an input is."""
+    """Return the key of an input without moment, as JSON: always as short, as clients choose how long an input is."""
     return sha256(asked).digest()
 
 

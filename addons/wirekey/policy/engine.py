@@ -54,7 +54,7 @@ class PolicyEngine(Protocol):
         """Follow changes of the policy; call it about once a second. Never raises."""
 
     async def trouble(self) -> str | None:
-        """Say why no call can be decided now, in words that anyone may read; None: each can. Never raises."""
+        """Return why no call can be decided now, in words that anyone may read; None: each can. Never raises."""
 
     def close(self) -> None:
         """End what was started for it."""
@@ -95,7 +95,7 @@ class LoadedPolicy:
         self._retired = False
 
     async def document(self, given: bytes) -> bytes:
-        """Give the decision document. Raises UndecidedError."""
+        """Return the decision document. Raises UndecidedError."""
         self._users += 1
         try:
             if self.in_process is not None:
@@ -201,7 +201,7 @@ class Validated:
 
 
 class EmbeddedEngine:
-    """Decides by the modules of a folder. Raises PolicyError where there is no good policy to begin with.
+    """Decides by the modules of a folder. Raises PolicyError if there is no good policy to begin with.
 
     For the thread that makes it, which waits for a tenth of a second while the policy is tried; see `meanwhile`.
     """
@@ -313,6 +313,6 @@ class EmbeddedEngine:
 
 
 def read(path: Path) -> tuple[FolderState, Modules]:
-    """Give a folder's modules, and what to notice a later change by. Raises PolicyError."""
+    """Return a folder's modules, and what to notice a later change by. Raises PolicyError."""
     signature = folder_state(path)
     return signature, read_modules(path)

@@ -149,7 +149,7 @@ class Expressions:
         return None if path is None or None in parts else (*path, *map(str, parts))
 
     def constant_set(self, path: Path) -> str | None:
-        """Return where the texts of a constant rule stand as an object's names; None where it is no such rule."""
+        """Return where the texts of a constant rule stand as an object's names, or None if it is no such rule."""
         raise NotImplementedError
 
     def whole(self, node: Node, calls: Before, operands: Before) -> str:
@@ -335,7 +335,7 @@ def is_reference(node: Node) -> bool:
 
 
 def constant(link: Node) -> str | None:
-    """Return the name that a link of a reference is written with; None where it is computed."""
+    """Return the name that a link of a reference is written with, or None if it is computed."""
     if "field" in link:
         return str(link["field"][-1])
     text: Any = link["index"].get("String") or link["index"].get("RawString")

@@ -103,7 +103,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def build_input(call: Call, headers: Mapping[str, str]) -> Input:
-    """Give what a policy sees of a recognised call; `headers` are the request's, found by lower-case names."""
+    """Return what a policy sees of a recognised call; `headers` are the request's, found by lower-case names."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     model = (facts.model if facts else None) or (operation.model if operation else None)
     path = call.path.partition("?")[0]
@@ -154,7 +154,7 @@ def seen_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def encode_input(given: Input) -> bytes:
-    """Give the input as JSON. Raises UndecidedError where it is larger than any honest call's."""
+    """Return the input as JSON. Raises UndecidedError if it is larger than any honest call's."""
     if len(given.get("tools", ())) > MOST_TOOLS:
         raise UndecidedError(f"The call offers more than {MOST_TOOLS} tools: no policy is asked about that.")
     try:

@@ -110,7 +110,7 @@ def read_modules(path: Path) -> Modules:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Find the files that make the policy, sorted. Raises PolicyError where the path cannot be read."""
+    """Find the files that make the policy, sorted. Raises PolicyError if the path cannot be read."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -127,7 +127,7 @@ def walked(folder: Path) -> Iterator[Path]:
 
 
 def folder_state(path: Path) -> FolderState:
-    """Give what changes when a file of the policy changes, comes or goes: one `stat` a file. Raises PolicyError."""
+    """Return what changes when a file of the policy changes, comes or goes: one `stat` a file. Raises PolicyError."""
     found = []
     for file in files_of(path):
         try:
@@ -155,7 +155,7 @@ def parse_data(name: str, text: str) -> Any:
 
 
 def graft(tree: dict[str, Any], place: tuple[str, ...], document: Any) -> None:
-    """Put a document into the tree, beside what is there. Raises ValueError where both say something."""
+    """Put a document into the tree, beside what is there. Raises ValueError if both say something."""
     for part in reversed(place):
         document = {part: document}
     if not isinstance(document, dict):

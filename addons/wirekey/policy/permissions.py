@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def permissions_of(agent: Agent | None) -> list[str]:
-    """Give what a policy is told that an agent is permitted.
+    """Return what a policy is told that an agent is permitted.
 
     Nobody gets as far as a policy only where `identity.required` is false, and counts there as an agent of whom
     nothing was said: so the same policies serve with agents and without.

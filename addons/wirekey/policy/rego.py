@@ -84,7 +84,7 @@ class Rego:
         return msgspec.json.encode(told)
 
     def alone(self, given: bytes) -> list[tuple[Definition, Any]]:
-        """Return what each definition of a deciding rule says alone; None where it is undefined or fails."""
+        """Return what each definition of a deciding rule says alone, or None if it is undefined or fails."""
         self._engine.call("set_input_json", given.decode())
         return [
             (definition, self._alone(name, index))
@@ -98,7 +98,7 @@ class Rego:
         return {path[-1]: found for path, found in self.program.deciding(package)}
 
     def test_value(self, index: int) -> Any:
-        """Return what one of the policy's tests says; None where it is undefined. Raises UndecidedError."""
+        """Return what one of the policy's tests says, or None if it is undefined. Raises UndecidedError."""
         found = _values.decode(self._asked(f"test_{index}", b"{}"))
         return found[0] if found else None
 

@@ -113,7 +113,7 @@ class RemoteEngine:
         return self._rules[1]
 
     async def _exchange(self, method: str, path: str, body: bytes, largest: int = LARGEST_ANSWER) -> dict[str, Any]:
-        """Give the JSON object that the server answers. Raises UndecidedError after two attempts."""
+        """Return the JSON object that the server answers. Raises UndecidedError after two attempts."""
         attempt = 1
         while True:
             kept = self._idle.pop() if self._idle else None
@@ -160,7 +160,7 @@ class OpaConnection:
     async def exchange(
         self, method: str, authority: str, path: str, body: bytes, largest: int
     ) -> tuple[dict[str, Any], bool]:
-        """Give the answer, and whether the connection is good for another request."""
+        """Return the answer, and whether the connection is good for another request."""
         headers = [("host", authority), ("accept", "application/json"), ("content-length", str(len(body)))]
         if body:
             headers.append(("content-type", "application/json"))
@@ -233,7 +233,7 @@ def revision_of(answer: dict[str, Any]) -> str:
 
 
 def has_rule(answer: dict[str, Any], query: str, name: str) -> bool:
-    """Say whether a package has a rule, by the server's list of policies. Raises UndecidedError."""
+    """Return whether a package has a rule, by the server's list of policies. Raises UndecidedError."""
     try:
         modules = [module["ast"] for module in answer["result"]]
         return any(

@@ -49,7 +49,7 @@ class ReplayResult:
 
 
 def input_from(event: RecordedEvent, permitted: Permissions) -> Input:
-    """Give the input as it was, as far as it is recorded: without the tools' names, other models and headers."""
+    """Return the input as it was, as far as it is recorded: without the tools' names, other models and headers."""
     given: Input = {name: event[name] for name in REQUEST_NAMES if event[name] is not None}
     given.pop("model", None)
     if "requested_model" in given:
@@ -62,7 +62,7 @@ def input_from(event: RecordedEvent, permitted: Permissions) -> Input:
 
 
 def was_judged(event: RecordedEvent) -> bool:
-    """Say whether a policy, or none, let a call pass or denied it; not one that was refused for another reason."""
+    """Return whether a policy, or none, let a call pass or denied it; not one that was refused for another reason."""
     reason = str(event["policy_reason"] or "")
     return event["policy_result"] == "allow" or reason.startswith(("policy_denied", "policy_undecided"))
 

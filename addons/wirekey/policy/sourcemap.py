@@ -46,7 +46,7 @@ class SourceMap:
         return "\n".join(lines)
 
     def original(self, name: str, line: int, column: int) -> SourcePosition | None:
-        """Return the operator's position for one in a generated module; None where it is not generated."""
+        """Return the operator's position for one in a generated module, or None if it is not generated."""
         starts = self._starts.get(name, [])
         for number in range(min(line, len(starts)), 0, -1):
             found = starts[number - 1]

@@ -103,7 +103,7 @@ def read_module(module: Node, found: Syntax) -> None:
 
 
 def alias_of(imported: Node, source: str) -> str | None:
-    """Give the name behind `as`, of which the tree has the place only."""
+    """Return the name behind `as`, of which the tree has the place only."""
     place = imported.get("as")
     return source.encode()[place["start"] : place["end"]].decode() if place else None
 
@@ -177,7 +177,7 @@ def find_nodes(tree: Any, found: list[tuple[str, Node]]) -> None:
 
 
 def chain(reference: Node) -> Iterator[Node]:
-    """Give the links of a chain of references, the last first."""
+    """Return the links of a chain of references, the last first."""
     while links := {"RefDot", "RefBrack"} & reference.keys():
         link = reference[links.pop()]
         yield link
@@ -185,7 +185,7 @@ def chain(reference: Node) -> Iterator[Node]:
 
 
 def path_of(reference: Node) -> tuple[str, ...]:
-    """Give the names of a reference as far as they are written there: `input.a[x].b` is ("input", "a")."""
+    """Return the names of a reference as far as they are written there: `input.a[x].b` is ("input", "a")."""
     if "Var" in reference:
         return (str(reference["Var"]["value"]),)
     names: list[str] = []
@@ -230,7 +230,7 @@ def function_of(rule: RuleSyntax, call: Mention, functions: set[tuple[str, str]]
 
 
 def is_straight(syntax: Syntax) -> bool:
-    """Say whether the policy takes time at most in proportion to its own length and the input's."""
+    """Return whether the policy takes time at most in proportion to its own length and the input's."""
     functions = {(rule.package, rule.name) for rule in syntax.rules if rule.is_function}
     # Two loops could stand one within the other.
     return (

@@ -39,7 +39,7 @@ class SigningKeyCache:
         return len(self._keys)
 
     def key(self, credentials: SigV4Credentials, date: str, region: str, service: str) -> bytes:
-        """Give the 32 bytes that sign, derived anew where the access key has another secret than before."""
+        """Return the 32 bytes that sign, derived anew where the access key has another secret than before."""
         place = (credentials.access_key, date, region, service)
         kept = self._keys.get(place)
         if kept and kept[0] == credentials.secret:
@@ -100,7 +100,7 @@ class SigV4Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
         *,
         path_as_sent: bool = False,
     ) -> str:
-        """Give the canonical request; `path` raw, `query` decoded, `payload` the SHA-256 in hex or AWS's word.
+        """Return the canonical request; `path` raw, `query` decoded, `payload` the SHA-256 in hex or AWS's word.
 
         `path_as_sent`: leave out the encoding of the path, which is AWS's second.
         """
@@ -116,12 +116,12 @@ class SigV4Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
         )
 
     def scope_of(self, timestamp: str) -> str:
-        """Give the scope without the access key: `20260131/us-east-1/bedrock/aws4_request`."""
+        """Return the scope without the access key: `20260131/us-east-1/bedrock/aws4_request`."""
         scope: str = self.credential_scope(SigningContext(timestamp))
         return scope
 
     def of(self, canonical: str, timestamp: str) -> str:
-        """Give the signature in hex over a canonical request."""
+        """Return the signature in hex over a canonical request."""
         text = self.string_to_sign(SigningContext(timestamp), canonical)
         key = self._keys.key(self._pair, timestamp[:8], self._region_name, self._service_name)
         return hmac.digest(key, text.encode(), "sha256").hex()

@@ -65,7 +65,7 @@ class ReplayWindow:
         return sum(len(uses.by_signature) for uses in self._uses.values())
 
     def admit(self, verified: VerifiedSignature, sender: str, now: float) -> None:
-        """Note the use of a signature that was verified just now. Raises SignatureRefused where it was used before.
+        """Note the use of a signature that was verified just now. Raises SignatureRefused if it was used before.
 
         `sender`: the client's address, without the port.
         """

@@ -58,7 +58,7 @@ class RequestHead:
 
     @property
     def path(self) -> str:
-        """The raw path. Raises UnreadableRequestError where it is not UTF-8 or not in origin form."""
+        """The raw path. Raises UnreadableRequestError if it is not UTF-8 or not in origin form."""
         path = self.target.partition(b"?")[0]
         if not path.startswith(b"/"):
             raise UnreadableRequestError("The request target does not begin with '/'.")
@@ -68,7 +68,7 @@ class RequestHead:
     def query(self) -> list[tuple[str, str]]:
         """Decoded names and values, in their order, empty and repeated ones too; `+` is a plus.
 
-        Raises UnreadableRequestError where the decoded bytes are not UTF-8.
+        Raises UnreadableRequestError if the decoded bytes are not UTF-8.
         """
         raw = self.target.partition(b"?")[2]
         pairs = [pair.partition(b"=") for pair in raw.split(b"&") if pair]
@@ -78,9 +78,9 @@ class RequestHead:
         ]
 
     def fields(self) -> dict[str, list[bytes]]:
-        """Give the values by lower-case name. `host` and `:authority` stand for each other where one is missing.
+        """Return the values by lower-case name. `host` and `:authority` stand for each other where one is missing.
 
-        Raises UnreadableRequestError where the two differ.
+        Raises UnreadableRequestError if the two differ.
         """
         found: dict[str, list[bytes]] = {}
         for name, value in self.headers:
@@ -96,14 +96,14 @@ class RequestHead:
 
 
 def parameter_name(pair: bytes) -> bytes:
-    """Give the name of one `name=value` of a raw query, decoded, in lower case. Never raises."""
+    """Return the name of one `name=value` of a raw query, decoded, in lower case. Never raises."""
     return unquote_to_bytes(pair.partition(b"=")[0]).lower()
 
 
 def field_text(name: str, value: bytes) -> str:
-    """Give a header's value, unfolded (RFC 9112, 5.2).
+    """Return a header's value, unfolded (RFC 9112, 5.2).
 
-    Raises UnreadableRequestError where it is not UTF-8 or holds a control character: read in two ways, it would be
+    Raises UnreadableRequestError if it is not UTF-8 or holds a control character: read in two ways, it would be
     signed in one and sent in the other.
     """
     text = _text(value, f"header {name}")

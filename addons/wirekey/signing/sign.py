@@ -32,7 +32,7 @@ UNSIGNED = frozenset(SIGNED_HEADERS_BLACKLIST) | {":authority", "content-length"
 
 
 def without_signature(head: RequestHead) -> RequestHead:
-    """Take off everything that a client's signature consists of, in headers and query; the rest stays byte for byte."""
+    """Remove everything that a client's signature consists of, in headers and query; the rest stays byte for byte."""
     path, mark, query = head.target.partition(b"?")
     kept = [pair for pair in query.split(b"&") if parameter_name(pair) not in SIGNATURE_PARAMETERS]
     target = path + mark + b"&".join(kept) if kept else path
@@ -56,10 +56,10 @@ class RequestSigner:
         *,
         payload_header: bool = False,
     ) -> list[tuple[bytes, bytes]]:
-        """Give the headers to add to `head`, in the names and the order of boto3; all that it holds else is signed.
+        """Return the headers to add to `head`, in the names and the order of boto3; all that it holds else is signed.
 
         `body_sha256`: of the body to be sent, in lower-case hex, which is always signed; `payload_header`: say it in
-        `X-Amz-Content-SHA256` too, as some SDKs do. Raises ValueError where `head` has a signature already, which
+        `X-Amz-Content-SHA256` too, as some SDKs do. Raises ValueError if `head` has a signature already, which
         `without_signature` takes off, or bytes that are not UTF-8.
         """
         if any(name.lower() in SIGNATURE_HEADERS for name, _ in head.headers):

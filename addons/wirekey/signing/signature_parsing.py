@@ -50,7 +50,7 @@ class ParsedSignature:
 
 
 def has_signature(head: RequestHead) -> bool:
-    """Tell whether the request claims to be signed for AWS, in the header or in the query, well or badly."""
+    """Return whether the request claims to be signed for AWS, in the header or in the query, well or badly."""
     for name, value in head.headers:
         if name.lower() == b"authorization" and value.lstrip().startswith((b"AWS4", b"AWS ")):
             return True
@@ -59,7 +59,7 @@ def has_signature(head: RequestHead) -> bool:
 
 
 def parse_signature(fields: dict[str, list[bytes]], query: list[tuple[str, str]]) -> ParsedSignature:
-    """Read the one signature of the request. Raises SignatureRefused where there is none, or more than one."""
+    """Read the one signature of the request. Raises SignatureRefused if there is none, or more than one."""
     authorization = fields.get("authorization", [])
     own = [(name, value) for name, value in query if name.lower().startswith(QUERY_PREFIX)]
     presigned = any(name.lower().encode() in QUERY_MARKS for name, _ in own)
@@ -152,7 +152,7 @@ def _check_algorithm(algorithm: str) -> None:
 
 
 def _time(fields: dict[str, list[bytes]]) -> tuple[str, str]:
-    """Give the header that says when the request was signed, and the time; `x-amz-date` goes before `date`."""
+    """Return the header that says when the request was signed, and the time; `x-amz-date` goes before `date`."""
     for name in ("x-amz-date", "date"):
         values = fields.get(name)
         if values is None:

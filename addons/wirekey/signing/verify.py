@@ -61,7 +61,7 @@ class Verifier:
         self._keys = keys or SigningKeyCache()
 
     def verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> VerifiedSignature:
-        """Give who signed. `body_sha256`: of the body as it arrived, in lower-case hex; `now`: Unix seconds.
+        """Return who signed. `body_sha256`: of the body as it arrived, in lower-case hex; `now`: Unix seconds.
 
         Raises SignatureRefused.
         """
@@ -175,7 +175,7 @@ def _payload(
     *,
     tls: bool,
 ) -> str:
-    """Give what the canonical request says of the body. Raises SignatureRefused where that is not true of it."""
+    """Return what the canonical request says of the body. Raises SignatureRefused if that is not true of it."""
     values = [value.decode("latin-1").strip(" \t") for value in fields.get("x-amz-content-sha256", ())]
     if presented.expires is not None:
         values += [value for name, value in query if name.lower() == "x-amz-content-sha256"]

@@ -12,9 +12,9 @@ import pytest
 
 from tests.wire.live import live, read_answer, read_head, request
 from tests.wire.test_stream import EVENTS, OK, client
-from wirekey.wire.connection_pool import Bounds, ConnectionPool
+from wirekey.wire.connection_pool import ConnectionPool, PoolLimits
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.pooled_connection import Origin, dial, links, trust
+from wirekey.wire.pooled_connection import Origin, open_connection, pooled_connections, tls_context
 from wirekey_simulator.certificate import prepare_certificate
 
 BODY = b'{"content":"x"}'
@@ -48,7 +48,7 @@ async def one_call_made(tmp_path, answer: bytes = OK, limits: WireLimits | None 
         up_writer.write(answer)
         await read_answer(reader)
         writer.close()
-        await until(lambda: delegate.connection_pool.counts.dropped or len(delegate.connection_pool))
+        await until(lambda: delegate.connection_pool.counts.closed or len(delegate.connection_pool))
         yield delegate, port, upstream, up_reader, up_writer
 
 
@@ -60,7 +60,7 @@ async def test_the_connection_of_a_client_that_went_is_lent_to_the_next(tmp_path
         up_writer.write(SECOND)
         assert (await read_answer(reader))[1] == b"second"
         counts = delegate.connection_pool.counts
-        assert (counts.new, counts.lent, counts.dropped) == (1, 1, 0)
+        assert (counts.opened, counts.reused, counts.closed) == (1, 1, 0)
         assert upstream.connections.empty()
 
 
@@ -92,7 +92,7 @@ async def test_two_clients_at_once_never_share_a_connection(tmp_path):
             up_writer.write(OK)
         for reader, _ in clients:
             assert (await read_answer(reader))[1] == b"ok"
-        assert delegate.connection_pool.counts.new == 2
+        assert delegate.connection_pool.counts.opened == 2
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_a_connection_that_the_provider_closes_while_it_is_idle_is_forgott
     async with one_call_made(tmp_path) as (delegate, _, __, ___, up_writer):
         up_writer.close()
         await until(lambda: len(delegate.connection_pool) == 0)
-        assert delegate.connection_pool.counts.dropped == 1
+        assert delegate.connection_pool.counts.closed == 1
 
 
 # A request that meets the end of the connection on its way.
@@ -251,19 +251,21 @@ async def test_a_certificate_of_an_unknown_ca_gets_no_request(tmp_path):
         assert head.startswith(b"HTTP/1.1 502")
         assert b"upstream_not_trusted" in body
         assert upstream.connections.empty()
-        assert (delegate.connection_pool.counts.new, len(delegate.connection_pool)) == (0, 0)
+        assert (delegate.connection_pool.counts.opened, len(delegate.connection_pool)) == (0, 0)
 
 
 async def test_a_certificate_of_another_name_is_refused(tmp_path):
     async with upstream_with_tls(tmp_path) as (port, root):
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate is not valid for"):
-            await dial([("127.0.0.1", port)], Origin("other.example", port), trust(str(root), "TLS1_2"))
+            await open_connection(
+                [("127.0.0.1", port)], Origin("other.example", port), tls_context(str(root), "TLS1_2")
+            )
 
 
 async def test_tls_1_1_is_refused(tmp_path):
     async with upstream_with_tls(tmp_path, maximum=ssl.TLSVersion.TLSv1_1) as (port, root):
         with pytest.raises(OSError):  # an alert or a reset, as the server pleases
-            await dial([("127.0.0.1", port)], Origin("localhost", port), trust(str(root), "TLS1_2"))
+            await open_connection([("127.0.0.1", port)], Origin("localhost", port), tls_context(str(root), "TLS1_2"))
 
 
 async def test_a_tls_handshake_that_stalls_is_ended_at_the_limit(tmp_path):
@@ -284,9 +286,9 @@ async def test_a_slow_client_makes_the_provider_wait(tmp_path):
         size = 32 * 1024 * 1024
         up_writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
         await read_head(reader)
-        await until(lambda: any(link.choked for link in links.values()))
+        await until(lambda: any(connection.is_reading_paused for connection in pooled_connections.values()))
         assert len(await asyncio.wait_for(reader.readexactly(size), 60)) == size
-        assert not any(link.choked for link in links.values())
+        assert not any(connection.is_reading_paused for connection in pooled_connections.values())
 
 
 # The idle ones.
@@ -313,71 +315,78 @@ async def upstream_with_tls(folder, maximum: ssl.TLSVersion | None = None):
 
 
 @contextlib.asynccontextmanager
-async def lending_with(folder, bounds: Bounds):
+async def pool_with(folder, limits: PoolLimits):
     """Give a lending, and a function that dials connections for it to a place of the given name."""
     async with upstream_with_tls(folder) as (port, root):
-        connection_pool = ConnectionPool(bounds)
+        connection_pool = ConnectionPool(limits)
 
-        async def dialled(host: str = "localhost"):
-            link = await dial([("127.0.0.1", port)], Origin(host, port), trust(str(root), "TLS1_2"))
-            connection_pool.dialled(link)
-            return link
+        async def opened(host: str = "localhost"):
+            connection = await open_connection(
+                [("127.0.0.1", port)], Origin(host, port), tls_context(str(root), "TLS1_2")
+            )
+            connection_pool.register(connection)
+            return connection
 
-        yield connection_pool, dialled
+        yield connection_pool, opened
         await connection_pool.close()
 
 
 async def test_the_one_used_last_is_lent_first_and_only_for_its_own_place(tmp_path):
-    async with lending_with(tmp_path, Bounds()) as (connection_pool, dialled):
-        first, second, elsewhere = await dialled(), await dialled(), await dialled("127.0.0.1")
-        for link in (first, second, elsewhere):
-            connection_pool.give(link)
-        assert [connection_pool.take(first.origin) for _ in range(3)] == [second, first, None]
+    async with pool_with(tmp_path, PoolLimits()) as (connection_pool, opened):
+        first, second, elsewhere = await opened(), await opened(), await opened("127.0.0.1")
+        for connection in (first, second, elsewhere):
+            connection_pool.release(connection)
+        assert [connection_pool.acquire(first.origin) for _ in range(3)] == [second, first, None]
         assert len(connection_pool) == 1
-        connection_pool.give(first)
-        connection_pool.give(second)
+        connection_pool.release(first)
+        connection_pool.release(second)
 
 
 @pytest.mark.parametrize(
-    ("bounds", "left"),
-    [(Bounds(per_place=2), [2, 3]), (Bounds(in_all=1), [3]), (Bounds(life=-1), []), (Bounds(idle=0), [])],
+    ("limits", "left"),
+    [
+        (PoolLimits(per_origin=2), [2, 3]),
+        (PoolLimits(total=1), [3]),
+        (PoolLimits(max_age=-1), []),
+        (PoolLimits(idle_seconds=0), []),
+    ],
     ids=["for each place", "in all", "in life", "while idle"],
 )
-async def test_what_is_kept_is_bounded(tmp_path, bounds, left):
-    async with lending_with(tmp_path, bounds) as (connection_pool, dialled):
-        links = [await dialled() for _ in range(4)]
-        for link in links:
-            connection_pool.give(link)
+async def test_what_is_kept_is_bounded(tmp_path, limits, left):
+    async with pool_with(tmp_path, limits) as (connection_pool, opened):
+        connections = [await opened() for _ in range(4)]
+        for connection in connections:
+            connection_pool.release(connection)
         await until(lambda: len(connection_pool) == len(left))
-        await until(lambda: sum(not link.ended for link in links) == len(left))
-        assert [number for number, link in enumerate(links) if not link.ended] == left
-        assert connection_pool.counts.dropped == 4 - len(left)
+        await until(lambda: sum(not connection.is_closed for connection in connections) == len(left))
+        assert [number for number, connection in enumerate(connections) if not connection.is_closed] == left
+        assert connection_pool.counts.closed == 4 - len(left)
 
 
 async def test_after_a_change_of_the_configuration_no_former_connection_is_lent(tmp_path):
-    async with lending_with(tmp_path, Bounds()) as (connection_pool, dialled):
-        idle, held = await dialled(), await dialled()
-        connection_pool.give(idle)
-        connection_pool.renew()
-        connection_pool.give(held)
-        await until(lambda: idle.ended and held.ended)
-        assert connection_pool.take(idle.origin) is None
-        later = await dialled()
-        connection_pool.give(later)
-        assert connection_pool.take(later.origin) is later
-        connection_pool.give(later)
+    async with pool_with(tmp_path, PoolLimits()) as (connection_pool, opened):
+        idle, held = await opened(), await opened()
+        connection_pool.release(idle)
+        connection_pool.drain()
+        connection_pool.release(held)
+        await until(lambda: idle.is_closed and held.is_closed)
+        assert connection_pool.acquire(idle.origin) is None
+        later = await opened()
+        connection_pool.release(later)
+        assert connection_pool.acquire(later.origin) is later
+        connection_pool.release(later)
 
 
 async def test_at_the_end_nothing_is_left_open(tmp_path):
-    async with lending_with(tmp_path, Bounds()) as (connection_pool, dialled):
-        kept, late = await dialled(), await dialled()
-        connection_pool.give(kept)
+    async with pool_with(tmp_path, PoolLimits()) as (connection_pool, opened):
+        kept, late = await opened(), await opened()
+        connection_pool.release(kept)
         began = time.monotonic()
         await connection_pool.close()
-        assert kept.ended
+        assert kept.is_closed
         assert len(connection_pool) == 0
-        connection_pool.give(late)
-        await until(lambda: late.ended)
+        connection_pool.release(late)
+        await until(lambda: late.is_closed)
         assert kept.transport.is_closing()
         assert late.transport.is_closing()
         assert time.monotonic() - began < 60

@@ -106,7 +106,7 @@ async def test_a_call_goes_to_the_address_that_answers(tmp_path, secured, first)
         assert server.peername[:2] == server.address[:2] == ("127.0.0.1", upstream.port)
         assert upstream.connections.empty()
         if secured:
-            assert delegate.connection_pool.counts.new == 1
+            assert delegate.connection_pool.counts.opened == 1
 
 
 @pytest.mark.parametrize("secured", [False, True], ids=["plain", "lent"])

@@ -88,7 +88,7 @@ class Reloader:
             undone.pop_all()
         # From here on nothing waits and nothing fails, so that no call sees a half of it.
         before, services.policy, services.settings = services.policy, policy, built
-        services.upstream_connections.renew()  # where they lead may not be allowed any more
+        services.upstream_connections.drain()  # where they lead may not be allowed any more
         token_service.open(services)
         lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint
         if policy is not before:

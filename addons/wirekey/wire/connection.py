@@ -22,7 +22,7 @@ from mitmproxy.utils import asyncio_utils
 
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.opening import open_stream
-from wirekey.wire.pooled_tls import OpenPooledTls, hold
+from wirekey.wire.pooled_tls import OpenPooledConnection, run_pooled_connection
 from wirekey.wire.releasing import release
 
 if TYPE_CHECKING:
@@ -215,10 +215,13 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             return
         if self.outgoing:
             self.flush()
-        if isinstance(command, OpenPooledTls):
+        if isinstance(command, OpenPooledConnection):
             transport = self.transports[command.connection] = ConnectionIO()
             transport.handler = asyncio_utils.create_task(
-                hold(self, command, transport), name="server connection", keep_ref=False, client=self.client.peername
+                run_pooled_connection(self, command, transport),
+                name="server connection",
+                keep_ref=False,
+                client=self.client.peername,
             )
         elif isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports

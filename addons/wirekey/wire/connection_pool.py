@@ -1,4 +1,4 @@
-"""Idle upstream connections, lent to whichever client connection asks next for the same place."""
+"""The pool of idle upstream connections, shared by all client connections of a process."""
 
 from __future__ import annotations
 
@@ -12,100 +12,112 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """Counts of idle connections, and seconds. Providers close idle ones themselves, most after a minute or more."""
+class PoolLimits:
+    """Limits of idle connections, as counts and seconds. Most providers close an idle one after a minute or more."""
 
-    per_place: int = 100
-    in_all: int = 256
-    idle: float = 30.0
-    life: float = 600.0
+    per_origin: int = 100
+    total: int = 256
+    idle_seconds: float = 30.0
+    max_age: float = 600.0
+    """Seconds since a connection was opened, after which it is not reused."""
 
 
 @dataclass(slots=True)
-class Counts:
-    """Since the start: connections dialled, lent to another client connection, and closed instead of being lent."""
+class PoolCounts:
+    """Connections since the start: opened, reused by another client connection, and closed by the pool."""
 
-    new: int = 0
-    lent: int = 0
-    dropped: int = 0
+    opened: int = 0
+    reused: int = 0
+    closed: int = 0
 
 
 class ConnectionPool:
-    """One per process. What lies here has no holder, no request under way and no byte unread."""
+    """Holds upstream connections between two requests. One per process.
 
-    def __init__(self, bounds: Bounds | None = None) -> None:
-        self.bounds = bounds or Bounds()
-        self.counts = Counts()
+    A client connection acquires one for its requests and releases it afterwards. A connection in the pool has no
+    request under way and no unread byte; one that receives a byte or ends is closed and removed.
+    """
+
+    def __init__(self, limits: PoolLimits | None = None) -> None:
+        self.limits = limits or PoolLimits()
+        self.counts = PoolCounts()
         self.generation = 0
-        """Connections of an earlier one are not lent: they were dialled by a configuration that is no more."""
+        """Raised by `drain`. Connections that were opened in an earlier generation are not reused."""
         self.is_open = True
-        self.idle: dict[PooledConnection, asyncio.TimerHandle] = {}
-        """The longest idle one first."""
-        self.places: dict[Origin, list[PooledConnection]] = {}
+        self._idle: dict[PooledConnection, asyncio.TimerHandle] = {}
+        """With the timer that closes each; the one that is idle for the longest time is first."""
+        self._idle_by_origin: dict[Origin, list[PooledConnection]] = {}
 
     def __len__(self) -> int:
-        return len(self.idle)
+        """Return the number of idle connections."""
+        return len(self._idle)
 
-    def dialled(self, link: PooledConnection) -> None:
-        self.counts.new += 1
-        link.generation = self.generation
+    def register(self, connection: PooledConnection) -> None:
+        """Count a connection that was opened, and mark it with the present generation."""
+        self.counts.opened += 1
+        connection.generation = self.generation
 
-    def take(self, origin: Origin) -> PooledConnection | None:
-        """Give the connection that was used last: the likeliest to be alive, and the others may grow old."""
-        while found := self.places.get(origin):
-            link = found[-1]
-            self._remove(link)
-            if link.is_silent and not self._is_old(link):
-                self.counts.lent += 1
-                return link
-            self._drop(link)
+    def acquire(self, origin: Origin) -> PooledConnection | None:
+        """Remove and return an idle connection to `origin`, or None if a new one must be opened.
+
+        The connection used last comes first: it is most likely alive, and the others reach their idle time.
+        """
+        while found := self._idle_by_origin.get(origin):
+            connection = found[-1]
+            self._remove(connection)
+            if connection.is_reusable and not self._is_too_old(connection):
+                self.counts.reused += 1
+                return connection
+            self._close(connection)
         return None
 
-    def give(self, link: PooledConnection) -> None:
-        """Take back a connection between two requests. It is closed where it cannot be lent."""
-        if not self.is_open or link.generation != self.generation or self._is_old(link) or not link.is_silent:
-            self._drop(link)
+    def release(self, connection: PooledConnection) -> None:
+        """Keep a connection between two requests, or close it if it cannot be reused."""
+        is_current = self.is_open and connection.generation == self.generation
+        if not is_current or self._is_too_old(connection) or not connection.is_reusable:
+            self._close(connection)
             return
-        alike = self.places.setdefault(link.origin, [])
-        if len(alike) >= self.bounds.per_place:
-            self._give_up(alike[0])
-        if len(self.idle) >= self.bounds.in_all:
-            self._give_up(next(iter(self.idle)))
-        self.places.setdefault(link.origin, []).append(link)
-        link.on_end = self._give_up
-        self.idle[link] = asyncio.get_running_loop().call_later(self.bounds.idle, self._give_up, link)
+        same_origin = self._idle_by_origin.get(connection.origin, [])
+        if len(same_origin) >= self.limits.per_origin:
+            self._evict(same_origin[0])
+        if len(self._idle) >= self.limits.total:
+            self._evict(next(iter(self._idle)))
+        self._idle_by_origin.setdefault(connection.origin, []).append(connection)
+        connection.on_close = self._evict
+        loop = asyncio.get_running_loop()
+        self._idle[connection] = loop.call_later(self.limits.idle_seconds, self._evict, connection)
 
-    def renew(self) -> None:
-        """Lend none of the present connections any more."""
+    def drain(self) -> None:
+        """Close all idle connections, and those in use when they are released."""
         self.generation += 1
-        for link in list(self.idle):
-            self._give_up(link)
+        for connection in list(self._idle):
+            self._evict(connection)
 
     async def close(self) -> None:
-        """End the lending: once this returns, no idle connection is left."""
+        """Close the pool. No idle connection is left when this returns."""
         self.is_open = False
-        left = list(self.idle)
-        for link in left:
-            self._remove(link)
-            link.abort()
-        for link in left:
-            await link.stirred.wait()
+        idle = list(self._idle)
+        for connection in idle:
+            self._remove(connection)
+            connection.abort()
+        for connection in idle:
+            await connection.state_changed.wait()
 
-    def _is_old(self, link: PooledConnection) -> bool:
-        return time.monotonic() - link.begun_at > self.bounds.life
+    def _is_too_old(self, connection: PooledConnection) -> bool:
+        return time.monotonic() - connection.opened_at > self.limits.max_age
 
-    def _give_up(self, link: PooledConnection) -> None:
-        self._remove(link)
-        self._drop(link)
+    def _evict(self, connection: PooledConnection) -> None:
+        self._remove(connection)
+        self._close(connection)
 
-    def _remove(self, link: PooledConnection) -> None:
-        self.idle.pop(link).cancel()
-        link.on_end = None
-        alike = self.places[link.origin]
-        alike.remove(link)
-        if not alike:
-            del self.places[link.origin]
+    def _remove(self, connection: PooledConnection) -> None:
+        self._idle.pop(connection).cancel()
+        connection.on_close = None
+        same_origin = self._idle_by_origin[connection.origin]
+        same_origin.remove(connection)
+        if not same_origin:
+            del self._idle_by_origin[connection.origin]
 
-    def _drop(self, link: PooledConnection) -> None:
-        self.counts.dropped += 1
-        link.close() if self.is_open else link.abort()
+    def _close(self, connection: PooledConnection) -> None:
+        self.counts.closed += 1
+        connection.close() if self.is_open else connection.abort()

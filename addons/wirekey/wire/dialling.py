@@ -37,7 +37,7 @@ class UpstreamConnection(GetHttpConnection):
     The stock command answers every later request to an address from a connection that failed once.
     """
 
-    fresh = False
+    force_new = False
     """Whether a connection that was used before will not do."""
     timed_out = False
     limit = 10.0

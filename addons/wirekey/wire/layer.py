@@ -22,7 +22,7 @@ from wirekey.wire.dialling import UpstreamConnection
 from wirekey.wire.framing import CappedHttp1Client, CappedHttp1Server
 from wirekey.wire.going_away import WireHttp2Client
 from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientHasRoom
-from wirekey.wire.pooled_connection import links
+from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.pooled_tls import PooledTlsClient, pooled_tls_server
 from wirekey.wire.releasing import Streams
 from wirekey.wire.stream import RoomAgain, Tick, WireStream
@@ -191,8 +191,8 @@ class WireLayer(HttpLayer):
         if isinstance(event, UpstreamConnection):
             event.may_send = self.may_send
         connection_pool = self.delegate.connection_pool
-        if connection_pool is not None and isinstance(event, UpstreamConnection) and self.can_be_lent(event):
-            yield from self.get_secured(event, connection_pool)
+        if connection_pool is not None and isinstance(event, UpstreamConnection) and self.can_use_pool(event):
+            yield from self.get_pooled_connection(event, connection_pool)
         else:
             yield from super().get_connection(event, reuse=reuse)
         for connection in self.waiting_for_establishment.keys() - before:
@@ -217,26 +217,28 @@ class WireLayer(HttpLayer):
         over_http1 = isinstance(self.innermost(stream.context.server), Http1Client)
         return not (over_http1 and unwritten(self.context.client, stream.context.server))
 
-    def can_be_lent(self, command: UpstreamConnection) -> bool:
+    def can_use_pool(self, command: UpstreamConnection) -> bool:
         """Tell whether it is TLS for one request at a time: a client that speaks HTTP/2 may get HTTP/2 upstream."""
         is_direct = not command.via and command.transport_protocol == "tcp"
         return command.tls and is_direct and self.context.client.alpn != b"h2"
 
-    def get_secured(self, command: UpstreamConnection, connection_pool: ConnectionPool) -> CommandGenerator[None]:
-        for connection in () if command.fresh else self.connections:
+    def get_pooled_connection(
+        self, command: UpstreamConnection, connection_pool: ConnectionPool
+    ) -> CommandGenerator[None]:
+        for connection in () if command.force_new else self.connections:
             if not command.connection_spec_matches(connection):
                 continue
             if connection in self.waiting_for_establishment:
                 self.waiting_for_establishment[connection].append(command)
                 return
-            link = links.get(connection)
-            if connection.connected and (link is None or link.is_silent):
+            pooled = pooled_connections.get(connection)
+            if connection.connected and (pooled is None or pooled.is_reusable):
                 stream = self.command_sources.pop(command)
                 yield from self.event_to_child(stream, GetHttpConnectionCompleted(command, (connection, None)))
                 return
         context = self.context.fork()
         context.server = pooled_tls_server(command.address)
-        client = PooledTlsClient(context, connection_pool, fresh=command.fresh)
+        client = PooledTlsClient(context, connection_pool, force_new=command.force_new)
         self.connections[context.server] = client
         self.waiting_for_establishment[context.server].append(command)
         yield from self.event_to_child(client, events.Start())

@@ -1,4 +1,4 @@
-"""One TLS connection to an upstream, by asyncio's TLS: it outlives the client connection that it was made for.
+"""One upstream connection with asyncio's TLS, which outlives the client connection that it was opened for.
 
 mitmproxy's own TLS to an upstream is a layer inside one client connection, and ends with it.
 """
@@ -28,212 +28,232 @@ if TYPE_CHECKING:
     from wirekey.wire.racing import Address
 
 ALPN = "http/1.1"
-CLOSING_SECONDS = 0.5
-"""How long the other side may take to say good-bye; its last words reach nobody."""
-HANDSHAKE_SECONDS = 3600.0
-"""Longer than any limit for connecting, which is kept elsewhere."""
-WRITTEN_AHEAD = 64 * 1024
-"""Bytes that may wait to be sent before who writes is asked to wait."""
+TLS_SHUTDOWN_SECONDS = 0.5
+"""Time for the provider's close_notify. What it sends before is dropped."""
+TLS_HANDSHAKE_SECONDS = 3600.0
+"""Longer than any limit for connecting. That limit is checked by the stream."""
+WRITE_BUFFER_BYTES = 64 * 1024
+"""Bytes that may wait to be written before a writer must wait."""
 
-links: WeakKeyDictionary[Connection, PooledConnection] = WeakKeyDictionary()
-"""By the connection that mitmproxy's layers know it as, at present or last."""
+pooled_connections: WeakKeyDictionary[Connection, PooledConnection] = WeakKeyDictionary()
+"""By mitmproxy's connection object, of the client connection that uses or last used it."""
 
 
 class Origin(NamedTuple):
-    """Where a connection was asked for, and so whose certificate it was verified against."""
+    """The host and port that a connection was requested for. Its certificate was verified for this host."""
 
     host: str
     port: int
 
 
 class PooledConnection(asyncio.Protocol):
-    """Has a holder, to whom its bytes go, or lies idle: then it must stay silent, and a byte ends it.
+    """A TLS connection that is attached to one client connection, or idle in the pool.
 
-    It is its own writer, with as much of `asyncio.StreamWriter` as mitmproxy uses.
+    Attached, it hands received bytes to the client connection's layers. Idle, it must receive nothing: a byte closes
+    it. It is also the writer of the connection, with the part of `asyncio.StreamWriter` that mitmproxy uses.
     """
 
     transport: asyncio.Transport
-    facts: dict[str, Any]
-    """What mitmproxy's connection object says of it."""
+    attributes: dict[str, Any]
+    """Attributes that mitmproxy's connection object shows: addresses, certificates, times."""
 
-    def __init__(self, origin: Origin, dialled_at: float) -> None:
+    def __init__(self, origin: Origin, connect_started_at: float) -> None:
         self.origin = origin
-        self.dialled_at = dialled_at
+        self.connect_started_at = connect_started_at
         self.generation = 0
-        self.begun_at = time.monotonic()
-        self.reached_at = time.time()
-        self.requests = 0
+        """The pool's, when the connection was opened."""
+        self.opened_at = time.monotonic()
+        self.tcp_connected_at = time.time()
+        self.request_count = 0
         self.receive: Callable[[bytes], bool] | None = None
-        self.on_end: Callable[[PooledConnection], object] | None = None
-        self.ended = False
-        self.choked = False
-        """Whether the holder cannot take more for now."""
-        self.stirred = asyncio.Event()
-        """That it has ended or is choked."""
+        self.on_close: Callable[[PooledConnection], object] | None = None
+        self.is_closed = False
+        self.is_reading_paused = False
+        """Whether the client must read before more is read here."""
+        self.state_changed = asyncio.Event()
+        """Set when the connection was closed, or reading was paused."""
         self.writable = asyncio.Event()
         self.writable.set()
 
-    # For the holder.
+    # For the client connection that uses it.
 
-    def hold(self, server: Server, receive: Callable[[bytes], bool]) -> None:
-        """Let the bytes go to `receive`, which tells whether it has too many; `server` says what is true of us."""
-        links[server] = self
-        self.receive, self.on_end = receive, None
-        for name, value in self.facts.items():
+    def attach(self, server: Server, receive: Callable[[bytes], bool]) -> None:
+        """Hand received bytes to `receive`, which returns whether reading must pause. Fill in `server`'s attributes."""
+        pooled_connections[server] = self
+        self.receive, self.on_close = receive, None
+        for name, value in self.attributes.items():
             setattr(server, name, value)
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
+        """Leave the client connection. Whatever is received from now on closes this connection."""
         self.receive = None
-        self.go_on()
-        if not self.ended:
-            self.stirred.clear()
+        self.resume_reading()
+        if not self.is_closed:
+            self.state_changed.clear()
 
-    def use(self) -> bool:
-        """Note that a request goes out. Tells whether it was not the first, so that the end may have come unseen."""
-        self.requests += 1
-        return self.requests > 1
+    def start_request(self) -> bool:
+        """Count a request. Returns whether it is not the first, so that the provider may have closed the connection."""
+        self.request_count += 1
+        return self.request_count > 1
 
     @property
-    def is_silent(self) -> bool:
-        """Tell whether a request can be sent: nothing is left to send, and the other side is there and silent."""
-        if self.ended or self.transport.is_closing() or self.transport.get_write_buffer_size():
+    def is_reusable(self) -> bool:
+        """Return whether a request can be sent: all was written, nothing was received, and the connection is open."""
+        if self.is_closed or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return False
-        return not self.waiting.poll(0)
+        return not self.socket_poll.poll(0)
 
     @property
     def address(self) -> tuple[str, int]:
-        """Give the address that was dialled, after it was checked."""
-        host, port = self.facts["peername"][:2]
+        """Return the IP address and port that the connection was opened to."""
+        host, port = self.attributes["peername"][:2]
         return host, port
 
-    def go_on(self) -> None:
-        if self.choked:
-            self.choked = False
+    def resume_reading(self) -> None:
+        """Read again, if reading was paused."""
+        if self.is_reading_paused:
+            self.is_reading_paused = False
             self.transport.resume_reading()
 
-    # As a protocol.
+    # asyncio.Protocol.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start after the TLS handshake."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.set_write_buffer_limits(WRITTEN_AHEAD)
-        self.waiting = select.poll()
-        self.waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP)
-        self.facts = facts_of(self)
+        transport.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+        self.socket_poll = select.poll()
+        self.socket_poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP)
+        self.attributes = attributes_of(self)
 
     def data_received(self, data: bytes) -> None:
+        """Hand bytes to the client connection. Close an idle connection."""
         if self.receive is None:
             self.abort()
-        elif self.receive(data) and not (self.choked or self.ended):
-            self.choked = True
+        elif self.receive(data) and not (self.is_reading_paused or self.is_closed):
+            self.is_reading_paused = True
             self.transport.pause_reading()
-            self.stirred.set()
+            self.state_changed.set()
 
     def eof_received(self) -> None:
-        self.end()
+        """Close, as the provider did: half of a TLS connection cannot stay open."""
+        self.mark_closed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.end()
+        """Wake whoever waits for the connection."""
+        self.mark_closed()
         self.writable.set()
 
     def pause_writing(self) -> None:
+        """Make writers wait."""
         self.writable.clear()
 
     def resume_writing(self) -> None:
+        """Wake waiting writers."""
         self.writable.set()
 
-    def end(self) -> None:
-        if not self.ended:
-            self.ended = True
-            self.stirred.set()
-            if self.on_end:
-                self.on_end(self)
+    def mark_closed(self) -> None:
+        """Note the end of the connection, once, and tell the pool."""
+        if not self.is_closed:
+            self.is_closed = True
+            self.state_changed.set()
+            if self.on_close:
+                self.on_close(self)
 
-    # As a writer.
+    # asyncio.StreamWriter.
 
     def write(self, data: bytes) -> None:
+        """Write bytes, or buffer them."""
         self.transport.write(data)
 
     def is_closing(self) -> bool:
+        """Return whether nothing can be written any more."""
         return self.transport.is_closing()
 
     async def drain(self) -> None:
+        """Wait until nearly all is written. Raises ConnectionResetError if the connection was closed."""
         await self.writable.wait()
-        if self.ended:
+        if self.is_closed:
             raise ConnectionResetError("the provider closed the connection")
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a property of the transport, such as its socket."""
         return self.transport.get_extra_info(name, default)
 
     def write_eof(self) -> None:
-        """Half of a TLS connection cannot be closed; no request of ours needs it."""
+        """Do nothing: half of a TLS connection cannot be closed, and no request needs it."""
 
     def close(self) -> None:
+        """Close the connection after all was written."""
         self.transport.close()
 
     def abort(self) -> None:
+        """Close the connection at once."""
         self.transport.abort()
 
 
-def facts_of(link: PooledConnection) -> dict[str, Any]:
-    secured = link.transport.get_extra_info("ssl_object")
-    alpn, cipher = secured.selected_alpn_protocol(), secured.cipher()
+def attributes_of(connection: PooledConnection) -> dict[str, Any]:
+    """Return what mitmproxy's connection object shows of a connection."""
+    transport = connection.transport
+    ssl_object = transport.get_extra_info("ssl_object")
+    alpn, cipher = ssl_object.selected_alpn_protocol(), ssl_object.cipher()
     return {
-        "peername": link.transport.get_extra_info("peername"),
-        "sockname": link.transport.get_extra_info("sockname"),
-        "sni": link.origin.host,
+        "peername": transport.get_extra_info("peername"),
+        "sockname": transport.get_extra_info("sockname"),
+        "sni": connection.origin.host,
         "alpn": alpn.encode() if alpn else b"",
         "cipher": cipher[0] if cipher else None,
-        "tls_version": secured.version(),
-        "certificate_list": certificates(secured),
-        "timestamp_start": link.dialled_at,
-        "timestamp_tcp_setup": link.reached_at,
+        "tls_version": ssl_object.version(),
+        "certificate_list": certificates(ssl_object),
+        "timestamp_start": connection.connect_started_at,
+        "timestamp_tcp_setup": connection.tcp_connected_at,
         "timestamp_tls_setup": time.time(),
     }
 
 
-def certificates(secured: ssl.SSLObject) -> list[certs.Cert]:
-    """Give what the provider showed, its own certificate first; Python 3.12 only tells that one."""
-    if hasattr(secured, "get_unverified_chain"):
-        shown = secured.get_unverified_chain()
+def certificates(ssl_object: ssl.SSLObject) -> list[certs.Cert]:
+    """Return the provider's certificates, its own first. Python 3.12 only has that one."""
+    if hasattr(ssl_object, "get_unverified_chain"):
+        chain = ssl_object.get_unverified_chain()
     else:
-        shown = [secured.getpeercert(binary_form=True) or b""]
+        chain = [ssl_object.getpeercert(binary_form=True) or b""]
     found = []
-    for der in shown:
+    for der in chain:
         try:
             found.append(certs.Cert(load_der_x509_certificate(der)))
         except ValueError:
-            continue  # verified all the same, and only shown here
+            continue  # OpenSSL has verified it; here it is only shown
     return found
 
 
-async def dial(addresses: Sequence[Address], origin: Origin, context: ssl.SSLContext) -> PooledConnection:
-    """Connect to one of some checked addresses, with TLS that is verified for the host of `place`. Raises OSError."""
-    began = time.time()
+async def open_connection(addresses: Sequence[Address], origin: Origin, context: ssl.SSLContext) -> PooledConnection:
+    """Connect to one of the checked addresses, with a certificate for the origin's host. Raises OSError."""
+    started = time.time()
     sock, _ = await connect(addresses)
-    _, link = await asyncio.get_running_loop().create_connection(
-        lambda: PooledConnection(origin, began),
+    _, connection = await asyncio.get_running_loop().create_connection(
+        lambda: PooledConnection(origin, started),
         sock=sock,
         ssl=context,
         server_hostname=origin.host,
-        ssl_handshake_timeout=HANDSHAKE_SECONDS,
-        ssl_shutdown_timeout=CLOSING_SECONDS,
+        ssl_handshake_timeout=TLS_HANDSHAKE_SECONDS,
+        ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS,
     )
-    return link
+    return connection
 
 
-def trust(roots: str | None, minimum: str) -> ssl.SSLContext:
-    """Give the TLS settings that a key is sent over, as mitmproxy's own: the same roots, names and least version.
+def tls_context(roots: str | None, minimum: str) -> ssl.SSLContext:
+    """Return TLS settings as strict as mitmproxy's: the same roots, verified names, the same minimum version.
 
-    `roots`: PEM file, None: the public ones; read anew when it has changed. `minimum`: TLS1_2 or TLS1_3.
+    `roots`: path of a PEM file, or None for the public roots. A changed file is read again. `minimum`: TLS1_2 or
+    TLS1_3. Raises OSError if the file cannot be read.
     """
     file = roots or certifi.where()
     state = Path(file).stat()
-    return _trust(file, state.st_mtime_ns, state.st_size, minimum)
+    return _tls_context(file, state.st_mtime_ns, state.st_size, minimum)
 
 
 @functools.lru_cache(4)
-def _trust(file: str, _changed: int, _size: int, minimum: str) -> ssl.SSLContext:
+def _tls_context(file: str, _changed: int, _size: int, minimum: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and name
     context.hostname_checks_common_name = False
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "TLS1_3" else ssl.TLSVersion.TLSv1_2

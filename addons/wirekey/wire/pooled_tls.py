@@ -1,4 +1,4 @@
-"""An upstream connection for one client connection: lent or dialled, held, and given back between two requests."""
+"""Acquiring a pooled upstream connection for one client connection, and releasing it between two requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mitmproxy.tls import TlsData
 
 from wirekey.wire.dialling import addresses_of, asked_for
 from wirekey.wire.framing import CappedHttp1Client
-from wirekey.wire.pooled_connection import WRITTEN_AHEAD, Origin, PooledConnection, dial, trust
+from wirekey.wire.pooled_connection import WRITE_BUFFER_BYTES, Origin, PooledConnection, open_connection, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 CANCELLED = "connection cancelled"
 
 
-class OpenPooledTls(commands.OpenConnection):
-    """Open a connection on which TLS is established below the layers. `fresh`: not one that was used before."""
+class OpenPooledConnection(commands.OpenConnection):
+    """Acquire or open an upstream connection that has TLS already. `force_new`: do not reuse an idle one."""
 
-    def __init__(self, client: PooledTlsClient, connection_pool: ConnectionPool, *, fresh: bool) -> None:
+    def __init__(self, client: PooledTlsClient, connection_pool: ConnectionPool, *, force_new: bool) -> None:
         super().__init__(client.context.server)
-        self.client, self.connection_pool, self.fresh = client, connection_pool, fresh
+        self.client, self.connection_pool, self.force_new = client, connection_pool, force_new
 
 
 class PooledTlsClient(layer.Layer):
-    """HTTP/1.1 to an upstream, in place of mitmproxy's pair of a TLS layer and an HttpClient."""
+    """HTTP/1.1 over a pooled connection. It replaces mitmproxy's TLS layer and HttpClient."""
 
     http: CappedHttp1Client | None = None
 
-    def __init__(self, context: Context, connection_pool: ConnectionPool, *, fresh: bool) -> None:
+    def __init__(self, context: Context, connection_pool: ConnectionPool, *, force_new: bool) -> None:
         super().__init__(context)
-        self.opening = OpenPooledTls(self, connection_pool, fresh=fresh)
+        self.open_command = OpenPooledConnection(self, connection_pool, force_new=force_new)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        error = yield self.opening
+        error = yield self.open_command
         if not error:
             self.http = CappedHttp1Client(self.context)
             self._handle_event = self.http.handle_event  # type: ignore[method-assign]  # as HttpClient does
@@ -57,124 +57,130 @@ class PooledTlsClient(layer.Layer):
         yield RegisterHttpConnection(self.context.server, error)
 
     @property
-    def is_between_requests(self) -> bool:
+    def is_idle(self) -> bool:
+        """Return whether the connection is open and no request is under way."""
         return self.http is not None and self.http.is_free
 
 
 def pooled_tls_server(address: tuple[str, int]) -> Server:
+    """Return mitmproxy's connection object for a pooled connection to a host and port."""
     server = Server(address=address)
     server.tls, server.sni, server.alpn_offers = True, address[0], [b"http/1.1"]
     return server
 
 
-async def hold(handler: WireConnectionHandler, command: OpenPooledTls, transport: ConnectionIO) -> None:
-    """Open a connection and keep it for its client, until either side ends it."""
+async def run_pooled_connection(
+    handler: WireConnectionHandler, command: OpenPooledConnection, transport: ConnectionIO
+) -> None:
+    """Acquire or open a connection, use it for one client connection until either side ends, and release it."""
     server, connection_pool = command.connection, command.connection_pool
     assert isinstance(server, Server)
     assert server.address
     hook_data = server_hooks.ServerConnectionHookData(server, handler.client)
-    link = None if command.fresh else connection_pool.take(Origin(*server.address[:2]))
-    is_new = link is None
-    if link is None:
-        link = await dialled(handler, command, hook_data)
-        if link is None:
+    connection = None if command.force_new else connection_pool.acquire(Origin(*server.address[:2]))
+    is_new = connection is None
+    if connection is None:
+        connection = await open_new(handler, command, hook_data)
+        if connection is None:
             return
     else:
-        # Its address was checked when it was dialled, for this same name.
+        # The address was checked when the connection was opened, for the same name.
         asked_for[server] = server.address[:2]
-        server.address = link.address
-    link.hold(server, receiver(handler, server))
+        server.address = connection.address
+    connection.attach(server, make_receiver(handler, server))
     server.state = ConnectionState.OPEN
-    transport.writer = link  # type: ignore[assignment]  # as far as mitmproxy uses a StreamWriter
-    is_told = False
+    transport.writer = connection  # type: ignore[assignment]  # has what mitmproxy uses of a StreamWriter
+    is_reported = False
     try:
         await handler.handle_hook(server_hooks.ServerConnectedHook(hook_data))
         if is_new:
             await handler.handle_hook(TlsEstablishedServerHook(TlsData(server, command.client.context)))
-        is_told = True
+        is_reported = True
         handler.take(events.OpenConnectionCompleted(command, None))
-        await until_it_ends(handler, server, link)
+        await wait_until_closed(handler, server, connection)
     finally:
-        # A CloseConnection sets the state before it cancels this; the end of the client connection does not.
-        is_lent_on = server.state is ConnectionState.OPEN and command.client.is_between_requests
+        # A CloseConnection command sets the state before it cancels this task. The end of the client does not.
+        is_reusable = server.state is ConnectionState.OPEN and command.client.is_idle
         server.state = ConnectionState.CLOSED
         handler.transports.pop(server, None)
         transport.handler = None  # this task, which keeps the frame that this name is in
-        if is_told:
+        if is_reported:
             handler.take(events.ConnectionClosed(server))
         else:
             handler.take(events.OpenConnectionCompleted(command, CANCELLED))
-        link.let_go()
-        connection_pool.give(link) if is_lent_on else link.close()
+        connection.detach()
+        connection_pool.release(connection) if is_reusable else connection.close()
         server.timestamp_end = time.time()
         await handler.handle_hook(server_hooks.ServerDisconnectedHook(hook_data))
 
 
-def receiver(handler: WireConnectionHandler, server: Server) -> Callable[[bytes], bool]:
-    """Give what hands bytes to the layers, and tells whether the client has too many of them to read."""
+def make_receiver(handler: WireConnectionHandler, server: Server) -> Callable[[bytes], bool]:
+    """Return a function that hands bytes to the layers, and returns whether the client must read before more comes."""
     client = handler.transports.get(handler.client)
     to_client = client.writer.transport if client and isinstance(client.writer, asyncio.StreamWriter) else None
 
     def receive(data: bytes) -> bool:
         handler.take(events.DataReceived(server, data))
-        is_full = to_client is not None and to_client.get_write_buffer_size() > WRITTEN_AHEAD
+        is_full = to_client is not None and to_client.get_write_buffer_size() > WRITE_BUFFER_BYTES
         return is_full or handler.must_wait(server)
 
     return receive
 
 
-async def until_it_ends(handler: WireConnectionHandler, server: Server, link: PooledConnection) -> None:
-    while not link.ended:
-        await link.stirred.wait()
-        link.stirred.clear()
-        if link.choked:
+async def wait_until_closed(handler: WireConnectionHandler, server: Server, connection: PooledConnection) -> None:
+    """Return when the connection has ended. Meanwhile resume reading whenever the client has room."""
+    while not connection.is_closed:
+        await connection.state_changed.wait()
+        connection.state_changed.clear()
+        if connection.is_reading_paused:
             await handler.room_for_client(server)
-            link.go_on()
+            connection.resume_reading()
 
 
-async def dialled(
-    handler: WireConnectionHandler, command: OpenPooledTls, hook_data: server_hooks.ServerConnectionHookData
+async def open_new(
+    handler: WireConnectionHandler, command: OpenPooledConnection, hook_data: server_hooks.ServerConnectionHookData
 ) -> PooledConnection | None:
-    """Dial anew; None: that failed, and the layers know why."""
+    """Open a connection and register it with the pool. Returns None after an error was reported to the layers."""
     server, context = hook_data.server, command.client.context
     assert server.address
     origin = Origin(*server.address[:2])
     try:
         await handler.handle_hook(server_hooks.ServerConnectHook(hook_data))
         if server.error:
-            await fail(handler, command, hook_data, f"Connection killed: {server.error}")
+            await report_error(handler, command, hook_data, f"Connection killed: {server.error}")
             return None
         options = context.options
-        settings = trust(options.ssl_verify_upstream_trusted_ca, options.tls_version_server_min)
-        link = await dial(addresses_of(server), origin, settings)
-        server.address = link.address
+        tls = tls_context(options.ssl_verify_upstream_trusted_ca, options.tls_version_server_min)
+        connection = await open_connection(addresses_of(server), origin, tls)
+        server.address = connection.address
     except asyncio.CancelledError:
-        await fail(handler, command, hook_data, CANCELLED)
+        await report_error(handler, command, hook_data, CANCELLED)
         raise
     except (OSError, ValueError) as error:
-        server.error = said(error)
+        server.error = describe_error(error)
         if isinstance(error, ssl.SSLError):
             await handler.handle_hook(TlsFailedServerHook(TlsData(server, context)))
-        await fail(handler, command, hook_data, server.error)
+        await report_error(handler, command, hook_data, server.error)
         return None
-    command.connection_pool.dialled(link)
-    return link
+    command.connection_pool.register(connection)
+    return connection
 
 
-async def fail(
+async def report_error(
     handler: WireConnectionHandler,
-    command: OpenPooledTls,
+    command: OpenPooledConnection,
     hook_data: server_hooks.ServerConnectionHookData,
     error: str,
 ) -> None:
+    """Tell the hooks and the layers why a connection could not be opened."""
     hook_data.server.error = hook_data.server.error or error
     await handler.handle_hook(server_hooks.ServerConnectErrorHook(hook_data))
     handler.transports.pop(hook_data.server, None)
     handler.take(events.OpenConnectionCompleted(command, error))
 
 
-def said(error: Exception) -> str:
-    """Say why there is no connection. That a certificate was at fault is seen by that word."""
+def describe_error(error: Exception) -> str:
+    """Return why a connection could not be opened. `refusal_of` looks for the word "certificate" in it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"Certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

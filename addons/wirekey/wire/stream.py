@@ -52,7 +52,7 @@ from wirekey.wire.connection import unwritten
 from wirekey.wire.delegate import ResponseRefused
 from wirekey.wire.dialling import UpstreamConnection, refusal_of
 from wirekey.wire.going_away import UNPROCESSED
-from wirekey.wire.pooled_connection import links
+from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
     CANNOT_SEND,
     UPSTREAM_RESET,
@@ -328,10 +328,10 @@ class WireStream(HttpStream):
 
     # The request, to the provider.
 
-    def send_request(self, *, fresh: bool = False) -> CommandGenerator[None]:
-        """Send a buffered request. `fresh`: on a new connection."""
+    def send_request(self, *, force_new: bool = False) -> CommandGenerator[None]:
+        """Send a buffered request. `force_new`: on a new connection."""
         self.is_buffered = True
-        if not (yield from self.make_server_connection(fresh=fresh)):
+        if not (yield from self.make_server_connection(force_new=force_new)):
             return
         assert self.wire_head
         body, self.wire_body = self.wire_body, b""
@@ -352,7 +352,7 @@ class WireStream(HttpStream):
         if not self.buffer.is_sending:
             self.layer.sending.discard(self)
 
-    def make_server_connection(self, *, fresh: bool = False) -> CommandGenerator[bool]:
+    def make_server_connection(self, *, force_new: bool = False) -> CommandGenerator[bool]:
         """Connect to the upstream, or to the next one in the call's plan, and prepare the request for it.
 
         Returns False if that failed and the client has its response.
@@ -367,7 +367,7 @@ class WireStream(HttpStream):
                 self.flow.server_conn.via,
                 self.flow.server_conn.transport_protocol,
             )
-            command.fresh = fresh
+            command.force_new = force_new
             command.limit = self.delegate.limits_of(self.flow).connect
             connection, error = yield command
             if (yield from self.check_killed(True)):
@@ -381,8 +381,8 @@ class WireStream(HttpStream):
                 return False
         self.context.server = self.flow.server_conn = connection
         detach_stream(self.layer.connections[connection], self.stream_id)
-        link = links.get(connection)
-        self.reuses_connection = link.use() if link else False
+        pooled = pooled_connections.get(connection)
+        self.reuses_connection = pooled.start_request() if pooled else False
         # On these connections a request may end without a response because the provider did not process it.
         over_http2 = isinstance(self.layer.innermost(connection), Http2Client)
         keep = self.is_buffered and (self.reuses_connection or over_http2)
@@ -549,7 +549,7 @@ class WireStream(HttpStream):
         """Retry after a connection failed before the head of a response, or refuse. `message`: mitmproxy's."""
         is_unprocessed = message == UNPROCESSED
         if CLOSED_BEFORE_RESPONSE in message.lower() and (yield from self.retry_on_new_connection()):
-            yield from self.send_request(fresh=True)
+            yield from self.send_request(force_new=True)
             return
         if is_unprocessed and (yield from self.resend_unprocessed()):
             yield from self.send_request()

@@ -48,8 +48,14 @@ def flow(services):
     return flow
 
 
+async def done(waiting):
+    """Wait for a hook, as mitmproxy does."""
+    if waiting is not None:
+        await waiting
+
+
 async def test_intent_then_outcome(audit, services, flow):
-    await audit.requestheaders(flow)
+    await done(audit.requestheaders(flow))
     flow.response = tflow.tresp(status_code=200)
     audit.response(flow)
     assert services.store.told == [("intent", "allow", None), ("outcome", 200, "completed")]
@@ -58,22 +64,22 @@ async def test_intent_then_outcome(audit, services, flow):
 
 async def test_a_call_whose_body_decides_is_recorded_once_after_the_body(audit, services, flow):
     services.calls.of(flow).reads_body = True
-    await audit.requestheaders(flow)
+    await done(audit.requestheaders(flow))
     assert services.store.told == []
-    await audit.request(flow)
+    await done(audit.request(flow))
     assert [kind for kind, *_ in services.store.told] == ["intent"]
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "completed"), (302, "completed"), (429, "upstream_error")])
 async def test_the_status_tells_how_a_call_ended(audit, services, flow, status, outcome):
-    await audit.requestheaders(flow)
+    await done(audit.requestheaders(flow))
     flow.response = tflow.tresp(status_code=status)
     audit.response(flow)
     assert services.store.told[-1] == ("outcome", status, outcome)
 
 
 async def test_what_the_wire_said_of_the_end_stays(audit, services, flow):
-    await audit.requestheaders(flow)
+    await done(audit.requestheaders(flow))
     CallDelegate(services).report_end(flow, Outcome.TRUNCATED)
     flow.response = tflow.tresp(status_code=200)
     audit.response(flow)
@@ -81,7 +87,7 @@ async def test_what_the_wire_said_of_the_end_stays(audit, services, flow):
 
 
 async def test_a_client_that_went_away_is_told_as_such(audit, services, flow):
-    await audit.requestheaders(flow)
+    await done(audit.requestheaders(flow))
     audit.error(flow)
     audit.error(flow)
     assert services.store.told[1:] == [("outcome", None, "client_cancelled")]
@@ -91,7 +97,7 @@ async def test_a_client_that_went_away_is_told_as_such(audit, services, flow):
 async def test_a_client_that_leaves_at_the_head_of_an_error_left_because_of_the_error(
     audit, services, flow, status, outcome
 ):
-    await audit.requestheaders(flow)
+    await done(audit.requestheaders(flow))
     services.calls.of(flow).status = status
     CallDelegate(services).report_end(flow, Outcome.CLIENT_CANCELLED)
     audit.error(flow)
@@ -100,7 +106,7 @@ async def test_a_client_that_leaves_at_the_head_of_an_error_left_because_of_the_
 
 async def test_a_call_that_cannot_be_recorded_is_refused_and_says_why(audit, services, flow):
     services.store.trouble = "the disk with the audit file is full"
-    await audit.requestheaders(flow)
+    await done(audit.requestheaders(flow))
     assert flow.response.status_code == 503
     assert b"so it was not sent: the disk with the audit file is full." in flow.response.content
     audit.response(flow)
@@ -112,6 +118,6 @@ async def test_a_call_that_was_refused_before_has_a_final_record_only(audit, ser
     call = services.calls.of(flow)
     call.outcome, call.status = Outcome.DENIED, 403
     flow.response = tflow.tresp(status_code=403)
-    await audit.requestheaders(flow)
+    await done(audit.requestheaders(flow))
     audit.response(flow)
     assert services.store.told == [("final", 403, "denied")]

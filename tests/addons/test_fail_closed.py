@@ -12,17 +12,16 @@ import inspect
 import json
 import sqlite3
 import ssl
+from types import SimpleNamespace
 
 import pytest
 from mitmproxy import hooks, options
 from mitmproxy.test import tflow
 
 from tests.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, behind
-from wirekey.addons import base, egress
-from wirekey.addons.flow_comments import FlowComments
-from wirekey.addons.metrics import Metrics
-from wirekey.addons.retry import Failover
-from wirekey.addons.traces import Traces
+from wirekey.addons import base
+from wirekey.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon
+from wirekey.addons.gateway import Gateway
 from wirekey.calls.calls import Calls
 from wirekey.calls.response_tap import ResponseTap
 from wirekey.calls.services import Services
@@ -33,64 +32,104 @@ from wirekey.errors import Refusal
 from wirekey.identity.agents import AgentStore
 from wirekey.metering.tap import Tap
 from wirekey.server import bundle
-from wirekey.server.endpoints import Endpoints
-from wirekey.server.lifecycle import Lifecycle
 from wirekey.server.master import ServeMaster
 from wirekey.tracebacks import safe_traceback
 
 FREE = {"forward": "127.0.0.1:0", "gateway": None, "console": None}
 QUOTED = "the-message-of-an-exception-quotes-the-prompt"
-STATIONS = {type(made).__name__: type(made) for made in bundle.addons_in_order(Services())}
-LIFECYCLE = {"load", "configure", "running", "done"}
-"""Hooks of the entrance, and of what opens and closes with it.
-
-What fails in the entrance's ends the start, and every call is refused until it has opened.
-"""
-
-OPENING = (Lifecycle, Endpoints, FlowComments, Metrics, Traces)
+ADDONS = {type(made).__name__: type(made) for made in bundle.addons_in_order(Services())}
 HOOKS = [
     (name, hook)
-    for name, kind in STATIONS.items()
+    for name, kind in ADDONS.items()
     for hook in sorted(hooks.all_hooks)
-    if callable(getattr(kind, hook, None)) and not (kind in OPENING and hook in LIFECYCLE)
+    if callable(getattr(kind, hook, None)) and hook not in LIFECYCLE
 ]
-BEFORE = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is base.fail_closed]
-AFTER = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is base.log_on_error]
-CONNECTION = [
-    (name, hook)
-    for name, hook in HOOKS
-    if getattr(STATIONS[name], hook).guard in (base.close_on_error, egress.close_layer)
-]
-DECIDES_AGAIN = [("Failover", "attempt_failed"), ("Failover", "attempt_repeated")]
-OURS = [(name, hook) for name, hook in HOOKS if getattr(STATIONS[name], hook).guard is base.refuse_local_on_error]
-"""Those that answer for our own endpoints; a call passes them by."""
 
 
-def test_each_hook_of_each_station_has_a_guard():
+def failing_as(on_error):
+    """Return (addon, hook) of each hook that fails in this way."""
+    return [(name, hook) for name, hook in HOOKS if ON_ERROR.get(hook) is on_error]
+
+
+BEFORE = failing_as(Addon.refuse_call)
+AFTER = failing_as(Addon.only_log)
+CONNECTION = failing_as(Addon.close_connection)
+RETRYING = failing_as(Addon.stop_retrying)
+
+
+def test_each_hook_of_each_addon_has_a_guard():
     assert len(HOOKS) > 20
-    assert sorted(BEFORE + AFTER + CONNECTION + OURS + DECIDES_AGAIN) == sorted(HOOKS)
-    assert Failover.attempt_failed.guard is Failover.attempt_repeated.guard is base.no_retry_on_error
+    assert sorted(BEFORE + AFTER + CONNECTION + RETRYING) == sorted(HOOKS)
+    for name, hook in HOOKS:
+        assert getattr(ADDONS[name], hook).__code__ is base.guard(hook, lambda *_: None).__code__
 
 
-def test_what_decides_fails_closed_and_what_only_watches_keeps_going():
-    assert {hook for _, hook in BEFORE} == {"http_connect", "requestheaders", "request"}
+def test_only_the_lifecycle_has_hooks_without_a_guard():
+    """What fails there ends the start, and every call is refused until the start is complete."""
+    unguarded = {name for name, kind in ADDONS.items() if not issubclass(kind, Addon)}
+    assert unguarded == {"Lifecycle", "Endpoints"}
+    assert not [name for name, _ in HOOKS if name in unguarded]
+
+
+def test_hooks_before_the_verdict_refuse_and_hooks_after_it_are_logged():
+    assert {hook for _, hook in BEFORE} == BEFORE_VERDICT == {"http_connect", "requestheaders", "request"}
     assert {hook for _, hook in CONNECTION} == {"client_connected", "next_layer", "server_connect"}
-    watching = {"responseheaders", "response", "error", "http_connected", "http_connect_error"}
-    assert {hook for name, hook in AFTER if name not in ("Connections", "RequestBegins")} == watching | {
-        "client_disconnected",
-        "tls_start_server",
-        "tls_start_client",
-    }
-    steps = {"client_disconnected", "next_layer", "http_connected", "tls_clienthello", "tls_established_client"}
-    ends = {"response", "error", "http_connect_error"}
-    assert {hook for name, hook in AFTER if name == "Connections"} == steps | ends
-    assert {hook for name, hook in AFTER if name == "RequestBegins"} == {"requestheaders", "http_connect"}
+    assert {hook for _, hook in RETRYING} == {"attempt_failed", "attempt_repeated"}
+    responses = {"responseheaders", "response", "error", "http_connected", "http_connect_error"}
+    handshakes = {"tls_clienthello", "tls_start_client", "tls_start_server", "tls_established_client"}
+    assert {hook for _, hook in AFTER} == responses | handshakes | {"client_disconnected"}
+
+
+def test_a_hook_of_which_it_is_not_known_how_it_fails_cannot_be_written():
+    with pytest.raises(TypeError, match=r"New\.websocket_message: add this hook to ON_ERROR"):
+
+        class New(Addon):
+            def websocket_message(self, flow):
+                pass
+
+    with pytest.raises(TypeError, match="ON_ERROR"):
+        type("Newer", (base.AdmittingAddon,), {"tls_failed_client": lambda self, data: None})
+
+
+def test_a_hook_of_a_new_addon_is_guarded_without_a_word():
+    class New(Addon):
+        def request(self, flow):
+            raise RuntimeError(QUOTED)
+
+        async def requestheaders(self, flow):
+            raise Refusal(403, "no", "No.")
+
+    services, flow = Services(), tflow.tflow()
+    New(services).request(flow)
+    assert flow.response.status_code == 503
+    flow = tflow.tflow()
+    asyncio.run(New(services).requestheaders(flow))
+    assert (flow.response.status_code, services.calls.of(flow).refusal_code) == (403, "no")
+
+
+@pytest.mark.parametrize(("name", "hook"), RETRYING)
+def test_an_exception_where_a_retry_is_decided_means_no_retry(name, hook, monkeypatch, caplog):
+    break_hook(monkeypatch, name, hook)
+    attempt = SimpleNamespace(retry=True)
+    asyncio.run(getattr(ADDONS[name](Services()), hook)(attempt))
+    assert attempt.retry is False
+    assert f"{name}.{hook} failed: RuntimeError at test_fail_closed.py" in caplog.text
+    assert QUOTED not in caplog.text
+
+
+def test_an_exception_about_a_request_to_an_endpoint_of_our_own_refuses_it(monkeypatch):
+    break_hook(monkeypatch, "Gateway", "request")
+    services, flow = Services(), tflow.tflow()
+    services.calls.local_requests[flow.id] = None
+    Gateway(services, None).request(flow)
+    assert flow.response.status_code == 503
 
 
 def break_hook(monkeypatch, name, hook):
     """Let the inside of a hook raise, within its guard."""
-    kind = STATIONS[name]
-    whole = getattr(kind, hook)
+    kind = ADDONS[name]
+    inside = getattr(kind, "admit", None) if issubclass(kind, base.AdmittingAddon) else None
+    waits = any(map(inspect.iscoroutinefunction, (getattr(kind, hook).__wrapped__, inside)))
 
     def failing(self, data):
         raise RuntimeError(QUOTED)
@@ -99,9 +138,7 @@ def break_hook(monkeypatch, name, hook):
         await asyncio.sleep(0)
         raise RuntimeError(QUOTED)
 
-    broken = failing_later if inspect.iscoroutinefunction(whole) else failing
-    broken.__name__ = hook
-    monkeypatch.setattr(kind, hook, whole.guard(broken))
+    monkeypatch.setattr(kind, hook, base.guard(hook, failing_later if waits else failing))
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +347,7 @@ async def test_an_error_that_quotes_the_key_does_not_pass_without_its_filter(bro
     def failing(*_):
         raise RuntimeError(QUOTED)
 
-    monkeypatch.setattr(STATIONS["Metering"], broken, failing)
+    monkeypatch.setattr(ADDONS["Metering"], broken, failing)
     (_, status, body), (seen,), _ = await play(behaviour="echo-key")
     assert status == 401
     assert body is None

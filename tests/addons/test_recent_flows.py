@@ -6,11 +6,12 @@ from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
 from wirekey.addons.recent_flows import RecentFlows
+from wirekey.calls.services import Services
 
 
 async def test_flows_that_ended_leave_the_page_oldest_first_and_live_ones_stay():
     view = View()
-    recent = RecentFlows(view, kept=10, at_once=5)
+    recent = RecentFlows(Services(), view, kept=10, at_once=5)
     with taddons.context(view):
         flows = [tflow.tflow(resp=True) for _ in range(40)]
         for flow in flows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import AsyncAdmittingAddon, fail_closed, log_on_error
+from wirekey.addons.base import AdmittingAddon
 from wirekey.audit.store import AuditUnavailable
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import check_agent
@@ -12,13 +12,15 @@ from wirekey.calls.tunnels import TUNNEL, Tunnel
 from wirekey.errors import Fault, Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from mitmproxy import http
     from mitmproxy.connection import Client
 
     from wirekey.call import Call
 
 
-class Audit(AsyncAdmittingAddon):
+class Audit(AdmittingAddon):
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         check_agent(self.services, self.calls.state(flow))
         call.policy_result = "allow"
@@ -34,28 +36,21 @@ class Audit(AsyncAdmittingAddon):
         call.intent_recorded = True
         self.services.events.began(call)
 
-    @fail_closed
-    async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        # Last of the stations: from here on others see the flow.
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Redact the flow, and record the intent if only the head is read. After this addon, others see the flow."""
         self.calls.redact(flow)
-        call = self.calls.of(flow)
-        if not call.reads_body:
-            await self.admit(flow, call)
+        return super().requestheaders(flow)
 
-    @fail_closed
-    async def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Record a tunnel to another host before it is opened; a tunnel to a provider is no call yet."""
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Record a tunnel to another host before it is opened. A tunnel to a provider is not a call yet."""
         call = self.calls.of(flow)
-        if call.operation is TUNNEL:
-            await self.admit(flow, call)
+        return self.admit(flow, call) if call.operation is TUNNEL else None
 
-    @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         state = self.calls.find(flow)
         if state and state.call.attempts:
             self.calls.redact_response(flow)
 
-    @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
         call = self.leave(flow)
         if call is None:
@@ -66,7 +61,6 @@ class Audit(AsyncAdmittingAddon):
             call.outcome = outcome_of(call)
         self.conclude(flow, call)
 
-    @log_on_error
     def error(self, flow: http.HTTPFlow) -> None:
         call = self.leave(flow)
         if call is None:
@@ -76,7 +70,6 @@ class Audit(AsyncAdmittingAddon):
             call.outcome = Outcome.UPSTREAM_ERROR if (call.status or 0) >= 400 else Outcome.CLIENT_CANCELLED
         self.conclude(flow, call)
 
-    @log_on_error
     def http_connected(self, flow: http.HTTPFlow) -> None:
         state = self.calls.states.pop(flow.id, None)
         if state is None or state.call.operation is not TUNNEL:
@@ -86,11 +79,9 @@ class Audit(AsyncAdmittingAddon):
         if client.timestamp_end is not None:
             self.calls.tunnels.end(client.id)  # it left meanwhile
 
-    @log_on_error
     def client_disconnected(self, client: Client) -> None:
         self.calls.tunnels.end(client.id)
 
-    @log_on_error
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
         state = self.calls.find(flow)
         call = self.leave(flow)

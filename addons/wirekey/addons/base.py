@@ -1,185 +1,158 @@
-"""What all stations share: they fail closed, and admit a call once, as soon as enough of it is there.
+"""The base class of the addons: it guards each hook by the hook's name.
 
-mitmproxy logs an exception in a hook and lets the request go on, so each hook of a station has one of the guards
-below; `guard` on the guarded hook says which. What is logged is where the exception came from, not its message: that
-may quote the call.
+mitmproxy logs an exception in a hook and lets the request go on. Here a hook before the verdict refuses the call when
+it raises, a hook about a connection closes it, and a hook after the verdict is logged and the call goes on. `ON_ERROR`
+says which is which. `Addon` applies it when a class is created, so no hook can be written without its guard.
+
+What is logged is where an exception came from, not its message, which may quote the call.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from mitmproxy import hooks
+from mitmproxy.proxy.layer import NextLayer
+
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.tracebacks import safe_traceback
+from wirekey.wire.install import ClosedLayer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mitmproxy import http
-    from mitmproxy.connection import Client
-    from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
     from wirekey.call import Call
     from wirekey.calls.services import Services
 
 logger = logging.getLogger(__name__)
 
-FAILED = "internal error"
+type Hook = Callable[[Any, Any], Awaitable[None] | None]
 
-
-def fail_closed[Hook: Callable[..., Any]](hook: Hook) -> Hook:
-    """Make a hook that comes before the verdict refuse the call when it raises, and skip calls refused before."""
-    if inspect.iscoroutinefunction(hook):
-
-        @functools.wraps(hook)
-        async def guarded_async(self: Addon, flow: http.HTTPFlow) -> None:
-            if self.calls.is_undecided(flow):
-                try:
-                    await hook(self, flow)
-                except Refusal as refusal:
-                    self.calls.refuse(flow, refusal)
-                except Exception as error:
-                    self.failed(hook, error)
-                    self.calls.refuse(flow, INTERNAL_ERROR)
-
-        return marked(guarded_async, fail_closed)  # type: ignore[no-any-return]  # the same signature, by wraps
-
-    @functools.wraps(hook)
-    def guarded(self: Addon, flow: http.HTTPFlow) -> None:
-        if self.calls.is_undecided(flow):
-            try:
-                hook(self, flow)
-            except Refusal as refusal:
-                self.calls.refuse(flow, refusal)
-            except Exception as error:
-                self.failed(hook, error)
-                self.calls.refuse(flow, INTERNAL_ERROR)
-
-    return marked(guarded, fail_closed)  # type: ignore[no-any-return]  # the same signature, by wraps
-
-
-def no_retry_on_error[Hook: Callable[..., Any]](hook: Hook) -> Hook:
-    """Make what decides on another attempt decide against it when it raises."""
-
-    @functools.wraps(hook)
-    async def guarded(self: Addon, attempt: Any) -> None:
-        try:
-            await hook(self, attempt)
-        except Exception as error:
-            self.failed(hook, error)
-            attempt.retry = False
-
-    return marked(guarded, no_retry_on_error)  # type: ignore[no-any-return]  # the same signature, by wraps
-
-
-def refuse_local_on_error[Hook: Callable[..., Any]](hook: Hook) -> Hook:
-    """Make a hook that answers for one of our own endpoints give an error when it raises."""
-
-    @functools.wraps(hook)
-    def guarded(self: Addon, flow: http.HTTPFlow) -> None:
-        try:
-            hook(self, flow)
-        except Exception as error:
-            self.failed(hook, error)
-            self.calls.refuse(flow, INTERNAL_ERROR)
-
-    return marked(guarded, refuse_local_on_error)  # type: ignore[no-any-return]  # the same signature, by wraps
-
-
-def log_on_error[Hook: Callable[..., Any]](hook: Hook) -> Hook:
-    """Make a hook that comes after the verdict never disturb the call: what it raises is logged."""
-
-    @functools.wraps(hook)
-    def guarded(self: Addon, data: Any) -> None:
-        try:
-            hook(self, data)
-        except Exception as error:
-            self.failed(hook, error)
-
-    return marked(guarded, log_on_error)  # type: ignore[no-any-return]  # the same signature, by wraps
-
-
-def close_on_error[Hook: Callable[..., Any]](hook: Hook) -> Hook:
-    """Make a hook about a connection close it, or not dial it, when it raises."""
-    if inspect.iscoroutinefunction(hook):
-
-        @functools.wraps(hook)
-        async def guarded_async(self: Addon, data: Client | ServerConnectionHookData) -> None:
-            try:
-                await hook(self, data)
-            except Exception as error:
-                self.failed(hook, error)
-                connection_of(data).error = FAILED
-
-        return marked(guarded_async, close_on_error)  # type: ignore[no-any-return]  # the same signature, by wraps
-
-    @functools.wraps(hook)
-    def guarded(self: Addon, data: Client | ServerConnectionHookData) -> None:
-        try:
-            hook(self, data)
-        except Exception as error:
-            self.failed(hook, error)
-            connection_of(data).error = FAILED
-
-    return marked(guarded, close_on_error)  # type: ignore[no-any-return]  # the same signature, by wraps
-
-
-def connection_of(data: Any) -> Any:
-    return getattr(data, "server", data)
-
-
-def marked(guarded: Any, guard: Any) -> Any:
-    guarded.guard = guard
-    return guarded
+CLOSED = "internal error"
+"""Why a connection was closed whose hook raised."""
 
 
 class Addon:
+    """One question about a call, asked in mitmproxy's hooks.
+
+    A hook returns None, or an awaitable if it has to wait for something. A hook before the verdict refuses the call by
+    raising a Refusal; it is skipped for calls that were refused before.
+    """
+
+    handles_local_requests = False
+    """Whether the hooks before the verdict also get the bodies of requests to Wirekey's own endpoints."""
+
     def __init__(self, services: Services) -> None:
         self.services = services
         self.calls = services.calls
 
-    def failed(self, hook: Callable[..., Any], error: Exception) -> None:
-        logger.error("%s.%s failed: %s", type(self).__name__, hook.__name__, safe_traceback(error))
+    def __init_subclass__(cls) -> None:
+        """Guard each hook of a new addon. Raises TypeError if it is not known how a hook of this name fails."""
+        super().__init_subclass__()
+        for name, hook in tuple(vars(cls).items()):
+            if name in ON_ERROR:
+                setattr(cls, name, guard(name, hook))
+            elif name in hooks.all_hooks and name not in LIFECYCLE:
+                raise TypeError(
+                    f"{cls.__name__}.{name}: add this hook to ON_ERROR in wirekey/addons/base.py, which says what "
+                    "happens when a hook raises."
+                )
+
+    def log_failure(self, name: str, error: Exception) -> None:
+        """Log an exception in this addon, without its message."""
+        logger.error("%s.%s failed: %s", type(self).__name__, name, safe_traceback(error))
+
+    # What happens when a hook raises.
+
+    def refuse_call(self, name: str, flow: http.HTTPFlow, error: Exception) -> None:
+        """Refuse the call of a flow: as a Refusal says, or as an internal error."""
+        if isinstance(error, Refusal):
+            self.calls.refuse(flow, error)
+        else:
+            self.log_failure(name, error)
+            self.calls.refuse(flow, INTERNAL_ERROR)
+
+    def close_connection(self, name: str, data: Any, error: Exception) -> None:
+        """Close the connection that a hook is about, or do not open it."""
+        self.log_failure(name, error)
+        if isinstance(data, NextLayer):
+            data.layer = ClosedLayer(data.context)
+        else:
+            getattr(data, "server", data).error = CLOSED
+
+    def stop_retrying(self, name: str, attempt: Any, error: Exception) -> None:
+        """Make no further attempt."""
+        self.log_failure(name, error)
+        attempt.retry = False
+
+    def only_log(self, name: str, _: Any, error: Exception) -> None:
+        """Let the call go on."""
+        self.log_failure(name, error)
+
+
+BEFORE_VERDICT = frozenset({"http_connect", "requestheaders", "request"})
+ON_ERROR: dict[str, Callable[[Addon, str, Any, Exception], None]] = {
+    **dict.fromkeys(BEFORE_VERDICT, Addon.refuse_call),
+    **dict.fromkeys(("client_connected", "next_layer", "server_connect"), Addon.close_connection),
+    **dict.fromkeys(("attempt_failed", "attempt_repeated"), Addon.stop_retrying),
+    **dict.fromkeys(("responseheaders", "response", "error", "http_connected", "http_connect_error"), Addon.only_log),
+    **dict.fromkeys(("tls_clienthello", "tls_start_client", "tls_start_server"), Addon.only_log),
+    **dict.fromkeys(("tls_established_client", "client_disconnected"), Addon.only_log),
+}
+"""Hook → what happens when it raises."""
+LIFECYCLE = frozenset({"load", "configure", "running", "done"})
+"""Hooks without a guard: what raises at the start ends the start, and every call is refused until it is complete."""
+
+
+def guard(name: str, hook: Hook) -> Hook:
+    """Return a hook that does what `ON_ERROR` says for its name when it raises."""
+    on_error, before_verdict = ON_ERROR[name], name in BEFORE_VERDICT
+
+    @functools.wraps(hook)
+    def guarded(addon: Addon, data: Any) -> Awaitable[None] | None:
+        if before_verdict and not (
+            data.response is None
+            and data.error is None
+            and (addon.handles_local_requests or data.id not in addon.calls.local_requests)
+        ):
+            return None
+        try:
+            waiting = hook(addon, data)
+        except Exception as error:
+            on_error(addon, name, data, error)
+            return None
+        return None if waiting is None else wait(addon, data, waiting)
+
+    async def wait(addon: Addon, data: Any, waiting: Awaitable[None]) -> None:
+        try:
+            await waiting
+        except Exception as error:
+            on_error(addon, name, data, error)
+
+    return guarded
 
 
 class AdmittingAddon(Addon):
-    """A station that needs the whole of what is read of a request.
+    """An addon that decides on all that is read of a request.
 
-    That is the head, for operations whose body is none or passes unread, and else the body too: so `admit` runs
-    from the first hook or from the second, once.
+    That is the head, for operations whose body is not read, and otherwise the head and the body. So `admit` is called
+    by the first hook or by the second, once for each call.
     """
 
-    admit: Callable[[http.HTTPFlow, Call], None]
+    def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
+        """Decide on a call. Raises Refusal to refuse it."""
+        raise NotImplementedError
 
-    @fail_closed
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Admit a call of which only the head is read."""
         call = self.calls.of(flow)
-        if not call.reads_body:
-            self.admit(flow, call)
+        return None if call.reads_body else self.admit(flow, call)
 
-    @fail_closed
-    def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Admit a call whose body is read."""
         call = self.calls.of(flow)
-        if call.reads_body:
-            self.admit(flow, call)
-
-
-class AsyncAdmittingAddon(Addon):
-    """An admitting station that must wait for something."""
-
-    admit: Callable[[http.HTTPFlow, Call], Awaitable[None]]
-
-    @fail_closed
-    async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        call = self.calls.of(flow)
-        if not call.reads_body:
-            await self.admit(flow, call)
-
-    @fail_closed
-    async def request(self, flow: http.HTTPFlow) -> None:
-        call = self.calls.of(flow)
-        if call.reads_body:
-            await self.admit(flow, call)
+        return self.admit(flow, call) if call.reads_body else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon, fail_closed, log_on_error
+from wirekey.addons.base import Addon
 from wirekey.call import under_way
 from wirekey.observing.call_lines import CallLines
 
@@ -24,19 +24,15 @@ class CallLog(Addon):
         super().__init__(services)
         services.events.observers.append(CallLines())
 
-    @fail_closed
     def request(self, flow: http.HTTPFlow) -> None:
         self.name_call(flow)
 
-    @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         self.name_call(flow)
 
-    @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
         self.name_call(flow)
 
-    @log_on_error
     def error(self, flow: http.HTTPFlow) -> None:
         self.name_call(flow)
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon, close_on_error, fail_closed, log_on_error
+from wirekey.addons.base import Addon
 from wirekey.calls.client_connections import Step
 from wirekey.errors import Refusal
 from wirekey.wire.connection import handlers
@@ -36,7 +36,6 @@ class Connections(Addon):
         self.connections = services.client_connections
         self.timer: asyncio.TimerHandle | None = None
 
-    @close_on_error
     def client_connected(self, client: Client) -> None:
         most = self.services.settings.connections_per_client
         oldest = self.connections.opened(client.id, client.peername[0], time.monotonic(), most)
@@ -44,30 +43,24 @@ class Connections(Addon):
             handler.close_client()
         self.look_later()
 
-    @log_on_error
     def client_disconnected(self, client: Client) -> None:
         self.connections.closed(client.id)
 
     # The steps of a silent connection.
 
-    @log_on_error
     def next_layer(self, next_layer: NextLayer) -> None:
         if next_layer.data_client():
             self.connections.heard(next_layer.context.client.id)
 
-    @log_on_error
     def http_connected(self, flow: http.HTTPFlow) -> None:
         self.connections.waits(flow.client_conn.id, Step.HELLO, time.monotonic())
 
-    @log_on_error
     def tls_clienthello(self, data: ClientHelloData) -> None:
         self.connections.waits(data.context.client.id, Step.HANDSHAKE, time.monotonic())
 
-    @log_on_error
     def tls_established_client(self, data: TlsData) -> None:
         self.connections.waits(data.context.client.id, Step.HEAD, time.monotonic())
 
-    @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
         self.connections.ends(flow.client_conn.id, time.monotonic())
 
@@ -76,16 +69,13 @@ class Connections(Addon):
 
     # Who calls.
 
-    @fail_closed
     def http_connect(self, flow: http.HTTPFlow) -> None:
         if self.calls.of(flow).agent:
             self.prove(flow)
 
-    @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         self.prove(flow)
 
-    @fail_closed
     def request(self, flow: http.HTTPFlow) -> None:
         self.prove(flow)
 
@@ -112,13 +102,3 @@ class Connections(Addon):
             if handler := handlers.get(connection):
                 handler.time_out()
         self.look_later()
-
-
-class RequestBegins(Addon):
-    """Comes first: notes each request, also those that are refused next."""
-
-    @log_on_error
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
-        self.services.client_connections.begins(flow.client_conn.id)
-
-    http_connect = requestheaders

@@ -7,7 +7,7 @@ import time
 from http.client import responses
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import AsyncAdmittingAddon, log_on_error
+from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.attempt import prepare_attempt
 from wirekey.calls.response_checks import location_for_client
 from wirekey.credentials.pool import retry_after_seconds
@@ -30,7 +30,7 @@ UNVERIFIED = Refusal(403, "signature_unverified", "This operation is not signed 
 REFUSED_PAIR = frozenset({"UnrecognizedClientException", "ExpiredTokenException", "InvalidClientTokenId"})
 
 
-class Credentials(AsyncAdmittingAddon):
+class Credentials(AdmittingAddon):
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         state = self.calls.state(flow)
         if state.signed is not None:
@@ -38,7 +38,6 @@ class Credentials(AsyncAdmittingAddon):
         assert state.plan
         await prepare_attempt(self.services, flow, state.plan.start(time.monotonic()))
 
-    @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         state = self.calls.find(flow)
         response = flow.response
@@ -69,7 +68,7 @@ class Credentials(AsyncAdmittingAddon):
                 at_gateway=bool(state.base),
             )
         except Exception as error:
-            self.failed(self.clean_head, error)
+            self.log_failure("clean_head", error)
             response.headers.fields = minimal_fields(response.headers.fields)
 
     def note_upload(self, state: CallState, response: http.Response) -> None:
@@ -88,7 +87,6 @@ class Credentials(AsyncAdmittingAddon):
                 if base:
                     response.headers[name] = readdressed(url, upstream.authority, base)
 
-    @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
         """Cool down a key that the provider rejected in the response body rather than by the status."""
         state = self.calls.find(flow)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import re
 import socket
@@ -15,7 +14,7 @@ from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.layers.tls import parse_client_hello
 
-from wirekey.addons.base import Addon, close_on_error, fail_closed, log_on_error
+from wirekey.addons.base import Addon
 from wirekey.addons.gateway import at_gateway
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.calls.wire_delegate import CallDelegate
@@ -29,8 +28,6 @@ from wirekey.wire.racing import interleaved
 from wirekey.wire.tunnel import Traffic, TunnelLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mitmproxy import http
     from mitmproxy.connection import Server
     from mitmproxy.proxy.layer import NextLayer
@@ -50,27 +47,11 @@ TLS_RECORD_START = 3
 """Bytes from which a TLS record can be told: its type and version."""
 
 
-def close_layer(hook: Callable[[Egress, NextLayer], None]) -> Callable[[Egress, NextLayer], None]:
-    """Make the choice of a layer close the connection when it raises."""
-
-    @functools.wraps(hook)
-    def guarded(self: Egress, next_layer: NextLayer) -> None:
-        try:
-            hook(self, next_layer)
-        except Exception as error:
-            self.failed(hook, error)
-            next_layer.layer = ClosedLayer(next_layer.context)
-
-    guarded.guard = close_layer  # type: ignore[attr-defined]  # for the tests, that make it fail
-    return guarded
-
-
 class Egress(Addon):
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self.delegate = CallDelegate(services)
 
-    @fail_closed
     def http_connect(self, flow: http.HTTPFlow) -> None:
         host, port = flow.request.host, flow.request.port
         if not is_canonical(host):
@@ -94,7 +75,6 @@ class Egress(Addon):
             )
         call.operation, call.upstream, call.simulated = TUNNEL, host, False
 
-    @close_layer
     def next_layer(self, next_layer: NextLayer) -> None:
         """Choose what speaks on a connection: decrypt provider hosts, tunnel others, close what does not fit."""
         context = next_layer.context
@@ -147,7 +127,6 @@ class Egress(Addon):
 
     # The request.
 
-    @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         request = flow.request
         provider = self.services.settings.hosts.get(request.host)
@@ -181,7 +160,6 @@ class Egress(Addon):
 
     # The provider's connection.
 
-    @close_on_error
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Resolve once, and check: only addresses that were checked are dialled, and none where one may not be."""
         server = data.server
@@ -206,7 +184,6 @@ class Egress(Addon):
         checked[server] = interleaved(addresses)
         server.address = (checked[server][0], port)
 
-    @log_on_error
     def tls_start_server(self, data: TlsData) -> None:
         """Offer the provider what the client speaks: HTTP/2 costs more and gains nothing for an HTTP/1.1 client."""
         data.conn.alpn_offers = [b"h2", b"http/1.1"] if data.context.client.alpn == b"h2" else [b"http/1.1"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
 
-from wirekey.addons.base import Addon, log_on_error
+from wirekey.addons.base import Addon
 from wirekey.calls.kept_responses import KeptResponses
 from wirekey.observing.flow_comment import OURS, comment_of, marker_of
 from wirekey.server.options import KEEP_ANSWERS
@@ -52,7 +52,6 @@ class FlowComments(Addon):
                 KEEP_ANSWERS,
             )
 
-    @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         state = self.calls.find(flow) if self.seen else None
         if state is None or not state.call.attempts:
@@ -62,12 +61,10 @@ class FlowComments(Addon):
         if self.kept:
             self.kept.begin(flow, state.call)
 
-    @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
         if self.kept:
             self.kept.end(flow)
 
-    @log_on_error
     def error(self, flow: http.HTTPFlow) -> None:
         if self.kept:
             self.kept.end(flow)

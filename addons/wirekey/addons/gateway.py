@@ -13,7 +13,7 @@ from mitmproxy import http
 from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
-from wirekey.addons.base import Addon, fail_closed, log_on_error, refuse_local_on_error
+from wirekey.addons.base import Addon
 from wirekey.addons.policy import by_name
 from wirekey.ca.certificates import LOOPBACK
 from wirekey.calls.redaction import redact_head
@@ -67,11 +67,12 @@ def at_gateway(client: Client) -> bool:
 
 
 class Gateway(Addon):
+    handles_local_requests = True
+
     def __init__(self, services: Services, router: Router) -> None:
         super().__init__(services)
         self.router = router
 
-    @log_on_error
     def tls_start_client(self, data: TlsData) -> None:
         """Show the certificate of listen.gateway_tls, or our own for localhost.
 
@@ -86,7 +87,6 @@ class Gateway(Addon):
             data.ssl_conn = SSL.Connection(context)
             data.ssl_conn.set_accept_state()
 
-    @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         if not at_gateway(flow.client_conn):
             return
@@ -145,7 +145,6 @@ class Gateway(Addon):
         flow.response = http.Response.make(204, b"", preflight_headers(headers))
         del flow.response.headers["content-length"]
 
-    @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Say to browsers what our configuration says of pages, and nothing that the provider says."""
         state, response = self.calls.find(flow), flow.response
@@ -193,13 +192,11 @@ class Gateway(Addon):
         else:
             self.calls.local_requests[flow.id] = local_request
 
-    @refuse_local_on_error
     def request(self, flow: http.HTTPFlow) -> None:
         local_request = self.calls.local_requests.pop(flow.id, None)
         if local_request is not None:
             self.answer(flow, self.router.answer(local_request))
 
-    @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
         self.calls.local_requests.pop(flow.id, None)
 

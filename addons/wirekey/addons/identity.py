@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon, fail_closed
+from wirekey.addons.base import Addon
 from wirekey.addons.policy import by_name
 from wirekey.calls.agent_check import IDENTITY_ENDED
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
@@ -67,7 +67,6 @@ UPLOAD_OF_ANOTHER = Refusal(
 class Identity(Addon):
     """Establishes who calls, before anything else is checked, so that each refusal names the agent that is known."""
 
-    @fail_closed
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         values = flow.request.headers.get_all("proxy-authorization")
         state = self.calls.find_or_open(flow)
@@ -115,7 +114,6 @@ class Identity(Addon):
         flow.response.headers["connection"] = "close"
         flow.response.reason = f"Proxy Authentication Required: {reason}, see wirekey agents add"
 
-    @fail_closed
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         state, request = self.calls.find_or_open(flow), flow.request
         call = state.call
@@ -174,7 +172,6 @@ class Identity(Addon):
             raise TWO_AGENTS
         self.accept(state, Proof(tuple(dict.fromkeys(held for _, held in claims)), accepted_at=now))
 
-    @fail_closed
     def request(self, flow: http.HTTPFlow) -> None:
         """Verify a signature of ours, now that the body is there which it covers; else look the agent up again.
 

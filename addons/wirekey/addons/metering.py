@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon, log_on_error
+from wirekey.addons.base import Addon
 from wirekey.call import Outcome
 from wirekey.calls.response_tap import ResponseTap, Withheld
 from wirekey.credentials.pool import REFUSED_KEY_SIGNS
@@ -34,7 +34,6 @@ FIRST_ERROR_STATUS = 400
 
 
 class Metering(Addon):
-    @log_on_error
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Let every answer stream; without a tap, only one to a call that went out without a key."""
         state = self.calls.find(flow)
@@ -43,7 +42,7 @@ class Metering(Addon):
         try:
             self.install_tap(flow)
         except Exception as error:
-            self.failed(self.install_tap, error)
+            self.log_failure("install_tap", error)
             if state.secrets:
                 unframe(flow)
                 flow.response.stream = Withheld().feed
@@ -111,7 +110,6 @@ class Metering(Addon):
             return EventStreamScrubber(secrets)
         return KeyScrubber(secrets)
 
-    @log_on_error
     def response(self, flow: http.HTTPFlow) -> None:
         state = self.calls.find(flow)
         reader = self.account(state)
@@ -124,7 +122,6 @@ class Metering(Addon):
         elif call.facts and call.facts.stream and not reader.finished and succeeded(call):
             call.outcome = Outcome.TRUNCATED
 
-    @log_on_error
     def error(self, flow: http.HTTPFlow) -> None:
         """Account for what came until client or provider went away; which of them did the wire layer says."""
         state = self.calls.find(flow)

@@ -13,6 +13,7 @@ from mitmproxy import ctx
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from wirekey import __version__
+from wirekey.addons.base import Addon
 from wirekey.observing.condition import Condition, ConditionCollector, key_counts
 from wirekey.observing.metrics import CallMetrics, streams
 from wirekey.observing.scrape import METRICS_PATH, Scrape
@@ -28,22 +29,22 @@ LOOKS_EVERY = 0.5
 """Seconds between two looks at how late the event loop is."""
 
 
-class Metrics:
+class Metrics(Addon):
     """`ready`: part → why it is not ready; set by who knows."""
 
     def __init__(self, services: Services, lifecycle: Lifecycle) -> None:
-        self.services = services
+        super().__init__(services)
         self.lifecycle = lifecycle
         self.ready: Callable[[], Mapping[str, str | None]] = dict
         self.registry = CollectorRegistry(auto_describe=False)
-        self.calls = CallMetrics(self.registry)
+        self.call_metrics = CallMetrics(self.registry)
         self.collector = ConditionCollector()
         self.registry.register(self.collector)
         ProcessCollector(registry=self.registry)
         self.scrape = Scrape(self.registry, self.look)
         self.build = (__version__, version("mitmproxy"), platform.python_version())
         self.measuring: asyncio.Task[None] | None = None
-        services.events.observers.append(self.calls)
+        services.events.observers.append(self.call_metrics)
 
     @property
     def pages(self) -> dict[str, LocalHandler]:
@@ -52,7 +53,7 @@ class Metrics:
     async def running(self) -> None:
         if not self.lifecycle.opened:
             return
-        self.services.store.took = self.calls.intents.observe
+        self.services.store.took = self.call_metrics.intents.observe
         self.measuring = asyncio.create_task(self.measure_lag())
 
     async def done(self) -> None:
@@ -67,12 +68,12 @@ class Metrics:
         while True:
             due = loop.time() + LOOKS_EVERY
             await asyncio.sleep(LOOKS_EVERY)
-            self.calls.lag.observe(max(0.0, loop.time() - due))
+            self.call_metrics.lag.observe(max(0.0, loop.time() - due))
 
     def look(self) -> None:
         """Note the condition of the house: on its event loop, as nothing of it may be read from a thread."""
         services, store, authority = self.services, self.services.store, self.lifecycle.authority
-        opened = [state.call for state in services.calls.states.values() if state.call.intent_recorded]
+        opened = [state.call for state in self.calls.states.values() if state.call.intent_recorded]
         self.collector.condition = Condition(
             build=self.build,
             ready={part: reason is None for part, reason in self.ready().items()},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from mitmproxy import ctx, http
 
-from wirekey.addons.base import AsyncAdmittingAddon
+from wirekey.addons.base import AdmittingAddon
 from wirekey.addons.policy import by_name
 from wirekey.calls.redaction import redact_head
 from wirekey.calls.signatures import endpoint_of
@@ -53,7 +53,7 @@ Not 403, as a key that may not list models may be allowed to call them.
 NOTHING = hashlib.sha256(b"").hexdigest()
 
 
-class Models(AsyncAdmittingAddon):
+class Models(AdmittingAddon):
     """Comes after the policy, which has then allowed the list itself. What it answers is sent to no provider."""
 
     def __init__(self, services: Services) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import AsyncAdmittingAddon, fail_closed
+from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.policy.input import build_input
 from wirekey.policy.obligations import with_cap
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from wirekey.policy.decision import Decision
 
 
-class Policy(AsyncAdmittingAddon):
-    @fail_closed
+class Policy(AdmittingAddon):
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Ask about a tunnel to another host. What passes through it is not seen, so there is nothing to ask for."""
         call = self.calls.of(flow)

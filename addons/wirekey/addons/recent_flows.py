@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.addons.base import Addon
+
 if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.addons.view import View
+
+    from wirekey.calls.services import Services
 
 FLOWS_KEPT = 2000
 FLOWS_AT_ONCE = 100
 
 
-class RecentFlows:
+class RecentFlows(Addon):
     """Takes flows that have ended off mitmweb's page, oldest first, `at_once` when there are so many over `kept`."""
 
-    def __init__(self, view: View, kept: int = FLOWS_KEPT, at_once: int = FLOWS_AT_ONCE) -> None:
+    def __init__(self, services: Services, view: View, kept: int = FLOWS_KEPT, at_once: int = FLOWS_AT_ONCE) -> None:
+        super().__init__(services)
         self.view = view
         self.kept = kept
         self.at_once = at_once

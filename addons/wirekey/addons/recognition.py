@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon, fail_closed
+from wirekey.addons.base import Addon
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
@@ -39,7 +39,6 @@ class Recognition(Addon):
         super().__init__(services)
         self.one_large = asyncio.Lock()
 
-    @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         call = self.calls.of(flow)
         assert call.provider
@@ -80,7 +79,6 @@ class Recognition(Addon):
         if length is not None and length.isdecimal():
             self.calls.reserve(flow, int(length))
 
-    @fail_closed
     async def request(self, flow: http.HTTPFlow) -> None:
         call = self.calls.of(flow)
         if call.reads_body:

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.addons.base import Addon, no_retry_on_error
+from wirekey.addons.base import Addon
 from wirekey.addons.credentials import record_response
 from wirekey.audit.store import AuditUnavailable
 from wirekey.call import AttemptRecord
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 
 class Failover(Addon):
-    @no_retry_on_error
     async def attempt_failed(self, attempt: FailedAttempt) -> None:
         state = self.calls.state(attempt.flow)
         plan, choice = state.plan, state.choice
@@ -59,7 +58,6 @@ class Failover(Addon):
             return
         attempt.retry = True
 
-    @no_retry_on_error
     async def attempt_repeated(self, attempt: FailedAttempt) -> None:
         """Let an attempt go out anew, as it was, that the provider did not begin with."""
         call = self.calls.of(attempt.flow)

@@ -92,10 +92,6 @@ class Calls:
         """Return the request head that is decided on and sent, of which the flow may show less."""
         return self.states[flow.id].request or flow.request
 
-    def is_undecided(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a flow is a call that has no response yet, neither a refusal nor a provider's."""
-        return flow.response is None and flow.error is None and flow.id not in self.local_requests
-
     # From the head of the request to the end.
 
     def open(self, flow: http.HTTPFlow) -> Call:

@@ -103,6 +103,7 @@ def make_master(config: Config, *, page: Page | None, simulator: bool | None) ->
     from wirekey.server.options import KEEP_ANSWERS
 
     options = Options(confdir=str(config.certs))
+    services = Services()
     master: Master
     if page is None:
         master = ServeMaster(options)
@@ -113,9 +114,8 @@ def make_master(config: Config, *, page: Page | None, simulator: bool | None) ->
         from wirekey.addons.recent_flows import RecentFlows
 
         master = WebMaster(options, with_termlog=False)
-        master.addons.add(RecentFlows(master.view))
+        master.addons.add(RecentFlows(services, master.view))
         options.update(web_port=page.port, web_open_browser=False)
-    services = Services()
     ours = addons_in_order(services, config, simulator)
     builtin = list(master.addons.chain)
     master.addons.add(*ours)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.audit import Audit
 from wirekey.addons.call_log import CallLog
-from wirekey.addons.connections import Connections, RequestBegins
+from wirekey.addons.connections import Connections
 from wirekey.addons.credentials import Credentials
 from wirekey.addons.egress import Egress
 from wirekey.addons.flow_comments import FlowComments
@@ -17,6 +17,7 @@ from wirekey.addons.metrics import Metrics
 from wirekey.addons.models import Models
 from wirekey.addons.policy import Policy
 from wirekey.addons.recognition import Recognition
+from wirekey.addons.request_start import RequestStart
 from wirekey.addons.retry import Failover
 from wirekey.addons.routing import Routing
 from wirekey.addons.traces import Traces
@@ -32,7 +33,7 @@ def addons_in_order(
     services: Services, config: Config | None = None, simulator: bool | None = None
 ) -> tuple[
     Lifecycle,
-    RequestBegins,
+    RequestStart,
     CallLog,
     Gateway,
     Identity,
@@ -58,7 +59,7 @@ def addons_in_order(
     metrics.ready = endpoints.ready
     return (
         lifecycle,  # opens the house, keeps it current, closes it
-        RequestBegins(services),  # nothing is decided here: a request is under way
+        RequestStart(services),  # nothing is decided here: a request is under way
         CallLog(services),  # no call waits for it: it says how each ended
         Gateway(services, endpoints.router),  # a base_url's path becomes a provider's; our own endpoints answer
         Identity(services),  # who calls: first, so that each refusal names the agent

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from tests.docs.pages import blocks_of
+from tests.providers.shapes import FORM, NEW, SHAPES, filled
 from tests.raw_client import CHAT, RawClient, post
-from tests.routing.shapes import FORM, NEW, SHAPES, filled
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from tests.threats.conftest import beginning
 from wirekey.egress.hosts import RUNTIME

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wirekey.errors import Refusal
 from wirekey.metering.eventstream import write_frame
-from wirekey.providers.bedrock.requests import Bedrock
+from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.responses import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 

@@ -12,8 +12,9 @@ from tests.providers.test_bedrock import ARN
 
 from wirekey.errors import Refusal
 from wirekey.metering.eventstream import write_frame
-from wirekey.providers.bedrock.requests import ACTIONS, EVENT_STREAM, Bedrock
-from wirekey.providers.bedrock.services import service_of
+from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.bedrock.responses import EVENT_STREAM
+from wirekey.providers.bedrock.services import ACTIONS, service_of
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 
 BEDROCK = Bedrock()

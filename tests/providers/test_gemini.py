@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wirekey.errors import Refusal
-from wirekey.providers.gemini.requests import Gemini
+from wirekey.providers.gemini import Gemini
 from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from wirekey.call import Agent, Call
 from wirekey.policy.input import build_input
 from wirekey.providers import PROVIDERS
-from wirekey.routing.catalogue import MOST_MODELS, Entry, as_call, catalogue, described, listed, read_list
+from wirekey.providers.model_list import MOST_MODELS, ListedModel, read_list
+from wirekey.routing.catalogue import as_call, catalogue
 from wirekey.routing.model_name import ModelName
 from wirekey.routing.routes import Route
 
@@ -67,7 +68,7 @@ READ = [
 
 @pytest.mark.parametrize(("provider", "document", "expected"), READ)
 def test_a_list_is_read_as_far_as_it_can_be(provider, document, expected):
-    entries = read_list(provider, document)
+    entries = read_list(PROVIDERS[provider], document)
     assert [(entry.id, entry.name, entry.created) for entry in entries] == expected
     assert {entry.provider for entry in entries} <= {provider}
 
@@ -82,15 +83,15 @@ json = st.recursive(
 
 @given(st.sampled_from(list(PROVIDERS)), json)
 def test_whatever_a_provider_answers_reading_it_does_not_fail(provider, document):
-    for entry in read_list(provider, document):
-        assert described("openai", entry)
+    for entry in read_list(PROVIDERS[provider], document):
+        assert PROVIDERS["openai"].write_model(entry)
 
 
 LISTS = {
-    "openai": read_list("openai", OPENAI),
-    "gemini": read_list("gemini", GEMINI),
-    "anthropic": read_list("anthropic", ANTHROPIC),
-    "bedrock": read_list("bedrock", BEDROCK),
+    "openai": read_list(PROVIDERS["openai"], OPENAI),
+    "gemini": read_list(PROVIDERS["gemini"], GEMINI),
+    "anthropic": read_list(PROVIDERS["anthropic"], ANTHROPIC),
+    "bedrock": read_list(PROVIDERS["bedrock"], BEDROCK),
 }
 
 ROUTES = [
@@ -124,31 +125,31 @@ def test_without_any_list_there_are_the_names_of_routes():
 
 
 def test_what_passes_by_no_operation_is_not_listed():
-    live = Entry("gemini-live", "gemini", methods=("bidiGenerateContent",))
-    assert catalogue({"gemini": [live], "openai": [Entry("", "openai")], "bedrock": [Entry("a b", "bedrock")]}, []) == (
-        Entry("", "openai"),
-    )
+    live = ListedModel("gemini-live", "gemini", methods=("bidiGenerateContent",))
+    assert catalogue(
+        {"gemini": [live], "openai": [ListedModel("", "openai")], "bedrock": [ListedModel("a b", "bedrock")]}, []
+    ) == (ListedModel("", "openai"),)
 
 
 def test_the_number_of_models_is_bounded():
-    many = [Entry(f"m{number}", "openai") for number in range(MOST_MODELS + 5)]
+    many = [ListedModel(f"m{number}", "openai") for number in range(MOST_MODELS + 5)]
     assert len(catalogue({"openai": many}, [])) == MOST_MODELS
 
 
 CALLS = [
-    (Entry("gpt-4o", "openai"), "chat.completions", "/v1/chat/completions"),
-    (Entry("text-embedding-3-small", "openai"), "embeddings", "/v1/embeddings"),
+    (ListedModel("gpt-4o", "openai"), "chat.completions", "/v1/chat/completions"),
+    (ListedModel("text-embedding-3-small", "openai"), "embeddings", "/v1/embeddings"),
     (LISTS["gemini"][0], "generateContent", "/v1beta/models/gemini-2.5-flash:generateContent"),
     (
-        Entry("gemini-embedding-001", "gemini", methods=("embedContent",)),
+        ListedModel("gemini-embedding-001", "gemini", methods=("embedContent",)),
         "embedContent",
         "/v1beta/models/gemini-embedding-001:embedContent",
     ),
-    (Entry("imagen-4", "gemini", methods=("predict",)), "predict", "/v1beta/models/imagen-4:predict"),
+    (ListedModel("imagen-4", "gemini", methods=("predict",)), "predict", "/v1beta/models/imagen-4:predict"),
     (LISTS["anthropic"][0], "messages", "/v1/messages"),
     (LISTS["bedrock"][0], "converse", "/model/amazon.nova-lite-v1%3A0/converse"),
     (
-        Entry("amazon.titan-embed-text-v2:0", "bedrock"),
+        ListedModel("amazon.titan-embed-text-v2:0", "bedrock"),
         "invoke",
         "/model/amazon.titan-embed-text-v2%3A0/invoke",
     ),
@@ -170,7 +171,7 @@ def test_in_its_own_format_a_model_is_described_in_its_providers_own_words():
         ("gemini", GEMINI, "models"),
         ("anthropic", ANTHROPIC, "data"),
     ):
-        assert listed(shape, LISTS[shape])[key] == document[key]
+        assert PROVIDERS[shape].write_models(LISTS[shape])[key] == document[key]
 
 
 DESCRIBED = [
@@ -209,16 +210,18 @@ DESCRIBED = [
 
 @pytest.mark.parametrize(("shape", "provider", "expected"), DESCRIBED)
 def test_in_another_format_it_has_what_that_format_needs(shape, provider, expected):
-    assert described(shape, LISTS[provider][0]) == expected
+    assert PROVIDERS[shape].write_model(LISTS[provider][0]) == expected
 
 
 def test_a_routes_name_for_a_model_of_gemini_says_what_it_can_do():
     fast = catalogue(LISTS, [Route("r", "fast", model=ModelName("gemini-2.5-flash"))])[0]
-    assert described("gemini", fast)["supportedGenerationMethods"] == ["generateContent", "countTokens"]
-    assert described("gemini", fast)["name"] == "models/fast"
-    assert described("gemini", Entry("new", "gemini"))["supportedGenerationMethods"] == ["generateContent"]
+    assert PROVIDERS["gemini"].write_model(fast)["supportedGenerationMethods"] == ["generateContent", "countTokens"]
+    assert PROVIDERS["gemini"].write_model(fast)["name"] == "models/fast"
+    assert PROVIDERS["gemini"].write_model(ListedModel("new", "gemini"))["supportedGenerationMethods"] == [
+        "generateContent"
+    ]
 
 
 def test_anthropics_list_says_that_there_is_no_other_page():
-    assert listed("anthropic", []) == {"data": [], "has_more": False, "first_id": None, "last_id": None}
-    assert listed("anthropic", LISTS["openai"])["last_id"] == "gpt-4o"
+    assert PROVIDERS["anthropic"].write_models([]) == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+    assert PROVIDERS["anthropic"].write_models(LISTS["openai"])["last_id"] == "gpt-4o"

@@ -12,12 +12,10 @@ import msgspec
 import pytest
 
 from wirekey.errors import Refusal
-from wirekey.metering.usage_request import ask_stream_usage
-from wirekey.policy.obligations import with_cap
 from wirekey.providers import PROVIDERS
-from wirekey.providers.edits import with_edits
+from wirekey.providers.json_edits import apply_edits
 from wirekey.providers.protocol import Body, Kind, Operation
-from wirekey.routing.override import with_model
+from wirekey.providers.request_edits import RequestEdits
 from wirekey.wire.request_body import PIECE, Spool, SpooledBody
 
 LONG = "é" * PIECE
@@ -120,17 +118,25 @@ def test_what_is_refused_in_memory_is_refused_on_disk(tmp_path, data):
     assert open_files(tmp_path) == []
 
 
+def edited(body, edits):
+    return PROVIDERS["openai"].edit_request(OPERATION, b"/v1/chat/completions", "application/json", body, edits).body
+
+
 def cap(body):
-    return with_cap("openai", OPERATION, body, 7)
+    return edited(body, RequestEdits(max_tokens=7))
 
 
 def model(body):
-    return with_model("openai", OPERATION, b"/v1/chat/completions", "application/json", body, "gpt-4o-mini")[1]
+    return edited(body, RequestEdits("gpt-4o-mini"))
+
+
+def usage(body):
+    return edited(body, RequestEdits(include_usage=True))
 
 
 def form_model(body):
     target, content_type = b"/v1/audio/transcriptions", "multipart/form-data; boundary=b"
-    return with_model("openai", UPLOAD, target, content_type, body, "gpt-4o-transcribe")[1]
+    return PROVIDERS["openai"].edit_request(UPLOAD, target, content_type, body, RequestEdits("gpt-4o-transcribe")).body
 
 
 @pytest.mark.parametrize(
@@ -138,25 +144,25 @@ def form_model(body):
     [
         (cap, CHAT.encode()),
         (model, CHAT.encode()),
-        (ask_stream_usage, CHAT.encode()),
-        (ask_stream_usage, b'{"stream_options":null,"messages":"%s"}' % (b"x" * PIECE)),
-        (ask_stream_usage, b'{"messages":"%s","stream_options":{"include_usage":false}}' % (b"x" * PIECE)),
-        (lambda body: ask_stream_usage(model(cap(body))), CHAT.encode()),
+        (usage, CHAT.encode()),
+        (usage, b'{"stream_options":null,"messages":"%s"}' % (b"x" * PIECE)),
+        (usage, b'{"messages":"%s","stream_options":{"include_usage":false}}' % (b"x" * PIECE)),
+        (lambda body: edited(body, RequestEdits("gpt-4o-mini", (), 7, include_usage=True)), CHAT.encode()),
         (form_model, FORM),
     ],
 )
 def test_an_edit_makes_another_body_and_leaves_no_file_of_the_first(tmp_path, edit, data):
-    edited = edit(spooled(data, tmp_path, hashing=True))
-    assert isinstance(edited, SpooledBody)
-    assert bytes(memoryview(edited)) == edit(data) != data
-    assert edited.sha256 is None, "the hash of what was edited is none of the edited"
-    assert edited.digest() == hashlib.sha256(edit(data)).hexdigest()
+    found = edit(spooled(data, tmp_path, hashing=True))
+    assert isinstance(found, SpooledBody)
+    assert bytes(memoryview(found)) == edit(data) != data
+    assert found.sha256 is None, "the hash of what was edited is none of the edited"
+    assert found.digest() == hashlib.sha256(edit(data)).hexdigest()
     assert len(open_files(tmp_path)) == 1
 
 
 def test_no_edit_makes_no_other_body(tmp_path):
     body = spooled(CHAT.encode(), tmp_path)
-    assert with_edits(body, []) is body
+    assert apply_edits(body, []) is body
 
 
 class FullDisk:

@@ -15,7 +15,7 @@ from wirekey.metering.decoding import decoder, is_plain
 from wirekey.metering.encoded_search import EncodedSearch
 from wirekey.metering.eventstream_scrub import EventStreamScrubber
 from wirekey.metering.tap import Tap
-from wirekey.metering.usage_request import UsageEventFilter
+from wirekey.metering.usage_filter import UsageEventFilter
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Facts
 

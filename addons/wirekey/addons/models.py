@@ -24,7 +24,7 @@ from wirekey.policy.input import build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import Upstream
-from wirekey.routing.catalogue import LISTS, as_call, catalogue, described, listed
+from wirekey.routing.catalogue import as_call, catalogue
 from wirekey.routing.formats import PROVIDER_HOSTS
 from wirekey.routing.gateway_paths import bedrock_host_of
 from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask, beside_the_loop
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.settings import Settings
     from wirekey.credentials.pool import ProviderKey
-    from wirekey.routing.catalogue import Entry
+    from wirekey.providers.model_list import ListedModel
     from wirekey.routing.list_fetching import Known
 
 OPERATIONS = ("models.list", "models.get")
@@ -72,7 +72,7 @@ class Models(AdmittingAddon):
         if not entries and not known.lists:
             raise unknown(known)
         if call.operation.name == "models.list":
-            document = listed(call.provider, await self.allowed(flow, call, entries))
+            document = PROVIDERS[call.provider].write_models(await self.allowed(flow, call, entries))
         else:
             wanted = call.operation.model
             found = await self.allowed(flow, call, [entry for entry in entries if entry.id == wanted])
@@ -83,20 +83,20 @@ class Models(AdmittingAddon):
                     "No provider or route has a model of this name that this agent may call. "
                     "GET /v1/models lists those that there are.",
                 )
-            document = described(call.provider, found[0])
+            document = PROVIDERS[call.provider].write_model(found[0])
         self.answer(flow, call, document)
 
-    async def allowed(self, flow: http.HTTPFlow, call: Call, entries: Sequence[Entry]) -> list[Entry]:
+    async def allowed(self, flow: http.HTTPFlow, call: Call, entries: Sequence[ListedModel]) -> list[ListedModel]:
         """Give those that this agent may call. What cannot be decided is left out."""
         headers = by_name(self.calls.request(flow).headers)
-        found: list[Entry] = []
+        found: list[ListedModel] = []
         for start in range(0, len(entries), ASKED_AT_ONCE):
             some = entries[start : start + ASKED_AT_ONCE]
             verdicts = await asyncio.gather(*(self.may_call(entry, call, headers) for entry in some))
             found += [entry for entry, may in zip(some, verdicts, strict=True) if may]
         return found
 
-    async def may_call(self, entry: Entry, listing: Call, headers: Mapping[str, str]) -> bool:
+    async def may_call(self, entry: ListedModel, listing: Call, headers: Mapping[str, str]) -> bool:
         call = as_call(entry, listing)
         try:
             if call.agent is not None or self.services.settings.identity_required:
@@ -129,9 +129,8 @@ class Models(AdmittingAddon):
         usual = {"Host": upstream.authority, "Accept": "application/json", "User-Agent": "wirekey"}
         if provider == "anthropic":
             usual["anthropic-version"] = ANTHROPIC_VERSION
-        requests = tuple(
-            [(target, usual | await self.credential(provider, key, target, usual)) for target in LISTS[provider]]
-        )
+        targets = PROVIDERS[provider].model_list_targets
+        requests = tuple([(target, usual | await self.credential(provider, key, target, usual)) for target in targets])
         question = Question(
             provider,
             upstream.host,
@@ -172,7 +171,7 @@ class Models(AdmittingAddon):
 def places(settings: Settings) -> dict[str, str]:
     """Give the providers that we have credentials of our own for → where they are asked."""
     found = {}
-    for provider in LISTS:
+    for provider in PROVIDERS:
         pool = settings.pools.get(provider)
         has_key = bool(pool and pool.keys) or (provider == "bedrock" and settings.aws is not None)
         if has_key and provider not in settings.key_sources:
@@ -186,7 +185,7 @@ def host_of(provider: str, settings: Settings) -> str:
     if provider != "bedrock":
         return PROVIDER_HOSTS[provider]
     region = next(found.region for name in settings.hosts if (found := region_of(name)))
-    host = bedrock_host_of("GET", LISTS[provider][0], region, settings.hosts)
+    host = bedrock_host_of("GET", PROVIDERS[provider].model_list_targets[0], region, settings.hosts)
     assert host
     return host
 

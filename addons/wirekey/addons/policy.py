@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.policy.input import build_input
-from wirekey.policy.obligations import with_cap
 from wirekey.policy.permissions import check_permission
+from wirekey.providers import PROVIDERS
+from wirekey.providers.request_edits import RequestEdits
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -48,7 +49,8 @@ class Policy(AdmittingAddon):
         if decision.max_tokens is not None and call.reads_body:
             assert call.provider
             assert call.operation
-            state.body = with_cap(call.provider, call.operation, state.body, decision.max_tokens)
+            target, edits = self.calls.request(flow).data.path, RequestEdits(max_tokens=decision.max_tokens)
+            state.body = PROVIDERS[call.provider].edit_request(call.operation, target, "", state.body, edits).body
             state.cap = decision.max_tokens
         state.wanted_model = decision.model
 

@@ -13,12 +13,12 @@ from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.gemini.requests import as_gemini
 from wirekey.providers.json_size import check_size, check_utf8, may_exceed
 from wirekey.providers.protocol import Body, Facts, Kind
+from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 from wirekey.providers.request_json import malformed
 from wirekey.routing.formats import PROVIDER_HOSTS, equivalent_target
 from wirekey.routing.gateway_paths import is_geminis
-from wirekey.routing.model_name import ModelName, ModelNameError, is_plain, with_parameters
-from wirekey.routing.override import with_model
+from wirekey.routing.model_name import ModelName, ModelNameError, is_plain
 from wirekey.wire.request_body import SpooledBody
 
 if TYPE_CHECKING:
@@ -139,12 +139,13 @@ class Recognition(Addon):
         try:
             model = ModelName.parse(written)
             content_type = request.headers.get("content-type", "")
-            request.data.path, body = with_model(
-                call.provider, call.operation, request.data.path, content_type, state.body, model.name
+            edits = RequestEdits(model.name, model.parameters)
+            edited = PROVIDERS[call.provider].edit_request(
+                call.operation, request.data.path, content_type, state.body, edits
             )
-            state.body = with_parameters(call.provider, call.operation, body, model.parameters)
         except ModelNameError as error:
             raise Refusal(400, "malformed_body", f"The model's name {error}.") from None
+        request.data.path, state.body = edited.target, edited.body
         if model.provider:
             self.move(flow, call, model.provider)
 

@@ -18,13 +18,11 @@ from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.hosts import bedrock_host, region_of
 from wirekey.errors import Fault, Refusal
 from wirekey.extension import CallInfo, ExtensionError, Head
-from wirekey.metering.usage_request import ask_stream_usage
-from wirekey.policy.obligations import with_cap
 from wirekey.providers import PROVIDERS
+from wirekey.providers.request_edits import RequestEdits
 from wirekey.routing.candidate import Upstream
-from wirekey.routing.formats import PROVIDER_HOSTS, equivalent_target
-from wirekey.routing.model_name import ModelNameError, with_parameters
-from wirekey.routing.override import with_model
+from wirekey.routing.formats import PROVIDER_HOSTS
+from wirekey.routing.model_name import ModelNameError
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from wirekey.routing.candidate import Candidate, Limits
     from wirekey.routing.plan import Attempt
     from wirekey.wire.delegate import WireLimits
-    from wirekey.wire.request_body import RequestBody
 
 
 async def prepare_attempt(services: Services, flow: http.HTTPFlow, choice: Attempt) -> None:
@@ -125,54 +122,37 @@ def signing_host(state: CallState, upstream: Upstream, settings: Settings) -> st
 
 def rewrite(services: Services, flow: http.HTTPFlow, state: CallState, candidate: Candidate) -> None:
     """Ask for the candidate's model, where it can be asked for; of path and body only what must differ does."""
-    call, request = state.call, services.calls.request(flow)
+    call, request, model = state.call, services.calls.request(flow), candidate.model
     assert call.provider
     assert call.operation
-    called, operation = call.provider, call.operation
-    target, body = state.original_target, state.original_body
     call.model = call.facts.model if call.facts else None
-    if candidate.model:
-        # What another provider answers besides its own format is always OpenAI's.
-        shape = called if candidate.provider == called else "openai"
-        name, content_type = candidate.model.name, request.headers.get("content-type", "")
-        target, body = with_model(shape, operation, target, content_type, body, name)
-        if target is not state.original_target or body is not state.original_body:
-            call.model = name
-        elif call.model not in (None, name):
-            raise cannot_override(name, "has no place for it")
-        body = with_model_parameters(state, candidate, body)
-    elsewhere = equivalent_target(target, operation, called, candidate.provider)
-    assert elsewhere is not None
-    request.data.path = elsewhere
-    state.body = with_usage_requested(services, state, candidate, body)
-
-
-def with_model_parameters(state: CallState, candidate: Candidate, body: RequestBody) -> RequestBody:
-    """Set the parameters that stand behind the model's name, within what the policy lets the call ask for."""
-    call, model = state.call, candidate.model
-    assert call.provider
-    assert call.operation
-    assert model
-    if not model.parameters:
-        return body
+    edits = RequestEdits(
+        model.name if model else None,
+        model.parameters if model else (),
+        # The parameters may ask for more than the policy allows.
+        state.cap if model and model.parameters else None,
+        include_usage=wants_usage(services, call, candidate),
+        provider=candidate.provider,
+    )
+    content_type = request.headers.get("content-type", "")
     try:
-        body = with_parameters(candidate.provider, call.operation, body, model.parameters)
+        edited = PROVIDERS[call.provider].edit_request(
+            call.operation, state.original_target, content_type, state.original_body, edits
+        )
     except ModelNameError as error:
         raise cannot_override(str(model), str(error)) from None
-    return body if state.cap is None else with_cap(call.provider, call.operation, body, state.cap)
+    if edited.model_changed:
+        call.model = edits.model
+    elif edits.model and call.model not in (None, edits.model):
+        raise cannot_override(edits.model, "has no place for it")
+    request.data.path, state.body, state.usage_requested = edited.target, edited.body, edited.usage_requested
 
 
-def with_usage_requested(services: Services, state: CallState, candidate: Candidate, body: RequestBody) -> RequestBody:
-    """Ask OpenAI for the token counts of a stream, where neither its client nor the operator decided otherwise."""
-    facts = state.call.facts
+def wants_usage(services: Services, call: Call, candidate: Candidate) -> bool:
+    """Return whether to ask for a stream's token counts: neither its client nor the operator decided otherwise."""
+    facts = call.facts
     wanted = services.settings.include_stream_usage if candidate.asks_usage is None else candidate.asks_usage
-    state.usage_requested = False
-    # Google would put them into every chunk, from where they could not be taken out again.
-    if not (facts and facts.stream and not facts.asks_usage and wanted and candidate.provider == "openai"):
-        return body
-    edited = ask_stream_usage(body)
-    state.usage_requested = edited is not None
-    return body if edited is None else edited
+    return bool(facts and facts.stream and not facts.asks_usage and wanted)
 
 
 async def choose_credential(services: Services, flow: http.HTTPFlow, state: CallState, choice: Attempt) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.calls import Calls
     from wirekey.metering.tap import Tap
-    from wirekey.metering.usage_request import UsageEventFilter
+    from wirekey.metering.usage_filter import UsageEventFilter
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.providers.anthropic.requests import Anthropic
-from wirekey.providers.bedrock.requests import Bedrock
-from wirekey.providers.gemini.requests import Gemini
-from wirekey.providers.openai.requests import OpenAi
+from wirekey.providers.anthropic import Anthropic
+from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.gemini import Gemini
+from wirekey.providers.openai import OpenAi
 
 if TYPE_CHECKING:
     from wirekey.providers.protocol import Provider

@@ -14,7 +14,7 @@ from wirekey.providers.lookalikes import letters
 from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:
-    from wirekey.providers.edits import Edit
+    from wirekey.providers.json_edits import Edit
     from wirekey.wire.request_body import RequestBody
 
 FIELD_LENGTH = 1024

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.providers.protocol import Body, Kind, Operation
+from wirekey.providers.request_edits import misnamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,13 @@ Row = tuple[str, str, str, Body, Kind]
 # A segment begins with a letter or digit, so that no dot segment is one, and holds nothing that is ever encoded,
 # decoded, or split off as a parameter.
 SEGMENT = r"[A-Za-z0-9][A-Za-z0-9._:~@+=-]{0,255}"
+
+
+def plain_segment(model: str) -> str:
+    """Return a model's name that can be a segment of a path. Raises Refusal(403) for another."""
+    if not re.fullmatch(SEGMENT, model):
+        raise misnamed(model, "in the path of a request")
+    return model
 
 
 class Routes:

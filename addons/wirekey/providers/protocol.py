@@ -12,9 +12,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from wirekey.errors import Refusal
+    from wirekey.providers.model_list import Document, ListedModel
+    from wirekey.providers.request_edits import EditedRequest, RequestEdits
     from wirekey.wire.request_body import RequestBody
 
 
@@ -103,8 +105,14 @@ class Provider(Protocol):
 
     name: str
     """openai, gemini, anthropic, bedrock"""
+    model_list_targets: tuple[str, ...]
+    """Where the provider lists its models: paths with their query."""
     key_setting: str
     """The environment variable of its SDK for the key: OPENAI_API_KEY, GEMINI_API_KEY, …"""
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[str, ...]]:
+        """Operation → the parameters of a model's name that its requests can hold. None for other operations."""
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Find the operation; `path` is raw, without the query. None: no such operation here."""
@@ -116,6 +124,20 @@ class Provider(Protocol):
 
         Raises Refusal(400) on a body that is not one strict JSON object, or in which something that
         policy reads has the wrong type or stands twice.
+        """
+
+    def edit_request(  # a request's parts, in the order in which they are known
+        self, operation: Operation, target: bytes, content_type: str, body: RequestBody, edits: RequestEdits
+    ) -> EditedRequest:
+        """Return a recognised, well-formed request with all edits; every other byte stays as it is.
+
+        Raises Refusal(403) or ModelNameError if it cannot be edited so; see `RequestEditor`.
+        """
+
+    def equivalent_target(self, target: bytes, operation: Operation, provider: str) -> bytes | None:
+        """Return the target (raw path with its query) that means the same at another provider.
+
+        None if that provider does not answer this operation in this format.
         """
 
     def reader(
@@ -139,3 +161,15 @@ class Provider(Protocol):
 
     def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
         """Bytes to append to a stream that must end with an error, so that the SDK raises."""
+
+    def read_model(self, row: Document) -> ListedModel | None:
+        """Return a model of the provider's list, or None if it cannot be called by its name."""
+
+    def inference_path(self, model: ListedModel) -> str:
+        """Return the path of a call of one of the provider's models."""
+
+    def write_model(self, model: ListedModel) -> Document:
+        """Describe a model of any provider in this provider's format."""
+
+    def write_models(self, models: Sequence[ListedModel]) -> Document:
+        """Write a list of models of any provider in this provider's format, in one page."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.egress.hosts import RUNTIME, bedrock_hosts
-from wirekey.providers.bedrock.requests import Bedrock
+from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.gemini.requests import ACTIONS
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.egress.addresses import reason_to_refuse
-from wirekey.routing.catalogue import Entry, read_list
+from wirekey.providers import PROVIDERS
+from wirekey.providers.model_list import ListedModel, read_list
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ async def beside_the_loop[Result](work: Callable[[], Result]) -> Result:
 
 @dataclass(slots=True)
 class Kept:
-    entries: tuple[Entry, ...] | None = None
+    entries: tuple[ListedModel, ...] | None = None
     good_since: float = float("-inf")
     failed_at: float = float("-inf")
     trouble: str = ""
@@ -173,7 +174,7 @@ class Kept:
 class Known:
     """`lists`: by provider, of those that have one. `troubles`: why others have none."""
 
-    lists: Mapping[str, tuple[Entry, ...]]
+    lists: Mapping[str, tuple[ListedModel, ...]]
     troubles: Mapping[str, str]
 
 
@@ -216,7 +217,7 @@ class ModelLists:
     async def _fly(self, name: str, kept: Kept) -> None:
         try:
             documents = await self._fetch(name)
-            kept.entries = tuple(_merged(read_list(name, document) for document in documents))
+            kept.entries = tuple(_merged(read_list(PROVIDERS[name], document) for document in documents))
             kept.good_since, kept.trouble = self._clock(), ""
         except Exception as error:
             kept.failed_at = self._clock()
@@ -228,5 +229,5 @@ class ModelLists:
             kept.flight = None
 
 
-def _merged(lists: Iterable[tuple[Entry, ...]]) -> Iterable[Entry]:
+def _merged(lists: Iterable[tuple[ListedModel, ...]]) -> Iterable[ListedModel]:
     return {entry.id: entry for entries in lists for entry in entries}.values()

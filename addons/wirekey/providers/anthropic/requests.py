@@ -1,17 +1,16 @@
-"""Anthropic: https://docs.anthropic.com/en/api."""
+"""Requests to Anthropic's API: their operations, facts and edits."""
 
 from __future__ import annotations
 
+import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from wirekey.errors import Fault
-from wirekey.providers.anthropic.responses import AnthropicJson, MessageStream
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
-from wirekey.providers.paths import Routes
+from wirekey.providers.paths import Routes, plain_segment
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens
 from wirekey.providers.request_json import (
     check_json_type,
     malformed,
@@ -22,12 +21,13 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import Named, Tools, collect, names_of, names_of_servers
+from wirekey.routing.model_name import SAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wirekey.errors import Refusal
-    from wirekey.providers.protocol import ResponseReader
+    from wirekey.providers.json_edits import EditableBody, EditableObject
+    from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
     from wirekey.wire.request_body import RequestBody
 
@@ -66,63 +66,59 @@ KEYS = OTHER_MODEL_KEYS | {
     "mcp_servers",
 }
 
-ERROR_TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-}
 
+class AnthropicRequests(RequestEditor):
+    """Reads and edits requests in Anthropic's format."""
 
-class Anthropic:
     name = "anthropic"
-    key_setting = "ANTHROPIC_API_KEY"
+    model_in_path = re.compile(rb"/models/([^/]+)")
+    parameters = MappingProxyType({"messages": (*SAMPLING, "top_k", "max_tokens")})
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+        """Return the operation of a method and raw path, or None."""
         return ROUTES.find(method, path)
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
+        """Return what a request asks for. Raises Refusal(400)."""
         check_json_type(content_type)
         parsed = read_body(body)
         if operation.name == "messages.batches.create":
             return read_batch(parsed)
         return read_message_request(parsed)
 
-    def reader(
-        self,
-        operation: Operation,
-        facts: Facts,
-        status: int,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> ResponseReader | None:
-        media = content_type.lower()
-        if operation.name != "messages":
-            return None
-        if media.startswith("text/event-stream") or (facts.stream and not media):
-            return MessageStream()
-        return AnthropicJson() if "json" in media else None
+    def model_segment(self, operation: Operation, model: str) -> str:
+        """Return a model's name as a segment of a path."""
+        return plain_segment(model)
 
-    def credential(self, key: str, path: str) -> tuple[str, str]:
-        return "x-api-key", key
+    def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
+        """Set model, parameters and limit in a JSON body, and return whether the model changed."""
+        if operation.name != "messages.batches.create":
+            return self._edit_message(body.root, edits, writes_text=operation.name == "messages")
+        changed = False
+        for request in body.root.items("requests"):
+            params = request.child("params")
+            if params is None:
+                raise malformed(f"{request.members.place} has no params")
+            changed = self._edit_message(params, edits) or changed
+        return changed
 
-    def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
-        headers = {"content-type": "application/json", "request-id": request_id}
-        if refusal.retry_after is not None:
-            headers["retry-after"] = str(refusal.retry_after)
-        elif refusal.fault is Fault.OPERATOR or refusal.status < 500:
-            # The SDK would repeat calls answered 409, 429 and 5xx; here a person must act first.
-            headers["x-should-retry"] = "false"
-        return msgspec.json.encode({**_error(refusal), "request_id": request_id}), headers
+    def _edit_message(self, request: EditableObject, edits: RequestEdits, *, writes_text: bool = True) -> bool:
+        changed = edits.model is not None and self.set_model(request, edits.model)
+        request.set(as_json(edits.parameters))
+        if edits.max_tokens is not None and writes_text:
+            cap_message(request, edits.max_tokens)
+        return changed
 
-    def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
-        if not content_type.lower().startswith("text/event-stream"):
-            return b""
-        return b"\n\nevent: error\ndata: " + msgspec.json.encode(_error(refusal)) + b"\n\n"
+
+def cap_message(request: EditableObject, cap: int) -> None:
+    """Cap a request for a message, and those of its fallbacks that have a limit of their own."""
+    cap_tokens(request, ("max_tokens",), "max_tokens", cap)
+    if request.members.starts("fallbacks", b"["):
+        for fallback in request.items("fallbacks"):
+            if fallback.members.integer("max_tokens") is not None:
+                cap_tokens(fallback, ("max_tokens",), "max_tokens", cap)
 
 
 def read_message_request(body: JsonObject) -> Facts:
@@ -197,9 +193,3 @@ def read_batch(body: JsonObject) -> Facts:
         tools=tools.names,
         other_models=others((name for facts in asked for name in facts.other_models), model),
     )
-
-
-def _error(refusal: Refusal) -> dict[str, object]:
-    fallback = "invalid_request_error" if refusal.status < 500 else "api_error"
-    kind = ERROR_TYPES.get(refusal.status, fallback)
-    return {"type": "error", "error": {"type": kind, "message": refusal.message, "code": refusal.code}}

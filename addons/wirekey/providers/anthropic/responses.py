@@ -12,7 +12,9 @@ from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
 
 if TYPE_CHECKING:
-    from wirekey.providers.protocol import Usage
+    from collections.abc import Mapping
+
+    from wirekey.providers.protocol import Facts, Operation, ResponseReader, Usage
 
 
 class _Details(msgspec.Struct):
@@ -128,3 +130,22 @@ def read_fragment(usage: Usage, head: bytes, tail: bytes) -> None:
 
 def error_word(event: _Message) -> str:
     return (event.error and word(event.error.type)) or "error"
+
+
+class AnthropicResponses:
+    """Picks the reader of a response."""
+
+    def reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> ResponseReader | None:
+        media = content_type.lower()
+        if operation.name != "messages":
+            return None
+        if media.startswith("text/event-stream") or (facts.stream and not media):
+            return MessageStream()
+        return AnthropicJson() if "json" in media else None

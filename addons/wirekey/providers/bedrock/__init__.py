@@ -1,0 +1,21 @@
+"""Amazon Bedrock: its runtime, its list of models, agents and knowledge bases.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/
+"""
+
+from __future__ import annotations
+
+from wirekey.providers.bedrock.errors import BedrockErrors
+from wirekey.providers.bedrock.models import BedrockModels
+from wirekey.providers.bedrock.requests import BedrockRequests
+from wirekey.providers.bedrock.responses import BedrockResponses
+
+
+class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels):
+    """The protocol of Amazon Bedrock."""
+
+    key_setting = "AWS_BEARER_TOKEN_BEDROCK"
+
+    def credential(self, key: str, path: str) -> tuple[str, str]:
+        """Return the header that carries an API key. Calls without one are signed instead."""
+        return "authorization", f"Bearer {key}"

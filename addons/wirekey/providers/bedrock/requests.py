@@ -1,4 +1,4 @@
-"""Bedrock: Converse, and invoke with the bodies of Anthropic, Nova, Titan, Llama, Mistral, Cohere, OpenAI.
+"""Requests to Bedrock: Converse, and invoke with the bodies of Anthropic, Nova, Titan, Llama, Mistral, Cohere, OpenAI.
 
 The models' own bodies are told apart by their members, not by the model's name: a profile or an imported model
 has a name that says nothing. Two members that mean the same are refused, as one of them would be ignored.
@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import binascii
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from wirekey.metering.eventstream import write_frame
 from wirekey.providers.anthropic.requests import message_tools
 from wirekey.providers.bedrock import services as bedrock_services
-from wirekey.providers.bedrock.responses import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
-from wirekey.providers.bedrock.services import AGENT_STREAM_ERRORS, AgentStream
+from wirekey.providers.bedrock.services import ACTIONS
 from wirekey.providers.brought_tools import tools_in_messages
 from wirekey.providers.json_size import VALUES_LIMIT, check_size
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_edits import (
+    RequestEditor,
+    as_json,
+    cap_tokens,
+    cap_tokens_in_group,
+    misnamed,
+    out_of_reach,
+    uncapped,
+)
 from wirekey.providers.request_json import (
     check_json_type,
     malformed,
@@ -31,24 +37,44 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import Named, Tools, collect
+from wirekey.routing.model_name import CONVERSE_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from wirekey.errors import Refusal
-    from wirekey.providers.protocol import ResponseReader
+    from wirekey.providers.json_edits import EditableBody, EditableObject
+    from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
     from wirekey.wire.request_body import RequestBody
 
-# The runtime's.
-ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream", "count-tokens")
-EVENT_STREAM = "application/vnd.amazon.eventstream"
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
 _PATH = re.compile(rf"/model/{bedrock_services.WRITTEN_MODEL}/({'|'.join(ACTIONS)})")
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len", "maxTokens")
 _TEXTS = ("prompt", "inputText", "message")
+
+_INVOKES = ("invoke", "invoke-with-response-stream")
+_LIMITS_IN_GROUPS = {
+    "inferenceConfig": ("max_new_tokens", "maxTokens"),
+    "textGenerationConfig": ("maxTokenCount",),
+}
+"""Object of a model's own body → the spellings of the limit in it; the first one is added where there is none."""
+_FAMILIES = {
+    "anthropic": ("max_tokens",),
+    "ai21": ("max_tokens",),
+    "amazon.nova": ("inferenceConfig", "max_new_tokens"),
+    "amazon.titan-text": ("textGenerationConfig", "maxTokenCount"),
+    "cohere.command": ("max_tokens",),
+    "deepseek": ("max_tokens",),
+    "meta": ("max_gen_len",),
+    "mistral": ("max_tokens",),
+    "openai": ("max_completion_tokens",),
+    "qwen": ("max_tokens",),
+}
+"""Beginning of a model's name, without its region → where its body has the limit."""
+_SILENT = ("embed", "rerank", "image", "canvas", "reel", "stability", "sonic")
+"""Words in the names of models that write no text."""
 
 _CONVERSE_KEYS = frozenset(
     [
@@ -65,36 +91,16 @@ _OWN_KEYS = OTHER_MODEL_KEYS | frozenset(
     ]
 )
 
-_ERRORS = {
-    400: "ValidationException",
-    401: "UnrecognizedClientException",
-    403: "AccessDeniedException",
-    404: "ResourceNotFoundException",
-    407: "UnrecognizedClientException",
-    408: "ModelTimeoutException",
-    429: "ThrottlingException",
-    500: "InternalServerException",
-    502: "ServiceUnavailableException",
-    503: "ServiceUnavailableException",
-    504: "ModelTimeoutException",
-}
-# The members of both streams' unions; modelTimeoutException is one of invoke's only.
-_STREAM_ERRORS = {
-    429: "throttlingException",
-    500: "internalServerException",
-    502: "serviceUnavailableException",
-    503: "serviceUnavailableException",
-    504: "modelStreamErrorException",
-}
 
-
-class Bedrock:
-    """The protocol of Amazon Bedrock: its runtime here, its other services in `bedrock_services`."""
+class BedrockRequests(RequestEditor):
+    """Reads and edits requests to Bedrock: to its runtime here, to its other services in `services`."""
 
     name = "bedrock"
-    key_setting = "AWS_BEARER_TOKEN_BEDROCK"
+    model_in_path = re.compile(rb"/(?:model|foundation-models|inference-profiles)/([^/]+)")
+    parameters = MappingProxyType({"converse": CONVERSE_PARAMETERS, "converse-stream": CONVERSE_PARAMETERS})
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+        """Return the operation of a method and raw path, or None."""
         match = _PATH.fullmatch(path) if method == "POST" else None
         if match is None:
             return bedrock_services.find(method, path)
@@ -106,11 +112,12 @@ class Bedrock:
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
+        """Return what a request asks for. Raises Refusal(400)."""
         # Of invoke, SDKs declare bytes where nobody told them more.
         if content_type.lower() != "application/octet-stream":
             check_json_type(content_type)
         data = read_body(body)
-        if operation.name in ("invoke", "invoke-with-response-stream"):
+        if operation.name in _INVOKES:
             return _read_invoke(operation, data)
         if operation.name == "count-tokens":
             return _read_count(operation, data)
@@ -118,46 +125,78 @@ class Bedrock:
             return _read_converse(operation, data)
         return bedrock_services.read(operation, data)
 
-    def reader(
-        self,
-        operation: Operation,
-        facts: Facts,
-        status: int,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> ResponseReader | None:
-        media = content_type.lower()
-        if operation.name not in ACTIONS or operation.name == "count-tokens":
-            return AgentStream() if operation.name == "invoke-agent" and media.startswith(EVENT_STREAM) else None
-        if media.startswith(EVENT_STREAM):
-            return ConverseStream() if operation.name == "converse-stream" else InvokeStream()
-        return BedrockJson(headers) if "json" in media or usage_from_headers(headers or {}) else None
+    def check_model_name(self, model: str) -> None:
+        """Raise Refusal(403) if this is neither a model's id nor an ARN."""
+        super().check_model_name(model)
+        if bedrock_services.read_model_segment(model) != model:
+            raise misnamed(model, "in a request to Bedrock: it is neither a model's id nor an ARN")
 
-    def credential(self, key: str, path: str) -> tuple[str, str]:
-        return "authorization", f"Bearer {key}"
+    def model_segment(self, operation: Operation, model: str) -> str:
+        """Return a model's name as boto3 encodes it. No other character of these names is ever encoded."""
+        return model.replace(":", "%3A").replace("/", "%2F")
 
-    def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
-        fallback = _ERRORS[400 if refusal.status < 500 else 500]
-        headers = {
-            "content-type": "application/json",
-            "x-amzn-errortype": refusal.error_type or _ERRORS.get(refusal.status, fallback),
-            "x-amzn-requestid": request_id,
-        }
-        if refusal.retry_after is not None:
-            headers["retry-after"] = str(refusal.retry_after)
-        return msgspec.json.encode({"message": refusal.message}), headers
+    def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
+        """Set model, parameters and limit in a JSON body, and return whether the model changed."""
+        changed = edits.model is not None and self._edit_model(operation, body, edits.model)
+        converses = operation.name in ("converse", "converse-stream")
+        if edits.parameters:
+            renamed = {"top_p": "topP", "max_tokens": "maxTokens"}
+            values = {renamed.get(name, name): value for name, value in as_json(edits.parameters).items()}
+            body.root.set({"inferenceConfig": values})
+        if edits.max_tokens is not None and converses:
+            cap_tokens_in_group(body.root, "inferenceConfig", "maxTokens", edits.max_tokens)
+        elif edits.max_tokens is not None and operation.name in _INVOKES:
+            cap_own_body(operation.model or "", body.root, edits.max_tokens)
+        return changed
 
-    def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
-        if not content_type.lower().startswith(EVENT_STREAM):
-            return b""
-        errors = AGENT_STREAM_ERRORS if operation.name == "invoke-agent" else _STREAM_ERRORS
-        fallback = "validationException" if refusal.status < 500 else "internalServerException"
-        headers = {
-            ":exception-type": errors.get(refusal.status, fallback),
-            ":content-type": "application/json",
-            ":message-type": "exception",
-        }
-        return write_frame(headers, msgspec.json.encode({"message": refusal.message}))
+    def _edit_model(self, operation: Operation, body: EditableBody, model: str) -> bool:
+        if operation.name in _INVOKES:
+            members = body.root.members
+            # OpenAI's models are refused there where their body names another one than the path.
+            is_named = members.starts("model", b'"') and members.text("model") == operation.model
+            return is_named and self.set_model(body.root, model)
+        if operation.name != "retrieve-and-generate":
+            return False
+        configuration = body.root.child("retrieveAndGenerateConfiguration")
+        source = None
+        if configuration:
+            kinds = ("knowledgeBaseConfiguration", "externalSourcesConfiguration")
+            source = configuration.child(one_of(configuration.members, *kinds))
+        if source is None:
+            raise out_of_reach("a request of a session, which names no model")
+        return self.set_model(source, model, "modelArn")
+
+
+def cap_own_body(model: str, body: EditableObject, cap: int) -> None:
+    """Cap the body of invoke: by the limit that it has, or else by the family of its model.
+
+    Raises Refusal(403) if neither is known.
+    """
+    members = body.members
+    group = next((group for group in _LIMITS_IN_GROUPS if members.starts(group, b"{")), None)
+    written = tuple(key for key in _LIMITS if key in members.values)
+    if group:
+        inner = body.child(group)
+        assert inner
+        keys = _LIMITS_IN_GROUPS[group]
+        key = one_of(inner.members, *keys) if any(key in inner.members.values for key in keys) else keys[0]
+        cap_tokens(inner, (key,), key, cap)
+    elif written:
+        cap_tokens(body, written, written[0], cap)
+    elif not any(word in model for word in _SILENT):
+        _add_limit_of_family(model, body, cap)
+
+
+def _add_limit_of_family(model: str, body: EditableObject, cap: int) -> None:
+    name = model.rpartition("/")[2]
+    for beginning, path in _FAMILIES.items():
+        if name.startswith(beginning) or name.partition(".")[2].startswith(beginning):
+            if len(path) == 1:
+                cap_tokens(body, path, path[0], cap)
+            else:
+                cap_tokens_in_group(body, path[0], path[1], cap)
+            return
+    raise uncapped("this model's body, which has no limit that Wirekey knows: set one")
 
 
 def _read_converse(operation: Operation, data: JsonObject) -> Facts:

@@ -15,13 +15,17 @@ import msgspec
 from wirekey.metering.eventstream import EventStreamReader, read_headers
 from wirekey.metering.json_response import JsonReader, Tokens, word
 from wirekey.metering.oversize import last_object, last_text
+from wirekey.providers.bedrock.services import ACTIONS
 from wirekey.providers.protocol import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wirekey.providers.protocol import Facts, Operation, ResponseReader
+
 FINISH_REASONS = ("stop_reason", "stopReason", "finish_reason", "completionReason")
 COUNT_LENGTH = 15
+EVENT_STREAM = "application/vnd.amazon.eventstream"
 _ABSENT = msgspec.Raw(b"null")
 
 
@@ -211,6 +215,18 @@ class InvokeStream(BedrockStream):
             self.finished = True
 
 
+class AgentStream(BedrockStream):
+    """An ResponseReader of invoke-agent: no event is the last one by its name, and none counts tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished = True
+
+    def take(self, headers: bytes, payload: bytes) -> None:  # the payload is content
+        if self.failed(headers):
+            self.finished = False
+
+
 def usage_from_headers(headers: Mapping[str, str]) -> Usage | None:
     """Read the token counts that the service writes into the headers of invoke; None where there are none."""
     input_tokens, output_tokens, cached = (
@@ -301,3 +317,22 @@ def _is_json(data: bytes) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
+
+
+class BedrockResponses:
+    """Picks the reader of a response."""
+
+    def reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> ResponseReader | None:
+        media = content_type.lower()
+        if operation.name not in ACTIONS or operation.name == "count-tokens":
+            return AgentStream() if operation.name == "invoke-agent" and media.startswith(EVENT_STREAM) else None
+        if media.startswith(EVENT_STREAM):
+            return ConverseStream() if operation.name == "converse-stream" else InvokeStream()
+        return BedrockJson(headers) if "json" in media or usage_from_headers(headers or {}) else None

@@ -10,7 +10,6 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.providers.bedrock.responses import BedrockStream
 from wirekey.providers.other_models import others
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import MODEL_LENGTH, one_of, read_model, refuse_lookalikes
@@ -27,6 +26,9 @@ _MODEL = re.compile(rf"{_NAME}|arn:aws[a-z-]*:(?:bedrock|sagemaker):[a-z0-9-]+:[
 
 _ID = r"[A-Za-z0-9]{1,10}"
 _SESSION = r"[A-Za-z0-9](?:[A-Za-z0-9._:-]|%3A){1,99}"
+
+ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream", "count-tokens")
+"""The operations of the runtime."""
 
 RUNTIME, CATALOGUE, AGENTS = "bedrock-runtime", "bedrock", "bedrock-agent-runtime"
 
@@ -58,15 +60,6 @@ _KEYS = frozenset(
     ]
 )
 """Members that are read, at any level."""
-
-AGENT_STREAM_ERRORS = {
-    429: "throttlingException",
-    500: "internalServerException",
-    502: "badGatewayException",
-    503: "badGatewayException",
-    504: "dependencyFailedException",
-}
-"""Those members of an agent's stream that fit; it has no serviceUnavailableException."""
 
 _PATTERNS = [
     (method, re.compile(path), Operation(name, body, kind, stream=name == "invoke-agent"))
@@ -146,15 +139,3 @@ def _within(source: JsonObject | None, *names: str) -> JsonObject | None:
         if source:
             refuse_lookalikes(source, _KEYS)
     return source
-
-
-class AgentStream(BedrockStream):
-    """An ResponseReader of invoke-agent: no event is the last one by its name, and none counts tokens."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.finished = True
-
-    def take(self, headers: bytes, payload: bytes) -> None:  # the payload is content
-        if self.failed(headers):
-            self.finished = False

@@ -1,4 +1,4 @@
-"""Gemini's API as generativelanguage.googleapis.com speaks it: its own operations, and OpenAI's below /openai/.
+"""Requests to Gemini's API: its own operations, and OpenAI's below /openai/; their facts and edits.
 
 Google's servers read JSON leniently: a member may be spelt in camel or snake case, and where an array is wanted
 a single element may stand alone. Both are read here as the server reads them; a member in both spellings at once
@@ -7,16 +7,19 @@ is refused. Described at https://ai.google.dev/api.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
-from wirekey.providers.openai.requests import OpenAi
+import msgspec
+
+from wirekey.providers.gemini.responses import OPENAI_NAMES
+from wirekey.providers.openai.requests import AT_GOOGLE, CHAT_LIMITS, OpenAiRequests
 from wirekey.providers.other_models import others
-from wirekey.providers.paths import Routes
+from wirekey.providers.paths import Routes, plain_segment
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, cap_tokens_in_group, misnamed
 from wirekey.providers.request_json import (
     check_json_type,
     malformed,
@@ -27,14 +30,13 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import Named, collect
+from wirekey.routing.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import msgspec
-
-    from wirekey.errors import Refusal
-    from wirekey.providers.protocol import ResponseReader
+    from wirekey.providers.json_edits import EditableBody, EditableObject, Members
+    from wirekey.providers.request_edits import EditedRequest, RequestEdits
     from wirekey.providers.request_json import JsonObject
     from wirekey.wire.request_body import RequestBody
 
@@ -54,7 +56,10 @@ UNREADABLE_PARAMETERS = ("$httpMethod", "$httpHeaders", "$ct", "$req")
 METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 
 _ACTION = re.compile(rf"{VERSION}/(?:models/({MODEL})|(tunedModels/{MODEL})):({'|'.join(ACTIONS)})")
+_BELOW_OPENAI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
+_NAME = re.compile(rf"(?:tunedModels/)?{MODEL}")
 _SNAKE = re.compile(r"_([a-z])")
+_OUTPUT_LIMIT = "max_output_tokens"
 
 _KEYS = frozenset(
     spelling
@@ -68,8 +73,7 @@ _KEYS = frozenset(
 
 _JSON, _NONE, _OPAQUE = Body.JSON, Body.NONE, Body.OPAQUE
 _INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
-_OPENAI = OpenAi()
-_OPENAI_NAMES = ("chat.completions", "embeddings", "images.generations")
+_OPENAI = OpenAiRequests()
 
 _ROUTES = Routes(
     [
@@ -104,30 +108,23 @@ _ROUTES = Routes(
     ]
 )
 
-# google.rpc.Code by HTTP status, as Google's servers pair them.
-_STATUS_WORDS = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    407: "UNAUTHENTICATED",
-    409: "ABORTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    500: "INTERNAL",
-    502: "UNAVAILABLE",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
 
-
-class Gemini:
-    """The protocol of Google's Gemini API."""
+class GeminiRequests(RequestEditor):
+    """Reads and edits requests in Gemini's format, and in OpenAI's as Google reads it."""
 
     name = "gemini"
-    key_setting = "GEMINI_API_KEY"
+    # With its collection, as a tuned model is in another one.
+    model_in_path = re.compile(rb"/((?:models|tunedModels)/[^/:]+)")
+    parameters = MappingProxyType(
+        {
+            "chat.completions": CHAT_PARAMETERS,
+            "generateContent": GENERATE_PARAMETERS,
+            "streamGenerateContent": GENERATE_PARAMETERS,
+        }
+    )
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+        """Return the operation of a method and raw path, or None."""
         # Google's servers let these headers replace the method: the operation would be another one.
         if any(name in headers for name in METHOD_OVERRIDES):
             return None
@@ -141,8 +138,9 @@ class Gemini:
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
+        """Return what a request asks for. Raises Refusal(400)."""
         _check_query(query)
-        if operation.name in _OPENAI_NAMES:
+        if operation.name in OPENAI_NAMES:
             return as_gemini(_OPENAI.read_request(operation, query, content_type, body))
         check_json_type(content_type)
         data = read_body(body)
@@ -166,43 +164,109 @@ class Gemini:
                 data = whole
         return _facts_of_contents(operation, data, operation.model)
 
-    def reader(
-        self,
-        operation: Operation,
-        facts: Facts,
-        status: int,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> ResponseReader | None:
-        if operation.kind is not Kind.INFERENCE or operation.name == "countTokens":
-            return None
-        if operation.name in _OPENAI_NAMES:
-            return _OPENAI.reader(operation, facts, status, content_type, headers)
-        kind = _media_type(content_type)
-        if kind == "text/event-stream":
-            return GeminiSseReader()
-        if kind != "application/json":
-            return None
-        return GeminiArrayReader() if operation.stream and status == 200 else GeminiJsonReader()
+    def edit_request(  # as in the base class
+        self, operation: Operation, target: bytes, content_type: str, body: RequestBody, edits: RequestEdits
+    ) -> EditedRequest:
+        """Return a recognised, well-formed request with all edits; in OpenAI's format if OpenAI answers it."""
+        if edits.provider != _OPENAI.name:
+            return super().edit_request(operation, target, content_type, body, edits)
+        edited = _OPENAI.edit_request(operation, target, content_type, body, replace(edits, provider=None))
+        elsewhere = self.equivalent_target(edited.target, operation, edits.provider)
+        assert elsewhere is not None, "the route leads to a provider that answers this operation"
+        return replace(edited, target=elsewhere)
 
-    def credential(self, key: str, path: str) -> tuple[str, str]:
-        """Name and value of the key's header: each half of the API takes it in one place only."""
-        return ("authorization", f"Bearer {key}") if "/openai/" in path else ("x-goog-api-key", key)
+    def equivalent_target(self, target: bytes, operation: Operation, provider: str) -> bytes | None:
+        """Return the target that means the same at another provider: OpenAI, for what is in its format."""
+        if provider == _OPENAI.name and operation.name in AT_GOOGLE and (found := _BELOW_OPENAI.match(target)):
+            return b"/v1" + target[found.end() :]
+        return super().equivalent_target(target, operation, provider)
 
-    def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
-        headers = {"content-type": "application/json; charset=UTF-8"}
-        if refusal.retry_after is not None:
-            headers["retry-after"] = str(refusal.retry_after)
-        return json.dumps(_error(refusal, request_id), indent=2).encode(), headers
+    def check_model_name(self, model: str) -> None:
+        """Raise Refusal(403) if this is no name of a model of Google's, without its collection unless it is tuned."""
+        super().check_model_name(model)
+        if not _NAME.fullmatch(model):
+            raise misnamed(model, "in a request to Gemini; write it without `models/`")
 
-    def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
-        if operation.name in _OPENAI_NAMES:
-            return _OPENAI.stream_error(refusal, operation, content_type)
-        error = json.dumps(_error(refusal)).encode()
-        if _media_type(content_type) == "text/event-stream":
-            # Bare, not after `data:`: so Google ends a stream, and only so all of its SDKs raise.
-            return b"\n\n" + error + b"\n\n"
-        return b",\n" + error + b"\n]" if operation.stream else b""
+    def model_segment(self, operation: Operation, model: str) -> str:
+        """Return a model's name with its collection."""
+        if operation.kind is Kind.INFERENCE:
+            return model if "/" in model else f"models/{model}"
+        return f"models/{plain_segment(model)}"
+
+    def set_model(self, parent: EditableObject, model: str, key: str = "model", *, add: bool = True) -> bool:
+        """Name the model in an object as the client did: with its collection or without."""
+        asked = parent.members.text(key)
+        if (asked is None and not add) or _bare(asked) == model:
+            return False
+        self.check_model_name(model)
+        with_collection = asked is not None and "/" in asked and "/" not in model
+        parent.set({key: msgspec.json.encode(f"models/{model}" if with_collection else model)})
+        return True
+
+    def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
+        """Set model, parameters and limit in a JSON body, and return whether the model changed."""
+        changed = edits.model is not None and self._edit_model(operation, body, edits.model)
+        in_openai_format = operation.name in OPENAI_NAMES
+        if edits.parameters:
+            parameters = as_json(edits.parameters)
+            body.root.set(parameters if in_openai_format else generation_members(body.root, parameters))
+        if edits.max_tokens is None:
+            return changed
+        if operation.name == "chat.completions":
+            cap_tokens(body.root, CHAT_LIMITS, "max_tokens", edits.max_tokens)
+        elif operation.name in ("generateContent", "streamGenerateContent"):
+            group = one_of(body.root.members, "generationConfig", "generation_config")
+            inner = body.root.child(group)
+            key = one_of(inner.members, "maxOutputTokens", "max_output_tokens") if inner else "maxOutputTokens"
+            cap_tokens_in_group(body.root, group, key, edits.max_tokens)
+        return changed
+
+    def _edit_model(self, operation: Operation, body: EditableBody, model: str) -> bool:
+        if operation.name == "cachedContents.create":
+            asks = body.root.members.text("model") is not None
+            if asks or "/" in model:
+                return self.set_model(body.root, model)
+            self.check_model_name(model)
+            body.root.set({"model": msgspec.json.encode(f"models/{model}")})
+            return True
+        if operation.name in OPENAI_NAMES:
+            return self.set_model(body.root, model)
+        if operation.model is None:
+            return False
+        changed = self.set_model(body.root, model, add=False)
+        if operation.name == "batchEmbedContents":
+            for request in body.root.items("requests"):
+                changed = self.set_model(request, model, add=False) or changed
+        if operation.name == "countTokens":
+            key = one_of(body.root.members, "generateContentRequest", "generate_content_request")
+            if whole := body.root.child(key):
+                changed = self.set_model(whole, model, add=False) or changed
+        return changed
+
+
+def generation_members(body: EditableObject, parameters: Mapping[str, bytes]) -> Members:
+    """Return the members that hold parameters, each in the spelling that the request uses already."""
+    group = one_of(body.members, "generationConfig", "generation_config")
+    inner = body.child(group)
+    members: dict[str, bytes | Members] = {}
+    for name, value in parameters.items():
+        if name == "thinking_budget":
+            key = _spelling(inner, "thinking_config")
+            thinking = inner.child(key) if inner else None
+            members[key] = {_spelling(thinking, "thinking_budget"): value}
+        else:
+            members[_spelling(inner, _OUTPUT_LIMIT if name == "max_tokens" else name)] = value
+    return {group: members}
+
+
+def _spelling(parent: EditableObject | None, snake: str) -> str:
+    """Return the spelling of a member that an object uses; camel case if it has no such member."""
+    camel = _camel(snake)
+    return one_of(parent.members, camel, snake) if parent and camel != snake else camel
+
+
+def _camel(snake: str) -> str:
+    return _SNAKE.sub(lambda found: found[1].upper(), snake)
 
 
 def as_gemini(facts: Facts) -> Facts:
@@ -241,7 +305,7 @@ def _tool_names(data: JsonObject) -> Iterator[Named]:
             if bytes(memoryview(value)[:5]) == b"null":
                 continue
             if key != declarations:
-                yield Named(_SNAKE.sub(lambda found: found[1].upper(), key), counted=key != servers)
+                yield Named(_camel(key), counted=key != servers)
             for named in _objects(tool, key) if key in (declarations, servers) else ():
                 refuse_lookalikes(named, _KEYS)
                 yield Named(named.text("name") or "")
@@ -280,22 +344,3 @@ def _check_query(query: Mapping[str, str]) -> None:
     for name in ("alt", "$alt"):
         if query.get(name, "json").lower() not in READABLE_ANSWERS:
             raise malformed(f"{name}={query[name]!r} asks for an answer that cannot be metered; ask for json or sse")
-
-
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-def _error(refusal: Refusal, request_id: str | None = None) -> dict[str, object]:
-    information = {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": refusal.code.upper(),
-        "domain": "wirekey",
-        "metadata": {"request_id": request_id} if request_id else {},
-    }
-    details: list[dict[str, object]] = [{**information}]
-    if refusal.retry_after is not None:
-        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{refusal.retry_after}s"})
-    status = _STATUS_WORDS.get(refusal.status, "INVALID_ARGUMENT" if refusal.status < 500 else "INTERNAL")
-    # `error` stands first and alone: the SDKs look for it at the very beginning.
-    return {"error": {"code": refusal.status, "message": refusal.message, "status": status, "details": details}}

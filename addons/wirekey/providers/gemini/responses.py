@@ -16,11 +16,19 @@ from wirekey.metering.json_array import JsonArrayReader
 from wirekey.metering.json_response import JsonReader, Tokens, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
+from wirekey.providers.openai.responses import OpenAiResponses
+from wirekey.providers.protocol import Kind
 
 if TYPE_CHECKING:
-    from wirekey.providers.protocol import Usage
+    from collections.abc import Mapping
+
+    from wirekey.providers.protocol import Facts, Operation, ResponseReader, Usage
 
 COUNTS_LENGTH = 2048
+OPENAI_NAMES = ("chat.completions", "embeddings", "images.generations")
+"""Operations in OpenAI's format, below /openai/."""
+
+_OPENAI = OpenAiResponses()
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
@@ -195,3 +203,30 @@ def _is_json(data: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
+
+
+class GeminiResponses:
+    """Picks the reader of a response."""
+
+    def reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> ResponseReader | None:
+        if operation.kind is not Kind.INFERENCE or operation.name == "countTokens":
+            return None
+        if operation.name in OPENAI_NAMES:
+            return _OPENAI.reader(operation, facts, status, content_type, headers)
+        kind = media_type(content_type)
+        if kind == "text/event-stream":
+            return GeminiSseReader()
+        if kind != "application/json":
+            return None
+        return GeminiArrayReader() if operation.stream and status == 200 else GeminiJsonReader()
+
+
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()

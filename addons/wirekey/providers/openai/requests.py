@@ -1,20 +1,19 @@
-"""OpenAI: https://platform.openai.com/docs/api-reference."""
+"""Requests to OpenAI's API: their operations, facts and edits."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from wirekey.errors import Fault
+from wirekey.errors import Refusal
 from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.multipart import is_form, read_fields
-from wirekey.providers.openai.responses import ChunkStream, OpenAiJson, TypedStream
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
-from wirekey.providers.paths import Routes
+from wirekey.providers.paths import Routes, plain_segment
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
+from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
 from wirekey.providers.request_json import (
     check_json_type,
     check_model,
@@ -25,12 +24,13 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import Named, collect, names_of
+from wirekey.routing.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from wirekey.errors import Refusal
-    from wirekey.providers.protocol import ResponseReader
+    from wirekey.providers.json_edits import EditableBody, EditableObject, Members
+    from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
     from wirekey.wire.request_body import RequestBody
 
@@ -90,11 +90,6 @@ MODEL_IN_BODY = frozenset(
 )
 """Operations whose body has a member or form field `model`. To others it means nothing, so policy does not see it."""
 
-CHUNKED = ("chat.completions", "completions")
-TYPED = ("responses", "responses.get", "images.generations", "images.edits", "audio.speech", "audio.transcriptions")
-SILENT = ("responses.input_tokens", "moderations")
-"""Operations whose answers cost no tokens and end for no reason."""
-
 SYSTEM_ROLES = {"system", "developer"}
 
 KEYS = frozenset(
@@ -107,18 +102,30 @@ KEYS = frozenset(
 
 _OPTION_KEYS = frozenset({"include_usage"})
 
-ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+AT_GOOGLE = ("chat.completions", "embeddings", "images.generations", "models.list", "models.get")
+"""Operations that Google answers in this format: https://ai.google.dev/gemini-api/docs/openai"""
 
+CHAT_LIMITS = ("max_completion_tokens", "max_tokens")
+INCLUDE_USAGE = b'{"include_usage":true}'
+_OPENING = re.compile(rb'[ \t\r\n]*\{(?=[ \t\r\n]*")')
 _LIST_OF_PROMPTS = re.compile(rb'\[[ \t\r\n]*["\[]')
 
 
-class OpenAi:
-    """The protocol of OpenAI, which many other servers speak too."""
+class OpenAiRequests(RequestEditor):
+    """Reads and edits requests in OpenAI's format."""
 
     name = "openai"
-    key_setting = "OPENAI_API_KEY"
+    model_in_path = re.compile(rb"/models/([^/]+)")
+    parameters = MappingProxyType(
+        {
+            "chat.completions": CHAT_PARAMETERS,
+            "completions": (*SAMPLING, "max_tokens", *PENALTIES),
+            "responses": (*SAMPLING, "max_tokens", "reasoning_effort"),
+        }
+    )
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
+        """Return the operation of a method and raw path, or None."""
         operation = ROUTES.find(method, path)
         if operation and operation.name == "images.edits" and not is_form(headers.get("content-type", "")):
             return replace(operation, body=Body.JSON)
@@ -127,6 +134,7 @@ class OpenAi:
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
+        """Return what a request asks for. Raises Refusal(400)."""
         if operation.body is Body.MULTIPART:
             return read_form(content_type, body)
         check_json_type(content_type)
@@ -138,49 +146,92 @@ class OpenAi:
             return read_responses(parsed)
         return read_other(operation, parsed)
 
-    def reader(
-        self,
-        operation: Operation,
-        facts: Facts,
-        status: int,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> ResponseReader | None:
-        media = content_type.lower()
-        if operation.name in SILENT or (operation.kind is not Kind.INFERENCE and operation.name != "responses.get"):
-            return None
-        if media.startswith("text/event-stream") or (facts.stream and not media):
-            return ChunkStream() if operation.name in CHUNKED else TypedStream()
-        return OpenAiJson() if "json" in media else None
+    def equivalent_target(self, target: bytes, operation: Operation, provider: str) -> bytes | None:
+        """Return the target that means the same at another provider. Google answers some operations of this format."""
+        if provider == "gemini" and operation.name in AT_GOOGLE:
+            return b"/v1beta/openai" + target.removeprefix(b"/v1")
+        return super().equivalent_target(target, operation, provider)
 
-    def credential(self, key: str, path: str) -> tuple[str, str]:
-        return "authorization", f"Bearer {key}"
+    def check_reach(self, operation: Operation) -> None:
+        """Raise Refusal(403) for a batch, and where another model would be deleted than the caller named."""
+        if operation.name == "batches.create":
+            raise out_of_reach("a batch, whose requests are in a file")
+        if operation.name == "models.delete":
+            raise out_of_reach("the deletion of a model")
 
-    def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
-        headers = {"content-type": "application/json", "x-request-id": request_id}
-        if refusal.retry_after is not None:
-            headers["retry-after"] = str(refusal.retry_after)
-        elif refusal.fault is Fault.OPERATOR or refusal.status < 500:
-            # The SDK would repeat calls answered 409, 429 and 5xx; here a person must act first.
-            headers["x-should-retry"] = "false"
-        return msgspec.json.encode({"error": _error(refusal)}), headers
+    def model_segment(self, operation: Operation, model: str) -> str:
+        """Return a model's name as a segment of a path."""
+        return plain_segment(model)
 
-    def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
-        if not content_type.lower().startswith("text/event-stream"):
-            return b""
-        error = _error(refusal)
-        if operation.name in CHUNKED:
-            return b"\n\ndata: " + msgspec.json.encode({"error": error}) + b"\n\n"
-        # The event of the Responses API has no member `error`, but only at one does the SDK raise.
-        event = {
-            "type": "error",
-            "code": error["code"],
-            "message": error["message"],
-            "param": None,
-            "sequence_number": 0,
-            "error": error,
-        }
-        return b"\n\nevent: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
+    def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
+        """Set model, parameters and limit in a JSON body, and return whether the model changed."""
+        changed = False
+        if edits.model is not None and operation.name in MODEL_IN_BODY:
+            changed = self.set_model(body.root, edits.model)
+        if edits.parameters:
+            body.root.set(parameter_members(operation, body.root, edits))
+        if edits.max_tokens is not None:
+            cap_request(operation, body, edits.max_tokens)
+        return changed
+
+    def request_usage(self, body: EditableBody, edits: RequestEdits) -> bool:
+        """Set `stream_options.include_usage`, and return whether that was possible.
+
+        Not at Google, which would put the counts into every chunk, from where they cannot be taken out again.
+        """
+        return edits.provider in (None, self.name) and set_usage_option(body)
+
+
+def parameter_members(operation: Operation, body: EditableObject, edits: RequestEdits) -> Members:
+    """Return the members of a request that hold the parameters of its model's name."""
+    members: dict[str, bytes | Members] = {}
+    for name, value in as_json(edits.parameters).items():
+        if operation.name == "chat.completions" and name == "max_tokens":
+            is_older = "max_tokens" in body.members.values or edits.provider == "gemini"
+            members["max_tokens" if is_older else "max_completion_tokens"] = value
+        elif operation.name == "responses" and name == "reasoning_effort":
+            members["reasoning"] = {"effort": value}
+        elif operation.name == "responses" and name == "max_tokens":
+            members["max_output_tokens"] = value
+        else:
+            members[name] = value
+    return members
+
+
+def cap_request(operation: Operation, body: EditableBody, cap: int) -> None:
+    """Cap the output tokens of operations that write text. Raises Refusal(403) for a batch."""
+    if operation.name == "batches.create":
+        raise uncapped("a batch, whose requests are in a file")
+    if operation.name == "chat.completions":
+        cap_tokens(body.root, CHAT_LIMITS, "max_completion_tokens", cap)
+    elif operation.name == "completions":
+        cap_tokens(body.root, ("max_tokens",), "max_tokens", cap)
+    elif operation.name == "responses":
+        cap_tokens(body.root, ("max_output_tokens",), "max_output_tokens", cap)
+
+
+def set_usage_option(body: EditableBody) -> bool:
+    """Set `stream_options.include_usage`, and return whether that was possible.
+
+    It is not where the body has no members or `stream_options` is no object: the provider refuses that itself.
+    """
+    if not body.is_parsed:
+        opening = _OPENING.match(body.data)
+        if opening is None:
+            return False
+        # An escape could spell the name in another way. A search for one byte is far faster than for several.
+        if b"stream_options" not in body.data and (b"\\" not in body.data or b"\\u00" not in body.data):
+            body.insert(opening.end(), b'"stream_options":' + INCLUDE_USAGE + b",")
+            return True
+    try:
+        options = body.root.child("stream_options")
+    except Refusal:
+        return False
+    if options is not None and options.members.values:
+        options.set({"include_usage": b"true"})
+    else:
+        body.root.set({"stream_options": INCLUDE_USAGE})
+    return True
 
 
 def read_chat(body: JsonObject) -> Facts:
@@ -274,13 +325,3 @@ def asks_usage(body: JsonObject) -> bool:
     if options:
         refuse_lookalikes(options, _OPTION_KEYS)
     return options is not None and options.flag("include_usage")
-
-
-def _error(refusal: Refusal) -> dict[str, str | None]:
-    fallback = "invalid_request_error" if refusal.status < 500 else "server_error"
-    return {
-        "message": refusal.message,
-        "type": ERROR_TYPES.get(refusal.status, fallback),
-        "param": None,
-        "code": refusal.code,
-    }

@@ -10,9 +10,12 @@ import msgspec
 from wirekey.metering.json_response import JsonReader, Tokens, is_json, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
+from wirekey.providers.protocol import Kind
 
 if TYPE_CHECKING:
-    from wirekey.providers.protocol import Usage
+    from collections.abc import Mapping
+
+    from wirekey.providers.protocol import Facts, Operation, ResponseReader, Usage
 
 LAST_EVENTS = (
     "response.completed",
@@ -24,6 +27,11 @@ LAST_EVENTS = (
     "speech.audio.done",
 )
 COMPLETED = "completed"
+
+CHUNKED = ("chat.completions", "completions")
+TYPED = ("responses", "responses.get", "images.generations", "images.edits", "audio.speech", "audio.transcriptions")
+SILENT = ("responses.input_tokens", "moderations")
+"""Operations whose answers cost no tokens and end for no reason."""
 
 
 class _Details(msgspec.Struct):
@@ -198,3 +206,22 @@ def _error_word(answer: _Answer) -> str | None:
     if answer.type == "error":
         return word(str(answer.code)) if answer.code else "error"
     return None
+
+
+class OpenAiResponses:
+    """Picks the reader of a response."""
+
+    def reader(
+        self,
+        operation: Operation,
+        facts: Facts,
+        status: int,
+        content_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> ResponseReader | None:
+        media = content_type.lower()
+        if operation.name in SILENT or (operation.kind is not Kind.INFERENCE and operation.name != "responses.get"):
+            return None
+        if media.startswith("text/event-stream") or (facts.stream and not media):
+            return ChunkStream() if operation.name in CHUNKED else TypedStream()
+        return OpenAiJson() if "json" in media else None

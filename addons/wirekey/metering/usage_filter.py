@@ -1,4 +1,4 @@
-"""Asks OpenAI for the usage of a stream on the client's behalf, and takes what that adds out of the answer.
+"""Removes the token counts from an OpenAI stream whose client did not ask for them.
 
 With `stream_options.include_usage` the provider sends one more event before `[DONE]`, with `choices` empty and
 `usage` filled, and `"usage":null` in every other event (OpenAI API reference, "Chat Completions", "Streaming").
@@ -9,21 +9,13 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from wirekey.errors import Refusal
 from wirekey.metering.sse import EVENT_LIMIT, data_of
-from wirekey.providers.edits import with_edits
 from wirekey.providers.request_json import read_body
 
-if TYPE_CHECKING:
-    from wirekey.wire.request_body import RequestBody
-
-ASKING = b'{"include_usage":true}'
-
-_OPENING = re.compile(rb'[ \t\r\n]*\{(?=[ \t\r\n]*")')
 _END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\r")
 _NULL = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null|"usage"[ \t]*:[ \t]*null[ \t]*(?:,[ \t]*)?')
@@ -38,43 +30,6 @@ class _Chunk(msgspec.Struct):
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
-
-
-def ask_stream_usage(body: RequestBody) -> RequestBody | None:
-    """Give a chat request that asks for usage, all other bytes as they were.
-
-    `body` is one that the provider's `read_request` accepted. None where it cannot be asked for: there are no
-    members, or `stream_options` is no object.
-    """
-    opening = _OPENING.match(body)
-    if opening is None:
-        return None
-    # An escape could spell the name in another way; a search for one byte is far faster than for several.
-    if b"stream_options" not in body and (b"\\" not in body or b"\\u00" not in body):
-        return insert_member(body, opening.end(), b'"stream_options":' + ASKING)
-    try:
-        request = read_body(body)
-        span = request.spans.get("stream_options")
-        if span is None:
-            return insert_member(body, opening.end(), b'"stream_options":' + ASKING)
-        start, end = span
-        if body[start:end] == b"null":
-            return with_edits(body, [(start, end, ASKING)])
-        options = request.child("stream_options")
-    except Refusal:
-        return None
-    if options is None:
-        return None
-    if flag := options.spans.get("include_usage"):
-        return with_edits(body, [(start + flag[0], start + flag[1], b"true")])
-    if options.values:
-        return insert_member(body, start + 1, ASKING[1:-1])
-    return with_edits(body, [(start, end, ASKING)])
-
-
-def insert_member(body: RequestBody, position: int, member: bytes) -> RequestBody:
-    """Put a member before the first one of an object, whose brace is just before `position`."""
-    return with_edits(body, [(position, position, member + b",")])
 
 
 class _Event(Enum):

@@ -6,8 +6,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from tests.routing.shapes import JSON, OLD, SHAPES, asked, filled, overridden
+from tests.providers.shapes import JSON, OLD, SHAPES, asked, filled, overridden
 
 _TAIL = st.text("abcXYZ019._-", max_size=60)
 _FIRST = st.sampled_from("abcXYZ019")

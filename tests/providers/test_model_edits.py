@@ -3,8 +3,7 @@
 import hashlib
 
 import pytest
-
-from tests.routing.shapes import (
+from tests.providers.shapes import (
     AUDIO,
     FIELD,
     FORM,
@@ -18,6 +17,7 @@ from tests.routing.shapes import (
     form,
     overridden,
 )
+
 from wirekey.errors import Fault, Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.anthropic import requests as anthropic

@@ -5,9 +5,14 @@ import json
 import pytest
 
 from wirekey.errors import Refusal
-from wirekey.policy.obligations import with_cap
 from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Body, Kind, Operation
+from wirekey.providers.request_edits import RequestEdits
+
+
+def with_cap(provider, operation, body, cap):
+    edits = RequestEdits(max_tokens=cap)
+    return PROVIDERS[provider].edit_request(operation, b"/", "application/json", body, edits).body
 
 
 def operation(name, model=None):

@@ -3,7 +3,7 @@
 import re
 
 from wirekey.providers import PROVIDERS
-from wirekey.routing.override import with_model
+from wirekey.providers.request_edits import RequestEdits
 
 MARK = re.compile("«»|/{}")
 JSON = "application/json"
@@ -16,7 +16,9 @@ def overridden(provider, request_line, body, model, content_type=JSON):
     operation = PROVIDERS[provider].match_operation(method, target.partition("?")[0], {"content-type": content_type})
     assert operation
     data = body if isinstance(body, bytes) else body.encode()
-    return with_model(provider, operation, target.encode(), content_type, data, model)
+    edited = PROVIDERS[provider].edit_request(operation, target.encode(), content_type, data, RequestEdits(model))
+    assert edited.model_changed is ((edited.target, edited.body) != (target.encode(), data))
+    return edited.target, edited.body
 
 
 def asked(provider, request_line, body, content_type=JSON):

@@ -1,0 +1,64 @@
+"""Models as the providers list them. Reading a list never fails: what cannot be read of it is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wirekey.providers.protocol import Provider
+
+type Document = dict[str, Any]
+
+MOST_MODELS = 1000
+"""More than all providers list together; the policy is asked about each."""
+LONGEST_NAME = 256
+_LISTS = ("data", "models", "modelSummaries", "inferenceProfileSummaries")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One model. `provider` names the one in whose format, and with whose name for it, it is called."""
+
+    id: str
+    provider: str
+    name: str = ""
+    """The name for people; "" if there is none."""
+    created: int = 0
+    """Unix seconds; 0 if unknown."""
+    methods: tuple[str, ...] = ()
+    """The actions that Gemini lists for it."""
+    own: Document | None = None
+    """The provider's own description, in its own format; None for the name of a route, and for Bedrock."""
+
+
+def read_list(provider: Provider, document: object) -> tuple[ListedModel, ...]:
+    """Return the models of one response to `model_list_targets`, each id once."""
+    rows = document if isinstance(document, dict) else {}
+    found: dict[str, ListedModel] = {}
+    for key in _LISTS:
+        for row in rows.get(key) or () if isinstance(rows.get(key), list) else ():
+            model = provider.read_model(row) if isinstance(row, dict) else None
+            if model and 0 < len(model.id) <= LONGEST_NAME and model.id.isascii() and model.id.isprintable():
+                found.setdefault(model.id, model)
+    return tuple(found.values())[:MOST_MODELS]
+
+
+def text_of(row: Document, key: str) -> str:
+    """Return the string under a key; "" if there is none."""
+    value = row.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def unix_seconds(written: object) -> int:
+    """Return the Unix time of an ISO 8601 date; 0 if it is none."""
+    try:
+        return int(datetime.fromisoformat(written).timestamp()) if isinstance(written, str) else 0
+    except (ValueError, OverflowError):
+        return 0
+
+
+def iso_date(seconds: int) -> str:
+    """Return a Unix time in ISO 8601, in UTC. 0, for an unknown time, is the beginning of 1970."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

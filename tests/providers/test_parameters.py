@@ -1,0 +1,101 @@
+"""Parameters of a model's name: where they go in each format's request."""
+
+import json
+
+import pytest
+
+from wirekey.providers import PROVIDERS
+from wirekey.providers.request_edits import RequestEdits
+from wirekey.routing.model_name import READERS, ModelName, ModelNameError
+
+CHAT, RESPONSES = "POST /v1/chat/completions", "POST /v1/responses"
+GENERATE, CONVERSE = "POST /v1beta/models/m:generateContent", "POST /model/m/converse"
+TABLE = [
+    ("openai", CHAT, '{"model":"m"}', "temperature=0.5", '{"temperature":0.5,"model":"m"}'),
+    ("openai", CHAT, '{ "temperature" : 1.0 }', "temperature=0.5", '{ "temperature" : 0.5 }'),
+    ("openai", CHAT, '{"a":1}', "seed=1&top_p=1", '{"seed":1,"top_p":1,"a":1}'),
+    ("openai", CHAT, '{"a":1}', "max_tokens=9", '{"max_completion_tokens":9,"a":1}'),
+    ("openai", CHAT, '{"max_tokens":1}', "max_tokens=9", '{"max_tokens":9}'),
+    ("gemini", "POST /v1beta/openai/chat/completions", "{}", "max_tokens=9", '{"max_tokens":9}'),
+    ("openai", CHAT, '{"a":{"temperature":3}}', "temperature=0", '{"temperature":0,"a":{"temperature":3}}'),
+    (
+        "openai",
+        RESPONSES,
+        '{"reasoning":{"summary":"auto"}}',
+        "effort=low&max_tokens=5",
+        '{"max_output_tokens":5,"reasoning":{"effort":"low","summary":"auto"}}',
+    ),
+    ("openai", RESPONSES, '{"reasoning":null}', "effort=low", '{"reasoning":{"effort":"low"}}'),
+    ("openai", "POST /v1/completions", '{"prompt":"x"}', "max_tokens=5", '{"max_tokens":5,"prompt":"x"}'),
+    ("anthropic", "POST /v1/messages", '{"max_tokens":1}', "max_tokens=5&top_k=3", '{"top_k":3,"max_tokens":5}'),
+    (
+        "gemini",
+        GENERATE,
+        '{"contents":[]}',
+        "temperature=0.7&topP=0.5",
+        '{"generationConfig":{"temperature":0.7,"topP":0.5},"contents":[]}',
+    ),
+    (
+        "gemini",
+        GENERATE,
+        '{"generation_config":{"top_p":1, "max_output_tokens":3}}',
+        "topP=0.5&maxTokens=7&top_k=2",
+        '{"generation_config":{"topK":2,"top_p":0.5, "max_output_tokens":7}}',
+    ),
+    (
+        "gemini",
+        GENERATE,
+        '{"generationConfig":{"thinkingConfig":{"includeThoughts":true}}}',
+        "thinking_budget=128",
+        '{"generationConfig":{"thinkingConfig":{"thinkingBudget":128,"includeThoughts":true}}}',
+    ),
+    (
+        "bedrock",
+        CONVERSE,
+        '{"messages":[]}',
+        "temperature=0.1&top_p=0.2&max_tokens=3",
+        '{"inferenceConfig":{"temperature":0.1,"topP":0.2,"maxTokens":3},"messages":[]}',
+    ),
+]
+
+
+def with_parameters(provider, operation, body, parameters):
+    edits = RequestEdits(parameters=parameters)
+    return PROVIDERS[provider].edit_request(operation, b"/", "application/json", body, edits).body
+
+
+def operation_of(provider, line):
+    method, _, target = line.partition(" ")
+    operation = PROVIDERS[provider].match_operation(method, target, {})
+    assert operation
+    return operation
+
+
+@pytest.mark.parametrize(("provider", "line", "body", "query", "expected"), TABLE)
+def test_parameters_go_where_the_format_has_them_and_nothing_else_changes(provider, line, body, query, expected):
+    parameters = ModelName.parse(f"m?{query}").parameters
+    changed = with_parameters(provider, operation_of(provider, line), body.encode(), parameters)
+    assert changed.decode() == expected
+    json.loads(changed)
+    assert with_parameters(provider, operation_of(provider, line), changed, parameters) == changed
+
+
+@pytest.mark.parametrize(
+    ("provider", "line", "query"),
+    [
+        ("openai", "POST /v1/embeddings", "temperature=1"),
+        ("openai", "POST /v1/audio/transcriptions", "temperature=1"),
+        ("openai", CHAT, "top_k=1"),
+        ("anthropic", "POST /v1/messages", "seed=1"),
+        ("gemini", "POST /v1beta/models/m:embedContent", "temperature=1"),
+        ("bedrock", "POST /model/m/invoke", "temperature=1"),
+    ],
+)
+def test_a_parameter_that_an_operation_does_not_take_is_refused_and_never_dropped(provider, line, query):
+    with pytest.raises(ModelNameError, match="does not take"):
+        with_parameters(provider, operation_of(provider, line), b"{}", ModelName.parse(f"m?{query}").parameters)
+
+
+def test_every_parameter_is_taken_somewhere():
+    taken = {name for provider in PROVIDERS.values() for names in provider.parameters.values() for name in names}
+    assert taken == set(READERS)

@@ -1,4 +1,6 @@
-// The table of calls: what is known of the last ones, which of them pass the filters, and their rows.
+// The table of calls: the latest calls, the filters, and a row for each call that matches them.
+//
+// All work is bounded: at most KEPT calls are kept and SHOWN rows are in the page, however many calls arrive.
 
 import { el, find } from "./dom.js";
 import { UNKNOWN, count, fractionOf, known, money, span, timeOf, words } from "./format.js";
@@ -6,12 +8,12 @@ import { UNKNOWN, count, fractionOf, known, money, span, timeOf, words } from ".
 const KEPT = 2000;
 const SHOWN = 500;
 const OPTIONS = 200;
-const CALM = 10; // Where more come at once, the eye could not follow, and a browser would be busy with nothing else.
+const ANIMATED = 10; // More new rows than this in one batch are not animated: nobody could follow them.
 const USUAL_ENDS = new Set(["stop", "STOP", "end_turn"]);
 const FILTERS = ["agent", "model", "provider", "outcome"];
 
 export class Calls {
-  // names: those of an event's fields in their order. open(event) shows the whole of one.
+  // names: the names of an event's fields, in order. open(event): shows the details of one call.
   constructor(names, open) {
     this.names = names;
     this.open = open;
@@ -27,61 +29,67 @@ export class Calls {
     this.form.addEventListener("input", () => this.filter());
     this.form.addEventListener("reset", () => setTimeout(() => this.filter()));
     this.form.addEventListener("submit", (event) => event.preventDefault());
-    this.body.addEventListener("click", (event) => this.clicked(event));
-    this.body.addEventListener("keydown", (event) => this.moved(event));
+    this.body.addEventListener("click", (event) => this.onClick(event));
+    this.body.addEventListener("keydown", (event) => this.onKey(event));
     find("pause").addEventListener("click", () => this.pause(!this.paused));
-    this.wanted = this.chosen();
+    this.filters = this.readFilters();
   }
 
-  // Take what is new of some calls, given as the values of their events. more: ended, and not among them.
-  take(rows, more = 0) {
+  // Add or update calls. rows: the field values of their events. more: number of ended calls that are not among them.
+  add(rows, more = 0) {
     let fresh = 0;
     const changed = [];
     for (const row of rows) {
       const event = Object.fromEntries(this.names.map((name, index) => [name, row[index]]));
-      const former = this.known.get(event.id);
-      if (former?.outcome && !event.outcome) continue; // an older look at it
-      if (!former) {
+      const previous = this.known.get(event.id);
+      if (previous?.outcome && !event.outcome) continue; // an outdated state of the call
+      if (!previous) {
         fresh += 1;
-        this.list.splice(this.placeOf(event.id), 0, event.id);
+        this.list.splice(this.positionOf(event.id), 0, event.id);
       }
       this.known.set(event.id, event);
-      this.offer(event);
+      this.addOptions(event);
       changed.push(event);
     }
     for (const id of this.list.splice(KEPT)) {
       this.known.delete(id);
-      this.drop(id);
+      this.removeRow(id);
     }
     this.skipped += more;
     if (this.paused) this.missed += fresh + more;
     else if (changed.length > SHOWN / 2) this.render();
-    else changed.forEach((event) => this.show(event, changed.length <= CALM));
+    else for (const event of changed) if (this.known.has(event.id)) this.show(event, changed.length <= ANIMATED);
     this.trim();
-    this.say();
+    this.showCounts();
   }
 
+  // The ids of calls that began more than `olderThan` milliseconds ago and have not ended.
   underWay(olderThan) {
     const before = Date.now() - olderThan;
     return this.list.filter((id) => !this.known.get(id).outcome && Date.parse(this.known.get(id).time) < before);
   }
 
-  placeOf(id) {
-    let place = 0;
-    while (place < this.list.length && this.list[place] > id) place += 1;
-    return place;
+  // The index at which an id belongs in the list, by binary search.
+  positionOf(id) {
+    let [low, high] = [0, this.list.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.list[middle] > id) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   // Filters.
 
-  chosen() {
+  readFilters() {
     const data = new FormData(this.form);
-    const wanted = Object.fromEntries(FILTERS.map((name) => [name, data.get(name)]));
-    return { ...wanted, text: data.get("text").trim().toLowerCase() };
+    const selected = Object.fromEntries(FILTERS.map((name) => [name, data.get(name)]));
+    return { ...selected, text: data.get("text").trim().toLowerCase() };
   }
 
-  passes(event) {
-    const { agent, model, provider, outcome, text } = this.wanted;
+  matches(event) {
+    const { agent, model, provider, outcome, text } = this.filters;
     if (agent && agentOf(event) !== agent) return false;
     if (model && event.model !== model && event.requested_model !== model) return false;
     if (provider && event.provider !== provider) return false;
@@ -89,7 +97,7 @@ export class Calls {
     return !text || Object.values(event).some((value) => typeof value === "string" && value.toLowerCase().includes(text));
   }
 
-  offer(event) {
+  addOptions(event) {
     const found = { agent: [agentOf(event)], model: [event.model, event.requested_model], provider: [event.provider], outcome: [outcomeOf(event)] };
     for (const [name, values] of Object.entries(found)) {
       for (const value of values) {
@@ -102,12 +110,12 @@ export class Calls {
   }
 
   filter() {
-    this.wanted = this.chosen();
+    this.filters = this.readFilters();
     this.render();
   }
 
   get filtered() {
-    return Object.values(this.wanted).some(Boolean);
+    return Object.values(this.filters).some(Boolean);
   }
 
   pause(paused) {
@@ -117,7 +125,7 @@ export class Calls {
       this.render();
     }
     find("pause").setAttribute("aria-pressed", String(paused));
-    this.say();
+    this.showCounts();
     document.dispatchEvent(new CustomEvent("paused", { detail: paused }));
   }
 
@@ -125,15 +133,15 @@ export class Calls {
 
   render() {
     this.rows.clear();
-    const found = this.list.map((id) => this.known.get(id)).filter((event) => this.passes(event)).slice(0, SHOWN);
+    const found = this.list.map((id) => this.known.get(id)).filter((event) => this.matches(event)).slice(0, SHOWN);
     this.body.replaceChildren(...found.map((event) => this.row(event)));
-    this.say();
+    this.showCounts();
   }
 
   show(event, isNew) {
     const row = this.rows.get(event.id);
-    if (!this.passes(event)) {
-      this.drop(event.id);
+    if (!this.matches(event)) {
+      this.removeRow(event.id);
     } else if (row) {
       // The first cell stays: the focus may be in it.
       while (row.children.length > 1) row.lastChild.remove();
@@ -146,7 +154,7 @@ export class Calls {
   }
 
   row(event, isNew = false) {
-    const label = `${timeOf(event.time)}${fractionOf(event.time)}, ${agentOf(event)}, ${event.model ?? event.target}: open the whole event`;
+    const label = `${timeOf(event.time)}${fractionOf(event.time)}, ${agentOf(event)}, ${event.model ?? event.target}: show all fields`;
     const time = [timeOf(event.time), el("span", { class: "fraction" }, fractionOf(event.time))];
     const row = el(
       "tr",
@@ -159,37 +167,43 @@ export class Calls {
     return row;
   }
 
-  // The call may have come, or gone, since its row was opened.
+  // The row may have been added or removed since the call was opened.
   focus(id) {
     this.rows.get(id)?.querySelector("button").focus();
   }
 
-  drop(id) {
+  removeRow(id) {
     this.rows.get(id)?.remove();
     this.rows.delete(id);
   }
 
   trim() {
-    while (this.body.children.length > SHOWN) this.drop(this.body.lastChild.dataset.id);
+    // Remove the last element itself, known or not, so that each step makes the table shorter.
+    while (this.body.children.length > SHOWN) {
+      const last = this.body.lastElementChild;
+      this.rows.delete(last.dataset.id);
+      last.remove();
+    }
   }
 
-  say() {
+  showCounts() {
     const pause = find("pause");
     pause.textContent = this.paused ? (this.missed ? `Resume, ${count(this.missed)} new` : "Resume") : "Pause";
     const more = find("more");
     more.hidden = !this.skipped;
-    more.textContent = `… and ${count(this.skipped)} more that came too fast to be shown. Totals count them all.`;
+    more.textContent = `… and ${count(this.skipped)} more calls that arrived too fast to be shown. The totals include them.`;
     find("no-calls").hidden = this.body.children.length > 0;
     find("table").hidden = this.body.children.length === 0;
-    find("no-calls").dataset.because = this.filtered && this.list.length ? "filters" : "none";
+    const because = this.filtered && this.list.length ? "filters" : "none";
+    if (find("no-calls").dataset.because !== because) find("no-calls").dataset.because = because;
   }
 
-  clicked(event) {
+  onClick(event) {
     const id = event.target.closest("tr")?.dataset.id;
     if (id && !String(getSelection())) this.open(this.known.get(id), () => this.focus(id));
   }
 
-  moved(event) {
+  onKey(event) {
     const step = { ArrowDown: "nextSibling", ArrowUp: "previousSibling" }[event.key];
     const next = step && event.target.closest("tr")?.[step];
     if (!next) return;
@@ -208,14 +222,14 @@ export function toneOf(outcome) {
 
 function cells(event) {
   const outcome = outcomeOf(event);
-  const asked = event.requested_model;
-  const model = event.model ?? asked;
-  const what = [event.provider, event.operation ?? `${event.method} ${event.path}`, asked && asked !== model ? `asked: ${asked}` : null];
+  const requested = event.requested_model;
+  const model = event.model ?? requested;
+  const details = [event.provider, event.operation ?? `${event.method} ${event.path}`, requested && requested !== model ? `requested: ${requested}` : null];
   const reason = event.policy_reason ?? (USUAL_ENDS.has(event.finish_reason) ? null : event.finish_reason);
   const tokens = known(event.input_tokens) || known(event.output_tokens) ? `${count(event.input_tokens)} → ${count(event.output_tokens)}` : UNKNOWN;
   return [
     el("td", {}, agentOf(event), event.agent_role ? el("span", { class: "sub" }, event.agent_role) : null),
-    el("td", {}, model ?? UNKNOWN, el("span", { class: "sub narrow" }, agentOf(event)), el("span", { class: "sub" }, what.filter(Boolean).join(" · "))),
+    el("td", {}, model ?? UNKNOWN, el("span", { class: "sub narrow" }, agentOf(event)), el("span", { class: "sub" }, details.filter(Boolean).join(" · "))),
     el("td", {}, el("span", { class: toneOf(outcome) }, words(outcome)), known(event.status) ? ` ${event.status}` : null,
       reason ? el("span", { class: "sub", title: reason }, reason) : null),
     el("td", { class: "number wide" }, tokens),

@@ -1,14 +1,14 @@
-// The whole event of one call.
+// The drawer: all fields of one call's audit event.
 
 import { el, find } from "./dom.js";
 import { known } from "./format.js";
 
 const GROUPS = [
-  ["Who", ["agent_id", "agent_role", "agent_type", "client"]],
-  ["What was asked", ["provider", "operation", "requested_model", "stream", "message_count", "has_system", "has_tools", "tool_count", "max_tokens", "method", "path", "request_bytes"]],
-  ["What was decided", ["policy_result", "policy_reason", "policy_revision", "route", "model", "credential", "upstream", "attempts"]],
-  ["How it ended", ["outcome", "status", "finish_reason", "ttfb_ms", "duration_ms", "response_bytes"]],
-  ["What it used", ["input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cost_usd"]],
+  ["Agent", ["agent_id", "agent_role", "agent_type", "client"]],
+  ["Request", ["provider", "operation", "requested_model", "stream", "message_count", "has_system", "has_tools", "tool_count", "max_tokens", "method", "path", "request_bytes"]],
+  ["Decision", ["policy_result", "policy_reason", "policy_revision", "route", "model", "credential", "upstream", "attempts"]],
+  ["Outcome", ["outcome", "status", "finish_reason", "ttfb_ms", "duration_ms", "response_bytes"]],
+  ["Usage", ["input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cost_usd"]],
 ];
 
 export class Drawer {
@@ -25,7 +25,7 @@ export class Drawer {
     });
   }
 
-  // after: what is done when it is closed, as the row that it was opened from may be another one then.
+  // after: called when the drawer closes. It looks up the row again, as the table may have changed.
   open(event, after) {
     this.after = after;
     this.fill(event);
@@ -42,7 +42,7 @@ export class Drawer {
     const named = new Set(GROUPS.flatMap(([, names]) => names));
     const others = [...this.fields.keys()].filter((name) => !named.has(name));
     find("drawer-body").replaceChildren(
-      ...[...GROUPS, ["The record", others]].flatMap(([title, names]) => [el("h3", {}, title), this.listed(event, names)]),
+      ...[...GROUPS, ["Record", others]].flatMap(([title, names]) => [el("h3", {}, title), this.listed(event, names)]),
     );
   }
 

@@ -1,4 +1,4 @@
-// Values as people read them. null is unknown, and looks different from 0.
+// Formats values for people. null means unknown and looks different from 0.
 
 export const UNKNOWN = "–";
 const whole = new Intl.NumberFormat("en");

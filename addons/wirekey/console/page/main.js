@@ -1,4 +1,4 @@
-// The page: signs in, then follows what becomes of calls and asks for the rest now and then.
+// The page: signs in, follows the live feed of calls, and polls for the state and the totals.
 
 import { Calls } from "./calls.js";
 import { Drawer } from "./drawer.js";
@@ -10,8 +10,8 @@ import { Follower, SignedOut, ask, post } from "./server.js";
 
 const STATE_EVERY = 5000;
 const TOTALS_EVERY = { hour: 4000, day: 20000, week: 60000 };
-const LOOKS_AFTER = 15000; // Calls under way for longer are asked after: where many come, their end may go unsaid.
-const SAYS_EVERY = 10000;
+const CHECK_AFTER = 15000; // Calls under way for longer are looked up: a busy feed may not report their end.
+const ANNOUNCE_EVERY = 10000;
 const DENIALS = 20;
 
 const page = { state: null, calls: null, drawer: null, denials: [], ended: 0, denied: 0, totalsDue: null };
@@ -19,38 +19,38 @@ const page = { state: null, calls: null, drawer: null, denials: [], ended: 0, de
 async function begin() {
   const code = new URLSearchParams(location.hash.slice(1)).get("code");
   if (code) {
-    history.replaceState(null, "", location.pathname); // out of the address, and of the history
-    const why = await post("/console/sign-in", { key: code });
-    if (why) return showDoor(why);
+    history.replaceState(null, "", location.pathname); // removes the code from the address and the history
+    const error = await post("/console/sign-in", { key: code });
+    if (error) return showSignIn(error);
   }
   try {
-    await openHouse();
+    await openConsole();
   } catch (error) {
-    if (error instanceof SignedOut) return showDoor("");
-    showDoor("Wirekey does not answer. This page tries again by itself.");
+    if (error instanceof SignedOut) return showSignIn("");
+    showSignIn("Wirekey does not respond. This page retries automatically.");
     setTimeout(begin, 3000);
   }
 }
 
-function showDoor(why) {
+function showSignIn(message) {
   follower.stop();
   clearTimeout(page.totalsDue);
-  find("house").hidden = true;
-  find("door").hidden = false;
-  find("door-says").textContent = why;
+  find("console").hidden = true;
+  find("sign-in-view").hidden = false;
+  find("sign-in-error").textContent = message;
 }
 
-async function openHouse() {
+async function openConsole() {
   page.state = await ask("/console/state");
   if (!page.calls) {
     page.drawer = new Drawer(page.state.fields);
     page.calls = new Calls(page.state.fields.map((field) => field.name), (event, after) => page.drawer.open(event, after));
     new MutationObserver(() => showEmpty(page.state)).observe(find("no-calls"), { attributeFilter: ["data-because"] });
   }
-  find("door").hidden = true;
-  find("house").hidden = false;
+  find("sign-in-view").hidden = true;
+  find("console").hidden = false;
   showAll(page.state);
-  await takeDenials();
+  await loadDenials();
   follower.start();
   refreshTotals();
 }
@@ -63,19 +63,19 @@ function showAll(state) {
 
 const asEvent = (row) => Object.fromEntries(page.calls.names.map((name, index) => [name, row[index]]));
 
-async function takeDenials() {
+async function loadDenials() {
   page.denials = (await ask("/console/calls?denied=1")).rows.map(asEvent);
   showPolicy(page.state.policy, page.denials, (event) => page.drawer.open(event));
 }
 
 const follower = new Follower({
   async start() {
-    // The feed begins here; what was before is in the record.
-    const { rows } = await attempt("/console/calls", { rows: [] });
-    page.calls.take(rows);
+    // The feed starts now. Earlier calls come from the audit store.
+    const { rows } = await askOr("/console/calls", { rows: [] });
+    page.calls.add(rows);
   },
   batch({ rows, more, under_way }) {
-    page.calls.take(rows, more);
+    page.calls.add(rows, more);
     find("under-way").textContent = count(under_way);
     page.ended += more;
     let denials = 0;
@@ -90,7 +90,7 @@ const follower = new Follower({
     if (denials) showPolicy(page.state.policy, page.denials, (event) => page.drawer.open(event));
   },
   state: showLink,
-  signedOut: () => showDoor("You were signed out."),
+  signedOut: () => showSignIn("You were signed out."),
 });
 
 let link = "lost";
@@ -99,69 +99,69 @@ function showLink(state) {
   link = state;
   const paused = page.calls?.paused;
   find("link").dataset.state = link === "live" && paused ? "paused" : link;
-  find("link-text").textContent = link === "lost" ? "connection lost, trying again" : paused ? "paused" : "live";
+  find("link-text").textContent = link === "lost" ? "connection lost, retrying" : paused ? "paused" : "live";
 }
 
 document.addEventListener("paused", () => showLink(link));
 
-async function attempt(path, otherwise) {
+async function askOr(path, fallback) {
   try {
     return await ask(path);
   } catch (error) {
-    if (error instanceof SignedOut) showDoor("You were signed out.");
-    return otherwise;
+    if (error instanceof SignedOut) showSignIn("You were signed out.");
+    return fallback;
   }
 }
 
-// Now and then.
+// Polling.
 
-const seen = () => !document.hidden && !find("house").hidden;
+const visible = () => !document.hidden && !find("console").hidden;
 
 setInterval(async () => {
-  if (!seen()) return;
-  const state = await attempt("/console/state", null);
+  if (!visible()) return;
+  const state = await askOr("/console/state", null);
   if (state) showAll((page.state = state));
 }, STATE_EVERY);
 
 setInterval(async () => {
-  const ids = seen() ? page.calls.underWay(LOOKS_AFTER).slice(0, 50) : [];
+  const ids = visible() ? page.calls.underWay(CHECK_AFTER).slice(0, 50) : [];
   if (!ids.length) return;
-  const { rows } = await attempt(`/console/calls?ids=${ids.join(",")}`, { rows: null });
-  if (rows) page.calls.take(rows);
-}, LOOKS_AFTER);
+  const { rows } = await askOr(`/console/calls?ids=${ids.join(",")}`, { rows: null });
+  if (rows) page.calls.add(rows);
+}, CHECK_AFTER);
 
 setInterval(() => {
-  if (!page.ended || !seen()) return;
+  if (!page.ended || !visible()) return;
   const denied = page.denied ? `, ${count(page.denied)} denied` : "";
-  find("says").textContent = `${count(page.ended)} call${page.ended === 1 ? "" : "s"} ended in the last ten seconds${denied}.`;
+  find("announcement").textContent = `${count(page.ended)} call${page.ended === 1 ? "" : "s"} ended in the last ten seconds${denied}.`;
   page.ended = page.denied = 0;
-}, SAYS_EVERY);
+}, ANNOUNCE_EVERY);
 
-const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
+const selected = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
 let drawn = "";
 
 async function refreshTotals() {
   clearTimeout(page.totalsDue);
-  const [period, by] = [chosen("period"), chosen("by")];
-  if (seen()) {
-    const totals = await attempt(`/console/totals?period=${period}&by=${by}`, null);
+  const [period, by] = [selected("period"), selected("by")];
+  if (visible()) {
+    const totals = await askOr(`/console/totals?period=${period}&by=${by}`, null);
     const { now, ...content } = totals ?? {};
     const text = JSON.stringify(content);
-    if (totals?.readable && text !== drawn && period === chosen("period") && by === chosen("by")) {
+    if (totals?.readable && text !== drawn && period === selected("period") && by === selected("by")) {
       drawn = text;
       drawTotals(totals);
     }
   }
   clearTimeout(page.totalsDue);
-  if (!find("house").hidden) page.totalsDue = setTimeout(refreshTotals, TOTALS_EVERY[period]);
+  if (!find("console").hidden) page.totalsDue = setTimeout(refreshTotals, TOTALS_EVERY[period]);
 }
 
-let across = 0;
+let lastWidth = 0;
 
 addEventListener("resize", () => {
   const latest = widthOf(find("plots"));
-  if (latest === across) return;
-  across = latest;
+  if (latest === lastWidth) return;
+  lastWidth = latest;
   drawn = "";
   refreshTotals();
 });
@@ -170,16 +170,16 @@ for (const name of ["period", "by"]) find(name).addEventListener("change", refre
 
 find("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const why = await post("/console/sign-in", { key: find("key").value });
-  find("door-says").textContent = why ?? "";
-  if (why) return;
+  const error = await post("/console/sign-in", { key: find("key").value });
+  find("sign-in-error").textContent = error ?? "";
+  if (error) return;
   find("key").value = "";
   begin();
 });
 
 find("sign-out").addEventListener("click", async () => {
   await post("/console/sign-out", {});
-  showDoor("");
+  showSignIn("");
 });
 
 begin();

@@ -1,12 +1,12 @@
-// What is so apart from calls: what needs attention, keys, agents, policy, where Wirekey listens.
+// The panels beside the calls: what needs attention, keys, agents, policy, and listeners.
 
 import { el, find } from "./dom.js";
 import { count, dayOf, remaining, timeOf } from "./format.js";
 
 const MODES = {
-  client: "each program brings its own key, in a header",
-  passthrough: "each program's own key goes through",
-  aws: "signed with what AWS's own chain finds",
+  client: "each program sends its own key in a header",
+  passthrough: "each program's own key is passed through",
+  aws: "signed with credentials from the AWS chain",
 };
 const DENIALS = 10;
 
@@ -29,7 +29,7 @@ function showAttention(notes) {
 function keysOf(provider, state) {
   const used = provider.keys.reduce((total, key) => total + key.calls, 0);
   if (!provider.keys.length) {
-    const why = MODES[provider.mode] ?? `no key; set ${provider.setting}`;
+    const why = MODES[provider.mode] ?? `no key: set ${provider.setting}`;
     return el("li", {}, provider.name, el("div", { class: "soft" }, why));
   }
   return el("li", {}, provider.name, provider.keys.map((key) => {
@@ -41,7 +41,7 @@ function keysOf(provider, state) {
 
 function agentsOf(state) {
   if (!state.agent_count) {
-    return [el("div", { class: "empty" }, el("p", {}, "No agent yet. Give each program one of its own:"), el("pre", {}, el("code", {}, "./run.sh agents add alice")))];
+    return [el("div", { class: "empty" }, el("p", {}, "No agents yet. Give each program its own agent:"), el("pre", {}, el("code", {}, "./run.sh agents add alice")))];
   }
   const has = (agent) => [
     agent.tokens ? `${agent.tokens} token${agent.tokens === 1 ? "" : "s"}` : null,
@@ -55,9 +55,9 @@ function agentsOf(state) {
   return [el("ul", {}, rows), left > 0 ? el("p", { class: "more" }, `… and ${count(left)} more`) : ""];
 }
 
-// denials: events, the latest first.
+// denials: events, latest first.
 export function showPolicy(policy, denials, open) {
-  const revision = policy.revision ? el("code", {}, policy.revision) : "named by each decision";
+  const revision = policy.revision ? el("code", {}, policy.revision) : "named in each decision";
   const place = policy.place ? el("div", { class: "soft" }, policy.place) : null;
   const rows = denials.slice(0, DENIALS).map((event) => el("li", {},
     el("div", { class: "row" },
@@ -67,7 +67,7 @@ export function showPolicy(policy, denials, open) {
   find("policy").replaceChildren(
     el("ul", {}, el("li", {}, "Revision ", revision, place)),
     el("h3", {}, "Last denials"),
-    rows.length ? el("ul", {}, rows) : el("p", { class: "soft" }, "None among the last calls."),
+    rows.length ? el("ul", {}, rows) : el("p", { class: "soft" }, "No denials among the latest calls."),
   );
 }
 
@@ -76,12 +76,12 @@ function showEmpty(state) {
   const command = agent ? `./run.sh exec --agent ${agent.id} -- python my_program.py` : "./run.sh exec -- python my_program.py";
   const box = find("no-calls");
   if (box.dataset.because === "filters") {
-    box.replaceChildren(el("p", {}, "No call passes these filters."), el("button", { type: "button", on: { click: () => find("filters").reset() } }, "Clear the filters"));
+    box.replaceChildren(el("p", {}, "No calls match these filters."), el("button", { type: "button", on: { click: () => find("filters").reset() } }, "Clear the filters"));
   } else {
     box.replaceChildren(
-      el("p", {}, "No calls yet. Run a program through Wirekey, and it shows here:"),
+      el("p", {}, "No calls yet. Run a program through Wirekey to see its calls here:"),
       el("pre", {}, el("code", {}, command)),
-      el("p", { class: "soft" }, `Or set HTTPS_PROXY yourself: ./run.sh env${agent ? ` --agent ${agent.id}` : ""} prints what a program needs.`),
+      el("p", { class: "soft" }, `Or set HTTPS_PROXY yourself: ./run.sh env${agent ? ` --agent ${agent.id}` : ""} prints the variables that a program needs.`),
     );
   }
 }

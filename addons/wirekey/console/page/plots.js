@@ -1,4 +1,4 @@
-// Sums over time: bars that stand on each other, and lines, as plain SVG.
+// Totals over time: stacked bars and lines, as plain SVG.
 
 import { el, find, svg, table } from "./dom.js";
 import { UNKNOWN, count, known, momentOf, money, short, span } from "./format.js";
@@ -6,10 +6,10 @@ import { UNKNOWN, count, known, momentOf, money, short, span } from "./format.js
 const HEIGHT = 84;
 const FOOT = 14;
 const ROOM = HEIGHT - FOOT;
-const COLOURS = 6; // and one for all further
+const COLOURS = 6; // plus one for all others
 const GAP = 1;
 
-// data: an answer of /console/totals.
+// data: a response of /console/totals.
 export function drawTotals(data) {
   const groups = stackOf(data);
   const { counts, ttfb, duration } = data.all;
@@ -38,19 +38,19 @@ const percentiles = (of) => (known(of.p95) ? `median; p95 ${span(of.p95)}, p99 $
 
 const percentileKeys = (of) => (known(of.p95) ? [["k0", "median"], ["k1", `p95 ${span(of.p95)}`], ["k2", `p99 ${span(of.p99)}`]] : null);
 
-// The groups that get a colour, and all others in one.
+// The groups with a colour of their own, and all others as one.
 function stackOf(data) {
   const named = data.groups.map((group) => ({ ...group, name: group.name ?? "unknown" }));
   const shown = named.slice(0, COLOURS).map((group, index) => ({ ...group, colour: index }));
-  const rest = [...named.slice(COLOURS), ...(data.other ? [data.other] : [])];
-  if (!rest.length) return shown;
-  const sum = (name, place) => rest.reduce((total, group) => total + (group.buckets[place][name] ?? 0), 0);
+  const others = [...named.slice(COLOURS), ...(data.other ? [data.other] : [])];
+  if (!others.length) return shown;
+  const sum = (name, place) => others.reduce((total, group) => total + (group.buckets[place][name] ?? 0), 0);
   const buckets = data.buckets.map((_, place) =>
     Object.fromEntries(["calls", "input_tokens", "output_tokens", "cost_usd"].map((name) => [name, sum(name, place)])));
   return [...shown, { name: "others", colour: COLOURS, buckets }];
 }
 
-// Units across a plot: about as many as it has pixels, so that its text is of one size on all screens.
+// The width of a plot in units: close to its pixels, so that its text has one size on all screens.
 export function widthOf(plots) {
   const wide = plots.clientWidth;
   return wide > 990 ? 400 : wide > 600 ? 320 : 150;
@@ -100,8 +100,8 @@ function plot(data, about) {
 
 function reading(data, about, series, place) {
   const found = series.filter((one) => known(one.values[place]) && (about.lines || one.values[place] > 0));
-  const told = found.map((one) => `${one.name} ${about.format(one.values[place])}`).join(", ");
-  return `${momentOf(data.buckets[place].start, data.period)}  ${told || "none"}`;
+  const values = found.map((one) => `${one.name} ${about.format(one.values[place])}`).join(", ");
+  return `${momentOf(data.buckets[place].start, data.period)}  ${values || "none"}`;
 }
 
 function bars(stack, step, y) {
@@ -118,7 +118,7 @@ function bars(stack, step, y) {
   return found;
 }
 
-// Unknown values break a line; a value alone is a dot.
+// An unknown value interrupts a line. A single value is a dot.
 function paths(lines, step, y) {
   return lines.flatMap(({ colour, values }) => {
     let path = "";

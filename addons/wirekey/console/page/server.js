@@ -1,35 +1,35 @@
-// What is asked of Wirekey: a few answers in JSON, and the feed of what becomes of calls.
+// Requests to Wirekey: JSON responses, and the live feed of calls.
 
-const HIDDEN_FOR = 20000; // A page that nobody sees stops following after this: browsers allow six connections in all.
+const HIDDEN_FOR = 20000; // A hidden page closes its feed after this time: browsers allow six connections to a host.
 const RETRY = 3000;
 
 export class SignedOut extends Error {}
 
 export async function ask(path) {
-  const answer = await fetch(path, { cache: "no-store", credentials: "same-origin" });
-  if (answer.status === 401) throw new SignedOut();
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer.json();
+  const response = await fetch(path, { cache: "no-store", credentials: "same-origin" });
+  if (response.status === 401) throw new SignedOut();
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.json();
 }
 
-// Gives the sentence that says why not; null where it is done.
+// Returns null on success, or the error message.
 export async function post(path, content) {
   const headers = { "content-type": "application/json" };
-  const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(content), credentials: "same-origin" });
-  if (answer.ok) return null;
-  const said = await answer.json().catch(() => ({}));
-  return said.error_description ?? `Wirekey answered ${answer.status}.`;
+  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(content), credentials: "same-origin" });
+  if (response.ok) return null;
+  const problem = await response.json().catch(() => ({}));
+  return problem.error_description ?? `Wirekey responded with status ${response.status}.`;
 }
 
-// hears: { start(), batch(content), state(live | lost), signedOut() }
+// listener: { start(), batch(content), state("live" | "lost"), signedOut() }
 export class Follower {
-  constructor(hears) {
-    this.hears = hears;
+  constructor(listener) {
+    this.listener = listener;
     this.source = null;
     this.leaving = null;
     this.retrying = null;
     this.wanted = false;
-    document.addEventListener("visibilitychange", () => this.look());
+    document.addEventListener("visibilitychange", () => this.onVisibility());
   }
 
   start() {
@@ -45,11 +45,11 @@ export class Follower {
   open() {
     if (this.source || !this.wanted) return;
     const source = (this.source = new EventSource("/console/events"));
-    source.addEventListener("start", () => this.hears.start());
-    source.addEventListener("message", (event) => this.hears.batch(JSON.parse(event.data)));
-    source.addEventListener("open", () => this.hears.state("live"));
+    source.addEventListener("start", () => this.listener.start());
+    source.addEventListener("message", (event) => this.listener.batch(JSON.parse(event.data)));
+    source.addEventListener("open", () => this.listener.state("live"));
     source.addEventListener("error", () => {
-      this.hears.state("lost");
+      this.listener.state("lost");
       if (source.readyState === EventSource.CLOSED) this.retry();
     });
   }
@@ -60,7 +60,7 @@ export class Follower {
     this.source = null;
   }
 
-  // The browser gave up: because nobody is signed in any more, or because there were too many pages.
+  // The browser gave up: the session has ended, or too many pages follow the feed.
   retry() {
     this.close();
     this.retrying = setTimeout(async () => {
@@ -68,13 +68,13 @@ export class Follower {
         await ask("/console/state");
         this.open();
       } catch (error) {
-        if (error instanceof SignedOut) this.hears.signedOut();
+        if (error instanceof SignedOut) this.listener.signedOut();
         else this.retry();
       }
     }, RETRY);
   }
 
-  look() {
+  onVisibility() {
     clearTimeout(this.leaving);
     if (document.hidden) this.leaving = setTimeout(() => this.close(), HIDDEN_FOR);
     else this.open();

@@ -1,16 +1,66 @@
-"""A test whose program is not installed is skipped in sight; with WIREKEY_NO_SKIPS=1 a skip is a failure."""
+"""What holds for all tests: their order, their time limit, and the logs printed with a failure.
+
+A test whose program is not installed is skipped. With WIREKEY_NO_SKIPS=1, as in CI, a skip is a failure.
+"""
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from tests.running import forget_ended_servers, server_logs
 from wirekey.call import under_way
 
+LONGEST_FIRST = (
+    "policy/test_differential.py",
+    "endurance/test_fault_matrix.py",
+    "policy/test_differential_second.py",
+    "threats/test_denial_of_service.py",
+    "secrecy/test_nothing_leaks.py",
+    "browser/test_page.py",
+    "cli/test_demo_command.py",
+    "end_to_end/test_large_bodies.py",
+    "clients/test_gateway.py",
+    "clients/test_aborts.py",
+    "threats/test_past_the_base_url.py",
+)
+"""Files that take longest, in the order in which they start: tests that compute beside tests that wait."""
+LIMIT = float(os.environ.get("WIREKEY_TEST_SECONDS", "300"))
+"""Seconds after which a test, with its fixtures, fails as hung."""
+MERCY = 30
+"""Seconds that a hung test has to clean up. A process in which it does not is ended."""
+STACKS = os.fdopen(os.dup(2), "w")
+"""Standard error, which pytest replaces while tests run."""
 NO_SKIPS = bool(os.environ.get("WIREKEY_NO_SKIPS"))
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the longest files: one that began last would keep one worker waiting for the other."""
+    order = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """End a test that hangs, with the stacks of all threads, so that the run goes on."""
+
+    def fail(number, frame):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.dump_traceback(STACKS)
+        pytest.fail(f"The test ran for more than {LIMIT:g} s (WIREKEY_TEST_SECONDS).")
+
+    signal.signal(signal.SIGALRM, fail)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    faulthandler.dump_traceback_later(LIMIT + MERCY, exit=True, file=STACKS)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -82,16 +82,17 @@ make_venv() {
     "$python" -m venv .venv
 }
 
-# Two workers, each with servers of its own; the tests of one file stay together, as they share them.
-PARALLEL="-n ${WIREKEY_TEST_WORKERS:-2} --dist loadfile"
+# Two workers, each with servers of its own. The tests of one file stay together, as they share them; tests/conftest.py
+# starts with the longest files, so that both workers end together.
+PARALLEL="-n ${WIREKEY_TEST_WORKERS:-2} --dist loadfile --no-loadscope-reorder"
 CORE=(tests/audit tests/ca tests/config tests/credentials tests/egress tests/identity tests/metering tests/policy
       tests/providers tests/routing tests/signing)
 
-# The endurance tests load the machine themselves, so they run alone.
+# Tests marked `alone` load the machine themselves, or measure what a process needs.
 test_all() {
     local failed=0
-    .venv/bin/python -m pytest $PARALLEL --ignore tests/endurance || failed=1
-    .venv/bin/python -m pytest tests/endurance || failed=1
+    .venv/bin/python -m pytest $PARALLEL -m "not alone" || failed=1
+    .venv/bin/python -m pytest tests/endurance -m alone || failed=1
     return $failed
 }
 

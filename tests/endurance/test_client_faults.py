@@ -16,6 +16,8 @@ from tests.endurance.load import OPENAI, chat, now, tunnel
 from tests.raw_client import CHAT, RawClient, post
 from tests.running import wait_for, wirekey_behind
 
+pytestmark = pytest.mark.alone
+
 MIB = 1 << 20
 
 

@@ -14,8 +14,12 @@ import sqlite3
 import time
 from collections import Counter
 
+import pytest
+
 from tests.endurance.load import Load
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+
+pytestmark = pytest.mark.alone
 
 ROUNDS = int(os.environ.get("WIREKEY_KILL_ROUNDS", "6"))
 CLIENTS = 16

@@ -17,6 +17,8 @@ import pytest
 from tests.endurance.load import chat, now, tunnel
 from tests.running import KEY_ENVIRONMENT, PATIENCE, SimulatorThread, Wirekey, behind, wait_for
 
+pytestmark = pytest.mark.alone
+
 ROTATIONS = int(os.environ.get("WIREKEY_ROTATIONS", "8"))
 CLIENTS = 16
 CALLS_OF_A_CONNECTION = 10

@@ -12,7 +12,7 @@ from mitmproxy.test import tflow
 
 from wirekey.addons.egress import Egress
 from wirekey.calls.services import Services
-from wirekey.wire.dialling import ADDRESS_REFUSED, addresses_of, asked_for
+from wirekey.wire.upstream_connection import ADDRESS_REFUSED, addresses_to_connect, requested_address
 
 V6, V4 = "2606:4700::6810:85e5", "104.16.133.229"
 NAME = ("api.openai.com", 443)
@@ -37,8 +37,8 @@ def resolved(monkeypatch, *addresses: str, services: Services | None = None) -> 
 
 def test_both_families_are_dialled_in_turn(monkeypatch):
     server = resolved(monkeypatch, V6, "2606:4700::6810:84e5", V4)
-    assert [address for address, _ in addresses_of(server)] == [V6, V4, "2606:4700::6810:84e5"]
-    assert asked_for[server] == NAME
+    assert [address for address, _ in addresses_to_connect(server)] == [V6, V4, "2606:4700::6810:84e5"]
+    assert requested_address[server] == NAME
     assert server.address == (V6, 443)
 
 

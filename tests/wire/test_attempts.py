@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.wire.live import live, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
 from tests.wire.test_stream import EVENTS, OK, client
 from wirekey.wire.delegate import WireLimits
 
@@ -29,7 +29,7 @@ async def until(condition) -> None:
 
 
 async def test_after_a_failure_the_same_request_goes_out_again_on_the_same_connection():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
@@ -46,7 +46,7 @@ async def test_after_a_failure_the_same_request_goes_out_again_on_the_same_conne
 
 
 async def test_the_winning_stream_passes_event_by_event():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
@@ -69,7 +69,7 @@ BUSY_HEAD, BUSY_BODY = BUSY[:-6], BUSY[-6:]
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
 async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_attempt(tmp_path, secured, used):
     scheme = b"https" if secured else b"http"
-    async with live(secured_in=tmp_path if secured else None) as (delegate, port, upstream):
+    async with bare_proxy(secured_in=tmp_path if secured else None) as (delegate, port, upstream):
         reader, writer = await client(port)
         connection = None
         if used:
@@ -95,7 +95,7 @@ async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_
 
 
 async def test_a_failed_response_that_trickles_does_not_hold_up_the_next_attempt():
-    async with live(WireLimits(connect=1)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(connect=1)) as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
@@ -120,7 +120,7 @@ async def test_a_failed_response_that_trickles_does_not_hold_up_the_next_attempt
 
 async def test_a_connection_on_which_the_failed_request_is_still_leaving_is_not_used_again():
     large = b"y" * (4 << 20)
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         upstream.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
@@ -140,7 +140,7 @@ ENDLESS = b"HTTP/1.1 429 Slow down\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 @pytest.mark.parametrize("chunk", [b"11170\r\n" + b"x" * 70_000 + b"\r\n", b"1\r\nx\r\n"], ids=["too long", "endless"])
 async def test_an_error_that_does_not_end_is_left_and_its_late_bytes_reach_no_one(chunk):
-    async with live(WireLimits(connect=1)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(connect=1)) as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
@@ -160,7 +160,7 @@ async def test_an_error_that_does_not_end_is_left_and_its_late_bytes_reach_no_on
 
 
 async def test_a_connection_that_ends_before_an_answer_is_a_failure():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
@@ -175,7 +175,7 @@ async def test_a_connection_that_ends_before_an_answer_is_a_failure():
 
 
 async def test_no_first_byte_in_time_is_a_failure():
-    async with live(WireLimits(first_byte=0.3)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(first_byte=0.3)) as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
@@ -193,7 +193,7 @@ async def test_a_refused_connection_is_a_failure():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         dead = closed.getsockname()[1]
-        async with live() as (delegate, port, upstream):
+        async with bare_proxy() as (delegate, port, upstream):
             delegate.ways = [("127.0.0.1", upstream.port)]
             reader, writer = await client(port)
             writer.write(request(dead, BODY))
@@ -205,7 +205,7 @@ async def test_a_refused_connection_is_a_failure():
 
 
 async def test_when_no_way_is_left_the_client_gets_the_last_answer_as_it_is():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
@@ -220,7 +220,7 @@ async def test_when_no_way_is_left_the_client_gets_the_last_answer_as_it_is():
 
 
 async def test_a_client_that_goes_away_is_not_tried_for_again():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         tried = asyncio.Event()
         go_on = asyncio.Event()
@@ -247,7 +247,7 @@ async def test_a_client_that_goes_away_is_not_tried_for_again():
 
 
 async def test_an_upload_that_streams_is_not_sent_again():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         delegate.stream_request = True
         reader, writer = await client(port)
@@ -260,7 +260,7 @@ async def test_an_upload_that_streams_is_not_sent_again():
 
 
 async def test_an_attempt_that_takes_too_long_in_all_is_a_failure_and_the_next_has_the_whole_time():
-    async with live(WireLimits(first_byte=60, total=1)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(first_byte=60, total=1)) as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
@@ -274,7 +274,7 @@ async def test_an_attempt_that_takes_too_long_in_all_is_a_failure_and_the_next_h
 
 
 async def test_an_upload_that_takes_too_long_in_all_is_answered_while_it_lasts():
-    async with live(WireLimits(total=0.5)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(total=0.5)) as (delegate, port, upstream):
         delegate.stream_request = True
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY)[:-1000])
@@ -285,7 +285,7 @@ async def test_an_upload_that_takes_too_long_in_all_is_answered_while_it_lasts()
 
 
 async def test_who_decides_about_another_attempt_learns_that_the_client_has_left():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.ways = [("127.0.0.1", upstream.port)]
         learned = asyncio.Event()
 
@@ -330,7 +330,7 @@ async def breaks_off(reader, writer):
 @pytest.mark.parametrize("leaves", [False, True], ids=["the client waits", "the client leaves"])
 @pytest.mark.parametrize("fails", [hangs_up, is_busy, says_nothing, breaks_off])
 async def test_whatever_fails_no_task_is_left(fails, leaves):
-    async with live(WireLimits(first_byte=0.5)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(first_byte=0.5)) as (delegate, port, upstream):
         before = asyncio.all_tasks()
         delegate.ways = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.wire.live import live, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
 from tests.wire.test_stream import EVENTS, OK, client
 from wirekey.wire.connection_pool import ConnectionPool, PoolLimits
 from wirekey.wire.delegate import WireLimits
@@ -40,7 +40,7 @@ async def until(condition) -> None:
 @contextlib.asynccontextmanager
 async def one_call_made(tmp_path, answer: bytes = OK, limits: WireLimits | None = None):
     """Give what there is after a client made a call and went: house, port, upstream, and the connection it left."""
-    async with live(limits, secured_in=tmp_path) as (delegate, port, upstream):
+    async with bare_proxy(limits, secured_in=tmp_path) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         up_reader, up_writer = await upstream.accept()
@@ -82,7 +82,7 @@ async def test_a_flow_says_of_a_lent_connection_what_it_said_of_the_new_one(tmp_
 
 
 async def test_two_clients_at_once_never_share_a_connection(tmp_path):
-    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+    async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         clients = [await client(port) for _ in range(2)]
         for _, writer in clients:
             writer.write(secured(upstream.port))
@@ -105,7 +105,7 @@ async def test_two_clients_at_once_never_share_a_connection(tmp_path):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_a_connection_is_not_lent_when(tmp_path, answer, why):
-    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+    async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         up_reader, up_writer = await upstream.accept()
@@ -118,7 +118,7 @@ async def test_a_connection_is_not_lent_when(tmp_path, answer, why):
 
 
 async def test_a_connection_is_not_lent_when_its_client_went_within_an_answer(tmp_path):
-    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+    async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         up_reader, up_writer = await upstream.accept()
@@ -221,7 +221,7 @@ async def test_an_upload_that_streams_does_not_go_out_anew(tmp_path):
 
 
 async def test_an_interim_answer_is_not_taken_for_the_answer(tmp_path):
-    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+    async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         up_reader, up_writer = await upstream.accept()
@@ -240,7 +240,7 @@ async def test_an_interim_answer_is_not_taken_for_the_answer(tmp_path):
 
 
 async def test_a_certificate_of_an_unknown_ca_gets_no_request(tmp_path):
-    async with live(secured_in=tmp_path) as (delegate, port, upstream):
+    async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         _, stranger = prepare_certificate(tmp_path / "other")
         from mitmproxy import ctx
 
@@ -270,7 +270,7 @@ async def test_tls_1_1_is_refused(tmp_path):
 
 async def test_a_tls_handshake_that_stalls_is_ended_at_the_limit(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        async with live(WireLimits(connect=0.3), secured_in=tmp_path) as (_, port, __):
+        async with bare_proxy(WireLimits(connect=0.3), secured_in=tmp_path) as (_, port, __):
             reader, writer = await client(port)
             writer.write(secured(silent.getsockname()[1]))
             head, _ = await read_answer(reader)
@@ -278,7 +278,7 @@ async def test_a_tls_handshake_that_stalls_is_ended_at_the_limit(tmp_path):
 
 
 async def test_a_slow_client_makes_the_provider_wait(tmp_path):
-    async with live(secured_in=tmp_path) as (_, port, upstream):
+    async with bare_proxy(secured_in=tmp_path) as (_, port, upstream):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(secured(upstream.port))
         up_reader, up_writer = await upstream.accept()

@@ -10,11 +10,11 @@ import os
 import pytest
 
 from tests.running import PATIENCE
-from tests.wire.live import live, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
 from tests.wire.test_request_body import FullDisk, open_files
 from wirekey.errors import Refusal
 from wirekey.wire import request_body
-from wirekey.wire.connection import handlers
+from wirekey.wire.connection_handler import connection_handlers
 from wirekey.wire.delegate import WireLimits
 from wirekey.wire.request_body import SPOOL_ABOVE
 from wirekey.wire.request_buffer import SEND_AHEAD
@@ -35,7 +35,7 @@ async def proxy(tmp_path):
     # Collected by counting alone: a file must not stay until the collector comes by.
     gc.disable()
     try:
-        async with live() as (delegate, port, upstream):
+        async with bare_proxy() as (delegate, port, upstream):
             delegate.spool_folder = tmp_path
             yield delegate, port, upstream
     finally:
@@ -52,7 +52,7 @@ def held_for_upstream() -> int:
     """Bytes that wait in memory until an upstream takes them."""
     return sum(
         io.writer.transport.get_write_buffer_size()
-        for handler in handlers.values()
+        for handler in connection_handlers.values()
         for connection, io in handler.transports.items()
         if io.writer and connection is not handler.client
     )
@@ -141,7 +141,7 @@ async def test_a_provider_that_answers_early_gets_no_more_and_no_second_request_
 
 
 async def test_a_provider_that_takes_nothing_any_more_is_504(tmp_path):
-    async with live(WireLimits(first_byte=0.4)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(first_byte=0.4)) as (delegate, port, upstream):
         delegate.spool_folder = tmp_path
         reader, _writer = await send(port, upstream.port)
         _connection = await upstream.accept()
@@ -159,7 +159,7 @@ async def test_a_refusal_on_the_wire_leaves_no_file(proxy, tmp_path):
 
 
 async def test_a_body_over_the_limit_is_413_and_leaves_no_file(tmp_path):
-    async with live(WireLimits(body_bytes=len(LARGE) - 1)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(body_bytes=len(LARGE) - 1)) as (delegate, port, upstream):
         delegate.spool_folder = tmp_path
         reader, writer = await send(port, upstream.port)
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 413")

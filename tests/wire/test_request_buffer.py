@@ -10,7 +10,7 @@ from mitmproxy.proxy.layers.http import RequestData, RequestEndOfMessage, SendHt
 
 from tests.wire.test_request_body import open_files
 from wirekey.errors import Refusal
-from wirekey.wire.connection import RoomToSend
+from wirekey.wire.connection_handler import WakeWhenWritten
 from wirekey.wire.delegate import WireLimits
 from wirekey.wire.request_body import PIECE, SPOOL_ABOVE, Spool, SpooledBody
 from wirekey.wire.request_buffer import RESERVE_AHEAD, SEND_AHEAD, RequestBuffer
@@ -143,7 +143,7 @@ def test_a_spooled_body_is_sent_as_the_connection_writes_it(buffer, server, tmp_
         *sent, wakeup = buffer.send_more(server)
         received += sent_bytes(sent)
         assert len(received) % SEND_AHEAD == 0
-        assert isinstance(wakeup, RoomToSend)
+        assert isinstance(wakeup, WakeWhenWritten)
         assert wakeup.connection is server
         assert (buffer.is_sending, buffer.can_send_more) == (True, False)
         assert buffer.is_woken_by(wakeup)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.wire.live import KEY, live, read_answer, read_head, request
+from tests.wire.bare_proxy import KEY, bare_proxy, read_answer, read_head, request
 from wirekey.errors import Refusal
 from wirekey.wire.delegate import WireLimits
 
@@ -19,7 +19,7 @@ async def client(port):
 
 
 async def test_the_body_and_the_key_reach_the_upstream_and_never_the_flow():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b'{"content":"canary"}'))
         up_reader, up_writer = await upstream.accept()
@@ -33,7 +33,7 @@ async def test_the_body_and_the_key_reach_the_upstream_and_never_the_flow():
 
 
 async def test_a_connection_is_used_again_on_both_sides():
-    async with live() as (_, port, upstream):
+    async with bare_proxy() as (_, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"one"))
         up_reader, up_writer = await upstream.accept()
@@ -47,7 +47,7 @@ async def test_a_connection_is_used_again_on_both_sides():
 
 
 async def test_each_event_is_passed_on_before_the_next_is_there():
-    async with live() as (_, port, upstream):
+    async with bare_proxy() as (_, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port))
         up_reader, up_writer = await upstream.accept()
@@ -61,7 +61,7 @@ async def test_each_event_is_passed_on_before_the_next_is_there():
 
 
 async def test_a_refusal_at_the_head_is_answered_before_the_body_arrives_and_the_connection_goes_on():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.refuse_at_head = Refusal(403, "no", "No.")
         reader, writer = await client(port)
         whole = request(upstream.port, b"x" * 1000)
@@ -79,7 +79,7 @@ async def test_a_refusal_at_the_head_is_answered_before_the_body_arrives_and_the
 
 
 async def test_a_refusal_on_the_wire_sends_nothing():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.refuse_on_wire = Refusal(503, "no_key", "No key.")
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
@@ -91,7 +91,7 @@ async def test_a_refusal_on_the_wire_sends_nothing():
 
 
 async def test_an_unreachable_upstream_is_502_in_json():
-    async with live() as (_, port, upstream):
+    async with bare_proxy() as (_, port, upstream):
         await upstream.stop()
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
@@ -109,7 +109,7 @@ async def test_an_unreachable_upstream_is_502_in_json():
     ],
 )
 async def test_an_upstream_that_hangs_up_or_sends_rubbish_is_502_in_json(answer, code, outcome):
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
@@ -123,7 +123,7 @@ async def test_an_upstream_that_hangs_up_or_sends_rubbish_is_502_in_json(answer,
 
 
 async def test_a_stream_that_breaks_off_is_cut_off_for_the_client_too():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
@@ -137,7 +137,7 @@ async def test_a_stream_that_breaks_off_is_cut_off_for_the_client_too():
 
 
 async def test_a_client_that_goes_away_ends_the_upstream_request():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         _, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
@@ -149,7 +149,7 @@ async def test_a_client_that_goes_away_ends_the_upstream_request():
 
 
 async def test_no_first_byte_in_time_is_504():
-    async with live(WireLimits(first_byte=0.2)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(first_byte=0.2)) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         head, body = await read_answer(reader)
@@ -159,7 +159,7 @@ async def test_no_first_byte_in_time_is_504():
 
 
 async def test_an_idle_event_stream_ends_with_an_error_event():
-    async with live(WireLimits(idle=0.2)) as (delegate, port, upstream):
+    async with bare_proxy(WireLimits(idle=0.2)) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
@@ -173,7 +173,7 @@ async def test_an_idle_event_stream_ends_with_an_error_event():
 
 
 async def test_an_endless_head_is_431_and_an_unfinished_one_408():
-    async with live(WireLimits(head=0.3, header_bytes=8192)) as (_, port, _upstream):
+    async with bare_proxy(WireLimits(head=0.3, header_bytes=8192)) as (_, port, _upstream):
         reader, writer = await client(port)
         writer.write(b"GET http://h/ HTTP/1.1\r\nX: " + b"x" * 9000)
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 431")
@@ -183,14 +183,14 @@ async def test_an_endless_head_is_431_and_an_unfinished_one_408():
 
 
 async def test_a_body_over_the_limit_is_413():
-    async with live(WireLimits(body_bytes=1000)) as (_, port, upstream):
+    async with bare_proxy(WireLimits(body_bytes=1000)) as (_, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x" * 2000))
         assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 413")
 
 
 async def test_an_upload_streams_through_piece_by_piece():
-    async with live() as (delegate, port, upstream):
+    async with bare_proxy() as (delegate, port, upstream):
         delegate.stream_request = True
         _, writer = await client(port)
         whole = request(upstream.port, b"abcdef")

@@ -18,7 +18,7 @@ from mitmproxy.proxy.layer import NextLayer
 
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.install import ClosedLayer
+from wirekey.wire.install import CloseConnectionLayer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,7 +80,7 @@ class Addon:
         """Close the connection that a hook is about, or do not open it."""
         self.log_failure(name, error)
         if isinstance(data, NextLayer):
-            data.layer = ClosedLayer(data.context)
+            data.layer = CloseConnectionLayer(data.context)
         else:
             getattr(data, "server", data).error = CLOSED
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.calls.client_connections import Step
 from wirekey.errors import Refusal
-from wirekey.wire.connection import handlers
+from wirekey.wire.connection_handler import connection_handlers
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -39,7 +39,7 @@ class Connections(Addon):
     def client_connected(self, client: Client) -> None:
         most = self.services.settings.connections_per_client
         oldest = self.connections.opened(client.id, client.peername[0], time.monotonic(), most)
-        if oldest and (handler := handlers.get(oldest)):
+        if oldest and (handler := connection_handlers.get(oldest)):
             handler.close_client()
         self.look_later()
 
@@ -99,6 +99,6 @@ class Connections(Addon):
         """Close the silent connections whose next step is overdue."""
         self.timer = None
         for connection, _ in self.connections.overdue(time.monotonic(), self.services.settings.deadlines):
-            if handler := handlers.get(connection):
+            if handler := connection_handlers.get(connection):
                 handler.time_out()
         self.look_later()

@@ -21,11 +21,11 @@ from wirekey.calls.wire_delegate import CallDelegate
 from wirekey.egress.addresses import reason_to_refuse
 from wirekey.egress.names import authority_names, is_canonical
 from wirekey.errors import Refusal
-from wirekey.wire.connection import go_inside
-from wirekey.wire.dialling import ADDRESS_REFUSED, asked_for, checked
-from wirekey.wire.install import ClosedLayer, adopt_layers
-from wirekey.wire.racing import interleaved
-from wirekey.wire.tunnel import Traffic, TunnelLayer
+from wirekey.wire.connection_handler import skip_outer_layers
+from wirekey.wire.happy_eyeballs import interleave_families
+from wirekey.wire.install import CloseConnectionLayer, replace_http_layers
+from wirekey.wire.tunnel import TunnelLayer, TunnelTraffic
+from wirekey.wire.upstream_connection import ADDRESS_REFUSED, checked_addresses, requested_address
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -81,14 +81,14 @@ class Egress(Addon):
         if next_layer.layer is None and context.client.tls_established:
             # A tunnel was decrypted: what follows is HTTP, and never TLS once more.
             inner_tls = starts_like_tls_record(next_layer.data_client())
-            next_layer.layer = ClosedLayer(context) if inner_tls else HttpLayer(context, HTTPMode.transparent)
+            next_layer.layer = CloseConnectionLayer(context) if inner_tls else HttpLayer(context, HTTPMode.transparent)
         elif next_layer.layer is None and at_gateway(context.client):
             choose_for_gateway(next_layer)
         elif next_layer.layer is None and len(context.layers) > 1 and context.server.address:
             self.choose_for_tunnel(next_layer, context.server.address[0])
         else:
             ctx.master.addons.get("nextlayer").next_layer(next_layer)
-        adopt_layers(next_layer, self.delegate)
+        replace_http_layers(next_layer, self.delegate)
 
     def choose_for_tunnel(self, next_layer: NextLayer, host: str) -> None:
         """Wait for a whole ClientHello; decrypt what goes to a provider, pass on what goes elsewhere."""
@@ -111,19 +111,19 @@ class Egress(Addon):
             # The provider is dialled later, with TLS of its own; here it only says that requests are https.
             context.server.tls = True
             next_layer.layer = ClientTLSLayer(context)
-            go_inside(next_layer.layer)
+            skip_outer_layers(next_layer.layer)
         else:
             tunnel = self.calls.tunnels.find(context.client.id)
             if tunnel:
                 tunnel.server = context.server
             self.services.client_connections.begins(context.client.id)
-            next_layer.layer = TunnelLayer(context, tunnel.traffic if tunnel else Traffic())
-            go_inside(next_layer.layer)
+            next_layer.layer = TunnelLayer(context, tunnel.traffic if tunnel else TunnelTraffic())
+            skip_outer_layers(next_layer.layer)
 
     def close_tunnel(self, next_layer: NextLayer, reason: str) -> None:
         if tunnel := self.calls.tunnels.find(next_layer.context.client.id):
             tunnel.traffic.refused = reason
-        next_layer.layer = ClosedLayer(next_layer.context)
+        next_layer.layer = CloseConnectionLayer(next_layer.context)
 
     # The request.
 
@@ -164,7 +164,7 @@ class Egress(Addon):
         """Resolve once, and check: only addresses that were checked are dialled, and none where one may not be."""
         server = data.server
         assert server.address
-        asked_for[server] = server.address[:2]
+        requested_address[server] = server.address[:2]
         try:
             await self.pin_address(server)
         except OSError as error:
@@ -181,8 +181,8 @@ class Egress(Addon):
                 if reason := reason_to_refuse(address):
                     server.error = f"{ADDRESS_REFUSED}it resolves to {reason}"
                     return
-        checked[server] = interleaved(addresses)
-        server.address = (checked[server][0], port)
+        checked_addresses[server] = interleave_families(addresses)
+        server.address = (checked_addresses[server][0], port)
 
     def tls_start_server(self, data: TlsData) -> None:
         """Offer the provider what the client speaks: HTTP/2 costs more and gains nothing for an HTTP/1.1 client."""

@@ -10,9 +10,9 @@ from wirekey.call import Outcome
 from wirekey.egress.model_hosts import model_service
 from wirekey.identity.proof import NO_PROOF, Proof
 from wirekey.providers.protocol import Body, Kind, Operation
-from wirekey.wire.connection import handlers
-from wirekey.wire.dialling import ADDRESS_REFUSED
-from wirekey.wire.tunnel import Traffic
+from wirekey.wire.connection_handler import connection_handlers
+from wirekey.wire.tunnel import TunnelTraffic
+from wirekey.wire.upstream_connection import ADDRESS_REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ MOST_WARNINGS = 1000
 class Tunnel:
     call: Call
     proof: Proof = NO_PROOF
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: TunnelTraffic = field(default_factory=TunnelTraffic)
     server: Server | None = None
 
 
@@ -77,7 +77,7 @@ class Tunnels:
             if not proof or call.outcome or self._agent_of(proof, proof.accepted_at) is not None:
                 continue
             call.outcome, call.policy_reason = Outcome.INTERRUPTED, "agent_revoked"
-            handler = handlers.get(client_id)
+            handler = connection_handlers.get(client_id)
             if handler and handler.client in handler.transports:
                 handler.close_connection(handler.client)
 
@@ -103,12 +103,12 @@ def settle(tunnel: Tunnel) -> None:
     call, traffic = tunnel.call, tunnel.traffic
     call.request_bytes, call.response_bytes = traffic.sent, traffic.received
     error = tunnel.server.error if tunnel.server else None
-    call.attempts = int(traffic.relaying or error is not None)
+    call.attempts = int(traffic.is_connected or error is not None)
     if call.outcome is not None:
         return
     if traffic.refused:
         call.outcome, call.policy_result, call.policy_reason = Outcome.DENIED, "deny", traffic.refused
-    elif traffic.relaying:
+    elif traffic.is_connected:
         call.outcome = Outcome.COMPLETED
     elif error is None:
         call.outcome = Outcome.CLIENT_CANCELLED

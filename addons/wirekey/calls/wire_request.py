@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.calls.wire_head import wire_head
 from wirekey.errors import Fault, Refusal
 from wirekey.providers import PROVIDERS
-from wirekey.wire.dialling import asked_for
+from wirekey.wire.upstream_connection import requested_address
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -30,7 +30,7 @@ def wire_request(
     """
     upstream = state.upstream
     assert upstream
-    asked = asked_for.get(server, server.address)
+    asked = requested_address.get(server, server.address)
     if not (server.tls_established and server.sni == upstream.host and asked == (upstream.host, upstream.port)):
         raise Refusal(
             502, "upstream_not_trusted", "The connection to the provider is not verified TLS.", Fault.OPERATOR

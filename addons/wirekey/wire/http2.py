@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 RESET_SECONDS = 10.0
 """The time over which resets are counted."""
-STREAM_SHARE = 64 * 1024
+STREAM_BUFFER_BYTES = 64 * 1024
 """Bytes that each stream may keep for its client, however much its neighbours on the connection keep."""
 STREAM_WINDOW = 256 * 1024
 """Bytes that a provider may send on one stream before they are acknowledged."""
@@ -86,7 +86,7 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
 
     resets: ResetCount | None = None
     """None: they are not counted."""
-    holds_up: Callable[[int], bool] | None = None
+    is_client_full: Callable[[int], bool] | None = None
     """Returns whether the client has no room for more of this stream."""
 
     def __init__(self, config: H2Configuration) -> None:
@@ -104,12 +104,12 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
         return sum(waiting.size for waiting in self.stream_buffers.values())
 
     def acknowledge_received_data(self, acknowledged_size: int, stream_id: int) -> None:
-        if self.holds_up is not None and self.holds_up(stream_id):
+        if self.is_client_full is not None and self.is_client_full(stream_id):
             self.unacknowledged[stream_id] = self.unacknowledged.get(stream_id, 0) + acknowledged_size
         else:
             super().acknowledge_received_data(acknowledged_size, stream_id)
 
-    def acknowledge_held(self) -> None:
+    def acknowledge_read(self) -> None:
         """Acknowledge what the client has room for again."""
         for stream_id in list(self.unacknowledged):
             self.acknowledge_received_data(self.unacknowledged.pop(stream_id), stream_id)
@@ -149,10 +149,10 @@ class BoundedHttp2Server(Http2Server):
         server.h2_conn.resets = ResetCount(resets)
         server.buffer_bytes = buffer_bytes
 
-    def has_no_room(self, stream_id: int) -> bool:
+    def is_client_buffer_full(self, stream_id: int) -> bool:
         """Return whether nothing more is to be read for this stream until its client has read some of it."""
         waiting = self.h2_conn.stream_buffers.get(stream_id)
-        return waiting is not None and waiting.size > STREAM_SHARE and self.h2_conn.buffered > self.buffer_bytes
+        return waiting is not None and waiting.size > STREAM_BUFFER_BYTES and self.h2_conn.buffered > self.buffer_bytes
 
     def handle_h2_event(self, event: H2Event | TooManyResets) -> CommandGenerator[bool]:
         if isinstance(event, TooManyResets):
@@ -163,7 +163,7 @@ class BoundedHttp2Server(Http2Server):
         return (yield from super().handle_h2_event(event))
 
 
-class ClientHasRoom(HttpEvent):
+class ClientWindowChanged(HttpEvent):
     """The client has read something; sent to each HTTP/2 connection of a provider."""
 
 
@@ -174,17 +174,17 @@ class BoundedHttp2Client(Http2Client):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.has_no_room: Callable[[int], bool] = lambda _: False
-        self.h2_conn.holds_up = self.holds_up
+        self.is_client_buffer_full: Callable[[int], bool] = lambda _: False
+        self.h2_conn.is_client_full = self.is_client_full
 
-    def holds_up(self, ours: int) -> bool:
+    def is_client_full(self, ours: int) -> bool:
         theirs = self.their_stream_id.get(ours)
-        return theirs is not None and not self.is_closed(ours) and self.has_no_room(theirs)
+        return theirs is not None and not self.is_closed(ours) and self.is_client_buffer_full(theirs)
 
     def _handle_event(self, event: Event) -> CommandGenerator[None]:
-        if not isinstance(event, ClientHasRoom):
+        if not isinstance(event, ClientWindowChanged):
             yield from super()._handle_event(event)
         elif self.h2_conn.unacknowledged:
-            self.h2_conn.acknowledge_held()
+            self.h2_conn.acknowledge_read()
             if data := self.h2_conn.data_to_send():
                 yield SendData(self.conn, data)

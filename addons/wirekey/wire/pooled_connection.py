@@ -18,14 +18,14 @@ import certifi
 from cryptography.x509 import load_der_x509_certificate
 from mitmproxy import certs
 
-from wirekey.wire.racing import connect
+from wirekey.wire.happy_eyeballs import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mitmproxy.connection import Connection, Server
 
-    from wirekey.wire.racing import Address
+    from wirekey.wire.happy_eyeballs import Address
 
 ALPN = "http/1.1"
 TLS_SHUTDOWN_SECONDS = 0.5

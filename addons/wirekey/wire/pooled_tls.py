@@ -13,9 +13,9 @@ from mitmproxy.proxy.layers.http import RegisterHttpConnection
 from mitmproxy.proxy.layers.tls import TlsEstablishedServerHook, TlsFailedServerHook
 from mitmproxy.tls import TlsData
 
-from wirekey.wire.dialling import addresses_of, asked_for
-from wirekey.wire.framing import CappedHttp1Client
+from wirekey.wire.http1 import BoundedHttp1Client
 from wirekey.wire.pooled_connection import WRITE_BUFFER_BYTES, Origin, PooledConnection, open_connection, tls_context
+from wirekey.wire.upstream_connection import addresses_to_connect, requested_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator
     from mitmproxy.proxy.server import ConnectionIO
 
-    from wirekey.wire.connection import WireConnectionHandler
+    from wirekey.wire.connection_handler import WireConnectionHandler
     from wirekey.wire.connection_pool import ConnectionPool
 
 
@@ -42,7 +42,7 @@ class OpenPooledConnection(commands.OpenConnection):
 class PooledTlsClient(layer.Layer):
     """HTTP/1.1 over a pooled connection. It replaces mitmproxy's TLS layer and HttpClient."""
 
-    http: CappedHttp1Client | None = None
+    http: BoundedHttp1Client | None = None
 
     def __init__(self, context: Context, connection_pool: ConnectionPool, *, force_new: bool) -> None:
         super().__init__(context)
@@ -51,7 +51,7 @@ class PooledTlsClient(layer.Layer):
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         error = yield self.open_command
         if not error:
-            self.http = CappedHttp1Client(self.context)
+            self.http = BoundedHttp1Client(self.context)
             self._handle_event = self.http.handle_event  # type: ignore[method-assign]  # as HttpClient does
             yield from self.http.handle_event(event)
         yield RegisterHttpConnection(self.context.server, error)
@@ -59,7 +59,7 @@ class PooledTlsClient(layer.Layer):
     @property
     def is_idle(self) -> bool:
         """Return whether the connection is open and no request is under way."""
-        return self.http is not None and self.http.is_free
+        return self.http is not None and self.http.is_idle
 
 
 def pooled_tls_server(address: tuple[str, int]) -> Server:
@@ -85,7 +85,7 @@ async def run_pooled_connection(
             return
     else:
         # The address was checked when the connection was opened, for the same name.
-        asked_for[server] = server.address[:2]
+        requested_address[server] = server.address[:2]
         server.address = connection.address
     connection.attach(server, make_receiver(handler, server))
     server.state = ConnectionState.OPEN
@@ -96,7 +96,7 @@ async def run_pooled_connection(
         if is_new:
             await handler.handle_hook(TlsEstablishedServerHook(TlsData(server, command.client.context)))
         is_reported = True
-        handler.take(events.OpenConnectionCompleted(command, None))
+        handler.dispatch(events.OpenConnectionCompleted(command, None))
         await wait_until_closed(handler, server, connection)
     finally:
         # A CloseConnection command sets the state before it cancels this task. The end of the client does not.
@@ -105,9 +105,9 @@ async def run_pooled_connection(
         handler.transports.pop(server, None)
         transport.handler = None  # this task, which keeps the frame that this name is in
         if is_reported:
-            handler.take(events.ConnectionClosed(server))
+            handler.dispatch(events.ConnectionClosed(server))
         else:
-            handler.take(events.OpenConnectionCompleted(command, CANCELLED))
+            handler.dispatch(events.OpenConnectionCompleted(command, CANCELLED))
         connection.detach()
         connection_pool.release(connection) if is_reusable else connection.close()
         server.timestamp_end = time.time()
@@ -120,9 +120,9 @@ def make_receiver(handler: WireConnectionHandler, server: Server) -> Callable[[b
     to_client = client.writer.transport if client and isinstance(client.writer, asyncio.StreamWriter) else None
 
     def receive(data: bytes) -> bool:
-        handler.take(events.DataReceived(server, data))
+        handler.dispatch(events.DataReceived(server, data))
         is_full = to_client is not None and to_client.get_write_buffer_size() > WRITE_BUFFER_BYTES
-        return is_full or handler.must_wait(server)
+        return is_full or handler.must_pause_reading(server)
 
     return receive
 
@@ -133,7 +133,7 @@ async def wait_until_closed(handler: WireConnectionHandler, server: Server, conn
         await connection.state_changed.wait()
         connection.state_changed.clear()
         if connection.is_reading_paused:
-            await handler.room_for_client(server)
+            await handler.wait_for_client(server)
             connection.resume_reading()
 
 
@@ -151,7 +151,7 @@ async def open_new(
             return None
         options = context.options
         tls = tls_context(options.ssl_verify_upstream_trusted_ca, options.tls_version_server_min)
-        connection = await open_connection(addresses_of(server), origin, tls)
+        connection = await open_connection(addresses_to_connect(server), origin, tls)
         server.address = connection.address
     except asyncio.CancelledError:
         await report_error(handler, command, hook_data, CANCELLED)
@@ -176,11 +176,11 @@ async def report_error(
     hook_data.server.error = hook_data.server.error or error
     await handler.handle_hook(server_hooks.ServerConnectErrorHook(hook_data))
     handler.transports.pop(hook_data.server, None)
-    handler.take(events.OpenConnectionCompleted(command, error))
+    handler.dispatch(events.OpenConnectionCompleted(command, error))
 
 
 def describe_error(error: Exception) -> str:
-    """Return why a connection could not be opened. `refusal_of` looks for the word "certificate" in it."""
+    """Return why a connection could not be opened. `connect_refusal` looks for the word "certificate" in it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"Certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mitmproxy.proxy.layers.http import RequestData, RequestEndOfMessage, SendHttp
 
 from wirekey.errors import Refusal
-from wirekey.wire.connection import RoomToSend
+from wirekey.wire.connection_handler import WakeWhenWritten
 from wirekey.wire.request_body import PIECE, SPOOL_ABOVE, Spool
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class RequestBuffer:
         """All parts, the first included, once there are two."""
         self._unsent: Iterator[bytes] | None = None
         """The pieces of a spooled body that were not sent yet."""
-        self._wakeup: RoomToSend | None = None
+        self._wakeup: WakeWhenWritten | None = None
         """The command that is under way until the connection has written what was sent."""
 
     # Receiving.
@@ -125,7 +125,7 @@ class RequestBuffer:
                 yield SendHttp(RequestEndOfMessage(self.stream_id), connection)
                 return
             yield SendHttp(RequestData(self.stream_id, piece), connection)
-        self._wakeup = RoomToSend(connection)
+        self._wakeup = WakeWhenWritten(connection)
         yield self._wakeup
 
     def is_woken_by(self, command: commands.RequestWakeup) -> bool:

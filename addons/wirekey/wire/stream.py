@@ -48,10 +48,10 @@ from wirekey.call import Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
 from wirekey.routing.plan import FailureKind
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.connection import unwritten
+from wirekey.wire.cleanup import detach_stream
+from wirekey.wire.connection_handler import unwritten_bytes
 from wirekey.wire.delegate import ResponseRefused
-from wirekey.wire.dialling import UpstreamConnection, refusal_of
-from wirekey.wire.going_away import UNPROCESSED
+from wirekey.wire.http2_goaway import UNPROCESSED
 from wirekey.wire.pooled_connection import pooled_connections
 from wirekey.wire.refusals import (
     CANNOT_SEND,
@@ -61,9 +61,9 @@ from wirekey.wire.refusals import (
     call_too_slow,
     provider_too_slow,
 )
-from wirekey.wire.releasing import detach_stream
 from wirekey.wire.request_buffer import RequestBuffer
 from wirekey.wire.retry_hooks import AttemptFailedHook, AttemptRepeatedHook, FailedAttempt
+from wirekey.wire.upstream_connection import GetUpstreamConnection, connect_refusal
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -102,7 +102,7 @@ class Tick(HttpEvent):
     """Sent to a stream at regular intervals, so that it can check its time limits."""
 
 
-class RoomAgain(HttpEvent):
+class UpstreamWindowChanged(HttpEvent):
     """Sent to a stream that has more to send, because an HTTP/2 provider may have opened its window."""
 
 
@@ -159,7 +159,7 @@ class WireStream(HttpStream):
         return super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        if isinstance(event, (Tick, RoomAgain, events.Wakeup)):
+        if isinstance(event, (Tick, UpstreamWindowChanged, events.Wakeup)):
             yield from self.handle_signal(event)
             return
         if isinstance(event, ResponseTrailers):
@@ -186,11 +186,11 @@ class WireStream(HttpStream):
         ):
             yield from self.respond(self.flow.response)
 
-    def handle_signal(self, event: Tick | RoomAgain | events.Wakeup) -> CommandGenerator[None]:
+    def handle_signal(self, event: Tick | UpstreamWindowChanged | events.Wakeup) -> CommandGenerator[None]:
         """Check limits, or send more of the request, whatever the state of the stream."""
         if isinstance(event, Tick):
             yield from self.on_tick()
-        elif isinstance(event, RoomAgain) or self.buffer.is_woken_by(event.command):
+        elif isinstance(event, UpstreamWindowChanged) or self.buffer.is_woken_by(event.command):
             yield from self.send_more()
 
     def on_tick(self) -> CommandGenerator[None]:
@@ -312,7 +312,7 @@ class WireStream(HttpStream):
             return
         is_slow = self.rate_bytes < limits.body_rate * limits.body
         self.rate_checked_at, self.rate_bytes = now, 0
-        if not is_slow or unwritten(self.context.client, self.context.server):
+        if not is_slow or unwritten_bytes(self.context.client, self.context.server):
             return
         was_read = self.client_state == self.state_consume_request_body
         if was_read:
@@ -323,7 +323,7 @@ class WireStream(HttpStream):
     def discard_body(self) -> None:
         """Release the request body, whether it is being received or sent."""
         if self.buffer.is_sending:
-            self.layer.sending.discard(self)
+            self.layer.sending_streams.discard(self)
         self.buffer.discard()
 
     # The request, to the provider.
@@ -340,17 +340,17 @@ class WireStream(HttpStream):
             yield from self.buffer.send_all(body, self.context.server)
         else:
             self.buffer.start_sending(body)
-            self.layer.sending.add(self)
+            self.layer.sending_streams.add(self)
             yield from self.send_more()
 
     def send_more(self) -> CommandGenerator[None]:
         """Send the next part of a spooled body if the connection and the provider's window have room for it."""
-        if not self.buffer.can_send_more or self.layer.holds_back(self):
+        if not self.buffer.can_send_more or self.layer.is_window_closed(self):
             return
         self.sent_at = time.monotonic()
         yield from self.buffer.send_more(self.context.server)
         if not self.buffer.is_sending:
-            self.layer.sending.discard(self)
+            self.layer.sending_streams.discard(self)
 
     def make_server_connection(self, *, force_new: bool = False) -> CommandGenerator[bool]:
         """Connect to the upstream, or to the next one in the call's plan, and prepare the request for it.
@@ -361,7 +361,7 @@ class WireStream(HttpStream):
             self.delegate.count_attempt(self.flow)
             self.attempt_started_at = time.monotonic()
             request = self.flow.request
-            command = UpstreamConnection(
+            command = GetUpstreamConnection(
                 (request.host, request.port),
                 request.scheme == "https",
                 self.flow.server_conn.via,
@@ -374,7 +374,7 @@ class WireStream(HttpStream):
                 return False  # the client has disconnected
             if not error:
                 break
-            refusal = refusal_of(error, command)
+            refusal = connect_refusal(error, command)
             retried = refusal.fault is Fault.PROVIDER and (yield from self.retry(FailureKind.CONNECT))
             if not retried:
                 yield from self.refuse(refusal)
@@ -384,7 +384,7 @@ class WireStream(HttpStream):
         pooled = pooled_connections.get(connection)
         self.reuses_connection = pooled.start_request() if pooled else False
         # On these connections a request may end without a response because the provider did not process it.
-        over_http2 = isinstance(self.layer.innermost(connection), Http2Client)
+        over_http2 = isinstance(self.layer.http_layer_of(connection), Http2Client)
         keep = self.is_buffered and (self.reuses_connection or over_http2)
         try:
             self.wire_head, self.wire_body = self.delegate.wire_request(self.flow, connection, keep=keep)
@@ -484,7 +484,7 @@ class WireStream(HttpStream):
             if (yield from self.retry(FailureKind.STATUS, response)):
                 self.server_state, self.drained_bytes = self.state_drain, 0
                 self.drain_started_at = time.monotonic()
-                if not self.layer.is_sent(self):
+                if not self.layer.is_request_sent(self):
                     # No other request can follow half of one on the same connection.
                     yield from self.abandon_drain()
                 return

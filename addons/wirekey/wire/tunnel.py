@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Traffic:
+class TunnelTraffic:
     """What passed through one tunnel so far."""
 
     sent: int = 0
     """Bytes from the client."""
     received: int = 0
     """Bytes from the host."""
-    relaying: bool = False
+    is_connected: bool = False
     """Whether the host was reached."""
     refused: str | None = None
     """Why the tunnel was closed before anything was dialled: a code; None if it was not."""
@@ -30,12 +30,12 @@ class Traffic:
 class TunnelLayer(TCPLayer):
     """mitmproxy's layer that relays bytes; it keeps and shows none of them."""
 
-    def __init__(self, context: Context, traffic: Traffic) -> None:
+    def __init__(self, context: Context, traffic: TunnelTraffic) -> None:
         super().__init__(context, ignore=True)
         self.traffic = traffic
 
     def relay_messages(self, event: events.Event) -> CommandGenerator[None]:
-        self.traffic.relaying = True
+        self.traffic.is_connected = True
         if isinstance(event, events.DataReceived):
             if event.connection is self.context.client:
                 self.traffic.sent += len(event.data)

@@ -34,7 +34,7 @@ def detach_stream(connection: Layer, stream_id: int) -> None:
             inner.their_stream_id[upstream_id] = NO_STREAM
 
 
-class Streams(dict[int, Any]):
+class StreamTable(dict[int, Any]):
     """The streams of a connection by id, and those that were dropped since they were last taken apart."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Streams(dict[int, Any]):
         for stream in dropped:
             if stream._paused is None and id(stream) not in kept:  # noqa: SLF001  # mitmproxy has no other way to ask
                 discard_body(stream)
-                release_layer(stream)
+                clear_layer(stream)
 
 
 def release(first: Iterable[Layer | None]) -> None:
@@ -65,14 +65,14 @@ def release(first: Iterable[Layer | None]) -> None:
         layer = left.pop()
         if id(layer) not in found:
             found[id(layer)] = layer
-            left += leads_to(layer)
+            left += linked_layers(layer)
     for layer in found.values():
         discard_body(layer)
     for layer in found.values():
-        release_layer(layer)
+        clear_layer(layer)
 
 
-def leads_to(layer: Any) -> list[Layer]:
+def linked_layers(layer: Any) -> list[Layer]:
     found = [getattr(layer, name, None) for name in ("layer", "child_layer", "http")]
     if context := getattr(layer, "context", None):
         found += context.layers
@@ -81,7 +81,7 @@ def leads_to(layer: Any) -> list[Layer]:
     return [each for each in found if each is not None]
 
 
-def release_layer(layer: Layer) -> None:
+def clear_layer(layer: Layer) -> None:
     if isinstance(layer, Http2Connection):
         vars(layer.h2_conn).clear()
     if context := vars(layer).get("context"):

@@ -16,30 +16,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-STAGGER = 0.25
+ATTEMPT_DELAY = 0.25
 """Seconds that an address has before the next one is tried beside it."""
-MOST_ADDRESSES = 16
+MAX_ADDRESSES = 16
 """Of one name; more are not tried."""
 
 type Address = tuple[str, int]
 
 
-def interleaved(addresses: Iterable[str]) -> tuple[str, ...]:
+def interleave_families(addresses: Iterable[str]) -> tuple[str, ...]:
     """Give IP addresses without repetition, the families in turn, beginning with that of the first one."""
     distinct = list(dict.fromkeys(addresses))
     first_family = [one for one in distinct if is_ipv6(one) == is_ipv6(distinct[0])]
     others = [one for one in distinct if is_ipv6(one) != is_ipv6(distinct[0])]
     mixed = chain.from_iterable(zip_longest(first_family, others))
-    return tuple(one for one in mixed if one is not None)[:MOST_ADDRESSES]
+    return tuple(one for one in mixed if one is not None)[:MAX_ADDRESSES]
 
 
 def is_ipv6(address: str) -> bool:
     return ":" in address
 
 
-async def connect(addresses: Sequence[Address], stagger: float = STAGGER) -> tuple[socket.socket, Address]:
+async def connect(addresses: Sequence[Address], stagger: float = ATTEMPT_DELAY) -> tuple[socket.socket, Address]:
     """Give a connected socket, and the address that answered first. Raises OSError: why the first one did not."""
-    won, place = await first_of([partial(connected, address) for address in addresses], stagger)
+    won, place = await first_successful([partial(connected, address) for address in addresses], stagger)
     return won, addresses[place]
 
 
@@ -56,7 +56,7 @@ async def connected(address: Address) -> socket.socket:
     return made
 
 
-async def first_of(
+async def first_successful(
     tries: Sequence[Callable[[], Coroutine[Any, Any, socket.socket]]], stagger: float
 ) -> tuple[socket.socket, int]:
     """Give what the first try gave that succeeded, and its place. Raises the first one's exception."""

@@ -16,9 +16,9 @@ from wirekey.errors import Refusal
 from wirekey.server.master import ServeMaster
 from wirekey.wire.connection_pool import ConnectionPool
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.dialling import asked_for, checked
-from wirekey.wire.install import adopt_layers, install
+from wirekey.wire.install import install, replace_http_layers
 from wirekey.wire.request_body import Spool
+from wirekey.wire.upstream_connection import checked_addresses, requested_address
 from wirekey_simulator.certificate import prepare_certificate
 
 KEY = "sk-only-on-the-wire"
@@ -118,12 +118,12 @@ class BareHouse:
         from mitmproxy import ctx
 
         ctx.master.addons.get("nextlayer").next_layer(next_layer)
-        adopt_layers(next_layer, self)
+        replace_http_layers(next_layer, self)
 
     def server_connect(self, data):
-        asked_for[data.server] = data.server.address
+        requested_address[data.server] = data.server.address
         if self.addresses:
-            checked[data.server] = self.addresses
+            checked_addresses[data.server] = self.addresses
 
     def requestheaders(self, flow):
         self.flows.append(flow)
@@ -166,7 +166,7 @@ class Upstream:
 
 
 @contextlib.asynccontextmanager
-async def live(limits: WireLimits | None = None, *, secured_in: Path | None = None):
+async def bare_proxy(limits: WireLimits | None = None, *, secured_in: Path | None = None):
     """`secured_in`: a folder for the certificate of an upstream that speaks TLS; its connections are lent."""
     install()
     delegate = BareHouse(limits or WireLimits())

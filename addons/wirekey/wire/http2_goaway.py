@@ -28,36 +28,36 @@ UNPROCESSED = "the provider did not begin with this request"
 
 
 class WireHttp2Client(BoundedHttp2Client):
-    is_going_away = False
+    goaway_received = False
     """Whether the provider takes no more streams."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.never_sent: list[int] = []
-        """Streams, by our client's ids, that waited for their turn when the provider said goodbye."""
+        self.unsent_streams: list[int] = []
+        """StreamTable, by our client's ids, that waited for their turn when the provider said goodbye."""
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         yield from super()._handle_event(event)
-        while self.never_sent:
-            yield unprocessed(self.never_sent.pop(0))
-        if self.is_going_away and not self.streams and self.conn.connected:
+        while self.unsent_streams:
+            yield unprocessed(self.unsent_streams.pop(0))
+        if self.goaway_received and not self.streams and self.conn.connected:
             yield commands.CloseConnection(self.conn)
 
     def handle_h2_event(self, event: Http2Event) -> CommandGenerator[bool]:
         if isinstance(event, GoingAway):
-            self.is_going_away = True
+            self.goaway_received = True
             for stream_id in [one for one in self.streams if one > event.last_stream_id]:
-                yield from self.give_back(stream_id)
-            self.never_sent += self.stream_queue
+                yield from self.end_unprocessed_stream(stream_id)
+            self.unsent_streams += self.stream_queue
             self.stream_queue.clear()
             return False
         if isinstance(event, StreamReset) and event.error_code == ErrorCodes.REFUSED_STREAM:
             if event.stream_id in self.streams:
-                yield from self.give_back(event.stream_id)
+                yield from self.end_unprocessed_stream(event.stream_id)
             return False
         return (yield from super().handle_h2_event(event))
 
-    def give_back(self, stream_id: int) -> CommandGenerator[None]:
+    def end_unprocessed_stream(self, stream_id: int) -> CommandGenerator[None]:
         """End a stream with which the provider did not begin."""
         self.streams.pop(stream_id)
         self.h2_conn.stream_buffers.pop(stream_id, None)

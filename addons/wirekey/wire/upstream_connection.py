@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 ADDRESS_REFUSED = "address refused: "
 """Begins the error that the server_connect hook sets on a connection that must not be dialled."""
 
-asked_for: WeakKeyDictionary[Connection, tuple[str, int]] = WeakKeyDictionary()
+requested_address: WeakKeyDictionary[Connection, tuple[str, int]] = WeakKeyDictionary()
 """The name and port that a connection was asked for: its address becomes the one checked address it dials."""
 
 
-checked: WeakKeyDictionary[Connection, tuple[str, ...]] = WeakKeyDictionary()
+checked_addresses: WeakKeyDictionary[Connection, tuple[str, ...]] = WeakKeyDictionary()
 """The IP addresses that may be dialled for a connection, in the order in which they are tried."""
 
 
-def addresses_of(server: Server) -> list[tuple[str, int]]:
+def addresses_to_connect(server: Server) -> list[tuple[str, int]]:
     """Give the addresses to dial: those that were checked, else the one that the server has."""
     assert server.address
     host, port = server.address[:2]
-    return [(address, port) for address in checked.get(server, (host,))]
+    return [(address, port) for address in checked_addresses.get(server, (host,))]
 
 
-class UpstreamConnection(GetHttpConnection):
+class GetUpstreamConnection(GetHttpConnection):
     """Reuses a connection by the name it was asked for; never one that has failed, or is busy with another request.
 
     The stock command answers every later request to an address from a connection that failed once.
@@ -42,22 +42,22 @@ class UpstreamConnection(GetHttpConnection):
     timed_out = False
     limit = 10.0
     """Seconds until it must be there."""
-    may_send: Callable[[Connection], bool] = staticmethod(lambda _: True)
+    can_send: Callable[[Connection], bool] = staticmethod(lambda _: True)
     """Tells of a connection that is there already whether a request can go out on it now."""
 
     def connection_spec_matches(self, connection: Connection) -> bool:
         return (
             isinstance(connection, Server)
             and not connection.error
-            and asked_for.get(connection, connection.address) == self.address
+            and requested_address.get(connection, connection.address) == self.address
             and connection.tls == self.tls
             and connection.via == self.via
             and connection.transport_protocol == self.transport_protocol
-            and self.may_send(connection)
+            and self.can_send(connection)
         )
 
 
-def refusal_of(error: str, command: UpstreamConnection) -> Refusal:
+def connect_refusal(error: str, command: GetUpstreamConnection) -> Refusal:
     """Say why the provider could not be reached."""
     host = command.address[0]
     if command.timed_out:

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from tests.wire.live import live, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
 from tests.wire.test_stream import OK, client
 
 LARGE = b"y" * (3 << 20)
@@ -26,7 +26,7 @@ def reset(writer) -> None:
 
 @pytest.fixture(params=[False, True], ids=["plain", "lent"])
 async def place(request, tmp_path):
-    async with live(secured_in=tmp_path if request.param else None) as (delegate, port, upstream):
+    async with bare_proxy(secured_in=tmp_path if request.param else None) as (delegate, port, upstream):
         upstream.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         yield delegate, port, upstream, b"https" if request.param else b"http"
 

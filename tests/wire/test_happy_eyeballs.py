@@ -9,19 +9,19 @@ import time
 import pytest
 
 from tests.endurance.faulty_upstream import blackhole
-from tests.wire.live import live, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
 from tests.wire.test_stream import OK, client
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.racing import MOST_ADDRESSES, connect, first_of, interleaved
+from wirekey.wire.happy_eyeballs import MAX_ADDRESSES, connect, first_successful, interleave_families
 
 UNREACHABLE = "2001:db8::1"
 """An address of documentation: there is no way to it, or nobody answers."""
 
 
 def test_the_families_take_turns_beginning_with_the_first():
-    assert interleaved(["2::1", "2::2", "1.0.0.1", "2::1"]) == ("2::1", "1.0.0.1", "2::2")
-    assert interleaved(["1.0.0.1", "1.0.0.2", "1.0.0.3", "2::1"]) == ("1.0.0.1", "2::1", "1.0.0.2", "1.0.0.3")
-    assert len(interleaved([f"1.0.0.{number}" for number in range(100)])) == MOST_ADDRESSES
+    assert interleave_families(["2::1", "2::2", "1.0.0.1", "2::1"]) == ("2::1", "1.0.0.1", "2::2")
+    assert interleave_families(["1.0.0.1", "1.0.0.2", "1.0.0.3", "2::1"]) == ("1.0.0.1", "2::1", "1.0.0.2", "1.0.0.3")
+    assert len(interleave_families([f"1.0.0.{number}" for number in range(100)])) == MAX_ADDRESSES
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def test_who_comes_second_is_closed():
         await ready.wait()
         return made[number]
 
-    racing = asyncio.create_task(first_of([lambda: give(0), lambda: give(1)], stagger=0))
+    racing = asyncio.create_task(first_successful([lambda: give(0), lambda: give(1)], stagger=0))
     await asyncio.sleep(0.05)
     ready.set()
     won, place = await racing
@@ -94,7 +94,7 @@ async def test_a_race_that_is_given_up_leaves_nothing_behind(place):
 @pytest.mark.parametrize("secured", [False, True], ids=["plain", "lent"])
 @pytest.mark.parametrize("first", ["127.0.0.2", UNREACHABLE])
 async def test_a_call_goes_to_the_address_that_answers(tmp_path, secured, first):
-    async with live(secured_in=tmp_path if secured else None) as (delegate, port, upstream):
+    async with bare_proxy(secured_in=tmp_path if secured else None) as (delegate, port, upstream):
         delegate.addresses = (first, "127.0.0.1")
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"body", scheme=b"https" if secured else b"http"))
@@ -113,7 +113,7 @@ async def test_a_call_goes_to_the_address_that_answers(tmp_path, secured, first)
 async def test_all_addresses_together_have_the_time_limit_of_one_connection(tmp_path, secured):
     with blackhole() as url:
         silent = int(url.rpartition(":")[2])
-        async with live(WireLimits(connect=0.5), secured_in=tmp_path if secured else None) as (delegate, port, _):
+        async with bare_proxy(WireLimits(connect=0.5), secured_in=tmp_path if secured else None) as (delegate, port, _):
             delegate.addresses = ("127.0.0.1", "127.0.0.1", "127.0.0.1")
             reader, writer = await client(port)
             began = time.monotonic()

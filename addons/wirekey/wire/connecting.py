@@ -15,19 +15,19 @@ from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events, server_hooks
 from mitmproxy.proxy.server import ConnectionIO
 
-from wirekey.wire.dialling import addresses_of
-from wirekey.wire.racing import connect
+from wirekey.wire.happy_eyeballs import connect
+from wirekey.wire.upstream_connection import addresses_to_connect
 
 if TYPE_CHECKING:
     from asyncio.sslproto import SSLProtocol
     from collections.abc import Iterator
 
-    from wirekey.wire.connection import WireConnectionHandler
+    from wirekey.wire.connection_handler import WireConnectionHandler
 
-READ_AT_ONCE = 16 * 1024
+READ_BYTES = 16 * 1024
 
 
-class LastWordsReader(asyncio.StreamReader):
+class ResetTolerantReader(asyncio.StreamReader):
     """Gives what has come before the connection failed; the failure is the end."""
 
     def set_exception(self, exc: BaseException) -> None:
@@ -37,8 +37,8 @@ class LastWordsReader(asyncio.StreamReader):
             super().set_exception(exc)  # type: ignore[arg-type]  # as asyncio does
 
 
-class LastWordsProtocol(asyncio.StreamReaderProtocol):
-    def __init__(self, reader: LastWordsReader) -> None:
+class ResetTolerantProtocol(asyncio.StreamReaderProtocol):
+    def __init__(self, reader: ResetTolerantReader) -> None:
         super().__init__(reader)
         self.words = reader
         self.transport: asyncio.BaseTransport | None = None
@@ -49,32 +49,32 @@ class LastWordsProtocol(asyncio.StreamReaderProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if isinstance(exc, OSError):
-            for data in last_words(self.transport):
+            for data in read_after_reset(self.transport):
                 self.words.feed_data(data)
         super().connection_lost(exc)
 
 
-def last_words(transport: asyncio.BaseTransport | None) -> Iterator[bytes]:
+def read_after_reset(transport: asyncio.BaseTransport | None) -> Iterator[bytes]:
     """Read what lies in a socket that cannot be written any more: asyncio does not look there again.
 
     To be called from `connection_lost`, after which asyncio closes the socket.
     """
     sock = getattr(transport, "_sock", None)
     with contextlib.suppress(OSError):
-        while sock is not None and (data := sock.recv(READ_AT_ONCE)):
+        while sock is not None and (data := sock.recv(READ_BYTES)):
             yield data
 
 
-def read_last_words(secured: SSLProtocol) -> None:
-    """Hand on what lies in the socket below TLS; as `last_words`."""
+def feed_tls_after_reset(secured: SSLProtocol) -> None:
+    """Hand on what lies in the socket below TLS; as `read_after_reset`."""
     with contextlib.suppress(Exception):  # the connection is over in any case
-        for data in last_words(secured._transport):  # noqa: SLF001
+        for data in read_after_reset(secured._transport):  # noqa: SLF001
             buffer = secured.get_buffer(len(data))
             buffer[: len(data)] = data
             secured.buffer_updated(len(data))
 
 
-async def open_stream(handler: WireConnectionHandler, command: commands.OpenConnection) -> None:
+async def open_tcp_connection(handler: WireConnectionHandler, command: commands.OpenConnection) -> None:
     """Open a TCP connection and hold it until either side ends it."""
     server = command.connection
     assert isinstance(server, Server)
@@ -88,7 +88,7 @@ async def open_stream(handler: WireConnectionHandler, command: commands.OpenConn
     async with handler.max_conns[server.address]:
         try:
             server.timestamp_start = time.time()
-            transport = await connected_stream(server)
+            transport = await connect_tcp(server)
         except (OSError, asyncio.CancelledError) as error:
             # A cancellation says nothing.
             server.error = str(error) or "connection cancelled"
@@ -112,12 +112,12 @@ async def open_stream(handler: WireConnectionHandler, command: commands.OpenConn
             await handler.handle_hook(server_hooks.ServerDisconnectedHook(hook_data))
 
 
-async def connected_stream(server: Server) -> ConnectionIO:
+async def connect_tcp(server: Server) -> ConnectionIO:
     """Connect to one of the server's addresses, which becomes its address. Raises OSError."""
-    sock, server.address = await connect(addresses_of(server))
+    sock, server.address = await connect(addresses_to_connect(server))
     loop = asyncio.get_running_loop()
-    reader = LastWordsReader(loop=loop)
-    protocol = LastWordsProtocol(reader)
+    reader = ResetTolerantReader(loop=loop)
+    protocol = ResetTolerantProtocol(reader)
     transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
     writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     return ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mitmproxy.coretypes.multidict import MultiDict
 from mitmproxy.http import Headers
 
-from wirekey.wire import header_values
+from wirekey.wire import header_lookup
 
 NAMES = st.sampled_from([b"Host", b"host", b"HOST", b"Hosts", b"x-a", b"X-A", b"\xc3\xa4", b"\xff", b""])
 
@@ -20,14 +20,14 @@ def test_the_values_are_those_that_mitmproxy_finds(fields, name, as_text):
     headers = Headers(fields)
     asked = name.decode("utf-8", "surrogateescape") if as_text else name
     found = [value.decode("utf-8", "surrogateescape") for value in MultiDict.get_all(headers, name)]
-    assert header_values.get_all(headers, asked) == found
-    assert header_values.contains(headers, asked) is bool(found)
+    assert header_lookup.get_all(headers, asked) == found
+    assert header_lookup.contains(headers, asked) is bool(found)
 
 
 def test_mitmproxy_uses_it_once_the_wire_layer_is_installed():
     code = (
-        "from mitmproxy.http import Headers; from wirekey.wire import header_values, install; install.install(); "
-        "assert Headers.get_all is header_values.get_all; h = Headers(Host='a'); "
+        "from mitmproxy.http import Headers; from wirekey.wire import header_lookup, install; install.install(); "
+        "assert Headers.get_all is header_lookup.get_all; h = Headers(Host='a'); "
         "assert 'host' in h and h['HOST'] == 'a' and h.get('x') is None"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy import events
     from mitmproxy.proxy.layer import CommandGenerator
 
-ANSWER_HEAD_BYTES = 256 * 1024
+MAX_RESPONSE_HEAD_BYTES = 256 * 1024
 """More than any provider sends before the body of an answer."""
 
 
@@ -40,7 +40,7 @@ class TrailerDroppingReader(ChunkedReader):
         return EndOfMessage() if type(event) is EndOfMessage else event
 
 
-class CappedHttp1Server(Http1Server):
+class BoundedHttp1Server(Http1Server):
     """Bounds the bytes of a request head, chunk line or trailer while it arrives."""
 
     head_bytes: int = 64 * 1024
@@ -65,33 +65,33 @@ class CappedHttp1Server(Http1Server):
         self.state = self.done
         self.head_since = 0.0
         if self.conn.state & ConnectionState.CAN_WRITE:
-            yield commands.SendData(self.conn, head_error(status, reason))
+            yield commands.SendData(self.conn, bare_error_response(status, reason))
         yield commands.CloseConnection(self.conn)
 
 
-INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d\b")
+INTERIM_RESPONSE = re.compile(rb"HTTP/1\.1 1(?!01)\d\d\b")
 """The start of an interim answer, such as 100 Continue or 103 Early Hints; 101 is a final one."""
 
 
-class CappedHttp1Client(Http1Client):
+class BoundedHttp1Client(Http1Client):
     """Bounds the head of an answer while it arrives, and passes over interim ones.
 
     mitmproxy takes an interim answer for the answer; the real one would then be read as that to the next request,
     which may be another client's.
     """
 
-    heard_interim = False
+    had_interim_response = False
 
     @property
-    def is_free(self) -> bool:
+    def is_idle(self) -> bool:
         """Tell whether a request may go out: the response to the last one was read to its end, and nothing after it."""
         return self.stream_id is None and self.request is None and not len(self.buf)
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         if self.request and isinstance(event, DataReceived):
-            while INTERIM.match(bytes(self.buf)[: len("HTTP/1.1 100 ")]) and self.buf.maybe_extract_lines():
-                self.heard_interim = True
-        elif self.stream_id and self.heard_interim:
+            while INTERIM_RESPONSE.match(bytes(self.buf)[: len("HTTP/1.1 100 ")]) and self.buf.maybe_extract_lines():
+                self.had_interim_response = True
+        elif self.stream_id and self.had_interim_response:
             # Said in other words than where no byte came: the provider has begun with this request.
             yield commands.CloseConnection(self.conn)
             reason = "connection closed after an interim answer"
@@ -99,10 +99,10 @@ class CappedHttp1Client(Http1Client):
             return
         yield from super().read_headers(event)
         if self.state != self.read_headers or not self.request:
-            self.heard_interim = False
-        if self.state == self.read_headers and len(self.buf) > ANSWER_HEAD_BYTES and self.stream_id:
+            self.had_interim_response = False
+        if self.state == self.read_headers and len(self.buf) > MAX_RESPONSE_HEAD_BYTES and self.stream_id:
             yield commands.CloseConnection(self.conn)
-            reason = f"the head of the answer is larger than {ANSWER_HEAD_BYTES} bytes"
+            reason = f"the head of the answer is larger than {MAX_RESPONSE_HEAD_BYTES} bytes"
             yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
             self.state = self.done
 
@@ -119,7 +119,7 @@ class CappedHttp1Client(Http1Client):
             yield end
 
 
-def head_error(status: int, reason: str) -> bytes:
+def bare_error_response(status: int, reason: str) -> bytes:
     """Phrase an answer for a request of which not even the head is there."""
     from mitmproxy import http
 

@@ -171,9 +171,11 @@ class Bodies(Unification):
         given = [names.fresh() for _ in variables]
         copies = [f"{name} := {value}" for name, value in zip(variables, given, strict=True) if name != "_"]
         lines = [*copies, *self.statements(node["query"]["stmts"])]
+        # Calls that were taken out of their statements mention these.
+        taken_out = names.frame.bound & names.frame.outer()
         names.leave()
         # The engine does not see that the body needs these variables; so the domain needs them.
-        needed = sorted(names.mentioned - {"_"})
+        needed = sorted((names.mentioned | taken_out) - {"_"})
         names.mentioned |= outside
         domain = self.hoisted(f"[{', '.join([domain, *needed])}][0]" if needed else domain, before)
         return f"every {', '.join(given)} in {domain} {{ {'; '.join(lines) or 'true'} }}"

@@ -88,22 +88,41 @@ class Expressions:
         if kind in SCALARS:
             return self.mark(node) + self.scalar(kind, inner)
         if kind == "Var" or kind.startswith("Ref"):
-            return self.reference(node, lambda index: self.positive(index, before), before)
+            return self.reference(node, lambda index: self.part(index, before), before)
         if kind in COMPREHENSIONS:
             return self.comprehension(kind, inner)
         if kind in CALLS:
             text = self.call(node, lambda operand: self.operand_of_call(kind, operand, before))
             return text if kind == "Call" or not nested else f"({text})"
         if kind in ("Array", "Set", "Object"):
-            return self.composite(kind, inner, lambda item: self.positive(item, before))
+            return self.composite(kind, inner, lambda item: self.part(item, before))
         raise RefusedError(self.place(node), "an assignment cannot stand within an expression")
 
     def operand_of_call(self, kind: str, node: Node, before: Before) -> str:
         """Return an operand's text. `x in y` is false here where y is undefined: OPA finds it undefined, too."""
-        text = self.positive(node, before)
+        text = self.part(node, before)
         if kind != "Membership" or self.is_ground(node) or self.is_local(node):
             return text
         return self.hoisted(text, before)
+
+    def part(self, node: Node, before: Before) -> str:
+        """Return the text of a part of an expression. Calls of the policy's own functions are taken out of it.
+
+        OPA evaluates them before the references beside them: a conflict within the function is an error also where
+        such a reference is undefined.
+        """
+        text = self.positive(node, before)
+        return self.hoisted(text, before) if not CALLS.isdisjoint(node) and self.calls_own_function(node) else text
+
+    def calls_own_function(self, tree: Any) -> bool:
+        """Return whether an expression calls a function of the policy, outside of comprehensions."""
+        if isinstance(tree, list):
+            return any(map(self.calls_own_function, tree))
+        if not isinstance(tree, dict):
+            return False
+        if (call := tree.get("Call")) and self.function(call, self.place(call["fcn"])).startswith("data."):
+            return True
+        return any(self.calls_own_function(value) for key, value in tree.items() if key not in COMPREHENSIONS)
 
     def negated(self, node: Node, calls: Before, operands: Before) -> str:
         """Return what stays behind `not`. `calls` and `operands`: the statements before it, in this order."""
@@ -234,12 +253,29 @@ class Expressions:
 
     def composite(self, kind: str, inner: Node, item: Callable[[Node], str]) -> str:
         if kind == "Object":
+            self.check_keys([(key, value) for _, key, value in inner["fields"]])
             return "{" + ", ".join([f"{item(key)}: {item(value)}" for _, key, value in inner["fields"]]) + "}"
         text = ", ".join([item(each) for each in inner["items"]])
         if kind == "Set":
             check_order(SourcePosition(self.file, inner["span"]["line"], inner["span"]["col"]), inner["items"])
             return "{" + text + "}" if text else "set()"
         return f"[{text}]"
+
+    def check_keys(self, fields: list[tuple[Node, Node]]) -> None:
+        """Refuse an object that has a key twice, unless both values are constant.
+
+        OPA drops the first value before it looks for variables that are unused or unsafe.
+        """
+        seen: dict[tuple[bool, str], bool] = {}
+        for key, value in fields:
+            ((kind, inner),) = key.items()
+            if kind not in SCALARS:
+                continue
+            identity = ("String" in kind, str(inner.get("value")))
+            is_constant = self.is_ground(value)
+            if not (seen.get(identity, True) and (is_constant or identity not in seen)):
+                raise RefusedError(self.place(key), f"the object has the key {identity[1]} twice. Remove one of them")
+            seen[identity] = is_constant
 
     def comprehension(self, kind: str, inner: Node) -> str:
         self.names.enter()

@@ -1,33 +1,33 @@
-"""What an agent may do at all: words such as `web:read`, which its record or its JWT gives it."""
+"""Permissions of agents: names such as `web:read`, set in an agent's record or its JWT."""
 
 from __future__ import annotations
 
 import re
 
 READ = "web:read"
-"""To ask for what does not generate: lists, one thing by its name."""
+"""Allows calls that do not generate: lists, and single objects by name."""
 WRITE = "web:write"
-"""To call what generates."""
+"""Allows calls that generate."""
 
 DEFAULT = (READ, WRITE)
-"""What an agent has of whom nothing else was said."""
+"""The permissions of an agent that has none of its own."""
 
-WORD = r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}"
-PERMISSION = re.compile(WORD, re.ASCII)
-STORED = rf"^{WORD}\Z"
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}"
+PERMISSION = re.compile(NAME, re.ASCII)
+STORED = rf"^{NAME}\Z"
 MAX_PERMISSIONS = 64
-"""More permissions than this no agent has: the list goes into every decision."""
+"""Most permissions of one agent. The list is part of every policy input."""
 
 
 def normalized(permissions: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    """Give each once, sorted. Raises ValueError, naming the first that is none."""
+    """Return each permission once, sorted. Raises ValueError, which names the first invalid one."""
     for permission in permissions:
         if not PERMISSION.fullmatch(permission):
             raise ValueError(
-                f"{permission[:80]!r} is no permission. Use {READ}, {WRITE}, or a word of yours: "
+                f"{permission[:80]!r} is not a valid permission. Use {READ}, {WRITE}, or a name of your own: "
                 "1 to 64 letters, digits and '_.:/-'."
             )
     kept = tuple(sorted(set(permissions)))
     if len(kept) > MAX_PERMISSIONS:
-        raise ValueError(f"{len(kept)} permissions are too many; {MAX_PERMISSIONS} are the most.")
+        raise ValueError(f"{len(kept)} permissions are too many. At most {MAX_PERMISSIONS} are allowed.")
     return kept

@@ -89,7 +89,7 @@ def test_revoke_ends_the_agent(run, agents):
     [
         (("show", "alicf"), 1, "Did you mean alice?"),
         (("revoke", "nobody"), 1, "There is no agent 'nobody'"),
-        (("add", "alice"), 1, "There is an agent alice already"),
+        (("add", "alice"), 1, "The agent alice already exists"),
         (("add", "a b"), 1, "no name for an agent"),
         (("rotate", "alice", "--overlap", "soon"), 2, "Write 90, 15m, 2h or 7d"),
         (("add",), 2, "NAME"),

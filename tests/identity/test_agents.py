@@ -77,9 +77,9 @@ def test_a_name_that_would_need_escaping_is_refused(agents, name, path):
 
 @pytest.mark.parametrize("word", ["", "two words", "a\r\nb", "x" * 65])
 def test_a_role_or_type_that_could_break_a_line_is_refused(agents, word):
-    with pytest.raises(AgentError, match="is no role"):
+    with pytest.raises(AgentError, match="is not a valid role"):
         agents.add("alice", role=word)
-    with pytest.raises(AgentError, match="is no type"):
+    with pytest.raises(AgentError, match="is not a valid type"):
         agents.add("alice", type=word)
 
 
@@ -216,7 +216,7 @@ def test_a_file_gone_bad_keeps_the_agents_says_so_once_and_refuses_changes(path,
         agents.refresh()
     assert agents.find(token)
     assert len(caplog.records) == 1
-    assert "known before stay" in caplog.text
+    assert "previous agents stay active" in caplog.text
     for change in (agents.add, agents.revoke):
         with pytest.raises(AgentsFileError, match=message):
             change("bob")

@@ -147,7 +147,7 @@ class TestTheMasterSecret:
         path = tmp_path / "aws-master"
         path.write_text(content)
         path.chmod(0o600)
-        with pytest.raises(MasterSecretError, match="does not hold") as refused:
+        with pytest.raises(MasterSecretError, match="does not contain a valid") as refused:
             load_master(path)
         assert path.read_text() == content
         assert not content or content not in str(refused.value)

@@ -103,7 +103,7 @@ def test_a_file_from_before_there_were_clients_is_read_and_its_agents_have_the_u
 
 @pytest.mark.parametrize("word", ["", "two words", "web:read,web:write", "é", "-x", "x" * 65, "a\n"])
 def test_what_is_no_permission_is_refused(agents, word, path):
-    with pytest.raises(AgentError, match="is no permission"):
+    with pytest.raises(AgentError, match="is not a valid permission"):
         agents.add("alice", permissions=("web:read", word))
     assert not path.exists()
 

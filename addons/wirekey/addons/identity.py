@@ -15,7 +15,7 @@ from wirekey.credentials.client_supplied import client_credential_fields, client
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
 from wirekey.errors import Refusal
-from wirekey.identity.client_tokens import header_tokens, is_meant_for_us, proxy_credentials
+from wirekey.identity.client_tokens import header_tokens, is_wirekey_token, proxy_credentials
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
 from wirekey.identity.tokens import token_digest
@@ -149,7 +149,7 @@ class Identity(Addon):
         if "proxy-authorization" not in request.headers:
             return []
         read = map(proxy_credentials, request.headers.get_all("proxy-authorization"))
-        return [claim for claim in read if claim and is_meant_for_us(claim[1])]
+        return [claim for claim in read if claim and is_wirekey_token(claim[1])]
 
     async def identify(
         self, flow: http.HTTPFlow, state: CallState, tokens: tuple[str, ...], named: list[tuple[str | None, str]]

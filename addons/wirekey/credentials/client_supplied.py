@@ -13,7 +13,7 @@ from wirekey.credential_headers import query_values
 from wirekey.credentials.client_supplied_aws import NAMES, client_aws_credentials
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
-from wirekey.identity.client_tokens import is_meant_for_us
+from wirekey.identity.client_tokens import is_wirekey_token
 from wirekey.secret import Secret
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _for_aws(host: str, headers: Fields) -> ClientCredential | None:
 def _passing(provider: str, headers: Fields, query: str) -> ClientCredential | None:
     found = [(value, name == "authorization") for name in OWN_HEADERS[provider] for value in _keys(headers, name)]
     if provider == "gemini" and query:
-        found += [(value, False) for value in query_values(query, "key") if not is_meant_for_us(value)]
+        found += [(value, False) for value in query_values(query, "key") if not is_wirekey_token(value)]
     key = _only((value for value, _ in found), "the place of the API key")
     return ClientCredential(key, bearer=found[0][1]) if key else None
 
@@ -112,7 +112,7 @@ def _keys(headers: Fields, name: str) -> Iterator[str]:
         if name == "authorization" and scheme.lower() != "bearer":
             continue
         key = cool_down.strip(" \t") if name == "authorization" else value
-        if not is_meant_for_us(key):
+        if not is_wirekey_token(key):
             yield key
 
 

@@ -1,6 +1,6 @@
-"""The agents' file: found by token on every request, followed when it changes, changed by the commands.
+"""The agent store: finds agents by token on every request, reloads the agents file when it changes, and edits it.
 
-Readers never wait for writers: a change replaces the file whole.
+Readers never wait for writers, because each change replaces the whole file.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MASTER_FILE = "aws-master.key"
-"""Beside the agents' file: what the AWS key pairs are derived from."""
+"""Name of the file beside the agents file that holds the master secret of the AWS key pairs."""
 UNKNOWN_TOKEN_REFRESH = 0.05
-"""Seconds between looks at the file because of unknown tokens, which anyone can send as fast as they like."""
+"""Seconds between two checks of the file caused by unknown tokens. Anyone can send those at any rate."""
 
 __all__ = ["AgentError", "AgentStore", "AgentsFileError"]
 
 
 class AgentsFileError(UserError):
-    """The agents' file cannot be read or written: names the file and the fix."""
+    """The agents file cannot be read or written. The message names the file and the fix."""
 
 
 class AgentStore:
-    """The agents of one state folder. Raises AgentsFileError where the file is there but cannot be used.
+    """The agents of one state folder. Raises AgentsFileError if the file exists but cannot be used.
 
-    For one thread; several processes may read and write the same file.
+    For one thread. Several processes may read and write the same file.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -61,93 +61,94 @@ class AgentStore:
         self._names: frozenset[str] = frozenset()
         self._by_name: dict[str, Agent] = {}
         self._pairs: AwsPairs | None = None
-        self._signature: FileVersion = None
-        self._looked_at = 0.0
-        self._signature = self._read_signature()
-        if self._signature:
+        self._version: FileVersion = None
+        self._checked_at = 0.0
+        self._version = self._file_version()
+        if self._version:
             self._use(self._read())
 
     def find(self, token: str) -> Agent | None:
-        """Give the agent whose token this is; None where it is nobody's, expired, or its agent revoked."""
+        """Return the agent a token identifies, or None if the token is unknown or expired, or its agent is revoked."""
         return self.find_hash(token_digest(token))
 
     def find_hash(self, digest: bytes, now: float | None = None) -> Agent | None:
-        """Find again by `tokens.token_digest`, so that a tunnel need not keep the token.
+        """Return the agent of a token, given its `tokens.token_digest`. A tunnel keeps this hash instead of the token.
 
-        `now`, here and below: Unix seconds at which the token must not have expired; None: the present time.
+        `now`, here and below: Unix seconds at which the token must be valid; None means the present time.
 
-        A dict tells by its timing at most how much of a hash fits, from which no token follows.
+        The timing of the lookup reveals at most how much of a hash matches, which does not help to find a token.
         """
-        found = self._agents.get(digest)
-        if found is None:
-            self._look_again()
-            found = self._agents.get(digest)
-            if found is None:
+        entry = self._agents.get(digest)
+        if entry is None:
+            self._refresh_after_miss()
+            entry = self._agents.get(digest)
+            if entry is None:
                 return None
-        agent, expires = found
+        agent, expires = entry
         return agent if expires is None or self._at(now) < expires else None
 
     def find_client(self, client_id: str, now: float | None = None) -> OAuthClient | None:
-        """Give the client of that id; None where there is none, its time is over, or its agent revoked."""
+        """Return the OAuth client of an id, or None if it is unknown or expired, or its agent is revoked."""
         client = self._clients.get(client_id)
         if client is None:
-            self._look_again()
+            self._refresh_after_miss()
             client = self._clients.get(client_id)
             if client is None:
                 return None
         return client if client.expires is None or self._at(now) < client.expires else None
 
     def find_pair(self, access_key: str, now: float | None = None) -> tuple[Agent, KeyPair] | None:
-        """Give whose AWS access key id this is, and the pair; None where it is nobody's, or its time is over."""
+        """Return the agent and the key pair of an AWS access key id, or None if it is unknown or expired."""
         owner = self._pairs.find(access_key, self._at(now)) if self._pairs else None
         if owner is None:
-            self._look_again()
+            self._refresh_after_miss()
             owner = self._pairs.find(access_key, self._at(now)) if self._pairs else None
             if owner is None:
                 return None
         return self._by_name[owner.agent_id], owner.pair
 
     def has(self, name: str) -> bool:
-        """Tell whether there is, or was, an agent of that name: such a name is taken for good."""
+        """Return whether an agent of that name exists or existed. Such a name is never free again."""
         return name in self._names
 
     def _at(self, now: float | None) -> float:
         return self._clock() if now is None else now
 
-    def _look_again(self) -> None:
+    def _refresh_after_miss(self) -> None:
         now = time.monotonic()
-        if now - self._looked_at >= UNKNOWN_TOKEN_REFRESH:
-            self._looked_at = now
+        if now - self._checked_at >= UNKNOWN_TOKEN_REFRESH:
+            self._checked_at = now
             self.refresh()
 
     def refresh(self) -> None:
-        """Follow the file. One `stat` where nothing changed; call it twice a second. Never raises.
+        """Reload the file if it changed. Costs one `stat` if it did not. Call it twice a second. Never raises.
 
-        A file that cannot be used leaves the agents as they were, and says so once. No file: no agents.
+        If the file cannot be used, the current agents stay and the reason is logged once. Without a file there are no
+        agents.
         """
         try:
-            signature = self._read_signature()
-            if signature == self._signature:
+            version = self._file_version()
+            if version == self._version:
                 return
-            self._signature = signature
-            if signature is None:
-                logger.warning("%s is gone: there are no agents now", self.path)
+            self._version = version
+            if version is None:
+                logger.warning("%s was removed. There are no agents now.", self.path)
                 self._use(AgentRecords())
             else:
                 self._use(self._read())
         except AgentsFileError as error:
-            logger.error("%s The agents known before stay in force.", error)  # noqa: TRY400  # a sentence says it all
+            logger.error("%s The previous agents stay active.", error)  # noqa: TRY400  # the message is complete
 
     def agents(self) -> tuple[AgentRecord, ...]:
-        """Read all agents, revoked ones too, as stored now. Raises AgentsFileError."""
+        """Return all agents as stored now, including revoked ones. Raises AgentsFileError."""
         return self._read().agents
 
     def agent(self, name: str) -> AgentRecord:
-        """Raise AgentError where there is no agent of that name."""
+        """Return one agent as stored now. Raises AgentError if it does not exist, and AgentsFileError."""
         return self._read().agent(name)
 
-    # Changes. Each raises AgentError where it cannot be made, AgentsFileError where the file forbids it, and gives
-    # a new token where it makes one: that is the only time that it can be seen.
+    # Changes. Each raises AgentError if it is not possible and AgentsFileError if the file cannot be changed. Those
+    # that create a secret return it: this is the only time that it can be seen.
 
     def add(
         self,
@@ -156,7 +157,7 @@ class AgentStore:
         type: str | None = None,  # noqa: A002  # the event's word
         permissions: tuple[str, ...] | None = None,
     ) -> str:
-        """Add an agent; `permissions` None: the usual ones."""
+        """Add an agent and return its token. `permissions`: None means the default ones."""
         token = new_token()
         self._change(
             lambda old, now: agents_format.add(old, name, token, now, role=role, type_=type, permitted=permissions)
@@ -170,7 +171,7 @@ class AgentStore:
         type: str | None = None,  # noqa: A002  # the event's word
         permissions: tuple[str, ...] | None = None,
     ) -> ClientCredentials:
-        """Add an agent that has no token, and gets itself JWTs with these credentials."""
+        """Add an agent without a token, and return OAuth client credentials with which it gets JWTs."""
         new = new_credentials()
         self._change(
             lambda old, now: agents_format.add(old, name, new, now, role=role, type_=type, permitted=permissions)
@@ -178,35 +179,35 @@ class AgentStore:
         return new
 
     def ensure_agent(self, name: str) -> None:
-        """Add an agent without a token, unless there is one of that name; a revoked one stays revoked."""
+        """Add an agent without a token, unless an agent of that name exists. A revoked one stays revoked."""
         self._change(lambda old, now: agents_format.ensure(old, name, now))
 
     def rotate(self, name: str, overlap_seconds: float = 0) -> str:
-        """Replace all tokens of the agent by one new; the former end after `overlap_seconds`."""
+        """Replace all tokens of the agent with a new one. The previous tokens expire after `overlap_seconds`."""
         token = new_token()
         self._change(lambda old, now: agents_format.rotate(old, name, token, now, overlap_seconds))
         return token
 
     def rotate_client(self, name: str, overlap_seconds: float = 0) -> ClientCredentials:
-        """Replace the client credentials of the agent, or give it its first ones; its tokens stay."""
+        """Replace the agent's client credentials, or create its first ones. Its tokens stay valid."""
         new = new_credentials()
         self._change(lambda old, now: agents_format.rotate_client(old, name, new, now, overlap_seconds))
         return new
 
     def pair(self, name: str) -> KeyPair:
-        """Give the agent's AWS key pair, the first one where it has none yet."""
+        """Return the agent's AWS key pair. Creates the first one if it has none."""
         self._change(lambda old, now: agents_format.ensure_pair(old, name, now))
         return self._current_pair(name)
 
     def rotate_pair(self, name: str, overlap_seconds: float = 0) -> KeyPair:
-        """Replace the agent's AWS key pair by its next; the former ends after `overlap_seconds`."""
+        """Replace the agent's AWS key pair with the next one. The previous pair expires after `overlap_seconds`."""
         self._change(lambda old, now: agents_format.rotate_pair(old, name, now, overlap_seconds))
         return self._current_pair(name)
 
     def _current_pair(self, name: str) -> KeyPair:
         record = self._read().agent(name).aws
         if record is None:
-            raise AgentError(f"The AWS key pair of {name} was just taken away.")
+            raise AgentError(f"The AWS key pair of {name} was removed at the same time.")
         return current_pair(self._master(), name, record)
 
     def _master(self) -> Secret:
@@ -216,12 +217,13 @@ class AgentStore:
             raise AgentsFileError(str(error)) from error
 
     def revoke(self, name: str) -> None:
+        """Revoke an agent. All its credentials stop working immediately."""
         self._change(lambda old, now: agents_format.revoke(old, name, now))
 
     def issue_token(self, name: str, label: str, lifetime: float | None, *, strict: bool = False) -> str:
-        """Add a token to the agent, valid for `lifetime` seconds. None means no expiry.
+        """Add a token to the agent, valid for `lifetime` seconds, and return it. None means no expiry.
 
-        `strict`: with it, only the hosts can be reached that `egress.other_hosts: deny` leaves.
+        `strict`: the token reaches only the hosts that `egress.other_hosts: deny` allows.
         """
         token = new_token()
         self._change(
@@ -230,7 +232,7 @@ class AgentStore:
         return token
 
     def drop_token(self, name: str, token: str) -> None:
-        """End one token, given itself or by its id."""
+        """Revoke one token, given as the token itself or as its id."""
         self._change(lambda old, now: agents_format.drop(old, name, token, now))
 
     def _change(self, change: Callable[[AgentRecords, datetime], AgentRecords]) -> None:
@@ -265,11 +267,11 @@ class AgentStore:
             return agents_format.decode(data)
         except AgentRecordsError as error:
             raise AgentsFileError(
-                f"{self.path} {error}. It was left as it is: mend it, put a copy back, or move it away to start "
+                f"{self.path} {error}. The file was not changed. Repair it, restore a copy, or move it away to start "
                 "without agents."
             ) from error
 
-    def _read_signature(self) -> FileVersion:
+    def _file_version(self) -> FileVersion:
         try:
             return private_file.file_version(self.path)
         except OSError as error:
@@ -295,4 +297,5 @@ class AgentStore:
 
 
 def end_of(record: TokenRecord | ClientRecord) -> float | None:
+    """Return when a record expires, in Unix seconds, or None if it does not expire."""
     return record.expires_at.timestamp() if record.expires_at else None

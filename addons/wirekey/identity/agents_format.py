@@ -1,4 +1,4 @@
-"""The agents and their tokens as they are stored: the format of `agents.json`, and each change to it. Pure."""
+"""The stored form of agents and their tokens (`agents.json`), and each change to it. Pure."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class AgentRecordsError(Exception):
-    """What is wrong with the stored agents, without a final period."""
+    """The stored agents are invalid. The message follows the file name and has no final period."""
 
 
 class AgentError(UserError):
-    """A change that cannot be made: the sentence says why, and what can."""
+    """A change to the agents is not possible. The message says why and what to do instead."""
 
 
 class TokenRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A token, by its hash only. `expires_at` None: until it is rotated or the agent revoked."""
+    """A token, stored by its hash only. `expires_at` None: valid until it is rotated or the agent is revoked."""
 
     id: str
     hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -41,10 +41,12 @@ class TokenRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     created: Time
     expires_at: Time | None = None
     strict: bool | UnsetType = UNSET
-    """Whether its bearer gets to no other hosts than those that `egress.other_hosts: deny` leaves. Unset: no."""
+    """Whether the token reaches only the hosts that `egress.other_hosts: deny` allows. Unset: no."""
 
 
 class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An agent as stored: its attributes and all its credentials. A revoked agent keeps its record."""
+
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}\Z")]
     role: str | None = None
     type: str | None = None
@@ -53,17 +55,19 @@ class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     tokens: tuple[TokenRecord, ...] = ()
     clients: tuple[ClientRecord, ...] = ()
     permissions: tuple[Annotated[str, Meta(pattern=permissions.STORED)], ...] | None = None
-    """None: the usual ones."""
+    """None: the default ones."""
     aws: aws_pairs.AwsPairRecord | None = None
-    """Which AWS key pairs it has; they are derived, not stored."""
+    """The generation of its AWS key pairs, which are derived, not stored."""
 
 
 class AgentRecords(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole content of `agents.json`."""
+
     version: int = VERSION
     agents: tuple[AgentRecord, ...] = ()
 
     def agent(self, name: str) -> AgentRecord:
-        """Raise AgentError, with the nearest name, where there is no such agent."""
+        """Return the agent of a name. Raises AgentError, with the nearest name, if it does not exist."""
         for agent in self.agents:
             if agent.id == name:
                 return agent
@@ -72,7 +76,7 @@ class AgentRecords(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         raise AgentError(f"There is no agent {name!r}. {hint}")
 
     def with_agent(self, agent: AgentRecord) -> AgentRecords:
-        """Put the agent in the place of the one of its name, or at the end."""
+        """Return the records with this agent in place of the one of its name, or added at the end."""
         if any(other.id == agent.id for other in self.agents):
             agents = tuple(agent if other.id == agent.id else other for other in self.agents)
         else:
@@ -81,15 +85,17 @@ class AgentRecords(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Versioned(Struct):
+    """The part of the file that every format version has."""
+
     version: int
 
 
 def decode(data: bytes) -> AgentRecords:
-    """Read `agents.json`. Raises AgentRecordsError."""
+    """Parse `agents.json`. Raises AgentRecordsError."""
     try:
         version = msgspec.json.decode(data, type=Versioned).version
         if version != VERSION:
-            raise AgentRecordsError(f"has format version {version}, and this Wirekey knows version {VERSION} only")
+            raise AgentRecordsError(f"has format version {version}; this Wirekey reads only version {VERSION}")
         records = msgspec.json.decode(data, type=AgentRecords)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AgentRecordsError(f"is not a valid list of agents ({error})") from error
@@ -106,6 +112,7 @@ def decode(data: bytes) -> AgentRecords:
 
 
 def encode(records: AgentRecords) -> bytes:
+    """Return the content of `agents.json` for these records."""
     return msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n"
 
 
@@ -119,18 +126,20 @@ def add(
     type_: str | None,
     permitted: tuple[str, ...] | None = None,
 ) -> AgentRecords:
-    """Add an agent with a token or client credentials, or put a revoked one back to work."""
+    """Add an agent with a token or client credentials, or reactivate a revoked one. Raises AgentError."""
     check_name(name)
     try:
         permitted = None if permitted is None else permissions.normalized(permitted)
     except ValueError as error:
         raise AgentError(str(error)) from error
-    for option, word in (("role", role), ("type", type_)):
-        if word is not None and not LABEL.fullmatch(word):
-            raise AgentError(f"{word[:80]!r} is no {option}. Use 1 to 64 visible ASCII characters without spaces.")
+    for option, value in (("role", role), ("type", type_)):
+        if value is not None and not LABEL.fullmatch(value):
+            raise AgentError(
+                f"{value[:80]!r} is not a valid {option}. Use 1 to 64 visible ASCII characters without spaces."
+            )
     for other in records.agents:
         if other.id == name and other.revoked_at is None:
-            raise AgentError(f"There is an agent {name} already. For a new token: wirekey agents rotate {name}.")
+            raise AgentError(f"The agent {name} already exists. For a new token: wirekey agents rotate {name}.")
     agent = AgentRecord(id=name, role=role, type=type_, created=now, permissions=permitted)
     if isinstance(token, ClientCredentials):
         return records.with_agent(replace(agent, clients=(clients.new_record(token, now),)))
@@ -138,7 +147,7 @@ def add(
 
 
 def ensure(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
-    """Add an agent without a token, unless there is one of that name."""
+    """Add an agent without a token, unless an agent of that name exists."""
     check_name(name)
     if any(agent.id == name for agent in records.agents):
         return records
@@ -146,42 +155,50 @@ def ensure(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
 
 
 def check_name(name: str) -> None:
+    """Raise AgentError if a name is not valid for an agent."""
     if not NAME.fullmatch(name):
-        raise AgentError(f"{name[:80]!r} is no name for an agent. Use 1 to 64 letters, digits, '.', '_' and '-'.")
+        raise AgentError(f"{name[:80]!r} is not a valid agent name. Use 1 to 64 letters, digits, '.', '_' and '-'.")
 
 
 def rotate(records: AgentRecords, name: str, token: str, now: datetime, overlap: float) -> AgentRecords:
-    """Give the agent a new token; its others end after `overlap` seconds, 0: at once."""
+    """Add a new token to the agent. Its other tokens expire after `overlap` seconds; 0 means immediately."""
     agent = active(records, name)
-    previous = ending(agent.tokens, now, overlap)
+    previous = expiring(agent.tokens, now, overlap)
     return records.with_agent(replace(agent, tokens=(*previous, new_record(token, "main", now, None))))
 
 
 def rotate_client(
     records: AgentRecords, name: str, new: ClientCredentials, now: datetime, overlap: float
 ) -> AgentRecords:
-    """Give the agent client credentials; those it had, and the JWTs got with them, end after `overlap` seconds."""
+    """Add client credentials to the agent.
+
+    Its previous ones, and the JWTs issued for them, expire after `overlap` seconds.
+    """
     agent = active(records, name)
-    previous = ending(agent.clients, now, overlap)
+    previous = expiring(agent.clients, now, overlap)
     return records.with_agent(replace(agent, clients=(*previous, clients.new_record(new, now))))
 
 
 def ensure_pair(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
-    """Give the agent its first AWS key pair, unless it has one."""
+    """Create the first AWS key pair of the agent, unless it has one."""
     agent = active(records, name)
     return records if agent.aws else records.with_agent(replace(agent, aws=aws_pairs.first(now)))
 
 
 def rotate_pair(records: AgentRecords, name: str, now: datetime, overlap: float) -> AgentRecords:
-    """Go to the agent's next AWS key pair, or give it its first; the one until now ends after `overlap` seconds."""
+    """Move to the next AWS key pair of the agent, or create its first.
+
+    The current one expires after `overlap` seconds.
+    """
     agent = active(records, name)
     latest = aws_pairs.rotate(agent.aws, now, overlap) if agent.aws else aws_pairs.first(now)
     return records.with_agent(replace(agent, aws=latest))
 
 
-def ending[Record: (TokenRecord, ClientRecord)](
+def expiring[Record: (TokenRecord, ClientRecord)](
     records: tuple[Record, ...], now: datetime, overlap: float
 ) -> tuple[Record, ...]:
+    """Return the unexpired records, each set to expire after `overlap` seconds at the latest."""
     end = now + timedelta(seconds=overlap)
     return tuple(
         replace(old, expires_at=min(old.expires_at or end, end)) for old in unexpired(records, now) if overlap > 0
@@ -189,7 +206,7 @@ def ending[Record: (TokenRecord, ClientRecord)](
 
 
 def revoke(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
-    """End the agent. Its record stays, so that the audit's names can be explained."""
+    """Revoke the agent. Its record stays, so that names in the audit can still be explained."""
     agent = records.agent(name)
     return records.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=(), clients=(), aws=None))
 
@@ -204,7 +221,7 @@ def issue(
     lifetime: float | None,
     strict: bool = False,
 ) -> AgentRecords:
-    """Add a token to the agent, valid for `lifetime` seconds."""
+    """Add a token to the agent, valid for `lifetime` seconds; None means no expiry."""
     agent = active(records, name)
     expires = None if lifetime is None else now + timedelta(seconds=lifetime)
     issued = replace(new_record(token, label, now, expires), strict=strict or UNSET)
@@ -213,7 +230,7 @@ def issue(
 
 
 def drop(records: AgentRecords, name: str, token: str, now: datetime) -> AgentRecords:
-    """Take one token, given itself or by its id, from the agent; nothing happens where it is gone already."""
+    """Remove one token, given as the token or its id, from the agent. Does nothing if it is already gone."""
     agent = records.agent(name)
     dropped = token_id(token) if TOKEN.fullmatch(token) else token
     tokens = tuple(other for other in unexpired(agent.tokens, now) if other.id != dropped)
@@ -221,17 +238,20 @@ def drop(records: AgentRecords, name: str, token: str, now: datetime) -> AgentRe
 
 
 def active(records: AgentRecords, name: str) -> AgentRecord:
+    """Return the agent of a name. Raises AgentError if it does not exist or is revoked."""
     agent = records.agent(name)
     if agent.revoked_at:
-        raise AgentError(f"The agent {name} was revoked. To put it back to work: wirekey agents add {name}.")
+        raise AgentError(f"The agent {name} was revoked. To reactivate it: wirekey agents add {name}.")
     return agent
 
 
 def unexpired[Record: (TokenRecord, ClientRecord)](records: tuple[Record, ...], now: datetime) -> tuple[Record, ...]:
+    """Return the records that have not expired at `now`."""
     return tuple(record for record in records if record.expires_at is None or record.expires_at > now)
 
 
 def new_record(token: str, label: str, now: datetime, expires: datetime | None) -> TokenRecord:
+    """Return the record of a new token."""
     return TokenRecord(
         id=token_id(token), hash=token_digest(token).hex(), label=label[:64], created=now, expires_at=expires
     )

@@ -20,13 +20,13 @@ CONTENT = re.compile(rf"[0-9a-f]{{{2 * BYTES}}}\n?", re.ASCII)
 
 
 class MasterSecretError(UserError):
-    """The file of the master secret cannot be used: names the file and the fix."""
+    """The file of the master secret cannot be used. The message names the file and the fix."""
 
 
 def load_master(path: Path) -> Secret:
-    """Give the master secret, 64 hex digits; make it where there is none. Raises MasterSecretError.
+    """Return the master secret, 64 hex digits, and create it if it does not exist. Raises MasterSecretError.
 
-    Of several processes that make it at once one does, and all get the same.
+    If several processes create it at once, one succeeds and all return the same secret.
     """
     try:
         if not os.path.lexists(path):
@@ -38,17 +38,17 @@ def load_master(path: Path) -> Secret:
 
 def _read(path: Path) -> Secret:
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(file, "rb") as stream:  # noqa: PTH123  # of a descriptor, which Path has no word for
+    with open(file, "rb") as stream:  # noqa: PTH123  # opens a descriptor, which Path cannot
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
-            raise MasterSecretError(f"{path} is not a regular file. Move it away; a new one is made.")
+            raise MasterSecretError(f"{path} is not a regular file. Move it away and Wirekey creates a new one.")
         if status.st_mode & 0o077:
-            raise MasterSecretError(f"{path} can be read by others. Make it yours alone: chmod 600 {path}")
+            raise MasterSecretError(f"{path} can be read by other users. Restrict it: chmod 600 {path}")
         content = stream.read(1024).decode("latin-1")
     if not CONTENT.fullmatch(content):
         raise MasterSecretError(
-            f"{path} does not hold the master secret as it was written. Put a copy back; or move it away, and give "
-            "every agent a new AWS key pair."
+            f"{path} does not contain a valid master secret. Restore a copy, or move it away and create a new AWS key "
+            "pair for each agent."
         )
     return Secret(content.strip())
 
@@ -58,11 +58,11 @@ def _make(path: Path) -> None:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        with open(file, "wb") as stream:  # noqa: PTH123  # of a descriptor, which Path has no word for
+        with open(file, "wb") as stream:  # noqa: PTH123  # opens a descriptor, which Path cannot
             stream.write(secrets.token_hex(BYTES).encode() + b"\n")
             stream.flush()
             os.fsync(file)
-        # A link, not a rename: it does not replace the file of a process that was faster.
+        # A link instead of a rename, because it does not replace the file of a faster process.
         with contextlib.suppress(FileExistsError):
             os.link(partial, path)
     finally:

@@ -1,9 +1,9 @@
-"""Access key pairs of the agents, in AWS's form: nothing of them is stored but how many there were.
+"""AWS-style access key pairs of the agents. They are derived, so only their generation is stored.
 
 Both halves are derived (HKDF, RFC 5869) from the master secret of the state folder, the agent's id, a random series
-and a generation. The series is new whenever an agent is given its first pair, so that one who was revoked and is added
-again does not get its old pairs back. The access key id begins with WKEY: no AWS key does, and no scanner for leaked
-AWS keys takes it for one.
+and a generation. The series is new whenever an agent gets its first pair, so that an agent that was revoked and added
+again does not get its old pairs back. The access key id begins with WKEY. No AWS key does, so scanners for leaked AWS
+keys ignore it.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 PREFIX = "WKEY"
 ACCESS_KEY = re.compile(rf"{PREFIX}[A-Z2-7]{{16}}", re.ASCII)
-"""20 characters, as AWS's are: the prefix, and 80 bits in base32."""
+"""20 characters, like those of AWS: the prefix, then 80 bits in base32."""
 ID_BYTES, SECRET_BYTES = 10, 30
-"""30 bytes are 40 characters of base64, which is AWS's alphabet for secrets."""
+"""30 bytes are 40 characters of base64, the alphabet of AWS secrets."""
 
 Time = Annotated[datetime, Meta(tz=True)]
 
 
 class AwsPairRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which pairs an agent has: the one of `generation`, and the one before it until `former_until`."""
+    """The pairs of an agent: that of `generation`, and the previous one until `former_until`."""
 
     series: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     generation: Annotated[int, Meta(ge=1)] = 1
@@ -45,13 +45,15 @@ class AwsPairRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
+    """An access key id and its secret, issued by Wirekey to an agent."""
+
     access_key: str
     secret: Secret
 
 
 @dataclass(frozen=True, slots=True)
 class PairOwner:
-    """Whose a pair is, and until when it is good (Unix seconds; None: without end)."""
+    """A key pair, its agent, and when it expires (Unix seconds; None: never)."""
 
     agent_id: str
     pair: KeyPair
@@ -59,17 +61,21 @@ class PairOwner:
 
 
 def first(now: datetime) -> AwsPairRecord:
+    """Return the record of a first key pair, with a new random series."""
     return AwsPairRecord(series=secrets.token_hex(16), created=now)
 
 
 def rotate(record: AwsPairRecord, now: datetime, overlap_seconds: float = 0) -> AwsPairRecord:
-    """Go to the next pair. The one until now is good for `overlap_seconds` more; the one before it ends at once."""
+    """Return the record with the next pair.
+
+    The current pair stays valid for `overlap_seconds`; the one before expires.
+    """
     until = now + timedelta(seconds=overlap_seconds) if overlap_seconds > 0 else None
     return replace(record, generation=record.generation + 1, created=now, former_until=until)
 
 
 def key_pair(master: Secret, agent_id: str, series: str, generation: int) -> KeyPair:
-    """Derive a pair: the same for the same arguments, always."""
+    """Derive a pair. The same arguments always return the same pair."""
     info = "\0".join(("wirekey aws pair 1", agent_id, series, str(generation))).encode()
     derived = HKDF(SHA256(), ID_BYTES + SECRET_BYTES, salt=None, info=info).derive(bytes.fromhex(master.reveal()))
     return KeyPair(
@@ -79,11 +85,12 @@ def key_pair(master: Secret, agent_id: str, series: str, generation: int) -> Key
 
 
 def current_pair(master: Secret, agent_id: str, record: AwsPairRecord) -> KeyPair:
+    """Return the key pair of the current generation."""
     return key_pair(master, agent_id, record.series, record.generation)
 
 
 class AwsPairs:
-    """The pairs of all agents that have one and are not revoked: found by access key id."""
+    """The valid key pairs of all agents that are not revoked, found by access key id."""
 
     def __init__(self, master: Secret, records: Iterable[tuple[str, AwsPairRecord]]) -> None:
         self._owners: dict[str, PairOwner] = {}
@@ -94,12 +101,12 @@ class AwsPairs:
                 self._add(PairOwner(agent_id, previous, record.former_until.timestamp()))
 
     def find(self, access_key: str, now: float) -> PairOwner | None:
-        """Give whose access key this is; None where it is nobody's, or its time is over."""
+        """Return the owner of an access key, or None if it is unknown or expired at `now` (Unix seconds)."""
         owner = self._owners.get(access_key)
         return owner if owner and (owner.expires is None or now < owner.expires) else None
 
     def secrets(self) -> Iterable[bytes]:
-        """Return the secret halves, for what is recorded to be searched for."""
+        """Return the secret halves, so that records can be searched for them."""
         return [owner.pair.secret.reveal().encode() for owner in self._owners.values()]
 
     def _add(self, owner: PairOwner) -> None:

@@ -1,7 +1,7 @@
-"""How an agent says who it is: proxy credentials at CONNECT, or its token in a provider's own place for a key.
+"""Reads the credentials by which an agent identifies itself: proxy credentials, or a token in a provider's header.
 
-Reading only: whether the token is any agent's is for the AgentStore to say. What cannot be read in exactly one way is
-taken for no credentials at all.
+These functions only parse. The AgentStore decides whether a token is valid. A value that can be read in more than one
+way is not a credential.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MAX_HEADER = 16 * 1024
-"""Longer values are not looked at: no token is, and decoding them costs."""
+"""Longer values are ignored: no token is that long, and decoding is expensive."""
 
 KEY_HEADERS = frozenset({"x-goog-api-key", "x-api-key", "api-key"})
 
 
 def proxy_credentials(header: str) -> tuple[str | None, str] | None:
-    """Read a Proxy-Authorization value: (agent name, token), name None for `Bearer TOKEN`; None if unreadable.
+    """Parse a Proxy-Authorization value into (agent name, token), or return None if it is unreadable.
 
-    Basic as in RFC 7617: the name ends at the first `:`, so the token may hold more of them.
+    The name is None for `Bearer TOKEN`. Basic follows RFC 7617: the name ends at the first `:`, so the token may
+    contain more of them.
     """
     if len(header) > MAX_HEADER:
         return None
@@ -41,6 +42,7 @@ def proxy_credentials(header: str) -> tuple[str | None, str] | None:
 
 
 def basic_credentials(value: str) -> tuple[str, str] | None:
+    """Parse the value of Basic into (agent name, token), or return None if it is not canonical base64 of both."""
     try:
         decoded = base64.b64decode(value, validate=True)
         if base64.b64encode(decoded).decode() != value:
@@ -55,20 +57,22 @@ def basic_credentials(value: str) -> tuple[str, str] | None:
 
 
 def header_tokens(headers: Iterable[tuple[str, str]], query: str) -> tuple[str, ...]:
-    """Give the distinct agent tokens (`wk_…` or JWTs, perhaps malformed) in the places for a provider key, in order.
+    """Return the distinct agent tokens (`wk_…` or JWTs, valid or not) where provider keys are sent, in order.
 
-    `query` is raw, without the `?`. Other values (an SDK's placeholder, a provider key) are not ours and are passed
-    over. More than one token is a disagreement unless all are the same agent's, as while its token is rotated.
+    `query` is raw, without the `?`. Other values, such as an SDK's placeholder or a provider key, are ignored. More
+    than one token is a conflict unless all belong to one agent, as during a rotation.
     """
     values = [*header_values(headers), *query_values(query, "key")] if query else header_values(headers)
-    return tuple(dict.fromkeys(value for value in values if is_meant_for_us(value)))
+    return tuple(dict.fromkeys(value for value in values if is_wirekey_token(value)))
 
 
-def is_meant_for_us(value: str) -> bool:
+def is_wirekey_token(value: str) -> bool:
+    """Return whether a value has the form of an agent token or a JWT."""
     return len(value) <= MAX_HEADER and (value.startswith(PREFIX) or looks_like_jwt(value))
 
 
 def header_values(headers: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the values of the headers in which SDKs send their key."""
     for name, value in headers:
         lower = name.lower()
         if lower == "authorization":

@@ -1,6 +1,6 @@
-"""Client credentials (OAuth 2.0): an id that may be known, and a secret, with which a program gets itself short tokens.
+"""OAuth 2.0 client credentials: a public id and a secret, with which a program gets short-lived tokens.
 
-The secret is 256 bits of chance and is stored as a plain SHA-256, for the reason given in `tokens`.
+The secret is 256 random bits and is stored as a plain SHA-256, for the reason given in `tokens`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ CLIENT_ID = re.compile(rf"{ID_PREFIX}[A-Za-z0-9]{{{ID_LENGTH}}}", re.ASCII)
 CLIENT_SECRET = re.compile(rf"{SECRET_PREFIX}[A-Za-z0-9]{{{SECRET_LENGTH}}}", re.ASCII)
 
 UNKNOWN_CLIENT_DIGEST = hashlib.sha256(secrets.token_bytes(32)).digest()
-"""Compared with where there is no such client, so that it takes as long as where there is one."""
+"""Compared with if the client is unknown, so that both cases take the same time."""
 
 Time = Annotated[datetime, Meta(tz=True)]
 
 
 class ClientRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A client of an agent, its secret by hash only. `expires_at` None: until it is rotated or the agent revoked."""
+    """A client of an agent, its secret stored by hash only. `expires_at` None: valid until rotated or revoked."""
 
     id: Annotated[str, Meta(pattern=rf"^{ID_PREFIX}[A-Za-z0-9]{{{ID_LENGTH}}}\Z")]
     hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -45,7 +45,7 @@ class ClientRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What is shown once, when it is made."""
+    """New client credentials, shown once, when they are created."""
 
     client_id: str
     client_secret: Secret
@@ -53,7 +53,7 @@ class ClientCredentials:
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """A client that is in force: whose it is, and until when (Unix seconds; None: without end)."""
+    """A valid client: its agent, the digest of its secret, and when it expires (Unix seconds; None: never)."""
 
     id: str
     agent: Agent
@@ -62,23 +62,27 @@ class OAuthClient:
 
 
 def new_credentials() -> ClientCredentials:
+    """Return new random client credentials."""
     return ClientCredentials(ID_PREFIX + random_text(ID_LENGTH), Secret(SECRET_PREFIX + random_text(SECRET_LENGTH)))
 
 
 def new_record(credentials: ClientCredentials, now: datetime) -> ClientRecord:
+    """Return the stored form of client credentials."""
     digest = secret_digest(credentials.client_secret.reveal())
     return ClientRecord(id=credentials.client_id, hash=digest.hex(), created=now)
 
 
 def secret_digest(secret: str) -> bytes:
+    """Return the hash under which a client secret is stored."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def is_secret_of(client: OAuthClient | None, secret: str) -> bool:
-    """Tell whether the secret is this client's, in the same time for every answer; None is nobody."""
+    """Return whether the secret belongs to the client, in constant time. `client` None: the id is unknown."""
     same = hmac.compare_digest(client.digest if client else UNKNOWN_CLIENT_DIGEST, secret_digest(secret))
     return same and client is not None
 
 
 def random_text(length: int) -> str:
+    """Return random letters and digits."""
     return "".join(secrets.choice(ALPHABET) for _ in range(length))

@@ -1,7 +1,7 @@
-"""Public keys that verify tokens: from a JSON Web Key Set (RFC 7517), or a PEM file. Pure.
+"""Public keys that verify tokens, from a JSON Web Key Set (RFC 7517) or a PEM file. Pure.
 
-Each key is bound to the algorithms that fit it, so that a token's header cannot make it be used in another way; there
-are no shared secrets among them, so that a public key is never taken for one.
+Each key is bound to the algorithms that fit it, so that a token's header cannot make it be used in another way. Shared
+secrets are not accepted, so that a public key is never used as one.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ FITTING = {
     ("EC", "P-521"): ("ES512",),
     ("OKP", "Ed25519"): ("EdDSA",),
 }
-"""(kty, crv): the algorithms in whose signatures such a key may be believed."""
+"""(kty, crv) → the algorithms that such a key may verify."""
 MEMBERS = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
-"""The public members, which are also those of a thumbprint (RFC 7638) besides kty."""
+"""The public members. Together with kty they make the thumbprint (RFC 7638)."""
 
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 RSA_BITS = range(2048, 8193)
 RSA_EXPONENT_BITS = 33
-"""A public exponent may be chosen so that each verification takes long."""
-MOST_KEYS = 100
+"""The bound keeps verification fast: a large public exponent makes it slow."""
+MAX_KEYS = 100
 
 VERIFIERS = get_default_algorithms()
 
@@ -52,23 +52,25 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 
 class KeySetError(Exception):
-    """Why a document is no key set, or a file no public key: a sentence's end, after what it is about."""
+    """A document is not a key set, or a file is not a public key. The message follows the name of the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
+    """A public key and the algorithms that it may verify. `thumbprint` identifies it (RFC 7638)."""
+
     public: PublicKey
     algorithms: tuple[str, ...]
     thumbprint: str
     kid: str | None = None
 
     def verifies(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
-        """Tell whether the signature is this key's, by an algorithm that it may be used with."""
+        """Return whether the signature was made by this key with an algorithm that it may be used with."""
         return algorithm in self.algorithms and VERIFIERS[algorithm].verify(signed, self.public, signature)
 
 
 class KeySet:
-    """Keys by their ids. An id that two keys have is nobody's."""
+    """Keys by their ids. If two keys share an id, neither is used."""
 
     def __init__(self, keys: Iterable[VerificationKey] = ()) -> None:
         distinct = {(key.kid, key.thumbprint): key for key in keys}.values()
@@ -81,7 +83,7 @@ class KeySet:
         return len(self._keys)
 
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        """Give the key of that id; for a token without one, the only key that it can be."""
+        """Return the key of an id. For a token without an id, return the only key that fits, or None."""
         if kid is not None:
             key = self._by_kid.get(kid)
             return key if key and algorithm in key.algorithms else None
@@ -89,25 +91,26 @@ class KeySet:
         return fitting[0] if len(fitting) == 1 else None
 
     def holds(self, thumbprint: str) -> bool:
+        """Return whether a key of this thumbprint is in the set."""
         return thumbprint in self._thumbprints
 
 
 def key_set(document: bytes, allowed: tuple[str, ...]) -> KeySet:
-    """Read a JWKS. Keys that cannot be used here are passed over. Raises KeySetError where it is no JWKS at all."""
+    """Parse a JWKS. Skips keys that cannot be used here. Raises KeySetError if it is not a JWKS."""
     try:
         content = json.loads(document.decode(), object_pairs_hook=each_once)
     except (ValueError, RecursionError) as error:
-        raise KeySetError("is no JSON") from error
+        raise KeySetError("is not JSON") from error
     keys = content.get("keys") if isinstance(content, dict) else None
     if not isinstance(keys, list):
-        raise KeySetError("is no JSON Web Key Set: it has no list of keys")
-    if len(keys) > MOST_KEYS:
-        raise KeySetError(f"has {len(keys)} keys; {MOST_KEYS} are the most")
-    return KeySet(key for key in (usable(member, allowed) for member in keys) if key)
+        raise KeySetError("is not a JSON Web Key Set: it has no list of keys")
+    if len(keys) > MAX_KEYS:
+        raise KeySetError(f"has {len(keys)} keys; at most {MAX_KEYS} are allowed")
+    return KeySet(key for key in (verification_key(member, allowed) for member in keys) if key)
 
 
-def usable(jwk: Any, allowed: tuple[str, ...]) -> VerificationKey | None:
-    """Give the key of a JWK; None where it is not for verifying signatures by any of these algorithms."""
+def verification_key(jwk: Any, allowed: tuple[str, ...]) -> VerificationKey | None:
+    """Return the key of a JWK, or None if it does not verify signatures by any of these algorithms."""
     if not isinstance(jwk, dict) or "d" in jwk or jwk.get("use", "sig") != "sig":
         return None
     operations, kid, named = jwk.get("key_ops", ["verify"]), jwk.get("kid"), jwk.get("alg")
@@ -125,29 +128,30 @@ def usable(jwk: Any, allowed: tuple[str, ...]) -> VerificationKey | None:
         key = PyJWK(public, algorithms[0]).key
     except (PyJWTError, ValueError, TypeError, binascii.Error):
         return None
-    return VerificationKey(key, algorithms, thumbprint(public_jwk(key)), kid) if sound(key) else None
+    return VerificationKey(key, algorithms, thumbprint(public_jwk(key)), kid) if is_strong(key) else None
 
 
 def key_of_pem(pem: bytes, allowed: tuple[str, ...]) -> VerificationKey:
-    """Read a public key. Raises KeySetError."""
+    """Parse a public key in PEM form. Raises KeySetError."""
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeySetError("holds no public key in PEM form (-----BEGIN PUBLIC KEY-----)") from error
-    if not isinstance(key, PublicKey) or not sound(key):
-        raise KeySetError("holds a key that is too weak, or of another kind than RSA, P-256, P-384, P-521, Ed25519")
+        raise KeySetError("contains no public key in PEM form (-----BEGIN PUBLIC KEY-----)") from error
+    if not isinstance(key, PublicKey) or not is_strong(key):
+        raise KeySetError("contains a key that is too weak, or that is not RSA, P-256, P-384, P-521 or Ed25519")
     jwk = public_jwk(key)
     fitting = FITTING.get((jwk["kty"], jwk.get("crv")), ())
     algorithms = tuple(name for name in fitting if name in allowed)
     if not algorithms:
         raise KeySetError(
-            f"holds a key for {' or '.join(fitting) or 'no algorithm known here'}, and none of these is "
-            "among the algorithms of its issuer"
+            f"contains a key for {' or '.join(fitting) or 'no known algorithm'}, which the algorithms of its issuer do "
+            "not include"
         )
     return VerificationKey(key, algorithms, thumbprint(jwk))
 
 
-def sound(key: object) -> bool:
+def is_strong(key: object) -> bool:
+    """Return whether a key is of a supported kind and size."""
     if isinstance(key, RSAPublicKey):
         return key.key_size in RSA_BITS and key.public_numbers().e.bit_length() <= RSA_EXPONENT_BITS
     if isinstance(key, EllipticCurvePublicKey):
@@ -156,7 +160,7 @@ def sound(key: object) -> bool:
 
 
 def public_jwk(key: PublicKey) -> dict[str, str]:
-    """Give a public key as a JWK with the members that it needs, and no others."""
+    """Return a public key as a JWK with only the members that it needs."""
     if isinstance(key, RSAPublicKey):
         jwk = VERIFIERS["RS256"].to_jwk(key, as_dict=True)
     elif isinstance(key, EllipticCurvePublicKey):
@@ -167,6 +171,6 @@ def public_jwk(key: PublicKey) -> dict[str, str]:
 
 
 def thumbprint(jwk: dict[str, str]) -> str:
-    """Give the SHA-256 thumbprint of a public key (RFC 7638), in base64url."""
+    """Return the SHA-256 thumbprint of a public key (RFC 7638), in base64url."""
     canonical = json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode()

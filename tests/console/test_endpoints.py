@@ -155,7 +155,7 @@ async def test_a_running_house_is_ready_and_says_which_part_is_not(folder, monke
 
 
 async def test_a_policy_server_that_goes_and_comes_is_noticed_without_a_call(folder, monkeypatch):
-    monkeypatch.setattr("wirekey.server.endpoints.ASKS_EVERY", 0.0)
+    monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)
     policies = {"authz.rego": "package wirekey.authz\nallow := true\n"}
     opa = Opa(policies)
     config = configured(folder, policy={"opa_url": opa.url})
@@ -177,7 +177,7 @@ async def test_a_policy_server_that_goes_and_comes_is_noticed_without_a_call(fol
 
 
 async def test_a_policy_that_gives_no_decisions_is_noticed(folder, monkeypatch):
-    monkeypatch.setattr("wirekey.server.endpoints.ASKS_EVERY", 0.0)
+    monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)
     async with wirekey(folder, configured(folder)) as running:
 
         async def broken(_):
@@ -188,7 +188,7 @@ async def test_a_policy_that_gives_no_decisions_is_noticed(folder, monkeypatch):
             while (await running.parts())["policy"] != "the policy gives no decisions":
                 await asyncio.sleep(0.01)
         monkeypatch.undo()
-        monkeypatch.setattr("wirekey.server.endpoints.ASKS_EVERY", 0.0)
+        monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)
         async with asyncio.timeout(PATIENCE):
             while (await running.parts())["policy"]:
                 await asyncio.sleep(0.01)
@@ -198,7 +198,7 @@ async def test_while_it_ends_it_is_alive_and_not_ready(folder):
     async with wirekey(folder, configured(folder)) as running:
         await running.lifecycle.done()
         parts = await running.parts()
-        assert (parts["listeners"], parts["audit"]) == ("Wirekey is ending", "Wirekey is closing")
+        assert (parts["listeners"], parts["audit"]) == ("Wirekey is stopping", "Wirekey is closing")
         async with running.http() as http:
             assert (await http.get("/health")).status_code == 200
 
@@ -261,14 +261,14 @@ async def test_a_port_that_the_file_names_must_be_had(folder, caplog, monkeypatc
         config = configured(folder, {**FREE, "console": place})
         with pytest.raises(exceptions.OptionsError, match=rf"{place} \(listen.console\) is in use"):
             Running(folder, config)
-        monkeypatch.setattr("wirekey.server.listeners.DISPENSABLE", ())
+        monkeypatch.setattr("wirekey.server.listeners.OPTIONAL", ())
         code, made = await started(folder, config)
     assert code == 1
     assert made.lifecycle.running_proxy is None
     assert RunningProxy.read(folder / "state") is None
     assert (
         f"Wirekey cannot start: {place} (listen.console) is in use by another program. "
-        "Stop that one, or set another port in wirekey.yaml." in caplog.text
+        "Stop that program, or set another port in wirekey.yaml." in caplog.text
     )
     assert not made.endpoints.servers
 
@@ -285,7 +285,7 @@ async def test_a_default_port_that_another_has_is_done_without(folder, caplog, m
             async with running.http("gateway") as http:
                 assert (await http.get("/ready")).status_code == 200
     assert f"{place} (listen.console) is in use by another program." in caplog.text
-    assert "Until then Wirekey runs without it." in caplog.text
+    assert "Until then Wirekey runs without the console." in caplog.text
 
 
 def files_of(folder, made):
@@ -335,13 +335,13 @@ async def test_the_gateway_refuses_old_versions_of_tls(folder, tmp_path, version
 
 
 async def test_a_renewed_certificate_is_shown_and_a_bad_one_is_not(folder, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("wirekey.server.gateway_certificate.LOOKS_EVERY", 0.0)
+    monkeypatch.setattr("wirekey.server.gateway_certificate.CHECK_INTERVAL", 0.0)
     async with with_certificate(folder, tmp_path) as running:
         previous = ssl.create_default_context(cafile=tmp_path / "root.pem")
         assert await is_shown(running, previous)
         (tmp_path / "gateway.pem").write_text("half of a certifi")
         assert await is_shown(running, previous)
-        assert "The former certificate stays in use." in caplog.text
+        assert "The previous certificate stays in use." in caplog.text
         files_of(tmp_path, tmp_path / "another")
         assert not await is_shown(running, previous)
         assert await is_shown(running, ssl.create_default_context(cafile=tmp_path / "root.pem"))
@@ -351,7 +351,9 @@ async def test_a_certificate_that_cannot_be_used_at_the_start_is_one_sentence(fo
     files = files_of(tmp_path, tmp_path / "made")
     files_of(tmp_path / "made", tmp_path / "another")
     tls = {"certificate": str(files.certificate), "key": str(tmp_path / "made" / "gateway-key.pem")}
-    with pytest.raises(exceptions.OptionsError, match=r"Wirekey cannot start: listen.gateway_tls: .* no certificate"):
+    with pytest.raises(
+        exceptions.OptionsError, match=r"Wirekey cannot start: listen.gateway_tls: .* not a certificate"
+    ):
         Running(folder, configured(folder, {**FREE, "gateway_tls": tls}))
 
 

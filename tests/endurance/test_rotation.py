@@ -78,7 +78,7 @@ class Rotation:
             text = log.read()
             whole = text[: text.rfind("\n") + 1]
             self.log_read += len(whole.encode())
-        self.times_in_use += whole.count("the changed configuration is in use")
+        self.times_in_use += whole.count("The changed configuration is in use")
         return self.times_in_use
 
 

@@ -38,14 +38,14 @@ TOKENS = "(/health, /ready, /api/v1/auth/token)"
         ),
         (
             "{upstream_ca_file: rubbish.pem, listen: {forward: '127.0.0.1:0'}}",
-            ["upstream_ca_file: ", "rubbish.pem holds a certificate that cannot be read"],
+            ["upstream_ca_file: ", "rubbish.pem contains a certificate that cannot be read"],
         ),
         ("audit: {store: postgresql://db/x}", ["wirekey.yaml:1: audit.store: is not used yet"]),
         (
             "routes: [{match: a, upstream_url: 'https://x.example', auth: 'python:no_such_module:f'}]",
             ["wirekey.yaml:1: routes[0].auth: there is no Python module no_such_module"],
         ),
-        ("listen: {forward: 192.0.2.1:8080}", ["192.0.2.1:8080 (listen.forward) is no address of this machine"]),
+        ("listen: {forward: 192.0.2.1:8080}", ["192.0.2.1:8080 (listen.forward) is not an address of this machine"]),
         (
             "log: {file: /nonexistent/wirekey.observing.log}",
             ["log.file: /nonexistent/wirekey.observing.log cannot be written"],

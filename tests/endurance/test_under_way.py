@@ -75,11 +75,11 @@ def refuses(proxy) -> bool:
 )
 def test_a_bad_configuration_is_not_used_and_the_former_stays(proxy, simulator, text, words):
     (proxy.folder / "wirekey.yaml").write_text(text)
-    wait_for_words(proxy, "the changed configuration is not used, the former one stays")
+    wait_for_words(proxy, "The changed configuration is not used, the previous one stays in use")
     assert words in proxy.output.read_text()
     assert status(proxy) == 200
     write(proxy, simulator, limits={"body_bytes": 10})
-    wait_for_words(proxy, "the changed configuration is in use")
+    wait_for_words(proxy, "The changed configuration is in use")
     assert status(proxy) == 413
 
 
@@ -122,12 +122,12 @@ def test_a_reload_under_load_loses_no_call(proxy, simulator, tmp_path):
 
 
 def times_in_use(proxy) -> int:
-    return proxy.output.read_text().count("the changed configuration is in use")
+    return proxy.output.read_text().count("The changed configuration is in use")
 
 
 def test_settings_that_need_a_new_start_are_named(proxy, simulator):
     write(proxy, simulator, listen={"forward": "127.0.0.1:1"}, log={"level": "error"})
-    wait_for_words(proxy, "in use only when Wirekey is started anew: listen, log")
+    wait_for_words(proxy, "take effect only after a restart: listen, log")
     assert status(proxy) == 200
 
 
@@ -182,7 +182,7 @@ def test_a_key_that_is_taken_from_the_configuration_is_used_no_more(proxy, simul
     settings = behind(simulator)
     del settings["providers"]["openai"]["keys"]
     write(proxy, simulator, providers=settings["providers"])
-    wait_for_words(proxy, "the changed configuration is in use")
+    wait_for_words(proxy, "The changed configuration is in use")
     with tunnel(proxy, proxy.token) as client:
         client.send(chat("gpt-4o-mini"))
         answer = client.answer()

@@ -46,7 +46,7 @@ def web(tmp_path_factory, simulator):
 
 @pytest.fixture(scope="package")
 def keeping(tmp_path_factory, simulator):
-    """`wirekey serve --web --keep-answers`."""
+    """`wirekey serve --web --keep-responses`."""
     proxy = serving(ServeWebKeeping, tmp_path_factory.mktemp("keeping"), simulator)
     yield proxy
     proxy.stop()

@@ -99,9 +99,9 @@ class ServeWeb(Serve):
 
 
 class ServeWebKeeping(ServeWeb):
-    """`wirekey serve --web --keep-answers`."""
+    """`wirekey serve --web --keep-responses`."""
 
-    more = ("--keep-answers",)
+    more = ("--keep-responses",)
 
 
 class Plain(Wirekey):

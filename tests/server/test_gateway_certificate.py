@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from wirekey.ca.authority import ensure, renew
 from wirekey.config.models import GatewayTLS
-from wirekey.server.gateway_certificate import MADE_ANEW, Certificate, CertificateError, IssuedCertificate
+from wirekey.server.gateway_certificate import REISSUE_AFTER, CertificateError, ConfiguredCertificate, IssuedCertificate
 from wirekey_simulator.certificate import prepare_certificate
 
 PATIENCE = 60
@@ -23,9 +23,9 @@ PATIENCE = 60
     [
         (None, "x", "gateway.pem cannot be read: No such file or directory. Name files"),
         ("x", None, "gateway-key.pem cannot be read: No such file or directory. Name files"),
-        ("", "", "are no certificate and its key. The first is a PEM file"),
-        ("x", "y", "are no certificate and its key"),
-        ("good", "another", "are no certificate and its key"),
+        ("", "", "are not a certificate and its key. The first must be a PEM file"),
+        ("x", "y", "are not a certificate and its key"),
+        ("good", "another", "are not a certificate and its key"),
     ],
 )
 def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path, certificate_text, key_text, says):
@@ -37,7 +37,7 @@ def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path, certificate
         if text is not None:
             file.write_text(known.get(text, text))
     with pytest.raises(CertificateError) as raised:
-        Certificate(files)
+        ConfiguredCertificate(files)
     assert str(raised.value).startswith("listen.gateway_tls: ")
     assert says in str(raised.value)
 
@@ -51,8 +51,9 @@ def test_a_key_with_a_password_is_refused_and_the_terminal_is_not_asked_for_it(t
     files = f"certificate={str(made)!r}, key={str(tmp_path / 'key.pem')!r}"
     code = (
         "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-        "from wirekey.config.models import GatewayTLS; from wirekey.server.gateway_certificate import Certificate; "
-        f"Certificate(GatewayTLS({files}))"
+        "from wirekey.config.models import GatewayTLS; "
+        "from wirekey.server.gateway_certificate import ConfiguredCertificate; "
+        f"ConfiguredCertificate(GatewayTLS({files}))"
     )
     outer, terminal = os.openpty()
     process = subprocess.Popen(
@@ -101,13 +102,13 @@ def test_our_certificate_is_made_anew_each_day_also_after_the_ca_was_renewed(ca)
     now = 1_800_000_000.0
     own = IssuedCertificate(ca, lambda: now)
     first = own.context()
-    now += MADE_ANEW - 1
+    now += REISSUE_AFTER - 1
     assert own.context() is first
     renew(ca.folder, HOSTS, roots=[])
     now += 2
     second = own.context()
     assert second is not first
-    now -= MADE_ANEW
+    now -= REISSUE_AFTER
     assert own.context() is not second
 
 

@@ -180,5 +180,5 @@ async def test_a_file_that_changes_while_it_is_read_is_read_again(folder, monkey
 
         monkeypatch.setattr(reload.configuration, "load", load_and_change)
         await running.lifecycle.reloader.reload()
-        await running.lifecycle.reloader._configuration()
+        await running.lifecycle.reloader._reload_configuration()
         assert running.services.settings.header_count == 42

@@ -90,7 +90,7 @@ def test_R16_a_configuration_that_becomes_writable_is_not_taken_while_it_runs(fo
     with serving(folder, CONFIGURATION) as running:
         (folder / "wirekey.yaml").chmod(0o666)
         wait_for(lambda: "chmod go-w" in running.output.read_text(), "the changed mode to be refused")
-        assert "the former one stays" in running.output.read_text()
+        assert "the previous one stays in use" in running.output.read_text()
 
 
 def test_R16_the_state_folder_becomes_its_users_alone(folder):

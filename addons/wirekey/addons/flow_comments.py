@@ -10,7 +10,7 @@ from mitmproxy import ctx
 from wirekey.addons.base import Addon
 from wirekey.calls.kept_responses import KeptResponses
 from wirekey.observing.flow_comment import OURS, comment_of, marker_of
-from wirekey.server.options import KEEP_ANSWERS
+from wirekey.server.options import KEEP_RESPONSES
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -44,12 +44,12 @@ class FlowComments(Addon):
         if COLUMNS in ctx.options and not ctx.options.has_changed(COLUMNS):
             ctx.options.update(**{COLUMNS: ["tls", "icon", "path", "comment", "status", "size", "time"]})
         self.calls.on_recorded = self.show
-        if getattr(ctx.options, KEEP_ANSWERS):
+        if getattr(ctx.options, KEEP_RESPONSES):
             self.kept = KeptResponses()
             logger.warning(
                 "THE CONTENT OF ANSWERS IS KEPT, as %s asks for: who sees mitmweb's page, or a dump or HAR file of "
                 "this process, can read what models answer. Start without it for names and counts only.",
-                KEEP_ANSWERS,
+                KEEP_RESPONSES,
             )
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wirekey.identity.proof import Proof
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
-    from wirekey.server.gateway_certificate import Certificate, IssuedCertificate
+    from wirekey.server.gateway_certificate import ConfiguredCertificate, IssuedCertificate
 
 
 class Services:
@@ -43,7 +43,7 @@ class Services:
     jwts: JwtTokens
     spool_folder: Path
     """The folder of large request bodies: files without names, for as long as their calls last."""
-    gateway_certificate: Certificate | IssuedCertificate | None = None
+    gateway_certificate: ConfiguredCertificate | IssuedCertificate | None = None
     token_endpoint: TokenEndpoint | None = None
     """None if no tokens are issued here."""
 

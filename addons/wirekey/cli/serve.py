@@ -27,7 +27,7 @@ class Page:
     """mitmweb's page: its port, and whether it shows what models answer."""
 
     port: int
-    keeps_answers: bool
+    keeps_responses: bool
 
 
 class StartError(UserError):
@@ -41,7 +41,7 @@ class StartError(UserError):
 @click.option("--web", is_flag=True, help="Show the flows in mitmweb, too, at 127.0.0.1:8081.")
 @click.option("--web-port", type=click.IntRange(1, 65535), default=8081, help="Another port for --web.")
 @click.option(
-    "--keep-answers",
+    "--keep-responses",
     is_flag=True,
     help="With --web: keep what models answer, for the page to show. Content, for all who have its address.",
 )
@@ -50,11 +50,11 @@ class StartError(UserError):
     default=None,
     help="Let the embedded simulator stand in for all providers. Default: only at a first look, without any key.",
 )
-def command(config: Config, *, web: bool, web_port: int, keep_answers: bool, simulator: bool | None) -> None:
+def command(config: Config, *, web: bool, web_port: int, keep_responses: bool, simulator: bool | None) -> None:
     """Serve: decide, account for, and put the key on each call that goes through."""
-    if keep_answers and not web:
-        raise click.UsageError("--keep-answers needs --web: without it nobody would see them.")
-    page = Page(web_port, keep_answers) if web else None
+    if keep_responses and not web:
+        raise click.UsageError("--keep-responses needs --web: without it nobody would see them.")
+    page = Page(web_port, keep_responses) if web else None
     sys.exit(asyncio.run(serve(config, page=page, simulator=simulator)))
 
 
@@ -100,7 +100,7 @@ def make_master(config: Config, *, page: Page | None, simulator: bool | None) ->
     from wirekey.calls.services import Services
     from wirekey.server.bundle import addons_in_order
     from wirekey.server.master import IndexedAddonManager, ServeMaster
-    from wirekey.server.options import KEEP_ANSWERS
+    from wirekey.server.options import KEEP_RESPONSES
 
     options = Options(confdir=str(config.certs))
     services = Services()
@@ -121,8 +121,8 @@ def make_master(config: Config, *, page: Page | None, simulator: bool | None) ->
     master.addons.add(*ours)
     # First in the chain, as scripts are: nobody sees a request before the client's credentials are off it.
     master.addons.chain[:] = [*ours, *builtin]
-    if page and page.keeps_answers:
-        options.update(**{KEEP_ANSWERS: True})  # which tells the entrance, too
+    if page and page.keeps_responses:
+        options.update(**{KEEP_RESPONSES: True})  # which tells the entrance, too
     ours[0].configure(set())
     return master, ours[0]
 

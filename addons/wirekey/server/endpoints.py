@@ -1,4 +1,4 @@
-"""Our own endpoints: on `listen.console`, and on the gateway, whose station asks `desk`."""
+"""Wirekey's own endpoints: on the console's listener, and on the gateway, whose addon uses `router`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mitmproxy import ctx
 from wirekey.console.router import Router
 from wirekey.console.server import Server, ServerLimits
 from wirekey.errors import user_message
-from wirekey.server.listeners import gateway_at, sentence
+from wirekey.server.listeners import gateway_address, listen_error
 from wirekey.server.page import live_page
 
 if TYPE_CHECKING:
@@ -28,40 +28,46 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ASKS_EVERY = 1.0
-"""Seconds between two questions to the policy whether it decides, however often /ready is asked."""
+POLICY_CHECK_INTERVAL = 1.0
+"""Seconds between two checks whether the policy decides, however often /ready is requested."""
 
 
 class Endpoints:
-    """Opens after the entrance, which is then told where all listen; closes after it: /ready says 503 meanwhile."""
+    """The addon that opens the console, and responds to /health, /ready and requests for tokens.
+
+    Its place in the list of addons is after `Lifecycle`. So it starts last and announces the addresses, and it stops
+    last: /ready returns 503 while the others stop.
+    """
 
     def __init__(
         self, services: Services, lifecycle: Lifecycle, more: Mapping[str, LocalHandler] | None = None
     ) -> None:
-        """`more`: path → what else the console answers."""
+        """`more` is path → handler of further pages of the console."""
         self.services = services
         self.lifecycle = lifecycle
         self.router = Router(self.tokens, self.ready)
         self.more = more or {}
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
-        self._deciding: str | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._asked = -ASKS_EVERY
+        self._policy_trouble: str | None = None
+        self._policy_check: asyncio.Task[None] | None = None
+        self._policy_checked = -POLICY_CHECK_INTERVAL
 
     async def running(self) -> None:
+        """Open the console and announce the addresses, if the other listeners are open."""
         if not self.lifecycle.listening:
             return
         try:
             self.open()
             self.lifecycle.announce(self.addresses.get("console"))
         except OSError as error:
-            # Logged before mitmproxy's own check for start-up errors, which then ends the process.
-            logger.error("Wirekey cannot start: %s", user_message(error))  # noqa: TRY400  # a sentence, not a traceback
+            # mitmproxy checks for logged errors after this hook, and then exits.
+            logger.error("Wirekey cannot start: %s", user_message(error))  # noqa: TRY400  # no traceback
 
     async def done(self) -> None:
-        if self._asking:
-            self._asking.cancel()
+        """Close the console."""
+        if self._policy_check:
+            self._policy_check.cancel()
         if self.page:
             self.page.feed.close()
         servers, self.servers = self.servers, {}
@@ -70,55 +76,56 @@ class Endpoints:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Listener → HOST:PORT as really listened on, of those that are."""
+        """Listener → HOST:PORT with the port that is really used, for the open ones of console and gateway."""
         found = {name: server.address for name, server in self.servers.items() if server.is_open}
-        gateway = gateway_at()
+        gateway = gateway_address()
         return found | {"gateway": gateway} if gateway else found
 
     def open(self) -> None:
-        """Listen where the configuration says. Raises OSError: a sentence."""
+        """Open the console where the configuration says. Raises OSError with a message for people."""
         config = self.lifecycle.started_with
         assert config
-        self._ask_policy()
+        self._check_policy()
         if config.listen.console is None:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
-        router = Router(self.tokens, self.ready, {**self.more, **self.on_console(config)})
+        router = Router(self.tokens, self.ready, {**self.more, **self.console_pages(config)})
         server = Server(config.listen.console, router.answer, bounds)
-        if self._opened(server, "console", config):
+        if self._open_server(server, "console", config):
             self.servers["console"] = server
 
-    def on_console(self, config: Config) -> dict[str, LocalHandler]:
-        """Give what only the console answers, by path."""
+    def console_pages(self, config: Config) -> dict[str, LocalHandler]:
+        """Build the live page, and return path → handler of what only the console serves."""
         self.page = live_page(self.services, self.lifecycle, config.state, self.ready)
         return dict(self.page.routes())
 
-    def _opened(self, server: Server, name: str, config: Config) -> bool:
+    def _open_server(self, server: Server, name: str, config: Config) -> bool:
         try:
             server.open()
         except OSError as error:
-            words = sentence(error, str(server.place), f"listen.{name}", "wirekey.yaml")
+            message = listen_error(error, str(server.place), f"listen.{name}", "wirekey.yaml")
             if name in config.listen.model_fields_set:
-                raise OSError(error.errno, words) from error
-            logger.warning("%s Until then Wirekey runs without it.", words)
+                raise OSError(error.errno, message) from error
+            logger.warning("%s Until then Wirekey runs without the %s.", message, name)
             return False
         return True
 
     def tokens(self) -> TokenEndpoint | None:
+        """Return the token endpoint, or None if this process issues no tokens."""
         return self.services.token_endpoint
 
     def ready(self) -> dict[str, str | None]:
-        """Give, by part, why it is not ready; None: it is."""
+        """Return part → why it is not ready, or None if it is ready."""
         return {
-            "listeners": self._listening(),
+            "listeners": self._listener_trouble(),
             "audit": self.services.store.refuses(),
-            "ca": self._certifying(),
-            "policy": self._ask_policy(),
+            "ca": self._ca_trouble(),
+            "policy": self._check_policy(),
         }
 
-    def _listening(self) -> str | None:
+    def _listener_trouble(self) -> str | None:
         if self.lifecycle.lock is None:
-            return "Wirekey is ending"
+            return "Wirekey is stopping"
         if self.lifecycle.running_proxy is None:
             return "the proxy does not listen yet"
         servers = ctx.master.addons.get("proxyserver").servers
@@ -126,20 +133,21 @@ class Endpoints:
             return "the proxy does not listen"
         return None
 
-    def _certifying(self) -> str | None:
+    def _ca_trouble(self) -> str | None:
         authority = self.lifecycle.authority
         now = datetime.now(UTC)
         if authority is None or now >= authority.expires:
-            return "the CA has expired, so no client trusts what the proxy shows"
+            return "the CA has expired, so no client trusts the certificates of the proxy"
         return "the CA is not valid yet" if now < authority.begins else None
 
-    def _ask_policy(self) -> str | None:
-        """Give what the policy said last, and ask it anew: an OPA server may take its time."""
+    def _check_policy(self) -> str | None:
+        """Return the result of the last check, and start another one: an OPA server may take long to respond."""
         now = time.monotonic()
-        if now - self._asked >= ASKS_EVERY and (self._asking is None or self._asking.done()):
-            self._asked = now
-            self._asking = asyncio.create_task(self._hear_policy())
-        return self._deciding
+        is_due = now - self._policy_checked >= POLICY_CHECK_INTERVAL
+        if is_due and (self._policy_check is None or self._policy_check.done()):
+            self._policy_checked = now
+            self._policy_check = asyncio.create_task(self._ask_policy())
+        return self._policy_trouble
 
-    async def _hear_policy(self) -> None:
-        self._deciding = await self.services.policy.trouble()
+    async def _ask_policy(self) -> None:
+        self._policy_trouble = await self.services.policy.trouble()

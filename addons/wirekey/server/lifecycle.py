@@ -1,4 +1,4 @@
-"""The entrance: opens the house when mitmproxy starts, has it kept current, closes it at the end."""
+"""Starts Wirekey inside mitmproxy, keeps it up to date while it runs, and stops it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import logging
 import os
 import resource
 import secrets
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import certifi
 from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
@@ -19,17 +17,17 @@ from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
 from wirekey.calls import settings
 from wirekey.errors import user_message
-from wirekey.identity import private_file
 from wirekey.identity.agents import AgentStore
 from wirekey.providers import PROVIDERS
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access, check_implemented
-from wirekey.server.gateway_certificate import Certificate, IssuedCertificate
+from wirekey.server.gateway_certificate import ConfiguredCertificate, IssuedCertificate
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.reload import Reloader
 from wirekey.server.runtime import RunningProxy
 from wirekey.server.state_lock import StateLock
 from wirekey.server.token_service import TokenService
+from wirekey.server.upstream_roots import write_upstream_roots
 from wirekey.wire.install import install
 from wirekey_simulator.server import Simulator
 
@@ -46,12 +44,25 @@ logger = logging.getLogger(__name__)
 
 
 class Lifecycle:
+    """The addon that fills `services` at the start and closes them at the end.
+
+    The start has three stages. `start` does everything that can fail before a port is open. `listen` opens the ports of
+    the proxy and the gateway. `announce`, which the addon of our own endpoints uses when the console listens, publishes
+    the addresses and starts the reloader. Until `start` has succeeded, every call is refused.
+    """
+
     def __init__(self, services: Services, config: Config | None = None, simulator: bool | None = None) -> None:
+        """Set what to start with.
+
+        Without `config`, the file of mitmproxy's option `wirekey` is read. `simulator`: whether to use the embedded
+        simulator; None: only if there is no key and no configuration file.
+        """
         self.services = services
         self.config = config
-        # Before anything else: a change made meanwhile must not be missed.
-        self.read_first = config.fingerprint() if config else ""
+        # Taken before anything else, so that a later change of the files is noticed.
+        self.first_fingerprint = config.fingerprint() if config else ""
         self.started_with: Config | None = None
+        """The configuration at the start, with the settings that only a restart changes."""
         self.simulator_wanted = simulator
         self.simulator: Simulator | None = None
         self.simulator_keys: dict[str, str] = {}
@@ -59,78 +70,89 @@ class Lifecycle:
         self.authority: Authority | None = None
         self.token_service: TokenService | None = None
         self.reloader = Reloader(self)
-        self.opening = False
+        self.starting = False
         self.opened = False
+        """Whether `start` has succeeded."""
         self.listening = False
-        self.settled: dict[str, Any] = {}
-        """mitmproxy's options that may not change any more."""
+        self.fixed_options: dict[str, Any] = {}
+        """mitmproxy's options that may not change any more, with their values."""
         self.running_proxy: RunningProxy | None = None
+        """What `announce` has published."""
         self.on_started: Callable[[Lifecycle], None] = lambda _: None
 
     def load(self, loader: Loader) -> None:
-        loader.add_option("wirekey", str, "", "Configuration file of Wirekey; ./wirekey.yaml if there is one.")
-        loader.add_option(options.KEEP_ANSWERS, bool, False, "Keep what models answer, for mitmweb and dumps to show.")
+        """Declare Wirekey's options."""
+        loader.add_option("wirekey", str, "", "Configuration file of Wirekey. Default: ./wirekey.yaml if it exists.")
+        loader.add_option(
+            options.KEEP_RESPONSES, bool, False, "Keep the responses of models, for mitmweb and dumps to show."
+        )
 
     def configure(self, updated: Collection[str]) -> None:
+        """Start Wirekey when mitmproxy has its options. Later, refuse changes of the options that Wirekey needs."""
         if self.opened:
-            options.check(updated, self.settled)
-        elif not self.opening:  # which sets options, and so comes here once more
-            self.prepare()
-
-    # At the start.
-
-    def prepare(self) -> None:
-        """Take the state, open what is in it, make the CA, set mitmproxy's options: before any port is bound.
-
-        Raises OptionsError with all reasons.
-        """
-        self.opening = True
-        listeners.cancel_early_start()
-        try:
-            install()
+            options.check(updated, self.fixed_options)
+        elif not self.starting:  # the start sets options, which leads here again
             self.start()
-        except Exception as error:
-            if (why := user_message(error)) is None:
-                raise
-            raise exceptions.OptionsError(f"Wirekey cannot start: {why}") from None
-        finally:
-            self.opening = False
+
+    # Start.
 
     def start(self) -> None:
-        if self.config is None:
-            path = Path(ctx.options.wirekey) if ctx.options.wirekey else None
-            self.config = configuration.load(path, os.environ)
-        config = self.started_with = self.config
-        self.reloader.fingerprint = self.read_first or config.fingerprint()
-        check_implemented(config)
-        check_file_access(config)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the keys that are read next
-        first = settings.build(config)
-        with contextlib.ExitStack() as undone:
-            lock = StateLock(config.state)
-            undone.callback(lock.release)
-            RunningProxy.remove(config.state)  # of a process that was killed
-            listeners.refuse_taken(config)
-            self.authority = authority.ensure(config.certs, list(first.hosts))
-            # Not before: with it mitmproxy's own CA would be made where there is none.
-            options.enforce(str(config.certs))
-            roots = self.write_upstream_roots()
-            changes: dict[str, object] = {"confdir": str(config.certs), "ssl_verify_upstream_trusted_ca": str(roots)}
-            if config.listen.gateway:
-                files = config.listen.gateway_tls
-                self.services.gateway_certificate = Certificate(files) if files else IssuedCertificate(self.authority)
-            changes["mode"] = listeners.modes(config)
-            ctx.options.update(**changes)
-            self.open_services(config, undone)
-            # Nothing fails any more.
-            undone.pop_all()
-        self.services.settings, self.lock = first, lock
-        self.warn_of_hosts(first.hosts)
-        self.settled = options.settled()
+        """Start everything that can fail before a port is open. Raises OptionsError with the reason.
+
+        If a step fails, what earlier steps have opened is closed again.
+        """
+        self.starting = True
+        try:
+            with contextlib.ExitStack() as undo:
+                self._take_start_steps(undo)
+                undo.pop_all()
+        except Exception as error:
+            if (message := user_message(error)) is None:
+                raise
+            raise exceptions.OptionsError(f"Wirekey cannot start: {message}") from None
+        finally:
+            self.starting = False
         self.opened = True
 
-    def open_services(self, config: Config, undone: contextlib.ExitStack) -> None:
-        """Put into the house what decides and records, and end it with `undone`."""
+    def _take_start_steps(self, undo: contextlib.ExitStack) -> None:
+        listeners.cancel_early_start()
+        install()
+        config = self.config = self.started_with = self.config or self.read_configuration()
+        self.reloader.fingerprint = self.first_fingerprint or config.fingerprint()
+        check_implemented(config)
+        check_file_access(config)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
+        first = settings.build(config)
+        lock = StateLock(config.state)
+        undo.callback(lock.release)
+        RunningProxy.remove(config.state)  # of a process that was killed
+        listeners.refuse_taken(config)
+        self.authority = authority.ensure(config.certs, list(first.hosts))
+        options.enforce(str(config.certs))  # after our CA exists: mitmproxy would create one of its own
+        self.set_options(config, self.authority)
+        self.open_services(config, undo)
+        self.services.settings, self.lock = first, lock
+        self.warn_of_uncovered_hosts(first.hosts)
+        self.fixed_options = options.fixed()
+
+    def read_configuration(self) -> Config:
+        """Read the configuration file of mitmproxy's option `wirekey`. Raises ConfigError."""
+        return configuration.load(Path(ctx.options.wirekey) if ctx.options.wirekey else None, os.environ)
+
+    def set_options(self, config: Config, ca: Authority) -> None:
+        """Set mitmproxy's options for the CA, the trusted upstreams and the listeners."""
+        changes: dict[str, object] = {
+            "confdir": str(config.certs),
+            "ssl_verify_upstream_trusted_ca": str(write_upstream_roots(config, config.state)),
+        }
+        if config.listen.gateway:
+            files = config.listen.gateway_tls
+            self.services.gateway_certificate = ConfiguredCertificate(files) if files else IssuedCertificate(ca)
+        changes["mode"] = listeners.modes(config)
+        ctx.options.update(**changes)
+
+    def open_services(self, config: Config, undo: contextlib.ExitStack) -> None:
+        """Open the agents, the token service, the policy engine and the audit store. `undo` closes them."""
         services = self.services
         services.spool_folder = config.state / "tmp"
         services.spool_folder.mkdir(mode=0o700, exist_ok=True)
@@ -140,93 +162,77 @@ class Lifecycle:
         )
         self.token_service.open(services)
         services.policy = policy_engine(config)
-        undone.callback(services.policy.close)
+        undo.callback(services.policy.close)
         store = AuditStore(config.state / "audit.db", durability=config.audit.durability)
-        store.start()  # the last, as its thread takes a while to end
+        store.start()  # last, as its thread takes a while to stop
         services.store = store
 
-    def state_folder(self) -> Path:
-        assert self.started_with
-        return self.started_with.state
-
-    def warn_of_hosts(self, hosts: Collection[str]) -> None:
+    def warn_of_uncovered_hosts(self, hosts: Collection[str]) -> None:
+        """Log a warning for each host that the CA may not issue certificates for."""
         assert self.authority
         for host in self.authority.covers(list(hosts)):
             logger.warning(
-                "the CA does not cover %s, so clients will not trust it there: run `wirekey ca renew`, let the clients "
-                "trust the new root, and start Wirekey anew",
+                "The CA does not cover %s, so clients do not trust Wirekey's certificate for it. Run `wirekey ca "
+                "renew`, make the clients trust the new root, and restart Wirekey.",
                 host,
             )
 
     async def running(self) -> None:
+        """Open the listeners once mitmproxy runs."""
         if not self.opened:
-            return  # the reason is logged, and mitmproxy ends for it
+            return  # the reason is logged, and makes mitmproxy exit
         try:
             await self.listen()
         except Exception as error:
-            # Logged before mitmproxy's own check for start-up errors, which then ends the process.
-            logger.error("Wirekey cannot start: %s", user_message(error) or error)  # noqa: TRY400  # a sentence, not a traceback
+            # mitmproxy checks for logged errors after this hook, and then exits.
+            logger.error("Wirekey cannot start: %s", user_message(error) or error)  # noqa: TRY400  # no traceback
 
     async def listen(self) -> None:
-        if self.wants_simulator():
-            # Before there are calls: none may be told that its provider has no key.
-            await self.start_simulator(self.state_folder())
-            self.write_upstream_roots()
+        """Start the simulator if it is needed, then open the proxy and the gateway. Raises OSError."""
+        assert self.started_with
+        if self.uses_simulator():
+            # Before there are calls, as they would fail without a provider key.
+            simulator = await self.start_simulator(self.started_with.state)
+            write_upstream_roots(self.started_with, self.started_with.state, Path(simulator.ca_file))
         await listeners.listen_as_configured()
         self.listening = True
 
-    def announce(self, console: str | None) -> None:
-        """Say where Wirekey runs, now that all of its listeners listen; from here on changes are followed.
-
-        `console`: HOST:PORT; None: not there. Raises OSError.
-        """
-        assert self.config
-        simulated = self.services.settings.simulated
-        running = RunningProxy(os.getpid(), listeners.listening_at(), simulated, listeners.gateway_at(), console)
-        running.write(self.state_folder())
-        self.running_proxy = running
-        listeners.warn_of_strangers(self.config)
-        self.on_started(self)
-        memory.settle()
-        self.reloader.begin()
-
-    def wants_simulator(self) -> bool:
+    def uses_simulator(self) -> bool:
+        """Return whether the embedded simulator replaces the providers."""
         assert self.config
         if self.simulator_wanted is not None:
             return self.simulator_wanted
         return not (self.config.explicit or self.config.has_any_key)
 
-    async def start_simulator(self, state: Path) -> None:
+    async def start_simulator(self, state: Path) -> Simulator:
+        """Start the embedded simulator, with new keys, and direct all calls to it."""
         self.simulator_keys = {name: f"sim-{secrets.token_hex(16)}" for name in PROVIDERS}
         keys = {name: [key] for name, key in self.simulator_keys.items()}
-        self.simulator = Simulator(certificate_folder=state / "simulator", keys=keys)
-        await self.simulator.start()
-        self.services.settings = settings.simulated(self.services.settings, self.simulator.port, self.simulator_keys)
+        self.simulator = simulator = Simulator(certificate_folder=state / "simulator", keys=keys)
+        await simulator.start()
+        self.services.settings = settings.simulated(self.services.settings, simulator.port, self.simulator_keys)
+        return simulator
 
-    def write_upstream_roots(self) -> Path:
-        """Write the roots that upstream certificates are verified against: public ones and those configured.
+    def announce(self, console: str | None) -> None:
+        """Publish the addresses of the listeners, now that all of them are open, and start to reload changes.
 
-        Raises ConfigError, OSError.
+        `console` is HOST:PORT, or None if the console is not open. Raises OSError.
         """
         assert self.config
-        files = [Path(certifi.where())]
-        if self.config.upstream_ca_file:
-            files.append(self.config.upstream_ca_file)
-        if self.simulator:
-            files.append(Path(self.simulator.ca_file))
-        bundle = self.state_folder() / "upstream-roots.pem"
-        private_file.replace(bundle, b"\n".join(file.read_bytes() for file in files))
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
-        except ssl.SSLError as error:
-            message = f"{self.config.upstream_ca_file} holds a certificate that cannot be read. Name a PEM file of a CA"
-            problem = configuration.Problem(self.config.source, None, "upstream_ca_file", message)
-            raise configuration.ConfigError([problem]) from error
-        return bundle
+        assert self.started_with
+        simulated = self.services.settings.simulated
+        forward, gateway = listeners.forward_address(), listeners.gateway_address()
+        self.running_proxy = RunningProxy(os.getpid(), forward, simulated, gateway, console)
+        self.running_proxy.write(self.started_with.state)
+        listeners.warn_if_reachable(self.config)
+        self.on_started(self)
+        memory.freeze_startup_objects()
+        self.reloader.begin()
 
-    # At the end.
+    # End.
 
     async def done(self) -> None:
+        """Stop Wirekey: stop the reloader, close the listeners, record unfinished calls, and free the state folder."""
         await self.reloader.end()
         if not self.lock or not self.opened:
             return

@@ -1,7 +1,7 @@
-"""The master of `wirekey serve`: mitmproxy with its hook dispatch indexed and nothing loaded that is not used.
+"""The master of `wirekey serve`: mitmproxy with an index of its hooks, and only the addons that Wirekey needs.
 
-Stock mitmproxy walks all of its addons for each hook of each request; that is four tenths of its CPU. Here the
-handlers of each hook are looked up once. The order of handlers is the stock one; a test compares both.
+Stock mitmproxy searches all of its addons for each hook of each request, which takes 40 % of its CPU time. Here the
+handlers of each hook are looked up once. They run in the same order as in stock mitmproxy; a test compares the two.
 """
 
 from __future__ import annotations
@@ -26,31 +26,37 @@ Handler = tuple[object, "Callable[..., Any]"]
 
 
 class IndexedAddonManager(addonmanager.AddonManager):
-    """Keeps, per hook, the handlers in chain order, grouped by top-level addon; forgets them on any change."""
+    """An addon manager that remembers the handlers of each hook. Any change of the addons clears the index."""
 
     def __init__(self, master: Master) -> None:
         super().__init__(master)
         self.handlers: dict[str, list[list[Handler]]] = {}
+        """Hook → its handlers in the order of the chain, grouped by top-level addon."""
 
     def register(self, addon: object) -> object:
+        """Register an addon and its children."""
         self.handlers.clear()
         registered = super().register(addon)
         self.handlers.clear()
         return registered
 
     def add(self, *addons: object) -> None:
+        """Add addons to the end of the chain."""
         super().add(*addons)
         self.handlers.clear()
 
     def remove(self, addon: object) -> None:
+        """Remove an addon and its children."""
         super().remove(addon)
         self.handlers.clear()
 
     def clear(self) -> None:
+        """Remove all addons."""
         super().clear()
         self.handlers.clear()
 
     def handlers_of(self, event: hooks.Hook) -> list[list[Handler]]:
+        """Return the handlers of a hook in the order of the chain, grouped by top-level addon."""
         groups = self.handlers.get(event.name)
         if groups is None:
             found = [list(self._iter_hooks(addon, event)) for addon in self.chain]
@@ -58,12 +64,14 @@ class IndexedAddonManager(addonmanager.AddonManager):
         return groups
 
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
+        """Run the handlers of a hook, then those of mitmproxy's `update` if the hook is about a flow."""
         await self.trigger_event(event)
         message = event.args()[0]
         if isinstance(message, flow.Flow) and self.handlers_of(UPDATE):
             await self.trigger_event(hooks.UpdateHook([message]))
 
     async def trigger_event(self, event: hooks.Hook) -> None:
+        """Run the handlers of a hook, as stock mitmproxy does: an exception ends the handlers of one addon."""
         groups = self.handlers_of(event)
         arguments = event.args() if groups else ()
         for group in groups:
@@ -84,7 +92,7 @@ UPDATE = hooks.UpdateHook([])
 
 
 class ServeMaster(Master):
-    """A master with only those built-in addons that a running proxy needs."""
+    """A master with only the built-in addons that a running proxy needs."""
 
     def __init__(self, options: Options, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__(options, event_loop=loop)

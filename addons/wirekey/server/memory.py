@@ -1,4 +1,4 @@
-"""Memory of the process: few rounds of the collector, and what a burst took is given back to the system after it."""
+"""Memory of the process: fewer garbage collections, and free memory is returned to the system after a burst."""
 
 from __future__ import annotations
 
@@ -6,45 +6,49 @@ import asyncio
 import ctypes
 import gc
 
-LOOK_EVERY = 1.0
-"""Seconds."""
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at the heap."""
 GROWTH = 4 * 1024 * 1024
-"""Bytes that must have become free before they are given back."""
+"""Bytes that must have become free before memory is returned."""
 FIELDS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
 
 
 class Mallinfo(ctypes.Structure):
-    """What glibc counts of its heap; `fordblks` is the bytes that are free."""
+    """The statistics of glibc's heap. `fordblks` is the number of free bytes."""
 
     _fields_ = [(name, ctypes.c_size_t) for name in FIELDS]
 
 
 class FreeHeap:
-    """Decides when free memory is given back: when much has become free since it was done last. Sizes in bytes."""
+    """Decides when to return free memory: when `GROWTH` bytes have become free since the last time. Sizes in bytes."""
 
     def __init__(self, free: int) -> None:
         self.least = free
 
     def is_due(self, free: int) -> bool:
+        """Return whether to return memory now, given the number of free bytes."""
         self.least = min(self.least, free)
         return free - self.least >= GROWTH
 
-    def given_back(self, free: int) -> None:
-        """Note what is free afterwards. glibc counts it still, so only what comes on top is looked for."""
+    def returned(self, free: int) -> None:
+        """Note the number of free bytes after a return. glibc still counts returned memory as free."""
         self.least = free
 
 
-def settle() -> None:
-    """Take what start-up made out of the collector's rounds, and make these rarer: few objects of a call are cyclic."""
+def freeze_startup_objects() -> None:
+    """Exclude the objects of the start from garbage collections, and make collections rarer.
+
+    Few objects of a call are in reference cycles, so few collections suffice.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 5, 4)
 
 
-async def give_back() -> None:
-    """Return free memory to the system until cancelled. Do nothing if the C library is not glibc.
+async def return_free_memory() -> None:
+    """Return free memory to the system every now and then until cancelled. Does nothing unless the C library is glibc.
 
-    By itself glibc only gives back what lies at the end of its heap, so that one small block may keep all below it.
+    By itself glibc returns only the end of its heap, so that one small block can keep all the memory below it.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallinfo2"):
@@ -52,7 +56,7 @@ async def give_back() -> None:
     library.mallinfo2.restype = Mallinfo
     heap = FreeHeap(library.mallinfo2().fordblks)
     while True:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(CHECK_INTERVAL)
         if heap.is_due(library.mallinfo2().fordblks):
             library.malloc_trim(0)
-            heap.given_back(library.mallinfo2().fordblks)
+            heap.returned(library.mallinfo2().fordblks)

@@ -1,4 +1,4 @@
-"""Puts the console's page together: it watches the house's calls from here on."""
+"""Builds the live page of the console."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ logger = logging.getLogger(__name__)
 def live_page(
     services: Services, lifecycle: Lifecycle, state: Path, ready: Callable[[], Mapping[str, str | None]]
 ) -> LivePage:
-    """Make it. `ready`: part → why it is not ready. Without an operator token nobody signs in, and the log says so."""
+    """Build the page, which observes calls from here on.
+
+    `ready` returns part → why it is not ready. If there is no operator token, nobody can sign in, which is logged.
+    """
     try:
         operator_token.ensure(state)
     except operator_token.OperatorTokenError as error:
-        logger.error("Nobody can sign in to the console's page: %s", error)  # noqa: TRY400  # a sentence says it all
+        logger.error("Nobody can sign in to the console: %s", error)  # noqa: TRY400  # the message is enough
     feed = Feed()
     services.events.observers.append(feed)
     sessions = SignInSessions(operator_token.FollowedToken(state))

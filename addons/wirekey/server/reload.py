@@ -1,4 +1,4 @@
-"""While Wirekey runs: agents, keys, configuration and policies are followed; a bad new state keeps the former one."""
+"""Applies changes of agents, keys, configuration and policies while Wirekey runs. A bad change is not applied."""
 
 from __future__ import annotations
 
@@ -27,28 +27,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.5
-"""How often agents and configuration are looked at for changes; a change must count within 2 s."""
+"""Seconds between two checks for changes. A change must be in effect within 2 s."""
 
 FIXED_AT_START = ("listen", "state", "certs", "log", "upstream_ca_file", "audit")
 """Settings that take effect only at a restart."""
 
 
 class Reloader:
+    """Checks the files of agents, configuration and policy for changes, and applies them to the running services.
+
+    It runs from `begin` to `end`. A change of the configuration is applied as a whole, or not at all.
+    """
+
     def __init__(self, lifecycle: Lifecycle) -> None:
         self.lifecycle = lifecycle
         self.services = lifecycle.services
         self.fingerprint = ""
-        """Of the files that the configuration was last read from, also where that was in vain."""
+        """The fingerprint of the configuration files when they were last read, even if they were not valid."""
         self.tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
-        """Of two reloads, the later one must be the one that stays."""
+        """Keeps two reloads from overtaking each other."""
 
     def begin(self) -> None:
-        # Apart, as a new policy may take long to be tried, and a revoked agent must be out before that.
-        self.tasks = [asyncio.create_task(self._again_and_again(each)) for each in (self._agents, self._configuration)]
-        self.tasks.append(asyncio.create_task(memory.give_back()))
+        """Start to check for changes."""
+        # In two tasks, as trying a new policy can take long, and a revoked agent must not wait for that.
+        checks = (self._reload_agents, self._reload_configuration)
+        self.tasks = [asyncio.create_task(self._repeat(check)) for check in checks]
+        self.tasks.append(asyncio.create_task(memory.return_free_memory()))
 
     async def end(self) -> None:
+        """Stop to check for changes, and wait until the current check has stopped."""
         tasks, self.tasks = self.tasks, []
         for task in tasks:
             task.cancel()
@@ -57,10 +65,10 @@ class Reloader:
                 await task
 
     async def reload(self) -> None:
-        """Use the configuration as it is now, but for what is settled at the start: the whole of it or nothing.
+        """Read the configuration and apply it, except for the settings that need a restart.
 
-        Whatever takes its time is done beside the event loop, while calls go on as before. Raises what
-        `user_message` explains; then nothing has changed.
+        Slow steps run outside the event loop, so that calls continue. Raises UserError, OSError; then nothing has
+        changed.
         """
         async with self._reloading:
             await self._reload()
@@ -74,30 +82,28 @@ class Reloader:
         config, fingerprint = await asyncio.to_thread(read, previous.source)
         check_implemented(config)
         await asyncio.to_thread(check_file_access, config)
-        with contextlib.ExitStack() as undone:
+        with contextlib.ExitStack() as undo:
             policy = services.policy
             if config.deciding != previous.deciding:
                 policy = await start_policy_engine(config)
-                undone.callback(policy.close)
-            # After what takes longest, as it takes over which keys rest.
+                undo.callback(policy.close)
+            # After the slowest step, as the new settings take over which keys cool down.
             built, token_service = await asyncio.to_thread(
-                self._prepared, config, services.settings, lifecycle.token_service
+                self._build, config, services.settings, lifecycle.token_service
             )
             if lifecycle.simulator:
                 built = settings.simulated(built, lifecycle.simulator.port, lifecycle.simulator_keys)
-            undone.pop_all()
-        # From here on nothing waits and nothing fails, so that no call sees a half of it.
+            undo.pop_all()
+        # From here on nothing waits and nothing fails, so that no call sees half of a change.
         before, services.policy, services.settings = services.policy, policy, built
-        services.upstream_connections.drain()  # where they lead may not be allowed any more
+        services.upstream_connections.drain()  # their addresses may no longer be allowed
         token_service.open(services)
         lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint
         if policy is not before:
             before.close()
-        self._tell(config, built)
+        self._log_reload(config, built)
 
-    def _prepared(
-        self, config: Config, previous: Settings, token_service: TokenService
-    ) -> tuple[Settings, TokenService]:
+    def _build(self, config: Config, previous: Settings, token_service: TokenService) -> tuple[Settings, TokenService]:
         start = self.lifecycle.started_with
         assert start
         built = settings.build(config, previous)
@@ -105,30 +111,30 @@ class Reloader:
             config.identity.jwt, self.services.agents, start.state, start.upstream_ca_file, token_service
         )
 
-    def _tell(self, config: Config, built: Settings) -> None:
+    def _log_reload(self, config: Config, built: Settings) -> None:
         lifecycle = self.lifecycle
         assert lifecycle.started_with
-        lifecycle.warn_of_hosts(built.hosts)
+        lifecycle.warn_of_uncovered_hosts(built.hosts)
         if later := needs_restart(lifecycle.started_with, config):
-            logger.warning("changed, but in use only when Wirekey is started anew: %s", ", ".join(later))
+            logger.warning("These changed settings take effect only after a restart: %s", ", ".join(later))
         if lifecycle.simulator and lifecycle.simulator_wanted is None:
-            logger.warning("the simulator still stands in for all providers; start Wirekey anew to reach the real ones")
-        logger.info("the changed configuration is in use")
+            logger.warning("The simulator still handles all calls. Restart Wirekey to reach the real providers.")
+        logger.info("The changed configuration is in use")
 
-    async def _again_and_again(self, follow: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, check: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             try:
-                await follow()
+                await check()
             except Exception:
-                logger.exception("following the agents and the configuration failed; the former ones stay")
+                logger.exception("The check for changes failed. Agents and configuration stay as they are.")
 
-    async def _agents(self) -> None:
+    async def _reload_agents(self) -> None:
         self.services.agents.refresh()
         self.services.jwts.keep_fresh()
         self.services.calls.tunnels.end_withdrawn()
 
-    async def _configuration(self) -> None:
+    async def _reload_configuration(self) -> None:
         assert self.lifecycle.config
         latest = self.lifecycle.config.fingerprint()
         if latest != self.fingerprint:
@@ -136,9 +142,9 @@ class Reloader:
             try:
                 await self.reload()
             except Exception as error:
-                if (why := user_message(error)) is None:
+                if (message := user_message(error)) is None:
                     raise
-                logger.error("the changed configuration is not used, the former one stays: %s", why)  # noqa: TRY400  # a sentence says it all
+                logger.error("The changed configuration is not used, the previous one stays in use: %s", message)  # noqa: TRY400  # the message is enough
         await self.services.policy.refresh()
 
 
@@ -148,9 +154,9 @@ def needs_restart(previous: Config, latest: Config) -> list[str]:
 
 
 def read(source: Path | None) -> tuple[Config, str]:
-    """Give the configuration and the fingerprint of its files, from before they were read. Raises ConfigError.
+    """Return the configuration, and a fingerprint of its files from before they were read. Raises ConfigError.
 
-    One from after would hide a change made in between, such as the second half of a file that is just being written.
+    A fingerprint from after would hide a change made in between, such as the second half of a file being written.
     """
     fingerprint = configuration.load(source, os.environ).fingerprint()
     return configuration.load(source, os.environ), fingerprint

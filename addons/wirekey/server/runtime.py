@@ -1,4 +1,4 @@
-"""What a running proxy says of itself in the state folder, for `exec`, `env`, `doctor` and people."""
+"""The file in the state folder that says where Wirekey runs, for `exec`, `env`, `doctor` and people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THIS_MACHINE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared w
 
 
 def on_this_machine(listener: str) -> tuple[str, int]:
-    """Give host and port at which a program of this machine finds a listener, HOST:PORT."""
+    """Return the host and port at which a program of this machine reaches a listener, which is HOST:PORT."""
     host, _, port = listener.rpartition(":")
     host = host.strip("[]")
     return THIS_MACHINE.get(host, host), int(port)
@@ -25,7 +25,7 @@ def on_this_machine(listener: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class RunningProxy:
-    """One running process. The listeners are HOST:PORT as really listened on; None: not there."""
+    """A running process and its listeners: HOST:PORT with the port that is really used, or None if not open."""
 
     pid: int
     forward: str
@@ -35,19 +35,21 @@ class RunningProxy:
 
     @property
     def host(self) -> str:
-        """Where a program of this machine finds it."""
+        """The host at which a program of this machine reaches the proxy."""
         return on_this_machine(self.forward)[0]
 
     @property
     def port(self) -> int:
+        """The port of the proxy."""
         return on_this_machine(self.forward)[1]
 
     def write(self, state: Path) -> None:
+        """Write the file. Raises OSError."""
         private_file.replace(state / FILE, json.dumps(asdict(self)).encode())
 
     @classmethod
     def read(cls, state: Path) -> RunningProxy | None:
-        """Give the proxy that runs on this state folder; None where none does."""
+        """Return the process that uses this state folder, or None if none is running."""
         try:
             running = cls(**json.loads(private_file.read(state / FILE)))
         except (OSError, ValueError, TypeError):
@@ -62,4 +64,5 @@ class RunningProxy:
 
     @staticmethod
     def remove(state: Path) -> None:
+        """Remove the file if it exists. Raises OSError."""
         (state / FILE).unlink(missing_ok=True)

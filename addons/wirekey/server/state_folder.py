@@ -26,15 +26,15 @@ NAMES = (
     "upstream-roots.pem",
     "wirekey.lock",
 )
-"""What Wirekey makes in its state folder. Locks, partial files and SQLite's files have these names and more."""
+"""What Wirekey creates in its state folder. The names of locks, partial files and SQLite's files begin with these."""
 
 
 class StateFolderError(UserError):
-    """The state folder cannot be used as it is: says why, and what to do."""
+    """Other users can change the state folder."""
 
 
 def make_private(state: Path) -> None:
-    """Make the folder, with mode 0700. Raises StateFolderError where others may write there, OSError."""
+    """Create the folder with mode 0700. Raises StateFolderError if others can write there, OSError."""
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     if troubles := list(write_troubles(state)):
         raise StateFolderError(" ".join(troubles))
@@ -43,35 +43,35 @@ def make_private(state: Path) -> None:
         try:
             state.chmod(0o700)
         except PermissionError:
-            # Another user owns it. What others may do was judged already.
+            # Another user owns it. Whether others can write was checked above.
             if warning := read_warning(state):
                 logger.warning("%s", warning)
             return
         if readable:
-            logger.warning("other users could read the state folder %s (mode %s). Its mode is 700 now", state, mode)
+            logger.warning("Other users could read the state folder %s (mode %s). Its mode is 700 now.", state, mode)
 
 
 def write_troubles(state: Path) -> Iterator[str]:
-    """Yield a sentence for each way in which others may change the state. Raises OSError."""
+    """Yield a message for each way in which other users can change the state. Raises OSError."""
     if opened_to_others(state) & WRITE:
-        yield f"Other users may write into the state folder {state} (mode {mode_of(state)}). Run: chmod 700 {state}."
+        yield f"Other users can write to the state folder {state} (mode {mode_of(state)}). Run: chmod 700 {state}."
     for path in entries(state):
         if path.is_symlink():
-            yield f"{path} is a symbolic link, and Wirekey follows none in its state folder. Move it away."
+            yield f"{path} is a symbolic link, and Wirekey does not follow links in its state folder. Move it away."
         elif opened_to_others(path) & WRITE:
             fix = "chmod -R go-w" if path.is_dir() else "chmod 600"
-            yield f"Other users may change {path} (mode {mode_of(path)}). Run: {fix} {path}."
+            yield f"Other users can change {path} (mode {mode_of(path)}). Run: {fix} {path}."
 
 
 def read_warning(state: Path) -> str:
-    """Return a sentence where others may read what is in the folder, empty where not. Raises OSError."""
+    """Return a message if other users can read the files of the folder, otherwise an empty string. Raises OSError."""
     if opened_to_others(state) & (READ | ENTER):
-        return f"Other users may read the state folder {state} (mode {mode_of(state)}). Run: chmod 700 {state}."
+        return f"Other users can read the state folder {state} (mode {mode_of(state)}). Run: chmod 700 {state}."
     return ""
 
 
 def entries(state: Path) -> list[Path]:
-    """Return what Wirekey made in the folder, sorted; nothing where there is no folder yet."""
+    """Return the files and folders that Wirekey created in the state folder, sorted; none if it does not exist."""
     if not state.is_dir():
         return []
     return sorted(path for path in state.iterdir() if path.name.startswith(NAMES))

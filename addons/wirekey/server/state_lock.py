@@ -1,4 +1,4 @@
-"""One process per state folder: two writers would tell each other's calls apart no more."""
+"""A lock, so that only one process uses a state folder: two could not tell their unfinished calls apart."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FILE = "wirekey.lock"
 
 
 class StateInUseError(UserError):
-    """The state folder cannot be taken: says by whom it is held, or why, and what to do."""
+    """The state folder cannot be locked, for instance because another process uses it."""
 
 
 class StateLock:
-    """Holds the state folder from its making to `release()`, or to the end of the process, however it ends.
+    """Holds the state folder until `release()` or until the process ends, however it ends.
 
-    Makes the folder, for its user alone. Raises StateInUseError, StateFolderError.
+    Creates the folder with access for its user only. Raises StateInUseError, StateFolderError.
     """
 
     def __init__(self, state: Path) -> None:
@@ -39,12 +39,13 @@ class StateLock:
             os.close(self._file)
             raise StateInUseError(
                 f"Another Wirekey{f' (process {holder})' if holder.isdigit() else ''} uses the state folder {state}. "
-                "Stop it, or set another folder for this one: `state:` in wirekey.yaml."
+                "Stop it, or set another folder here: `state:` in wirekey.yaml."
             ) from error
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
+        """Release the folder. Does nothing the second time."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

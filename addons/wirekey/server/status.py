@@ -1,4 +1,4 @@
-"""What the console's page shows besides calls: keys and their health, agents, policy, and what needs attention."""
+"""What the live page shows in addition to calls: keys and their health, agents, policy, and what needs attention."""
 
 from __future__ import annotations
 
@@ -23,45 +23,46 @@ if TYPE_CHECKING:
     from wirekey.identity.agents_format import AgentRecord
     from wirekey.server.lifecycle import Lifecycle
 
-CA_ENDS_SOON = timedelta(days=30)
+CA_EXPIRES_SOON = timedelta(days=30)
 AUDIT_SLOW = LONGEST_QUEUE // 20
-"""Rows that wait for the audit's writer: more than a healthy disk leaves it."""
-MOST_AGENTS = 200
+"""Rows waiting for the audit's writer. On a healthy disk there are fewer."""
+MAX_AGENTS = 200
 
 type Note = dict[str, str]
 
 
 class Status:
-    """`ready`: why a part is not ready, by its name."""
+    """Collects what the live page shows, from the services as they are now. `ready` is as in `Endpoints.ready`."""
 
     def __init__(
         self, services: Services, lifecycle: Lifecycle, feed: Feed, ready: Callable[[], Mapping[str, str | None]]
     ) -> None:
         self._services = services
-        self._entrance = lifecycle
+        self._lifecycle = lifecycle
         self._feed = feed
         self._ready = ready
         self._started = time.time()
 
     def settings(self) -> Console:
-        return (self._entrance.config or Config()).console
+        """Return the configuration of the console."""
+        return (self._lifecycle.config or Config()).console
 
     async def state(self) -> dict[str, Any]:
-        """Give what the page shows, as JSON takes it."""
+        """Return what the page shows, as JSON values."""
         try:
             records = await asyncio.to_thread(self._services.agents.agents)
             agents_trouble = None
         except AgentsFileError as error:
             records, agents_trouble = (), str(error)
         active = [record for record in records if record.revoked_at is None]
-        authority, running = self._entrance.authority, self._entrance.running_proxy
+        authority, running = self._lifecycle.authority, self._lifecycle.running_proxy
         return {
             "started": self._started,
             "simulated": self._services.settings.simulated,
             "listeners": {name: getattr(running, name, None) for name in ("forward", "gateway", "console")},
             "ca_ends": authority.expires.timestamp() if authority else None,
             "providers": list(self._providers()),
-            "agents": [agent_row(record) for record in active[:MOST_AGENTS]],
+            "agents": [agent_row(record) for record in active[:MAX_AGENTS]],
             "agent_count": len(active),
             "policy": self._policy(),
             "attention": [*self._attention(agents_trouble), *self._advice(active)],
@@ -87,43 +88,43 @@ class Status:
         return {"label": label, "cooling_seconds": max(0.0, cooling_seconds), "refusals": refusals, "calls": calls}
 
     def _policy(self) -> dict[str, Any]:
-        config = self._entrance.config
+        config = self._lifecycle.config
         deciding = config.deciding if config else None
         place = (deciding.opa_url or str(deciding.path)) if deciding else None
         return {"revision": getattr(self._services.policy, "revision", None), "place": place}
 
     def _attention(self, agents_trouble: str | None) -> Iterator[Note]:
-        """Give what stands in the way of calls, or will."""
+        """Yield what makes calls fail, or will."""
         what_to_do = {
-            "policy": "./run.sh policy check says what is wrong with it.",
-            "audit": "No call goes out that cannot be recorded. See to the disk of the state folder.",
-            "ca": "./run.sh ca renew, let the clients trust the new root, and start Wirekey anew.",
+            "policy": "Run ./run.sh policy check to see what is wrong with it.",
+            "audit": "Calls that cannot be recorded are refused. Check the disk of the state folder.",
+            "ca": "Run ./run.sh ca renew, make the clients trust the new root, and restart Wirekey.",
         }
         for part, reason in self._ready().items():
             if reason:
                 yield note("bad", f"Not ready: {reason}.", what_to_do.get(part, ""))
         if rejected := getattr(self._services.policy, "rejected", None):
-            yield note("bad", f"The changed policy is not in force: {rejected}", "./run.sh policy check says more.")
+            yield note("bad", f"The changed policy is not in use: {rejected}", "Run ./run.sh policy check.")
         if agents_trouble:
             yield note("bad", agents_trouble, "")
-        yield from self._of_audit()
-        yield from self._of_keys()
-        authority = self._entrance.authority
-        left = authority.expires - datetime.now(UTC) if authority else CA_ENDS_SOON
-        if timedelta() < left < CA_ENDS_SOON:
+        yield from self._audit_notes()
+        yield from self._key_notes()
+        authority = self._lifecycle.authority
+        left = authority.expires - datetime.now(UTC) if authority else CA_EXPIRES_SOON
+        if timedelta() < left < CA_EXPIRES_SOON:
             days = f"{left.days} day{'s' * (left.days != 1)}"
-            yield note("warn", f"The CA ends in {days}.", what_to_do["ca"])
+            yield note("warn", f"The CA expires in {days}.", what_to_do["ca"])
 
-    def _of_audit(self) -> Iterator[Note]:
+    def _audit_notes(self) -> Iterator[Note]:
         store = self._services.store
         if store.lost:
-            yield note("bad", f"{store.lost} outcomes could not be recorded.", "The log says why.")
+            yield note("bad", f"{store.lost} outcomes could not be recorded.", "The log has the reason.")
         if store.waiting > AUDIT_SLOW:
             yield note(
-                "warn", f"The audit is slow: {store.waiting} records wait.", "See to the disk of the state folder."
+                "warn", f"The audit is slow: {store.waiting} records wait.", "Check the disk of the state folder."
             )
 
-    def _of_keys(self) -> Iterator[Note]:
+    def _key_notes(self) -> Iterator[Note]:
         settings, now = self._services.settings, time.monotonic()
         for name, pool in settings.all_pools().items():
             cooling = [key.label for key in pool.keys if key.cooling_until > now]
@@ -136,39 +137,44 @@ class Status:
         has_any = any(pool.keys for pool in settings.all_pools().values()) or settings.aws or settings.key_sources
         if not has_any:
             example = PROVIDERS["openai"].key_setting
-            yield note("bad", "There is no provider key.", f"Set {example}, or keys in wirekey.yaml, and start anew.")
+            yield note("bad", "There is no provider key.", f"Set {example}, or keys in wirekey.yaml, and restart.")
 
     def _advice(self, active: list[AgentRecord]) -> Iterator[Note]:
-        """Give what is not wrong, and good to know."""
-        settings, config = self._services.settings, self._entrance.config
+        """Yield what is not wrong but useful to know."""
+        settings, config = self._services.settings, self._lifecycle.config
         if settings.simulated:
-            yield note("note", "The simulator answers every call: no provider is reached.", "Set a key and start anew.")
+            yield note("note", "The simulator handles all calls. No provider is reached.", "Set a key and restart.")
         if not settings.identity_required:
-            yield note("warn", "Calls need no identity (identity.required is false).", "Each program may call.")
+            yield note("warn", "Calls need no identity (identity.required is false).", "Every program can call.")
         if not active:
             yield note("note", "There are no agents yet.", "./run.sh agents add alice")
         place = config.listen.forward if config else None
         if place and not (is_loopback(place.host) or place.host == "localhost"):
-            yield note("warn", "Other machines reach listen.forward: tokens travel there unencrypted.", "")
+            yield note("warn", "Other machines can reach listen.forward. Tokens travel there unencrypted.", "")
 
 
 def keys_of(pool: KeyPool | None) -> list[Any]:
+    """Return the keys of a pool; none if there is no pool."""
     return list(pool.keys) if pool else []
 
 
 def note(level: str, what: str, fix: str) -> Note:
-    """`level`: bad (calls fail), warn (they will, or might), note."""
+    """Return an entry of the section "attention".
+
+    `level` is `bad` (calls fail), `warn` (calls will fail, or might) or `note`.
+    """
     return {"level": level, "what": what, "fix": fix}
 
 
 def agent_row(record: AgentRecord) -> dict[str, Any]:
+    """Return what the page shows of an agent."""
     now = datetime.now(UTC)
-    living = [token for token in record.tokens if token.expires_at is None or token.expires_at > now]
+    valid = [token for token in record.tokens if token.expires_at is None or token.expires_at > now]
     return {
         "id": record.id,
         "role": record.role,
         "type": record.type,
-        "tokens": len(living),
+        "tokens": len(valid),
         "clients": len(record.clients),
         "aws": record.aws is not None,
         "created": record.created.timestamp(),

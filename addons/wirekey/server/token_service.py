@@ -1,4 +1,4 @@
-"""What issues JWTs and what believes them, made for one state of the configuration before anything uses it."""
+"""Issues and verifies JWTs as one version of the configuration says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenService:
-    """`keys` None: no token was issued by this process yet."""
+    """The signing keys and the verifier of JWTs for one version of the configuration.
+
+    `prepare` does everything that can fail. `open` then makes the services use it. `keys` is None if this process has
+    never issued tokens.
+    """
 
     settings: JWT
     keys: JwtSigningKeys | None
@@ -35,9 +39,10 @@ class TokenService:
         upstream_ca_file: Path | None,
         previous: TokenService | None = None,
     ) -> TokenService:
-        """Read and make what the settings name, keeping of the `former` what they leave as it was. Blocks.
+        """Read the keys that the settings name. Blocks.
 
-        Raises IssuerError, SigningKeysError, OSError; the former one is as good as before then.
+        What has not changed is taken from `previous`, which stays usable if this fails. Raises IssuerError,
+        SigningKeysError, OSError.
         """
         keys = (previous.keys if previous else None) or signing_keys(settings, state)
         issuing = keys if settings.issues else None
@@ -47,7 +52,7 @@ class TokenService:
         return cls(settings, keys, jwts)
 
     def open(self, services: Services) -> None:
-        """Let the house use it. Raises nothing."""
+        """Make `services` use these keys. Raises nothing."""
         services.jwts = self.jwts
         if self.keys is None or not self.settings.issues:
             services.token_endpoint = None

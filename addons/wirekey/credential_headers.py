@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from wirekey.egress.forwarding_headers import is_forwarding_header
+from wirekey.forwarding_headers import is_forwarding_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from wirekey.credential_headers import fold
-from wirekey.egress.forwarding_headers import is_forwarding_header
+from wirekey.forwarding_headers import is_forwarding_header
 from wirekey.local_response import local_error
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def test_add_and_rotate_print_json_for_programs(run, agents):
     assert second["https_proxy"] == f"http://alice:{second['token']}@127.0.0.1:9999"
     assert agents.find(first["token"]).id == agents.find(second["token"]).id == "alice"
     third = run("rotate", "alice")
-    assert "work no more" in third
+    assert "have stopped working" in third
     agents.refresh()
     assert agents.find(second["token"]) is None
 
@@ -110,7 +110,7 @@ def test_a_broken_file_is_named_and_left(run, tmp_path):
 
 
 def test_add_with_client_prints_client_credentials_once_and_makes_no_token(run, agents):
-    printed = run("add", "alice", "--client", "--permission", "web:read")
+    printed = run("add", "alice", "--oauth-client", "--permission", "web:read")
     assert not TOKEN_ANYWHERE.search(printed)
     assert "http://127.0.0.1:8000/api/v1/auth/token" in printed
     client_id, secret = re.search(r"wkc_\w{22}", printed)[0], re.search(r"wks_\w{43}", printed)[0]
@@ -128,12 +128,12 @@ def test_add_with_client_prints_client_credentials_once_and_makes_no_token(run, 
 
 
 def test_rotate_with_client_prints_json_and_ends_the_former_credentials(run, agents):
-    first = json.loads(run("add", "alice", "--client", "--json"))
-    second = json.loads(run("rotate", "alice", "--client", "--json"))
+    first = json.loads(run("add", "alice", "--oauth-client", "--json"))
+    second = json.loads(run("rotate", "alice", "--oauth-client", "--json"))
     assert set(second) == {"agent", "client_id", "client_secret", "token_url"}
     assert agents.find_client(first["client_id"]) is None
     assert is_secret_of(agents.find_client(second["client_id"]), second["client_secret"])
-    assert "work no more" in run("rotate", "alice", "--client")
+    assert "have stopped working" in run("rotate", "alice", "--oauth-client")
 
 
 def test_a_word_that_is_no_permission_is_refused_with_what_is_one(run):

@@ -48,5 +48,5 @@ def test_the_aws_cli_prints_our_sentence_where_wirekey_refuses(stage):
         "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE",
     )
     assert answer.returncode != 0
-    assert "wirekey agents aws NAME" in answer.stderr
+    assert "wirekey agents aws-key NAME" in answer.stderr
     assert not stage.simulator.seen

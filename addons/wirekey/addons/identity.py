@@ -49,7 +49,7 @@ FOREIGN_PAIR = Refusal(
     403,
     "unknown_pair",
     "The request is signed with an AWS access key that is no agent's. Sign with the agent's own pair (wirekey agents "
-    "aws NAME), or put an agent token into the proxy URL.",
+    "aws-key NAME), or put an agent token into the proxy URL.",
     error_type="UnrecognizedClientException",
 )
 TWO_UPLOADS = Refusal(400, "malformed", "The request names more than one upload_id.")

@@ -1,4 +1,4 @@
-"""wirekey agents: who may call, and with which token."""
+"""wirekey agents: add, list, rotate and revoke agents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wirekey.cli.moments import span
-from wirekey.cli.new_credentials import tell_client, tell_pair, tell_token
+from wirekey.cli.new_credentials import print_client, print_key_pair, print_token
 from wirekey.cli.options import with_config
 from wirekey.cli.table import table
 from wirekey.errors import UserError
@@ -21,38 +21,35 @@ if TYPE_CHECKING:
     from wirekey.identity.clients import ClientRecord
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-client_option = click.option(
-    "--client",
+oauth_client_option = click.option(
+    "--oauth-client",
     is_flag=True,
-    help="Client credentials instead of a token: with them the agent's programs get short tokens (OAuth 2.0).",
+    help="Create OAuth 2.0 client credentials instead of a token. Programs exchange them for short-lived tokens.",
 )
-
-
 aws_option = click.option(
-    "--aws", is_flag=True, help="An AWS key pair, too: AWS SDKs sign with it, and Wirekey signs anew for Bedrock."
+    "--aws", is_flag=True, help="Also create an AWS key pair. AWS SDKs sign with it, and Wirekey re-signs for Bedrock."
 )
 
 
 @click.group("agents")
 def command() -> None:
-    """Add, list and revoke agents. A running proxy follows at once."""
+    """Add, list and revoke agents. A running proxy applies changes within 2 seconds."""
 
 
 @command.command("add")
 @with_config
 @click.argument("name")
-@click.option("--role", default=None, help="What policy and audit call its role.")
-@click.option("--type", "kind", default=None, help="What policy and audit call its type.")
+@click.option("--role", default=None, help="Its role, for policy and audit.")
+@click.option("--type", "kind", default=None, help="Its type, for policy and audit.")
 @click.option(
     "--permission",
     "permissions",
     multiple=True,
     metavar="WORD",
-    help="What it may do: web:read, web:write, or a word of your policies. May be given again. Default: both of these.",
+    help="What it may do: web:read, web:write, or a word that your policies use. Repeatable. "
+    "Default: web:read and web:write.",
 )
-@client_option
+@oauth_client_option
 @aws_option
 @as_json_option
 def add(
@@ -62,34 +59,34 @@ def add(
     kind: str | None,
     permissions: tuple[str, ...],
     *,
-    client: bool,
+    oauth_client: bool,
     aws: bool,
     as_json: bool,
 ) -> None:
-    """Add the agent NAME, and print its token, which is never shown again."""
-    agents, added = book_of(config), f"Added the agent {name}."
-    if client:
+    """Add agent NAME and print its token. The token is never shown again."""
+    agents, added = agent_store(config), f"Added the agent {name}."
+    if oauth_client:
         credentials = agents.add_client(name, role=role, type=kind, permissions=permissions or None)
-        tell_client(config, name, credentials, added, as_json=as_json)
+        print_client(config, name, credentials, added, as_json=as_json)
     else:
         token = agents.add(name, role=role, type=kind, permissions=permissions or None)
-        tell_token(config, name, token, added, as_json=as_json)
+        print_token(config, name, token, added, as_json=as_json)
     if aws:
-        tell_pair(config, name, agents.pair(name), "", as_json=as_json)
+        print_key_pair(config, name, agents.pair(name), "", as_json=as_json)
 
 
-@command.command("aws")
+@command.command("aws-key")
 @with_config
 @click.argument("name")
-@click.option("--rotate", "rotated", is_flag=True, help="Replace the pair that it has.")
-@click.option("--overlap", default="0", callback=span, help="How long the former pair still works: 90, 15m, 2h, 7d.")
+@click.option("--rotate", "rotated", is_flag=True, help="Replace its key pair with a new one.")
+@click.option("--overlap", default="0", callback=span, help="How long the old pair still works: 90, 15m, 2h, 7d.")
 @as_json_option
-def aws(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bool) -> None:
-    """Give the agent NAME an AWS key pair, and print it: AWS SDKs sign with it as with any other."""
-    agents = book_of(config)
+def aws_key(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bool) -> None:
+    """Create an AWS key pair for agent NAME and print it. AWS SDKs sign with it as with any other."""
+    agents = agent_store(config)
     if rotated:
-        previous = f"The former one still works for {overlap:g} s." if overlap else "The former one works no more."
-        tell_pair(
+        previous = f"The old one still works for {overlap:g} s." if overlap else "The old one has stopped working."
+        print_key_pair(
             config,
             name,
             agents.rotate_pair(name, overlap),
@@ -98,29 +95,29 @@ def aws(config: Config, name: str, overlap: float, *, rotated: bool, as_json: bo
         )
     elif agents.agent(name).aws:
         raise UserError(
-            f"{name} has an AWS key pair already, which was shown once. For a new one: "
-            f"wirekey agents aws {name} --rotate"
+            f"{name} already has an AWS key pair, which was shown once. To create a new one: "
+            f"wirekey agents aws-key {name} --rotate"
         )
     else:
-        tell_pair(config, name, agents.pair(name), f"{name} has an AWS key pair.", as_json=as_json)
+        print_key_pair(config, name, agents.pair(name), f"{name} has an AWS key pair.", as_json=as_json)
 
 
 @command.command("rotate")
 @with_config
 @click.argument("name")
-@click.option("--overlap", default="0", callback=span, help="How long the former tokens still work: 90, 15m, 2h, 7d.")
-@client_option
+@click.option("--overlap", default="0", callback=span, help="How long the old tokens still work: 90, 15m, 2h, 7d.")
+@oauth_client_option
 @as_json_option
-def rotate(config: Config, name: str, overlap: float, *, client: bool, as_json: bool) -> None:
-    """Replace the tokens of NAME by a new one, and print it."""
-    previous = f"still work for {overlap:g} s" if overlap else "work no more"
-    if client:
-        credentials = book_of(config).rotate_client(name, overlap_seconds=overlap)
-        news = f"{name} has new client credentials; its former ones, and tokens got with them, {previous}."
-        tell_client(config, name, credentials, news, as_json=as_json)
+def rotate(config: Config, name: str, overlap: float, *, oauth_client: bool, as_json: bool) -> None:
+    """Replace the tokens of agent NAME with a new one and print it."""
+    previous = f"still work for {overlap:g} s" if overlap else "have stopped working"
+    if oauth_client:
+        credentials = agent_store(config).rotate_client(name, overlap_seconds=overlap)
+        news = f"{name} has new client credentials. Its old ones, and tokens issued for them, {previous}."
+        print_client(config, name, credentials, news, as_json=as_json)
         return
-    token = book_of(config).rotate(name, overlap_seconds=overlap)
-    tell_token(config, name, token, f"{name} has a new token; its former ones {previous}.", as_json=as_json)
+    token = agent_store(config).rotate(name, overlap_seconds=overlap)
+    print_token(config, name, token, f"{name} has a new token. Its old ones {previous}.", as_json=as_json)
 
 
 @command.command("revoke")
@@ -128,8 +125,8 @@ def rotate(config: Config, name: str, overlap: float, *, client: bool, as_json: 
 @click.argument("name")
 @as_json_option
 def revoke(config: Config, name: str, *, as_json: bool) -> None:
-    """End the agent NAME: its tokens work no more, in open connections too."""
-    book_of(config).revoke(name)
+    """Revoke agent NAME. Its tokens stop working, also in open connections."""
+    agent_store(config).revoke(name)
     if as_json:
         click.echo(json.dumps({"agent": name, "revoked": True}))
     else:
@@ -140,8 +137,8 @@ def revoke(config: Config, name: str, *, as_json: bool) -> None:
 @with_config
 @as_json_option
 def list_agents(config: Config, *, as_json: bool) -> None:
-    """List all agents, revoked ones too."""
-    agents = book_of(config).agents()
+    """List all agents, including revoked ones."""
+    agents = agent_store(config).agents()
     if as_json:
         click.echo(json.dumps([agent_facts(agent) for agent in agents], indent=2))
     elif not agents:
@@ -152,7 +149,7 @@ def list_agents(config: Config, *, as_json: bool) -> None:
                 agent.id,
                 agent.role or "-",
                 agent.type or "-",
-                str(sum(works(token) for token in agent.tokens)),
+                str(sum(is_valid(token) for token in agent.tokens)),
                 day(agent.created),
                 f"revoked {day(agent.revoked_at)}" if agent.revoked_at else "active",
             )
@@ -166,8 +163,8 @@ def list_agents(config: Config, *, as_json: bool) -> None:
 @click.argument("name")
 @as_json_option
 def show(config: Config, name: str, *, as_json: bool) -> None:
-    """Show the agent NAME and its tokens, by their ids."""
-    agent = book_of(config).agent(name)
+    """Show agent NAME and the ids of its tokens."""
+    agent = agent_store(config).agent(name)
     if as_json:
         click.echo(json.dumps(agent_facts(agent), indent=2))
         return
@@ -182,29 +179,31 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
     ):
         click.echo(f"{label:<8}  {value}")
     if agent.tokens:
-        rows = [(token.id, token.label, minute(token.created), ends(token)) for token in agent.tokens]
-        click.echo("\n" + table(("TOKEN", "LABEL", "CREATED", "ENDS"), rows))
+        rows = [(token.id, token.label, minute(token.created), expiry(token)) for token in agent.tokens]
+        click.echo("\n" + table(("TOKEN", "LABEL", "CREATED", "EXPIRES"), rows))
     if agent.clients:
-        clients = [(client.id, minute(client.created), ends(client)) for client in agent.clients]
-        click.echo("\n" + table(("CLIENT", "CREATED", "ENDS"), clients))
+        clients = [(client.id, minute(client.created), expiry(client)) for client in agent.clients]
+        click.echo("\n" + table(("CLIENT", "CREATED", "EXPIRES"), clients))
     if agent.aws:
         click.echo(f"\nAWS key pair number {agent.aws.generation}, since {minute(agent.aws.created)}")
 
 
-def book_of(config: Config) -> AgentStore:
+def agent_store(config: Config) -> AgentStore:
+    """Return the agents of the configured state folder."""
     from wirekey.identity.agents import AgentStore
 
     return AgentStore(config.state / "agents.json")
 
 
 def permissions_of(agent: AgentRecord) -> tuple[str, ...]:
+    """Return the permissions of an agent, or the default ones if it has none of its own."""
     from wirekey.permissions import DEFAULT
 
     return DEFAULT if agent.permissions is None else agent.permissions
 
 
 def agent_facts(agent: AgentRecord) -> dict[str, Any]:
-    """Give what `--json` shows: all but the hashes."""
+    """Return what `--json` shows of an agent: everything except the hashes."""
     return {
         "agent": agent.id,
         "role": agent.role,
@@ -234,23 +233,28 @@ def agent_facts(agent: AgentRecord) -> dict[str, Any]:
     }
 
 
-def works(token: TokenRecord | ClientRecord) -> bool:
+def is_valid(token: TokenRecord | ClientRecord) -> bool:
+    """Return whether a token has not expired."""
     return token.expires_at is None or token.expires_at > datetime.now(UTC)
 
 
-def ends(token: TokenRecord | ClientRecord) -> str:
+def expiry(token: TokenRecord | ClientRecord) -> str:
+    """Return when a token expires, or has expired, for a table."""
     if token.expires_at is None:
         return "when rotated"
-    return minute(token.expires_at) if works(token) else f"ended {minute(token.expires_at)}"
+    return minute(token.expires_at) if is_valid(token) else f"expired {minute(token.expires_at)}"
 
 
 def stamp(moment: datetime | None) -> str | None:
+    """Return a time in RFC 3339, UTC."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
 
 
 def day(moment: datetime) -> str:
+    """Return a time as a local date."""
     return f"{moment.astimezone():%Y-%m-%d}"
 
 
 def minute(moment: datetime) -> str:
+    """Return a time as local date, hour and minute."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -88,7 +88,9 @@ class TokenEndpoint:
         self._by_address.failed(address, ticks)
         if wait:
             raise SlowDownError(wait)
-        message = "There is no such client, or its secret is another. New ones: wirekey agents rotate NAME --client."
+        message = (
+            "The client does not exist or its secret is wrong. For new ones: wirekey agents rotate NAME --oauth-client."
+        )
         raise TokenRequestError("invalid_client", message, 401)
 
     def _grant(self, client: OAuthClient, wanted: ClientCredentialsGrant, now: float) -> LocalResponse:

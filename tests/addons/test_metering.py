@@ -12,11 +12,13 @@ from wirekey.addons.credentials import Credentials
 from wirekey.addons.metering import Metering, cost_of
 from wirekey.call import Call, Outcome
 from wirekey.calls.attempt import wants_usage
+from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.services import Services
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.metering.cost import cost_usd
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
-from wirekey.routing.candidate import Candidate
+from wirekey.routing.candidate import Candidate, Upstream
+from wirekey.routing.plan import Attempt
 from wirekey.secret import Secret
 from wirekey.signing.request import SigV4Credentials
 
@@ -55,10 +57,16 @@ class Answer:
         self.call.facts = Facts(model="gpt-4o-mini", stream=True, asks_usage=False)
         self.call.attempts = 1
         self.state = self.services.calls.state(self.flow)
-        self.state.usage_requested = usage_requested
-        self.state.pool = KeyPool([ProviderKey(f"{provider}/1", Secret(KEY))])
-        self.state.key = self.state.pool.keys[0] if aws is None and not keyless else None
-        self.state.aws = aws
+        pool = KeyPool([ProviderKey(f"{provider}/1", Secret(KEY))])
+        key = pool.keys[0] if aws is None and not keyless else None
+        self.state.attempt = AttemptState(
+            Attempt(Candidate(provider), key),
+            Upstream("provider.example"),
+            usage_requested=usage_requested,
+            key=key,
+            pool=pool,
+            aws=aws,
+        )
         self.addons_in_order = Credentials(self.services), Metering(self.services)
         for station in self.addons_in_order:
             station.responseheaders(self.flow)
@@ -245,7 +253,7 @@ def test_a_key_that_gemini_refuses_in_words_rests(reason, rests):
     answer = Answer(400, provider="gemini", content_type="application/json")
     assert b"".join(answer.passes(body[:70], body[70:])) == body
     answer.ends()
-    assert (answer.state.key.cooling_until > 0) is rests
+    assert (answer.state.attempt.key.cooling_until > 0) is rests
 
 
 def test_a_reader_that_fails_does_not_disturb_the_stream(monkeypatch):
@@ -265,4 +273,4 @@ def test_usage_is_asked_for_where_the_client_did_not_and_the_route_or_else_the_s
 ):
     answer = Answer()
     answer.services.settings = replace(answer.services.settings, include_stream_usage=settings)
-    assert wants_usage(answer.services, answer.call, Candidate("openai", asks_usage=candidate)) is asks
+    assert wants_usage(answer.services.settings, answer.call, Candidate("openai", asks_usage=candidate)) is asks

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 from mitmproxy.connection import Server
@@ -71,7 +72,7 @@ class Sent:
         return True
 
     def on_the_wire(self):
-        upstream = self.state.upstream
+        upstream = self.state.attempt.upstream
         server = Server(address=(upstream.host, upstream.port))
         server.sni, server.timestamp_tls_setup = upstream.host, 1.0
         server.tls = True
@@ -120,7 +121,7 @@ def test_each_candidate_rewrites_the_original_and_brings_its_own_place_and_crede
         known = fields(request)
         credential = [known.get(name) for name in ("x-api-key", "authorization")]
         shown.append((known["host"], request.path, body, credential, sent.call.model, sent.call.credential))
-        assert (sent.flow.request.data.host, sent.call.upstream) == (sent.state.upstream.host,) * 2
+        assert (sent.flow.request.data.host, sent.call.upstream) == (sent.state.attempt.upstream.host,) * 2
         assert int(known["content-length"]) == len(body)
         if not sent.failed():
             break
@@ -159,10 +160,10 @@ def test_each_candidate_rewrites_the_original_and_brings_its_own_place_and_crede
 def test_the_body_is_kept_for_as_long_as_another_attempt_may_be_made_of_it(tmp_path):
     sent = Sent(tmp_path, "failover: {max_retry_after: 0}").admitted()
     sent.on_the_wire()
-    assert sent.state.body == sent.state.original_body == CHAT
+    assert sent.state.body == sent.state.attempt.body == CHAT
     sent.failed()
     sent.on_the_wire()
-    assert (sent.state.body, sent.state.original_body) == (b"", b"")
+    assert (sent.state.body, sent.state.attempt.body) == (b"", b"")
 
 
 def test_the_token_counts_of_a_stream_are_asked_for_in_each_attempt_where_they_can_be_had(tmp_path):
@@ -170,7 +171,7 @@ def test_the_token_counts_of_a_stream_are_asked_for_in_each_attempt_where_they_c
     sent = Sent(tmp_path, ROUTES, body=body).admitted()
     asked = []
     while True:
-        asked.append((sent.state.usage_requested, b"include_usage" in sent.on_the_wire()[1]))
+        asked.append((sent.state.attempt.usage_requested, b"include_usage" in sent.on_the_wire()[1]))
         if not sent.failed():
             break
     assert asked == [(True, True), (False, False), (True, True), (True, True)]
@@ -179,7 +180,7 @@ def test_the_token_counts_of_a_stream_are_asked_for_in_each_attempt_where_they_c
 def test_an_operation_that_leaves_something_behind_is_sent_once(tmp_path):
     sent = Sent(tmp_path, line="POST /v1/batches", body=b'{"input_file_id":"f"}').admitted()
     sent.on_the_wire()
-    assert sent.state.body == b""
+    assert sent.state.body == sent.state.attempt.body == b""
     assert not sent.failed(FailureKind.STATUS, 503)
 
 
@@ -321,6 +322,7 @@ routes:
 """
     sent = Sent(tmp_path, text).admitted()
     sent.on_the_wire()
+    previous = sent.state.attempt
     with pytest.raises(Refusal, match="X-OpenAI-Key"):
         sent.failed()
     call = sent.call
@@ -330,11 +332,13 @@ routes:
         "first",
         "api.openai.com",
     )
+    assert sent.state.attempt is previous
     assert sent.state.secrets == (b"key-of-the-route",)
-    assert sent.state.choice.key.label == "routes[0]/1"
+    assert sent.state.attempt.planned.key.label == "routes[0]/1"
 
 
 def test_what_an_extension_put_on_is_masked_where_an_answer_quotes_it(tmp_path):
-    sent = Sent(tmp_path)
-    sent.state.add_credential = ((b"X-Owner", b"alice"), (b"Authorization", b"Token token-of-the-extension"))
+    sent = Sent(tmp_path).admitted()
+    headers = ((b"X-Owner", b"alice"), (b"Authorization", b"Token token-of-the-extension"))
+    sent.state.attempt = replace(sent.state.attempt, key=None, added_headers=headers)
     assert sent.state.secrets == (b"token-of-the-extension",)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
+    from wirekey.routing.candidate import Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +49,12 @@ class Credentials(AdmittingAddon):
         state.release_body()
         if state.reserved:
             state.reserved.release()
-        if not state.settled:
+        if not state.response_recorded:
             record_response(self.services, state, response.status_code, response.headers)
         self.clean_head(state, response)
-        if state.key and state.call.operation and state.call.operation.name == "upload":
-            self.note_upload(state, response)
+        attempt, operation = state.attempt, state.call.operation
+        if attempt and attempt.key and operation and operation.name == "upload":
+            self.note_upload(state, attempt.upstream, response)
 
     def clean_head(self, state: CallState, response: http.Response) -> None:
         """Leave of the head what the client may have of it: no key, and nothing that is meant for another host."""
@@ -71,10 +73,9 @@ class Credentials(AdmittingAddon):
             self.log_failure("clean_head", error)
             response.headers.fields = minimal_fields(response.headers.fields)
 
-    def note_upload(self, state: CallState, response: http.Response) -> None:
+    def note_upload(self, state: CallState, upstream: Upstream, response: http.Response) -> None:
         """Remember whose an upload is that begins with this answer, and let its next request come here too."""
-        call, upstream = state.call, state.upstream
-        assert upstream
+        call = state.call
         assert state.request
         for name in UPLOAD_URL_HEADERS:
             url = response.headers.get(name)
@@ -90,11 +91,12 @@ class Credentials(AdmittingAddon):
     def response(self, flow: http.HTTPFlow) -> None:
         """Cool down a key that the provider rejected in the response body rather than by the status."""
         state = self.calls.find(flow)
-        if not (state and state.key and state.pool and state.tap):
+        attempt = state.attempt if state else None
+        if not (state and attempt and attempt.key and attempt.pool and state.tap):
             return
         scrubber = state.tap.filter
         if isinstance(scrubber, KeyScrubber) and scrubber.sign_seen:
-            state.pool.record_rejection(state.key, time.monotonic())
+            attempt.pool.record_rejection(attempt.key, time.monotonic())
 
 
 def record_response(services: Services, state: CallState, status: int, headers: http.Headers) -> float | None:
@@ -104,11 +106,12 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     also where its answer reaches nobody.
     """
     wait = retry_after_seconds(headers.get("retry-after"), time.time())
-    if state.key and state.pool:
-        state.pool.record_status(state.key, status, wait, time.monotonic())
+    attempt = state.attempt
+    if attempt and attempt.key and attempt.pool:
+        attempt.pool.record_status(attempt.key, status, wait, time.monotonic())
     word = headers.get("x-amzn-errortype", "").partition(":")[0]
-    if services.settings.aws and state.aws and word in REFUSED_PAIR:
-        services.settings.aws.refused(state.call.agent, state.aws)
+    if services.settings.aws and attempt and attempt.aws and word in REFUSED_PAIR:
+        services.settings.aws.refused(state.call.agent, attempt.aws)
     return wait
 
 

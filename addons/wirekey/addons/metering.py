@@ -76,7 +76,8 @@ class Metering(Addon):
         headers = response.headers
         encoding = headers.get("content-encoding", "")
         scrubber = self.make_filter(state, response)
-        asked = state.usage_requested and response.status_code < FIRST_ERROR_STATUS
+        attempt = state.attempt
+        asked = attempt is not None and attempt.usage_requested and response.status_code < FIRST_ERROR_STATUS
         takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
         undo = None if is_plain(encoding) else decoder(encoding)
         if is_plain(encoding):

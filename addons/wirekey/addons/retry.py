@@ -11,7 +11,7 @@ from wirekey.addons.base import Addon
 from wirekey.addons.credentials import record_response
 from wirekey.audit.store import AuditUnavailable
 from wirekey.call import AttemptRecord
-from wirekey.calls.attempt import PreviousAttempt, prepare_attempt
+from wirekey.calls.attempt import prepare_attempt, use_attempt
 from wirekey.errors import Refusal
 from wirekey.routing.plan import Failure
 
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 class Failover(Addon):
     async def attempt_failed(self, attempt: FailedAttempt) -> None:
         state = self.calls.state(attempt.flow)
-        plan, choice = state.plan, state.choice
-        if plan is None or choice is None:
+        plan = state.plan
+        if plan is None or state.attempt is None:
             return
         failure = self.failure_of(state, attempt)
         next_attempt = plan.after(failure, time.monotonic())
         if next_attempt is None:
-            state.settled = attempt.response is not None
+            state.response_recorded = attempt.response is not None
             return
         logger.info(
             "attempt %d at %s with %s failed (%s): going on with %s",
@@ -44,17 +44,16 @@ class Failover(Addon):
         )
         if next_attempt.wait and await left_within(next_attempt.wait, attempt):
             return
-        failed = failed_attempt(state.call, failure)
-        previous = PreviousAttempt(self.services, attempt.flow)
+        failed, previous = failed_attempt(state.call, failure), state.attempt
         try:
             await prepare_attempt(self.services, attempt.flow, next_attempt)
             await self.record_attempt(state.call, failed)
         except (Refusal, AuditUnavailable) as closed:
             # The way is closed: what the client gets is why the last attempt failed.
-            previous.restore()
+            use_attempt(self.calls, attempt.flow, previous)
             reason = closed.code if isinstance(closed, Refusal) else str(closed)
             logger.warning("that way is closed: %s", reason)
-            state.settled = attempt.response is not None
+            state.response_recorded = attempt.response is not None
             return
         attempt.retry = True
 

@@ -23,7 +23,7 @@ class Routing(AdmittingAddon):
         assert call.operation
         state, settings, request = self.calls.state(flow), self.services.settings, self.calls.request(flow)
         call.model = call.facts.model if call.facts else None
-        state.original_target, state.original_body = request.data.path, state.body
+        state.original_target = request.data.path
         candidates = settings.routes.candidates(
             call.provider, call.operation, request.data.path, call.model, state.wanted_model
         )

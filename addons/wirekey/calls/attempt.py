@@ -1,14 +1,14 @@
-"""One attempt at a call: where it goes, what it asks for, and whose credential it goes out with.
+"""Preparing one attempt at a call: where it goes, which model it asks for, and whose credential it goes out with.
 
-All of it is made from what the client asked, so that an attempt owes nothing to the one before it.
+Each attempt is made from what the client sent, never from the attempt before it.
 """
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
+    from wirekey.calls.calls import Calls
     from wirekey.calls.services import Services
     from wirekey.calls.settings import Settings
     from wirekey.calls.state import CallState
@@ -37,82 +38,69 @@ if TYPE_CHECKING:
     from wirekey.wire.delegate import WireLimits
 
 
-async def prepare_attempt(services: Services, flow: http.HTTPFlow, choice: Attempt) -> None:
-    """Make a call ready to be sent as `choice` says; what an earlier attempt left is gone.
+async def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -> None:
+    """Prepare the attempt that the plan says, and make it the attempt of the call.
 
-    Changes the state, the call's model, route, credential and upstream, and where the flow is dialled. Raises
-    Refusal where there is no such credential, or the request cannot ask for that model; the attempt before then stands.
+    Raises Refusal if there is no credential for it, or the request cannot ask for its model. The previous attempt then
+    stands: its response is what the client gets.
     """
     state = services.calls.state(flow)
-    previous = PreviousAttempt(services, flow) if state.choice else None
+    attempt = new_attempt(services, state, planned)
     try:
-        await prepare(services, flow, choice)
+        attempt = rewrite_request(services, state, attempt, services.calls.request(flow))
+        attempt = await with_credential(services, flow, attempt)
     except Exception:
-        if previous:
-            previous.restore()
+        if state.attempt is None:
+            record_attempt(state.call, attempt)  # the refusal is recorded with what is known by now
         raise
+    use_attempt(services.calls, flow, attempt)
 
 
-async def prepare(services: Services, flow: http.HTTPFlow, choice: Attempt) -> None:
-    state, candidate = services.calls.state(flow), choice.candidate
-    state.choice = choice
-    state.key = state.pool = state.aws = None
-    state.as_bearer, state.add_credential, state.signature = False, (), b""
-    state.call.credential, state.call.route = None, candidate.route
-    state.limits = limits_of(services.settings.limits, candidate.limits)
-    set_destination(services, flow, state, candidate)
-    rewrite(services, flow, state, candidate)
-    await choose_credential(services, flow, state, choice)
+def use_attempt(calls: Calls, flow: http.HTTPFlow, attempt: AttemptState) -> None:
+    """Make an attempt the one of its call: in its state, in its record, and in the flow that says where to connect."""
+    state = calls.state(flow)
+    state.attempt = attempt
+    record_attempt(state.call, attempt)
+    calls.request(flow).data.path = attempt.target
+    # The data is set, not the property, which would rewrite the Host header: that stays as the client sent it.
+    flow.request.data.host, flow.request.data.port = attempt.upstream.host, attempt.upstream.port
 
 
-class PreviousAttempt:
-    """The attempt before, for when the next one cannot be made: its answer is what the client gets.
-
-    It may still quote its key, and the record names what was really sent.
-    """
-
-    def __init__(self, services: Services, flow: http.HTTPFlow) -> None:
-        self.state, self.call, self.data = services.calls.state(flow), services.calls.of(flow), flow.request.data
-        self.request = services.calls.request(flow).data
-        self.kept = copy(self.state)
-        self.record = copy(self.call)
-        self.place = self.data.host, self.data.port, self.request.path
-
-    def restore(self) -> None:
-        for name in ATTEMPT_FIELDS:
-            setattr(self.state, name, getattr(self.kept, name))
-        for name in RECORDED:
-            setattr(self.call, name, getattr(self.record, name))
-        self.data.host, self.data.port, self.request.path = self.place
+def record_attempt(call: Call, attempt: AttemptState) -> None:
+    """Note in a call's record what an attempt sends, and where."""
+    call.route, call.upstream = attempt.route, attempt.upstream.host
+    call.model, call.credential = attempt.model, attempt.credential
 
 
-ATTEMPT_FIELDS = (
-    *("choice", "key", "pool", "aws", "as_bearer", "add_credential", "limits", "upstream", "signing_host", "body"),
-    *("usage_requested", "signature"),
-)
-RECORDED = ("credential", "route", "model", "upstream")
+# The destination.
+
+
+def new_attempt(services: Services, state: CallState, planned: Attempt) -> AttemptState:
+    """Return an attempt with its destination, and with the request as the client sent it."""
+    call, candidate, settings = state.call, planned.candidate, services.settings
+    host = state.host if candidate.provider == call.provider else PROVIDER_HOSTS[candidate.provider]
+    upstream = candidate.upstream or Upstream(host)
+    return AttemptState(
+        planned,
+        upstream,
+        limits_of(settings.limits, candidate.limits),
+        model=call.facts.model if call.facts else None,
+        target=state.original_target,
+        body=state.body,
+        signing_host=signing_host(state, upstream, settings),
+    )
 
 
 def limits_of(general: WireLimits, own: Limits) -> WireLimits | None:
-    """Give the limits of an attempt; None: the general ones."""
-    said = {name: seconds for name in ("connect", "first_byte", "idle", "total") if (seconds := getattr(own, name))}
-    return replace(general, **said) if said else None
-
-
-def set_destination(services: Services, flow: http.HTTPFlow, state: CallState, candidate: Candidate) -> None:
-    """Say where the call is dialled."""
-    call = state.call
-    host = state.host if candidate.provider == call.provider else PROVIDER_HOSTS[candidate.provider]
-    upstream = state.upstream = candidate.upstream or Upstream(host)
-    state.signing_host = signing_host(state, upstream, services.settings)
-    call.upstream = upstream.host
-    # The data record is set, not the property: that would rewrite the Host header, which stays as the client
-    # wrote it until the wire.
-    flow.request.data.host, flow.request.data.port = upstream.host, upstream.port
+    """Return the limits of an attempt; None if its route sets none."""
+    own_seconds = {
+        name: seconds for name in ("connect", "first_byte", "idle", "total") if (seconds := getattr(own, name))
+    }
+    return replace(general, **own_seconds) if own_seconds else None
 
 
 def signing_host(state: CallState, upstream: Upstream, settings: Settings) -> str:
-    """Give the host of AWS that says for which region and service a signature is made."""
+    """Return the AWS host that names the region and service of a signature."""
     if region_of(state.host):
         return state.host
     if region_of(upstream.host) or not settings.regions:
@@ -120,109 +108,124 @@ def signing_host(state: CallState, upstream: Upstream, settings: Settings) -> st
     return bedrock_host(settings.regions[0])
 
 
-def rewrite(services: Services, flow: http.HTTPFlow, state: CallState, candidate: Candidate) -> None:
-    """Ask for the candidate's model, where it can be asked for; of path and body only what must differ does."""
-    call, request, model = state.call, services.calls.request(flow), candidate.model
+# The request.
+
+
+def rewrite_request(services: Services, state: CallState, attempt: AttemptState, request: http.Request) -> AttemptState:
+    """Ask for the model of the candidate; only what must differ in path and body does.
+
+    Raises Refusal if the request names another model and has no place for this one.
+    """
+    call, candidate = state.call, attempt.planned.candidate
+    model = candidate.model
     assert call.provider
     assert call.operation
-    call.model = call.facts.model if call.facts else None
     edits = RequestEdits(
         model.name if model else None,
         model.parameters if model else (),
         # The parameters may ask for more than the policy allows.
         state.cap if model and model.parameters else None,
-        include_usage=wants_usage(services, call, candidate),
+        include_usage=wants_usage(services.settings, call, candidate),
         provider=candidate.provider,
     )
     content_type = request.headers.get("content-type", "")
     try:
         edited = PROVIDERS[call.provider].edit_request(
-            call.operation, state.original_target, content_type, state.original_body, edits
+            call.operation, attempt.target, content_type, attempt.body, edits
         )
     except ModelNameError as error:
         raise cannot_override(str(model), str(error)) from None
-    if edited.model_changed:
-        call.model = edits.model
-    elif edits.model and call.model not in (None, edits.model):
+    if edits.model and not edited.model_changed and attempt.model not in (None, edits.model):
         raise cannot_override(edits.model, "has no place for it")
-    request.data.path, state.body, state.usage_requested = edited.target, edited.body, edited.usage_requested
+    return replace(
+        attempt,
+        model=edits.model if edited.model_changed else attempt.model,
+        target=edited.target,
+        body=edited.body,
+        usage_requested=edited.usage_requested,
+    )
 
 
-def wants_usage(services: Services, call: Call, candidate: Candidate) -> bool:
+def wants_usage(settings: Settings, call: Call, candidate: Candidate) -> bool:
     """Return whether to ask for a stream's token counts: neither its client nor the operator decided otherwise."""
     facts = call.facts
-    wanted = services.settings.include_stream_usage if candidate.asks_usage is None else candidate.asks_usage
+    wanted = settings.include_stream_usage if candidate.asks_usage is None else candidate.asks_usage
     return bool(facts and facts.stream and not facts.asks_usage and wanted)
 
 
-async def choose_credential(services: Services, flow: http.HTTPFlow, state: CallState, choice: Attempt) -> None:
-    call, candidate = state.call, choice.candidate
-    if call.provider == "gemini" and upload_ids(services.calls.request(flow).path):
-        # Its upload_id is the credential; it carries no other.
-        call.credential = "upload"
-    elif candidate.auth in ("client", "passthrough"):
-        use_client_credential(services, state, candidate)
+# The credential.
+
+
+async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:
+    """Choose the credential of an attempt. Raises Refusal if there is none."""
+    state, candidate = services.calls.state(flow), attempt.planned.candidate
+    if state.call.provider == "gemini" and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
+        # The upload_id is the credential; the request carries no other.
+        return replace(attempt, credential="upload")
+    if candidate.auth in ("client", "passthrough"):
+        attempt = with_client_credential(services, state, attempt)
     elif candidate.auth == "none":
-        call.credential = f"{candidate.route}/none"
+        return replace(attempt, credential=f"{candidate.route}/none")
     elif candidate.extension:
-        state.add_credential = await from_extension(services, flow, state, candidate.extension)
-        call.credential = f"{candidate.route}/extension"
-    elif choice.key:
-        state.key, state.pool = choice.key, candidate.pool
-        call.credential = choice.key.label
+        headers = await headers_of_extension(services, flow, attempt, candidate.extension)
+        return replace(attempt, added_headers=headers, credential=f"{candidate.route}/extension")
+    elif key := attempt.planned.key:
+        return replace(attempt, key=key, pool=candidate.pool, credential=key.label)
     elif candidate.auth == "sigv4" or (candidate.auth == "provider" and candidate.provider == "bedrock"):
-        await use_aws_credentials(services, state)
+        attempt = await with_aws_credentials(services, state, attempt)
     else:
         raise Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
-    if state.aws:
-        await make_digest(state.body)
+    if attempt.aws:
+        await make_digest(attempt.body)
+    return attempt
 
 
-async def use_aws_credentials(services: Services, state: CallState) -> None:
-    call, aws = state.call, services.settings.aws
+async def with_aws_credentials(services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
+    """Use Wirekey's own AWS credentials. Raises Refusal if they cannot be had."""
+    aws, agent = services.settings.aws, state.call.agent
     if aws is None:
         raise Refusal(503, "no_provider_key", no_key(None), Fault.OPERATOR)
     try:
-        state.aws = aws.current(call.agent) or await aws.fetch(call.agent)
+        credentials = aws.current(agent) or await aws.fetch(agent)
     except CredentialsUnavailable as error:
         raise Refusal(503, "no_provider_key", f"{no_key(None)} {error}", Fault.OPERATOR) from error
-    call.credential = "bedrock/aws"
+    return replace(attempt, aws=credentials, credential="bedrock/aws")
 
 
-def use_client_credential(services: Services, state: CallState, candidate: Candidate) -> None:
-    """Use what the client brought, and nothing of ours. Raises Refusal where it brought nothing."""
-    call, provider, mode = state.call, candidate.provider, candidate.auth
-    usual = provider == call.provider and services.settings.key_sources.get(provider) == mode
-    held = state.client_credential if usual else None
-    if held is None and mode == "client":
-        held = client_supplied_credential(provider, state.host, state.client_credential_fields, passes=False)
-    if held is None:
+def with_client_credential(services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
+    """Use the credential that the client supplied, and none of ours. Raises Refusal if it supplied none."""
+    candidate = attempt.planned.candidate
+    provider, mode = candidate.provider, candidate.auth
+    usual = provider == state.call.provider and services.settings.key_sources.get(provider) == mode
+    supplied = state.client_credential if usual else None
+    if supplied is None and mode == "client":
+        supplied = client_supplied_credential(provider, state.host, state.client_credential_fields, passes=False)
+    if supplied is None:
         raise missing(provider, passes=mode == "passthrough")
-    label = call.credential = f"{provider}/{mode}"
-    if held.key:
-        state.key, state.as_bearer = ProviderKey(label, held.key), held.bearer
-    state.aws = held.pair
+    label = f"{provider}/{mode}"
+    key = ProviderKey(label, supplied.key) if supplied.key else None
+    as_bearer = supplied.bearer if key else False
+    return replace(attempt, credential=label, key=key, as_bearer=as_bearer, aws=supplied.pair)
 
 
-async def from_extension(
-    services: Services, flow: http.HTTPFlow, state: CallState, extension: Extension
+async def headers_of_extension(
+    services: Services, flow: http.HTTPFlow, attempt: AttemptState, extension: Extension
 ) -> tuple[tuple[bytes, bytes], ...]:
-    """Ask an extension for headers. Raises Refusal: without them nothing is sent."""
-    call = state.call
-    request = wire_head(services.calls.request(flow), state)
+    """Return the headers that an extension makes. Raises Refusal if it fails: nothing is sent without them."""
+    call = services.calls.of(flow)
+    request = wire_head(services.calls.request(flow), attempt, reads_body=call.reads_body)
     fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields)
-    path = request.data.path.decode("latin-1")
-    assert state.upstream
-    head = Head(request.method, state.upstream.authority, path, fields)
+    head = Head(request.method, attempt.upstream.authority, request.data.path.decode("latin-1"), fields)
     streamed = not call.reads_body and flow.request.stream
     try:
-        return tuple(await extension.headers(call_info(call), head, None if streamed else state.body[:]))
+        return tuple(await extension.headers(call_info(call, attempt), head, None if streamed else attempt.body[:]))
     except ExtensionError as error:
         message = f"The credential of this call could not be made, so it was not sent: {error}."
         raise Refusal(503, "extension_failed", message, Fault.OPERATOR) from error
 
 
-def call_info(call: Call) -> CallInfo:
+def call_info(call: Call, attempt: AttemptState) -> CallInfo:
+    """Return what an extension may know of a call and its attempt."""
     agent, facts = call.agent, call.facts
     return CallInfo(
         id=call.id,
@@ -232,14 +235,17 @@ def call_info(call: Call) -> CallInfo:
         provider=call.provider or "",
         operation=call.operation.name if call.operation else "",
         requested_model=facts.model if facts else None,
-        model=call.model,
+        model=attempt.model,
         stream=bool(facts and facts.stream),
-        route=call.route or "",
+        route=attempt.route or "",
     )
 
 
+# What the client is told.
+
+
 def no_key(candidate: Candidate | None) -> str:
-    """Say which setting is missing; None: AWS credentials."""
+    """Return a message that names the missing setting: of the candidate, or of AWS credentials if it is None."""
     provider = candidate.provider if candidate else "bedrock"
     if candidate and candidate.auth != "provider":
         return f"Wirekey has no key for {candidate.route}. Its operator sets {candidate.route}.keys in wirekey.yaml."
@@ -250,6 +256,7 @@ def no_key(candidate: Candidate | None) -> str:
 
 
 def cannot_override(name: str, why: str) -> Refusal:
+    """Return the refusal of a call whose request cannot ask for a model. `why`: what the request lacks."""
     return Refusal(
         403,
         "cannot_override",

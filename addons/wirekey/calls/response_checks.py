@@ -54,9 +54,8 @@ def location_for_client(services: Services, state: CallState, response: http.Res
 
 
 def ways_of(services: Services, state: CallState) -> RedirectTargets:
-    upstream, choice = state.upstream, state.choice
-    assert upstream
-    provider = choice.candidate.provider if choice else state.call.provider
+    assert state.attempt
+    upstream, provider = state.attempt.upstream, state.attempt.planned.candidate.provider
     if state.base:
         own = {state.host} if provider == state.call.provider else set()
         return RedirectTargets(own, upstream.authority, state.base, f"/api/v1/{provider}")

@@ -64,7 +64,8 @@ class CallDelegate:
     def limits_of(self, flow: http.HTTPFlow) -> WireLimits:
         """Return the limits of one call: its route's, if that sets any."""
         state = self.states.get(flow.id)
-        return (state and state.limits) or self.services.settings.limits
+        attempt = state.attempt if state else None
+        return (attempt and attempt.limits) or self.services.settings.limits
 
     # The request.
 
@@ -164,7 +165,7 @@ class CallDelegate:
     def refusal_of_response(self, flow: http.HTTPFlow, response: http.Response) -> Refusal | None:
         """Return why a provider's response must not reach the client; None if it may."""
         state = self.states.get(flow.id)
-        return refusal_of_response(self.services, state, response) if state and state.upstream else None
+        return refusal_of_response(self.services, state, response) if state and state.attempt else None
 
     @guard(on_error=lambda _, __, response: response)
     def response_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:

@@ -10,17 +10,20 @@ from mitmproxy import http
 from wirekey.credential_headers import hop_by_hop_names
 
 if TYPE_CHECKING:
-    from wirekey.calls.state import CallState
+    from wirekey.calls.attempt_state import AttemptState
 
 HOP_BY_HOP = frozenset({b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection"})
 
 
-def wire_head(request: http.Request, state: CallState) -> http.Request:
-    """Return a copy of a request head with the upstream's Host, framed as it is sent."""
-    assert state.upstream
-    authority = state.upstream.authority.encode()
+def wire_head(request: http.Request, attempt: AttemptState, *, reads_body: bool) -> http.Request:
+    """Return a copy of a request head with the path and Host of an attempt, framed as it is sent.
+
+    `reads_body`: whether the body was read whole before the verdict.
+    """
+    authority = attempt.upstream.authority.encode()
     wire: http.Request = copy.copy(request)
     wire.data = copy.copy(request.data)
+    wire.data.path = attempt.target
     fields = request.headers.fields
     marked = hop_by_hop_names((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
     named = {name.encode("latin-1") for name in marked}
@@ -33,14 +36,14 @@ def wire_head(request: http.Request, state: CallState) -> http.Request:
     )
     if wire.data.authority:
         wire.data.authority = authority
-    set_length(wire, state)
+    set_length(wire, len(attempt.body), reads_body=reads_body)
     return wire
 
 
-def set_length(wire: http.Request, state: CallState) -> None:
+def set_length(wire: http.Request, length: int, *, reads_body: bool) -> None:
     """State the length of a body read whole; frame a streamed body of unknown length for an HTTP/1.1 upstream."""
     headers = wire.data.headers
-    if state.body or ("content-length" in headers and state.call.reads_body):
+    if length or ("content-length" in headers and reads_body):
         headers.pop("transfer-encoding", None)
-        if headers.get("content-length") != str(len(state.body)):
-            headers["content-length"] = str(len(state.body))
+        if headers.get("content-length") != str(length):
+            headers["content-length"] = str(length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.calls.wire_head import wire_head
@@ -13,61 +14,64 @@ if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.connection import Server
 
+    from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.signatures import Signatures
     from wirekey.calls.state import CallState
+    from wirekey.credentials.pool import ProviderKey
     from wirekey.wire.request_body import RequestBody
 
 
 def wire_request(
     state: CallState, server: Server, signatures: Signatures, *, keep: bool = False
 ) -> tuple[http.Request, RequestBody]:
-    """Give the request as it goes on the wire: the client's own bytes, the upstream's Host, one credential.
+    """Return the request of an attempt as it goes on the wire, and its body.
 
-    An AWS signature is made last, of what is really sent. The body is kept for as long as the plan has more attempts,
-    and with `keep`.
+    That is the client's own bytes with the upstream's Host and one credential. An AWS signature is made last, of what
+    is really sent. The body is kept as long as the plan has more attempts, or if `keep` is set.
 
-    Raises Refusal where the connection is not TLS with a verified certificate of the very host chosen.
+    Raises Refusal unless the connection is TLS with a verified certificate of the very host chosen.
     """
-    upstream = state.upstream
-    assert upstream
+    attempt = state.attempt
+    assert attempt
+    upstream = attempt.upstream
     asked = requested_address.get(server, server.address)
     if not (server.tls_established and server.sni == upstream.host and asked == (upstream.host, upstream.port)):
         raise Refusal(
             502, "upstream_not_trusted", "The connection to the provider is not verified TLS.", Fault.OPERATOR
         )
     assert state.request
-    wire = wire_head(state.request, state)
-    add_credential(wire, state, signatures)
-    body = state.body
+    wire = wire_head(state.request, attempt, reads_body=state.call.reads_body)
+    headers = wire.data.headers
+    headers.fields = with_credential(headers.fields, attempt, wire.data.path)
+    if attempt.aws:
+        signed = signatures.sign(
+            wire, attempt.body, attempt.aws, attempt.signing_host, payload_header=state.signs_payload
+        )
+        state.attempt = replace(attempt, signature=signed[-1][1].rpartition(b"Signature=")[2])
+        headers.fields += tuple(signed)
     if not keep:
         state.release_body_unless_planned()
-    return wire, body
+    return wire, attempt.body
 
 
-def add_credential(wire: http.Request, state: CallState, signatures: Signatures) -> None:
-    """Add the one credential of this attempt."""
-    headers = wire.data.headers
-    if state.add_credential:
-        names = {name.lower() for name, _ in state.add_credential}
-        headers.fields = (
-            tuple(field for field in headers.fields if field[0].lower() not in names) + state.add_credential
-        )
-    if state.key:
-        name, value = key_field(state, wire.data.path.partition(b"?")[0].decode("latin-1"))
-        headers.fields += ((name.encode(), value.encode()),)
-    if state.aws:
-        signed = signatures.sign(wire, state.body, state.aws, state.signing_host, payload_header=state.signs_payload)
-        state.signature = signed[-1][1].rpartition(b"Signature=")[2]
-        headers.fields += tuple(signed)
+def with_credential(
+    fields: tuple[tuple[bytes, bytes], ...], attempt: AttemptState, target: bytes
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Return header fields with the headers that an extension made, or with the key."""
+    if attempt.added_headers:
+        names = {name.lower() for name, _ in attempt.added_headers}
+        fields = tuple(field for field in fields if field[0].lower() not in names) + attempt.added_headers
+    if attempt.key:
+        name, value = key_field(attempt, attempt.key, target.partition(b"?")[0].decode("latin-1"))
+        fields += ((name.encode(), value.encode()),)
+    return fields
 
 
-def key_field(state: CallState, path: str) -> tuple[str, str]:
-    """Give the header that carries the key, where the upstream looks for it."""
-    assert state.key
-    assert state.choice
-    candidate, key = state.choice.candidate, state.key.secret.reveal()
-    if state.as_bearer or candidate.auth == "bearer":
-        return "authorization", f"Bearer {key}"
+def key_field(attempt: AttemptState, key: ProviderKey, path: str) -> tuple[str, str]:
+    """Return name and value of the header in which the upstream expects the key."""
+    candidate, secret = attempt.planned.candidate, key.secret.reveal()
+    if attempt.as_bearer or candidate.auth == "bearer":
+        return "authorization", f"Bearer {secret}"
     if candidate.auth in ("x-api-key", "x-goog-api-key"):
-        return candidate.auth, key
-    return PROVIDERS[candidate.provider].credential(key, path)
+        return candidate.auth, secret
+    return PROVIDERS[candidate.provider].credential(secret, path)

@@ -1,0 +1,82 @@
+"""One attempt at a call as a value: where it goes, what is sent, and with whose credential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from wirekey.credential_headers import is_credential_header
+from wirekey.credentials.scrub import SHORTEST_SECRET
+
+if TYPE_CHECKING:
+    from wirekey.credentials.pool import KeyPool, ProviderKey
+    from wirekey.routing.candidate import Upstream
+    from wirekey.routing.plan import Attempt
+    from wirekey.signing.request import SigV4Credentials
+    from wirekey.wire.delegate import WireLimits
+    from wirekey.wire.request_body import RequestBody
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptState:
+    """One attempt. `prepare_attempt` replaces it whole, so nothing of a failed attempt survives into the next one.
+
+    It holds a credential, so it is never stored, shown or logged.
+    """
+
+    planned: Attempt
+    upstream: Upstream
+    limits: WireLimits | None = None
+    """The limits of this attempt; None if the route sets none."""
+    model: str | None = None
+    """The model that is sent."""
+    target: bytes = field(default=b"", repr=False)
+    """Path and query as they are sent."""
+    body: RequestBody = field(default=b"", repr=False)
+    usage_requested: bool = False
+    """Whether Wirekey, and not the client, asked for the token counts of a stream."""
+    credential: str | None = None
+    """Label of the credential: openai/1."""
+    key: ProviderKey | None = field(default=None, repr=False)
+    pool: KeyPool | None = field(default=None, repr=False)
+    """The pool of the key; None for a key that the client supplied."""
+    as_bearer: bool = False
+    """Whether the key is sent as `Authorization: Bearer`, because the client supplied it so."""
+    aws: SigV4Credentials | None = field(default=None, repr=False)
+    """The credentials that sign the request."""
+    signing_host: str = ""
+    """The AWS host that names the region and service of the signature."""
+    signature: bytes = field(default=b"", repr=False)
+    """The AWS signature that the request went out with."""
+    added_headers: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    """The headers of a credential that an extension made."""
+
+    @property
+    def route(self) -> str | None:
+        """Label of the route, such as `routes[2]`."""
+        return self.planned.candidate.route
+
+    @property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What no response may quote of the credential."""
+        if self.added_headers:
+            found = list(secrets_of(self.added_headers))
+        elif self.key:
+            found = [self.key.secret.reveal().encode()]
+        elif self.aws:
+            token = self.aws.token.reveal().encode() if self.aws.token else b""
+            found = [token, self.aws.secret.reveal().encode(), self.signature]
+        else:
+            return ()
+        return tuple(secret for secret in found if len(secret) >= SHORTEST_SECRET)
+
+
+def secrets_of(fields: tuple[tuple[bytes, bytes], ...]) -> set[bytes]:
+    """Return the secrets in headers that an extension made: of `Token abc` the longest word.
+
+    Headers that are not known to hold a credential count only if there is no other.
+    """
+    named = [value for name, value in fields if is_credential_header(name.decode("latin-1"))]
+    words = (max(value.split(), key=len, default=b"") for value in named or (value for _, value in fields))
+    found = set(words)
+    return found if named else {max(found, key=len)}

@@ -129,5 +129,5 @@ def test_a_damaged_file_is_said_to_be_one(agents, path, damage):
     stored = json.loads(path.read_text())
     damage(stored["agents"])
     path.write_text(json.dumps(stored))
-    with pytest.raises(AgentsFileError, match="It was left as it is"):
+    with pytest.raises(AgentsFileError, match="The file was not changed"):
         AgentStore(path)

@@ -66,7 +66,7 @@ def keys(issuer, clock):
 
 async def test_many_who_look_at_once_share_one_fetch_and_the_loop_goes_on(keys, issuer):
     issuer.open.clear()
-    waiting = [asyncio.create_task(keys.look_again()) for _ in range(50)]
+    waiting = [asyncio.create_task(keys.fetch_again()) for _ in range(50)]
     for _ in range(5):
         await asyncio.sleep(0)
     assert keys.find("first", "EdDSA") is None
@@ -78,18 +78,18 @@ async def test_many_who_look_at_once_share_one_fetch_and_the_loop_goes_on(keys, 
 
 async def test_unknown_ids_lead_to_one_fetch_in_thirty_seconds(keys, issuer, clock):
     for _ in range(100):
-        await keys.look_again()
+        await keys.fetch_again()
     assert issuer.asked == 1
     clock.now += BETWEEN_FETCHES - 0.1
-    await keys.look_again()
+    await keys.fetch_again()
     assert issuer.asked == 1
     clock.now += 0.1
-    await keys.look_again()
+    await keys.fetch_again()
     assert issuer.asked == 2
 
 
 OUTAGES = [
-    FetchError("it answers 500"),
+    FetchError("it responds with 500"),
     OSError("down"),
     b"",
     b"<html>",
@@ -104,53 +104,53 @@ OUTAGES = [
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=range(len(OUTAGES)))
 async def test_the_last_good_set_stays_in_force_when_the_issuer_is_down(keys, issuer, clock, caplog, outage):
-    await keys.look_again()
+    await keys.fetch_again()
     issuer.answer = outage
     clock.now += GOOD_FOR + 1
     with caplog.at_level(logging.WARNING):
-        await keys.look_again()
+        await keys.fetch_again()
     assert issuer.asked == 2
     assert keys.find("first", "EdDSA")
-    assert "stay in force" in caplog.text
+    assert "stay in use" in caplog.text
     assert "https://id.example/jwks" in caplog.text
     assert "secret" not in caplog.text
 
 
 async def test_a_key_that_its_issuer_took_back_is_believed_no_more(keys, issuer, clock):
-    await keys.look_again()
+    await keys.fetch_again()
     known = keys.find("first", "EdDSA").thumbprint
     issuer.answer = jwks(SECOND)
     clock.now += GOOD_FOR + 1
     keys.keep_fresh()
-    await keys.look_again()
+    await keys.fetch_again()
     assert not keys.holds(known)
     assert keys.find("first", "EdDSA") is None
     assert keys.find("second", "ES256")
     issuer.answer = jwks()
     clock.now += BETWEEN_FETCHES
-    await keys.look_again()
+    await keys.fetch_again()
     assert keys.find("second", "ES256") is None
 
 
 async def test_keeping_fresh_fetches_at_first_and_every_ten_minutes(keys, issuer, clock):
     for _ in range(10):
         keys.keep_fresh()
-    await keys.look_again()
+    await keys.fetch_again()
     keys.keep_fresh()
     clock.now += GOOD_FOR
     keys.keep_fresh()
     assert issuer.asked == 1
     clock.now += 1
     keys.keep_fresh()
-    await keys.look_again()
+    await keys.fetch_again()
     assert issuer.asked == 2
 
 
 async def test_an_issuer_that_hangs_holds_a_request_for_a_while_only(keys, issuer, monkeypatch):
     monkeypatch.setattr(jwks_fetching, "PATIENCE", 0.05)
     issuer.open.clear()
-    await keys.look_again()
-    await keys.look_again()
+    await keys.fetch_again()
+    await keys.fetch_again()
     assert issuer.asked == 1
     issuer.open.set()
 
@@ -235,12 +235,12 @@ def test_a_server_whose_certificate_is_not_trusted_is_not_believed(server):
 
 
 ANSWERS = [
-    ((404, {}, b""), "answers 404"),
-    ((500, {}, b""), "answers 500"),
+    ((404, {}, b""), "responds with 404"),
+    ((500, {}, b""), "responds with 500"),
     ((302, {"location": "https://evil.example/"}, b""), "redirect"),
-    ((307, {"location": "file:///etc/passwd"}, b""), "answers 307"),
-    ((200, {}, b"x" * (jwks_fetching.MOST_BYTES + 1)), "longer than"),
-    ((200, {"transfer-encoding": "chunked"}, b"rubbish\r\n"), "breaks off"),
+    ((307, {"location": "file:///etc/passwd"}, b""), "responds with 307"),
+    ((200, {}, b"x" * (jwks_fetching.MAX_BYTES + 1)), "longer than"),
+    ((200, {"transfer-encoding": "chunked"}, b"rubbish\r\n"), "is incomplete"),
 ]
 
 
@@ -284,7 +284,7 @@ async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server
     server.answer = 200, {}, jwks(SECOND)
     clock.now += GOOD_FOR + 1
     tokens.keep_fresh()
-    await issuer.keys.look_again()
+    await issuer.keys.fetch_again()
     assert tokens.find_agent(held, NOW) is None
     with pytest.raises(RefusedTokenError, match="took back"):
         await who("c", old, ed_key("first"))
@@ -292,7 +292,7 @@ async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server
     server.answer = 503, {}, b""
     clock.now += GOOD_FOR + 1
     tokens.keep_fresh()
-    await issuer.keys.look_again()
+    await issuer.keys.fetch_again()
     assert await who("d", new, ec_key(name="second")) == "d"
     assert len(server.seen) == 4
     with pytest.raises(RefusedTokenError, match="signature"):

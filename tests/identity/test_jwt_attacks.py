@@ -55,7 +55,7 @@ class Services:
         body = {"grant_type": "client_credentials", "client_id": client.client_id, **parameters}
         body.setdefault("client_secret", client.client_secret.reveal())
         headers = [("Content-Type", "application/json")]
-        return self.endpoint.answer(
+        return self.endpoint.respond(
             TokenRequest("POST", headers, json.dumps(body).encode(), address), self.now, self.now
         )
 
@@ -506,6 +506,6 @@ def test_J2_whatever_a_signed_token_says_is_believed_or_refused(services, header
 )
 def test_J9_whatever_is_sent_to_the_token_endpoint_is_answered(services, body, kind, authorization, address):
     headers = [("content-type", kind), ("authorization", authorization)]
-    answer = services.endpoint.answer(TokenRequest("POST", headers, body, address), NOW, NOW)
+    answer = services.endpoint.respond(TokenRequest("POST", headers, body, address), NOW, NOW)
     assert answer.status in (400, 401, 415, 429)
     assert json.loads(answer.body)["error"]

@@ -156,7 +156,7 @@ def test_a_damaged_file_is_left_as_it_is_and_named(path, clock, content):
     path.parent.mkdir()
     path.write_bytes(content)
     path.chmod(0o600)
-    with pytest.raises(JwtSigningKeysError, match=r"jwt-keys\.json .*remove it"):
+    with pytest.raises(JwtSigningKeysError, match=r"jwt-keys\.json .*delete it"):
         JwtSigningKeys(path, LIFETIME, clock)
     assert path.read_bytes() == content
 
@@ -184,4 +184,4 @@ def test_a_file_damaged_under_way_leaves_the_keys_in_force_and_says_so_once(keys
     assert kids(keys) == before
     assert keys.sign({})
     assert len(caplog.records) == 1
-    assert "stay in force" in caplog.text
+    assert "stay in use" in caplog.text

@@ -124,7 +124,7 @@ async def test_a_token_is_verified_once(agents, monkeypatch):
 
 
 async def test_what_is_remembered_is_bounded(agents, monkeypatch):
-    monkeypatch.setattr(jwt_tokens, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(jwt_tokens, "MAX_REMEMBERED", 3)
     tokens = JwtTokens([issuer()], agents)
     texts = [token(HEADER, {**CLAIMS, "jti": str(n)}, KEY) for n in range(5)]
     for text in texts:

@@ -12,7 +12,7 @@ import pytest
 from wirekey.config.jwt import JWT
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwt_keys import JwtSigningKeys
-from wirekey.identity.throttle import FORGOTTEN, FREE, LONGEST, Throttle, neighbourhood
+from wirekey.identity.throttle import FORGOTTEN, FREE, MAX_WAIT, Throttle, neighbourhood
 from wirekey.identity.token_endpoint import TokenEndpoint
 from wirekey.identity.token_request import MAX_BODY, TokenRequest, parse_grant
 
@@ -33,7 +33,7 @@ class Endpoint:
         typed = [("Content-Type", content_type)] if content_type else []
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = TokenRequest(method, [*typed, *headers], data, address)
-        answer = self.endpoint.answer(request, self.now, self.now)
+        answer = self.endpoint.respond(request, self.now, self.now)
         fields = dict(answer.headers)
         assert fields["cache-control"] == "no-store"
         assert fields["pragma"] == "no-cache"
@@ -250,8 +250,8 @@ def test_J9_a_client_that_fails_waits_longer_each_time(services):
         assert services.guess()[0] in (401, 429)
         waits.append(int(services.guess()[2]["retry-after"]))
     assert waits == sorted(waits)
-    assert waits[-1] == LONGEST
-    services.now += LONGEST
+    assert waits[-1] == MAX_WAIT
+    services.now += MAX_WAIT
     assert services.ask(services.whole())[0] == 200
     assert services.guess()[0] in (401, 429)
     assert services.ask(services.whole())[0] == 200
@@ -329,12 +329,12 @@ def test_what_is_remembered_of_failures_is_bounded_and_inventing_names_pushes_ou
     for name in "abcd":
         throttle.failed(name, 0)
     assert len(throttle) == 3
-    services.endpoint._at_nobody = Throttle(3)
+    services.endpoint._unknown_clients = Throttle(3)
     for _ in range(FREE):
         services.guess()
     for number in range(50):
         services.guess(client_id=f"wkc_{number:022}")
-    assert len(services.endpoint._at_nobody) == 3
+    assert len(services.endpoint._unknown_clients) == 3
     assert services.guess()[0] == 429
 
 
@@ -348,7 +348,7 @@ def test_the_keys_are_published_for_reading(services):
 
 
 def test_neither_a_token_nor_a_secret_is_shown_by_what_holds_it(services):
-    answer = services.endpoint.answer(
+    answer = services.endpoint.respond(
         TokenRequest("POST", [("content-type", JSON)], json.dumps(services.whole()).encode(), "::1"), NOW, NOW
     )
     assert "eyJ" not in repr(answer)

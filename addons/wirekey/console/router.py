@@ -71,7 +71,7 @@ class Router:
             return tokens.keys(request.method)
         if request.body is None:
             return too_long()
-        return tokens.answer(TokenRequest(request.method, request.headers, request.body, request.address))
+        return tokens.respond(TokenRequest(request.method, request.headers, request.body, request.address))
 
 
 def too_long() -> LocalResponse:

@@ -1,4 +1,4 @@
-"""Whose tokens are believed, by which keys, and what their claims say of an agent. Pure, but for reading key files."""
+"""The trusted issuers of JWTs, their keys, and what their claims say of an agent. Pure, but for reading key files."""
 
 from __future__ import annotations
 
@@ -20,43 +20,50 @@ if TYPE_CHECKING:
     from wirekey.identity.jwt_keys import JwtSigningKeys
 
 LEEWAY = 30
-"""Seconds that clocks may differ."""
+"""Seconds by which clocks may differ."""
 MOST_AUDIENCES = 32
 
 AGENT_ID = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 LABEL = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
 PLAIN_TYPES = (None, "jwt", "at+jwt")
-"""Kinds of token that speak for who bears them; others (logout+jwt, dpop+jwt) are for something else."""
+"""Types of tokens that identify a caller. Others, such as logout+jwt and dpop+jwt, have another purpose."""
 
 
 class IssuerError(UserError):
-    """An issuer of the settings that cannot be used: says why."""
+    """A configured issuer cannot be used. The message says why."""
 
 
 class VerificationKeys(Protocol):
+    """The keys of one issuer, whether fixed, fetched, or Wirekey's own."""
+
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        """Give the key for a token's header, without waiting."""
+        """Return the key for a token's header, without waiting, or None."""
 
     def holds(self, thumbprint: str) -> bool:
-        """Tell whether this key is still believed."""
+        """Return whether this key is still trusted."""
 
 
 class StaticKey:
-    """The one key of an issuer, whatever id its tokens give it."""
+    """The one key of an issuer, whatever key id its tokens have."""
 
     def __init__(self, key: VerificationKey) -> None:
         self._key = key
 
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
+        """Return the key if it fits the algorithm."""
         return self._key if algorithm in self._key.algorithms else None
 
     def holds(self, thumbprint: str) -> bool:
+        """Return whether this is the key."""
         return thumbprint == self._key.thumbprint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenIssuer:
-    """`settings` None: Wirekey itself, whose tokens name a client, by which their agent is looked up."""
+    """An issuer whose tokens are accepted. `settings` None: Wirekey itself.
+
+    Wirekey's own tokens name an OAuth client, by which their agent is looked up.
+    """
 
     name: str
     audience: str
@@ -67,40 +74,51 @@ class TokenIssuer:
 
     @property
     def is_own(self) -> bool:
+        """Whether Wirekey itself is the issuer."""
         return self.settings is None
 
     def check_type(self, type_: str | None) -> None:
+        """Check the header's `typ`. Raises RefusedTokenError."""
         if type_ not in ((TYPE,) if self.is_own else PLAIN_TYPES):
-            raise RefusedTokenError("is of a type that does not say who calls")
+            raise RefusedTokenError("is of a type that does not identify a caller")
 
     def check_claims(self, claims: dict[str, Any], now: float) -> int:
-        """Check who it is from and for, and its times; give when it ends. Raises RefusedTokenError."""
+        """Check issuer, audience, subject and times of a token, and return when it expires (Unix seconds).
+
+        PyJWT's options do not fit here: they read the clock themselves and accept times that are texts, fractions or
+        booleans. Raises RefusedTokenError.
+        """
         if claims.get("iss") != self.name:
             raise RefusedTokenError("is not from its issuer")
         self._check_audience(claims.get("aud"))
         if not isinstance(claims.get("sub"), str) or not claims["sub"]:
-            raise RefusedTokenError("does not say in sub whose it is")
-        issued, ends = timestamp_claim(claims, "iat"), timestamp_claim(claims, "exp")
+            raise RefusedTokenError("does not name its subject in sub")
+        issued, expires = timestamp_claim(claims, "iat"), timestamp_claim(claims, "exp")
         starts = timestamp_claim(claims, "nbf") if self._needs_nbf or "nbf" in claims else issued
-        if ends + LEEWAY <= now:
+        if expires + LEEWAY <= now:
             raise RefusedTokenError("has expired; get a new one")
         if max(issued, starts) > now + LEEWAY:
             raise RefusedTokenError("is not valid yet; compare the clocks")
-        if ends <= issued or ends <= starts or ends - issued > self.max_lifetime:
+        if expires <= issued or expires <= starts or expires - issued > self.max_lifetime:
             raise RefusedTokenError(f"is good for longer than {self.max_lifetime:g} s, or for no time at all")
-        return ends
+        return expires
 
     @property
     def _needs_nbf(self) -> bool:
         return self.settings is None or self.settings.nbf_required
 
     def _check_audience(self, audience: Any) -> None:
-        among = audience if isinstance(audience, list) and not self.is_own else [audience]
-        if len(among) > MOST_AUDIENCES or not all(isinstance(one, str) for one in among) or self.audience not in among:
+        audiences = audience if isinstance(audience, list) and not self.is_own else [audience]
+        if (
+            len(audiences) > MOST_AUDIENCES
+            or not all(isinstance(one, str) for one in audiences)
+            or self.audience not in audiences
+        ):
             raise RefusedTokenError("is not meant for this Wirekey: its audience is another")
 
 
 def timestamp_claim(claims: dict[str, Any], name: str) -> int:
+    """Return a claim that is a time in whole Unix seconds. Raises RefusedTokenError."""
     value = claims.get(name)
     if type(value) is not int or not 0 < value < 1 << 53:
         raise RefusedTokenError(f"does not give {name} as a whole number of seconds")
@@ -108,7 +126,7 @@ def timestamp_claim(claims: dict[str, Any], name: str) -> int:
 
 
 def external_agent(claims: dict[str, Any], settings: JWTIssuer) -> Agent:
-    """Read who an agent of another issuer is. Raises RefusedTokenError."""
+    """Return the agent that the claims of an external token describe. Raises RefusedTokenError."""
     paths: JWTClaims = settings.claims
     name = find_claim(claims, paths.agent.names)
     if not isinstance(name, str) or not AGENT_ID.fullmatch(agent_id := f"{settings.prefix or ''}{name}"):
@@ -120,7 +138,7 @@ def external_agent(claims: dict[str, Any], settings: JWTIssuer) -> Agent:
 
 
 def find_claim(claims: dict[str, Any], names: tuple[str, ...]) -> Any:
-    """Give the claim that the names lead to; None where there is none."""
+    """Return the claim at a path of names, or None if it is absent."""
     value: Any = claims
     for name in names:
         if not isinstance(value, dict):
@@ -130,6 +148,7 @@ def find_claim(claims: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def single_value(claims: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    """Return a claim that is one word, or a list of one word, or None if it is absent. Raises RefusedTokenError."""
     value = find_claim(claims, names)
     if isinstance(value, list) and len(value) == 1:
         [value] = value
@@ -139,23 +158,26 @@ def single_value(claims: dict[str, Any], names: tuple[str, ...]) -> str | None:
 
 
 def read_permissions(value: Any, always: tuple[str, ...]) -> tuple[str, ...]:
-    """Give all permissions, sorted. Words that are none are passed over: they permit nothing."""
-    words = value.split(" ") if isinstance(value, str) else [] if value is None else value
-    if not isinstance(words, list) or not all(isinstance(one, str) for one in words):
+    """Return all permissions, sorted, including those in `always`. Invalid ones are skipped.
+
+    Raises RefusedTokenError.
+    """
+    names = value.split(" ") if isinstance(value, str) else [] if value is None else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise RefusedTokenError("has permissions that are no list of texts")
-    found = {one for one in words if PERMISSION.fullmatch(one)}.union(always)
+    found = {name for name in names if PERMISSION.fullmatch(name)}.union(always)
     if len(found) > MAX_PERMISSIONS:
         raise RefusedTokenError(f"has more than {MAX_PERMISSIONS} permissions")
     return tuple(sorted(found))
 
 
 def own_issuer(settings: JWT, keys: JwtSigningKeys) -> TokenIssuer:
-    """Give Wirekey itself as an issuer."""
+    """Return Wirekey itself as an issuer."""
     return TokenIssuer(settings.issuer, settings.audience, (ALGORITHM,), settings.lifetime + LEEWAY, keys)
 
 
 def external_issuer(settings: JWTIssuer, fetch: Fetch) -> TokenIssuer:
-    """Raise IssuerError where its key file cannot be used."""
+    """Return an issuer of the configuration. Raises IssuerError if its key file cannot be used."""
     keys: VerificationKeys
     if settings.key:
         try:

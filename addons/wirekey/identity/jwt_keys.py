@@ -1,7 +1,7 @@
-"""The keys with which Wirekey signs tokens: `jwt-keys.json` of the state folder, its owner's alone.
+"""The keys with which Wirekey signs tokens: `jwt-keys.json` in the state folder, readable by its owner only.
 
-One key signs; when it is old a new one takes its place, and the former still verifies until the last token that it
-signed has ended. To have all tokens of now refused at once, remove the file: new keys are made.
+One key signs. When it is old, a new key replaces it, and the previous key still verifies until the last token that it
+signed has expired. To reject all current tokens at once, delete the file: Wirekey creates new keys.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ logger = logging.getLogger(__name__)
 VERSION = 1
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
-"""What the header's `typ` says of our tokens (RFC 9068), so that no other kind of token passes for one."""
+"""The header's `typ` of Wirekey's tokens (RFC 9068), so that no other kind of token is accepted as one."""
 SIGNS_FOR = 30 * 86400.0
-"""Seconds after which a new key takes over."""
+"""Seconds after which a new key replaces the signing key."""
 SPARE = 120.0
-"""Seconds that a former key verifies beyond the lifetime of its last token: clocks, and processes that follow late."""
+"""Seconds that a previous key verifies beyond the lifetime of its last token, for clock skew and slow reloads."""
 
 
 class JwtSigningKeysError(UserError):
-    """The file of the keys cannot be used: names the file and the fix."""
+    """The file of the signing keys cannot be used. The message names the file and the fix."""
 
 
 class StoredKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key: 32 bytes of Ed25519 in hex. `ends` None: it signs; else until when it verifies (Unix seconds)."""
+    """A key: 32 bytes of Ed25519 in hex. `ends` None: it signs. Otherwise it verifies until then (Unix seconds)."""
 
     private: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     created: float
@@ -57,81 +57,87 @@ class StoredKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class KeyRing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole content of the key file."""
+
     version: int = VERSION
     keys: tuple[StoredKey, ...] = ()
 
 
 def rotated(ring: KeyRing, now: float, overlap: float) -> KeyRing:
-    """Make a new key that signs; those that did verify for `overlap` seconds more."""
+    """Return the ring with a new signing key. The previous signing key verifies for `overlap` more seconds."""
     kept = (key if key.ends is not None else replace(key, ends=now + overlap) for key in ring.keys)
-    living = tuple(key for key in kept if key.ends is not None and key.ends > now)
+    unexpired = tuple(key for key in kept if key.ends is not None and key.ends > now)
     fresh = Ed25519PrivateKey.generate().private_bytes_raw().hex()
-    return replace(ring, keys=(*living, StoredKey(private=fresh, created=now)))
+    return replace(ring, keys=(*unexpired, StoredKey(private=fresh, created=now)))
 
 
 def is_due(ring: KeyRing, now: float) -> bool:
-    """Tell whether there must be a new key: there is none that signs, or it is old."""
+    """Return whether a new key is needed: no key signs, or the signing key is old."""
     return not any(key.ends is None and now < key.created + SIGNS_FOR for key in ring.keys)
 
 
 def decode(data: bytes) -> KeyRing:
-    """Read the file. Raises ValueError, which holds nothing of it."""
+    """Parse the key file. Raises ValueError with a message that contains nothing of the file."""
     try:
         ring = msgspec.json.decode(data, type=KeyRing)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError("does not hold the keys as they were written") from error
+        raise ValueError("does not contain valid keys") from error
     if ring.version != VERSION:
-        raise ValueError(f"has format version {ring.version}, and this Wirekey knows version {VERSION} only")
+        raise ValueError(f"has format version {ring.version}; this Wirekey reads only version {VERSION}")
     return ring
 
 
 class JwtSigningKeys:
-    """The keys of one state folder. `lifetime`: of the tokens that are signed, in seconds; it may be set anew.
+    """The signing keys of one state folder. For one thread; several processes may share the file.
 
-    Raises SigningKeysError. For one thread; several processes may share the file.
+    `lifetime`: of the tokens that are signed, in seconds; it may be changed. Raises JwtSigningKeysError.
     """
 
     def __init__(self, path: Path, lifetime: float, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self.lifetime = lifetime
         self._clock = clock
-        self._signature: FileVersion = None
+        self._version: FileVersion = None
         self._ring = KeyRing()
         self._signer: tuple[str, Ed25519PrivateKey]
         self._verifying: list[tuple[VerificationKey, float | None]] = []
         self._set = KeySet()
-        self._follow()
+        self._reload()
         self._renew()
 
     def refresh(self) -> None:
-        """Follow the file, and the time: call it twice a second. Never raises; what was known stays in force."""
+        """Reload the file if it changed, and rotate if due. Call it twice a second.
+
+        Never raises; on errors the keys stay.
+        """
         try:
-            self._follow()
+            self._reload()
             self._renew()
         except JwtSigningKeysError as error:
-            logger.error("%s The keys known before stay in force.", error)  # noqa: TRY400  # a sentence says it all
+            logger.error("%s The previous keys stay in use.", error)  # noqa: TRY400  # the message is complete
 
     def rotate(self) -> None:
-        """Make a new key now. Raises SigningKeysError."""
+        """Create a new signing key now. Raises JwtSigningKeysError."""
         self._change(lambda ring, now: rotated(ring, now, self.lifetime + SPARE))
 
     def sign(self, claims: dict[str, Any]) -> str:
-        """Give a token with these claims."""
+        """Return a signed token with these claims."""
         kid, private = self._signer
         return jwt.encode(claims, private, algorithm=ALGORITHM, headers={"kid": kid, "typ": TYPE})
 
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        """Give the key of that id; ours always say theirs."""
+        """Return the key of an id, or None. Wirekey's tokens always have a key id."""
         key = self._set.find(kid, algorithm) if kid else None
         return key if key and self.holds(key.thumbprint) else None
 
     def holds(self, thumbprint: str) -> bool:
+        """Return whether a key of this thumbprint still verifies tokens."""
         return any(
             key.thumbprint == thumbprint and (ends is None or self._clock() < ends) for key, ends in self._verifying
         )
 
     def document(self) -> bytes:
-        """Give the public keys as a JSON Web Key Set."""
+        """Return the public keys as a JSON Web Key Set."""
         keys = [
             {**public_jwk(key.public), "kid": key.kid, "use": "sig", "alg": ALGORITHM}
             for key, _ in self._verifying
@@ -152,15 +158,15 @@ class JwtSigningKeys:
                     private_file.replace(self.path, msgspec.json.format(msgspec.json.encode(changed)) + b"\n")
         except OSError as error:
             raise JwtSigningKeysError(f"{self.path} cannot be written: {error.strerror}.") from error
-        self._follow()
+        self._reload()
 
-    def _follow(self) -> None:
+    def _reload(self) -> None:
         try:
-            signature = private_file.file_version(self.path)
+            version = private_file.file_version(self.path)
         except OSError as error:
             raise JwtSigningKeysError(f"{self.path} cannot be read: {error.strerror}.") from error
-        if signature != self._signature:
-            self._signature = signature
+        if version != self._version:
+            self._version = version
             self._use(self._read())
 
     def _read(self) -> KeyRing:
@@ -170,19 +176,20 @@ class JwtSigningKeys:
             return KeyRing()
         except OSError as error:
             raise JwtSigningKeysError(f"{self.path} cannot be read: {error.strerror}.") from error
-        with open(file, "rb") as stream:  # noqa: PTH123  # of a descriptor, which Path has no word for
+        with open(file, "rb") as stream:  # noqa: PTH123  # opens a descriptor, which Path cannot
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
                 raise JwtSigningKeysError(
-                    f"{self.path} can be read by others, or is no regular file. Make it yours alone "
-                    f"(chmod 600 {self.path}); or remove it, and new keys are made."
+                    f"{self.path} can be read by other users, or is not a regular file. Restrict it "
+                    f"(chmod 600 {self.path}), or delete it and Wirekey creates new keys."
                 )
             data = stream.read()
         try:
             return decode(data)
         except ValueError as error:
             raise JwtSigningKeysError(
-                f"{self.path} {error}. Put a copy back; or remove it: new keys are made, and agents get new tokens."
+                f"{self.path} {error}. Restore a copy, or delete it: Wirekey creates new keys, and agents "
+                "get new tokens."
             ) from None
 
     def _use(self, ring: KeyRing) -> None:

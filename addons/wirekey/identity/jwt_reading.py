@@ -1,7 +1,7 @@
-"""A JWT as text, read in the one way in which it can be read, before anything in it is believed. Pure.
+"""Parses a JWT in the only way in which it can be parsed, before anything in it is trusted. Pure.
 
-What a header says about keys (jwk, jku, x5c, x5u) is not even taken out: keys come from the issuer's own set. Anything
-that two readers could understand differently is refused: a key twice in an object, base64url with spare bits, padding,
+What a header says about keys (jwk, jku, x5c, x5u) is ignored: keys come from the issuer's own set. Anything that two
+parsers could understand differently is rejected: a repeated name in an object, base64url with spare bits, padding,
 white space, NaN.
 """
 
@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 MAX_TOKEN = 8 * 1024
-"""Longer tokens are refused unread, in characters."""
+"""Characters. Longer tokens are rejected without parsing."""
 MAX_KID = 256
 
 SEGMENT = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 CHANGES_MEANING = ("crit", "b64", "zip", "enc")
-"""Header members that make something else of the token than a plain signed one."""
+"""Header members that make a token something other than a plain signed one."""
 
 
 class RefusedTokenError(Exception):
-    """Why a JWT is not believed: a sentence's end, after "The JWT ". Holds nothing of an unverified token's claims."""
+    """A JWT is not accepted. The message follows "The JWT " and contains no claim of an unverified token."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedToken:
-    """What a token says of itself."""
+    """The parts of a parsed token. Nothing in it is verified yet."""
 
     algorithm: str
     kid: str | None
@@ -41,17 +41,17 @@ class UnverifiedToken:
 
 
 def looks_like_jwt(value: str) -> bool:
-    """Tell whether a value in a place for a key is meant as a JWT, or a JWE, good or bad."""
+    """Return whether a credential has the form of a JWT or a JWE, valid or not."""
     return value.startswith("eyJ") and value.count(".") in (2, 4)
 
 
 def read(token: str) -> UnverifiedToken:
-    """Raise RefusedTokenError where the token cannot be read in exactly one way."""
+    """Parse a token. Raises RefusedTokenError if it cannot be parsed in exactly one way."""
     if len(token) > MAX_TOKEN:
         raise RefusedTokenError(f"is longer than {MAX_TOKEN} characters")
     segments = token.split(".")
     if len(segments) == 5:
-        raise RefusedTokenError("is encrypted, and only signed ones are taken")
+        raise RefusedTokenError("is encrypted; only signed ones are accepted")
     if len(segments) != 3:
         raise RefusedTokenError("does not have the three parts of a signed token")
     head, payload, signature = (decoded(segment) for segment in segments)
@@ -73,6 +73,7 @@ def read(token: str) -> UnverifiedToken:
 
 
 def key_id(header: dict[str, Any]) -> str | None:
+    """Return the key id of a header, or None if it has none. Raises RefusedTokenError."""
     kid = header.get("kid")
     if kid is None and "kid" not in header:
         return None
@@ -82,6 +83,10 @@ def key_id(header: dict[str, Any]) -> str | None:
 
 
 def token_type(header: dict[str, Any]) -> str | None:
+    """Return the header's `typ` in lower case, without `application/`, or None if it has none.
+
+    Raises RefusedTokenError.
+    """
     value = header.get("typ")
     if value is None and "typ" not in header:
         return None
@@ -91,6 +96,7 @@ def token_type(header: dict[str, Any]) -> str | None:
 
 
 def decoded(segment: str) -> bytes:
+    """Decode canonical base64url. Raises RefusedTokenError."""
     if not SEGMENT.fullmatch(segment):
         raise RefusedTokenError("is not base64url in each of its parts")
     try:
@@ -103,6 +109,7 @@ def decoded(segment: str) -> bytes:
 
 
 def json_object(content: bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object without repeated names. `what` names it in the error. Raises RefusedTokenError."""
     try:
         value = json.loads(content.decode(), object_pairs_hook=each_once, parse_constant=no_number)
     except (ValueError, RecursionError) as error:
@@ -113,12 +120,16 @@ def json_object(content: bytes, what: str) -> dict[str, Any]:
 
 
 def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of JSON's pairs: an `object_pairs_hook`. Raises ValueError where a name comes twice."""
+    """Return a dict of JSON's name and value pairs, as an `object_pairs_hook`.
+
+    Raises ValueError if a name is repeated.
+    """
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name comes twice in an object")
+        raise ValueError("a name is repeated in an object")
     return found
 
 
 def no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+    """Raise ValueError: NaN and Infinity are not JSON."""
+    raise ValueError(f"{text} is not JSON")

@@ -1,4 +1,4 @@
-"""Who bears a JWT: verified once, and from then on found by its hash until it ends."""
+"""Finds the agent of a JWT. A token is verified once and then found by its hash until it expires."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from wirekey.identity.jwk import VerificationKey
     from wirekey.identity.jwks_fetching import Fetch
 
-MOST_REMEMBERED = 10_000
-"""Verified tokens that are kept; of more, the oldest is verified anew."""
+MAX_REMEMBERED = 10_000
+"""Verified tokens that are kept. Beyond this, the oldest has to be verified again."""
 KEYS_FILE = "jwt-keys.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerifiedToken:
-    """What is remembered of a token; nothing of it is secret, so a tunnel may keep it.
+    """What is kept of a verified token. It contains no secret, so a tunnel may keep it.
 
-    `agent` is what the token says; of one of ours the AgentStore is asked, by `client_id`.
+    `agent` is what the token says. For one of Wirekey's own tokens the AgentStore is asked, by `client_id`.
     """
 
     issuer: TokenIssuer
@@ -42,11 +42,11 @@ class VerifiedToken:
 
 
 type TokenReference = bytes | VerifiedToken
-"""What is kept of a token instead of it: the hash of one of the AgentStore's, or what a JWT said."""
+"""What is kept in place of a token: the hash of an agent token, or the content of a verified JWT."""
 
 
 class JwtTokens:
-    """The issuers that are believed, and the tokens of theirs that were seen. For the event loop's thread."""
+    """The trusted issuers and the verified tokens. For the event loop's thread."""
 
     def __init__(
         self, issuers: Iterable[TokenIssuer], agents: AgentStore, verified: dict[bytes, VerifiedToken] | None = None
@@ -64,28 +64,29 @@ class JwtTokens:
         fetch: Fetch,
         previous: JwtTokens | None = None,
     ) -> JwtTokens:
-        """Make them anew when the settings changed, keeping of the `former` what did not.
+        """Build the issuers of a configuration. Unchanged ones are kept from `previous`, with their keys.
 
-        `keys` None: no tokens are issued here. Raises IssuerError.
+        `keys` None: Wirekey issues no tokens. Raises IssuerError.
         """
         kept = {issuer.settings: issuer for issuer in previous.issuers if issuer.settings} if previous else {}
         issuers = [kept.get(other) or external_issuer(other, fetch) for other in settings.foreign]
         if keys:
-            services = own_issuer(settings, keys)
+            own = own_issuer(settings, keys)
             same = (
-                next((issuer for issuer in previous.issuers if is_same_own_issuer(issuer, services)), None)
+                next((issuer for issuer in previous.issuers if is_same_own_issuer(issuer, own)), None)
                 if previous
                 else None
             )
-            issuers.append(same or services)
+            issuers.append(same or own)
         return cls(issuers, agents, previous.remembered if previous else None)
 
     @property
     def issuers(self) -> tuple[TokenIssuer, ...]:
+        """The trusted issuers."""
         return tuple(self._issuers.values())
 
     def keep_fresh(self) -> None:
-        """Follow the issuers' keys; call it twice a second, within the event loop. Never raises."""
+        """Refresh the keys of all issuers. Call it twice a second, within the event loop. Never raises."""
         for issuer in self._issuers.values():
             if isinstance(issuer.keys, FetchedKeys):
                 issuer.keys.keep_fresh()
@@ -93,12 +94,12 @@ class JwtTokens:
                 issuer.keys.refresh()
 
     def find(self, digest: bytes, now: float) -> Agent | None:
-        """Give whose a token is that was verified before, by `tokens.token_digest`; None where it is good no more."""
+        """Return the agent of a token verified before, by its `tokens.token_digest`, or None if it is not valid now."""
         token = self.remembered.get(digest)
         return self.find_agent(token, now) if token else None
 
     def find_agent(self, token: VerifiedToken, now: float) -> Agent | None:
-        """Give who bears a token now; None where it ended, or its key, its client or its agent was taken back."""
+        """Return the agent a token identifies, or None if it has expired or its key, client or agent was revoked."""
         issuer = token.issuer
         if token.ends + LEEWAY <= now or self._issuers.get(issuer.name) is not issuer:
             return None
@@ -109,16 +110,19 @@ class JwtTokens:
         client = self._agents.find_client(token.client_id, now)
         if client is None or client.agent.id != token.agent.id:
             return None
-        agent, may = client.agent, token.agent.permissions
-        if agent.permissions == may:
+        agent, granted = client.agent, token.agent.permissions
+        if agent.permissions == granted:
             return agent
-        return Agent(agent.id, agent.role, agent.type, tuple(one for one in agent.permissions if one in may))
+        return Agent(agent.id, agent.role, agent.type, tuple(name for name in agent.permissions if name in granted))
 
     async def identify(self, token: str, now: float | None = None) -> VerifiedToken:
-        """Verify a token, or find it again. Raises RefusedTokenError. Waits only where a key has to be fetched."""
+        """Verify a token, or find it among the verified ones. Raises RefusedTokenError.
+
+        Waits only if a key has to be fetched.
+        """
         digest = token_digest(token)
         known = self.remembered.get(digest)
-        if known is None or not self._stands(known):
+        if known is None or not self._is_current(known):
             known = await self._verify(read(token), now)
             self._remember(digest, known)
         now = time.time() if now is None else now
@@ -126,7 +130,7 @@ class JwtTokens:
             raise RefusedTokenError(self._reason(known, now))
         return known
 
-    def _stands(self, known: VerifiedToken) -> bool:
+    def _is_current(self, known: VerifiedToken) -> bool:
         return self._issuers.get(known.issuer.name) is known.issuer
 
     async def _verify(self, token: UnverifiedToken, now: float | None) -> VerifiedToken:
@@ -143,16 +147,16 @@ class JwtTokens:
         ends = issuer.check_claims(token.claims, time.time() if now is None else now)
         if issuer.settings:
             return VerifiedToken(issuer, ends, key.thumbprint, external_agent(token.claims, issuer.settings))
-        client_id, may = token.claims.get("client_id"), token.claims.get("permissions")
-        if not isinstance(client_id, str) or not isinstance(may, list):
-            raise RefusedTokenError("does not say to which client it was given")
-        agent = Agent(token.claims["sub"], permissions=tuple(may))
+        client_id, granted = token.claims.get("client_id"), token.claims.get("permissions")
+        if not isinstance(client_id, str) or not isinstance(granted, list):
+            raise RefusedTokenError("does not say to which client it was issued")
+        agent = Agent(token.claims["sub"], permissions=tuple(granted))
         return VerifiedToken(issuer, ends, key.thumbprint, agent, client_id)
 
     async def _key(self, issuer: TokenIssuer, token: UnverifiedToken) -> VerificationKey:
         key = issuer.keys.find(token.kid, token.algorithm)
         if key is None and isinstance(issuer.keys, FetchedKeys):
-            await issuer.keys.look_again()
+            await issuer.keys.fetch_again()
             key = issuer.keys.find(token.kid, token.algorithm)
         elif key is None and isinstance(issuer.keys, JwtSigningKeys):
             issuer.keys.refresh()
@@ -163,7 +167,7 @@ class JwtTokens:
 
     def _remember(self, digest: bytes, token: VerifiedToken) -> None:
         self.remembered.pop(digest, None)
-        while len(self.remembered) >= MOST_REMEMBERED:
+        while len(self.remembered) >= MAX_REMEMBERED:
             del self.remembered[next(iter(self.remembered))]
         self.remembered[digest] = token
 
@@ -174,14 +178,14 @@ class JwtTokens:
             return "is signed with a key that its issuer took back; get a new one"
         if token.client_id is None:
             return (
-                "names an agent that was added here, and so is not its issuer's to name. Where both are to be used, "
-                "set a prefix for the issuer: identity.jwt.issuers"
+                "names an agent that was added to Wirekey, which its issuer must not name. To use both, set a prefix "
+                "for the issuer in identity.jwt.issuers"
             )
-        return "was given to an agent that was revoked, or for client credentials that were replaced"
+        return "was issued to an agent that was revoked, or for client credentials that were replaced"
 
 
 def is_same_own_issuer(one: TokenIssuer, other: TokenIssuer) -> bool:
-    """Tell whether an issuer is Wirekey itself, unchanged."""
+    """Return whether an issuer is Wirekey itself, with the same settings."""
     return one.is_own and (one.name, one.audience, one.max_lifetime, one.keys) == (
         other.name,
         other.audience,
@@ -191,5 +195,5 @@ def is_same_own_issuer(one: TokenIssuer, other: TokenIssuer) -> bool:
 
 
 def signing_keys(settings: JWT, state: Path) -> JwtSigningKeys | None:
-    """Give the keys of the state folder, where tokens are issued here. Raises SigningKeysError."""
+    """Return the signing keys of the state folder, or None if Wirekey issues no tokens. Raises JwtSigningKeysError."""
     return JwtSigningKeys(state / KEYS_FILE, settings.lifetime) if settings.issues else None

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The credentials that a request was accepted with. None of it is secret.
+    """The credentials that a request was accepted with. None of them is secret.
 
-    `access_key`: of an agent's AWS key pair, once its signature is verified. `accepted_at`: Unix seconds.
+    `access_key`: of the agent's AWS key pair, once its signature is verified. `accepted_at`: Unix seconds.
     """
 
     tokens: tuple[TokenReference, ...] = field(default=(), repr=False)
@@ -29,19 +29,19 @@ class Proof:
 NO_PROOF = Proof()
 
 
-def agent_of_token(held: TokenReference, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
+def agent_of_token(token: TokenReference, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
     """Return the agent that a token identifies, or None if the token was revoked or expired by `now`."""
-    if isinstance(held, bytes):
-        return agents.find_hash(held, now)
-    return jwts.find_agent(held, now)
+    if isinstance(token, bytes):
+        return agents.find_hash(token, now)
+    return jwts.find_agent(token, now)
 
 
 def proven_agent(proof: Proof, agents: AgentStore, jwts: JwtTokens, now: float) -> Agent | None:
     """Return the agent that a proof identifies, or None if any part of it is no longer valid at `now`.
 
-    With `now` at the time of acceptance, only what was taken back since counts, not what merely expired.
+    Pass the time of acceptance as `now` to ignore expiry and check only what was revoked since.
     """
-    found_agents = [agent_of_token(held, agents, jwts, now) for held in proof.tokens]
+    found_agents = [agent_of_token(token, agents, jwts, now) for token in proof.tokens]
     if proof.access_key:
         found = agents.find_pair(proof.access_key, now)
         found_agents.append(found[0] if found else None)

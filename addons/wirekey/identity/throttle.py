@@ -1,4 +1,4 @@
-"""Slows those who guess: after some failures each further one makes the next wait twice as long. Pure."""
+"""Slows down guessing: after some failures, each further failure doubles the wait. Pure."""
 
 from __future__ import annotations
 
@@ -6,45 +6,47 @@ import math
 from ipaddress import IPv6Address, ip_address
 
 FREE = 5
-"""Failures that cost nothing: people mistype, and a program may try an old secret first."""
-LONGEST = 300.0
-"""Seconds that one waits at most."""
+"""Failures without a wait, because people mistype and a program may try an old secret first."""
+MAX_WAIT = 300.0
+"""Seconds."""
 FORGOTTEN = 900.0
-"""Seconds without a failure after which all is forgotten."""
-MOST = 10_000
-"""Who are remembered at a time; of more, the one whose last failure is longest ago is forgotten."""
+"""Seconds without a failure after which all failures are forgotten."""
+MAX_ENTRIES = 10_000
+"""Callers remembered at a time. Beyond this, the one with the oldest failure is forgotten."""
 
 
-class Throttle[Who]:
-    """Failures by who made them. Times are of a clock that never goes back, in seconds."""
+class Throttle[Caller]:
+    """Counts failures by caller. Times are seconds of a monotonic clock."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_ENTRIES) -> None:
         self._most = most
-        self._failures: dict[Who, tuple[int, float]] = {}
+        self._failures: dict[Caller, tuple[int, float]] = {}
 
-    def wait(self, who: Who, now: float) -> int:
-        """Give the whole seconds that this one has to wait; 0: go on."""
-        count, last = self._failures.get(who, (0, 0.0))
+    def wait(self, caller: Caller, now: float) -> int:
+        """Return the whole seconds that a caller has to wait; 0 means that it may go on."""
+        count, last = self._failures.get(caller, (0, 0.0))
         if count < FREE:
             return 0
-        pause = min(2.0 ** min(count - FREE, 30), LONGEST)
+        pause = min(2.0 ** min(count - FREE, 30), MAX_WAIT)
         return max(0, math.ceil(last + pause - now))
 
-    def failed(self, who: Who, now: float) -> None:
-        count, last = self._failures.pop(who, (0, now))
+    def failed(self, caller: Caller, now: float) -> None:
+        """Record a failure of a caller."""
+        count, last = self._failures.pop(caller, (0, now))
         while len(self._failures) >= self._most:
             del self._failures[next(iter(self._failures))]
-        self._failures[who] = (1 if now - last >= FORGOTTEN else count + 1), now
+        self._failures[caller] = (1 if now - last >= FORGOTTEN else count + 1), now
 
-    def succeeded(self, who: Who) -> None:
-        self._failures.pop(who, None)
+    def succeeded(self, caller: Caller) -> None:
+        """Forget the failures of a caller."""
+        self._failures.pop(caller, None)
 
     def __len__(self) -> int:
         return len(self._failures)
 
 
 def neighbourhood(address: str) -> str:
-    """Give what one owner of addresses cannot change: all of loopback is one, and so is an IPv6 /64."""
+    """Return the part of an address that one owner cannot vary: loopback as one, an IPv6 /64, else the address."""
     try:
         ip = ip_address(address.partition("%")[0])
     except ValueError:

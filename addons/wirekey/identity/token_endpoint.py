@@ -1,7 +1,7 @@
-"""The token endpoint: client credentials in, a token of the agent's out. Without I/O of its own.
+"""The token endpoint: exchanges client credentials for a token of the agent. Does no I/O of its own.
 
 POST /api/v1/auth/token      grant_type=client_credentials, client_id, client_secret, scope (optional)
-GET  /.well-known/jwks.json  the public keys, for who wants to verify these tokens elsewhere
+GET  /.well-known/jwks.json  the public keys, for verifying these tokens elsewhere
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ KEYS_PATH = "/.well-known/jwks.json"
 
 
 class TokenEndpoint:
-    """Gives out tokens. `settings` may be replaced when the configuration changes; failures stay remembered.
+    """Issues tokens. `settings` may be replaced when the configuration changes; failures are kept.
 
-    Wrong secrets are answered more and more slowly, per client and address and per address over all clients. The right
-    secret always gets its token, whatever others tried: programs that share an address cannot lock each other out. So
-    every secret is verified, also beyond the limit. That helps nobody to guess one: a secret is 256 random bits, and
-    its verification is one SHA-256 and one comparison in constant time.
+    Wrong secrets get slower responses, per client and address, and per address over all clients. The right secret
+    always gets its token, whatever others tried: programs that share an address cannot lock each other out. So every
+    secret is verified, even beyond the limit. That does not help to guess one: a secret is 256 random bits, and its
+    verification is one SHA-256 and one comparison in constant time.
     """
 
     def __init__(self, settings: JWT, keys: JwtSigningKeys, agents: AgentStore) -> None:
         self.settings = settings
         self._keys = keys
         self._agents = agents
-        self._at_client: Throttle[tuple[str, str]] = Throttle()
-        self._at_nobody: Throttle[tuple[str, str]] = Throttle()
+        self._known_clients: Throttle[tuple[str, str]] = Throttle()
+        self._unknown_clients: Throttle[tuple[str, str]] = Throttle()
         self._by_address: Throttle[str] = Throttle()
 
-    def answer(self, request: TokenRequest, now: float | None = None, ticks: float | None = None) -> LocalResponse:
-        """Answer a request for a token. `now`: Unix seconds; `ticks`: of a clock that never goes back."""
+    def respond(self, request: TokenRequest, now: float | None = None, ticks: float | None = None) -> LocalResponse:
+        """Return the response to a token request. `now`: Unix seconds; `ticks`: seconds of a monotonic clock."""
         now, ticks = time.time() if now is None else now, time.monotonic() if ticks is None else ticks
         try:
-            wanted = parse_grant(request)
-            client = self._authenticate(wanted, neighbourhood(request.address), ticks)
-            return self._grant(client, wanted, now)
+            grant = parse_grant(request)
+            client = self._authenticate(grant, neighbourhood(request.address), ticks)
+            return self._grant(client, grant, now)
         except SlowDownError as error:
             message = f"Too many failures. Try again in {error.seconds} s."
             return local_error(429, "slow_down", message, ("retry-after", str(error.seconds)))
@@ -61,7 +61,7 @@ class TokenEndpoint:
             return local_error(error.status, error.code, error.description, *extra)
 
     def keys(self, method: str) -> LocalResponse:
-        """Answer a request for the public keys."""
+        """Return the response to a request for the public keys."""
         if method not in ("GET", "HEAD"):
             return local_error(405, "invalid_request", "Read the keys with GET.", ("allow", "GET, HEAD"))
         body = self._keys.document()
@@ -72,12 +72,12 @@ class TokenEndpoint:
         )
         return LocalResponse(200, headers, b"" if method == "HEAD" else body)
 
-    def _authenticate(self, wanted: ClientCredentialsGrant, address: str, ticks: float) -> OAuthClient:
-        client = self._agents.find_client(wanted.client_id) if CLIENT_ID.fullmatch(wanted.client_id) else None
-        # Those that do not exist are counted apart: inventing names must not push out what is known of a client.
-        pairs = self._at_client if client else self._at_nobody
-        pair = (wanted.client_id[:64], address)
-        if is_secret_of(client, wanted.client_secret):
+    def _authenticate(self, grant: ClientCredentialsGrant, address: str, ticks: float) -> OAuthClient:
+        client = self._agents.find_client(grant.client_id) if CLIENT_ID.fullmatch(grant.client_id) else None
+        # Unknown clients are counted separately: invented names must not displace the failures of real clients.
+        pairs = self._known_clients if client else self._unknown_clients
+        pair = (grant.client_id[:64], address)
+        if is_secret_of(client, grant.client_secret):
             assert client
             pairs.succeeded(pair)
             return client
@@ -93,12 +93,14 @@ class TokenEndpoint:
         )
         raise TokenRequestError("invalid_client", message, 401)
 
-    def _grant(self, client: OAuthClient, wanted: ClientCredentialsGrant, now: float) -> LocalResponse:
+    def _grant(self, client: OAuthClient, grant: ClientCredentialsGrant, now: float) -> LocalResponse:
         agent = client.agent
-        for word in wanted.scope or ():
-            if word not in agent.permissions:
-                raise TokenRequestError("invalid_scope", f"The agent {agent.id} may do: {' '.join(agent.permissions)}.")
-        may = [one for one in agent.permissions if wanted.scope is None or one in wanted.scope]
+        for name in grant.scope or ():
+            if name not in agent.permissions:
+                raise TokenRequestError(
+                    "invalid_scope", f"The agent {agent.id} has these permissions: {' '.join(agent.permissions)}."
+                )
+        granted = [name for name in agent.permissions if grant.scope is None or name in grant.scope]
         lifetime = max(1, math.floor(self.settings.lifetime))
         issued = math.floor(now)
         ends = issued + lifetime
@@ -113,20 +115,22 @@ class TokenEndpoint:
             "nbf": issued,
             "exp": ends,
             "jti": secrets.token_urlsafe(16),
-            "permissions": may,
+            "permissions": granted,
             **({"role": agent.role} if agent.role else {}),
             **({"type": agent.type} if agent.type else {}),
         }
-        granted = {
+        content = {
             "access_token": self._keys.sign(claims),
             "token_type": "bearer",
             "expires_in": ends - issued,
-            "scope": " ".join(may),
+            "scope": " ".join(granted),
         }
-        return local_json(200, granted)
+        return local_json(200, content)
 
 
 class SlowDownError(Exception):
+    """Too many failures. `seconds`: the wait until the next attempt."""
+
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds)
         self.seconds = seconds

@@ -1,6 +1,6 @@
 """Wirekey as mitmproxy addons: mitmdump -s addons/bundle.py.
 
-The way of a call through the house is the list in `wirekey.server.bundle`.
+`wirekey.server.bundle` lists them in the order in which a call passes them.
 """
 
 from wirekey.calls.services import Services

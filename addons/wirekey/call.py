@@ -1,4 +1,4 @@
-"""Call: all that is known about one call on its way through the house."""
+"""Call: what is known and recorded of one call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 under_way: ContextVar[str | None] = ContextVar("under_way", default=None)
-"""The id of the call that the present task works for, for the log."""
+"""The id of the call that the current task works for, for log lines."""
 
 
 class Outcome(StrEnum):
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 
 
 def new_call_id() -> str:
-    """Return a UUIDv7 (RFC 9562 section 5.7): sorts by the time of its making, to the millisecond."""
+    """Return a UUIDv7 (RFC 9562 section 5.7), which sorts by its time of creation, to the millisecond."""
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | (7 << 76)
     value = value & ~(0x3 << 62) | (2 << 62)
@@ -41,35 +41,35 @@ def new_call_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Who makes the call."""
+    """The program or person that makes a call."""
 
     id: str
     role: str | None = None
     type: str | None = None
     permissions: tuple[str, ...] = ("web:read", "web:write")
     strict: bool = False
-    """Whether `egress.other_hosts` is `deny` for it, whatever the configuration says."""
+    """Whether `egress.other_hosts` is `deny` for this agent, whatever the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One time that a call was sent, or was to be sent, and how that went."""
+    """One attempt at a call: what was sent, or was to be sent, and how it ended."""
 
     upstream: str | None
     credential: str | None
     route: str | None
     model: str | None
     failure: str | None
-    """A FailureKind; of the last one how the call ended; None where that was well, or while it is under way."""
+    """A FailureKind; of the last attempt, how the call ended. None after a success, and while it is under way."""
     status: int | None = None
-    """What the provider answered."""
+    """The status of the provider's response."""
     duration_ms: float | None = None
     """None while it is under way."""
 
 
 @dataclass(slots=True)
 class Call:
-    """One call. Stations fill it from top to bottom; kept by flow id, never on the flow."""
+    """One call. Addons fill it from top to bottom. `Calls` keeps it by flow id, never on the flow."""
 
     id: str = field(default_factory=new_call_id)
     started_at: float = field(default_factory=time.time)
@@ -83,26 +83,26 @@ class Call:
     """The path without the query; `HOST:PORT` for a tunnel."""
     operation: Operation | None = None
     reads_body: bool = False
-    """Whether the verdict waits for the whole request body."""
+    """Whether the whole request body is read before the verdict."""
     facts: Facts | None = None
     model: str | None = None
-    """The model that is sent, which may differ from the one asked for."""
+    """The model that is sent. It may differ from the requested one, `facts.model`."""
     route: str | None = None
     credential: str | None = None
-    """Label of the key on the wire: openai/1."""
+    """Label of the key that is sent: openai/1."""
     upstream: str | None = None
     attempts: int = 0
     attempts_announced: int = 0
-    """How many attempts the store has a row for, or was asked to make one."""
+    """The number of attempts that the audit store has recorded, or was asked to record."""
     attempt_began: float = 0.0
-    """When the present one did, by time.perf_counter."""
+    """When the current attempt began, by time.perf_counter."""
     failed_attempts: tuple[AttemptRecord, ...] = ()
-    """Those after which there was another one."""
+    """The attempts that another attempt followed."""
     policy_result: str | None = None
     policy_reason: str | None = None
     policy_revision: str | None = None
     refusal_code: str | None = None
-    """The code of the answer that Wirekey made itself."""
+    """The code of the error response that Wirekey made."""
     status: int | None = None
     outcome: Outcome | None = None
     usage: Usage | None = None
@@ -114,4 +114,4 @@ class Call:
     simulated: bool = False
     intent_recorded: bool = False
     trace_parent: str | None = field(default=None, repr=False)
-    """The client's `traceparent` header as it came, where traces are exported."""
+    """The client's `traceparent` header, unchanged, if traces are exported."""

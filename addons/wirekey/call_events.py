@@ -1,4 +1,4 @@
-"""Telling those who watch (page, metrics, traces, log) that a call begins and that it has ended."""
+"""Announces the beginning and the end of calls to observers: page, metrics, traces, log."""
 
 from __future__ import annotations
 
@@ -14,38 +14,42 @@ logger = logging.getLogger(__name__)
 
 
 class CallObserver(Protocol):
-    """Called on the event loop for each call: it notes what it needs and returns at once.
+    """What is called on the event loop for each call. It notes what it needs and returns at once.
 
-    The call is the house's own, and goes on: what is needed of it later is copied. A denied call only ends.
+    The call is the one that Wirekey works on, and changes later: what is needed later is copied. A denied call only
+    ends.
     """
 
     def began(self, call: Call) -> None:
-        """Its intent is recorded; it goes upstream next."""
+        """Note a call whose intent is recorded. It is sent next."""
 
     def ended(self, call: Call) -> None:
-        """All that will be known about it is known, and handed to the audit store."""
+        """Note a call of which everything is known. The audit store has it already."""
 
 
 class CallEvents:
-    """Hands each call to all observers; one that fails is logged and disturbs neither the call nor the others."""
+    """Passes each event to all observers. An observer that fails is logged and disturbs neither the call nor others."""
 
     def __init__(self) -> None:
         self.observers: list[CallObserver] = []
 
     def began(self, call: Call) -> None:
+        """Announce a call that is about to be sent."""
         for observer in self.observers:
             try:
                 observer.began(call)
             except Exception as error:
-                logger.error(  # noqa: TRY400  # see described
-                    "%s failed: %s", type(observer).__name__, safe_traceback(error), extra={"call": call.id}
-                )
+                log_failure(observer, call, error)
 
     def ended(self, call: Call) -> None:
+        """Announce a call that has ended."""
         for observer in self.observers:
             try:
                 observer.ended(call)
             except Exception as error:
-                logger.error(  # noqa: TRY400  # see described
-                    "%s failed: %s", type(observer).__name__, safe_traceback(error), extra={"call": call.id}
-                )
+                log_failure(observer, call, error)
+
+
+def log_failure(observer: CallObserver, call: Call, error: Exception) -> None:
+    """Log the failure of an observer, without the exception's message, which may quote the call."""
+    logger.error("%s failed: %s", type(observer).__name__, safe_traceback(error), extra={"call": call.id})

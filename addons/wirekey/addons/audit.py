@@ -1,4 +1,4 @@
-"""The record: intent before the first byte goes upstream, outcome after the last came back."""
+"""Records each call: the intent before the first byte is sent, the outcome after the last byte came back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 
 class Audit(AdmittingAddon):
+    """Records calls and tunnels, and lets no call go that cannot be recorded.
+
+    It is the last addon that decides. From here on other addons see the flow, so it redacts the flow first. It ends
+    the call: its `CallState` is gone after the response or the error.
+    """
+
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Record the intent of a call. Raises Refusal if the agent was revoked, or the store cannot record."""
         check_agent(self.services, self.calls.state(flow))
         call.policy_result = "allow"
         try:
@@ -47,12 +54,14 @@ class Audit(AdmittingAddon):
         return self.admit(flow, call) if call.operation is TUNNEL else None
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Redact the head of a provider's response."""
         state = self.calls.find(flow)
         if state and state.call.attempts:
             self.calls.redact_response(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        call = self.leave(flow)
+        """Record the outcome of a call whose response is complete."""
+        call = self.remove(flow)
         if call is None:
             return
         if call.status is None and flow.response:
@@ -62,40 +71,48 @@ class Audit(AdmittingAddon):
         self.conclude(flow, call)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        call = self.leave(flow)
+        """Record the outcome of a call that broke off."""
+        call = self.remove(flow)
         if call is None:
             return
         if call.outcome in (None, Outcome.CLIENT_CANCELLED):
-            # SDKs leave at the head of an error, without its body, when they are about to try again.
+            # SDKs disconnect after the head of an error response when they are about to retry.
             call.outcome = Outcome.UPSTREAM_ERROR if (call.status or 0) >= 400 else Outcome.CLIENT_CANCELLED
         self.conclude(flow, call)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
+        """Keep the record of a tunnel until the tunnel ends."""
         state = self.calls.states.pop(flow.id, None)
         if state is None or state.call.operation is not TUNNEL:
             return
         client = flow.client_conn
         self.calls.tunnels.begin(client.id, Tunnel(state.call, state.proof))
         if client.timestamp_end is not None:
-            self.calls.tunnels.end(client.id)  # it left meanwhile
+            self.calls.tunnels.end(client.id)  # the client has disconnected already
 
     def client_disconnected(self, client: Client) -> None:
+        """Record the end of a tunnel."""
         self.calls.tunnels.end(client.id)
 
     def http_connect_error(self, flow: http.HTTPFlow) -> None:
+        """Record a refused CONNECT, but not the 407 to a client that waits to be asked for credentials."""
         state = self.calls.find(flow)
-        call = self.leave(flow)
+        call = self.remove(flow)
         if state and call and not state.unproven:
             self.conclude(flow, call)
 
     def conclude(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Record a call that has ended, and announce that its flow is complete."""
         self.calls.record(call)
         self.calls.on_recorded(flow, call)
 
-    def leave(self, flow: http.HTTPFlow) -> Call | None:
+    def remove(self, flow: http.HTTPFlow) -> Call | None:
+        """Remove the state of a call and release what it holds. Return the call; None if it is not recorded."""
         state = self.calls.states.pop(flow.id, None)
-        if flow.response and state and flow.response.stream is state.tap:  # kept answers end by themselves
-            flow.response.stream = True  # the tap refers to the flow: both would wait for the collector
+        if flow.response and state and flow.response.stream is state.tap:  # FlowComments ends a kept response
+            flow.response.stream = (
+                True  # the tap refers to the flow: a cycle that only the garbage collector would free
+            )
         if state and state.reserved:
             state.reserved.release()
         if state and state.verified:
@@ -104,6 +121,7 @@ class Audit(AdmittingAddon):
 
 
 def outcome_of(call: Call) -> Outcome:
+    """Return the outcome of a call whose response is complete, by its status."""
     if call.status is None or call.status >= 400:
         return Outcome.UPSTREAM_ERROR
     return Outcome.COMPLETED

@@ -1,4 +1,4 @@
-"""A line of the log for each call, and the call's id for what else is logged on its way."""
+"""Logs a line for each call, and adds the id of the call to what else is logged on its way."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class CallLog(Addon):
-    """Comes before the stations that could have something to say. Each hook runs in a context of its own.
+    """Names the call to the log in each hook, and logs its end.
 
-    In that of `requestheaders` and `http_connect` the house names the call, as it opens it.
+    mitmproxy runs each hook in a context of its own, so each has to set `under_way`. `Calls.open` does so in
+    `requestheaders` and `http_connect`. This addon comes before the addons that may log something of the call.
     """
 
     def __init__(self, services: Services) -> None:
@@ -25,17 +26,22 @@ class CallLog(Addon):
         services.events.observers.append(CallLines())
 
     def request(self, flow: http.HTTPFlow) -> None:
+        """Name the call to the log."""
         self.name_call(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Name the call to the log."""
         self.name_call(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
+        """Name the call to the log."""
         self.name_call(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
+        """Name the call to the log."""
         self.name_call(flow)
 
     def name_call(self, flow: http.HTTPFlow) -> None:
+        """Set the id of the call in the context of this hook."""
         if state := self.calls.find(flow):
             under_way.set(state.call.id)

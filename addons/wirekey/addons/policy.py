@@ -1,4 +1,4 @@
-"""May it: what the agent is permitted at all, then the policy, then what the policy asks for."""
+"""Decides whether a call is allowed: by the agent's permissions, then by the policy."""
 
 from __future__ import annotations
 
@@ -19,18 +19,25 @@ if TYPE_CHECKING:
 
 
 class Policy(AdmittingAddon):
+    """Refuses a call that its agent's permissions or the policy do not allow.
+
+    It also fulfils the policy's obligations: it lowers the token limit in the body, and leaves the model that the
+    policy wants for `Routing`.
+    """
+
     async def http_connect(self, flow: http.HTTPFlow) -> None:
-        """Ask about a tunnel to another host. What passes through it is not seen, so there is nothing to ask for."""
+        """Decide on a tunnel to another host. Its content is not seen, so obligations do not apply."""
         call = self.calls.of(flow)
         if call.operation is TUNNEL:
             await self.decide(call, by_name(flow.request.headers))
 
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Decide on a call, and fulfil the obligations of the policy."""
         if call.agent is not None or self.services.settings.identity_required:
             check_permission(call)
         body = self.calls.state(flow).body
         if not isinstance(body, bytes):
-            # It was read just now; what follows may take a while.
+            # It was read just now, and the decision may take a while.
             body.let_pages_go()
         decision = await self.decide(call, by_name(self.calls.request(flow).headers))
         self.fulfil(flow, call, decision)
@@ -44,7 +51,7 @@ class Policy(AdmittingAddon):
         return decision
 
     def fulfil(self, flow: http.HTTPFlow, call: Call, decision: Decision) -> None:
-        """Do what the policy asks for besides its answer."""
+        """Fulfil the obligations of the policy: its token limit and its model."""
         state = self.calls.state(flow)
         if decision.max_tokens is not None and call.reads_body:
             assert call.provider
@@ -56,7 +63,7 @@ class Policy(AdmittingAddon):
 
 
 def by_name(headers: http.Headers) -> dict[str, str]:
-    """Give the headers by lower-case name, read once: each look-up in mitmproxy's goes through all of them."""
+    """Return the headers by lower-case name. Each look-up in mitmproxy's own would go through all of them."""
     found: dict[str, str] = {}
     for raw, value in headers.fields:
         name, text = raw.decode("latin-1").lower(), value.decode("latin-1")

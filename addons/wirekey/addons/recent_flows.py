@@ -1,4 +1,4 @@
-"""What keeps mitmweb's memory bounded: it holds every flow for ever, and a proxy runs for weeks."""
+"""Bounds the memory of mitmweb, which would keep every flow of a process that runs for weeks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLOWS_AT_ONCE = 100
 
 
 class RecentFlows(Addon):
-    """Takes flows that have ended off mitmweb's page, oldest first, `at_once` when there are so many over `kept`."""
+    """Removes flows that have ended from mitmweb's page, oldest first, as soon as `at_once` more than `kept` are there."""
 
     def __init__(self, services: Services, view: View, kept: int = FLOWS_KEPT, at_once: int = FLOWS_AT_ONCE) -> None:
         super().__init__(services)
@@ -26,14 +26,17 @@ class RecentFlows(Addon):
         self.at_once = at_once
 
     def response(self, flow: http.HTTPFlow) -> None:
+        """Remove old flows."""
         self.trim()
 
     def error(self, flow: http.HTTPFlow) -> None:
+        """Remove old flows."""
         self.trim()
 
     def trim(self) -> None:
+        """Remove the oldest flows that are over the limit and have ended."""
         over = self.view.store_count() - self.kept
         if over >= self.at_once:
             for flow in self.view.resolve("@all")[:over]:
                 if not flow.live:
-                    self.view.remove([flow])  # one by one: of several the view tells the log
+                    self.view.remove([flow])  # one by one, because the view logs the removal of several

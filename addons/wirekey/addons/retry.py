@@ -1,4 +1,4 @@
-"""Once more, by another way: what follows an attempt that failed before any byte of an answer reached the client."""
+"""What follows an attempt that failed before any byte of a response reached the client."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Failover(Addon):
+class Retry(Addon):
+    """Decides whether a call that failed is sent again, and prepares and records the next attempt.
+
+    It reads the plan that `Routing` made. It leaves the next `AttemptState`, and sets `attempt.retry` for the wire
+    layer. If there is no next attempt, the client gets the failure of the last one.
+    """
+
     async def attempt_failed(self, attempt: FailedAttempt) -> None:
+        """Prepare the next attempt of the plan, if there is one."""
         state = self.calls.state(attempt.flow)
         plan = state.plan
         if plan is None or state.attempt is None:
@@ -35,40 +42,40 @@ class Failover(Addon):
             state.response_recorded = attempt.response is not None
             return
         logger.info(
-            "attempt %d at %s with %s failed (%s): going on with %s",
+            "attempt %d at %s with %s failed (%s): the next one goes to %s",
             state.call.attempts,
             state.call.upstream,
             state.call.credential,
             failure.status or failure.kind,
             next_attempt.candidate.route or next_attempt.candidate.provider,
         )
-        if next_attempt.wait and await left_within(next_attempt.wait, attempt):
+        if next_attempt.wait and await client_leaves_within(next_attempt.wait, attempt):
             return
         failed, previous = failed_attempt(state.call, failure), state.attempt
         try:
             await prepare_attempt(self.services, attempt.flow, next_attempt)
             await self.record_attempt(state.call, failed)
         except (Refusal, AuditUnavailable) as closed:
-            # The way is closed: what the client gets is why the last attempt failed.
+            # The previous attempt stands, and the client gets its failure.
             use_attempt(self.calls, attempt.flow, previous)
             reason = closed.code if isinstance(closed, Refusal) else str(closed)
-            logger.warning("that way is closed: %s", reason)
+            logger.warning("the next attempt cannot be made: %s", reason)
             state.response_recorded = attempt.response is not None
             return
         attempt.retry = True
 
     async def attempt_repeated(self, attempt: FailedAttempt) -> None:
-        """Let an attempt go out anew, as it was, that the provider did not begin with."""
+        """Record that an attempt is sent again unchanged, which the provider did not begin to process."""
         call = self.calls.of(attempt.flow)
         try:
             await self.record_attempt(call, failed_attempt(call, Failure(attempt.kind)))
         except AuditUnavailable as error:
-            logger.warning("the call is not sent anew: %s", error)
+            logger.warning("the call is not sent again: %s", error)
             return
         attempt.retry = True
 
     async def record_attempt(self, call: Call, failed: AttemptRecord) -> None:
-        """Record an attempt before it goes out. Raises AuditUnavailable, and the call is then as it was."""
+        """Record an attempt before it is sent. Raises AuditUnavailable, and then leaves the call as it was."""
         before = call.failed_attempts
         call.failed_attempts += (failed,)
         try:
@@ -78,14 +85,15 @@ class Failover(Addon):
             raise
 
     def failure_of(self, state: CallState, attempt: FailedAttempt) -> Failure:
+        """Return how an attempt failed, after recording its response in the key's pool."""
         if attempt.response is None:
             return Failure(attempt.kind)
         status = attempt.response.status_code
         return Failure(attempt.kind, status, record_response(self.services, state, status, attempt.response.headers))
 
 
-async def left_within(seconds: float, attempt: FailedAttempt) -> bool:
-    """Wait so long, as the provider asked; at once True when the client does not."""
+async def client_leaves_within(seconds: float, attempt: FailedAttempt) -> bool:
+    """Wait as long as the provider asked. Return True at once if the client leaves."""
     try:
         async with asyncio.timeout(seconds):
             return await attempt.client_left.wait()
@@ -94,6 +102,7 @@ async def left_within(seconds: float, attempt: FailedAttempt) -> bool:
 
 
 def failed_attempt(call: Call, failure: Failure) -> AttemptRecord:
+    """Return the record of the current attempt of a call, which failed."""
     duration_ms = round((time.perf_counter() - call.attempt_began) * 1000, 3)
     return AttemptRecord(
         call.upstream, call.credential, call.route, call.model, failure.kind.value, failure.status, duration_ms

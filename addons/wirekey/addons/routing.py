@@ -1,4 +1,4 @@
-"""Where a call may go: the plan of its attempts, by its routes or by the provider's own settings."""
+"""Plans the attempts of a call, by its routes or by the settings of its provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 
 class Routing(AdmittingAddon):
+    """Decides which models and upstreams are tried for a call, in which order, and how often.
+
+    It reads the routes, and the model that the policy wants. It leaves the plan in `state.plan`, for `Credentials` and
+    `Retry`.
+    """
+
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Make the plan of a call. Raises Refusal if a route's provider does not serve the client's format."""
         assert call.provider
         assert call.operation
         state, settings, request = self.calls.state(flow), self.services.settings, self.calls.request(flow)
@@ -35,11 +42,11 @@ class Routing(AdmittingAddon):
         state.plan = RetryPlan(candidates, failover, self.session(request, call, candidates))
 
     def session(self, request: http.Request, call: Call, candidates: Iterable[Candidate]) -> str | None:
-        """Give what keeps calls to one key: the header that the operator named, or else the agent."""
+        """Return what keeps calls to one key: the value of the header that the operator named, or the agent."""
         if not any(each.pool and each.pool.selection == "session-affinity" for each in candidates):
             return None
         name = self.services.settings.session_header
         agent = call.agent.id if call.agent else ""
-        said = request.headers.get(name) if name else None
-        # Of two agents never one session, whatever their clients say.
-        return f"{agent}\n{said}" if said is not None else agent or None
+        value = request.headers.get(name) if name else None
+        # Two agents never share a session, even if their clients send the same value.
+        return f"{agent}\n{value}" if value is not None else agent or None

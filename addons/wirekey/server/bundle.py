@@ -1,4 +1,4 @@
-"""The stations in the order in which a call passes them."""
+"""The addons in the order in which a call passes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wirekey.addons.models import Models
 from wirekey.addons.policy import Policy
 from wirekey.addons.recognition import Recognition
 from wirekey.addons.request_start import RequestStart
-from wirekey.addons.retry import Failover
+from wirekey.addons.retry import Retry
 from wirekey.addons.routing import Routing
 from wirekey.addons.traces import Traces
 from wirekey.server.endpoints import Endpoints
@@ -44,7 +44,7 @@ def addons_in_order(
     Models,
     Routing,
     Credentials,
-    Failover,
+    Retry,
     Metering,
     Audit,
     FlowComments,
@@ -52,29 +52,32 @@ def addons_in_order(
     Metrics,
     Endpoints,
 ]:
-    """Make them. Without `config` the entrance reads it as mitmproxy's option `wirekey` says."""
+    """Return the addons of one process, in the order in which a call passes them.
+
+    Without `config`, the configuration is read from the file that mitmproxy's option `wirekey` names.
+    """
     lifecycle = Lifecycle(services, config, simulator)
     metrics = Metrics(services, lifecycle)
     endpoints = Endpoints(services, lifecycle, metrics.pages)
     metrics.ready = endpoints.ready
     return (
-        lifecycle,  # opens the house, keeps it current, closes it
-        RequestStart(services),  # nothing is decided here: a request is under way
-        CallLog(services),  # no call waits for it: it says how each ended
-        Gateway(services, endpoints.router),  # a base_url's path becomes a provider's; our own endpoints answer
-        Identity(services),  # who calls: first, so that each refusal names the agent
-        Connections(services),  # how many connections has this client, and has it said in time who it is
+        lifecycle,  # starts the services, reloads the configuration, stops them
+        RequestStart(services),  # a request is under way: no deadline of its connection runs
+        CallLog(services),  # names the call to the log, and logs a line at its end
+        Gateway(services, endpoints.router),  # which provider does a path of a base_url mean, or which own endpoint
+        Identity(services),  # which agent calls: first, so that each refusal names the agent
+        Connections(services),  # may this client have one more connection; did it identify itself in time
         Egress(services),  # may this host, port and address be reached; do all names agree
-        Recognition(services),  # what is asked: operation, model, counts
-        Policy(services),  # may it
-        Models(services),  # the gateway itself says which models there are
-        Routing(services),  # which model is sent, and where it is dialled
-        Credentials(services),  # which key, for the wire layer to put on
-        Failover(services),  # once more by another way, where an attempt failed
-        Metering(services),  # a tap on the passing answer
-        Audit(services),  # intent before the wire, outcome after
-        FlowComments(services),  # what mitmweb and dumps show of it
-        Traces(services, lifecycle),  # no call passes it: it opens and closes what hears of each
-        metrics,  # no call passes it: it counts them for /metrics
-        endpoints,  # no call passes it: it answers for tokens and health
+        Recognition(services),  # which operation is this, of which model, with how many messages
+        Policy(services),  # does the policy allow it
+        Models(services),  # which models may this agent call, if the gateway itself is asked
+        Routing(services),  # which models and upstreams are tried, in which order
+        Credentials(services),  # which key goes with the first attempt
+        Retry(services),  # what follows an attempt that failed
+        Metering(services),  # how many tokens does the response count; what is removed from it
+        Audit(services),  # records the intent before the call is sent, the outcome after it ended
+        FlowComments(services),  # what mitmweb and dumps show of the call
+        Traces(services, lifecycle),  # exports a span for each call
+        metrics,  # counts the calls for /metrics
+        endpoints,  # serves the console, health and tokens
     )

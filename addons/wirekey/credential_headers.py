@@ -1,8 +1,8 @@
-"""Where a client could put a credential, or anything else that only Wirekey or its operator may say.
+"""Names of the headers and query parameters in which a client may send a credential, or data reserved to Wirekey.
 
-All of it is taken off before a request goes on; then exactly one credential of ours is put on. Names are compared
-folded: servers behind CGI- or WSGI-like layers cannot tell `x_api_key` from `X-Api-Key`. The names follow the
-documentation of OpenAI, Anthropic, the Google Cloud "system parameters", and AWS Signature Version 4.
+All of them are removed before a request is sent; then exactly one credential of Wirekey is added. Names are compared in
+folded form, because servers behind CGI- or WSGI-like layers cannot distinguish `x_api_key` from `X-Api-Key`. The names
+follow the documentation of OpenAI, Anthropic, the Google Cloud "system parameters", and AWS Signature Version 4.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CREDENTIAL_HEADERS = frozenset(
     {
-        # Keys and tokens, in each provider's own place, and in those of the gateways often put before them.
+        # Keys and tokens, in the headers of each provider and of the gateways that often stand before them.
         "authorization",
         "proxy-authorization",
         "x-api-key",
@@ -43,10 +43,10 @@ CREDENTIAL_HEADERS = frozenset(
         "x-openai-key",
         "x-gemini-key",
         "x-anthropic-key",
-        # A browser's session with the provider is a credential too.
+        # A browser's session with the provider is a credential, too.
         "cookie",
         "cookie2",
-        # AWS signatures: the client's is void once ours is put on, and a stale date or hash breaks ours.
+        # AWS signatures: the client's becomes invalid when ours is added, and a stale date or hash breaks ours.
         "x-amz-security-token",
         "x-amz-date",
         "x-amz-content-sha256",
@@ -57,22 +57,22 @@ CREDENTIAL_HEADERS = frozenset(
         "x-amz-expires",
         "x-amz-region-set",
         "x-amz-s3session-token",
-        # Whose account and quota pays: for the operator to say.
+        # The account and quota that pay: the operator decides.
         "x-goog-user-project",
         "x-goog-quota-user",
         "openai-organization",
         "openai-project",
         "anthropic-workspace-id",
-        # Another method than the one that was judged.
+        # A method other than the one that the policy checked.
         "x-http-method-override",
         "x-http-method",
         "x-method-override",
-        # Who calls is for Wirekey to say, after it looked.
+        # The caller's identity: only Wirekey may set it.
         "x-agent-id",
         "x-agent-role",
         "x-agent-type",
-        # The trace that the call is part of, with free text beside it: for whoever observes this side of Wirekey. It
-        # would let the provider tell which calls belong together, whichever key they come with.
+        # The trace that the call is part of, with free text, for observers on this side of Wirekey. The provider could
+        # correlate calls by it, whichever keys they use.
         "traceparent",
         "tracestate",
         "baggage",
@@ -81,10 +81,10 @@ CREDENTIAL_HEADERS = frozenset(
         "proxy-authenticate",
     }
 )
-"""Folded names, complete but for the families of `CLIENT_CREDENTIAL_PREFIXES` and `CLIENT_CREDENTIAL_SUFFIXES`."""
+"""Folded names, except for the families of `CREDENTIAL_HEADER_PREFIXES` and `CREDENTIAL_HEADER_SUFFIXES`."""
 
 CREDENTIAL_HEADER_SUFFIXES = (
-    # Of whichever provider, gateway or service: OpenAI-API-Key, X-LiteLLM-API-Key, Helicone-Auth, …
+    # Of any provider, gateway or service: OpenAI-API-Key, X-LiteLLM-API-Key, Helicone-Auth, …
     "-api-key",
     "-apikey",
     "-api-token",
@@ -148,22 +148,23 @@ CREDENTIAL_PARAMETERS = frozenset(
         "userip",
     }
 )
-"""Folded names of query parameters; Google's leading `$` is folded away too."""
+"""Folded names of query parameters. Folding also removes Google's leading `$`."""
 
 AGENT_TOKEN = re.compile(rb"\s*wk_[A-Za-z0-9]{43}")
 SEPARATORS = re.compile(r"[-_.\s]+")
 
 
 def is_credential_header(name: str) -> bool:
-    """Tell whether a client's header of this name, in any case and with `-`, `_`, `.` alike, must not go on."""
-    # Names are the client's to choose: long ones would fill memory with what the cache keeps of them.
+    """Return whether a client's header of this name must not be forwarded. Case and `-`, `_`, `.` do not matter."""
+    # Clients choose the names, and the cache keeps them: long ones are not cached, so that they cannot fill the memory.
     return is_credential_name(name) if len(name) <= 64 else is_credential_name.__wrapped__(name)
 
 
 @lru_cache(maxsize=1024)
 def is_credential_name(name: str) -> bool:
+    """Return whether a name is that of a credential header or a forwarding header. Cached."""
     folded = fold(name)
-    # Where the request came through is a leak to the provider, and a forgery towards anyone who trusts it.
+    # Forwarding headers reveal the network to the provider, and a client could forge them.
     return (
         folded in CREDENTIAL_HEADERS
         or f"{folded}-".startswith(CREDENTIAL_HEADER_PREFIXES)
@@ -173,24 +174,25 @@ def is_credential_name(name: str) -> bool:
 
 
 def fold(name: str) -> str:
+    """Return a name in lower case, with `-` for each run of separators."""
     return SEPARATORS.sub("-", name).strip("-").lower()
 
 
 def strip_query(raw_query: str) -> str:
-    """Give the query without its credentials, all other bytes as they were.
+    """Return the query without its credentials, all other bytes unchanged.
 
-    `raw_query` is what follows the `?`, one character per byte. Parameters are told by their name in any
-    percent-encoding, or by an agent token as their value.
+    `raw_query` is what follows the `?`, one character per byte. A parameter is a credential by its name, in any
+    percent-encoding, or by an agent token as its value.
     """
     if not raw_query:
         return raw_query
     parameters = raw_query.split("&")
-    kept = [cool_down for parameter in parameters if (cool_down := strip_parameter(parameter)) is not None]
+    kept = [remaining for parameter in parameters if (remaining := strip_parameter(parameter)) is not None]
     return "&".join(kept)
 
 
 def strip_parameter(parameter: str) -> str | None:
-    """Give what may stay of one `&`-separated piece; some servers separate by `;` as well."""
+    """Return what remains of one `&`-separated piece, or None. Some servers also separate by `;`."""
     if carries_credential(parameter):
         return None
     if ";" not in parameter:
@@ -200,6 +202,7 @@ def strip_parameter(parameter: str) -> str | None:
 
 
 def carries_credential(parameter: str) -> bool:
+    """Return whether a query parameter has the name of a credential or an agent token as its value."""
     name, _, value = parameter.partition("=")
     folded = fold_parameter(name)
     if folded in CREDENTIAL_PARAMETERS or f"{folded}-".startswith("x-amz-"):
@@ -214,9 +217,9 @@ def fold_parameter(name: str) -> str:
 
 
 def decode(text: str) -> bytes:
-    """Undo percent-encoding, also of what is encoded more than once: hops in between may decode, too.
+    """Undo percent-encoding, up to three times, because hops in between may decode, too.
 
-    Not without end: each round costs the length of the text, and a client can ask for as many as it likes.
+    The rounds are bounded: each costs the length of the text, and a client can nest as many as it likes.
     """
     data = text.replace("+", " ").encode("latin-1", "replace")
     for _ in range(3):
@@ -229,16 +232,16 @@ def decode(text: str) -> bytes:
 def query_values(raw_query: str, name: str) -> Iterator[str]:
     """Yield the decoded values of a parameter, found by its folded name."""
     for parameter in raw_query.split("&"):
-        spelled, _, value = parameter.partition("=")
-        if fold_parameter(spelled) == name:
+        raw_name, _, value = parameter.partition("=")
+        if fold_parameter(raw_name) == name:
             yield decode(value).decode("latin-1")
 
 
 def hop_by_hop_names(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Lower-case names that Connection headers mark for removal by the next hop (RFC 9110 section 7.6.1).
+    """Return the lower-case names that Connection headers list, which the next hop removes (RFC 9110 section 7.6.1).
 
-    They are to be taken off before our credential is put on, and the Connection header with them: else a client
-    could have our credential removed on its way.
+    They are removed before our credential is added, together with the Connection header. Otherwise a client could have
+    our credential removed on its way.
     """
     named = (
         token.strip().lower() for name, value in headers if fold(name) == "connection" for token in value.split(",")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wirekey.credentials.uploads import Uploads, id_of_upload_url, readdressed, upload_ids
+from wirekey.credentials.uploads import Uploads, id_of_upload_url, upload_ids, with_gateway_base
 
 URL = "https://generativelanguage.googleapis.com/upload/v1beta/files?upload_id=AbC-1&upload_protocol=resumable"
 
@@ -37,13 +37,13 @@ def test_an_upload_is_forgotten_after_its_time():
     assert uploads.find("old", now=10) is not None
     assert uploads.find("old", now=11) is None
     assert uploads.find("new", now=11) is not None
-    assert len(uploads.begun) == 1
+    assert len(uploads.started) == 1
 
 
 def test_the_id_itself_is_not_kept():
     uploads = Uploads()
     uploads.remember("canary-id", "alice", None, now=0)
-    assert "canary-id" not in repr(uploads) + repr(uploads.begun)
+    assert "canary-id" not in repr(uploads) + repr(uploads.started)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_the_url_of_an_upload_holds_its_id(url, found):
     assert id_of_upload_url(url) == found
 
 
-def test_a_url_that_leads_past_us_is_readdressed():
+def test_a_url_that_bypasses_the_gateway_gets_the_gateways_base():
     host = "generativelanguage.googleapis.com"
-    assert readdressed(URL.replace(host, "127.0.0.1:4711"), "127.0.0.1:4711", f"https://{host}") == URL
-    assert readdressed(URL, "127.0.0.1:4711", f"https://{host}") == URL
+    assert with_gateway_base(URL.replace(host, "127.0.0.1:4711"), "127.0.0.1:4711", f"https://{host}") == URL
+    assert with_gateway_base(URL, "127.0.0.1:4711", f"https://{host}") == URL

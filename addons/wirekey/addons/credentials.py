@@ -13,7 +13,7 @@ from wirekey.calls.response_checks import location_for_client
 from wirekey.credentials.pool import retry_after_seconds
 from wirekey.credentials.response_head import client_fields, minimal_fields
 from wirekey.credentials.scrub import KeyScrubber
-from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, readdressed
+from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, with_gateway_base
 from wirekey.errors import Refusal
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Credentials(AdmittingAddon):
                 )
                 base = state.base or (f"https://{state.request.host_header}" if upstream.configured else "")
                 if base:
-                    response.headers[name] = readdressed(url, upstream.authority, base)
+                    response.headers[name] = with_gateway_base(url, upstream.authority, base)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Cool down a key that the provider rejected in the response body rather than by the status."""

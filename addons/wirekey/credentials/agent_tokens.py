@@ -1,8 +1,8 @@
-"""Agent tokens, JWTs and secrets of agents' AWS pairs, where they do not belong: found by their form, and masked.
+"""Finds and masks agent tokens, JWTs and secrets of agents' AWS pairs where they must not appear.
 
-A token is found as it is, in percent-encoding and escapes, and within base64, as in `Basic` credentials. What is
-recorded or logged is masked from its first characters on; what goes upstream is masked where a whole token could be
-guessed from it.
+A token is found literally, percent-encoded, escaped, and within base64, as in `Basic` credentials. In records and logs
+the first characters of a token are enough to mask it. In requests to a provider, only what could reveal a whole token
+is masked.
 """
 
 from __future__ import annotations
@@ -22,39 +22,40 @@ if TYPE_CHECKING:
 
 JWT = rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]+"
 RECORDED = re.compile(rb"wk_[A-Za-z0-9]{8,}|" + JWT)
-"""The beginning of a token as well: a record may have been cut."""
+"""Also matches the beginning of a token, because a record may have been cut."""
 SENT = re.compile(rb"wk_[A-Za-z0-9]{20,}|" + JWT)
 RUN = re.compile(rb"[A-Za-z0-9+/_-]{40,}")
 PAIR_SECRET_LENGTH = 40
 LONGEST_RUN = 4096
 IN_BASE64 = (b"d2tf", b"drX", b"3a1")
-"""What of base64 every `wk_` makes at each of its three alignments."""
+"""The base64 forms of `wk_` at each of its three alignments."""
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 class PairSecrets:
-    """The secrets of all agents' AWS pairs, which have no form of their own."""
+    """The secrets of all agents' AWS pairs. They have no form of their own by which they could be found."""
 
     def __init__(self) -> None:
         self.known: frozenset[bytes] = frozenset()
 
     def use(self, secrets: Iterable[bytes]) -> None:
+        """Replace the known secrets."""
         self.known = frozenset(secrets)
 
 
 pair_secrets = PairSecrets()
-"""Those of the roster that this process read last."""
+"""Those of the agents file that this process read last."""
 
 
 def without_tokens(data: bytes, form: re.Pattern[bytes] = SENT) -> bytes:
-    """Mask the tokens in what a client sent; the very same object where there are none."""
+    """Mask the tokens in data of a client. Returns the same object if there are none."""
     if not may_hold_token(data):
         return data
     return masked(data, list(token_spans(data, form)))
 
 
 def text_without_tokens(text: str) -> str:
-    """Mask tokens in a text that is recorded, logged or shown."""
+    """Mask the tokens in a text that is recorded, logged or shown."""
     if text.isascii() and len(text) < PAIR_SECRET_LENGTH and "wk" not in text and "%" not in text and "\\" not in text:
         return text  # the usual case: a JWT and base64 of a token are longer
     data = text.encode("utf-8", "surrogatepass")
@@ -63,10 +64,12 @@ def text_without_tokens(text: str) -> str:
 
 
 def may_hold_token(data: bytes) -> bool:
+    """Return whether data may contain a token: a quick check before the search."""
     return b"wk_" in data or b"%" in data or b"\\" in data or len(data) >= PAIR_SECRET_LENGTH
 
 
 def token_spans(data: bytes, form: re.Pattern[bytes]) -> Iterator[Span]:
+    """Yield the spans of the tokens, in any encoding."""
     for text, positions in decodings(data):
         for found in form.finditer(text):
             yield positions[found.start()], positions[found.end()]
@@ -76,7 +79,7 @@ def token_spans(data: bytes, form: re.Pattern[bytes]) -> Iterator[Span]:
 
 
 def spans_in_run(run: bytes, form: re.Pattern[bytes]) -> Iterator[Span]:
-    """Yield what of a run of base64 characters is a pair's secret, and all of a run that is base64 of a token."""
+    """Yield the spans of pair secrets in a run of base64 characters, and the whole run if it is a token in base64."""
     if known := pair_secrets.known:
         for at in range(len(run) - PAIR_SECRET_LENGTH + 1):
             if run[at : at + PAIR_SECRET_LENGTH] in known:

@@ -1,7 +1,7 @@
-"""The ways in which a provider's error may spell a secret that it quotes: JSON escapes, percent-encoding, base64.
+"""The encodings in which a provider's error may quote a secret: JSON escapes, percent-encoding, base64.
 
-A text is read with its escapes undone up to three times, as an error may quote JSON within JSON. Each reading knows
-where its bytes stand in the original, so that what is found can be masked there.
+A text is decoded up to three times, because an error may quote JSON within JSON. Each decoding keeps the positions of
+its bytes in the original, so that a match can be masked there.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 ROUNDS = 3
 SHORTEST_CORE = 8
-"""Bytes of a secret's base64 form below which a match could be chance."""
+"""Bytes. A match of a shorter part of a secret's base64 form could be a coincidence."""
 
 ESCAPE = re.compile(rb'\\(?:u00([0-9A-Fa-f]{2})|(["\\/]))|%([0-9A-Fa-f]{2})')
 UNFINISHED = re.compile(rb"[\\%][\\%u0-9A-Fa-f]*\Z")
-"""An escape within an escape, too, whose parts are complete by themselves: `%%361` is `%61`."""
+"""Also matches an escape within an escape whose parts are complete on their own: `%%361` is `%61`."""
 LONGEST_UNFINISHED = 24
 
 
 def decodings(data: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
-    """Yield the text as it is, then with its escapes undone once, twice, three times, as long as that changes it.
+    """Yield the text as it is, then with its escapes decoded once, twice and three times, while that changes it.
 
-    With each comes where its bytes begin in `data`, and at last the length of `data`.
+    Each comes with the position of every byte in `data`, followed by the length of `data`.
     """
     text: bytes = data
     positions: Sequence[int] = range(len(data) + 1)
@@ -42,7 +42,7 @@ def decodings(data: bytes) -> Iterator[tuple[bytes, Sequence[int]]]:
 
 
 def decode_escapes(text: bytes) -> tuple[bytes, list[int]]:
-    """Return the text with its escapes undone once, and where each byte of that begins in `text`, and its length."""
+    """Return the text with its escapes decoded once, and the position of each byte in `text`, then its length."""
     pieces: list[bytes] = []
     starts: list[int] = []
     at = 0
@@ -57,16 +57,16 @@ def decode_escapes(text: bytes) -> tuple[bytes, list[int]]:
 
 
 def unfinished_escape(text: bytes) -> int:
-    """Return where an escape begins whose rest is still to come, or the length of the text."""
+    """Return the position of an escape that is incomplete at the end of the text, or the length of the text."""
     offset = max(0, len(text) - LONGEST_UNFINISHED)
     found = UNFINISHED.search(text, offset)
     return found.start() if found else len(text)
 
 
 def base64_cores(secret: bytes) -> tuple[bytes, ...]:
-    """Return what base64 makes of a secret at each of its three alignments, in both alphabets.
+    """Return the base64 forms of a secret at each of its three alignments, in both alphabets.
 
-    `Bearer KEY` is one of them. The characters at both ends that the neighbours decide as well are left out; they
+    `Bearer KEY` contains one of them. Characters at both ends that depend on neighbouring bytes are left out. They
     stand for at most two bytes of the secret at each end.
     """
     cores: dict[bytes, None] = {}

@@ -1,8 +1,8 @@
-"""What of the head of a provider's response a client gets. Pure.
+"""Filters the head of a provider's response for the client. Pure.
 
-Taken out is what speaks for another host or another hop: another way to the provider that goes past Wirekey, cookies
-of the account that all agents share, what is meant for a proxy. What a client that follows would act on, a browser
-above all, counts for the gateway's own host if it came from the gateway.
+It removes what concerns another host or hop: addresses that bypass Wirekey, cookies of the shared account, and headers
+meant for a proxy. At the gateway it also removes headers that would apply to the gateway's own host, above all in a
+browser.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ type Fields = tuple[tuple[bytes, bytes], ...]
 
 DROPPED = frozenset(
     {
-        # Another host, port or protocol for the same calls, where nobody looks at them.
+        # Another host, port or protocol for the same calls, past Wirekey.
         b"alt-svc",
         # A redirect, which only browsers follow.
         b"refresh",
-        # The provider's session with us. Clients' cookies are never sent on, so nobody could use it as it is meant.
+        # The provider's session with Wirekey. Clients' cookies are never forwarded, so a client cannot use it.
         b"set-cookie",
         b"set-cookie2",
     }
 )
 DROPPED_FAMILY = b"proxy-"
-"""Meant for a proxy: for Wirekey, which has no use for it."""
+"""Meant for a proxy, so for Wirekey, which does not use it."""
 DROPPED_AT_GATEWAY = frozenset(
     {
-        # Would count for the gateway's host, and for other programs on its ports.
+        # Would apply to the gateway's host, and to other programs on its ports.
         b"strict-transport-security",
         b"public-key-pins",
         b"public-key-pins-report-only",
         b"expect-ct",
         b"clear-site-data",
         b"service-worker-allowed",
-        # Would have browsers report what they do at the gateway to others.
+        # Would make browsers report their use of the gateway to others.
         b"nel",
         b"report-to",
         b"reporting-endpoints",
     }
 )
 FRAMING = frozenset({b"connection", b"content-encoding", b"content-length", b"content-type", b"transfer-encoding"})
-"""A Connection header cannot take these off: without them the response could be read in another way."""
+"""A Connection header cannot remove these: without them the response could be parsed in another way."""
 
 
 def client_fields(
@@ -54,7 +54,7 @@ def client_fields(
 ) -> Fields:
     """Return the header fields for the client: secrets masked, the fields above and those of Connection left out.
 
-    `spelled`: secrets are masked in other spellings, too.
+    `encoded`: encoded secrets are masked, too. `at_gateway`: the call came through the gateway.
     """
     fields = tuple(fields)
     named = marked_by_connection(fields)
@@ -81,11 +81,12 @@ def client_fields(
 
 
 def minimal_fields(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """Return what a response cannot do without: for a head that could not be looked through."""
+    """Return only the framing fields, for a head that could not be searched for secrets."""
     return tuple((name, value) for name, value in fields if name.lower() in FRAMING)
 
 
 def marked_by_connection(fields: Fields) -> frozenset[bytes]:
+    """Return the fields that the Connection headers list, except for the framing fields."""
     values = [("connection", value.decode("latin-1")) for name, value in fields if name.lower() == b"connection"]
     return frozenset(name.encode("latin-1") for name in hop_by_hop_names(values)) - FRAMING if values else frozenset()
 

@@ -1,4 +1,7 @@
-"""Masks the credential in use in what a provider says that quotes it: same length, so that the framing stays right."""
+"""Masks the credential in use where a provider quotes it.
+
+The mask has the same length, so that the framing stays valid.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,22 @@ if TYPE_CHECKING:
 
 MASK = b"*"
 SHORTEST_SECRET = 8
-"""Bytes. A shorter key is a placeholder, as of a local server; in ordinary answers it would be found in every text."""
+"""Bytes. A shorter key is a placeholder, as for a local server, and would match in ordinary text."""
 ENCODED_BYTES = 64 * 1024
-"""How much of an error is searched in other spellings."""
+"""Number of bytes of an error that are searched for encoded secrets."""
 
 type Span = tuple[int, int]
 
 
 def scrub(data: bytes, secrets: Iterable[bytes], *, encoded: bool = False) -> bytes:
-    """Mask every occurrence of the secrets; `spelled`: also where it is escaped, percent-encoded or in base64."""
+    """Mask every occurrence of the secrets. `encoded`: also where they are escaped, percent-encoded or in base64."""
     secrets = tuple(secrets)
-    spans = encoded_spans(data, with_cores(secrets)) if encoded else plain_spans(data, secrets)
+    spans = encoded_spans(data, with_base64_forms(secrets)) if encoded else plain_spans(data, secrets)
     return masked(data, spans)
 
 
 def masked(data: bytes, spans: Sequence[Span]) -> bytes:
+    """Return the data with the spans replaced by asterisks."""
     if not spans:
         return data
     changed = bytearray(data)
@@ -36,6 +40,7 @@ def masked(data: bytes, spans: Sequence[Span]) -> bytes:
 
 
 def plain_spans(data: bytes, secrets: Iterable[bytes]) -> list[Span]:
+    """Return where the secrets occur literally."""
     spans: list[Span] = []
     for secret in secrets:
         at = data.find(secret)
@@ -46,6 +51,7 @@ def plain_spans(data: bytes, secrets: Iterable[bytes]) -> list[Span]:
 
 
 def encoded_spans(data: bytes, secrets: Sequence[bytes]) -> list[Span]:
+    """Return where the secrets occur, literally or encoded."""
     return [
         (positions[start], positions[end])
         for text, positions in decodings(data)
@@ -53,13 +59,13 @@ def encoded_spans(data: bytes, secrets: Sequence[bytes]) -> list[Span]:
     ]
 
 
-def with_cores(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Return the secrets and what base64 makes of them."""
+def with_base64_forms(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return the secrets and their base64 forms."""
     return tuple(dict.fromkeys(form for secret in secrets for form in (secret, *base64_cores(secret))))
 
 
 def plain_end(data: bytes, secrets: Iterable[bytes]) -> int:
-    """Return where the longest end of `data` begins that is the beginning of a secret; else the length of `data`."""
+    """Return the start of the longest end of `data` that may begin a secret, or the length of `data`."""
     length = end = len(data)
     if not length:
         return 0
@@ -77,36 +83,37 @@ def plain_end(data: bytes, secrets: Iterable[bytes]) -> int:
 
 
 def encoded_end(data: bytes, secrets: Sequence[bytes]) -> int:
-    """Return where the longest end of `data` begins that may be the beginning of a secret in any spelling."""
+    """Return the start of the longest end of `data` that may begin a secret in any encoding."""
     end = len(data)
     positions: Sequence[int] = ()
     for text, positions in decodings(data):
         escape = unfinished_escape(text)
         end = min(end, positions[plain_end(text[:escape], secrets)])
-    # Not within an escape: the positions of the last reading are among those of all others.
+    # Not within an escape: the positions of the last decoding are among those of all others.
     return positions[bisect_right(positions, end) - 1]
 
 
 class KeyScrubber:
-    """Masks secrets in a stream, however it is cut; a chunk without any passes untouched.
+    """Masks secrets in a stream, however it is split into chunks. A chunk without any passes unchanged.
 
-    Holds back the longest end of what came that may be the beginning of a secret, and nothing else. `spelled`: the
-    first `SPELLED_BYTES` are searched in other spellings, too. `sign` is what a provider says where it refuses the key
-    itself, b"" for none; `sign_seen` whether it did. `found`: whether a secret was masked.
+    Holds back only the longest end of the data that may begin a secret. `encoded`: the first `ENCODED_BYTES` are
+    searched for encoded secrets, too. `sign`: the text by which a provider rejects the key itself, b"" for none;
+    `sign_seen`: whether it appeared. `found`: whether a secret was masked.
     """
 
     def __init__(self, secrets: bytes | tuple[bytes, ...], sign: bytes = b"", *, encoded: bool = False) -> None:
         self.secrets = (secrets,) if isinstance(secrets, bytes) else secrets
-        self.encoded = with_cores(self.secrets) if encoded else ()
+        self.encoded = with_base64_forms(self.secrets) if encoded else ()
         self.room = ENCODED_BYTES
         self.sign = sign
         self.sign_seen = self.found = False
         self.held = b""
         self.covered: list[Span] = []
-        """What of the held bytes belongs to a secret that was found."""
+        """The spans of the held bytes that belong to a secret already found."""
         self.recent = b""
 
     def feed(self, data: bytes) -> list[bytes]:
+        """Return the masked chunks that can be passed on after this data."""
         if self.held:
             data = self.held + data
         if self.encoded and self.room > 0:
@@ -117,10 +124,11 @@ class KeyScrubber:
         return self.emit(data, spans, end)
 
     def end(self) -> list[bytes]:
+        """Return what was held back, at the end of the stream."""
         return self.emit(self.held, [], len(self.held))
 
     def emit(self, data: bytes, spans: list[Span], end: int) -> list[bytes]:
-        """Let the first `end` bytes go on, and hold back the others."""
+        """Pass on the first `end` bytes, masked, and hold back the others."""
         if spans:
             self.found = True
         if self.covered:
@@ -137,10 +145,11 @@ class KeyScrubber:
         return [out] if out else []
 
     def repaired(self, data: bytes, out: bytes) -> bytes:
-        """Return what goes on instead of `data`, of which `out` is the masked form."""
+        """Return the bytes to pass on instead of `data`, of which `out` is the masked form. For subclasses."""
         return out
 
     def look_for_sign(self, data: bytes) -> None:
+        """Note whether the sign appears in the data, even across chunks."""
         if not self.sign_seen:
             searched = self.recent + data
             self.sign_seen = self.sign in searched

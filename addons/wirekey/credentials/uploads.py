@@ -1,6 +1,6 @@
-"""Whose a Gemini resumable upload is: its later requests carry no credential, only the upload id of their URL.
+"""The owners of Gemini resumable uploads, whose later requests carry no credential, only the upload id of their URL.
 
-The id is a capability, so only its hash is kept. https://ai.google.dev/gemini-api/docs/files
+The id grants access, so only its hash is kept. https://ai.google.dev/gemini-api/docs/files
 """
 
 from __future__ import annotations
@@ -16,60 +16,66 @@ from wirekey.credential_headers import query_values
 if TYPE_CHECKING:
     from wirekey.identity.jwt_tokens import TokenReference
 
-MOST_UPLOADS = 10_000
-LONGEST_UPLOAD = 24 * 3600.0
-"""Seconds after which an upload that was begun is forgotten."""
+MAX_UPLOADS = 10_000
+MAX_UPLOAD_AGE = 24 * 3600.0
+"""Seconds after which an upload is forgotten."""
 UPLOAD_PATH = "/upload/"
 UPLOAD_URL_HEADERS = ("x-goog-upload-url", "x-goog-upload-control-url")
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedUpload:
+    """An upload under way, with its owner. `at`: when it began, by the caller's monotonic clock."""
+
     agent: str | None
-    """The agent's id; None where identity is not required and nobody said who they are."""
+    """The agent's id, or None if identity is not required and the client sent none."""
     token: TokenReference | None = field(repr=False)
-    """What is kept of the token that the agent had, by which it is looked up again."""
+    """The reference to the agent's token, by which the agent is looked up again."""
     at: float
 
 
 @dataclass(slots=True)
 class Uploads:
-    """The uploads under way. Times are seconds of any one monotonic clock, given by the caller."""
+    """The uploads under way. Times are seconds of one monotonic clock, passed by the caller."""
 
-    most: int = MOST_UPLOADS
-    longest: float = LONGEST_UPLOAD
-    begun: OrderedDict[bytes, Begun] = field(default_factory=OrderedDict, repr=False)
+    most: int = MAX_UPLOADS
+    longest: float = MAX_UPLOAD_AGE
+    started: OrderedDict[bytes, StartedUpload] = field(default_factory=OrderedDict, repr=False)
 
     def remember(self, upload_id: str, agent: str | None, token: TokenReference | None, now: float) -> None:
-        """Note that this agent began the upload. An id is never given to a second agent."""
-        self.begun.setdefault(digest(upload_id), Begun(agent, token, now))
-        while len(self.begun) > self.most:
-            self.begun.popitem(last=False)
+        """Record that this agent started the upload. An id never moves to another agent."""
+        self.started.setdefault(digest(upload_id), StartedUpload(agent, token, now))
+        while len(self.started) > self.most:
+            self.started.popitem(last=False)
 
-    def find(self, upload_id: str, now: float) -> Begun | None:
-        """Tell who began an upload; None where nobody did, or too long ago."""
-        while self.begun and now - next(iter(self.begun.values())).at > self.longest:
-            self.begun.popitem(last=False)
-        return self.begun.get(digest(upload_id))
+    def find(self, upload_id: str, now: float) -> StartedUpload | None:
+        """Return the upload of an id, or None if it is unknown or too old."""
+        while self.started and now - next(iter(self.started.values())).at > self.longest:
+            self.started.popitem(last=False)
+        return self.started.get(digest(upload_id))
 
 
 def digest(upload_id: str) -> bytes:
+    """Return the hash under which an upload id is kept."""
     return hashlib.sha256(upload_id.encode("utf-8", "surrogatepass")).digest()
 
 
 def upload_ids(path: str) -> tuple[str, ...]:
-    """Give the upload ids in a raw request path with its query, in whatever spelling; none where it is no upload."""
+    """Return the upload ids in a raw request path with its query, in any encoding. Empty if it is not an upload."""
     bare, _, query = path.partition("?")
     return tuple(query_values(query, "upload-id")) if query and bare.startswith(UPLOAD_PATH) else ()
 
 
 def id_of_upload_url(url: str) -> str | None:
-    """Give the upload id of the URL with which an upload's first request is answered; None where it has not one."""
+    """Return the upload id of the URL in the response to the first request, or None if it does not have exactly one."""
     found = upload_ids(url[url.find(UPLOAD_PATH) :]) if UPLOAD_PATH in url else ()
     return found[0] if len(found) == 1 else None
 
 
-def readdressed(url: str, upstream: str, base: str) -> str:
-    """Give the URL at `base` (scheme://host) where it leads to `upstream`: the next request is to come back here."""
+def with_gateway_base(url: str, upstream: str, base: str) -> str:
+    """Return an upstream URL with `base` (scheme://host) in place of its host, so that the next request comes here.
+
+    Any other URL is returned unchanged.
+    """
     parts, here = urlsplit(url), urlsplit(base)
     return parts._replace(scheme=here.scheme, netloc=here.netloc).geturl() if parts.netloc == upstream else url

@@ -49,7 +49,7 @@ def free_port():
 def test_a_first_look_finds_nothing_wrong(folder):
     found = look("--only", "ca", "--only", "keys", "--only", "state")
     assert found["CA"]["level"] == "warning"
-    assert found["openai keys"]["message"] == "none: the simulator stands in"
+    assert found["openai keys"]["message"] == "none: the simulator handles its calls"
     assert list(folder.iterdir()) == []
 
 
@@ -71,7 +71,7 @@ def test_a_missing_secret_is_wrong_and_the_others_are_counted(folder, monkeypatc
     assert found["openai keys"]["level"] == "wrong"
     assert "providers.openai.keys[0]" in found["openai keys"]["message"]
     assert found["gemini keys"]["message"] == "1 key"
-    assert found["anthropic keys"]["message"] == "the clients bring their own"
+    assert found["anthropic keys"]["message"] == "clients use their own"
     assert found["bedrock keys"]["message"] == "AWS credentials are configured"
     assert "canary" not in str(found)
 
@@ -108,7 +108,7 @@ def test_a_proxy_that_runs_with_a_former_ca_is_found(folder):
     RunningProxy(os.getpid(), "127.0.0.1:1", simulated=False).write(folder / "state")
     assert look("--only", "ca")["CA"]["level"] == "ok"
     os.utime(ca.key_file, (time.time() + 9, time.time() + 9))
-    assert "newer than the proxy" in look("--only", "ca")["CA"]["message"]
+    assert "newer than the running proxy" in look("--only", "ca")["CA"]["message"]
 
 
 def test_a_state_folder_that_is_a_file_is_wrong(folder):

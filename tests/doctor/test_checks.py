@@ -7,7 +7,7 @@ import pytest
 
 from wirekey.ca.authority import CAError, ensure
 from wirekey.doctor import checks
-from wirekey.doctor.checks import Run
+from wirekey.doctor.checks import ClientRun
 from wirekey.doctor.clients import RUNTIMES, Client
 from wirekey.doctor.findings import Finding, Level, as_json, exit_code, report
 from wirekey.doctor.stub import StubRequest
@@ -22,27 +22,32 @@ HOSTS = ["api.openai.com"]
 @pytest.mark.parametrize(
     ("run", "level", "message", "fix"),
     [
-        (Run(ALL), "ok", "trusts the CA and goes through the proxy", ""),
-        (Run(StubRequest(), absent=True), "skipped", "is not installed", ""),
-        (Run(StubRequest(), said="no route"), "wrong", "does not go through the proxy (no route)", "proxy fix"),
-        (Run(StubRequest(), ended=False), "wrong", "through the proxy and did not end within 3 s", "proxy fix"),
+        (ClientRun(ALL), "ok", "uses the proxy and trusts the CA", ""),
+        (ClientRun(StubRequest(), absent=True), "skipped", "is not installed", ""),
+        (ClientRun(StubRequest(), output="no route"), "wrong", "does not use the proxy (no route)", "proxy fix"),
+        (ClientRun(StubRequest(), ended=False), "wrong", "use the proxy and did not end within 3 s", "proxy fix"),
         (
-            Run(StubRequest(connected=True, credentials=True, refused="unknown ca"), said="bad"),
+            ClientRun(StubRequest(connected=True, credentials=True, refused="unknown ca"), output="bad"),
             "wrong",
             "does not trust the CA (unknown ca)",
             "trust fix, root /certs/root.pem",
         ),
-        (Run(StubRequest(connected=True), said="bad cert"), "wrong", "does not trust the CA (bad cert)", "trust fix"),
         (
-            Run(StubRequest(connected=True, requested=True)),
+            ClientRun(StubRequest(connected=True), output="bad cert"),
+            "wrong",
+            "does not trust the CA (bad cert)",
+            "trust fix",
+        ),
+        (
+            ClientRun(StubRequest(connected=True, requested=True)),
             "warning",
-            "cannot say there which agent",
-            "in place of its",
+            "does not send the agent's token",
+            "in place of the program's",
         ),
     ],
 )
 def test_a_client_is_judged_by_what_arrived(run, level, message, fix):
-    finding = checks.judge_client("Python x", CLIENT, run, ROOT)
+    finding = checks.check_client("Python x", CLIENT, run, ROOT)
     assert (finding.area, finding.subject, finding.level) == ("clients", "Python x", level)
     assert message in finding.message
     assert fix in finding.fix
@@ -50,7 +55,7 @@ def test_a_client_is_judged_by_what_arrived(run, level, message, fix):
 
 
 def test_a_client_of_other_hosts_without_credentials_gets_another_fix():
-    finding = checks.judge_client("git", GIT, Run(StubRequest(connected=True, requested=True)), ROOT)
+    finding = checks.check_client("git", GIT, ClientRun(StubRequest(connected=True, requested=True)), ROOT)
     assert "identity.required" in finding.fix
 
 
@@ -63,14 +68,14 @@ def test_every_client_has_both_fixes_and_a_name_of_its_own():
 @pytest.mark.parametrize(
     ("trouble", "own", "level", "message", "fix"),
     [
-        ("", True, "ok", "https://127.0.0.1:8000 answers with a certificate of our CA", ""),
-        ("", False, "ok", "answers with the certificate of listen.gateway_tls", ""),
-        ("no answer in time", True, "wrong", "https://127.0.0.1:8000: no answer in time", "see its log"),
+        ("", True, "ok", "https://127.0.0.1:8000 responds with a certificate of Wirekey's CA", ""),
+        ("", False, "ok", "responds with the certificate of listen.gateway_tls", ""),
+        ("no response in time", True, "wrong", "https://127.0.0.1:8000: no response in time", "see its log"),
         (None, True, "skipped", "the CA does not cover localhost", "`wirekey ca renew`"),
     ],
 )
 def test_tls_at_the_gateway_is_judged_by_whether_it_is_believed(trouble, own, level, message, fix):
-    finding = checks.judge_gateway_tls("127.0.0.1:8000", trouble, own=own)
+    finding = checks.check_gateway_tls("127.0.0.1:8000", trouble, own=own)
     assert (finding.area, finding.subject, finding.level) == ("ports", "gateway TLS", level)
     assert message in finding.message
     assert fix in finding.fix
@@ -92,21 +97,21 @@ def ca(tmp_path):
 )
 def test_a_ca_is_judged(ca, hosts, days_left, levels, word):
     now = ca.expires - timedelta(days=days_left)
-    findings = checks.judge_ca(ca, hosts, now, made=True, proxy_has_former=False)
+    findings = checks.check_ca(ca, hosts, now, exists=True, is_newer_than_proxy=False)
     assert [finding.level for finding in findings] == levels
     assert word in findings[0].message
 
 
 def test_a_ca_that_the_proxy_does_not_have_yet_is_wrong(ca):
-    [finding] = checks.judge_ca(ca, HOSTS, ca.begins, made=True, proxy_has_former=True)
+    [finding] = checks.check_ca(ca, HOSTS, ca.begins, exists=True, is_newer_than_proxy=True)
     assert finding.level == "wrong"
-    assert "newer than the proxy" in finding.message
+    assert "newer than the running proxy" in finding.message
 
 
-@pytest.mark.parametrize(("made", "level"), [(False, "warning"), (True, "wrong")])
-def test_a_ca_that_is_not_there_yet_is_no_fault(made, level):
+@pytest.mark.parametrize(("exists", "level"), [(False, "warning"), (True, "wrong")])
+def test_a_ca_that_is_not_there_yet_is_no_fault(exists, level):
     error = CAError(Path("ca.pem"), "is odd", "mend it")
-    [finding] = checks.judge_ca(error, HOSTS, datetime.now(UTC), made=made, proxy_has_former=False)
+    [finding] = checks.check_ca(error, HOSTS, datetime.now(UTC), exists=exists, is_newer_than_proxy=False)
     assert (finding.level, finding.message, finding.fix) == (level, "ca.pem: is odd", "mend it")
 
 
@@ -115,13 +120,13 @@ def test_a_ca_that_is_not_there_yet_is_no_fault(made, level):
     [
         (2, [], {}, "ok", "2 keys"),
         (0, ["f:1: env:X is not set"], {}, "wrong", "env:X is not set"),
-        (0, [], {"instead": "the simulator stands in"}, "skipped", "none: the simulator"),
+        (0, [], {"not_needed": "the simulator handles its calls"}, "skipped", "none: the simulator"),
         (0, [], {}, "warning", "503"),
-        (0, [], {"other_way": "the clients bring their own"}, "ok", "bring their own"),
+        (0, [], {"other_source": "clients use their own"}, "ok", "use their own"),
     ],
 )
 def test_keys_are_judged(count, problems, words, level, message):
-    finding = checks.judge_keys("gemini", count, problems, **{"instead": "", **words})
+    finding = checks.check_keys("gemini", count, problems, **{"not_needed": "", **words})
     assert finding.level == level
     assert message in finding.message
     if level in ("skipped", "warning"):
@@ -139,7 +144,7 @@ def test_keys_are_judged(count, problems, words, level, message):
     ],
 )
 def test_the_clock_is_judged_by_the_middle_upstream(offsets, level, message):
-    finding = checks.judge_clock(offsets)
+    finding = checks.check_clock(offsets)
     assert finding.level == level
     assert message in finding.message
 
@@ -148,13 +153,13 @@ def test_the_clock_is_judged_by_the_middle_upstream(offsets, level, message):
     ("trouble", "used", "level", "fix"),
     [
         ("", True, "ok", ""),
-        ("no answer in time", True, "wrong", "providers.openai.upstream_url"),
-        ("no answer in time", False, "skipped", "providers.openai.upstream_url"),
+        ("no response in time", True, "wrong", "providers.openai.upstream_url"),
+        ("no response in time", False, "skipped", "providers.openai.upstream_url"),
         ("its certificate is not trusted: self-signed", True, "wrong", "upstream_ca_file"),
     ],
 )
 def test_upstreams_are_judged(trouble, used, level, fix):
-    finding = checks.judge_upstream("openai", "api.openai.com:443", trouble, used=used)
+    finding = checks.check_upstream("openai", "api.openai.com:443", trouble, used=used)
     assert finding.level == level
     assert fix in finding.fix
 
@@ -165,18 +170,18 @@ def test_upstreams_are_judged(trouble, used, level, fix):
         ("", False, "ok", ""),
         ("", True, "ok", ""),
         ("address already in use", False, "wrong", "set listen.forward"),
-        ("connection refused", True, "wrong", "start it anew"),
+        ("connection refused", True, "wrong", "restart it"),
     ],
 )
 def test_ports_are_judged(trouble, serving, level, fix):
-    finding = checks.judge_port("listen.forward", "127.0.0.1:8080", trouble, serving=serving)
+    finding = checks.check_port("listen.forward", "127.0.0.1:8080", trouble, serving=serving)
     assert finding.level == level
     assert fix in finding.fix
 
 
 @pytest.mark.parametrize(("trouble", "level"), [("", "ok"), ("cannot be written", "wrong")])
 def test_the_state_folder_is_judged(trouble, level):
-    assert checks.judge_state("state", trouble).level == level
+    assert checks.check_state("state", trouble).level == level
 
 
 FINE = Finding("a", "one", Level.OK, "is fine")
@@ -188,9 +193,9 @@ SKIPPED = Finding("b", "fourth", Level.SKIPPED, "is not here")
 @pytest.mark.parametrize(
     ("findings", "code", "last"),
     [
-        ([], 0, "Everything is in order."),
-        ([FINE], 0, "Everything is in order."),
-        ([FINE, SKIPPED], 0, "Everything is in order; 1 skipped."),
+        ([], 0, "No problems found."),
+        ([FINE], 0, "No problems found."),
+        ([FINE, SKIPPED], 0, "No problems found. 1 skipped."),
         ([FINE, POOR], 0, "1 warning."),
         ([WRONG, POOR, POOR], 1, "1 wrong, 2 warnings."),
     ],

@@ -1,4 +1,4 @@
-"""Clients call a stand-in proxy, which sees whether they use it, trust it, and say who they are."""
+"""Clients call a stub proxy, which sees whether they use it, trust it, and send their token."""
 
 import os
 import shutil
@@ -69,15 +69,15 @@ def judged(prober, *arguments, program=sys.executable, absent=(), **settings):
 @pytest.mark.parametrize(
     ("program", "level", "message"),
     [
-        ("pass", "wrong", "does not go through the proxy"),
-        ("raise SystemExit('cannot: error 5')", "wrong", "does not go through the proxy (cannot: error 5)"),
+        ("pass", "wrong", "does not use the proxy"),
+        ("raise SystemExit('cannot: error 5')", "wrong", "does not use the proxy (cannot: error 5)"),
         ("raise SystemExit(77)", "skipped", "is not installed"),
         ("raise SystemExit('no such module: jdk')", "skipped", "is not installed"),
         (DISTRUSTFUL, "wrong", "does not trust the CA (tlsv1 alert unknown ca)"),
-        (ANONYMOUS, "warning", "cannot say there which agent it is"),
-        (STRANGER, "warning", "cannot say there which agent it is"),
+        (ANONYMOUS, "warning", "does not send the agent's token"),
+        (STRANGER, "warning", "does not send the agent's token"),
         (ELSEWHERE, "wrong", "does not trust the CA"),
-        (PLAIN, "wrong", "does not go through the proxy"),
+        (PLAIN, "wrong", "does not use the proxy"),
     ],
 )
 def test_a_client_is_seen_for_what_it_does(prober, program, level, message):

@@ -195,7 +195,7 @@ def simulation(lifecycle: Lifecycle) -> list[str]:
 
 def provider_lines(lifecycle: Lifecycle) -> list[str]:
     """Give one line a provider: its keys, or the setting that is missing, and its usual hosts."""
-    from wirekey.cli.doctor import other_way
+    from wirekey.cli.doctor import other_source
     from wirekey.config import usual_hosts
     from wirekey.providers import PROVIDERS
 
@@ -204,7 +204,7 @@ def provider_lines(lifecycle: Lifecycle) -> list[str]:
     rows = []
     for name, pool in settings.pools.items():
         count = len(pool.keys)
-        others = not settings.simulated and not count and other_way(lifecycle.config, name)
+        others = not settings.simulated and not count and other_source(lifecycle.config, name)
         keys = "simulated" if settings.simulated else f"{count} key{'s' * (count != 1)}" if count else "no key"
         hosts = ", ".join(host for host, provider in usual_hosts(lifecycle.config).items() if provider == name)
         upstream = settings.upstreams.get(name)

@@ -1,1 +1,1 @@
-"""What is wrong between programs, this machine, Wirekey and the providers, and how to mend it."""
+"""Finds what is wrong between programs, this machine, Wirekey and the providers, and how to fix it."""

@@ -1,4 +1,4 @@
-"""From what was seen to what is found: no I/O."""
+"""Turns observations into findings with a level and a fix. No I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SOON_DAYS = 30
 CLOCK_WARNING_SECONDS = 60
 CLOCK_WRONG_SECONDS = 300
-"""AWS refuses signatures of a clock that is more than five minutes off."""
+"""AWS refuses signatures if the clock is off by more than five minutes."""
 
 KEY_SETTINGS = {
     "openai": "OPENAI_API_KEY, or providers.openai.keys",
@@ -30,18 +30,25 @@ KEY_SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """How a client's program went. `said` is the last line of what it printed; `ended` is False at a time-out."""
+class ClientRun:
+    """The result of running a client's program against the stub proxy.
 
-    sighting: StubRequest
+    `observed` is what arrived at the stub, `output` the most telling line that the program printed. `ended` is False if
+    the program timed out, `absent` is True if it or a part of it is not installed.
+    """
+
+    observed: StubRequest
     ended: bool = True
     absent: bool = False
-    said: str = ""
+    output: str = ""
 
 
-def judge_client(subject: str, client: Client, run: Run, root: Path) -> Finding:
-    """Say of a client, run as `exec` would, whether it comes to the proxy, and believes it."""
-    seen, said = run.sighting, f" ({run.said})" if run.said else ""
+def check_client(subject: str, client: Client, run: ClientRun, root: Path) -> Finding:
+    """Check whether a client that was run as `exec` does uses the proxy, trusts the CA and sends its token.
+
+    `root` is the file of the CA's root certificate, for the fix.
+    """
+    seen, output = run.observed, f" ({run.output})" if run.output else ""
 
     def found(level: Level, message: str, fix: str = "") -> Finding:
         return Finding("clients", subject, level, message, fix.format(root=root))
@@ -50,49 +57,54 @@ def judge_client(subject: str, client: Client, run: Run, root: Path) -> Finding:
         return found(Level.SKIPPED, "is not installed")
     if not seen.connected:
         ending = "" if run.ended else f" and did not end within {client.seconds:g} s"
-        return found(Level.WRONG, f"does not go through the proxy{ending}{said}", client.proxy_fix)
+        return found(Level.WRONG, f"does not use the proxy{ending}{output}", client.proxy_fix)
     if not seen.requested:
-        reason = f" ({seen.refused})" if seen.refused else said
-        return found(Level.WRONG, f"goes through the proxy, but does not trust the CA{reason}", client.trust_fix)
+        reason = f" ({seen.refused})" if seen.refused else output
+        return found(Level.WRONG, f"uses the proxy, but does not trust the CA{reason}", client.trust_fix)
     if not seen.credentials:
         return found(
             Level.WARNING,
-            "trusts the CA and goes through the proxy, but cannot say there which agent it is",
-            "make a token with `wirekey agents add NAME` and give it to the program in place of its API key"
+            "uses the proxy and trusts the CA, but does not send the agent's token to the proxy",
+            "create a token with `wirekey agents add NAME` and set it in place of the program's API key"
             if client.calls_providers
-            else "other hosts than the providers' are refused to it: set identity.required to false",
+            else "to allow it hosts other than the providers', set identity.required to false",
         )
-    return found(Level.OK, "trusts the CA and goes through the proxy")
+    return found(Level.OK, "uses the proxy and trusts the CA")
 
 
-def judge_ca(
-    authority: Authority | CAError, hosts: Sequence[str], now: datetime, *, made: bool, proxy_has_former: bool
+def check_ca(
+    authority: Authority | CAError, hosts: Sequence[str], now: datetime, *, exists: bool, is_newer_than_proxy: bool
 ) -> list[Finding]:
-    """Judge the CA. `made`: there is one, be it usable or not. `proxy_has_former`: the proxy that runs has another."""
+    """Check that the CA is usable, covers `hosts`, does not expire soon, and is the one that the running proxy uses.
+
+    `exists`: there is a CA, even if it is not usable.
+    """
 
     def found(level: Level, message: str, fix: str = "") -> Finding:
         return Finding("ca", "CA", level, message, fix)
 
     if isinstance(authority, Exception):
-        level = Level.WRONG if made else Level.WARNING
+        level = Level.WRONG if exists else Level.WARNING
         return [found(level, f"{authority.file}: {authority.problem}", authority.fix)]
     findings = []
-    renew = "`wirekey ca renew`, start the proxy anew, and let the clients trust the new root"
+    renew = "run `wirekey ca renew`, restart the proxy, and make the clients trust the new root"
     if missing := authority.covers(hosts):
         findings.append(found(Level.WRONG, f"does not cover {', '.join(missing)}", renew))
     days = (authority.expires - now).days
     if days < SOON_DAYS:
         findings.append(found(Level.WARNING, f"expires in {days} day{'s' * (days != 1)}", renew))
-    if proxy_has_former:
-        findings.append(found(Level.WRONG, "is newer than the proxy that runs", "start the proxy anew"))
-    return findings or [found(Level.OK, f"good until {authority.expires:%Y-%m-%d}, covers {len(hosts)} hosts")]
+    if is_newer_than_proxy:
+        findings.append(found(Level.WRONG, "is newer than the running proxy", "restart the proxy"))
+    return findings or [found(Level.OK, f"valid until {authority.expires:%Y-%m-%d}, covers {len(hosts)} hosts")]
 
 
-def judge_keys(provider: str, count: int, problems: Sequence[str], *, instead: str, other_way: str = "") -> Finding:
-    """Judge the keys of a provider.
+def check_keys(
+    provider: str, count: int, problems: Sequence[str], *, not_needed: str, other_source: str = ""
+) -> Finding:
+    """Check that a provider has keys, and that all of them can be read.
 
-    `other_way` says, where there is one, how its credentials are had without keys; `instead`, where another provider
-    has some or the simulator stands in, why none are needed here.
+    `other_source` says where its credentials come from without keys, `not_needed` why it can do without any. Each is
+    empty if that is not the case.
     """
 
     def found(level: Level, message: str, fix: str = "") -> Finding:
@@ -100,60 +112,63 @@ def judge_keys(provider: str, count: int, problems: Sequence[str], *, instead: s
 
     if problems:
         return found(Level.WRONG, "; ".join(problems), "put the secret where the setting says, or change the setting")
-    if other_way:
-        return found(Level.OK, other_way)
+    if other_source:
+        return found(Level.OK, other_source)
     if count:
         return found(Level.OK, f"{count} key{'s' * (count != 1)}")
     fix = f"set {KEY_SETTINGS[provider]}"
-    if instead:
-        return found(Level.SKIPPED, f"none: {instead}", fix)
-    return found(Level.WARNING, "none, and no other provider has any: every call is answered 503", fix)
+    if not_needed:
+        return found(Level.SKIPPED, f"none: {not_needed}", fix)
+    return found(Level.WARNING, "none, and no other provider has any. All calls fail with 503", fix)
 
 
-def judge_port(setting: str, place: str, trouble: str, *, serving: bool) -> Finding:
-    """Judge a listener. `trouble` is why it cannot be listened on, or, while the proxy is `serving`, reached."""
+def check_port(setting: str, place: str, trouble: str, *, serving: bool) -> Finding:
+    """Check a listener.
+
+    `trouble` is why the port is not available or, if the proxy is `serving`, why it cannot be reached.
+    """
     if not trouble:
-        return Finding("ports", setting, Level.OK, f"{place} {'answers' if serving else 'is free'}")
+        return Finding("ports", setting, Level.OK, f"{place} {'responds' if serving else 'is free'}")
     fix = (
-        "see the proxy's log, or start it anew"
+        "see the log of the proxy, or restart it"
         if serving
-        else f"end what listens there, or set {setting} to another port"
+        else f"stop the program that listens there, or set {setting} to another port"
     )
     return Finding("ports", setting, Level.WRONG, f"{place}: {trouble}", fix)
 
 
-def judge_gateway_tls(place: str, trouble: str | None, *, own: bool) -> Finding:
-    """Judge TLS at the gateway, with a certificate of our `own` CA or with that of listen.gateway_tls.
+def check_gateway_tls(place: str, trouble: str | None, *, own: bool) -> Finding:
+    """Check TLS at the gateway, with a certificate of Wirekey's `own` CA or that of listen.gateway_tls.
 
-    `trouble` None: our CA may not speak for the gateway, so it was not tried.
+    `trouble` is why it failed, empty if it worked, and None if it was not tried because the CA does not cover it.
     """
 
     def found(level: Level, message: str, fix: str = "") -> Finding:
         return Finding("ports", "gateway TLS", level, message, fix)
 
     if trouble is None:
-        fix = "where programs call https://localhost: `wirekey ca renew`, and let the clients trust the new root"
+        fix = "if programs call https://localhost, run `wirekey ca renew` and make the clients trust the new root"
         return found(Level.SKIPPED, "the CA does not cover localhost", fix)
     if trouble:
-        return found(Level.WRONG, f"https://{place}: {trouble}", "start the proxy anew, or see its log")
-    shown = "a certificate of our CA" if own else "the certificate of listen.gateway_tls"
-    return found(Level.OK, f"https://{place} answers with {shown}")
+        return found(Level.WRONG, f"https://{place}: {trouble}", "restart the proxy, or see its log")
+    shown = "a certificate of Wirekey's CA" if own else "the certificate of listen.gateway_tls"
+    return found(Level.OK, f"https://{place} responds with {shown}")
 
 
-def judge_upstream(provider: str, place: str, trouble: str, *, used: bool) -> Finding:
-    """Judge whether an upstream is reached; one that is not `used`, for want of a key, need not be."""
+def check_upstream(provider: str, place: str, trouble: str, *, used: bool) -> Finding:
+    """Check that an upstream can be reached. `used` is False if the provider has no key; then it may be unreachable."""
     subject = f"{provider} upstream"
     if not trouble:
-        return Finding("upstreams", subject, Level.OK, f"{place} answers")
+        return Finding("upstreams", subject, Level.OK, f"{place} responds")
     if "certificate" in trouble.lower():
-        fix = "set upstream_ca_file to the PEM file of the CA that signed it, if you trust that one"
+        fix = "if you trust the CA that signed it, set upstream_ca_file to the PEM file of that CA"
     else:
-        fix = f"let this machine reach {place} directly, or set providers.{provider}.upstream_url"
+        fix = f"allow this machine to connect to {place}, or set providers.{provider}.upstream_url"
     return Finding("upstreams", subject, Level.WRONG if used else Level.SKIPPED, f"{place}: {trouble}", fix)
 
 
-def judge_clock(offsets: Mapping[str, float]) -> Finding:
-    """Judge the clock by how many seconds it is ahead of each upstream's; the middle one counts."""
+def check_clock(offsets: Mapping[str, float]) -> Finding:
+    """Check the clock. `offsets` is host → seconds by which our clock is ahead of the host's. The median counts."""
     if not offsets:
         return Finding("clock", "clock", Level.SKIPPED, "no upstream to compare it with")
     host, offset = sorted(offsets.items(), key=lambda item: item[1])[len(offsets) // 2]
@@ -162,28 +177,40 @@ def judge_clock(offsets: Mapping[str, float]) -> Finding:
         return Finding("clock", "clock", Level.OK, f"agrees with {host}")
     level = Level.WRONG if size > CLOCK_WRONG_SECONDS else Level.WARNING
     message = f"is {size:.0f} s {'ahead of' if offset > 0 else 'behind'} that of {host}"
-    return Finding("clock", "clock", level, message, "let this machine set its clock by NTP: AWS allows five minutes")
+    return Finding(
+        "clock",
+        "clock",
+        level,
+        message,
+        "set the clock of this machine by NTP: AWS allows a difference of five minutes",
+    )
 
 
-def judge_state(place: str, trouble: str, open_to_others: Sequence[str] = (), read_warning: str = "") -> Finding:
-    """Judge the state folder. `open_to_others`: what other users may change there, in sentences that say the fix."""
+def check_state(place: str, trouble: str, open_to_others: Sequence[str] = (), read_warning: str = "") -> Finding:
+    """Check the state folder.
+
+    `trouble` is why it cannot be written. `open_to_others` are messages, with a fix, about what other users can change
+    there, `read_warning` is one about what they can read.
+    """
 
     def found(level: Level, message: str, fix: str = "") -> Finding:
         return Finding("state", "state folder", level, message, fix)
 
     if trouble:
-        return found(Level.WRONG, f"{place}: {trouble}", "let the user that runs Wirekey write there, or set `state`")
+        return found(
+            Level.WRONG, f"{place}: {trouble}", "allow the user that runs Wirekey to write there, or set `state`"
+        )
     if open_to_others:
         return found(
-            Level.WRONG, " ".join(open_to_others), f"do what is said, and check the agents: they are in {place}"
+            Level.WRONG, " ".join(open_to_others), f"then check the agents in {place}: others may have changed them"
         )
     if read_warning:
-        return found(Level.WARNING, read_warning, "or start Wirekey, which does it")
+        return found(Level.WARNING, read_warning, "or start Wirekey, which sets the mode")
     return found(Level.OK, f"{place} can be written")
 
 
-def judge_files(refused: Sequence[str], warnings: Sequence[str]) -> list[Finding]:
-    """Judge who may change or read the files of the configuration. Each sentence has its fix in it."""
-    found = [Finding("files", "files", Level.WRONG, sentence) for sentence in refused]
-    found += [Finding("files", "files", Level.WARNING, sentence) for sentence in warnings]
-    return found or [Finding("files", "files", Level.OK, "no other user may change or read them")]
+def check_files(refused: Sequence[str], warnings: Sequence[str]) -> list[Finding]:
+    """Check who can change or read the files of the configuration. Each message contains its fix."""
+    found = [Finding("files", "files", Level.WRONG, message) for message in refused]
+    found += [Finding("files", "files", Level.WARNING, message) for message in warnings]
+    return found or [Finding("files", "files", Level.OK, "no other user can change or read them")]

@@ -1,7 +1,7 @@
-"""The client runtimes that the doctor knows: how to find one, and the smallest program that makes a call in it.
+"""The client runtimes that the doctor knows: how to find them, and the smallest program that makes a call in each.
 
-Each program asks for `https://HOST/v1/models` in the way programs in that runtime do, without any setting of its own.
-It is judged by what arrives at the proxy, not by what it says. Its exit code 77 means that a library is not installed.
+Each program requests `https://HOST/v1/models` as programs in that runtime usually do, without settings of its own. What
+counts is what arrives at the proxy, not what the program prints. Exit code 77 means that a library is not installed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ PATH = "/v1/models"
 class Client:
     """One way to make a call in a runtime.
 
-    In `arguments` {host} stands for a provider host, {url} for an URL there, {folder} for a folder of its own, in
-    which `file` is written as (name, text). `host` is the provider whose host is called.
+    In `arguments`, {host} is replaced by a host of `provider`, {url} by a URL on that host, and {folder} by a temporary
+    folder, into which `file`, a pair (name, text), is written. `seconds` is the time limit.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A program to look for on PATH, by any of its names, and in `elsewhere` (patterns below the home folder).
+    """A program that is searched on PATH by any of its names, and in `elsewhere` (patterns below the home folder).
 
-    `version` are the arguments that make it say its version; one that fails at that is not installed. Two names that
-    say the same are one. `absent` are words in its output that mean that a part of it is not installed.
+    `version` are the arguments that make it print its version. If that fails, it is not installed. Two programs that
+    print the same are one. `absent` are words in its output that mean that a part of it is not installed.
     """
 
     names: tuple[str, ...]
@@ -47,12 +47,12 @@ class Runtime:
     absent: tuple[str, ...] = field(default=())
 
 
-PYTHON_PROXY = "the program must not be given trust_env=False or proxies of its own"
+PYTHON_PROXY = "remove trust_env=False and other proxy settings from the program"
 NODE_PROXY = (
-    "NODE_OPTIONS must keep the --require of `wirekey env`; a program with a dispatcher or agent of its own needs "
-    "undici's EnvHttpProxyAgent or https-proxy-agent. Node below 18 cannot be helped: take a newer one"
+    "keep the --require of `wirekey env` in NODE_OPTIONS. A program with a dispatcher or agent of its own needs "
+    "undici's EnvHttpProxyAgent or https-proxy-agent. Node below 18 is not supported: use a newer one"
 )
-NODE_TRUST = "NODE_EXTRA_CA_CERTS must name the root when Node starts; setting it from within is too late"
+NODE_TRUST = "NODE_EXTRA_CA_CERTS must name the root when Node starts. The program itself cannot set it"
 
 RUNTIMES = (
     Runtime(
@@ -63,19 +63,19 @@ RUNTIMES = (
                 "ssl",
                 ("-c", programs.PYTHON_SSL, "{url}"),
                 PYTHON_PROXY,
-                "SSL_CERT_FILE must name the bundle; a program with a context of its own must load it",
+                "SSL_CERT_FILE must name the bundle. A program with an SSL context of its own must load it",
             ),
             Client(
                 "requests",
                 ("-c", programs.PYTHON_REQUESTS, "{url}"),
                 PYTHON_PROXY,
-                "REQUESTS_CA_BUNDLE must name the bundle; `verify` in the program wins over it",
+                "REQUESTS_CA_BUNDLE must name the bundle. `verify` in the program takes precedence",
             ),
             Client(
                 "httpx",
                 ("-c", programs.PYTHON_HTTPX, "{url}"),
                 PYTHON_PROXY,
-                "SSL_CERT_FILE must name the bundle: httpx below 0.28 and trust_env=False do not read it; pass verify=",
+                "SSL_CERT_FILE must name the bundle. With httpx below 0.28 or trust_env=False, pass verify=",
             ),
         ),
     ),
@@ -95,9 +95,9 @@ RUNTIMES = (
             Client(
                 "",
                 ("--silent", "--show-error", "--max-time", "20", "{url}"),
-                "a `proxy` or `noproxy` line in ~/.curlrc wins over HTTPS_PROXY: take it out",
-                "a `cacert` line in ~/.curlrc wins over CURL_CA_BUNDLE: take it out; curl of macOS: add the root to "
-                "the keychain",
+                "`proxy` and `noproxy` in ~/.curlrc override HTTPS_PROXY: remove them",
+                "`cacert` in ~/.curlrc overrides CURL_CA_BUNDLE: remove it. For the curl of macOS, add the root to the "
+                "keychain",
             ),
         ),
     ),
@@ -109,10 +109,10 @@ RUNTIMES = (
             Client(
                 "",
                 ("{folder}/Probe.java", "{url}"),
-                "JAVA_TOOL_OPTIONS must keep the https.proxyHost of `wirekey env`; a client with a proxy setting of "
-                "its own, such as the AWS SDK for Java, needs it there",
-                "JAVA_TOOL_OPTIONS must keep the truststore of `wirekey env`; or add the root to the JVM's: keytool "
-                "-importcert -cacerts -file {root}",
+                "keep the https.proxyHost of `wirekey env` in JAVA_TOOL_OPTIONS. A client with a proxy setting of its "
+                "own, such as the AWS SDK for Java, needs it there",
+                "keep the truststore of `wirekey env` in JAVA_TOOL_OPTIONS, or add the root to that of the JVM: "
+                "keytool -importcert -cacerts -file {root}",
                 file=("Probe.java", programs.JAVA),
                 seconds=90,
             ),
@@ -125,8 +125,8 @@ RUNTIMES = (
             Client(
                 "",
                 ("run", "{folder}/probe.go", "{url}"),
-                "a http.Transport of one's own needs Proxy: http.ProxyFromEnvironment",
-                "SSL_CERT_FILE must name the bundle; on macOS and Windows Go asks the system: add the root there",
+                "an http.Transport of your own needs Proxy: http.ProxyFromEnvironment",
+                "SSL_CERT_FILE must name the bundle. On macOS and Windows, add the root to the system's store",
                 file=("probe.go", programs.GO),
                 seconds=180,
             ),
@@ -139,11 +139,11 @@ RUNTIMES = (
         clients=(
             Client(
                 "",
-                # Unsigned, so that it needs no credentials: all that matters is where it goes.
+                # Unsigned, so that it needs no credentials: only its destination matters.
                 ("bedrock-runtime", "invoke-model", "--no-sign-request", "--cli-read-timeout", "20",
                  "--model-id", "wirekey.doctor", "--body", "e30=", "{folder}/answer"),
-                "`proxies` of the profile in ~/.aws/config win over HTTPS_PROXY: take them out",
-                "`ca_bundle` of the profile in ~/.aws/config wins over AWS_CA_BUNDLE: take it out",
+                "`proxies` of the profile in ~/.aws/config override HTTPS_PROXY: remove them",
+                "`ca_bundle` of the profile in ~/.aws/config overrides AWS_CA_BUNDLE: remove it",
                 provider="bedrock",
                 seconds=60,
             ),
@@ -156,8 +156,8 @@ RUNTIMES = (
             Client(
                 "",
                 ("-c", "credential.helper=", "ls-remote", "https://{host}/wirekey/doctor.git"),
-                "http.proxy in git's configuration wins over HTTPS_PROXY: git config --global --unset http.proxy",
-                "http.sslCAInfo in git's configuration: git config --global --unset http.sslCAInfo",
+                "git's http.proxy overrides HTTPS_PROXY. Remove it: git config --global --unset http.proxy",
+                "remove git's http.sslCAInfo: git config --global --unset http.sslCAInfo",
                 calls_providers=False,
             ),
         ),

@@ -1,4 +1,4 @@
-"""What the doctor found, and how it is told."""
+"""The findings of the doctor, and how they are printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """`skipped` could not be looked at, and needs not be; only `wrong` makes the exit code 1."""
+    """How serious a finding is. Only `wrong` makes the exit code 1. `skipped` was not checked and need not be."""
 
     OK = "ok"
     SKIPPED = "skipped"
@@ -21,7 +21,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. `area` is a word for programs, `fix` says what to do, empty where nothing is to be done."""
+    """The result of one check. `area` is a word for programs, `fix` says what to do and is empty if nothing is."""
 
     area: str
     subject: str
@@ -31,11 +31,12 @@ class Finding:
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
+    """Return 1 if something is wrong, otherwise 0."""
     return int(any(finding.level is Level.WRONG for finding in findings))
 
 
 def report(findings: Sequence[Finding]) -> str:
-    """Give the findings as lines for a person, each fix below what it mends, and a last line that sums up."""
+    """Return the findings as lines for people, each with its fix below, and a summary as the last line."""
     width = max((len(finding.subject) for finding in findings), default=0)
     lines = []
     for finding in findings:
@@ -46,16 +47,18 @@ def report(findings: Sequence[Finding]) -> str:
 
 
 def summary(findings: Sequence[Finding]) -> str:
+    """Return the numbers of problems in one sentence."""
     wrong = sum(finding.level is Level.WRONG for finding in findings)
     warnings = sum(finding.level is Level.WARNING for finding in findings)
     skipped = sum(finding.level is Level.SKIPPED for finding in findings)
     if not wrong and not warnings:
-        return f"Everything is in order; {skipped} skipped." if skipped else "Everything is in order."
+        return f"No problems found. {skipped} skipped." if skipped else "No problems found."
     counts = [f"{wrong} wrong"] * bool(wrong) + [f"{warnings} warning{'s' * (warnings != 1)}"] * bool(warnings)
     return f"{', '.join(counts)}."
 
 
 def as_json(findings: Sequence[Finding]) -> dict[str, object]:
+    """Return the findings as JSON values."""
     return {
         "ok": exit_code(findings) == 0,
         "findings": [

@@ -1,6 +1,6 @@
-"""A proxy that stands in for Wirekey while a client is looked at: it sends nothing on, and notes what came.
+"""A stub of Wirekey's proxy that a client is run against. It forwards nothing and records what arrives.
 
-One connection at a time is one thread; one `StubRequest` is the sum of them all.
+Each connection has a thread. What arrives on all of them is added up in one `StubRequest`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 AUTH = "proxy-authorization"
-LARGEST_HEAD = 65536
+MAX_HEAD_BYTES = 65536
 SECONDS = 20.0
-ANSWER = (
+"""The time limit of each read and write."""
+RESPONSE = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 30\r\n\r\n"
     b'{"object": "list", "data": []}'
 )
@@ -31,9 +32,9 @@ CHALLENGE = (
 
 @dataclass(frozen=True, slots=True)
 class StubRequest:
-    """What arrived: a CONNECT, with the agent's credentials, a TLS handshake that was finished, a request in it.
+    """What has arrived: `connected` a CONNECT, `credentials` one with the agent's token, `requested` an inner request.
 
-    `refused` is the client's own word (a TLS alert) for why it ended the handshake.
+    `refused` is the TLS alert with which the client ended the handshake, empty if there was none.
     """
 
     connected: bool = False
@@ -43,10 +44,10 @@ class StubRequest:
 
 
 class Stub:
-    """Listens on a free port of this machine while it is entered.
+    """A context manager that listens on a free port of this machine. `observed` is what has arrived so far.
 
-    `certificate` gives the server side of TLS for a host, None for one that it does not speak for. With `challenge` a
-    CONNECT without the agent's credentials is answered 407, as some clients send them only then.
+    `certificate` returns the server side of TLS for a host, or None to close the connection. With `challenge`, a
+    CONNECT without the agent's credentials gets a 407 response, as some clients send them only then.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Stub:
         self.certificate = certificate
         self.expected = f"Basic {base64.b64encode(f'{agent}:{token}'.encode()).decode()}"
         self.challenge = challenge
-        self.sighting = StubRequest()
+        self.observed = StubRequest()
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
@@ -71,18 +72,21 @@ class Stub:
         self.listener.close()
 
     def note(self, **seen: bool | str) -> None:
+        """Add to what has arrived."""
         with self.lock:
-            self.sighting = replace(self.sighting, **seen)  # type: ignore[arg-type]  # the fields' own types
+            self.observed = replace(self.observed, **seen)  # type: ignore[arg-type]  # the fields' own types
 
     def accept(self) -> None:
+        """Accept connections until the listener is closed."""
         while True:
             try:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self.attend, args=(connection,), daemon=True).start()
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
-    def attend(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
+        """Open the tunnel that a client requests, and respond to one request in it."""
         with contextlib.suppress(OSError), connection:
             connection.settimeout(SECONDS)
             host = self.tunnel_to(connection)
@@ -90,19 +94,19 @@ class Stub:
             if context is None:
                 return
             try:
-                # With TLS 1.3 a client that does not believe us says so only when we read.
+                # With TLS 1.3, the alert of a client that does not trust the certificate arrives with the first read.
                 with context.wrap_socket(connection, server_side=True) as secure:
                     if read_head(secure):
                         self.note(requested=True)
-                        secure.sendall(ANSWER)
+                        secure.sendall(RESPONSE)
             except ssl.SSLError as error:
                 self.note(refused=(error.reason or "TLS failed").replace("_", " ").lower())
 
     def tunnel_to(self, connection: socket.socket) -> str | None:
-        """Answer CONNECTs until one opens a tunnel; give its host, None where the client goes away."""
+        """Respond to CONNECT requests until one opens a tunnel. Returns its host, or None if the client leaves."""
         while head := read_head(connection):
             first, *headers = head.split("\r\n")
-            method, _, cool_down = first.partition(" ")
+            method, _, target = first.partition(" ")
             if method != "CONNECT":
                 return None
             self.note(connected=True)
@@ -113,16 +117,16 @@ class Stub:
                 connection.sendall(CHALLENGE)
                 continue
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            return cool_down.partition(" ")[0].rpartition(":")[0].strip("[]").lower()
+            return target.partition(" ")[0].rpartition(":")[0].strip("[]").lower()
         return None
 
 
 def read_head(connection: socket.socket) -> str:
-    """Read until the empty line; empty where the client ends before, or never comes to an end."""
+    """Read a head up to the empty line. Returns an empty string if the client leaves before that or sends too much."""
     head = b""
     while b"\r\n\r\n" not in head:
         part = connection.recv(4096)
-        if not part or len(head) > LARGEST_HEAD:
+        if not part or len(head) > MAX_HEAD_BYTES:
             return ""
         head += part
     return head.partition(b"\r\n\r\n")[0].decode("latin-1")

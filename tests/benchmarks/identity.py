@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.identity.jwt_making import ec_key, jwk, jwks, rsa_key, token
-from wirekey.config.jwt import JWT, JWTIssuer
+from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwk import key_set
 from wirekey.identity.jwt_issuers import TokenIssuer, own_issuer
@@ -46,10 +46,12 @@ def tasks(folder):
     claims = {"aud": "wirekey", "iat": now, "nbf": now, "exp": now + 600, "sub": "svc"}
     own = {**claims, "iss": "wirekey", "sub": "alice", "client_id": client.client_id}
     own["permissions"] = ["web:read", "web:write"]
-    settings = JWTIssuer(issuer="id", jwks_url="https://id.example/")
+    settings = JWTIssuerConfig(issuer="id", jwks_url="https://id.example/")
     allowed = settings.algorithms
     found = key_set(jwks(jwk(rsa_key(), kid="rsa"), jwk(ec_key(), kid="ec")), allowed)
-    tokens = JwtTokens([own_issuer(JWT(), keys), TokenIssuer("id", "wirekey", allowed, 86400, found, settings)], agents)
+    tokens = JwtTokens(
+        [own_issuer(JWTConfig(), keys), TokenIssuer("id", "wirekey", allowed, 86400, found, settings)], agents
+    )
     ours = keys.sign(own)
     rsa = token({"alg": "RS256", "kid": "rsa"}, {**claims, "iss": "id"}, rsa_key())
     ec = token({"alg": "ES256", "kid": "ec"}, {**claims, "iss": "id"}, ec_key())

@@ -24,7 +24,7 @@ from tests.benchmarks.load import Target
 from tests.running import EVERYTHING, SimulatorThread, wirekey_behind
 from wirekey.call import Agent, Call, Outcome
 from wirekey.config import HostPort
-from wirekey.config.console import Console
+from wirekey.config.console import ConsoleConfig
 from wirekey.console import operator_token
 from wirekey.console.feed import LINGERS, Feed
 from wirekey.console.live import LivePage
@@ -106,8 +106,8 @@ def through_a_proxy(rounds: int) -> None:
 class Bare:
     """A house that the page is about."""
 
-    def settings(self) -> Console:
-        return Console(sign_in="loopback")
+    def settings(self) -> ConsoleConfig:
+        return ConsoleConfig(sign_in="loopback")
 
     async def state(self) -> dict:
         return {}

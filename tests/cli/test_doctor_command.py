@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from wirekey.ca.authority import ensure
 from wirekey.cli.main import group
 from wirekey.config import HostPort
-from wirekey.config.loading import USUAL_VARIABLES
+from wirekey.config.loading import KEY_VARIABLES
 from wirekey.doctor.connectivity import ask_upstream, writing_trouble
 from wirekey.egress.hosts import provider_hosts
 from wirekey.server.runtime import RunningProxy
@@ -27,7 +27,7 @@ from wirekey_simulator.certificate import prepare_certificate
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for variables in USUAL_VARIABLES.values():
+    for variables in KEY_VARIABLES.values():
         for variable in variables:
             monkeypatch.delenv(variable, raising=False)
     return tmp_path

@@ -67,7 +67,7 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
 
 def test_without_a_file_the_defaults_hold_and_nothing_is_explicit(tmp_path):
     config = load(None, {})
-    assert not config.explicit
+    assert not config.has_file
     assert not config.has_any_key
     assert config.source is None
     assert config.state == tmp_path / "state"
@@ -77,7 +77,7 @@ def test_without_a_file_the_defaults_hold_and_nothing_is_explicit(tmp_path):
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "\ufeff# with a byte order mark", "{}"])
 def test_an_empty_file_is_the_defaults_made_explicit(tmp_path, text):
     config = loaded(tmp_path, text)
-    assert config.explicit
+    assert config.has_file
     assert not config.has_any_key
     assert [row.value for row in effective_settings(config)] == [
         row.value for row in effective_settings(load(None, {}))
@@ -92,7 +92,7 @@ def test_wirekey_yaml_of_the_current_folder_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: None, "no such file"),
+        (lambda path: None, "does not exist"),
         (lambda path: path.mkdir(), "cannot be read"),
         (lambda path: path.write_bytes(b"state: \xff"), "UTF-8"),
         (lambda path: path.write_bytes(b"#" * (1 << 20) + b"\n"), "larger than 1 MiB"),

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from tests.config.reading import loaded, problems
-from wirekey.config import extension_problems, route_faults
+from wirekey.config import extension_problems, route_warnings
 from wirekey.config.route_checks import covers
 
 KEYED = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:A]}}\n"
@@ -20,16 +20,16 @@ KEYED = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:A]}}\n"
         ("{match: a, upstream_url: https://x.example, auth: sigv4, keys: [env:A]}", "routes[0]", "never used"),
         ("{match: a, upstream_url: https://x.example, auth: 'python:m:f', keys: [env:A]}", "routes[0]", "never used"),
         ("{match: a, auth: none}", "routes[0]", "auth: none needs upstream_url"),
-        ("{match: a, selection: random}", "routes[0]", "selection is about keys of this route"),
-        ("{match: a, provider: openai, model: 'gemini:x'}", "routes[0]", "model is one of gemini"),
+        ("{match: a, selection: random}", "routes[0]", "selection needs keys in this route"),
+        ("{match: a, provider: openai, model: 'gemini:x'}", "routes[0]", "model names gemini"),
         ("{match: a, timeout: 1}", "routes[0].timeout", "Did you mean timeouts?"),
-        ("{match: a, fallback: [a]}", "routes[0]", "falls back to a, which is what just failed"),
+        ("{match: a, fallback: [a]}", "routes[0]", "falls back to a, the model that has just failed"),
         ("{match: a, model: b, fallback: [c, b]}", "routes[0]", "falls back to b"),
         ("{match: a, model: 'm?temperature=9'}", "routes[0].model", "must be a number from 0 to 2"),
         ("{match: a, fallback: ['m?tools=x']}", "routes[0].fallback[0]", "has a parameter 'tools'"),
         ("{match: a, failover: {max_attempts: 0}}", "routes[0].failover.max_attempts", "must be at least 1"),
         ("{match: a, failover: {max_attempts: 21}}", "routes[0].failover.max_attempts", "at most 20"),
-        ("{match: a, provider: openai, auth: sigv4}", "routes[0].auth", "openai takes no AWS signature"),
+        ("{match: a, provider: openai, auth: sigv4}", "routes[0].auth", "openai does not accept it"),
         ("{match: a, provider: openai, fallback: ['anthropic:c']}", "routes[0].fallback[0]", "goes to anthropic"),
     ],
 )
@@ -42,8 +42,8 @@ def test_a_route_that_no_call_could_follow_is_refused(tmp_path, route, key, word
 @pytest.mark.parametrize(
     ("text", "key", "words"),
     [
-        ("model_override: 'gemini:x'", "", "model_override is for calls of every provider"),
-        ("session_affinity: {header: Authorization}", "session_affinity.header", "holds credentials"),
+        ("model_override: 'gemini:x'", "", "model_override applies to calls of every provider"),
+        ("session_affinity: {header: Authorization}", "session_affinity.header", "a header with credentials"),
         ("session_affinity: {header: 'a b'}", "session_affinity.header", "name of a header"),
         ("providers: {openai: {selection: best}}", "providers.openai.selection", "must be 'round-robin'"),
         (
@@ -66,18 +66,18 @@ def test_settings_around_routes_are_checked_too(tmp_path, text, key, words):
 
 FAULTS = [
     ("[{match: a}, {match: b}]", []),
-    ("[{match: a}, {match: a}]", [("routes[1].match", 3, "can never match: routes[0] in line 2 (a) comes before")]),
+    ("[{match: a}, {match: a}]", [("routes[1].match", 3, "can never match: routes[0] in line 2 (a) comes first")]),
     ("[{match: 'gpt-*'}, {match: 'gpt-4*'}]", [("routes[1].match", 3, "can never match")]),
     ("[{match: '*'}, {match: 'x?'}]", [("routes[1].match", 3, "can never match")]),
     ("[{match: 'gpt-4*'}, {match: 'gpt-*'}]", []),
     ("[{match: '[ab]'}, {match: a}]", [("routes[1].match", 3, "can never match")]),
-    ("[{match: a, provider: anthropic}, {match: b}]", [("routes[0]", 2, "no key. Set providers.anthropic.keys")]),
+    ("[{match: a, provider: anthropic}, {match: b}]", [("routes[0]", 2, "has no key. Set providers.anthropic.keys")]),
     ("[{match: a, provider: anthropic, keys: [env:A]}, {match: b}]", []),
     ("[{match: a, provider: anthropic, auth: client}, {match: b, provider: bedrock}]", []),
     ("[{match: a, fallback: [b]}, {match: b, fallback: [c]}]", []),
     (
         "[{match: a, fallback: [b]}, {match: b, fallback: [a]}]",
-        [("routes[0].fallback", 2, "in a circle (a → b → a)"), ("routes[1].fallback", 3, "in a circle (b → a → b)")],
+        [("routes[0].fallback", 2, "forms a loop (a → b → a)"), ("routes[1].fallback", 3, "forms a loop (b → a → b)")],
     ),
     ("[{match: 'g-*', fallback: [g-1]}, {match: b}]", []),
     ("[{match: a, fallback: ['gemini:g']}, {match: 'g', fallback: [x]}]", []),
@@ -89,7 +89,7 @@ def test_routes_that_do_nothing_are_found_with_their_lines(tmp_path, routes, exp
     lines = routes.strip("[]").replace("}, {", "}\n  - {") if "[{match: '[ab]'" not in routes else None
     text = "routes:\n  - " + lines if lines else "routes:\n  - {match: '[ab]'}\n  - {match: a}"
     lines_of_keys = loaded(tmp_path, f"{text}\nproviders: {{openai: {{keys: [env:A]}}}}", {"A": "k"})
-    found = route_faults(lines_of_keys)
+    found = route_warnings(lines_of_keys)
     assert [(fault.key, fault.line) for fault in found] == [(key, line) for key, line, _ in expected]
     for fault, (_, _, words) in zip(found, expected, strict=True):
         assert words in fault.message

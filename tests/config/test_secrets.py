@@ -34,7 +34,7 @@ def test_a_file_holds_the_secret_with_or_without_line_end(tmp_path, content, sec
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "there is no file"),
+        (None, "does not exist"),
         (b"", "empty"),
         (b"a\nb", "line break"),
         (b"\xff\xfe", "not a text file"),
@@ -50,7 +50,7 @@ def test_a_file_without_one_secret_is_told(tmp_path, content, words):
 
 @pytest.mark.parametrize("environ", [{}, {"A": ""}, {"A": "  "}])
 def test_a_variable_without_value_is_told_with_the_remedy(tmp_path, environ):
-    with pytest.raises(ValueError, match=r"A is not set. Export it, or put A=… into the .env"):
+    with pytest.raises(ValueError, match=r"A is not set. Export it, or put A=… in the .env"):
         resolve(SecretRef("env", "A"), environ, tmp_path)
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from wirekey.config import HostPort
-from wirekey.config.jwt import JWT
+from wirekey.config.jwt import JWTConfig
 from wirekey.console.router import Router
 from wirekey.console.server import Server
 from wirekey.identity.agents import AgentStore
@@ -23,7 +23,7 @@ class Office:
     def __init__(self, folder) -> None:
         self.agents = AgentStore(folder / "agents.json")
         self.keys = JwtSigningKeys(folder / "jwt-keys.json", 3600)
-        self.endpoint: TokenEndpoint | None = TokenEndpoint(JWT(), self.keys, self.agents)
+        self.endpoint: TokenEndpoint | None = TokenEndpoint(JWTConfig(), self.keys, self.agents)
         self.parts: dict[str, str | None] = {"listeners": None, "audit": None, "ca": None, "policy": None}
         made = self.agents.add_client("alice", role="ops")
         self.id, self.secret = made.client_id, made.client_secret.reveal()

@@ -20,7 +20,7 @@ from tests.console.conftest import PATIENCE
 from tests.policy.opa import Opa
 from wirekey.calls.services import Services
 from wirekey.config import load
-from wirekey.config.models import GatewayTLS
+from wirekey.config.models import GatewayTLSConfig
 from wirekey.identity.agents import AgentStore
 from wirekey.server import bundle
 from wirekey.server.endpoints import Endpoints
@@ -294,7 +294,7 @@ def files_of(folder, made):
     (folder / "gateway.pem").write_bytes(server.read_bytes())
     (folder / "gateway-key.pem").write_bytes(server.read_bytes())
     (folder / "root.pem").write_bytes(root.read_bytes())
-    return GatewayTLS(certificate=folder / "gateway.pem", key=folder / "gateway-key.pem")
+    return GatewayTLSConfig(certificate=folder / "gateway.pem", key=folder / "gateway-key.pem")
 
 
 @contextlib.asynccontextmanager

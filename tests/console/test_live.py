@@ -16,7 +16,7 @@ from tests.console.test_router import asked
 from wirekey.audit.event import NAMES
 from wirekey.audit.store import AuditStore
 from wirekey.call import Agent, Call, Outcome
-from wirekey.config.console import Console
+from wirekey.config.console import ConsoleConfig
 from wirekey.console import gate, operator_token
 from wirekey.console.feed import Feed
 from wirekey.console.live import LivePage
@@ -33,7 +33,7 @@ class Office:
 
     def __init__(self, folder) -> None:
         self.token = operator_token.ensure(folder).reveal()
-        self.settings = Console()
+        self.settings = ConsoleConfig()
         self.feed = Feed()
         self.audit = folder / "audit.db"
         sessions = SignInSessions(operator_token.FollowedToken(folder))
@@ -163,7 +163,7 @@ HOSTS = [
 @pytest.mark.parametrize(("host", "ours"), HOSTS)
 @pytest.mark.parametrize("path", [*ASKED_FOR, *FILES])
 def test_under_a_strange_name_there_is_no_page(office, path, host, ours):
-    office.settings = Console(names=("ops.corp.example",))
+    office.settings = ConsoleConfig(names=("ops.corp.example",))
     answer = office.router.answer(asked("GET", path, {"host": host}))
     assert getattr(answer, "status", None) == (421 if not ours else 401 if path in ASKED_FOR else 200)
 
@@ -191,7 +191,7 @@ def from_elsewhere(path, address="192.0.2.7", host="192.0.2.1:8090", **headers):
     ],
 )
 def test_other_machines_see_the_page_only_where_the_configuration_lets_them(office, remote, host, status):
-    office.settings = Console(remote=remote)
+    office.settings = ConsoleConfig(remote=remote)
     assert office.router.answer(from_elsewhere("/", host=host)).status == status
 
 
@@ -212,7 +212,7 @@ def test_other_machines_see_the_page_only_where_the_configuration_lets_them(offi
     ],
 )
 def test_this_machine_needs_not_sign_in_where_the_configuration_says_so(office, address, headers, is_in):
-    office.settings = Console(sign_in="loopback", remote=True)
+    office.settings = ConsoleConfig(sign_in="loopback", remote=True)
     answer = office.router.answer(from_elsewhere("/console/events", address, **headers))
     assert (getattr(answer, "status", 200) == 200) == is_in
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, rsa_key, token
 
-from wirekey.config.jwt import JWT, JWTIssuer
+from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
 from wirekey.identity import jwks_fetching
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwks_fetching import BETWEEN_FETCHES, GOOD_FOR, FetchedKeys, FetchError, https_fetch
@@ -258,7 +258,9 @@ def test_a_server_that_is_not_there(fetch):
 
 async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server, fetch, tmp_path, monkeypatch):
     """At first one key, then the next beside it, then that alone, then the issuer is down."""
-    settings = JWT(issuers=(JWTIssuer(issuer="https://id.example", jwks_url=server.url, permissions=("web:read",)),))
+    settings = JWTConfig(
+        issuers=(JWTIssuerConfig(issuer="https://id.example", jwks_url=server.url, permissions=("web:read",)),)
+    )
     tokens = JwtTokens.of_settings(settings, AgentStore(tmp_path / "agents.json"), None, fetch)
     clock = Clock()
     [issuer] = tokens.issuers

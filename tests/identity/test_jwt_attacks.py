@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.identity.jwt_making import b64, ec_key, ed_key, jwk, jwks, pem, rsa_key, token
 
-from wirekey.config.jwt import JWT, JWTIssuer
+from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwk import key_of_pem, key_set
 from wirekey.identity.jwt_issuers import StaticKey, TokenIssuer, external_issuer, own_issuer
@@ -38,9 +38,11 @@ class Services:
         self.now = float(NOW)
         self.agents = AgentStore(folder / "agents.json", lambda: self.now)
         self.keys = JwtSigningKeys(folder / "jwt-keys.json", 3600, lambda: self.now)
-        self.settings = JWT()
-        other = JWTIssuer(issuer="https://id.example", jwks_url="https://id.example/jwks", permissions=("web:read",))
-        fixed = JWTIssuer(issuer="https://static.example", key=folder / "static.pem")
+        self.settings = JWTConfig()
+        other = JWTIssuerConfig(
+            issuer="https://id.example", jwks_url="https://id.example/jwks", permissions=("web:read",)
+        )
+        fixed = JWTIssuerConfig(issuer="https://static.example", key=folder / "static.pem")
         self.issuers = [
             own_issuer(self.settings, self.keys),
             TokenIssuer(other.issuer, "wirekey", ALGORITHMS, 86400, key_set(KEYS, ALGORITHMS), other),
@@ -462,10 +464,10 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path):
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(IssuerError, match=r"id\.pem") as caught:
-            external_issuer(JWTIssuer(issuer="a", key=path), lambda _: b"")
+            external_issuer(JWTIssuerConfig(issuer="a", key=path), lambda _: b"")
         assert reason in str(caught.value)
     path.write_bytes(pem(ED))
-    assert external_issuer(JWTIssuer(issuer="a", key=path), lambda _: b"").keys.find("any", "EdDSA")
+    assert external_issuer(JWTIssuerConfig(issuer="a", key=path), lambda _: b"").keys.find("any", "EdDSA")
 
 
 JSON_VALUES = st.recursive(

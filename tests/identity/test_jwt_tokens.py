@@ -8,7 +8,7 @@ import pytest
 from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, pem, rsa_key, token
 
 from wirekey.call import Agent
-from wirekey.config.jwt import JWT, JWTIssuer
+from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
 from wirekey.identity import jwt_tokens
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwk import VerificationKey, key_of_pem, key_set
@@ -30,7 +30,7 @@ def agents(tmp_path):
 
 
 def issuer(**settings):
-    made = JWTIssuer(issuer="id", jwks_url="https://id.example/", **settings)
+    made = JWTIssuerConfig(issuer="id", jwks_url="https://id.example/", **settings)
     allowed = made.algorithms
     return TokenIssuer("id", made.audience, allowed, made.max_lifetime, key_set(jwks(jwk(KEY)), allowed), made)
 
@@ -93,7 +93,7 @@ ALGORITHMS = [
 @pytest.mark.parametrize(("name", "private"), ALGORITHMS, ids=[name for name, _ in ALGORITHMS])
 @pytest.mark.parametrize("source", ["key set", "file"])
 async def test_each_algorithm_is_verified_by_a_key_set_and_a_file(agents, name, private, source):
-    made = JWTIssuer(issuer="id", jwks_url="https://id.example/", algorithms=(name,))
+    made = JWTIssuerConfig(issuer="id", jwks_url="https://id.example/", algorithms=(name,))
     allowed = made.algorithms
     if source == "file":
         found = key_of_pem(pem(private), allowed)
@@ -140,33 +140,33 @@ def fetch(_):
 async def test_a_change_of_the_settings_keeps_what_is_the_same_and_ends_what_is_not(agents, tmp_path):
     keys = JwtSigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
     one = {"issuer": "id", "jwks_url": "https://id.example/"}
-    before = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), agents, keys, fetch)
+    before = JwtTokens.of_settings(JWTConfig(issuers=(JWTIssuerConfig(**one),)), agents, keys, fetch)
     held = await before.identify(token(HEADER, CLAIMS, KEY), NOW)
 
-    same = JwtTokens.of_settings(JWT(issuers=(JWTIssuer(**one),)), agents, keys, fetch, before)
+    same = JwtTokens.of_settings(JWTConfig(issuers=(JWTIssuerConfig(**one),)), agents, keys, fetch, before)
     assert same.find_agent(held, NOW)
     assert set(same.issuers) == set(before.issuers)
     assert same.find(token_digest(token(HEADER, CLAIMS, KEY)), NOW)
 
-    other = JWT(issuers=(JWTIssuer(**one, audience="other"),))
+    other = JWTConfig(issuers=(JWTIssuerConfig(**one, audience="other"),))
     changed = JwtTokens.of_settings(other, agents, keys, fetch, same)
     assert changed.find_agent(held, NOW) is None
     with pytest.raises(RefusedTokenError, match="audience"):
         await changed.identify(token(HEADER, CLAIMS, KEY), NOW)
 
-    gone = JwtTokens.of_settings(JWT(), agents, keys, fetch, same)
+    gone = JwtTokens.of_settings(JWTConfig(), agents, keys, fetch, same)
     assert gone.find_agent(held, NOW) is None
     with pytest.raises(RefusedTokenError, match="issuer that is not known"):
         await gone.identify(token(HEADER, CLAIMS, KEY), NOW)
 
 
 async def test_another_issuer_in_our_place_means_that_no_tokens_are_issued_here(agents, tmp_path):
-    settings = JWT(issuer="id", jwks_url="https://id.example/")
+    settings = JWTConfig(issuer="id", jwks_url="https://id.example/")
     assert signing_keys(settings, tmp_path) is None
     tokens = JwtTokens.of_settings(settings, agents, None, fetch)
     assert (await tokens.identify(token(HEADER, CLAIMS, KEY), NOW)).agent == Agent("svc", None, None, ())
     assert not list(tmp_path.glob("jwt-keys*"))
-    assert isinstance(signing_keys(JWT(), tmp_path), JwtSigningKeys)
+    assert isinstance(signing_keys(JWTConfig(), tmp_path), JwtSigningKeys)
 
 
 LOOKS = [
@@ -186,7 +186,7 @@ def test_values_that_are_meant_as_a_jwt_are_told_from_keys(value, is_one):
 
 async def test_to_find_a_token_again_costs_no_cryptography(agents, tmp_path):
     keys = JwtSigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
-    tokens = JwtTokens.of_settings(JWT(issuers=()), agents, keys, fetch)
+    tokens = JwtTokens.of_settings(JWTConfig(issuers=()), agents, keys, fetch)
     client = agents.add_client("alice")
     own = {"iss": "wirekey", "sub": "alice", "client_id": client.client_id}
     claims = {**CLAIMS, **own, "permissions": ["web:read", "web:write"]}

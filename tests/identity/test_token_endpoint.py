@@ -9,7 +9,7 @@ from urllib.parse import quote_plus, urlencode
 import jwt
 import pytest
 
-from wirekey.config.jwt import JWT
+from wirekey.config.jwt import JWTConfig
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwt_keys import JwtSigningKeys
 from wirekey.identity.throttle import FORGOTTEN, FREE, MAX_WAIT, Throttle, neighbourhood
@@ -25,7 +25,7 @@ class Endpoint:
         self.now = float(NOW)
         self.agents = AgentStore(folder / "agents.json", lambda: self.now)
         self.keys = JwtSigningKeys(folder / "jwt-keys.json", 3600, lambda: self.now)
-        self.endpoint = TokenEndpoint(JWT(), self.keys, self.agents)
+        self.endpoint = TokenEndpoint(JWTConfig(), self.keys, self.agents)
         made = self.agents.add_client("alice", role="ops", type="cli")
         self.id, self.secret = made.client_id, made.client_secret.reveal()
 

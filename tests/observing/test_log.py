@@ -17,7 +17,7 @@ from tests.running import wait_for
 from wirekey.addons.call_log import CallLog
 from wirekey.call import Agent, Call, Outcome, under_way
 from wirekey.calls.services import Services
-from wirekey.config.models import Log
+from wirekey.config.models import LogConfig
 from wirekey.observing import log_handler
 from wirekey.observing.call_lines import CallLine, CallLines
 from wirekey.observing.log import LineFormatter, set_up_logging
@@ -179,7 +179,7 @@ def logging_as_before():
 
 def test_wirekeys_mitmproxys_and_libraries_lines_go_the_same_way(tmp_path, logging_as_before):
     file = tmp_path / "wirekey.observing.log"
-    set_up_logging(Log(file=file))
+    set_up_logging(LogConfig(file=file))
     logging.getLogger("wirekey.addons").info("ours: %s", 1)
     logging.getLogger("mitmproxy.proxy").warning("mitmproxy's")
     logging.getLogger("mitmproxy.proxy").info("mitmproxy's chatter")
@@ -197,7 +197,7 @@ LEVELS = [("debug", True), ("info", True), ("warning", False), ("error", False)]
 @pytest.mark.parametrize(("level", "said"), LEVELS)
 def test_calls_are_said_at_level_info(level, said, tmp_path, logging_as_before):
     file = tmp_path / "wirekey.observing.log"
-    set_up_logging(Log(file=file, level=level))
+    set_up_logging(LogConfig(file=file, level=level))
     CallLines().ended(call())
     logging_as_before.handlers[0].flush()
     assert bool(file.read_text()) is said

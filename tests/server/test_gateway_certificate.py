@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from wirekey.ca.authority import ensure, renew
-from wirekey.config.models import GatewayTLS
+from wirekey.config.models import GatewayTLSConfig
 from wirekey.server.gateway_certificate import REISSUE_AFTER, CertificateError, ConfiguredCertificate, IssuedCertificate
 from wirekey_simulator.certificate import prepare_certificate
 
@@ -32,7 +32,7 @@ def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path, certificate
     made, _ = prepare_certificate(tmp_path / "made")
     another, _ = prepare_certificate(tmp_path / "another")
     known = {"good": made.read_text(), "another": another.read_text()}
-    files = GatewayTLS(certificate=tmp_path / "gateway.pem", key=tmp_path / "gateway-key.pem")
+    files = GatewayTLSConfig(certificate=tmp_path / "gateway.pem", key=tmp_path / "gateway-key.pem")
     for file, text in ((files.certificate, certificate_text), (files.key, key_text)):
         if text is not None:
             file.write_text(known.get(text, text))
@@ -51,9 +51,9 @@ def test_a_key_with_a_password_is_refused_and_the_terminal_is_not_asked_for_it(t
     files = f"certificate={str(made)!r}, key={str(tmp_path / 'key.pem')!r}"
     code = (
         "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-        "from wirekey.config.models import GatewayTLS; "
+        "from wirekey.config.models import GatewayTLSConfig; "
         "from wirekey.server.gateway_certificate import ConfiguredCertificate; "
-        f"ConfiguredCertificate(GatewayTLS({files}))"
+        f"ConfiguredCertificate(GatewayTLSConfig({files}))"
     )
     outer, terminal = os.openpty()
     process = subprocess.Popen(

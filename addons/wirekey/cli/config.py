@@ -38,7 +38,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         extension_problems,
         file_access,
         load,
-        route_faults,
+        route_warnings,
         secret_problems,
         unimplemented,
     )
@@ -51,7 +51,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
             *access.refused,
             *secret_problems(config),
             *extension_problems(config),
-            *route_faults(config),
+            *route_warnings(config),
             *unimplemented(config),
         ]
     except ConfigError as error:

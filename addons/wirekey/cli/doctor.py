@@ -80,7 +80,7 @@ def keys_findings(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.server.runtime import RunningProxy
 
     running = RunningProxy.read(config.state)
-    simulated = running.simulated if running else not (config.explicit or config.has_any_key)
+    simulated = running.simulated if running else not (config.has_file or config.has_any_key)
     names = list(type(config.providers).model_fields)
     not_needed = ""
     if simulated:

@@ -153,7 +153,7 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
 
 def chosen(config: Config, folder: Path | None, query: str | None) -> tuple[Path, str]:
     """Give folder and query: as asked for, as configured, or the default."""
-    setting = config.deciding
+    setting = config.effective_policy
     return folder or setting.path, query or setting.query
 
 

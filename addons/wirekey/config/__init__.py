@@ -1,10 +1,10 @@
-"""The configuration: `wirekey.yaml`, `.env` beside it, and the environment, read whole and checked whole."""
+"""The configuration: `wirekey.yaml`, `.env` beside it, and the environment. Read and checked as a whole."""
 
 from wirekey.config.file_access import FileAccess, file_access
 from wirekey.config.loading import load, references, secret_problems
-from wirekey.config.models import Config, Log, provider_hosts, usual_hosts
+from wirekey.config.models import Config, LogConfig, provider_hosts, usual_hosts
 from wirekey.config.problems import ConfigError, Problem
-from wirekey.config.route_checks import extension_problems, route_faults
+from wirekey.config.route_checks import extension_problems, route_warnings
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.unimplemented import unimplemented
 from wirekey.config.values import HostPort, UpstreamURL
@@ -14,7 +14,7 @@ __all__ = [
     "ConfigError",
     "FileAccess",
     "HostPort",
-    "Log",
+    "LogConfig",
     "Problem",
     "SecretRef",
     "UpstreamURL",
@@ -24,7 +24,7 @@ __all__ = [
     "provider_hosts",
     "references",
     "resolve",
-    "route_faults",
+    "route_warnings",
     "secret_problems",
     "unimplemented",
     "usual_hosts",

@@ -1,34 +1,38 @@
+"""The settings of the console."""
+
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from wirekey.config.group import Settings
-from wirekey.config.values import Flag, Kind, host_name
+from wirekey.config.group import ConfigGroup
+from wirekey.config.values import Flag, ValueFormat, host_name
 
 
 def page_name(value: str) -> str:
+    """Check a host name of the live page. Raises ValueError."""
     return host_name(value, "the page")
 
 
-Name = Annotated[str, AfterValidator(page_name), Kind("host name")]
+PageName = Annotated[str, AfterValidator(page_name), ValueFormat("host name")]
 
 
-class Console(Settings):
-    """Who may see the live page of the console. /health, /ready and the token endpoint are for everyone there."""
+class ConsoleConfig(ConfigGroup):
+    """The setting `console`: access to the live page. /health, /ready and the token endpoint need no sign-in."""
 
     sign_in: Literal["token", "loopback"] = Field(
         default="token",
-        description="Who sees the live page: who signed in with a link of `wirekey console`; or `loopback`: also each "
-        "program and user of this machine, without signing in.",
+        description="token: a browser signs in with a link of `wirekey console`. loopback: every user and program of "
+        "this machine sees the page without signing in.",
     )
     remote: Flag = Field(
         default=False,
-        description="Show the page to other machines too, where `listen.console` lets them in. They sign in always.",
+        description="Also show the page to other machines, if they can reach `listen.console`. They must always sign "
+        "in.",
     )
-    names: tuple[Name, ...] = Field(
+    names: tuple[PageName, ...] = Field(
         default=(),
-        description="Names by which browsers reach the page, besides `localhost` and addresses.",
+        description="Host names of the page for browsers, in addition to `localhost` and IP addresses.",
         examples=[["wirekey.corp.example"]],
     )

@@ -1,4 +1,4 @@
-"""`.env`: lines of NAME=VALUE, with `export`, quotes and comments as shells have them, without their expansions."""
+"""Reads `.env`: lines of NAME=VALUE with `export`, quotes and comments as in shells, but without expansions."""
 
 from __future__ import annotations
 
@@ -23,15 +23,18 @@ ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def parse_dotenv(text: str, path: Path) -> tuple[dict[str, str], list[Problem]]:
-    """Read the entries and tell which lines are none. Quoted values may span lines. No line is repeated back."""
+    """Return the entries, and the problems of lines that are not entries. Quoted values may span lines.
+
+    The problems never contain text of the file.
+    """
     entries: dict[str, str] = {}
     problems = []
     position = 0
     while position < len(text):
         if match := ENTRY.match(text, position):
-            entries[match["name"]] = value_of(match)
+            entries[match["name"]] = entry_value(match)
         elif not (match := SKIPPED.match(text, position)):
-            message = "is not NAME=VALUE. Write it so, close its quotes, or begin it with # to skip it"
+            message = "is not NAME=VALUE. Correct the line, close its quotes, or start it with # to make it a comment"
             problems.append(Problem(path, text.count("\n", 0, position) + 1, "", message))
             match = LINE.match(text, position)
             assert match
@@ -41,7 +44,8 @@ def parse_dotenv(text: str, path: Path) -> tuple[dict[str, str], list[Problem]]:
     return entries, problems
 
 
-def value_of(match: re.Match[str]) -> str:
+def entry_value(match: re.Match[str]) -> str:
+    """Return the value of an entry without quotes and escapes."""
     if match["single"] is not None:
         return match["single"]
     if match["double"] is not None:

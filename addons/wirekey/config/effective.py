@@ -1,4 +1,4 @@
-"""The settings as they are in effect, one a row, with where each comes from."""
+"""The settings in effect, each with its origin."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """`value` is what JSON can hold; `source` is `default`, `file:LINE` or `env NAME`."""
+class EffectiveSetting:
+    """One setting in effect. `value` fits JSON. `source` is `default`, `file:LINE` or `env NAME`."""
 
     key: str
     value: Any
     source: str
 
 
-def effective_settings(config: Config) -> list[Row]:
+def effective_settings(config: Config) -> list[EffectiveSetting]:
+    """Return all settings of a configuration, in the order of the models."""
     sources = config._sources  # noqa: SLF001  # of the same package
-    return [Row(key, value, sources.origin(key)) for key, value in leaves(config, "")]
+    return [EffectiveSetting(key, value, sources.origin(key)) for key, value in flatten(config, "")]
 
 
-def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+def flatten(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield (dotted setting, value) of each single setting below `value`, whose own setting is `key`."""
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            yield from leaves(getattr(value, name), f"{key}.{name}".lstrip("."))
+            yield from flatten(getattr(value, name), f"{key}.{name}".lstrip("."))
     elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
         for index, item in enumerate(value):
-            yield from leaves(item, f"{key}[{index}]")
+            yield from flatten(item, f"{key}[{index}]")
     else:
-        yield key, plain(value)
+        yield key, yaml_value(value)
 
 
-def plain(value: Any) -> Any:
-    """Give a value as YAML would have it."""
+def yaml_value(value: Any) -> Any:
+    """Return a value in the form that it has in YAML."""
     if isinstance(value, ByteSize):
         return size_text(value)
     if isinstance(value, Path | SecretRef | HostPort | UpstreamURL):
@@ -52,14 +54,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, ClaimPath):
         return value.names[0] if len(value.names) == 1 else list(value.names)
     if isinstance(value, tuple):
-        return [plain(item) for item in value]
+        return [yaml_value(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
 
 
 def size_text(size: int) -> str:
-    """Give a size with the largest unit that divides it."""
+    """Return a size in bytes as a text with the largest unit that divides it."""
     for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if size % (1 << power) == 0:
             return f"{size >> power}{unit}"

@@ -1,4 +1,4 @@
-"""Whether other users of the machine may read or change the files that a configuration consists of."""
+"""Checks whether other users of the machine can read or change the files of a configuration."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ POLICY_FILES = (".rego", ".json", ".yaml", ".yml")
 
 @dataclass(slots=True)
 class FileAccess:
-    """What other users may do. `refused` keeps Wirekey from starting, `warnings` do not."""
+    """The access of other users to the files. Wirekey does not start with entries in `refused`."""
 
     refused: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
 
 def file_access(config: Config) -> FileAccess:
-    """Look at the mode of each file of the configuration, and of the folder that it is in.
+    """Check the mode of each file of the configuration, and of its folder.
 
     A file that is missing or cannot be inspected has no finding. The code that reads it reports the error.
     """
     found = FileAccess()
     looked_at: set[Path] = set()
-    for key, path, is_secret in files_of(config):
+    for key, path, is_secret in configuration_files(config):
         try:
-            look_at(found, key, path, is_secret=is_secret)
+            check_file(found, key, path, is_secret=is_secret)
             if path.exists() and path.parent not in looked_at:
                 looked_at.add(path.parent)
-                look_at_folder(found, key, path.parent)
+                check_folder(found, key, path.parent)
         except OSError:
             continue
     return found
 
 
-def files_of(config: Config) -> Iterator[tuple[str, Path, bool]]:
+def configuration_files(config: Config) -> Iterator[tuple[str, Path, bool]]:
     """Yield (setting, file, whether it holds a secret). The setting is empty for the configuration itself."""
     folder = config.folder
     if config.source:
@@ -58,7 +58,7 @@ def files_of(config: Config) -> Iterator[tuple[str, Path, bool]]:
         yield "listen.gateway_tls.certificate", tls.certificate, False
     if config.upstream_ca_file:
         yield "upstream_ca_file", config.upstream_ca_file, False
-    policies = config.deciding.path
+    policies = config.effective_policy.path
     yield "policy.path", policies, False
     if policies.is_dir():
         for file in sorted(policies.rglob("*")):
@@ -66,23 +66,27 @@ def files_of(config: Config) -> Iterator[tuple[str, Path, bool]]:
                 yield "policy.path", file, False
 
 
-def look_at(found: FileAccess, key: str, path: Path, *, is_secret: bool) -> None:
+def check_file(found: FileAccess, key: str, path: Path, *, is_secret: bool) -> None:
+    """Add the problems of one file to `found`. `is_secret`: the file contains secrets."""
     bits = opened_to_others(path)
     if bits & WRITE:
         fix = "chmod 600" if is_secret else "chmod go-w"
-        message = f"other users may change this file (mode {mode_of(path)}). Run: {fix} {path}"
+        message = f"other users can change this file (mode {mode_of(path)}). Run: {fix} {path}"
         found.refused.append(Problem(path, None, key, message))
     elif bits & READ and is_secret:
-        message = f"other users may read this file (mode {mode_of(path)}), and it holds secrets. Run: chmod 600 {path}"
+        message = (
+            f"other users can read this file (mode {mode_of(path)}), which contains secrets. Run: chmod 600 {path}"
+        )
         found.warnings.append(Problem(path, None, key, message))
     elif bits & READ and path.is_file() and not key and is_reachable(path):
-        message = f"other users may read this file (mode {mode_of(path)}). Run: chmod 600 {path}"
+        message = f"other users can read this file (mode {mode_of(path)}). Run: chmod 600 {path}"
         found.warnings.append(Problem(path, None, key, message))
 
 
-def look_at_folder(found: FileAccess, key: str, folder: Path) -> None:
+def check_folder(found: FileAccess, key: str, folder: Path) -> None:
+    """Add a problem to `found` if other users can replace files in the folder."""
     if replaceable_by_others(folder):
-        message = f"other users may replace the files in this folder (mode {mode_of(folder)}). Run: chmod go-w {folder}"
+        message = f"other users can replace the files in this folder (mode {mode_of(folder)}). Run: chmod go-w {folder}"
         found.refused.append(Problem(folder, None, key, message))
 
 

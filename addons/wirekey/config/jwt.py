@@ -1,4 +1,4 @@
-"""The settings of JWTs: those given out here, and those of other issuers that are believed."""
+"""The settings of JSON Web Tokens: those that Wirekey issues, and those of external issuers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
-from wirekey.config.group import Settings
-from wirekey.config.values import HTTPSURL, AnchoredPath, Flag, Kind, Seconds, Text
+from wirekey.config.group import ConfigGroup
+from wirekey.config.values import HTTPSURL, AbsolutePath, Flag, Seconds, Text, ValueFormat
 from wirekey.permissions import normalized
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -16,78 +16,96 @@ Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256
 
 @dataclass(frozen=True, slots=True)
 class ClaimPath:
-    """The names that lead to a claim, from the outermost in."""
+    """The path of a claim: its name, or the names of the objects around it and then its name."""
 
     names: tuple[str, ...]
 
 
-def claim_path(value: Any) -> ClaimPath:
+def parse_claim_path(value: Any) -> ClaimPath:
+    """Return the path that a name or a list of names describes. Raises ValueError."""
     if isinstance(value, ClaimPath):
         return value
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError("must be the name of a claim, or a list of names that leads to one within another")
+        raise ValueError("must be the name of a claim, or a list of names that is its path")
     return ClaimPath(tuple(names))
 
 
-def prefix(value: str) -> str:
+def agent_prefix(value: str) -> str:
+    """Check the prefix of an external issuer's agent ids. Raises ValueError."""
     if len(value) > 64 or not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError("must be at most 64 visible ASCII characters without spaces")
     return value
 
 
-Claim = Annotated[ClaimPath, PlainValidator(claim_path), Kind("name, or list of the names that lead to it")]
-Permissions = Annotated[tuple[Text, ...], AfterValidator(normalized)]
-Prefix = Annotated[str, AfterValidator(prefix), Kind("text")]
+Claim = Annotated[ClaimPath, PlainValidator(parse_claim_path), ValueFormat("name, or path as a list of names")]
+PermissionList = Annotated[tuple[Text, ...], AfterValidator(normalized)]
+AgentPrefix = Annotated[str, AfterValidator(agent_prefix), ValueFormat("text")]
 
 
-class JWTClaims(Settings):
-    agent: Claim = Field(default=ClaimPath(("sub",)), description="Where the agent's id stands: a text.")
+class JWTClaimsConfig(ConfigGroup):
+    """The setting `claims` of an issuer: which claims describe the agent."""
+
+    agent: Claim = Field(default=ClaimPath(("sub",)), description="Claim with the agent's id, a string.")
     role: Claim = Field(
-        default=ClaimPath(("role",)), description="Where its role stands, if anywhere: a text, or a list of one."
+        default=ClaimPath(("role",)),
+        description="Claim with its role, a string or a list of one string. May be absent.",
     )
-    type: Claim = Field(default=ClaimPath(("type",)), description="Where its type stands, in the same way.")
+    type: Claim = Field(default=ClaimPath(("type",)), description="Claim with its type, in the same form.")
     permissions: Claim = Field(
         default=ClaimPath(("permissions",)),
-        description="Where its permissions stand: a list of texts, or a text with spaces between them.",
+        description="Claim with its permissions, a list of strings or one string with spaces between them.",
     )
 
 
-class JWTIssuer(Settings):
-    issuer: Text = Field(description="What `iss` says in its tokens, to the letter.")
-    audience: Text = Field(default="wirekey", description="What `aud` must say, or be a list with it.")
-    jwks_url: HTTPSURL | None = Field(default=None, description="Where its keys are (JWKS); either this or `key`.")
-    key: AnchoredPath | None = Field(default=None, description="PEM file of its one public key.")
+class JWTIssuerConfig(ConfigGroup):
+    """One of `identity.jwt.issuers`: an external issuer and the tokens that are accepted from it."""
+
+    issuer: Text = Field(description="Exact value of `iss` in its tokens.")
+    audience: Text = Field(default="wirekey", description="Value that `aud` must have or contain.")
+    jwks_url: HTTPSURL | None = Field(
+        default=None, description="URL of its public keys (JWKS). Set either this or `key`."
+    )
+    key: AbsolutePath | None = Field(default=None, description="PEM file with its only public key.")
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = Field(
-        default=("RS256", "ES256", "EdDSA"), description="The signatures that are believed, whatever a token says."
+        default=("RS256", "ES256", "EdDSA"), description="Accepted signature algorithms."
     )
-    max_lifetime: Seconds = Field(default=86400.0, description="Tokens good for longer than this are refused.")
-    nbf_required: Flag = Field(default=True, description="Refuse tokens without `nbf`, which some issuers leave out.")
-    claims: JWTClaims = Field(default=JWTClaims(), description="Where its tokens say what.")
-    permissions: Permissions = Field(default=(), description="What all of its agents may do, besides their claim.")
-    prefix: Prefix | None = Field(
+    max_lifetime: Seconds = Field(default=86400.0, description="Tokens with a longer lifetime are rejected.")
+    nbf_required: Flag = Field(default=True, description="Reject tokens without `nbf`, which some issuers omit.")
+    claims: JWTClaimsConfig = Field(
+        default=JWTClaimsConfig(), description="Names of the claims that describe the agent."
+    )
+    permissions: PermissionList = Field(
+        default=(), description="Permissions of all its agents, in addition to those in the claim."
+    )
+    prefix: AgentPrefix | None = Field(
         default=None,
-        description="Stands before its agents' ids. An id that an agent added here has, or had, is refused without it.",
+        description="Prefix for the ids of its agents. An id without the prefix is rejected if an agent of that name "
+        "was ever added to Wirekey.",
     )
 
     @model_validator(mode="after")
-    def has_keys(self) -> Self:
+    def check_key_source(self) -> Self:
+        """Refuse an issuer unless exactly one of `jwks_url` and `key` is set. Raises ValueError."""
         if (self.jwks_url is None) == (self.key is None):
-            raise ValueError("needs either jwks_url or key: where the issuer's public keys are")
+            raise ValueError("needs either jwks_url or key, which has the issuer's public keys")
         return self
 
 
-class JWT(Settings):
-    issuer: Text = Field(default="wirekey", description="What `iss` must say.")
-    audience: Text = Field(default="wirekey", description="What `aud` must say.")
-    lifetime: Seconds = Field(default=3600.0, description="How long a token issued here is good for.")
+class JWTConfig(ConfigGroup):
+    """The setting `identity.jwt`."""
+
+    issuer: Text = Field(default="wirekey", description="Required value of `iss`.")
+    audience: Text = Field(default="wirekey", description="Required value of `aud`.")
+    lifetime: Seconds = Field(default=3600.0, description="Lifetime of the tokens that Wirekey issues.")
     jwks_url: HTTPSURL | None = Field(
         default=None,
-        description="Keys of `issuer`, where that is another than Wirekey; then no tokens are issued here.",
+        description="URL of the public keys of `issuer`, if another service issues the tokens. Wirekey then issues "
+        "none.",
     )
-    issuers: tuple[JWTIssuer, ...] = Field(
+    issuers: tuple[JWTIssuerConfig, ...] = Field(
         default=(),
-        description="Other issuers whose tokens are believed.",
+        description="External issuers whose tokens are accepted.",
         examples=[
             [
                 {
@@ -100,22 +118,23 @@ class JWT(Settings):
     )
 
     @model_validator(mode="after")
-    def issuers_differ(self) -> Self:
+    def check_issuers(self) -> Self:
+        """Refuse two issuers with one name. Raises ValueError."""
         names = [self.issuer, *(other.issuer for other in self.issuers)]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"the issuer {name} is there twice; give each an `issuer` of its own")
+                raise ValueError(f"the issuer {name} occurs twice. Each needs its own `issuer`")
         return self
 
     @property
-    def foreign(self) -> tuple[JWTIssuer, ...]:
+    def external_issuers(self) -> tuple[JWTIssuerConfig, ...]:
         """All issuers that are not Wirekey itself."""
         if self.jwks_url is None:
             return self.issuers
-        whole = JWTIssuer(issuer=self.issuer, audience=self.audience, jwks_url=self.jwks_url)
-        return whole, *self.issuers
+        first = JWTIssuerConfig(issuer=self.issuer, audience=self.audience, jwks_url=self.jwks_url)
+        return first, *self.issuers
 
     @property
-    def issues(self) -> bool:
-        """Whether Wirekey gives out tokens itself, as `issuer`."""
+    def issues_tokens(self) -> bool:
+        """Whether Wirekey issues tokens itself, as `issuer`."""
         return self.jwks_url is None

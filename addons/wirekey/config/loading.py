@@ -1,4 +1,4 @@
-"""From files and the environment to a Config, or to the whole list of what is wrong with them."""
+"""Loads the configuration from its file, `.env` and the environment, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from wirekey.config.dotenv import parse_dotenv
-from wirekey.config.messages import problems_of
+from wirekey.config.messages import problems_from_pydantic
 from wirekey.config.models import Config
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.route_checks import route_conflicts
 from wirekey.config.secrets import SecretRef
-from wirekey.config.sources import Sources, watched_files
+from wirekey.config.sources import ConfigSources, watched_files
 from wirekey.config.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = "wirekey.yaml"
 LARGEST_FILE = 1024 * 1024
-USUAL_VARIABLES = {
+KEY_VARIABLES = {
     "openai": ("OPENAI_API_KEY",),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     "anthropic": ("ANTHROPIC_API_KEY",),
     "bedrock": ("AWS_BEARER_TOKEN_BEDROCK",),
 }
 PLACEHOLDER = "wirekey-holds-the-key"
-"""What `wirekey env` sets in place of keys: in a shell that has it, Wirekey itself must not take it for one."""
+"""What `wirekey env` sets instead of keys. Wirekey must not use it as a key when it starts in such a shell."""
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Read `path`, or `wirekey.yaml` of the current folder if there is one, or else give the defaults.
+    """Return the configuration of `path`, else of `wirekey.yaml` in the current folder, else the defaults.
 
-    `.env` beside it is read for `env:` references; `environ` wins over it. Keys that are not configured are looked
-    for in the providers' usual variables. Secrets are not read here. Raises ConfigError with all problems.
+    `env:` references are looked up in `environ` first, then in `.env` beside the file. Keys that are not configured
+    come from the providers' usual variables. Secrets are not read here. Raises ConfigError with all problems.
     """
     wanted = path if path is not None else Path(DEFAULT_FILE)
     folder = wanted.absolute().parent
     text = read_text(wanted, optional=path is None)
     dotenv, problems = read_dotenv(folder / ".env")
-    sources = Sources(
+    sources = ConfigSources(
         file=None if text is None else wanted,
         folder=folder,
         environ={**dotenv, **{name: value for name, value in environ.items() if value or name not in dotenv}},
@@ -50,13 +50,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     )
     document = read_yaml(text or "", wanted)
     sources = replace(sources, lines=document.lines)
-    data, from_environ = with_usual_keys(document.data, sources.environ)
+    data, from_environ = with_default_keys(document.data, sources.environ)
     sources = replace(sources, from_environ=from_environ)
     problems += document.problems
     try:
         config = Config.model_validate(data, context={"folder": folder})
     except ValidationError as error:
-        problems += problems_of(error.errors(include_url=False), Config, sources)
+        problems += problems_from_pydantic(error.errors(include_url=False), Config, sources)
     else:
         problems += file_problems(config, sources)
         problems += route_conflicts(config, sources)
@@ -68,17 +68,17 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 
 def read_text(path: Path, *, optional: bool = False) -> str | None:
-    """Read a small text file. Raises ConfigError unless it is `optional` and absent."""
+    """Return the text of a small file; None if it is `optional` and absent. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
         if len(content) <= LARGEST_FILE:
             return content.decode("utf-8-sig")
-        message = "is larger than 1 MiB: that is no configuration. Name another file"
+        message = "is larger than 1 MiB, so it is not a configuration. Name another file"
     except FileNotFoundError:
         if optional:
             return None
-        message = "there is no such file. Create it, or name another one with --config"
+        message = "does not exist. Create it, or name another file with --config"
     except UnicodeDecodeError:
         message = "is not a text file in UTF-8. Save it as UTF-8"
     except OSError as error:
@@ -87,6 +87,7 @@ def read_text(path: Path, *, optional: bool = False) -> str | None:
 
 
 def read_dotenv(path: Path) -> tuple[dict[str, str], list[Problem]]:
+    """Return the entries of `.env` and its problems. An absent file has no entries."""
     try:
         text = read_text(path, optional=True)
     except ConfigError as error:
@@ -94,7 +95,7 @@ def read_dotenv(path: Path) -> tuple[dict[str, str], list[Problem]]:
     return parse_dotenv(text or "", path)
 
 
-def with_usual_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+def with_default_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
     """Add references to the usual variables where the file says nothing about a provider's keys.
 
     Gives the data and, for each setting added, the variable.
@@ -103,7 +104,7 @@ def with_usual_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[st
         return data, {}
     providers = dict(data.get("providers") or {})
     added = {}
-    for name, variables in USUAL_VARIABLES.items():
+    for name, variables in KEY_VARIABLES.items():
         setting = providers.get(name)
         found = next((v for v in variables if environ.get(v, "").strip() not in ("", PLACEHOLDER)), None)
         if found is None or not isinstance(setting, dict | None):
@@ -122,7 +123,7 @@ def with_usual_keys(data: Any, environ: Mapping[str, str]) -> tuple[Any, dict[st
 
 
 def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:
-    """Find all references to secrets in a configuration, each with its setting."""
+    """Yield each reference to a secret in a configuration, with its dotted setting."""
     if isinstance(value, SecretRef):
         yield key, value
     elif isinstance(value, tuple):
@@ -135,8 +136,8 @@ def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:
         yield key, SecretRef.parse(value)
 
 
-def file_problems(config: Config, sources: Sources) -> Iterator[Problem]:
-    """Look into the files that must be there at start."""
+def file_problems(config: Config, sources: ConfigSources) -> Iterator[Problem]:
+    """Yield the problems of the certificate and key files that Wirekey needs when it starts."""
     named = {"upstream_ca_file": config.upstream_ca_file}
     if tls := config.listen.gateway_tls:
         named |= {"listen.gateway_tls.certificate": tls.certificate, "listen.gateway_tls.key": tls.key}
@@ -151,10 +152,10 @@ def file_problems(config: Config, sources: Sources) -> Iterator[Problem]:
         wanted = b"PRIVATE KEY-----" if key.endswith(".key") else b"-----BEGIN CERTIFICATE-----"
         if wanted not in content:
             what = "private key" if key.endswith(".key") else "certificate"
-            yield sources.problem(key, f"{path} holds no {what} in PEM form")
+            yield sources.problem(key, f"{path} contains no {what} in PEM form")
 
 
 def secret_problems(config: Config) -> list[Problem]:
-    """Try to read each secret that the configuration refers to, and give what is wrong with them."""
+    """Return the problems of all secrets that the configuration refers to. Reads each of them."""
     tried = (config.resolve(reference, key) for key, reference in references(config))
     return [result for result in tried if isinstance(result, Problem)]

@@ -1,4 +1,4 @@
-"""What pydantic found, in sentences that say what to do; a value from the file is never repeated."""
+"""Messages for the errors that pydantic finds. They say what to do, and never contain a value from the file."""
 
 from __future__ import annotations
 
@@ -16,54 +16,61 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from wirekey.config.problems import Problem
-    from wirekey.config.sources import Sources
+    from wirekey.config.sources import ConfigSources
 
-SENTENCES = {
-    "missing": "is needed here; add it",
-    "bool_type": "must be true or false; yes, no, on and off are texts, as is what stands in quotes",
+PYDANTIC_MESSAGES = {
+    "missing": "is missing. Add it",
+    "bool_type": "must be true or false. yes, no, on, off and quoted values are strings",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number",
     "float_type": "must be a number of seconds",
     "finite_number": "must be a number of seconds",
-    "string_type": "must be a text; put numbers and true or false into quotes",
-    "string_too_short": "is empty; give it a value or remove it",
+    "string_type": "must be a string. Put numbers, true and false in quotes",
+    "string_too_short": "is empty. Set a value or remove it",
     "path_type": "must be a path",
     "byte_size": "must be a size, such as 64MiB",
     "byte_size_unit": "must be a size, such as 64MiB",
     "tuple_type": "must be a list, such as [first, second]",
-    "too_short": "is empty; give at least one, or remove it",
+    "too_short": "is empty. Add at least one entry, or remove it",
     "model_type": "must be a group of settings, not a single value",
     "model_attributes_type": "must be a group of settings, not a single value",
-    "invalid_key": "the name of a setting must be a text; put it into quotes",
-    "recursion_loop": "refers to itself. Write it out",
+    "invalid_key": "the name of a setting must be a string. Put it in quotes",
+    "recursion_loop": "refers to itself. Write the value instead of an alias",
 }
 
 
-def problems_of(details: Sequence[ErrorDetails], root: type[BaseModel], sources: Sources) -> list[Problem]:
-    """Phrase pydantic's error details. A list whose items are wrong is not called empty for it."""
+def problems_from_pydantic(
+    details: Sequence[ErrorDetails], root: type[BaseModel], sources: ConfigSources
+) -> list[Problem]:
+    """Return a problem for each error that pydantic found.
+
+    For a list with invalid items, pydantic also reports that it is empty. That error is left out.
+    """
     places = [detail["loc"] for detail in details]
     return [
-        problem_of(detail, root, sources)
+        problem_from_pydantic(detail, root, sources)
         for detail in details
         if detail["type"] != "too_short" or not any(place[:-1] == detail["loc"] for place in places)
     ]
 
 
-def problem_of(detail: ErrorDetails, root: type[BaseModel], sources: Sources) -> Problem:
-    """Phrase one of them, with the setting that it is about and its line."""
+def problem_from_pydantic(detail: ErrorDetails, root: type[BaseModel], sources: ConfigSources) -> Problem:
+    """Return the problem for one error, with its setting and line."""
     place = list(detail["loc"])
     if detail["type"] == "invalid_key":
         place[-1] = str(place[-1])
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{safe(part)}" for part in place).lstrip(".")
-    return sources.problem(key, message_of(detail, place, root))
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{redact_key(part)}" for part in place).lstrip(".")
+    return sources.problem(key, pydantic_message(detail, place, root))
 
 
-def safe(name: str) -> str:
+def redact_key(name: str) -> str:
+    """Return the name of a setting, or `…` if it looks like a secret."""
     return "…" if looks_like_key(name) else name
 
 
-def message_of(detail: ErrorDetails, place: list[int | str], root: type[BaseModel]) -> str:
+def pydantic_message(detail: ErrorDetails, place: list[int | str], root: type[BaseModel]) -> str:
+    """Return the message for an error at `place`, the parts of the setting's path."""
     kind, context = detail["type"], detail.get("ctx") or {}
     if kind == "value_error":
         return str(context["error"])
@@ -76,12 +83,12 @@ def message_of(detail: ErrorDetails, place: list[int | str], root: type[BaseMode
     if kind == "extra_forbidden":
         return unknown(str(place[-1]), place[:-1], root)
     if detail["input"] is None and kind.endswith("_type"):
-        return "has no value; give it one or remove it"
-    return SENTENCES.get(kind, "is not a value that this setting can have")
+        return "has no value. Set one or remove it"
+    return PYDANTIC_MESSAGES.get(kind, "is not a valid value")
 
 
 def unknown(name: str, above: list[int | str], root: type[BaseModel]) -> str:
-    """Say that there is no such setting, and which may be meant: a sibling, or one that lives elsewhere."""
+    """Return the message for an unknown setting, with the most similar known one if there is one."""
     settings = list(all_settings(root))
     group = ".".join(part for part in above if isinstance(part, str))
     siblings = [inner for outer, inner in settings if outer == group]
@@ -90,20 +97,20 @@ def unknown(name: str, above: list[int | str], root: type[BaseModel]) -> str:
     elsewhere = [f"{outer}.{inner}".lstrip(".") for outer, inner in settings if inner == name]
     if elsewhere:
         return f"is not a setting here. Did you mean {min(elsewhere, key=lambda found: found.count('.'))}?"
-    return f"is not a setting. There are: {', '.join(siblings)}"
+    return f"is not a setting. The settings here are: {', '.join(siblings)}"
 
 
 def all_settings(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
-    """Give (group, name) for each setting below `model`."""
+    """Yield (group, name) of each setting below `model`."""
     for name, field in model.model_fields.items():
         yield above, name
-        for inner in models_in(field.annotation):
+        for inner in groups_in(field.annotation):
             yield from all_settings(inner, f"{above}.{name}".lstrip("."))
 
 
-def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Find the groups of settings that a field can hold."""
+def groups_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the groups of settings that a field can have."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in typing.get_args(annotation):
-        yield from models_in(part)
+        yield from groups_in(part)

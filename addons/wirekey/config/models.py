@@ -1,4 +1,7 @@
-"""The settings. Field descriptions are the reference documentation; examples show a value worth writing."""
+"""The models of the configuration.
+
+The reference documentation is made from the descriptions, and wirekey.example.yaml from the defaults and examples.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ByteSize, Field, PrivateAttr, model_validator
 
-from wirekey.config.console import Console
-from wirekey.config.gateway import Gateway
-from wirekey.config.group import Settings
-from wirekey.config.jwt import JWT
+from wirekey.config.console import ConsoleConfig
+from wirekey.config.gateway import GatewayConfig
+from wirekey.config.group import ConfigGroup
+from wirekey.config.jwt import JWTConfig
 from wirekey.config.problems import ConfigError, Problem
-from wirekey.config.providers import Providers
-from wirekey.config.routes import Affinity, Failover, Model, Route
+from wirekey.config.providers import ProvidersConfig
+from wirekey.config.routes import FailoverConfig, ModelString, RouteConfig, SessionAffinityConfig
 from wirekey.config.secrets import SecretRef, resolve
-from wirekey.config.sources import Sources
+from wirekey.config.sources import ConfigSources
 from wirekey.config.values import (
-    AnchoredPath,
+    AbsolutePath,
     AuditURL,
     Count,
     Flag,
@@ -42,84 +45,99 @@ if TYPE_CHECKING:
 SHIPPED_POLICIES = Path(__file__).parents[3] / "policies"
 
 
-class GatewayTLS(Settings):
-    certificate: AnchoredPath = Field(description="PEM file: certificate of the gateway, then intermediates.")
-    key: AnchoredPath = Field(description="PEM file: its private key.")
+class GatewayTLSConfig(ConfigGroup):
+    """The setting `listen.gateway_tls`: the certificate that the gateway presents."""
+
+    certificate: AbsolutePath = Field(description="PEM file with the gateway's certificate, then intermediates.")
+    key: AbsolutePath = Field(description="PEM file with its private key.")
 
 
-class Listen(Settings):
+class ListenConfig(ConfigGroup):
+    """The setting `listen`: the addresses of the three listeners."""
+
     forward: Listener = Field(
         default=HostPort("127.0.0.1", 8080),
-        description="The HTTP proxy, for `HTTPS_PROXY`. Port 0, here and below, takes a free one.",
+        description="Address of the HTTP proxy, for `HTTPS_PROXY`. Port 0 selects a free port, here and below.",
     )
     gateway: Listener | None = Field(
         default=HostPort("127.0.0.1", 8000),
-        description="Where programs that are given a `base_url` call: plain HTTP, and TLS on the same port. "
-        "null: none.",
+        description="Address of the gateway, for programs with a `base_url`. It accepts HTTP and TLS on one port. "
+        "null turns the gateway off.",
     )
     console: Listener | None = Field(
-        default=HostPort("127.0.0.1", 8090), description="Live page, metrics, health and token endpoint. null: none."
+        default=HostPort("127.0.0.1", 8090),
+        description="Address of the live page, the metrics, the health checks and the token endpoint. null turns the "
+        "console off.",
     )
-    gateway_tls: GatewayTLS | None = Field(
+    gateway_tls: GatewayTLSConfig | None = Field(
         default=None,
-        description="Certificate that the gateway shows. Without one, our own CA makes it, good for localhost.",
+        description="Certificate of the gateway. Default: Wirekey's CA issues one for localhost.",
         examples=[{"certificate": "gateway.pem", "key": "gateway-key.pem"}],
     )
 
     @model_validator(mode="after")
-    def ports_differ(self) -> Self:
+    def check_ports(self) -> Self:
+        """Refuse two listeners on one address. Raises ValueError."""
         taken: dict[HostPort, str] = {}
         for name in ("forward", "gateway", "console"):
-            place = getattr(self, name)
-            if place and place.port and place in taken:
-                raise ValueError(f"{taken[place]} and {name} both say {place}; give each a port of its own")
-            taken[place] = name
+            address = getattr(self, name)
+            if address and address.port and address in taken:
+                raise ValueError(f"{taken[address]} and {name} have the same address, {address}. Change one of them")
+            taken[address] = name
         return self
 
 
-class Egress(Settings):
+class EgressConfig(ConfigGroup):
+    """The setting `egress`: the hosts that programs reach through the proxy and that belong to no provider."""
+
     other_hosts: Literal["tunnel", "deny"] = Field(
         default="tunnel",
-        description="What becomes of hosts that are no provider's: tunnelled undecrypted, or refused. Private "
-        "addresses are refused either way.",
+        description="What to do with connections to hosts of no provider. tunnel: forward them without decryption. "
+        "deny: refuse them. Private addresses are always refused.",
     )
     allow: tuple[HostGlob, ...] = Field(
         default=(),
-        description="Hosts that are tunnelled to although `other_hosts` is `deny`. `*` stands for any part of a name: "
-        "`*.github.com` is every name below github.com, but not github.com itself.",
+        description="Hosts that are allowed when `other_hosts` is `deny`. `*` matches any part of a name: "
+        "`*.github.com` matches every name below github.com, but not github.com itself.",
         examples=[["github.com", "*.githubusercontent.com"]],
     )
 
 
-class Identity(Settings):
+class IdentityConfig(ConfigGroup):
+    """The setting `identity`: how agents identify themselves."""
+
     required: Flag = Field(
         default=True,
-        description="Refuse calls of programs that do not say which agent they are. Without it they are judged as an "
-        "agent without a name and role, with the permissions `web:read` and `web:write`.",
+        description="Refuse calls without an agent token. If false, such calls have no agent and no role, and have "
+        "the permissions `web:read` and `web:write`.",
     )
-    jwt: JWT = Field(default=JWT(), description="Tokens that agents get for their credentials.")
+    jwt: JWTConfig = Field(default=JWTConfig(), description="JSON Web Tokens of agents.")
 
 
-class Policy(Settings):
-    path: AnchoredPath = Field(default=Path("policies"), description="Folder of the policies.")
-    query: Text = Field(default="data.wirekey.authz", description="What is asked of them.")
-    opa_url: ServerURL | None = Field(default=None, description="An OPA server to ask instead of the built-in engine.")
+class PolicyConfig(ConfigGroup):
+    """The setting `policy`: the policy and the engine that evaluates it."""
+
+    path: AbsolutePath = Field(default=Path("policies"), description="Folder of the policy files.")
+    query: Text = Field(default="data.wirekey.authz", description="Package whose rules decide.")
+    opa_url: ServerURL | None = Field(
+        default=None, description="URL of an OPA server that decides instead of the built-in engine."
+    )
     timeout: Seconds = Field(
         default=0.25,
-        description="How long a decision may take; after that the call is denied. Of the built-in engine: processor "
-        "time. Of an OPA server: by the clock.",
+        description="Time limit for one decision. When it is exceeded, the call is denied. For the built-in engine it "
+        "is processor time, for an OPA server elapsed time.",
     )
     wall_timeout: Seconds = Field(
-        default=30.0,
-        description="How long a decision of the built-in engine may take by the clock, waiting for the processor "
-        "included.",
+        default=30.0, description="Limit for the elapsed time of one decision of the built-in engine."
     )
 
 
-class Audit(Settings):
+class AuditConfig(ConfigGroup):
+    """The setting `audit`: where calls are recorded."""
+
     store: AuditURL | None = Field(
         default=None,
-        description="Where calls are recorded. null: `audit.db` in the `state` folder.",
+        description="Database of the audit. null: `audit.db` in the `state` folder.",
         examples=["sqlite:///state/audit.db"],
     )
     durability: Literal["commit", "fsync"] = Field(
@@ -129,7 +147,9 @@ class Audit(Settings):
     )
 
 
-class Metering(Settings):
+class MeteringConfig(ConfigGroup):
+    """The setting `metering`: how tokens are counted."""
+
     include_stream_usage: Flag = Field(
         default=True,
         description="Ask OpenAI for the token counts of every stream. A client that did not ask for them does not "
@@ -137,7 +157,9 @@ class Metering(Settings):
     )
 
 
-class UpstreamConnections(Settings):
+class UpstreamConnectionsConfig(ConfigGroup):
+    """The setting `upstream_connections`: how connections to upstreams are kept."""
+
     reuse: Flag = Field(
         default=True,
         description="Reuse an idle connection for the next call to the same host, from any client. Short-lived "
@@ -145,117 +167,131 @@ class UpstreamConnections(Settings):
     )
 
 
-class Timeouts(Settings):
-    connect: Seconds = Field(default=10.0, description="To reach an upstream, TLS included.")
-    first_byte: Seconds = Field(default=120.0, description="From the end of a request to the first byte of its answer.")
-    idle: Seconds = Field(default=120.0, description="Without a byte within an answer.")
+class TimeoutsConfig(ConfigGroup):
+    """The setting `timeouts`. All values are in seconds."""
+
+    connect: Seconds = Field(default=10.0, description="Time to connect to an upstream, including TLS.")
+    first_byte: Seconds = Field(
+        default=120.0, description="Time from the end of a request to the first byte of its response."
+    )
+    idle: Seconds = Field(default=120.0, description="Longest pause within a response.")
     client_first_byte: Seconds = Field(
-        default=10.0, description="From the start of a client's connection to its first byte."
+        default=10.0, description="Time from the start of a client connection to its first byte."
     )
     client_hello: Seconds = Field(
-        default=10.0, description="For the ClientHello of TLS, and again for the rest of its handshake."
+        default=10.0,
+        description="Time for the ClientHello of a client's TLS handshake, and again for the rest of the handshake.",
     )
     client_head: Seconds = Field(
         default=10.0,
-        description="For the head of a request. On a connection whose client has not said who it is, from the start of "
-        "the connection, or the end of the response before; else from its first byte.",
+        description="Time for the head of a request, from its first byte. Until a connection has identified its "
+        "agent, the time starts with the connection or with the end of the previous response.",
     )
     client_body: Seconds = Field(
-        default=10.0, description="Over which the body of a request must come at `limits.body_rate`."
+        default=10.0, description="Period over which a request body must arrive at `limits.body_rate` or faster."
     )
 
 
-class Limits(Settings):
-    body_bytes: Size = Field(default=ByteSize(64 * 1024 * 1024), description="Largest request body that is read.")
+class LimitsConfig(ConfigGroup):
+    """The setting `limits`: sizes and counts that a client cannot exceed."""
+
+    body_bytes: Size = Field(default=ByteSize(64 * 1024 * 1024), description="Largest request body.")
     json_values: Count = Field(
         default=VALUES_LIMIT,
-        description="Most values in a JSON request body: members and elements at every level. Counted before the body "
-        "is decoded; a request with more gets 413.",
+        description="Most values in a JSON request body: members and elements at every level. They are counted before "
+        "the body is decoded. A request with more gets 413.",
     )
     header_bytes: Size = Field(default=ByteSize(64 * 1024), description="Largest head of a request.")
-    headers: Count = Field(default=100, description="Most headers of a request.")
+    headers: Count = Field(default=100, description="Most headers in a request.")
     connections_per_client: Count = Field(
         default=256,
-        description="Most connections of one client address at a time: of each agent, and of those that have not said "
-        "who they are. Of the latter, the oldest is closed for a new one.",
+        description="Most open connections of one client address, counted for each agent and for connections without "
+        "an agent. When there are too many without an agent, the oldest of them is closed.",
     )
     body_rate: Size = Field(
-        default=ByteSize(1024), description="Least bytes of a request body a second, over `timeouts.client_body`."
+        default=ByteSize(1024),
+        description="Lowest rate of a request body in bytes per second, over `timeouts.client_body`.",
     )
     held_bytes: Size = Field(
         default=ByteSize(1024 * 1024 * 1024),
-        description="Most bytes of request bodies that are held at a time, in memory and in the `state` folder. They "
-        "are reserved before a body is read.",
+        description="Most bytes of request bodies that Wirekey holds at the same time, in memory and in the `state` "
+        "folder. They are reserved before a body is read.",
     )
     held_bytes_per_agent: Size | None = Field(
         default=None,
-        description="Most of them for one agent, or for one address where the agent is not known yet. null: a quarter, "
-        "and at least `body_bytes`.",
+        description="The same for one agent, or for one client address until its agent is known. null: a quarter of "
+        "`held_bytes`, but at least `body_bytes`.",
         examples=["256MiB"],
     )
     disk_reserve: Size = Field(
         default=ByteSize(64 * 1024 * 1024),
-        description="Free space on the disk of the `state` folder that is left to the audit: large request bodies are "
-        "refused when there is less.",
+        description="Disk space that is kept free for the audit in the `state` folder. With less free space, large "
+        "request bodies are refused.",
     )
     refusals_per_minute: Count = Field(
         default=100,
-        description="Refused requests without an agent that are recorded and logged one by one, for each client "
-        "address. Of the others, one event a minute says how many there were.",
+        description="Refused requests without an agent that are recorded and logged one by one, per minute and client "
+        "address. The others are counted in one event per minute.",
     )
     client_buffer: Size = Field(
         default=ByteSize(1024 * 1024),
-        description="Bytes of answers that are kept for an HTTP/2 client that does not read. Beyond them, Wirekey "
-        "stops reading from the provider until the client reads.",
+        description="Bytes of responses that are buffered for an HTTP/2 client that does not read. When the buffer is "
+        "full, Wirekey stops reading from the provider until the client reads.",
     )
     stream_resets: Count = Field(
         default=200,
-        description="Most streams that one HTTP/2 connection of a client may reset within 10 seconds. Beyond them, it "
-        "gets GOAWAY (ENHANCE_YOUR_CALM) and is closed.",
+        description="Most streams that a client may reset on one HTTP/2 connection within 10 seconds. With more, the "
+        "connection is closed with GOAWAY (ENHANCE_YOUR_CALM).",
     )
 
 
-class Log(Settings):
+class LogConfig(ConfigGroup):
+    """The setting `log`: the format and the destination of log lines."""
+
     format: Literal["console", "json"] | None = Field(
         default=None,
-        description="For people, or one JSON object a line. null: for people on a terminal, JSON elsewhere.",
+        description="console: lines for people. json: one JSON object per line. null: console on a terminal, json "
+        "elsewhere.",
         examples=["json"],
     )
-    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is logged.")
-    file: AnchoredPath | None = Field(
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Lowest level that is logged."
+    )
+    file: AbsolutePath | None = Field(
         default=None,
-        description="Where to. null: standard error. It is opened anew when another file takes its place, as logrotate "
-        "does.",
+        description="Log file. null: standard error. Wirekey reopens the file after logrotate replaces it.",
         examples=["wirekey.log"],
     )
 
 
-class Config(Settings):
-    """All settings, checked. Made by `wirekey.config.load`; paths are absolute."""
+class Config(ConfigGroup):
+    """The whole configuration, validated. `wirekey.config.load` makes it. All paths are absolute."""
 
-    listen: Listen = Field(default=Listen(), description="Where Wirekey listens.")
-    console: Console = Field(default=Console(), description="Who may see the live page.")
-    state: AnchoredPath = Field(default=Path("state"), description="Folder of what Wirekey keeps: agents, audit.")
-    certs: AnchoredPath = Field(default=Path("certs"), description="Folder of the CA.")
-    egress: Egress = Field(default=Egress(), description="What may be reached.")
-    gateway: Gateway = Field(default=Gateway(), description="Web pages that call the gateway.")
-    upstream_ca_file: AnchoredPath | None = Field(
+    listen: ListenConfig = Field(default=ListenConfig(), description="Addresses that Wirekey listens on.")
+    console: ConsoleConfig = Field(default=ConsoleConfig(), description="Access to the live page.")
+    state: AbsolutePath = Field(
+        default=Path("state"), description="Folder of the data that Wirekey keeps: agents, audit."
+    )
+    certs: AbsolutePath = Field(default=Path("certs"), description="Folder of the CA.")
+    egress: EgressConfig = Field(default=EgressConfig(), description="Hosts that belong to no provider.")
+    gateway: GatewayConfig = Field(default=GatewayConfig(), description="Web pages that call the gateway.")
+    upstream_ca_file: AbsolutePath | None = Field(
         default=None,
         description="PEM file, trusted for upstreams in addition to the public roots.",
         examples=["corp-ca.pem"],
     )
-    upstream_connections: UpstreamConnections = Field(
-        default=UpstreamConnections(), description="Connections to upstreams."
+    upstream_connections: UpstreamConnectionsConfig = Field(
+        default=UpstreamConnectionsConfig(), description="Connections to upstreams."
     )
-    providers: Providers = Field(default=Providers(), description="The providers and their keys.")
-    model_override: Model | None = Field(
+    providers: ProvidersConfig = Field(default=ProvidersConfig(), description="The providers and their keys.")
+    model_override: ModelString | None = Field(
         default=None,
-        description="One model for everything, but where a route or the policy names another.",
+        description="One model for all calls, unless a route or the policy sets another.",
         examples=["gpt-4o-mini"],
     )
-    routes: tuple[Route, ...] = Field(
+    routes: tuple[RouteConfig, ...] = Field(
         default=(),
-        description="What becomes of a model asked for; the first match wins.",
+        description="Routing rules by requested model. The first match wins.",
         examples=[
             [
                 {"match": "gpt-4*", "model": "gpt-4o-mini"},
@@ -270,80 +306,92 @@ class Config(Settings):
             ]
         ],
     )
-    failover: Failover = Field(default=Failover(), description="What is tried when an attempt fails.")
-    session_affinity: Affinity = Field(
-        default=Affinity(), description="What a session is, for keys that are selected by session-affinity."
+    failover: FailoverConfig = Field(
+        default=FailoverConfig(), description="Further attempts after an attempt has failed."
     )
-    identity: Identity = Field(default=Identity(), description="Who calls.")
-    policy: Policy | None = Field(
+    session_affinity: SessionAffinityConfig = Field(
+        default=SessionAffinityConfig(), description="Sessions, for `selection: session-affinity`."
+    )
+    identity: IdentityConfig = Field(default=IdentityConfig(), description="Identification of agents.")
+    policy: PolicyConfig | None = Field(
         default=None,
-        description="Who may call what. null: as the folder `policies` beside this file says, and without one, as the "
-        "policy says that Wirekey comes with.",
+        description="Authorization of calls. null: the folder `policies` beside the configuration file, or the policy "
+        "that comes with Wirekey if there is no such folder.",
         examples=[{"path": "policies/"}],
     )
-    audit: Audit = Field(default=Audit(), description="The record of calls.")
-    metering: Metering = Field(default=Metering(), description="Counting tokens.")
-    timeouts: Timeouts = Field(default=Timeouts(), description="How long things may take.")
-    limits: Limits = Field(default=Limits(), description="How large things may be.")
-    log: Log = Field(default=Log(), description="The log.")
+    audit: AuditConfig = Field(default=AuditConfig(), description="The record of calls.")
+    metering: MeteringConfig = Field(default=MeteringConfig(), description="Token counts.")
+    timeouts: TimeoutsConfig = Field(default=TimeoutsConfig(), description="Time limits.")
+    limits: LimitsConfig = Field(default=LimitsConfig(), description="Size limits.")
+    log: LogConfig = Field(default=LogConfig(), description="The log.")
 
-    _sources: Sources = PrivateAttr(default_factory=Sources)
+    _sources: ConfigSources = PrivateAttr(default_factory=ConfigSources)
 
     @property
-    def deciding(self) -> Policy:
-        """What decides: the setting `policy`, or else the folder beside the file, or the policy we come with."""
+    def effective_policy(self) -> PolicyConfig:
+        """The policy settings in use. `path` is the configured folder, else `policies` beside the file, else ours."""
         if self.policy and (self.policy.path.exists() or "path" in self.policy.model_fields_set):
             return self.policy
         beside = (self.source.parent if self.source else Path.cwd()) / "policies"
         path = beside if beside.is_dir() else SHIPPED_POLICIES
-        return (self.policy or Policy()).model_copy(update={"path": path})
+        return (self.policy or PolicyConfig()).model_copy(update={"path": path})
 
     @model_validator(mode="after")
-    def override_names_no_provider(self) -> Self:
+    def check_model_override(self) -> Self:
+        """Refuse a `model_override` with a provider: it applies to calls of all providers. Raises ValueError."""
         if self.model_override and ModelName.parse(self.model_override).provider:
-            raise ValueError("model_override is for calls of every provider, and names one; use a route with provider")
+            raise ValueError(
+                "model_override applies to calls of every provider, so it cannot name a provider. Use a route with "
+                "provider instead"
+            )
         return self
 
     @property
     def source(self) -> Path | None:
-        """The configuration file; None where there is none."""
+        """The configuration file, or None if there is no file."""
         return self._sources.file
 
     @property
     def folder(self) -> Path:
-        """The folder that relative paths start at, and that `.env` is in."""
+        """The folder of `.env`. Relative paths start here."""
         return self._sources.folder
 
     @property
-    def explicit(self) -> bool:
+    def has_file(self) -> bool:
         """Whether there is a configuration file."""
         return self.source is not None
 
     @property
     def has_any_key(self) -> bool:
-        """Whether any provider has a key or, for Bedrock, a way to AWS. It is not read for that."""
+        """Whether a provider has keys or `bedrock.aws` is set. The keys are not read."""
         if self.providers.bedrock.aws is not None:
             return True
-        return any(getattr(self.providers, name).keys for name in Providers.model_fields)
+        return any(getattr(self.providers, name).keys for name in ProvidersConfig.model_fields)
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The variables that references lead to: the process's, and those of `.env`."""
+        """The variables for `env:` references: those of `.env`, overridden by those of the process."""
         return self._sources.environ
 
     @property
     def dotenv(self) -> Mapping[str, str]:
-        """The entries of `.env`, also those that the process's environment overrides."""
+        """All entries of `.env`, including those that the environment of the process overrides."""
         return self._sources.dotenv
 
     def resolve_keys(self, provider: str) -> list[tuple[str, Secret]]:
-        """Read a provider's keys as (label, key), labels like `openai/1`. Raises ConfigError naming all missing."""
+        """Return a provider's keys as (label, key). Labels are like `openai/1`.
+
+        Raises ConfigError with every key that cannot be read.
+        """
         setting = "aws.bearer" if provider == "bedrock" else "keys[{}]"
         references = getattr(self.providers, provider).keys
         return self._read_keys(references, f"providers.{provider}.{setting}", provider)
 
     def resolve_route_keys(self, index: int) -> list[tuple[str, Secret]]:
-        """Read the keys of a route as (label, key), labels like `routes[0]/1`. Raises ConfigError."""
+        """Return the keys of a route as (label, key). Labels are like `routes[0]/1`.
+
+        Raises ConfigError with every key that cannot be read.
+        """
         label = f"routes[{index}]"
         return self._read_keys(self.routes[index].keys, f"{label}.keys[{{}}]", label)
 
@@ -360,22 +408,22 @@ class Config(Settings):
         return keys
 
     def resolve(self, reference: SecretRef, key: str) -> Secret | Problem:
-        """Read the secret that the setting `key` refers to."""
+        """Return the secret of a reference, or the problem. `key` is the dotted setting that has the reference."""
         try:
             return resolve(reference, self._sources.environ, self._sources.folder)
         except ValueError as error:
             return self._sources.problem(key, f"{reference}: {error}")
 
     def fingerprint(self) -> str:
-        """Give a text that changes when a file that this configuration was read from changes, comes or goes."""
+        """Return a text that differs after a file of this configuration has changed, appeared or disappeared."""
         return self._sources.fingerprint()
 
 
 def provider_hosts(config: Config) -> dict[str, str]:
-    """Give provider host → provider name: the hosts that are decrypted, and that the CA is good for."""
+    """Return provider host → provider name, for all hosts that are decrypted and that the CA may sign."""
     return hosts.provider_hosts(config.providers.bedrock.regions)
 
 
 def usual_hosts(config: Config) -> dict[str, str]:
-    """Give those of `provider_hosts` that nearly all calls go to, for people and for `doctor`."""
+    """Return the part of `provider_hosts` that nearly all calls go to, for display and for `doctor`."""
     return hosts.usual_hosts(config.providers.bedrock.regions)

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, all of it at once."""
+"""The problems of a configuration, reported together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. `line` counts from 1; None where no line can be named.
+    """One problem of a configuration.
 
-    `key` is the dotted name of the setting (`routes[0].match`), empty where the whole file is meant. `message`
-    says what is wrong and what to do, and never holds a value that could be a secret.
+    `line` counts from 1 and is None if the problem has no line. `key` is the dotted name of the setting, such as
+    `routes[0].match`, and empty if the problem is about the whole file. `message` says what is wrong and what to do. It
+    never contains a value that could be a secret.
     """
 
     file: Path | None
@@ -33,7 +34,7 @@ class Problem:
 
 
 class ConfigError(UserError):
-    """The configuration cannot be used. `problems` has at least one entry; the text has one line for each."""
+    """The configuration cannot be used. `problems` has at least one entry. The text has one line for each."""
 
     exit_code = 2
 

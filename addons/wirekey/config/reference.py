@@ -1,4 +1,4 @@
-"""Writes `wirekey.example.yaml` and `docs/reference/configuration.md` from the models.
+"""Generates `wirekey.example.yaml` and `docs/reference/configuration.md` from the models.
 
 `python -m wirekey.config.reference [FOLDER]`, where FOLDER is the checkout.
 """
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from wirekey.config.effective import plain
-from wirekey.config.loading import USUAL_VARIABLES
-from wirekey.config.messages import models_in
+from wirekey.config.effective import yaml_value
+from wirekey.config.loading import KEY_VARIABLES
+from wirekey.config.messages import groups_in
 from wirekey.config.models import Config
-from wirekey.config.unimplemented import UNBUILT
-from wirekey.config.values import Kind
+from wirekey.config.unimplemented import UNIMPLEMENTED
+from wirekey.config.values import ValueFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,56 +29,58 @@ if TYPE_CHECKING:
 EXAMPLE_FILE = "wirekey.example.yaml"
 REFERENCE_FILE = "docs/reference/configuration.md"
 EXAMPLE_HEAD = """\
-# Wirekey's settings. Each stands here with its default: copy what you want to change into wirekey.yaml.
-# Lines that begin with `# ` and a setting are examples; the reference is docs/reference/configuration.md.
+# The settings of Wirekey with their defaults. Copy what you want to change into wirekey.yaml.
+# Lines that begin with `# ` and a setting are examples. The reference is docs/reference/configuration.md.
 """
 REFERENCE_HEAD = f"""\
 # Configuration
 
-<!-- Made from the models by `python -m wirekey.config.reference`; a test compares. -->
+<!-- Generated from the models by `python -m wirekey.config.reference`. -->
 
-Wirekey reads `wirekey.yaml` of the current folder, or the file named by `--config` (`--set wirekey=FILE` under \
-mitmproxy). Without either, the defaults hold. `wirekey config check` says everything that is wrong, with the line; \
-`wirekey config show` prints every setting in effect and where it comes from. [{EXAMPLE_FILE}](../../{EXAMPLE_FILE}) \
-has them all.
+Wirekey reads `wirekey.yaml` in the current folder, or the file that `--config` names (`--set wirekey=FILE` with \
+mitmproxy). Without a file, the defaults are used. `wirekey config check` reports all problems with their lines. \
+`wirekey config show` prints every setting in effect and its origin. [{EXAMPLE_FILE}](../../{EXAMPLE_FILE}) has all \
+settings.
 
-A changed file is in use within two seconds. A bad one is reported, and the former stays in use.
+Wirekey applies a changed file within two seconds. If the file has problems, it reports them and keeps the previous \
+configuration.
 
-**Secrets** never stand in the file. A setting that needs one takes a reference:
+**Secrets** are never in the file. A setting that needs a secret has a reference to it:
 
-| reference | where the secret is |
+| reference | the secret is |
 |---|---|
-| `env:NAME` | in the environment variable, or in the `.env` file beside the configuration; the environment wins |
-| `file:PATH` | in the file, alone |
+| `env:NAME` | in an environment variable, or else in the `.env` file beside the configuration |
+| `file:PATH` | the only line of a file |
 | `keyring:SERVICE/NAME` | in the system's keyring; needs the Python package `keyring` |
 
-**Keys without configuration.** Where the file says nothing about a provider's keys, these variables are used if \
-they are set:
+**Keys without configuration.** If the file does not set a provider's keys, Wirekey uses these variables if they are \
+set:
 
 """
 REFERENCE_VALUES = """
-**Values.** Relative paths start at the folder of the configuration file (`file:` references, too). Sizes are bytes \
-or texts such as `64MiB`; times are seconds. `null` takes a setting that may be absent back.
+**Values.** Relative paths start at the folder of the configuration file, also in `file:` references. Sizes are \
+numbers of bytes or texts such as `64MiB`. Times are seconds. `null` resets an optional setting to its default.
 """
-REFERENCE_UNBUILT = """
-**Not in effect yet.** These settings are checked, but this version does not act on them. `config check` says so to \
-whoever sets one, and `serve` refuses to start, as calls \
-would go out that should not, or otherwise than they should:
+REFERENCE_UNIMPLEMENTED = """
+**Not implemented yet.** These settings are checked but have no effect. If one is set, `config check` reports it and \
+`serve` refuses to start:
 
 """
 
 
 def reference() -> str:
-    """Give the reference page, in Markdown."""
-    rows = [f"| {name} | {' or '.join(f'`{v}`' for v in variables)} |" for name, variables in USUAL_VARIABLES.items()]
+    """Return the reference page in Markdown."""
+    rows = [f"| {name} | {' or '.join(f'`{v}`' for v in variables)} |" for name, variables in KEY_VARIABLES.items()]
     keys = "\n".join(["| provider | variable |", "|---|---|", *rows, ""])
     sections = [section(title, models) for title, models in groups(Config, "")]
-    unimplemented_settings = "".join(f"- `{names}` {message}\n" for _, names, message in UNBUILT)
-    return REFERENCE_HEAD + keys + REFERENCE_VALUES + REFERENCE_UNBUILT + unimplemented_settings + "".join(sections)
+    unimplemented_settings = "".join(f"- `{names}` {message}\n" for _, names, message in UNIMPLEMENTED)
+    return (
+        REFERENCE_HEAD + keys + REFERENCE_VALUES + REFERENCE_UNIMPLEMENTED + unimplemented_settings + "".join(sections)
+    )
 
 
 def groups(model: type[BaseModel], key: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """Give (heading, group of settings), each kind of group once."""
+    """Yield (heading, model) for each model below `model`, once."""
     found: dict[type[BaseModel], list[str]] = {}
     waiting = [(key, model)]
     while waiting:
@@ -87,23 +89,25 @@ def groups(model: type[BaseModel], key: str) -> Iterator[tuple[str, type[BaseMod
         inner = []
         for name, field in model.model_fields.items():
             mark = "[]" if "tuple" in str(field.annotation) else ""
-            inner += [(f"{key}.{name}{mark}".lstrip("."), part) for part in models_in(field.annotation)]
+            inner += [(f"{key}.{name}{mark}".lstrip("."), part) for part in groups_in(field.annotation)]
         waiting = inner + waiting
     for group, keys in found.items():
         yield ", ".join(f"`{key}`" for key in keys if key) or "All", group
 
 
 def section(title: str, model: type[BaseModel]) -> str:
+    """Return the section of one model, with a table of its settings."""
     head = f"\n## {title}\n\n| setting | value | default | |\n|---|---|---|---|\n"
     return head + "".join(row(name, field) for name, field in model.model_fields.items())
 
 
 def row(name: str, field: FieldInfo) -> str:
-    grouped = any(models_in(field.annotation))
+    """Return the table row of one setting."""
+    grouped = any(groups_in(field.annotation))
     if field.is_required():
-        default = "needed"
+        default = "required"
     else:
-        default = "" if isinstance(field.default, BaseModel) else f"`{flow(plain(field.default))}`"
+        default = "" if isinstance(field.default, BaseModel) else f"`{flow(yaml_value(field.default))}`"
     kind = " or ".join([*(["settings below"] if grouped else []), *kinds(field)])
     if "tuple" in str(field.annotation):
         kind = f"list: {kind}"
@@ -111,15 +115,16 @@ def row(name: str, field: FieldInfo) -> str:
 
 
 def kinds(field: FieldInfo) -> list[str]:
-    """Describe the values that a field takes."""
-    named = [part.text for part in field.metadata if isinstance(part, Kind)]
+    """Return descriptions of the values that a field accepts."""
+    named = [part.text for part in field.metadata if isinstance(part, ValueFormat)]
     return named or [*dict.fromkeys(kinds_in(field.annotation))]
 
 
 def kinds_in(annotation: Any) -> Iterator[str]:
+    """Yield descriptions of the values that an annotation accepts."""
     if typing.get_origin(annotation) is typing.Literal:
         yield " \\| ".join(typing.get_args(annotation))
-    elif named := [part.text for part in getattr(annotation, "__metadata__", ()) if isinstance(part, Kind)]:
+    elif named := [part.text for part in getattr(annotation, "__metadata__", ()) if isinstance(part, ValueFormat)]:
         yield from named
     else:
         for part in typing.get_args(annotation):
@@ -127,39 +132,41 @@ def kinds_in(annotation: Any) -> Iterator[str]:
 
 
 def example() -> str:
-    """Give the example file: all defaults, each with its description, and examples in comments."""
+    """Return the example file: all defaults with their descriptions, and examples as comments."""
     return EXAMPLE_HEAD + "\n".join(example_lines(Config(), "", set())) + "\n"
 
 
-def example_lines(group: BaseModel, key: str, told: set[tuple[type[BaseModel], str]]) -> Iterator[str]:
+def example_lines(group: BaseModel, key: str, described: set[tuple[type[BaseModel], str]]) -> Iterator[str]:
+    """Yield the lines of one group. `described` are the settings whose description was already written."""
     indent = "  " * (key.count(".") + 1 if key else 0)
     for name, field in type(group).model_fields.items():
         if not key:
             yield ""
-        if (type(group), name) not in told:
-            told.add((type(group), name))
+        if (type(group), name) not in described:
+            described.add((type(group), name))
             width = 110 - len(indent)
             yield from (f"{indent}## {line}" for line in textwrap.wrap(field.description or "", width))
         value = field.default
         if isinstance(value, BaseModel):
             yield f"{indent}{name}:"
-            yield from example_lines(value, f"{key}.{name}".lstrip("."), told)
+            yield from example_lines(value, f"{key}.{name}".lstrip("."), described)
             continue
-        usual = USUAL_VARIABLES.get(key.rpartition(".")[2]) if name == "keys" else None
-        if not usual:  # an empty list would keep the usual variable from being used
-            yield f"{indent}{name}: {flow(plain(value))}"
+        usual = KEY_VARIABLES.get(key.rpartition(".")[2]) if name == "keys" else None
+        if not usual:  # an empty list would disable the usual variable
+            yield f"{indent}{name}: {flow(yaml_value(value))}"
         for sample in [[f"env:{usual[0]}"]] if usual else field.examples or []:
             yield from (f"{indent}# {line}" for line in block(name, sample))
 
 
 def block(name: str, sample: Any) -> list[str]:
+    """Return the lines of an example value."""
     if isinstance(sample, list) and isinstance(sample[0], dict):
         return [f"{name}:", *(f"  - {flow(item)}" for item in sample)]
     return [f"{name}: {flow(sample)}"]
 
 
 def flow(value: Any) -> str:
-    """Write a value in YAML's flow style, with quotes only where they are needed."""
+    """Return a value in YAML's flow style, with quotes only if they are needed."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name}: {flow(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list):
@@ -170,6 +177,7 @@ def flow(value: Any) -> str:
 
 
 def main() -> None:
+    """Write both files into the checkout."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
     for name, text in ((EXAMPLE_FILE, example()), (REFERENCE_FILE, reference())):
         path = folder / name

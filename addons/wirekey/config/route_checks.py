@@ -1,4 +1,4 @@
-"""What is wrong with routes taken together: conflicts that no call could resolve, and routes that do nothing."""
+"""Checks of all routes together: conflicts that no call can resolve, and routes without effect."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
     from wirekey.config.models import Config
     from wirekey.config.problems import Problem
-    from wirekey.config.routes import Route
-    from wirekey.config.sources import Sources
+    from wirekey.config.routes import RouteConfig
+    from wirekey.config.sources import ConfigSources
 
 WILD = "*?["
 
 
-def route_conflicts(config: Config, sources: Sources) -> list[Problem]:
-    """Give what no call could resolve: a configuration with any of it is refused."""
-    return [*_unsignable(config, sources), *_foreign_fallbacks(config, sources)]
+def route_conflicts(config: Config, sources: ConfigSources) -> list[Problem]:
+    """Return conflicts that no call can resolve. A configuration with one is refused."""
+    return [*_sigv4_conflicts(config, sources), *_incompatible_fallbacks(config, sources)]
 
 
-def route_faults(config: Config) -> list[Problem]:
-    """Give routes that can never match, lead nowhere, or fall back in a circle. Calls are none the worse for it."""
+def route_warnings(config: Config) -> list[Problem]:
+    """Return routes that can never match, have no key, or have fallbacks in a loop. They do no harm to calls."""
     sources = config._sources  # noqa: SLF001  # of the same package
-    faults = [*_shadowed(config, sources), *_keyless(config, sources), *_circles(config, sources)]
+    faults = [*_shadowed(config, sources), *_keyless(config, sources), *_fallback_loops(config, sources)]
     return sorted(faults, key=lambda fault: fault.line or 0)
 
 
 def extension_problems(config: Config) -> list[Problem]:
-    """Import the functions that routes name, and give what is wrong with them."""
+    """Return the problems of the functions that routes name. Imports each of them."""
     sources = config._sources  # noqa: SLF001  # of the same package
     found = []
     for index, route in enumerate(config.routes):
@@ -45,7 +45,7 @@ def extension_problems(config: Config) -> list[Problem]:
     return found
 
 
-def _unsignable(config: Config, sources: Sources) -> Iterator[Problem]:
+def _sigv4_conflicts(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     bedrock = config.providers.bedrock
     signs = bedrock.key_source == "inject" and not (bedrock.aws and bedrock.aws.bearer)
     for index, route in enumerate(config.routes):
@@ -53,13 +53,11 @@ def _unsignable(config: Config, sources: Sources) -> Iterator[Problem]:
             message = "sigv4 needs AWS credentials, and providers.bedrock.aws has none. Set a profile there"
             yield sources.problem(f"routes[{index}].auth", message)
         elif route.auth == "sigv4" and not route.upstream_url and route.named_provider not in (None, "bedrock"):
-            message = (
-                f"sigv4 is AWS's, and {route.named_provider} takes no AWS signature. Remove it, or set upstream_url"
-            )
+            message = f"sigv4 is for AWS, and {route.named_provider} does not accept it. Remove it, or set upstream_url"
             yield sources.problem(f"routes[{index}].auth", message)
 
 
-def _foreign_fallbacks(config: Config, sources: Sources) -> Iterator[Problem]:
+def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
         for place, text in enumerate(route.fallback):
             name = ModelName.parse(text)
@@ -68,27 +66,27 @@ def _foreign_fallbacks(config: Config, sources: Sources) -> Iterator[Problem]:
             own = route.named_provider
             if own and target and not speaks(own, target):
                 message = (
-                    f"falls back to {text}, which goes to {target}, and a call in the format of {own} cannot go there. "
+                    f"falls back to {text}, which goes to {target}. It does not accept calls in the format of {own}. "
                     f"Name a model of {own}"
                 )
                 yield sources.problem(f"routes[{index}].fallback[{place}]", message)
 
 
-def _shadowed(config: Config, sources: Sources) -> Iterator[Problem]:
+def _shadowed(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
         for before, earlier in enumerate(config.routes[:index]):
             if covers(earlier.match, route.match):
                 line = sources.line(f"routes[{before}]")
                 place = f"routes[{before}]" + (f" in line {line}" if line else "")
                 message = (
-                    f"can never match: {place} ({earlier.match}) comes before and takes every model that fits "
-                    f"{route.match}. Put this route before it, or remove it"
+                    f"can never match: {place} ({earlier.match}) comes first and matches every model that "
+                    f"{route.match} matches. Move this route before it, or remove it"
                 )
                 yield sources.problem(f"routes[{index}].match", message)
                 break
 
 
-def _keyless(config: Config, sources: Sources) -> Iterator[Problem]:
+def _keyless(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
         provider = route.named_provider
         if not provider or provider == "bedrock" or route.keys or route.upstream_url:
@@ -96,24 +94,24 @@ def _keyless(config: Config, sources: Sources) -> Iterator[Problem]:
         takes_key = route.auth in (None, "bearer", "x-api-key", "x-goog-api-key")
         settings = getattr(config.providers, provider)
         if takes_key and settings.key_source == "inject" and not settings.keys:
-            message = f"leads to {provider}, for which there is no key. Set providers.{provider}.keys, or keys here"
+            message = f"goes to {provider}, which has no key. Set providers.{provider}.keys, or keys in this route"
             yield sources.problem(f"routes[{index}]", message)
 
 
-def _circles(config: Config, sources: Sources) -> Iterator[Problem]:
-    """Find fallbacks that lead back to where they began. A call follows only the list of the route that it takes."""
+def _fallback_loops(config: Config, sources: ConfigSources) -> Iterator[Problem]:
+    """Yield a problem for each route whose fallbacks lead back to it. A call uses only the list of its own route."""
     for index, route in enumerate(config.routes):
-        way = _way_back(config, index, route)
+        way = _fallback_loop(config, index, route)
         if way:
             message = (
-                f"fallback goes in a circle ({' → '.join(way)}). A call tries only the list of its own route, so that "
-                "nothing is lost by removing one of these"
+                f"fallback forms a loop ({' → '.join(way)}). A call uses only the list of its own route, so one of "
+                "these entries can be removed"
             )
             yield sources.problem(f"routes[{index}].fallback", message)
 
 
-def _way_back(config: Config, start: int, route: Route) -> list[str]:
-    """Give the models from a route's pattern back to it; empty where there is no such way."""
+def _fallback_loop(config: Config, start: int, route: RouteConfig) -> list[str]:
+    """Return the models that lead from a route's pattern back to the route. Empty if there is no loop."""
     waiting = [(name, [route.match, name]) for name in route.fallback]
     seen = set()
     while waiting:
@@ -129,14 +127,14 @@ def _way_back(config: Config, start: int, route: Route) -> list[str]:
 
 
 def matching(config: Config, model: str) -> int | None:
-    """Give the index of the first route that fits a model."""
+    """Return the index of the first route that matches a model."""
     return next((index for index, route in enumerate(config.routes) if fnmatchcase(model, route.match)), None)
 
 
 def covers(earlier: str, later: str) -> bool:
-    """Tell whether each name that fits `later` fits `earlier`, as far as it can be told without trying all names.
+    """Return whether every name that matches `later` also matches `earlier`.
 
-    True is certain; of patterns that both have wildcards in unlike places, some that are covered are not found.
+    True is certain. False can be wrong if both patterns have wildcards in different places.
     """
     if earlier == later or set(earlier) == {"*"}:
         return True
@@ -144,5 +142,5 @@ def covers(earlier: str, later: str) -> bool:
         return fnmatchcase(later, earlier)
     if any(mark in earlier for mark in "?[") or "[" in later:
         return False
-    # FlowComments of the later pattern become characters that only a `*` of the earlier one can take.
+    # Wildcards of the later pattern become characters that only a `*` of the earlier pattern matches.
     return fnmatchcase(later.replace("*", "\0*\0").replace("?", "\0"), earlier)

@@ -1,4 +1,4 @@
-"""The settings of routes, of what is tried when an attempt fails, and of which key is taken."""
+"""The settings of routes, of failover and of session affinity."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from wirekey.config.group import Settings
-from wirekey.config.values import AttemptCount, Auth, Count, Flag, Kind, Pause, Reference, Seconds, Text, Upstream
+from wirekey.config.group import ConfigGroup
+from wirekey.config.values import (
+    AttemptCount,
+    ConfiguredUpstream,
+    Count,
+    Flag,
+    Pause,
+    Reference,
+    RouteAuth,
+    Seconds,
+    Text,
+    ValueFormat,
+)
 from wirekey.credential_headers import is_credential_header
 from wirekey.routing.model_name import ModelName, ModelNameError
 
@@ -15,7 +26,8 @@ ProviderName = Literal["openai", "gemini", "anthropic", "bedrock"]
 SelectionName = Literal["round-robin", "first-available", "random", "session-affinity"]
 
 
-def model_text(value: str) -> str:
+def model_string(value: str) -> str:
+    """Check a model with parameters, such as `gemini-2.5-pro?temperature=0.2`. Raises ValueError."""
     try:
         ModelName.parse(value)
     except ModelNameError as error:
@@ -24,29 +36,37 @@ def model_text(value: str) -> str:
 
 
 def header_name(value: str) -> str:
+    """Return the name of a header in lower case. Raises ValueError if it is not a name or holds credentials."""
     from wirekey.extension import NAME
 
     if not NAME.fullmatch(value):
         raise ValueError("must be the name of a header, such as x-session-id")
     if is_credential_header(value):
-        raise ValueError("is a header that holds credentials, which are taken off before; name another one")
+        raise ValueError("is a header with credentials, which Wirekey removes first. Use another header")
     return value.lower()
 
 
-Model = Annotated[Text, AfterValidator(model_text), Kind("model, as in `gemini-2.5-pro?temperature=0.2`")]
+ModelString = Annotated[
+    Text, AfterValidator(model_string), ValueFormat("model, such as `gemini-2.5-pro?temperature=0.2`")
+]
 
 
-class Affinity(Settings):
-    header: Annotated[Text, AfterValidator(header_name), Kind("name of a header")] | None = Field(
+class SessionAffinityConfig(ConfigGroup):
+    """The setting `session_affinity`: how sessions are identified and how long their keys are remembered."""
+
+    header: Annotated[Text, AfterValidator(header_name), ValueFormat("name of a header")] | None = Field(
         default=None,
-        description="Header by which calls belong together. null, and for calls without it: the agent.",
+        description="Header that identifies a session. null, and for calls without the header: all calls of an agent "
+        "are one session.",
         examples=["x-session-id"],
     )
     ttl: Seconds = Field(default=86400.0, description="How long an unused session is remembered.")
-    max_sessions: Count = Field(default=10_000, description="Most sessions remembered, for each pool of keys.")
+    max_sessions: Count = Field(default=10_000, description="Most sessions that are remembered for each pool of keys.")
 
 
-class Failover(Settings):
+class FailoverConfig(ConfigGroup):
+    """The setting `failover`: the limits of further attempts."""
+
     max_attempts: AttemptCount = Field(
         default=3, description="Most attempts for one call, including the first. 1 turns failover off."
     )
@@ -58,36 +78,44 @@ class Failover(Settings):
     )
 
 
-class RouteFailover(Settings):
-    max_attempts: AttemptCount | None = Field(default=None, description="As in `failover`, for this route only.")
-    max_seconds: Seconds | None = Field(default=None, description="As in `failover`, for this route only.")
-    max_retry_after: Pause | None = Field(default=None, description="As in `failover`, for this route only.")
+class RouteFailoverConfig(ConfigGroup):
+    """The setting `failover` of a route. null stands for the value in the global `failover`."""
+
+    max_attempts: AttemptCount | None = Field(default=None, description="As in `failover`, which is the default.")
+    max_seconds: Seconds | None = Field(default=None, description="As in `failover`, which is the default.")
+    max_retry_after: Pause | None = Field(default=None, description="As in `failover`, which is the default.")
 
 
-class RouteTimeouts(Settings):
-    connect: Seconds | None = Field(default=None, description="As in `timeouts`, for this route. null: as there.")
-    first_byte: Seconds | None = Field(default=None, description="As in `timeouts`, for this route. null: as there.")
-    idle: Seconds | None = Field(default=None, description="As in `timeouts`, for this route. null: as there.")
-    total: Seconds | None = Field(default=None, description="Of one attempt, from beginning to end. null: none.")
+class RouteTimeoutsConfig(ConfigGroup):
+    """The setting `timeouts` of a route. null stands for the value in the global `timeouts`."""
+
+    connect: Seconds | None = Field(default=None, description="As in `timeouts`, which is the default.")
+    first_byte: Seconds | None = Field(default=None, description="As in `timeouts`, which is the default.")
+    idle: Seconds | None = Field(default=None, description="As in `timeouts`, which is the default.")
+    total: Seconds | None = Field(default=None, description="Time for a whole attempt. null: no limit.")
 
 
-class Route(Settings):
+class RouteConfig(ConfigGroup):
+    """One of `routes`: where calls for some models go, and how."""
+
     match: Text = Field(
-        description="Pattern for the model asked for, upper and lower case told apart: `*`, `?`, `[…]`.",
+        description="Pattern of the requested model, with `*`, `?` and `[…]`. It is case-sensitive.",
         examples=["gpt-4*"],
     )
-    model: Model | None = Field(default=None, description="Model to ask for instead.", examples=["gpt-4o-mini"])
+    model: ModelString | None = Field(
+        default=None, description="Model to use instead of the requested one.", examples=["gpt-4o-mini"]
+    )
     provider: ProviderName | None = Field(
         default=None,
-        description="Provider to call. Another one than was called must answer in the same format: Gemini answers "
-        "OpenAI's chat, embeddings and images.",
+        description="Provider to call. It must support the format of the call: Gemini supports OpenAI's chat, "
+        "embeddings and images.",
     )
-    upstream_url: Upstream | None = Field(
-        default=None, description="`https://HOST:PORT` to connect to instead. Needs `auth`."
+    upstream_url: ConfiguredUpstream | None = Field(
+        default=None, description="`https://HOST:PORT` to connect to instead of the provider's own host. Needs `auth`."
     )
-    auth: Auth | None = Field(
+    auth: RouteAuth | None = Field(
         default=None,
-        description="How the upstream takes its key. Default: as the provider does. A function of yours: python:…",
+        description="How the key is sent. Default: as the provider expects it. python:… calls your own function.",
     )
     keys: tuple[Reference, ...] = Field(
         default=(),
@@ -95,54 +123,59 @@ class Route(Settings):
         "where they are sent.",
     )
     selection: SelectionName | None = Field(
-        default=None, description="Which of `keys` is taken. null: as the provider's `selection` says."
+        default=None, description="How to choose one of `keys`. Default: as in the provider's `selection`."
     )
-    timeouts: RouteTimeouts = Field(default=RouteTimeouts(), description="Time limits for this route.")
-    fallback: tuple[Model, ...] = Field(
-        default=(), description="Models to try in turn when this one fails, each by its own route if it has one."
+    timeouts: RouteTimeoutsConfig = Field(default=RouteTimeoutsConfig(), description="Time limits for this route.")
+    fallback: tuple[ModelString, ...] = Field(
+        default=(),
+        description="Models to try in turn when this one fails. Each uses its own route, if it has one.",
     )
-    failover: RouteFailover = Field(default=RouteFailover(), description="What is tried when an attempt fails.")
-    include_stream_usage: Flag | None = Field(
-        default=None, description="As in `metering`, for this route. null: as there."
+    failover: RouteFailoverConfig = Field(
+        default=RouteFailoverConfig(), description="Further attempts after an attempt has failed."
     )
+    include_stream_usage: Flag | None = Field(default=None, description="As in `metering`, which is the default.")
 
     @model_validator(mode="after")
-    def upstream_has_auth(self) -> Self:
+    def check_upstream_auth(self) -> Self:
+        """Refuse an `upstream_url` without `auth`, and keys that `auth` never uses. Raises ValueError."""
         if self.upstream_url and self.auth is None:
-            raise ValueError("upstream_url needs auth, which says how its key is sent: bearer, x-api-key, …, or none")
+            raise ValueError("upstream_url needs auth, which says how the key is sent: bearer, x-api-key, …, or none")
         keyless = self.auth in ("none", "client", "sigv4") or (self.auth or "").startswith("python:")
         if self.keys and keyless:
-            raise ValueError(f"keys are never used with auth: {self.auth}; remove one of the two")
+            raise ValueError(f"keys are never used with auth: {self.auth}. Remove one of the two")
         if self.auth == "none" and not self.upstream_url:
-            raise ValueError("auth: none needs upstream_url: a provider's own host takes no call without a key")
+            raise ValueError("auth: none needs upstream_url: a provider's own host refuses calls without a key")
         return self
 
     @model_validator(mode="after")
-    def keys_have_an_owner(self) -> Self:
+    def check_keys_owner(self) -> Self:
+        """Refuse keys that could be sent to another provider, and an upstream that lacks keys. Raises ValueError."""
         if self.keys and not (self.upstream_url or self.named_provider):
             raise ValueError(
-                "keys need provider or upstream_url, which says whose they are: calls of every provider take this route"
+                "keys need provider or upstream_url, which says where they are sent: calls of every provider use this "
+                "route"
             )
         if self.upstream_url and not self.keys and self.auth in ("bearer", "x-api-key", "x-goog-api-key"):
             raise ValueError(
-                f"upstream_url with auth: {self.auth} needs keys: a provider's own keys are not sent there"
+                f"upstream_url with auth: {self.auth} needs keys: a provider's own keys are not sent to it"
             )
         if self.selection and not self.keys:
-            raise ValueError("selection is about keys of this route, and it has none; set it at the provider")
+            raise ValueError("selection needs keys in this route. Set it at the provider, or add keys")
         return self
 
     @model_validator(mode="after")
-    def model_and_provider_agree(self) -> Self:
+    def check_model(self) -> Self:
+        """Refuse a model of another provider, and a fallback to the model that failed. Raises ValueError."""
         named = ModelName.parse(self.model).provider if self.model else None
         if named and self.provider and named != self.provider:
-            raise ValueError(f"model is one of {named}, and provider says {self.provider}; remove one of the two")
+            raise ValueError(f"model names {named}, but provider is {self.provider}. Remove one of the two")
         sent = self.model or self.match
         if sent in self.fallback:
-            raise ValueError(f"falls back to {sent}, which is what just failed; remove it from fallback")
+            raise ValueError(f"falls back to {sent}, the model that has just failed. Remove it from fallback")
         return self
 
     @property
     def named_provider(self) -> ProviderName | None:
-        """The provider, as `provider` or the model's prefix says."""
+        """The provider that `provider` or the prefix of `model` names."""
         named = ModelName.parse(self.model).provider if self.model else None
         return self.provider or named  # type: ignore[return-value]  # the prefix is one of the names

@@ -1,4 +1,7 @@
-"""Secrets stand in the configuration by reference only: `env:NAME`, `file:PATH`, `keyring:SERVICE/NAME`."""
+"""References to secrets: `env:NAME`, `file:PATH`, `keyring:SERVICE/NAME`.
+
+The configuration has references only, never a secret.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from wirekey.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMS = "env:NAME, file:PATH or keyring:SERVICE/NAME"
+REFERENCE_FORMS = "env:NAME, file:PATH or keyring:SERVICE/NAME"
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KEY_STARTS = ("sk-", "sk_", "AIza", "AQ.", "AKIA", "ASIA", "ABSK", "gsk_", "xai-", "wk_", "ghp_", "eyJ", "Bearer ")
 LONG_RUN = re.compile(r"[A-Za-z0-9+/=_.~-]{24,}")
@@ -22,7 +25,7 @@ LARGEST_FILE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class SecretRef:
-    """Where a secret is found: `kind` is env, file or keyring, `name` what stands behind the colon."""
+    """A reference to a secret. `kind` is env, file or keyring. `name` is the text after the colon."""
 
     kind: str
     name: str
@@ -32,31 +35,31 @@ class SecretRef:
 
     @classmethod
     def parse(cls, value: Any) -> SecretRef:
-        """Read a reference. Raises ValueError whose text never repeats the value, which may be a secret."""
+        """Return the reference in a text. Raises ValueError without the text, which may be a secret."""
         if isinstance(value, SecretRef):
             return value
         if not isinstance(value, str):
-            raise ValueError(f"must be a reference to a secret: {FORMS}")  # noqa: TRY004  # pydantic collects these
+            raise ValueError(f"must be a reference to a secret: {REFERENCE_FORMS}")  # noqa: TRY004  # pydantic collects these
         kind, colon, name = value.strip().partition(":")
         if not colon or kind not in ("env", "file", "keyring"):
             if looks_like_key(value):
                 raise ValueError(
-                    "holds what looks like a secret itself. Secrets do not belong into this file: put it into the "
-                    "environment or .env and write env:NAME here, or use file:PATH or keyring:SERVICE/NAME. If the "
-                    "file was shared, replace the secret at its provider"
+                    "looks like a secret. Secrets do not belong in this file. Put it in the environment or .env and "
+                    "write env:NAME here, or use file:PATH or keyring:SERVICE/NAME. If the file was shared, replace "
+                    "the secret at its provider"
                 )
-            raise ValueError(f"must be a reference to a secret: {FORMS}")
+            raise ValueError(f"must be a reference to a secret: {REFERENCE_FORMS}")
         if kind == "env" and (not VARIABLE.fullmatch(name) or looks_like_key(name)):
-            raise ValueError("env: takes the name of an environment variable, such as env:OPENAI_API_KEY")
+            raise ValueError("env: needs the name of an environment variable, such as env:OPENAI_API_KEY")
         if kind == "file" and not name:
-            raise ValueError("file: takes a path, such as file:/run/secrets/openai")
+            raise ValueError("file: needs a path, such as file:/run/secrets/openai")
         if kind == "keyring" and not all(name.partition("/")):
-            raise ValueError("keyring: takes SERVICE/NAME, such as keyring:wirekey/openai")
+            raise ValueError("keyring: needs SERVICE/NAME, such as keyring:wirekey/openai")
         return cls(kind, name)
 
 
 def looks_like_key(value: str) -> bool:
-    """Tell whether a text is likely a secret rather than a name; used to keep it out of messages."""
+    """Return whether a text is probably a secret and not a name, so that messages can leave it out."""
     text = value.strip()
     if text.startswith(KEY_STARTS):
         return True
@@ -64,12 +67,12 @@ def looks_like_key(value: str) -> bool:
 
 
 def resolve(ref: SecretRef, environ: Mapping[str, str], folder: Path) -> Secret:
-    """Fetch the secret. Relative `file:` paths start at `folder`. Raises ValueError with what to do."""
+    """Return the secret. Relative `file:` paths start at `folder`. Raises ValueError with the fix."""
     if ref.kind == "env":
         value = environ.get(ref.name, "")
         if not value.strip():
             raise ValueError(
-                f"the environment variable {ref.name} is not set. Export it, or put {ref.name}=… into the .env file "
+                f"the environment variable {ref.name} is not set. Export it, or put {ref.name}=… in the .env file "
                 "beside the configuration"
             )
     elif ref.kind == "file":
@@ -79,19 +82,20 @@ def resolve(ref: SecretRef, environ: Mapping[str, str], folder: Path) -> Secret:
     try:
         return Secret(value.strip())
     except ValueError as error:
-        raise ValueError(f"the value behind {ref} cannot be used: {error}") from None
+        raise ValueError(f"the value of {ref} cannot be used: {error}") from None
 
 
 def read_file(path: Path) -> str:
+    """Return the text of a file with one secret. Raises ValueError with the fix."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise ValueError(f"there is no file {path}. Create it with the secret as its only line") from None
+        raise ValueError(f"the file {path} does not exist. Create it with the secret as its only line") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > LARGEST_FILE:
-        raise ValueError(f"{path} is larger than 64 KiB: that is no secret")
+        raise ValueError(f"{path} is larger than 64 KiB, so it is not a secret")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -99,6 +103,7 @@ def read_file(path: Path) -> str:
 
 
 def read_keyring(name: str) -> str:
+    """Return the password of SERVICE/NAME in the system's keyring. Raises ValueError with the fix."""
     service, _, user = name.partition("/")
     try:
         keyring = importlib.import_module("keyring")

@@ -1,4 +1,4 @@
-"""What a configuration was read from: its file, `.env`, the environment, and the line of each setting."""
+"""The sources of a configuration: its file, `.env`, the environment, and the line of each setting."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """`file` is None where no configuration file exists; `watched` are all files whose change matters."""
+class ConfigSources:
+    """The sources of a configuration.
+
+    `file` is None if there is no configuration file. `watched` are all files whose changes matter.
+    """
 
     file: Path | None = None
     folder: Path = field(default_factory=Path.cwd)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     dotenv: Mapping[str, str] = field(default_factory=dict, repr=False)
     lines: Mapping[str, int] = field(default_factory=dict, repr=False)
-    """Dotted setting → its line in `file`, for each that stands there."""
+    """Dotted setting → its line in `file`, for each setting in the file."""
     from_environ: Mapping[str, str] = field(default_factory=dict)
-    """Dotted setting → the environment variable that it was taken from, as the file does not set it."""
+    """Dotted setting → environment variable, for settings that come from the environment and not from the file."""
     watched: tuple[Path, ...] = ()
 
     def line(self, key: str) -> int | None:
-        """Give the line of a setting, or of the nearest above it that stands in the file."""
+        """Return the line of a setting, or of the nearest group around it that is in the file."""
         while key:
             if key in self.lines:
                 return self.lines[key]
@@ -36,20 +39,22 @@ class Sources:
         return None
 
     def problem(self, key: str, message: str) -> Problem:
+        """Return a problem of a setting, with its file and line."""
         return Problem(self.file, self.line(key), key, message)
 
     def origin(self, key: str) -> str:
-        """Tell where a value comes from: `file:LINE`, `env NAME` or `default`."""
+        """Return the origin of a value: `file:LINE`, `env NAME` or `default`."""
         if key in self.from_environ:
             return f"env {self.from_environ[key]}"
         return f"file:{self.lines[key]}" if key in self.lines else "default"
 
     def fingerprint(self) -> str:
-        return " ".join(map(stamp, self.watched))
+        """Return a text that differs after one of the watched files has changed, appeared or disappeared."""
+        return " ".join(map(file_version, self.watched))
 
 
-def stamp(path: Path) -> str:
-    """Tell one state of a file from another without reading it."""
+def file_version(path: Path) -> str:
+    """Return a text that differs between versions of a file. The file is not read."""
     try:
         status = path.stat()
     except OSError:
@@ -58,4 +63,5 @@ def stamp(path: Path) -> str:
 
 
 def watched_files(file: Path, folder: Path, secret_files: Iterable[str]) -> tuple[Path, ...]:
+    """Return all files whose changes matter: the configuration, `.env` in `folder`, and files with secrets."""
     return (file, folder / ".env", *sorted({folder / Path(name).expanduser() for name in secret_files}))

@@ -1,4 +1,4 @@
-"""Settings that are understood and checked but that this version does not act on yet: whoever sets one is told."""
+"""Settings that are checked but not implemented in this version. `config check` reports each that is set."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ if TYPE_CHECKING:
     from wirekey.config.models import Config
     from wirekey.config.problems import Problem
 
-UNBUILT = ((r"audit\.store", "audit.store", "is not used yet: calls are recorded in audit.db of the state folder"),)
-"""(pattern of the setting, how the reference names it, what is so)"""
+UNIMPLEMENTED = (
+    (r"audit\.store", "audit.store", "is not used yet. Calls are recorded in audit.db in the state folder"),
+)
+"""(pattern of the setting, its name in the reference, the message)"""
 
 
 def unimplemented(config: Config) -> list[Problem]:
-    """Give the settings of the file that do not do what they say, in this version."""
+    """Return a problem for each setting in the file that this version does not implement."""
     sources = config._sources  # noqa: SLF001  # of the same package
     found = []
     for key in sources.lines:
-        for pattern, _, message in UNBUILT:
-            if re.fullmatch(pattern, key) and departs(config, key):
+        for pattern, _, message in UNIMPLEMENTED:
+            if re.fullmatch(pattern, key) and is_changed(config, key):
                 found.append(sources.problem(key, message))
     return found
 
 
-def departs(config: Config, key: str) -> bool:
-    """Tell whether the setting asks for something else than its absence would give."""
+def is_changed(config: Config, key: str) -> bool:
+    """Return whether a setting in the file differs from its default."""
     value: object = config
     group: object = config
     for part in re.sub(r"\[(\d+)\]", r".\1", key).split("."):

@@ -1,4 +1,4 @@
-"""The small types of the settings: what they look like in the file, and what becomes of them."""
+"""The types of single values: each parses and checks what the file has, and has a text for the reference."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ AUTHS = ("bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """How the reference describes the values of a type."""
+class ValueFormat:
+    """The text that describes the values of a type in the reference."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """Where a listener listens. Port 0 asks the system for a free one. IPv6 hosts are without brackets."""
+    """The address of a listener. Port 0 selects a free port. IPv6 hosts have no brackets."""
 
     host: str
     port: int
@@ -42,23 +42,24 @@ class HostPort:
 
     @classmethod
     def parse(cls, value: Any) -> HostPort:
+        """Return the address in a text such as `127.0.0.1:8080` or `[::1]:8080`. Raises ValueError."""
         if isinstance(value, HostPort):
             return value
         if isinstance(value, list):
-            raise ValueError('must be HOST:PORT; put an IPv6 address into quotes: "[::1]:8080"')  # noqa: TRY004
+            raise ValueError('must be HOST:PORT. Put an IPv6 address in quotes: "[::1]:8080"')  # noqa: TRY004
         if not isinstance(value, str):
             raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080")  # noqa: TRY004
         host, colon, port = value.rpartition(":")
         if not colon or not host or not port.isdecimal() or not port.isascii():
             raise ValueError("must be HOST:PORT, such as 127.0.0.1:8080")
         if int(port) > 65535:
-            raise ValueError("the port must be a number from 0 to 65535; 0 takes a free one")
+            raise ValueError("the port must be a number from 0 to 65535. 0 selects a free port")
         return cls(host_name(host, "a listener"), int(port))
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamURL:
-    """An upstream that the operator named: always https, as a provider key goes there."""
+    """The URL of a configured upstream. Always https, because a provider key is sent there."""
 
     host: str
     port: int = 443
@@ -69,39 +70,43 @@ class UpstreamURL:
 
     @classmethod
     def parse(cls, value: Any) -> UpstreamURL:
+        """Return the upstream of a URL without path, query and user information. Raises ValueError."""
         if isinstance(value, UpstreamURL):
             return value
         parts, port = https_url(value)
         if parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError("must be https://HOST or https://HOST:PORT and nothing more; paths come from the call")
+            raise ValueError("must be https://HOST or https://HOST:PORT only: path and query come from the call")
         return cls(host_name(parts.hostname or "", "an upstream"), port)
 
 
 def https_url(value: Any) -> tuple[Any, int]:
-    """Split an https URL without user information. Raises ValueError."""
+    """Return the parts and the port of an https URL without user information. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError("must be an https:// URL")  # noqa: TRY004  # pydantic collects ValueErrors
     try:
         parts = urlsplit(value.strip())
         port = parts.port
     except ValueError:
-        raise ValueError("is not a URL that can be read; write https://HOST:PORT") from None
+        raise ValueError("is not a valid URL. Write https://HOST:PORT") from None
     if parts.scheme == "http":
-        raise ValueError("must begin with https://: a key is never sent over a connection that is not TLS")
+        raise ValueError("must begin with https://: keys are only sent over TLS")
     if parts.scheme != "https" or not parts.hostname:
         raise ValueError("must be an https:// URL, such as https://llm.corp.example")
     if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password; keys are set by reference in `keys`")
+        raise ValueError("must not contain a user name or password. Set keys by reference in `keys`")
     if port == 0:
         raise ValueError("the port must be a number from 1 to 65535")
-    # urlsplit gives the host in lower case: look at what was written.
+    # urlsplit changes the host to lower case: check the original.
     if parts.netloc != parts.netloc.lower():
         raise ValueError("the host must be written in lower case")
     return parts, port or 443
 
 
 def host_name(text: str, whose: str) -> str:
-    """Give a host or address in its one spelling, without brackets. Raises ValueError."""
+    """Return a host name or IP address in its canonical form, without brackets. Raises ValueError.
+
+    `whose` names the setting in the message.
+    """
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         return str(ip_address(bare))
@@ -113,99 +118,107 @@ def host_name(text: str, whose: str) -> str:
 
 
 def host_glob(value: Any) -> str:
-    """Check a pattern of host names. Raises ValueError."""
+    """Check a pattern of host names such as `*.github.com`. Raises ValueError."""
     if not isinstance(value, str) or not HOST_GLOB.fullmatch(value):
         raise ValueError(  # pydantic collects ValueErrors
-            "must be a host name in lower case, in which * stands for any part: github.com, *.github.com"
+            "must be a host name in lower case, in which * matches any part: github.com, *.github.com"
         )
     return value
 
 
-def plain_url(value: Any) -> str:
+def check_https_url(value: Any) -> str:
+    """Return an https URL as a text. Raises ValueError."""
     https_url(value)
     return str(value).strip()
 
 
 def server_url(value: Any) -> str:
-    """Check the URL of a decision server: https, or http where it names this machine."""
+    """Check the URL of an OPA server: https, or http to this machine. Raises ValueError."""
     if isinstance(value, str) and value.startswith("http://"):
         parts = urlsplit(value)
         if parts.hostname in ("127.0.0.1", "::1", "localhost") and "@" not in parts.netloc:
             return value
-        raise ValueError("must begin with https:// unless it names this machine (127.0.0.1, localhost)")
-    return plain_url(value)
+        raise ValueError("must begin with https://, unless the host is this machine (127.0.0.1, localhost)")
+    return check_https_url(value)
 
 
 def region_name(value: str) -> str:
+    """Check the name of an AWS region of any partition. Raises ValueError."""
     if partition_of(value) is None:
         raise ValueError("must be the name of an AWS region, such as us-east-1")
     return value
 
 
 def role_arn(value: str) -> str:
+    """Check the ARN of an IAM role. Raises ValueError."""
     if not ROLE.fullmatch(value):
         raise ValueError("must be the ARN of a role: arn:aws:iam::123456789012:role/NAME")
     return value
 
 
 def route_auth(value: str) -> str:
+    """Check the `auth` of a route: one of AUTHS, or an operator's own function. Raises ValueError."""
     if value not in AUTHS and not PYTHON_AUTH.fullmatch(value):
         raise ValueError(f"must be one of {', '.join(AUTHS)}, or python:MODULE:FUNCTION")
     return value
 
 
-def anchored(path: Path, info: ValidationInfo) -> Path:
-    """Give an absolute path; relative ones start at the folder of the configuration file."""
+def absolute_path(path: Path, info: ValidationInfo) -> Path:
+    """Return an absolute path. Relative paths start at the folder of the configuration file."""
     folder = (info.context or {}).get("folder") or Path.cwd()
     return Path(folder, path.expanduser())
 
 
 def not_boolean(value: Any) -> Any:
+    """Refuse true and false, which pydantic accepts as sizes 1 and 0. Raises ValueError."""
     if isinstance(value, bool):
         raise ValueError("must be a size, such as 64MiB")  # noqa: TRY004  # pydantic collects ValueErrors
     return value
 
 
 def positive_size(value: ByteSize) -> ByteSize:
+    """Check that a size is not 0. Raises ValueError."""
     if value <= 0:
         raise ValueError("must be larger than 0")
     return value
 
 
 def audit_store(value: Any, info: ValidationInfo) -> str:
-    """Give the store with an absolute path, or the reference to it, as a text."""
+    """Return the URL of the audit store with an absolute path, or the reference to it. Raises ValueError."""
     if isinstance(value, str):
         if value.startswith(("env:", "file:", "keyring:")):
             return str(SecretRef.parse(value))
         if value.startswith("sqlite:///") and len(value) > len("sqlite:///"):
-            return f"sqlite:///{anchored(Path(value.removeprefix('sqlite:///')), info)}"
+            return f"sqlite:///{absolute_path(Path(value.removeprefix('sqlite:///')), info)}"
         if value.startswith(("postgresql://", "postgres://")):
             if urlsplit(value).password is not None or "password=" in value:
                 raise ValueError(
-                    "holds a password. Put the whole URL into the environment or a file and write env:NAME or "
-                    "file:PATH here, or leave the password to PGPASSWORD or ~/.pgpass"
+                    "contains a password. Put the whole URL in an environment variable or a file and write env:NAME or "
+                    "file:PATH here, or put the password in PGPASSWORD or ~/.pgpass"
                 )
             return value
     raise ValueError("must be sqlite:///PATH, postgresql://USER@HOST/DATABASE, or a reference (env:NAME) to one")
 
 
-Listener = Annotated[HostPort, PlainValidator(HostPort.parse), Kind("HOST:PORT")]
-HostGlob = Annotated[str, PlainValidator(host_glob), Kind("host name, `*` for any part")]
-Upstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse), Kind("https URL without a path")]
-Reference = Annotated[SecretRef, PlainValidator(SecretRef.parse), Kind("secret reference")]
-AnchoredPath = Annotated[Path, AfterValidator(anchored), Kind("path")]
-Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False), Kind("seconds")]
-Pause = Annotated[float, Field(strict=True, ge=0, le=60, allow_inf_nan=False), Kind("seconds")]
+Listener = Annotated[HostPort, PlainValidator(HostPort.parse), ValueFormat("HOST:PORT")]
+HostGlob = Annotated[str, PlainValidator(host_glob), ValueFormat("host name, `*` for any part")]
+ConfiguredUpstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse), ValueFormat("https URL without a path")]
+Reference = Annotated[SecretRef, PlainValidator(SecretRef.parse), ValueFormat("secret reference")]
+AbsolutePath = Annotated[Path, AfterValidator(absolute_path), ValueFormat("path")]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False), ValueFormat("seconds")]
+Pause = Annotated[float, Field(strict=True, ge=0, le=60, allow_inf_nan=False), ValueFormat("seconds")]
 Size = Annotated[
-    ByteSize, BeforeValidator(not_boolean), AfterValidator(positive_size), Kind("bytes, or a size such as 64MiB")
+    ByteSize, BeforeValidator(not_boolean), AfterValidator(positive_size), ValueFormat("bytes, or a size such as 64MiB")
 ]
-Count = Annotated[int, Field(strict=True, gt=0), Kind("whole number")]
-AttemptCount = Annotated[int, Field(strict=True, ge=1, le=20), Kind("whole number")]
-Region = Annotated[str, AfterValidator(region_name), Kind("AWS region")]
-RoleARN = Annotated[str, AfterValidator(role_arn), Kind("ARN of an IAM role")]
-Auth = Annotated[str, AfterValidator(route_auth), Kind(" \\| ".join((*AUTHS, "python:MODULE:FUNCTION")))]
-HTTPSURL = Annotated[str, PlainValidator(plain_url), Kind("https URL")]
-ServerURL = Annotated[str, PlainValidator(server_url), Kind("URL")]
-AuditURL = Annotated[str, PlainValidator(audit_store), Kind("sqlite:///PATH, postgresql://… or a secret reference")]
-Flag = Annotated[bool, Field(strict=True), Kind("true \\| false")]
-Text = Annotated[str, Field(min_length=1), Kind("text")]
+Count = Annotated[int, Field(strict=True, gt=0), ValueFormat("whole number")]
+AttemptCount = Annotated[int, Field(strict=True, ge=1, le=20), ValueFormat("whole number")]
+Region = Annotated[str, AfterValidator(region_name), ValueFormat("AWS region")]
+RoleARN = Annotated[str, AfterValidator(role_arn), ValueFormat("ARN of an IAM role")]
+RouteAuth = Annotated[str, AfterValidator(route_auth), ValueFormat(" \\| ".join((*AUTHS, "python:MODULE:FUNCTION")))]
+HTTPSURL = Annotated[str, PlainValidator(check_https_url), ValueFormat("https URL")]
+ServerURL = Annotated[str, PlainValidator(server_url), ValueFormat("URL")]
+AuditURL = Annotated[
+    str, PlainValidator(audit_store), ValueFormat("sqlite:///PATH, postgresql://… or a secret reference")
+]
+Flag = Annotated[bool, Field(strict=True), ValueFormat("true \\| false")]
+Text = Annotated[str, Field(min_length=1), ValueFormat("text")]

@@ -1,4 +1,4 @@
-"""YAML to plain data, with the line of each setting, and its errors in words for people."""
+"""Reads YAML into plain data, with the line of each setting, and explains YAML errors."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HINTS = (
-    ("'\\t'", "there is a tab where YAML wants spaces. Indent with spaces"),
-    ("mapping values are not allowed", "there is one `: ` too many. Put a value that holds one into quotes"),
-    ("could not find expected ':'", "a setting lacks its colon. Write `name: value`"),
-    ("expected <block end>", "this does not fit the lines above. Align it with its siblings, or quote the whole value"),
+YAML_HINTS = (
+    ("'\\t'", "there is a tab in the indentation. Indent with spaces"),
+    ("mapping values are not allowed", "there is a second `: `. Put a value that contains one in quotes"),
+    ("could not find expected ':'", "a setting has no colon. Write `name: value`"),
+    (
+        "expected <block end>",
+        "the indentation does not match the lines above. Align it, or quote the whole value",
+    ),
     ("found unexpected end of stream", "a quote is not closed. Close it"),
     ("expected ',' or '}'", "a `{` is not closed, or a comma is missing"),
     ("expected ',' or ']'", "a `[` is not closed, or a comma is missing"),
-    ("expected a single document", "there is a second document (`---`). Keep one"),
-    ("undefined alias", "`*` begins an alias in YAML, and there is none of that name. Put the value into quotes"),
-    ("cannot start any token", "a value begins with a character that YAML keeps for itself. Put it into quotes"),
+    ("expected a single document", "there is a second document (`---`). Keep only one"),
+    ("undefined alias", "`*` starts an alias in YAML, and the alias is not defined. Put the value in quotes"),
+    ("cannot start any token", "a value starts with a character that YAML reserves. Put it in quotes"),
     (
         "could not determine a constructor",
-        "`!` begins a type in YAML, and there is none of that name. Put it into quotes",
+        "`!` starts a type in YAML, and the type is not defined. Put the value in quotes",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """`data` is plain Python; `lines` gives each dotted setting its line, counted from 1."""
+class YamlDocument:
+    """A document that was read. `data` is plain Python, `lines` is dotted setting → line, counted from 1."""
 
     data: Any
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
-def read_yaml(text: str, path: Path) -> Document:
-    """Read one document; an empty one is an empty mapping. Raises ConfigError where it is no YAML."""
+def read_yaml(text: str, path: Path) -> YamlDocument:
+    """Return the document of a text. An empty text is an empty mapping. Raises ConfigError if it is not valid YAML."""
     try:
         node = YAML(typ="safe", pure=True).compose(text)
         reader = YAML(typ="safe", pure=True)
@@ -52,39 +55,40 @@ def read_yaml(text: str, path: Path) -> Document:
         data = reader.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ConfigError([Problem(path, mark.line + 1 if mark else None, "", message_text(error))]) from None
+        raise ConfigError([Problem(path, mark.line + 1 if mark else None, "", yaml_message(error))]) from None
     except (YAMLError, ValueError):
-        message = "is not YAML that can be read: there is a character that does not belong into a text file"
+        message = "is not valid YAML: it contains a control character"
         raise ConfigError([Problem(path, None, "", message)]) from None
     except RecursionError:
-        raise ConfigError([Problem(path, None, "", "is nested too deeply to be a configuration")]) from None
+        raise ConfigError([Problem(path, None, "", "is nested too deeply")]) from None
     if data is None:
-        return Document({})
+        return YamlDocument({})
     if not isinstance(data, dict):
-        message = "must hold settings, such as `listen: …`, one below the other"
+        message = "must contain settings such as `listen: …`, one per line"
         raise ConfigError([Problem(path, 1, "", message)])
     lines: dict[str, int] = {}
     problems = []
     for key, child, repeated in settings(node, "", set()):
         line = child.start_mark.line + 1
         if repeated:
-            problems.append(Problem(path, line, key, f"stands twice, first in line {lines[key]}. Keep one"))
+            problems.append(Problem(path, line, key, f"occurs twice, first in line {lines[key]}. Keep one of them"))
         lines[key] = line
-    return Document(data, lines, problems)
+    return YamlDocument(data, lines, problems)
 
 
-def message_text(error: MarkedYAMLError) -> str:
-    """Say what the parser means, without a word of the file."""
-    said = f"{error.context or ''} {error.problem or ''}"
+def yaml_message(error: MarkedYAMLError) -> str:
+    """Return the explanation of a parser error. It contains no text of the file."""
+    reported = f"{error.context or ''} {error.problem or ''}"
     return next(
-        (hint for sign, hint in HINTS if sign in said), "this is not YAML. Check quotes, colons and indentation"
+        (hint for sign, hint in YAML_HINTS if sign in reported),
+        "this is not valid YAML. Check quotes, colons and indentation",
     )
 
 
 def settings(node: Node | None, key: str, walked: set[int]) -> Iterator[tuple[str, Node, bool]]:
-    """Walk the document: (dotted setting, the node that begins it, whether its mapping has it twice).
+    """Yield (dotted setting, its first node, whether its mapping has it twice) for the whole document.
 
-    What an alias repeats is walked once: aliases can make a small file endless.
+    The target of an alias is visited once: aliases can make a small file endless.
     """
     if id(node) in walked:
         return
@@ -92,7 +96,7 @@ def settings(node: Node | None, key: str, walked: set[int]) -> Iterator[tuple[st
     if isinstance(node, MappingNode):
         seen = set()
         for name, value in node.value:
-            inner = f"{key}.{setting_name(name)}".lstrip(".")
+            inner = f"{key}.{shown_name(name)}".lstrip(".")
             yield inner, name, inner in seen
             seen.add(inner)
             yield from settings(value, inner, walked)
@@ -102,7 +106,7 @@ def settings(node: Node | None, key: str, walked: set[int]) -> Iterator[tuple[st
             yield from settings(item, f"{key}[{index}]", walked)
 
 
-def setting_name(node: Node) -> str:
-    """Give the name, unless it could be a secret that slipped to the left of a colon."""
+def shown_name(node: Node) -> str:
+    """Return the name of a setting, or `…` if it looks like a secret to the left of a colon."""
     name = node.value if isinstance(node, ScalarNode) else "?"
     return "…" if looks_like_key(name) else name

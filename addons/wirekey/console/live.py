@@ -31,7 +31,7 @@ from wirekey.local_response import LocalResponse, local_error, local_json
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from wirekey.config.console import Console as ConsoleSettings
+    from wirekey.config.console import ConsoleConfig
     from wirekey.console.feed import Feed
     from wirekey.console.local_request import LocalRequest
     from wirekey.console.reply import LocalHandler, LocalReply
@@ -62,7 +62,7 @@ class SignIn(msgspec.Struct):
 class ConsoleState(Protocol):
     """What the page is about."""
 
-    def settings(self) -> ConsoleSettings: ...
+    def settings(self) -> ConsoleConfig: ...
 
     async def state(self) -> dict[str, Any]: ...
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from wirekey.config import ConfigError, Problem
 from wirekey.config.loading import PLACEHOLDER
-from wirekey.config.providers import BedrockAwsConfig
+from wirekey.config.providers import AwsConfig
 from wirekey.credentials.aws import (
     DEADLINE,
     RECHECK,
@@ -74,7 +74,7 @@ class AwsWay:
         Raises ConfigError where a secret cannot be read.
         """
         bedrock = config.providers.bedrock
-        named = bedrock.aws or BedrockAwsConfig()
+        named = bedrock.aws or AwsConfig()
         if bedrock.key_source != "inject" or named.bearer:
             return None
         return cls(bedrock.regions[0], named.profile, _read_pair(config, named), named.role_arn)
@@ -194,7 +194,7 @@ def session_tags(agent: Agent | None) -> list[dict[str, str]]:
     ]
 
 
-def _read_pair(config: Config, named: BedrockAwsConfig) -> SigV4Credentials | None:
+def _read_pair(config: Config, named: AwsConfig) -> SigV4Credentials | None:
     if not (named.access_key and named.secret_key):
         return None
     problems, read = [], {}

@@ -15,7 +15,7 @@ from wirekey.identity.jwt_reading import RefusedTokenError
 from wirekey.permissions import MAX_PERMISSIONS, PERMISSION
 
 if TYPE_CHECKING:
-    from wirekey.config.jwt import JWT, JWTClaims, JWTIssuer
+    from wirekey.config.jwt import JWTClaimsConfig, JWTConfig, JWTIssuerConfig
     from wirekey.identity.jwks_fetching import Fetch
     from wirekey.identity.jwt_keys import JwtSigningKeys
 
@@ -70,7 +70,7 @@ class TokenIssuer:
     algorithms: tuple[str, ...]
     max_lifetime: float
     keys: VerificationKeys
-    settings: JWTIssuer | None = field(default=None, repr=False)
+    settings: JWTIssuerConfig | None = field(default=None, repr=False)
 
     @property
     def is_own(self) -> bool:
@@ -125,9 +125,9 @@ def timestamp_claim(claims: dict[str, Any], name: str) -> int:
     return value
 
 
-def external_agent(claims: dict[str, Any], settings: JWTIssuer) -> Agent:
+def external_agent(claims: dict[str, Any], settings: JWTIssuerConfig) -> Agent:
     """Return the agent that the claims of an external token describe. Raises RefusedTokenError."""
-    paths: JWTClaims = settings.claims
+    paths: JWTClaimsConfig = settings.claims
     name = find_claim(claims, paths.agent.names)
     if not isinstance(name, str) or not AGENT_ID.fullmatch(agent_id := f"{settings.prefix or ''}{name}"):
         raise RefusedTokenError(f"does not say in {'.'.join(paths.agent.names)} which agent calls")
@@ -171,12 +171,12 @@ def read_permissions(value: Any, always: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def own_issuer(settings: JWT, keys: JwtSigningKeys) -> TokenIssuer:
+def own_issuer(settings: JWTConfig, keys: JwtSigningKeys) -> TokenIssuer:
     """Return Wirekey itself as an issuer."""
     return TokenIssuer(settings.issuer, settings.audience, (ALGORITHM,), settings.lifetime + LEEWAY, keys)
 
 
-def external_issuer(settings: JWTIssuer, fetch: Fetch) -> TokenIssuer:
+def external_issuer(settings: JWTIssuerConfig, fetch: Fetch) -> TokenIssuer:
     """Return an issuer of the configuration. Raises IssuerError if its key file cannot be used."""
     keys: VerificationKeys
     if settings.key:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from wirekey.config.jwt import JWT
+    from wirekey.config.jwt import JWTConfig
     from wirekey.identity.agents import AgentStore
     from wirekey.identity.jwk import VerificationKey
     from wirekey.identity.jwks_fetching import Fetch
@@ -58,7 +58,7 @@ class JwtTokens:
     @classmethod
     def of_settings(
         cls,
-        settings: JWT,
+        settings: JWTConfig,
         agents: AgentStore,
         keys: JwtSigningKeys | None,
         fetch: Fetch,
@@ -69,7 +69,7 @@ class JwtTokens:
         `keys` None: Wirekey issues no tokens. Raises IssuerError.
         """
         kept = {issuer.settings: issuer for issuer in previous.issuers if issuer.settings} if previous else {}
-        issuers = [kept.get(other) or external_issuer(other, fetch) for other in settings.foreign]
+        issuers = [kept.get(other) or external_issuer(other, fetch) for other in settings.external_issuers]
         if keys:
             own = own_issuer(settings, keys)
             same = (
@@ -194,6 +194,6 @@ def is_same_own_issuer(one: TokenIssuer, other: TokenIssuer) -> bool:
     )
 
 
-def signing_keys(settings: JWT, state: Path) -> JwtSigningKeys | None:
+def signing_keys(settings: JWTConfig, state: Path) -> JwtSigningKeys | None:
     """Return the signing keys of the state folder, or None if Wirekey issues no tokens. Raises JwtSigningKeysError."""
-    return JwtSigningKeys(state / KEYS_FILE, settings.lifetime) if settings.issues else None
+    return JwtSigningKeys(state / KEYS_FILE, settings.lifetime) if settings.issues_tokens else None

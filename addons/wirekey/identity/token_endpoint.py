@@ -17,7 +17,7 @@ from wirekey.identity.token_request import TokenRequestError, parse_grant
 from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
-    from wirekey.config.jwt import JWT
+    from wirekey.config.jwt import JWTConfig
     from wirekey.identity.agents import AgentStore
     from wirekey.identity.clients import OAuthClient
     from wirekey.identity.jwt_keys import JwtSigningKeys
@@ -36,7 +36,7 @@ class TokenEndpoint:
     verification is one SHA-256 and one comparison in constant time.
     """
 
-    def __init__(self, settings: JWT, keys: JwtSigningKeys, agents: AgentStore) -> None:
+    def __init__(self, settings: JWTConfig, keys: JwtSigningKeys, agents: AgentStore) -> None:
         self.settings = settings
         self._keys = keys
         self._agents = agents

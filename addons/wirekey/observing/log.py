@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Any
 
-    from wirekey.config import Log
+    from wirekey.config import LogConfig
 
 LONGEST_VALUE = 2000
 QUIET = ("mitmproxy", "asyncio", "hpack", "h2", "tornado", "botocore", "urllib3", "opentelemetry")
@@ -99,7 +99,7 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         return f"{clock(record.created, dated=self.dated)} {pretty(fields, colours=self.colours)}"
 
 
-def set_up_logging(settings: Log) -> None:
+def set_up_logging(settings: LogConfig) -> None:
     """Send all logging, mitmproxy's too, through structlog. Raises OSError where the file cannot be written."""
     on_terminal = settings.file is None and sys.stderr.isatty()
     as_json = settings.format == "json" if settings.format else not on_terminal

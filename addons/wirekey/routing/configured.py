@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.config import Config, UpstreamURL
-    from wirekey.config.routes import Route as RouteSettings
-    from wirekey.config.routes import SelectionName
+    from wirekey.config.routes import RouteConfig, SelectionName
     from wirekey.routing.candidate import Auth
     from wirekey.secret import Secret
 
@@ -68,7 +67,7 @@ def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
     return Candidate(name, auth, upstream_of(settings.upstream_url), pool=pool)
 
 
-def _route(config: Config, index: int, settings: RouteSettings, pools: Mapping[str, KeyPool]) -> Route:
+def _route(config: Config, index: int, settings: RouteConfig, pools: Mapping[str, KeyPool]) -> Route:
     pool = None
     if settings.keys:
         usual = pools[settings.named_provider].selection if settings.named_provider else "round-robin"
@@ -94,7 +93,7 @@ def _route(config: Config, index: int, settings: RouteSettings, pools: Mapping[s
     )
 
 
-def _failover(config: Config, settings: RouteSettings) -> Failover:
+def _failover(config: Config, settings: RouteConfig) -> Failover:
     own, usual = settings.failover, config.failover
     return Failover(
         usual.max_attempts if own.max_attempts is None else own.max_attempts,

@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 
 from wirekey.ca.certificates import LOCALHOST, issue_for_gateway
-from wirekey.config.sources import stamp
+from wirekey.config.sources import file_version
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wirekey.ca.authority import Authority
-    from wirekey.config.models import GatewayTLS
+    from wirekey.config.models import GatewayTLSConfig
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ConfiguredCertificate:
     previous one stays in use.
     """
 
-    def __init__(self, files: GatewayTLS) -> None:
+    def __init__(self, files: GatewayTLSConfig) -> None:
         self._files = files
         self._stamps = self._read_stamps()
         self._checked = time.monotonic()
@@ -56,7 +56,7 @@ class ConfiguredCertificate:
         return self._context
 
     def _read_stamps(self) -> tuple[str, str]:
-        return stamp(self._files.certificate), stamp(self._files.key)
+        return file_version(self._files.certificate), file_version(self._files.key)
 
     def _reload(self) -> None:
         stamps = self._read_stamps()
@@ -125,7 +125,7 @@ def issued_context(pem: bytes) -> SSL.Context:
     return hardened(context)
 
 
-def configured_context(files: GatewayTLS) -> SSL.Context:
+def configured_context(files: GatewayTLSConfig) -> SSL.Context:
     """Return the TLS context of a server with the certificate and key of these files. Raises CertificateError."""
     for file in (files.certificate, files.key):
         try:

@@ -202,7 +202,7 @@ class Lifecycle:
         assert self.config
         if self.simulator_wanted is not None:
             return self.simulator_wanted
-        return not (self.config.explicit or self.config.has_any_key)
+        return not (self.config.has_file or self.config.has_any_key)
 
     async def start_simulator(self, state: Path) -> Simulator:
         """Start the embedded simulator, with new keys, and direct all calls to it."""

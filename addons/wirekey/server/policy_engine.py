@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
     """Return the engine that decides calls. Blocks while the policy is tried. Raises PolicyError."""
-    policy = config.deciding
+    policy = config.effective_policy
     if policy.opa_url:
         return RemoteEngine(policy.opa_url, policy.query, policy.timeout)
     return EmbeddedEngine(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)
@@ -22,7 +22,7 @@ def policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
 
 async def start_policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
     """Return the engine that decides calls, without blocking the event loop. Raises PolicyError."""
-    policy = config.deciding
+    policy = config.effective_policy
     if policy.opa_url:
         return await asyncio.to_thread(policy_engine, config)
     return await EmbeddedEngine.meanwhile(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)

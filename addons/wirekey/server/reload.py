@@ -84,7 +84,7 @@ class Reloader:
         await asyncio.to_thread(check_file_access, config)
         with contextlib.ExitStack() as undo:
             policy = services.policy
-            if config.deciding != previous.deciding:
+            if config.effective_policy != previous.effective_policy:
                 policy = await start_policy_engine(config)
                 undo.callback(policy.close)
             # After the slowest step, as the new settings take over which keys cool down.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from wirekey.calls.services import Services
-    from wirekey.config.console import Console
+    from wirekey.config.console import ConsoleConfig
     from wirekey.console.feed import Feed
     from wirekey.credentials.pool import KeyPool
     from wirekey.identity.agents_format import AgentRecord
@@ -43,7 +43,7 @@ class Status:
         self._ready = ready
         self._started = time.time()
 
-    def settings(self) -> Console:
+    def settings(self) -> ConsoleConfig:
         """Return the configuration of the console."""
         return (self._lifecycle.config or Config()).console
 
@@ -89,7 +89,7 @@ class Status:
 
     def _policy(self) -> dict[str, Any]:
         config = self._lifecycle.config
-        deciding = config.deciding if config else None
+        deciding = config.effective_policy if config else None
         place = (deciding.opa_url or str(deciding.path)) if deciding else None
         return {"revision": getattr(self._services.policy, "revision", None), "place": place}
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.calls.services import Services
-    from wirekey.config.jwt import JWT
+    from wirekey.config.jwt import JWTConfig
     from wirekey.identity.agents import AgentStore
     from wirekey.identity.jwt_keys import JwtSigningKeys
 
@@ -26,14 +26,14 @@ class TokenService:
     never issued tokens.
     """
 
-    settings: JWT
+    settings: JWTConfig
     keys: JwtSigningKeys | None
     jwts: JwtTokens
 
     @classmethod
     def prepare(
         cls,
-        settings: JWT,
+        settings: JWTConfig,
         agents: AgentStore,
         state: Path,
         upstream_ca_file: Path | None,
@@ -45,7 +45,7 @@ class TokenService:
         SigningKeysError, OSError.
         """
         keys = (previous.keys if previous else None) or signing_keys(settings, state)
-        issuing = keys if settings.issues else None
+        issuing = keys if settings.issues_tokens else None
         jwts = JwtTokens.of_settings(
             settings, agents, issuing, https_fetch(upstream_ca_file), previous.jwts if previous else None
         )
@@ -54,7 +54,7 @@ class TokenService:
     def open(self, services: Services) -> None:
         """Make `services` use these keys. Raises nothing."""
         services.jwts = self.jwts
-        if self.keys is None or not self.settings.issues:
+        if self.keys is None or not self.settings.issues_tokens:
             services.token_endpoint = None
             return
         self.keys.lifetime = self.settings.lifetime

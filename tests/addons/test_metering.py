@@ -16,6 +16,7 @@ from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.services import Services
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.metering.cost import cost_usd
+from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.plan import Attempt
@@ -117,7 +118,12 @@ def test_the_cost_is_that_of_the_model_asked_for_where_the_answer_names_one_that
 def test_on_bedrock_the_price_is_that_of_the_region_asked_for():
     call = Call(provider="bedrock", model="global.anthropic.claude-sonnet-4-5-20250929-v1:0")
     usage = Usage(input_tokens=1000, output_tokens=1000, model="claude-sonnet-4-5-20250929")
-    assert cost_of(call, usage) == cost_usd("bedrock", call.model, usage) < cost_usd("bedrock", usage.model, usage)
+    bedrock = PROVIDERS["bedrock"]
+    assert cost_of(call, usage) == cost_usd(bedrock, call.model, usage) < cost_usd(bedrock, usage.model, usage)
+
+
+def test_a_call_of_no_provider_has_no_cost():
+    assert cost_of(Call(model="gpt-4o"), Usage(input_tokens=1, output_tokens=1)) is None
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("br", brotli.compress)])

@@ -18,7 +18,6 @@ from wirekey.egress.hosts import RUNTIME
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.protocol import Kind
-from wirekey.routing.formats import PROVIDER_HOSTS
 
 CORP_KEYS = ("corp-key-one-7f31", "corp-key-two-9a02")
 AWS = ("AKIAREALORGANISATION", "real-secret-of-the-organisation-41d0aa")
@@ -105,7 +104,7 @@ def request_of(provider, line, body, content_type, model):
     method, _, path = filled(line, model).partition(" ")
     operation = PROVIDERS[provider].match_operation(method, path.partition("?")[0], {"content-type": content_type})
     service = service_of(operation.name) if provider == "bedrock" else RUNTIME
-    host = PROVIDER_HOSTS.get(provider, f"{service}.us-east-1.amazonaws.com")
+    host = PROVIDERS[provider].host or f"{service}.us-east-1.amazonaws.com"
     version = ["anthropic-version: 2023-06-01"] if provider == "anthropic" else []
     data = filled(body, model).encode()
     kind = content_type if data else None

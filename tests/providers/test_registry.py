@@ -1,11 +1,15 @@
 """What holds for every provider."""
 
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import wirekey
+from wirekey.egress.hosts import FIXED_HOSTS
 from wirekey.errors import Fault, Refusal
 from wirekey.providers import PROVIDERS, mcp_server, protocol, tool_name
 from wirekey.providers.protocol import Facts
@@ -123,3 +127,23 @@ def test_no_reader_raises_on_an_answer_of_any_kind(provider):
                         reader.feed(data)
                     reader.end()
                     reader.end()
+
+
+def test_the_hosts_of_providers_are_those_that_may_be_dialled():
+    assert {provider.host: name for name, provider in PROVIDERS.items() if provider.host} == FIXED_HOSTS
+
+
+NAME = f"""["'](?:{"|".join(PROVIDERS)})["']"""
+COMPARISON = re.compile(rf"[=!]= *{NAME}|{NAME} *[=!]=|\b(?:in|case) *[({{\[]*{NAME}")
+
+
+def test_code_elsewhere_asks_a_provider_for_a_property_and_never_for_its_name():
+    package = Path(wirekey.__file__).parent
+    found = [
+        f"{path.relative_to(package)}: {line.strip()}"
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0] not in ("providers", "config")
+        for line in path.read_text().splitlines()
+        if COMPARISON.search(line)
+    ]
+    assert found == []

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.egress.hosts import provider_hosts
-from wirekey.routing.formats import PROVIDER_HOSTS
-from wirekey.routing.gateway_paths import Direction, bedrock_host_of, direction_of, is_geminis
+from wirekey.providers import PROVIDERS, owner_of_model
+from wirekey.routing.gateway_paths import Direction, bedrock_host_of, direction_of
 
 PATHS = [
     ("/api/v1/gemini/v1beta/models/gemini-2.5-flash:generateContent", {}, "gemini"),
@@ -84,7 +84,7 @@ def test_the_prefix_goes_and_the_rest_stays_as_it_is(path, direction):
 @given(st.text(), st.dictionaries(st.text(), st.text()))
 def test_whatever_the_path_the_host_is_one_of_the_table(path, headers):
     direction = direction_of(path, headers)
-    assert direction is None or direction.provider in {*PROVIDER_HOSTS, "bedrock"}
+    assert direction is None or direction.provider in PROVIDERS
 
 
 EU_AND_US = provider_hosts(["us-east-1", "eu-west-1"])
@@ -124,4 +124,4 @@ def test_D4_what_is_no_region_makes_no_host(region):
     ],
 )
 def test_which_models_are_googles(model, is_one):
-    assert is_geminis(model) is is_one
+    assert (owner_of_model(model or "") == "gemini") is is_one

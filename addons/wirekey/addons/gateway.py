@@ -35,7 +35,7 @@ from wirekey.egress.web_pages import (
 )
 from wirekey.errors import Refusal
 from wirekey.local_response import LocalResponse
-from wirekey.routing.formats import PROVIDER_HOSTS
+from wirekey.providers import PROVIDERS
 from wirekey.routing.gateway_paths import PREFIXES, bedrock_host_of, direction_of
 from wirekey.server.gateway_certificate import IssuedCertificate
 from wirekey.signing.refusal import SignatureRefused
@@ -110,11 +110,11 @@ class Gateway(Addon):
         state.by_model, state.own_models = direction.by_model, direction.own_models
         state.base = f"{'https' if flow.client_conn.tls else 'http'}://{request.host_header}"
         state.origin = origin
-        if direction.provider == "bedrock":
+        if PROVIDERS[direction.provider].uses_aws:
             state.arrived = signed_head(request, tls=flow.client_conn.tls)
             host = self.bedrock_host(request, direction.path, state.arrived)
         else:
-            host = PROVIDER_HOSTS[direction.provider]
+            host = PROVIDERS[direction.provider].host
         redirect(request, host, direction.path)
 
     def check_page(self, request: http.Request, headers: dict[str, str]) -> str | None:

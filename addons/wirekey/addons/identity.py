@@ -19,6 +19,7 @@ from wirekey.identity.client_tokens import header_tokens, is_wirekey_token, prox
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
 from wirekey.identity.tokens import token_digest
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -133,7 +134,7 @@ class Identity(Addon):
         if self.services.settings.takes_client_keys:
             state.client_credential_fields = client_credential_fields(fields)
         await self.identify(flow, state, tokens, named)
-        if call.provider == "gemini" and (ids := upload_ids(request.path)):
+        if call.provider and PROVIDERS[call.provider].has_upload_ids and (ids := upload_ids(request.path)):
             self.take_upload(state, ids)
         if head is not None:
             self.take_signature(state, head, bodiless=bodiless)
@@ -192,7 +193,8 @@ class Identity(Addon):
         A signature that claims to be an agent's is never passed over: it must agree with every other identity of the
         request. A request that has no other identity is told what is wrong with its signature.
         """
-        if state.call.provider != "bedrock":
+        provider = state.call.provider
+        if provider is None or not PROVIDERS[provider].uses_aws:
             self.compare_pairs(state, head)
             return
         if state.call.agent is None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
 from wirekey.calls.response_tap import ResponseTap, Withheld
-from wirekey.credentials.pool import REFUSED_KEY_SIGNS
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.decoding import decoder, is_plain
@@ -105,7 +104,7 @@ class Metering(Addon):
         if not secrets:
             return None
         if response.status_code >= FIRST_ERROR_STATUS:
-            status, sign = REFUSED_KEY_SIGNS.get(state.call.provider or "", (0, b""))
+            status, sign = PROVIDERS[state.call.provider].refused_key_sign if state.call.provider else (0, b"")
             return KeyScrubber(secrets, sign if response.status_code == status else b"", encoded=True)
         if response.headers.get("content-type", "").lower().startswith(AWS_EVENT_STREAM):
             return EventStreamScrubber(secrets)
@@ -163,10 +162,13 @@ def can_pass(encoding: str, status: int) -> bool:
 def cost_of(call: Call, usage: Usage) -> float | None:
     """Price by the model that the answer names, or by the one asked for where that has no price.
 
-    On Bedrock the other way round: what is asked for says the region, on which the price depends.
+    The other way round if what is asked for says the region, on which the price depends.
     """
-    models = (call.model, usage.model) if call.provider == "bedrock" else (usage.model, call.model)
-    costs = (cost_usd(call.provider or "", model, usage) for model in models)
+    if call.provider is None:
+        return None
+    provider = PROVIDERS[call.provider]
+    models = (call.model, usage.model) if provider.model_names_region else (usage.model, call.model)
+    costs = (cost_usd(provider, model, usage) for model in models)
     return next((cost for cost in costs if cost is not None), None)
 
 

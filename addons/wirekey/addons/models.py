@@ -25,7 +25,6 @@ from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import Upstream
 from wirekey.routing.catalogue import as_call, catalogue
-from wirekey.routing.formats import PROVIDER_HOSTS
 from wirekey.routing.gateway_paths import bedrock_host_of
 from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask, beside_the_loop
 from wirekey.routing.plan import REFUSED_KEY
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from wirekey.routing.list_fetching import Known
 
 OPERATIONS = ("models.list", "models.get")
-ANTHROPIC_VERSION = "2023-06-01"
 ASKED_AT_ONCE = 8
 """Questions to the policy at a time: an OPA server takes a while for each."""
 SETTLED_STATUSES = (REFUSED_KEY - {HTTPStatus.FORBIDDEN}) | {HTTPStatus.TOO_MANY_REQUESTS}
@@ -127,8 +125,7 @@ class Models(AdmittingAddon):
         pool = settings.pools.get(provider)
         key = pool.choose(time.monotonic()) if pool else None
         usual = {"Host": upstream.authority, "Accept": "application/json", "User-Agent": "wirekey"}
-        if provider == "anthropic":
-            usual["anthropic-version"] = ANTHROPIC_VERSION
+        usual |= PROVIDERS[provider].model_list_headers
         targets = PROVIDERS[provider].model_list_targets
         requests = tuple([(target, usual | await self.credential(provider, key, target, usual)) for target in targets])
         question = Question(
@@ -155,7 +152,7 @@ class Models(AdmittingAddon):
             name, value = PROVIDERS[provider].credential(key.secret.reveal(), target.partition("?")[0])
             return {name: value}
         aws = self.services.settings.aws
-        if provider != "bedrock" or aws is None:
+        if not PROVIDERS[provider].uses_aws or aws is None:
             raise ListError("there is no key for it")
         try:
             pair = aws.current(None) or await aws.fetch(None)
@@ -171,23 +168,23 @@ class Models(AdmittingAddon):
 def places(settings: Settings) -> dict[str, str]:
     """Give the providers that we have credentials of our own for → where they are asked."""
     found = {}
-    for provider in PROVIDERS:
-        pool = settings.pools.get(provider)
-        has_key = bool(pool and pool.keys) or (provider == "bedrock" and settings.aws is not None)
-        if has_key and provider not in settings.key_sources:
-            upstream = settings.upstreams.get(provider)
-            found[provider] = upstream.authority if upstream else host_of(provider, settings)
+    for name, provider in PROVIDERS.items():
+        pool = settings.pools.get(name)
+        has_key = bool(pool and pool.keys) or (provider.uses_aws and settings.aws is not None)
+        if has_key and name not in settings.key_sources:
+            upstream = settings.upstreams.get(name)
+            found[name] = upstream.authority if upstream else host_of(name, settings)
     return found
 
 
 def host_of(provider: str, settings: Settings) -> str:
     """Give the provider's own host that lists models; of Bedrock, that of the first region."""
-    if provider != "bedrock":
-        return PROVIDER_HOSTS[provider]
+    if host := PROVIDERS[provider].host:
+        return host
     region = next(found.region for name in settings.hosts if (found := region_of(name)))
-    host = bedrock_host_of("GET", PROVIDERS[provider].model_list_targets[0], region, settings.hosts)
-    assert host
-    return host
+    found_host = bedrock_host_of("GET", PROVIDERS[provider].model_list_targets[0], region, settings.hosts)
+    assert found_host
+    return found_host
 
 
 def unknown(known: Known) -> Refusal:

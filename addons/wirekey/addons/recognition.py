@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
-from wirekey.providers import PROVIDERS
+from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.bedrock.services import service_of
-from wirekey.providers.gemini.requests import as_gemini
 from wirekey.providers.json_size import check_size, check_utf8, may_exceed
 from wirekey.providers.protocol import Body, Facts, Kind
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 from wirekey.providers.request_json import malformed
-from wirekey.routing.formats import PROVIDER_HOSTS, equivalent_target
-from wirekey.routing.gateway_paths import is_geminis
 from wirekey.routing.model_name import ModelName, ModelNameError, is_plain
 from wirekey.wire.request_body import SpooledBody
 
@@ -53,7 +50,7 @@ class Recognition(Addon):
                 "unknown_operation",
                 f"{request.method} on this path is no operation of {call.provider} that Wirekey lets through.",
             )
-        if call.provider == "bedrock":
+        if PROVIDERS[call.provider].uses_aws:
             check_service(self.calls.state(flow).host, operation)
         call.operation = operation
         call.reads_body = operation.body in READ_BODIES
@@ -117,19 +114,20 @@ class Recognition(Addon):
             self.spell_out(flow, call, model)
             body = self.calls.state(flow).body
             call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+        elif model and (owner := self.owner_elsewhere(flow, call, model)):
+            self.move(flow, call, owner)
+            call.facts = PROVIDERS[owner].own_facts(call.facts)
 
-        elif self.is_for_google(flow, call, model):
-            self.move(flow, call, "gemini")
-            call.facts = as_gemini(call.facts)
-
-    def is_for_google(self, flow: http.HTTPFlow, call: Call, model: str | None) -> bool:
-        """Tell whether a path of the gateway leads to Google for its model, and no route says otherwise."""
+    def owner_elsewhere(self, flow: http.HTTPFlow, call: Call, model: str) -> str | None:
+        """Return the other provider that a path of the gateway leads to for its model, unless a route decides that."""
+        assert call.provider
         assert call.operation
-        if not (self.calls.state(flow).by_model and is_geminis(model)):
-            return False
+        owner = owner_of_model(model)
+        if not self.calls.state(flow).by_model or owner == call.provider:
+            return None
         target = self.calls.request(flow).data.path
-        offered = equivalent_target(target, call.operation, "openai", "gemini") is not None
-        return offered and self.services.settings.routes.find(model, call.operation) is None
+        offered = PROVIDERS[call.provider].equivalent_target(target, call.operation, owner) is not None
+        return owner if offered and self.services.settings.routes.find(model, call.operation) is None else None
 
     def spell_out(self, flow: http.HTTPFlow, call: Call, written: str) -> None:
         """Put a provider and parameters that stand in the model's name where they belong, before anyone judges them."""
@@ -159,7 +157,7 @@ class Recognition(Addon):
         called, request, state = call.provider, self.calls.request(flow), self.calls.state(flow)
         if provider == called:
             return
-        target = equivalent_target(request.data.path, call.operation, called, provider)
+        target = PROVIDERS[called].equivalent_target(request.data.path, call.operation, provider)
         path = (target or b"").partition(b"?")[0].decode("latin-1")
         operation = PROVIDERS[provider].match_operation(request.method, path, request.headers) if target else None
         if target is None or operation is None:
@@ -170,7 +168,7 @@ class Recognition(Addon):
                 f"{called}. Call {provider} in its own format.",
             )
         request.data.path, call.path = target, path
-        call.provider, call.operation, state.host = provider, operation, PROVIDER_HOSTS[provider]
+        call.provider, call.operation, state.host = provider, operation, PROVIDERS[provider].host
         # What the client brought for the one provider is never sent to the other.
         state.client_credential = None
 

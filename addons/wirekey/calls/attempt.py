@@ -21,7 +21,6 @@ from wirekey.extension import CallInfo, ExtensionError, Head
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.routing.candidate import Upstream
-from wirekey.routing.formats import PROVIDER_HOSTS
 from wirekey.routing.model_name import ModelNameError
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def record_attempt(call: Call, attempt: AttemptState) -> None:
 def new_attempt(services: Services, state: CallState, planned: Attempt) -> AttemptState:
     """Return an attempt with its destination, and with the request as the client sent it."""
     call, candidate, settings = state.call, planned.candidate, services.settings
-    host = state.host if candidate.provider == call.provider else PROVIDER_HOSTS[candidate.provider]
+    host = state.host if candidate.provider == call.provider else PROVIDERS[candidate.provider].host
     upstream = candidate.upstream or Upstream(host)
     return AttemptState(
         planned,
@@ -159,7 +158,8 @@ def wants_usage(settings: Settings, call: Call, candidate: Candidate) -> bool:
 async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:
     """Choose the credential of an attempt. Raises Refusal if there is none."""
     state, candidate = services.calls.state(flow), attempt.planned.candidate
-    if state.call.provider == "gemini" and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
+    assert state.call.provider
+    if PROVIDERS[state.call.provider].has_upload_ids and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
         # The upload_id is the credential; the request carries no other.
         return replace(attempt, credential="upload")
     if candidate.auth in ("client", "passthrough"):
@@ -171,7 +171,7 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
         return replace(attempt, added_headers=headers, credential=f"{candidate.route}/extension")
     elif key := attempt.planned.key:
         return replace(attempt, key=key, pool=candidate.pool, credential=key.label)
-    elif candidate.auth == "sigv4" or (candidate.auth == "provider" and candidate.provider == "bedrock"):
+    elif candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws):
         attempt = await with_aws_credentials(services, state, attempt)
     else:
         raise Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)

@@ -27,7 +27,7 @@ from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.identity.throttle import neighbourhood
 from wirekey.metering.eventstream import EventStreamReader
 from wirekey.metering.json_array import JsonArrayReader
-from wirekey.providers import PROVIDERS
+from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ class Calls:
         if call.intent_recorded and call.outcome is None:
             call.outcome = Outcome.TIMEOUT if refusal.status == GATEWAY_TIMEOUT else Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or refusal.code
-        provider = PROVIDERS.get(call.provider or "openai", PROVIDERS["openai"])
+        provider = PROVIDERS.get(call.provider or "", DEFAULT_PROVIDER)
         body, headers = provider.error_response(without_quoted_tokens(refusal), call.id)
         headers["x-wirekey-request-id"] = call.id
         if self.services.settings.simulated:

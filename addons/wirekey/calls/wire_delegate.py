@@ -21,6 +21,7 @@ from wirekey.calls.response_checks import refusal_of_response
 from wirekey.calls.wire_request import wire_request
 from wirekey.console.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 from wirekey.wire.request_body import Spool
 
@@ -91,11 +92,13 @@ class CallDelegate:
     def open_spool(self, flow: http.HTTPFlow) -> Spool:
         """Open the file of a large body, hashed on the way if a signature of it will be verified or made."""
         state = self.states.get(flow.id)
-        signs = state is not None and state.call.provider == "bedrock" and self.signs_for_bedrock(state)
+        signs = state is not None and self.signs_for_aws(state)
         return Spool(self.services.spool_folder, hashing=signs, reserve=self.services.settings.disk_reserve)
 
-    def signs_for_bedrock(self, state: CallState) -> bool:
-        """Return whether a call to Bedrock came with a signature, or will go out with one."""
+    def signs_for_aws(self, state: CallState) -> bool:
+        """Return whether a call to AWS came with a signature, or will go out with one."""
+        if state.call.provider is None or not PROVIDERS[state.call.provider].uses_aws:
+            return False
         supplied = state.client_credential.pair if state.client_credential else None
         return state.signed is not None or supplied is not None or self.services.settings.aws is not None
 

@@ -20,6 +20,7 @@ import click
 from wirekey.cli.environment import client_environment
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def other_source(config: Config, provider: str) -> str:
     settings = getattr(config.providers, provider)
     if settings.key_source != "inject":
         return "clients use their own"
-    if provider == "bedrock" and settings.aws and not settings.keys:
+    if PROVIDERS[provider].uses_aws and settings.aws and not settings.keys:
         return "AWS credentials are configured"
     return ""
 

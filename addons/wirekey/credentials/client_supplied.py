@@ -14,6 +14,7 @@ from wirekey.credentials.client_supplied_aws import NAMES, client_aws_credential
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
 from wirekey.identity.client_tokens import is_wirekey_token
+from wirekey.providers import PROVIDERS
 from wirekey.secret import Secret
 
 if TYPE_CHECKING:
@@ -23,18 +24,10 @@ if TYPE_CHECKING:
 
     Fields = Sequence[tuple[bytes, bytes]]
 
-HEADERS = {"openai": "X-OpenAI-Key", "gemini": "X-Gemini-Key", "anthropic": "X-Anthropic-Key"}
-OWN_HEADERS = {
-    "openai": ("authorization",),
-    "gemini": ("x-goog-api-key", "authorization"),
-    "anthropic": ("x-api-key", "authorization"),
-    "bedrock": ("authorization",),
-}
-"""Where each provider looks for a key; Authorization holds it after `Bearer`."""
 AWS_HEADERS = "X-AWS-Bearer-Token, or X-AWS-Access-Key and X-AWS-Secret-Key (X-AWS-Session-Token too, if there is one)"
 
 
-_HELD = frozenset({*(name.lower().encode() for name in HEADERS.values()), *NAMES})
+_HELD = frozenset({*(each.client_key_header.lower().encode() for each in PROVIDERS.values()), *NAMES} - {b""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +49,10 @@ def client_supplied_credential(
     """
     if passes:
         return _passing(provider, headers, query)
-    if provider == "bedrock":
+    if PROVIDERS[provider].uses_aws:
         return _for_aws(host, headers)
-    key = _only(_values(headers, HEADERS[provider].lower()), HEADERS[provider])
+    header = PROVIDERS[provider].client_key_header
+    key = _only(_values(headers, header.lower()), header)
     return ClientCredential(key) if key else None
 
 
@@ -74,12 +68,12 @@ def missing(provider: str, *, passes: bool) -> Refusal:
             f"Wirekey lets the client's own key for {provider} through, and the request has none. Put it where the "
             "key always goes, and the agent token into the proxy URL."
         )
-        if provider == "bedrock":
+        if PROVIDERS[provider].uses_aws:
             sentence += " An AWS signature cannot pass: send a Bedrock API key (AWS_BEARER_TOKEN_BEDROCK)."
     else:
         sentence = (
             f"Wirekey holds no key for {provider}: the client brings its own. Send it in the header "
-            f"{HEADERS.get(provider, AWS_HEADERS)}."
+            f"{PROVIDERS[provider].client_key_header or AWS_HEADERS}."
         )
     return Refusal(401, "no_client_key", sentence)
 
@@ -99,9 +93,10 @@ def _for_aws(host: str, headers: Fields) -> ClientCredential | None:
 
 
 def _passing(provider: str, headers: Fields, query: str) -> ClientCredential | None:
-    found = [(value, name == "authorization") for name in OWN_HEADERS[provider] for value in _keys(headers, name)]
-    if provider == "gemini" and query:
-        found += [(value, False) for value in query_values(query, "key") if not is_wirekey_token(value)]
+    names, parameter = PROVIDERS[provider].key_headers, PROVIDERS[provider].key_parameter
+    found = [(value, name == "authorization") for name in names for value in _keys(headers, name)]
+    if parameter and query:
+        found += [(value, False) for value in query_values(query, parameter) if not is_wirekey_token(value)]
     key = _only((value for value, _ in found), "the place of the API key")
     return ClientCredential(key, bearer=found[0][1]) if key else None
 

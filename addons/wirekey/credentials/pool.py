@@ -18,12 +18,6 @@ MAX_COOL_DOWN = 3600.0
 FIRST_COOL_DOWN = {401: 30.0, 403: 30.0, 429: 1.0}
 """Seconds of the first cool-down by status. It doubles with each refusal in a row, up to `MAX_COOL_DOWN`."""
 
-REFUSED_KEY_SIGNS = {"gemini": (400, b"API_KEY_INVALID")}
-"""By provider: an ambiguous status, and the text in the body that means that the key itself was refused.
-
-The text is the `reason` of google.rpc.ErrorInfo in the error's `details`.
-"""
-
 Selection = Literal["round-robin", "first-available", "random", "session-affinity"]
 
 

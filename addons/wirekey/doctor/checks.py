@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.doctor.findings import Finding, Level
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,13 +21,6 @@ SOON_DAYS = 30
 CLOCK_WARNING_SECONDS = 60
 CLOCK_WRONG_SECONDS = 300
 """AWS refuses signatures if the clock is off by more than five minutes."""
-
-KEY_SETTINGS = {
-    "openai": "OPENAI_API_KEY, or providers.openai.keys",
-    "gemini": "GEMINI_API_KEY, or providers.gemini.keys",
-    "anthropic": "ANTHROPIC_API_KEY, or providers.anthropic.keys",
-    "bedrock": "AWS_BEARER_TOKEN_BEDROCK, or providers.bedrock.aws",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +110,8 @@ def check_keys(
         return found(Level.OK, other_source)
     if count:
         return found(Level.OK, f"{count} key{'s' * (count != 1)}")
-    fix = f"set {KEY_SETTINGS[provider]}"
+    setting = f"providers.{provider}.{'aws' if PROVIDERS[provider].uses_aws else 'keys'}"
+    fix = f"set {PROVIDERS[provider].key_setting}, or {setting}"
     if not_needed:
         return found(Level.SKIPPED, f"none: {not_needed}", fix)
     return found(Level.WARNING, "none, and no other provider has any. All calls fail with 503", fix)

@@ -14,12 +14,7 @@ from genai_prices.types import TieredPrices
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from wirekey.providers.protocol import Usage
-
-LISTED_AS = {"openai": "openai", "gemini": "google", "anthropic": "anthropic", "bedrock": "aws"}
-
-CACHED_APART = frozenset({"anthropic", "bedrock"})
-"""Providers that do not count the cached tokens among the input tokens."""
+    from wirekey.providers.protocol import Provider, Usage
 
 PER = 1_000_000
 HOUR = 3600
@@ -46,7 +41,7 @@ class Prices:
     output: Price | None
 
 
-def cost_usd(provider: str, model: str | None, usage: Usage) -> float | None:
+def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | None:
     """Give the cost in USD; None where the price, or a count that has a price, is not known.
 
     `model` is named as the provider names it, on Bedrock also by ARN. What is written to a cache has the price of
@@ -54,11 +49,11 @@ def cost_usd(provider: str, model: str | None, usage: Usage) -> float | None:
     """
     if not model or usage.input_tokens is None:
         return None
-    prices = prices_of(provider, model, int(time.time()) // HOUR)
+    prices = prices_of(provider.price_list, model, int(time.time()) // HOUR)
     if prices is None or (usage.output_tokens is None and prices.output is not None):
         return None
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
-    total_input = usage.input_tokens + (cached + written if provider in CACHED_APART else 0)
+    total_input = usage.input_tokens + (cached + written if provider.counts_cached_apart else 0)
     output = usage.output_tokens or 0
     cost = 0.0
     for price, tokens in (
@@ -75,16 +70,15 @@ def cost_usd(provider: str, model: str | None, usage: Usage) -> float | None:
 
 
 @lru_cache(maxsize=1024)
-def prices_of(provider: str, model: str, hour: int) -> Prices | None:
+def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
     """Find the prices that hold in this hour (since the epoch); None for a model that is not on the list.
 
     The search takes a tenth of a millisecond. It goes round the library's own cache, which has no bounds.
     """
-    listed_as = LISTED_AS.get(provider)
-    if listed_as is None or model.startswith("tunedModels/"):
+    if model.startswith("tunedModels/"):
         return None
     snapshot = get_snapshot()
-    listed = snapshot.find_provider(None, listed_as, None)
+    listed = snapshot.find_provider(None, price_list, None)
     # Gemini's models/NAME, and Bedrock's arn:aws:bedrock:…:inference-profile/NAME
     found = listed.find_model(model.rpartition("/")[2], all_providers=snapshot.providers)
     if found is None:

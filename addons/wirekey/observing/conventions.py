@@ -10,19 +10,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from wirekey.call import Outcome
-from wirekey.metering.cost import CACHED_APART
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.providers.protocol import Usage
-
-PROVIDER_NAMES = {
-    "openai": "openai",
-    "gemini": "gcp.gemini",
-    "anthropic": "anthropic",
-    "bedrock": "aws.bedrock",
-}
-"""`gen_ai.provider.name` by our name of the provider."""
 
 OPERATION_NAMES = {
     "chat.completions": "chat",
@@ -50,7 +42,13 @@ NO_ERROR = (Outcome.COMPLETED, Outcome.CLIENT_CANCELLED)
 
 
 def provider_name(call: Call) -> str | None:
-    return PROVIDER_NAMES.get(call.provider, call.provider) if call.provider else None
+    """Return `gen_ai.provider.name`, or None if the call is of no provider."""
+    return otel_name(call.provider) if call.provider else None
+
+
+def otel_name(provider: str) -> str:
+    """Return the conventions' name of a provider; its own name if they have none."""
+    return PROVIDERS[provider].otel_name if provider in PROVIDERS else provider
 
 
 def operation_name(call: Call) -> str | None:
@@ -62,7 +60,7 @@ def operation_name(call: Call) -> str | None:
 
 def all_input_tokens(provider: str | None, usage: Usage) -> int | None:
     """Give all tokens that were read, those from and into the provider's cache too, as the conventions count."""
-    if usage.input_tokens is None or provider not in CACHED_APART:
+    if usage.input_tokens is None or provider not in PROVIDERS or not PROVIDERS[provider].counts_cached_apart:
         return usage.input_tokens
     return usage.input_tokens + (usage.cached_input_tokens or 0) + (usage.cache_write_tokens or 0)
 

@@ -18,9 +18,9 @@ from wirekey.observing.conventions import (
     NO_ERROR,
     OPERATION_NAMES,
     OTHER,
-    PROVIDER_NAMES,
     all_input_tokens,
     error_type,
+    otel_name,
 )
 from wirekey.providers.protocol import Kind
 
@@ -271,11 +271,11 @@ class CallMetrics:
 
     def _made(self, provider: str | None, operation: str, model: str | None, answered: str | None) -> Series:
         model, answered = (safe(name, LONGEST_NAME) or "" for name in (model, answered))
-        named = (OPERATION_NAMES.get(operation, operation), PROVIDER_NAMES.get(provider or "", provider or ""))
+        named = (OPERATION_NAMES.get(operation, operation), otel_name(provider or ""))
         return Series(self, (*named, model, answered), (provider or "", model))
 
     def _failure(self, call: Call, operation: Operation) -> Histogram:
-        provider = PROVIDER_NAMES.get(call.provider or "", call.provider or "")
+        provider = otel_name(call.provider or "")
         model = (safe(call.model, LONGEST_NAME) or "") if call.model in self._models else OTHER
         key = (OPERATION_NAMES.get(operation.name, operation.name), provider, model, error_type(call) or OTHER)
         if key not in self._failed and len(self._failed) >= MOST_FAILURES:

@@ -20,6 +20,20 @@ PROVIDERS: dict[str, Provider] = {
 }
 
 
+DEFAULT_PROVIDER = PROVIDERS["openai"]
+"""Its format is spoken where nothing says which one is meant."""
+
+
+def owner_of_model(model: str) -> str:
+    """Return the provider that a model belongs to, as far as its name tells; else the default provider."""
+    return next((name for name, provider in PROVIDERS.items() if provider.owns_model(model)), DEFAULT_PROVIDER.name)
+
+
+def answers_format(provider: str, called: str) -> bool:
+    """Return whether a provider answers any operation in the format of the provider that was called."""
+    return provider == called or provider in PROVIDERS[called].answering_providers
+
+
 def mcp_server(provider: str) -> str:
     """Name of a provider's proxy in audit events."""
     return f"{provider}-proxy"

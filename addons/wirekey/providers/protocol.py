@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -109,6 +110,43 @@ class Provider(Protocol):
     """Where the provider lists its models: paths with their query."""
     key_setting: str
     """The environment variable of its SDK for the key: OPENAI_API_KEY, GEMINI_API_KEY, …"""
+    key_headers: tuple[str, ...]
+    """Headers, in lower case, in which it looks for an API key; `authorization` holds it after `Bearer`."""
+    otel_name: str
+    """`gen_ai.provider.name` of OpenTelemetry's semantic conventions."""
+    price_list: str
+    """Its name in the price list of genai-prices."""
+    gateway_paths: tuple[str, ...]
+    """Patterns of the raw paths at the root of the gateway that belong to it."""
+
+    # What most providers have alike.
+
+    host: str = ""
+    """The provider's own host; "" if it has one for each region."""
+    uses_aws: bool = False
+    """Whether it is a service of AWS: it has a host for each region, and calls without an API key are signed."""
+    leads_by_model: bool = False
+    """Whether a path of the gateway in its format may lead to another provider, depending on the model."""
+    answering_providers: tuple[str, ...] = ()
+    """Other providers that answer some of the operations in its format."""
+    sdk_header: str = ""
+    """A header that only its SDKs send."""
+    sdk_paths: str = ""
+    """Pattern of the gateway paths that are its own if that header is there, and of a shared format otherwise."""
+    key_parameter: str = ""
+    """A parameter of the query in which it looks for an API key, too."""
+    client_key_header: str = ""
+    """The header in which a client sends a key of its own; "" for AWS, which has several."""
+    has_upload_ids: bool = False
+    """Whether an upload goes on at a URL with an `upload_id`, which is its credential."""
+    refused_key_sign: tuple[int, bytes] = (0, b"")
+    """An ambiguous status, and the text in its body that means that the key itself was refused."""
+    model_list_headers: Mapping[str, str] = MappingProxyType({})
+    """Headers that a request for a list of models needs."""
+    counts_cached_apart: bool = False
+    """Whether its `input_tokens` leave out those that were read from its cache or written to it."""
+    model_names_region: bool = False
+    """Whether the requested model's name says the region, on which the price depends."""
 
     @property
     def parameters(self) -> Mapping[str, tuple[str, ...]]:
@@ -139,6 +177,14 @@ class Provider(Protocol):
 
         None if that provider does not answer this operation in this format.
         """
+
+    def owns_model(self, model: str) -> bool:
+        """Return whether a model, asked for in a format that several providers answer, is this provider's own."""
+        return False
+
+    def own_facts(self, facts: Facts) -> Facts:
+        """Return what a request in a format of another provider asks of this one."""
+        return facts
 
     def reader(
         self,

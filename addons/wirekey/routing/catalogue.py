@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.call import Call
-from wirekey.providers import PROVIDERS
+from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.model_list import MOST_MODELS, ListedModel
 from wirekey.providers.protocol import Facts, Kind
-from wirekey.routing.gateway_paths import is_geminis
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +49,7 @@ def _of_routes(routes: Sequence[Route], known: Mapping[str, ListedModel]) -> Ite
             if not name:
                 continue
             listed = known.get(name) or (known.get(sent) if sent else None)
-            provider = route.provider or (listed.provider if listed else "gemini" if is_geminis(name) else "openai")
+            provider = route.provider or (listed.provider if listed else owner_of_model(name))
             if listed and listed.provider == provider:
                 # Under another name it has none of the provider's own words, which name it.
                 yield listed if listed.id == name else replace(listed, id=name, own=None, name=name)

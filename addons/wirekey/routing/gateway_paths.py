@@ -11,29 +11,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.egress.hosts import RUNTIME, bedrock_hosts
+from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import service_of
-from wirekey.providers.gemini.requests import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-PREFIXES = {f"/api/v1/{name}": name for name in ("gemini", "openai", "bedrock", "anthropic")}
+    from wirekey.providers.protocol import Provider
 
-AT_THE_ROOT = (
-    (r"/model/[^/]+/(?:invoke|invoke-with-response-stream|converse|converse-stream|count-tokens)", "bedrock"),
-    (r"/v1/messages(?:/.*)?", "anthropic"),
-    (r"/(?:upload/|download/)?v1(?:beta|alpha)/.*", "gemini"),
-    (r"/(?:upload|download)/v1/.*", "gemini"),
-    (rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})", "gemini"),
-    (r"/v1/.*", "openai"),
-)
-"""(pattern of the raw path, provider); the first match wins."""
-OF_SEVERAL = (
-    ("anthropic-version", re.compile(r"/v1/(?:models|files)(?:/.*)?"), "anthropic"),
-    ("x-goog-api-client", re.compile(r"/v1/(?:models|tunedModels|files|cachedContents|batches)(?:/.*)?"), "gemini"),
-)
-"""(header that only this provider's SDKs send, pattern, provider): paths that would be OpenAI's without the header."""
+PREFIXES = {f"/api/v1/{name}": name for name in PROVIDERS}
+
+# A provider's paths are looked at before those of the providers above it in the registry; the first match wins.
+_AT_THE_ROOT = [
+    (re.compile(pattern), provider) for provider in reversed(PROVIDERS.values()) for pattern in provider.gateway_paths
+]
 MODELS = re.compile(r"/(?:v1|v1beta|v1alpha)/models(?:/[^/]+)?")
 """Where it is asked which models there are: at the root, of all providers."""
 
@@ -55,20 +47,21 @@ class Direction:
 
 def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
     """Give where a raw path without its query leads; None: nowhere. `headers` by lower-case name."""
-    for prefix, provider in PREFIXES.items():
+    for prefix, name in PREFIXES.items():
         if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] == "/":
-            return Direction(provider, path[len(prefix) :])
-    provider = next((provider for pattern, provider in AT_THE_ROOT if re.fullmatch(pattern, path)), "")
-    if provider == "openai":
-        told = (name for header, pattern, name in OF_SEVERAL if header in headers and pattern.fullmatch(path))
-        provider = next(told, provider)
+            return Direction(name, path[len(prefix) :])
+    provider = next((provider for pattern, provider in _AT_THE_ROOT if pattern.fullmatch(path)), None)
+    if provider is None:
+        return None
+    if provider.leads_by_model:
+        provider = next((other for other in reversed(PROVIDERS.values()) if is_of_sdk(other, path, headers)), provider)
     models = MODELS.fullmatch(path) is not None
-    return Direction(provider, path, by_model=provider == "openai", own_models=models) if provider else None
+    return Direction(provider.name, path, by_model=provider.leads_by_model, own_models=models)
 
 
-def is_geminis(model: str | None) -> bool:
-    """Tell whether a model that is asked for in OpenAI's format is one of Google's."""
-    return model is not None and model.removeprefix("models/").startswith("gemini-")
+def is_of_sdk(provider: Provider, path: str, headers: Mapping[str, str]) -> bool:
+    """Return whether a header says that a path which several formats have is called by this provider's SDK."""
+    return provider.sdk_header in headers and re.fullmatch(provider.sdk_paths, path) is not None
 
 
 def bedrock_host_of(method: str, path: str, region: str, allowed: Collection[str]) -> str | None:

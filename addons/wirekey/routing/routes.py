@@ -12,9 +12,9 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
+from wirekey.providers import PROVIDERS
 from wirekey.providers.protocol import Kind
 from wirekey.routing.candidate import NO_LIMITS
-from wirekey.routing.formats import equivalent_target
 from wirekey.routing.model_name import ModelName
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Routes:
         """
         route = self.find(wanted or asked, operation)
         own = route.candidate(called, self.defaults) if route else self.defaults[called]
-        if equivalent_target(target, operation, called, own.provider) is None:
+        if PROVIDERS[called].equivalent_target(target, operation, own.provider) is None:
             raise elsewhere(own, called, operation)
         if operation.kind is Kind.LISTING:
             return (own if own.model is None else replace(own, model=None),)
@@ -109,7 +109,7 @@ class Routes:
         found = [own]
         for name in route.fallback:
             other = self.fallback(name, operation, own)
-            if equivalent_target(target, operation, called, other.provider) is not None:
+            if PROVIDERS[called].equivalent_target(target, operation, other.provider) is not None:
                 found.append(other)
         return tuple(found)
 

@@ -11,7 +11,7 @@ from wirekey.audit.store import LONGEST_QUEUE
 from wirekey.config.models import Config
 from wirekey.console.gate import is_loopback
 from wirekey.identity.agents import AgentsFileError
-from wirekey.providers import PROVIDERS
+from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -73,7 +73,7 @@ class Status:
         for name, provider in PROVIDERS.items():
             pool = settings.pools.get(name)
             mode = settings.key_sources.get(name, "inject")
-            if name == "bedrock" and settings.aws and not (pool and pool.keys):
+            if provider.uses_aws and settings.aws and not (pool and pool.keys):
                 mode = "aws"
             yield {
                 "name": name,
@@ -136,7 +136,7 @@ class Status:
                 yield note("warn", f"{len(cooling)} of {len(pool.keys)} keys of {name} are cooling down.", "See Keys.")
         has_any = any(pool.keys for pool in settings.all_pools().values()) or settings.aws or settings.key_sources
         if not has_any:
-            example = PROVIDERS["openai"].key_setting
+            example = DEFAULT_PROVIDER.key_setting
             yield note("bad", "There is no provider key.", f"Set {example}, or keys in wirekey.yaml, and restart.")
 
     def _advice(self, active: list[AgentRecord]) -> Iterator[Note]:

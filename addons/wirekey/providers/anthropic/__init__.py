@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from wirekey.providers.anthropic.errors import AnthropicErrors
 from wirekey.providers.anthropic.models import AnthropicModels
 from wirekey.providers.anthropic.requests import AnthropicRequests
 from wirekey.providers.anthropic.responses import AnthropicResponses
+from wirekey.providers.protocol import Provider
 
 
-class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, AnthropicModels):
+class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, AnthropicModels, Provider):
     """The protocol of Anthropic's API."""
 
+    host = "api.anthropic.com"
     key_setting = "ANTHROPIC_API_KEY"
+    key_headers = ("x-api-key", "authorization")
+    client_key_header = "X-Anthropic-Key"
+    gateway_paths = (r"/v1/messages(?:/.*)?",)
+    sdk_header = "anthropic-version"
+    sdk_paths = r"/v1/(?:models|files)(?:/.*)?"
+    model_list_headers = MappingProxyType({"anthropic-version": "2023-06-01"})
+    counts_cached_apart = True
+    otel_name = price_list = "anthropic"
 
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an API key."""

@@ -9,12 +9,21 @@ from wirekey.providers.bedrock.errors import BedrockErrors
 from wirekey.providers.bedrock.models import BedrockModels
 from wirekey.providers.bedrock.requests import BedrockRequests
 from wirekey.providers.bedrock.responses import BedrockResponses
+from wirekey.providers.bedrock.services import ACTIONS
+from wirekey.providers.protocol import Provider
 
 
-class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels):
+class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, Provider):
     """The protocol of Amazon Bedrock."""
 
     key_setting = "AWS_BEARER_TOKEN_BEDROCK"
+    key_headers = ("authorization",)
+    uses_aws = True
+    gateway_paths = (rf"/model/[^/]+/(?:{'|'.join(ACTIONS)})",)
+    counts_cached_apart = True
+    model_names_region = True
+    otel_name = "aws.bedrock"
+    price_list = "aws"
 
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an API key. Calls without one are signed instead."""

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wirekey.providers.gemini.errors import GeminiErrors
 from wirekey.providers.gemini.models import GeminiModels
-from wirekey.providers.gemini.requests import GeminiRequests
+from wirekey.providers.gemini.requests import ACTIONS, GeminiRequests, as_gemini
 from wirekey.providers.gemini.responses import GeminiResponses
+from wirekey.providers.protocol import Provider
+
+if TYPE_CHECKING:
+    from wirekey.providers.protocol import Facts
 
 
-class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels):
+class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provider):
     """The protocol of Google's Gemini API, and OpenAI's as Google speaks it."""
 
+    host = "generativelanguage.googleapis.com"
     key_setting = "GEMINI_API_KEY"
+    key_headers = ("x-goog-api-key", "authorization")
+    key_parameter = "key"
+    client_key_header = "X-Gemini-Key"
+    # The `reason` of google.rpc.ErrorInfo in the error's `details`.
+    refused_key_sign = (400, b"API_KEY_INVALID")
+    has_upload_ids = True
+    gateway_paths = (
+        r"/(?:upload/|download/)?v1(?:beta|alpha)/.*",
+        r"/(?:upload|download)/v1/.*",
+        rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})",
+    )
+    answering_providers = ("openai",)
+    sdk_header = "x-goog-api-client"
+    sdk_paths = r"/v1/(?:models|tunedModels|files|cachedContents|batches)(?:/.*)?"
+    otel_name = "gcp.gemini"
+    price_list = "google"
 
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an API key: each half of the API takes it in one place only."""
         return ("authorization", f"Bearer {key}") if "/openai/" in path else ("x-goog-api-key", key)
+
+    def owns_model(self, model: str) -> bool:
+        """Return whether a model, asked for in OpenAI's format, is one of Google's."""
+        return model.removeprefix("models/").startswith("gemini-")
+
+    def own_facts(self, facts: Facts) -> Facts:
+        """Return what a request in OpenAI's format asks of Gemini."""
+        return as_gemini(facts)

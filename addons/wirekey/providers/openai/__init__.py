@@ -6,12 +6,20 @@ from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.openai.models import OpenAiModels
 from wirekey.providers.openai.requests import OpenAiRequests
 from wirekey.providers.openai.responses import OpenAiResponses
+from wirekey.providers.protocol import Provider
 
 
-class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels):
+class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provider):
     """The protocol of OpenAI, which many other servers speak too."""
 
+    host = "api.openai.com"
     key_setting = "OPENAI_API_KEY"
+    key_headers = ("authorization",)
+    client_key_header = "X-OpenAI-Key"
+    gateway_paths = (r"/v1/.*",)
+    leads_by_model = True
+    answering_providers = ("gemini",)
+    otel_name = price_list = "openai"
 
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an API key."""

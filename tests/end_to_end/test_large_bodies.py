@@ -137,7 +137,7 @@ def test_a_state_folder_that_takes_no_body_is_503_in_awss_shape(proxy, simulator
     finally:
         folder.mkdir(mode=0o700)
     assert (answer.status, answer.headers["x-amzn-errortype"]) == (503, "ServiceUnavailableException")
-    assert "could not put it into its state folder" in answer.message
+    assert "could not write it to its state folder" in answer.message
     assert small.status == 200
     assert send(proxy, body_with_document(2 * SPOOL_ABOVE), "folder again").status == 200
     refused, *_ = proxy.finished_events(3, began)

@@ -49,7 +49,7 @@ class Fault:
         return self.status != 200
 
 
-HUNG_UP = "The provider closed the connection before it answered."
+HUNG_UP = "The provider closed the connection before it responded."
 MUTE = f"The provider sent nothing for {LIMIT} s (timeouts.first_byte)."
 NOT_CONNECTED = f"No connection to 127.0.0.1 within {LIMIT} s (timeouts.connect)."
 IDLE = f"The provider sent nothing for {LIMIT} s (timeouts.idle)."

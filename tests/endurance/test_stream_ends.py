@@ -14,7 +14,7 @@ from tests.running import KEY_ENVIRONMENT, Wirekey, behind
 
 IDLE = "The provider sent nothing for 2 s (timeouts.idle)."
 OF_THE_ROUTE = "The provider sent nothing for 1 s (timeouts.idle)."
-IN_ALL = "The call took longer than its route allows in all (2 s)."
+IN_ALL = "The call took longer than its route allows (2 s)."
 MODELS = ("gpt-4o-mini", "gemini-2.5-flash", "claude-sonnet-4-5", CLAUDE)
 
 

@@ -50,8 +50,8 @@ def call(sdk: openai.OpenAI, model: str, *, stream: bool) -> str:
     return "".join(event.choices[0].delta.content or "" for event in answer if event.choices)
 
 
-BEFORE_IT_ANSWERED = "The provider closed the connection before it answered."
-NO_HTTP = "What the provider sent is no HTTP answer that can be read in one way only."
+BEFORE_IT_ANSWERED = "The provider closed the connection before it responded."
+NO_HTTP = "The provider's response is not valid HTTP."
 
 
 @pytest.mark.parametrize(

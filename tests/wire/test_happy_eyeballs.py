@@ -42,7 +42,7 @@ async def place():
 
 async def test_after_a_refusal_the_next_address_is_tried_at_once(place):
     began = time.monotonic()
-    made, address = await connect([("127.0.0.2", place.port), ("127.0.0.1", place.port)], stagger=60)
+    made, address = await connect([("127.0.0.2", place.port), ("127.0.0.1", place.port)], delay=60)
     assert address == ("127.0.0.1", place.port)
     assert made.getpeername() == address
     assert time.monotonic() - began < 30
@@ -52,7 +52,7 @@ async def test_after_a_refusal_the_next_address_is_tried_at_once(place):
 async def test_an_address_that_does_not_answer_does_not_hold_up_the_next(place):
     with blackhole() as url:
         silent = ("127.0.0.1", int(url.rpartition(":")[2]))
-        made, address = await connect([silent, ("127.0.0.1", place.port)], stagger=0.05)
+        made, address = await connect([silent, ("127.0.0.1", place.port)], delay=0.05)
     assert address == ("127.0.0.1", place.port)
     made.close()
 
@@ -73,7 +73,7 @@ async def test_who_comes_second_is_closed():
         await ready.wait()
         return made[number]
 
-    racing = asyncio.create_task(first_successful([lambda: give(0), lambda: give(1)], stagger=0))
+    racing = asyncio.create_task(first_successful([lambda: give(0), lambda: give(1)], delay=0))
     await asyncio.sleep(0.05)
     ready.set()
     won, place = await racing
@@ -87,7 +87,7 @@ async def test_a_race_that_is_given_up_leaves_nothing_behind(place):
     with blackhole() as url:
         silent = ("127.0.0.1", int(url.rpartition(":")[2]))
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(connect([silent, silent], stagger=0.01), 0.1)
+            await asyncio.wait_for(connect([silent, silent], delay=0.01), 0.1)
     assert asyncio.all_tasks() <= before
 
 

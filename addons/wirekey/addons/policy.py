@@ -38,7 +38,7 @@ class Policy(AdmittingAddon):
         body = self.calls.state(flow).body
         if not isinstance(body, bytes):
             # It was read just now, and the decision may take a while.
-            body.let_pages_go()
+            body.release_pages()
         decision = await self.decide(call, by_name(self.calls.request(flow).headers))
         self.fulfil(flow, call, decision)
 

@@ -1,5 +1,5 @@
-"""mitmproxy's HTTP layer, ours by subclass: credentials on the wire, limits, and errors that an SDK understands.
+"""Subclasses of mitmproxy's HTTP layers: credentials on the wire, limits, retries, and errors that an SDK understands.
 
-Only a layer can do these: a hook sees the flow, and what a hook can see every other addon, mitmweb page and
-dump can see too. Written against mitmproxy 12.2; `wire.install` refuses a version it does not know.
+Hooks cannot do these. A hook works on the flow, and every other addon, mitmweb and dumps see the flow, too. The package
+is written for mitmproxy 12.2; `install` refuses other versions.
 """

@@ -1,7 +1,7 @@
-"""Taking apart what a stream or a connection leaves, so that its memory is free at once.
+"""Taking apart the layers of ended streams and connections, so that their memory is free at once.
 
-mitmproxy's layers refer to each other, and to themselves by the methods that are their states. The collector finds
-such cycles late: what a client left unread would stay in memory until then.
+mitmproxy's layers refer to each other, and to themselves by the bound methods that are their states. The garbage
+collector finds such cycles late. Until then, what a client has not read would stay in memory.
 """
 
 from __future__ import annotations
@@ -35,20 +35,21 @@ def detach_stream(connection: Layer, stream_id: int) -> None:
 
 
 class StreamTable(dict[int, Any]):
-    """The streams of a connection by id, and those that were dropped since they were last taken apart."""
+    """The streams of a connection by id. A stream that is removed is kept in `dropped` until it is taken apart."""
 
     def __init__(self) -> None:
         super().__init__()
         self.dropped: list[Layer] = []
 
     def pop(self, stream_id: int, *default: Any) -> Any:
+        """Remove and return a stream."""
         found = super().pop(stream_id, *default)
         if found is not None:
             self.dropped.append(found)
         return found
 
     def release_dropped(self, awaited: Iterable[object]) -> None:
-        """Take dropped streams apart, but for those to which something `awaited` still comes."""
+        """Take apart the dropped streams, except the `awaited` ones, which wait for a command's completion."""
         dropped, self.dropped = self.dropped, []
         kept = set(map(id, awaited)) if dropped else ()
         for stream in dropped:
@@ -57,8 +58,8 @@ class StreamTable(dict[int, Any]):
                 clear_layer(stream)
 
 
-def release(first: Iterable[Layer | None]) -> None:
-    """Take apart these layers and all that they lead to. None of them may be used afterwards."""
+def release_layers(first: Iterable[Layer | None]) -> None:
+    """Take apart these layers and all layers linked to them. None of them may be used afterwards."""
     found: dict[int, Layer] = {}
     left = [layer for layer in first if layer is not None]
     while left:
@@ -73,6 +74,7 @@ def release(first: Iterable[Layer | None]) -> None:
 
 
 def linked_layers(layer: Any) -> list[Layer]:
+    """Return the layers that a layer refers to."""
     found = [getattr(layer, name, None) for name in ("layer", "child_layer", "http")]
     if context := getattr(layer, "context", None):
         found += context.layers
@@ -82,6 +84,7 @@ def linked_layers(layer: Any) -> list[Layer]:
 
 
 def clear_layer(layer: Layer) -> None:
+    """Delete the attributes of a layer, and so its references to other layers."""
     if isinstance(layer, Http2Connection):
         vars(layer.h2_conn).clear()
     if context := vars(layer).get("context"):
@@ -90,5 +93,6 @@ def clear_layer(layer: Layer) -> None:
 
 
 def discard_body(layer: Any) -> None:
+    """Release the request body of a stream, and its spool file. Other layers have none."""
     if isinstance(layer, HttpStream) and hasattr(layer, "discard_body"):
         layer.discard_body()

@@ -1,7 +1,8 @@
-"""Opening an upstream connection on which mitmproxy's layers speak TLS: HTTP/2, tunnels, and all where none are lent.
+"""Opening an upstream connection outside of the pool: for HTTP/2, for tunnels, and if no connections are reused.
 
-As mitmproxy's own, with two differences. The address is one of several that were checked. And what the other side said
-before it reset the connection is read: a provider may answer before the end of a request, and close.
+mitmproxy's layers add TLS to it. It differs from mitmproxy's own in two ways. It connects to one of several checked
+addresses. And it reads what the provider sent before a reset: a provider may respond early, and close the connection
+while the request is still being sent.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ READ_BYTES = 16 * 1024
 
 
 class ResetTolerantReader(asyncio.StreamReader):
-    """Gives what has come before the connection failed; the failure is the end."""
+    """Returns what was received before a connection failed, and then its end instead of the error."""
 
     def set_exception(self, exc: BaseException) -> None:
+        """Treat a failed connection as one that was closed."""
         if isinstance(exc, OSError):
             self.feed_eof()
         else:
@@ -38,26 +40,30 @@ class ResetTolerantReader(asyncio.StreamReader):
 
 
 class ResetTolerantProtocol(asyncio.StreamReaderProtocol):
+    """Feeds its reader with what a socket had received before it was reset."""
+
     def __init__(self, reader: ResetTolerantReader) -> None:
         super().__init__(reader)
-        self.words = reader
+        self.reader = reader
         self.transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self.transport = transport
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Read the rest of what was received, then end."""
         if isinstance(exc, OSError):
             for data in read_after_reset(self.transport):
-                self.words.feed_data(data)
+                self.reader.feed_data(data)
         super().connection_lost(exc)
 
 
 def read_after_reset(transport: asyncio.BaseTransport | None) -> Iterator[bytes]:
-    """Read what lies in a socket that cannot be written any more: asyncio does not look there again.
+    """Yield what a socket had received before a write failed. asyncio does not read it any more.
 
-    To be called from `connection_lost`, after which asyncio closes the socket.
+    Call it from `connection_lost`: asyncio closes the socket afterwards.
     """
     sock = getattr(transport, "_sock", None)
     with contextlib.suppress(OSError):
@@ -65,17 +71,17 @@ def read_after_reset(transport: asyncio.BaseTransport | None) -> Iterator[bytes]
             yield data
 
 
-def feed_tls_after_reset(secured: SSLProtocol) -> None:
-    """Hand on what lies in the socket below TLS; as `read_after_reset`."""
-    with contextlib.suppress(Exception):  # the connection is over in any case
-        for data in read_after_reset(secured._transport):  # noqa: SLF001
-            buffer = secured.get_buffer(len(data))
+def feed_tls_after_reset(protocol: SSLProtocol) -> None:
+    """Decrypt and hand on what the socket of a TLS connection had received before a write failed."""
+    with contextlib.suppress(Exception):  # the connection has ended in any case
+        for data in read_after_reset(protocol._transport):  # noqa: SLF001
+            buffer = protocol.get_buffer(len(data))
             buffer[: len(data)] = data
-            secured.buffer_updated(len(data))
+            protocol.buffer_updated(len(data))
 
 
 async def open_tcp_connection(handler: WireConnectionHandler, command: commands.OpenConnection) -> None:
-    """Open a TCP connection and hold it until either side ends it."""
+    """Open a TCP connection, with its hooks, and handle it until either side ends it."""
     server = command.connection
     assert isinstance(server, Server)
     assert server.address
@@ -90,7 +96,7 @@ async def open_tcp_connection(handler: WireConnectionHandler, command: commands.
             server.timestamp_start = time.time()
             transport = await connect_tcp(server)
         except (OSError, asyncio.CancelledError) as error:
-            # A cancellation says nothing.
+            # A CancelledError has no message.
             server.error = str(error) or "connection cancelled"
             await handler.handle_hook(server_hooks.ServerConnectErrorHook(hook_data))
             await handler.server_event(events.OpenConnectionCompleted(command, server.error))
@@ -113,7 +119,7 @@ async def open_tcp_connection(handler: WireConnectionHandler, command: commands.
 
 
 async def connect_tcp(server: Server) -> ConnectionIO:
-    """Connect to one of the server's addresses, which becomes its address. Raises OSError."""
+    """Connect to one of the server's addresses, and set it as the server's address. Raises OSError."""
     sock, server.address = await connect(addresses_to_connect(server))
     loop = asyncio.get_running_loop()
     reader = ResetTolerantReader(loop=loop)

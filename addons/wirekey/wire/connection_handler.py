@@ -1,8 +1,11 @@
-"""The handler of one client connection: mitmproxy's, with less work for each event and hook.
+"""The handler of one client connection and its upstream connections, with less work for each event than mitmproxy's.
 
-Three things differ from the stock handler. A hook whose addons did not wait is answered at once, not by a task
-that waits for a lock. Once a CONNECT tunnel is open, its events go straight to the layers inside it, as the layers
-outside only pass them on. An exception in a layer closes the connection, where the stock handler lets it hang.
+It differs from mitmproxy's handler in four ways:
+
+- A hook whose addons do not wait completes at once, without a task that waits for a lock.
+- Once a CONNECT tunnel is open, events go to the layers inside it directly. The layers outside only pass them on.
+- An exception in a layer closes the connection. mitmproxy's handler leaves it open, and the client waits.
+- A provider is read only as fast as the client reads.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
 from wirekey.tracebacks import safe_traceback
-from wirekey.wire.cleanup import release
+from wirekey.wire.cleanup import release_layers
 from wirekey.wire.connecting import open_tcp_connection
 from wirekey.wire.pooled_tls import OpenPooledConnection, run_pooled_connection
 
@@ -31,13 +34,13 @@ if TYPE_CHECKING:
     from wirekey.wire.layer import WireLayer
 
 UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
-"""Of one client connection. With mitmproxy's 5, the sixth HTTP/2 stream to an HTTP/1.1 upstream waits."""
+"""Limit per client connection. With mitmproxy's 5, the sixth HTTP/2 stream to an HTTP/1.1 upstream waits."""
 
 MAX_JOINED_BYTES = 64 * 1024
-"""Bytes up to which what is sent together is copied together, for one call of the system."""
+"""Pieces that are written together are joined up to this size, so that one system call writes them."""
 
 EXPIRED = 1e-9
-"""A moment of the monotonic clock."""
+"""A time of the monotonic clock that lies before any limit."""
 READ_BYTES = 64 * 1024 - 1
 
 logger = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ connection_handlers: WeakValueDictionary[str, WireConnectionHandler] = WeakValue
 
 
 class WakeWhenWritten(commands.RequestWakeup):
-    """Wake the layer when the connection has sent nearly all that it was given, or is gone."""
+    """Wake the layer when the connection has written nearly all of its buffer, or was closed."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(0)
@@ -54,25 +57,32 @@ class WakeWhenWritten(commands.RequestWakeup):
 
 
 class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
+    """Runs the layers of one client connection: hands them events, and executes their commands.
+
+    It replaces mitmproxy's handler in every proxy mode. After the client has disconnected and the last hook has ended,
+    it takes the layers apart, so that nothing of the connection stays in memory.
+    """
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS_PER_ADDRESS))
         self.event_queue: collections.deque[events.Event] = collections.deque()
         self.is_dispatching = False
         self.pending_writes: dict[Connection, list[bytes]] = {}
-        """What the layers send while they handle one event: it goes out at once, head and body in one write."""
+        """What the layers send while they handle events. Head and body are written together, afterwards."""
         self.running_hooks: set[asyncio.Task[None]] = set()
         self.tunnel_layer: layer.Layer | None = None
         self.http_layer: WireLayer | None = None
-        """The http_layer_of HTTP layer."""
+        """The innermost HTTP layer."""
         self.reader_futures: set[asyncio.Future[None]] = set()
-        """Those that read from a provider what the client has no room for."""
+        """The readers of upstream connections that wait until the client has read more."""
         self.client_disconnected = False
-        """Whether the client's connection has ended. Its hooks may still be under way."""
+        """Whether the client connection has ended. Hooks may still be running."""
         self.is_released = False
         connection_handlers[self.client.id] = self
 
     async def handle_client(self) -> None:
+        """Handle the client connection until it ends, then release the layers unless a hook is running."""
         try:
             await super().handle_client()
         finally:
@@ -81,30 +91,32 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                 self.release()
 
     def release(self) -> None:
-        """Free what the layers hold. What still comes to them reaches nobody."""
+        """Take the layers apart, so that their memory is free at once. Later events are dropped."""
         self.is_released = True
         outer, inner = self.layer, self.http_layer
         self.http_layer = None
         self.pending_writes.clear()
-        release((outer, inner, self.tunnel_layer))
+        release_layers((outer, inner, self.tunnel_layer))
 
     def close_client(self) -> None:
+        """Close the client connection, if it is open."""
         if self.client in self.transports:
             self.close_connection(self.client)
 
     def time_out(self) -> None:
-        """End a connection whose client took too long; it is told why if a part of a request head is there."""
+        """Close a connection whose client was too slow, with a 408 response if a request head has begun."""
         unfinished = self.http_layer.unfinished_request_head() if self.http_layer else None
         if unfinished:
-            unfinished.head_since = EXPIRED  # the layer's next tick answers
+            unfinished.head_since = EXPIRED  # the layer responds at its next tick
         else:
             self.close_client()
 
     async def server_event(self, event: events.Event) -> None:
+        """Dispatch an event; mitmproxy's own code calls this."""
         self.dispatch(event)
 
     def dispatch(self, event: events.Event) -> None:
-        """Hand an event to the layers and do what they command; never from within itself, but one after another."""
+        """Hand an event to the layers and execute their commands. An event that this causes is queued behind it."""
         if self.is_released:
             return
         self.event_queue.append(event)
@@ -120,7 +132,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                 if self.tunnel_layer and is_next_layer_completed(queued):
                     self.enter_tunnel()
         except Exception as error:
-            # Without its message, which may quote what came over the connection.
+            # The exception's message is left out: it may quote what was received.
             self.log(f"a layer failed; the connection is closed: {safe_traceback(error)}", logging.ERROR)
             self.event_queue.clear()
             self.flush()
@@ -131,32 +143,33 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                 self.flush()
             self.is_dispatching = False
         if self.reader_futures:
-            for waiting in self.reader_futures:
-                if not waiting.done():
-                    waiting.set_result(None)
+            for future in self.reader_futures:
+                if not future.done():
+                    future.set_result(None)
             self.reader_futures.clear()
 
     def flush(self) -> None:
-        outgoing, self.pending_writes = self.pending_writes, {}
-        for connection, pieces in outgoing.items():
+        """Write what the layers have sent."""
+        writes, self.pending_writes = self.pending_writes, {}
+        for connection, pieces in writes.items():
             transport = self.transports.get(connection)
             if transport and transport.writer and not transport.writer.is_closing():
                 if len(pieces) > 1 and sum(map(len, pieces)) <= MAX_JOINED_BYTES:
-                    pieces = [b"".join(pieces)]  # noqa: PLW2901  # asyncio's own writelines forgets to hold back
+                    pieces = [b"".join(pieces)]  # noqa: PLW2901  # asyncio's writelines does not pause the writer
                 for piece in pieces:
                     transport.writer.write(piece)
 
-    # Reading, as fast as the other side takes it.
+    # Reading, as fast as the other side reads.
 
     async def handle_connection(self, connection: Connection) -> None:
-        """Read until the connection ends. As mitmproxy's own, but it waits for those only that were written to."""
+        """Read until the connection ends, and wait after each read until the other side has room for more."""
         transport = self.transports[connection]
         assert transport.reader
         is_cancelled = False
         try:
             while data := await transport.reader.read(READ_BYTES):
                 self.dispatch(events.DataReceived(connection, data))
-                data = b""  # it would be kept while there is no room
+                data = b""  # release it before waiting
                 if connection is self.client:
                     await self.drain_writers()
                 else:
@@ -172,7 +185,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.dispatch(events.ConnectionClosed(connection))
         try:
             if connection.state is ConnectionState.CAN_WRITE:
-                await asyncio.Event().wait()  # it may still be written to, until a layer closes it
+                await asyncio.Event().wait()  # a layer may still write to it
         finally:
             if transport.writer:
                 with contextlib.suppress(OSError):
@@ -183,7 +196,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             raise asyncio.CancelledError
 
     async def wait_for_client(self, connection: Connection) -> None:
-        """Return when the client takes more of what comes from this upstream connection."""
+        """Return when the client has room for more of what this upstream connection receives."""
         client = self.transports.get(self.client)
         if client and client.writer:
             try:
@@ -197,16 +210,18 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             await room
 
     def must_pause_reading(self, connection: Connection) -> bool:
+        """Return whether the HTTP/2 client has too much unread data of the request on this upstream connection."""
         return self.http_layer is not None and not self.is_released and self.http_layer.must_pause_reading(connection)
 
     def enter_tunnel(self) -> None:
-        """Leave out the layers outside the tunnel; timers that they set have nothing left to watch."""
+        """Send events to the layers inside the tunnel from now on, and cancel the timers of the layers outside."""
         assert self.tunnel_layer
         self.layer, self.tunnel_layer = self.tunnel_layer, None
         while self.wakeup_timer:
             self.wakeup_timer.pop().cancel()
 
     def execute(self, command: commands.Command) -> None:
+        """Execute a command of a layer. Raises TypeError for an unknown one."""
         if isinstance(command, commands.SendData):
             self.pending_writes.setdefault(command.connection, []).append(command.data)
             return
@@ -244,19 +259,21 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             raise TypeError(f"Unexpected command: {command}")
 
     async def open_connection(self, command: commands.OpenConnection) -> None:
+        """Open an upstream connection and handle it until it ends."""
         if command.connection.transport_protocol == "tcp":
             await open_tcp_connection(self, command)
         else:
             await super().open_connection(command)
 
     async def drain_writers(self) -> None:
-        """Wait until what was written has nearly left. A connection that failed meanwhile is still read to its end."""
+        """Wait until nearly all is written. A connection that fails is still read to its end."""
         for transport in list(self.transports.values()):
             if transport.writer:
                 with contextlib.suppress(OSError):
                     await transport.writer.drain()
 
     async def wakeup(self, request: commands.RequestWakeup) -> None:
+        """Send the layers a wakeup event, after a delay or once a connection has written its buffer."""
         if isinstance(request, WakeWhenWritten):
             transport = self.transports.get(request.connection)
             if transport and transport.writer:
@@ -265,6 +282,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         await super().wakeup(request)
 
     def start_hook(self, hook: commands.StartHook) -> None:
+        """Run a hook. It completes at once unless an addon waits for something."""
         loop = asyncio.get_running_loop()
         task = asyncio.Task(self.handle_hook(hook), loop=loop, eager_start=True)
         if task.done():
@@ -274,6 +292,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             task.add_done_callback(lambda ended: self.complete_hook(hook, ended))
 
     def complete_hook(self, hook: commands.StartHook, task: asyncio.Task[None]) -> None:
+        """Tell the layers that a hook has ended, and release them if the client has disconnected."""
         self.running_hooks.discard(task)
         if task.cancelled():
             return
@@ -286,7 +305,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
 
 
 def unwritten_bytes(client: Client, connection: Connection) -> int:
-    """Count the bytes that were given to an upstream connection of this client and wait to be sent."""
+    """Return how many bytes wait to be written to an upstream connection of this client."""
     handler = connection_handlers.get(client.id)
     transport = handler.transports.get(connection) if handler else None
     writer = transport.writer if transport else None
@@ -294,10 +313,11 @@ def unwritten_bytes(client: Client, connection: Connection) -> int:
 
 
 def is_next_layer_completed(event: events.Event) -> bool:
+    """Return whether an addon has just chosen a layer."""
     return isinstance(event, events.HookCompleted) and isinstance(event.command, NextLayerHook)
 
 
-def skip_outer_layers(chosen: layer.Layer) -> None:
-    """Let the events of this layer's connection come to it without passing the layers outside."""
-    if handler := connection_handlers.get(chosen.context.client.id):
-        handler.tunnel_layer = chosen
+def skip_outer_layers(inner: layer.Layer) -> None:
+    """Hand later events of the layer's connection to it directly, without the layers outside of it."""
+    if handler := connection_handlers.get(inner.context.client.id):
+        handler.tunnel_layer = inner

@@ -1,7 +1,7 @@
-"""Connecting to the first of several addresses that answers: Happy Eyeballs (RFC 8305).
+"""Connecting to one of several addresses of a host: Happy Eyeballs (RFC 8305).
 
-The addresses were resolved and checked elsewhere. Each is tried in turn, a moment after the one before, or once
-that failed; the first connection wins, and the others are closed.
+The addresses were resolved and checked before. They are tried in order. The next one is tried when the one before has
+failed, or after `ATTEMPT_DELAY` beside it. The first connection is used, and the others are closed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 ATTEMPT_DELAY = 0.25
-"""Seconds that an address has before the next one is tried beside it."""
+"""Seconds until the next address is tried: the Connection Attempt Delay of RFC 8305."""
 MAX_ADDRESSES = 16
-"""Of one name; more are not tried."""
+"""Addresses of one host that are tried."""
 
 type Address = tuple[str, int]
 
 
 def interleave_families(addresses: Iterable[str]) -> tuple[str, ...]:
-    """Give IP addresses without repetition, the families in turn, beginning with that of the first one."""
+    """Return IP addresses without duplicates, with IPv6 and IPv4 in turn, starting with the family of the first one."""
     distinct = list(dict.fromkeys(addresses))
     first_family = [one for one in distinct if is_ipv6(one) == is_ipv6(distinct[0])]
     others = [one for one in distinct if is_ipv6(one) != is_ipv6(distinct[0])]
@@ -34,16 +34,18 @@ def interleave_families(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_ipv6(address: str) -> bool:
+    """Return whether an IP address is an IPv6 address."""
     return ":" in address
 
 
-async def connect(addresses: Sequence[Address], stagger: float = ATTEMPT_DELAY) -> tuple[socket.socket, Address]:
-    """Give a connected socket, and the address that answered first. Raises OSError: why the first one did not."""
-    won, place = await first_successful([partial(connected, address) for address in addresses], stagger)
-    return won, addresses[place]
+async def connect(addresses: Sequence[Address], delay: float = ATTEMPT_DELAY) -> tuple[socket.socket, Address]:
+    """Return a connected socket and its address. Raises the OSError of the first address if none can be reached."""
+    sock, index = await first_successful([partial(connect_socket, address) for address in addresses], delay)
+    return sock, addresses[index]
 
 
-async def connected(address: Address) -> socket.socket:
+async def connect_socket(address: Address) -> socket.socket:
+    """Return a socket that is connected to an address. Raises OSError."""
     host, port = address
     family = socket.AF_INET6 if is_ipv6(host) else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
@@ -57,11 +59,11 @@ async def connected(address: Address) -> socket.socket:
 
 
 async def first_successful(
-    tries: Sequence[Callable[[], Coroutine[Any, Any, socket.socket]]], stagger: float
+    attempts: Sequence[Callable[[], Coroutine[Any, Any, socket.socket]]], delay: float
 ) -> tuple[socket.socket, int]:
-    """Give what the first try gave that succeeded, and its place. Raises the first one's exception."""
+    """Return the result and the index of the first attempt that succeeds, or raise the first one's exception."""
     running: list[asyncio.Task[socket.socket]] = []
-    waiting = list(tries)
+    waiting = list(attempts)
     won: asyncio.Task[socket.socket] | None = None
     try:
         while won is None:
@@ -71,20 +73,20 @@ async def first_successful(
             if not pending and not waiting:
                 break
             if pending:
-                await asyncio.wait(pending, timeout=stagger if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(pending, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED)
             won = next((task for task in running if task.done() and not task.exception()), None)
     finally:
-        await discard([task for task in running if task is not won])
+        await cancel_attempts([task for task in running if task is not won])
     if won is None:
         raise (running[0].exception() if running else None) or OSError("there is no address")
     return won.result(), running.index(won)
 
 
-async def discard(losers: Sequence[asyncio.Task[socket.socket]]) -> None:
-    """Cancel what still connects, and close what has connected in vain."""
-    for task in losers:
+async def cancel_attempts(attempts: Sequence[asyncio.Task[socket.socket]]) -> None:
+    """Cancel the attempts that are still connecting, and close the sockets of those that have connected."""
+    for task in attempts:
         task.cancel()
-    for outcome in await asyncio.gather(*losers, return_exceptions=True):
-        if isinstance(outcome, socket.socket):
+    for result in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(result, socket.socket):
             with contextlib.suppress(OSError):
-                outcome.close()
+                result.close()

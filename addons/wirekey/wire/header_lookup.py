@@ -1,4 +1,4 @@
-"""Looking a header up, as mitmproxy's `Headers` does: there each look lowers the names of all headers, in Python."""
+"""Faster lookup of headers. mitmproxy's `Headers` converts the names of all headers to lower case for each lookup."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def get_all(self: Headers, name: str | bytes) -> list[str]:
-    """Give the values of a header, in their order."""
+    """Return the values of a header, in order. The name may have any case."""
     key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
     length = len(key)
     return [
@@ -20,6 +20,7 @@ def get_all(self: Headers, name: str | bytes) -> list[str]:
 
 
 def contains(self: Headers, name: str | bytes) -> bool:
+    """Return whether a header is there. The name may have any case."""
     key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
     length = len(key)
     return any(len(field) == length and field.lower() == key for field, _ in self.fields)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 framing with bounds: mitmproxy's classes hold heads and chunk lines without end, and fail on trailers."""
+"""HTTP/1.1 on either side, with limits. mitmproxy buffers endless heads and chunk lines, and rejects trailers."""
 
 from __future__ import annotations
 
@@ -29,72 +29,80 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator
 
 MAX_RESPONSE_HEAD_BYTES = 256 * 1024
-"""More than any provider sends before the body of an answer."""
+"""More than any provider sends before the body of a response."""
 
 
 class TrailerDroppingReader(ChunkedReader):
-    """Reads a chunked body; mitmproxy gives up on one with trailers, which nobody here has a use for."""
+    """Reads a chunked body and drops its trailers, which mitmproxy rejects and no addon uses."""
 
     def __call__(self, buf: ReceiveBuffer) -> Data | EndOfMessage | None:
+        """Return the next part of the body, its end without trailers, or None if more data is needed."""
         event = super().__call__(buf)
         return EndOfMessage() if type(event) is EndOfMessage else event
 
 
 class BoundedHttp1Server(Http1Server):
-    """Bounds the bytes of a request head, chunk line or trailer while it arrives."""
+    """The client's side. Limits the bytes of a request head, chunk line or trailer while it is received."""
 
     head_bytes: int = 64 * 1024
     head_since: float = 0.0
-    """When the first byte of an unfinished head came; 0 where there is none."""
+    """When the first byte of an unfinished head was received, by the monotonic clock; 0 if there is none."""
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        """Read a request head, and reject one that is too long."""
         yield from super().read_headers(event)
         if self.state != self.read_headers or not len(self.buf):
             self.head_since = 0.0
             return
         self.head_since = self.head_since or time.monotonic()
         if len(self.buf) > self.head_bytes:
-            yield from self.give_up(431, f"request head larger than {self.head_bytes} bytes (limits.header_bytes)")
+            yield from self.reject(
+                431, f"The request head is larger than {self.head_bytes} bytes (limits.header_bytes)."
+            )
 
     def read_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Read a request body, and reject one whose chunk line or trailers are too long."""
         yield from super().read_body(event)
         if self.state == self.read_body and len(self.buf) > self.head_bytes:
-            yield from self.give_up(400, "chunk line or trailers without end")
+            yield from self.reject(400, "A chunk line or the trailers of the request are too long.")
 
-    def give_up(self, status: int, reason: str) -> CommandGenerator[None]:
+    def reject(self, status: int, message: str) -> CommandGenerator[None]:
+        """Respond with an error and close the connection."""
         self.state = self.done
         self.head_since = 0.0
         if self.conn.state & ConnectionState.CAN_WRITE:
-            yield commands.SendData(self.conn, bare_error_response(status, reason))
+            yield commands.SendData(self.conn, bare_error_response(status, message))
         yield commands.CloseConnection(self.conn)
 
 
 INTERIM_RESPONSE = re.compile(rb"HTTP/1\.1 1(?!01)\d\d\b")
-"""The start of an interim answer, such as 100 Continue or 103 Early Hints; 101 is a final one."""
+"""The start of an interim response, such as 100 Continue or 103 Early Hints. 101 is a final one."""
 
 
 class BoundedHttp1Client(Http1Client):
-    """Bounds the head of an answer while it arrives, and passes over interim ones.
+    """The provider's side. Limits the head of a response while it is received, and drops interim responses.
 
-    mitmproxy takes an interim answer for the answer; the real one would then be read as that to the next request,
-    which may be another client's.
+    mitmproxy takes an interim response for the final one. The final one would then be read as the response to the next
+    request, which may be another client's.
     """
 
     had_interim_response = False
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether a request may go out: the response to the last one was read to its end, and nothing after it."""
+        """Return whether a request can be sent: the last response was read to its end, and nothing followed."""
         return self.stream_id is None and self.request is None and not len(self.buf)
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        """Read a response head, skip interim responses, and end a response whose head is too long."""
         if self.request and isinstance(event, DataReceived):
             while INTERIM_RESPONSE.match(bytes(self.buf)[: len("HTTP/1.1 100 ")]) and self.buf.maybe_extract_lines():
                 self.had_interim_response = True
         elif self.stream_id and self.had_interim_response:
-            # Said in other words than where no byte came: the provider has begun with this request.
+            # The provider has begun to process the request, so it must not be sent again. This error therefore differs
+            # from the one for a connection that ends before any byte.
             yield commands.CloseConnection(self.conn)
-            reason = "connection closed after an interim answer"
+            reason = "connection closed after an interim response"
             yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
             return
         yield from super().read_headers(event)
@@ -102,13 +110,14 @@ class BoundedHttp1Client(Http1Client):
             self.had_interim_response = False
         if self.state == self.read_headers and len(self.buf) > MAX_RESPONSE_HEAD_BYTES and self.stream_id:
             yield commands.CloseConnection(self.conn)
-            reason = f"the head of the answer is larger than {MAX_RESPONSE_HEAD_BYTES} bytes"
+            reason = f"the response head is larger than {MAX_RESPONSE_HEAD_BYTES} bytes"
             yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
             self.state = self.done
 
     def read_body(self, event: events.Event) -> CommandGenerator[None]:
-        # mitmproxy tells the end of a response before it is done with it. Who sends the next request on hearing of the
-        # end would find the connection still taken.
+        """Read a response body, and report its end last."""
+        # mitmproxy reports the end of a response before the connection is ready for the next request. A stream that
+        # sends one at once, to retry, would find the connection busy.
         end = None
         for command in super().read_body(event):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseEndOfMessage):
@@ -119,11 +128,11 @@ class BoundedHttp1Client(Http1Client):
             yield end
 
 
-def bare_error_response(status: int, reason: str) -> bytes:
-    """Phrase an answer for a request of which not even the head is there."""
+def bare_error_response(status: int, message: str) -> bytes:
+    """Return the bytes of an error response to a request without a complete head, in the shape of OpenAI's errors."""
     from mitmproxy import http
 
-    body = json.dumps({"error": {"message": reason, "type": "invalid_request_error", "code": status}})
+    body = json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": status}})
     headers = {"content-type": "application/json", "connection": "close"}
-    answer: bytes = http1.assemble_response(http.Response.make(status, body, headers))
-    return answer
+    response: bytes = http1.assemble_response(http.Response.make(status, body, headers))
+    return response

@@ -1,8 +1,8 @@
-"""HTTP/2 on either side, with bounds: on what a client resets, and on what is kept for a client that does not read.
+"""HTTP/2 on either side, with flow control and a limit on stream resets.
 
-mitmproxy has no flow control: it takes 2 GiB of each stream at once, and keeps what the other side has no window for.
-Here a provider's stream has a window, and its data is acknowledged once the client's stream has room for it. So a
-client that does not read holds up its own streams only, at the provider.
+mitmproxy has no flow control. It accepts 2 GiB of each stream at once, and buffers what the other side has no window
+for. Here a provider's stream has a small window, which is opened again when the client's stream has room. A client that
+does not read a stream therefore stops that stream at the provider, and no other.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layers.http._http_h2 import SendH2Data
 
 RESET_SECONDS = 10.0
-"""The time over which resets are counted."""
+"""Stream resets are counted over this time."""
 STREAM_BUFFER_BYTES = 64 * 1024
-"""Bytes that each stream may keep for its client, however much its neighbours on the connection keep."""
+"""Bytes that each stream may buffer for its client, however much the other streams of the connection buffer."""
 STREAM_WINDOW = 256 * 1024
-"""Bytes that a provider may send on one stream before they are acknowledged."""
+"""Bytes that a provider may send on one stream before its window is opened again."""
 
 
-class TooManyResets(ProtocolError):  # noqa: N818  # named for what happened, as h2 does
+class TooManyResets(ProtocolError):  # noqa: N818  # h2 names its exceptions without "Error"
     """The client reset more streams than limits.stream_resets allows."""
 
     error_code = ErrorCodes.ENHANCE_YOUR_CALM
 
 
 class ResetCount:
-    """Counts resets within `RESET_SECONDS`; times are of a clock that never goes back, in seconds."""
+    """Counts stream resets within `RESET_SECONDS`, by the monotonic clock."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -55,7 +55,7 @@ class ResetCount:
         self.count = 0
 
     def add(self, now: float) -> bool:
-        """Count one more. Returns whether it is still within the limit."""
+        """Count a reset at time `now`. Returns whether the count is within the limit."""
         if now - self.since >= RESET_SECONDS:
             self.since, self.count = now, 0
         self.count += 1
@@ -63,59 +63,63 @@ class ResetCount:
 
 
 class SizedDeque(deque["SendH2Data"]):
-    """Data that waits for the other side's window, with its size in bytes."""
+    """Data of one stream that waits for the other side's window. `size`: its bytes."""
 
     size = 0
 
     def append(self, data: SendH2Data) -> None:
+        """Add data at the end."""
         self.size += len(data.data)
         super().append(data)
 
     def appendleft(self, data: SendH2Data) -> None:
+        """Add data at the start."""
         self.size += len(data.data)
         super().appendleft(data)
 
     def popleft(self) -> SendH2Data:
+        """Remove and return the first data."""
         data = super().popleft()
         self.size -= len(data.data)
         return data
 
 
 class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
-    """mitmproxy's, for clients that send GOAWAY early, with a count of resets and with windows for providers."""
+    """The protocol state of one connection: mitmproxy's, with flow control, a reset count and early GOAWAY."""
 
     resets: ResetCount | None = None
-    """None: they are not counted."""
-    is_client_full: Callable[[int], bool] | None = None
-    """Returns whether the client has no room for more of this stream."""
+    """None if resets are not counted."""
+    must_withhold_window: Callable[[int], bool] | None = None
+    """Returns whether a stream's window must stay closed, because its client has not read enough."""
 
     def __init__(self, config: H2Configuration) -> None:
         super().__init__(config)
         self.stream_buffers: defaultdict[int, SizedDeque] = defaultdict(SizedDeque)  # type: ignore[assignment]
         self.unacknowledged: dict[int, int] = {}
-        """Bytes by stream id that a provider sent, and that its window still lacks."""
+        """Bytes by stream id that a provider has sent, and that its window was not opened for again."""
         if config.client_side:
             self.local_settings.initial_window_size = STREAM_WINDOW
             self.local_settings.acknowledge()
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for the other side's windows."""
+        """Return the bytes of all streams that wait for the other side's windows."""
         return sum(waiting.size for waiting in self.stream_buffers.values())
 
     def acknowledge_received_data(self, acknowledged_size: int, stream_id: int) -> None:
-        if self.is_client_full is not None and self.is_client_full(stream_id):
+        """Open a stream's window again, unless that must wait for its client."""
+        if self.must_withhold_window is not None and self.must_withhold_window(stream_id):
             self.unacknowledged[stream_id] = self.unacknowledged.get(stream_id, 0) + acknowledged_size
         else:
             super().acknowledge_received_data(acknowledged_size, stream_id)
 
     def acknowledge_read(self) -> None:
-        """Acknowledge what the client has room for again."""
+        """Open the windows of the streams whose clients have room again."""
         for stream_id in list(self.unacknowledged):
             self.acknowledge_received_data(self.unacknowledged.pop(stream_id), stream_id)
 
     def receive_data(self, data: bytes) -> list[H2Event]:
-        """Return what happened, without the streams that were opened and reset at once."""
+        """Return the events, without those of streams that were opened and reset in the same data."""
         found: list[H2Event] = super().receive_data(data)
         if self.resets is None or not any(type(event) is StreamReset for event in found):
             return found
@@ -129,7 +133,7 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
     def _receive_frame(self, frame: Frame) -> list[H2Event]:
         found: list[H2Event] = super()._receive_frame(frame)
         if self.resets is not None:
-            # Also those that the client makes us send, such as by a window that is too large.
+            # Resets that the client provokes count too, for instance by a window that is too large.
             is_reset = type(frame) is RstStreamFrame or any(type(event) is StreamReset for event in found)
             if is_reset and not self.resets.add(time.monotonic()):
                 raise TooManyResets("too many streams were reset (limits.stream_resets)")
@@ -137,26 +141,28 @@ class WireH2Connection(GoawayTolerantConnection, _http2.BufferedH2Connection):
 
 
 class BoundedHttp2Server(Http2Server):
-    """The client's side. Made from mitmproxy's by `adopt`, before its first data."""
+    """The client's side. `adopt` makes it from mitmproxy's class before the first data."""
 
     h2_conn: WireH2Connection
     buffer_bytes: int
 
     @classmethod
     def adopt(cls, server: Http2Server, resets: int, buffer_bytes: int) -> None:
+        """Turn mitmproxy's protocol layer into this class, with limits on resets and buffered bytes."""
         server.__class__ = cls
         assert isinstance(server, BoundedHttp2Server)
         server.h2_conn.resets = ResetCount(resets)
         server.buffer_bytes = buffer_bytes
 
-    def is_client_buffer_full(self, stream_id: int) -> bool:
-        """Return whether nothing more is to be read for this stream until its client has read some of it."""
+    def is_buffer_full(self, stream_id: int) -> bool:
+        """Return whether no more may be read for a stream until its client has read some of it."""
         waiting = self.h2_conn.stream_buffers.get(stream_id)
         return waiting is not None and waiting.size > STREAM_BUFFER_BYTES and self.h2_conn.buffered > self.buffer_bytes
 
     def handle_h2_event(self, event: H2Event | TooManyResets) -> CommandGenerator[bool]:
+        """Handle an event of the protocol. Returns whether the connection was closed."""
         if isinstance(event, TooManyResets):
-            # h2 has made the GOAWAY already; mitmproxy would send a second one with another reason.
+            # h2 has prepared a GOAWAY. mitmproxy would send a second one with another error code.
             yield SendData(self.conn, self.h2_conn.data_to_send())
             yield from self.close_connection("the client reset too many streams")
             return True
@@ -164,22 +170,23 @@ class BoundedHttp2Server(Http2Server):
 
 
 class ClientWindowChanged(HttpEvent):
-    """The client has read something; sent to each HTTP/2 connection of a provider."""
+    """Sent to each HTTP/2 upstream connection when the client may have opened its windows."""
 
 
 class BoundedHttp2Client(Http2Client):
-    """The provider's side: takes no more of a stream than its client has room for."""
+    """The provider's side. It receives no more of a stream than the stream's client has room for."""
 
     h2_conn: WireH2Connection
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.is_client_buffer_full: Callable[[int], bool] = lambda _: False
-        self.h2_conn.is_client_full = self.is_client_full
+        self.h2_conn.must_withhold_window = self.must_withhold_window
 
-    def is_client_full(self, ours: int) -> bool:
-        theirs = self.their_stream_id.get(ours)
-        return theirs is not None and not self.is_closed(ours) and self.is_client_buffer_full(theirs)
+    def must_withhold_window(self, upstream_id: int) -> bool:
+        """Return whether the client of a stream has not read enough of it. `upstream_id`: the provider's stream id."""
+        client_id = self.their_stream_id.get(upstream_id)
+        return client_id is not None and not self.is_closed(upstream_id) and self.is_client_buffer_full(client_id)
 
     def _handle_event(self, event: Event) -> CommandGenerator[None]:
         if not isinstance(event, ClientWindowChanged):

@@ -1,7 +1,7 @@
-"""HTTP/2 to a provider that says goodbye while requests are under way.
+"""HTTP/2 to a provider that sends GOAWAY while requests are under way.
 
-A GOAWAY names the last stream that the provider takes (RFC 9113, section 6.8). Those up to it go on; it did not begin
-with those above, so they can be sent again. mitmproxy would end them all.
+GOAWAY names the last stream that the provider processes (RFC 9113, section 6.8). Streams up to it continue. The
+provider did not process the streams above it, so they can be sent again. mitmproxy would end all of them.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
-UNPROCESSED = "the provider did not begin with this request"
-"""The message of the error that ends a stream which may be sent again, whatever it asks for."""
+UNPROCESSED = "the provider did not process this request"
+"""The message of the error that ends a stream whose request may be sent again, whatever its method."""
 
 
 class WireHttp2Client(BoundedHttp2Client):
+    """The provider's side, which continues after GOAWAY and ends unprocessed streams with `UNPROCESSED`."""
+
     goaway_received = False
-    """Whether the provider takes no more streams."""
+    """Whether the provider accepts no more streams."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.unsent_streams: list[int] = []
-        """StreamTable, by our client's ids, that waited for their turn when the provider said goodbye."""
+        """Ids of the client's streams that were queued when GOAWAY was received."""
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         yield from super()._handle_event(event)
@@ -44,6 +46,7 @@ class WireHttp2Client(BoundedHttp2Client):
             yield commands.CloseConnection(self.conn)
 
     def handle_h2_event(self, event: Http2Event) -> CommandGenerator[bool]:
+        """Handle an event of the protocol. Returns whether the connection was closed."""
         if isinstance(event, GoingAway):
             self.goaway_received = True
             for stream_id in [one for one in self.streams if one > event.last_stream_id]:
@@ -58,11 +61,12 @@ class WireHttp2Client(BoundedHttp2Client):
         return (yield from super().handle_h2_event(event))
 
     def end_unprocessed_stream(self, stream_id: int) -> CommandGenerator[None]:
-        """End a stream with which the provider did not begin."""
+        """End a stream that the provider did not process."""
         self.streams.pop(stream_id)
         self.h2_conn.stream_buffers.pop(stream_id, None)
         yield unprocessed(stream_id)
 
 
 def unprocessed(stream_id: int) -> ReceiveHttp:
+    """Return the command that ends a stream which the provider did not process."""
     return ReceiveHttp(ResponseProtocolError(stream_id, UNPROCESSED, ErrorCode.GENERIC_SERVER_ERROR))

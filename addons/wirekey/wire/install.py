@@ -1,7 +1,7 @@
-"""Putting our layer and connection handler in place of mitmproxy's.
+"""Replacing parts of mitmproxy with the classes of the wire layer.
 
-The parts replaced are internals of mitmproxy, so its version is checked: an unknown one is refused with a
-sentence, never half-patched.
+These parts are internals of mitmproxy. `install` therefore checks its version first, and refuses an unknown one before
+it replaces anything.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 KNOWN_VERSIONS = ("12.2.",)
 TLS_READ_BYTES = 32 * 1024
-"""Room that asyncio keeps for each TLS connection, idle ones too, of 256 KiB by itself; a record has at most 16."""
+"""The read buffer of each TLS connection, idle or not. asyncio's default is 256 KiB; a TLS record has up to 16 KiB."""
 
 
 class CloseConnectionLayer(layer.Layer):
-    """Closes the client connection: what a connection gets that may not go on."""
+    """Closes the client connection. It is chosen for connections that are not allowed."""
 
     def _handle_event(self, event: object) -> CommandGenerator[None]:
         yield commands.CloseConnection(self.context.client)
@@ -43,27 +43,27 @@ class CloseConnectionLayer(layer.Layer):
 _tls_connection_lost = sslproto.SSLProtocol.connection_lost
 
 
-def tls_connection_lost(secured: sslproto.SSLProtocol, exc: BaseException | None) -> None:
-    """End a TLS connection; after a reset, first read what came before it."""
+def tls_connection_lost(protocol: sslproto.SSLProtocol, exc: BaseException | None) -> None:
+    """End a TLS connection. After a reset, first read what was received before it. Replaces a method of asyncio's."""
     if isinstance(exc, OSError):
-        feed_tls_after_reset(secured)
-    _tls_connection_lost(secured, exc)
+        feed_tls_after_reset(protocol)
+    _tls_connection_lost(protocol, exc)
 
 
 def malformed_request_response(status_code: int, message: str = "") -> bytes:
-    """Phrase what no provider's SDK sends: a request that is not HTTP. Replaces mitmproxy's HTML page.
+    """Return the bytes of the response to what is not an HTTP request. Replaces mitmproxy's HTML page.
 
-    mitmproxy's message quotes the request line, which may hold a token.
+    mitmproxy's message quotes the request line. Tokens in it are removed.
     """
     return bare_error_response(status_code, text_without_tokens(message))
 
 
 def install() -> None:
-    """Replace the connection handler, once per process. Raises RuntimeError on an unknown mitmproxy."""
+    """Replace mitmproxy's classes, for the whole process. Raises RuntimeError if its version is unknown."""
     if not version.VERSION.startswith(KNOWN_VERSIONS):
         raise RuntimeError(
-            f"mitmproxy {version.VERSION} is not a version this Wirekey knows ({', '.join(KNOWN_VERSIONS)}x); "
-            "install the one that requirements.lock names"
+            f"This Wirekey does not support mitmproxy {version.VERSION}, only {', '.join(KNOWN_VERSIONS)}x. "
+            "Install the version in requirements.lock."
         )
     mode_servers.ProxyConnectionHandler = WireConnectionHandler  # type: ignore[misc]
     http_layers.Http1Client = BoundedHttp1Client  # type: ignore[misc]
@@ -74,14 +74,14 @@ def install() -> None:
     sslproto.SSLProtocol.max_size = TLS_READ_BYTES
     if sslproto.SSLProtocol.connection_lost is not tls_connection_lost:
         sslproto.SSLProtocol.connection_lost = tls_connection_lost  # type: ignore[assignment, method-assign]
-    # A check of each new message's types, for mitmproxy's developers: a tenth of its time, and off under python -O.
+    # mitmproxy checks the types in each new message, for its developers. The check takes a tenth of the time.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
     http.Headers.get_all = header_lookup.get_all  # type: ignore[method-assign]
     http.Headers.__contains__ = header_lookup.contains  # type: ignore[assignment, method-assign]
 
 
 def replace_http_layers(next_layer: NextLayer, delegate: WireDelegate) -> None:
-    """Turn each stock HTTP layer of a connection into ours."""
+    """Turn each of mitmproxy's HTTP layers of a connection into a WireLayer."""
     for existing in next_layer.context.layers:
         if type(existing) is HttpLayer:
             WireLayer.adopt(existing, delegate)

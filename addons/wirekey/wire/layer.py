@@ -1,4 +1,8 @@
-"""One client connection: makes our streams, keeps time, caps unfinished request heads."""
+"""The HTTP layer of one client connection: its streams, its upstream connections, and its timer.
+
+It subclasses mitmproxy's HttpLayer. Each request becomes a `WireStream`. One timer per client connection checks the
+time limits of all its streams and connections. Upstream connections come from the pool where possible.
+"""
 
 from __future__ import annotations
 
@@ -39,17 +43,19 @@ if TYPE_CHECKING:
 
 
 class WireLayer(HttpLayer):
-    """Made from a stock HttpLayer by `adopt`, before it has seen its first event."""
+    """The HTTP layer of a client connection. `adopt` makes it from mitmproxy's HttpLayer before the first event."""
 
     delegate: WireDelegate
     tick_command: commands.RequestWakeup | None
     streams: StreamTable
     connect_started_at: dict[Connection, float]
+    """For the connections that are being opened, a time of the monotonic clock."""
     sending_streams: set[WireStream]
-    """Those that have more of their request to send."""
+    """The streams that have more of a spooled body to send."""
 
     @classmethod
     def adopt(cls, layer: HttpLayer, delegate: WireDelegate) -> None:
+        """Turn mitmproxy's HTTP layer into this class."""
         layer.__class__ = cls
         assert isinstance(layer, WireLayer)
         layer.delegate = delegate
@@ -66,7 +72,7 @@ class WireLayer(HttpLayer):
             yield from self.on_tick()
             return
         for command in super()._handle_event(event):
-            # mitmproxy's lines about a connection quote what came over it: heads, tokens, answers.
+            # mitmproxy's log lines about a connection quote what was received: heads, tokens, responses.
             if not isinstance(command, commands.Log):
                 yield command
         if isinstance(event, events.Start):
@@ -82,7 +88,7 @@ class WireLayer(HttpLayer):
             self.streams.release_dropped(self.command_sources.values())
 
     def limit_client_connection(self, client: Layer) -> None:
-        """Bound what mitmproxy's side of the client connection holds."""
+        """Limit how much memory the client's protocol layer uses."""
         limits = self.delegate.limits
         if type(client) is Http1Server:
             client.__class__ = BoundedHttp1Server
@@ -93,10 +99,12 @@ class WireLayer(HttpLayer):
             BoundedHttp2Server.adopt(client, limits.stream_resets, limits.client_buffer)
 
     def unfinished_request_head(self) -> BoundedHttp1Server | None:
+        """Return the client's protocol layer if it has received a part of a request head."""
         client = self.connections.get(self.context.client)
         return client if isinstance(client, BoundedHttp1Server) and client.head_since else None
 
     def on_tick(self) -> CommandGenerator[None]:
+        """Check the time limits of connecting, of request heads and of all streams."""
         now = time.monotonic()
         limits = self.delegate.limits
         for connection in list(self.waiting_for_establishment):
@@ -113,12 +121,12 @@ class WireLayer(HttpLayer):
             yield from self.event_to_child(stream, Tick(stream.stream_id))
         client = self.unfinished_request_head()
         if client and now - client.head_since > limits.head:
-            reason = f"request head not complete within {limits.head:g} s"
-            yield from client.give_up(408, reason)
+            yield from client.reject(408, f"The request head was not complete within {limits.head:g} s.")
         if self.waiting_for_establishment or self.streams_with_time_limits() or self.unfinished_request_head():
             yield from self.schedule_tick()
 
     def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
+        """Hand an event to a child layer. The client gets the whole head of a response, unlike the flow."""
         if type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
             stream = self.streams.get(event.stream_id)
             if stream:
@@ -127,7 +135,7 @@ class WireLayer(HttpLayer):
         return super().event_to_child(child, event)
 
     def streams_with_time_limits(self) -> list[WireStream]:
-        """Return the streams whose request is on the wire, or whose body is still to come."""
+        """Return the streams that wait for a provider or for the rest of a request."""
         return [
             stream
             for stream in self.streams.values()
@@ -137,32 +145,32 @@ class WireLayer(HttpLayer):
         ]
 
     def unpaused[Stream: HttpStream](self, streams: Iterable[Stream]) -> list[Stream]:
-        """Give those of the streams that do not wait for a hook or a connection: they would only queue an event."""
+        """Return the streams that do not wait for a hook or a connection. The others would only queue an event."""
         return [stream for stream in streams if stream._paused is None]  # noqa: SLF001
 
     def is_window_closed(self, stream: WireStream) -> bool:
-        """Tell whether an HTTP/2 provider's window is shut to this stream, so that mitmproxy keeps what it is given."""
+        """Return whether an HTTP/2 provider's window is closed to a stream, so that more data would wait in memory."""
         client = self.http_layer_of(stream.context.server)
         if not isinstance(client, Http2Client):
             return False
-        theirs = client.our_stream_id.get(stream.stream_id)
-        return theirs is not None and bool(client.h2_conn.stream_buffers.get(theirs))
+        upstream_id = client.our_stream_id.get(stream.stream_id)
+        return upstream_id is not None and bool(client.h2_conn.stream_buffers.get(upstream_id))
 
-    # Room for answers.
+    # Flow control of responses.
 
     @property
     def http2_client_connection(self) -> BoundedHttp2Server | None:
-        """The client's side where it speaks HTTP/2. A client of HTTP/1.1 has no room when its socket has none."""
+        """Return the client's protocol layer if it is HTTP/2. An HTTP/1.1 client is limited by its socket's buffer."""
         client = self.connections.get(self.context.client)
         return client if isinstance(client, BoundedHttp2Server) else None
 
     def is_client_buffer_full(self, stream_id: int) -> bool:
-        """Return whether the client has too much of this stream to read already."""
+        """Return whether too much of a stream waits until an HTTP/2 client reads it."""
         client = self.http2_client_connection
-        return client is not None and client.is_client_buffer_full(stream_id)
+        return client is not None and client.is_buffer_full(stream_id)
 
     def must_pause_reading(self, connection: Connection) -> bool:
-        """Return whether nothing may be read from this upstream connection of one request for now."""
+        """Return whether the HTTP/2 client has too much unread data from an HTTP/1.1 upstream connection."""
         if not self.http2_client_connection or (found := self.connections.get(connection)) is None:
             return False
         http = found.http if isinstance(found, PooledTlsClient) else found.context.layers[-1]
@@ -171,7 +179,7 @@ class WireLayer(HttpLayer):
         )
 
     def resume_http2_upstreams(self) -> CommandGenerator[None]:
-        """Have HTTP/2 providers send on what the client has room for again."""
+        """Tell HTTP/2 upstream connections that the client may have room for more."""
         for connection, layer in list(self.connections.items()):
             if connection.alpn == b"h2" and connection is not self.context.client:
                 http = layer.context.layers[-1]
@@ -179,17 +187,20 @@ class WireLayer(HttpLayer):
                     yield from self.event_to_child(layer, ClientWindowChanged(0))
 
     def schedule_tick(self) -> CommandGenerator[None]:
+        """Start the timer, unless it runs."""
         if self.tick_command is None:
             self.tick_command = commands.RequestWakeup(self.delegate.limits.tick)
-            # The wake-up comes back to this layer, not to a child of it.
+            # This layer yields it, not a child, so the wakeup event comes to this layer.
             yield self.tick_command
 
     def make_stream(self, stream_id: int) -> CommandGenerator[None]:
+        """Start a stream for a new request."""
         stream: HttpStream = WireStream(self.context.fork(), stream_id, self.delegate)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> CommandGenerator[None]:
+        """Reuse or open an upstream connection for a stream: from the pool if it can be used, or as mitmproxy does."""
         before = set(self.waiting_for_establishment)
         yield from self.schedule_tick()
         if isinstance(event, GetUpstreamConnection):
@@ -203,32 +214,33 @@ class WireLayer(HttpLayer):
             self.connect_started_at[connection] = time.monotonic()
 
     def can_send(self, connection: Connection) -> bool:
-        """Tell whether a request can go out on a connection: over HTTP/1.1 when the last one is over."""
+        """Return whether a request can be sent on an open connection. Over HTTP/1.1, the last one must have ended."""
         inner = self.http_layer_of(connection)
         if isinstance(inner, BoundedHttp1Client):
             return inner.is_idle and not unwritten_bytes(self.context.client, connection)
         return not (isinstance(inner, WireHttp2Client) and inner.goaway_received)
 
     def http_layer_of(self, connection: Connection) -> Layer | None:
-        """Give what speaks HTTP on an upstream connection; None where it is not there yet."""
+        """Return the protocol layer of an upstream connection, or None if the connection is not known."""
         layer = self.connections.get(connection)
         return layer.context.layers[-1] if layer else None
 
     def is_request_sent(self, stream: WireStream) -> bool:
-        """Tell whether nothing of a stream's request waits here to be sent."""
+        """Return whether the whole request of a stream was written to its connection."""
         if stream.buffer.is_sending or self.is_window_closed(stream):
             return False
         over_http1 = isinstance(self.http_layer_of(stream.context.server), Http1Client)
         return not (over_http1 and unwritten_bytes(self.context.client, stream.context.server))
 
     def can_use_pool(self, command: GetUpstreamConnection) -> bool:
-        """Tell whether it is TLS for one request at a time: a client that speaks HTTP/2 may get HTTP/2 upstream."""
+        """Return whether a connection is direct, with TLS and HTTP/1.1. An HTTP/2 client may get an HTTP/2 upstream."""
         is_direct = not command.via and command.transport_protocol == "tcp"
         return command.tls and is_direct and self.context.client.alpn != b"h2"
 
     def get_pooled_connection(
         self, command: GetUpstreamConnection, connection_pool: ConnectionPool
     ) -> CommandGenerator[None]:
+        """Reuse a connection of this client, or acquire one from the pool."""
         for connection in () if command.force_new else self.connections:
             if not command.connection_spec_matches(connection):
                 continue
@@ -248,6 +260,7 @@ class WireLayer(HttpLayer):
         yield from self.event_to_child(client, events.Start())
 
     def register_connection(self, command: RegisterHttpConnection) -> CommandGenerator[None]:
+        """Note that a connection was opened or failed, and tell the streams that wait for it."""
         self.connect_started_at.pop(command.connection, None)
         found = self.connections.get(command.connection)
         if found and isinstance(http := found.context.layers[-1], BoundedHttp2Client):

@@ -185,4 +185,4 @@ def describe_error(error: Exception) -> str:
         return f"Certificate verify failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {(error.reason or 'no reason given').replace('_', ' ').lower()}"
-    return str(error) or "the connection ended while it was made"
+    return str(error) or "the connection was closed before it was open"

@@ -8,21 +8,20 @@ CANNOT_SEND = Refusal(503, "wirekey_error", "Wirekey could not prepare the reque
 UPSTREAM_UNREADABLE = Refusal(
     502,
     "upstream_unreadable",
-    "What the provider sent is no HTTP answer that can be read in one way only. If it is dialled at a place of your "
-    "own, check providers.NAME.upstream_url.",
+    "The provider's response is not valid HTTP. If you have set providers.NAME.upstream_url, check it.",
     Fault.PROVIDER,
 )
 UPSTREAM_RESET = Refusal(
-    502, "upstream_reset", "The provider closed the connection before it answered. Try again.", Fault.PROVIDER
+    502, "upstream_reset", "The provider closed the connection before it responded. Try again.", Fault.PROVIDER
 )
 
 
 def body_too_slow(rate: int, seconds: float) -> Refusal:
-    """Return the error for a body that came at less than `rate` bytes a second over so many seconds."""
+    """Return the error for a body that arrived at less than `rate` bytes a second over so many seconds."""
     return Refusal(
         408,
         "request_too_slow",
-        f"The request body came more slowly than {rate} bytes a second over {seconds:g} s (limits.body_rate, "
+        f"The request body arrived at less than {rate} bytes a second over {seconds:g} s (limits.body_rate, "
         "timeouts.client_body).",
     )
 
@@ -32,7 +31,7 @@ def call_too_slow(seconds: float) -> Refusal:
     return Refusal(
         504,
         "upstream_timeout",
-        f"The call took longer than its route allows in all ({seconds:g} s). Raise timeouts.total of the route.",
+        f"The call took longer than its route allows ({seconds:g} s). Raise timeouts.total of the route.",
         Fault.PROVIDER,
     )
 

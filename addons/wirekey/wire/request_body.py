@@ -1,13 +1,12 @@
-"""The body of a large request: in a file without a name, so that memory holds a piece of it at a time.
+"""The body of a request: `bytes`, or a file that is mapped into memory if it is large.
 
-Up to `SPOOL_ABOVE` a body is `bytes`. A longer one is written to the file as it arrives, and then mapped: what reads
-bodies (JSON, forms, hashes) reads it where it lies, an edit makes another file, and what is sent is read piece by
-piece. The pages belong to the system's file cache, which it takes back when memory runs short; the process counts a
-page for as long as it has just looked at it. Writing is done where the bytes arrive, so the event loop waits for it:
-some 20 µs for 64 KiB into the cache, and longer where the disk cannot follow.
+A body of more than `SPOOL_ABOVE` bytes is written to a spool file as it arrives, and then mapped. JSON, forms and
+hashes are read from the map without a copy. An edit makes another file. Sending reads piece by piece. The pages of the
+map belong to the system's file cache, which the system can reclaim. The event loop waits for each write: some 20 µs for
+64 KiB into the cache, and longer if the disk is slow.
 
-The file has no name from the start on (O_TMPFILE, or else it is unlinked at once) and is its owner's only (0600): it is
-gone with the last reference to it, however the call or the process ends.
+The file has no name (O_TMPFILE, or it is unlinked at once), and only its owner may read it (0600). It disappears with
+the last reference to it, however the call or the process ends.
 """
 
 from __future__ import annotations
@@ -26,30 +25,32 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPOOL_ABOVE = 4 * 1024 * 1024
-"""Bytes of a body that are held in memory."""
+"""Bytes of a body up to which it is held in memory."""
 PIECE = 256 * 1024
-"""Bytes of a body that are handed on at once; a whole number of memory pages."""
+"""Bytes of a body that are read, hashed or sent at once; a whole number of memory pages."""
 
 type RequestBody = bytes | SpooledBody
 
 
 class Spool:
-    """A body while it arrives. Raises Refusal(503) where the folder or its disk cannot take it, and is closed then."""
+    """The file of a body that is being received. It is closed, and raises Refusal(503), if the disk has no room."""
 
     def __init__(self, folder: Path, *, hashing: bool = False, reserve: int = 0) -> None:
-        """Begin a file in `folder`. `hashing`: whether a SHA-256 will be asked for, which is then made on the way.
+        """Open a file in `folder`.
 
-        `reserve`: bytes of the disk that are left free.
+        `hashing`: whether the SHA-256 is needed, so that it is computed while the body arrives. `reserve`: bytes of the
+        disk that must stay free.
         """
         self.folder = folder
         self.reserve = reserve
         self.sha256 = hashlib.sha256() if hashing else None
         try:
-            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed with the body
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # closed by finish or close
         except OSError as error:
-            raise no_room(error) from None
+            raise cannot_spool(error) from None
 
     def write(self, data: bytes | memoryview) -> None:
+        """Append bytes. Raises Refusal(503)."""
         view = memoryview(data)
         try:
             if self.reserve:
@@ -58,22 +59,22 @@ class Spool:
                 view = view[self._file.write(view) :]
         except OSError as error:
             self.close()
-            raise no_room(error) from None
+            raise cannot_spool(error) from None
         if self.sha256:
             self.sha256.update(data)
 
     def leave_reserve(self, size: int) -> None:
-        """Raise OSError where the disk would have less room than the reserve after so many bytes more."""
+        """Raise OSError if `size` more bytes would leave less room on the disk than the reserve."""
         disk = os.statvfs(self._file.fileno())
         if disk.f_bavail * disk.f_frsize - size < self.reserve:
             raise OSError(errno.ENOSPC, "the rest of its disk is kept for the audit: limits.disk_reserve")
 
     def finish(self) -> SpooledBody:
-        """Give what was written, at least one byte. Nothing more can be written."""
+        """Close the file and return its content, which must not be empty. Raises Refusal(503)."""
         try:
             body = SpooledBody(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise no_room(error) from None
+            raise cannot_spool(error) from None
         finally:
             self.close()
         body.folder, body.reserve = self.folder, self.reserve
@@ -81,30 +82,31 @@ class Spool:
         return body
 
     def close(self) -> None:
+        """Close the file, and so delete it unless it is mapped."""
         self._file.close()
 
 
 class SpooledBody(mmap.mmap):
-    """A whole body, read where it lies: a buffer, with those methods of `bytes` that readers of requests use.
+    """A complete body in a mapped file, with the methods of `bytes` that readers of requests use.
 
-    A slice is a copy in memory, `memoryview(body)` is none. Never closed by hand, as parts of it may still be read.
+    A slice is a copy in memory; `memoryview(body)` is not. It is never closed explicitly: views of it may exist.
     """
 
     folder: Path
     reserve: int
     sha256: str | None
-    """In lower-case hex, where it is known already."""
+    """Lower-case hex, or None if it was not computed yet."""
     values: int | None = None
-    """At most so many JSON values, once they were counted and its UTF-8 was checked."""
+    """An upper bound of its JSON values, or None if they were not counted and its UTF-8 was not checked yet."""
 
     def pieces(self) -> Iterator[bytes]:
-        """Give all of it, one piece in memory at a time."""
+        """Yield the body, with one piece in memory at a time."""
         for start in range(0, len(self), PIECE):
             yield self[start : start + PIECE]
-            self.let_pages_go(start, min(PIECE, len(self) - start))
+            self.release_pages(start, min(PIECE, len(self) - start))
 
     def digest(self) -> str:
-        """Give the SHA-256 in lower-case hex; where it is not known yet, that takes half a millisecond for each MiB."""
+        """Return the SHA-256 in lower-case hex. Computing it takes half a millisecond for each MiB, once."""
         if self.sha256 is None:
             sha256 = hashlib.sha256()
             for piece in self.pieces():
@@ -113,19 +115,20 @@ class SpooledBody(mmap.mmap):
         return self.sha256
 
     def joined(self, pieces: Iterable[bytes | memoryview]) -> SpooledBody:
-        """Give another body made of these pieces. Raises Refusal(503) where there is no room for it."""
+        """Return another body made of these pieces, in a new file. Raises Refusal(503) if the disk has no room."""
         spool = Spool(self.folder, reserve=self.reserve)
         for piece in pieces:
             spool.write(piece)
         return spool.finish()
 
-    def let_pages_go(self, start: int = 0, length: int | None = None) -> None:
-        """Count these pages no longer as the process's own; the next look at them finds them in the file again."""
+    def release_pages(self, start: int = 0, length: int | None = None) -> None:
+        """Remove pages from the process's memory. They are read from the file again when they are used again."""
         self.madvise(mmap.MADV_DONTNEED, start, len(self) - start if length is None else length)
 
-    # As of bytes.
+    # The methods of bytes.
 
     def startswith(self, prefix: bytes | memoryview, start: int = 0) -> bool:
+        """Return whether the body has `prefix` at `start`."""
         view = memoryview(prefix)
         return start + len(view) <= len(self) and all(
             self[start + at : start + min(at + PIECE, len(view))] == bytes(view[at : at + PIECE])
@@ -133,27 +136,31 @@ class SpooledBody(mmap.mmap):
         )
 
     def index(self, wanted: bytes, start: int = 0) -> int:
+        """Return where `wanted` first occurs. Raises ValueError if it does not."""
         found = self.find(wanted, start)
         if found < 0:
             raise ValueError("subsection not found")
         return found
 
     def count(self, wanted: bytes) -> int:
+        """Return how often `wanted`, of one byte or more, occurs."""
         windows = range(0, len(self), PIECE)
         return sum(self[start : start + PIECE + len(wanted) - 1].count(wanted) for start in windows)
 
     def isascii(self) -> bool:
+        """Return whether all bytes are ASCII."""
         return all(self[start : start + PIECE].isascii() for start in range(0, len(self), PIECE))
 
     def __contains__(self, wanted: object) -> bool:
         return isinstance(wanted, bytes) and self.find(wanted) >= 0
 
 
-def no_room(error: OSError) -> Refusal:
+def cannot_spool(error: OSError) -> Refusal:
+    """Return the error for a body that could not be written to the disk."""
     return Refusal(
         503,
         "cannot_hold_body",
-        f"The request body is large, and Wirekey could not put it into its state folder ({error.strerror}). Try again "
-        "later; its operator makes room in the folder `tmp` there.",
+        f"The request body is large, and Wirekey could not write it to its state folder ({error.strerror}). Try again "
+        "later. The operator of Wirekey can make room in the folder `tmp` there.",
         Fault.OPERATOR,
     )

@@ -468,7 +468,7 @@ class WireStream(HttpStream):
 
     def abandon_drain(self) -> CommandGenerator[None]:
         """Close the connection of a failed attempt, and send the request again."""
-        yield from self.cancel_upstream("the rest of this error is not wanted")
+        yield from self.cancel_upstream("the request is sent again")
         yield from self.send_request()
 
     # The provider's response.
@@ -477,7 +477,7 @@ class WireStream(HttpStream):
         """Begin to stream a response, or retry if it reports a failure."""
         response = event.response
         if refusal := self.delegate.refusal_of_response(self.flow, response):
-            yield from self.cancel_upstream("this answer is not passed on")
+            yield from self.cancel_upstream("the response was refused")
             yield from self.refuse(refusal)
             return
         if self.delegate.is_retryable_status(response.status_code):
@@ -498,7 +498,7 @@ class WireStream(HttpStream):
         yield from super().send_response(already_streamed)
         if self.server_state == self.state_done and self.client_state == self.state_stream_request_body:
             # The provider responded before it had the whole request. What the client still sends is dropped.
-            yield from self.cancel_upstream("answered before all was sent")
+            yield from self.cancel_upstream("the provider responded early")
             self.server_state, self.client_state = self.state_done, self.state_discard_request
             self.ended_early = True
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
@@ -511,7 +511,7 @@ class WireStream(HttpStream):
             return
         if self.buffer.is_sending:
             # The provider responded early. No other request can follow half of one on the same connection.
-            yield from self.cancel_upstream("answered before all was sent")
+            yield from self.cancel_upstream("the provider responded early")
             self.server_state = self.state_done
         yield from super().flow_done()
 
@@ -567,7 +567,7 @@ class WireStream(HttpStream):
 
     def time_out_attempt(self, refusal: Refusal) -> CommandGenerator[None]:
         """Cancel an attempt that has no response in time, and retry or refuse."""
-        yield from self.cancel_upstream("no answer in time")
+        yield from self.cancel_upstream("the response timed out")
         if (yield from self.retry(FailureKind.FIRST_BYTE)):
             yield from self.send_request()
             return
@@ -610,7 +610,7 @@ class WireStream(HttpStream):
     def end_response(self, refusal: Refusal, outcome: Outcome = Outcome.TIMEOUT) -> CommandGenerator[None]:
         """End a response that has begun, with an error in its format if that has one."""
         self.delegate.report_end(self.flow, outcome, refusal.code)
-        yield from self.cancel_upstream("no more of this in time")
+        yield from self.cancel_upstream("the response was ended")
         error = self.delegate.stream_error(self.flow, refusal)
         if error is None:
             # mitmproxy runs the error hook, and with it the audit, only in this state.
@@ -629,5 +629,7 @@ def without_quotes(reason: str) -> str:
 
 
 def redact_message(event: RequestProtocolError | ResponseProtocolError) -> None:
-    """Replace a message that may quote bytes of the connection: the flow shows it."""
-    event.message = "the client broke off" if isinstance(event, RequestProtocolError) else "the provider broke off"
+    """Replace the message of an error, which may quote received bytes and is shown on the flow."""
+    event.message = (
+        "the client connection failed" if isinstance(event, RequestProtocolError) else "the upstream connection failed"
+    )

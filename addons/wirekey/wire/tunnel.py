@@ -1,4 +1,4 @@
-"""A CONNECT tunnel whose bytes are passed on undecrypted, and counted."""
+"""A CONNECT tunnel whose bytes are relayed undecrypted, and counted."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TunnelTraffic:
-    """What passed through one tunnel so far."""
+    """What was relayed through one tunnel."""
 
     sent: int = 0
     """Bytes from the client."""
     received: int = 0
     """Bytes from the host."""
     is_connected: bool = False
-    """Whether the host was reached."""
+    """Whether the connection to the host was opened."""
     refused: str | None = None
-    """Why the tunnel was closed before anything was dialled: a code; None if it was not."""
+    """The code of the reason why the tunnel was closed before it was opened, or None."""
 
 
 class TunnelLayer(TCPLayer):
-    """mitmproxy's layer that relays bytes; it keeps and shows none of them."""
+    """mitmproxy's layer that relays bytes. It stores none of them, and counts them in its `traffic`."""
 
     def __init__(self, context: Context, traffic: TunnelTraffic) -> None:
         super().__init__(context, ignore=True)
         self.traffic = traffic
 
     def relay_messages(self, event: events.Event) -> CommandGenerator[None]:
+        """Count and relay what either side sends."""
         self.traffic.is_connected = True
         if isinstance(event, events.DataReceived):
             if event.connection is self.context.client:

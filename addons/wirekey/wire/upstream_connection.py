@@ -1,4 +1,4 @@
-"""Asking mitmproxy for an upstream connection, and saying in our words why there is none."""
+"""The request for an upstream connection, the addresses it may use, and the errors when it fails."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ADDRESS_REFUSED = "address refused: "
-"""Begins the error that the server_connect hook sets on a connection that must not be dialled."""
+"""The prefix of the error that the server_connect hook sets on a connection whose address is not allowed."""
 
 requested_address: WeakKeyDictionary[Connection, tuple[str, int]] = WeakKeyDictionary()
-"""The name and port that a connection was asked for: its address becomes the one checked address it dials."""
-
+"""The host and port that a connection was requested for. Its `address` becomes the IP address it connects to."""
 
 checked_addresses: WeakKeyDictionary[Connection, tuple[str, ...]] = WeakKeyDictionary()
-"""The IP addresses that may be dialled for a connection, in the order in which they are tried."""
+"""The IP addresses that a connection may use, in the order in which they are tried."""
 
 
 def addresses_to_connect(server: Server) -> list[tuple[str, int]]:
-    """Give the addresses to dial: those that were checked, else the one that the server has."""
+    """Return the addresses to connect to: the checked ones, or else the server's own."""
     assert server.address
     host, port = server.address[:2]
     return [(address, port) for address in checked_addresses.get(server, (host,))]
 
 
 class GetUpstreamConnection(GetHttpConnection):
-    """Reuses a connection by the name it was asked for; never one that has failed, or is busy with another request.
+    """Asks for a connection to a host, which may be an open one that no other request uses.
 
-    The stock command answers every later request to an address from a connection that failed once.
+    mitmproxy's command also returns connections that have failed: one failure would then fail every later request to
+    the same address.
     """
 
     force_new = False
-    """Whether a connection that was used before will not do."""
+    """Whether the connection must not have been used before."""
     timed_out = False
+    """Whether the connection was not open within `limit`."""
     limit = 10.0
-    """Seconds until it must be there."""
+    """Seconds."""
     can_send: Callable[[Connection], bool] = staticmethod(lambda _: True)
-    """Tells of a connection that is there already whether a request can go out on it now."""
+    """Returns whether a request can be sent on an open connection now."""
 
     def connection_spec_matches(self, connection: Connection) -> bool:
+        """Return whether a connection was opened for the same host, has not failed, and can be used now."""
         return (
             isinstance(connection, Server)
             and not connection.error
@@ -58,7 +60,7 @@ class GetUpstreamConnection(GetHttpConnection):
 
 
 def connect_refusal(error: str, command: GetUpstreamConnection) -> Refusal:
-    """Say why the provider could not be reached."""
+    """Return the error that the client gets when the provider could not be reached. `error`: mitmproxy's."""
     host = command.address[0]
     if command.timed_out:
         return Refusal(
@@ -75,7 +77,7 @@ def connect_refusal(error: str, command: GetUpstreamConnection) -> Refusal:
             502,
             "upstream_not_trusted",
             f"The certificate of {host} could not be verified, so no key was sent. "
-            "If it is signed by a private CA, name that CA's file in upstream_ca_file.",
+            "If it is signed by a private CA, set upstream_ca_file to the file of that CA.",
             Fault.OPERATOR,
         )
     return Refusal(502, "upstream_unreachable", f"{host} could not be reached: {error}", Fault.PROVIDER)

@@ -1,4 +1,4 @@
-"""A simulator and a Wirekey that really run, for tests that speak to them as clients do."""
+"""A running simulator and a running Wirekey, for tests that call them as clients do."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ PROVIDER_KEYS = {
 EVERYTHING = Path(__file__).parent / "policies" / "everything"
 """A policy that allows every call."""
 PATIENCE = 60.0
-"""Seconds after which a test gives up on something that should have happened long before."""
+"""Seconds that a test waits for something that takes far less time."""
 
 
 def wait_for(condition, what: str, patience: float = PATIENCE):
-    """Give the first true value of `condition()`."""
+    """Return the first true value of `condition()`. Raises AssertionError after `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:
         if value := condition():
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {patience:g} s in vain for {what}")
+            raise AssertionError(f"waited {patience:g} s for {what}")
         time.sleep(0.01)
 
 
 class SimulatorThread:
-    """The simulator in a thread of its own; `seen` is what reached the upstream."""
+    """The simulator in a thread of its own. `seen` holds the requests that reached it."""
 
     def __init__(self, folder: Path, keys=None, **options) -> None:
         self.loop = asyncio.new_event_loop()
@@ -85,7 +85,7 @@ LAST_LINES = 60
 
 
 def log_of(output: Path, process: subprocess.Popen | ForkedProcess) -> None:
-    """Have the end of this file printed when a test fails while this server runs, or in which it has ended."""
+    """Print the end of this file if a test fails while this server runs, or in which it ended."""
     LOGS[output] = process
 
 

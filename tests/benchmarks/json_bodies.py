@@ -1,7 +1,7 @@
 """How long reading a large JSON body keeps the event loop, and its memory: python -m tests.benchmarks.json_bodies
 
 Each body goes through the check and the reading that a call's does, in a process of its own. Printed are the longest
-time between two turns of another task, the time in all, and how far memory rose, in times of the body.
+time between two turns of another task, the whole time, and how far memory rose, in multiples of the body.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def measure(name: str) -> None:
         ended, longest, whole = asyncio.run(read(body))
         rose = resident("VmHWM") - before
         print(
-            f"{name:34} {ended:>4}  longest {longest:6.1f} ms  in all {whole:6.0f} ms  {rose / size:5.1f} times",
+            f"{name:34} {ended:>4}  longest {longest:6.1f} ms  whole {whole:6.0f} ms  {rose / size:5.1f} times",
             flush=True,
         )
 

@@ -1,6 +1,6 @@
 """Memory under large signed requests at once: python -m tests.benchmarks.large_bodies [--count 8] [--mib 48]
 
-Each is a Converse request with a document, signed by an agent's pair, verified, signed anew and checked by the
+Each is a Converse request with a document, signed by an agent's pair, verified, signed again and checked by the
 simulator. Printed is how far the process rose above what it held before, at its highest moment.
 """
 
@@ -72,9 +72,9 @@ def spooled(wirekey: Wirekey) -> int:
 
 
 def measured[Answered](wirekey: Wirekey, calls: list[Callable[[], Answered]]) -> tuple[list[Answered], Memory]:
-    """Make all calls at once; give the answers, and what memory rose by meanwhile."""
+    """Make all calls at once. Return the responses, and how far memory rose."""
     process = wirekey.process.pid
-    Path(f"/proc/{process}/clear_refs").write_text("5")  # the highest moment begins anew
+    Path(f"/proc/{process}/clear_refs").write_text("5")  # restarts the peak
     before, anonymous = resident(process, "VmRSS"), resident(process, "RssAnon")
     over = threading.Event()
     seen: list[tuple[float, int]] = []

@@ -155,7 +155,7 @@ async def chunk_delay(target: Target, events: int, pace: float) -> float:
 
 
 async def many_chunks(target: Target, connections: int, events: int) -> None:
-    """Let `connections` streams of `events` small events pass at once."""
+    """Read `connections` streams of `events` small events at once."""
     context = target.context()
     opened = [await connect(target, context) for _ in range(connections)]
 
@@ -185,7 +185,7 @@ async def hold_streams(target: Target, count: int):
 
 
 async def large_stream(target: Target, size: int) -> int:
-    """Let one stream of `size` bytes pass. Bytes read."""
+    """Read one stream of `size` bytes. Return the number of bytes read."""
     reader, writer = await connect(target, target.context())
     piece = 64 * 1024
     writer.write(request(target, stream=True, events=size // piece, pace=0, size=piece))

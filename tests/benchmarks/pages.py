@@ -60,7 +60,7 @@ async def readers(url: str, cookie: str) -> None:
 
 
 def measured(pid: int, target: Target) -> tuple[float, float]:
-    """Give CPU seconds of the proxy and calls a second."""
+    """Return CPU seconds of the proxy and calls a second."""
     before = proxies.cpu_seconds(pid)
     seconds = asyncio.run(load.plain(target, CONNECTIONS, REQUESTS))
     return proxies.cpu_seconds(pid) - before, REQUESTS / seconds
@@ -104,7 +104,7 @@ def through_a_proxy(rounds: int) -> None:
 
 
 class Bare:
-    """A house that the page is about."""
+    """The services that the page shows."""
 
     def settings(self) -> ConsoleConfig:
         return ConsoleConfig(sign_in="loopback")
@@ -114,7 +114,7 @@ class Bare:
 
 
 async def feed_alone(pages: int, folder: Path, seconds: float = 8.0) -> float:
-    """Give the CPU seconds of a second in which 1000 calls begin and end before that many pages, real sockets and all.
+    """Return the CPU seconds of a second in which 1000 calls begin and end before that many pages, on real sockets.
 
     The pages are another process. What makes the calls is in it: take the difference to no page.
     """

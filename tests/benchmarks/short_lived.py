@@ -1,6 +1,6 @@
 """Many clients that make a connection for each request: python -m tests.benchmarks.short_lived [--rounds N]
 
-Wirekey's gateway beside a bare mitmdump in reverse mode, which dials the provider anew for each client connection;
+Wirekey's gateway beside a bare mitmdump in reverse mode, which dials the provider for each client connection;
 both take plain HTTP and speak TLS upstream. Prints medians and the ratio, which is taken within each round. Events
 are only comparable between the two Wirekeys, as mitmdump holds a stream until it is whole.
 """

@@ -57,7 +57,7 @@ def tasks():
         "  SHA-256 of the body (done twice)": digest,
         "of which, in each: canonical request (botocore)": canonical,
         "  string to sign and HMAC, key kept": partial(signature.of, text, "20260304T050607Z"),
-        "  the same with the key derived anew": lambda: SigV4Signature(
+        "  the same, deriving the key each time": lambda: SigV4Signature(
             AGENT, "us-east-1", "bedrock", SigningKeyCache()
         ).of(text, "20260304T050607Z"),
         "of the verification: reading the signature": lambda: parse_signature(head.fields(), head.query),

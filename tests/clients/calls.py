@@ -61,7 +61,7 @@ class Made:
 
 
 def as_sent(seen: Seen) -> dict[str, object]:
-    """Give all of a request that must arrive as the client sent it: names in their spelling, in their order."""
+    """Return all of a request that must arrive as the client sent it: header names in their case and order."""
     kept = [
         (name, BOTO_FEATURES.sub(b"", value))
         for name, value in seen.headers

@@ -80,7 +80,7 @@ class Program:
 
 
 def installed(name: str) -> str:
-    """Give the path of a program; where it is not installed, its tests are skipped."""
+    """Return the path of a program, or skip the test if it is not installed."""
     if found := shutil.which(name):
         return found
     pytest.skip(f"{name} is not installed, so its calls cannot be tested. Install it, or run .ci/run as root.")
@@ -99,7 +99,7 @@ def install_node_packages() -> None:
 
 
 def frameworks_python() -> str:
-    """Give the Python of the environment that .ci/run makes for LangChain and LiteLLM."""
+    """Return the Python of the environment that .ci/run makes for LangChain and LiteLLM."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/tmp") / ".cache"  # read
     found = Path(cache) / "wirekey-frameworks" / "bin" / "python"
     if not found.exists():

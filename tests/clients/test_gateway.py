@@ -67,7 +67,7 @@ CALLS = [
 
 @pytest.fixture
 def make(stage):
-    """Make one call in a way; what the provider counts up begins anew each time."""
+    """Make one call in one way. The provider restarts its counters first."""
 
     def make(way: str, language: str, client: str, action: str, **options) -> Made:
         stage.simulator.simulator.reset()

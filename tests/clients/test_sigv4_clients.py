@@ -92,7 +92,7 @@ def run(proxy, *command: str, folder=None, **variables: str) -> str:
 
 
 def all_were_alices(proxy, simulator, targets: list[str], protocol: str | None = None):
-    """See that these arrived in this order, signed with the real pair and with nothing of the agent's."""
+    """Assert that these arrived in this order, signed with the real pair and with nothing of the agent's."""
     seen = simulator.seen
     assert [request.target for request in seen] == targets
     for request in seen:

@@ -27,7 +27,7 @@ MESSAGE = {"max_tokens": 50, "messages": [{"role": "user", "content": PROMPT}]}
 
 
 def sse_event(data: bytes) -> int:
-    """Give the length of the first event, 0 where it is not whole."""
+    """Return the length of the first event, or 0 if it is not complete."""
     ends = [at + len(end) for end in (b"\n\n", b"\r\n\r\n") if (at := data.find(end)) >= 0]
     return min(ends, default=0)
 

@@ -70,7 +70,7 @@ def passthrough(tmp_path_factory, simulator):
 
 
 def nothing_was_kept(running: Wirekey) -> None:
-    """See that no file of the state, and no line of the log at level debug, holds a client's key."""
+    """Assert that no file of the state, and no line of the log at level debug, holds a client's key."""
     with sqlite3.connect(running.state / "audit.db") as database:
         recorded = "\n".join(database.iterdump())
     kept = [path.read_bytes() for path in (running.output, *running.state.iterdir()) if path.is_file()]

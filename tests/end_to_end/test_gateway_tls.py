@@ -84,7 +84,7 @@ def test_the_doctor_sees_it(wirekey):
     assert found["gateway TLS"]["level"] == "ok"
 
 
-def test_with_a_ca_of_a_former_version_all_goes_on_and_only_who_uses_tls_is_told(tmp_path, simulator, monkeypatch):
+def test_a_ca_of_an_older_version_still_works_and_only_users_of_tls_are_warned(tmp_path, simulator, monkeypatch):
     monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
     authority.ensure(tmp_path / "certs", list(provider_hosts()))
     monkeypatch.undo()

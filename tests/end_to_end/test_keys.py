@@ -109,7 +109,7 @@ def test_where_all_rest_the_one_that_rests_least_serves(caller):
     assert caller.chats(3) == "222"
 
 
-def test_a_key_rests_on_when_the_configuration_is_read_anew(caller):
+def test_a_key_stays_cooled_down_when_the_configuration_reloads(caller):
     assert caller.chat("fail=429, retry-after=900") == "1"
     changed = json.loads((caller.proxy.folder / "wirekey.yaml").read_text())
     changed["providers"]["openai"]["keys"].reverse()

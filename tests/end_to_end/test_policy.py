@@ -156,7 +156,7 @@ def test_a_changed_policy_counts_and_a_broken_one_does_not(proxy, simulator, mon
     wait_for(lambda: "stays in force" in proxy.output.read_text(), "the broken policy to be told")
     assert denied()
     file.write_text(POLICY)
-    wait_for(lambda: not denied(), "the former policy to count again")
+    wait_for(lambda: not denied(), "the previous policy to apply again")
 
 
 @pytest.mark.parametrize(

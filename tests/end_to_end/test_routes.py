@@ -113,7 +113,7 @@ def request_of(provider, line, body, content_type, model):
 
 
 def asked_model(prefix, provider, model):
-    """Give a model whose route leads to this one; of Bedrock and Gemini it must be a possible name."""
+    """Return a model whose route leads to this one. For Bedrock and Gemini it must be a valid name."""
     return f"{prefix}-model-{NAMES.index((provider, model))}"
 
 

@@ -1,4 +1,4 @@
-"""Bedrock as AWS SDKs call it: signed with the agent's pair, verified, signed anew with the organisation's."""
+"""Bedrock as AWS SDKs call it: signed with the agent's pair, verified, signed again with the organisation's."""
 
 from __future__ import annotations
 

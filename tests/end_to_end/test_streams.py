@@ -38,11 +38,11 @@ class Stage:
     began: str = ""
 
     def same_ids(self) -> None:
-        """Let the simulator count its ids anew, so that two answers to the same request are the same bytes."""
+        """Restart the simulator's ids, so that two responses to the same request are the same bytes."""
         self.simulator.simulator.state._count = 0
 
     def both(self, wanted: Format, *words: str) -> tuple[Received, Received]:
-        """Give what comes direct, and what comes through."""
+        """Return what arrives directly, and what arrives through Wirekey."""
         behaviour = ", ".join(filter(None, words))
         self.same_ids()
         expected = self.direct.stream(wanted, behaviour)
@@ -92,7 +92,7 @@ def not_asking(tmp_path_factory, simulator) -> Wirekey:
 
 
 def asked_on_its_behalf(name: str) -> bool:
-    """Tell whether Wirekey asks for the usage event, which it then must take out again."""
+    """Return whether Wirekey asks for the usage event, which it then must remove."""
     return name in ("openai-chat", "openai-completions")
 
 
@@ -191,7 +191,7 @@ def test_an_sdk_gives_its_program_the_first_event_before_the_provider_sends_the_
 @pytest.mark.parametrize("name", SDK_STREAMS)
 def test_an_error_inside_a_stream_is_to_an_sdk_what_it_is_direct(name, stage, through, monkeypatch):
     def taken(way) -> list:
-        """Give the events, and the exception after them if there is one: OpenAI's Responses API has an event for it."""
+        """Return the events, and the exception after them, if any: OpenAI's Responses API has an event for it."""
         stage.same_ids()
         stage.simulator.simulator.script.add("error-after=3")
         found = []

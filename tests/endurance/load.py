@@ -1,4 +1,4 @@
-"""Clients that call without pause, each call with a model name of its own, until the proxy is gone."""
+"""Clients that call without pause, each time with another model name, until the proxy is gone."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def chat(model: str, *, stream: bool = False, lines: tuple[str, ...] = (), said:
 
 
 def now() -> str:
-    """A call id that sorts before those of all later calls: within a millisecond ids are in no order."""
+    """Return a call id that sorts before those of all later calls. Ids of one millisecond are not in order."""
     found = new_call_id()
     time.sleep(0.002)
     return found
 
 
 class Load:
-    """`clients` threads; every other call is streamed. Begins at once, ends when each has lost its connection.
+    """`clients` threads that call until each has lost its connection. Every other call is streamed.
 
-    `ending`: of each model's name.
+    `ending` is appended to each model's name.
     """
 
     def __init__(self, proxy, token: str, clients: int, name: str, ending: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Starts `wirekey` commands as a person does, and reads what they say."""
+"""Run `wirekey` commands, and read what they print."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wirekey(folder: Path, *arguments: str, environ: dict | None = None, **option
 
 
 def refused_start(folder: Path, configuration: dict | str = PLAIN, *arguments: str, **options) -> str:
-    """Start where it cannot be, see that it ends with exit code 2 and without a traceback, give what it says."""
+    """Assert that a start ends with exit code 2 and without a traceback. Return what it prints."""
     write_configuration(folder, configuration)
     ended = wirekey(folder, "serve", *arguments, **options)
     assert ended.returncode == 2, ended

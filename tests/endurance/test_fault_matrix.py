@@ -189,7 +189,7 @@ def test_a_fault_without_another_way_is_the_clients(name, proxy, simulator):
         else:
             assert json.loads(got.text)["error"]["message"], case
         assert (event["outcome"], event["status"]) == (fault.outcome, fault.status), case
-        assert event["attempts"] - 1 in anew(name, client), case
+        assert event["attempts"] - 1 in resends(name, client), case
         assert event["credential"], case
         sent += event["attempts"]
     assert len(simulator.seen) == (0 if fault.plain in OUTSIDE else sent)
@@ -207,7 +207,7 @@ def test_a_fault_before_the_answer_sends_the_call_to_the_fallback_and_a_later_on
             assert got.text, case
             assert got.model == event["model"] == SECOND_MODEL, case
             assert (event["outcome"], event["status"]) == ("completed", 200), case
-            assert event["attempts"] - 2 in anew(name, client), case
+            assert event["attempts"] - 2 in resends(name, client), case
             assert (event["credential"], event["route"]) == ("openai/1", LAST_ROUTE), case
             assert (event["policy_result"], event["policy_reason"]) == ("allow", None), case
         else:
@@ -216,10 +216,10 @@ def test_a_fault_before_the_answer_sends_the_call_to_the_fallback_and_a_later_on
     assert len(simulator.seen) == sent - (len(CASES) if fault.plain in OUTSIDE else 0)
 
 
-def anew(name, client):
-    """How many times more a call may be sent: one that met the end of a connection used before goes out on a new one.
+def resends(name, client):
+    """Return how often more a call may be sent: one whose reused connection has ended goes out on a new one.
 
-    HTTP/2 connections are not lent.
+    HTTP/2 connections are not pooled.
     """
     return (0, 1) if name == "reset before headers" and client == "h1" else (0,)
 
@@ -283,7 +283,7 @@ def test_when_all_is_over_no_descriptor_is_left(proxy, simulator):
 
 
 def descriptors_at_rest(proxy, simulator) -> int | None:
-    """Give the number of open descriptors; None while the upstream still has a connection, or it changes."""
+    """Return the number of open descriptors, or None while it changes or the upstream has a connection."""
     folder = Path(f"/proc/{proxy.process.pid}/fd")
     count = len(list(folder.iterdir()))
     time.sleep(0.2)

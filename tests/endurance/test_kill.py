@@ -45,7 +45,7 @@ def test_no_request_that_the_provider_saw_lacks_its_record_however_wirekey_dies(
             assert seen, "the load reached nobody: the round shows nothing"
             events = {event["requested_model"]: event for event in proxy.events()}
             assert seen <= events.keys(), f"sent without a record: {sorted(seen - events.keys())}"
-            assert models <= events.keys(), "records of former rounds are lost"
+            assert models <= events.keys(), "records of earlier rounds are lost"
             under_way = {model for model, event in events.items() if event["outcome"] is None}
             models = set(events)
 
@@ -101,7 +101,7 @@ def test_no_attempt_that_the_provider_saw_lacks_its_record_however_wirekey_dies_
 
 
 def attempts_recorded(proxy: Wirekey) -> dict[str, int]:
-    """Give how many attempts the store knows of each call, by the model that was asked for."""
+    """Return how many attempts the store has of each call, by requested model."""
     with contextlib.closing(sqlite3.connect(proxy.state / "audit.db")) as database:
         return dict(
             database.execute(

@@ -47,7 +47,7 @@ class Taken:
 
 
 def by_each_sdk(proxy, simulator, monkeypatch, behaviour: str) -> dict[str, Taken]:
-    """Let every SDK read a stream that ends so, all at once."""
+    """Read a stream that ends so with every SDK at once."""
     monkeypatch.setenv("HTTPS_PROXY", proxy.proxy_url("alice", proxy.token))
     simulator.simulator.script.clear()
     simulator.simulator.script.add(behaviour, len(SDK_STREAMS))

@@ -73,7 +73,7 @@ def refuses(proxy) -> bool:
         ("providers: {openai: {keys: [env:NO_SUCH_KEY]}}", "providers.openai.keys[0]: env:NO_SUCH_KEY"),
     ],
 )
-def test_a_bad_configuration_is_not_used_and_the_former_stays(proxy, simulator, text, words):
+def test_a_bad_configuration_is_not_used_and_the_previous_one_stays(proxy, simulator, text, words):
     (proxy.folder / "wirekey.yaml").write_text(text)
     wait_for_words(proxy, "The changed configuration is not used, the previous one stays in use")
     assert words in proxy.output.read_text()

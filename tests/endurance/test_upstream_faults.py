@@ -98,8 +98,8 @@ UPSTREAM_SAYINGS = [
         502,
         "upstream_error",
     ),
-    ("a length that is none", saying(OK + b"Content-Length: many\r\n\r\nab"), 502, "upstream_error"),
-    ("a chunk size that is none", saying(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), None, None),
+    ("an invalid length", saying(OK + b"Content-Length: many\r\n\r\nab"), 502, "upstream_error"),
+    ("an invalid chunk size", saying(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), None, None),
     ("an answer to another protocol", saying(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), 502, "upstream_error"),
     (
         "a switch of protocols",
@@ -109,7 +109,7 @@ UPSTREAM_SAYINGS = [
     ),
     ("less than its length", saying(OK + b"Content-Length: 100\r\n\r\n{"), 200, "upstream_reset"),
     (
-        "gzip that is none",
+        "invalid gzip",
         saying(OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"),
         200,
         "upstream_error",  # it cannot be searched for the key, so it is withheld

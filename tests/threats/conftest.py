@@ -14,7 +14,7 @@ OPENAI = "api.openai.com"
 
 @dataclass
 class Stage:
-    """What the attacks are played on: the simulator, a Wirekey before it, the agents alice and bob."""
+    """What is attacked: a Wirekey with the agents alice and bob, and the simulator behind it."""
 
     simulator: SimulatorThread
     proxy: Wirekey
@@ -27,7 +27,7 @@ class Stage:
         return RawClient(self.proxy.running.forward)
 
     def tunnel(self, host: str = OPENAI, token: str | None = None, alpn=("http/1.1",)) -> RawClient:
-        """A client inside a tunnel, TLS done; alice where no token is given, nobody for ""."""
+        """Return a client inside a tunnel, after the TLS handshake: alice's by default, nobody's for ""."""
         client = self.client()
         token = self.alice if token is None else token
         answer = client.connect(f"{host}:443", "" if not token else "alice" if token == self.alice else "bob", token)
@@ -41,7 +41,7 @@ class Stage:
             return client.answer()
 
     def denied(self, request: bytes, status: int, host: str = OPENAI) -> dict:
-        """See that a request is refused with this status, reaches nobody, and is in the audit. Gives the event."""
+        """Assert that a request is refused with this status, reaches nobody, and is in the audit. Return its event."""
         answer = self.ask(request, host)
         assert answer.status == status, answer
         assert self.nothing_arrived()
@@ -65,7 +65,7 @@ class Stage:
 
 
 def beginning() -> str:
-    """Give a call id after those of all calls so far: ids of one millisecond stand in no order."""
+    """Return a call id after those of all calls so far. Ids of the same millisecond are not in order."""
     time.sleep(0.002)
     return new_call_id()
 

@@ -216,7 +216,7 @@ def test_R14_what_stands_once_passes(strict):
 
 
 def send(stage: Stage, way: str, query: str, lines: tuple[str, ...] = ()) -> None:
-    """See that a chat with this query and these header lines is refused with 400."""
+    """Assert that a chat with this query and these header lines is refused with 400."""
     target = "/v1/chat/completions" + (f"?{query}" if query else "")
     gateway = stage.proxy.running.gateway
     if way.endswith("h2"):

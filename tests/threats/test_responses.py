@@ -66,7 +66,7 @@ class Stage:
         return self.proxy.finished_event(self.began)
 
     def nothing_recorded(self, *secrets: bytes) -> None:
-        """See that neither audit nor log nor any other file of the state holds the key."""
+        """Assert that neither audit nor log nor any other file of the state holds the key."""
         self.event()
         for file in [self.proxy.output, *self.proxy.state.rglob("*")]:
             if file.is_file():

@@ -44,7 +44,7 @@ def began(simulator, proxy):
 
 
 def refused(proxy, simulator, request: bytes, code: str, message: str = "", *, status=403):
-    """See that it is refused in AWS's shape, that it reached nobody, and that the audit has it with no agent."""
+    """Assert that it is refused in AWS's shape, that it reached nobody, and that the audit has it with no agent."""
     answer = ask(proxy, request)
     assert (answer.status, answer.headers.get("x-amzn-errortype")) == (status, code), answer
     assert message in answer.message
@@ -57,7 +57,7 @@ def refused(proxy, simulator, request: bytes, code: str, message: str = "", *, s
 
 
 def passed(proxy, simulator, request: bytes, host: str = HOST):
-    """See that it is answered, signed anew, and alice's in the audit. Gives what reached the provider."""
+    """Assert that it succeeds, signed again, and is alice's in the audit. Return what reached the provider."""
     answer = ask(proxy, request, host)
     assert answer.status == 200, answer
     (seen,) = simulator.seen
@@ -307,7 +307,7 @@ def test_S10_a_Host_with_the_usual_port_is_signed_as_it_stands(proxy, simulator)
 FORWARDED = {"X-Forwarded-For": "10.0.0.1", "X-Forwarded-Proto": "https", "Forwarded": "for=10.0.0.1", "Via": "1.1 x"}
 
 
-def test_S11_headers_of_proxies_are_not_signed_anew_even_where_they_were_signed(proxy, simulator):
+def test_S11_headers_of_proxies_are_not_signed_again_even_if_they_were_signed(proxy, simulator):
     seen = passed(proxy, simulator, written(signed(proxy, headers=HEADERS | FORWARDED)))
     names = {name.lower().decode() for name, _ in seen.headers}
     assert not names & {name.lower() for name in FORWARDED}

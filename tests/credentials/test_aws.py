@@ -176,7 +176,7 @@ async def test_the_last_good_ones_serve_while_the_renewal_fails(credentials, sou
     for _ in range(10):
         assert credentials.current(ALICE) is first
         await settled(credentials)
-    assert source.fetched.total() == 2  # a failure rests
+    assert source.fetched.total() == 2  # a failure cools down
     source.error = None
     clock.now += aws.FIRST_COOL_DOWN + 1
     assert credentials.current(ALICE) is first
@@ -221,7 +221,7 @@ async def test_a_failure_of_one_agents_session_is_not_the_others(credentials, so
 
 async def test_failures_in_a_row_rest_longer_up_to_a_minute(credentials, source, clock):
     source.error = CredentialsUnavailable("no")
-    rests = []
+    waits = []
     for _ in range(6):
         with pytest.raises(CredentialsUnavailable):
             await credentials.fetch(ALICE)
@@ -230,8 +230,8 @@ async def test_failures_in_a_row_rest_longer_up_to_a_minute(credentials, source,
             clock.now += 1
             with pytest.raises(CredentialsUnavailable):
                 await credentials.fetch(ALICE)
-        rests.append(clock.now - begun)
-    assert rests == [5, 10, 20, 40, 60, 60]
+        waits.append(clock.now - begun)
+    assert waits == [5, 10, 20, 40, 60, 60]
 
 
 async def test_a_clock_that_is_set_back_prolongs_no_rest(credentials, source, clock):
@@ -246,7 +246,7 @@ async def test_a_clock_that_is_set_back_prolongs_no_rest(credentials, source, cl
 async def test_a_search_that_does_not_end_is_given_up_with_a_sentence(credentials, source, monkeypatch):
     monkeypatch.setattr(aws, "DEADLINE", 0.05)
     source.go_on.clear()
-    with pytest.raises(CredentialsUnavailable, match="credential_process that does not end"):
+    with pytest.raises(CredentialsUnavailable, match="credential_process may not end"):
         await credentials.fetch(ALICE)
     source.go_on.set()
 
@@ -260,7 +260,7 @@ async def test_what_nobody_foresaw_is_a_sentence_too_and_says_nothing_of_the_con
 
 async def test_what_has_ended_when_it_is_found_is_not_given(credentials, source):
     source.lifetime = 30
-    with pytest.raises(CredentialsUnavailable, match="end within a minute"):
+    with pytest.raises(CredentialsUnavailable, match="expire within a minute"):
         await credentials.fetch(ALICE)
 
 
@@ -295,5 +295,5 @@ async def test_a_failure_is_logged_once_with_what_becomes_of_the_calls(credentia
         credentials.current(ALICE)
         await settled(credentials)
     assert [record.getMessage() for record in caplog.records] == [
-        "STS is away. (tried again after 5 s; those in use are still good)"
+        "STS is away. (next attempt in 5 s; the current ones are still valid)"
     ]

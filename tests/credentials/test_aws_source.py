@@ -16,7 +16,7 @@ from tests.simulator.requests import request
 from wirekey.call import Agent
 from wirekey.config import ConfigError
 from wirekey.credentials.aws import AwsCredentialCache, CredentialsUnavailable
-from wirekey.credentials.aws_source import AwsSource, AwsWay, aws_credentials, session_name, session_tags
+from wirekey.credentials.aws_source import AwsAccess, AwsSource, aws_credentials, session_name, session_tags
 from wirekey.egress.hosts import region_of
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
@@ -30,9 +30,9 @@ from wirekey_simulator.sts import StsService
 ALICE = Agent("alice", "dev")
 ROLE = "arn:aws:iam::123456789012:role/wirekey"
 PAIR = SigV4Credentials("AKIAORGANISATION0001", Secret("organisation-secret"))
-FIXED = AwsWay("us-east-1", pair=PAIR)
-ASSUMING = AwsWay("eu-west-3", pair=PAIR, role_arn=ROLE)
-CHAIN = AwsWay("us-east-1")
+FIXED = AwsAccess("us-east-1", pair=PAIR)
+ASSUMING = AwsAccess("eu-west-3", pair=PAIR, role_arn=ROLE)
+CHAIN = AwsAccess("us-east-1")
 OURS = key_pair(Secret("ab" * 32), "alice", "cd" * 16, 1)
 
 
@@ -98,13 +98,13 @@ def test_a_configured_pair_is_taken_as_it_is(monkeypatch):
 
 def test_a_configured_session_token_goes_along():
     pair = SigV4Credentials("ASIAORGANISATION0001", Secret("s"), Secret("the-token"))
-    assert AwsSource(AwsWay("us-east-1", pair=pair)).fetch(None).credentials == pair
+    assert AwsSource(AwsAccess("us-east-1", pair=pair)).fetch(None).credentials == pair
 
 
 def test_a_configured_profile_wins_over_the_environment(monkeypatch, tmp_path):
     set_environment(monkeypatch)
     write_profile(tmp_path)
-    found = AwsSource(AwsWay("us-east-1", profile="work")).fetch(ALICE)
+    found = AwsSource(AwsAccess("us-east-1", profile="work")).fetch(ALICE)
     assert found.credentials.access_key == "AKIAPROFILE000000001"
 
 
@@ -145,7 +145,7 @@ def test_at_last_instance_metadata_with_their_end(metadata):
     assert time.time() + 5 * 3600 < found.expires <= time.time() + 6 * 3600 + 60
 
 
-@pytest.mark.parametrize("way", [FIXED, AwsWay("us-east-1", profile="work"), CHAIN])
+@pytest.mark.parametrize("way", [FIXED, AwsAccess("us-east-1", profile="work"), CHAIN])
 def test_instance_metadata_is_not_asked_where_something_else_is_configured(metadata, monkeypatch, tmp_path, way):
     write_profile(tmp_path)
     set_environment(monkeypatch)
@@ -155,14 +155,14 @@ def test_instance_metadata_is_not_asked_where_something_else_is_configured(metad
 
 def test_a_profile_without_credentials_does_not_lead_to_the_instances_role(metadata, tmp_path):
     write_profile(tmp_path, lines="region = us-east-1")
-    refused = failure(AwsWay("us-east-1", profile="work"))
+    refused = failure(AwsAccess("us-east-1", profile="work"))
     assert "aws configure --profile work" in refused.sentence
     assert metadata.request_count == 0
 
 
 def test_a_profile_may_itself_name_the_instance_as_its_source(metadata, sts, tmp_path):
     (tmp_path / "config").write_text(f"[profile work]\nrole_arn = {ROLE}\ncredential_source = Ec2InstanceMetadata\n")
-    found = AwsSource(AwsWay("us-east-1", profile="work")).fetch(ALICE)
+    found = AwsSource(AwsAccess("us-east-1", profile="work")).fetch(ALICE)
     assert found.credentials.access_key in sts.issued
     assert sts.assumed[0].access_key in metadata.issued
 
@@ -199,7 +199,7 @@ def test_the_token_service_is_that_of_the_first_region(sts):
 )
 def test_the_token_services_name_is_regional_even_where_the_environment_wants_the_old_one(monkeypatch, region, host):
     monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
-    login = AwsSource(AwsWay(region, pair=PAIR, role_arn=ROLE))._logged_in()
+    login = AwsSource(AwsAccess(region, pair=PAIR, role_arn=ROLE))._logged_in()
     assert login.sts.meta.endpoint_url == f"https://{host}"
 
 
@@ -219,7 +219,7 @@ def test_sessions_of_many_agents_share_one_client(sts):
 
 
 def test_the_role_can_be_assumed_with_what_the_chain_finds(sts, metadata):
-    found = AwsSource(AwsWay("us-east-1", role_arn=ROLE)).fetch(None)
+    found = AwsSource(AwsAccess("us-east-1", role_arn=ROLE)).fetch(None)
     assert sts.assumed[0].access_key in metadata.issued
     assert (sts.assumed[0].session_name, sts.assumed[0].tags) == ("wirekey", {})
     assert found.credentials.access_key in sts.issued
@@ -327,7 +327,7 @@ def test_an_agents_own_pair_in_a_profile_is_refused_by_name(tmp_path):
     write_profile(
         tmp_path, lines=f"aws_access_key_id = {OURS.access_key}\naws_secret_access_key = {OURS.secret.reveal()}"
     )
-    refused = failure(AwsWay("us-east-1", profile="work"))
+    refused = failure(AwsAccess("us-east-1", profile="work"))
     assert "Wirekey itself issued" in refused.sentence
     assert OURS.secret.reveal() not in refused.sentence
 
@@ -374,7 +374,7 @@ FILES = [
 @pytest.mark.parametrize(("config", "profile", "words"), FILES)
 def test_what_is_wrong_with_a_profile_is_said_with_the_remedy(sts, tmp_path, config, profile, words):
     (tmp_path / "config").write_text(config)
-    refused = failure(AwsWay("us-east-1", profile=profile))
+    refused = failure(AwsAccess("us-east-1", profile=profile))
     assert re.search(re.escape(words) if "|" not in words else words, refused.sentence), refused.sentence
     assert "the-secret" not in refused.sentence
 
@@ -392,7 +392,7 @@ def test_a_profile_of_the_environment_that_is_not_there_is_said(monkeypatch):
         ("InvalidClientTokenId", "Renew them", True),
         ("SignatureDoesNotMatch", "clock", True),
         ("RegionDisabledException", "providers.bedrock.regions", True),
-        ("PackedPolicyTooLarge", "AWS gave no session of arn:", False),
+        ("PackedPolicyTooLarge", "AWS returned no session of arn:", False),
         ("<b>", "an unknown error", False),
     ],
 )
@@ -459,11 +459,11 @@ CONFIGURED = [
     ("{}", CHAIN),
     ("{key_source: inject}", CHAIN),
     ("{aws: {}}", CHAIN),
-    ("{aws: {profile: work}}", AwsWay("us-east-1", profile="work")),
-    (f"{{aws: {{role_arn: '{ROLE}'}}, regions: [eu-west-3, us-east-1]}}", AwsWay("eu-west-3", role_arn=ROLE)),
+    ("{aws: {profile: work}}", AwsAccess("us-east-1", profile="work")),
+    (f"{{aws: {{role_arn: '{ROLE}'}}, regions: [eu-west-3, us-east-1]}}", AwsAccess("eu-west-3", role_arn=ROLE)),
     (
         "{aws: {access_key: env:A, secret_key: env:B, session_token: env:C}}",
-        AwsWay("us-east-1", pair=SigV4Credentials("AKIA", Secret("b"), Secret("c"))),
+        AwsAccess("us-east-1", pair=SigV4Credentials("AKIA", Secret("b"), Secret("c"))),
     ),
     ("{aws: {bearer: env:B}}", None),
     ("{key_source: client}", None),
@@ -474,21 +474,21 @@ CONFIGURED = [
 @pytest.mark.parametrize(("bedrock", "way"), CONFIGURED)
 def test_the_configuration_says_the_way(tmp_path, bedrock, way):
     config = loaded(tmp_path, f"providers: {{bedrock: {bedrock}}}", {"A": "AKIA", "B": "b", "C": "c"})
-    assert AwsWay.of(config) == way
+    assert AwsAccess.of(config) == way
     made = aws_credentials(config)
     assert (made is None) is (way is None)
 
 
 def test_a_bearer_key_of_the_environment_comes_before_the_chain_and_after_what_the_file_says(tmp_path):
     environ = {"AWS_BEARER_TOKEN_BEDROCK": "b"}
-    assert AwsWay.of(loaded(tmp_path, "{}", environ)) is None
-    assert AwsWay.of(loaded(tmp_path, "providers: {bedrock: {aws: {profile: work}}}", environ)).profile == "work"
+    assert AwsAccess.of(loaded(tmp_path, "{}", environ)) is None
+    assert AwsAccess.of(loaded(tmp_path, "providers: {bedrock: {aws: {profile: work}}}", environ)).profile == "work"
 
 
 def test_secrets_that_are_not_there_are_all_told(tmp_path):
     config = loaded(tmp_path, "providers: {bedrock: {aws: {access_key: env:A, secret_key: env:B}}}")
     with pytest.raises(ConfigError) as caught:
-        AwsWay.of(config)
+        AwsAccess.of(config)
     assert [problem.key for problem in caught.value.problems] == [
         "providers.bedrock.aws.access_key",
         "providers.bedrock.aws.secret_key",

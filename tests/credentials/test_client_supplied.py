@@ -3,7 +3,7 @@
 import pytest
 
 from wirekey.credential_headers import is_credential_header
-from wirekey.credentials.client_supplied import ClientCredential, client_supplied_credential, missing
+from wirekey.credentials.client_supplied import ClientCredential, client_supplied_credential, missing_credential
 from wirekey.errors import Refusal
 from wirekey.secret import Secret
 from wirekey.signing.request import SigV4Credentials
@@ -37,7 +37,7 @@ def key(value: str, *, bearer: bool = False) -> ClientCredential:
     ],
 )  # fmt: skip
 def test_with_client_a_header_made_for_it_holds_the_key(provider, headers, found):
-    assert client_supplied_credential(provider, HOST, headers, passes=False) == found
+    assert client_supplied_credential(provider, HOST, headers, passthrough=False) == found
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_with_client_a_header_made_for_it_holds_the_key(provider, headers, found
     ],
 )
 def test_with_passthrough_the_providers_own_place_holds_the_key(provider, headers, query, found):
-    assert client_supplied_credential(provider, HOST, headers, query=query, passes=True) == found
+    assert client_supplied_credential(provider, HOST, headers, query=query, passthrough=True) == found
 
 
 @pytest.mark.parametrize(
-    ("provider", "headers", "query", "passes", "status"),
+    ("provider", "headers", "query", "passthrough", "status"),
     [
         ("openai", [(b"X-OpenAI-Key", b"a"), (b"X-OpenAI-Key", b"a")], "", False, 400),
         ("openai", [(b"X-OpenAI-Key", b"")], "", False, 400),
@@ -75,14 +75,14 @@ def test_with_passthrough_the_providers_own_place_holds_the_key(provider, header
         ("bedrock", [*PAIR, (b"X-AWS-Region", b"us-east-1")], "", False, 421),
     ],
 )
-def test_what_is_there_twice_by_halves_or_for_elsewhere_is_refused(provider, headers, query, passes, status):
+def test_what_is_there_twice_by_halves_or_for_elsewhere_is_refused(provider, headers, query, passthrough, status):
     with pytest.raises(Refusal) as refused:
-        client_supplied_credential(provider, HOST, headers, query=query, passes=passes)
+        client_supplied_credential(provider, HOST, headers, query=query, passthrough=passthrough)
     assert refused.value.status == status
 
 
 @pytest.mark.parametrize(
-    ("provider", "passes", "words"),
+    ("provider", "passthrough", "words"),
     [
         ("openai", False, "X-OpenAI-Key"),
         ("gemini", False, "X-Gemini-Key"),
@@ -92,8 +92,8 @@ def test_what_is_there_twice_by_halves_or_for_elsewhere_is_refused(provider, hea
         ("bedrock", True, "AWS_BEARER_TOKEN_BEDROCK"),
     ],
 )
-def test_who_brings_nothing_is_told_where_it_goes(provider, passes, words):
-    refusal = missing(provider, passes=passes)
+def test_who_brings_nothing_is_told_where_it_goes(provider, passthrough, words):
+    refusal = missing_credential(provider, passthrough=passthrough)
     assert (refusal.status, refusal.code) == (401, "no_client_key")
     assert words in refusal.message
 

@@ -127,9 +127,9 @@ class Identity(Addon):
         strip(request)
         mode = self.services.settings.key_sources.get(call.provider or "", "inject")
         if call.provider and mode != "inject":
-            passes = mode == "passthrough"
+            passthrough = mode == "passthrough"
             state.client_credential = client_supplied_credential(
-                call.provider, state.host, fields, query=query, passes=passes
+                call.provider, state.host, fields, query=query, passthrough=passthrough
             )
         if self.services.settings.takes_client_keys:
             state.client_credential_fields = client_credential_fields(fields)

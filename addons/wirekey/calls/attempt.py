@@ -12,7 +12,7 @@ from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
-from wirekey.credentials.client_supplied import client_supplied_credential, missing
+from wirekey.credentials.client_supplied import client_supplied_credential, missing_credential
 from wirekey.credentials.pool import ProviderKey
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.hosts import bedrock_host, region_of
@@ -199,9 +199,9 @@ def with_client_credential(services: Services, state: CallState, attempt: Attemp
     usual = provider == state.call.provider and services.settings.key_sources.get(provider) == mode
     supplied = state.client_credential if usual else None
     if supplied is None and mode == "client":
-        supplied = client_supplied_credential(provider, state.host, state.client_credential_fields, passes=False)
+        supplied = client_supplied_credential(provider, state.host, state.client_credential_fields, passthrough=False)
     if supplied is None:
-        raise missing(provider, passes=mode == "passthrough")
+        raise missing_credential(provider, passthrough=mode == "passthrough")
     label = f"{provider}/{mode}"
     key = ProviderKey(label, supplied.key) if supplied.key else None
     as_bearer = supplied.bearer if key else False

@@ -1,8 +1,8 @@
-"""The organisation's AWS credentials, ready when a call needs them: found, kept, renewed before they end.
+"""The organisation's AWS credentials, available when a call needs them: found, cached, renewed before they expire.
 
-Where a role is assumed, each agent has a session of its own. Everything slow happens in threads beside the event
-loop; several calls that want the same wait for one answer. What failed is not tried again at once, and what is still
-good stays in use while its renewal fails.
+If a role is assumed, each agent has a session of its own. Everything slow runs in threads beside the event loop, and
+several calls that need the same credentials wait for one search. A failed search is not repeated at once, and valid
+credentials stay in use while their renewal fails.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MARGIN = 60.0
-"""Seconds before their end in which credentials are not used any more: clocks differ."""
+"""Seconds before their expiry from which credentials are no longer used, because clocks differ."""
 RENEWAL = 14 * 60.0
-"""Seconds before their end at which they are renewed, or a third of their life where that is less. botocore renews
-what it holds itself in the last 15 minutes."""
+"""Seconds before their expiry at which they are renewed, or a third of their lifetime if that is less. botocore renews
+its own credentials in the last 15 minutes."""
 RECHECK = 300.0
-"""Seconds after which credentials without an end are looked for anew: the file that they stand in may have changed."""
+"""Seconds after which credentials without expiry are searched again, because their file may have changed."""
 SHORTEST_WAIT = 30.0
-"""Seconds between two renewals of the same, and between two times that refused ones are looked for anew."""
+"""Seconds between two renewals of the same credentials, and between two searches after AWS refused them."""
 DEADLINE = 20.0
-"""Seconds after which a search is given up: `credential_process` knows no limit of its own."""
+"""Seconds after which a search is abandoned: `credential_process` has no limit of its own."""
 FIRST_COOL_DOWN, MAX_COOL_DOWN = 5.0, 60.0
-"""Seconds in which a failure is remembered, doubled at each one in a row."""
+"""Seconds for which a failure is remembered. They double with each failure in a row."""
 SEARCHES = 4
-"""Searches under way at a time."""
+"""Concurrent searches."""
 SESSIONS = 1000
-ENDED = "The AWS credentials that were found have ended, or end within a minute. Renew them."
+ENDED = "The AWS credentials have expired, or expire within a minute. Renew them."
 
 
-class CredentialsUnavailable(Exception):  # noqa: N818  # it is a state of the world rather than an error of anyone's
-    """There are no AWS credentials to sign with. Its text names the setting and the fix, and holds no secret.
+class CredentialsUnavailable(Exception):  # noqa: N818  # a state rather than an error of the caller
+    """No AWS credentials to sign with. The message names the setting and the fix, and contains no secret.
 
-    `for_all`: no other agent would get any either.
+    `for_all`: the other agents cannot get any either.
     """
 
     def __init__(self, sentence: str, *, for_all: bool = True) -> None:
@@ -56,27 +56,29 @@ class CredentialsUnavailable(Exception):  # noqa: N818  # it is a state of the w
 
 @dataclass(frozen=True, slots=True)
 class ExpiringCredentials:
-    """Credentials, and when they end in Unix seconds; None: not known, or never."""
+    """Credentials and their expiry in Unix seconds. None: unknown or never."""
 
     credentials: SigV4Credentials
     expires: float | None = None
 
 
 class CredentialSource(Protocol):
-    """Where credentials come from. Its methods block and are called in threads, several at a time."""
+    """A source of credentials. Its methods block and are called in threads, several at a time."""
 
     per_agent: bool
     """Whether each agent has credentials of its own."""
 
     def fetch(self, agent: Agent | None) -> ExpiringCredentials:
-        """Raise CredentialsUnavailable."""
+        """Return credentials for an agent. Raises CredentialsUnavailable."""
 
     def forget(self) -> None:
-        """Look into files and environment anew at the next fetch."""
+        """Read files and environment again at the next fetch."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchFailure:
+    """The last failed search. `until`: when the next one may start. `cool_down`: the length of the wait in seconds."""
+
     sentence: str
     until: float
     cool_down: float
@@ -84,16 +86,17 @@ class SearchFailure:
 
 @dataclass(slots=True, eq=False)
 class AgentSession:
-    """The credentials of one agent, or of all."""
+    """The credentials of one agent, or of all agents."""
 
     found: ExpiringCredentials | None = None
     renew_at: float = 0.0
     found_at: float = 0.0
     search: asyncio.Task[str] | None = None
-    """Gives the sentence of why there is nothing; empty where it found something."""
+    """Its result is the error message, or empty if it found credentials."""
     failure: SearchFailure | None = None
 
-    def good(self, now: float) -> SigV4Credentials | None:
+    def valid(self, now: float) -> SigV4Credentials | None:
+        """Return the credentials if they are valid at `now` (Unix seconds), or None."""
         found = self.found
         if found is None or (found.expires is not None and now >= found.expires - MARGIN):
             return None
@@ -101,7 +104,10 @@ class AgentSession:
 
 
 class AwsCredentialCache:
-    """For one event loop. `now` gives Unix seconds."""
+    """Caches the credentials of a source for each agent, and renews them. For one event loop.
+
+    `now` returns Unix seconds.
+    """
 
     def __init__(
         self, source: CredentialSource, *, sessions: int = SESSIONS, now: Callable[[], float] = time.time
@@ -112,13 +118,13 @@ class AwsCredentialCache:
         self._sessions: OrderedDict[tuple[str, str | None] | None, AgentSession] = OrderedDict()
         self._searches = asyncio.Semaphore(SEARCHES)
         self._failure: SearchFailure | None = None
-        """The last one that no agent is spared, while nobody found anything since."""
+        """The last failure that concerns all agents, until a search succeeds."""
         self._under_way: set[asyncio.Task[str]] = set()
 
     def current(self, agent: Agent | None) -> SigV4Credentials | None:
-        """Give the credentials for a call of `agent` at once; None where they must be fetched first.
+        """Return the credentials for a call of `agent`, or None if they must be fetched first.
 
-        Begins to renew them where their end is near. To be called on the event loop.
+        Starts their renewal when their expiry is near. Call it on the event loop.
         """
         key = self._key(agent)
         session = self._sessions.get(key)
@@ -126,30 +132,35 @@ class AwsCredentialCache:
             return None
         self._sessions.move_to_end(key)
         now = self._now()
-        credentials = session.good(now)
-        if credentials and now >= session.renew_at and session.search is None and not self._resting(session, now):
+        credentials = session.valid(now)
+        if (
+            credentials
+            and now >= session.renew_at
+            and session.search is None
+            and not self._recent_failure(session, now)
+        ):
             self._search(session, agent)
         return credentials
 
     async def fetch(self, agent: Agent | None) -> SigV4Credentials:
-        """Give the credentials for a call of `agent`, after a search where there are none.
+        """Return the credentials for a call of `agent`, after a search if there are none.
 
-        Raises CredentialsUnavailable, at once where the last search failed a moment ago.
+        Raises CredentialsUnavailable, immediately if the last search failed a moment ago.
         """
         if credentials := self.current(agent):
             return credentials
         session = self._session(agent)
-        if failure := self._resting(session, self._now()):
+        if failure := self._recent_failure(session, self._now()):
             raise CredentialsUnavailable(failure.sentence)
         sentence = await asyncio.shield(session.search or self._search(session, agent))
-        if credentials := session.good(self._now()):
+        if credentials := session.valid(self._now()):
             return credentials
         raise CredentialsUnavailable(sentence or ENDED)
 
     def refused(self, agent: Agent | None, credentials: SigV4Credentials) -> None:
-        """Take note that AWS did not know these, or that they have ended: the next call looks for others.
+        """Discard credentials that AWS rejected or that have expired, so that the next call searches again.
 
-        Not at every refusal: those found a moment ago would be found again.
+        Credentials found a moment ago are kept, because a search would find them again.
         """
         session = self._sessions.get(self._key(agent))
         if session is None or session.found is None or session.found.credentials is not credentials:
@@ -169,8 +180,11 @@ class AwsCredentialCache:
             self._sessions.popitem(last=False)
         return session
 
-    def _resting(self, session: AgentSession, now: float) -> SearchFailure | None:
-        """Give the failure that is too fresh to try again; a clock that was set back does not prolong it."""
+    def _recent_failure(self, session: AgentSession, now: float) -> SearchFailure | None:
+        """Return the failure that is too recent for another search, or None.
+
+        A clock that was set back does not prolong it.
+        """
         for failure in (session.failure, self._failure):
             if failure and 0 < failure.until - now <= failure.cool_down:
                 return failure
@@ -178,30 +192,29 @@ class AwsCredentialCache:
 
     def _search(self, session: AgentSession, agent: Agent | None) -> asyncio.Task[str]:
         search = session.search = asyncio.get_running_loop().create_task(self._look(session, agent))
-        # The loop itself does not hold on to tasks, and the session may be given up meanwhile.
+        # The loop keeps no reference to tasks, and the session may be discarded.
         self._under_way.add(search)
         search.add_done_callback(self._under_way.discard)
         return search
 
     async def _look(self, session: AgentSession, agent: Agent | None) -> str:
-        """Fill the session, or say why not. Raises nothing but a cancellation."""
+        """Fill the session, or return the error message. Raises only cancellations."""
         try:
             async with self._searches:
-                # Others may have found out, while this one waited for its turn, that there is nothing to be had.
-                if failure := self._resting(session, self._now()):
+                # Another search may have failed while this one waited.
+                if failure := self._recent_failure(session, self._now()):
                     return failure.sentence
                 found = await asyncio.wait_for(in_thread(lambda: self.source.fetch(agent)), DEADLINE)
         except CredentialsUnavailable as error:
             return self._fail(session, error)
         except TimeoutError:
             sentence = (
-                f"AWS credentials were not found within {DEADLINE:.0f} seconds. Look at what "
-                "providers.bedrock.aws leads to: a credential_process that does not end, or a network that "
-                "does not answer."
+                f"AWS credentials were not found within {DEADLINE:.0f} seconds. Check what "
+                "providers.bedrock.aws refers to: a credential_process may not end, or a network may not respond."
             )
             return self._fail(session, CredentialsUnavailable(sentence))
-        except Exception as error:  # whatever it was, calls must get an answer
-            sentence = f"AWS credentials could not be got ({type(error).__name__}). Check providers.bedrock.aws."
+        except Exception as error:  # whatever it was, calls must get a response
+            sentence = f"AWS credentials could not be read ({type(error).__name__}). Check providers.bedrock.aws."
             return self._fail(session, CredentialsUnavailable(sentence))
         else:
             self._keep(session, found)
@@ -229,23 +242,23 @@ class AwsCredentialCache:
             self._failure = failure
         else:
             session.failure = failure
-        still = "; those in use are still good" if session.good(now) else ""
-        logger.warning("%s (tried again after %.0f s%s)", error.sentence, cool_down, still)
+        still = "; the current ones are still valid" if session.valid(now) else ""
+        logger.warning("%s (next attempt in %.0f s%s)", error.sentence, cool_down, still)
         return error.sentence
 
 
 async def in_thread[T](function: Callable[[], T]) -> T:
-    """Run `function` in a thread that the process does not wait for when it ends."""
+    """Run `function` in a thread that does not keep the process from exiting, and return its result."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def deliver(settle: Callable[[], None]) -> None:
-        def unless_given_up() -> None:
+    def deliver(set_outcome: Callable[[], None]) -> None:
+        def unless_abandoned() -> None:
             if not future.done():
-                settle()
+                set_outcome()
 
         with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(unless_given_up)
+            loop.call_soon_threadsafe(unless_abandoned)
 
     def run() -> None:
         try:

@@ -1,6 +1,6 @@
-"""What went wrong on the way to AWS credentials, as a sentence for Wirekey's operator.
+"""Turns failures to get AWS credentials into messages for Wirekey's operator.
 
-Of what botocore says only names and error codes are repeated: its messages may quote what a program printed.
+Only names and error codes of botocore are repeated, because its messages may quote the output of a program.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wirekey.credentials.aws import CredentialsUnavailable
 
 if TYPE_CHECKING:
-    from wirekey.credentials.aws_source import AwsWay
+    from wirekey.credentials.aws_source import AwsAccess
 
 SETTING = "providers.bedrock.aws"
 OWN_PAIR = (
@@ -21,17 +21,18 @@ SOURCE_CODES = frozenset(
     {"InvalidClientTokenId", "UnrecognizedClientException", "ExpiredToken", "ExpiredTokenException"}
     | {"SignatureDoesNotMatch", "InvalidAccessKeyId", "IncompleteSignature", "AuthFailure"}
 )
-"""STS does not know the credentials that the role is to be assumed with."""
+"""STS does not accept the credentials with which the role is assumed."""
 
 
 class MFAWantedError(Exception):
-    """The profile wants a code from a device, and nobody is there to type one."""
+    """The profile requires an MFA code, which nobody can enter."""
 
 
-def nothing_found(way: AwsWay) -> CredentialsUnavailable:
+def nothing_found(way: AwsAccess) -> CredentialsUnavailable:
+    """Return the error for a search that found no credentials."""
     if way.profile:
         return CredentialsUnavailable(
-            f"The profile {way.profile!r} that {SETTING}.profile names holds no AWS credentials. Put some there: "
+            f"The profile {way.profile!r} that {SETTING}.profile names has no AWS credentials. Add them: "
             f"aws configure --profile {way.profile}, or aws configure sso --profile {way.profile}."
         )
     return CredentialsUnavailable(
@@ -41,8 +42,8 @@ def nothing_found(way: AwsWay) -> CredentialsUnavailable:
     )
 
 
-def unavailable(error: Exception, way: AwsWay) -> CredentialsUnavailable:
-    """Put into a sentence what botocore raised."""
+def unavailable(error: Exception, way: AwsAccess) -> CredentialsUnavailable:
+    """Return the error for an exception of botocore."""
     from botocore import exceptions as aws
 
     known: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
@@ -52,11 +53,11 @@ def unavailable(error: Exception, way: AwsWay) -> CredentialsUnavailable:
         ((aws.LoginError,), _log_in_again("login", way)),
         (
             (MFAWantedError, aws.RefreshWithMFAUnsupportedError),
-            f"The AWS profile wants an MFA code, and nobody can type one into a server. Name one without in {SETTING}.",
+            f"The AWS profile requires an MFA code, which nobody can enter. Use a profile without MFA in {SETTING}.",
         ),
         (
             (TimeoutError,),
-            f"The search for AWS credentials does not end. Check the credential_process of {_place(way)}.",
+            f"The search for AWS credentials did not end in time. Check the credential_process of {_place(way)}.",
         ),
         (
             (aws.ConfigParseError, aws.InvalidConfigError, aws.ConfigNotFound),
@@ -76,15 +77,15 @@ def unavailable(error: Exception, way: AwsWay) -> CredentialsUnavailable:
     for kinds, sentence in known:
         if isinstance(error, kinds):
             return CredentialsUnavailable(sentence)
-    return CredentialsUnavailable(f"AWS credentials could not be got ({type(error).__name__}). Check {_place(way)}.")
+    return CredentialsUnavailable(f"AWS credentials could not be read ({type(error).__name__}). Check {_place(way)}.")
 
 
-def _answered(code: str, way: AwsWay) -> CredentialsUnavailable:
-    """Phrase an error that STS, or SSO, answered with."""
+def _answered(code: str, way: AwsAccess) -> CredentialsUnavailable:
+    """Return the error for an error code of STS or SSO."""
     shown = code if code.isascii() and code.isidentifier() else "an unknown error"
     if code in SOURCE_CODES:
         return CredentialsUnavailable(
-            f"AWS does not take the credentials that {_place(way)} gave ({shown}). Renew them, and check this "
+            f"AWS does not accept the credentials that {_place(way)} provided ({shown}). Renew them, and check this "
             "machine's clock."
         )
     if code == "RegionDisabledException":
@@ -94,43 +95,43 @@ def _answered(code: str, way: AwsWay) -> CredentialsUnavailable:
         )
     if way.role_arn and code in ("AccessDenied", "AccessDeniedException"):
         return CredentialsUnavailable(
-            f"AWS does not let {_place(way)} assume {way.role_arn} ({shown}). The role's trust policy must allow both "
-            f"sts:AssumeRole and sts:TagSession to it; or correct {SETTING}.role_arn.",
+            f"AWS does not allow {_place(way)} to assume {way.role_arn} ({shown}). The role's trust policy must allow "
+            f"both sts:AssumeRole and sts:TagSession to it; or correct {SETTING}.role_arn.",
             for_all=False,
         )
     what = f"session of {way.role_arn}" if way.role_arn else "credentials"
-    return CredentialsUnavailable(f"AWS gave no {what} ({shown}). Check {_place(way)}.", for_all=False)
+    return CredentialsUnavailable(f"AWS returned no {what} ({shown}). Check {_place(way)}.", for_all=False)
 
 
-def _place(way: AwsWay) -> str:
+def _place(way: AwsAccess) -> str:
     if way.pair:
         return f"{SETTING}.access_key"
     return f"{SETTING}.profile ({way.profile})" if way.profile else "AWS's default chain"
 
 
-def _no_profile(way: AwsWay) -> str:
+def _no_profile(way: AwsAccess) -> str:
     if way.profile:
         return (
-            f"There is no profile {way.profile!r} in ~/.aws/config or ~/.aws/credentials. Make it "
+            f"There is no profile {way.profile!r} in ~/.aws/config or ~/.aws/credentials. Create it "
             f"(aws configure --profile {way.profile}), or name another in {SETTING}.profile."
         )
     return "AWS_PROFILE names a profile that is not in ~/.aws. Correct it, or set " + SETTING + "."
 
 
-def _partial(way: AwsWay) -> str:
+def _partial(way: AwsAccess) -> str:
     where = f"The profile {way.profile!r}" if way.profile else "The environment or the default profile"
     return (
-        f"{where} holds half a key pair. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (aws_access_key_id and "
+        f"{where} has half a key pair. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (aws_access_key_id and "
         "aws_secret_access_key in ~/.aws) belong together: set both, or neither."
     )
 
 
-def _log_in_again(command: str, way: AwsWay) -> str:
+def _log_in_again(command: str, way: AwsAccess) -> str:
     profile = f" --profile {way.profile}" if way.profile else ""
-    return f"The AWS login of {_place(way)} has ended. As the user that runs Wirekey, do: aws {command}{profile}."
+    return f"The AWS login of {_place(way)} has expired. As the user that runs Wirekey, run: aws {command}{profile}."
 
 
-def _not_reached(error: Exception, way: AwsWay) -> str:
+def _not_reached(error: Exception, way: AwsAccess) -> str:
     return (
         f"AWS's token service for {way.region} could not be reached ({type(error).__name__}). Check network and "
         "firewall: Wirekey goes there directly, never through a proxy of the environment."
@@ -138,6 +139,6 @@ def _not_reached(error: Exception, way: AwsWay) -> str:
 
 
 def _provider(error: Exception) -> str:
-    """Say which link of botocore's chain failed: `custom-process`, for one."""
+    """Return which link of botocore's chain failed, such as `custom-process`."""
     name = getattr(error, "kwargs", {}).get("provider")
     return name if isinstance(name, str) and name.isprintable() else type(error).__name__

@@ -1,7 +1,7 @@
-"""Where the AWS credentials come from: what the configuration names, or AWS's own chain. All of it is botocore's.
+"""Where the AWS credentials come from: those of the configuration, or AWS's own chain. All of it uses botocore.
 
 The chain: environment, web identity, SSO, the shared files of ~/.aws with their profiles, `credential_process`,
-containers, instance metadata. Nothing is asked before the first call that needs it.
+containers, instance metadata. Nothing is looked up before the first call that needs it.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ ENVIRONMENT_PAIR = (
     "AWS_CREDENTIAL_EXPIRATION",
 )
 BEYOND_PROFILES = ("ec2-credentials-file", "boto-config", "container-role", "iam-role")
-"""botocore asks these where a profile holds no credentials; who named a profile wants to be told instead."""
+"""botocore asks these if a profile has no credentials. With a named profile, that must be an error instead."""
 QUIET = {"botocore": logging.INFO, "urllib3": logging.INFO, "botocore.credentials": logging.ERROR}
-"""botocore writes whole answers of STS into its debug log, secrets among them, and what a `credential_process` said
-into its warnings."""
+"""botocore writes whole responses of STS, including secrets, into its debug log, and the output of a
+`credential_process` into its warnings."""
 
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 NOT_IN_TAGS = re.compile(r"[^A-Za-z0-9 _.:/=+@-]")
@@ -58,20 +58,20 @@ LONGEST_NAME, LONGEST_TAG = 64, 256
 
 
 @dataclass(frozen=True, slots=True)
-class AwsWay:
-    """What the configuration says of how to get at AWS. Equal ways lead to the same credentials."""
+class AwsAccess:
+    """The configured access to AWS. Equal values lead to the same credentials."""
 
     region: str
-    """Where STS is asked."""
+    """The region whose STS is used."""
     profile: str | None = None
     pair: SigV4Credentials | None = None
     role_arn: str | None = None
 
     @classmethod
-    def of(cls, config: Config) -> AwsWay | None:
-        """Read the configuration; None where Bedrock is called with a bearer key, or with the clients' credentials.
+    def of(cls, config: Config) -> AwsAccess | None:
+        """Return the configured access, or None if Bedrock uses a bearer key or credentials of the clients.
 
-        Raises ConfigError where a secret cannot be read.
+        Raises ConfigError if a secret cannot be read.
         """
         bedrock = config.providers.bedrock
         named = bedrock.aws or AwsConfig()
@@ -81,24 +81,27 @@ class AwsWay:
 
 
 def aws_credentials(config: Config, previous: AwsCredentialCache | None = None) -> AwsCredentialCache | None:
-    """Give what signs Bedrock's calls under this configuration: `former` again, where it would find the same.
+    """Return the cache that provides the credentials for Bedrock's calls under this configuration.
 
-    None where they are not signed with the organisation's credentials. Raises ConfigError where a secret cannot be
-    read. Nothing is looked for yet.
+    Returns `previous` if it would find the same ones, and None if calls are not signed with the organisation's
+    credentials. Searches nothing yet. Raises ConfigError if a secret cannot be read.
     """
-    way = AwsWay.of(config)
+    way = AwsAccess.of(config)
     if way is None:
         return None
     source = AwsSource(way, config.environ)
-    if previous and isinstance(previous.source, AwsSource) and previous.source.alike(source):
+    if previous and isinstance(previous.source, AwsSource) and previous.source.finds_same_as(source):
         return previous
     return AwsCredentialCache(source)
 
 
 class AwsSource:
-    """A Source that asks botocore. `environ`: variables to look for a key pair in, besides the process's own."""
+    """A CredentialSource that uses botocore.
 
-    def __init__(self, way: AwsWay, environ: Mapping[str, str] | None = None) -> None:
+    `environ`: variables that may contain a key pair, besides the process's own.
+    """
+
+    def __init__(self, way: AwsAccess, environ: Mapping[str, str] | None = None) -> None:
         self.way = way
         self.per_agent = way.role_arn is not None
         self._environ = {name: environ[name] for name in ENVIRONMENT_PAIR if environ and name in environ}
@@ -108,6 +111,10 @@ class AwsSource:
             logging.getLogger(name).setLevel(max(level, logging.getLogger(name).level))
 
     def fetch(self, agent: Agent | None) -> ExpiringCredentials:
+        """Return credentials, with a session of the role for the agent if a role is assumed.
+
+        Raises CredentialsUnavailable.
+        """
         try:
             login = self._logged_in()
             return login.assume_role(agent) if login.sts else login.found()
@@ -116,16 +123,18 @@ class AwsSource:
         except Exception as error:
             raise unavailable(error, self.way) from None
 
-    def alike(self, other: AwsSource) -> bool:
+    def finds_same_as(self, other: AwsSource) -> bool:
+        """Return whether another source would find the same credentials."""
         return (self.way, self._environ) == (other.way, other._environ)
 
     def forget(self) -> None:
+        """Search again at the next fetch, unless the last search was a moment ago."""
         with self._lock:
             if self._login and time.monotonic() - self._login.made >= SHORTEST_WAIT:
                 self._login = None
 
     def _logged_in(self) -> _Login:
-        # One search at a time; who waits longer than it may last meets a `credential_process` that does not end.
+        # One search at a time. A longer wait than DEADLINE means a `credential_process` that does not end.
         if not self._lock.acquire(timeout=DEADLINE):
             raise TimeoutError
         try:
@@ -141,13 +150,13 @@ class AwsSource:
 
 @dataclass(slots=True)
 class _Login:
-    """A botocore session that has found credentials, and its client of STS where a role is assumed."""
+    """A botocore session that has found credentials, and its STS client if a role is assumed."""
 
-    way: AwsWay
+    way: AwsAccess
     session: Any
     credentials: Any
     fixed: bool
-    """Whether nothing renews them but a look into file and environment."""
+    """Whether only another look at files and environment can renew them."""
     made: float
     sts: Any = None
 
@@ -162,21 +171,21 @@ class _Login:
 
     def found(self) -> ExpiringCredentials:
         frozen = self.credentials.get_frozen_credentials()
-        # botocore tells of the end only whether it is near; the moment itself is kept in this field.
+        # botocore only reports whether the expiry is near. The time itself is in this field.
         expiry = getattr(self.credentials, "_expiry_time", None)
         pair = _key_pair(frozen.access_key, frozen.secret_key, frozen.token)
         return ExpiringCredentials(pair, expiry.timestamp() if expiry else None)
 
     def assume_role(self, agent: Agent | None) -> ExpiringCredentials:
-        answer = self.sts.assume_role(
+        response = self.sts.assume_role(
             RoleArn=self.way.role_arn, RoleSessionName=session_name(agent), Tags=session_tags(agent)
         )["Credentials"]
-        pair = _key_pair(answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"])
-        return ExpiringCredentials(pair, answer["Expiration"].timestamp())
+        pair = _key_pair(response["AccessKeyId"], response["SecretAccessKey"], response["SessionToken"])
+        return ExpiringCredentials(pair, response["Expiration"].timestamp())
 
 
 def session_name(agent: Agent | None) -> str:
-    """Give what CloudTrail calls the session: `wirekey-AGENT`, in AWS's grammar, and of two agents never the same."""
+    """Return the name of the session in CloudTrail: `wirekey-AGENT`, in AWS's grammar, unique for each agent."""
     if agent is None:
         return "wirekey"
     name = f"wirekey-{NOT_IN_NAMES.sub('-', agent.id)}"
@@ -187,7 +196,7 @@ def session_name(agent: Agent | None) -> str:
 
 
 def session_tags(agent: Agent | None) -> list[dict[str, str]]:
-    """Give the tags of the session: the agent's id and role, other characters than AWS takes as `_`."""
+    """Return the tags of the session: the agent's id and role, with `_` for characters that AWS does not accept."""
     values = {"agent": agent.id, "role": agent.role} if agent else {}
     return [
         {"Key": name, "Value": NOT_IN_TAGS.sub("_", value)[:LONGEST_TAG]} for name, value in values.items() if value
@@ -210,8 +219,8 @@ def _read_pair(config: Config, named: AwsConfig) -> SigV4Credentials | None:
     return SigV4Credentials(read["access_key"].reveal(), read["secret_key"], read.get("session_token"))
 
 
-def _log_in(way: AwsWay, environ: Mapping[str, str]) -> _Login:
-    # botocore takes a while to load: only those who sign pay for it.
+def _log_in(way: AwsAccess, environ: Mapping[str, str]) -> _Login:
+    # botocore loads slowly, so it is imported only if calls are signed.
     from botocore.config import Config as ClientConfig
     from botocore.credentials import RefreshableCredentials
     from botocore.session import Session
@@ -220,7 +229,7 @@ def _log_in(way: AwsWay, environ: Mapping[str, str]) -> _Login:
     session.set_config_variable("sts_regional_endpoints", "regional")
     if not session.get_config_variable("region"):
         session.set_config_variable("region", way.region)
-    # No proxy: in a shell made by `wirekey env` that would be Wirekey itself.
+    # No proxy: in a shell of `wirekey env` it would be Wirekey itself.
     retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
     limits = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
     session.set_default_client_config(ClientConfig(retries=retries, proxies={}, **limits))
@@ -239,8 +248,8 @@ def _log_in(way: AwsWay, environ: Mapping[str, str]) -> _Login:
     return _Login(way, session, credentials, fixed, time.monotonic(), sts)
 
 
-def _adjust_chain(resolver: Any, way: AwsWay, environ: Mapping[str, str]) -> None:
-    """Make of botocore's chain one that a server can ask: nobody is there to type, and our own pairs do not count."""
+def _adjust_chain(resolver: Any, way: AwsAccess, environ: Mapping[str, str]) -> None:
+    """Adapt botocore's chain to a server: no prompts, and no key pairs that Wirekey issued."""
     from botocore.credentials import EnvProvider
 
     methods = [provider.METHOD for provider in resolver.providers]
@@ -254,7 +263,7 @@ def _adjust_chain(resolver: Any, way: AwsWay, environ: Mapping[str, str]) -> Non
 
 
 def _without_our_pair(environ: dict[str, str]) -> dict[str, str]:
-    """Leave out a pair that `wirekey env` set: Wirekey must not take it for one of AWS's."""
+    """Leave out a pair that `wirekey env` set, which AWS does not know."""
     access_key = environ.get("AWS_ACCESS_KEY_ID", "")
     if access_key != PLACEHOLDER and not ACCESS_KEY.fullmatch(access_key):
         return environ

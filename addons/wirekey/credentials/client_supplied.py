@@ -1,7 +1,7 @@
-"""Credentials that a client holds itself, where `credentials` is client or passthrough.
+"""Provider credentials that a client supplies itself, for `key_source: client` and `key_source: passthrough`.
 
-With client they stand in a header made for them, with passthrough in the provider's own place for a key: there an
-agent's token, or any JWT, says who calls and is no key.
+With `client` they are in a header of their own. With `passthrough` they are in the provider's own header for a key,
+where an agent token or any JWT identifies the caller and is not a key.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 AWS_HEADERS = "X-AWS-Bearer-Token, or X-AWS-Access-Key and X-AWS-Secret-Key (X-AWS-Session-Token too, if there is one)"
 
 
-_HELD = frozenset({*(each.client_key_header.lower().encode() for each in PROVIDERS.values()), *NAMES} - {b""})
+_CLIENT_HEADERS = frozenset({*(each.client_key_header.lower().encode() for each in PROVIDERS.values()), *NAMES} - {b""})
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCredential:
-    """One of the two. `bearer`: the key came, and goes on, as `Authorization: Bearer`."""
+    """A key or an AWS key pair of the client. `bearer`: the key came, and is sent, as `Authorization: Bearer`."""
 
     key: Secret | None = field(default=None, repr=False)
     pair: SigV4Credentials | None = field(default=None, repr=False)
@@ -40,15 +40,15 @@ class ClientCredential:
 
 
 def client_supplied_credential(
-    provider: str, host: str, headers: Fields, *, query: str = "", passes: bool
+    provider: str, host: str, headers: Fields, *, query: str = "", passthrough: bool
 ) -> ClientCredential | None:
-    """Read a client's own credential; None where there is none.
+    """Return a client's own credential, or None if it sent none.
 
-    `host`: the provider's that is called; `query`: raw, without the `?`; `passes`: look in the provider's own place.
-    Raises Refusal where there are two, or what cannot be one.
+    `host`: the provider's host of the call. `query`: raw, without the `?`. `passthrough`: read the provider's own
+    headers. Raises Refusal if there are two credentials or an invalid one.
     """
-    if passes:
-        return _passing(provider, headers, query)
+    if passthrough:
+        return _passed_through(provider, headers, query)
     if PROVIDERS[provider].uses_aws:
         return _for_aws(host, headers)
     header = PROVIDERS[provider].client_key_header
@@ -57,42 +57,42 @@ def client_supplied_credential(
 
 
 def client_credential_fields(headers: Fields) -> tuple[tuple[bytes, bytes], ...]:
-    """Give the header fields that are made for credentials of the client's own, of any provider."""
-    return tuple((name, value) for name, value in headers if name.lower() in _HELD)
+    """Return the header fields in which clients supply credentials, for any provider."""
+    return tuple((name, value) for name, value in headers if name.lower() in _CLIENT_HEADERS)
 
 
-def missing(provider: str, *, passes: bool) -> Refusal:
-    """Say what the client is to send."""
-    if passes:
+def missing_credential(provider: str, *, passthrough: bool) -> Refusal:
+    """Return the refusal that tells the client which credential to send."""
+    if passthrough:
         sentence = (
-            f"Wirekey lets the client's own key for {provider} through, and the request has none. Put it where the "
-            "key always goes, and the agent token into the proxy URL."
+            f"Wirekey passes the client's own key for {provider} through, and the request has none. Send the key as "
+            "usual, and put the agent token into the proxy URL."
         )
         if PROVIDERS[provider].uses_aws:
-            sentence += " An AWS signature cannot pass: send a Bedrock API key (AWS_BEARER_TOKEN_BEDROCK)."
+            sentence += " An AWS signature cannot be passed through: send a Bedrock API key (AWS_BEARER_TOKEN_BEDROCK)."
     else:
         sentence = (
-            f"Wirekey holds no key for {provider}: the client brings its own. Send it in the header "
+            f"Wirekey has no key for {provider}: the client supplies its own. Send it in the header "
             f"{PROVIDERS[provider].client_key_header or AWS_HEADERS}."
         )
     return Refusal(401, "no_client_key", sentence)
 
 
 def _for_aws(host: str, headers: Fields) -> ClientCredential | None:
-    held, called = client_aws_credentials(headers), region_of(host)
-    if held.region and called and held.region != called.region:
+    supplied, called = client_aws_credentials(headers), region_of(host)
+    if supplied.region and called and supplied.region != called.region:
         raise Refusal(
             421,
             "names_differ",
-            f"X-AWS-Region says {held.region}, and the host that is called is in {called.region}. Call the host of "
-            "the region that is meant.",
+            f"X-AWS-Region is {supplied.region}, but the called host is in {called.region}. Call the host of the "
+            "intended region.",
         )
-    if held.bearer:
-        return ClientCredential(held.bearer)
-    return ClientCredential(pair=held.pair) if held.pair else None
+    if supplied.bearer:
+        return ClientCredential(supplied.bearer)
+    return ClientCredential(pair=supplied.pair) if supplied.pair else None
 
 
-def _passing(provider: str, headers: Fields, query: str) -> ClientCredential | None:
+def _passed_through(provider: str, headers: Fields, query: str) -> ClientCredential | None:
     names, parameter = PROVIDERS[provider].key_headers, PROVIDERS[provider].key_parameter
     found = [(value, name == "authorization") for name in names for value in _keys(headers, name)]
     if parameter and query:
@@ -103,10 +103,10 @@ def _passing(provider: str, headers: Fields, query: str) -> ClientCredential | N
 
 def _keys(headers: Fields, name: str) -> Iterator[str]:
     for value in _values(headers, name):
-        scheme, _, cool_down = value.partition(" ")
+        scheme, _, credential = value.partition(" ")
         if name == "authorization" and scheme.lower() != "bearer":
             continue
-        key = cool_down.strip(" \t") if name == "authorization" else value
+        key = credential.strip(" \t") if name == "authorization" else value
         if not is_wirekey_token(key):
             yield key
 
@@ -125,4 +125,6 @@ def _only(values: Iterable[str], place: str) -> Secret | None:
     try:
         return Secret(found[0])
     except ValueError:
-        raise Refusal(400, "malformed", f"The key in {place} is empty, or holds what no key does.") from None
+        raise Refusal(
+            400, "malformed", f"The key in {place} is empty or contains characters that no key has."
+        ) from None

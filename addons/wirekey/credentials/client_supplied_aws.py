@@ -1,7 +1,8 @@
-"""AWS credentials that a client holds itself and passes in `X-AWS-…` headers, for `key_source: client`.
+"""AWS credentials that a client supplies itself in `X-AWS-…` headers, for `key_source: client`.
 
-`X-AWS-Bearer-Token` goes before `X-AWS-Access-Key` with `X-AWS-Secret-Key`, which may have `X-AWS-Session-Token` and
-`X-AWS-Region` beside them. What is half there is refused, not passed over: the call would go out as someone else's.
+`X-AWS-Bearer-Token` takes precedence over `X-AWS-Access-Key` with `X-AWS-Secret-Key`, which may come with
+`X-AWS-Session-Token` and `X-AWS-Region`. Incomplete credentials are refused rather than ignored, because the call would
+otherwise be made with another identity.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ClientAwsCredentials:
-    """What a client brought: a Bedrock API key, or a pair to sign with. `region`: the one that it asks for."""
+    """A Bedrock API key or a key pair to sign with, as supplied by a client. `region`: the one it asks for."""
 
     bearer: Secret | None = None
     pair: SigV4Credentials | None = None
@@ -44,9 +45,9 @@ class ClientAwsCredentials:
 
 
 def client_aws_credentials(headers: Iterable[tuple[bytes, bytes]]) -> ClientAwsCredentials:
-    """Read a request's headers; both members are None where there is nothing.
+    """Parse a request's headers. Both credentials are None if the client sent none.
 
-    Raises Refusal where something is there twice, by halves, or cannot stand where it says it does.
+    Raises Refusal if a header is repeated, invalid, or one of a pair is missing.
     """
     values: dict[bytes, Secret] = {}
     for name, value in headers:
@@ -58,7 +59,7 @@ def client_aws_credentials(headers: Iterable[tuple[bytes, bytes]]) -> ClientAwsC
         try:
             values[lower] = Secret(value.strip(b" \t").decode("latin-1"))
         except ValueError:
-            raise _malformed(f"{NAMES[lower]} is empty, or holds what no credential does.") from None
+            raise _malformed(f"{NAMES[lower]} is empty or contains characters that no credential has.") from None
     region = values[REGION].reveal() if REGION in values else None
     if region is not None and partition_of(region) is None:
         raise _malformed("X-AWS-Region is not the name of an AWS region, such as us-east-1.")
@@ -74,7 +75,7 @@ def _pair(values: dict[bytes, Secret]) -> SigV4Credentials | None:
         raise Refusal(
             401,
             "no_client_key",
-            f"The request has AWS credentials by halves: {' and '.join(missing)} missing. Send both, or "
+            f"The request has incomplete AWS credentials: {' and '.join(missing)} missing. Send both, or "
             "X-AWS-Bearer-Token alone.",
         )
     access_key = values[ACCESS].reveal()
@@ -82,11 +83,11 @@ def _pair(values: dict[bytes, Secret]) -> SigV4Credentials | None:
         raise Refusal(
             401,
             "no_client_key",
-            "X-AWS-Access-Key holds an agent's pair, which Wirekey issued and AWS does not know. Put it where AWS "
-            "credentials always go (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and AWS's own into this header.",
+            "X-AWS-Access-Key contains an agent's pair, which Wirekey issued and AWS does not know. Use that pair as "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the program, and send AWS's own in this header.",
         )
     if not access_key.isalnum():
-        raise _malformed("X-AWS-Access-Key holds other characters than an access key id has.")
+        raise _malformed("X-AWS-Access-Key contains characters that no access key id has.")
     return SigV4Credentials(access_key, values[SECRET], values.get(TOKEN))
 
 

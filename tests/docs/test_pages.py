@@ -74,6 +74,22 @@ def test_there_are_blocks_of_commands_to_run():
     assert len(run) > len(blocks) - len(run)
 
 
+FILE_NAME = re.compile(r"`((?:[\w.-]+/)+|(?:[\w.-]+/)*[\w-]+\.(?:py|cjs|js|rego))`")
+ROOTS = ("", "addons", "addons/wirekey", "addons/wirekey/wire")
+OF_READERS = {"my_auth.py", "hello.py", "policy.rego", "models/"}
+"""Files and folders that a reader makes, and that the checkout does not have."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_the_files_that_a_page_names_exist(page):
+    text = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
+    named = {
+        name for name in FILE_NAME.findall(text) if name not in OF_READERS and not name.startswith(("certs/", "state/"))
+    }
+    missing = [name for name in named if not any((CHECKOUT / root / name).exists() for root in ROOTS)]
+    assert not sorted(missing)
+
+
 CONFIGURATIONS = [block for page in PAGES for block in blocks_of(page) if "configuration" in block.about]
 
 

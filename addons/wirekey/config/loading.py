@@ -29,7 +29,7 @@ KEY_VARIABLES = {
     "bedrock": ("AWS_BEARER_TOKEN_BEDROCK",),
 }
 PLACEHOLDER = "wirekey-holds-the-key"
-"""What `wirekey env` sets instead of keys. Wirekey must not use it as a key when it starts in such a shell."""
+"""The value that `wirekey env` sets instead of keys. In such a shell, Wirekey must not use it as a key."""
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:

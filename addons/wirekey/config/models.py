@@ -92,8 +92,8 @@ class EgressConfig(ConfigGroup):
 
     other_hosts: Literal["tunnel", "deny"] = Field(
         default="tunnel",
-        description="What to do with connections to hosts of no provider. tunnel: forward them without decryption. "
-        "deny: refuse them. Private addresses are always refused.",
+        description="Connections to hosts of no provider. tunnel: forward them without decryption. deny: refuse "
+        "them. Private addresses are always refused.",
     )
     allow: tuple[HostGlob, ...] = Field(
         default=(),

@@ -1,0 +1,193 @@
+"""The pages, docstrings and messages are in plain English: none has a phrase of the table below.
+
+The pages include the generated ones, so the help of the commands and the descriptions of the settings are checked too.
+Not checked are fenced blocks and code spans of the pages.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.docs.pages import CHECKOUT, page_names, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Banned(NamedTuple):
+    """A phrase, as a regular expression, and what to write instead.
+
+    `unfinished` are the packages and modules of `addons/wirekey/`, and the pages, that still have it.
+    """
+
+    pattern: str
+    better: str
+    unfinished: str = ""
+
+
+BANNED = (
+    Banned(r"\banew\b", "again; restart", "addons audit cli console extension.py observing policy providers signing"),
+    Banned(r"\bin vain\b", "without success; fails", "policy"),
+    Banned(
+        r"(?i:\bbesides\b)",
+        "in addition to",
+        "ca calls credentials docs/reference/metrics.md metering observing policy providers routing signing",
+    ),
+    Banned(r"(?i:\bmeanwhile\b)", "while; at the same time", "addons audit observing policy wire"),
+    Banned(r"(?i:\bthereby\b)", "so"),
+    Banned(
+        r"\bformer\b(?! (?:OpenAI|name))",
+        "previous",
+        "audit ca cli console docs/reference/policy-input.md policy",
+    ),
+    Banned(
+        r"\b(?:is|are|was|were) none\b(?! of)",
+        "does not exist; is not valid",
+        "addons audit ca calls cli console credentials docs/reference/policy-input.md doctor extension.py "
+        "identity metering observing policy providers routing signing wire wirekey_simulator",
+    ),
+    Banned(r"\bnone the (?:worse|less)\b", "still"),
+    Banned(
+        r"\bno more\b(?! than|\s(?:data|events|bytes))",
+        "no longer",
+        "calls console goaway.py wire wirekey_simulator",
+    ),
+    Banned(r"(?i:\bwho(?:so)?ever\b)", "a client that; the caller", "signing wire x509.py"),
+    Banned(r"(?i:\bwhich rule spoke\b)", "which rule matched", "cli"),
+    Banned(r"\brests? a while\b|\bkeys? (?:that )?rests?\b|\bresting\b", "cools down", "routing"),
+    Banned(r"(?i:\bwhat becomes of\b)", "say what happens", "console routing"),
+    Banned(r"(?i:\bin earnest\b)", "in production"),
+    Banned(r"\binto quotes\b", "in quotes"),
+    Banned(r"\b[Rr]eplace[sd]? \w+ by\b", "replace … with"),
+    Banned(r"(?<!\bin )\bin all(?=[.,;)]|$)", "in total", "calls routing"),
+    Banned(
+        r"(?:^|[.!] )(?:Who|Whoever|What|Where)\b(?![^.!?]*\?)",
+        "name the subject first",
+        "addons audit ca call_events.py calls cli console credentials docs/reference/policy-input.md doctor "
+        "egress extension.py file_modes.py identity metering observing policy providers routing server "
+        "signing wire wirekey_simulator x509.py",
+    ),
+    Banned(
+        r"(?i:\b(?:house|desk|passage|stations?)\b)",
+        "the word of the field, not a metaphor",
+        "addons calls cli console egress",
+    ),
+    Banned(r"\b(?:lend|lends|lent|lending|gleans?|gleaned|sealing|sealed)\b", "reuse; read; redact"),
+    Banned(
+        r"\b(?:an|the|its|their|whose|no|each|of|HTTP) answers?\b",
+        "response",
+        "addons audit calls cli console docs/reference/audit-event.md docs/reference/metrics.md "
+        "docs/reference/policy-input.md goaway.py metering observing policy providers routing signing",
+    ),
+    Banned(
+        r"\banswer(?:s|ed) (?:with )?\d\d\d\b|\bis answered\b|\bare answered\b",
+        "fails with; returns; gets",
+        "addons console routing",
+    ),
+)
+IN_DOCSTRINGS = (
+    Banned(
+        r"(?:Give|Gives)\b",
+        "Return …",
+        "addons audit calls cli console extension.py metering observing providers routing tracebacks.py x509.py",
+    ),
+    Banned(r"(?:Tell|Tells) whether\b", "Return whether …", "addons audit calls cli console observing routing"),
+    Banned(
+        r"(?:Tell|Tells|Say|Says|Let|Lets|Take|Takes|Put|Puts)\b",
+        "Report …; Return …; Allow …; Set …",
+        "addons audit calls cli console metering observing policy providers routing signing wire wirekey_simulator",
+    ),
+)
+"""Banned at the beginning of docstrings only."""
+
+
+def areas() -> dict[str, list[Path]]:
+    """Return the files of each package, and of each module outside of packages."""
+    found = defaultdict(list)
+    for path in sorted((CHECKOUT / "addons").rglob("*.py")):
+        parts = path.relative_to(CHECKOUT / "addons").parts
+        found[parts[1] if parts[0] == "wirekey" else parts[0]].append(path)
+    return found
+
+
+def sentences_of(path: Path) -> Iterator[tuple[str, str, bool]]:
+    """Yield (FILE:LINE, text, whether it is a docstring) of each docstring and each string with three words or more."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\w \w+ \w", node.value):
+            place = f"{path.relative_to(CHECKOUT)}:{node.lineno}"
+            yield place, " ".join(node.value.split()), id(node) in docstrings
+
+
+def paragraphs_of(page: str) -> Iterator[str]:
+    """Yield the paragraphs and table rows of a page, without headings, fenced blocks and code spans."""
+    text = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^#.*$|<!--.*?-->", "", re.sub(r"`[^`\n]*`", "`…`", text), flags=re.MULTILINE)
+    for paragraph in re.split(r"\n\s*\n|\n(?=\||- |\d+\. )", text):
+        yield " ".join(paragraph.split())
+
+
+def show(found: list[tuple[str, str, str]]) -> str:
+    return "\n".join(f"{place}: {match!r}: {text[:150]}" for place, match, text in found)
+
+
+AREAS = areas()
+PAGES = page_names()
+SENTENCES = {area: [sentence for path in paths for sentence in sentences_of(path)] for area, paths in AREAS.items()}
+
+
+@pytest.mark.parametrize("banned", BANNED, ids=lambda banned: banned.better)
+def test_no_docstring_or_message_has_a_banned_phrase(banned):
+    found = [
+        (place, match[0], text)
+        for area, sentences in SENTENCES.items()
+        if area not in banned.unfinished.split()
+        for place, text, _ in sentences
+        if (match := re.search(banned.pattern, text))
+    ]
+    assert not found, f"write {banned.better!r} instead:\n{show(found)}"
+
+
+@pytest.mark.parametrize("banned", IN_DOCSTRINGS, ids=lambda banned: banned.better)
+def test_a_docstring_begins_with_the_word_of_the_field(banned):
+    found = [
+        (place, match[0], text)
+        for area, sentences in SENTENCES.items()
+        if area not in banned.unfinished.split()
+        for place, text, is_docstring in sentences
+        if is_docstring and (match := re.match(banned.pattern, text))
+    ]
+    assert not found, f"write {banned.better!r} instead:\n{show(found)}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_page_has_a_banned_phrase(page):
+    found = [
+        (page, match[0], text)
+        for banned in BANNED
+        if page not in banned.unfinished.split()
+        for text in paragraphs_of(page)
+        if (match := re.search(banned.pattern, text))
+    ]
+    assert not found, show(found)
+
+
+def test_the_patterns_find_what_the_style_forbids():
+    bad = [
+        "Set the key and start anew.",
+        "Who has no token gets nowhere.",
+        "the header x is none",
+        "Whoever uses it gives each program its own agent.",
+        "one that is answered 401, 403 or 429 rests a while",
+        "What becomes of a model asked for.",
+        "Its tokens work no more.",
+        "which rule spoke",
+    ]
+    assert not [text for text in bad if not any(re.search(banned.pattern, text) for banned in BANNED)]

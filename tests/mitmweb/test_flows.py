@@ -115,5 +115,5 @@ def test_of_a_long_answer_the_beginning_is_kept(keeping):
 
 
 def test_that_answers_are_kept_is_said_loudly(web, keeping):
-    wait_for(lambda: "THE CONTENT OF ANSWERS IS KEPT" in keeping.output.read_text(), "the warning")
-    assert "CONTENT OF ANSWERS" not in web.output.read_text()
+    wait_for(lambda: "THE CONTENT OF RESPONSES IS KEPT" in keeping.output.read_text(), "the warning")
+    assert "CONTENT OF RESPONSES" not in web.output.read_text()

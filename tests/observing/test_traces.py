@@ -341,9 +341,12 @@ def test_traces_are_made_where_opentelemetrys_own_variables_ask_for_them(environ
 
 
 REASONS = [
-    ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "grpc is asked for, and Wirekey speaks http/protobuf"),
-    ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, "http/json is asked for"),
-    ({"OTEL_BSP_MAX_QUEUE_SIZE": "canary"}, "OTEL_ variables of the environment are not understood"),
+    (
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        "The protocol grpc is not supported. Set OTEL_EXPORTER_OTLP_PROTOCOL to http/protobuf.",
+    ),
+    ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"}, "The protocol http/json is not supported"),
+    ({"OTEL_BSP_MAX_QUEUE_SIZE": "canary"}, "OTEL_ variables of the environment cannot be used"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""One credential, ours: chosen here, put on by the wire layer on a copy that only the wire sees."""
+"""Chooses the credential of a call. The wire layer adds it, on a copy of the request that no addon sees."""
 
 from __future__ import annotations
 
@@ -32,7 +32,14 @@ REFUSED_PAIR = frozenset({"UnrecognizedClientException", "ExpiredTokenException"
 
 
 class Credentials(AdmittingAddon):
+    """Prepares the first attempt of a call, and removes what a response says of the credential.
+
+    It reads the plan that `Routing` made. It leaves the `AttemptState`. From the response it learns whether the key
+    must cool down, and which agent an upload belongs to.
+    """
+
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Prepare the first attempt. Raises Refusal if there is no credential for it."""
         state = self.calls.state(flow)
         if state.signed is not None:
             raise UNVERIFIED
@@ -40,12 +47,13 @@ class Credentials(AdmittingAddon):
         await prepare_attempt(self.services, flow, state.plan.start(time.monotonic()))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Release the request body, record the status in the key's pool, and clean the response head."""
         state = self.calls.find(flow)
         response = flow.response
         if not (state and response and state.call.attempts):
             return
         if state.call.status is not None:
-            return  # an answer of our own
+            return  # Wirekey's own response
         state.release_body()
         if state.reserved:
             state.reserved.release()
@@ -57,7 +65,7 @@ class Credentials(AdmittingAddon):
             self.note_upload(state, attempt.upstream, response)
 
     def clean_head(self, state: CallState, response: http.Response) -> None:
-        """Leave of the head what the client may have of it: no key, and nothing that is meant for another host."""
+        """Remove from the response head what the client must not get: the key, and names that lead past Wirekey."""
         response.data.reason = standard_reason(response.status_code)
         try:
             location = location_for_client(self.services, state, response)
@@ -74,7 +82,7 @@ class Credentials(AdmittingAddon):
             response.headers.fields = minimal_fields(response.headers.fields)
 
     def note_upload(self, state: CallState, upstream: Upstream, response: http.Response) -> None:
-        """Remember whose an upload is that begins with this answer, and let its next request come here too."""
+        """Remember the agent of an upload that this response begins, and have its next request sent here, too."""
         call = state.call
         assert state.request
         for name in UPLOAD_URL_HEADERS:
@@ -100,10 +108,10 @@ class Credentials(AdmittingAddon):
 
 
 def record_response(services: Services, state: CallState, status: int, headers: http.Headers) -> float | None:
-    """Take note of how an attempt was answered: of a key that must rest, of AWS credentials that are not known.
+    """Record the status of a response: a key may have to cool down, AWS credentials may be rejected.
 
-    Gives the seconds of Retry-After, None where there are none. To be called once for each attempt that was answered,
-    also where its answer reaches nobody.
+    Call it once for each attempt that got a response, even if the client does not get that response. Return the
+    seconds of Retry-After; None if there are none.
     """
     wait = retry_after_seconds(headers.get("retry-after"), time.time())
     attempt = state.attempt
@@ -116,5 +124,5 @@ def record_response(services: Services, state: CallState, status: int, headers: 
 
 
 def standard_reason(status: int) -> bytes:
-    """Return the reason phrase of HTTP for a status: a provider's own could quote the key."""
+    """Return HTTP's reason phrase for a status. A provider's own could quote the key."""
     return responses.get(status, "").encode()

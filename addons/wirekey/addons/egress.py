@@ -1,4 +1,4 @@
-"""May this host, port and address be reached; do all names agree; is the head within its limits."""
+"""Decides which hosts, ports and addresses may be reached, and checks the head of each request."""
 
 from __future__ import annotations
 
@@ -44,15 +44,22 @@ METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
 HTTPS_PORT = 443
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TLS_RECORD_START = 3
-"""Bytes from which a TLS record can be told: its type and version."""
+"""The number of bytes that tell a TLS record from other protocols: its type and version."""
 
 
 class Egress(Addon):
+    """Refuses hosts, ports, addresses and request heads that are not allowed, and chooses the protocol layers.
+
+    Connections to provider hosts are decrypted, others are tunnelled or closed. A provider's name is resolved once,
+    and only the addresses that were checked are dialled.
+    """
+
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self.delegate = CallDelegate(services)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Check the target of a CONNECT, and mark it as a tunnel if it is not a provider's host."""
         host, port = flow.request.host, flow.request.port
         if not is_canonical(host):
             raise Refusal(
@@ -76,10 +83,10 @@ class Egress(Addon):
         call.operation, call.upstream, call.simulated = TUNNEL, host, False
 
     def next_layer(self, next_layer: NextLayer) -> None:
-        """Choose what speaks on a connection: decrypt provider hosts, tunnel others, close what does not fit."""
+        """Choose the layer of a connection: decrypt provider hosts, tunnel other hosts, close what is neither."""
         context = next_layer.context
         if next_layer.layer is None and context.client.tls_established:
-            # A tunnel was decrypted: what follows is HTTP, and never TLS once more.
+            # Inside a decrypted tunnel there is HTTP, and never TLS again.
             inner_tls = starts_like_tls_record(next_layer.data_client())
             next_layer.layer = CloseConnectionLayer(context) if inner_tls else HttpLayer(context, HTTPMode.transparent)
         elif next_layer.layer is None and at_gateway(context.client):
@@ -91,7 +98,7 @@ class Egress(Addon):
         replace_http_layers(next_layer, self.delegate)
 
     def choose_for_tunnel(self, next_layer: NextLayer, host: str) -> None:
-        """Wait for a whole ClientHello; decrypt what goes to a provider, pass on what goes elsewhere."""
+        """Wait for a whole ClientHello, then decrypt a connection to a provider and tunnel any other."""
         context, data = next_layer.context, next_layer.data_client()
         if len(data) >= TLS_RECORD_START and not starts_like_tls_record(data):
             logger.warning("tunnel to %s closed: its first bytes are not TLS", host)
@@ -105,10 +112,10 @@ class Egress(Addon):
         if hello is None:
             return
         if hello.sni is not None and hello.sni != host:
-            logger.warning("tunnel to %s closed: its TLS server name is another", host)
+            logger.warning("tunnel to %s closed: its TLS server name differs", host)
             self.close_tunnel(next_layer, "names_differ")
         elif host in self.services.settings.hosts:
-            # The provider is dialled later, with TLS of its own; here it only says that requests are https.
+            # The provider is dialled later, with its own TLS. Here this only makes the requests https.
             context.server.tls = True
             next_layer.layer = ClientTLSLayer(context)
             skip_outer_layers(next_layer.layer)
@@ -121,6 +128,7 @@ class Egress(Addon):
             skip_outer_layers(next_layer.layer)
 
     def close_tunnel(self, next_layer: NextLayer, reason: str) -> None:
+        """Close a tunnel, and note the reason in its record."""
         if tunnel := self.calls.tunnels.find(next_layer.context.client.id):
             tunnel.traffic.refused = reason
         next_layer.layer = CloseConnectionLayer(next_layer.context)
@@ -128,6 +136,7 @@ class Egress(Addon):
     # The request.
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Check host, names, method and headers of a request."""
         request = flow.request
         provider = self.services.settings.hosts.get(request.host)
         if flow.is_replay:
@@ -150,6 +159,7 @@ class Egress(Addon):
                 raise Refusal(400, "malformed", "A header value holds a control character.")
 
     def check_names(self, request: http.Request) -> None:
+        """Raise Refusal unless Host header, TLS server name and CONNECT target agree."""
         hosts = request.headers.get_all("host")
         if request.authority:
             hosts = [*hosts, request.authority]
@@ -161,7 +171,7 @@ class Egress(Addon):
     # The provider's connection.
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
-        """Resolve once, and check: only addresses that were checked are dialled, and none where one may not be."""
+        """Resolve the name of an upstream, and check its addresses: only these are dialled."""
         server = data.server
         assert server.address
         requested_address[server] = server.address[:2]
@@ -171,6 +181,7 @@ class Egress(Addon):
             server.error = f"its address could not be found: {error.strerror or error}"
 
     async def pin_address(self, server: Server) -> None:
+        """Set the addresses to dial, or the reason why none may be. Raises OSError if the name does not resolve."""
         assert server.address
         host, port = server.address[:2]
         loop = asyncio.get_running_loop()
@@ -185,12 +196,12 @@ class Egress(Addon):
         server.address = (checked_addresses[server][0], port)
 
     def tls_start_server(self, data: TlsData) -> None:
-        """Offer the provider what the client speaks: HTTP/2 costs more and gains nothing for an HTTP/1.1 client."""
+        """Offer the upstream the protocol of the client. HTTP/2 costs more and gains nothing for an HTTP/1.1 client."""
         data.conn.alpn_offers = [b"h2", b"http/1.1"] if data.context.client.alpn == b"h2" else [b"http/1.1"]
 
 
 def choose_for_gateway(next_layer: NextLayer) -> None:
-    """Choose by the first bytes: TLS, or HTTP/2 from clients that begin with it, or HTTP/1.1."""
+    """Choose by the first bytes: TLS, HTTP/2 with prior knowledge, or HTTP/1.1."""
     context, data = next_layer.context, next_layer.data_client()
     if len(data) < TLS_RECORD_START:
         return

@@ -1,4 +1,4 @@
-"""What mitmweb and dumps show of a call: a marker and a comment, and a view of its answer where answers are kept."""
+"""What mitmweb and dumps show of a call: a marker, a comment, and its response if responses are kept."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COLUMNS = "web_columns"
-"""mitmweb's option: its own choice has no comment."""
+"""mitmweb's option. Its default has no column for the comment."""
 SHOWING = ("view", "save")
-"""mitmproxy's addons that show flows, or write them down; `wirekey serve` without --web has neither."""
+"""mitmproxy's addons that show or save flows. `wirekey serve` without --web has neither."""
 
 
 class FlowComments(Addon):
-    """Comes after the record of a call is complete. Where nobody sees flows, it does nothing."""
+    """Marks and comments flows, after the record of their call is complete.
+
+    It does nothing in a process that neither shows nor saves flows. With --keep-responses it also leaves the responses
+    of models on their flows.
+    """
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
@@ -35,6 +39,7 @@ class FlowComments(Addon):
         self.kept: KeptResponses | None = None
 
     def running(self) -> None:
+        """Find out whether this process shows flows, and prepare the page if it does."""
         self.seen = any(ctx.master.addons.get(name) for name in SHOWING)
         if not self.seen:
             return
@@ -47,12 +52,13 @@ class FlowComments(Addon):
         if getattr(ctx.options, KEEP_RESPONSES):
             self.kept = KeptResponses()
             logger.warning(
-                "THE CONTENT OF ANSWERS IS KEPT, as %s asks for: who sees mitmweb's page, or a dump or HAR file of "
-                "this process, can read what models answer. Start without it for names and counts only.",
+                "THE CONTENT OF RESPONSES IS KEPT, because %s is set. Everyone who sees mitmweb's page, or a dump or HAR "
+                "file of this process, can read what models respond. Start without it for names and counts only.",
                 KEEP_RESPONSES,
             )
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Mark a flow whose response begins, and begin to keep the response."""
         state = self.calls.find(flow) if self.seen else None
         if state is None or not state.call.attempts:
             return
@@ -62,15 +68,17 @@ class FlowComments(Addon):
             self.kept.begin(flow, state.call)
 
     def response(self, flow: http.HTTPFlow) -> None:
+        """Put a kept response on its flow."""
         if self.kept:
             self.kept.end(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
+        """Put on its flow what came of a kept response."""
         if self.kept:
             self.kept.end(flow)
 
     def show(self, flow: http.HTTPFlow, call: Call) -> None:
-        """Mark a flow whose call is recorded; what an operator wrote on it meanwhile stays."""
+        """Mark a flow whose call is recorded. A marker or comment that an operator set stays."""
         if not flow.marked or flow.marked in OURS:
             flow.marked = marker_of(call)
         flow.comment = flow.comment or comment_of(call)

@@ -1,4 +1,4 @@
-"""A tap on the passing answer: bytes, time to the first of them, tokens, finish reason, cost."""
+"""Measures the response while it passes: bytes, time to the first byte, tokens, finish reason, cost."""
 
 from __future__ import annotations
 
@@ -33,8 +33,14 @@ FIRST_ERROR_STATUS = 400
 
 
 class Metering(Addon):
+    """Puts a `ResponseTap` on each response, and records what the tap has read when the response ends.
+
+    The tap also removes what the client must not get: the key in an error, and token counts that only Wirekey asked
+    for. It leaves usage, cost and outcome in the call.
+    """
+
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Let every answer stream; without a tap, only one to a call that went out without a key."""
+        """Stream the response through a tap. Withhold the body if there can be no tap and the call had a key."""
         state = self.calls.find(flow)
         if state is None or flow.response is None or state.call.status is not None:
             return
@@ -47,6 +53,7 @@ class Metering(Addon):
                 flow.response.stream = Withheld().feed
 
     def install_tap(self, flow: http.HTTPFlow) -> None:
+        """Put the tap on a response, and Wirekey's headers in its head."""
         state, response = self.calls.state(flow), flow.response
         call = state.call
         assert response
@@ -69,7 +76,7 @@ class Metering(Addon):
         response.stream = state.tap
 
     def make_tap(self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> ResponseTap:
-        """Make the tap of an answer, and its head fit for what the tap will take out of the body."""
+        """Return the tap of a response, whose head is changed to fit what the tap removes from the body."""
         response = flow.response
         assert response
         headers = response.headers
@@ -99,7 +106,7 @@ class Metering(Addon):
         return tap
 
     def make_filter(self, state: CallState, response: http.Response) -> KeyScrubber | None:
-        """Make what masks the credential; None where the call went out without one."""
+        """Return the filter that masks the credential; None if the call was sent without one."""
         secrets = state.secrets
         if not secrets:
             return None
@@ -111,6 +118,7 @@ class Metering(Addon):
         return KeyScrubber(secrets)
 
     def response(self, flow: http.HTTPFlow) -> None:
+        """Record usage and cost of a whole response, and whether its stream was truncated."""
         state = self.calls.find(flow)
         reader = self.account(state)
         if state is None or reader is None or state.call.outcome is not None:
@@ -123,13 +131,13 @@ class Metering(Addon):
             call.outcome = Outcome.TRUNCATED
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Account for what came until client or provider went away; which of them did the wire layer says."""
+        """Record usage and cost of a response that broke off. The wire layer has recorded which side ended it."""
         state = self.calls.find(flow)
         reader = self.account(state)
         if not (state and reader and state.call.outcome in (None, Outcome.CLIENT_CANCELLED)):
             return
-        # SDKs leave at the provider's error event, or at the last event, without waiting for the end; curl leaves
-        # when it has as many bytes as the head announced, which over HTTP/2 may be before the end of the stream.
+        # SDKs disconnect after the provider's error event or the last event, without waiting for the end. curl
+        # disconnects when it has all bytes of the Content-Length, which over HTTP/2 may be before the stream ends.
         call = state.call
         if reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
@@ -138,12 +146,13 @@ class Metering(Addon):
             call.outcome = Outcome.COMPLETED
 
     def account(self, state: CallState | None) -> ResponseReader | None:
+        """Record what the tap of a response has counted and read. Return its reader, if it has one."""
         if state is None or state.tap is None:
             return None
-        call, answer = state.call, state.tap
-        call.response_bytes = answer.received
-        answer.tap.end()
-        reader = answer.tap.reader
+        call, tap = state.call, state.tap
+        call.response_bytes = tap.received
+        tap.tap.end()
+        reader = tap.tap.reader
         if reader:
             call.usage = reader.usage
             call.cost_usd = cost_of(call, reader.usage)
@@ -151,18 +160,18 @@ class Metering(Addon):
 
 
 def can_pass(encoding: str, status: int) -> bool:
-    """Return whether a compressed answer may pass as it is while it is searched.
+    """Return whether a compressed response may pass unchanged while it is searched for the key.
 
-    An error is masked instead, for which it is undone. So is zstd: its blocks are decoded only when they are whole, and
-    a client could read more of half a block than we do.
+    An error is decompressed, so that the key can be masked. So is zstd: Wirekey decodes only whole blocks, and a client
+    could read more of half a block.
     """
     return status < FIRST_ERROR_STATUS and encoding.strip().lower() != "zstd"
 
 
 def cost_of(call: Call, usage: Usage) -> float | None:
-    """Price by the model that the answer names, or by the one asked for where that has no price.
+    """Return the cost in US dollars by the model that the response names, or by the one sent if that has no price.
 
-    The other way round if what is asked for says the region, on which the price depends.
+    The model sent comes first if it names the region, on which the price depends.
     """
     if call.provider is None:
         return None
@@ -173,13 +182,14 @@ def cost_of(call: Call, usage: Usage) -> float | None:
 
 
 def succeeded(call: Call) -> bool:
+    """Return whether the provider responded with success."""
     return call.status is not None and call.status < FIRST_ERROR_STATUS
 
 
 def unframe(flow: http.HTTPFlow) -> None:
-    """Let an answer whose length will change be framed anew: by chunks for HTTP/1.1, by frames for HTTP/2.
+    """Frame a response whose length will change: by chunks for HTTP/1.1, by frames for HTTP/2.
 
-    For HTTP/1.0 its end is that of the connection.
+    For HTTP/1.0 the end of the connection ends the response.
     """
     assert flow.response
     headers = flow.response.headers

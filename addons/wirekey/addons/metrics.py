@@ -1,4 +1,4 @@
-"""No call passes this station: it counts the calls for /metrics, and looks at the house when it is asked."""
+"""Counts calls for /metrics, and reads the condition of the process when /metrics is requested."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from wirekey.server.lifecycle import Lifecycle
 
 LOOKS_EVERY = 0.5
-"""Seconds between two looks at how late the event loop is."""
+"""Seconds between two measurements of the event loop's lag."""
 
 
 class Metrics(Addon):
-    """`ready`: part → why it is not ready; set by who knows."""
+    """Observes the events of calls, and measures the lag of the event loop. It decides nothing.
+
+    `ready` is set by the bundle: it returns, by part, why the part is not ready, or None.
+    """
 
     def __init__(self, services: Services, lifecycle: Lifecycle) -> None:
         super().__init__(services)
@@ -48,15 +51,18 @@ class Metrics(Addon):
 
     @property
     def pages(self) -> dict[str, LocalHandler]:
+        """The console's pages of this addon, by path."""
         return {METRICS_PATH: self.scrape.answer}
 
     async def running(self) -> None:
+        """Start to measure."""
         if not self.lifecycle.opened:
             return
         self.services.store.took = self.call_metrics.intents.observe
         self.measuring = asyncio.create_task(self.measure_lag())
 
     async def done(self) -> None:
+        """Stop measuring."""
         if self.measuring:
             self.measuring.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -64,6 +70,7 @@ class Metrics(Addon):
             self.measuring = None
 
     async def measure_lag(self) -> None:
+        """Measure, again and again, how late the event loop runs what is due."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LOOKS_EVERY
@@ -71,7 +78,7 @@ class Metrics(Addon):
             self.call_metrics.lag.observe(max(0.0, loop.time() - due))
 
     def look(self) -> None:
-        """Note the condition of the house: on its event loop, as nothing of it may be read from a thread."""
+        """Note the condition of the process. It runs on the event loop, since none of it may be read from a thread."""
         services, store, authority = self.services, self.services.store, self.lifecycle.authority
         opened = [state.call for state in self.calls.states.values() if state.call.intent_recorded]
         self.collector.condition = Condition(

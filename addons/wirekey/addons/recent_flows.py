@@ -17,7 +17,10 @@ FLOWS_AT_ONCE = 100
 
 
 class RecentFlows(Addon):
-    """Removes flows that have ended from mitmweb's page, oldest first, as soon as `at_once` more than `kept` are there."""
+    """Removes flows that have ended from mitmweb's page, oldest first.
+
+    It keeps `kept` flows, and removes others as soon as there are `at_once` of them.
+    """
 
     def __init__(self, services: Services, view: View, kept: int = FLOWS_KEPT, at_once: int = FLOWS_AT_ONCE) -> None:
         super().__init__(services)

@@ -1,4 +1,4 @@
-"""Traces, where the environment names a collector: made of each call that ended, exported in the background."""
+"""Exports a span for each call, if the environment names a collector."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ PROTOCOL = "http/protobuf"
 
 
 class Traces(Addon):
-    """Opens after the entrance and closes after it, so that calls which the end interrupts have their spans, too."""
+    """Starts and stops the export of spans, which observes the events of calls.
+
+    It starts after `Lifecycle` and stops after it, so that calls which the end of the process interrupts have spans,
+    too.
+    """
 
     def __init__(self, services: Services, lifecycle: Lifecycle) -> None:
         super().__init__(services)
@@ -34,6 +38,7 @@ class Traces(Addon):
         self.traces: traces.CallTracer | None = None
 
     def running(self) -> None:
+        """Start the export, or log why not."""
         if not (self.lifecycle.opened and self.lifecycle.config):
             return
         environ = self.lifecycle.config.environ
@@ -44,10 +49,10 @@ class Traces(Addon):
             logger.warning("No traces are exported: %s", reason)
 
     def open(self, environ: Mapping[str, str]) -> str | None:
-        """Begin to export. Gives the sentence that says why not, where it cannot be."""
+        """Start the export. Return a sentence that says why it cannot start; None if it has."""
         protocol = first(environ, PROTOCOLS) or PROTOCOL
         if protocol != PROTOCOL:
-            return f"{protocol} is asked for, and Wirekey speaks {PROTOCOL}. Set OTEL_EXPORTER_OTLP_PROTOCOL to it."
+            return f"The protocol {protocol} is not supported. Set OTEL_EXPORTER_OTLP_PROTOCOL to {PROTOCOL}."
         try:
             from wirekey.observing.traces import open_call_tracer
         except ImportError:
@@ -56,14 +61,15 @@ class Traces(Addon):
             try:
                 self.traces = open_call_tracer()
             except Exception as error:
-                # Without its message, which may quote what an OTEL_ variable says, passwords too.
-                return f"the OTEL_ variables of the environment are not understood ({safe_traceback(error)})."
+                # Without its message, which may quote the value of an OTEL_ variable, such as a password.
+                return f"The OTEL_ variables of the environment cannot be used ({safe_traceback(error)})."
         self.services.continues_traces = True
         self.services.events.observers.append(self.traces)
         logger.info("Traces of calls are exported to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names.")
         return None
 
     async def done(self) -> None:
+        """Export the last spans, and stop."""
         previous, self.traces = self.traces, None
         if previous:
             self.services.events.observers.remove(previous)
@@ -71,7 +77,7 @@ class Traces(Addon):
 
 
 def wanted(environ: Mapping[str, str]) -> bool:
-    """Tell whether a collector is named and nobody turned traces off, in OpenTelemetry's own variables."""
+    """Return whether OpenTelemetry's variables name a collector, and do not turn traces off."""
     return (
         first(environ, ENDPOINTS) is not None
         and environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
@@ -81,7 +87,7 @@ def wanted(environ: Mapping[str, str]) -> bool:
 
 @contextlib.contextmanager
 def dotenv_too(environ: Mapping[str, str]) -> Iterator[None]:
-    """Let OpenTelemetry, which reads the process's environment, find what stands in `.env`; and nobody else."""
+    """Add the OTEL_ variables of `.env` to the environment of the process, which OpenTelemetry reads."""
     added = {name: value for name, value in environ.items() if name.startswith("OTEL_") and name not in os.environ}
     os.environ.update(added)
     try:
@@ -92,4 +98,5 @@ def dotenv_too(environ: Mapping[str, str]) -> Iterator[None]:
 
 
 def first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    """Return the value of the first of these variables that is set, without spaces around it."""
     return next((value for name in names if (value := environ.get(name, "").strip())), None)

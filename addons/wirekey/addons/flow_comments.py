@@ -52,8 +52,8 @@ class FlowComments(Addon):
         if getattr(ctx.options, KEEP_RESPONSES):
             self.kept = KeptResponses()
             logger.warning(
-                "THE CONTENT OF RESPONSES IS KEPT, because %s is set. Everyone who sees mitmweb's page, or a dump or HAR "
-                "file of this process, can read what models respond. Start without it for names and counts only.",
+                "THE CONTENT OF RESPONSES IS KEPT, because %s is set. Everyone who sees mitmweb's page, or a dump or "
+                "HAR file of this process, can read what models respond. Start without it for names and counts only.",
                 KEEP_RESPONSES,
             )
 

@@ -57,10 +57,10 @@ def test_check_says_that_a_policy_is_fine_and_its_revision(folder):
         ("package wirekey.authz\ndeny if {", "a.rego:"),
         (
             "package wirekey.authz\ndeny if input.modle",
-            "a.rego:2:9: there is no input.modle; did you mean input.model?",
+            "a.rego:2:9: there is no input.modle. Did you mean input.model?",
         ),
-        ("package behavry.authz\ndeny if input.model", "set policy.query"),
-        ("package wirekey.authz\ndeny if http.send({})", "http.send reaches out"),
+        ("package behavry.authz\ndeny if input.model", "Set policy.query"),
+        ("package wirekey.authz\ndeny if http.send({})", "http.send reaches outside"),
     ],
 )
 def test_check_says_what_is_wrong_and_where(folder, policy, message):
@@ -77,7 +77,7 @@ def test_check_takes_another_package_by_query(folder):
 
 
 def test_check_of_a_folder_that_is_not_there_says_so():
-    assert "no such folder" in run("check", "--policy", "nowhere", code=1).stderr
+    assert "does not exist" in run("check", "--policy", "nowhere", code=1).stderr
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
@@ -172,7 +172,7 @@ def test_replay_of_ten_thousand_calls_takes_seconds_and_equals_what_live_evaluat
     for number in range(10_000):
         call = call_of(f"a{number % 7}", facts=Facts(f"m{number % 30}", max_tokens=number % 100))
         call.agent = Agent(f"a{number % 7}", "developer", "cli")
-        document = json.loads(policy.answer(encode_input(build_input(call, {}))))
+        document = json.loads(policy.evaluate(encode_input(build_input(call, {}))))
         live = parse_decision(document, "r", needs_allow=False)
         call.policy_result = "allow" if live.allow else "deny"
         call.policy_reason = None if live.allow else "policy_denied: x"

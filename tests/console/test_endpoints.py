@@ -168,11 +168,11 @@ async def test_a_policy_server_that_goes_and_comes_is_noticed_without_a_call(fol
     async with wirekey(folder, config) as running:
         await becomes(running, None)
         opa.faults = [b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"] * 100_000
-        await becomes(running, "the OPA server gives no decisions")
+        await becomes(running, "the OPA server cannot decide calls")
         opa.faults = []
         await becomes(running, None)
         opa.policies.clear()
-        await becomes(running, "the OPA server gives no decisions")
+        await becomes(running, "the OPA server cannot decide calls")
     opa.stop()
 
 
@@ -185,7 +185,7 @@ async def test_a_policy_that_gives_no_decisions_is_noticed(folder, monkeypatch):
 
         monkeypatch.setattr(running.services.policy._loaded.__class__, "document", lambda _, given: broken(given))
         async with asyncio.timeout(PATIENCE):
-            while (await running.parts())["policy"] != "the policy gives no decisions":
+            while (await running.parts())["policy"] != "the policy cannot decide calls":
                 await asyncio.sleep(0.01)
         monkeypatch.undo()
         monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)

@@ -46,7 +46,7 @@ def embedded_answers(asked: Asked) -> Answers:
 
 def embedded_answer(rego: Rego, given: Any, names: tuple[str, ...]) -> Answer:
     try:
-        document = msgspec.json.decode(rego.answer(msgspec.json.encode(given)))
+        document = msgspec.json.decode(rego.evaluate(msgspec.json.encode(given)))
     except UndecidedError as error:
         return Answer(error=str(error))
     return Answer({name: value for name, value in document.items() if name in names})

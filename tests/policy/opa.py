@@ -48,7 +48,7 @@ class Opa(ThreadingHTTPServer):
             (answer,) = self.oracle.ask(Asked(self.policies, package, [given])).answers
             return answer.value
         try:
-            return json.loads(Rego(Modules(self.policies, {}, ""), package).answer(msgspec.json.encode(given)))
+            return json.loads(Rego(Modules(self.policies, {}, ""), package).evaluate(msgspec.json.encode(given)))
         except UndecidedError:
             return None
 

@@ -105,6 +105,6 @@ def differences(oracle, call, inputs):
 
 def answer_of(rego, given):
     try:
-        return canonical(json.loads(rego.answer(json.dumps(given).encode())))
+        return canonical(json.loads(rego.evaluate(json.dumps(given).encode())))
     except UndecidedError:
         return None

@@ -66,12 +66,12 @@ def test_a_key_is_no_longer_for_a_long_input():
 
 
 def test_the_oldest_is_forgotten_first():
-    memory = DecisionCache()
+    cache = DecisionCache()
     for number in range(MAX_DECISIONS + 10):
-        memory.keep(b"%d" % number, Decision(allow=True))
-    assert len(memory) == MAX_DECISIONS
-    assert memory.find(b"0") is None
-    assert memory.find(b"%d" % (MAX_DECISIONS + 9))
+        cache.keep(b"%d" % number, Decision(allow=True))
+    assert len(cache) == MAX_DECISIONS
+    assert cache.find(b"0") is None
+    assert cache.find(b"%d" % (MAX_DECISIONS + 9))
 
 
 async def test_a_remembered_decision_is_the_one_that_was_made_and_a_new_policy_remembers_nothing(tmp_path):
@@ -98,7 +98,7 @@ async def test_P1_what_cannot_be_shown_to_a_policy_is_denied_and_not_remembered(
     (tmp_path / "authz.rego").write_text(HEAD + 'deny if input.model == "x"\n')
     engine = EmbeddedEngine(tmp_path, "data.wirekey.authz", 5)
     decision = await engine.decide(WHOLE | more)
-    assert (decision.allow, bool(decision.failure), len(engine._loaded.memory)) == (False, True, 0)
+    assert (decision.allow, bool(decision.failure), len(engine._loaded.cache)) == (False, True, 0)
     assert (await engine.decide(WHOLE)).allow
     engine.close()
 

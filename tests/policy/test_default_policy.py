@@ -10,7 +10,7 @@ from tests.docs.pages import CHECKOUT
 from tests.policy.policies import LISTING, WHOLE
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import read_modules
-from wirekey.policy.own_tests import failures
+from wirekey.policy.own_tests import failed_tests
 from wirekey.policy.rego import Rego
 from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import requests as bedrock
@@ -43,7 +43,7 @@ def test_there_are_tests_to_run():
 
 
 def test_the_tests_of_the_policy_hold():
-    assert failures(read_modules(FOLDER), "data.wirekey.authz") == []
+    assert failed_tests(read_modules(FOLDER), "data.wirekey.authz") == []
 
 
 @pytest.mark.parametrize("name", TESTS)
@@ -52,7 +52,7 @@ def test_a_test_of_the_policy_fails_where_it_is_turned_round(name):
     (file, text) = next(iter(modules.tests.items()))
     turned = text.replace(f"{name} if {{", f"{name} if {{ false")
     assert turned != text
-    found = failures(replace(modules, tests={file: turned}), "data.wirekey.authz")
+    found = failed_tests(replace(modules, tests={file: turned}), "data.wirekey.authz")
     assert [problem.message for problem in found] == [f"the test {name} fails"]
 
 
@@ -61,13 +61,13 @@ def test_each_known_operation_stands_in_the_list_of_its_kind(kind):
     asking = f"package asking\n\ndeny := data.wirekey.operations.{kind.value}\n"
     modules = read_modules(FOLDER)
     rego = Rego(replace(modules, rego=modules.rego | {"asking.rego": asking}), "data.asking")
-    assert set(msgspec.json.decode(rego.answer(b"{}"))["deny"]) == known()[kind]
+    assert set(msgspec.json.decode(rego.evaluate(b"{}"))["deny"]) == known()[kind]
 
 
 def allowed(policy, operation, action, role=None, permissions=("web:read", "web:write")):
     call = WHOLE | {"operation": operation, "method": action}
     call["agent"] = {"id": "a", "permissions": list(permissions)} | ({"role": role} if role else {})
-    document = msgspec.json.decode(policy.answer(msgspec.json.encode(call)))
+    document = msgspec.json.decode(policy.evaluate(msgspec.json.encode(call)))
     return document["allow"] and document["deny"] == []
 
 

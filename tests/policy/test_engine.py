@@ -10,7 +10,7 @@ import regorus.regorus as library
 
 from tests.policy.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE, write
 from wirekey.policy import engine as engine_module
-from wirekey.policy import worker as judge_module
+from wirekey.policy import worker as worker_module
 from wirekey.policy.decision import DENIED
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import PolicyError
@@ -90,12 +90,12 @@ async def test_a_policy_judged_by_a_child_decides_the_same(engine_of):
     ],
 )
 def test_P1_only_what_has_no_loop_but_a_short_one_is_judged_on_the_event_loop(engine_of, text, in_process):
-    assert engine_of(a=rules(text))._loaded.report.straight is in_process
+    assert engine_of(a=rules(text))._loaded.report.linear_time is in_process
 
 
 async def test_P1_an_endless_evaluation_is_denied_in_time_and_killed_while_the_loop_goes_on(engine_of):
     engine = engine_of(timeout=1.0, a=rules(LOOPING.replace("deny if {", 'deny if { input.model == "slow"; ')))
-    judges = set(engine._loaded._all)
+    workers = set(engine._loaded._workers)
     beats = 0
 
     async def beat():
@@ -110,7 +110,7 @@ async def test_P1_an_endless_evaluation_is_denied_in_time_and_killed_while_the_l
     assert (decision.allow, decision.refusal().status) == (False, 503)
     assert "policy.timeout" in decision.failure
     assert beats > 10
-    assert not any(judge.alive for judge in judges)
+    assert not any(worker.alive for worker in workers)
 
 
 async def test_P1_after_a_kill_calls_are_decided_again(engine_of):
@@ -141,7 +141,7 @@ async def test_P1_what_took_longer_than_expected_three_times_in_a_row_is_judged_
     slow, quick = -1, 60
     times = [slow, slow, quick, slow, slow, slow]
     for number, longest in enumerate(times, 1):
-        monkeypatch.setattr(engine_module, "LONGEST_AT_HOME", longest)
+        monkeypatch.setattr(engine_module, "MAX_IN_PROCESS_SECONDS", longest)
         assert (await engine.decide(WHOLE | {"model": f"y{number}"})).allow
         assert (engine._loaded.in_process is None) is (number == len(times))
     assert (await engine.decide(WHOLE)).allow
@@ -160,12 +160,12 @@ BAD_POLICIES = [
     ("syntax", "deny if { input.model ==", r"a\.rego:\d+:\d+: "),
     ("unsafe variable", "deny if input.model == y", r"a\.rego:2:\d+: .*unsafe"),
     ("http.send", 'deny if http.send({"method": "get", "url": "http://127.0.0.1:1"}).status_code == 200', "http.send"),
-    ("http.send behind another call", 'deny if count(http.send({"url": "x"}).a.b) == 1', "http.send reaches out"),
+    ("http.send behind another call", 'deny if count(http.send({"url": "x"}).a.b) == 1', "http.send reaches outside"),
     ("http.send by its parts", 'deny if { x := http["send"]({"url": "x"}) }', "http.send|a.rego"),
-    ("opa.runtime in a loop", "deny if opa.runtime().a.b[_].c", "opa.runtime reaches out"),
-    ("opa.runtime in a head", "deny contains opa.runtime().x if true", "opa.runtime reaches out"),
-    ("opa.runtime in a comprehension", "deny if { x := [y | y := opa.runtime().z.q] }", "opa.runtime reaches out"),
-    ("opa.runtime behind with", "deny if true with input as opa.runtime()", "opa.runtime reaches out"),
+    ("opa.runtime in a loop", "deny if opa.runtime().a.b[_].c", "opa.runtime reaches outside"),
+    ("opa.runtime in a head", "deny contains opa.runtime().x if true", "opa.runtime reaches outside"),
+    ("opa.runtime in a comprehension", "deny if { x := [y | y := opa.runtime().z.q] }", "opa.runtime reaches outside"),
+    ("opa.runtime behind with", "deny if true with input as opa.runtime()", "opa.runtime reaches outside"),
     ("opa.runtime in a default", "default deny := opa.runtime()", "opa.runtime|a.rego"),
     ("opa.runtime", "deny if opa.runtime().env.HOME", "opa.runtime"),
     ("net.lookup_ip_addr", 'deny if net.lookup_ip_addr("localhost")', "net.lookup_ip_addr"),
@@ -176,16 +176,16 @@ BAD_POLICIES = [
     ("recursion by absolute path", "f(x) := data.p.authz.f(x)\ndeny if f(3)", "calls itself"),
     ("a conflict", 'model := "a" if input.action == "POST"\nmodel := "b" if input.stream', r"a\.rego:\d+"),
     ("division by zero", "deny if 1 / 0 == input.max_tokens", "divide by zero"),
-    ("an endless loop", LOOPING, "too long|ended the process"),
-    ("too much memory", "deny if count(numbers.range(1, 100000000)) > 1", "too long|ended the process"),
-    ("another package", "", "no package at data.p.authz"),
+    ("an endless loop", LOOPING, "too long|crashed its process"),
+    ("too much memory", "deny if count(numbers.range(1, 100000000)) > 1", "too long|crashed its process"),
+    ("another package", "", "no package data.p.authz"),
 ]
 
 
 @pytest.mark.parametrize(("text", "message"), [row[1:] for row in BAD_POLICIES], ids=[row[0] for row in BAD_POLICIES])
 def test_P4_a_bad_policy_is_refused_at_the_start_and_says_where(engine_of, monkeypatch, text, message):
     if "too long" in message:
-        monkeypatch.setattr(judge_module, "LOAD_SECONDS", 2.0)
+        monkeypatch.setattr(worker_module, "LOAD_SECONDS", 2.0)
     source = rules(text) if text else "package other.authz\ndeny := false"
     with pytest.raises(PolicyError, match=message):
         engine_of(a=source)
@@ -267,7 +267,7 @@ async def test_P4_a_reload_under_load_loses_no_call_and_mixes_no_revisions(engin
         return rules(f'deny contains "revision {number}" if {{ {loop}input.action == "POST" }}')
 
     engine = engine_of(a=source(0))
-    assert engine._loaded.report.straight is in_process
+    assert engine._loaded.report.linear_time is in_process
     said, stop = {}, asyncio.Event()
 
     async def ask():
@@ -300,7 +300,7 @@ async def test_one_is_made_while_the_event_loop_goes_on(engine_of, tmp_path):
             beats += 1
 
     beating = asyncio.create_task(beat())
-    engine = await EmbeddedEngine.meanwhile(path, QUERY, PATIENCE)
+    engine = await EmbeddedEngine.create(path, QUERY, PATIENCE)
     beating.cancel()
     assert beats > 10
     assert engine.revision == engine_of(a=rules('deny if input.model == "a"')).revision
@@ -308,38 +308,38 @@ async def test_one_is_made_while_the_event_loop_goes_on(engine_of, tmp_path):
     engine.close()
     (path / "a.rego").write_text("package p.authz\ndeny if {")
     with pytest.raises(PolicyError):
-        await EmbeddedEngine.meanwhile(path, QUERY, PATIENCE)
+        await EmbeddedEngine.create(path, QUERY, PATIENCE)
 
 
 async def test_a_closed_engine_answers_what_it_was_asked_before_and_then_ends_its_processes(engine_of):
     engine = engine_of(a=rules("deny contains t if { some t in input.tools; some u in input.tools; t == u }"))
     asked = [asyncio.create_task(engine.decide(WHOLE | {"tools": [str(number)]})) for number in range(20)]
     await asyncio.sleep(0)
-    judges = set(engine._loaded._all)
+    workers = set(engine._loaded._workers)
     engine.close()
     assert [(await each).reasons for each in asked] == [(str(number),) for number in range(20)]
-    assert judges
-    assert not any(judge.alive for judge in judges)
+    assert workers
+    assert not any(worker.alive for worker in workers)
 
 
 async def test_a_package_that_is_not_asked_is_spoken_of(engine_of, caplog):
     with caplog.at_level(logging.WARNING):
         engine_of(a=rules("deny := false"), b="package other.authz\ndeny if true")
-    assert "other.authz decides nothing" in caplog.text
+    assert "other.authz is not used" in caplog.text
 
 
 async def test_another_package_joins_in_where_the_asked_one_names_it(engine_of, caplog):
     engine = engine_of(a=rules("deny if data.other.authz.deny"), b="package other.authz\ndeny if input.stream")
     decision = await engine.decide(WHOLE)
     assert decision.reasons == (f"{DENIED} (p.authz, a.rego:2)",)
-    assert "decides nothing" not in caplog.text
+    assert "is not used" not in caplog.text
 
 
 @pytest.mark.parametrize(
     "query", ["data", "data.a b", "data.a;http.send({})", "input.x", "data.p.authz[_]", "x", "data..p"]
 )
 def test_P3_the_query_is_a_plain_path(engine_of, query):
-    with pytest.raises(PolicyError, match="is no path"):
+    with pytest.raises(PolicyError, match="is not a package path"):
         engine_of(query, a=rules("deny := false"))
 
 
@@ -353,7 +353,7 @@ async def test_an_allow_rule_that_is_not_true_denies_even_without_a_default(engi
 def test_a_child_sees_nothing_of_the_environment(engine_of, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "canary-in-the-environment")
     engine = engine_of(a=rules("deny if { some t in input.tools; t == 1 }"))
-    for judge in engine._loaded._all:
-        environment = Path(f"/proc/{judge._process.pid}/environ").read_bytes()
+    for worker in engine._loaded._workers:
+        environment = Path(f"/proc/{worker._process.pid}/environ").read_bytes()
         assert b"canary" not in environment
         assert environment

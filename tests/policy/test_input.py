@@ -12,7 +12,7 @@ from wirekey.errors import Refusal
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, build_input, encode_input
 from wirekey.policy.permissions import check_permission, needed
-from wirekey.policy.replay import input_from
+from wirekey.policy.replay import recorded_input
 from wirekey.providers.other_models import MOST_OTHER_MODELS, others
 from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import MODEL_LENGTH
@@ -150,4 +150,4 @@ def test_a_tunnel_is_seen_by_its_host_and_a_replay_sees_the_same():
     assert (given["operation"], given["action"]) == ("tunnel", "CONNECT")
     assert (given["upstream"], given["target"], given["path"]) == ("git.example.org", *["git.example.org:443"] * 2)
     assert not {"model", "provider", "mcp_server", "tool_name"} & given.keys()
-    assert input_from(event_of(call), lambda _: given["agent"]["permissions"]) == given
+    assert recorded_input(event_of(call), lambda _: given["agent"]["permissions"]) == given

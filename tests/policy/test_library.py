@@ -25,7 +25,7 @@ def in_a_cycle():
     held = [policy()]
     held.append(held)
     try:
-        held[0].answer(b"no JSON")
+        held[0].evaluate(b"no JSON")
     except Exception as error:
         held.append(error)
 
@@ -39,7 +39,7 @@ assert gone[0] > 0
 assert len(library._ended) >= 1, library._ended
 left = policy()
 assert not library._ended & library._table.engines.keys()
-in_a_thread = threading.Thread(target=lambda: gone.append(policy().answer(b"{}")))
+in_a_thread = threading.Thread(target=lambda: gone.append(policy().evaluate(b"{}")))
 in_a_thread.start()
 in_a_thread.join()
 assert gone[1] == b"{}"
@@ -68,28 +68,28 @@ def engine_of(tmp_path):
         engine.close()
 
 
-def judges(engine):
-    return [judge._process.pid for judge in engine._loaded._all]
+def workers(engine):
+    return [worker._process.pid for worker in engine._loaded._workers]
 
 
 async def test_a_decision_waits_for_a_process_that_has_to_wait_itself(engine_of):
     engine = engine_of(timeout=0.2)
     assert engine._loaded.in_process is None
-    (judge,) = judges(engine)
-    os.kill(judge, signal.SIGSTOP)
+    (worker,) = workers(engine)
+    os.kill(worker, signal.SIGSTOP)
     asked = asyncio.create_task(engine.decide(WHOLE | {"tools": ["shell"]}))
     await asyncio.sleep(0.6)  # three times as long as a decision may take of the processor
     assert not asked.done()
-    os.kill(judge, signal.SIGCONT)
+    os.kill(worker, signal.SIGCONT)
     decision = await asked
     assert (decision.reasons, decision.failure) == (("shell",), None)
-    assert judges(engine) == [judge]
+    assert workers(engine) == [worker]
 
 
 async def test_a_process_that_is_stuck_ends_at_the_limit_by_the_clock(engine_of):
     engine = engine_of(timeout=0.2, wall_timeout=0.5)
-    (judge,) = judges(engine)
-    os.kill(judge, signal.SIGSTOP)
+    (worker,) = workers(engine)
+    os.kill(worker, signal.SIGSTOP)
     decision = await engine.decide(WHOLE)
     assert not decision.allow
     assert "policy.wall_timeout" in decision.failure

@@ -20,18 +20,18 @@ def modules(*sources):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("deny if input.modle", "m0.rego:2:9: there is no input.modle; did you mean input.model?"),
-        ('deny if input["agent_rol"]', "m0.rego:2:9: there is no input.agent_rol; did you mean input.agent_role?"),
-        ("deny if input.agent.rol", "m0.rego:2:9: there is no input.agent.rol; did you mean input.agent.role?"),
+        ("deny if input.modle", "m0.rego:2:9: there is no input.modle. Did you mean input.model?"),
+        ('deny if input["agent_rol"]', "m0.rego:2:9: there is no input.agent_rol. Did you mean input.agent_role?"),
+        ("deny if input.agent.rol", "m0.rego:2:9: there is no input.agent.rol. Did you mean input.agent.role?"),
         ("deny if { some m in input.messages; m == 1 }", "m0.rego:2:21: there is no input.messages"),
         (
             'deny if input.headers["user_agent"]',
-            'm0.rego:2:9: there is no input.headers["user_agent"]; did you mean input.headers["user-agent"]?',
+            'm0.rego:2:9: there is no input.headers["user_agent"]. Did you mean input.headers["user-agent"]?',
         ),
         ("deny if input.headers.authorization", 'there is no input.headers["authorization"]'),
-        ("deny if not startswith(input.modell, input.toool[0])", "did you mean input.tools?"),
-        ("import input.agnt as a\ndeny if a", "there is no input.agnt; did you mean input.agent?"),
-        ("deny if time.now_ns() > 5", "use time.parse_rfc3339_ns(input.time)"),
+        ("deny if not startswith(input.modell, input.toool[0])", "Did you mean input.tools?"),
+        ("import input.agnt as a\ndeny if a", "there is no input.agnt. Did you mean input.agent?"),
+        ("deny if time.now_ns() > 5", "Use time.parse_rfc3339_ns(input.time)"),
         *(
             (f"deny if input.{name}", None)
             for name in ("model", "agent.id", "agent.permissions[0]", "tools[0]", 'headers["user-agent"]', "path")
@@ -71,16 +71,16 @@ def test_rules_one_behind_the_other_on_a_line_are_told_apart():
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "there is no"),
-        ({"readme.txt": "x"}, r"there is no \*\.rego file"),
+        ({}, "does not exist"),
+        ({"readme.txt": "x"}, r"has no \*\.rego file"),
         ({"a.rego": b"\xff"}, "not UTF-8"),
-        ({"a.rego": "package a", "data.json": "{"}, r"data\.json: is no JSON document"),
-        ({"a.rego": "package a", "data.yaml": "a: [1"}, r"data\.yaml:\d+: is no valid YAML"),
-        ({"a.rego": "package a", "data.yaml": "a: 1\na: 2"}, r"data\.yaml:2: is no valid YAML"),
-        ({"a.rego": "package a", "data.yaml": "when: 2026-01-31"}, "is no JSON document"),
+        ({"a.rego": "package a", "data.json": "{"}, r"data\.json: is not a JSON document"),
+        ({"a.rego": "package a", "data.yaml": "a: [1"}, r"data\.yaml:\d+: is not valid YAML"),
+        ({"a.rego": "package a", "data.yaml": "a: 1\na: 2"}, r"data\.yaml:2: is not valid YAML"),
+        ({"a.rego": "package a", "data.yaml": "when: 2026-01-31"}, "is not a JSON document"),
         ({"a.rego": "package a", "data.json": "[1]"}, "must be an object"),
         ({"a.rego": "package a", "data.json": '{"x": 1}', "x/data.json": '{"y": 1}'}, "set by another data file"),
-        ({"a.rego": "package p.authz\nx := 1", "p/authz/data.json": '{"x": 2}'}, "set by a data file, too"),
+        ({"a.rego": "package p.authz\nx := 1", "p/authz/data.json": '{"x": 2}'}, "also set by a data file"),
     ],
 )
 def test_what_is_wrong_with_the_files_is_said_with_their_name(tmp_path, files, message):

@@ -5,7 +5,7 @@ import pytest
 from tests.policy.policies import WHOLE, write
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import PolicyError, read_modules
-from wirekey.policy.own_tests import failures
+from wirekey.policy.own_tests import failed_tests
 
 QUERY = "data.p.authz"
 POLICY = 'package p.authz\ndeny contains "no" if input.model in data.p.lists.bad\n'
@@ -27,7 +27,7 @@ todo_test_later if false
 
 
 def problems(folder):
-    return [str(problem) for problem in failures(read_modules(folder), QUERY)]
+    return [str(problem) for problem in failed_tests(read_modules(folder), QUERY)]
 
 
 def test_tests_that_hold_are_no_problem(tmp_path):
@@ -40,7 +40,7 @@ def test_tests_that_hold_are_no_problem(tmp_path):
         ("test_x if false", "a_test.rego:3:1: the test test_x fails"),
         ("test_x := false", "a_test.rego:3:1: the test test_x fails"),
         ('test_x if startswith(data.p.authz.deny, "x")', "the test test_x fails: a_test.rego:3:"),
-        ("test_x contains 1", "a_test.rego:3:1: the test test_x is no test"),
+        ("test_x contains 1", "a_test.rego:3:1: the test test_x is not a test"),
         ("todo_test_x if false", None),
         ("helper if false", None),
     ],

@@ -108,7 +108,7 @@ async def test_P3_the_path_is_fixed_whatever_the_call_says(opa_of, engine_of):
 
 @pytest.mark.parametrize("query", ["data", "data.a/../b", "data.a?x", "data.a b", "input.a"])
 def test_P3_the_query_is_a_plain_path(query):
-    with pytest.raises(PolicyError, match="is no path"):
+    with pytest.raises(PolicyError, match="is not a package path"):
         RemoteEngine("http://127.0.0.1:1", query, 1.0)
 
 

@@ -21,7 +21,7 @@ def rego(*sources, query=QUERY, **files):
 
 
 def document(policy, given):
-    return json.loads(policy.answer(json.dumps(given).encode()))
+    return json.loads(policy.evaluate(json.dumps(given).encode()))
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations([AA, LISTS, MAIN])])
@@ -121,25 +121,25 @@ REFUSED = [
     ("deny if data.wirekey.authz[input.model]", r"m0\.rego:2:9: data.wirekey.authz is a package"),
     ("deny if count(data.wirekey) > 1", r"m0\.rego:2:15: data.wirekey is a package"),
     ("deny if { some k, v in input.headers; v == 1 }", r"m0\.rego:2:16: declared var k is unused"),
-    ('deny if { x := input.model; x in [x, "y"] }', "a value is looked for in an array of itself"),
+    ('deny if { x := input.model; x in [x, "y"] }', "the value is an element of the array it is looked up in"),
     ("a.b.c := 1", r"m0\.rego:2:1: a rule's name has several parts"),
-    ('deny if upper(input.model) == "X"', r"m0\.rego:2:9: upper may give something else .* lower"),
+    ('deny if upper(input.model) == "X"', r"m0\.rego:2:9: upper may give a different result .* lower"),
     (r'deny if regex.match("\\pL", input.model)', r"m0\.rego:2:9: .*\\p"),
     ("deny if input.max_tokens * 0.3 > 1", r"m0\.rego:2:\d+: fractions are rounded"),
     ("deny if input.max_tokens / input.tool_count > 1", r"m0\.rego:2:\d+: a division by a computed number"),
     ('deny if sprintf("%x", [1]) == "1"', r"m0\.rego:2:9: sprintf with %x"),
     ("deny if startswith(input.model)", r"m0\.rego:2:9: startswith takes 2 arguments, not 1"),
     ("f(x) if x == 1\ndeny if f(1, 2)", r"m0\.rego:3:9: f takes 1 arguments, not 2"),
-    ('deny if true\ndeny contains "x" if true', r"m0\.rego:3:1: the rule deny is defined otherwise at m0.rego:2"),
+    ('deny if true\ndeny contains "x" if true', r"m0\.rego:3:1: the rule deny is defined differently at m0.rego:2"),
     ("default deny := false\ndefault deny := true", r"m0\.rego:3:1: the rule deny has two defaults"),
     ("deny if a\na if b\nb if a", r"m0\.rego:3:1: the rule a calls itself"),
     ("deny if { y == 1; y := 1 }", r"m0\.rego:2:\d+: var y is used above"),
-    ('s := {{"k": 1}}\ndeny if s[{"k": x}]', r"m0\.rego:3:11: an object with variables cannot stand here"),
+    ('s := {{"k": 1}}\ndeny if s[{"k": x}]', r"m0\.rego:3:11: an object with variables is not supported here"),
     ("deny if { some i; not input.tools[i] }", r"m0\.rego:2:23: var i is unsafe"),
-    ('deny if input.tools < {"a"}', r"m0\.rego:2:\d+: sets and objects have another order"),
-    ('deny contains x if some x in {{"a"}, {"a": 1}}', r"m0\.rego:2:\d+: sets and objects have another order"),
-    ('model := strings.replace_n({"a": "b", "b": "c"}, "ab")', r"m0\.rego:2:10: strings.replace_n replaces in another"),
-    ("import future.keywords.not\ndeny if true", r"m0\.rego:2:8: the keyword future.keywords.not is not known"),
+    ('deny if input.tools < {"a"}', r"m0\.rego:2:\d+: sets and objects have a different order"),
+    ('deny contains x if some x in {{"a"}, {"a": 1}}', r"m0\.rego:2:\d+: sets and objects have a different order"),
+    ('model := strings.replace_n({"a": "b", "b": "c"}, "ab")', r"m0\.rego:2:10: strings.replace_n replaces in a different"),
+    ("import future.keywords.not\ndeny if true", r"m0\.rego:2:8: the keyword future.keywords.not is not supported"),
     ("import future.keywords\ndeny if not input.model", r"m0\.rego:2:8: importing all keywords"),
     ("deny if true with data.wirekey as {}", r"m0\.rego:2:\d+: `with` cannot replace the package"),
 ]
@@ -154,7 +154,7 @@ def test_what_cannot_be_decided_as_opa_decides_it_is_refused_with_its_place(text
 def test_an_error_while_deciding_names_the_place_in_the_operators_file():
     policy = rego("deny if false", 'deny if {\n\tnot startswith(\n\t\tinput.model, "x")\n}')
     with pytest.raises(Exception, match=r"m1\.rego:[345]:\d+: `startswith` expects string"):
-        policy.answer(b'{"model": 1}')
+        policy.evaluate(b'{"model": 1}')
 
 
 def test_a_boolean_denial_names_its_package_file_and_line():

@@ -88,14 +88,14 @@ def evaluate(config: Config, folder: Path | None, query: str | None, source: Any
     from wirekey.policy.explanation import matching_rules
     from wirekey.policy.modules import read_modules
     from wirekey.policy.rego import Rego
-    from wirekey.policy.replay import judged
+    from wirekey.policy.replay import evaluate_call
 
     path, asked = chosen(config, folder, query)
     given = read_input(source)
     modules = read_modules(path)
     tried_apart(modules, asked, given)
     policy = Rego(modules, asked)
-    decision = judged(policy, given, needs_allow="allow" in policy.syntax.rule_names(asked))
+    decision = evaluate_call(policy, given, needs_allow="allow" in policy.syntax.rule_names(asked))
     heard = matching_rules(modules, asked, json.dumps(given).encode())
     if as_json:
         answer = dataclasses.asdict(decision) | {
@@ -128,13 +128,13 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
     from wirekey.audit.reading import Filters, events
     from wirekey.policy.modules import read_modules
     from wirekey.policy.rego import Rego
-    from wirekey.policy.replay import guesses, replay
+    from wirekey.policy.replay import replay, unrecorded_fields
 
     path, asked = chosen(config, folder, query)
     policy = Rego(read_modules(path), asked)
     with audit_file(config) as database:
         outcome = replay(events(database, Filters(since=since)), policy, asked, permissions(config))
-    unsure = guesses(policy)
+    unsure = unrecorded_fields(policy)
     if as_json:
         answer = dataclasses.asdict(outcome) | {"not_recorded": unsure}
         click.echo(json.dumps(answer, indent=2))
@@ -143,7 +143,7 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
             rows = [(c.agent or "-", c.model or "-", c.then, c.now, str(c.calls), c.reason) for c in outcome.changes]
             click.echo(table(HEAD, rows, right=(4,)))
         changed = sum(change.calls for change in outcome.changes)
-        click.echo(f"{outcome.judged} calls judged, {changed} changed, {outcome.left_out} left out.")
+        click.echo(f"{outcome.evaluated} calls judged, {changed} changed, {outcome.left_out} left out.")
         for failure, calls in outcome.undecided.most_common(5):
             click.echo(f"{calls} could not be decided: {failure}", err=True)
         if unsure:

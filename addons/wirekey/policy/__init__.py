@@ -1,1 +1,1 @@
-"""Policy: may this agent make this call? Input, decision, engines, obligations. No mitmproxy."""
+"""Policy: input, decision, engines, obligations. Imports no mitmproxy."""

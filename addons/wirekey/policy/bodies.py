@@ -1,4 +1,4 @@
-"""Rewrites rules for the engine: their bodies, statement by statement, and what they yield."""
+"""Rewrites rules for the engine: their bodies, statement by statement, and their values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RewrittenStatement:
-    """What one statement becomes. `waits`: its variables must have their values before it stands."""
+    """What one statement becomes. `waits`: its variables need their values before it."""
 
     lines: list[str]
     waits: bool
@@ -33,7 +33,7 @@ class Bodies(Unification):
     """Prints one rule in the form that the engine decides as OPA does. Raises RefusedError."""
 
     def definitions(self, node: Node, name: str) -> Iterator[str]:
-        """Yield the definitions that a rule stands for, under a name. Rules of the older language can be several."""
+        """Yield the definitions of a rule under a name. Rules of Rego v0 can have several."""
         ((kind, head),) = node["head"].items()
         arguments = ""
         taken: Before = []
@@ -51,7 +51,7 @@ class Bodies(Unification):
             )
 
     def branch(self, kind: str, head: Node, body: Node, name: str, taken: Before) -> str:
-        """Return one body with its head. `taken`: the statements that take its arguments apart."""
+        """Return one body with its head. `taken`: the statements that match its arguments."""
         names = self.names
         arguments = names.frame.declared
         names.enter()
@@ -74,11 +74,11 @@ class Bodies(Unification):
         lines += before
         if not lines and not body["is_else"]:
             return text
-        # A line that begins with a parenthesis would be taken for the arguments of the line before it.
+        # A line that begins with a parenthesis would be parsed as the arguments of the line before it.
         return f"{text} if {{\n\t" + ";\n\t".join(lines or ["true"]) + "\n}"
 
     def statements(self, statements: list[Node]) -> list[str]:
-        """Return the texts of a body's statements; those whose variables get their values further down come last."""
+        """Return the texts of a body's statements. Those whose variables get their values later come last."""
         names, lines, late, negations = self.names, [], [], []
         for statement in statements:
             outside, names.mentioned = names.mentioned, set()
@@ -101,7 +101,7 @@ class Bodies(Unification):
         return [*lines, *(line for group in late for line in group.lines)]
 
     def check_safety(self, group: RewrittenStatement) -> None:
-        """Refuse a negation whose variables nothing else gives a value."""
+        """Refuse a negation with a variable that gets no value elsewhere. Raises RefusedError."""
         unsafe = group.mentioned - self.names.frame.bound - self.names.frame.outer()
         if unsafe and group.negated:
             name = min(unsafe).rpartition("__")[0] or "_"
@@ -109,6 +109,7 @@ class Bodies(Unification):
             raise RefusedError(self.place(group.negated), message)
 
     def statement(self, statement: Node) -> RewrittenStatement:
+        """Return what one statement becomes. Raises RefusedError."""
         ((kind, node),) = statement["literal"].items()
         calls: Before = []
         operands: Before = []
@@ -125,7 +126,7 @@ class Bodies(Unification):
         elif kind == "Every":
             texts = [self.every(node, calls)]
         else:
-            # Every name is another one, so the engine needs no declaration; it counts one within a loop twice.
+            # All names are unique, so the engine needs no declaration. It counts one within a loop twice.
             texts = []
             for span in node["vars"]:
                 self.names.open.add(self.names.declare(*self.spanned(span), by_some=True))
@@ -135,6 +136,7 @@ class Bodies(Unification):
         return RewrittenStatement([mark + line for line in [*first, *lines]], waits, self.names.mentioned, negated)
 
     def plain(self, node: Node, before: Before) -> list[str]:
+        """Return the lines of an expression that is not negated."""
         ((kind, inner),) = node.items()
         if kind != "AssignExpr":
             if kind == "Call" and "print" in inner["fcn"].get("Var", {}).values():
@@ -147,7 +149,7 @@ class Bodies(Unification):
         return [f"{self.pattern(inner['lhs'], after)} := {right}", *after]
 
     def some_in(self, node: Node, before: Before) -> list[str]:
-        """Return a loop that runs zero times if its operand is no collection, where the engine's own loop fails."""
+        """Return a loop that runs zero times if its operand is not a collection. The engine's own loop would fail."""
         collection = self.positive(node["collection"], before)
         if not (self.is_local(node["collection"]) or is_reference(node["collection"])):
             collection = self.hoisted(collection, before)
@@ -161,33 +163,35 @@ class Bodies(Unification):
         return [f"{self.names.fresh() if value.endswith('_') else value} := {collection}[{key}]", *after]
 
     def every(self, node: Node, before: Before) -> str:
+        """Return an `every`, with its domain taken out."""
         names = self.names
         domain = self.positive(node["domain"], before, nested=False)
         outside, names.mentioned = names.mentioned, set()
         names.enter()
         variables = [names.declare(*self.spanned(span)) for span in (node["key"], node["value"]) if span]
         names.frame.bound |= {*variables}
-        # The engine takes a variable of `every` for one without a value where it is an index; so that is a copy.
+        # The engine treats a variable of `every` as unbound if it is an index. So the body uses a copy.
         given = [names.fresh() for _ in variables]
         copies = [f"{name} := {value}" for name, value in zip(variables, given, strict=True) if name != "_"]
         lines = [*copies, *self.statements(node["query"]["stmts"])]
         # Calls that were taken out of their statements mention these.
         taken_out = names.frame.bound & names.frame.outer()
         names.leave()
-        # The engine does not see that the body needs these variables; so the domain needs them.
+        # The engine does not see that the body needs these variables. So the domain mentions them.
         needed = sorted((names.mentioned | taken_out) - {"_"})
         names.mentioned |= outside
         domain = self.hoisted(f"[{', '.join([domain, *needed])}][0]" if needed else domain, before)
         return f"every {', '.join(given)} in {domain} {{ {'; '.join(lines) or 'true'} }}"
 
     def with_modifier(self, node: Node, before: Before) -> str:
+        """Return one `with` and add what its value needs to `before`. Raises RefusedError."""
         target = node["refr"]
         links = [*chain(target)][::-1]
         first = links[0]["refr"] if links else target
         parts = [constant(link) for link in links]
         path = self.names.path(str(first["Var"]["value"])) if "Var" in first else None
         if path is None or None in parts:
-            raise RefusedError(self.place(target), "`with` can replace input and data only, by constant paths")
+            raise RefusedError(self.place(target), "`with` can replace only input and data, by constant paths")
         whole = (*path, *(part for part in parts if part is not None))
         self.replaced(whole, self.place(target))
         value = node["as"]
@@ -199,11 +203,12 @@ class Bodies(Unification):
         """Check the target of a `with`. Raises RefusedError."""
 
     def spanned(self, span: Node) -> tuple[str, SourcePosition]:
-        """Return a variable that the tree has only the place of."""
+        """Return a variable of which the tree has only the position."""
         text = self.source[span["start"] : span["end"]].decode()
         return text, SourcePosition(self.file, span["line"], span["col"])
 
     def mark_span(self, node: Node) -> str:
+        """Return a mark for the position of a node."""
         return self.positions.mark(SourcePosition(self.file, node["span"]["line"], node["span"]["col"]))
 
 

@@ -1,7 +1,7 @@
-"""The builtin functions that policies may use, and what is done so that each gives what OPA's gives.
+"""The builtin functions that policies may use, and the rewriting that makes each return what OPA's returns.
 
-Each was compared with OPA over values of all kinds (tests/policy/test_builtins.py). One that differs stands in a
-wrapper of the generated package WRAPPERS, may be called with constants only, or is refused.
+Each was compared with OPA over values of all kinds (tests/policy/test_builtins.py). One that differs gets a wrapper in
+the generated package WRAPPERS, may be called with constants only, or is refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WRAPPERS = "wirekey__builtins"
 
 REACHING_OUT = frozenset(["http.send", "net.lookup_ip_addr", "opa.runtime", "rego.parse_module"])
-"""Builtins that reach out of the policy, into the network or the process."""
+"""Builtins that reach outside the policy, into the network or the process."""
 
 ARITIES = {
     **dict.fromkeys(["set", "time.now_ns"], 0),
@@ -172,7 +172,7 @@ REFUSED = {
     **dict.fromkeys(["base64url.decode", "base64url.encode_no_pad", "graph.reachable_paths", "trace"], OTHER),
     **dict.fromkeys(["uuid.parse", "uuid.rfc4122", "rand.intn", "net.cidr_expand"], OTHER),
 }
-"""Builtins that regorus has, and that give something else than OPA's do. What to do instead."""
+"""Builtins of regorus whose results differ from OPA's. What to use instead."""
 
 _VERBS = re.compile(r"%(.?)", re.DOTALL)
 _DURATION = re.compile(r"[+-]?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")
@@ -181,11 +181,11 @@ _GLOB = re.compile(r"(?:[A-Za-z0-9_.:/@ *?-]|\{[A-Za-z0-9_.-]+(?:,[A-Za-z0-9_.-]
 
 
 class UnprovenError(Exception):
-    """A call that may give something else than OPA gives: says why, and what to write instead."""
+    """A call whose result may differ from OPA's. The message says why, and what to write instead."""
 
 
 def arguments(name: str, params: list[Node], operand: Callable[[Node], str]) -> tuple[str, list[str]]:
-    """Return the function to call and its arguments, so that it gives what OPA's gives. Raises UnprovenError."""
+    """Return the function to call and its arguments, such that the result is OPA's. Raises UnprovenError."""
     if name == "sprintf":
         return name, printed(params, operand)
     if name == "net.cidr_contains":
@@ -205,15 +205,15 @@ def arguments(name: str, params: list[Node], operand: Callable[[Node], str]) -> 
 
 
 def check_constants(name: str, params: list[Node]) -> None:
-    """Refuse computed arguments of functions that differ for some values. Raises UnprovenError."""
+    """Check that arguments are constants if a function differs for some values. Raises UnprovenError."""
     if name in ("substring", "array.slice"):
         for each in params[1:]:
             if type(each.get("Number", {}).get("value")) is not int:
-                raise UnprovenError(f"{name} takes whole numbers written out here")
+                raise UnprovenError(f"{name} requires literal whole numbers")
     elif name == "strings.replace_n":
         fields = params[0].get("Object", {}).get("fields", [])
         if len(fields) != 1:
-            raise UnprovenError(f"{name} replaces in another order. Write one pair here, and a call for each")
+            raise UnprovenError(f"{name} replaces in a different order. Use one pair in each call")
         text_of(name, fields[0][1], lambda text: text != "")
     elif name == "indexof":
         text_of(name, params[1], lambda text: text != "")
@@ -226,14 +226,14 @@ def check_constants(name: str, params: list[Node]) -> None:
 
 
 def printed(params: list[Node], operand: Callable[[Node], str]) -> list[str]:
-    """Return the arguments of sprintf, each made a text as Go would. Raises UnprovenError."""
+    """Return the arguments of sprintf, each converted to a string as Go does. Raises UnprovenError."""
     text = text_of("sprintf", params[0], None)
     values = params[1].get("Array", {}).get("items")
     if values is None:
-        raise UnprovenError("sprintf takes its values as an array written out here: [input.model]")
+        raise UnprovenError("sprintf requires a literal array of values: [input.model]")
     verbs = [verb for verb in _VERBS.findall(text) if verb != "%"]
     if unknown := sorted({*verbs} - {*"svdq"}):
-        raise UnprovenError(f"sprintf with %{unknown[0]} may print something else. Use %s, %v, %d or %q")
+        raise UnprovenError(f"sprintf with %{unknown[0]} may print something different. Use %s, %v, %d or %q")
     if len(verbs) != len(values):
         raise UnprovenError(f"sprintf has {len(verbs)} verbs for {len(values)} values")
     made = [f"data.{WRAPPERS}.{verb}({operand(value)})" for verb, value in zip(verbs, values, strict=True)]
@@ -241,21 +241,23 @@ def printed(params: list[Node], operand: Callable[[Node], str]) -> list[str]:
 
 
 def text_of(name: str, node: Node, fits: Callable[[str], bool] | None) -> str:
-    """Return the text that is written there. Raises UnprovenError if none is, or it does not fit."""
+    """Return a literal string. Raises UnprovenError if it is not one, or does not fit."""
     found: Any = node.get("String") or node.get("RawString")
     if found is None:
-        raise UnprovenError(f"{name} takes a text written out here, no computed one. Write one call for each")
+        raise UnprovenError(f"{name} requires a literal string. Write one call for each string")
     text = str(found["value"])
     if fits is not None and not fits(text):
-        raise UnprovenError(f"{name} may give something else for this text. Use a simpler one")
+        raise UnprovenError(f"{name} may give a different result for this string. Use a simpler one")
     return text
 
 
 def quoted(text: str) -> str:
+    """Return a string as a Rego literal."""
     return msgspec.json.encode(text).decode()
 
 
 def is_network(text: str) -> bool:
+    """Return whether a string is an address range."""
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:

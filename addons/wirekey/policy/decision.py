@@ -1,8 +1,7 @@
-"""A decision, and what it is read from: the document of a policy package. Pure.
+"""A decision, and how it is read from the document of a policy package. Pure.
 
-Nothing but a well-formed document allows. `deny` is a boolean, or a set of reasons; `allow` a boolean, which must be
-true where the package has a rule of that name; `model` a name, `max_tokens` a number from 1 on. Other names are the
-package's own affair.
+Only a well-formed document allows. `deny` is a boolean or a set of reasons. `allow` is a boolean, which must be true if
+the package has a rule of that name. `model` is a name, `max_tokens` a number of at least 1. Other names are ignored.
 """
 
 from __future__ import annotations
@@ -15,34 +14,34 @@ from wirekey.providers.request_json import INTEGER_LIMIT, MODEL_LENGTH
 
 DENIED = "The policy denies this call."
 NOT_ALLOWED = "No rule of the policy allows this call."
-UNDECIDED = "The policy could not decide this call, so it was not sent. The operator finds the reason in the log."
+UNDECIDED = "The policy could not decide this call, so the request was not sent. The operator's log has the reason."
 
 MOST_REASONS = 8
 LONGEST_REASON = 200
 
 
 class UndecidedError(Exception):
-    """There is no decision: says why, for the operator."""
+    """There is no decision. The message says why, for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a policy said of one call."""
+    """What a policy decided about one call."""
 
     allow: bool
     reasons: tuple[str, ...] = ()
-    """Why not, for the caller; empty where it is allowed."""
+    """Why the call is denied, for the caller. Empty if it is allowed."""
     model: str | None = None
-    """The model to use instead of the one asked for."""
+    """The model to use instead of the requested one."""
     max_tokens: int | None = None
-    """The most output tokens that the call may ask for."""
+    """The most output tokens that the call may request."""
     revision: str | None = None
-    """Which policy decided."""
+    """The policy that decided."""
     failure: str | None = None
-    """Why there was no decision, for the operator; such a call is denied."""
+    """Why there is no decision, for the operator. Such a call is denied."""
 
     def refusal(self) -> Refusal:
-        """Return the answer to a call that is not allowed."""
+        """Return the error for a call that is not allowed."""
         assert not self.allow
         if self.failure is not None:
             return Refusal(503, "policy_undecided", UNDECIDED, Fault.OPERATOR)
@@ -50,11 +49,12 @@ class Decision:
 
 
 def undecided(failure: str, revision: str | None = None) -> Decision:
+    """Return the decision that denies a call because of a failure."""
     return Decision(allow=False, reasons=(UNDECIDED,), revision=revision, failure=failure)
 
 
 def parse_decision(document: Any, revision: str | None, *, needs_allow: bool) -> Decision:
-    """Read a decision document, decoded JSON. `needs_allow`: the package has a rule `allow`. Never raises."""
+    """Parse a decision document, decoded JSON. `needs_allow`: the package has a rule `allow`. Never raises."""
     try:
         return read_document(document, revision, needs_allow=needs_allow)
     except UndecidedError as error:
@@ -62,9 +62,9 @@ def parse_decision(document: Any, revision: str | None, *, needs_allow: bool) ->
 
 
 def read_document(document: Any, revision: str | None, *, needs_allow: bool) -> Decision:
-    """Read the same. Raises UndecidedError if the document is not well-formed."""
+    """Parse a decision document. Raises UndecidedError if it is not well-formed."""
     if not isinstance(document, dict):
-        raise UndecidedError(f"The policy's answer is {kind(document)}, not the document of a package.")
+        raise UndecidedError(f"The policy's result is {kind(document)}, not the document of a package.")
     reasons = denials(document)
     allowed = document.get("allow", not needs_allow)
     if not isinstance(allowed, bool):
@@ -78,12 +78,12 @@ def read_document(document: Any, revision: str | None, *, needs_allow: bool) -> 
 
 
 def denials(document: dict[str, Any]) -> tuple[str, ...]:
-    """Return all reasons, sorted, fit to be shown. Raises UndecidedError if `deny` is neither boolean nor texts."""
+    """Return all reasons, sorted and printable. Raises UndecidedError if `deny` is neither a boolean nor strings."""
     deny = document.get("deny", False)
     if isinstance(deny, bool):
         return (denied_at(document),) if deny else ()
     if not isinstance(deny, list) or not all(isinstance(reason, str) for reason in deny):
-        raise UndecidedError(f"`deny` is {kind(deny)}; it must be true, false or a set of texts.")
+        raise UndecidedError(f"`deny` is {kind(deny)}; it must be true, false or a set of strings.")
     shown = sorted({plain(reason) for reason in deny})
     if len(shown) > MOST_REASONS:
         shown = [*shown[:MOST_REASONS], f"(and {len(shown) - MOST_REASONS} more)"]
@@ -91,7 +91,7 @@ def denials(document: dict[str, Any]) -> tuple[str, ...]:
 
 
 def denied_at(document: dict[str, Any]) -> str:
-    """Return the reason of a `deny` that is true: `deny_at` says which rules of which package said so."""
+    """Return the reason for a `deny` that is true. `deny_at` has the rules that denied."""
     places = document.get("deny_at")
     if not isinstance(places, list) or not places:
         return DENIED
@@ -99,7 +99,7 @@ def denied_at(document: dict[str, Any]) -> str:
 
 
 def plain(reason: str) -> str:
-    """Make a reason fit for error messages and logs: one line, no control characters, not too long."""
+    """Return a reason fit for error messages and logs: one line, no control characters, limited length."""
     shown = "".join(character if character.isprintable() else " " for character in reason[: LONGEST_REASON + 1]).strip()
     if not shown:
         return DENIED
@@ -107,6 +107,7 @@ def plain(reason: str) -> str:
 
 
 def model_of(document: dict[str, Any]) -> str | None:
+    """Return the model that the document sets, or None. Raises UndecidedError if it is not a name."""
     if "model" not in document:
         return None
     model = document["model"]
@@ -116,6 +117,7 @@ def model_of(document: dict[str, Any]) -> str | None:
 
 
 def max_tokens_of(document: dict[str, Any]) -> int | None:
+    """Return the token limit that the document sets, or None. Raises UndecidedError if it is not a whole number."""
     if "max_tokens" not in document:
         return None
     cap = document["max_tokens"]
@@ -123,15 +125,15 @@ def max_tokens_of(document: dict[str, Any]) -> int | None:
         cap = int(cap)
     if type(cap) is int and 0 < cap <= INTEGER_LIMIT:
         return cap
-    raise UndecidedError(f"`max_tokens` is {kind(cap)}; it must be a whole number from 1 on.")
+    raise UndecidedError(f"`max_tokens` is {kind(cap)}; it must be a whole number of at least 1.")
 
 
 def kind(value: Any) -> str:
-    """Name the JSON type of a value, and small values themselves."""
+    """Return the JSON type of a value, and small values themselves."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
         return f"the number {value!r}"[:64]
     if isinstance(value, str):
-        return f"the text {plain(value)[:40]!r}"
+        return f"the string {plain(value)[:40]!r}"
     return "an array" if isinstance(value, list) else "an object"

@@ -1,4 +1,4 @@
-"""Which rule matched: each definition is asked alone."""
+"""Finds the rules that matched, by evaluating each definition on its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RuleMatch:
-    """A definition that had something to say. `value` is JSON; `text` the first line of the rule."""
+    """A definition that matched. `value` is JSON; `text` the first line of the rule."""
 
     rule: str
     file: str
@@ -23,18 +23,19 @@ class RuleMatch:
 
 
 def matching_rules(modules: Modules, query: str, given: bytes) -> list[RuleMatch]:
-    """Find the definitions of the asked package that speak about an input, denials first.
+    """Return the definitions of the package that match an input, denials first.
 
-    What is false, or denies for no reason, does not speak; a default does where no other rule of its name does.
+    A definition that is false, or denies without a reason, does not match. A default matches if no other rule of its
+    name does.
     """
     found: list[RuleMatch] = []
-    said = Rego(modules, query).alone(given)
-    for definition, value in sorted(said, key=lambda each: each[0].default):
+    values = Rego(modules, query).evaluate_definitions(given)
+    for definition, value in sorted(values, key=lambda each: each[0].default):
         name, place = definition.path[-1], definition.place
-        if definition.default and any(voice.rule == name for voice in found):
+        if definition.default and any(match.rule == name for match in found):
             continue
         if value not in (None, [], False) or (definition.default and value is not None):
             line = modules.rego[place.file].splitlines()[place.line - 1]
             found.append(RuleMatch(name, place.file, place.line, value, line[place.column - 1 :].strip()))
     order = ("deny", "allow", "model", "max_tokens")
-    return sorted(found, key=lambda voice: order.index(voice.rule))
+    return sorted(found, key=lambda match: order.index(match.rule))

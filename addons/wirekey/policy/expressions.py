@@ -1,8 +1,8 @@
-"""Rewrites expressions as OPA's compiler does, for an engine that decides by the same rules but does not rewrite.
+"""Rewrites expressions as OPA's compiler does, for an engine that has the same semantics but does not rewrite.
 
-OPA takes calls out of negated expressions, then references that are operands: `not startswith(input.model, "x")`
-becomes `w := input.model; not startswith(w, "x")`, and does not hold where there is no model. A reference that is
-negated as such, or compared by `==`, stays: `not input.model` holds without a model.
+OPA takes calls, then references that are operands, out of negated expressions: `not startswith(input.model, "x")`
+becomes `w := input.model; not startswith(w, "x")`, which does not hold without a model. A reference that is negated
+itself, or compared by `==`, stays: `not input.model` holds without a model.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ OPERATORS = {
 }
 LONGEST_INTEGER = 18
 LONGEST_FRACTION = 15
-"""Digits that a number can have and be exact."""
+"""Digits of a number that is still exact."""
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 RESERVED = frozenset(
@@ -51,7 +51,7 @@ RESERVED = frozenset(
 ) | {"contains", "every", "set", "input", "data"}
 
 type Before = list[str]
-"""Statements that have to stand before the one at hand."""
+"""Statements that must come before the current one."""
 
 
 class Expressions:
@@ -69,7 +69,7 @@ class Expressions:
         raise NotImplementedError
 
     def takes_apart(self, node: Node) -> bool:
-        """Return whether an expression has an object with variables that it may give values."""
+        """Return whether an expression has an object with variables that it may bind."""
         raise NotImplementedError
 
     def statements(self, statements: list[Node]) -> list[str]:
@@ -77,9 +77,11 @@ class Expressions:
         raise NotImplementedError
 
     def place(self, node: Node) -> SourcePosition:
+        """Return the position of a node."""
         return SourcePosition(self.file, *place_of(node))
 
     def mark(self, node: Node) -> str:
+        """Return a mark for the position of a node."""
         return self.positions.mark(self.place(node))
 
     def positive(self, node: Node, before: Before, *, nested: bool = True) -> str:
@@ -96,10 +98,13 @@ class Expressions:
             return text if kind == "Call" or not nested else f"({text})"
         if kind in ("Array", "Set", "Object"):
             return self.composite(kind, inner, lambda item: self.part(item, before))
-        raise RefusedError(self.place(node), "an assignment cannot stand within an expression")
+        raise RefusedError(self.place(node), "an assignment cannot be part of an expression")
 
     def operand_of_call(self, kind: str, node: Node, before: Before) -> str:
-        """Return an operand's text. `x in y` is false here where y is undefined: OPA finds it undefined, too."""
+        """Return an operand's text.
+
+        If y is undefined, `x in y` is false here and undefined in OPA, so y is taken out.
+        """
         text = self.part(node, before)
         if kind != "Membership" or self.is_ground(node) or self.is_local(node):
             return text
@@ -140,7 +145,7 @@ class Expressions:
         return self.whole(node, calls, operands)
 
     def member_of_constant(self, node: Node, before: Before) -> str | None:
-        """Return a look-up for `x in names`, where `names` is a rule of constant texts: it need not be built."""
+        """Return a look-up for `x in names` if `names` is a rule of constant strings, which then need not be built."""
         inner = node.get("Membership")
         if inner is None or inner["key"] is not None:
             return None
@@ -148,7 +153,7 @@ class Expressions:
         if not is_reference(collection) or not (is_reference(value) or self.is_ground(value)):
             return None
         if self.is_local(value) and not self.names.is_declared(str(value["Var"]["value"])):
-            return None  # it must have a value: a look-up would give it one
+            return None  # it must have a value: a look-up would bind it
         path = self.whole_path(collection)
         place = self.constant_set(path) if path else None
         if place is None or path is None:
@@ -160,7 +165,7 @@ class Expressions:
         return f"{self.mark(node)}{place}[{text}]"
 
     def whole_path(self, node: Node) -> Path | None:
-        """Return the path of a reference that is all constant, and no local variable's."""
+        """Return the path of a reference that is constant and not a local variable's, or None."""
         links = [*chain(node)][::-1]
         first = links[0]["refr"] if links else node
         path = self.names.path(str(first["Var"]["value"])) if "Var" in first else None
@@ -168,11 +173,11 @@ class Expressions:
         return None if path is None or None in parts else (*path, *map(str, parts))
 
     def constant_set(self, path: Path) -> str | None:
-        """Return where the texts of a constant rule stand as an object's names, or None if it is no such rule."""
+        """Return where the strings of a constant rule are stored as an object's names, or None."""
         raise NotImplementedError
 
     def whole(self, node: Node, calls: Before, operands: Before) -> str:
-        """Return a term that may be undefined behind `not`: only what it is made of is taken out."""
+        """Return a term that may be undefined behind `not`. Only its parts are taken out."""
         ((kind, inner),) = node.items()
         if kind.startswith("Ref") or (kind == "Var" and not self.is_local(node)):
             return self.reference(node, lambda index: self.operand(index, calls, operands), calls)
@@ -181,7 +186,7 @@ class Expressions:
         return self.operand(node, calls, operands)
 
     def operand(self, node: Node, calls: Before, operands: Before) -> str:
-        """Return an operand behind `not`, with all that may be undefined taken out."""
+        """Return an operand behind `not`. All that may be undefined is taken out."""
         ((kind, inner),) = node.items()
         if kind in CALLS:
             return self.hoisted(self.positive_apart(node, calls), calls)
@@ -192,7 +197,7 @@ class Expressions:
         return self.positive(node, calls)
 
     def positive_apart(self, node: Node, calls: Before) -> str:
-        """Return a call that is taken out of a negation; its variables count as those of a statement of its own."""
+        """Return a call that is taken out of a negation. Its variables count as those of a separate statement."""
         mentioned, self.names.mentioned = self.names.mentioned, set()
         text = self.positive(node, calls, nested=False)
         self.names.frame.bound |= self.names.mentioned
@@ -200,11 +205,13 @@ class Expressions:
         return text
 
     def hoisted(self, text: str, before: Before) -> str:
+        """Assign an expression to a new variable in `before`. Return the variable."""
         name = self.names.fresh()
         before.append(f"{name} := {text}")
         return name
 
     def call(self, node: Node, operand: Callable[[Node], str]) -> str:
+        """Return a call or an operation. `operand` prints its operands."""
         ((kind, inner),) = node.items()
         mark = self.mark(node)
         if kind == "Call":
@@ -222,14 +229,16 @@ class Expressions:
                 shown = [operand(each) for each in inner["params"]]
             return f"{mark}{name}({', '.join(shown)})"
         if kind == "UnaryExpr":
-            raise RefusedError(self.place(node), "a minus sign can stand before numbers only. Write 0 - x")
+            raise RefusedError(self.place(node), "only a number can have a minus sign. Write 0 - x")
         if kind == "Membership":
             items = inner["collection"].get("Array", {}).get("items", [])
             if any(
                 "Var" in item and item["Var"]["value"] == inner["value"].get("Var", {}).get("value") for item in items
             ):
-                # OPA's index of rules finds no such rule.
-                raise RefusedError(self.place(node), "a value is looked for in an array of itself. Leave it out there")
+                # OPA's rule index does not find such a rule.
+                raise RefusedError(
+                    self.place(node), "the value is an element of the array it is looked up in. Remove it there"
+                )
             parts = [operand(inner[side]) for side in ("key", "value") if inner[side] is not None]
             return f"{mark}{', '.join(parts)} in {operand(inner['collection'])}"
         if kind == "ArithExpr":
@@ -240,18 +249,19 @@ class Expressions:
         return f"{left} {mark}{OPERATORS[inner['op']]} {right}"
 
     def check_arithmetic(self, node: Node, inner: Node) -> None:
-        """Refuse arithmetic whose last digit may be another one than OPA's."""
+        """Refuse arithmetic whose last digit may differ from OPA's. Raises RefusedError."""
         numbers = [inner[side]["Number"]["value"] for side in ("lhs", "rhs") if "Number" in inner[side]]
         if any(number * 1024 % 1 for number in numbers):
-            raise RefusedError(self.place(node), "fractions are rounded otherwise than by OPA. Use whole numbers")
+            raise RefusedError(self.place(node), "fractions are rounded differently than in OPA. Use whole numbers")
         if inner["op"] in ("Div", "Mod"):
             if "Number" not in inner["rhs"]:
-                message = "a division by a computed number may be rounded otherwise than by OPA. Multiply instead"
+                message = "a division by a computed number may be rounded differently than in OPA. Multiply instead"
                 raise RefusedError(self.place(node), message)
             if not inner["rhs"]["Number"]["value"]:
                 raise RefusedError(self.place(node), "divide by zero")
 
     def composite(self, kind: str, inner: Node, item: Callable[[Node], str]) -> str:
+        """Return an array, set or object. `item` prints its elements."""
         if kind == "Object":
             self.check_keys([(key, value) for _, key, value in inner["fields"]])
             return "{" + ", ".join([f"{item(key)}: {item(value)}" for _, key, value in inner["fields"]]) + "}"
@@ -278,6 +288,7 @@ class Expressions:
             seen[identity] = is_constant
 
     def comprehension(self, kind: str, inner: Node) -> str:
+        """Return a comprehension."""
         self.names.enter()
         lines = self.statements(inner["query"]["stmts"])
         before: Before = []
@@ -290,13 +301,13 @@ class Expressions:
         return f"{opening}{head} | {'; '.join([*lines, *before]) or 'true'}{closing}"
 
     def head(self, node: Node, before: Before) -> str:
-        """Return what a rule or comprehension yields: evaluated in its body, as its last statement."""
+        """Return the value of a rule or comprehension, evaluated as the last statement of its body."""
         if self.is_ground(node) or self.is_local(node):
             return self.positive(node, before)
         return self.hoisted(self.positive(node, before, nested=False), before)
 
     def reference(self, node: Node, index: Callable[[Node], str], before: Before) -> str:
-        """Return a variable or a reference, with its whole path."""
+        """Return a variable or a reference with its whole path."""
         links = [*chain(node)][::-1]
         first = links[0]["refr"] if links else node
         mark, place = self.mark(first), self.place(node)
@@ -316,29 +327,32 @@ class Expressions:
         return mark + dotted(path) + "".join([self.link(link, index) for link in links])
 
     def link(self, link: Node, index: Callable[[Node], str]) -> str:
+        """Return one part of a reference."""
         part = constant(link)
         if part is None:
             self.check_index(link["index"])
         return f"[{index(link['index'])}]" if part is None else step(part)
 
     def check_index(self, node: Node) -> None:
-        """Refuse what takes apart the keys of a set, or what `walk` finds. Raises RefusedError."""
+        """Refuse a pattern as an index, or as an output of `walk`. Raises RefusedError."""
         if self.takes_apart(node):
-            message = "an object with variables cannot stand here. Write a variable, and take it apart in the next line"
+            message = "an object with variables is not supported here. Use a variable, and match it in the next line"
             raise RefusedError(self.place(node), message)
 
     def scalar(self, kind: str, inner: Node) -> str:
+        """Return a literal. Raises RefusedError for a number that may be rounded."""
         if kind == "Number":
             found = _NUMBER.match(self.source, inner["span"]["start"])
             text = found[0].decode() if found else json.dumps(inner["value"])
             digits = text.strip("-").replace(".", "")
             if not digits.isdigit() or len(digits) > (LONGEST_FRACTION if "." in text else LONGEST_INTEGER):
-                message = "a number this long, or with an exponent, may be rounded otherwise than by OPA. Shorten it"
+                message = "a number this long, or with an exponent, may be rounded differently than in OPA. Shorten it"
                 raise RefusedError(SourcePosition(self.file, inner["span"]["line"], inner["span"]["col"]), message)
             return text
         return json.dumps(inner["value"])
 
     def is_local(self, node: Node) -> bool:
+        """Return whether a node is a local variable."""
         return "Var" in node and self.names.path(str(node["Var"]["value"])) is None
 
     def is_ground(self, node: Node) -> bool:
@@ -350,14 +364,14 @@ class Expressions:
 
 
 def check_order(place: SourcePosition, nodes: list[Node], *, either: bool = False) -> None:
-    """Refuse what puts sets and objects in order: the engine has sets first. Raises RefusedError."""
+    """Refuse to order sets and objects: the engine puts sets first. Raises RefusedError."""
     found = {kind for node in nodes for kind in collections(node)}
     if len(found) == 2 or (either and found):
-        raise RefusedError(place, "sets and objects have another order in OPA. Compare what is in them")
+        raise RefusedError(place, "sets and objects have a different order in OPA. Compare their elements")
 
 
 def collections(node: Node) -> Iterator[str]:
-    """Yield `Set` and `Object` for those that an expression holds."""
+    """Yield `Set` and `Object` for those that an expression has."""
     ((kind, inner),) = node.items()
     if kind in ("Set", "SetCompr", "Object", "ObjectCompr"):
         yield kind.removesuffix("Compr")
@@ -367,11 +381,12 @@ def collections(node: Node) -> Iterator[str]:
 
 
 def is_reference(node: Node) -> bool:
+    """Return whether a node is a variable or a reference."""
     return not {"Var", "RefDot", "RefBrack"}.isdisjoint(node)
 
 
 def constant(link: Node) -> str | None:
-    """Return the name that a link of a reference is written with, or None if it is computed."""
+    """Return the literal name of a link of a reference, or None if it is computed."""
     if "field" in link:
         return str(link["field"][-1])
     text: Any = link["index"].get("String") or link["index"].get("RawString")
@@ -379,7 +394,7 @@ def constant(link: Node) -> str | None:
 
 
 def written(reference: Node) -> list[str]:
-    """Return the names of a function's reference. An empty one stands for what is no name."""
+    """Return the names of a function's reference. An empty one stands for a part that is not a name."""
     links = [*chain(reference)][::-1]
     first = links[0]["refr"] if links else reference
     root = str(first["Var"]["value"]) if "Var" in first else ""
@@ -387,10 +402,12 @@ def written(reference: Node) -> list[str]:
 
 
 def step(part: str) -> str:
+    """Return one constant part of a reference."""
     if _PLAIN_NAME.fullmatch(part) and part not in RESERVED:
         return f".{part}"
     return f"[{json.dumps(part)}]"
 
 
 def dotted(path: Path) -> str:
+    """Return a path as Rego text."""
     return path[0] + "".join(map(step, path[1:]))

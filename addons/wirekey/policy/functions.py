@@ -1,4 +1,4 @@
-"""Refuses rules that OPA refuses, and names that cannot be decided: kinds, functions, packages, recursion."""
+"""Refuses rules that OPA refuses, and names that cannot be resolved: kinds, functions, packages, recursion."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_kinds(program: GeneratedProgram) -> None:
-    """Refuse rules whose definitions do not go together, and rules that stand where a package does."""
+    """Refuse rules whose definitions differ in kind, and rules with the path of a package."""
     for path, definitions in program.definitions.items():
         first = definitions[0]
         for other in definitions[1:]:
             if (other.kind, other.arity) != (first.kind, first.arity):
-                message = f"the rule {path[-1]} is defined otherwise at {first.place.file}:{first.place.line}"
+                message = f"the rule {path[-1]} is defined differently at {first.place.file}:{first.place.line}"
                 program.refuse(other.place, f"{message}. Rename one of them")
         defaults = [definition for definition in definitions if definition.default]
         for other in defaults[1:]:
@@ -36,6 +36,7 @@ def check_kinds(program: GeneratedProgram) -> None:
 
 
 def check_recursion(program: GeneratedProgram) -> None:
+    """Refuse rules and functions that depend on themselves."""
     for path, definitions in program.definitions.items():
         waiting, seen = [*program.edges.get(path, ())], set()
         while waiting:
@@ -45,11 +46,11 @@ def check_recursion(program: GeneratedProgram) -> None:
         if path in seen:
             kind = "function" if definitions[0].kind == "function" else "rule"
             place = definitions[0].place
-            program.refuse(place, f"the {kind} {path[-1]} calls itself; Rego has no recursion")
+            program.refuse(place, f"the {kind} {path[-1]} calls itself. Rego has no recursion")
 
 
 def rule_at(program: GeneratedProgram, path: Path) -> Path | None:
-    """Return the path of the rule that a path leads to or into."""
+    """Return the path of the rule at or above a path, or None."""
     for length in range(2, len(path) + 1):
         if path[:length] in program.definitions:
             return path[:length]
@@ -70,12 +71,12 @@ def check_reference(program: GeneratedProgram, rule: Path, path: Path, place: So
 
 
 def check_replaced(program: GeneratedProgram, path: Path, place: SourcePosition) -> None:
-    """Check what a `with` replaces. Raises RefusedError."""
+    """Check the target of a `with`. Raises RefusedError."""
     if path[0] == "input":
         return
     found = rule_at(program, path)
     if found and (found != path or program.definitions[found][0].kind == "function"):
-        raise RefusedError(place, f"`with` can replace {dotted(found)} as a whole only, and no functions")
+        raise RefusedError(place, f"`with` can replace {dotted(found)} only as a whole, and no functions")
     if path == ("data",) or any(package[: len(path)] == path for package in program.packages):
         raise RefusedError(place, f"`with` cannot replace the package {dotted(path)}. Name its rules")
 
@@ -92,9 +93,9 @@ def called(program: GeneratedProgram, rule: Path, names: Names, node: Node, plac
         check_arity(name, program.definitions[whole][0].arity, given, place)
         return dotted(whole)
     if name in REACHING_OUT:
-        raise RefusedError(place, f"{name} reaches out of the policy; that is not offered here")
+        raise RefusedError(place, f"{name} reaches outside the policy and is not available")
     if name in REFUSED and not whole:
-        raise RefusedError(place, f"{name} may give something else here than in OPA. {REFUSED[name]}")
+        raise RefusedError(place, f"{name} may give a different result than in OPA. {REFUSED[name]}")
     if whole or name not in ARITIES:
         raise RefusedError(place, f"there is no function {name}")
     check_arity(name, ARITIES[name], given, place)
@@ -102,5 +103,6 @@ def called(program: GeneratedProgram, rule: Path, names: Names, node: Node, plac
 
 
 def check_arity(name: str, wanted: int, given: int, place: SourcePosition) -> None:
+    """Check the number of arguments. Raises RefusedError."""
     if given != wanted:
         raise RefusedError(place, f"{name} takes {wanted} arguments, not {given}")

@@ -1,8 +1,8 @@
-"""What a policy sees. Pure.
+"""The input of a policy. Pure.
 
-The table `FIELDS` is the contract: the input is made by it, `wirekey policy check` compares policies to it, and the
-reference page is printed from it. What is unknown is left out rather than null: so Rego's `not input.model` means
-what it says, and a comparison with it is undefined instead of true.
+The table `FIELDS` is the contract: the input is built from it, `wirekey policy check` compares policies with it, and
+the reference page is generated from it. Unknown values are left out rather than null, so Rego's `not input.model` works
+as expected, and a comparison with one is undefined instead of true.
 """
 
 from __future__ import annotations
@@ -27,25 +27,29 @@ type Input = dict[str, Any]
 
 LARGEST_INPUT = 64 * 1024
 MOST_TOOLS = 1024
-"""More tools than any provider takes; what policies do with them may be quadratic."""
+"""More tools than any provider accepts. A policy's time may be quadratic in their number."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputField:
+    """One row of the table of input fields."""
+
     name: str
-    """As written behind `input.`."""
+    """The name after `input.`."""
     type: str
     description: str
 
 
 FIELDS = (
     InputField("id", "string", "the call's id, a UUIDv7"),
-    InputField("time", "string", "when the call began: RFC 3339, UTC; `time.parse_rfc3339_ns(input.time)` reads it"),
-    InputField("agent.id", "string", "the agent that calls"),
+    InputField("time", "string", "start of the call: RFC 3339, UTC; parse it with `time.parse_rfc3339_ns(input.time)`"),
+    InputField("agent.id", "string", "id of the calling agent"),
     InputField("agent.role", "string", "its role"),
     InputField("agent.type", "string", "its type, such as `autonomous`"),
     InputField(
-        "agent.permissions", "array of strings", "`web:read`, `web:write`, words of your own; of nobody, the former two"
+        "agent.permissions",
+        "array of strings",
+        "`web:read`, `web:write`, words of your own; without an agent, these two",
     ),
     InputField("agent_id", "string", "the same as `agent.id`"),
     InputField("agent_role", "string", "the same as `agent.role`"),
@@ -55,36 +59,36 @@ FIELDS = (
     InputField(
         "operation",
         "string",
-        "what is called: `chat.completions`, `generateContent`, `converse`, …; `tunnel`: a tunnel to a host that is no "
-        "provider's is to be opened",
+        "`chat.completions`, `generateContent`, `converse`, …; `tunnel` if the client opens a tunnel to a host that is "
+        "not a provider's",
     ),
     InputField("method", "string", "HTTP method; `CONNECT` for a tunnel"),
-    InputField("path", "string", "path, without the query; `HOST:PORT` for a tunnel"),
+    InputField("path", "string", "path without the query; `HOST:PORT` for a tunnel"),
     InputField("mcp_server", "string", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
     InputField("tool_name", "string", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
     InputField("action", "string", "the same as `method`"),
     InputField("target", "string", "the same as `path`"),
-    InputField("upstream", "string", "the host of a tunnel; of other calls it is not known yet"),
-    InputField("requested_model", "string", "the model that is asked for"),
-    InputField("model", "string", "the same: routes are followed after the policy was asked"),
+    InputField("upstream", "string", "host of a tunnel; absent for other calls, whose upstream is not decided yet"),
+    InputField("requested_model", "string", "the requested model"),
+    InputField("model", "string", "the same as `requested_model`: routing comes after the policy"),
     InputField(
         "other_models",
         "array of strings",
-        "further models that the request names: fallbacks, of tools, for moderation or ranking; `default` where it "
-        f"leaves fallbacks to the provider. At most {MOST_OTHER_MODELS}. Always there, if only empty",
+        "other models in the request: fallbacks, for tools, moderation or ranking; `default` if the provider chooses "
+        f"the fallbacks. At most {MOST_OTHER_MODELS}. Always present, possibly empty",
     ),
-    InputField("stream", "boolean", "whether a streamed answer is asked for"),
+    InputField("stream", "boolean", "whether a streamed response is requested"),
     InputField("message_count", "number", "messages in the request"),
     InputField("has_system", "boolean", "whether there is a system prompt"),
-    InputField("has_tools", "boolean", "whether tools are offered to the model"),
-    InputField("tool_count", "number", "how many, those inside namespaces and toolsets included"),
+    InputField("has_tools", "boolean", "whether the request has tools"),
+    InputField("tool_count", "number", "number of tools, including those inside namespaces and toolsets"),
     InputField(
         "tools",
         "array of strings",
-        "their names, and the names of namespaces and MCP servers; none of their text. Always there, if only empty",
+        "names of the tools, and of namespaces and MCP servers; no other text of them. Always present, possibly empty",
     ),
-    InputField("max_tokens", "number", "the limit of output tokens that is asked for"),
-    InputField("headers", "object of strings", "the request headers below, by lower-case names. Always there"),
+    InputField("max_tokens", "number", "the requested limit of output tokens"),
+    InputField("headers", "object of strings", "the request headers below, by lower-case names. Always present"),
 )
 
 HEADERS = (
@@ -97,13 +101,13 @@ HEADERS = (
 """The headers that a policy sees. None can hold a credential."""
 
 NOT_RECORDED = ("tools", "other_models", "headers", "agent.permissions")
-"""What the audit event has not, so that a replay has to do without or takes it from elsewhere."""
+"""Fields that the audit event lacks. A replay goes without them or takes them from elsewhere."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def build_input(call: Call, headers: Mapping[str, str]) -> Input:
-    """Return what a policy sees of a recognised call; `headers` are the request's, found by lower-case names."""
+    """Return the policy's input for a recognised call. `headers`: the request's, by lower-case name."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     model = (facts.model if facts else None) or (operation.model if operation else None)
     path = call.path.partition("?")[0]
@@ -139,13 +143,13 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
 
 
 def agent_group(given: Input, permissions: list[str]) -> dict[str, Any]:
-    """Make `agent` of the fields `agent_…` and of what it is permitted."""
+    """Return `agent`, made of the fields `agent_…` and the permissions."""
     agent = {part: given[f"agent_{part}"] for part in ("id", "role", "type") if f"agent_{part}" in given}
     return agent | {"permissions": permissions}
 
 
 def seen_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Keep what policies may see, in ASCII: other characters are escaped as in Python."""
+    """Return the headers that policies see, in ASCII. Other characters are escaped as in Python."""
     found = {name: headers[name] for name in HEADERS if name in headers}
     return {
         name: value if value.isascii() else value.encode("ascii", "backslashreplace").decode()
@@ -154,13 +158,13 @@ def seen_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def encode_input(given: Input) -> bytes:
-    """Return the input as JSON. Raises UndecidedError if it is larger than any honest call's."""
+    """Return the input as JSON. Raises UndecidedError if it is larger than that of any legitimate call."""
     if len(given.get("tools", ())) > MOST_TOOLS:
-        raise UndecidedError(f"The call offers more than {MOST_TOOLS} tools: no policy is asked about that.")
+        raise UndecidedError(f"The call offers more than {MOST_TOOLS} tools, so no policy is evaluated.")
     try:
         data = _encode(given)
     except (UnicodeEncodeError, ValueError, TypeError) as error:
-        raise UndecidedError(f"The call cannot be shown to the policy: {error}.") from error
+        raise UndecidedError(f"The policy's input cannot be encoded: {error}.") from error
     if len(data) > LARGEST_INPUT:
-        raise UndecidedError(f"What the policy would see of the call is larger than {LARGEST_INPUT} bytes.")
+        raise UndecidedError(f"The policy's input would be larger than {LARGEST_INPUT} bytes.")
     return data

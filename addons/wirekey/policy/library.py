@@ -1,7 +1,7 @@
-"""Engines of the library regorus, each held by the thread that made it.
+"""Engines of the library regorus, each owned by the thread that created it.
 
-An engine must be freed by its own thread: anywhere else the library warns and leaks it. Exceptions and reference
-cycles can end in any thread, so nothing but a table of the thread refers to an engine.
+An engine must be freed by its own thread: in another thread the library warns and leaks it. Exceptions and reference
+cycles can end in any thread, so only a table of the thread refers to an engine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PASSING_ON = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class _Table(threading.local):
-    """The engines of one thread, by number; they end with the thread."""
+    """The engines of one thread, by number. They end with the thread."""
 
     def __init__(self) -> None:
         self.engines: dict[int, regorus.Engine] = {}
@@ -27,11 +27,11 @@ class _Table(threading.local):
 _table = _Table()
 _numbers = itertools.count()
 _ended: set[int] = set()
-"""Engines that nobody uses any more; their threads free them when they next make one, or use one."""
+"""Engines that are no longer used. Their threads free them when they next create or use one."""
 
 
 class RegorusError(UndecidedError):
-    """What the library said; its text has the place, in a picture of the line."""
+    """The library's error. Its text has the position, in a picture of the line."""
 
 
 class RegorusEngine:
@@ -46,7 +46,7 @@ class RegorusEngine:
         _ended.add(self._number)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the engine. Raises RegorusError whatever the library raises."""
+        """Call a method of the engine. Raises RegorusError for any error of the library."""
         if _ended:
             free_ended()
         if self._number not in _table.engines:
@@ -55,13 +55,13 @@ class RegorusEngine:
             return getattr(_table.engines[self._number], method)(*arguments)
         except _PASSING_ON:
             raise
-        except BaseException as error:  # a panic of the library is no Exception
+        except BaseException as error:  # a panic of the library is not an Exception
             text = str(error) or type(error).__name__
         raise RegorusError(text)
 
 
 def free_ended() -> None:
-    """Free the engines of this thread that nobody uses any more."""
+    """Free the engines of this thread that are no longer used."""
     for number in _ended & _table.engines.keys():
         del _table.engines[number]
         _ended.discard(number)

@@ -1,4 +1,4 @@
-"""What is probably not meant in a policy: fields that there are not, packages that nobody asks, the clock."""
+"""Probable mistakes in a policy: unknown fields, unused packages, the clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.policy.input import FIELDS, HEADERS
 from wirekey.policy.modules import PolicyProblem
-from wirekey.policy.syntax import unasked
+from wirekey.policy.syntax import unused_packages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,20 +22,21 @@ GROUPS = {
 
 
 def lint(syntax: Syntax, query: str) -> Iterator[PolicyProblem]:
-    """Find what does not do what it says, in the order of the files."""
+    """Yield probable mistakes, in the order of the files."""
     for mention in sorted(syntax.inputs, key=lambda each: (each.module, each.line, each.column)):
         if problem := unknown_field(mention):
             yield problem
     for _, call in syntax.calls:
         if call.path == ("time", "now_ns"):
-            message = "time.now_ns is another at each replay; use time.parse_rfc3339_ns(input.time)"
+            message = "time.now_ns changes at each replay. Use time.parse_rfc3339_ns(input.time)"
             yield PolicyProblem(call.module, call.line, call.column, message)
-    for package in unasked(syntax, query):
+    for package in unused_packages(syntax, query):
         module = next(rule.module for rule in syntax.rules if rule.package == package)
-        yield PolicyProblem(module, None, None, f"package {package} decides nothing: the query is {query}")
+        yield PolicyProblem(module, None, None, f"package {package} is not used: the query is {query}")
 
 
 def unknown_field(mention: Mention) -> PolicyProblem | None:
+    """Return the problem of a reference to an unknown field, or None."""
     name, *rest = mention.path[1:]
     if name not in {known.partition(".")[0] for known in NAMES}:
         return problem_of(mention, f"input.{name}", name, {known for known in NAMES if "." not in known}, "input.{}")
@@ -46,6 +47,7 @@ def unknown_field(mention: Mention) -> PolicyProblem | None:
 
 
 def problem_of(mention: Mention, written: str, name: str, known: set[str], shape: str) -> PolicyProblem:
+    """Return the problem of an unknown name, with a suggestion if a known one is similar."""
     close = difflib.get_close_matches(name, sorted(known), 1, 0.5)
-    hint = f"; did you mean {shape.format(close[0])}?" if close else ""
+    hint = f". Did you mean {shape.format(close[0])}?" if close else ""
     return PolicyProblem(mention.module, mention.line, mention.column, f"there is no {written}{hint}")

@@ -1,8 +1,8 @@
-"""The files of a policy folder: Rego modules and data, read whole, with a revision made of their content.
+"""The files of a policy folder: Rego modules and data, and a revision that is a hash of their content.
 
-Laid out as `opa test` and `opa build` take them: modules in `*.rego`, data in `data.json`, `data.yaml` or `data.yml`,
-which stands in the document under the path of its folder. `*_test.rego` holds tests, which
-take no part in decisions. Hidden files are not read.
+The layout is that of `opa test` and `opa build`: modules in `*.rego`, data in `data.json`, `data.yaml` or `data.yml`,
+which is found in the document under the path of its folder. `*_test.rego` has tests, which take no part in decisions.
+Hidden files are ignored.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class PolicyError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """A policy's files. `rego` and `tests`: name → source, sorted; `data`: one JSON document.
+    """A policy's files. `rego` and `tests`: name → source, sorted. `data`: one JSON document.
 
-    `tests` are the modules that take no part in decisions, nor in the revision.
+    `tests` take no part in decisions, nor in the revision.
     """
 
     rego: dict[str, str]
@@ -101,24 +101,25 @@ def read_modules(path: Path) -> Modules:
         except ValueError as error:
             problems.append(PolicyProblem(name, getattr(error, "line", None), None, str(error)))
     if size > LARGEST_FOLDER:
-        problems.append(PolicyProblem(str(path), None, None, "holds more than 16 MiB: that is no policy"))
+        problems.append(PolicyProblem(str(path), None, None, "is larger than 16 MiB. Move other files elsewhere"))
     elif not rego and not problems:
-        problems.append(PolicyProblem(str(path), None, None, "there is no *.rego file. Is this the folder?"))
+        problems.append(PolicyProblem(str(path), None, None, "has no *.rego file. Check the path"))
     if problems:
         raise PolicyError(problems)
     return Modules(rego, data, digest.hexdigest()[:REVISION_DIGITS], tests)
 
 
 def files_of(path: Path) -> list[Path]:
-    """Find the files that make the policy, sorted. Raises PolicyError if the path cannot be read."""
+    """Return the files of the policy, sorted. Raises PolicyError if the path cannot be read."""
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise PolicyError([PolicyProblem(str(path), None, None, "there is no such folder of policies")])
+        raise PolicyError([PolicyProblem(str(path), None, None, "does not exist. Check the path")])
     return sorted(walked(path))
 
 
 def walked(folder: Path) -> Iterator[Path]:
+    """Yield the modules and data files below a folder, without hidden ones."""
     for parent, folders, names in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
@@ -127,7 +128,7 @@ def walked(folder: Path) -> Iterator[Path]:
 
 
 def folder_state(path: Path) -> FolderState:
-    """Return what changes when a file of the policy changes, comes or goes: one `stat` a file. Raises PolicyError."""
+    """Return a value that changes with any file of the policy. Takes one `stat` a file. Raises PolicyError."""
     found = []
     for file in files_of(path):
         try:
@@ -139,23 +140,23 @@ def folder_state(path: Path) -> FolderState:
 
 
 def parse_data(name: str, text: str) -> Any:
-    """Read JSON or YAML. Raises ValueError with a sentence; YAML errors carry `line`."""
+    """Parse JSON or YAML. Raises ValueError with a sentence; YAML errors have an attribute `line`."""
     try:
         document = json.loads(text) if name.endswith(".json") else YAML(typ="safe", pure=True).load(text)
-        # What YAML knows and JSON does not (dates, numbers as keys) cannot be told to a policy.
+        # A policy cannot see what YAML has and JSON does not: dates, numbers as keys.
         json.dumps(document, allow_nan=False)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        problem = ValueError(f"is no valid YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}")
+        problem = ValueError(f"is not valid YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}")
         problem.line = mark.line + 1 if mark else None  # type: ignore[attr-defined]  # for the problem's place
         raise problem from None
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"is no JSON document: {error}") from None
+        raise ValueError(f"is not a JSON document: {error}") from None
     return document
 
 
 def graft(tree: dict[str, Any], place: tuple[str, ...], document: Any) -> None:
-    """Put a document into the tree, beside what is there. Raises ValueError if both say something."""
+    """Add a document to the tree at a path. Raises ValueError if both set a value."""
     for part in reversed(place):
         document = {part: document}
     if not isinstance(document, dict):
@@ -164,12 +165,13 @@ def graft(tree: dict[str, Any], place: tuple[str, ...], document: Any) -> None:
 
 
 def merge(tree: dict[str, Any], more: dict[str, Any], place: str) -> None:
+    """Add the members of an object to another one. Raises ValueError if both set a value."""
     for key, value in more.items():
         if not isinstance(key, str):
-            raise ValueError(f"{place} has the key {key!r}, which is no text. Put it in quotes")  # noqa: TRY004  # see graft
+            raise ValueError(f"{place} has the key {key!r}, which is not a string. Put it in quotes")  # noqa: TRY004  # see graft
         if key not in tree:
             tree[key] = value
         elif isinstance(tree[key], dict) and isinstance(value, dict):
             merge(tree[key], value, f"{place}.{key}")
         else:
-            raise ValueError(f"{place}.{key} is set by another data file, too. Keep one of them")
+            raise ValueError(f"{place}.{key} is also set by another data file. Keep one of them")

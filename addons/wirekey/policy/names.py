@@ -1,6 +1,6 @@
-"""What a name means in a rule: a local variable, a rule, an import. Pure.
+"""What a name in a rule refers to: a local variable, a rule, an import. Pure.
 
-Local variables are renamed apart, and rules are named by their whole path, so that no name depends on its file.
+Local variables are renamed to be unique, and rules are named by their whole path, so no name depends on its file.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ class Frame:
     inner: set[str] = field(default_factory=set)
     """Undeclared names that only bodies within this one use so far."""
     referenced: set[str] = field(default_factory=set)
-    """Names that statements so far took from outside this body."""
+    """Names that statements so far referenced from outside this body."""
     bound: set[str] = field(default_factory=set)
     """Generated names that statements other than negated ones mention."""
     wildcard: bool = False
     """Whether the statement around this body had mentioned `_` before it."""
 
     def find(self, name: str) -> str | None:
+        """Return the generated name of a variable of this body or one around it, or None."""
         frame: Frame | None = self
         while frame is not None:
             if found := frame.declared.get(name) or frame.implicit.get(name):
@@ -80,7 +81,7 @@ class Names:
         return f"{name}__{self._count}"
 
     def declare(self, name: str, place: SourcePosition, *, by_some: bool = False) -> str:
-        """Declare a variable in the body at hand. Returns its generated name."""
+        """Declare a variable in the current body. Return its generated name."""
         frame = self.frame
         if name == "_":
             return "_"
@@ -97,7 +98,7 @@ class Names:
         return generated
 
     def local(self, name: str, place: SourcePosition) -> str:
-        """Return the generated name of a variable; declares it where nothing else has that name."""
+        """Return the generated name of a variable. Declares it if no other declaration has that name."""
         if name == "_":
             self.mentioned.add("_")
             return "_"
@@ -119,7 +120,7 @@ class Names:
         return found
 
     def path(self, name: str) -> Path | None:
-        """Return the path of a name that is no local variable: below `input` or `data`; None: it is one."""
+        """Return the path below `input` or `data` that a name refers to, or None for a local variable."""
         if self.frame.find(name):
             return None
         if name in self.aliases:  # an import hides the package's own rule of that name, in its file
@@ -140,12 +141,14 @@ class Names:
         return False
 
     def enter(self) -> None:
+        """Enter an inner body."""
         self.frame = Frame(self.frame, wildcard="_" in self.mentioned)
 
     def leave(self) -> None:
+        """Leave the current body."""
         frame = self.frame
         assert frame.parent is not None
-        # Variables of the inner body are nobody else's affair.
+        # Variables of the inner body are not visible outside.
         self.mentioned -= {*frame.declared.values(), *frame.implicit.values()}
         if not frame.wildcard:
             self.mentioned.discard("_")

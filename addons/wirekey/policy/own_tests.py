@@ -1,4 +1,4 @@
-"""Runs the tests that a policy brings, as `opa test` does: rules whose names begin with `test_`."""
+"""Runs a policy's own tests as `opa test` does: rules whose names begin with `test_`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from wirekey.policy.modules import Modules
 
 
-def failures(modules: Modules, query: str) -> list[PolicyProblem]:
-    """Return the tests that fail. Those named `todo_test_` are not run. Raises PolicyError."""
+def failed_tests(modules: Modules, query: str) -> list[PolicyProblem]:
+    """Return the tests that fail. Those named `todo_test_` are skipped. Raises PolicyError."""
     if not modules.tests:
         return []
     rego = Rego(modules, query, tests=True)
@@ -23,7 +23,7 @@ def failures(modules: Modules, query: str) -> list[PolicyProblem]:
         definition = rego.program.definitions[path][0]
         place, reason = definition.place, ""
         if definition.kind != "value":
-            reason = "is no test: write it as `test_name if { … }`"
+            reason = "is not a test. Write it as `test_name if { … }`"
         else:
             try:
                 value = rego.test_value(index)

@@ -18,7 +18,7 @@ _GROUP = re.compile(r"\((?:\?:|\?i\)|\?i:|\?P<[A-Za-z]\w*>)?", re.ASCII)
 
 
 class PatternError(Exception):
-    """A pattern that may match something else than in OPA; completes the sentence "this pattern …"."""
+    """A pattern that may match something different than in OPA. The message completes "this pattern …"."""
 
 
 def translated(pattern: str) -> str:
@@ -27,6 +27,7 @@ def translated(pattern: str) -> str:
 
 
 def pieces(pattern: str) -> Iterator[str]:
+    """Yield the pattern in translated pieces. Raises PatternError."""
     at, repeated = 0, True
     while at < len(pattern):
         character = pattern[at]
@@ -56,6 +57,7 @@ def pieces(pattern: str) -> Iterator[str]:
 
 
 def quantifier(pattern: str, at: int) -> tuple[str, int]:
+    """Return a quantifier and its length. Raises PatternError."""
     piece = pattern[at]
     if piece == "{":
         found = _QUANTIFIER.match(pattern, at)
@@ -68,6 +70,7 @@ def quantifier(pattern: str, at: int) -> tuple[str, int]:
 
 
 def escape(pattern: str, at: int) -> tuple[str, int]:
+    """Return an escape, translated, and its length in the source. Raises PatternError."""
     letter = pattern[at + 1 : at + 2]
     if letter.lower() in _CLASSES and letter:
         return f"[{'^' if letter.isupper() else ''}{_CLASSES[letter.lower()]}]", 2
@@ -79,10 +82,12 @@ def escape(pattern: str, at: int) -> tuple[str, int]:
 
 
 def refuse_escape(letter: str) -> str:
-    raise PatternError(f"has \\{letter}, which may match something else. Write the characters out")
+    """Raise PatternError for an escape."""
+    raise PatternError(f"has \\{letter}, which may match something different. List the characters")
 
 
 def character_class(pattern: str, at: int) -> tuple[str, int]:
+    """Return a character class, translated, and its length in the source. Raises PatternError."""
     start, piece = at, "["
     at += 1
     if pattern[at : at + 1] == "^":
@@ -91,7 +96,7 @@ def character_class(pattern: str, at: int) -> tuple[str, int]:
     while at < len(pattern) and pattern[at] != "]":
         character = pattern[at]
         if character == "[" or pattern[at : at + 2] in ("&&", "~~", "--"):
-            raise PatternError(f"has {pattern[at : at + 2]} in a class. Write it with \\ before it")
+            raise PatternError(f"has {pattern[at : at + 2]} in a class. Escape it with \\")
         if character == "\\":
             letter = pattern[at + 1 : at + 2]
             if letter in _CLASSES:

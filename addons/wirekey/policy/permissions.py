@@ -1,4 +1,4 @@
-"""What an agent must be permitted to do at all, before any policy is asked: `web:read` or `web:write`."""
+"""The permission that an agent needs for a call, checked before any policy: `web:read` or `web:write`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 def permissions_of(agent: Agent | None) -> list[str]:
-    """Return what a policy is told that an agent is permitted.
+    """Return the permissions that a policy sees for an agent.
 
-    Nobody gets as far as a policy only where `identity.required` is false, and counts there as an agent of whom
-    nothing was said: so the same policies serve with agents and without.
+    Without an agent, which is possible only if `identity.required` is false, the default permissions apply. So the same
+    policies work with agents and without.
     """
     return list(DEFAULT if agent is None else agent.permissions)
 
 
 def needed(call: Call) -> str:
-    """Name the permission that a recognised call needs: a GET or a listing reads, all else generates or changes."""
+    """Return the permission that a recognised call needs: reading for a GET or a listing, writing for all else."""
     assert call.operation
     return READ if call.method == "GET" or call.operation.kind is Kind.LISTING else WRITE
 
 
 def check_permission(call: Call) -> None:
-    """Raise Refusal(403) where the agent lacks the permission."""
+    """Raise Refusal(403) if the agent lacks the permission."""
     permission = needed(call)
     if call.agent is None or permission not in call.agent.permissions:
         raise Refusal(

@@ -1,7 +1,7 @@
-"""The modules of a policy as one program: one module for each package, every name in it a whole path. Pure.
+"""Combines the modules of a policy into one program: one module per package, with whole paths for names. Pure.
 
-The engine loses a file's imports where another file of the same package is read with it, and takes nothing out of
-negations. So it is given neither imports nor negations that OPA's compiler would rewrite.
+The engine loses a file's imports when it reads another file of the same package, and does not rewrite negations. So it
+gets neither imports nor negations that OPA's compiler would rewrite.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from wirekey.policy.syntax import Node
 
 DECISION_PACKAGE = "wirekey__decision"
-"""The package that is asked. Its rules collect what others say, so that undefined ones do no harm."""
+"""The package to evaluate. Its rules collect the values of others, so that undefined ones do no harm."""
 CONSTANTS = "wirekey__constants"
 DECIDING = ("deny", "allow", "model", "max_tokens")
 KEYWORD_IMPORTS = (("rego", "v1"), ("future", "keywords"))
@@ -36,7 +36,7 @@ KEYWORDS = ((), ("contains",), ("every",), ("if",), ("in",))
 
 @dataclass(slots=True)
 class Definition:
-    """One rule as written. `kind`: value, set, object or function; `default` where it is the default of one."""
+    """One rule as written. `kind`: value, set, object or function. `default`: whether it is a default."""
 
     module: Node
     path: Path
@@ -49,7 +49,7 @@ class Definition:
 
 @dataclass(slots=True)
 class GeneratedProgram:
-    """What the engine is given: sources by name, and where they come from."""
+    """The input of the engine: sources by name, and their origin."""
 
     sources: dict[str, str] = field(default_factory=dict)
     positions: SourceMap = field(default_factory=SourceMap)
@@ -57,25 +57,26 @@ class GeneratedProgram:
     definitions: dict[Path, list[Definition]] = field(default_factory=lambda: defaultdict(list))
     packages: set[Path] = field(default_factory=set)
     constants: dict[str, dict[str, bool]] = field(default_factory=dict)
-    """Rules that are sets of constant texts, as data: by path, the texts as an object's names."""
+    """Rules that are sets of constant strings, as data: by path, the strings as an object's names."""
     edges: dict[Path, set[Path]] = field(default_factory=lambda: defaultdict(set))
-    """Which rules each rule names."""
+    """The rules that each rule refers to."""
 
-    def deciding(self, package: Path) -> list[tuple[Path, list[Definition]]]:
-        """Return the rules of a package that decide."""
+    def deciding_rules(self, package: Path) -> list[tuple[Path, list[Definition]]]:
+        """Return the definitions of the package's rules that decide, by path."""
         paths = [(*package, name) for name in DECIDING]
         return [(path, self.definitions[path]) for path in paths if path in self.definitions]
 
     def refuse(self, place: SourcePosition, message: str) -> None:
+        """Add a problem at a position."""
         self.problems.append(PolicyProblem(place.file, place.line, place.column, message))
 
 
-def program_of(modules: list[Node], query: str, *, tests: bool = False) -> GeneratedProgram:
-    """Write the program of all modules. `problems` says what is refused."""
+def generate_program(modules: list[Node], query: str, *, tests: bool = False) -> GeneratedProgram:
+    """Return the program of all modules. `problems` has what is refused."""
     program = GeneratedProgram()
     aliases = {}
     for module in modules:
-        collect(module, program)
+        collect_rules(module, program)
         aliases[module["source"]["file"]] = imports_of(module, program)
     functions.check_kinds(program)
     if program.problems:
@@ -86,10 +87,10 @@ def program_of(modules: list[Node], query: str, *, tests: bool = False) -> Gener
     for path, definitions in program.definitions.items():
         for definition in definitions:
             writer = Writer(program, definition, aliases[definition.module["source"]["file"]])
-            texts[path[:-1]] += writer.written(path[-1])
-    asked = tuple(query.split("."))
+            texts[path[:-1]] += writer.write(path[-1])
+    query_path = tuple(query.split("."))
     entry = DecisionPackage(program, aliases)
-    texts["data", DECISION_PACKAGE] = entry.tests() if tests else entry.decisions(asked)
+    texts["data", DECISION_PACKAGE] = entry.tests() if tests else entry.decisions(query_path)
     for package, rules in texts.items():
         name = ".".join(package)
         text = f"package {name.removeprefix('data.')}\n\n" + "\n\n".join(rules) + "\n"
@@ -110,7 +111,7 @@ def replaces_rules(modules: list[Node]) -> bool:
 
 
 def constants_of(program: GeneratedProgram) -> dict[str, dict[str, bool]]:
-    """Return the rules that are sets of constant texts."""
+    """Return the rules that are sets of constant strings."""
     found = {}
     for path, definitions in program.definitions.items():
         node = definitions[0].node
@@ -123,8 +124,8 @@ def constants_of(program: GeneratedProgram) -> dict[str, dict[str, bool]]:
     return found
 
 
-def collect(module: Node, program: GeneratedProgram) -> None:
-    """Note the rules of a module."""
+def collect_rules(module: Node, program: GeneratedProgram) -> None:
+    """Add the rules of a module to the program."""
     package = ("data", *path_of(module["ast"]["package"]["refr"]))
     program.packages.add(package)
     for entry in module["ast"]["rules"]:
@@ -135,7 +136,7 @@ def collect(module: Node, program: GeneratedProgram) -> None:
         root = links[-1]["refr"] if links else head["refr"]
         name = str(root["Var"]["value"]) if "Var" in root else ""
         if not name or len(links) > (1 if head_kind == "Compr" else 0):
-            program.refuse(place, "a rule's name has several parts. Give it a name of one part")
+            program.refuse(place, "a rule's name has several parts. Use a name with one part")
             continue
         arity = len(head.get("args") or ())
         made = {"Set": "set", "Func": "function"}.get(head_kind, "object" if links else "value")
@@ -146,7 +147,7 @@ def collect(module: Node, program: GeneratedProgram) -> None:
 
 
 def imports_of(module: Node, program: GeneratedProgram) -> dict[str, Path]:
-    """Return what a module's imports name."""
+    """Return the paths that a module imports, by name."""
     aliases: dict[str, Path] = {}
     for imported in module["ast"]["imports"]:
         path = path_of(imported["refr"])
@@ -155,7 +156,7 @@ def imports_of(module: Node, program: GeneratedProgram) -> dict[str, Path]:
             check_keyword(path, module, place, program)
             continue
         if path[0] not in ("input", "data") or path == ("data",):
-            program.refuse(place, f"{'.'.join(path)} cannot be imported. Import what is below input or data")
+            program.refuse(place, f"{'.'.join(path)} cannot be imported. Import a path below input or data")
             continue
         alias = alias_of(imported, module["source"]["contents"]) or path[-1]
         if alias in aliases and aliases[alias] != path:
@@ -165,11 +166,11 @@ def imports_of(module: Node, program: GeneratedProgram) -> dict[str, Path]:
 
 
 def check_keyword(path: Path, module: Node, place: SourcePosition, program: GeneratedProgram) -> None:
-    """Refuse the import of a keyword that the engine does not have."""
+    """Refuse the import of a keyword that the engine lacks."""
     if path[2:] not in KEYWORDS:
-        program.refuse(place, f"the keyword {'.'.join(path)} is not known here. Import one of contains, every, if, in")
+        program.refuse(place, f"the keyword {'.'.join(path)} is not supported. Import one of contains, every, if, in")
     elif path == ("future", "keywords") and "NotExpr" in {kind for kind, _ in nodes(module["ast"]["rules"])}:
-        message = "importing all keywords gives `not` a newer meaning, which is not known here. Remove this import"
+        message = "importing all keywords gives `not` a newer meaning, which is not supported. Remove this import"
         program.refuse(place, f"{message}, or name the keywords: import future.keywords.in")
 
 
@@ -183,8 +184,8 @@ class Writer(Bodies):
         source = definition.module["source"]
         super().__init__(source["file"], source["contents"].encode(), Names(package, rules, aliases), program.positions)
 
-    def written(self, name: str) -> list[str]:
-        """Return the texts of the definition under a name; none where it is refused."""
+    def write(self, name: str) -> list[str]:
+        """Return the texts of the definition under a name, or none if it is refused."""
         try:
             if self.definition.default:
                 return [self.default(name)]
@@ -194,6 +195,7 @@ class Writer(Bodies):
             return []
 
     def default(self, name: str) -> str:
+        """Return a default. Raises RefusedError if it is not a constant."""
         node = self.definition.node
         if not self.is_ground(node["value"]):
             raise RefusedError(self.definition.place, "the value of a default must be a constant")
@@ -201,46 +203,52 @@ class Writer(Bodies):
         return f"{self.mark_span(node)}default {name}{arguments} := {self.positive(node['value'], [])}"
 
     def function(self, node: Node, place: SourcePosition) -> str:
+        """Return the name by which the engine calls a function. Raises RefusedError."""
         return functions.called(self.program, self.definition.path, self.names, node, place)
 
     def referenced(self, path: Path, place: SourcePosition, *, goes_on: bool) -> None:
+        """Check and note a reference. Raises RefusedError."""
         functions.check_reference(self.program, self.definition.path, path, place, goes_on=goes_on)
 
     def constant_set(self, path: Path) -> str | None:
+        """Return where the strings of a constant rule are stored, or None."""
         found = dotted(path)
         return f"data.{CONSTANTS}[{json.dumps(found)}]" if found in self.program.constants else None
 
     def replaced(self, path: Path, place: SourcePosition) -> None:
+        """Check the target of a `with`. Raises RefusedError."""
         functions.check_replaced(self.program, path, place)
 
 
 @dataclass(slots=True)
 class DecisionPackage:
-    """Writes the package that is asked."""
+    """Writes the package to evaluate."""
 
     program: GeneratedProgram
     aliases: dict[str, dict[str, Path]]
 
-    def decisions(self, asked: Path) -> list[str]:
+    def decisions(self, query_path: Path) -> list[str]:
+        """Return the rule `document`, with the values of all deciding rules, and each definition on its own."""
         fields, rules = [], []
-        for path, definitions in self.program.deciding(asked):
+        for path, definitions in self.program.deciding_rules(query_path):
             fields.append(f'"{path[-1]}": [x | x := {dotted(path)}]')
-            rules += self.alone(path[-1], definitions)
+            rules += self.write_definitions(path[-1], definitions)
         return [f"document := {{{', '.join(fields)}}}", *rules]
 
-    def alone(self, name: str, definitions: list[Definition]) -> list[str]:
+    def write_definitions(self, name: str, definitions: list[Definition]) -> list[str]:
         """Return each definition as a rule of its own."""
         rules = []
         for index, definition in enumerate(definitions):
             aliases = self.aliases[definition.module["source"]["file"]]
-            rules += Writer(self.program, definition, aliases).written(f"{name}_{index}")
+            rules += Writer(self.program, definition, aliases).write(f"{name}_{index}")
             rules.append(f"{name}_{index}_asked := [x | x := data.{DECISION_PACKAGE}.{name}_{index}]")
         return rules
 
     def tests(self) -> list[str]:
+        """Return a rule for each of the policy's own tests."""
         return [f"test_{index} := [x | x := {dotted(path)}]" for index, path in enumerate(tests_of(self.program))]
 
 
 def tests_of(program: GeneratedProgram) -> list[Path]:
-    """Return the policy's own tests, sorted."""
+    """Return the paths of the policy's own tests, sorted."""
     return sorted(path for path in program.definitions if path[-1].startswith("test_"))

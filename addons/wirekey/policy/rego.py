@@ -1,7 +1,7 @@
-"""A policy compiled for one query. What regorus decides otherwise than OPA is rewritten before, or refused.
+"""A policy compiled for one query. What regorus decides differently than OPA is rewritten first, or refused.
 
-Most of the library's errors come with the first evaluation; while it works nothing else of the process does, and
-nothing can stop it (see `judge`).
+Most of the library's errors appear at the first evaluation. While it works, nothing else in the process runs and
+nothing can stop it (see `worker`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from wirekey.policy import syntax
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.library import RegorusEngine, RegorusError
 from wirekey.policy.modules import PolicyError, PolicyProblem
-from wirekey.policy.program import CONSTANTS, DECISION_PACKAGE, program_of
+from wirekey.policy.program import CONSTANTS, DECISION_PACKAGE, generate_program
 
 if TYPE_CHECKING:
     from wirekey.policy.modules import Modules
@@ -39,28 +39,32 @@ class Interpreter(Protocol):
     """A compiled policy."""
 
     @property
-    def syntax(self) -> Syntax: ...
+    def syntax(self) -> Syntax:
+        """Return what the policy's syntax trees contain."""
 
-    def answer(self, given: bytes) -> bytes:
+    def evaluate(self, given: bytes) -> bytes:
         """Return the decision document for an input; both JSON. Raises UndecidedError."""
 
 
 class Rego:
     """A policy compiled for one query, such as `data.wirekey.authz`. Raises PolicyError.
 
-    For the thread that made it. `tests`: the policy's own tests are compiled too, and asked instead of decisions.
+    Belongs to the thread that creates it. `tests`: compile the policy's own tests and evaluate those instead of
+    decisions.
     """
 
     def __init__(self, modules: Modules, query: str, *, tests: bool = False) -> None:
         if not QUERY.fullmatch(query):
-            raise PolicyError([PolicyProblem("policy.query", None, None, f"{query!r} is no path such as data.a.authz")])
+            raise PolicyError(
+                [PolicyProblem("policy.query", None, None, f"{query!r} is not a package path such as data.a.authz")]
+            )
         self._query = query
-        tree = parsed(modules.rego | modules.tests if tests else modules.rego)
+        tree = parse_modules(modules.rego | modules.tests if tests else modules.rego)
         self.syntax = syntax.read_syntax(tree)
-        self.program: GeneratedProgram = program_of(tree, query, tests=tests)
+        self.program: GeneratedProgram = generate_program(tree, query, tests=tests)
         problems = [*dict.fromkeys(self.program.problems), *data_problems(self.syntax, modules.data)]
         if query not in self.syntax.packages:
-            problems.append(PolicyProblem("policy.query", None, None, no_package(query, self.syntax.packages)))
+            problems.append(PolicyProblem("policy.query", None, None, unknown_package(query, self.syntax.packages)))
         if problems:
             raise PolicyError(problems)
         self._engine = RegorusEngine()
@@ -75,49 +79,49 @@ class Rego:
         except RegorusError as error:
             raise PolicyError([self._problem(error)]) from None
 
-    def answer(self, given: bytes) -> bytes:
-        """Return the decision document. A `deny` that is true has the places of its rules beside it: `deny_at`."""
-        fields = _document.decode(self._asked("document", given))
-        told = {name: values[0] for name, values in fields.items() if values}
-        if bytes(told.get("deny", b"")) == b"true":
-            told["deny_at"] = msgspec.Raw(msgspec.json.encode(self._denied_by()))
-        return msgspec.json.encode(told)
+    def evaluate(self, given: bytes) -> bytes:
+        """Return the decision document. If `deny` is true, `deny_at` has the positions of its rules."""
+        fields = _document.decode(self._evaluate("document", given))
+        result = {name: values[0] for name, values in fields.items() if values}
+        if bytes(result.get("deny", b"")) == b"true":
+            result["deny_at"] = msgspec.Raw(msgspec.json.encode(self._denying_rules()))
+        return msgspec.json.encode(result)
 
-    def alone(self, given: bytes) -> list[tuple[Definition, Any]]:
-        """Return what each definition of a deciding rule says alone, or None if it is undefined or fails."""
+    def evaluate_definitions(self, given: bytes) -> list[tuple[Definition, Any]]:
+        """Return the value of each definition of a deciding rule on its own, or None if undefined or failed."""
         self._engine.call("set_input_json", given.decode())
         return [
-            (definition, self._alone(name, index))
-            for name, definitions in self.deciding().items()
+            (definition, self._evaluate_definition(name, index))
+            for name, definitions in self.deciding_rules().items()
             for index, definition in enumerate(definitions)
         ]
 
-    def deciding(self) -> dict[str, list[Definition]]:
+    def deciding_rules(self) -> dict[str, list[Definition]]:
         """Return the definitions of the rules that decide, by name."""
         package = tuple(self._query.split("."))
-        return {path[-1]: found for path, found in self.program.deciding(package)}
+        return {path[-1]: found for path, found in self.program.deciding_rules(package)}
 
     def test_value(self, index: int) -> Any:
-        """Return what one of the policy's tests says, or None if it is undefined. Raises UndecidedError."""
-        found = _values.decode(self._asked(f"test_{index}", b"{}"))
+        """Return the value of one of the policy's tests, or None if undefined. Raises UndecidedError."""
+        found = _values.decode(self._evaluate(f"test_{index}", b"{}"))
         return found[0] if found else None
 
-    def _asked(self, rule: str, given: bytes) -> bytes:
+    def _evaluate(self, rule: str, given: bytes) -> bytes:
         try:
             self._engine.call("set_input_json", given.decode())
             return self._engine.call("eval_rule_as_json", f"data.{DECISION_PACKAGE}.{rule}").encode()  # type: ignore[no-any-return]
         except RegorusError as error:
             raise UndecidedError(str(self._problem(error))) from None
 
-    def _denied_by(self) -> list[str]:
-        definitions = self.deciding()["deny"]
+    def _denying_rules(self) -> list[str]:
+        definitions = self.deciding_rules()["deny"]
         return [
             f"{self._query.removeprefix('data.')}, {definition.place.file}:{definition.place.line}"
             for index, definition in enumerate(definitions)
-            if self._alone("deny", index) is True
+            if self._evaluate_definition("deny", index) is True
         ]
 
-    def _alone(self, name: str, index: int) -> Any:
+    def _evaluate_definition(self, name: str, index: int) -> Any:
         try:
             answer = self._engine.call("eval_rule_as_json", f"data.{DECISION_PACKAGE}.{name}_{index}_asked")
         except RegorusError:
@@ -126,7 +130,7 @@ class Rego:
         return found[0] if found else None
 
     def _problem(self, error: RegorusError) -> PolicyProblem:
-        """Read the library's error, and lead it back to the operator's files."""
+        """Return the library's error with its position in the operator's files."""
         problem = problem_of(error)
         message = _GENERATED_NAME.sub(r"\1", problem.message)
         if problem.line is None or problem.column is None:
@@ -135,26 +139,27 @@ class Rego:
         return PolicyProblem(*place, message) if place else PolicyProblem("policy", None, None, message)
 
 
-def parsed(sources: dict[str, str]) -> list[dict[str, Any]]:
-    """Return the syntax trees of modules, of either version of the language. Raises PolicyError."""
+def parse_modules(sources: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the syntax trees of modules in either version of the language. Raises PolicyError."""
     parser = RegorusEngine()
-    problems = [problem for name, text in sources.items() if (problem := added(parser, name, text))]
+    problems = [problem for name, text in sources.items() if (problem := add_module(parser, name, text))]
     if problems:
         raise PolicyError(problems)
     return _trees.decode(parser.call("get_ast_as_json"))
 
 
-def added(parser: RegorusEngine, name: str, text: str) -> PolicyProblem | None:
+def add_module(parser: RegorusEngine, name: str, text: str) -> PolicyProblem | None:
+    """Parse a module. Return its problem, or None."""
     try:
         parser.call("add_policy", name, text)
     except RegorusError as error:
-        if _V1_WORDS.search(text) or not added_v0(parser, name, text):
+        if _V1_WORDS.search(text) or not add_v0_module(parser, name, text):
             return problem_of(error)
     return None
 
 
-def added_v0(parser: RegorusEngine, name: str, text: str) -> bool:
-    """Add a module in the older language, in which rules have no `if`. False: it is not in that one either."""
+def add_v0_module(parser: RegorusEngine, name: str, text: str) -> bool:
+    """Parse a module as Rego v0, in which rules have no `if`. Return whether it is valid."""
     parser.call("set_rego_v0", True)
     try:
         parser.call("add_policy", name, text)
@@ -166,7 +171,7 @@ def added_v0(parser: RegorusEngine, name: str, text: str) -> bool:
 
 
 def problem_of(error: RegorusError) -> PolicyProblem:
-    """Read place and message of the library's error text, without its picture of the line."""
+    """Return position and message of the library's error text, without its picture of the line."""
     text = str(error).partition("\nStack backtrace:")[0]
     place, message = _PLACE.search(text), _MESSAGE.search(text)
     sentence = message[1] if message else " ".join(text.split())
@@ -178,7 +183,7 @@ def problem_of(error: RegorusError) -> PolicyProblem:
 
 
 def data_problems(found: Syntax, data: dict[str, Any]) -> list[PolicyProblem]:
-    """Refuse data that stands where a rule does: it would hide the rule."""
+    """Return a problem for each rule that data with the same path would hide."""
     problems = []
     for rule in found.rules:
         node: Any = data
@@ -187,11 +192,12 @@ def data_problems(found: Syntax, data: dict[str, Any]) -> list[PolicyProblem]:
                 break
             node = node.get(part)
         if node is not None:
-            message = f"{rule.package}.{rule.name} is set by a data file, too. Rename one of them"
+            message = f"{rule.package}.{rule.name} is also set by a data file. Rename one of them"
             problems.append(PolicyProblem(rule.module, rule.line, None, message))
     return problems
 
 
-def no_package(query: str, packages: set[str]) -> str:
+def unknown_package(query: str, packages: set[str]) -> str:
+    """Return the message for a query of which there is no package."""
     named = sorted(packages, key=lambda package: (not package.endswith("authz"), package))
-    return f"there is no package at {query}. There is {', '.join(named[:5])}: set policy.query to the one that decides"
+    return f"there is no package {query}. Set policy.query to the one that decides: {', '.join(named[:5])}"

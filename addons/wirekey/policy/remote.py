@@ -1,8 +1,8 @@
-"""Decides calls by an Open Policy Agent server: its Data API, over kept connections.
+"""Decides calls by an Open Policy Agent server: its Data API, over persistent connections.
 
-https://www.openpolicyagent.org/docs/rest-api. An answer without `result` is undefined, and denies. Where the document
-has neither `allow` nor a denial, it is looked whether the package has a rule `allow` at all: a rule that is merely not
-true leaves no trace in the answer. Who may not read the policies there writes `default allow := false`.
+https://www.openpolicyagent.org/docs/rest-api. A response without `result` is undefined and denies. If the document has
+neither `allow` nor a denial, the engine checks whether the package has a rule `allow` at all, because a rule that is
+not true leaves no trace in the response. If Wirekey may not read the policies there, write `default allow := false`.
 """
 
 from __future__ import annotations
@@ -32,26 +32,28 @@ logger = logging.getLogger(__name__)
 LARGEST_ANSWER = 1024 * 1024
 LARGEST_POLICIES = 32 * 1024 * 1024
 KEPT = 16
-"""Idle connections that are kept."""
+"""Idle connections to keep."""
 RULES_SECONDS = 2.0
-"""How long it is believed which rules a package has."""
+"""Seconds to cache whether the package has a rule."""
 ATTEMPTS = 2
 
 
 type OpaRequest = tuple[str, str, str, bytes, int]
-"""Method, authority, path, body, and the most bytes of the answer."""
+"""Method, authority, path, body, and the most bytes of the response."""
 
 
 class StaleError(Exception):
-    """A kept connection was closed meanwhile: nothing of the answer came."""
+    """The server closed an idle connection: no part of the response arrived."""
 
 
 class RemoteEngine:
-    """Asks an OPA server. `timeout`: seconds for a decision, a second attempt included. Raises PolicyError."""
+    """Sends calls to an OPA server. `timeout`: seconds for a decision with both attempts. Raises PolicyError."""
 
     def __init__(self, url: str, query: str, timeout: float) -> None:
         if not QUERY.fullmatch(query):
-            raise PolicyError([PolicyProblem("policy.query", None, None, f"{query!r} is no path such as data.a.authz")])
+            raise PolicyError(
+                [PolicyProblem("policy.query", None, None, f"{query!r} is not a package path such as data.a.authz")]
+            )
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._secure = parts.scheme == "https"
@@ -66,6 +68,7 @@ class RemoteEngine:
         self._rules: tuple[float, bool] | None = None
 
     async def decide(self, given: Input) -> Decision:
+        """Return the decision on one call. Never raises: an error denies the call."""
         revision = None
         try:
             async with asyncio.timeout(self._timeout):
@@ -84,24 +87,26 @@ class RemoteEngine:
             logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
         return decision
 
-    async def trouble(self) -> str | None:
+    async def unavailable_reason(self) -> str | None:
+        """Return why no call can be decided now, or None. Sends a sample call."""
         try:
             async with asyncio.timeout(self._timeout):
                 self._document_of(await self._exchange("POST", self._decision_path, b'{"input":' + SAMPLES[0] + b"}"))
         except Exception as error:
-            logger.debug("OPA at %s was asked about a sample in vain: %s", self._authority, safe_traceback(error))
-            return "the OPA server gives no decisions"
+            logger.debug("OPA at %s failed on a sample call: %s", self._authority, safe_traceback(error))
+            return "the OPA server cannot decide calls"
         return None
 
     def _document_of(self, answer: dict[str, Any]) -> Any:
         if "result" not in answer:
-            raise UndecidedError(f"{self._query} is undefined there.")
+            raise UndecidedError(f"{self._query} is undefined.")
         return answer["result"]
 
     async def refresh(self) -> None:
-        """Nothing to do: the server follows its policies itself."""
+        """Do nothing: the server loads its policies itself."""
 
     def close(self) -> None:
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -113,7 +118,7 @@ class RemoteEngine:
         return self._rules[1]
 
     async def _exchange(self, method: str, path: str, body: bytes, largest: int = LARGEST_ANSWER) -> dict[str, Any]:
-        """Return the JSON object that the server answers. Raises UndecidedError after two attempts."""
+        """Return the JSON object of the response. Raises UndecidedError after two attempts."""
         attempt = 1
         while True:
             kept = self._idle.pop() if self._idle else None
@@ -121,7 +126,7 @@ class RemoteEngine:
                 return await self._attempt(kept, (method, self._authority, path, body, largest))
             except StaleError as error:
                 if kept is not None:
-                    continue  # a kept connection that was closed meanwhile is no failed attempt
+                    continue  # an idle connection that the server closed is not a failed attempt
                 reason = f"it closed the connection {error}".strip()
             except (UndecidedError, OSError, h11.ProtocolError) as error:
                 reason = str(error) or type(error).__name__
@@ -152,15 +157,17 @@ class OpaConnection:
 
     @classmethod
     async def open(cls, host: str, port: int, context: ssl.SSLContext | None) -> OpaConnection:
+        """Connect. Raises OSError."""
         return cls(*await asyncio.open_connection(host, port, ssl=context))
 
     def close(self) -> None:
+        """Close the connection."""
         self._writer.close()
 
     async def exchange(
         self, method: str, authority: str, path: str, body: bytes, largest: int
     ) -> tuple[dict[str, Any], bool]:
-        """Return the answer, and whether the connection is good for another request."""
+        """Send a request. Return the response's JSON object, and whether the connection can be reused."""
         headers = [("host", authority), ("accept", "application/json"), ("content-length", str(len(body)))]
         if body:
             headers.append(("content-type", "application/json"))
@@ -173,13 +180,13 @@ class OpaConnection:
                 raise
             raise StaleError(str(error)) from None
         if not isinstance(head, h11.Response):
-            raise StaleError("without an answer")
+            raise StaleError("without a response")
         content = await self._content(largest)
         if head.status_code != 200:
-            raise UndecidedError(f"it answered {head.status_code}")
+            raise UndecidedError(f"it responded with status {head.status_code}")
         media = dict(head.headers).get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
         if media != "application/json":
-            raise UndecidedError(f"it answered with {media or 'no content type'!r}, not with JSON")
+            raise UndecidedError(f"it responded with {media or 'no content type'!r}, not with JSON")
         reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if reusable:
             self._http.start_next_cycle()
@@ -194,9 +201,9 @@ class OpaConnection:
         while isinstance(event := await self._next(), h11.Data):
             content += event.data
             if len(content) > largest:
-                raise UndecidedError(f"its answer is larger than {largest} bytes")
+                raise UndecidedError(f"its response is larger than {largest} bytes")
         if not isinstance(event, h11.EndOfMessage):
-            raise UndecidedError("it broke off its answer")
+            raise UndecidedError("its response ended early")
         return bytes(content)
 
     async def _next(self) -> Any:
@@ -208,22 +215,23 @@ class OpaConnection:
 
     def _next_final(self, event: Any) -> Any:
         if isinstance(event, h11.InformationalResponse):
-            raise UndecidedError(f"it answered {event.status_code}")
+            raise UndecidedError(f"it responded with status {event.status_code}")
         return event
 
 
 def json_object(content: bytes) -> dict[str, Any]:
+    """Return a JSON object. Raises UndecidedError if the content is something else."""
     try:
         answer = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UndecidedError("its answer is no JSON") from None
+        raise UndecidedError("its response is not JSON") from None
     if not isinstance(answer, dict):
-        raise UndecidedError("its answer is no JSON object")
+        raise UndecidedError("its response is not a JSON object")
     return answer
 
 
 def revision_of(answer: dict[str, Any]) -> str:
-    """Name what decided: the revisions of the bundles, where the server has any."""
+    """Return the revision of what decided: of the server's bundles, if it has any."""
     provenance = answer.get("provenance")
     bundles = provenance.get("bundles") if isinstance(provenance, dict) else None
     if not isinstance(bundles, dict):
@@ -243,4 +251,4 @@ def has_rule(answer: dict[str, Any], query: str, name: str) -> bool:
             for head in (rule["head"] for rule in module.get("rules") or ())
         )
     except (KeyError, TypeError, AttributeError):
-        raise UndecidedError("its list of policies cannot be read; write `default allow := false`") from None
+        raise UndecidedError("its list of policies cannot be read. Write `default allow := false`") from None

@@ -1,4 +1,4 @@
-"""What a policy would have decided over recorded calls, and where that differs from what was decided."""
+"""Finds how a policy would have decided recorded calls, and where that differs from the recorded decisions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 type RecordedEvent = dict[str, EventValue]
 type Permissions = Callable[[str], list[str]]
-"""What an agent, by its id, is permitted."""
+"""The permissions of an agent, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionChange:
-    """Calls of one agent with one model that would be decided otherwise. `then` and `now`: allow or deny."""
+    """Calls of one agent with one model whose decision would change. `then` and `now`: allow or deny."""
 
     agent: str | None
     model: str | None
@@ -40,16 +40,16 @@ class DecisionChange:
 
 @dataclass(slots=True)
 class ReplayResult:
-    """The outcome: calls judged, calls left out (no policy had judged them), and what would change."""
+    """Counts of calls evaluated and left out (no policy had decided them), and what would change."""
 
-    judged: int = 0
+    evaluated: int = 0
     left_out: int = 0
     undecided: Counter[str] = field(default_factory=Counter)
     changes: list[DecisionChange] = field(default_factory=list)
 
 
-def input_from(event: RecordedEvent, permitted: Permissions) -> Input:
-    """Return the input as it was, as far as it is recorded: without the tools' names, other models and headers."""
+def recorded_input(event: RecordedEvent, permitted: Permissions) -> Input:
+    """Return the input as far as it is recorded: without the tools' names, other models and headers."""
     given: Input = {name: event[name] for name in REQUEST_NAMES if event[name] is not None}
     given.pop("model", None)
     if "requested_model" in given:
@@ -61,23 +61,23 @@ def input_from(event: RecordedEvent, permitted: Permissions) -> Input:
     return given | {"agent": agent_group(given, permissions), "tools": [], "other_models": [], "headers": {}}
 
 
-def was_judged(event: RecordedEvent) -> bool:
-    """Return whether a policy, or none, let a call pass or denied it; not one that was refused for another reason."""
+def was_decided(event: RecordedEvent) -> bool:
+    """Return whether a policy allowed or denied the call. False if it was refused for another reason."""
     reason = str(event["policy_reason"] or "")
     return event["policy_result"] == "allow" or reason.startswith(("policy_denied", "policy_undecided"))
 
 
 def replay(events: Iterable[RecordedEvent], policy: Interpreter, query: str, permitted: Permissions) -> ReplayResult:
-    """Judge all calls anew; one that cannot be decided is denied, as it would be."""
+    """Evaluate all calls. A call that cannot be decided counts as denied."""
     outcome = ReplayResult()
     needs_allow = "allow" in policy.syntax.rule_names(query)
     found: Counter[tuple[Any, ...]] = Counter()
     for event in events:
-        if not was_judged(event):
+        if not was_decided(event):
             outcome.left_out += 1
             continue
-        outcome.judged += 1
-        decision = judged(policy, input_from(event, permitted), needs_allow=needs_allow)
+        outcome.evaluated += 1
+        decision = evaluate_call(policy, recorded_input(event, permitted), needs_allow=needs_allow)
         if decision.failure:
             outcome.undecided[decision.failure] += 1
         now = "allow" if decision.allow else "deny"
@@ -90,14 +90,15 @@ def replay(events: Iterable[RecordedEvent], policy: Interpreter, query: str, per
     return outcome
 
 
-def judged(policy: Interpreter, given: Input, *, needs_allow: bool) -> Decision:
+def evaluate_call(policy: Interpreter, given: Input, *, needs_allow: bool) -> Decision:
+    """Return the decision on one input. A failure denies."""
     try:
-        return parse_decision(msgspec.json.decode(policy.answer(encode_input(given))), None, needs_allow=needs_allow)
+        return parse_decision(msgspec.json.decode(policy.evaluate(encode_input(given))), None, needs_allow=needs_allow)
     except UndecidedError as error:
         return undecided(str(error))
 
 
-def guesses(policy: Interpreter) -> list[str]:
-    """Name the fields that the policy reads and the record has not, so that a replay is a guess there."""
+def unrecorded_fields(policy: Interpreter) -> list[str]:
+    """Return the fields that the policy reads and the record lacks. For these a replay is a guess."""
     read = {".".join(mention.path[1:]) for mention in policy.syntax.inputs}
     return [name for name in NOT_RECORDED if any(path == name or path.startswith(f"{name}.") for path in read)]

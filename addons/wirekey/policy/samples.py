@@ -1,4 +1,4 @@
-"""Calls that a new policy is tried on: whole, bare, and one of each kind of operation."""
+"""Sample calls on which a new policy is validated: with all fields, with few, and with another provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where generated Rego comes from: each part of the text leads back to a file, line and column of the operator's."""
+"""The origin of generated Rego: each part maps to a file, line and column of the operator's."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class SourceMap:
     """Generated file → for each line, (column, place), by column."""
 
     def mark(self, place: SourcePosition) -> str:
-        """Return a mark to put before the text that comes from a place."""
+        """Return a mark to put before the text that comes from a position."""
         self.places.append(place)
         return f"\x00{len(self.places) - 1}\x00"
 
     def finish(self, name: str, marked: str) -> str:
-        """Return the text of a generated module without marks, and remember where they stood."""
+        """Return the text of a generated module without marks, and remember their positions."""
         lines, starts = [], []
         for line in marked.split("\n"):
             plain, found, last = "", [], 0

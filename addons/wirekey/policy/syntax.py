@@ -1,4 +1,4 @@
-"""What a policy says, seen in its syntax tree (as regorus gives it, in JSON): names, calls, fields, loops. Pure."""
+"""What a policy's syntax tree (as JSON from regorus) contains: names, calls, fields, loops. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LOOPS = frozenset(["SomeIn", "SomeVars", "Every", "ArrayCompr", "SetCompr", "Obj
 LEAVES = frozenset(["span", "fcn", "eidx"])
 """Parts of the tree without nodes of interest."""
 SHORT = ("input", "other_models")
-"""An array that never has more than a few items: one loop over it is no more than a longer policy."""
-STRAIGHT_BUILTINS = frozenset(
+"""An array that never has more than a few items. One loop over it costs no more than a longer policy."""
+LINEAR_BUILTINS = frozenset(
     [
         *("startswith", "endswith", "contains", "lower", "upper", "count", "sprintf", "concat", "split", "trim"),
         *("trim_left", "trim_prefix", "trim_right", "trim_space", "trim_suffix", "replace", "indexof", "substring"),
@@ -25,9 +25,9 @@ STRAIGHT_BUILTINS = frozenset(
         *("strings.any_prefix_match", "strings.any_suffix_match", "array.concat", "array.slice", "print"),
     ]
 )
-"""Builtins whose time is at most linear in what they are given."""
+"""Builtins whose time is at most linear in the size of their arguments."""
 PATTERN_BUILTINS = frozenset(["regex.match", "glob.match"])
-"""The same, where the pattern is a text in the policy itself: then it is compiled once."""
+"""Builtins that are linear, too, if the pattern is a literal: then it is compiled once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +46,37 @@ class RuleSyntax:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A place in a module that names something: `input.agent.role` is ("input", "agent", "role")."""
+    """A place in a module that refers to something: `input.agent.role` is ("input", "agent", "role")."""
 
     module: str
     line: int
     column: int
     path: tuple[str, ...]
     literal_pattern: bool = False
-    """Of a call: whether its first argument is a text."""
+    """Of a call: whether its first argument is a literal string."""
 
 
 @dataclass(slots=True)
 class Syntax:
-    """All modules of a policy: their rules, calls, mentions of input, and whether anything in them iterates."""
+    """All modules of a policy: rules, calls, references to input, and loops."""
 
     rules: list[RuleSyntax] = field(default_factory=list)
     calls: list[tuple[RuleSyntax, Mention]] = field(default_factory=list)
     inputs: list[Mention] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
     mentioned: set[tuple[str, ...]] = field(default_factory=set)
-    """Paths below `data` that some module names."""
+    """Paths below `data` that a module refers to."""
     loops: bool = False
     """Whether anything iterates, other than over SHORT."""
     short_loops: int = 0
 
     def rule_names(self, package: str) -> set[str]:
+        """Return the names of a package's rules."""
         return {rule.name for rule in self.rules if rule.package == package}
 
 
 def read_syntax(modules: list[Node]) -> Syntax:
-    """Read the tree of all modules."""
+    """Read the trees of all modules."""
     found = Syntax()
     for module in modules:
         read_module(module, found)
@@ -83,6 +84,7 @@ def read_syntax(modules: list[Node]) -> Syntax:
 
 
 def read_module(module: Node, found: Syntax) -> None:
+    """Add what one module contains."""
     name, tree = module["source"]["file"], module["ast"]
     package = ".".join(("data", *path_of(tree["package"]["refr"])))
     found.packages.add(package)
@@ -91,24 +93,25 @@ def read_module(module: Node, found: Syntax) -> None:
         path = path_of(imported["refr"])
         aliases[alias_of(imported, module["source"]["contents"]) or path[-1]] = path
         if path[0] == "input" and len(path) > 1:
-            found.inputs.append(mention_of(name, imported["refr"], path))
+            found.inputs.append(make_mention(name, imported["refr"], path))
         if path[0] == "data":
             found.mentioned.add(path)
     for entry in tree["rules"]:
         ((kind, node),) = entry.items()
-        rule = rule_of(name, package, kind, node)
+        rule = make_rule(name, package, kind, node)
         found.rules.append(rule)
         for inner_kind, inner in nodes(node):
-            note(inner_kind, inner, rule, aliases, found)
+            note_node(inner_kind, inner, rule, aliases, found)
 
 
 def alias_of(imported: Node, source: str) -> str | None:
-    """Return the name behind `as`, of which the tree has the place only."""
+    """Return the name behind `as`, of which the tree has only the position."""
     place = imported.get("as")
     return source.encode()[place["start"] : place["end"]].decode() if place else None
 
 
-def rule_of(module: str, package: str, kind: str, node: Node) -> RuleSyntax:
+def make_rule(module: str, package: str, kind: str, node: Node) -> RuleSyntax:
+    """Return a definition for its node."""
     is_function = bool(node.get("args"))
     head = node
     if kind == "Spec":
@@ -127,41 +130,42 @@ def rule_of(module: str, package: str, kind: str, node: Node) -> RuleSyntax:
     )
 
 
-def note(kind: str, node: Node, rule: RuleSyntax, aliases: dict[str, tuple[str, ...]], found: Syntax) -> None:
-    """Note what one node of a rule mentions."""
-    if kind in LOOPS and resolved(path_of(node.get("collection") or node.get("domain") or {}), aliases) == SHORT:
+def note_node(kind: str, node: Node, rule: RuleSyntax, aliases: dict[str, tuple[str, ...]], found: Syntax) -> None:
+    """Add what one node of a rule refers to."""
+    if kind in LOOPS and resolve(path_of(node.get("collection") or node.get("domain") or {}), aliases) == SHORT:
         found.short_loops += 1
     elif kind in LOOPS or (kind == "RefBrack" and "Var" in node["index"]):
         found.loops = True
     if kind == "Call":
-        path = resolved(path_of(node["fcn"]), aliases)
+        path = resolve(path_of(node["fcn"]), aliases)
         first = node["params"][0] if node["params"] else {}
         found.calls.append(
-            (rule, mention_of(rule.module, node["fcn"], path, "String" in first or "RawString" in first))
+            (rule, make_mention(rule.module, node["fcn"], path, "String" in first or "RawString" in first))
         )
     elif kind in ("RefDot", "RefBrack"):
-        path = resolved(path_of({kind: node}), aliases)
+        path = resolve(path_of({kind: node}), aliases)
         if path[0] == "input" and len(path) > 1:
-            found.inputs.append(mention_of(rule.module, {kind: node}, path))
+            found.inputs.append(make_mention(rule.module, {kind: node}, path))
         elif path[0] == "data":
             found.mentioned.add(path)
 
 
 def nodes(tree: Any) -> list[tuple[str, Node]]:
-    """Return each node with its kind. Of a chain of references only the whole; of a call, its arguments."""
+    """Return each node with its kind. A chain of references counts as one node; of a call, its arguments count."""
     found: list[tuple[str, Node]] = []
     find_nodes(tree, found)
     return found
 
 
 def find_nodes(tree: Any, found: list[tuple[str, Node]]) -> None:
+    """Add the nodes of a tree to `found`."""
     if isinstance(tree, list):
         for item in tree:
             if isinstance(item, dict | list):
                 find_nodes(item, found)
         return
     if tree.get("with_mods"):
-        found.append(("SomeIn", tree))  # `with` makes rules be evaluated anew: no longer one straight line
+        found.append(("SomeIn", tree))  # `with` evaluates rules again, so it counts as a loop
     for key, value in tree.items():
         if key in LEAVES or not isinstance(value, dict | list):
             continue
@@ -177,7 +181,7 @@ def find_nodes(tree: Any, found: list[tuple[str, Node]]) -> None:
 
 
 def chain(reference: Node) -> Iterator[Node]:
-    """Return the links of a chain of references, the last first."""
+    """Yield the links of a chain of references, last one first."""
     while links := {"RefDot", "RefBrack"} & reference.keys():
         link = reference[links.pop()]
         yield link
@@ -185,7 +189,7 @@ def chain(reference: Node) -> Iterator[Node]:
 
 
 def path_of(reference: Node) -> tuple[str, ...]:
-    """Return the names of a reference as far as they are written there: `input.a[x].b` is ("input", "a")."""
+    """Return the literal names at the start of a reference: `input.a[x].b` is ("input", "a")."""
     if "Var" in reference:
         return (str(reference["Var"]["value"]),)
     names: list[str] = []
@@ -203,11 +207,13 @@ def path_of(reference: Node) -> tuple[str, ...]:
     return (root, *reversed(names))
 
 
-def resolved(path: tuple[str, ...], aliases: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+def resolve(path: tuple[str, ...], aliases: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return a path with its import replaced."""
     return (*aliases[path[0]], *path[1:]) if path[0] in aliases else path
 
 
-def mention_of(module: str, reference: Node, path: tuple[str, ...], literal_pattern: bool = False) -> Mention:
+def make_mention(module: str, reference: Node, path: tuple[str, ...], literal_pattern: bool = False) -> Mention:
+    """Return a mention at the position of a reference."""
     first: Node = next(iter(reference.values()))
     for link in chain(reference):
         first = next(iter(link["refr"].values()))
@@ -215,7 +221,7 @@ def mention_of(module: str, reference: Node, path: tuple[str, ...], literal_patt
 
 
 def place_of(node: Node) -> tuple[int, int]:
-    """Return line and column where an expression begins."""
+    """Return line and column of an expression's start."""
     first: Node = next(iter(node.values()))
     if "lhs" in first:
         return place_of(first["lhs"])
@@ -225,12 +231,13 @@ def place_of(node: Node) -> tuple[int, int]:
 
 
 def function_of(rule: RuleSyntax, call: Mention, functions: set[tuple[str, str]]) -> tuple[str, str] | None:
+    """Return the package and name of the policy's own function that a call calls, or None."""
     place = (rule.package, call.path[0]) if len(call.path) == 1 else (".".join(call.path[:-1]), call.path[-1])
     return place if place in functions else None
 
 
-def is_straight(syntax: Syntax) -> bool:
-    """Return whether the policy takes time at most in proportion to its own length and the input's."""
+def runs_in_linear_time(syntax: Syntax) -> bool:
+    """Return whether the policy's time is at most proportional to its own length and the input's."""
     functions = {(rule.package, rule.name) for rule in syntax.rules if rule.is_function}
     # Two loops could stand one within the other.
     return (
@@ -238,15 +245,15 @@ def is_straight(syntax: Syntax) -> bool:
         and syntax.short_loops <= 1
         and all(
             function_of(rule, call, functions)
-            or ".".join(call.path) in STRAIGHT_BUILTINS
+            or ".".join(call.path) in LINEAR_BUILTINS
             or (".".join(call.path) in PATTERN_BUILTINS and call.literal_pattern)
             for rule, call in syntax.calls
         )
     )
 
 
-def unasked(syntax: Syntax, query: str) -> list[str]:
-    """Name packages called …authz that are neither asked nor named by any other: they decide nothing."""
+def unused_packages(syntax: Syntax, query: str) -> list[str]:
+    """Return packages called …authz that are neither the query nor mentioned by another package."""
     named = {".".join(path[: length + 1]) for path in syntax.mentioned for length in range(len(path))}
     return sorted(
         package

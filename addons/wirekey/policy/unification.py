@@ -1,4 +1,4 @@
-"""Rewrites what takes values apart. OPA takes an object apart only by all its keys; the engine also by some of them."""
+"""Rewrites patterns. OPA matches an object only with all its keys, the engine also with some of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Unification(Expressions):
     """Prints patterns and equations. An object in one becomes a variable with conditions. Raises RefusedError."""
 
     def pattern(self, node: Node, after: Before, *, by_some: bool = False) -> str:
-        """Return what takes a value apart: all variables in it are declared. `after`: what must hold besides."""
+        """Return a pattern, all of whose variables are declared. `after`: further conditions."""
         ((kind, inner),) = node.items()
         if kind == "Var":
             return self.mark(node) + self.names.declare(str(inner["value"]), self.place(node), by_some=by_some)
@@ -38,7 +38,9 @@ class Unification(Expressions):
                 shown = self.pattern(value, below, by_some=by_some)
                 after += [f"{self.names.fresh() if shown.endswith('_') else shown} := {name}[{key}]", *below]
             return name
-        raise RefusedError(self.place(node), "here only variables, constants, arrays and objects of them can stand")
+        raise RefusedError(
+            self.place(node), "only variables, constants, and arrays and objects of them are supported here"
+        )
 
     def equation(self, left: Node, right: Node, before: Before) -> list[str]:
         """Return the statements that `left = right` becomes."""
@@ -63,7 +65,7 @@ class Unification(Expressions):
         return [f"{name} := {self.positive(right, before)}", *self.parts(left, name, before)]
 
     def parts(self, node: Node, value: str, before: Before) -> list[str]:
-        """Return the statements that take a value apart by an expression."""
+        """Return the statements that match a value with an expression."""
         ((kind, inner),) = node.items()
         if kind == "Var" and inner["value"] == "_":
             return [f"{self.names.fresh()} := {value}"]
@@ -85,17 +87,17 @@ class Unification(Expressions):
         return [f"{self.positive(node, before)} = {value}"]
 
     def fields(self, fields: list[tuple[Any, Node, Node]]) -> list[tuple[str, Node]]:
-        """Return the constant keys of an object, and its values. Raises RefusedError."""
+        """Return the constant keys of an object with their values. Raises RefusedError."""
         found = []
         for _, key, value in fields:
             ((kind, inner),) = key.items()
             if kind not in SCALARS:
-                raise RefusedError(self.place(key), "a key is computed here. Write it as a text, or assign first")
+                raise RefusedError(self.place(key), "the key is computed. Write it as a string, or assign it first")
             found.append((self.scalar(kind, inner), value))
         return found
 
     def takes_apart(self, node: Node, *, within: bool = False) -> bool:
-        """Return whether an expression has an object with variables that it may give values."""
+        """Return whether an expression has an object with variables that it may bind."""
         if "Object" in node:
             return any(self.takes_apart(value, within=True) for _, _, value in node["Object"]["fields"])
         if "Array" in node:
@@ -103,7 +105,7 @@ class Unification(Expressions):
         return within and self.is_local(node) and not self.is_bound(node)
 
     def is_bound(self, node: Node) -> bool:
-        """Return whether a variable is one that its declaration gives a value."""
+        """Return whether a variable's declaration gives it a value."""
         name = str(node["Var"]["value"])
         return self.names.is_declared(name) and self.names.frame.find(name) not in self.names.open
 
@@ -119,7 +121,7 @@ def sized(value: str, fields: list[tuple[str, Node]]) -> str:
 
 
 def variables(node: Node) -> list[str]:
-    """Return the variables that an object or array has as values."""
+    """Return the variables among the values of an object or array."""
     if "Object" in node:
         return [name for _, _, value in node["Object"]["fields"] for name in variables(value)]
     if "Array" in node:

@@ -1,8 +1,8 @@
-"""Judges policies in a process of its own: what loops is killed, and what crashes does not take the proxy with it.
+"""Evaluates policies in a process of its own, which can be killed and whose crash does not affect the proxy.
 
-While regorus works, the interpreter lock is held, so a thread could not be bounded. Parent and child talk over a
-socket pair: four bytes of length, then JSON. A round trip costs some 20 microseconds more than judging at home.
-The child is told the policy first, and tries it on some calls, as regorus finds most errors only then.
+While regorus works, it holds the interpreter lock, so a thread could not be bounded. Parent and child talk over a
+socket pair: four bytes of length, then JSON. A round trip costs some 20 microseconds more than evaluation in process.
+The child first gets the policy and evaluates some sample calls, as regorus finds most errors only then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 from wirekey.policy import syntax
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import Modules, PolicyError, PolicyProblem
-from wirekey.policy.own_tests import failures
+from wirekey.policy.own_tests import failed_tests
 from wirekey.policy.rego import Rego
 
 if TYPE_CHECKING:
@@ -30,17 +30,20 @@ if TYPE_CHECKING:
 
 LENGTH = struct.Struct("!I")
 LOAD_SECONDS = 30.0
-"""Processor time that a new policy may take to load and to try."""
+"""Seconds of processor time for loading and validating a new policy."""
 WALL_FACTOR = 4
-"""How many times as long a new policy may take by the clock, as others use the machine too."""
+"""Factor from that to the wall time, as other programs use the machine too."""
 ENDING_SECONDS = 0.2
-"""How long a child that has hung up may take to be gone."""
+"""Seconds for a child to exit after it closed its socket."""
 HEAP_BYTES = 2 << 30
-"""Half of it is address space that the library's allocator reserves at once."""
+"""Half of it is address space that the library's allocator reserves at the start."""
 
 
-class Task(msgspec.Struct):
-    """What the child is told first. `samples`: inputs to try the policy on, as JSON. Limits: processor time."""
+class WorkerTask(msgspec.Struct):
+    """The first message to the child.
+
+    `samples`: inputs to validate the policy with, as JSON. Limits: processor seconds.
+    """
 
     rego: dict[str, str]
     tests: dict[str, str]
@@ -51,39 +54,41 @@ class Task(msgspec.Struct):
     load_limit: float
 
 
-class Report(msgspec.Struct):
-    """What the child makes of it: problems as (file, line, column, message), or what is to be known of the policy."""
+class PolicyReport(msgspec.Struct):
+    """The child's first message: problems as (file, line, column, message), or facts about the policy."""
 
     problems: list[tuple[str, int | None, int | None, str]] = []
     needs_allow: bool = False
-    straight: bool = False
-    unasked: list[str] = []
+    linear_time: bool = False
+    unused_packages: list[str] = []
 
 
-class Verdict(msgspec.Struct):
+class WorkerReply(msgspec.Struct):
+    """The child's message for each input: the decision document, or why there is none."""
+
     document: msgspec.Raw = msgspec.Raw(b"null")
     failure: str | None = None
 
 
-_verdict = msgspec.json.Decoder(Verdict)
+_reply = msgspec.json.Decoder(WorkerReply)
 
 
 class PolicyWorker:
-    """One child with one compiled policy. One question at a time.
+    """A child process with one compiled policy. Evaluates one input at a time.
 
-    `limit` is the processor time of a decision, which the child keeps: the clock counts while the child has to wait
-    for the machine, so `ask` has a limit of its own, for a child that is stuck.
+    `limit` is the processor time of a decision, which the child enforces. Wall time also passes while the child waits
+    for the processor, so `evaluate` has a limit of its own for a child that hangs.
     """
 
     def __init__(self, modules: Modules, query: str, samples: list[bytes], limit: float) -> None:
-        """Start it and wait for its report: blocks for a tenth of a second. Raises PolicyError."""
+        """Start the child and wait for its report: blocks for a tenth of a second. Raises PolicyError."""
         self._limit = limit
-        ours, theirs = socket.socketpair()
-        self._socket = ours
-        with theirs:
+        parent_end, child_end = socket.socketpair()
+        self._socket = parent_end
+        with child_end:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "wirekey.policy.worker"],
-                stdin=theirs.fileno(),
+                stdin=child_end.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={"PYTHONPATH": ":".join(path for path in sys.path if path), "RUST_BACKTRACE": "0"},
@@ -91,48 +96,51 @@ class PolicyWorker:
                 start_new_session=True,
             )
         data = msgspec.Raw(msgspec.json.encode(modules.data))
-        tried_on = [*map(msgspec.Raw, samples)]
-        task = Task(modules.rego, modules.tests if samples else {}, data, query, tried_on, limit, LOAD_SECONDS)
+        inputs = [*map(msgspec.Raw, samples)]
+        task = WorkerTask(modules.rego, modules.tests if samples else {}, data, query, inputs, limit, LOAD_SECONDS)
         try:
-            self.report = self._told(msgspec.json.encode(task))
+            self.report = self._load_policy(msgspec.json.encode(task))
         except BaseException:
             self.end()
             raise
-        ours.setblocking(False)
+        parent_end.setblocking(False)
 
-    def _told(self, task: bytes) -> Report:
+    def _load_policy(self, task: bytes) -> PolicyReport:
         self._socket.settimeout(LOAD_SECONDS * WALL_FACTOR)
         try:
             send(self._socket, task)
-            answer = receive(self._socket)
+            message = receive(self._socket)
         except TimeoutError:
-            raise PolicyError([whole("takes too long on a plain call: is there a loop without end?")]) from None
+            raise PolicyError(
+                [policy_problem("takes too long on a sample call. Check it for an endless loop")]
+            ) from None
         except OSError:
-            answer = None
-        if answer is None and self._ended_by_limit():
-            raise PolicyError([whole("takes too long on a plain call: is there a loop without end?")])
-        if answer is None:
-            raise PolicyError([whole("ended the process that judges: too deep, or too large")])
-        report = msgspec.json.decode(answer, type=Report)
+            message = None
+        if message is None and self._ended_by_limit():
+            raise PolicyError([policy_problem("takes too long on a sample call. Check it for an endless loop")])
+        if message is None:
+            raise PolicyError([policy_problem("crashed its process: it nests too deeply or needs too much memory")])
+        report = msgspec.json.decode(message, type=PolicyReport)
         if report.problems:
             raise PolicyError([PolicyProblem(*problem) for problem in report.problems])
         return report
 
     @property
     def alive(self) -> bool:
+        """Return whether the child runs and can be asked."""
         return self._socket.fileno() >= 0 and self._process.poll() is None
 
-    async def ask(self, given: bytes, seconds: float) -> bytes:
-        """Return the document for an input; both JSON. Raises UndecidedError.
+    async def evaluate(self, given: bytes, seconds: float) -> bytes:
+        """Return the decision document for an input; both JSON. Raises UndecidedError.
 
-        `seconds`: by the clock, after which the child is killed. It ends by itself after its limit of processor time.
+        `seconds`: wall time after which the child is killed. The child exits by itself at its limit of processor time.
         """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
                 await loop.sock_sendall(self._socket, LENGTH.pack(len(given)) + given)
                 (length,) = LENGTH.unpack(await self._exactly(LENGTH.size))
-                answer = await self._exactly(length)
+                received = await self._exactly(length)
         except TimeoutError:
             self.end()
             raise UndecidedError(f"The policy took longer than {seconds:.3g} s (policy.wall_timeout).") from None
@@ -142,35 +150,38 @@ class PolicyWorker:
             if by_limit:
                 message = f"The policy took longer than {self._limit:.3g} s of processor time (policy.timeout)."
                 raise UndecidedError(message) from None
-            raise UndecidedError("The policy ended the process that judges: too deep, or too large.") from None
+            raise UndecidedError(
+                "The policy crashed its process: it nests too deeply or needs too much memory."
+            ) from None
         except BaseException:
-            # Cancelled half-way: the next question would get this one's answer.
+            # Cancelled half-way: the next input would get this one's reply.
             self.end()
             raise
-        verdict = _verdict.decode(answer)
-        if verdict.failure is not None:
-            raise UndecidedError(verdict.failure)
-        return bytes(verdict.document)
+        reply = _reply.decode(received)
+        if reply.failure is not None:
+            raise UndecidedError(reply.failure)
+        return bytes(reply.document)
 
     def _exactly(self, size: int) -> Awaitable[bytes]:
         return read_exactly(self._socket, size)
 
     def _ended_by_limit(self) -> bool:
-        """Return whether the child, which has hung up, used up its processor time."""
+        """Return whether the child, which closed its socket, exceeded its processor time."""
         try:
             return self._process.wait(ENDING_SECONDS) == -signal.SIGPROF
         except subprocess.TimeoutExpired:
             return False
 
     def end(self) -> None:
+        """Kill the child. May be called again."""
         self._socket.close()
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
 
-async def started(modules: Modules, query: str, samples: list[bytes], limit: float) -> PolicyWorker:
-    """Start a judge in a thread; where nobody waits for it any more, it is ended as soon as it is there.
+async def start_worker(modules: Modules, query: str, samples: list[bytes], limit: float) -> PolicyWorker:
+    """Start a worker in a thread. If the caller is cancelled, the worker ends as soon as it has started.
 
     Raises PolicyError, OSError.
     """
@@ -178,16 +189,18 @@ async def started(modules: Modules, query: str, samples: list[bytes], limit: flo
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        starting.add_done_callback(ended)
+        starting.add_done_callback(end_when_started)
         raise
 
 
-def ended(starting: asyncio.Future[PolicyWorker]) -> None:
+def end_when_started(starting: asyncio.Future[PolicyWorker]) -> None:
+    """End the worker of a future that nobody waits for."""
     if not starting.cancelled() and not starting.exception():
         starting.result().end()
 
 
 async def read_exactly(source: socket.socket, size: int) -> bytes:
+    """Read `size` bytes. Raises ConnectionResetError if the peer closes first."""
     loop = asyncio.get_running_loop()
     data = b""
     while len(data) < size:
@@ -198,16 +211,18 @@ async def read_exactly(source: socket.socket, size: int) -> bytes:
     return data
 
 
-def whole(message: str) -> PolicyProblem:
+def policy_problem(message: str) -> PolicyProblem:
+    """Return a problem of the policy as a whole, without a position."""
     return PolicyProblem("policy", None, None, message)
 
 
 def send(target: socket.socket, data: bytes) -> None:
+    """Write one message."""
     target.sendall(LENGTH.pack(len(data)) + data)
 
 
 def receive(source: socket.socket) -> bytes | None:
-    """Read one message; None at the end."""
+    """Read one message. Return None at the end of the stream."""
     head = source.recv(LENGTH.size, socket.MSG_WAITALL)
     if len(head) < LENGTH.size:
         return None
@@ -221,32 +236,33 @@ def receive(source: socket.socket) -> bytes | None:
     return bytes(data)
 
 
-# The child.
+# The rest runs in the child.
 
 
 def serve(parent: socket.socket) -> None:
+    """Load the policy that the parent sends, report, then evaluate inputs until the parent closes the socket."""
     first = receive(parent)
     if first is None:
         return
-    task = msgspec.json.decode(first, type=Task)
-    with limited(task.load_limit):
-        rego, report = loaded(task)
+    task = msgspec.json.decode(first, type=WorkerTask)
+    with processor_time_limit(task.load_limit):
+        rego, report = load_policy(task)
     send(parent, msgspec.json.encode(report))
     if rego is None:
         return
     while (given := receive(parent)) is not None:
-        with limited(task.limit):
+        with processor_time_limit(task.limit):
             try:
-                verdict = Verdict(document=msgspec.Raw(rego.answer(given)))
+                reply = WorkerReply(document=msgspec.Raw(rego.evaluate(given)))
             except UndecidedError as error:
-                verdict = Verdict(failure=str(error))
-            answer = msgspec.json.encode(verdict)
-        send(parent, answer)
+                reply = WorkerReply(failure=str(error))
+            message = msgspec.json.encode(reply)
+        send(parent, message)
 
 
 @contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Bound the processor time: the signal's default action ends the process even while the library works."""
+def processor_time_limit(seconds: float) -> Iterator[None]:
+    """Limit the processor time of the block: the signal kills the process even while the library works."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
@@ -254,39 +270,40 @@ def limited(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def loaded(task: Task) -> tuple[Rego | None, Report]:
-    """Compile the policy, try it, and run its own tests. None: there are problems."""
+def load_policy(task: WorkerTask) -> tuple[Rego | None, PolicyReport]:
+    """Compile the policy, validate it and run its own tests. Return None and the problems if there are any."""
     modules = Modules(task.rego, msgspec.json.decode(task.data), "", task.tests)
     try:
         rego = Rego(modules, task.query)
-        report = tried(rego, task)
+        report = validate(rego, task)
         if not report.problems:
-            failed = failures(modules, task.query)
+            failed = failed_tests(modules, task.query)
             report.problems = [(each.file, each.line, each.column, each.message) for each in failed]
     except PolicyError as error:
         problems = [(each.file, each.line, each.column, each.message) for each in error.problems]
-        return None, Report(problems)
+        return None, PolicyReport(problems)
     return (None if report.problems else rego), report
 
 
-def tried(rego: Rego, task: Task) -> Report:
-    """Try the policy on the samples, and say what is to be known of it."""
+def validate(rego: Rego, task: WorkerTask) -> PolicyReport:
+    """Evaluate the samples and report problems and facts about the policy."""
     problems: dict[str, None] = {}
     for sample in task.samples:
         try:
-            rego.answer(bytes(sample))
+            rego.evaluate(bytes(sample))
         except UndecidedError as error:
             problems.setdefault(str(error))
     found = rego.syntax
-    return Report(
+    return PolicyReport(
         problems=[("policy", None, None, problem) for problem in problems],
         needs_allow="allow" in found.rule_names(task.query),
-        straight=syntax.is_straight(found),
-        unasked=syntax.unasked(found, task.query),
+        linear_time=syntax.runs_in_linear_time(found),
+        unused_packages=syntax.unused_packages(found, task.query),
     )
 
 
 def main() -> None:
+    """Run the child on the socket that is its standard input."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (HEAP_BYTES, HEAP_BYTES))

@@ -150,4 +150,4 @@ class Endpoints:
         return self._policy_trouble
 
     async def _ask_policy(self) -> None:
-        self._policy_trouble = await self.services.policy.trouble()
+        self._policy_trouble = await self.services.policy.unavailable_reason()

@@ -25,4 +25,4 @@ async def start_policy_engine(config: Config) -> EmbeddedEngine | RemoteEngine:
     policy = config.effective_policy
     if policy.opa_url:
         return await asyncio.to_thread(policy_engine, config)
-    return await EmbeddedEngine.meanwhile(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)
+    return await EmbeddedEngine.create(policy.path, policy.query, policy.timeout, wall_timeout=policy.wall_timeout)

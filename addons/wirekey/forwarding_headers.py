@@ -65,5 +65,5 @@ FORWARDING_PREFIXES = (
 
 
 def is_forwarding_header(folded: str) -> bool:
-    """Return whether a header of this folded name says that a reverse proxy forwarded the request."""
+    """Return whether a header of this folded name shows that a reverse proxy forwarded the request."""
     return folded in FORWARDING_HEADERS or f"{folded}-".startswith(FORWARDING_PREFIXES)

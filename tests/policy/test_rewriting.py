@@ -138,7 +138,10 @@ REFUSED = [
     ("deny if { some i; not input.tools[i] }", r"m0\.rego:2:23: var i is unsafe"),
     ('deny if input.tools < {"a"}', r"m0\.rego:2:\d+: sets and objects have a different order"),
     ('deny contains x if some x in {{"a"}, {"a": 1}}', r"m0\.rego:2:\d+: sets and objects have a different order"),
-    ('model := strings.replace_n({"a": "b", "b": "c"}, "ab")', r"m0\.rego:2:10: strings.replace_n replaces in a different"),
+    (
+        'model := strings.replace_n({"a": "b", "b": "c"}, "ab")',
+        r"m0\.rego:2:10: strings.replace_n replaces in a different",
+    ),
     ("import future.keywords.not\ndeny if true", r"m0\.rego:2:8: the keyword future.keywords.not is not supported"),
     ("import future.keywords\ndeny if not input.model", r"m0\.rego:2:8: importing all keywords"),
     ("deny if true with data.wirekey as {}", r"m0\.rego:2:\d+: `with` cannot replace the package"),

@@ -94,7 +94,7 @@ def test_the_signature_of_the_client_goes_whole_and_nothing_else_does():
 @pytest.mark.parametrize(
     ("head", "error", "words"),
     [
-        (signed(), ValueError, "a signature already"),
+        (signed(), ValueError, "already has a signature"),
         (replace(CLEAN, headers=[]), ValueError, "no host"),
         (replace(CLEAN, authority=b"other"), UnreadableRequestError, "more than one host"),
         (replace(CLEAN, target=b"model"), UnreadableRequestError, "begin with '/'"),

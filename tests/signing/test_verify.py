@@ -122,7 +122,7 @@ MUTATIONS = [
         "taken off on the way",
         lambda: with_header(GOOD, "Connection", "close, X-Amz-Target"),
         INVALID,
-        "'Connection' says",
+        "'Connection' lists",
     ),
     ("second host", lambda: with_header(GOOD, "Host", HOST, HOST), INCOMPLETE, "more than one host"),
     ("another authority", lambda: replace(GOOD, authority=b"other"), INCOMPLETE, "more than one host"),

@@ -236,7 +236,7 @@ def test_S6_junk_in_Authorization_does_not_hide_a_presigned_query(proxy, simulat
 
 @pytest.mark.parametrize("named", ["host", "x-amz-date", "x-amz-target, close", "Content-Type"])
 def test_S7_a_signed_header_that_Connection_takes_off_is_refused(proxy, simulator, named):
-    refused(proxy, simulator, written(signed(proxy), BODY, f"Connection: {named}"), INVALID, "was signed, and")
+    refused(proxy, simulator, written(signed(proxy), BODY, f"Connection: {named}"), INVALID, "was signed, but")
 
 
 def test_S8_a_body_that_was_not_signed_is_refused(proxy, simulator):

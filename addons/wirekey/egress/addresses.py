@@ -1,4 +1,4 @@
-"""Which addresses may be dialled: only those that lead out of the house."""
+"""Which addresses may be dialled: only public ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 
 
 def embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address carries: mapped, 6to4, Teredo, NAT64, compatible."""
+    """Return the IPv4 address inside an IPv6 address: mapped, 6to4, Teredo, NAT64 or compatible."""
     if address.ipv4_mapped:
         return address.ipv4_mapped
     if address.sixtofour:
@@ -35,7 +35,7 @@ def embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
 
 
 def reason_to_refuse(text: str) -> str | None:
-    """Return why an address is not dialled, or None if it may be. `text` comes from the resolver."""
+    """Return why an address may not be dialled, or None if it may. `text` comes from the resolver."""
     try:
         address: Address = ip_address(text)
     except ValueError:
@@ -60,7 +60,7 @@ def reason_to_refuse(text: str) -> str | None:
 
 
 def is_own(address: Address) -> bool:
-    """Return whether an interface of this machine has the address: only then can a socket be bound to it."""
+    """Return whether an interface of this machine has the address: only then can a socket bind to it."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

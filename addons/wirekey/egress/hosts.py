@@ -1,7 +1,7 @@
-"""The host names of the providers: a fixed table, and Bedrock's, made from botocore's own table of AWS's partitions.
+"""The host names of the providers: a fixed table, and Bedrock's, built from botocore's table of AWS partitions.
 
-Three services make up Bedrock here, each with up to four names in a region: the usual one, FIPS, dual-stack (IPv6),
-and both. A name is told by being one of these, never by how it ends.
+Bedrock consists of three services, each with up to four names in a region: the default one, FIPS, dual-stack (IPv6),
+and both. A host belongs to Bedrock only if it is exactly one of these names.
 https://docs.aws.amazon.com/general/latest/gr/bedrock.html
 """
 
@@ -25,13 +25,13 @@ FIXED_HOSTS = {
 DEFAULT_REGION = "us-east-1"
 RUNTIME = "bedrock-runtime"
 SERVICES = (RUNTIME, "bedrock", "bedrock-agent-runtime")
-"""Inference; the models there are; agents and knowledge bases. All three are signed for as `bedrock`."""
+"""Inference; the list of models; agents and knowledge bases. All three are signed for as `bedrock`."""
 
 REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,10}){1,2}-[1-9][0-9]?")
 
 
 class BedrockHost(NamedTuple):
-    """What a host name of Bedrock stands for."""
+    """The service and region of a Bedrock host."""
 
     service: str
     region: str
@@ -47,12 +47,12 @@ class Partition:
     fips: bool
     regions: frozenset[str]
     pattern: re.Pattern[str]
-    """What regions of it are called that came after botocore's table."""
+    """The names of regions that are newer than botocore's table."""
 
 
 @cache
 def partitions() -> tuple[Partition, ...]:
-    """Return AWS's partitions as the botocore that is installed knows them."""
+    """Return AWS's partitions as the installed botocore has them."""
     table = json.loads(resources.files("botocore").joinpath("data/partitions.json").read_bytes())
     return tuple(
         Partition(
@@ -68,7 +68,7 @@ def partitions() -> tuple[Partition, ...]:
 
 
 def partition_of(region: str) -> Partition | None:
-    """Return the partition that a region is of, or None if the name is no region's."""
+    """Return the partition of a region, or None if the name is not a region's."""
     if not REGION.fullmatch(region):
         return None
     known = (partition for partition in partitions() if region in partition.regions)
@@ -77,9 +77,9 @@ def partition_of(region: str) -> Partition | None:
 
 @lru_cache(maxsize=256)
 def bedrock_hosts(region: str) -> Mapping[str, BedrockHost]:
-    """Return host → service and region, of all that Bedrock is called in `region`; the runtime's usual name first.
+    """Return host → service and region for all Bedrock hosts in `region`. The runtime's default name comes first.
 
-    Raises ValueError if the name is no region's.
+    Raises ValueError if the name is not a region's.
     """
     partition = partition_of(region)
     if partition is None:
@@ -95,21 +95,21 @@ def bedrock_hosts(region: str) -> Mapping[str, BedrockHost]:
 
 
 def bedrock_host(region: str) -> str:
-    """Return the usual name of Bedrock's runtime in `region`, which the configuration has checked."""
+    """Return the default host of Bedrock's runtime in `region`, which must be valid."""
     return next(iter(bedrock_hosts(region)))
 
 
 def region_of(host: str) -> BedrockHost | None:
-    """Return service and region of a host of Bedrock in any region; None for every other name."""
+    """Return service and region of a Bedrock host in any region, or None for every other name."""
     region = host.split(".", 2)[1] if host.count(".") > 1 else ""
     return bedrock_hosts(region).get(host) if partition_of(region) else None
 
 
 def provider_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:
-    """Return provider host → provider name, with all names of Bedrock in each of `regions`."""
+    """Return host → provider, with all Bedrock hosts in each of `regions`."""
     return FIXED_HOSTS | {host: "bedrock" for region in regions for host in bedrock_hosts(region)}
 
 
 def usual_hosts(regions: Iterable[str] = (DEFAULT_REGION,)) -> dict[str, str]:
-    """Return those of `provider_hosts` that nearly all calls go to: what people are shown, and `doctor` asks."""
+    """Return the subset of `provider_hosts` that nearly all calls go to, for display and for `doctor`."""
     return FIXED_HOSTS | {bedrock_host(region): "bedrock" for region in regions}

@@ -1,6 +1,6 @@
-"""Hosts where models are called, but that are not decrypted here: calls there are neither judged nor metered. Pure.
+"""Hosts that serve models and are not decrypted: calls there are neither checked nor metered. Pure.
 
-The table exists for a warning. It refuses nothing, and does not have to be complete.
+The table is for a warning only. It refuses nothing and need not be complete.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ MODEL_HOSTS = {
     "ollama.com": "Ollama",
     "*.cursor.sh": "Cursor",
 }
-"""Host name, in which `*` stands for anything → whose models are called there."""
+"""Host name, with `*` for any characters → the service whose models are called there."""
 
 
 _EXACT = {host: service for host, service in MODEL_HOSTS.items() if "*" not in host}
@@ -72,7 +72,7 @@ _GLOBS = [(re.compile(translate(host), re.ASCII), service) for host, service in 
 
 
 def model_service(host: str) -> str | None:
-    """Return whose models are called at a host, a lower-case name; None if none are known there."""
+    """Return the service whose models are called at a host, a lower-case name, or None if none is known."""
     if service := _EXACT.get(host):
         return service
     if found := next((service for pattern, service in _GLOBS if pattern.fullmatch(host)), None):

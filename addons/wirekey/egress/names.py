@@ -14,16 +14,16 @@ NUMERIC = re.compile(r"(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+))*", re.
 
 
 def is_canonical(host: str) -> bool:
-    """Return whether `host` is a name in its one spelling: no trailing dot, no upper case, no number in disguise."""
+    """Return whether `host` is a canonical name: no trailing dot, no upper case, not a number."""
     return bool(HOST.fullmatch(host)) and not NUMERIC.fullmatch(host)
 
 
 def authority_names(value: str, host: str, port: int = 443) -> bool:
-    """Return whether a Host or :authority value names `host`, with or without the port."""
+    """Return whether a Host or :authority value is `host`, with or without the port."""
     return value in (host, f"{host}:{port}")
 
 
 def pattern_of(globs: Iterable[str]) -> re.Pattern[str] | None:
-    """Return a pattern that fully matches a host name if one of the globs does; None without any."""
+    """Return a pattern that fully matches a host name if one of the globs does, or None without globs."""
     parts = [translate(glob) for glob in globs]
     return re.compile("|".join(parts), re.ASCII) if parts else None

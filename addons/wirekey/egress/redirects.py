@@ -1,7 +1,7 @@
-"""Where a provider's redirect may lead a client: to the provider itself, by way of Wirekey. Pure.
+"""Checks where a provider's redirect leads: only to the provider itself, through Wirekey. Pure.
 
-Clients that follow a redirect take their headers along, the agent's token among them. Programs read odd URLs in
-different ways, so a Location that is not plainly a path or plainly `https://` and a known host leads elsewhere.
+Clients that follow a redirect send their headers along, including the agent's token. Programs parse odd URLs
+differently, so a Location is refused unless it is clearly a path or `https://` with a known host.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 REST = r"[!-\[\]-~]"
-"""What a URL is made of: printable ASCII without the backslash, which browsers read as a slash."""
+"""The characters of a URL: printable ASCII without the backslash, which browsers treat as a slash."""
 ABSOLUTE = re.compile(rf"https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{{1,5}}))?((?:[/?#]{REST}*)?)")
 ROOTED = re.compile(rf"/(?!/){REST}*")
 RELATIVE = re.compile(rf"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+(?:[/?#]{REST}*)?|[?#]{REST}*)?")
@@ -24,10 +24,10 @@ HTTPS_PORT = "443"
 
 @dataclass(frozen=True, slots=True)
 class RedirectTargets:
-    """How the hosts of a provider can be reached by way of Wirekey.
+    """How the hosts of a provider can be reached through Wirekey.
 
-    `direct`: hosts as which clients may call it. `upstream`: host and perhaps port that was dialled. `here`: scheme and
-    host that the client called instead, `prefix`: the path that leads to this provider there, "" for none.
+    `direct`: hosts under which clients may call it. `upstream`: the dialled host, perhaps with a port. `here`: scheme
+    and host that the client called instead. `prefix`: the path that leads to this provider there, or "".
     """
 
     direct: Collection[str]

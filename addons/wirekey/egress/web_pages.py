@@ -1,8 +1,8 @@
-"""Calls that a web page makes: which are refused, and what a browser is told. Pure.
+"""Calls from web pages: which are refused, and the CORS headers of the others. Pure.
 
-A page that someone opens can send requests to any port of their machine. Where no identity is required, such a request
-would go on with the operator's key. So it must come from an origin that the configuration lists, and under a name
-that no page can have pointed here (DNS rebinding).
+Any web page that a user opens can send requests to local ports. If no identity is required, such a request would get
+the operator's key. So it must come from an origin in the configuration, under a host name that a page cannot point
+here (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 OF_A_PAGE = Refusal(
     403,
     "origin_refused",
-    "A web page sent this call, and its origin is not in gateway.cors. Where identity is not required, other pages may "
-    "not call: any page that someone opens could.",
+    "A web page sent this call, and its origin is not in gateway.cors. While identity is not required, only pages of "
+    "those origins may call, because any page that a user opens could send requests.",
 )
 PREFLIGHT_REFUSED = Refusal(
     403,
     "origin_refused",
-    "A web page of an origin that is not in gateway.cors asks whether it may call. Add its origin to gateway.cors.",
+    "A web page asks whether it may call, and its origin is not in gateway.cors. Add its origin to gateway.cors.",
 )
 MISDIRECTED = Refusal(
     421,
@@ -37,14 +37,14 @@ OWN_SITES = ("same-origin", "none")
 CORS_PREFIX = b"access-control-"
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 MAX_AGE = "600"
-"""Seconds for which a browser may remember that it may call."""
+"""Seconds that a browser may cache a preflight response."""
 HEADER_LIST = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~ ,\t-]{1,4096}", re.ASCII)
 
 
 def is_from_a_page(headers: Mapping[str, str], origins: Collection[str]) -> bool:
-    """Return whether a web page of an origin that is not allowed sent the request, as far as its browser says.
+    """Return whether a web page of an origin that is not allowed sent the request, by its browser's headers.
 
-    `headers`: by lower-case names.
+    `headers`: by lower-case name.
     """
     origin = headers.get("origin")
     if origin is not None:
@@ -53,7 +53,7 @@ def is_from_a_page(headers: Mapping[str, str], origins: Collection[str]) -> bool
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:
-    """Return whether a browser asks if a page may send a request."""
+    """Return whether the request is a CORS preflight."""
     return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
 
 
@@ -75,12 +75,12 @@ def preflight_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_cors(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the header fields of a response without what the provider says of pages: it does not know of ours."""
+    """Return a response's header fields without the provider's CORS fields, which are not about our origins."""
     return tuple(field for field in fields if not field[0].lower().startswith(CORS_PREFIX))
 
 
 def cors_fields(origin: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the header fields that let a page of an allowed origin read a response."""
+    """Return the header fields that allow a page of an allowed origin to read a response."""
     return (
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-expose-headers", b"*"),

@@ -1,8 +1,8 @@
-"""The canonical request and the signature over it, by botocore's SigV4Auth.
+"""The canonical request and the signature over it, with botocore's SigV4Auth.
 
-botocore takes a request apart from a URL, and a URL is read more kindly than a request line: `urlsplit` cuts at `#`
-and drops tabs and line breaks, `str.split` takes every Unicode space for a blank. Here its methods get the parts as
-they stand in the request, so that two requests that differ cannot have the same canonical form.
+botocore splits a URL, and URL parsing is more lenient than a request line: `urlsplit` cuts at `#` and drops tabs and
+line breaks, `str.split` treats every Unicode space as a blank. Here botocore's methods get the raw parts of the
+request, so two different requests cannot have the same canonical form.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KEPT_KEYS = 1024
 
 
 class SigningKeyCache:
-    """The derived keys of the last pairs, days, regions and services, at most `size`. For one thread."""
+    """The derived keys of the latest pairs, days, regions and services, at most `size`. For one thread."""
 
     def __init__(self, size: int = KEPT_KEYS) -> None:
         self.size = size
@@ -39,7 +39,7 @@ class SigningKeyCache:
         return len(self._keys)
 
     def key(self, credentials: SigV4Credentials, date: str, region: str, service: str) -> bytes:
-        """Return the 32 bytes that sign, derived anew where the access key has another secret than before."""
+        """Return the 32 bytes to sign with. Derives them again if the access key has another secret than before."""
         place = (credentials.access_key, date, region, service)
         kept = self._keys.get(place)
         if kept and kept[0] == credentials.secret:
@@ -55,7 +55,7 @@ class SigningKeyCache:
 
 
 class HeadersToSign:
-    """What botocore asks of the headers to sign: their names, and all values of one."""
+    """The headers to sign, as botocore reads them: their names, and all values of one."""
 
     __slots__ = ("_values",)
 
@@ -66,11 +66,12 @@ class HeadersToSign:
         return iter(self._values)
 
     def get_all(self, name: str) -> Sequence[str]:
+        """Return the values of a header."""
         return self._values[name]
 
 
 class SigningContext:
-    """The one thing that botocore's string to sign asks of a request: its time, `20260131T235959Z`."""
+    """The part of a request that botocore's string to sign needs: its time, `20260131T235959Z`."""
 
     __slots__ = ("context",)
 
@@ -79,10 +80,10 @@ class SigningContext:
 
 
 class SigV4Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """Signatures of one pair for one region and service."""
+    """Computes signatures of one pair for one region and service."""
 
     def __init__(self, credentials: SigV4Credentials, region: str, service: str, keys: SigningKeyCache) -> None:
-        # botocore needs the access key for the scope only: the secret stays where it is.
+        # botocore needs only the access key, for the scope. It does not get the secret.
         super().__init__(Credentials(credentials.access_key, "held elsewhere"), service, region)
         self._pair = credentials
         self._keys = keys
@@ -100,9 +101,9 @@ class SigV4Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
         *,
         path_as_sent: bool = False,
     ) -> str:
-        """Return the canonical request; `path` raw, `query` decoded, `payload` the SHA-256 in hex or AWS's word.
+        """Return the canonical request. `path`: raw; `query`: decoded; `payload`: SHA-256 in hex or UNSIGNED-PAYLOAD.
 
-        `path_as_sent`: leave out the encoding of the path, which is AWS's second.
+        `path_as_sent`: skip the second encoding of the path, which AWS requires.
         """
         return "\n".join(
             (
@@ -121,7 +122,7 @@ class SigV4Signature(SigV4Auth):  # type: ignore[misc]  # botocore has no types
         return scope
 
     def of(self, canonical: str, timestamp: str) -> str:
-        """Return the signature in hex over a canonical request."""
+        """Return the signature over a canonical request, in hex."""
         text = self.string_to_sign(SigningContext(timestamp), canonical)
         key = self._keys.key(self._pair, timestamp[:8], self._region_name, self._service_name)
         return hmac.digest(key, text.encode(), "sha256").hex()

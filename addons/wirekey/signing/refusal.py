@@ -1,4 +1,4 @@
-"""A signature that is refused, in AWS's own words and codes, so that an SDK raises what its users know."""
+"""The errors for refused signatures, in AWS's words and codes, so that SDKs raise the usual exceptions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ UNKNOWN = "The security token included in the request is invalid."
 
 
 class SignatureRefused(Exception):  # noqa: N818  # it is the caller's fault, and named as what happens to the call
-    """`code` is AWS's error code, as it stands in `x-amzn-errortype`; the status is 403, as the Bedrock runtime's.
+    """A signature that is refused with status 403. `code` is AWS's error code, sent as `x-amzn-errortype`.
 
-    The codes: MissingAuthenticationTokenException (no signature), IncompleteSignatureException (one that cannot be
-    read), UnrecognizedClientException (nobody's access key, or a session token that is not the key's) and
-    InvalidSignatureException (all else: the Bedrock runtime does not use SignatureDoesNotMatch).
+    The codes: MissingAuthenticationTokenException (no signature), IncompleteSignatureException (not readable),
+    UnrecognizedClientException (unknown access key, or the wrong session token) and InvalidSignatureException (all
+    else: the Bedrock runtime does not use SignatureDoesNotMatch).
     """
 
     status = 403
@@ -26,16 +26,20 @@ class SignatureRefused(Exception):  # noqa: N818  # it is the caller's fault, an
 
 
 def missing() -> SignatureRefused:
+    """Return the error for a request without a signature."""
     return SignatureRefused("MissingAuthenticationTokenException", "Missing Authentication Token")
 
 
 def incomplete(message: str) -> SignatureRefused:
+    """Return the error for a signature that cannot be parsed."""
     return SignatureRefused("IncompleteSignatureException", message)
 
 
 def invalid(message: str = MISMATCH) -> SignatureRefused:
+    """Return the error for a signature that is wrong."""
     return SignatureRefused("InvalidSignatureException", message)
 
 
 def unrecognized(hint: str = "") -> SignatureRefused:
+    """Return the error for an unknown access key or a wrong session token."""
     return SignatureRefused("UnrecognizedClientException", f"{UNKNOWN} {hint}".rstrip())

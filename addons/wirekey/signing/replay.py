@@ -1,16 +1,18 @@
-"""Signatures that were used already, so that a request seen by another is worth nothing to it.
+"""Remembers used signatures, so that an intercepted request cannot be replayed.
 
-A signature is good once. AWS's SDKs sign every attempt anew, but a signature tells the second only: botocore sends the
-number of its attempt (`amz-sdk-invocation-id`, `amz-sdk-request`) unsigned, so two equal calls within one second, or a
-quick retry, come with one signature; so do those of most signers written by hand. Where the number is signed, no two
-are alike. Let through is therefore what a client may do, and no stranger gains by:
+Each signature is good for one use. AWS's SDKs sign every attempt again, but signatures only have a resolution of
+seconds: botocore does not sign the number of its attempt (`amz-sdk-invocation-id`, `amz-sdk-request`), so two equal
+calls within one second, or a quick retry, have the same signature. The same is true of most hand-written signers. If
+the number is signed, all signatures differ. So these uses, which clients need and attackers cannot exploit, are
+allowed:
 
-* Equal calls of one moment: from the same sender, within `grace` seconds of the first, unless their number is signed.
-* A call that ended in what clients retry, or never got an answer: whoever called `admit` says so by `release`, and the
-  signature is good once more. (Some clients sign once, and send that again after a while.)
+* Equal calls at the same time: from the same sender, within `grace` seconds of the first, unless the number is signed.
 
-What is remembered is bounded for each access key. Past that the oldest is forgotten, and with it every signature of
-its age is refused that is not remembered: under load a signature is good for less long, and never good twice.
+* A call that failed in a way that clients retry, or got no response: the caller of `admit` calls `release`, and the
+signature is good for one more use. (Some clients sign once and send the same request again after a while.)
+
+The memory for each access key is bounded. Beyond that the oldest signature is forgotten, and every signature of its age
+or older that is not remembered is refused. So under load a signature is good for a shorter time, but never twice.
 """
 
 from __future__ import annotations
@@ -25,15 +27,17 @@ if TYPE_CHECKING:
     from wirekey.signing.verify import VerifiedSignature
 
 CAPACITY = 16_384
-"""Signatures of one access key: 54 calls a second, each good for five minutes."""
+"""Signatures to remember for one access key: 54 calls a second, each good for five minutes."""
 GRACE = 5.0
-"""Seconds. Equal signatures are made within one, and need not arrive as soon as they are made."""
-REPLAYED = "The same signature was used before. Sign each request anew, retries too."
-FORGOTTEN = "Too many requests were signed since this one to tell it from a repeated one. Sign it anew."
+"""Seconds. Equal signatures are made within one second, but may arrive later."""
+REPLAYED = "This signature was used before. Sign each request separately, including retries."
+FORGOTTEN = "Too many requests were signed since this one to rule out a replay. Sign it again."
 
 
 @dataclass(slots=True)
 class SignatureUse:
+    """The first use of a signature."""
+
     sender: str
     first_seen: float
     released: bool = False
@@ -45,16 +49,17 @@ class AccessKeyUses:
 
     by_signature: dict[str, SignatureUse] = field(default_factory=dict)
     ends: list[tuple[float, str]] = field(default_factory=list)
-    """A heap: until when each is good."""
+    """A heap of expiry times and signatures."""
     forgotten_until: float = float("-inf")
 
     def drop_expired(self, now: float) -> None:
+        """Forget signatures that have expired."""
         while self.ends and self.ends[0][0] < now:
             del self.by_signature[heapq.heappop(self.ends)[1]]
 
 
 class ReplayWindow:
-    """The signatures that are still good and were used, by access key. For one thread, in one process."""
+    """The used signatures that have not expired, by access key. For one thread, in one process."""
 
     def __init__(self, capacity: int = CAPACITY, grace: float = GRACE) -> None:
         self.capacity = capacity
@@ -65,7 +70,7 @@ class ReplayWindow:
         return sum(len(uses.by_signature) for uses in self._uses.values())
 
     def admit(self, verified: VerifiedSignature, sender: str, now: float) -> None:
-        """Note the use of a signature that was verified just now. Raises SignatureRefused if it was used before.
+        """Note the use of a signature that was just verified. Raises SignatureRefused if it was used before.
 
         `sender`: the client's address, without the port.
         """
@@ -83,7 +88,7 @@ class ReplayWindow:
             raise invalid(REPLAYED)
 
     def release(self, verified: VerifiedSignature) -> None:
-        """Let the signature be used once more: its call was not answered, or with what a client retries."""
+        """Allow one more use of the signature: its call got no response, or one that clients retry."""
         uses = self._uses.get(verified.access_key)
         use = uses.by_signature.get(verified.signature) if uses else None
         if use:

@@ -1,4 +1,4 @@
-"""What of a request a signature covers, as it arrived or as it is to be sent."""
+"""The parts of a request that a signature covers, as it arrived or as it will be sent."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class UnreadableRequestError(ValueError):
-    """The request has no canonical form: the sentence says what stands where it cannot be read."""
+    """The request has no canonical form. The message says which part cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigV4Credentials:
-    """A key pair, and the session token that belongs to it where the pair is a temporary one."""
+    """An AWS key pair. A temporary pair also has a session token."""
 
     access_key: str
     secret: Secret
@@ -31,10 +31,10 @@ class SigV4Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What the endpoint that is called is, whatever a caller signed for.
+    """The endpoint of the call, whatever the caller signed for.
 
-    `plain_paths`: refuse a path that is not its own normal form. AWS normalises such; what is sent on would not be
-    what was signed.
+    `plain_paths`: refuse a path that is not its own normal form. AWS normalises paths, so what is forwarded would
+    differ from what was signed.
     """
 
     region: str
@@ -46,8 +46,8 @@ class Endpoint:
 class RequestHead:
     """Method, target and headers, byte for byte.
 
-    `target`: path and query in origin form, `/model/a%3A0/converse?x=1`. `headers`: names and values in their order,
-    without HTTP/2's pseudo-headers; `authority` is `:authority`, empty over HTTP/1. `tls`: whether it came over TLS.
+    `target`: path and query in origin form, `/model/a%3A0/converse?x=1`. `headers`: names and values in order, without
+    HTTP/2's pseudo-headers. `authority`: `:authority`, empty over HTTP/1. `tls`: whether the request came over TLS.
     """
 
     method: str
@@ -58,7 +58,7 @@ class RequestHead:
 
     @property
     def path(self) -> str:
-        """The raw path. Raises UnreadableRequestError if it is not UTF-8 or not in origin form."""
+        """Return the raw path. Raises UnreadableRequestError if it is not UTF-8 or not in origin form."""
         path = self.target.partition(b"?")[0]
         if not path.startswith(b"/"):
             raise UnreadableRequestError("The request target does not begin with '/'.")
@@ -66,7 +66,7 @@ class RequestHead:
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        """Decoded names and values, in their order, empty and repeated ones too; `+` is a plus.
+        """Return decoded names and values in order, including empty and repeated ones. `+` is a plus.
 
         Raises UnreadableRequestError if the decoded bytes are not UTF-8.
         """
@@ -78,7 +78,7 @@ class RequestHead:
         ]
 
     def fields(self) -> dict[str, list[bytes]]:
-        """Return the values by lower-case name. `host` and `:authority` stand for each other where one is missing.
+        """Return the values by lower-case name. `host` and `:authority` stand in for each other if one is missing.
 
         Raises UnreadableRequestError if the two differ.
         """
@@ -103,8 +103,8 @@ def parameter_name(pair: bytes) -> bytes:
 def field_text(name: str, value: bytes) -> str:
     """Return a header's value, unfolded (RFC 9112, 5.2).
 
-    Raises UnreadableRequestError if it is not UTF-8 or holds a control character: read in two ways, it would be
-    signed in one and sent in the other.
+    Raises UnreadableRequestError if it is not UTF-8 or has a control character: two parsers could read it differently,
+    so what is sent could differ from what was signed.
     """
     text = _text(value, f"header {name}")
     if not text.isprintable():

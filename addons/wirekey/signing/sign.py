@@ -1,4 +1,4 @@
-"""A request signed with real credentials, as boto3 would sign it."""
+"""Signs a request with real credentials as boto3 would."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ SIGNATURE_PARAMETERS = frozenset(
     }
 )
 UNSIGNED = frozenset(SIGNED_HEADERS_BLACKLIST) | {":authority", "content-length"}
-"""Besides what botocore leaves out: the length, which belongs to the connection rather than to the request."""
+"""Headers that are not signed: botocore's list, and the length, which belongs to the connection and not the request."""
 
 
 def without_signature(head: RequestHead) -> RequestHead:
-    """Remove everything that a client's signature consists of, in headers and query; the rest stays byte for byte."""
+    """Remove all parts of a client's signature from headers and query. The rest stays byte for byte."""
     path, mark, query = head.target.partition(b"?")
     kept = [pair for pair in query.split(b"&") if parameter_name(pair) not in SIGNATURE_PARAMETERS]
     target = path + mark + b"&".join(kept) if kept else path
@@ -41,7 +41,7 @@ def without_signature(head: RequestHead) -> RequestHead:
 
 
 class RequestSigner:
-    """Signs requests, and keeps the derived keys. For one thread."""
+    """Signs requests and caches the derived keys. For one thread."""
 
     def __init__(self, keys: SigningKeyCache | None = None) -> None:
         self._keys = keys or SigningKeyCache()
@@ -56,14 +56,14 @@ class RequestSigner:
         *,
         payload_header: bool = False,
     ) -> list[tuple[bytes, bytes]]:
-        """Return the headers to add to `head`, in the names and the order of boto3; all that it holds else is signed.
+        """Return the headers to add to `head`, in the names and order of boto3. All other headers are signed.
 
-        `body_sha256`: of the body to be sent, in lower-case hex, which is always signed; `payload_header`: say it in
-        `X-Amz-Content-SHA256` too, as some SDKs do. Raises ValueError if `head` has a signature already, which
-        `without_signature` takes off, or bytes that are not UTF-8.
+        `body_sha256`: of the body to be sent, in lower-case hex; always signed. `payload_header`: also send it as
+        `X-Amz-Content-SHA256`, as some SDKs do. Raises ValueError if `head` has a signature already (see
+        `without_signature`) or bytes that are not UTF-8.
         """
         if any(name.lower() in SIGNATURE_HEADERS for name, _ in head.headers):
-            raise ValueError("The request has a signature already: sign it without.")
+            raise ValueError("The request already has a signature. Remove it first.")
         timestamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
         added = [(b"X-Amz-Date", timestamp.encode())]
         if credentials.token is not None:
@@ -76,7 +76,7 @@ class RequestSigner:
             if name not in UNSIGNED
         }
         if "host" not in fields:
-            raise ValueError("The request names no host: there is nothing to sign it for.")
+            raise ValueError("The request has no host, so it cannot be signed.")
         signature, signed = (
             SigV4Signature(credentials, endpoint.region, endpoint.service, self._keys),
             HeadersToSign(fields),

@@ -1,4 +1,4 @@
-"""The signature that came with a request: read, not yet believed."""
+"""Parses the signature of a request, without verifying it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ PARTS = ("Credential", "SignedHeaders", "Signature")
 QUERY_PREFIX = "x-amz-"
 QUERY_MARKS = frozenset({b"x-amz-algorithm", b"x-amz-credential", b"x-amz-signature"})
 MAX_EXPIRES = 3600
-"""Seconds. AWS allows a week; every signature must be remembered as long as it is good."""
+"""Seconds. AWS allows a week, but each signature must be remembered until it expires."""
 MAX_SIGNED_HEADERS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedSignature:
+    """The parts of a signature, not verified."""
+
     access_key: str
     date: str
-    """Day of the scope, YYYYMMDD."""
+    """The day of the scope, YYYYMMDD."""
     region: str
     service: str
     signed_headers: tuple[str, ...]
@@ -39,18 +41,18 @@ class ParsedSignature:
     timestamp: str
     """The time of the string to sign, YYYYMMDDTHHMMSSZ."""
     date_header: str | None
-    """The header that the time was read from; None: the query."""
+    """The header that has the time, or None if the query has it."""
     expires: int | None
-    """Seconds that a presigned query is good for; None: a signature in the header."""
+    """Seconds that a presigned query is good for, or None for a signature in the header."""
 
     @property
     def signed_at(self) -> float:
-        """Unix seconds."""
+        """Return the time of signing in Unix seconds."""
         return _seconds(self.timestamp)
 
 
 def has_signature(head: RequestHead) -> bool:
-    """Return whether the request claims to be signed for AWS, in the header or in the query, well or badly."""
+    """Return whether the request claims to be signed for AWS, in the header or the query, well-formed or not."""
     for name, value in head.headers:
         if name.lower() == b"authorization" and value.lstrip().startswith((b"AWS4", b"AWS ")):
             return True
@@ -59,12 +61,12 @@ def has_signature(head: RequestHead) -> bool:
 
 
 def parse_signature(fields: dict[str, list[bytes]], query: list[tuple[str, str]]) -> ParsedSignature:
-    """Read the one signature of the request. Raises SignatureRefused if there is none, or more than one."""
+    """Parse the signature of the request. Raises SignatureRefused if there is none, or more than one."""
     authorization = fields.get("authorization", [])
     own = [(name, value) for name, value in query if name.lower().startswith(QUERY_PREFIX)]
     presigned = any(name.lower().encode() in QUERY_MARKS for name, _ in own)
     if len(authorization) + presigned > 1:
-        raise incomplete("The request has more than one signature or credential: send one.")
+        raise incomplete("The request has more than one signature or credential. Send one.")
     if presigned:
         return _from_query(own)
     if not authorization:
@@ -152,7 +154,7 @@ def _check_algorithm(algorithm: str) -> None:
 
 
 def _time(fields: dict[str, list[bytes]]) -> tuple[str, str]:
-    """Return the header that says when the request was signed, and the time; `x-amz-date` goes before `date`."""
+    """Return the header that has the time of signing, and the time. `x-amz-date` takes precedence over `date`."""
     for name in ("x-amz-date", "date"):
         values = fields.get(name)
         if values is None:

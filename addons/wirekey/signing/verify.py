@@ -1,10 +1,10 @@
-"""Whether a request was signed, as it arrived, by the holder of a key pair that we know.
+"""Verifies that the holder of a known key pair signed a request as it arrived.
 
-More is asked than that the signature is right: what AWS would leave open here would leave a call open to change.
-Path: one with `//`, `.` or `..` segments has the canonical form of another path, so it is refused; one that is encoded
-once where AWS wants it encoded twice, as curl 7 signs it, is taken, for it means no other. Headers: `host`,
-the date and every `x-amz-*` must be signed. Body: a signed hash must be that of the body that came;
-`UNSIGNED-PAYLOAD` is taken over TLS only, where the connection vouches for the body.
+The checks are stricter than a correct signature, because what AWS leaves unsigned could be changed on the way. Path:
+one with `//`, `.` or `..` segments has the canonical form of another path and is refused. One that is encoded once
+where AWS requires it twice, as curl 7 signs it, is accepted, because no other path has that form. Headers: `host`, the
+date and every `x-amz-*` must be signed. Body: a signed hash must be that of the body that arrived. `UNSIGNED-PAYLOAD`
+is accepted only over TLS, which protects the body.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wirekey.signing.signature_parsing import ParsedSignature
 
 CLOCK_SKEW = 300
-"""Seconds that the signer's clock may be off, either way."""
+"""Seconds that the signer's clock may differ, either way."""
 SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 CHUNKED_MARKS = ("x-amz-decoded-content-length", "x-amz-trailer")
@@ -38,7 +38,7 @@ NUMBERING = frozenset({"amz-sdk-invocation-id", "amz-sdk-request"})
 
 @dataclass(frozen=True, slots=True)
 class VerifiedSignature:
-    """Who signed, and what."""
+    """The signer, and what was signed."""
 
     access_key: str
     region: str
@@ -48,22 +48,22 @@ class VerifiedSignature:
     presigned: bool
     signature: str = field(repr=False)
     good_until: float
-    """Unix seconds after which the same signature is refused for its age."""
+    """Unix seconds after which the signature has expired."""
     numbered: bool
-    """Whether the number of the call and of its attempt is signed, as some SDKs do: then no two are signed alike."""
+    """Whether the numbers of the call and its attempt are signed, as some SDKs do: then all signatures differ."""
 
 
 class Verifier:
-    """Verifies against the pairs that `find` knows by access key id. For one thread."""
+    """Verifies against the pairs that `find` returns by access key id. For one thread."""
 
     def __init__(self, find: Callable[[str], SigV4Credentials | None], keys: SigningKeyCache | None = None) -> None:
         self._find = find
         self._keys = keys or SigningKeyCache()
 
     def verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> VerifiedSignature:
-        """Return who signed. `body_sha256`: of the body as it arrived, in lower-case hex; `now`: Unix seconds.
+        """Return the verified signature. Raises SignatureRefused.
 
-        Raises SignatureRefused.
+        `body_sha256`: of the body as it arrived, in lower-case hex. `now`: Unix seconds.
         """
         try:
             return self._verify(head, body_sha256, endpoint, now)
@@ -78,10 +78,10 @@ class Verifier:
         _check_headers(presented, fields)
         payload = _payload(presented, fields, query, body_sha256, tls=head.tls)
         if endpoint.plain_paths and normalize_url_path(path) != path:
-            raise invalid("The path has empty, '.' or '..' segments: send the path that was signed.")
+            raise invalid("The path has empty, '.' or '..' segments. Send the path that was signed.")
         credentials = self._find(presented.access_key)
         if credentials is None:
-            raise unrecognized("This access key is not known, or no longer.")
+            raise unrecognized("This access key is unknown or revoked.")
         _check_token(credentials, presented, fields, query)
         signature = SigV4Signature(credentials, presented.region, presented.service, self._keys)
         signed = HeadersToSign({name: [field_text(name, v) for v in fields[name]] for name in presented.signed_headers})
@@ -108,10 +108,10 @@ class Verifier:
 
 
 def _may_be_signed_as_sent(path: str) -> bool:
-    """Tell where a path encoded once only, as curl 7 signs it, can be taken without confusing two paths.
+    """Return whether a path encoded only once, as curl 7 signs it, can be accepted without confusing two paths.
 
-    Without an encoded `%` both readings of one signature have the same path, decoded; without blanks and control
-    characters the path is one line of the canonical request.
+    Without an encoded `%`, both readings of one signature decode to the same path. Without blanks and control
+    characters, the path is one line of the canonical request.
     """
     return "%25" not in path and VISIBLE.fullmatch(path) is not None and normalize_url_path(path) == path
 
@@ -159,12 +159,12 @@ def _check_headers(presented: ParsedSignature, fields: dict[str, list[bytes]]) -
             raise invalid(f"'{name[:64]}' must be a 'SignedHeader' in the AWS Authorization.")
     for name in presented.signed_headers:
         if name not in fields:
-            raise invalid(f"The header '{name[:64]}' was signed, and did not arrive.")
+            raise invalid(f"The header '{name[:64]}' was signed but did not arrive.")
     if "connection" in fields:
         options = {option.strip().lower() for value in fields["connection"] for option in value.split(b",")}
         for name in presented.signed_headers:
             if name != "connection" and name.encode("latin-1") in options:
-                raise invalid(f"The header '{name[:64]}' was signed, and 'Connection' says to take it off on the way.")
+                raise invalid(f"The header '{name[:64]}' was signed, but 'Connection' lists it for removal.")
 
 
 def _payload(
@@ -175,7 +175,7 @@ def _payload(
     *,
     tls: bool,
 ) -> str:
-    """Return what the canonical request says of the body. Raises SignatureRefused if that is not true of it."""
+    """Return the canonical request's value for the body. Raises SignatureRefused if it does not match the body."""
     values = [value.decode("latin-1").strip(" \t") for value in fields.get("x-amz-content-sha256", ())]
     if presented.expires is not None:
         values += [value for name, value in query if name.lower() == "x-amz-content-sha256"]
@@ -193,7 +193,7 @@ def _payload(
     if said == UNSIGNED_PAYLOAD:
         if tls:
             return said
-        raise invalid(f"{UNSIGNED_PAYLOAD} is allowed over TLS only. Sign the body, or call over https.")
+        raise invalid(f"{UNSIGNED_PAYLOAD} is allowed only over TLS. Sign the body, or use https.")
     if SHA256.fullmatch(said):
         raise invalid("The provided 'x-amz-content-sha256' header does not match what was computed.")
     raise incomplete("x-amz-content-sha256 must be UNSIGNED-PAYLOAD or a SHA-256 in lower-case hexadecimal.")
@@ -210,7 +210,7 @@ def _check_token(
         tokens += [value.encode() for name, value in query if name.lower() == "x-amz-security-token"]
     if credentials.token is None:
         if tokens:
-            raise unrecognized("This access key has no session token: unset AWS_SESSION_TOKEN.")
+            raise unrecognized("This access key has no session token. Unset AWS_SESSION_TOKEN.")
         return
     if len(tokens) != 1 or not hmac.compare_digest(tokens[0], credentials.token.reveal().encode()):
         raise unrecognized()

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wirekey.providers.protocol import Facts, Operation, Usage
+    from wirekey.operation import Facts, Operation, Usage
 
 
 under_way: ContextVar[str | None] = ContextVar("under_way", default=None)

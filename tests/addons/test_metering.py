@@ -10,14 +10,15 @@ from mitmproxy.test import tflow, tutils
 
 from wirekey.addons.credentials import Credentials
 from wirekey.addons.metering import Metering, cost_of
+from wirekey.body import Body
 from wirekey.call import Call, Outcome
 from wirekey.calls.attempt import wants_usage
 from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.services import Services
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.metering.cost import cost_usd
+from wirekey.operation import Facts, Kind, Operation, Usage
 from wirekey.providers import PROVIDERS
-from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.plan import Attempt
 from wirekey.secret import Secret

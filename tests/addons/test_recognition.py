@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from wirekey.addons.recognition import Recognition
+from wirekey.body import Spool
 from wirekey.calls.services import Services
 from wirekey.errors import Refusal
 from wirekey.providers.json_size import PIECE
-from wirekey.wire.request_body import Spool
 
 
 def recognition(limit: int = 500_000) -> Recognition:

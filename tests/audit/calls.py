@@ -1,7 +1,8 @@
 """Calls as the stations leave them, for the tests of what is recorded of them."""
 
+from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
-from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
+from wirekey.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.audit.calls import call_of, finish
 
 from wirekey.audit.event import LARGEST, NAMES, event_of, safe
+from wirekey.body import Body
 from wirekey.call import Call
-from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
+from wirekey.operation import Facts, Kind, Operation, Usage
 
 CONTRACT = """
 id time agent_id agent_role agent_type client provider operation method path mcp_server tool_name action target

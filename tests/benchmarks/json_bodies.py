@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from wirekey.addons.recognition import Recognition
+from wirekey.body import SPOOL_ABOVE, RequestBody, Spool
 from wirekey.calls.services import Services
 from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.json_size import VALUES_LIMIT
-from wirekey.wire.request_body import SPOOL_ABOVE, RequestBody, Spool
 
 MIB = 1 << 20
 HEAD = b'{"model":"gpt-4o-mini","messages":['

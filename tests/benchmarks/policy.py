@@ -15,10 +15,10 @@ import time
 from tests.audit.calls import call_of
 from tests.docs.pages import CHECKOUT
 from wirekey.call import Agent
+from wirekey.operation import Facts
 from wirekey.policy import engine as engine_module
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.input import build_input
-from wirekey.providers.protocol import Facts
 
 ROUNDS = 5000
 HEADERS = {"user-agent": "OpenAI/Python 2.0.0", "content-type": "application/json", "accept": "application/json"}

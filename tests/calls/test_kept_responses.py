@@ -9,9 +9,10 @@ import pytest
 from mitmproxy.test import tflow
 
 from tests.audit.calls import call_of
+from wirekey.body import Body
 from wirekey.calls import kept_responses
 from wirekey.calls.kept_responses import KeptResponse, KeptResponses
-from wirekey.providers.protocol import Body, Kind, Operation
+from wirekey.operation import Kind, Operation
 
 
 def passing(data):

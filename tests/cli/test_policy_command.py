@@ -14,11 +14,11 @@ from wirekey.audit.schema import INSERT, open_for_writing
 from wirekey.call import Agent, Outcome
 from wirekey.cli.main import group
 from wirekey.identity.agents import AgentStore
+from wirekey.operation import Facts
 from wirekey.policy.decision import parse_decision
 from wirekey.policy.input import build_input, encode_input
 from wirekey.policy.modules import read_modules
 from wirekey.policy.rego import Rego
-from wirekey.providers.protocol import Facts
 
 NO_O3 = 'package wirekey.authz\ndeny contains "o3 is dear" if input.model == "o3"\n'
 

@@ -21,8 +21,8 @@ from tests.endurance.raw_upstream import RawUpstream
 from tests.raw_client import RawClient
 from tests.running import PATIENCE, SimulatorThread, wait_for, wirekey_behind
 from tests.signing.requests import HEADERS
+from wirekey.body import PIECE, SPOOL_ABOVE
 from wirekey.call import new_call_id
-from wirekey.wire.request_body import PIECE, SPOOL_ABOVE
 from wirekey_simulator.certificate import prepare_certificate
 
 MIB = 1024 * 1024

@@ -15,9 +15,9 @@ from tests.raw_client import CHAT, RawClient, post
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
 from tests.threats.conftest import beginning
 from wirekey.egress.hosts import RUNTIME
+from wirekey.operation import Kind
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock.services import service_of
-from wirekey.providers.protocol import Kind
 
 CORP_KEYS = ("corp-key-one-7f31", "corp-key-two-9a02")
 AWS = ("AKIAREALORGANISATION", "real-secret-of-the-organisation-41d0aa")

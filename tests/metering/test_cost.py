@@ -5,8 +5,8 @@ from genai_prices import Usage as ListedUsage
 from genai_prices import calc_price
 
 from wirekey.metering.cost import HOUR, cost_usd, prices_of
+from wirekey.operation import Usage
 from wirekey.providers import PROVIDERS
-from wirekey.providers.protocol import Usage
 
 
 @pytest.mark.parametrize("tokens", [(1000, 200, 100), (250_000, 1000, 5000), (7, 0, 0), (199_999, 1, 1)])

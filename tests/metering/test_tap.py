@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from wirekey.metering.tap import Tap
-from wirekey.providers.protocol import Usage
+from wirekey.operation import Usage
 
 
 class Recorder:

@@ -8,7 +8,7 @@ from mitmproxy.utils.emoji import emoji
 from tests.audit.calls import call_of, finish
 from wirekey.call import Outcome
 from wirekey.observing.flow_comment import LONGEST, OURS, comment_of, marker_of
-from wirekey.providers.protocol import Facts
+from wirekey.operation import Facts
 
 ASKED = "alice | openai chat.completions | gpt-4o -> gpt-4o-mini"
 QUIET = Facts("gpt-4o", False, 1, False, False, 0, None)

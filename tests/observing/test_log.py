@@ -15,6 +15,7 @@ from mitmproxy.test import tflow
 
 from tests.running import wait_for
 from wirekey.addons.call_log import CallLog
+from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome, under_way
 from wirekey.calls.services import Services
 from wirekey.config.models import LogConfig
@@ -22,7 +23,7 @@ from wirekey.observing import log_handler
 from wirekey.observing.call_lines import CallLine, CallLines
 from wirekey.observing.log import LineFormatter, set_up_logging
 from wirekey.observing.log_handler import AsyncLogHandler, FileTarget, StreamTarget
-from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
+from wirekey.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 CALL_ID = "019358a2-0000-7000-8000-8db87d13723e"

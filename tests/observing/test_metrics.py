@@ -8,10 +8,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
 from wirekey.observing import conventions
 from wirekey.observing.metrics import MOST_AGENTS, MOST_FAILURES, MOST_MODELS, CallMetrics
-from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
+from wirekey.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 LIST = Operation("files.list", Body.NONE, Kind.STORAGE)

@@ -13,12 +13,13 @@ from opentelemetry.trace import SpanKind
 
 from tests.running import PATIENCE, wait_for
 from wirekey.addons.traces import Traces, wanted
+from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
 from wirekey.calls.calls import trace_parent
 from wirekey.calls.services import Services
 from wirekey.observing import traces
 from wirekey.observing.traces import CallTracer
-from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
+from wirekey.operation import Facts, Kind, Operation, Usage
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.docs.pages import CHECKOUT
 from tests.policy.policies import LISTING, WHOLE
+from wirekey.operation import Kind
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.modules import read_modules
 from wirekey.policy.own_tests import failed_tests
@@ -16,7 +17,6 @@ from wirekey.providers.anthropic import requests as anthropic
 from wirekey.providers.bedrock import requests as bedrock
 from wirekey.providers.gemini import requests as gemini
 from wirekey.providers.openai import requests as openai
-from wirekey.providers.protocol import Kind
 
 FOLDER = CHECKOUT / "policies"
 TESTS = re.findall(r"^(test_\w+) if", (FOLDER / "wirekey_test.rego").read_text(), re.MULTILINE)

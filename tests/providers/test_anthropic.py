@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey.body import Body
 from wirekey.errors import Fault, Refusal
+from wirekey.operation import Facts, Kind, Usage
 from wirekey.providers import PROVIDERS
-from wirekey.providers.protocol import Body, Facts, Kind, Usage
 
 ANTHROPIC = PROVIDERS["anthropic"]
 JSON = "application/json"

@@ -8,11 +8,12 @@ from botocore.exceptions import ClientError, EventStreamError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey.body import Body
 from wirekey.errors import Refusal
 from wirekey.metering.eventstream import write_frame
+from wirekey.operation import Facts, Kind, Operation, Usage
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.responses import BedrockJson, ConverseStream, InvokeStream, usage_from_headers
-from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 
 BEDROCK = Bedrock()
 MODEL = "us.anthropic.claude-sonnet-4-20250514-v1:0"

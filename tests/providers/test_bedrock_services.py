@@ -10,12 +10,13 @@ from botocore.loaders import Loader
 from botocore.parsers import EventStreamJSONParser
 from tests.providers.test_bedrock import ARN
 
+from wirekey.body import Body
 from wirekey.errors import Refusal
 from wirekey.metering.eventstream import write_frame
+from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.responses import EVENT_STREAM
 from wirekey.providers.bedrock.services import ACTIONS, service_of
-from wirekey.providers.protocol import Body, Facts, Kind, Operation
 
 BEDROCK = Bedrock()
 TEXT = "/agents/AGENT12345/agentAliases/TSTALIASID/sessions/session-1/text"

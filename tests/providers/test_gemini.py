@@ -7,10 +7,11 @@ from google.genai._api_client import HttpResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey.body import Body
 from wirekey.errors import Refusal
+from wirekey.operation import Facts, Kind, Operation, Usage
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.gemini.responses import GeminiArrayReader, GeminiJsonReader, GeminiSseReader
-from wirekey.providers.protocol import Body, Facts, Kind, Operation, Usage
 
 GEMINI = Gemini()
 PATH = "/v1beta/models/gemini-2.5-flash"

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from wirekey.model_name import READERS, ModelName, ModelNameError
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
-from wirekey.routing.model_name import READERS, ModelName, ModelNameError
 
 CHAT, RESPONSES = "POST /v1/chat/completions", "POST /v1/responses"
 GENERATE, CONVERSE = "POST /v1beta/models/m:generateContent", "POST /model/m/converse"

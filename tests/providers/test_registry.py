@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import wirekey
 from wirekey.egress.hosts import FIXED_HOSTS
 from wirekey.errors import Fault, Refusal
+from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS, mcp_server, protocol, tool_name
-from wirekey.providers.protocol import Facts
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 

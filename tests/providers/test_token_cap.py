@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from wirekey.body import Body
 from wirekey.errors import Refusal
+from wirekey.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
-from wirekey.providers.protocol import Body, Kind, Operation
 from wirekey.providers.request_edits import RequestEdits
 
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from wirekey.body import Body
+from wirekey.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
-from wirekey.providers.protocol import Body, Kind, Operation
 from wirekey.providers.request_edits import RequestEdits
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)

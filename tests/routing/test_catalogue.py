@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wirekey.call import Agent, Call
+from wirekey.model_name import ModelName
 from wirekey.policy.input import build_input
 from wirekey.providers import PROVIDERS
 from wirekey.providers.model_list import MOST_MODELS, ListedModel, read_list
 from wirekey.routing.catalogue import as_call, catalogue
-from wirekey.routing.model_name import ModelName
 from wirekey.routing.routes import Route
 
 OPENAI = {"object": "list", "data": [{"id": "gpt-4o", "object": "model", "created": 1715367049, "owned_by": "system"}]}

@@ -2,8 +2,9 @@
 
 import pytest
 
+from wirekey.body import Body
 from wirekey.credentials.pool import KeyPool, ProviderKey
-from wirekey.providers.protocol import Body, Kind, Operation
+from wirekey.operation import Kind, Operation
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.plan import Failover, Failure, FailureKind, RetryPlan, may_be_resent, one_attempt
 from wirekey.secret import Secret

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from mitmproxy import http, options
 
+from wirekey.body import Spool
 from wirekey.errors import Refusal
 from wirekey.server.master import ServeMaster
 from wirekey.wire.connection_pool import ConnectionPool
 from wirekey.wire.delegate import WireLimits
 from wirekey.wire.install import install, replace_http_layers
-from wirekey.wire.request_body import Spool
 from wirekey.wire.upstream_connection import checked_addresses, requested_address
 from wirekey_simulator.certificate import prepare_certificate
 

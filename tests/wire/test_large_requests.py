@@ -10,13 +10,13 @@ import os
 import pytest
 
 from tests.running import PATIENCE
+from tests.test_body import FullDisk, open_files
 from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
-from tests.wire.test_request_body import FullDisk, open_files
+from wirekey import body as body_module
+from wirekey.body import SPOOL_ABOVE
 from wirekey.errors import Refusal
-from wirekey.wire import request_body
 from wirekey.wire.connection_handler import connection_handlers
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.request_body import SPOOL_ABOVE
 from wirekey.wire.request_buffer import SEND_AHEAD
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -178,8 +178,8 @@ def failing(_):
 @pytest.mark.parametrize("room", [0, SPOOL_ABOVE + 1000, len(LARGE) - 1])
 async def test_a_disk_that_fills_up_is_503_and_the_connection_goes_on(proxy, tmp_path, monkeypatch, room):
     _, port, upstream = proxy
-    made = request_body.tempfile.TemporaryFile
-    full = request_body.tempfile
+    made = body_module.tempfile.TemporaryFile
+    full = body_module.tempfile
     with monkeypatch.context() as patched:
         patched.setattr(full, "TemporaryFile", lambda **options: FullDisk(made(**options), room))
         reader, writer = await send(port, upstream.port)

@@ -8,11 +8,11 @@ import pytest
 from mitmproxy.connection import Server
 from mitmproxy.proxy.layers.http import RequestData, RequestEndOfMessage, SendHttp
 
-from tests.wire.test_request_body import open_files
+from tests.test_body import open_files
+from wirekey.body import PIECE, SPOOL_ABOVE, Spool, SpooledBody
 from wirekey.errors import Refusal
 from wirekey.wire.connection_handler import WakeWhenWritten
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.request_body import PIECE, SPOOL_ABOVE, Spool, SpooledBody
 from wirekey.wire.request_buffer import RESERVE_AHEAD, SEND_AHEAD, RequestBuffer
 
 FLOW = object()

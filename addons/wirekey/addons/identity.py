@@ -24,10 +24,10 @@ from wirekey.providers import PROVIDERS
 if TYPE_CHECKING:
     from mitmproxy import http
 
+    from wirekey.body import RequestBody
     from wirekey.calls.state import CallState
     from wirekey.identity.jwt_tokens import TokenReference
     from wirekey.signing.request import RequestHead
-    from wirekey.wire.request_body import RequestBody
 
 UNKNOWN_AGENT = Refusal(
     401,

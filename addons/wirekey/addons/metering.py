@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
 from wirekey.calls.response_tap import ResponseTap, Withheld
+from wirekey.credentials.encoded_search import EncodedSearch
+from wirekey.credentials.eventstream_scrub import EventStreamScrubber
 from wirekey.credentials.scrub import KeyScrubber
 from wirekey.metering.cost import cost_usd
 from wirekey.metering.decoding import decoder, is_plain
-from wirekey.metering.encoded_search import EncodedSearch
-from wirekey.metering.eventstream_scrub import EventStreamScrubber
 from wirekey.metering.tap import Tap
-from wirekey.metering.usage_filter import UsageEventFilter
+from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS
-from wirekey.providers.protocol import Facts
+from wirekey.providers.openai.usage_filter import UsageEventFilter
 
 if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.call import Call
     from wirekey.calls.state import CallState
-    from wirekey.providers.protocol import ResponseReader, Usage
+    from wirekey.operation import ResponseReader, Usage
 
 logger = logging.getLogger(__name__)
 

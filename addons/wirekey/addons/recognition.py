@@ -6,27 +6,27 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
+from wirekey.body import Body, SpooledBody
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
+from wirekey.model_name import ModelName, ModelNameError, is_plain
+from wirekey.operation import Facts, Kind
 from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.json_size import check_size, check_utf8, may_exceed
-from wirekey.providers.protocol import Body, Facts, Kind
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 from wirekey.providers.request_json import malformed
-from wirekey.routing.model_name import ModelName, ModelNameError, is_plain
-from wirekey.wire.request_body import SpooledBody
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mitmproxy import http
 
+    from wirekey.body import RequestBody
     from wirekey.call import Call
     from wirekey.calls.services import Services
-    from wirekey.providers.protocol import Operation
-    from wirekey.wire.request_body import RequestBody
+    from wirekey.operation import Operation
 
 READ_BODIES = (Body.JSON, Body.MULTIPART)
 

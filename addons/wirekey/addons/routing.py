@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
-from wirekey.providers.protocol import Body
+from wirekey.body import Body
 from wirekey.routing.plan import RetryPlan, may_be_resent, one_attempt
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.hosts import bedrock_host, region_of
 from wirekey.errors import Fault, Refusal
 from wirekey.extension import CallInfo, ExtensionError, Head
+from wirekey.model_name import ModelNameError
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.routing.candidate import Upstream
-from wirekey.routing.model_name import ModelNameError
 
 if TYPE_CHECKING:
     from mitmproxy import http

@@ -9,12 +9,12 @@ from wirekey.credential_headers import is_credential_header
 from wirekey.credentials.scrub import SHORTEST_SECRET
 
 if TYPE_CHECKING:
+    from wirekey.body import RequestBody
     from wirekey.credentials.pool import KeyPool, ProviderKey
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Attempt
     from wirekey.signing.request import SigV4Credentials
     from wirekey.wire.delegate import WireLimits
-    from wirekey.wire.request_body import RequestBody
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from wirekey.metering.decoding import decoder, is_plain
-from wirekey.providers.protocol import Kind
+from wirekey.operation import Kind
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from wirekey.calls.calls import elapsed_ms
+from wirekey.credentials.encoded_search import EncodedSearch, KeyQuoted
 from wirekey.credentials.scrub import MASK, KeyScrubber
 from wirekey.errors import Fault, Refusal
 from wirekey.metering.decoding import DecodingError, StreamDecoder
-from wirekey.metering.encoded_search import EncodedSearch, KeyQuoted
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import ResponseRefused
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.calls import Calls
     from wirekey.metering.tap import Tap
-    from wirekey.metering.usage_filter import UsageEventFilter
+    from wirekey.providers.openai.usage_filter import UsageEventFilter
 
 logger = logging.getLogger(__name__)
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from mitmproxy import http
 
+    from wirekey.body import RequestBody
     from wirekey.call import Agent, Call
     from wirekey.identity.aws_pairs import KeyPair
-    from wirekey.wire.request_body import RequestBody
 
 SERVICE = "bedrock"
 RETRIED_STATUSES = frozenset({408, 429})

@@ -10,6 +10,7 @@ from wirekey.identity.proof import NO_PROOF, Proof
 if TYPE_CHECKING:
     from mitmproxy import http
 
+    from wirekey.body import RequestBody
     from wirekey.call import Call
     from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.held_bytes import Reservation
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from wirekey.routing.plan import RetryPlan
     from wirekey.signing.request import RequestHead
     from wirekey.signing.verify import VerifiedSignature
-    from wirekey.wire.request_body import RequestBody
 
 
 @dataclass(slots=True)

@@ -6,10 +6,11 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.body import Body
 from wirekey.call import Outcome
 from wirekey.egress.model_hosts import model_service
 from wirekey.identity.proof import NO_PROOF, Proof
-from wirekey.providers.protocol import Body, Kind, Operation
+from wirekey.operation import Kind, Operation
 from wirekey.wire.connection_handler import connection_handlers
 from wirekey.wire.tunnel import TunnelTraffic
 from wirekey.wire.upstream_connection import ADDRESS_REFUSED

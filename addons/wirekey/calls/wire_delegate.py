@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
+from wirekey.body import Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import refusal_if_revoked
 from wirekey.calls.guard import guard
@@ -23,16 +24,15 @@ from wirekey.console.local_request import BODY_BYTES
 from wirekey.errors import INTERNAL_ERROR, Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
-from wirekey.wire.request_body import Spool
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Server
 
+    from wirekey.body import RequestBody
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireLimits
-    from wirekey.wire.request_body import RequestBody
 
 FAILURES = RETRIED_STATUSES | REFUSED_KEY
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.connection import Server
 
+    from wirekey.body import RequestBody
     from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.signatures import Signatures
     from wirekey.calls.state import CallState
     from wirekey.credentials.pool import ProviderKey
-    from wirekey.wire.request_body import RequestBody
 
 
 def wire_request(

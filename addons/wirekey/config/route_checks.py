@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from wirekey.extension import Extension, ExtensionError
+from wirekey.model_name import ModelName
 from wirekey.providers import answers_format
-from wirekey.routing.model_name import ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

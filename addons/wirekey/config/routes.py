@@ -20,7 +20,7 @@ from wirekey.config.values import (
     ValueFormat,
 )
 from wirekey.credential_headers import is_credential_header
-from wirekey.routing.model_name import ModelName, ModelNameError
+from wirekey.model_name import ModelName, ModelNameError
 
 ProviderName = Literal["openai", "gemini", "anthropic", "bedrock"]
 SelectionName = Literal["round-robin", "first-available", "random", "session-affinity"]

@@ -14,7 +14,8 @@ from genai_prices.types import TieredPrices
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from wirekey.providers.protocol import Provider, Usage
+    from wirekey.operation import Usage
+    from wirekey.providers.protocol import Provider
 
 PER = 1_000_000
 HOUR = 3600

@@ -12,7 +12,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING
 
-from wirekey.providers.protocol import Usage
+from wirekey.operation import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from wirekey.metering.oversize import Ends
-from wirekey.providers.protocol import Usage
+from wirekey.operation import Usage
 
 ELEMENT_LIMIT = 1024 * 1024
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from wirekey.metering.oversize import Ends
-from wirekey.providers.protocol import Usage
+from wirekey.operation import Usage
 
 BODY_LIMIT = 1024 * 1024
 WORD_LENGTH = 128

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 
 from wirekey.metering.oversize import Ends
-from wirekey.providers.protocol import Usage
+from wirekey.operation import Usage
 
 EVENT_LIMIT = 1024 * 1024
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wirekey.metering.decoding import DecodingError, decoder, is_plain
 
 if TYPE_CHECKING:
-    from wirekey.providers.protocol import ResponseReader
+    from wirekey.operation import ResponseReader
 
 
 class Tap:

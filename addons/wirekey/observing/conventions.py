@@ -14,7 +14,7 @@ from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from wirekey.call import Call
-    from wirekey.providers.protocol import Usage
+    from wirekey.operation import Usage
 
 OPERATION_NAMES = {
     "chat.completions": "chat",

@@ -22,13 +22,13 @@ from wirekey.observing.conventions import (
     error_type,
     otel_name,
 )
-from wirekey.providers.protocol import Kind
+from wirekey.operation import Kind
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from wirekey.call import Call
-    from wirekey.providers.protocol import Operation, Usage
+    from wirekey.operation import Operation, Usage
 
 NOBODY = "_NONE"
 """For calls without an agent."""

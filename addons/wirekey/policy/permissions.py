@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Refusal
+from wirekey.operation import Kind
 from wirekey.permissions import DEFAULT, READ, WRITE
-from wirekey.providers.protocol import Kind
 
 if TYPE_CHECKING:
     from wirekey.call import Agent, Call

@@ -11,8 +11,8 @@ from wirekey.providers.tools import Named
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wirekey.body import RequestBody
     from wirekey.providers.request_json import JsonObject
-    from wirekey.wire.request_body import RequestBody
 
 # Of printable ASCII. Other escapes, which many clients write, cannot hide a word that is looked for.
 _ESCAPED = re.compile(rb"\\u00[2-7]")

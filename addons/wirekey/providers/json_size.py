@@ -16,7 +16,7 @@ from wirekey.errors import Refusal
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from wirekey.wire.request_body import RequestBody
+    from wirekey.body import RequestBody
 
 VALUES_LIMIT = 500_000
 """The default of `limits.json_values`. An embedding request may have 300,000 tokens, each a number."""

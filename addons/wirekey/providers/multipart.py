@@ -14,8 +14,8 @@ from wirekey.providers.lookalikes import letters
 from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:
+    from wirekey.body import RequestBody
     from wirekey.providers.json_edits import Edit
-    from wirekey.wire.request_body import RequestBody
 
 FIELD_LENGTH = 1024
 PART_HEADERS_LENGTH = 4096

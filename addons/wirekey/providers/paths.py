@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.providers.protocol import Body, Kind, Operation
+from wirekey.body import Body
+from wirekey.operation import Kind, Operation
 from wirekey.providers.request_edits import misnamed
 
 if TYPE_CHECKING:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.body import Body
 from wirekey.errors import Fault, Refusal
+from wirekey.model_name import ModelNameError
 from wirekey.providers.json_edits import EditableBody, apply_edits
 from wirekey.providers.multipart import field_edit, read_fields
-from wirekey.providers.protocol import Body
 from wirekey.providers.request_json import check_model
-from wirekey.routing.model_name import ModelNameError
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Mapping
 
+    from wirekey.body import RequestBody
+    from wirekey.model_name import Value
+    from wirekey.operation import Operation
     from wirekey.providers.json_edits import EditableObject, Members
-    from wirekey.providers.protocol import Operation
-    from wirekey.routing.model_name import Value
-    from wirekey.wire.request_body import RequestBody
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.body import SpooledBody
 from wirekey.errors import Refusal
 from wirekey.providers.lookalikes import lookalike
 from wirekey.providers.request_head import media_type_of
-from wirekey.wire.request_body import SpooledBody
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from wirekey.wire.request_body import RequestBody
+    from wirekey.body import RequestBody
 
 MODEL_LENGTH = 256
 INTEGER_LIMIT = 2**53

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.call import Call
+from wirekey.operation import Facts, Kind
 from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.model_list import MOST_MODELS, ListedModel
-from wirekey.providers.protocol import Facts, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from wirekey.providers.protocol import Operation
+    from wirekey.operation import Operation
     from wirekey.routing.routes import Route
 
 WILD = frozenset("*?[")

@@ -8,8 +8,8 @@ from wirekey.config import ConfigError, extension_problems
 from wirekey.config.routes import ProviderName
 from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.extension import Extension
+from wirekey.model_name import ModelName
 from wirekey.routing.candidate import Candidate, Limits, Upstream
-from wirekey.routing.model_name import ModelName
 from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Route, Routes
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from wirekey.operation import Kind
+
 if TYPE_CHECKING:
     from wirekey.credentials.pool import ProviderKey
-    from wirekey.providers.protocol import Operation
+    from wirekey.operation import Operation
     from wirekey.routing.candidate import Candidate
 
 RETRIED_STATUSES = frozenset({429, 500, 502, 503, 504, 529})
@@ -175,8 +177,6 @@ def may_be_resent(operation: Operation, method: str, *, kept: bool) -> bool:
 
     What is stored at the provider may be there twice after a second time, or gone.
     """
-    from wirekey.providers.protocol import Kind
-
     if not kept or operation.name in _STARTS_WORK:
         return False
     return operation.kind is not Kind.STORAGE or method == "GET"

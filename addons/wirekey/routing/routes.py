@@ -12,17 +12,17 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
+from wirekey.model_name import ModelName
+from wirekey.operation import Kind
 from wirekey.providers import PROVIDERS
-from wirekey.providers.protocol import Kind
 from wirekey.routing.candidate import NO_LIMITS
-from wirekey.routing.model_name import ModelName
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wirekey.credentials.pool import KeyPool
     from wirekey.extension import Extension
-    from wirekey.providers.protocol import Operation
+    from wirekey.operation import Operation
     from wirekey.routing.candidate import Auth, Candidate, Limits, Upstream
     from wirekey.routing.plan import Failover
 

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from mitmproxy import http
     from mitmproxy.connection import Server
 
+    from wirekey.body import RequestBody, Spool
     from wirekey.call import Outcome
     from wirekey.errors import Refusal
     from wirekey.wire.connection_pool import ConnectionPool
-    from wirekey.wire.request_body import RequestBody, Spool
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from mitmproxy.proxy.layers.http import RequestData, RequestEndOfMessage, SendHttp
 
+from wirekey.body import PIECE, SPOOL_ABOVE, Spool
 from wirekey.errors import Refusal
 from wirekey.wire.connection_handler import WakeWhenWritten
-from wirekey.wire.request_body import PIECE, SPOOL_ABOVE, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mitmproxy.proxy import commands
     from mitmproxy.proxy.layer import CommandGenerator
 
+    from wirekey.body import RequestBody, SpooledBody
     from wirekey.wire.delegate import WireDelegate
-    from wirekey.wire.request_body import RequestBody, SpooledBody
 
 SEND_AHEAD = 1024 * 1024
 """Bytes of a spooled body that are sent before the connection must have written them; a whole number of pieces."""

@@ -70,9 +70,9 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.context import Context
     from mitmproxy.proxy.layer import CommandGenerator
 
+    from wirekey.body import RequestBody
     from wirekey.wire.delegate import WireDelegate
     from wirekey.wire.layer import WireLayer
-    from wirekey.wire.request_body import RequestBody
 
 logger = logging.getLogger(__name__)
 

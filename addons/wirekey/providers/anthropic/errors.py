@@ -10,7 +10,7 @@ from wirekey.errors import Fault
 
 if TYPE_CHECKING:
     from wirekey.errors import Refusal
-    from wirekey.providers.protocol import Operation
+    from wirekey.operation import Operation
 
 ERROR_TYPES = {
     401: "authentication_error",

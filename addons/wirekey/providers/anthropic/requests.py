@@ -6,10 +6,12 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wirekey.body import Body
+from wirekey.model_name import SAMPLING
+from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import Routes, plain_segment
-from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens
 from wirekey.providers.request_json import (
     check_json_type,
@@ -21,15 +23,14 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import Named, Tools, collect, names_of, names_of_servers
-from wirekey.routing.model_name import SAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from wirekey.body import RequestBody
     from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
-    from wirekey.wire.request_body import RequestBody
 
 _NONE, _JSON, _OPAQUE = Body.NONE, Body.JSON, Body.OPAQUE
 _INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE

@@ -14,7 +14,7 @@ from wirekey.metering.sse import SseReader
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.providers.protocol import Facts, Operation, ResponseReader, Usage
+    from wirekey.operation import Facts, Operation, ResponseReader, Usage
 
 
 class _Details(msgspec.Struct):

@@ -11,7 +11,7 @@ from wirekey.providers.bedrock.responses import EVENT_STREAM
 
 if TYPE_CHECKING:
     from wirekey.errors import Refusal
-    from wirekey.providers.protocol import Operation
+    from wirekey.operation import Operation
 
 _ERRORS = {
     400: "ValidationException",

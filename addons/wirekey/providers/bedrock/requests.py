@@ -12,13 +12,15 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wirekey.body import Body
+from wirekey.model_name import CONVERSE_PARAMETERS
+from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.anthropic.requests import message_tools
 from wirekey.providers.bedrock import services as bedrock_services
 from wirekey.providers.bedrock.services import ACTIONS
 from wirekey.providers.brought_tools import tools_in_messages
 from wirekey.providers.json_size import VALUES_LIMIT, check_size
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
-from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_edits import (
     RequestEditor,
     as_json,
@@ -37,15 +39,14 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import Named, Tools, collect
-from wirekey.routing.model_name import CONVERSE_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from wirekey.body import RequestBody
     from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
-    from wirekey.wire.request_body import RequestBody
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 

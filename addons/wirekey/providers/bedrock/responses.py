@@ -15,13 +15,13 @@ import msgspec
 from wirekey.metering.eventstream import EventStreamReader, read_headers
 from wirekey.metering.json_response import JsonReader, Tokens, word
 from wirekey.metering.oversize import last_object, last_text
+from wirekey.operation import Usage
 from wirekey.providers.bedrock.services import ACTIONS
-from wirekey.providers.protocol import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.providers.protocol import Facts, Operation, ResponseReader
+    from wirekey.operation import Facts, Operation, ResponseReader
 
 FINISH_REASONS = ("stop_reason", "stopReason", "finish_reason", "completionReason")
 COUNT_LENGTH = 15

@@ -10,8 +10,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.body import Body
+from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.other_models import others
-from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_json import MODEL_LENGTH, one_of, read_model, refuse_lookalikes
 
 if TYPE_CHECKING:

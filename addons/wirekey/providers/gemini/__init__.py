@@ -11,7 +11,7 @@ from wirekey.providers.gemini.responses import GeminiResponses
 from wirekey.providers.protocol import Provider
 
 if TYPE_CHECKING:
-    from wirekey.providers.protocol import Facts
+    from wirekey.operation import Facts
 
 
 class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provider):

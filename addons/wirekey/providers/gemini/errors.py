@@ -10,7 +10,7 @@ from wirekey.providers.openai.errors import OpenAiErrors
 
 if TYPE_CHECKING:
     from wirekey.errors import Refusal
-    from wirekey.providers.protocol import Operation
+    from wirekey.operation import Operation
 
 _OPENAI = OpenAiErrors()
 

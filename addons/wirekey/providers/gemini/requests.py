@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.body import Body
+from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS
+from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.gemini.responses import OPENAI_NAMES
 from wirekey.providers.openai.requests import AT_GOOGLE, CHAT_LIMITS, OpenAiRequests
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import Routes, plain_segment
-from wirekey.providers.protocol import Body, Facts, Kind, Operation
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, cap_tokens_in_group, misnamed
 from wirekey.providers.request_json import (
     check_json_type,
@@ -30,15 +32,14 @@ from wirekey.providers.request_json import (
     refuse_lookalikes,
 )
 from wirekey.providers.tools import Named, collect
-from wirekey.routing.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from wirekey.body import RequestBody
     from wirekey.providers.json_edits import EditableBody, EditableObject, Members
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
     from wirekey.providers.request_json import JsonObject
-    from wirekey.wire.request_body import RequestBody
 
 VERSION = r"/(?:v1beta|v1alpha|v1)"
 MODEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"

@@ -16,13 +16,13 @@ from wirekey.metering.json_array import JsonArrayReader
 from wirekey.metering.json_response import JsonReader, Tokens, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
+from wirekey.operation import Kind
 from wirekey.providers.openai.responses import OpenAiResponses
-from wirekey.providers.protocol import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.providers.protocol import Facts, Operation, ResponseReader, Usage
+    from wirekey.operation import Facts, Operation, ResponseReader, Usage
 
 COUNTS_LENGTH = 2048
 OPENAI_NAMES = ("chat.completions", "embeddings", "images.generations")

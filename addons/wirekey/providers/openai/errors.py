@@ -11,7 +11,7 @@ from wirekey.providers.openai.responses import CHUNKED
 
 if TYPE_CHECKING:
     from wirekey.errors import Refusal
-    from wirekey.providers.protocol import Operation
+    from wirekey.operation import Operation
 
 ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 

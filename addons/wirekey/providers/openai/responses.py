@@ -10,12 +10,12 @@ import msgspec
 from wirekey.metering.json_response import JsonReader, Tokens, is_json, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
-from wirekey.providers.protocol import Kind
+from wirekey.operation import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wirekey.providers.protocol import Facts, Operation, ResponseReader, Usage
+    from wirekey.operation import Facts, Operation, ResponseReader, Usage
 
 LAST_EVENTS = (
     "response.completed",

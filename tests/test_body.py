@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from wirekey.body import PIECE, Body, Spool, SpooledBody
 from wirekey.errors import Refusal
+from wirekey.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
 from wirekey.providers.json_edits import apply_edits
-from wirekey.providers.protocol import Body, Kind, Operation
 from wirekey.providers.request_edits import RequestEdits
-from wirekey.wire.request_body import PIECE, Spool, SpooledBody
 
 LONG = "é" * PIECE
 CHAT = json.dumps({"messages": [{"role": "user", "content": LONG}], "model": "gpt-4o", "stream": True}, indent=1)
@@ -183,12 +183,10 @@ class FullDisk:
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    from wirekey.wire import request_body
+    from wirekey import body as body_module
 
-    made = request_body.tempfile.TemporaryFile
-    monkeypatch.setattr(
-        request_body.tempfile, "TemporaryFile", lambda **options: FullDisk(made(**options), PIECE + 100)
-    )
+    made = body_module.tempfile.TemporaryFile
+    monkeypatch.setattr(body_module.tempfile, "TemporaryFile", lambda **options: FullDisk(made(**options), PIECE + 100))
 
 
 def test_a_disk_that_fills_up_is_a_refusal_that_says_so_and_the_file_is_closed(tmp_path, full_disk):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from wirekey.routing.model_name import ModelName, ModelNameError, is_plain
+from wirekey.model_name import ModelName, ModelNameError, is_plain
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.metering import usage_filter as usage_filter_module
-from wirekey.metering.usage_filter import UsageEventFilter
+from wirekey.providers.openai import usage_filter as usage_filter_module
+from wirekey.providers.openai.usage_filter import UsageEventFilter
 
 
 def event(chunk, end=b"\n\n", prefix=b"data: "):

@@ -16,6 +16,7 @@ import hashlib
 import mmap
 import os
 import tempfile
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
@@ -30,6 +31,15 @@ PIECE = 256 * 1024
 """Bytes of a body that are read, hashed or sent at once; a whole number of memory pages."""
 
 type RequestBody = bytes | SpooledBody
+
+
+class Body(StrEnum):
+    """How a request body of an operation is treated."""
+
+    NONE = "none"  # there is none, or it is empty
+    JSON = "json"  # read whole, strict UTF-8 JSON object
+    MULTIPART = "multipart"  # read whole; only small form fields are looked at
+    OPAQUE = "opaque"  # streamed through unread (file bytes)
 
 
 class Spool:

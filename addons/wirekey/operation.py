@@ -1,0 +1,86 @@
+"""What a call is about, as values: its operation, what its request asks for, and what its response cost.
+
+An *operation* is what an endpoint does (`chat.completions`, `generateContent`, `converse`). *Facts* are what audit and
+policy learn from a request: names and counts, never content. *Usage* is what a `ResponseReader` learns from the bytes
+of a response as they pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from wirekey.body import Body
+
+
+class Kind(StrEnum):
+    """What an operation does to the account, for permissions and policy."""
+
+    INFERENCE = "inference"
+    LISTING = "listing"  # reads what is public to the account: models
+    STORAGE = "storage"  # files, batches, stored responses, caches: shared by all who use the account
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of a provider, as found by method and path."""
+
+    name: str
+    body: Body
+    kind: Kind
+    model: str | None = None
+    """The model named by the path, decoded; None where the body names it or there is none."""
+    stream: bool = False
+    """True where the path alone says that the answer is a stream (streamGenerateContent, converse-stream)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one request asks for. None means that the operation has no such thing."""
+
+    model: str | None = None
+    stream: bool = False
+    message_count: int | None = None
+    has_system: bool | None = None
+    has_tools: bool | None = None
+    tool_count: int | None = None
+    max_tokens: int | None = None
+    tools: tuple[str, ...] = ()
+    """Names of the tools offered, for policy; not in the audit event."""
+    other_models: tuple[str, ...] = ()
+    """Models that the request names besides, which may answer or help: for policy; not in the audit event."""
+    asks_usage: bool = True
+    """False only where the client streams and did not ask for the usage event that the provider can send."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """What an answer cost. Tokens; None means that the provider did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    finish_reason: str | None = None
+    model: str | None = None
+    """The model that the answer names, for the price."""
+    cache_write_tokens: int | None = None
+    """Input tokens that the provider wrote to its cache, for the price; neither input nor cached ones."""
+
+
+class ResponseReader(Protocol):
+    """Learns from the decoded (content-encoding removed) bytes of one answer as they pass.
+
+    Holds at most one unfinished event, bounded; never raises, whatever the provider sends; does not
+    keep content. `finished` tells a whole stream from a truncated one; for a plain JSON body it is
+    True once the body parsed. `error_type` is the provider's type word of an error event inside a stream.
+    """
+
+    usage: Usage
+    finished: bool
+    error_type: str | None
+
+    def feed(self, data: bytes) -> None: ...
+    def end(self) -> None: ...

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deliveries.paths import PathOfCalls, Stage
+from tests.deliveries.paths import Deployment, ProtocolPath
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
 
 ROUTES = [
@@ -14,33 +14,34 @@ ROUTES = [
 
 
 @pytest.fixture(scope="package")
-def stages(tmp_path_factory):
-    """By whether connections are pooled, and there both protocols are spoken upstream."""
+def deployments(tmp_path_factory):
+    """One deployment with a connection pool, where the provider also speaks HTTP/2, and one without, by `pooled`."""
     running = {}
     for pooled in (True, False):
         protocols = ("h2", "http/1.1") if pooled else ("http/1.1",)
         simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"), protocols=protocols)
         settings = behind(simulator, routes=ROUTES, upstream_connections={"reuse": pooled})
-        settings["policy"]["timeout"] = 20  # many calls at once, and they are not about the policy
+        settings["policy"]["timeout"] = 20  # many calls run in parallel, and policies are not tested here
         environ = KEY_ENVIRONMENT | dict.fromkeys(("FIRST", "SECOND"), PROVIDER_KEYS["openai"])
-        running[pooled] = Stage(simulator, Wirekey(tmp_path_factory.mktemp("wirekey"), settings, environ=environ))
+        running[pooled] = Deployment(simulator, Wirekey(tmp_path_factory.mktemp("wirekey"), settings, environ=environ))
     yield running
-    for stage in running.values():
-        stage.proxy.stop()
-        stage.simulator.stop()
-        said = stage.proxy.output.read_text()
+    for deployment in running.values():
+        deployment.proxy.stop()
+        deployment.simulator.stop()
+        output = deployment.proxy.output.read_text()
         for sign in ("Traceback", "crashed", "a layer failed"):
-            assert sign not in said, said[-3000:]
+            assert sign not in output, output[-3000:]
 
 
 @pytest.fixture
-def path(request) -> PathOfCalls:
+def path(request) -> ProtocolPath:
     return request.param
 
 
 @pytest.fixture
-def stage(path, stages) -> Stage:
-    stage = stages[path.pooled]
-    stage.simulator.forget()
-    stage.simulator.simulator.script.clear()
-    return stage
+def deployment(path, deployments) -> Deployment:
+    """The deployment for a path. Its simulator has forgotten the requests of other tests."""
+    deployment = deployments[path.pooled]
+    deployment.simulator.forget()
+    deployment.simulator.simulator.script.clear()
+    return deployment

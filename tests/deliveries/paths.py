@@ -1,7 +1,7 @@
-"""How a response may come, and by which connections: what every table of calls is played over.
+"""The deliveries and paths that the tests of this package combine with tables of calls.
 
-A delivery is how the provider sends. A path is which protocols are spoken on either side, and whether the upstream
-connection is this client's own or one that was used by others before.
+A delivery is how the provider sends its response: in one write, byte by byte, before the request has ended, and so on.
+A path is the protocol on each side of Wirekey, and whether HTTP/1.1 upstream connections come from the pool.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tests.end_to_end.stream_formats import HOSTS, PLACEHOLDER, headers_for, tru
 from tests.running import PATIENCE, SimulatorThread, Wirekey, wait_for
 
 AGENTS = ("alice", *(f"row{number}" for number in range(120)))
-ONLY_BYTES = b""
+NO_PADDING = b""
 PADDING = b" " * (1 << 20)
-"""Behind the JSON of a request: a body that takes its time, and that can be answered before its end."""
+"""Appended to the JSON of a request, so that it takes long enough to send for an early response."""
 
 DELIVERIES = {
     "one write": "at-once",
@@ -32,11 +32,12 @@ DELIVERIES = {
     "early and close": "early, close",
     "GOAWAY": "goaway",
 }
+"""Names of deliveries, with the directives that the simulator reads from the header `x-simulator`."""
 
 
 @dataclass(frozen=True)
-class PathOfCalls:
-    """`pooled`: HTTP/1.1 upstream connections are lent from client to client."""
+class ProtocolPath:
+    """The protocols between client, Wirekey and provider. `pooled`: clients share HTTP/1.1 upstream connections."""
 
     client: str
     upstream: str
@@ -48,29 +49,30 @@ class PathOfCalls:
 
 
 PATHS = (
-    PathOfCalls("h1", "h1", pooled=True),
-    PathOfCalls("h1", "h1", pooled=False),
-    PathOfCalls("h2", "h1", pooled=False),
-    PathOfCalls("h2", "h2", pooled=True),
+    ProtocolPath("h1", "h1", pooled=True),
+    ProtocolPath("h1", "h1", pooled=False),
+    ProtocolPath("h2", "h1", pooled=False),
+    ProtocolPath("h2", "h2", pooled=True),
 )
 
 
-def pairs() -> list[tuple[str, PathOfCalls]]:
-    """Give a cover: each delivery on two paths, so that each path has each second delivery, over both protocols."""
+def deliveries_on_two_paths() -> list[tuple[str, ProtocolPath]]:
+    """Return each delivery with two of the four paths: one with an HTTP/1.1 client, one with an HTTP/2 client."""
     return [
         (delivery, path)
-        for place, delivery in enumerate(DELIVERIES)
-        for number, path in enumerate(PATHS)
-        if number % 2 == place % 2
+        for delivery_index, delivery in enumerate(DELIVERIES)
+        for path_index, path in enumerate(PATHS)
+        if path_index % 2 == delivery_index % 2
     ]
 
 
-def names(value: object) -> str:
-    return value.name if isinstance(value, PathOfCalls) else str(value)
+def name_parameter(value: object) -> str:
+    """Return how a parameter is named in a test's id."""
+    return value.name if isinstance(value, ProtocolPath) else str(value)
 
 
-class Stage:
-    """A simulator that speaks some protocols, and a Wirekey before it."""
+class Deployment:
+    """A simulator, and a Wirekey that forwards to it, with a token for each of `AGENTS`."""
 
     def __init__(self, simulator: SimulatorThread, proxy: Wirekey) -> None:
         self.simulator, self.proxy = simulator, proxy
@@ -79,7 +81,7 @@ class Stage:
 
     @contextlib.contextmanager
     def client(self, protocol: str, agent: str = "alice") -> Iterator[httpx.Client]:
-        """Give a client with connections of its own; the first call goes out on a new one, where none is lent."""
+        """Yield a client with connections of its own. Without the pool, its first call opens an upstream connection."""
         http2 = protocol == "h2"
         with httpx.Client(
             verify=self.contexts[protocol],
@@ -92,7 +94,7 @@ class Stage:
             yield client
 
     def events_of(self, agent: str, since: str, count: int) -> list[dict] | None:
-        """Give the events of an agent's calls after the call id `since`, once that many have ended."""
+        """Return the events of an agent's calls after the call id `since`, or None if fewer than `count` have ended."""
         with contextlib.closing(sqlite3.connect(self.proxy.state / "audit.db")) as database:
             database.row_factory = sqlite3.Row
             rows = database.execute(
@@ -100,25 +102,25 @@ class Stage:
             ).fetchall()
         return [dict(row) for row in rows] if len(rows) >= count else None
 
-    def events(self, asked_models: Collection[str]) -> dict[str, dict]:
-        """Give the audit events of calls by the models that were asked for, once all have ended."""
-        return wait_for(lambda: self._events(asked_models), "the audit events of all calls")
+    def events(self, requested_models: Collection[str]) -> dict[str, dict]:
+        """Return the audit events of calls by requested model, once all have ended."""
+        return wait_for(lambda: self._events(requested_models), "the audit events of all calls")
 
-    def _events(self, asked_models: Collection[str]) -> dict[str, dict] | None:
-        places = ", ".join("?" * len(asked_models))
+    def _events(self, requested_models: Collection[str]) -> dict[str, dict] | None:
+        placeholders = ", ".join("?" * len(requested_models))
         with contextlib.closing(sqlite3.connect(self.proxy.state / "audit.db")) as database:
             database.row_factory = sqlite3.Row
             rows = database.execute(
-                f"SELECT * FROM calls WHERE outcome IS NOT NULL AND requested_model IN ({places})", [*asked_models]
+                f"SELECT * FROM calls WHERE outcome IS NOT NULL AND requested_model IN ({placeholders})",
+                [*requested_models],
             ).fetchall()
-        return {row["requested_model"]: dict(row) for row in rows} if len(rows) >= len(asked_models) else None
+        return {row["requested_model"]: dict(row) for row in rows} if len(rows) >= len(requested_models) else None
 
 
-def sent(provider: str, path: str, delivery: str, body: bytes, *more: str) -> dict:
-    """Give what httpx is asked to send: a call of this provider whose response comes by this delivery."""
-    words = ", ".join(filter(None, (DELIVERIES[delivery], *more)))
+def request_arguments(provider: str, path: str, delivery: str, body: bytes) -> dict:
+    """Return the arguments for httpx of a call whose response comes by this delivery."""
     headers = headers_for(provider, path, PLACEHOLDER) | {"content-type": "application/json"}
-    if words:
-        headers["x-simulator"] = words
+    if directives := DELIVERIES[delivery]:
+        headers["x-simulator"] = directives
     padded = body + PADDING if "early" in delivery else body
     return {"url": f"https://{HOSTS[provider]}{path}", "headers": headers, "content": padded}

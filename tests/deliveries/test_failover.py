@@ -1,6 +1,6 @@
-"""Failover over every delivery and path: each failing status, on a fresh connection and on one that was used before.
+"""Failover over every delivery and path, on a new connection and on one that was used before.
 
-WIREKEY_DELIVERY_ROUNDS sets how often all of it is played.
+WIREKEY_DELIVERY_ROUNDS sets how often all tests are repeated.
 """
 
 from __future__ import annotations
@@ -13,55 +13,59 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.deliveries.paths import DELIVERIES, PATHS, names, sent
+from tests.deliveries.paths import DELIVERIES, PATHS, name_parameter, request_arguments
 
 ROUNDS = int(os.environ.get("WIREKEY_DELIVERY_ROUNDS", "1"))
 STATUSES = (429, 500, 502, 503, 504, 529)
-ALL = list(itertools.product(DELIVERIES, PATHS))
+ALL_COMBINATIONS = list(itertools.product(DELIVERIES, PATHS))
 MESSAGES = [{"role": "user", "content": "hello"}]
-numbers = itertools.count()
+unique_numbers = itertools.count()
 
 
-def play(stage, path, delivery, model) -> list[tuple[str, httpx.Response]]:
-    """Make a call twice, on a fresh connection and on one that was used; give what was asked for and answered."""
-    played = []
-    with stage.client(path.client) as client:
+def call_twice(deployment, path, delivery, model) -> list[tuple[str, httpx.Response]]:
+    """Make two calls over one client connection. Returns each requested model with its response.
+
+    The second call uses connections that the first one has used. `model` has a placeholder for a unique number.
+    """
+    results = []
+    with deployment.client(path.client) as client:
         for _ in range(2):
-            asked = model.format(next(numbers))
-            body = json.dumps({"model": asked, "messages": MESSAGES}).encode()
-            played.append((asked, client.post(**sent("openai", "/v1/chat/completions", delivery, body))))
-    return played
+            requested_model = model.format(next(unique_numbers))
+            body = json.dumps({"model": requested_model, "messages": MESSAGES}).encode()
+            response = client.post(**request_arguments("openai", "/v1/chat/completions", delivery, body))
+            results.append((requested_model, response))
+    return results
 
 
-def check(stage, path, played) -> None:
-    """See that each call ended well everywhere, at its second attempt."""
-    events = stage.events([asked for asked, _ in played])
-    for asked, answer in played:
-        event = events[asked]
-        case = (asked, answer.status_code, answer.text[:300], event["outcome"], event["attempts"])
-        assert answer.status_code == 200, case
-        assert answer.json()["choices"], case
-        assert answer.http_version == {"h1": "HTTP/1.1", "h2": "HTTP/2"}[path.client], case
-        assert (event["outcome"], event["status"], event["attempts"]) == ("completed", 200, 2), case
-    assert {request.protocol for request in stage.simulator.seen} == {path.upstream}
-    assert len(stage.simulator.seen) == 2 * len(played)
+def assert_second_attempts_succeeded(deployment, path, results) -> None:
+    """Check the client's response, the audit event and the provider's requests of each call."""
+    events = deployment.events([requested_model for requested_model, _ in results])
+    for requested_model, response in results:
+        event = events[requested_model]
+        details = (requested_model, response.status_code, response.text[:300], event["outcome"], event["attempts"])
+        assert response.status_code == 200, details
+        assert response.json()["choices"], details
+        assert response.http_version == {"h1": "HTTP/1.1", "h2": "HTTP/2"}[path.client], details
+        assert (event["outcome"], event["status"], event["attempts"]) == ("completed", 200, 2), details
+    assert {request.protocol for request in deployment.simulator.seen} == {path.upstream}
+    assert len(deployment.simulator.seen) == 2 * len(results)
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-@pytest.mark.parametrize(("delivery", "path"), ALL, ids=names, indirect=["path"])
-def test_each_failed_status_leads_to_the_next_attempt(stage, path, delivery, number):
+@pytest.mark.parametrize(("delivery", "path"), ALL_COMBINATIONS, ids=name_parameter, indirect=["path"])
+def test_a_failed_status_is_retried(deployment, path, delivery, number):
     with ThreadPoolExecutor(len(STATUSES)) as pool:
         models = [f"again-{{}}.sim-fail-{status}" for status in STATUSES]
-        played = pool.map(lambda model: play(stage, path, delivery, model), models)
-    check(stage, path, [call for calls in played for call in calls])
+        results = pool.map(lambda model: call_twice(deployment, path, delivery, model), models)
+    assert_second_attempts_succeeded(deployment, path, [result for pair in results for result in pair])
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
-@pytest.mark.parametrize(("delivery", "path"), ALL, ids=names, indirect=["path"])
-def test_a_refused_key_leads_to_the_next_key(stage, path, delivery, number):
-    words = DELIVERIES[delivery]
-    for script in (f"fail=401, {words}", words) * 2:
-        stage.simulator.simulator.script.add(script)
-    played = play(stage, path, delivery, "two-keys-{}")
-    check(stage, path, played)
-    assert [request.status for request in stage.simulator.seen] == [401, 200] * 2
+@pytest.mark.parametrize(("delivery", "path"), ALL_COMBINATIONS, ids=name_parameter, indirect=["path"])
+def test_a_call_with_a_refused_key_is_retried_with_the_next_key(deployment, path, delivery, number):
+    directives = DELIVERIES[delivery]
+    for scripted in (f"fail=401, {directives}", directives) * 2:
+        deployment.simulator.simulator.script.add(scripted)
+    results = call_twice(deployment, path, delivery, "two-keys-{}")
+    assert_second_attempts_succeeded(deployment, path, results)
+    assert [request.status for request in deployment.simulator.seen] == [401, 200] * 2

@@ -1,6 +1,6 @@
-"""The tables of the end-to-end tests over a cover of deliveries and paths: each delivery over both protocols.
+"""The tables of the end-to-end tests, over each delivery.
 
-The rows of a table are played at once, each as an agent of its own, so that its events are known.
+The rows of a table run in parallel, each with an agent of its own, so that the audit events of a row can be found.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.deliveries.paths import DELIVERIES, ONLY_BYTES, PADDING, PATHS, names, pairs
+from tests.deliveries.paths import DELIVERIES, NO_PADDING, PADDING, PATHS, deliveries_on_two_paths, name_parameter
 from tests.end_to_end.stream_formats import FORMATS, HOSTS, PLACEHOLDER, decoded, headers_for
 from tests.end_to_end.test_operations import ROWS
 from tests.running import wait_for
 from tests.threats.conftest import beginning
 
-AT_ONCE = 8
-ONCE_EACH = [(delivery, PATHS[place % len(PATHS)]) for place, delivery in enumerate(DELIVERIES)]
-"""Each delivery on one path, for long tables."""
+PARALLEL_ROWS = 8
+ON_ONE_PATH = [(delivery, PATHS[index % len(PATHS)]) for index, delivery in enumerate(DELIVERIES)]
+"""Each delivery with one path, for long tables."""
 STATUSES = (400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504, 529)
 SHAPES = {
     "openai": ("/v1/chat/completions", {"model": "{}", "messages": [{"role": "user", "content": "hello"}]}),
@@ -32,144 +32,156 @@ SHAPES = {
 }
 
 
-class Player:
-    """One row's agent: a client of its own, and its events."""
+class RowAgent:
+    """The agent of one row: its client, its requests and its audit events."""
 
-    def __init__(self, stage, path, delivery: str, number: int) -> None:
-        self.stage, self.path, self.delivery = stage, path, delivery
+    def __init__(self, deployment, path, delivery: str, number: int) -> None:
+        self.deployment, self.path, self.delivery = deployment, path, delivery
         self.agent = f"row{number}"
-        self.began = beginning()
+        self.started = beginning()
 
     def client(self) -> httpx.Client:
-        return self.stage.client(self.path.client, self.agent)
+        """Return a client with connections of its own."""
+        return self.deployment.client(self.path.client, self.agent)
 
-    def request(self, provider: str, method: str, url_path: str, words: str = "", **content) -> dict:
+    def request(self, provider: str, method: str, url_path: str, directives: str = "", **content) -> dict:
+        """Return the arguments for httpx of a request. `directives`: for the simulator, in addition to the delivery."""
         headers = headers_for(provider, url_path, PLACEHOLDER) | {"accept-encoding": "gzip, br"}
-        said = ", ".join(filter(None, (DELIVERIES[self.delivery], words)))
-        if said:
-            headers["x-simulator"] = said
+        if all_directives := ", ".join(filter(None, (DELIVERIES[self.delivery], directives))):
+            headers["x-simulator"] = all_directives
         if "json" in content:
             body = json.dumps(content.pop("json")).encode()
-            content["content"] = body + (PADDING if "early" in self.delivery else ONLY_BYTES)
+            content["content"] = body + (PADDING if "early" in self.delivery else NO_PADDING)
             headers["content-type"] = "application/json"
         return {"method": method, "url": f"https://{HOSTS[provider]}{url_path}", "headers": headers, **content}
 
     def events(self, count: int) -> list[dict]:
-        return wait_for(lambda: self.stage.events_of(self.agent, self.began, count), f"events of {self.agent}")
+        """Return the audit events of the row's calls, once `count` calls have ended."""
+        return wait_for(lambda: self.deployment.events_of(self.agent, self.started, count), f"events of {self.agent}")
 
 
-def played(stage, path, delivery: str, rows: dict, play: Callable) -> list[str]:
-    """Play each row, and say which went wrong, and how."""
+def failed_rows(deployment, path, delivery: str, rows: dict, check: Callable) -> list[str]:
+    """Run `check` with an agent for each row. Returns the rows that failed, with their errors."""
 
-    def one(numbered) -> str | None:
+    def error_of(numbered) -> str | None:
         number, (name, row) = numbered
         try:
-            play(Player(stage, path, delivery, number), row)
+            check(RowAgent(deployment, path, delivery, number), row)
         except Exception as error:
             return f"{name}: {type(error).__name__}: {error}"
         return None
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return [problem for problem in pool.map(one, enumerate(rows.items())) if problem]
+    with ThreadPoolExecutor(PARALLEL_ROWS) as pool:
+        return [error for error in pool.map(error_of, enumerate(rows.items())) if error]
 
 
-over_deliveries = pytest.mark.parametrize(("delivery", "path"), pairs(), ids=names, indirect=["path"])
-over_each_once = pytest.mark.parametrize(("delivery", "path"), ONCE_EACH, ids=names, indirect=["path"])
+on_two_paths = pytest.mark.parametrize(
+    ("delivery", "path"), deliveries_on_two_paths(), ids=name_parameter, indirect=["path"]
+)
+on_one_path = pytest.mark.parametrize(("delivery", "path"), ON_ONE_PATH, ids=name_parameter, indirect=["path"])
 
 
-@over_deliveries
-def test_streams_arrive_whole(stage, path, delivery):
-    def play(player, wanted):
-        with player.client() as client:
-            for words in ("tokens=12, input-tokens=31", "events=12, gzip"):
-                request = player.request(wanted.provider, "POST", wanted.path, words, json=wanted.body)
-                with client.stream(**request) as answer:
-                    text = b"".join(decoded(answer.iter_raw(), answer.headers))
-                assert answer.status_code == 200, text
-                assert wanted.first_event(text) < len(text)
-        for event in player.events(2):
-            assert (event["operation"], event["outcome"]) == (wanted.operation, "completed"), event
+@on_two_paths
+def test_streams_arrive_complete(deployment, path, delivery):
+    def check(agent, stream_format):
+        with agent.client() as client:
+            for directives in ("tokens=12, input-tokens=31", "events=12, gzip"):
+                request = agent.request(
+                    stream_format.provider, "POST", stream_format.path, directives, json=stream_format.body
+                )
+                with client.stream(**request) as response:
+                    text = b"".join(decoded(response.iter_raw(), response.headers))
+                assert response.status_code == 200, text
+                assert stream_format.first_event(text) < len(text)
+        for event in agent.events(2):
+            assert (event["operation"], event["outcome"]) == (stream_format.operation, "completed"), event
             assert event["attempts"] == 1, event
 
-    assert played(stage, path, delivery, FORMATS, play) == []
+    assert failed_rows(deployment, path, delivery, FORMATS, check) == []
 
 
-@over_deliveries
+@on_two_paths
 @pytest.mark.parametrize("fault", ["reset", "truncate"])
-def test_streams_that_break_off_break_off_for_the_client_and_are_recorded_so(stage, path, delivery, fault):
-    def play(player, wanted):
-        with player.client() as client:
-            request = player.request(wanted.provider, "POST", wanted.path, f"{fault}-after=2", json=wanted.body)
+def test_a_stream_that_the_provider_ends_early_ends_early_for_the_client(deployment, path, delivery, fault):
+    def check(agent, stream_format):
+        with agent.client() as client:
+            request = agent.request(
+                stream_format.provider, "POST", stream_format.path, f"{fault}-after=2", json=stream_format.body
+            )
             with pytest.raises(httpx.HTTPError):
                 client.request(**request)
-        (event,) = player.events(1)
+        (event,) = agent.events(1)
         assert (event["outcome"], event["status"], event["attempts"]) == ("upstream_reset", 200, 1), event
 
-    assert played(stage, path, delivery, FORMATS, play) == []
+    assert failed_rows(deployment, path, delivery, FORMATS, check) == []
 
 
-@over_deliveries
-def test_a_client_that_leaves_is_recorded_as_one_that_left(stage, path, delivery):
-    def play(player, wanted):
-        with player.client() as client:
-            words = "events=100000, pace=0.01"
-            request = player.request(wanted.provider, "POST", wanted.path, words, json=wanted.body)
-            with client.stream(**request) as answer:
-                next(answer.iter_raw())
-        (event,) = player.events(1)
+@on_two_paths
+def test_a_client_that_disconnects_is_recorded(deployment, path, delivery):
+    def check(agent, stream_format):
+        with agent.client() as client:
+            directives = "events=100000, pace=0.01"
+            request = agent.request(
+                stream_format.provider, "POST", stream_format.path, directives, json=stream_format.body
+            )
+            with client.stream(**request) as response:
+                next(response.iter_raw())
+        (event,) = agent.events(1)
         assert event["outcome"] == "client_cancelled", event
 
-    assert played(stage, path, delivery, FORMATS, play) == []
+    assert failed_rows(deployment, path, delivery, FORMATS, check) == []
 
 
-@over_deliveries
-def test_refusals_of_the_provider_reach_the_client_as_they_are(stage, path, delivery):
+@on_two_paths
+def test_error_responses_of_the_provider_reach_the_client_unchanged(deployment, path, delivery):
     rows = {
         f"{provider} {status}": (provider, status, *shape) for provider, shape in SHAPES.items() for status in STATUSES
     }
 
-    def play(player, row):
+    def check(agent, row):
         provider, status, url_path, body = row
         model = "alone-refused"
-        asked = json.loads(json.dumps(body).replace("{}", model))
-        with player.client() as client:
-            request = player.request(provider, "POST", url_path.replace("{}", model), f"fail={status}", json=asked)
-            answer = client.request(**request)
-        assert answer.status_code == status, answer.text
-        assert answer.json()["error"]["message"]
-        (event,) = player.events(1)
+        request_body = json.loads(json.dumps(body).replace("{}", model))
+        with agent.client() as client:
+            request = agent.request(
+                provider, "POST", url_path.replace("{}", model), f"fail={status}", json=request_body
+            )
+            response = client.request(**request)
+        assert response.status_code == status, response.text
+        assert response.json()["error"]["message"]
+        (event,) = agent.events(1)
         assert (event["outcome"], event["status"], event["attempts"]) == ("upstream_error", status, 1), event
 
-    assert played(stage, path, delivery, rows, play) == []
+    assert failed_rows(deployment, path, delivery, rows, check) == []
 
 
-@over_deliveries
-def test_routes_lead_to_their_model_and_to_their_fallback(stage, path, delivery):
+@on_two_paths
+def test_routes_set_the_model_and_the_fallback(deployment, path, delivery):
     rows = {f"{model} {number}": model for model in ("again-x.sim-fail-503", "other-model") for number in range(4)}
 
-    def play(player, model):
+    def check(agent, model):
         body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
-        with player.client() as client:
-            answer = client.request(**player.request("openai", "POST", "/v1/chat/completions", json=body))
-        assert answer.status_code == 200, answer.text
-        (event,) = player.events(1)
+        with agent.client() as client:
+            response = client.request(**agent.request("openai", "POST", "/v1/chat/completions", json=body))
+        assert response.status_code == 200, response.text
+        (event,) = agent.events(1)
         expected = ("gpt-4o-mini", 2) if model.startswith("again") else ("gpt-4.1", 1)
         assert (event["model"], event["attempts"], event["outcome"]) == (*expected, "completed"), event
 
-    assert played(stage, path, delivery, rows, play) == []
+    assert failed_rows(deployment, path, delivery, rows, check) == []
 
 
-@over_each_once
-def test_every_operation_is_answered_and_accounted_for(stage, path, delivery):
-    def play(player, row):
-        made, count = "", 1
-        with player.client() as client:
+@on_one_path
+def test_every_operation_gets_a_response_and_an_audit_event(deployment, path, delivery):
+    def check(agent, row):
+        created, count = "", 1
+        with agent.client() as client:
             if row.after:
-                answer = send(player, client, ROWS[row.after]).json()
-                made, count = answer.get("id") or answer["name"], 2
-            answer = send(player, client, row, made)
-        assert answer.status_code == 200, answer.text
-        event = player.events(count)[-1]
+                response = send(agent, client, ROWS[row.after]).json()
+                created, count = response.get("id") or response["name"], 2
+            response = send(agent, client, row, created)
+        assert response.status_code == 200, response.text
+        event = agent.events(count)[-1]
         assert (event["operation"], event["action"], event["outcome"]) == (row.operation, row.method, "completed"), (
             event
         )
@@ -178,15 +190,15 @@ def test_every_operation_is_answered_and_accounted_for(stage, path, delivery):
             assert found == row.usage, event
 
     rows = {name: row for name, row in ROWS.items() if not (row.after and ROWS[row.after].after)}
-    assert played(stage, path, delivery, rows, play) == []
+    assert failed_rows(deployment, path, delivery, rows, check) == []
 
 
-def send(player: Player, client: httpx.Client, row, made: str = "") -> httpx.Response:
+def send(agent: RowAgent, client: httpx.Client, row, created: str = "") -> httpx.Response:
     content = {}
     if row.body is not None:
         content["json"] = row.body
     if row.files is not None:
         content |= {"data": row.form, "files": row.files}
     return client.request(
-        **player.request(row.provider, row.method, row.path.format(id=made), row.behaviour, **content)
+        **agent.request(row.provider, row.method, row.path.format(id=created), row.behaviour, **content)
     )

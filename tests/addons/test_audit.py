@@ -105,10 +105,10 @@ async def test_a_client_that_leaves_at_the_head_of_an_error_left_because_of_the_
 
 
 async def test_a_call_that_cannot_be_recorded_is_refused_and_says_why(audit, services, flow):
-    services.store.trouble = "the disk with the audit file is full"
+    services.store.trouble = "the disk of the audit file is full"
     await done(audit.requestheaders(flow))
     assert flow.response.status_code == 503
-    assert b"so it was not sent: the disk with the audit file is full." in flow.response.content
+    assert b"so it was not sent: the disk of the audit file is full." in flow.response.content
     audit.response(flow)
     assert services.store.told == [("final", 503, "denied")]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.audit.calls import call_of, finish
 
-from wirekey.audit.event import LARGEST, NAMES, event_of, safe
+from wirekey.audit.event import MAX_INTEGER, NAMES, event_of, safe
 from wirekey.body import Body
 from wirekey.call import Call
 from wirekey.operation import Facts, Kind, Operation, Usage
@@ -135,7 +135,15 @@ def test_whatever_is_sent_is_recorded_as_short_printable_ascii(text):
 
 @pytest.mark.parametrize(
     ("given", "recorded"),
-    [(0, 0), (LARGEST, LARGEST), (LARGEST + 1, LARGEST), (-1, None), (True, None), (1.5, None), ("7", None)],
+    [
+        (0, 0),
+        (MAX_INTEGER, MAX_INTEGER),
+        (MAX_INTEGER + 1, MAX_INTEGER),
+        (-1, None),
+        (True, None),
+        (1.5, None),
+        ("7", None),
+    ],
 )
 def test_counts_are_whole_and_fit_a_database(given, recorded):
     event = event_of(call_of(facts=Facts(max_tokens=given), usage=Usage(input_tokens=given)))

@@ -94,7 +94,7 @@ def test_a_call_is_found_by_the_beginning_or_the_end_of_its_id(database):
 
 
 @pytest.mark.parametrize(
-    ("part", "says"), [("zzzz", "no call"), ("", "no call"), ("019", "More than one"), ("%", "no")]
+    ("part", "says"), [("zzzz", "No call"), ("", "No call"), ("019", "More than one"), ("%", "No")]
 )
 def test_an_id_that_is_not_exactly_one_calls_is_refused(database, part, says):
     with pytest.raises(NoSuchCallError, match=says):

@@ -73,13 +73,13 @@ async def test_a_trial_writes_for_real(audit, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "RETRY", 0.0)
     log = tmp_path / "audit.db-wal"
     before = log.stat().st_size
-    audit._trouble = "as if the last call could not be recorded"
+    audit._failure = "as if the last call could not be recorded"
     await until(lambda: audit.refuses() is None)
     assert log.stat().st_size > before
 
 
 async def test_looking_often_does_not_mean_trying_often(audit):
-    audit._trouble = "as if"
+    audit._failure = "as if"
     waiting = audit._handover.qsize
     for _ in range(1000):
         audit.refuses()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wirekey.audit.sampling import MOST_ADDRESSES, OTHERS, WINDOW, RefusalSample
+from wirekey.audit.sampling import MAX_ADDRESSES, OTHERS, WINDOW, RefusalSample
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 
@@ -26,9 +26,9 @@ def test_a_minute_in_which_nothing_was_dropped_ends_without_a_word():
 
 def test_addresses_are_bounded():
     sample = RefusalSample()
-    for number in range(MOST_ADDRESSES + 500):
+    for number in range(MAX_ADDRESSES + 500):
         sample.admits(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0, 1)
-    assert len(sample.windows) == MOST_ADDRESSES + 1
+    assert len(sample.windows) == MAX_ADDRESSES + 1
     assert sample.take_ended(WINDOW) == [(OTHERS, 499)]
 
 

@@ -133,7 +133,7 @@ async def test_what_was_under_way_at_a_crash_is_interrupted_at_the_next_start(pa
     await second.close()
     outcomes = {call_id: row["outcome"] for call_id, row in rows(path).items()}
     assert outcomes == {finished.id: "completed", open_still.id: "interrupted"}
-    assert "1 calls were under way" in caplog.text
+    assert "1 calls were in progress" in caplog.text
 
 
 # Trouble.
@@ -171,13 +171,13 @@ async def test_L3_a_full_disk_refuses_calls_and_keeps_outcomes_for_later(path, c
     await audit.record_intent(started)
     pages = audit._file.database.execute("PRAGMA page_count").fetchone()[0]
     audit._file.database.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(AuditUnavailable, match="the disk with the audit file is full"):
+    with pytest.raises(AuditUnavailable, match="the disk of the audit file is full"):
         await call_until_refused(audit)
     refused = call_of(outcome=Outcome.DENIED)
     audit.record_final(refused)
     audit.record_outcome(finish(started))
-    assert await refusal_of(audit, call_of(route="x" * 200)) == "the disk with the audit file is full"
-    assert caplog.text.count("is full; calls are refused") == 1
+    assert await refusal_of(audit, call_of(route="x" * 200)) == "the disk of the audit file is full"
+    assert caplog.text.count("is full. Calls are refused") == 1
     audit._file.database.execute("PRAGMA max_page_count = 100000")
     await audit.record_intent(call_of())
     await audit.close()
@@ -197,7 +197,7 @@ async def test_L3_a_lock_of_another_program_refuses_calls_within_the_bound(path)
     audit.start()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert await refusal_of(audit) == "another program holds the audit file locked"
+    assert await refusal_of(audit) == "another program has locked the audit file"
     other.execute("ROLLBACK")
     other.close()
     await audit.record_intent(call_of())
@@ -215,7 +215,7 @@ async def test_a_writer_that_hangs_does_not_hold_a_call_longer_than_the_bound(pa
     audit = AuditStore(path, bound=0.05)
     monkeypatch.setattr(audit, "_write", lambda batch: time.sleep(0.3))
     audit.start()
-    assert await refusal_of(audit) == "the audit file did not take it within 0.05 s"
+    assert await refusal_of(audit) == "the audit file was not written within 0.05 s"
     await audit.close()
 
 
@@ -227,14 +227,14 @@ async def test_a_writer_that_died_refuses_calls_at_once(path, monkeypatch, caplo
 
     monkeypatch.setattr(audit, "_write", die)
     audit.start()
-    assert "did not take it" in await refusal_of(audit)
+    assert "was not written" in await refusal_of(audit)
     audit._thread.join(PATIENCE)
     assert await refusal_of(audit) == "the audit writer has failed"
     assert "the audit writer has failed" in caplog.text
 
 
 async def test_a_queue_over_its_bound_refuses_calls_and_counts_what_is_lost(path, monkeypatch, caplog):
-    monkeypatch.setattr(store, "LONGEST_QUEUE", 3)
+    monkeypatch.setattr(store, "MAX_QUEUE", 3)
     audit = AuditStore(path, bound=5)
     audit.start()
     for _ in range(5):
@@ -242,7 +242,7 @@ async def test_a_queue_over_its_bound_refuses_calls_and_counts_what_is_lost(path
         audit._soon = True
     assert await refusal_of(audit) == "too many calls wait to be recorded"
     assert audit.lost == 2
-    assert "2 outcomes" in caplog.text or "1 outcomes" in caplog.text
+    assert "2 call outcomes" in caplog.text or "1 call outcomes" in caplog.text
     audit._gathering.finals.clear()
     audit._queued = 0
     await audit.close()
@@ -279,7 +279,7 @@ def test_a_damaged_file_is_named_and_left_as_it_is(path, content, says):
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("CREATE TABLE recipes (name)", "no audit file"),
+        ("CREATE TABLE recipes (name)", "not an audit file"),
         (f"{schema.SCHEMA}; UPDATE schema_version SET version = 99", "version 99"),
     ],
 )

@@ -12,7 +12,7 @@ from tests.audit.calls import call_of, finish
 from wirekey.audit.event import event_of
 from wirekey.audit.reading import Filters, first_id_at
 from wirekey.audit.schema import INSERT, AuditFileError, open_for_writing
-from wirekey.audit.totals import MOST_GROUPS, CallCounts, Percentiles, bin_of, totals
+from wirekey.audit.totals import MAX_GROUPS, CallCounts, Percentiles, bin_of, totals
 from wirekey.call import Outcome, new_call_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -98,7 +98,7 @@ def test_each_group_has_its_sums_and_those_of_each_stretch_of_time(recorded, by,
 def test_the_groups_with_the_most_calls_are_named_and_the_rest_is_one(recorded):
     calls = [at(number, agent=agent(f"agent-{number % 25}"), duration_ms=float(number)) for number in range(45)]
     found = hours(recorded(calls), "agent")
-    assert len(found.groups) == MOST_GROUPS
+    assert len(found.groups) == MAX_GROUPS
     assert {group.sums.counts.calls for group in found.groups} == {2}
     assert (found.other.name, found.other.sums.counts.calls, found.other.sums.duration.p99) == (None, 5, 24.0)
     assert sum(group.buckets[0].calls for group in (*found.groups, found.other)) == 45

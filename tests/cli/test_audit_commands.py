@@ -169,7 +169,7 @@ def test_tail_prints_what_ended_and_stops_at_an_interrupt(tmp_path):
     [
         (("list", "--since", "yesterday"), 2, "Write 15m, 2h or 7d"),
         (("list", "--outcome", "fine"), 2, "completed"),
-        (("show", "zzzz"), 1, "There is no call"),
+        (("show", "zzzz"), 1, "No call has an id"),
     ],
 )
 @pytest.mark.usefixtures("record")

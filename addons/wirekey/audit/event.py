@@ -1,6 +1,7 @@
 """The audit event: flat, one per call, names and counts only. Pure.
 
-The table `FIELDS` is the contract: the columns of the store, the keys of an export and the reference page come from it.
+The table `FIELDS` is the contract: the columns of the store, the keys of an export and the reference page derive from
+it.
 """
 
 from __future__ import annotations
@@ -21,32 +22,34 @@ if TYPE_CHECKING:
 type EventValue = str | int | float | bool | None
 type FieldType = Literal["text", "integer", "number", "boolean"]
 
-LONGEST = 256
-LONGEST_PATH = 1024
-LONGEST_REASON = 500
-LARGEST = 2**63 - 1
+MAX_TEXT = 256
+MAX_PATH = 1024
+MAX_REASON = 500
+MAX_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class EventField:
+    """One field of the event, with its type and its description for the reference page."""
+
     name: str
     type: FieldType
     description: str
 
 
 FIELDS = (
-    EventField("id", "text", "UUIDv7: ids sort by the time at which their calls began"),
-    EventField("time", "text", "when the call began: RFC 3339, UTC, milliseconds"),
-    EventField("agent_id", "text", "the agent that called"),
-    EventField("agent_role", "text", "its role"),
-    EventField("agent_type", "text", "its type"),
+    EventField("id", "text", "UUIDv7; ids sort by the start of their calls"),
+    EventField("time", "text", "start of the call: RFC 3339, UTC, milliseconds"),
+    EventField("agent_id", "text", "id of the agent"),
+    EventField("agent_role", "text", "role of the agent"),
+    EventField("agent_type", "text", "type of the agent"),
     EventField("client", "text", "address of the client, without port"),
-    EventField("provider", "text", "`openai`, `gemini`, `anthropic` or `bedrock`; null of a tunnel"),
+    EventField("provider", "text", "`openai`, `gemini`, `anthropic` or `bedrock`; null for a tunnel"),
     EventField(
         "operation",
         "text",
-        "what was called: `chat.completions`, `generateContent`, `converse`, …; `tunnel`: a tunnel to a host that is "
-        "no provider's, passed on undecrypted",
+        "the API operation: `chat.completions`, `generateContent`, `converse`, …; `tunnel` for a tunnel to any other "
+        "host, which is not decrypted",
     ),
     EventField("method", "text", "HTTP method; `CONNECT` for a tunnel"),
     EventField("path", "text", "path, without the query; `HOST:PORT` for a tunnel"),
@@ -54,43 +57,43 @@ FIELDS = (
     EventField("tool_name", "text", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
     EventField("action", "text", "the same as `method`"),
     EventField("target", "text", "the same as `path`"),
-    EventField("requested_model", "text", "the model that the client asked for"),
-    EventField("model", "text", "the model that was sent"),
-    EventField("stream", "boolean", "whether a streamed answer was asked for"),
+    EventField("requested_model", "text", "model that the client requested"),
+    EventField("model", "text", "model that was sent to the provider"),
+    EventField("stream", "boolean", "whether a streamed response was requested"),
     EventField("message_count", "integer", "messages in the request"),
-    EventField("has_system", "boolean", "whether there is a system prompt"),
-    EventField("has_tools", "boolean", "whether tools are offered to the model"),
-    EventField("tool_count", "integer", "how many"),
-    EventField("max_tokens", "integer", "the limit of output tokens that was asked for"),
+    EventField("has_system", "boolean", "whether the request has a system prompt"),
+    EventField("has_tools", "boolean", "whether the request offers tools to the model"),
+    EventField("tool_count", "integer", "number of tools"),
+    EventField("max_tokens", "integer", "requested limit of output tokens"),
     EventField("policy_result", "text", "`allow` or `deny`"),
-    EventField("policy_reason", "text", "why it was denied, or why Wirekey itself answered"),
-    EventField("policy_revision", "text", "which policy decided"),
-    EventField("route", "text", "the route that was taken"),
-    EventField("credential", "text", "label of the key that was put on, such as `openai/1`; never the key"),
-    EventField("upstream", "text", "the host that was dialled"),
-    EventField("attempts", "integer", "how often the call was sent upstream"),
-    EventField("status", "integer", "HTTP status that the client got"),
+    EventField("policy_reason", "text", "why the call was denied, or why Wirekey itself responded"),
+    EventField("policy_revision", "text", "revision of the policy that decided"),
+    EventField("route", "text", "route of the call"),
+    EventField("credential", "text", "label of the key that was used, such as `openai/1`; never the key itself"),
+    EventField("upstream", "text", "host that Wirekey connected to"),
+    EventField("attempts", "integer", "number of times the call was sent upstream"),
+    EventField("status", "integer", "HTTP status that the client received"),
     EventField(
         "outcome",
         "text",
         "`completed`, `denied`, `upstream_error`, `client_cancelled`, `upstream_reset`, `truncated`, `timeout` or "
-        "`interrupted`; null while the call is under way",
+        "`interrupted`; null while the call is in progress",
     ),
-    EventField("finish_reason", "text", "why the model stopped, in the provider's word"),
+    EventField("finish_reason", "text", "why the model stopped, in the provider's term"),
     EventField("input_tokens", "integer", "tokens read, as the provider counts them"),
-    EventField("output_tokens", "integer", "tokens written"),
+    EventField("output_tokens", "integer", "tokens generated"),
     EventField("cached_input_tokens", "integer", "input tokens that came from the provider's cache"),
     EventField("reasoning_tokens", "integer", "tokens spent on reasoning"),
     EventField("cost_usd", "number", "list price of the call in US dollars"),
-    EventField("request_bytes", "integer", "bytes of the request body; what the client sent through a tunnel"),
-    EventField("response_bytes", "integer", "bytes of the answer's body; what the host sent through a tunnel"),
-    EventField("ttfb_ms", "number", "milliseconds until the first byte of the answer's body"),
-    EventField("duration_ms", "number", "milliseconds from the head of the request to the end of the answer"),
-    EventField("simulated", "boolean", "whether the simulator stood in for the provider"),
+    EventField("request_bytes", "integer", "bytes of the request body; for a tunnel, bytes sent by the client"),
+    EventField("response_bytes", "integer", "bytes of the response body; for a tunnel, bytes sent by the host"),
+    EventField("ttfb_ms", "number", "milliseconds until the first byte of the response body"),
+    EventField("duration_ms", "number", "milliseconds from the head of the request to the end of the response"),
+    EventField("simulated", "boolean", "whether the simulator answered instead of the provider"),
 )
 NAMES = tuple(field.name for field in FIELDS)
 
-# A row is written in two goes. What the request says never changes after the intent; the rest is set by the outcome.
+# A row is written in two steps. The request fields never change after the intent; the outcome sets the others.
 REQUEST_NAMES = NAMES[: NAMES.index("policy_result")]
 OUTCOME_NAMES = NAMES[NAMES.index("policy_result") :]
 
@@ -98,38 +101,39 @@ OUTCOME_NAMES = NAMES[NAMES.index("policy_result") :]
 ATTEMPT_FIELDS = (
     EventField("call_id", "text", "`id` of the call's event"),
     EventField("number", "integer", "1 for the first"),
-    EventField("upstream", "text", "the host that was dialled"),
-    EventField("credential", "text", "label of the key that was put on"),
-    EventField("route", "text", "the route that was taken"),
-    EventField("model", "text", "the model that was sent"),
+    EventField("upstream", "text", "host that Wirekey connected to"),
+    EventField("credential", "text", "label of the key that was used"),
+    EventField("route", "text", "route of the call"),
+    EventField("model", "text", "model that was sent to the provider"),
     EventField(
         "failure",
         "text",
-        "`connect` (no verified connection in time), `first_byte` (no answer in time), `reset` (the connection ended "
-        "before an answer), `status`, `stale` (the used connection had ended before) or `unprocessed` (the provider "
-        "said that it had not begun with it); of the last attempt, the `outcome` of the call; null where that is "
-        "`completed`, and while it is under way",
+        "`connect` (no verified connection in time), `first_byte` (no response in time), `reset` (the "
+        "connection closed before a response), `status`, `stale` (the reused connection was already closed) or "
+        "`unprocessed` (the provider reported that it did not process the request). For the last attempt, the `outcome` "
+        "of the call. Null if that is `completed`, and while the attempt is in progress",
     ),
-    EventField("status", "integer", "HTTP status that the provider answered with"),
+    EventField("status", "integer", "HTTP status of the provider's response"),
     EventField(
         "duration_ms",
         "number",
-        "milliseconds from its beginning to its failure, of the last one to the call's end; null while it is under way",
+        "milliseconds from the start of the attempt to its failure, or for the last one to the end of the call; null "
+        "while it is in progress",
     ),
 )
 ATTEMPT_NAMES = tuple(field.name for field in ATTEMPT_FIELDS)
 
 
 def event_of(call: Call) -> dict[str, EventValue]:
-    """Give the event by the names and in the order of `FIELDS`. None is unknown."""
+    """Return the event of a call, by the names and in the order of `FIELDS`. None means unknown."""
     return dict(zip(NAMES, request_values(call) + outcome_values(call), strict=True))
 
 
 def request_values(call: Call) -> tuple[EventValue, ...]:
-    """Give the values of `REQUEST_NAMES`."""
+    """Return the values of `REQUEST_NAMES`."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
-    asked = (facts.model if facts else None) or (operation.model if operation else None)
-    method, path = safe(call.method), safe(call.path.partition("?")[0], LONGEST_PATH)
+    requested = (facts.model if facts else None) or (operation.model if operation else None)
+    method, path = safe(call.method), safe(call.path.partition("?")[0], MAX_PATH)
     stream = None
     if facts or operation:
         stream = bool((facts and facts.stream) or (operation and operation.stream))
@@ -148,7 +152,7 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
         f"{provider}-api" if provider else None,
         method,
         path,
-        safe(asked),
+        safe(requested),
         safe(call.model),
         stream,
         count(facts.message_count) if facts else None,
@@ -160,11 +164,11 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
 
 
 def outcome_values(call: Call) -> tuple[EventValue, ...]:
-    """Give the values of `ANSWER_NAMES`, as far as they are known."""
+    """Return the values of `OUTCOME_NAMES`, as far as they are known."""
     usage = call.usage
     return (
         call.policy_result,
-        safe(call.policy_reason, LONGEST_REASON),
+        safe(call.policy_reason, MAX_REASON),
         safe(call.policy_revision),
         safe(call.route),
         safe(call.credential),
@@ -187,7 +191,7 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
 
 
 def attempt_values(call: Call) -> list[tuple[EventValue, ...]]:
-    """Give the rows of `ATTEMPT_NAMES` of a call that has ended; none where there was one attempt only."""
+    """Return the rows of `ATTEMPT_NAMES` for a call that has ended. Empty if it had only one attempt."""
     count_made = max(call.attempts, call.attempts_announced)
     if count_made < 2:
         return []
@@ -204,6 +208,7 @@ def next_attempt_values(call: Call) -> list[tuple[EventValue, ...]]:
 
 
 def rows_of_attempts(call: Call, made: Iterable[AttemptRecord]) -> list[tuple[EventValue, ...]]:
+    """Return one row of `ATTEMPT_NAMES` for each attempt, numbered from 1."""
     return [
         (
             call.id,
@@ -221,41 +226,43 @@ def rows_of_attempts(call: Call, made: Iterable[AttemptRecord]) -> list[tuple[Ev
 
 
 def last_attempt(call: Call) -> AttemptRecord:
+    """Return the record of the attempt that ended with the call."""
     failure = None if call.outcome in (None, Outcome.COMPLETED) else call.outcome.value
     status = None if call.refusal_code else call.status
     duration_ms = round((time.perf_counter() - call.attempt_began) * 1000, 3)
     return AttemptRecord(call.upstream, call.credential, call.route, call.model, failure, status, duration_ms)
 
 
-def safe(text: str | None, longest: int = LONGEST) -> str | None:
-    r"""Make what a stranger sent fit for terminals, logs and spreadsheets: printable ASCII, and not too long.
+def safe(text: str | None, limit: int = MAX_TEXT) -> str | None:
+    r"""Return text of a client or provider in a form that is safe for terminals, logs and spreadsheets.
 
-    Tokens are masked.
-    Everything else is escaped as Python does (`\n`, `\x1b`, `\u202e`), the backslash too, so that nothing can pass for
-    an escape. What is cut ends in three dots.
+    The result is printable ASCII of at most `limit` characters. Tokens are masked. Other characters are escaped as in
+    Python (`\n`, `\x1b`, `\u202e`), and so is the backslash, so that nothing can be mistaken for an escape. Text that
+    was cut ends in three dots.
     """
     if text is None:
         return None
-    text = text_without_tokens(text[: longest + LONGEST_PATH])
-    if len(text) <= longest and text.isascii() and text.isprintable() and "\\" not in text:
+    text = text_without_tokens(text[: limit + MAX_PATH])
+    if len(text) <= limit and text.isascii() and text.isprintable() and "\\" not in text:
         return text
-    escaped = text[: longest + 1].replace("…", "...").encode("unicode_escape").decode("ascii")
-    return escaped if len(escaped) <= longest else escaped[: longest - 3] + "..."
+    escaped = text[: limit + 1].replace("…", "...").encode("unicode_escape").decode("ascii")
+    return escaped if len(escaped) <= limit else escaped[: limit - 3] + "..."
 
 
 def count(value: int | None) -> int | None:
-    """Keep what a stranger counted within what a database holds; what is no count is unknown."""
-    if value is None or (type(value) is int and 0 <= value <= LARGEST):
+    """Return a count, limited to what a database holds, or None if the value is not a count."""
+    if value is None or (type(value) is int and 0 <= value <= MAX_INTEGER):
         return value
-    return LARGEST if type(value) is int and value > LARGEST else None
+    return MAX_INTEGER if type(value) is int and value > MAX_INTEGER else None
 
 
 def number(value: float | None) -> float | None:
+    """Return a finite number, or None."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def rfc3339(moment: float) -> str:
-    """Give seconds since 1970 as 2026-01-31T23:59:59.123Z."""
-    milliseconds = int(moment * 1000)
+def rfc3339(timestamp: float) -> str:
+    """Return Unix seconds in the form 2026-01-31T23:59:59.123Z."""
+    milliseconds = int(timestamp * 1000)
     year, month, day, hour, minute, second, *_ = time.gmtime(milliseconds // 1000)
     return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds % 1000:03}Z"

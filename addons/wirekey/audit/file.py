@@ -1,4 +1,4 @@
-"""The audit file as its one writer, of one thread, has it open: rows go in by whole transactions."""
+"""The audit file as its only writer sees it. For one thread; rows are written in whole transactions."""
 
 from __future__ import annotations
 
@@ -21,28 +21,32 @@ type AuditRow = tuple[EventValue, ...]
 
 @dataclass(slots=True)
 class Rows:
-    """What is to be written: how calls begin, how those end, and calls that end before they began."""
+    """The rows of one transaction: intents (starts of calls), outcomes, and finals (calls without an intent)."""
 
     intents: list[AuditRow] = field(default_factory=list)
     outcomes: list[AuditRow] = field(default_factory=list)
     finals: list[AuditRow] = field(default_factory=list)
     attempts: list[AuditRow] = field(default_factory=list)
-    """Of calls that were sent more than once; come with their outcomes, and are not counted."""
+    """Rows of calls with several attempts. They accompany the outcomes and are not counted."""
     next_attempts: list[list[AuditRow]] = field(default_factory=list)
-    """Of calls that are about to be sent once more: all attempts of one call so far, and the coming one."""
+    """For each call that is about to be retried: the rows of all its attempts, including the next."""
     trial: bool = False
-    """Whether something is to be written even where there is nothing, to see whether it can be."""
+    """Whether to write even without rows, to test whether the file is writable."""
 
     def __bool__(self) -> bool:
         return bool(self.intents or self.next_attempts or self.outcomes or self.finals)
 
     @property
     def ends(self) -> int:
+        """The number of calls that end with these rows."""
         return len(self.outcomes) + len(self.finals)
 
 
 class AuditFile:
-    """Open for writing. `patience`: seconds to wait for another process that holds it. Raises AuditFileError."""
+    """The audit file, open for writing. `patience`: seconds to wait for a lock of another process.
+
+    Raises AuditFileError.
+    """
 
     def __init__(self, path: Path, durability: str, patience: float) -> None:
         self.path = path
@@ -50,21 +54,22 @@ class AuditFile:
         self._identity = self._identify()
 
     def recover(self) -> int:
-        """Mark the calls that were under way when a former process died as interrupted, and say how many."""
+        """Mark the calls that were in progress when a previous process died as interrupted, and return their number."""
         self.database.execute(schema.INTERRUPT_ATTEMPTS)
         return self.database.execute(schema.INTERRUPT).rowcount
 
     def close(self) -> None:
+        """Close the file."""
         self.database.close()
 
     def write(self, rows: Rows) -> tuple[str | None, int]:
-        """Commit the rows; outcomes and finals that are settled leave them; the caller answers what is waited for.
+        """Commit the rows. Outcomes and finals that are settled are removed from them.
 
-        Gives the reason of a failure, and how many rows were lost, as no database takes them.
+        Returns the reason of a failure, or None, and the number of rows lost because no database accepts them.
         """
         try:
             if self._identify() != self._identity:
-                return "the audit file was moved or replaced under way; put it back, or start Wirekey anew", 0
+                return "the audit file was moved or replaced; restore it or restart Wirekey", 0
             self._commit(rows)
         except (sqlite3.OperationalError, OSError) as error:
             self._roll_back()
@@ -82,7 +87,7 @@ class AuditFile:
         self.database.execute("BEGIN IMMEDIATE")
         if rows.trial:
             self.database.execute(schema.TRIAL)
-        # In this order: a call that was given up while its intent was on the way has a final besides.
+        # In this order, because a call that was abandoned while its intent was being written also has a final.
         for statement, given in (
             (schema.INSERT, rows.intents),
             (schema.ATTEMPT, [row for attempts in rows.next_attempts for row in attempts]),
@@ -95,7 +100,10 @@ class AuditFile:
         self.database.execute("COMMIT")
 
     def _write_singly(self, rows: Rows) -> int:
-        """Write around a row that cannot be stored, so that it does not hold up the others for ever; count such."""
+        """Write the rows one by one and skip those that cannot be stored, so that they do not block the others.
+
+        Return their number.
+        """
         lost = 0
         for statement, given, counted in (
             (schema.UPDATE, rows.outcomes, 1),

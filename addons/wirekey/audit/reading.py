@@ -1,4 +1,4 @@
-"""What was recorded, read beside the writer: the latest, one, all, and what comes in."""
+"""Reads recorded calls while the writer runs: the latest, one, all, and new ones as they arrive."""
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ type AuditEvent = dict[str, EventValue]
 
 BOOLEANS = tuple(field.name for field in FIELDS if field.type == "boolean")
 UNDER_WAY = "under_way"
-"""Stands for the outcome of a call that has none yet."""
+"""The filter value for calls without an outcome."""
 SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ROWS_AT_ONCE = 500
 
 
 class NoSuchCallError(UserError):
-    """There is no call of that id, or more than one."""
+    """No call, or more than one, has the given id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which calls. `since` (included) and `until` (not): seconds since 1970. `model`: asked for or sent; * and ?."""
+    """Conditions on calls. `since` (inclusive) and `until` (exclusive): Unix seconds.
+
+    `model`: requested or sent; * and ?.
+    """
 
     since: float | None = None
     until: float | None = None
@@ -43,14 +46,14 @@ class Filters:
     outcome: str | None = None
 
     def where(self) -> tuple[str, list[EventValue]]:
-        """Give a WHERE clause, which may be empty, and its values."""
+        """Return a WHERE clause, which may be empty, and its values."""
         clauses: list[str] = []
         values: list[EventValue] = []
-        # Ids begin with the time of the call's beginning, and are indexed.
-        for moment, comparison in ((self.since, ">="), (self.until, "<")):
-            if moment is not None:
+        # Ids begin with the start time of the call, and are indexed.
+        for timestamp, comparison in ((self.since, ">="), (self.until, "<")):
+            if timestamp is not None:
                 clauses.append(f"id {comparison} ?")
-                values.append(first_id_at(moment))
+                values.append(first_id_at(timestamp))
         for name, wanted in (("agent_id", self.agent), ("provider", self.provider)):
             if wanted is not None:
                 clauses.append(f"{name} = ?")
@@ -66,47 +69,47 @@ class Filters:
         return (f"WHERE {' AND '.join(clauses)}" if clauses else ""), values
 
 
-def first_id_at(moment: float) -> str:
-    """Give the text before all UUIDv7s of that millisecond and after all earlier ones."""
-    digits = f"{min(max(0, int(moment * 1000)), 2**48 - 1):012x}"
+def first_id_at(timestamp: float) -> str:
+    """Return a text that sorts before all UUIDv7s of a millisecond and after all earlier ones."""
+    digits = f"{min(max(0, int(timestamp * 1000)), 2**48 - 1):012x}"
     return f"{digits[:8]}-{digits[8:]}"
 
 
 def first_call_time(database: sqlite3.Connection) -> float | None:
-    """Give when the first recorded call began: seconds since 1970. None where there is none."""
+    """Return the start of the first recorded call in Unix seconds, or None if there is no call."""
     found = database.execute("SELECT time FROM calls ORDER BY id LIMIT 1").fetchone()
     return datetime.fromisoformat(found[0]).timestamp() if found else None
 
 
 def events(database: sqlite3.Connection, filters: Filters) -> Iterator[AuditEvent]:
-    """Give all calls, oldest first, as of now: those that come in meanwhile are left out."""
+    """Yield all calls recorded so far, oldest first. Calls that are recorded later are left out."""
     where, values = filters.where()
     return map(event_from, database.execute(f"SELECT * FROM calls {where} ORDER BY id", values))  # noqa: S608  # values are bound
 
 
 def latest(database: sqlite3.Connection, filters: Filters, limit: int) -> list[AuditEvent]:
-    """Give the last `limit` calls, oldest first."""
+    """Return the last `limit` calls, oldest first."""
     where, values = filters.where()
     rows = database.execute(f"SELECT * FROM calls {where} ORDER BY id DESC LIMIT ?", [*values, limit])  # noqa: S608  # values are bound
     return [event_from(row) for row in rows][::-1]
 
 
 def one(database: sqlite3.Connection, part: str) -> AuditEvent:
-    """Give the call whose id begins or ends so. Raises NoSuchCallError where it is not exactly one."""
+    """Return the call whose id begins or ends with `part`. Raises NoSuchCallError if it is not exactly one."""
     part = part.lower()
     found = database.execute("SELECT * FROM calls WHERE id >= ? AND id < ? LIMIT 3", [part, part + "~"]).fetchall()
     if not found:
         found = database.execute("SELECT * FROM calls WHERE substr(id, ?) = ? LIMIT 3", [-len(part), part]).fetchall()
     if not found or not part:
-        raise NoSuchCallError(f"There is no call whose id begins or ends with {part!r}. See: wirekey audit list.")
+        raise NoSuchCallError(f"No call has an id that begins or ends with {part!r}. See: wirekey audit list.")
     if len(found) > 1:
         ids = ", ".join(row[0] for row in found)
-        raise NoSuchCallError(f"More than one call has an id with {part!r}: {ids}. Give more of it.")
+        raise NoSuchCallError(f"More than one call has an id with {part!r}: {ids}. Use a longer part.")
     return event_from(found[0])
 
 
 def attempts_of(database: sqlite3.Connection, call_id: str) -> list[AuditEvent]:
-    """Give the attempts of one call, in their order; [] where there was not more than one."""
+    """Return the attempts of one call, in order. Empty if there was only one."""
     if not has_attempts(database):
         return []
     rows = database.execute("SELECT * FROM attempts WHERE call_id = ? ORDER BY number", [call_id])
@@ -114,7 +117,7 @@ def attempts_of(database: sqlite3.Connection, call_id: str) -> list[AuditEvent]:
 
 
 def attempts(database: sqlite3.Connection, filters: Filters) -> Iterator[AuditEvent]:
-    """Give the attempts of all calls that were sent more than once, the oldest first."""
+    """Yield the attempts of all calls with several attempts, oldest first."""
     if not has_attempts(database):
         return iter(())
     where, values = filters.where()
@@ -123,22 +126,27 @@ def attempts(database: sqlite3.Connection, filters: Filters) -> Iterator[AuditEv
 
 
 def has_attempts(database: sqlite3.Connection) -> bool:
-    """Tell whether the file has a table of them: not where its writer was of before."""
+    """Return whether the file has a table of attempts. A file of an earlier version does not."""
     return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone() is not None
 
 
 def write_jsonl(found: Iterable[AuditEvent], stream: TextIO) -> None:
+    """Write one JSON object per line."""
     stream.writelines(json.dumps(event, separators=(",", ":")) + "\n" for event in found)
 
 
 def write_csv(found: Iterable[AuditEvent], stream: TextIO, names: tuple[str, ...] = NAMES) -> None:
-    """Write with a head line. Unknown is empty; a text that a spreadsheet would run gets an apostrophe before it."""
+    """Write CSV with a header line. Unknown values are empty.
+
+    A text that a spreadsheet would run as a formula gets a leading apostrophe.
+    """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(names)
     writer.writerows([cell(value) for value in event.values()] for event in found)
 
 
 def cell(value: EventValue) -> EventValue:
+    """Return a value in its CSV form."""
     if isinstance(value, str) and value.startswith(SPREADSHEET_FORMULA):
         return f"'{value}"
     if isinstance(value, bool):
@@ -147,7 +155,7 @@ def cell(value: EventValue) -> EventValue:
 
 
 class EventFollower:
-    """Gives the calls as they end: first the last `before` of those that ended already, then what each look finds."""
+    """Returns calls as they end: first the last `before` ended ones, then those that ended since the previous look."""
 
     def __init__(self, database: sqlite3.Connection, filters: Filters, before: int = 0) -> None:
         self._database = database
@@ -165,7 +173,7 @@ class EventFollower:
         self._ended = [event_from(row) for row in rows][::-1]
 
     def look(self) -> list[AuditEvent]:
-        """Give the calls that ended since the last look, in the order of their beginning."""
+        """Return the calls that ended since the last look, in the order of their start."""
         found, self._ended = self._ended, []
         self._database.execute("BEGIN")
         last = self._database.execute("SELECT coalesce(max(rowid), 0) FROM calls").fetchone()[0]
@@ -190,6 +198,7 @@ class EventFollower:
 
 
 def event_from(row: tuple[Any, ...]) -> AuditEvent:
+    """Return the event of a row of the table."""
     event: AuditEvent = dict(zip(NAMES, row, strict=True))
     for name in BOOLEANS:
         if event[name] is not None:

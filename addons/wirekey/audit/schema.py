@@ -1,4 +1,4 @@
-"""The audit file: its table, its version, how it is opened, and what its errors mean."""
+"""The audit file: its tables, its version, how it is opened, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 VERSION = 2
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
 
-# Rows are kept in the order of their insertion, by rowid, which is how `tail` sees what is new. The partial index
-# holds the calls under way only, so that a start after a crash finds them without reading years of calls.
+# Rows are ordered by insertion (rowid), by which `tail` finds new ones. The partial index contains only the calls in
+# progress, so that a start after a crash finds them without reading years of calls.
 SCHEMA = f"""
 CREATE TABLE schema_version (version INTEGER NOT NULL);
 INSERT INTO schema_version VALUES ({VERSION});
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS attempts (
     PRIMARY KEY (call_id, number)
 ) WITHOUT ROWID
 """
-"""Beside the calls, and added to files from before there were attempts: who does not know of it is not disturbed."""
+"""A separate table, added to files of earlier versions. Programs that do not know it are not affected."""
 
 PLACES = ", ".join("?" * len(FIELDS))
 INSERT = f"INSERT INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
@@ -47,32 +47,32 @@ UPDATE attempts SET failure = 'interrupted'
 WHERE duration_ms IS NULL AND call_id IN (SELECT id FROM calls WHERE outcome IS NULL)
 """
 TRIAL = "PRAGMA user_version = 0"
-"""Changes nothing, and yet writes a page: an UPDATE to the same value would not."""
+"""Changes nothing but writes a page. An UPDATE to the same value would not."""
 
 SYNCHRONOUS = {"commit": "NORMAL", "fsync": "FULL"}
 CHECKPOINT_PAGES = 4000
-"""Pages of 4 KiB after which the log is moved into the database: seldom, as that is when a disk is waited for."""
+"""Pages of 4 KiB after which the log is moved into the database. Rarely, because this step waits for the disk."""
 LOG_BYTES_KEPT = 64 * 1024 * 1024
 
 REASONS = {
-    sqlite3.SQLITE_FULL: "the disk with the audit file is full",
+    sqlite3.SQLITE_FULL: "the disk of the audit file is full",
     sqlite3.SQLITE_READONLY: "the audit file is read-only",
-    sqlite3.SQLITE_BUSY: "another program holds the audit file locked",
-    sqlite3.SQLITE_LOCKED: "another program holds the audit file locked",
-    sqlite3.SQLITE_IOERR: "the disk with the audit file reports an error",
+    sqlite3.SQLITE_BUSY: "another program has locked the audit file",
+    sqlite3.SQLITE_LOCKED: "another program has locked the audit file",
+    sqlite3.SQLITE_IOERR: "the disk of the audit file reports an error",
     sqlite3.SQLITE_CORRUPT: "the audit file is damaged",
     sqlite3.SQLITE_NOTADB: "the audit file is damaged",
     sqlite3.SQLITE_CANTOPEN: "the audit file cannot be opened",
-    sqlite3.SQLITE_PERM: "the audit file may not be written",
+    sqlite3.SQLITE_PERM: "the permissions of the audit file forbid writing",
 }
 
 
 class AuditFileError(UserError):
-    """The audit file cannot be used: names the file and the fix."""
+    """The audit file cannot be used. The message names the file and the fix."""
 
 
 def reason_of(error: Exception) -> str:
-    """Say why SQLite failed, without the place of the file: clients see it."""
+    """Return why SQLite failed, without the path of the file, because clients see it."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         return "the audit file cannot be written"
@@ -83,7 +83,7 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
     """Open the audit file, or make it, for its one writer. `patience`: seconds to wait for another's lock.
 
     `commit` survives the death of the process: what is committed is in the system's hands. `fsync` survives the loss
-    of power too. Raises AuditFileError; a file that is no audit file is left as it is.
+    of power too. Raises AuditFileError; a file of another kind is not changed.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,6 +117,7 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
 
 
 def prepare(database: sqlite3.Connection, durability: str) -> None:
+    """Set the pragmas of the writer, and create the tables in a new file."""
     database.execute("PRAGMA journal_mode = WAL")
     database.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
     database.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
@@ -126,15 +127,17 @@ def prepare(database: sqlite3.Connection, durability: str) -> None:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open the audit file beside its writer. Raises AuditFileError, also where there is none yet."""
+    """Open the audit file beside its writer. Raises AuditFileError, also if it does not exist yet."""
     if not path.exists():
-        raise AuditFileError(f"There is no audit file {path}: no call was recorded yet, or the state is elsewhere.")
+        raise AuditFileError(
+            f"There is no audit file {path}. No call was recorded yet, or the state folder is elsewhere."
+        )
     try:
         refuse_links(path)
     except OSError as error:
         raise AuditFileError(f"The audit file {path} cannot be read: {error.strerror}.") from error
     try:
-        # Not mode=ro: a reader of a write-ahead log must be able to make the index of it that readers share.
+        # Not mode=ro: a reader of a write-ahead log must be able to create the index that readers share.
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5, isolation_level=None)
     except sqlite3.Error as error:
         raise unusable(path, error) from error
@@ -148,7 +151,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def refuse_links(path: Path) -> None:
-    """Raise OSError where the audit file, or one that SQLite keeps beside it, is a symbolic link: SQLite follows it."""
+    """Raise OSError if the audit file, or a file of SQLite beside it, is a symbolic link, which SQLite would follow."""
     for ending in ("", "-wal", "-shm", "-journal"):
         file = path.with_name(path.name + ending)
         if file.is_symlink():
@@ -156,24 +159,25 @@ def refuse_links(path: Path) -> None:
 
 
 def check_version(database: sqlite3.Connection, path: Path) -> None:
-    """Raise AuditFileError where the file is another program's, or of a version that this one does not know."""
+    """Raise AuditFileError if the file belongs to another program or has an unknown version."""
     try:
         version = database.execute("SELECT version FROM schema_version").fetchone()[0]
     except (sqlite3.Error, TypeError) as error:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) != sqlite3.SQLITE_ERROR:
             raise unusable(path, error) from error
         raise AuditFileError(
-            f"{path} is a database, but no audit file of Wirekey. It was left as it is: move it away."
+            f"{path} is a database, but not an audit file of Wirekey. It was not changed: move it away."
         ) from error
     if version != VERSION:
         raise AuditFileError(
-            f"The audit file {path} has version {version}, and this Wirekey knows version {VERSION} only. It was left "
-            "as it is: use the Wirekey that wrote it, or move it away."
+            f"The audit file {path} has version {version}; this Wirekey reads only version {VERSION}. It was not "
+            "changed: use the Wirekey that wrote it, or move it away."
         )
 
 
 def unusable(path: Path, error: Exception) -> AuditFileError:
+    """Return the error for a file that SQLite cannot use."""
     return AuditFileError(
-        f"The audit file {path} cannot be used: {reason_of(error)} ({error}). It was left as it is: put a copy back, "
-        "or move it and its -wal and -shm files away to start a new one."
+        f"The audit file {path} cannot be used: {reason_of(error)} ({error}). It was not changed: restore a "
+        "copy, or move it and its -wal and -shm files away to start a new one."
     )

@@ -1,8 +1,7 @@
-"""The audit store: rows go from the event loop to one writer thread, which commits whatever has gathered.
+"""The audit store: sends rows from the event loop to one writer thread, which commits everything that has gathered.
 
-The loop gathers what its turn brings into a batch and hands it over in one piece; the writer joins all batches that
-wait into one transaction, and reports back once. So the cost of a commit, of a thread's waking and of the loop's is
-shared by all calls of the moment.
+The loop gathers the rows of one turn into a batch and hands it over at once. The writer joins all waiting batches into
+one transaction and reports back once. So all calls of a moment share the cost of a commit and of waking both sides.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LONGEST_QUEUE = 20_000
-"""Rows that may wait for the writer: some 20 MB. Beyond, new calls are refused and outcomes are lost."""
+MAX_QUEUE = 20_000
+"""Rows that may wait for the writer, about 20 MB. Beyond this, new calls are refused and outcomes are lost."""
 LINGER = 0.05
-"""Seconds that an outcome waits for an intent to go with."""
+"""Seconds that an outcome waits for an intent to be written with."""
 RETRY = 0.5
-"""Seconds after which outcomes that could not be written are tried again."""
+"""Seconds after which writing failed outcomes is retried."""
 CLOSE_PATIENCE = 10.0
 SECONDS_BETWEEN_COMPLAINTS = 10.0
 
 TOO_MANY = "too many calls wait to be recorded"
 
 
-class AuditUnavailable(Exception):  # noqa: N818  # a state of the store, not a fault of the caller
-    """A call could not be recorded; why, in words that a client may see, without a final period."""
+class AuditUnavailable(Exception):  # noqa: N818  # a state of the store, not an error of the caller
+    """A call could not be recorded. The message may be shown to clients and has no final period."""
 
 
 @dataclass(slots=True)
 class Batch(Rows):
-    """What one turn of the loop brought."""
+    """The rows of one turn of the loop, and the futures of the calls that wait for them."""
 
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     """One for each intent."""
@@ -70,7 +69,7 @@ class AuditStore:
         self.lost = 0
         """Outcomes and denials that could not be recorded."""
         self.took: Callable[[float], None] = lambda _: None
-        """Is told how many seconds each intent took that was recorded."""
+        """Called with the seconds that each recorded intent took."""
         self._gathering = Batch()
         self._handover: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,12 +78,12 @@ class AuditStore:
         self._queued = 0  # counted by the loop
         self._done = 0  # counted by the writer
         self._down: str | None = "the audit store is not open"
-        self._trouble: str | None = None
+        self._failure: str | None = None
         self._complained_at = 0.0
         self._tried_at = 0.0
 
     def start(self) -> None:
-        """Open the file and close the accounts of calls that a crash cut off. Raises AuditFileError."""
+        """Open the file and mark calls that a crash cut off as interrupted. Raises AuditFileError."""
         self._file = AuditFile(self.path, self.durability, self.bound * 0.8)
         try:
             self.recover()
@@ -96,16 +95,18 @@ class AuditStore:
         self._thread.start()
 
     def recover(self) -> int:
-        """Mark the calls that were under way when a former process died as interrupted, and say how many."""
+        """Mark the calls that were in progress when a previous process died as interrupted, and return their number."""
         count = self._file.recover()
         if count:
-            logger.warning("%d calls were under way when Wirekey ended last: recorded as interrupted", count)
+            logger.warning(
+                "%d calls were in progress when Wirekey last stopped. They are recorded as interrupted.", count
+            )
         return count
 
     # On the event loop.
 
     async def record_intent(self, call: Call) -> None:
-        """Return once the row is committed. Raises AuditUnavailable where that cannot be had in time."""
+        """Return once the row is committed. Raises AuditUnavailable if that fails or takes too long."""
         self._check_room()
         began = time.perf_counter()
         row = request_values(call) + outcome_values(call)
@@ -113,7 +114,7 @@ class AuditStore:
         self.took(time.perf_counter() - began)
 
     async def record_next_attempt(self, call: Call) -> None:
-        """Return once there is a row for the attempt that is about to go out, and for those before it.
+        """Return once the rows of the next attempt and of those before it are committed.
 
         Raises AuditUnavailable as `record_intent` does.
         """
@@ -125,7 +126,7 @@ class AuditStore:
     def _check_room(self) -> None:
         if self._down:
             raise AuditUnavailable(self._down)
-        if self.waiting >= LONGEST_QUEUE:
+        if self.waiting >= MAX_QUEUE:
             raise AuditUnavailable(TOO_MANY)
 
     async def _committed[Item](self, items: list[Item], item: Item, waiting: list[asyncio.Future[None]]) -> None:
@@ -135,14 +136,14 @@ class AuditStore:
         waiting.append(recorded)
         self._queued += 1
         if not self._soon:
-            # After all else that is due now, so that it goes along.
+            # After everything else that is due now, so that one batch contains all of it.
             self._soon = True
             loop.call_soon(self._hand_over)
         await recorded
 
     @property
     def waiting(self) -> int:
-        """Rows that wait for the writer."""
+        """The number of rows that wait for the writer."""
         return self._queued - self._done
 
     def record_outcome(self, call: Call) -> None:
@@ -151,38 +152,38 @@ class AuditStore:
             row = (safe(call.model), *outcome_values(call), call.id)
             attempts = attempt_values(call)
         except Exception:
-            logger.exception("the outcome of call %s could not be put in a row", call.id)
+            logger.exception("the outcome of call %s could not be converted to a row", call.id)
             self._lose(1)
         else:
             self._gather(self._gathering.outcomes, row, attempts)
 
     def record_final(self, call: Call) -> None:
-        """Record a call that ended before it had an intent, such as one denied. Never waits, never raises."""
+        """Record a call that ended before it had an intent, such as a denied one. Never waits, never raises."""
         try:
             row = request_values(call) + outcome_values(call)
         except Exception:
-            logger.exception("the end of call %s could not be put in a row", call.id)
+            logger.exception("the final of call %s could not be converted to a row", call.id)
             self._lose(1)
         else:
             self._gather(self._gathering.finals, row)
 
     def refuses(self) -> str | None:
-        """Say why no call can be recorded now, in words that a client may see; None: each can.
+        """Return why calls cannot be recorded now, in words that a client may see, or None if they can.
 
-        Where the last one could not, it is tried again in the background, so that this ends without a call.
+        After a failure, a trial write in the background ends this state even without a call.
         """
         if self._down:
             return self._down
-        if self.waiting >= LONGEST_QUEUE:
+        if self.waiting >= MAX_QUEUE:
             return TOO_MANY
-        trouble = self._trouble
-        if trouble and time.monotonic() - self._tried_at >= RETRY:
+        failure = self._failure
+        if failure and time.monotonic() - self._tried_at >= RETRY:
             self._tried_at = time.monotonic()
             self._handover.put(Batch(trial=True))
-        return trouble
+        return failure
 
     async def close(self) -> None:
-        """Write what waits, and close the file."""
+        """Write the waiting rows and close the file."""
         if self._down:
             return
         self._down = "Wirekey is closing"
@@ -193,7 +194,7 @@ class AuditStore:
             logger.error("the audit writer did not end within %g s", CLOSE_PATIENCE)
 
     def _gather(self, rows: list[AuditRow], row: AuditRow, attempts: Sequence[AuditRow] = ()) -> None:
-        if self._down or self.waiting >= LONGEST_QUEUE:
+        if self._down or self.waiting >= MAX_QUEUE:
             self._lose(1)
             return
         rows.append(row)
@@ -221,10 +222,10 @@ class AuditStore:
         self._handover.put(batch)
 
     def _expire(self, batch: Batch) -> None:
-        reason = self._trouble or f"the audit file did not take it within {self.bound:g} s"
-        self._answer([batch], reason)
+        reason = self._failure or f"the audit file was not written within {self.bound:g} s"
+        self._resolve([batch], reason)
 
-    def _answer(self, batches: list[Batch], refusal: str | None) -> None:
+    def _resolve(self, batches: list[Batch], refusal: str | None) -> None:
         for batch in batches:
             if batch.deadline:
                 batch.deadline.cancel()
@@ -241,7 +242,7 @@ class AuditStore:
         now = time.monotonic()
         if now - self._complained_at > SECONDS_BETWEEN_COMPLAINTS:
             self._complained_at = now
-            logger.error("%d outcomes of calls could not be recorded so far in %s", self.lost, self.path)
+            logger.error("%d call outcomes could not be recorded so far in %s", self.lost, self.path)
 
     # On the writer's thread.
 
@@ -266,14 +267,14 @@ class AuditStore:
                 self._report(batches, refusal)
         except BaseException:
             self._down = "the audit writer has failed"
-            logger.exception("the audit writer has failed: no call is sent from now on")
+            logger.exception("the audit writer has failed. All calls are refused from now on.")
         finally:
             if unwritten.ends:
                 self._lose(unwritten.ends)
             self._file.close()
 
     def _take(self, patience: float | None) -> tuple[list[Batch], bool]:
-        """Wait for a batch, and give all that are there; True with the last."""
+        """Wait for a batch and return all that are there; True with the last one."""
         batches: list[Batch] = []
         try:
             batch = self._handover.get(timeout=patience)
@@ -285,7 +286,7 @@ class AuditStore:
         return batches, True
 
     def _write(self, rows: Rows) -> str | None:
-        """Write and keep count; gives the reason of a failure."""
+        """Write and count the rows. Return the reason of a failure."""
         ends = rows.ends
         refusal, lost = self._file.write(rows)
         self._done += ends - rows.ends
@@ -293,23 +294,23 @@ class AuditStore:
             self._lose(lost)
         return refusal
 
-    def _note(self, trouble: str | None) -> None:
-        """Log when trouble begins, changes and ends: not with each call."""
-        if trouble == self._trouble:
+    def _note(self, failure: str | None) -> None:
+        """Log when a failure begins, changes or ends, rather than for each call."""
+        if failure == self._failure:
             return
-        self._trouble = trouble
-        if trouble:
-            logger.error("%s: %s; calls are refused until it can be written", self.path, trouble)
+        self._failure = failure
+        if failure:
+            logger.error("%s: %s. Calls are refused until it can be written.", self.path, failure)
         else:
-            logger.warning("%s can be written again", self.path)
+            logger.warning("%s can be written again.", self.path)
 
     def _report(self, batches: list[Batch], refusal: str | None) -> None:
         answered = [batch for batch in batches if batch.waiting or batch.waiting_next]
         if answered and self._loop:
             try:
-                self._loop.call_soon_threadsafe(self._answer, answered, refusal)
+                self._loop.call_soon_threadsafe(self._resolve, answered, refusal)
             except RuntimeError:
-                logger.debug("the loop ended before its calls were answered")
+                logger.debug("the loop ended before its calls were notified")
 
 
 def still_wanted[Item](items: list[Item], waiting: list[asyncio.Future[None]]) -> list[Item]:

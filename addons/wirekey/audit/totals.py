@@ -1,7 +1,7 @@
-"""What the recorded calls add up to: per stretch of time and per agent, model or provider. Blocks: run it in a thread.
+"""Totals of recorded calls: over time, and by agent, model or provider. Blocks: run it in a thread.
 
-SQLite groups and sorts, outside of Python's lock, so that a proxy in the same process goes on meanwhile. Times are
-counted in bins a sixteenth of an octave wide, as sorting a million of them for each percentile takes ten seconds.
+SQLite groups and sorts without Python's lock, so that a proxy in the same process keeps running. Durations are counted
+in bins a sixteenth of an octave wide, because sorting a million of them for each percentile takes ten seconds.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 type GroupBy = Literal["agent", "model", "provider"]
 
 GROUPS: dict[GroupBy, str] = {"agent": "agent_id", "model": "coalesce(model, requested_model)", "provider": "provider"}
-MOST_GROUPS = 20
-MOST_BUCKETS = 10_000
+MAX_GROUPS = 20
+MAX_BUCKETS = 10_000
 OTHER = -1
-"""Place of all groups that are not named."""
+"""The index of all groups that are not named."""
 SUMS = (
     "count(*), total(outcome = 'denied'), total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied')),"
     " sum(input_tokens), sum(output_tokens), sum(cost_usd)"
 )
 BINS_AN_OCTAVE = 16
 OCTAVES = range(-3, 27)
-"""Powers of two of a millisecond: from an eighth of one to eighteen hours."""
+"""Powers of two of a millisecond, from an eighth of one to eighteen hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallCounts:
-    """Of some calls. `errors` ended neither completed nor denied. Tokens and cost: None where none is known."""
+    """Sums over some calls. `errors`: neither completed nor denied. Tokens and cost: None if none is known."""
 
     calls: int = 0
     denials: int = 0
@@ -62,7 +62,10 @@ class CallCounts:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Nearest rank, in milliseconds; exact for a few calls, else within 6 %. None where no call has the time."""
+    """Nearest-rank percentiles in milliseconds. Exact for a few calls, otherwise within 6 %.
+
+    None if no call has a value.
+    """
 
     p50: float | None = None
     p95: float | None = None
@@ -71,7 +74,10 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """`ttfb`: until the first byte of the answer's body; `duration`: until its end."""
+    """Counts and percentiles of some calls.
+
+    `ttfb`: until the first byte of the response body; `duration`: until its end.
+    """
 
     counts: CallCounts = CallCounts()
     ttfb: Percentiles = Percentiles()
@@ -80,7 +86,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The calls that began from `start` (UTC) until the next bucket's."""
+    """The calls that started between `start` (UTC) and the start of the next bucket."""
 
     start: datetime
     sums: Sums
@@ -88,7 +94,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class CallGroup:
-    """The calls of one agent, model or provider (None: of those that have none). `buckets`: as in `Totals.buckets`."""
+    """The calls of one agent, model or provider. `name` None: calls without one. `buckets`: as in `Totals.buckets`."""
 
     name: str | None
     sums: Sums
@@ -97,7 +103,10 @@ class CallGroup:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """`groups`: those with the most calls, most first; `other`: all further ones in one, None where there is none."""
+    """All totals. `groups`: those with the most calls, in that order.
+
+    `other`: all further ones, or None if there are none.
+    """
 
     all: Sums
     buckets: tuple[Bucket, ...]
@@ -106,7 +115,7 @@ class Totals:
 
 
 type Bin = tuple[int, float, float]
-"""How many times fell in it, the shortest of them, the longest."""
+"""The number of durations in a bin, the shortest and the longest."""
 
 
 def totals(
@@ -117,14 +126,15 @@ def totals(
     bucket_seconds: int,
     by: GroupBy | None,
     filters: Filters | None = None,
-    most_groups: int = MOST_GROUPS,
+    max_groups: int = MAX_GROUPS,
 ) -> Totals:
-    """Sum up the calls that began from `since` (None: the first) until before `until`; both have a time zone.
+    """Return the totals of the calls that started from `since` (None: the first call) until before `until`.
 
-    Buckets begin at multiples of `bucket_seconds` since 1970, so that 86400 are UTC days; those without calls are
-    there. `filters` chooses further; its own times have no effect. At most `most_groups` are named.
+    Both times have a time zone. Buckets start at multiples of `bucket_seconds` since 1970, so that 86400 makes UTC
+    days. Empty buckets are included. `filters` limits the calls further; its own times have no effect. At most
+    `max_groups` are named.
 
-    Raises ValueError for more than 10,000 buckets, AuditFileError (also where no call was recorded ever) and
+    Raises ValueError for more than 10,000 buckets, AuditFileError, also if no call was ever recorded, and
     sqlite3.Error.
     """
     with contextlib.closing(open_for_reading(path)) as database:
@@ -135,37 +145,39 @@ def totals(
             return Totals(Sums(), ())
         wanted = replace(filters or Filters(), since=first, until=until.timestamp())
         starts = bucket_starts(first, until.timestamp(), bucket_seconds)
-        return Summing(database, wanted, starts).totals(by, most_groups)
+        return Summing(database, wanted, starts).totals(by, max_groups)
 
 
 def bucket_starts(first: float, end: float, seconds: int) -> range:
+    """Return the start times of the buckets in Unix seconds. Raises ValueError if there are too many."""
     start = int(first // seconds) * seconds
     starts = range(start, max(start, -int(-end // 1)), seconds)
-    if len(starts) > MOST_BUCKETS:
-        raise ValueError(f"{len(starts)} buckets of {seconds} s are too many: take longer ones, or less time.")
+    if len(starts) > MAX_BUCKETS:
+        raise ValueError(f"{len(starts)} buckets of {seconds} s are too many. Use longer buckets or a shorter time.")
     return starts
 
 
 class SqlKey(NamedTuple):
-    """SQL that gives an integer for a call, and the values of its places."""
+    """An SQL expression that returns an integer for a call, and the values of its placeholders."""
 
     sql: str
     values: Sequence[EventValue] = ()
 
 
 class Summing:
-    """The passes over the calls of one request."""
+    """Runs the queries for one request for totals."""
 
     def __init__(self, database: sqlite3.Connection, filters: Filters, starts: range) -> None:
         self._database = database
         self._where, self._values = filters.where()
         self._starts = starts
-        # Kept within the range: a call's id and its time are taken one after the other, and may differ.
+        # Limited to the range: a call's id and its time are set one after the other, and may differ.
         place = f"(CAST(strftime('%s', time) AS INTEGER) - {starts.start}) / {starts.step}"
         self._bucket = SqlKey(f"max(0, min({len(starts) - 1}, {place}))")
 
-    def totals(self, by: GroupBy | None, most_groups: int) -> Totals:
-        names = self._names(by, most_groups) if by else []
+    def totals(self, by: GroupBy | None, max_groups: int) -> Totals:
+        """Return the totals, with the `max_groups` largest groups."""
+        names = self._names(by, max_groups) if by else []
         group = group_key(by, names) if by else SqlKey("0")
         counts: dict[int, dict[int, CallCounts]] = {}
         for kind, place, calls, denials, errors, *known in self._rows([group, self._bucket], SUMS):
@@ -182,7 +194,7 @@ class Summing:
         return Totals(everything, buckets, tuple(groups.values()), other)
 
     def _names(self, by: GroupBy, most: int) -> list[str | None]:
-        """Give the names of the groups with the most calls."""
+        """Return the names of the groups with the most calls."""
         rows = self._database.execute(
             f"SELECT {GROUPS[by]}, count(*) FROM calls {self._where}"  # noqa: S608  # of our own names; values are bound
             f" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
@@ -204,7 +216,7 @@ class Summing:
         }
 
     def _percentiles(self, key: SqlKey, column: str) -> dict[int | None, Percentiles]:
-        """Give percentiles by the values of `key`, and by None those of all."""
+        """Return the percentiles by value of `key`; those of all calls have the key None."""
         bins: dict[int | None, dict[int, Bin]] = {None: {}}
         every = bins[None]
         wanted = f"count(*), min({column}), max({column})"
@@ -215,7 +227,7 @@ class Summing:
         return {place: percentiles_of(of) for place, of in bins.items()}
 
     def _rows(self, keys: Sequence[SqlKey], wanted: str, condition: str = "1") -> Iterable[Any]:
-        """Give what is wanted of the calls of each combination of the keys."""
+        """Return the wanted columns for the calls of each combination of the keys."""
         columns = ", ".join([*(key.sql for key in keys), wanted])
         grouped = ", ".join(str(number) for number in range(1, len(keys) + 1))
         return self._database.execute(
@@ -225,13 +237,13 @@ class Summing:
 
 
 def group_key(by: GroupBy, names: Sequence[str | None]) -> SqlKey:
-    """Give the key that is the place of a call's group in `names`, or `OTHER`."""
+    """Return the key that is the index of a call's group in `names`, or `OTHER`."""
     cases = "".join(f" WHEN {GROUPS[by]} IS ? THEN {place}" for place in range(len(names)))
     return SqlKey(f"CASE WHEN 0 THEN 0{cases} ELSE {OTHER} END", names)
 
 
 def bin_of(column: str) -> str:
-    """Give SQL for the number of a time's bin. By cases, as not every SQLite has logarithms."""
+    """Return SQL for the bin number of a duration. It uses cases, because not every SQLite has logarithms."""
     cases = " ".join(
         f"WHEN {column} < {2.0 ** (octave + 1)} THEN"
         f" {octave * BINS_AN_OCTAVE} + CAST(({column} / {2.0**octave} - 1) * {BINS_AN_OCTAVE} AS INTEGER)"
@@ -242,13 +254,14 @@ def bin_of(column: str) -> str:
 
 
 def percentiles_of(bins: Mapping[int, Bin]) -> Percentiles:
+    """Return the percentiles of binned durations."""
     ordered = [bins[number] for number in sorted(bins)]
     total = sum(count for count, _, _ in ordered)
     return Percentiles(*(at_rank(ordered, -(-total * share // 100)) for share in (50, 95, 99)))
 
 
 def at_rank(ordered: Iterable[Bin], rank: int) -> float | None:
-    """Give the time of that rank (from 1), as if those of its bin were spread evenly."""
+    """Return the duration of a rank (from 1), as if those of its bin were evenly distributed."""
     for count, least, most in ordered:
         if rank <= count:
             return least if count == 1 else least + (most - least) * (rank - 1) / (count - 1)
@@ -257,14 +270,17 @@ def at_rank(ordered: Iterable[Bin], rank: int) -> float | None:
 
 
 def times_at(place: int | None, *found: Mapping[int | None, Percentiles]) -> Iterable[Percentiles]:
+    """Return the percentiles of one key value from each mapping."""
     return (of.get(place, Percentiles()) for of in found)
 
 
 def added(found: Iterable[CallCounts | None]) -> CallCounts:
+    """Return the sum of these counts."""
     return sum((counts for counts in found if counts), CallCounts())
 
 
 def known_sum[N: (int, float)](one: N | None, other: N | None) -> N | None:
+    """Return the sum of two numbers, where None is unknown. It is None only if both are."""
     if one is None or other is None:
         return other if one is None else one
     return one + other

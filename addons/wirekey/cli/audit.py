@@ -144,7 +144,7 @@ def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_jso
             bucket_seconds=DAY if by == "day" else ALL_TIME,
             by=None if by == "day" else by,
             filters=chosen(filters),
-            most_groups=top,
+            max_groups=top,
         )
     named = by_name(found, by)
     if as_json:

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.audit.event import LONGEST_PATH, LONGEST_REASON, count, number, safe
+from wirekey.audit.event import MAX_PATH, MAX_REASON, count, number, safe
 
 if TYPE_CHECKING:
     from wirekey.call import Call
@@ -55,12 +55,12 @@ def fields_of(call: Call) -> dict[str, str | int | float | bool]:
         "provider": call.provider,
         "operation": operation.name if operation else None,
         "method": safe(call.method),
-        "path": safe(call.path.partition("?")[0], LONGEST_PATH),
+        "path": safe(call.path.partition("?")[0], MAX_PATH),
         "requested_model": safe(asked) if asked != model else None,
         "model": safe(model),
         "stream": (facts is not None and facts.stream) or (operation is not None and operation.stream) or None,
         "policy_result": call.policy_result,
-        "policy_reason": safe(call.policy_reason, LONGEST_REASON),
+        "policy_reason": safe(call.policy_reason, MAX_REASON),
         "route": safe(call.route),
         "credential": safe(call.credential),
         "upstream": safe(call.upstream),

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from wirekey.audit.store import LONGEST_QUEUE
+from wirekey.audit.store import MAX_QUEUE
 from wirekey.config.models import Config
 from wirekey.console.gate import is_loopback
 from wirekey.identity.agents import AgentsFileError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wirekey.server.lifecycle import Lifecycle
 
 CA_EXPIRES_SOON = timedelta(days=30)
-AUDIT_SLOW = LONGEST_QUEUE // 20
+AUDIT_SLOW = MAX_QUEUE // 20
 """Rows waiting for the audit's writer. On a healthy disk there are fewer."""
 MAX_AGENTS = 200
 

@@ -187,11 +187,11 @@ def open_folder(ca):
 @pytest.mark.parametrize(
     ("spoil", "problem", "fix"),
     [
-        (spoil_mode, "others may use the CA's key", "chmod 600 "),
-        (spoil_key, "holds no private key", "wirekey ca renew"),
+        (spoil_mode, "other users may use the CA's key", "chmod 600 "),
+        (spoil_key, "no readable private key", "wirekey ca renew"),
         (swap_key, "do not belong together", "wirekey ca renew"),
         (swap_root, "did not sign", "wirekey ca renew"),
-        (drop_root, "should hold a working CA and its root", "wirekey ca renew"),
+        (drop_root, "must have a working CA and its root", "wirekey ca renew"),
         (make_folder, "is a directory", "read it"),
         (open_folder, "others may write", "chmod 700 "),
     ],
@@ -233,7 +233,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 @pytest.mark.parametrize("hosts", [[], ["köln.example"]])
 def test_a_ca_for_nothing_or_for_no_name_is_not_made(folder, hosts):
-    with pytest.raises(CAError, match="no CA can be made"):
+    with pytest.raises(CAError, match="no CA can be created"):
         ensure(folder, hosts, roots=[])
 
 
@@ -307,7 +307,7 @@ def test_a_folder_that_can_only_be_read_is_taken_as_it_was_prepared(ca, folder, 
 def test_a_folder_that_can_only_be_read_must_be_whole(ca, folder, read_only, name):
     (folder / name).unlink()
     read_only()
-    with pytest.raises(CAError, match=f"{name}.*start Wirekey once where"):
+    with pytest.raises(CAError, match=f"{name}.*start Wirekey once with"):
         ensure(folder, HOSTS, roots=[])
 
 

@@ -96,7 +96,7 @@ def test_a_ca_that_cannot_be_used_is_named_with_the_fix(tmp_path):
         pass
     key = tmp_path / "certs" / "mitmproxy-ca.pem"
     key.chmod(0o644)
-    assert f"others may use the CA's key (mode 644); chmod 600 {key}" in refused_start(tmp_path)
+    assert f"other users may use the CA's key (mode 644); chmod 600 {key}" in refused_start(tmp_path)
     key.chmod(0o600)
     key.write_bytes(key.read_bytes()[:900])
     said = refused_start(tmp_path)

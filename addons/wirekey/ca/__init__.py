@@ -1,1 +1,1 @@
-"""The CA that clients trust: good for the provider hosts and the gateway on this machine, and nothing else."""
+"""The CA that clients trust. It can certify only the provider hosts and the gateway on this machine."""

@@ -1,8 +1,8 @@
-"""The folder of the CA: made once, read at each start, renewed on demand.
+"""The folder of the CA: created once, read at each start, renewed on demand.
 
-`mitmproxy-ca.pem` (the working CA's key, the working CA, the root) is the CA; every other file follows from it and is
-written again where it is missing or differs. It is therefore written last when a CA is made, and first when one is
-renewed: whenever the process dies, the next start finds a whole CA.
+`mitmproxy-ca.pem` (the working CA's key, the working CA, the root) is the CA. Every other file follows from it and is
+written again if it is missing or differs. When a CA is created or renewed, this file is written first, and the others
+after it. So if the process dies in between, the next start finds a complete CA.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ ROOT_FILE = "mitmproxy-ca-cert.pem"
 BUNDLE_FILE = "bundle.pem"
 TRUSTSTORE_FILE = "truststore.p12"
 LOCK_FILE = ".lock"
-RENEW = "make a new one with `wirekey ca renew` and let the clients trust its root"
+RENEW = "create a new one with `wirekey ca renew` and make the clients trust its root"
 
 
 class CAError(UserError):
-    """The CA cannot be used. Its text names the file, says what is wrong and what to do."""
+    """The CA cannot be used. The message has the file, what is wrong and what to do."""
 
     def __init__(self, file: Path, problem: str, fix: str) -> None:
         super().__init__(f"{file}: {problem}; {fix}")
@@ -49,7 +49,7 @@ class CAError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """One CA as its folder has it. `hosts` are the names that it may speak for, with their subdomains."""
+    """One CA as its folder has it."""
 
     folder: Path
     working: x509.Certificate
@@ -57,44 +57,51 @@ class Authority:
 
     @property
     def hosts(self) -> tuple[str, ...]:
+        """Return the host names that the CA may certify, including their subdomains."""
         return permitted_hosts(self.working)
 
     @property
     def covers_gateway(self) -> bool:
-        """Whether it may speak for the gateway, where programs of this machine call that one."""
+        """Return whether the CA may certify the gateway for programs of this machine."""
         return permits_gateway(self.working)
 
     @property
     def expires(self) -> datetime:
+        """Return the end of the CA's validity."""
         return min(self.working.not_valid_after_utc, self.root.not_valid_after_utc)
 
     @property
     def begins(self) -> datetime:
+        """Return the start of the CA's validity."""
         return max(self.working.not_valid_before_utc, self.root.not_valid_before_utc)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the root, as browsers and openssl show it (AB:CD:…)."""
+        """Return the SHA-256 of the root as browsers and openssl show it (AB:CD:…)."""
         return self.root.fingerprint(hashes.SHA256()).hex(":").upper()
 
     @property
     def key_file(self) -> Path:
+        """Return the path of the CA's key and certificates."""
         return self.folder / KEY_FILE
 
     @property
     def root_file(self) -> Path:
+        """Return the path of the root certificate."""
         return self.folder / ROOT_FILE
 
     @property
     def bundle_file(self) -> Path:
+        """Return the path of the bundle of this root and the machine's other roots."""
         return self.folder / BUNDLE_FILE
 
     @property
     def truststore_file(self) -> Path:
+        """Return the path of the bundle as a Java truststore."""
         return self.folder / TRUSTSTORE_FILE
 
     def covers(self, hosts: Iterable[str]) -> list[str]:
-        """Return those of `hosts` that this CA may not speak for; empty when it covers them all."""
+        """Return those of `hosts` that the CA may not certify."""
         permitted = self.hosts
         return [
             host
@@ -104,11 +111,11 @@ class Authority:
 
 
 def ensure(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = None) -> Authority:
-    """Return the CA of `folder`; make one for `hosts` where there is none.
+    """Return the CA of `folder`. Creates one for `hosts` if there is none.
 
-    `roots` are the PEM files that the bundle takes in; default: those this machine trusts. A CA that is there stays
-    as it is, even if it does not cover all of `hosts`: ask `covers`. A folder that can only be read, as one mounted
-    into a container, is taken as it was prepared. Raises CAError.
+    `roots`: the PEM files to add to the bundle, by default those that this machine trusts. An existing CA stays as it
+    is, even if it does not cover all of `hosts` (see `covers`). A read-only folder, such as one mounted into a
+    container, is used as it was prepared. Raises CAError.
     """
     try:
         with _locked(folder):
@@ -124,7 +131,7 @@ def ensure(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = 
 
 
 def renew(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = None) -> Authority:
-    """Make a new CA for `hosts`; the former one, whatever its state, stays beside it as `.previous`. Raises CAError."""
+    """Create a new CA for `hosts`. The previous one stays beside it as `.previous`. Raises CAError."""
     with _locked(folder):
         for name in (ROOT_FILE, KEY_FILE):
             with contextlib.suppress(FileNotFoundError):
@@ -136,13 +143,13 @@ def renew(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = N
 
 
 def load(folder: Path, now: datetime | None = None) -> Authority:
-    """Read the CA of `folder` and check that it can be used at `now`. Raises CAError; changes nothing."""
+    """Read the CA of `folder` and check that it is valid at `now`. Changes nothing. Raises CAError."""
     file = folder / KEY_FILE
     _check_owner_only(file)
     try:
         working, root = read_certificates(private_file.read(file.resolve()))
     except OSError as error:
-        raise CAError(file, _reason(error), "let the user that runs Wirekey read it") from error
+        raise CAError(file, _reason(error), "make it readable for the user that runs Wirekey") from error
     except ValueError as error:
         raise CAError(file, str(error), RENEW) from error
     authority = Authority(folder, working, root)
@@ -150,7 +157,7 @@ def load(folder: Path, now: datetime | None = None) -> Authority:
     if now >= authority.expires:
         raise CAError(file, f"the CA expired on {authority.expires:%Y-%m-%d}", RENEW)
     if now < authority.begins:
-        raise CAError(file, f"the CA is not valid before {authority.begins:%Y-%m-%d}", "set this machine's clock")
+        raise CAError(file, f"the CA is not valid before {authority.begins:%Y-%m-%d}", "check this machine's clock")
     return authority
 
 
@@ -160,12 +167,12 @@ def _only_reading_is_allowed(error: CAError) -> bool:
 
 def _as_prepared(folder: Path) -> Authority:
     authority = load(folder)
-    fix = f"start Wirekey once where {folder} can be written, and mount what it made"
+    fix = f"start Wirekey once with {folder} writable, and mount the files that it creates"
     if _content(authority.root_file) != authority.root.public_bytes(serialization.Encoding.PEM):
         raise CAError(authority.root_file, "is not the root of the CA beside it", fix)
     for file in (authority.bundle_file, authority.truststore_file):
         if not file.exists():
-            raise CAError(file, "is not there, and cannot be written", fix)
+            raise CAError(file, "does not exist and cannot be written", fix)
     return authority
 
 
@@ -173,18 +180,18 @@ def _make(folder: Path, hosts: Collection[str]) -> None:
     try:
         pem = make_certificates(hosts, datetime.now(UTC).replace(microsecond=0))
     except ValueError as error:
-        raise CAError(folder, f"no CA can be made: {error}", "check the configured hosts") from error
+        raise CAError(folder, f"no CA can be created: {error}", "check the configured hosts") from error
     _write(folder / KEY_FILE, pem, 0o600)
 
 
 def _write_public(authority: Authority, roots: Iterable[Path] | None) -> None:
-    """Write what follows from the CA, where it is missing or differs."""
+    """Write the files that follow from the CA if they are missing or differ."""
     folder, root = authority.folder, authority.root
     pem = root.public_bytes(serialization.Encoding.PEM)
     for name in (ROOT_FILE, "mitmproxy-ca-cert.cer"):
         if _content(folder / name) != pem:
             _write(folder / name, pem, 0o644)
-            # The one that mitmproxy's onboarding page hands out to Windows.
+            # mitmproxy's onboarding page serves this one to Windows.
             p12 = pkcs12.serialize_key_and_certificates(b"wirekey", None, root, None, serialization.NoEncryption())
             _write(folder / "mitmproxy-ca-cert.p12", p12, 0o644)
     files = list(root_files(os.environ) if roots is None else roots)
@@ -197,37 +204,39 @@ def _write_public(authority: Authority, roots: Iterable[Path] | None) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: several first starts at once make one CA. OSErrors become CAErrors."""
+    """Hold the folder's lock, so that several first starts at once create one CA. OSErrors become CAErrors."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / KEY_FILE).exists():
-            # A checkout brings the folder along, with a mode of its own.
+            # The folder may come from a checkout, with another mode.
             folder.chmod(0o700)
         if stat.S_IMODE(folder.stat().st_mode) & 0o022:
-            raise CAError(folder, "others may write into the folder of the CA", f"chmod 700 {folder}")
+            raise CAError(folder, "other users may write to the folder of the CA", f"chmod 700 {folder}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         with os.fdopen(os.open(folder / LOCK_FILE, flags, 0o600), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
         place = folder if error.filename is None else Path(error.filename)
-        raise CAError(place, _reason(error), "let the user that runs Wirekey write there, or set `certs`") from error
+        raise CAError(
+            place, _reason(error), "make it writable for the user that runs Wirekey, or set `certs`"
+        ) from error
 
 
 def _check_owner_only(file: Path) -> None:
-    # A link within the folder is how container platforms mount secrets.
+    # Container platforms mount secrets as links within the folder.
     if file.is_symlink() and not file.resolve().is_relative_to(file.parent.resolve()):
         raise CAError(
-            file, "is a symbolic link that leads out of its folder", f"put the file itself into {file.parent}"
+            file, "is a symbolic link that leads out of its folder", f"move the file itself into {file.parent}"
         )
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except FileNotFoundError as error:
-        raise CAError(file, "there is no CA yet", "`wirekey serve` makes it at its first start") from error
+        raise CAError(file, "there is no CA yet", "`wirekey serve` creates it at its first start") from error
     except OSError as error:
-        raise CAError(file, _reason(error), "let the user that runs Wirekey read it") from error
+        raise CAError(file, _reason(error), "make it readable for the user that runs Wirekey") from error
     if mode & 0o077:
-        raise CAError(file, f"others may use the CA's key (mode {mode:o})", f"chmod 600 {file}")
+        raise CAError(file, f"other users may use the CA's key (mode {mode:o})", f"chmod 600 {file}")
 
 
 def _reason(error: OSError) -> str:

@@ -1,9 +1,9 @@
-"""The two certificates of the CA, made and read. No I/O.
+"""Creates and reads the two certificates of the CA. No I/O.
 
-Two tiers, because Java applies name constraints to what stands below the trusted root, never to the root itself.
-The root's key signs once and is thrown away; what is kept is the key of an intermediate that can only speak for the
-permitted hosts (RFC 5280, 4.2.1.10: a permitted name permits its subdomains too) and the gateway on this machine, and
-for TLS servers. Both carry the constraints. As two addresses are permitted, all others are refused.
+There are two tiers because Java applies name constraints to certificates below the trusted root, never to the root
+itself. The root's key signs once and is discarded. The key that is kept belongs to an intermediate that can certify
+only the permitted hosts (RFC 5280, 4.2.1.10: a permitted name includes its subdomains) and the gateway on this machine,
+and only for TLS servers. Both certificates have the constraints. As two addresses are permitted, all others are not.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ LIFETIME = timedelta(days=365)
 LEAF_LIFETIME = timedelta(hours=1)
 GATEWAY_LIFETIME = timedelta(days=8)
 EARLIER = timedelta(days=2)
-"""How far back validity begins: a client's clock may be behind ours."""
+"""Validity begins this long ago, as a client's clock may be behind."""
 
 LOCALHOST = "localhost"
 LOOPBACK = ("127.0.0.1", "::1")
 GATEWAY = [x509.DNSName(LOCALHOST), *(x509.IPAddress(ipaddress.ip_network(each)) for each in LOOPBACK)]
-"""What the gateway is called by programs of this machine, as a CA permits it."""
+"""The names and addresses of the gateway for programs of this machine, as name constraints."""
 
 
 def make_certificates(hosts: Iterable[str], now: datetime) -> bytes:
-    """Return the PEM of a new CA: the intermediate's key, the intermediate, the root, as mitmproxy reads it.
+    """Return the PEM of a new CA in mitmproxy's order: the intermediate's key, the intermediate, the root.
 
-    Raises ValueError if a host is no ASCII name, or there is none.
+    Raises ValueError if a host is not an ASCII name, or there are no hosts.
     """
     permitted = [x509.DNSName(host) for host in sorted({host.lower() for host in hosts})]
     if not permitted:
-        raise ValueError("a CA needs at least one host that it is good for")
+        raise ValueError("a CA needs at least one host")
     constraints = x509.NameConstraints(permitted_subtrees=[*permitted, *GATEWAY], excluded_subtrees=None)
     root_key, key = new_key(), new_key()
-    # Two CAs of one name confuse clients that find issuers by name: each gets its own.
+    # Two CAs with one name confuse clients that find issuers by name, so each CA has a name of its own.
     mark = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()).digest.hex()[:8]
     issuer, subject = Issuer(_name(f"Wirekey root {mark}"), root_key), _name(f"Wirekey working CA {mark}")
     period = now - EARLIER, now + LIFETIME
@@ -68,41 +68,40 @@ def make_certificates(hosts: Iterable[str], now: datetime) -> bytes:
 
 
 def read_certificates(pem: bytes) -> tuple[x509.Certificate, x509.Certificate]:
-    """Return intermediate and root of what `make_certificates` made.
+    """Return intermediate and root from the PEM of `make_certificates`. Does not check their validity period.
 
-    Raises ValueError, as a clause for a person, where the parts are not there or do not belong together. Whether
-    they are still valid is not looked at.
+    Raises ValueError with a clause for a person if parts are missing or do not belong together.
     """
     try:
         key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError) as error:
-        raise ValueError("holds no private key that can be read") from error
+        raise ValueError("has no readable private key") from error
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise ValueError("holds no certificate that can be read") from error
+        raise ValueError("has no readable certificate") from error
     if len(certificates) != 2:
-        raise ValueError("is not a CA of Wirekey's making: it should hold a working CA and its root")
+        raise ValueError("is not a CA that Wirekey created: it must have a working CA and its root")
     working, root = certificates
     if key.public_key() != working.public_key():
-        raise ValueError("holds a key and a certificate that do not belong together")
+        raise ValueError("has a key and a certificate that do not belong together")
     try:
         working.verify_directly_issued_by(root)
     except (ValueError, TypeError, InvalidSignature) as error:
-        raise ValueError("holds a root that did not sign its working CA") from error
+        raise ValueError("has a root that did not sign its working CA") from error
     if not permitted_hosts(working):
-        raise ValueError("holds a CA without name constraints, which could speak for any site")
+        raise ValueError("has a CA without name constraints, which could certify any site")
     return working, root
 
 
 def permitted_hosts(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Return the providers' names that a CA may speak for (and their subdomains); none where it is not constrained."""
+    """Return the provider hosts that a CA may certify (with their subdomains). Empty without name constraints."""
     names = (name.value for name in _permitted(certificate) if isinstance(name, x509.DNSName))
     return tuple(name for name in names if name != LOCALHOST)
 
 
 def permits_gateway(certificate: x509.Certificate) -> bool:
-    """Return whether a CA may speak for the gateway on this machine; those made by former versions may not."""
+    """Return whether a CA may certify the gateway on this machine. Those of previous versions may not."""
     permitted = _permitted(certificate)
     return all(name in permitted for name in GATEWAY)
 
@@ -124,7 +123,7 @@ def issue(pem: bytes, host: str, now: datetime) -> bytes:
 
 
 def issue_for_gateway(pem: bytes, now: datetime) -> bytes:
-    """Return the same for the gateway, by all that programs of this machine call it."""
+    """Return the PEM of a server certificate for the gateway, with its names and addresses on this machine."""
     addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in LOOPBACK]
     return _issue(pem, [x509.DNSName(LOCALHOST), *addresses], LOCALHOST, (now - EARLIER, now + GATEWAY_LIFETIME))
 

@@ -1,4 +1,7 @@
-"""What clients trust besides our CA: SSL_CERT_FILE and its like replace all roots, so ours come with the rest."""
+"""The other roots that clients trust.
+
+SSL_CERT_FILE and its like replace all roots, so the bundle includes the others.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ ROOT_VARIABLES = (
     "NODE_EXTRA_CA_CERTS",
     "GIT_SSL_CAINFO",
 )
-"""Where an administrator has put roots of their own, a company's proxy for instance."""
+"""Variables that point to an administrator's own roots, such as those of a company's proxy."""
 
 SYSTEM_FILES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -36,14 +39,14 @@ SYSTEM_FILES = (
     "/etc/ssl/cert.pem",
 )
 TRUSTSTORE_PASSWORD = b"changeit"
-"""Java's own default. A truststore has nothing to hide; the format wants a password."""
+"""Java's default. A truststore has no secrets, but the format requires a password."""
 
 KEY_DERIVATION_ROUNDS = 10_000
 BLOCK = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----(.+?)-----END", re.DOTALL)
 
 
 def root_files(environ: Mapping[str, str]) -> list[Path]:
-    """Return the files of roots that programs on this machine trust; those that exist."""
+    """Return the existing files of roots that programs on this machine trust."""
     import certifi
 
     named = [environ[name] for name in ROOT_VARIABLES if environ.get(name)]
@@ -53,7 +56,7 @@ def root_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def certificates_in(pem: bytes) -> Iterable[bytes]:
-    """Return the DER of each certificate in a PEM file; what cannot be read is passed over."""
+    """Yield the DER of each certificate in a PEM file. Skips what cannot be parsed."""
     for block in BLOCK.findall(pem):
         try:
             yield base64.b64decode(b"".join(block.split()), validate=True)
@@ -62,9 +65,9 @@ def certificates_in(pem: bytes) -> Iterable[bytes]:
 
 
 def bundle(ours: x509.Certificate, others: Iterable[bytes]) -> bytes:
-    """Return one PEM of our root, first, and every other root of the PEM files `others`, each once.
+    """Return one PEM with our root first, then every other root of the PEM files `others`, without duplicates.
 
-    PreviousAttempt roots of Wirekey are left out: a bundle of ours may be among `others`.
+    Previous roots of Wirekey are left out: a bundle of ours may be among `others`.
     """
     own = ours.public_bytes(Encoding.DER)
     found: dict[bytes, bytes] = {}
@@ -76,14 +79,14 @@ def bundle(ours: x509.Certificate, others: Iterable[bytes]) -> bytes:
 
 
 def truststore(pem: bytes) -> bytes:
-    """Return the certificates of a bundle as a PKCS #12 file whose entries Java takes for trusted roots."""
+    """Return the certificates of a bundle as a PKCS #12 file whose entries Java treats as trusted roots."""
     entries = []
     for number, der in enumerate(certificates_in(pem)):
         try:
             with warnings.catch_warnings(action="ignore", category=CryptographyDeprecationWarning):
                 certificate = x509.load_der_x509_certificate(der)
         except ValueError:
-            # An old root with a serial number that is no longer allowed, for one.
+            # For example an old root with a serial number that is no longer allowed.
             continue
         entries.append(pkcs12.PKCS12Certificate(certificate, b"wirekey" if number == 0 else b"root-%d" % number))
     encryption = (

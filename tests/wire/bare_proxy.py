@@ -1,4 +1,4 @@
-"""A proxy with only the wire layer in it, a bare upstream and a bare client: what one writes, the other reads."""
+"""A proxy that runs only the wire layer, an upstream and a client, all in one event loop over real sockets."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from wirekey_simulator.certificate import prepare_certificate
 KEY = "sk-only-on-the-wire"
 
 
-class BareHouse:
-    """Says yes to everything, and notes what the layer reports."""
+class BareDelegate:
+    """A delegate that allows everything and records what the layer reports. It is also the only addon."""
 
     def __init__(self, limits: WireLimits) -> None:
         self.limits = limits
@@ -36,13 +36,13 @@ class BareHouse:
         self.stream_request = False
         self.spool_folder = Path(tempfile.gettempdir())
         self.flows: list[http.HTTPFlow] = []
-        self.ways: list[tuple[str, int]] = []
-        """Hosts and ports of the attempts that there are after the first."""
+        self.next_upstreams: list[tuple[str, int]] = []
+        """Hosts and ports of the attempts after the first."""
         self.failed: list[str] = []
         self.attempts = 0
         self.connection_pool: ConnectionPool | None = None
         self.addresses: tuple[str, ...] = ()
-        """To which every name resolves, where there are any."""
+        """The addresses that every host resolves to, if any."""
         self.resends = True
 
     def limits_of(self, flow):
@@ -55,7 +55,7 @@ class BareHouse:
         return status in (429, 503)
 
     def can_retry(self, flow):
-        return bool(self.ways)
+        return bool(self.next_upstreams)
 
     def refusal_of_response(self, flow, response):
         return None
@@ -91,7 +91,7 @@ class BareHouse:
         wire.data = copy.copy(flow.request.data)
         wire.data.headers = flow.request.headers.copy()
         wire.headers["authorization"] = f"Bearer {KEY}"
-        take = self.bodies.get if self.ways or keep else self.bodies.pop
+        take = self.bodies.get if self.next_upstreams or keep else self.bodies.pop
         return wire, take(flow.id, b"")
 
     def response_head(self, flow, response):
@@ -112,7 +112,7 @@ class BareHouse:
     def report_end(self, flow, outcome, reason=None):
         self.ends.append(str(outcome))
 
-    # As an addon.
+    # Hooks of an addon.
 
     def next_layer(self, next_layer):
         from mitmproxy import ctx
@@ -134,8 +134,8 @@ class BareHouse:
     async def attempt_failed(self, attempt):
         self.failed.append(str(attempt.kind))
         await asyncio.sleep(0)
-        if self.ways:
-            attempt.flow.request.data.host, attempt.flow.request.data.port = self.ways.pop(0)
+        if self.next_upstreams:
+            attempt.flow.request.data.host, attempt.flow.request.data.port = self.next_upstreams.pop(0)
             attempt.retry = True
 
     async def attempt_repeated(self, attempt):
@@ -148,7 +148,7 @@ class BareHouse:
 
 
 class Upstream:
-    """Keeps what it reads, and writes what a test hands it."""
+    """A server whose connections a test accepts, reads and writes."""
 
     async def start(self, context=None):
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
@@ -167,9 +167,12 @@ class Upstream:
 
 @contextlib.asynccontextmanager
 async def bare_proxy(limits: WireLimits | None = None, *, secured_in: Path | None = None):
-    """`secured_in`: a folder for the certificate of an upstream that speaks TLS; its connections are lent."""
+    """Yield the delegate, the proxy's port and the upstream.
+
+    `secured_in`: a folder for the certificate of an upstream with TLS, whose connections are pooled.
+    """
     install()
-    delegate = BareHouse(limits or WireLimits())
+    delegate = BareDelegate(limits or WireLimits())
     master = ServeMaster(options.Options())
     master.options.update(mode=["regular@127.0.0.1:0"], connection_strategy="lazy")
     master.addons.add(delegate)
@@ -201,8 +204,8 @@ async def read_head(reader) -> bytes:
     return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
 
 
-async def read_answer(reader) -> tuple[bytes, bytes]:
-    """Head and body of an answer with a Content-Length."""
+async def read_response(reader) -> tuple[bytes, bytes]:
+    """Return the head and body of a response that has a Content-Length."""
     head = await read_head(reader)
     length = next(
         int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")

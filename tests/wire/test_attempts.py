@@ -1,4 +1,4 @@
-"""More than one attempt: the request goes out again as it was, and of what failed nothing reaches the client."""
+"""Retries: the same request is sent again, and nothing of a failed attempt reaches the client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import EVENTS, OK, client
 from wirekey.wire.delegate import WireLimits
 
@@ -28,9 +28,9 @@ async def until(condition) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_after_a_failure_the_same_request_goes_out_again_on_the_same_connection():
+async def test_a_failed_request_is_sent_again_on_the_same_connection():
     async with bare_proxy() as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -38,16 +38,16 @@ async def test_after_a_failure_the_same_request_goes_out_again_on_the_same_conne
         up_writer.write(BUSY)
         await read_request(up_reader)
         up_writer.write(SECOND)
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 200")
         assert body == b"second"
         assert (delegate.failed, delegate.answered, delegate.attempts) == (["status"], 200, 2)
         assert delegate.ends == []
 
 
-async def test_the_winning_stream_passes_event_by_event():
+async def test_the_stream_of_a_second_attempt_is_passed_on_event_by_event():
     async with bare_proxy() as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -65,9 +65,9 @@ async def test_the_winning_stream_passes_event_by_event():
 BUSY_HEAD, BUSY_BODY = BUSY[:-6], BUSY[-6:]
 
 
-@pytest.mark.parametrize("secured", [False, True], ids=["plain", "lent"])
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "pooled"])
 @pytest.mark.parametrize("used", [False, True], ids=["fresh", "used"])
-async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_attempt(tmp_path, secured, used):
+async def test_the_body_of_a_failed_response_is_read_before_the_next_attempt(tmp_path, secured, used):
     scheme = b"https" if secured else b"http"
     async with bare_proxy(secured_in=tmp_path if secured else None) as (delegate, port, upstream):
         reader, writer = await client(port)
@@ -77,8 +77,8 @@ async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_
             connection = await upstream.accept()
             await read_request(connection[0])
             connection[1].write(OK)
-            await read_answer(reader)
-        delegate.ways = [("127.0.0.1", upstream.port)]
+            await read_response(reader)
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         writer.write(request(upstream.port, BODY, scheme=scheme))
         up_reader, up_writer = connection or await upstream.accept()
         await read_request(up_reader)
@@ -90,13 +90,13 @@ async def test_a_failed_response_whose_body_comes_later_is_read_before_the_next_
             await asyncio.sleep(0.01)
         await read_request(up_reader)
         up_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
         assert delegate.ends == []
 
 
-async def test_a_failed_response_that_trickles_does_not_hold_up_the_next_attempt():
+async def test_a_slow_failed_response_does_not_delay_the_next_attempt():
     async with bare_proxy(WireLimits(connect=1)) as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -114,15 +114,15 @@ async def test_a_failed_response_that_trickles_does_not_hold_up_the_next_attempt
         second_reader, second_writer = await upstream.accept()
         await read_request(second_reader)
         second_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
         trickling.cancel()
 
 
-async def test_a_connection_on_which_the_failed_request_is_still_leaving_is_not_used_again():
+async def test_a_connection_that_is_still_sending_the_failed_request_is_not_reused():
     large = b"y" * (4 << 20)
     async with bare_proxy() as (delegate, port, upstream):
         upstream.server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, large))
         up_reader, up_writer = await upstream.accept()
@@ -132,16 +132,16 @@ async def test_a_connection_on_which_the_failed_request_is_still_leaving_is_not_
         await read_head(second_reader)
         assert await asyncio.wait_for(second_reader.readexactly(len(large)), 60) == large
         second_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
 
 
 ENDLESS = b"HTTP/1.1 429 Slow down\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize("chunk", [b"11170\r\n" + b"x" * 70_000 + b"\r\n", b"1\r\nx\r\n"], ids=["too long", "endless"])
-async def test_an_error_that_does_not_end_is_left_and_its_late_bytes_reach_no_one(chunk):
+async def test_an_endless_error_response_is_abandoned_and_its_late_bytes_are_dropped(chunk):
     async with bare_proxy(WireLimits(connect=1)) as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -152,16 +152,16 @@ async def test_an_error_that_does_not_end_is_left_and_its_late_bytes_reach_no_on
         up_writer.write(b"0\r\n\r\n")
         up_writer.close()
         second_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
         writer.write(request(upstream.port, BODY))
         await read_request(second_reader)
         second_writer.write(OK)
-        assert (await read_answer(reader))[1] == b"ok"
+        assert (await read_response(reader))[1] == b"ok"
 
 
-async def test_a_connection_that_ends_before_an_answer_is_a_failure():
+async def test_a_connection_that_ends_before_a_response_is_a_failure():
     async with bare_proxy() as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -170,13 +170,13 @@ async def test_a_connection_that_ends_before_an_answer_is_a_failure():
         second_reader, second_writer = await upstream.accept()
         await read_request(second_reader)
         second_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
         assert (delegate.failed, delegate.ends) == (["reset"], [])
 
 
 async def test_no_first_byte_in_time_is_a_failure():
     async with bare_proxy(WireLimits(first_byte=0.3)) as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
@@ -185,7 +185,7 @@ async def test_no_first_byte_in_time_is_a_failure():
         up_writer.write(OK)  # too late
         await read_request(second_reader)
         second_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
         assert (delegate.failed, delegate.ends) == (["first_byte"], [])
 
 
@@ -194,34 +194,34 @@ async def test_a_refused_connection_is_a_failure():
         closed.bind(("127.0.0.1", 0))
         dead = closed.getsockname()[1]
         async with bare_proxy() as (delegate, port, upstream):
-            delegate.ways = [("127.0.0.1", upstream.port)]
+            delegate.next_upstreams = [("127.0.0.1", upstream.port)]
             reader, writer = await client(port)
             writer.write(request(dead, BODY))
             up_reader, up_writer = await upstream.accept()
             await read_request(up_reader)
             up_writer.write(SECOND)
-            assert (await read_answer(reader))[1] == b"second"
+            assert (await read_response(reader))[1] == b"second"
             assert (delegate.failed, delegate.attempts, delegate.ends) == (["connect"], 2, [])
 
 
-async def test_when_no_way_is_left_the_client_gets_the_last_answer_as_it_is():
+async def test_the_client_gets_the_response_of_the_last_attempt_unchanged():
     async with bare_proxy() as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
         for _ in range(2):
             await read_request(up_reader)
             up_writer.write(BUSY)
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 503")
         assert body == b"failed"
         assert (delegate.failed, delegate.answered, delegate.attempts) == (["status"], 503, 2)
 
 
-async def test_a_client_that_goes_away_is_not_tried_for_again():
+async def test_a_call_is_not_retried_after_its_client_disconnected():
     async with bare_proxy() as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         tried = asyncio.Event()
         go_on = asyncio.Event()
 
@@ -246,22 +246,22 @@ async def test_a_client_that_goes_away_is_not_tried_for_again():
         assert delegate.attempts == 1
 
 
-async def test_an_upload_that_streams_is_not_sent_again():
+async def test_a_streamed_request_is_not_retried():
     async with bare_proxy() as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         delegate.stream_request = True
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, up_writer = await upstream.accept()
         await read_request(up_reader)
         up_writer.write(BUSY)
-        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 503")
+        assert (await read_response(reader))[0].startswith(b"HTTP/1.1 503")
         assert delegate.failed == []
 
 
-async def test_an_attempt_that_takes_too_long_in_all_is_a_failure_and_the_next_has_the_whole_time():
+async def test_an_attempt_over_the_total_time_limit_is_a_failure_and_the_next_has_the_full_time():
     async with bare_proxy(WireLimits(first_byte=60, total=1)) as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         up_reader, _ = await upstream.accept()
@@ -269,24 +269,24 @@ async def test_an_attempt_that_takes_too_long_in_all_is_a_failure_and_the_next_h
         second_reader, second_writer = await upstream.accept()
         await read_request(second_reader)
         second_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
         assert (delegate.failed, delegate.ends) == (["first_byte"], [])
 
 
-async def test_an_upload_that_takes_too_long_in_all_is_answered_while_it_lasts():
+async def test_an_upload_over_the_total_time_limit_gets_a_response_before_it_ends():
     async with bare_proxy(WireLimits(total=0.5)) as (delegate, port, upstream):
         delegate.stream_request = True
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY)[:-1000])
         up_reader, _ = await upstream.accept()
         await read_head(up_reader)
-        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 504")
+        assert (await read_response(reader))[0].startswith(b"HTTP/1.1 504")
         assert delegate.ends == ["timeout"]
 
 
-async def test_who_decides_about_another_attempt_learns_that_the_client_has_left():
+async def test_the_retry_hook_learns_that_the_client_has_disconnected():
     async with bare_proxy() as (delegate, port, upstream):
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         learned = asyncio.Event()
 
         async def wait(attempt):
@@ -306,7 +306,7 @@ async def test_who_decides_about_another_attempt_learns_that_the_client_has_left
         assert delegate.attempts == 1
 
 
-# Faults of the first attempt; each gives the connection on which the second one comes, None: a new one.
+# Failures of the first attempt. Each returns the connection that the second attempt uses, or None if it is a new one.
 
 
 async def hangs_up(reader, writer):
@@ -329,10 +329,10 @@ async def breaks_off(reader, writer):
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["the client waits", "the client leaves"])
 @pytest.mark.parametrize("fails", [hangs_up, is_busy, says_nothing, breaks_off])
-async def test_whatever_fails_no_task_is_left(fails, leaves):
+async def test_no_task_is_left_after_a_failure(fails, leaves):
     async with bare_proxy(WireLimits(first_byte=0.5)) as (delegate, port, upstream):
         before = asyncio.all_tasks()
-        delegate.ways = [("127.0.0.1", upstream.port)]
+        delegate.next_upstreams = [("127.0.0.1", upstream.port)]
         reader, writer = await client(port)
         writer.write(request(upstream.port, BODY))
         first = await upstream.accept()
@@ -346,7 +346,7 @@ async def test_whatever_fails_no_task_is_left(fails, leaves):
             second_reader, second_writer = second or await upstream.accept()
             await read_request(second_reader)
             second_writer.write(SECOND)
-            assert (await read_answer(reader))[1] == b"second"
+            assert (await read_response(reader))[1] == b"second"
         writer.close()
         async with asyncio.timeout(60):
             while left := asyncio.all_tasks() - before:

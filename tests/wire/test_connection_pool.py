@@ -1,4 +1,4 @@
-"""Upstream connections that outlive their client: lent to the next one, and never with anything left on them."""
+"""The connection pool: the next client reuses a connection, and only one on which nothing is left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import EVENTS, OK, client
 from wirekey.wire.connection_pool import ConnectionPool, PoolLimits
 from wirekey.wire.delegate import WireLimits
@@ -38,47 +38,47 @@ async def until(condition) -> None:
 
 
 @contextlib.asynccontextmanager
-async def one_call_made(tmp_path, answer: bytes = OK, limits: WireLimits | None = None):
-    """Give what there is after a client made a call and went: house, port, upstream, and the connection it left."""
+async def one_call_made(tmp_path, response: bytes = OK, limits: WireLimits | None = None):
+    """Yield delegate, port, upstream and the upstream connection, after a client has made a call and disconnected."""
     async with bare_proxy(limits, secured_in=tmp_path) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         up_reader, up_writer = await upstream.accept()
         await read_request(up_reader)
-        up_writer.write(answer)
-        await read_answer(reader)
+        up_writer.write(response)
+        await read_response(reader)
         writer.close()
         await until(lambda: delegate.connection_pool.counts.closed or len(delegate.connection_pool))
         yield delegate, port, upstream, up_reader, up_writer
 
 
-async def test_the_connection_of_a_client_that_went_is_lent_to_the_next(tmp_path):
+async def test_the_next_client_reuses_the_connection_of_a_client_that_disconnected(tmp_path):
     async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         await read_request(up_reader)
         up_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
         counts = delegate.connection_pool.counts
         assert (counts.opened, counts.reused, counts.closed) == (1, 1, 0)
         assert upstream.connections.empty()
 
 
-async def test_a_flow_says_of_a_lent_connection_what_it_said_of_the_new_one(tmp_path):
+async def test_a_flow_shows_the_same_attributes_of_a_reused_connection_as_of_a_new_one(tmp_path):
     async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         await read_request(up_reader)
         up_writer.write(OK)
-        await read_answer(reader)
-        new, lent = (flow.server_conn for flow in delegate.flows)
-        assert new is not lent
-        assert lent.tls_established
-        assert (lent.sni, lent.alpn_offers, lent.tls) == ("127.0.0.1", [b"http/1.1"], True)
-        assert lent.tls_version == "TLSv1.3"
-        assert lent.certificate_list[0].cn == new.certificate_list[0].cn
+        await read_response(reader)
+        new, reused = (flow.server_conn for flow in delegate.flows)
+        assert new is not reused
+        assert reused.tls_established
+        assert (reused.sni, reused.alpn_offers, reused.tls) == ("127.0.0.1", [b"http/1.1"], True)
+        assert reused.tls_version == "TLSv1.3"
+        assert reused.certificate_list[0].cn == new.certificate_list[0].cn
         for name in ("address", "peername", "sockname", "cipher", "alpn", "timestamp_start", "timestamp_tls_setup"):
-            assert getattr(lent, name) == getattr(new, name), name
+            assert getattr(reused, name) == getattr(new, name), name
 
 
 async def test_two_clients_at_once_never_share_a_connection(tmp_path):
@@ -91,33 +91,33 @@ async def test_two_clients_at_once_never_share_a_connection(tmp_path):
             await read_request(up_reader)
             up_writer.write(OK)
         for reader, _ in clients:
-            assert (await read_answer(reader))[1] == b"ok"
+            assert (await read_response(reader))[1] == b"ok"
         assert delegate.connection_pool.counts.opened == 2
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"),
+    ("response", "why"),
     [
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", "the provider wants it closed"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", "HTTP/1.0 closes it"),
-        (OK + b"HTTP/1.1 200 OK\r\n", "there is more on it than an answer"),
+        (OK + b"HTTP/1.1 200 OK\r\n", "more than one response was received"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_a_connection_is_not_lent_when(tmp_path, answer, why):
+async def test_a_connection_is_not_reused_when(tmp_path, response, why):
     async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         up_reader, up_writer = await upstream.accept()
         await read_request(up_reader)
-        up_writer.write(answer)
-        await read_answer(reader)
+        up_writer.write(response)
+        await read_response(reader)
         assert await asyncio.wait_for(up_reader.read(), 60) == b"", why
         writer.close()
         assert len(delegate.connection_pool) == 0
 
 
-async def test_a_connection_is_not_lent_when_its_client_went_within_an_answer(tmp_path):
+async def test_a_connection_is_not_reused_when_its_client_disconnected_during_a_response(tmp_path):
     async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
@@ -130,7 +130,7 @@ async def test_a_connection_is_not_lent_when_its_client_went_within_an_answer(tm
         assert len(delegate.connection_pool) == 0
 
 
-async def test_a_byte_on_an_idle_connection_ends_it(tmp_path):
+async def test_a_byte_on_an_idle_connection_closes_it(tmp_path):
     async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
         up_writer.write(SECOND)  # for nobody
         with contextlib.suppress(ConnectionError):
@@ -141,20 +141,20 @@ async def test_a_byte_on_an_idle_connection_ends_it(tmp_path):
         fresh_reader, fresh_writer = await upstream.accept()
         await read_request(fresh_reader)
         fresh_writer.write(OK)
-        assert (await read_answer(reader))[1] == b"ok"
+        assert (await read_response(reader))[1] == b"ok"
 
 
-async def test_a_connection_that_the_provider_closes_while_it_is_idle_is_forgotten(tmp_path):
+async def test_an_idle_connection_that_the_provider_closes_leaves_the_pool(tmp_path):
     async with one_call_made(tmp_path) as (delegate, _, __, ___, up_writer):
         up_writer.close()
         await until(lambda: len(delegate.connection_pool) == 0)
         assert delegate.connection_pool.counts.closed == 1
 
 
-# A request that meets the end of the connection on its way.
+# A provider that closes the connection before the request arrives.
 
 
-async def test_a_request_that_meets_the_end_of_a_lent_connection_goes_out_on_a_new_one(tmp_path):
+async def test_a_request_is_sent_again_on_a_new_connection_if_the_reused_one_was_closed(tmp_path):
     async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
@@ -163,12 +163,12 @@ async def test_a_request_that_meets_the_end_of_a_lent_connection_goes_out_on_a_n
         fresh_reader, fresh_writer = await upstream.accept()
         assert await read_request(fresh_reader) == first
         fresh_writer.write(SECOND)
-        assert (await read_answer(reader))[1] == b"second"
+        assert (await read_response(reader))[1] == b"second"
         assert delegate.ends == delegate.failed == []
         assert delegate.attempts == 3
 
 
-async def test_it_goes_out_anew_only_once_and_only_for_a_connection_that_was_used_before(tmp_path):
+async def test_it_is_sent_again_only_once_and_only_after_a_reused_connection(tmp_path):
     async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
@@ -177,50 +177,50 @@ async def test_it_goes_out_anew_only_once_and_only_for_a_connection_that_was_use
         fresh_reader, fresh_writer = await upstream.accept()
         await read_request(fresh_reader)
         fresh_writer.close()
-        head, _ = await read_answer(reader)
+        head, _ = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 502")
         assert upstream.connections.empty()
         assert delegate.ends == ["upstream_reset"]
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 2", b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"])
-async def test_it_does_not_go_out_anew_after_a_byte_of_an_answer(tmp_path, said):
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 2", b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n"])
+async def test_it_is_not_sent_again_after_a_byte_of_a_response(tmp_path, sent):
     async with one_call_made(tmp_path) as (_, port, upstream, up_reader, up_writer):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         await read_request(up_reader)
-        up_writer.write(said)
+        up_writer.write(sent)
         up_writer.close()
-        head, _ = await read_answer(reader)
+        head, _ = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 502")
         assert upstream.connections.empty()
 
 
-async def test_what_may_be_done_only_once_does_not_go_out_anew(tmp_path):
+async def test_it_is_not_sent_again_if_it_must_not_be_processed_twice(tmp_path):
     async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
         delegate.resends = False
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         await read_request(up_reader)
         up_writer.close()
-        head, _ = await read_answer(reader)
+        head, _ = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 502")
         assert upstream.connections.empty()
 
 
-async def test_an_upload_that_streams_does_not_go_out_anew(tmp_path):
+async def test_it_is_not_sent_again_if_it_is_streamed(tmp_path):
     async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
         delegate.stream_request = True
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         await read_request(up_reader)
         up_writer.close()
-        head, _ = await read_answer(reader)
+        head, _ = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 502")
         assert upstream.connections.empty()
 
 
-async def test_an_interim_answer_is_not_taken_for_the_answer(tmp_path):
+async def test_an_interim_response_is_not_taken_for_the_final_one(tmp_path):
     async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
@@ -230,7 +230,7 @@ async def test_an_interim_answer_is_not_taken_for_the_answer(tmp_path):
         up_writer.write(b"nk: <x>\r\n\r\n")
         await up_writer.drain()
         up_writer.write(OK)
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 200")
         assert body == b"ok"
         assert delegate.answered == 200
@@ -239,7 +239,7 @@ async def test_an_interim_answer_is_not_taken_for_the_answer(tmp_path):
 # TLS.
 
 
-async def test_a_certificate_of_an_unknown_ca_gets_no_request(tmp_path):
+async def test_nothing_is_sent_to_an_upstream_with_a_certificate_of_an_unknown_ca(tmp_path):
     async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
         _, stranger = prepare_certificate(tmp_path / "other")
         from mitmproxy import ctx
@@ -247,7 +247,7 @@ async def test_a_certificate_of_an_unknown_ca_gets_no_request(tmp_path):
         ctx.options.update(ssl_verify_upstream_trusted_ca=str(stranger))
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 502")
         assert b"upstream_not_trusted" in body
         assert upstream.connections.empty()
@@ -273,11 +273,11 @@ async def test_a_tls_handshake_that_stalls_is_ended_at_the_limit(tmp_path):
         async with bare_proxy(WireLimits(connect=0.3), secured_in=tmp_path) as (_, port, __):
             reader, writer = await client(port)
             writer.write(secured(silent.getsockname()[1]))
-            head, _ = await read_answer(reader)
+            head, _ = await read_response(reader)
             assert head.startswith(b"HTTP/1.1 504")
 
 
-async def test_a_slow_client_makes_the_provider_wait(tmp_path):
+async def test_reading_from_the_provider_pauses_while_the_client_does_not_read(tmp_path):
     async with bare_proxy(secured_in=tmp_path) as (_, port, upstream):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(secured(upstream.port))
@@ -291,7 +291,7 @@ async def test_a_slow_client_makes_the_provider_wait(tmp_path):
         assert not any(connection.is_reading_paused for connection in pooled_connections.values())
 
 
-# The idle ones.
+# Idle connections.
 
 
 @contextlib.asynccontextmanager
@@ -316,7 +316,7 @@ async def upstream_with_tls(folder, maximum: ssl.TLSVersion | None = None):
 
 @contextlib.asynccontextmanager
 async def pool_with(folder, limits: PoolLimits):
-    """Give a lending, and a function that dials connections for it to a place of the given name."""
+    """Yield a pool, and a function that opens connections to a host for it."""
     async with upstream_with_tls(folder) as (port, root):
         connection_pool = ConnectionPool(limits)
 
@@ -331,7 +331,7 @@ async def pool_with(folder, limits: PoolLimits):
         await connection_pool.close()
 
 
-async def test_the_one_used_last_is_lent_first_and_only_for_its_own_place(tmp_path):
+async def test_the_connection_used_last_is_acquired_first_and_only_for_its_own_origin(tmp_path):
     async with pool_with(tmp_path, PoolLimits()) as (connection_pool, opened):
         first, second, elsewhere = await opened(), await opened(), await opened("127.0.0.1")
         for connection in (first, second, elsewhere):
@@ -350,9 +350,9 @@ async def test_the_one_used_last_is_lent_first_and_only_for_its_own_place(tmp_pa
         (PoolLimits(max_age=-1), []),
         (PoolLimits(idle_seconds=0), []),
     ],
-    ids=["for each place", "in all", "in life", "while idle"],
+    ids=["per origin", "total", "age", "idle time"],
 )
-async def test_what_is_kept_is_bounded(tmp_path, limits, left):
+async def test_idle_connections_are_limited(tmp_path, limits, left):
     async with pool_with(tmp_path, limits) as (connection_pool, opened):
         connections = [await opened() for _ in range(4)]
         for connection in connections:
@@ -363,7 +363,7 @@ async def test_what_is_kept_is_bounded(tmp_path, limits, left):
         assert connection_pool.counts.closed == 4 - len(left)
 
 
-async def test_after_a_change_of_the_configuration_no_former_connection_is_lent(tmp_path):
+async def test_no_connection_opened_before_drain_is_reused(tmp_path):
     async with pool_with(tmp_path, PoolLimits()) as (connection_pool, opened):
         idle, held = await opened(), await opened()
         connection_pool.release(idle)
@@ -377,7 +377,7 @@ async def test_after_a_change_of_the_configuration_no_former_connection_is_lent(
         connection_pool.release(later)
 
 
-async def test_at_the_end_nothing_is_left_open(tmp_path):
+async def test_close_closes_all_connections(tmp_path):
     async with pool_with(tmp_path, PoolLimits()) as (connection_pool, opened):
         kept, late = await opened(), await opened()
         connection_pool.release(kept)

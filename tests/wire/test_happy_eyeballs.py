@@ -1,4 +1,4 @@
-"""Several addresses of one name: the first that answers is used, and of the others nothing is left."""
+"""Several addresses of one host: the first that can be reached is used, and nothing is left of the others."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import time
 import pytest
 
 from tests.endurance.faulty_upstream import blackhole
-from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import OK, client
 from wirekey.wire.delegate import WireLimits
 from wirekey.wire.happy_eyeballs import MAX_ADDRESSES, connect, first_successful, interleave_families
 
 UNREACHABLE = "2001:db8::1"
-"""An address of documentation: there is no way to it, or nobody answers."""
+"""An address for documentation (RFC 5737), which cannot be reached."""
 
 
-def test_the_families_take_turns_beginning_with_the_first():
+def test_ipv6_and_ipv4_addresses_alternate_starting_with_the_first_family():
     assert interleave_families(["2::1", "2::2", "1.0.0.1", "2::1"]) == ("2::1", "1.0.0.1", "2::2")
     assert interleave_families(["1.0.0.1", "1.0.0.2", "1.0.0.3", "2::1"]) == ("1.0.0.1", "2::1", "1.0.0.2", "1.0.0.3")
     assert len(interleave_families([f"1.0.0.{number}" for number in range(100)])) == MAX_ADDRESSES
 
 
 @pytest.fixture
-async def place():
-    """A port of 127.0.0.1 that counts who connects; nobody listens there at 127.0.0.2."""
+async def target():
+    """A server at 127.0.0.1 that counts connections. Its port is closed at 127.0.0.2."""
     came = []
 
     async def serve(reader, writer):
@@ -40,49 +40,49 @@ async def place():
     server.close()
 
 
-async def test_after_a_refusal_the_next_address_is_tried_at_once(place):
+async def test_after_a_refused_connection_the_next_address_is_tried_at_once(target):
     began = time.monotonic()
-    made, address = await connect([("127.0.0.2", place.port), ("127.0.0.1", place.port)], delay=60)
-    assert address == ("127.0.0.1", place.port)
-    assert made.getpeername() == address
+    opened, address = await connect([("127.0.0.2", target.port), ("127.0.0.1", target.port)], delay=60)
+    assert address == ("127.0.0.1", target.port)
+    assert opened.getpeername() == address
     assert time.monotonic() - began < 30
-    made.close()
+    opened.close()
 
 
-async def test_an_address_that_does_not_answer_does_not_hold_up_the_next(place):
+async def test_the_next_address_is_tried_after_a_delay(target):
     with blackhole() as url:
         silent = ("127.0.0.1", int(url.rpartition(":")[2]))
-        made, address = await connect([silent, ("127.0.0.1", place.port)], delay=0.05)
-    assert address == ("127.0.0.1", place.port)
-    made.close()
+        opened, address = await connect([silent, ("127.0.0.1", target.port)], delay=0.05)
+    assert address == ("127.0.0.1", target.port)
+    opened.close()
 
 
-async def test_where_none_answers_the_first_reason_counts(place):
+async def test_the_error_of_the_first_address_is_raised_if_none_can_be_reached(target):
     with pytest.raises(ConnectionRefusedError, match=r"127\.0\.0\.2"):
-        await connect([("127.0.0.2", place.port), ("127.0.0.3", place.port)])
+        await connect([("127.0.0.2", target.port), ("127.0.0.3", target.port)])
     with pytest.raises(OSError, match="no address"):
         await connect([])
 
 
-async def test_who_comes_second_is_closed():
-    """The first succeeds as the second does: one of them is given, and the other is not left open."""
-    made = [socket.socket(), socket.socket()]
+async def test_the_second_connection_is_closed():
+    """Two attempts succeed at the same time. One socket is returned, and the other is closed."""
+    opened = [socket.socket(), socket.socket()]
     ready = asyncio.Event()
 
     async def give(number):
         await ready.wait()
-        return made[number]
+        return opened[number]
 
-    racing = asyncio.create_task(first_successful([lambda: give(0), lambda: give(1)], delay=0))
+    connecting = asyncio.create_task(first_successful([lambda: give(0), lambda: give(1)], delay=0))
     await asyncio.sleep(0.05)
     ready.set()
-    won, place = await racing
-    assert won is made[place]
-    assert [one.fileno() >= 0 for one in made] == [number == place for number in range(2)]
-    won.close()
+    winner, index = await connecting
+    assert winner is opened[index]
+    assert [one.fileno() >= 0 for one in opened] == [number == index for number in range(2)]
+    winner.close()
 
 
-async def test_a_race_that_is_given_up_leaves_nothing_behind(place):
+async def test_a_cancelled_connect_leaves_no_task(target):
     before = asyncio.all_tasks()
     with blackhole() as url:
         silent = ("127.0.0.1", int(url.rpartition(":")[2]))
@@ -91,9 +91,9 @@ async def test_a_race_that_is_given_up_leaves_nothing_behind(place):
     assert asyncio.all_tasks() <= before
 
 
-@pytest.mark.parametrize("secured", [False, True], ids=["plain", "lent"])
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "pooled"])
 @pytest.mark.parametrize("first", ["127.0.0.2", UNREACHABLE])
-async def test_a_call_goes_to_the_address_that_answers(tmp_path, secured, first):
+async def test_a_request_is_sent_to_the_address_that_can_be_reached(tmp_path, secured, first):
     async with bare_proxy(secured_in=tmp_path if secured else None) as (delegate, port, upstream):
         delegate.addresses = (first, "127.0.0.1")
         reader, writer = await client(port)
@@ -101,7 +101,7 @@ async def test_a_call_goes_to_the_address_that_answers(tmp_path, secured, first)
         up_reader, up_writer = await upstream.accept()
         await read_head(up_reader)
         up_writer.write(OK)
-        assert (await read_answer(reader))[1] == b"ok"
+        assert (await read_response(reader))[1] == b"ok"
         server = delegate.flows[0].server_conn
         assert server.peername[:2] == server.address[:2] == ("127.0.0.1", upstream.port)
         assert upstream.connections.empty()
@@ -109,8 +109,8 @@ async def test_a_call_goes_to_the_address_that_answers(tmp_path, secured, first)
             assert delegate.connection_pool.counts.opened == 1
 
 
-@pytest.mark.parametrize("secured", [False, True], ids=["plain", "lent"])
-async def test_all_addresses_together_have_the_time_limit_of_one_connection(tmp_path, secured):
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "pooled"])
+async def test_the_time_limit_applies_to_all_addresses_together(tmp_path, secured):
     with blackhole() as url:
         silent = int(url.rpartition(":")[2])
         async with bare_proxy(WireLimits(connect=0.5), secured_in=tmp_path if secured else None) as (delegate, port, _):
@@ -118,6 +118,6 @@ async def test_all_addresses_together_have_the_time_limit_of_one_connection(tmp_
             reader, writer = await client(port)
             began = time.monotonic()
             writer.write(request(silent, b"body", scheme=b"https" if secured else b"http"))
-            head, body = await read_answer(reader)
+            head, body = await read_response(reader)
             assert head.startswith(b"HTTP/1.1 504"), body
             assert time.monotonic() - began < 10

@@ -1,4 +1,4 @@
-"""Our way to look a header up gives what mitmproxy's gives."""
+"""The faster lookup of headers returns what mitmproxy's returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = st.sampled_from([b"Host", b"host", b"HOST", b"Hosts", b"x-a", b"X-A", b"
 
 
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=8))), NAMES, st.booleans())
-def test_the_values_are_those_that_mitmproxy_finds(fields, name, as_text):
+def test_lookup_returns_the_same_values_as_mitmproxy(fields, name, as_text):
     headers = Headers(fields)
     asked = name.decode("utf-8", "surrogateescape") if as_text else name
     found = [value.decode("utf-8", "surrogateescape") for value in MultiDict.get_all(headers, name)]
@@ -24,7 +24,7 @@ def test_the_values_are_those_that_mitmproxy_finds(fields, name, as_text):
     assert header_lookup.contains(headers, asked) is bool(found)
 
 
-def test_mitmproxy_uses_it_once_the_wire_layer_is_installed():
+def test_install_replaces_the_lookup():
     code = (
         "from mitmproxy.http import Headers; from wirekey.wire import header_lookup, install; install.install(); "
         "assert Headers.get_all is header_lookup.get_all; h = Headers(Host='a'); "

@@ -1,4 +1,4 @@
-"""A body too long for memory, through the wire layer: written to a file, sent as the provider takes it, gone after."""
+"""A body too long for memory: written to a file, sent as fast as the provider reads, and deleted afterwards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.running import PATIENCE
 from tests.test_body import FullDisk, open_files
-from tests.wire.bare_proxy import bare_proxy, read_answer, read_head, request
+from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from wirekey import body as body_module
 from wirekey.body import SPOOL_ABOVE
 from wirekey.errors import Refusal
@@ -58,7 +58,7 @@ def held_for_upstream() -> int:
     )
 
 
-async def test_it_arrives_byte_for_byte_and_nothing_of_it_stays(proxy, tmp_path):
+async def test_a_large_body_arrives_unchanged_and_leaves_no_file(proxy, tmp_path):
     _, port, upstream = proxy
     reader, writer = await send(port, upstream.port)
     up_reader, up_writer = await upstream.accept()
@@ -67,12 +67,12 @@ async def test_it_arrives_byte_for_byte_and_nothing_of_it_stays(proxy, tmp_path)
         received = await asyncio.wait_for(up_reader.readexactly(len(LARGE)), PATIENCE)
         assert hashlib.sha256(received).digest() == hashlib.sha256(LARGE).digest()
         up_writer.write(OK)
-        assert (await read_answer(reader))[1] == b"ok"
+        assert (await read_response(reader))[1] == b"ok"
         assert open_files(tmp_path) == []
         writer.write(request(upstream.port, LARGE))
 
 
-async def test_what_a_slow_provider_has_not_taken_lies_in_the_file(proxy, tmp_path):
+async def test_what_a_slow_provider_has_not_read_stays_in_the_file(proxy, tmp_path):
     _, port, upstream = proxy
     _client = await send(port, upstream.port)
     up_reader, _writer = await upstream.accept()
@@ -88,7 +88,7 @@ async def test_what_a_slow_provider_has_not_taken_lies_in_the_file(proxy, tmp_pa
     await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
 
 
-async def test_a_client_that_goes_away_while_it_sends_leaves_no_file(proxy, tmp_path):
+async def test_a_client_that_disconnects_while_it_sends_leaves_no_file(proxy, tmp_path):
     _, port, upstream = proxy
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request(upstream.port, LARGE)[:-1000])
@@ -98,7 +98,7 @@ async def test_a_client_that_goes_away_while_it_sends_leaves_no_file(proxy, tmp_
     assert upstream.connections.empty()
 
 
-async def test_a_client_that_goes_away_while_we_send_leaves_no_file_and_no_whole_request(proxy, tmp_path):
+async def test_a_client_that_disconnects_while_we_send_leaves_no_file_and_no_complete_request(proxy, tmp_path):
     delegate, port, upstream = proxy
     _, writer = await send(port, upstream.port)
     up_reader, _up_writer = await upstream.accept()
@@ -110,25 +110,25 @@ async def test_a_client_that_goes_away_while_we_send_leaves_no_file_and_no_whole
     assert len(await asyncio.wait_for(up_reader.read(), PATIENCE)) < len(LARGE)
 
 
-async def test_a_provider_that_hangs_up_while_we_send_is_502_and_leaves_no_file(proxy, tmp_path):
+async def test_a_provider_that_closes_the_connection_while_we_send_is_502_and_leaves_no_file(proxy, tmp_path):
     delegate, port, upstream = proxy
     reader, _writer = await send(port, upstream.port)
     _, up_writer = await upstream.accept()
     await eventually(held_for_upstream, "something to be sent")
     up_writer.transport.abort()
-    head, body = await read_answer(reader)
+    head, body = await read_response(reader)
     assert (head.split()[1], b"upstream_reset" in body) == (b"502", True)
     await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
     assert delegate.ends == ["upstream_reset"]
 
 
-async def test_a_provider_that_answers_early_gets_no_more_and_no_second_request_on_that_connection(proxy, tmp_path):
+async def test_a_provider_that_responds_early_gets_no_more_on_that_connection(proxy, tmp_path):
     _, port, upstream = proxy
     reader, writer = await send(port, upstream.port)
     up_reader, up_writer = await upstream.accept()
     await eventually(held_for_upstream, "something to be sent")
     up_writer.write(NO_MORE)
-    assert (await read_answer(reader))[1] == b"no"
+    assert (await read_response(reader))[1] == b"no"
     await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
     await read_head(up_reader)
     assert len(await asyncio.wait_for(up_reader.read(), PATIENCE)) < len(LARGE)
@@ -137,15 +137,15 @@ async def test_a_provider_that_answers_early_gets_no_more_and_no_second_request_
     await read_head(up_reader)
     assert await up_reader.readexactly(4) == b"next"
     up_writer.write(OK)
-    assert (await read_answer(reader))[1] == b"ok"
+    assert (await read_response(reader))[1] == b"ok"
 
 
-async def test_a_provider_that_takes_nothing_any_more_is_504(tmp_path):
+async def test_a_provider_that_stops_reading_is_504(tmp_path):
     async with bare_proxy(WireLimits(first_byte=0.4)) as (delegate, port, upstream):
         delegate.spool_folder = tmp_path
         reader, _writer = await send(port, upstream.port)
         _connection = await upstream.accept()
-        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 504")
+        assert (await read_response(reader))[0].startswith(b"HTTP/1.1 504")
         await eventually(lambda: open_files(tmp_path) == [], "the file to be gone")
 
 
@@ -153,7 +153,7 @@ async def test_a_refusal_on_the_wire_leaves_no_file(proxy, tmp_path):
     delegate, port, upstream = proxy
     delegate.refuse_on_wire = Refusal(503, "no_key", "No key.")
     reader, _writer = await send(port, upstream.port)
-    assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 503")
+    assert (await read_response(reader))[0].startswith(b"HTTP/1.1 503")
     delegate.bodies.clear()
     assert open_files(tmp_path) == []
 
@@ -162,7 +162,7 @@ async def test_a_body_over_the_limit_is_413_and_leaves_no_file(tmp_path):
     async with bare_proxy(WireLimits(body_bytes=len(LARGE) - 1)) as (delegate, port, upstream):
         delegate.spool_folder = tmp_path
         reader, writer = await send(port, upstream.port)
-        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 413")
+        assert (await read_response(reader))[0].startswith(b"HTTP/1.1 413")
         assert open_files(tmp_path) == []
         assert delegate.ends == ["denied"]
         writer.write(request(upstream.port, b"next"))
@@ -183,7 +183,7 @@ async def test_a_disk_that_fills_up_is_503_and_the_connection_goes_on(proxy, tmp
     with monkeypatch.context() as patched:
         patched.setattr(full, "TemporaryFile", lambda **options: FullDisk(made(**options), room))
         reader, writer = await send(port, upstream.port)
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
     assert (head.split()[1], b"No space left on device" in body) == (b"503", True)
     assert open_files(tmp_path) == []
     writer.write(request(upstream.port, LARGE))
@@ -191,21 +191,21 @@ async def test_a_disk_that_fills_up_is_503_and_the_connection_goes_on(proxy, tmp
     await read_head(up_reader)
     assert await asyncio.wait_for(up_reader.readexactly(len(LARGE)), PATIENCE) == LARGE
     up_writer.write(OK)
-    assert (await read_answer(reader))[1] == b"ok"
+    assert (await read_response(reader))[1] == b"ok"
 
 
-async def test_an_exception_while_the_body_is_kept_is_503_without_its_words(proxy, monkeypatch, caplog):
+async def test_an_exception_while_a_body_is_buffered_is_503_and_its_message_is_not_logged(proxy, monkeypatch, caplog):
     delegate, port, upstream = proxy
     monkeypatch.setattr(delegate, "open_spool", failing)
     reader, _writer = await send(port, upstream.port)
-    head, body = await read_answer(reader)
+    head, body = await read_response(reader)
     assert (head.split()[1], b"wirekey_error" in body) == (b"503", True)
     assert "a request body could not be kept: RuntimeError" in caplog.text
     assert "quoted" not in caplog.text
 
 
 @pytest.mark.parametrize("size", [SPOOL_ABOVE - 1, SPOOL_ABOVE])
-async def test_up_to_the_threshold_there_is_no_file(proxy, monkeypatch, size):
+async def test_a_body_up_to_the_threshold_is_not_written_to_a_file(proxy, monkeypatch, size):
     delegate, port, upstream = proxy
     monkeypatch.setattr(delegate, "open_spool", failing)
     reader, _writer = await send(port, upstream.port, LARGE[:size])
@@ -213,13 +213,13 @@ async def test_up_to_the_threshold_there_is_no_file(proxy, monkeypatch, size):
     await read_head(up_reader)
     assert await asyncio.wait_for(up_reader.readexactly(size), PATIENCE) == LARGE[:size]
     up_writer.write(OK)
-    assert (await read_answer(reader))[1] == b"ok"
+    assert (await read_response(reader))[1] == b"ok"
 
 
 @pytest.mark.parametrize("failure", ["answers early", "hangs up"])
-async def test_another_attempt_gets_all_of_it_from_the_same_file(proxy, tmp_path, failure):
+async def test_another_attempt_sends_the_whole_body_from_the_same_file(proxy, tmp_path, failure):
     delegate, port, upstream = proxy
-    delegate.ways = [("127.0.0.1", upstream.port)]
+    delegate.next_upstreams = [("127.0.0.1", upstream.port)]
     reader, _writer = await send(port, upstream.port)
     _, up_writer = await upstream.accept()
     await eventually(held_for_upstream, "something to be sent")
@@ -231,6 +231,6 @@ async def test_another_attempt_gets_all_of_it_from_the_same_file(proxy, tmp_path
     await read_head(again)
     assert await asyncio.wait_for(again.readexactly(len(LARGE)), PATIENCE) == LARGE
     again_writer.write(OK)
-    assert (await read_answer(reader))[1] == b"ok"
+    assert (await read_response(reader))[1] == b"ok"
     assert open_files(tmp_path) == []
     assert len(delegate.failed) == 1

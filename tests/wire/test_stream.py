@@ -1,4 +1,4 @@
-"""The wire layer, over real sockets: what goes to the upstream, what comes back, and what is never on the flow."""
+"""The wire layer over real sockets: what the upstream gets, what the client gets, and what the flow never shows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.wire.bare_proxy import KEY, bare_proxy, read_answer, read_head, request
+from tests.wire.bare_proxy import KEY, bare_proxy, read_head, read_response, request
 from wirekey.errors import Refusal
 from wirekey.wire.delegate import WireLimits
 
@@ -29,10 +29,10 @@ async def test_the_body_and_the_key_reach_the_upstream_and_never_the_flow():
         assert "canary" not in str(delegate.flows[0].get_state())
         assert KEY not in str(delegate.flows[0].get_state())
         up_writer.write(OK)
-        assert (await read_answer(reader))[1] == b"ok"
+        assert (await read_response(reader))[1] == b"ok"
 
 
-async def test_a_connection_is_used_again_on_both_sides():
+async def test_connections_are_reused_on_both_sides():
     async with bare_proxy() as (_, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"one"))
@@ -41,12 +41,12 @@ async def test_a_connection_is_used_again_on_both_sides():
             await read_head(up_reader)
             await up_reader.readexactly(3)
             up_writer.write(OK)
-            assert (await read_answer(reader))[1] == b"ok"
+            assert (await read_response(reader))[1] == b"ok"
             if body == b"one":
                 writer.write(request(upstream.port, b"two"))
 
 
-async def test_each_event_is_passed_on_before_the_next_is_there():
+async def test_each_event_is_passed_on_before_the_next_arrives():
     async with bare_proxy() as (_, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port))
@@ -60,13 +60,13 @@ async def test_each_event_is_passed_on_before_the_next_is_there():
             assert await asyncio.wait_for(reader.readexactly(len(event)), 10) == event
 
 
-async def test_a_refusal_at_the_head_is_answered_before_the_body_arrives_and_the_connection_goes_on():
+async def test_a_refusal_at_the_head_is_sent_before_the_body_arrives_and_the_connection_stays_open():
     async with bare_proxy() as (delegate, port, upstream):
         delegate.refuse_at_head = Refusal(403, "no", "No.")
         reader, writer = await client(port)
         whole = request(upstream.port, b"x" * 1000)
         writer.write(whole[:-900])
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 403")
         assert b"No." in body
         delegate.refuse_at_head = None
@@ -75,7 +75,7 @@ async def test_a_refusal_at_the_head_is_answered_before_the_body_arrives_and_the
         await read_head(up_reader)
         assert await up_reader.readexactly(4) == b"next"
         up_writer.write(OK)
-        assert (await read_answer(reader))[1] == b"ok"
+        assert (await read_response(reader))[1] == b"ok"
 
 
 async def test_a_refusal_on_the_wire_sends_nothing():
@@ -83,7 +83,7 @@ async def test_a_refusal_on_the_wire_sends_nothing():
         delegate.refuse_on_wire = Refusal(503, "no_key", "No key.")
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
-        head, _body = await read_answer(reader)
+        head, _body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 503")
         up_reader, _ = await upstream.accept()
         writer.close()
@@ -95,34 +95,34 @@ async def test_an_unreachable_upstream_is_502_in_json():
         await upstream.stop()
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 502")
         assert b"upstream_unreachable" in body
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "outcome"),
+    ("response", "code", "outcome"),
     [
         (b"", b"upstream_reset", "upstream_reset"),
         (b"HTTP/1.1 200 OK\r\nContent-", b"upstream_reset", "upstream_reset"),
         (b"rubbish\r\n\r\n", b"upstream_unreadable", "upstream_error"),
     ],
 )
-async def test_an_upstream_that_hangs_up_or_sends_rubbish_is_502_in_json(answer, code, outcome):
+async def test_an_upstream_that_closes_the_connection_or_sends_invalid_http_is_502_in_json(response, code, outcome):
     async with bare_proxy() as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
         up_reader, up_writer = await upstream.accept()
         await read_head(up_reader)
-        up_writer.write(answer)
+        up_writer.write(response)
         up_writer.close()
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 502")
         assert code in body
         assert delegate.ends == [outcome]
 
 
-async def test_a_stream_that_breaks_off_is_cut_off_for_the_client_too():
+async def test_a_stream_that_ends_early_ends_early_for_the_client_too():
     async with bare_proxy() as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
@@ -131,12 +131,12 @@ async def test_a_stream_that_breaks_off_is_cut_off_for_the_client_too():
         up_writer.write(EVENTS + b"9\r\ndata: 1\n\n\r\n")
         await read_head(reader)
         up_writer.close()
-        cool_down = await asyncio.wait_for(reader.read(), 10)
-        assert cool_down == b"9\r\ndata: 1\n\n\r\n"
+        rest = await asyncio.wait_for(reader.read(), 10)
+        assert rest == b"9\r\ndata: 1\n\n\r\n"
         assert delegate.ends == ["upstream_reset"]
 
 
-async def test_a_client_that_goes_away_ends_the_upstream_request():
+async def test_a_client_that_disconnects_ends_the_upstream_request():
     async with bare_proxy() as (delegate, port, upstream):
         _, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
@@ -152,7 +152,7 @@ async def test_no_first_byte_in_time_is_504():
     async with bare_proxy(WireLimits(first_byte=0.2)) as (delegate, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x"))
-        head, body = await read_answer(reader)
+        head, body = await read_response(reader)
         assert head.startswith(b"HTTP/1.1 504")
         assert b"timeouts.first_byte" in body
         assert delegate.ends == ["timeout"]
@@ -166,27 +166,27 @@ async def test_an_idle_event_stream_ends_with_an_error_event():
         await read_head(up_reader)
         up_writer.write(EVENTS + b"9\r\ndata: 1\n\n\r\n")
         await read_head(reader)
-        cool_down = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
-        assert b"upstream_timeout" in cool_down
+        rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)
+        assert b"upstream_timeout" in rest
         assert delegate.ends == ["timeout"]
         assert await asyncio.wait_for(up_reader.read(), 10) == b"x"
 
 
-async def test_an_endless_head_is_431_and_an_unfinished_one_408():
+async def test_a_head_that_is_too_long_is_431_and_one_that_is_too_slow_is_408():
     async with bare_proxy(WireLimits(head=0.3, header_bytes=8192)) as (_, port, _upstream):
         reader, writer = await client(port)
         writer.write(b"GET http://h/ HTTP/1.1\r\nX: " + b"x" * 9000)
-        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 431")
+        assert (await read_response(reader))[0].startswith(b"HTTP/1.1 431")
         reader, writer = await client(port)
         writer.write(b"GET http://h/ HTTP/1.1\r\nX: ")
-        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 408")
+        assert (await read_response(reader))[0].startswith(b"HTTP/1.1 408")
 
 
 async def test_a_body_over_the_limit_is_413():
     async with bare_proxy(WireLimits(body_bytes=1000)) as (_, port, upstream):
         reader, writer = await client(port)
         writer.write(request(upstream.port, b"x" * 2000))
-        assert (await read_answer(reader))[0].startswith(b"HTTP/1.1 413")
+        assert (await read_response(reader))[0].startswith(b"HTTP/1.1 413")
 
 
 async def test_an_upload_streams_through_piece_by_piece():

@@ -78,7 +78,7 @@ async def first_successful(
     finally:
         await cancel_attempts([task for task in running if task is not won])
     if won is None:
-        raise (running[0].exception() if running else None) or OSError("there is no address")
+        raise (running[0].exception() if running else None) or OSError("no address to connect to")
     return won.result(), running.index(won)
 
 

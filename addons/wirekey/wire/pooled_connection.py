@@ -140,7 +140,7 @@ class PooledConnection(asyncio.Protocol):
         self.mark_closed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wake whoever waits for the connection."""
+        """Wake the tasks that wait for the connection."""
         self.mark_closed()
         self.writable.set()
 

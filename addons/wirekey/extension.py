@@ -1,10 +1,10 @@
-"""The extension point for credentials that Wirekey does not know how to get: `auth: python:MODULE:FUNCTION` of a route.
+"""The extension point for credentials of other kinds: `auth: python:MODULE:FUNCTION` of a route.
 
-FUNCTION is called for each attempt of a call that takes the route, as `function(call, head)`. It gives the headers to
-set, or a Signer, which is then called with what is really sent. Both may be `async`; a plain function runs in a thread.
-What raises, takes longer than `TIME_LIMIT`, or sets a header that it may not set, ends the call with 503: nothing is
-sent without the credential. The module is imported when the configuration is read and stays as it is: after a change of
-it, start Wirekey anew. It runs inside Wirekey, with all that Wirekey can reach.
+Wirekey calls `FUNCTION(call, head)` for each attempt that uses the route. It returns the headers to set, or a `Signer`,
+which is then called with the request as it is sent. Both may be `async`; other functions run in a thread. If one raises
+an exception, takes longer than `TIME_LIMIT` or sets a header that it must not set, the call fails with 503, and nothing
+is sent. The module is imported when the configuration is read. After a change of the module, restart Wirekey. The
+function runs inside Wirekey's process, with access to everything in it.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIME_LIMIT = 10.0
-"""Seconds for the function, and for the signer."""
+"""Seconds for the function, and again for the signer."""
 THREADS = 8
-MOST_HEADERS = 32
-LONGEST_VALUE = 16 * 1024
+MAX_HEADERS = 32
+MAX_VALUE_LENGTH = 16 * 1024
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 REFUSED_HEADERS = frozenset(
     {
-        # Where the request goes, and where it ends: to change these would send another request than was judged.
+        # Destination and framing: with other values, another request would be sent than the one that was checked.
         "host", "content-length", "transfer-encoding", "content-encoding", "content-type",
-        # These are for one connection, not for a request (RFC 9110 section 7.6.1).
+        # Headers of a connection, not of a request (RFC 9110 section 7.6.1).
         "connection", "expect", "keep-alive", "te", "trailer", "upgrade", "proxy-connection",
         "proxy-authorization", "proxy-authenticate",
         "x-http-method", "x-http-method-override", "x-method-override",
     }
 )  # fmt: skip
-"""Header names in lower case that an extension may not set."""
+"""Header names, in lower case, that an extension must not set."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallInfo:
-    """Whose call it is and what it asks for; None: unknown, or there is none."""
+    """The call for which credentials are needed. A field is None if it is unknown or does not apply."""
 
     id: str
     agent_id: str | None
@@ -55,21 +55,21 @@ class CallInfo:
     operation: str
     requested_model: str | None
     model: str | None
-    """The model that is sent."""
+    """The model that is sent to the provider."""
     stream: bool
     route: str
-    """Label of the route: `routes[2]`."""
+    """The label of the route, such as `routes[2]`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of the request as it is sent, without any credential. Names of headers are as the client wrote them."""
+    """The head of the request as it is sent, without credentials. Header names are as the client wrote them."""
 
     method: str
     host: str
-    """With the port where it is not 443."""
+    """Host name, with the port unless it is 443."""
     path: str
-    """With the query, as it is on the wire."""
+    """Path and query as they are sent."""
     headers: tuple[tuple[str, str], ...]
 
 
@@ -78,17 +78,17 @@ type Headers = Mapping[str, str]
 
 @runtime_checkable
 class Signer(Protocol):
-    """Makes headers of what is sent."""
+    """Computes headers, such as a signature, from the request as it is sent."""
 
     def sign(self, head: Head, body: bytes | None) -> Headers | Awaitable[Headers]:
-        """Give the headers to set. `body` is None where it is streamed, and so cannot be signed."""
+        """Return the headers to set. `body` is None if it is streamed and thus cannot be signed."""
 
 
 type Function = Callable[[CallInfo, Head], Headers | Signer | Awaitable[Headers | Signer]]
 
 
 class ExtensionError(Exception):
-    """What is wrong with an extension, in a sentence without a value that it gave."""
+    """An extension cannot be used or failed. The text contains none of the values that it returned."""
 
 
 _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="extension")
@@ -96,14 +96,14 @@ _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="extension")
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A function that was found. `name`: `python:MODULE:FUNCTION`."""
+    """An imported function. `name` is `python:MODULE:FUNCTION`."""
 
     name: str
     function: Function
 
     @classmethod
     def load(cls, name: str, folder: Path) -> Extension:
-        """Import it; modules beside the configuration, in `folder`, are found last. Raises ExtensionError."""
+        """Import a function. `folder`, that of the configuration, is searched last. Raises ExtensionError."""
         _, module_name, function_name = name.split(":")
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
@@ -124,39 +124,39 @@ class Extension:
         return cls(name, function)
 
     async def headers(self, call: CallInfo, head: Head, body: bytes | None) -> list[tuple[bytes, bytes]]:
-        """Ask for the headers to set. Raises ExtensionError."""
-        given = await self._asked(self.function, call, head)
-        if not isinstance(given, Mapping) and isinstance(given, Signer):
-            given = await self._asked(given.sign, head, body)
-        return checked(self.name, given)
+        """Call the function, and return the headers to set. Raises ExtensionError."""
+        result = await self._call(self.function, call, head)
+        if not isinstance(result, Mapping) and isinstance(result, Signer):
+            result = await self._call(result.sign, head, body)
+        return checked_headers(self.name, result)
 
-    async def _asked(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             async with asyncio.timeout(TIME_LIMIT):
                 if inspect.iscoroutinefunction(function):
                     return await function(*arguments)
-                given = await asyncio.get_running_loop().run_in_executor(_threads, function, *arguments)
-                return await given if inspect.isawaitable(given) else given
+                result = await asyncio.get_running_loop().run_in_executor(_threads, function, *arguments)
+                return await result if inspect.isawaitable(result) else result
         except TimeoutError:
-            raise ExtensionError(f"{self.name} did not answer within {TIME_LIMIT:g} s") from None
+            raise ExtensionError(f"{self.name} did not return within {TIME_LIMIT:g} s") from None
         except Exception as error:
-            # Without its message, which may hold what the function knows.
+            # Without its message, which may contain a secret.
             raise ExtensionError(f"{self.name} failed: {type(error).__name__}") from error
 
 
-def checked(name: str, given: Any) -> list[tuple[bytes, bytes]]:
-    """Give header fields to set. Raises ExtensionError where there is one that may not be set."""
-    if not isinstance(given, Mapping):
-        raise ExtensionError(f"{name} gave neither a mapping of headers nor an object with a method sign")
-    if len(given) > MOST_HEADERS:
-        raise ExtensionError(f"{name} gave more than {MOST_HEADERS} headers")
+def checked_headers(name: str, headers: Any) -> list[tuple[bytes, bytes]]:
+    """Return what an extension returned as header fields. Raises ExtensionError if it is not valid or not allowed."""
+    if not isinstance(headers, Mapping):
+        raise ExtensionError(f"{name} returned neither a mapping of headers nor an object with a method sign")
+    if len(headers) > MAX_HEADERS:
+        raise ExtensionError(f"{name} returned more than {MAX_HEADERS} headers")
     fields = []
-    for header, value in given.items():
+    for header, value in headers.items():
         if not isinstance(header, str) or not NAME.fullmatch(header):
-            raise ExtensionError(f"{name} gave a header whose name is none")
+            raise ExtensionError(f"{name} returned a header with an invalid name")
         if header.lower() in REFUSED_HEADERS:
             raise ExtensionError(f"{name} may not set the header {header.lower()}")
-        if not isinstance(value, str) or not (value.isascii() and value.isprintable()) or len(value) > LONGEST_VALUE:
-            raise ExtensionError(f"{name} gave a value of {header} that cannot stand in a header")
+        if not isinstance(value, str) or not (value.isascii() and value.isprintable()) or len(value) > MAX_VALUE_LENGTH:
+            raise ExtensionError(f"{name} returned an invalid value for the header {header}")
         fields.append((header.encode(), value.encode()))
     return fields

@@ -1,4 +1,4 @@
-"""Who may read or write a file, by its mode."""
+"""Which other users can read or write a file, judged by its mode."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 READ = 0o044
 WRITE = 0o022
 ENTER = 0o011
-"""Of a folder: to get at the files in it by their names."""
+"""For a folder: to access its files by name."""
 
 
 def opened_to_others(path: Path) -> int:
-    """Return the mode bits, READ, WRITE and ENTER, that others have on a file or folder; 0 if it does not exist.
+    """Return the mode bits (READ, WRITE, ENTER) that other users have on a file or folder; 0 if it does not exist.
 
-    Nobody can write on a file system that is mounted read-only, as container secrets are. Raises OSError.
+    On a file system that is mounted read-only, as container secrets are, nobody can write. Raises OSError.
     """
     try:
         status = path.stat()
@@ -35,13 +35,13 @@ def opened_to_others(path: Path) -> int:
 
 
 def replaceable_by_others(folder: Path) -> bool:
-    """Return whether others can put another file in the place of one in `folder`. Raises OSError."""
+    """Return whether other users can replace a file in `folder`. Raises OSError."""
     return bool(opened_to_others(folder) & WRITE) and not folder.stat().st_mode & stat.S_ISVTX
 
 
 @lru_cache(maxsize=64)
 def is_private_group(uid: int, gid: int) -> bool:
-    """Return whether a group is the user's own, with no other member, as many systems make one for each user."""
+    """Return whether a group belongs to one user and has no other members. Many systems create one for each user."""
     try:
         user, group = pwd.getpwuid(uid), grp.getgrgid(gid)
     except KeyError:
@@ -50,5 +50,5 @@ def is_private_group(uid: int, gid: int) -> bool:
 
 
 def mode_of(path: Path) -> str:
-    """Return the mode of a file as `chmod` takes it, such as 644. Raises OSError."""
+    """Return the mode of a file in the notation of `chmod`, such as 644. Raises OSError."""
     return f"{stat.S_IMODE(path.stat().st_mode):o}"

@@ -1,8 +1,8 @@
-"""HTTP/2 with those who say goodbye early.
+"""HTTP/2 connections that continue after a GOAWAY frame.
 
-A GOAWAY means that its sender takes no more streams than it names; those that run go on (RFC 9113, section 6.8). h2
-takes it for the end of the connection and refuses what comes after. The AWS SDK for Node sends one, as a client, once
-the head of an answer is there; providers send one before they close a connection, for instance for an update.
+The sender of a GOAWAY accepts no streams above the one it names; open streams continue (RFC 9113, section 6.8). h2
+treats it as the end of the connection and refuses what comes after. The AWS SDK for Node sends one as soon as it has
+the head of a response. Providers send one before they close a connection, for example for an update.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class GoingAway(Event):
-    """The server takes no stream above this one."""
+    """The server accepts no streams above `last_stream_id`."""
 
     last_stream_id: int
 
 
 class GoawayTolerantConnection(H2Connection):
-    """Goes on until the connection is closed; as the server, also until the client names an error."""
+    """An h2 connection that continues after a GOAWAY, until it is closed.
+
+    As a client it reports the frame as `GoingAway`. As a server it ends if the GOAWAY has an error code.
+    """
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         if self.config.client_side:

@@ -1,4 +1,4 @@
-"""A string that does not show itself: no repr, no str, no format, no pickle, no hash."""
+"""A string that is not printed by accident: no repr, no str, no format, no pickle, no hash."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NoReturn
 
 
 class Secret:
-    """Holds one secret value. Only `reveal()` gives it back; call it where the bytes go on the wire.
+    """A secret value, such as a key. Only `reveal()` returns it; use that where the bytes are sent.
 
-    Raises ValueError at construction when the value is empty or holds a control character or a
-    non-ASCII character: such a value would break, or split, the header that it is to be put into.
+    Equality takes constant time. Raises ValueError if the value is empty or contains a control character or a non-ASCII
+    character, as such a value would break, or split, the header that it is put into.
     """
 
     __slots__ = ("_value",)
@@ -19,10 +19,11 @@ class Secret:
         if not value:
             raise ValueError("the secret is empty")
         if not (value.isascii() and value.isprintable()):
-            raise ValueError("the secret holds a line break, a control character or a non-ASCII character")
+            raise ValueError("the secret contains a line break, a control character or a non-ASCII character")
         self._value = value
 
     def reveal(self) -> str:
+        """Return the value."""
         return self._value
 
     def __eq__(self, other: object) -> bool:
@@ -30,7 +31,7 @@ class Secret:
             return NotImplemented
         return hmac.compare_digest(self._value.encode(), other._value.encode())
 
-    __hash__ = None  # type: ignore[assignment]  # a hash of a secret is a way to compare it in variable time
+    __hash__ = None  # type: ignore[assignment]  # comparing hashes would take variable time
 
     def __repr__(self) -> str:
         return "Secret(…)"
@@ -41,4 +42,4 @@ class Secret:
         return repr(self)
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Secret is not pickled")
+        raise TypeError("a Secret cannot be pickled")

@@ -1,4 +1,4 @@
-"""What all certificates that are made here have in common: the CA's, the simulator's, and those of servers. No I/O."""
+"""Builds X.509 certificates for the CA, the simulator and TLS servers. No I/O."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 type Period = tuple[datetime, datetime]
-"""From when, until when."""
+"""The times from and until which a certificate is valid."""
 
 FOR_TLS_SERVERS = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs a certificate: itself, or a CA."""
+    """The signer of a certificate: a CA, or the certificate itself."""
 
     name: x509.Name
     key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     @property
     def key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """The extension that identifies the signer's key."""
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
+    """Return a new private key on the curve P-256."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def builder(
     subject: x509.Name, key: ec.EllipticCurvePublicKey, issuer: Issuer, period: Period
 ) -> x509.CertificateBuilder:
-    """Give what each certificate says, still without extensions."""
+    """Return a builder with everything but the extensions."""
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -54,7 +56,7 @@ def builder(
 def ca_builder(
     subject: x509.Name, key: ec.EllipticCurvePublicKey, issuer: Issuer, period: Period, path_length: int
 ) -> x509.CertificateBuilder:
-    """Give what each CA's certificate says. `path_length`: of the CAs that may stand below it."""
+    """Return a builder for a CA certificate. `path_length` is the number of CA levels allowed below it."""
     return (
         builder(subject, key, issuer, period)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
@@ -71,7 +73,7 @@ def server_leaf(
     issuer: Issuer,
     period: Period,
 ) -> x509.Certificate:
-    """Give the certificate of a TLS server that is called by `names`."""
+    """Return the signed certificate of a TLS server for `names`."""
     return (
         builder(subject, key, issuer, period)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -84,7 +86,7 @@ def server_leaf(
 
 
 def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    """Give what a CA's key may do, or a server's."""
+    """Return the key usage of a CA, or of a TLS server."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,
@@ -99,11 +101,12 @@ def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Give a key without a password: whoever gets it keeps it in a file of its owner's alone."""
+    """Return a private key as PEM without a password. Write it only to files that others cannot read."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
 def public_pem(*certificates: x509.Certificate) -> bytes:
+    """Return certificates as one PEM text."""
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)

@@ -30,8 +30,8 @@ def run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "environ", "code", "words"),
     [
-        (None, {}, 0, "the defaults, as there is no wirekey.yaml: fine"),
-        (GOOD, {"A": KEY}, 0, "wirekey.yaml: fine"),
+        (None, {}, 0, "the defaults, as there is no wirekey.yaml: no problems"),
+        (GOOD, {"A": KEY}, 0, "wirekey.yaml: no problems"),
         (GOOD, {}, 1, "1 problem in the configuration:\n  wirekey.yaml:3: providers.openai.keys[0]: env:A: "),
         (BAD, {}, 1, "2 problems in the configuration:\n  wirekey.yaml:1: log.level: must be"),
         ("routes: [{match: '*', model: b}, {match: a}]", {}, 1, "routes[1].match: can never match"),

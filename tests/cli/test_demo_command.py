@@ -12,7 +12,7 @@ def test_the_demo_makes_a_whole_round_and_ends_well():
     assert result.exit_code == 0, result.output
     for word in ("openai", "gemini", "anthropic", "bedrock", "AuthenticationError", "converse-stream", "denied"):
         assert word in result.output
-    assert result.output.count(" pieces ") == 4
+    assert result.output.count(" chunks ") == 4
     assert result.output.count("     plain ") == 4
 
 
@@ -25,10 +25,10 @@ def test_a_call_that_goes_wrong_makes_the_demo_end_with_1_and_say_which(monkeypa
     monkeypatch.setattr(demo, "configuration", without_gemini)
     result = CliRunner().invoke(group, ["demo"])
     assert result.exit_code == 1, result.output
-    assert "the plain call of gemini came back as" in result.output
-    assert "the streamed call of gemini came back as" in result.output
+    assert "the plain call of gemini returned" in result.output
+    assert "the streamed call of gemini returned" in result.output
     assert "6 requests reached the provider, not 8" in result.output
-    assert "openai came back" not in result.output
+    assert "openai returned" not in result.output
 
 
 def test_a_proxy_that_does_not_start_makes_the_demo_end_with_1_and_its_words(monkeypatch):

@@ -90,7 +90,7 @@ def test_env_names_the_gateway_where_a_program_of_this_machine_finds_it(command,
 def test_env_without_a_proxy_that_runs_prints_the_configured_gateway_and_says_so(command):
     said = command("env", "--gateway", running=False, configuration="listen: {gateway: '127.0.0.1:8123'}")
     assert "export ANTHROPIC_BASE_URL='http://127.0.0.1:8123'" in said.stdout.splitlines()
-    assert (said.exit_code, "no proxy runs yet" in said.stderr) == (1, True)
+    assert (said.exit_code, "no proxy is running yet" in said.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("arguments", [("env", "--gateway"), ("exec", "--gateway", "--", "true")])

@@ -45,7 +45,7 @@ def record(*calls):
 
 def test_check_says_that_a_policy_is_fine_and_its_revision(folder):
     write(folder / "policies", a=NO_O3)
-    assert "policies: fine, revision " in run("check").stdout
+    assert "policies: no problems, revision " in run("check").stdout
     found = json.loads(run("check", "--json").stdout)
     assert (found["ok"], found["problems"], found["query"]) == (True, [], "data.wirekey.authz")
     assert found["revision"] == read_modules(folder / "policies").revision
@@ -95,7 +95,7 @@ def test_eval_decides_and_names_the_rule_that_spoke(folder, wrapped):
 @pytest.mark.parametrize("given", ["", "[]", "{", "1"])
 def test_eval_of_what_is_no_input_is_used_wrong(folder, given):
     write(folder / "policies", a=NO_O3)
-    assert "The input is no JSON" in run("eval", "--input", "-", code=2, given=given).stderr
+    assert "The input is not " in run("eval", "--input", "-", code=2, given=given).stderr
 
 
 def test_eval_of_a_policy_that_fails_says_where(folder):
@@ -129,7 +129,7 @@ def test_replay_shows_what_would_be_decided_otherwise(folder):
         ["bob", "gpt-4o", "deny", "allow", "1"],
         ["bob", "o3", "allow", "deny", "1", "o3", "is", "dear"],
     ]
-    assert "7 calls judged, 5 changed, 2 left out." in shown
+    assert "7 calls replayed, 5 changed, 2 left out." in shown
     answer = json.loads(run("replay", "--policy", "mine", "--json", code=1).stdout)
     assert answer["changes"][0] == {
         "agent": "alice",
@@ -139,13 +139,13 @@ def test_replay_shows_what_would_be_decided_otherwise(folder):
         "reason": "o3 is dear",
         "calls": 3,
     }
-    assert "0 calls judged" in run("replay", "--policy", "mine", "--since", "2099-01-01").stdout
+    assert "0 calls replayed" in run("replay", "--policy", "mine", "--since", "2099-01-01").stdout
 
 
 def test_replay_that_changes_nothing_ends_well(folder):
     write(folder / "policies", a=NO_O3)
     record(judged("alice", "gpt-4o"))
-    assert "1 calls judged, 0 changed" in run("replay").stdout
+    assert "1 calls replayed, 0 changed" in run("replay").stdout
 
 
 def test_replay_takes_permissions_as_they_are_now_and_says_what_is_not_recorded(folder):
@@ -180,5 +180,5 @@ def test_replay_of_ten_thousand_calls_takes_seconds_and_equals_what_live_evaluat
     assert len({call.policy_result for call in calls}) == 2
     record(*calls)
     began = time.process_time()
-    assert "10000 calls judged, 0 changed, 0 left out." in run("replay").stdout
+    assert "10000 calls replayed, 0 changed, 0 left out." in run("replay").stdout
     assert time.process_time() - began < 30

@@ -68,7 +68,7 @@ def test_without_a_proxy_it_says_how_to_start_one(tmp_path):
     write_configuration(tmp_path, PLAIN)
     ended = wirekey(tmp_path, "exec", "true")
     assert ended.returncode == 1
-    assert "no proxy runs on this state folder" in ended.stderr
+    assert "no proxy uses this state folder" in ended.stderr
 
 
 PAIR = KeyPair("WKEY" + "A" * 16, Secret("a" * 40))

@@ -1,4 +1,4 @@
-"""wirekey audit: see, sum up and export what was called."""
+"""wirekey audit: show, sum up and export recorded calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from wirekey.audit.totals import GroupBy
     from wirekey.config import Config
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
+"""Seconds between two looks for new calls."""
 
 HEAD = ("TIME", "AGENT", "OPERATION", "MODEL", "STATUS", "OUTCOME", "IN", "OUT", "COST $", "TTFB ms", "ALL ms", "ID")
 RIGHT = (4, 6, 7, 8, 9, 10)
@@ -36,19 +37,19 @@ ATTEMPT_RIGHT = (0, 6, 7)
 TAIL_WIDTHS = (19, 12, 22, 24, 6, 16, 7, 7, 9, 8, 8, 12)
 DAY = 86400
 ALL_TIME = 10**10
-"""Seconds: one stretch for all calls."""
+"""Seconds: a period that contains all calls."""
 
 
 def with_filters[R](function: Callable[..., R]) -> Callable[..., R]:
-    """Add the options that choose calls; the command takes them by `chosen(options)`."""
+    """Add the options that select calls. `filters_of` turns their values into filters."""
     outcomes = click.Choice([*(outcome.value for outcome in Outcome), "under_way"])
     for option in (
-        click.option("--outcome", type=outcomes, default=None, help="How they ended."),
-        click.option("--model", default=None, help="The model asked for or sent; * and ? stand for what they do."),
+        click.option("--outcome", type=outcomes, default=None, help="How the call ended."),
+        click.option("--model", default=None, help="The requested or sent model. May contain * and ?."),
         click.option("--provider", default=None, help="openai, gemini, anthropic or bedrock."),
-        click.option("--agent", default=None, help="Who called."),
-        click.option("--until", callback=moment, default=None, help="Calls before: 15m, 2h, 7d (ago) or a date."),
-        click.option("--since", callback=moment, default=None, help="Calls from: 15m, 2h, 7d (ago) or a date."),
+        click.option("--agent", default=None, help="The agent that called."),
+        click.option("--until", callback=moment, default=None, help="Only calls before: 15m, 2h, 7d (ago) or a date."),
+        click.option("--since", callback=moment, default=None, help="Only calls since: 15m, 2h, 7d (ago) or a date."),
     ):
         function = option(function)
     return function
@@ -59,20 +60,20 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 
 @click.group("audit")
 def command() -> None:
-    """See and export what was called: one event a call, names and counts, never content."""
+    """Show and export recorded calls: one event for each call, with names and counts, never content."""
 
 
 @command.command("list")
 @with_config
 @with_filters
-@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many of the last.")
+@click.option("--limit", "-n", type=click.IntRange(1), default=20, show_default=True, help="How many calls.")
 @as_json_option
 def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
-    """List the last calls, the latest at the bottom."""
+    """List the last calls, the latest one last."""
     from wirekey.audit.reading import latest
 
     with audit_file(config) as database:
-        found = latest(database, chosen(filters), limit)
+        found = latest(database, filters_of(filters), limit)
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif found:
@@ -85,21 +86,21 @@ def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> 
 @with_config
 @with_filters
 @click.option(
-    "--limit", "-n", type=click.IntRange(0), default=10, show_default=True, help="How many of the last first."
+    "--limit", "-n", type=click.IntRange(0), default=10, show_default=True, help="How many earlier calls to begin with."
 )
 @as_json_option
 def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
-    """Print the last calls, and then each as it ends. Ctrl-C ends it. With --json: one JSON object a line."""
+    """Print the last calls, then each call as it ends. Stop with Ctrl-C. With --json: one JSON object for each line."""
     from wirekey.audit.reading import EventFollower
 
     with audit_file(config) as database, contextlib.suppress(KeyboardInterrupt):
-        follower = EventFollower(database, chosen(filters), limit)
+        follower = EventFollower(database, filters_of(filters), limit)
         if not as_json:
             click.echo(line(HEAD, TAIL_WIDTHS, RIGHT))
         while True:
             for event in follower.look():
                 click.echo(json.dumps(event) if as_json else line(cells(event), TAIL_WIDTHS, RIGHT))
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 @command.command("show")
@@ -107,22 +108,22 @@ def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
 @click.argument("call_id", metavar="ID")
 @as_json_option
 def show(config: Config, call_id: str, *, as_json: bool) -> None:
-    """Show all that is recorded of the call whose id begins or ends with ID."""
+    """Show everything that is recorded about the call whose id begins or ends with ID."""
     from wirekey.audit.reading import attempts_of, one
 
     with audit_file(config) as database:
         event = one(database, call_id)
-        made = attempts_of(database, str(event["id"]))
-    for attempt in made:
+        attempts = attempts_of(database, str(event["id"]))
+    for attempt in attempts:
         del attempt["call_id"]
     if as_json:
-        click.echo(json.dumps({**event, "each_attempt": made} if made else event, indent=2))
+        click.echo(json.dumps({**event, "each_attempt": attempts} if attempts else event, indent=2))
         return
     width = max(map(len, event))
     for name, value in event.items():
         click.echo(f"{name:<{width}}  {word(value)}")
-    if made:
-        rows = [tuple(map(word, attempt.values())) for attempt in made]
+    if attempts:
+        rows = [tuple(map(word, attempt.values())) for attempt in attempts]
         click.echo("\n" + table(ATTEMPT_HEAD, rows, ATTEMPT_RIGHT))
 
 
@@ -130,10 +131,10 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
 @with_config
 @with_filters
 @click.option("--by", type=click.Choice(["day", "agent", "model", "provider"]), default="day", show_default=True)
-@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many groups by name.")
+@click.option("--top", type=click.IntRange(1), default=20, show_default=True, help="How many groups to name.")
 @as_json_option
 def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
-    """Sum up calls, tokens, cost, denials and times; bars show calls. Days are UTC days."""
+    """Sum up calls, tokens, cost, denials and times. The bars show calls. Days are in UTC."""
     from wirekey.audit.totals import totals
 
     with reading_errors():
@@ -143,7 +144,7 @@ def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_jso
             until=at(filters["until"]) or datetime.now(UTC) + timedelta(days=1),
             bucket_seconds=DAY if by == "day" else ALL_TIME,
             by=None if by == "day" else by,
-            filters=chosen(filters),
+            filters=filters_of(filters),
             max_groups=top,
         )
     named = by_name(found, by)
@@ -159,16 +160,16 @@ def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_jso
 @with_config
 @with_filters
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
-@click.option("--output", "-o", type=click.Path(dir_okay=False), default=None, help="A new file; default: print.")
-@click.option("--attempts", "of_attempts", is_flag=True, help="Each attempt of calls that had several, not the calls.")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), default=None, help="Write to this new file.")
+@click.option("--attempts", "of_attempts", is_flag=True, help="Export the attempts of calls with several.")
 def export(config: Config, form: str, output: str | None, *, of_attempts: bool, **filters: Any) -> None:
-    """Write all calls, oldest first, in constant memory."""
+    """Export all calls, oldest first."""
     from wirekey.audit.event import ATTEMPT_NAMES, NAMES
     from wirekey.audit.reading import attempts, events, write_csv, write_jsonl
 
     read, names = (attempts, ATTEMPT_NAMES) if of_attempts else (events, NAMES)
     with audit_file(config) as database, target(output) as stream:
-        found = read(database, chosen(filters))
+        found = read(database, filters_of(filters))
         if form == "csv":
             write_csv(found, stream, names)
         else:
@@ -177,26 +178,27 @@ def export(config: Config, form: str, output: str | None, *, of_attempts: bool, 
 
 @contextlib.contextmanager
 def target(output: str | None) -> Iterator[TextIO]:
-    """Give the stream of an export; a file is the owner's alone, and none is overwritten."""
+    """Return the stream of an export. A file is readable by its owner only; an existing file is not overwritten."""
     if output is None:
         yield sys.stdout
         return
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise click.UsageError(f"{output} cannot be made: {error.strerror}.") from error
+        raise click.UsageError(f"{output} cannot be created: {error.strerror}.") from error
     with open(descriptor, "w", encoding="ascii", newline="") as stream:  # noqa: PTH123  # of a descriptor
         yield stream
 
 
-def chosen(options: dict[str, Any]) -> Filters:
+def filters_of(options: dict[str, Any]) -> Filters:
+    """Return the filters that the options of `with_filters` select."""
     from wirekey.audit.reading import Filters
 
     return Filters(**options)
 
 
 def cells(event: AuditEvent) -> tuple[str, ...]:
-    """Give the cells of one line: local time, and the end of the id, which tells calls apart."""
+    """Return the cells of one line, with the local time and the end of the id."""
     began = datetime.fromisoformat(str(event["time"])).astimezone()
     return (
         f"{began:%Y-%m-%d %H:%M:%S}",
@@ -215,4 +217,5 @@ def cells(event: AuditEvent) -> tuple[str, ...]:
 
 
 def at(moment: float | None) -> datetime | None:
+    """Return seconds since 1970 as a time in UTC."""
     return None if moment is None else datetime.fromtimestamp(moment, UTC)

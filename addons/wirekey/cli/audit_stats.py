@@ -1,4 +1,4 @@
-"""What `wirekey audit stats` prints: a table with bars, or JSON."""
+"""The output of `wirekey audit stats`: a table with bars, or JSON."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EIGHTHS: tuple[str, ...] = ("", *"▏▎▍▌▋▊▉█")
 
 
 def by_name(found: Totals, by: str) -> list[tuple[str | None, Sums]]:
-    """Give the named groups, or the days with calls."""
+    """Return (name, sums) of each named group or, for `by` day, of each day with calls."""
     if by == "day":
         return [(f"{day.start:%Y-%m-%d}", day.sums) for day in found.buckets if day.sums.counts.calls]
     return [(group.name, group.sums) for group in found.groups]
 
 
 def stats_json(by: str, found: Totals, named: list[tuple[str | None, Sums]]) -> dict[str, Any]:
-    """Give the sums for programs, by name."""
+    """Return the sums as JSON values."""
     return {
         "by": by,
         "groups": [{"group": name} | sums_json(sums) for name, sums in named],
@@ -34,6 +34,7 @@ def stats_json(by: str, found: Totals, named: list[tuple[str | None, Sums]]) -> 
 
 
 def sums_json(sums: Sums) -> dict[str, Any]:
+    """Return the sums of one group as JSON values."""
     times = {"ttfb_ms": sums.ttfb, "duration_ms": sums.duration}
     counts = asdict(sums.counts)
     renamed = {"calls": counts.pop("calls"), "denied": counts.pop("denials"), "failed": counts.pop("errors")}
@@ -45,15 +46,17 @@ def sums_json(sums: Sums) -> dict[str, Any]:
 
 
 def stats_table(by: str, found: Totals, named: list[tuple[str | None, Sums]]) -> str:
+    """Return the sums as a table."""
     most = max(sums.counts.calls for _, sums in named)
     lines = [(*sums_cells(word(name), sums), bar(sums.counts.calls, most)) for name, sums in named]
-    if found.other:  # without a bar, beside which those of the named would be short
+    if found.other:  # without a bar, as it could dwarf those of the named groups
         lines.append((*sums_cells("(others)", found.other.sums), ""))
     lines.append((*sums_cells("all", found.all), ""))
     return table((by.upper(), *STATS_HEAD, ""), lines, right=range(1, len(STATS_HEAD) + 1))
 
 
 def sums_cells(name: str, sums: Sums) -> tuple[str, ...]:
+    """Return the cells of one group."""
     counts = sums.counts
     return (
         name,
@@ -64,12 +67,12 @@ def sums_cells(name: str, sums: Sums) -> tuple[str, ...]:
 
 
 def bar(count: int, most: int) -> str:
-    """Give a bar of up to `BAR_WIDTH` cells, to an eighth of one where the terminal can show that; none for 0."""
+    """Return a bar of up to `BAR_WIDTH` cells, in steps of an eighth if the terminal can show that; empty for 0."""
     eighths = max(1, round(count * BAR_WIDTH * 8 / most)) if count else 0
-    full, rest = divmod(eighths, 8)
-    drawn = EIGHTHS[8] * full + EIGHTHS[rest]
+    full, remainder = divmod(eighths, 8)
+    blocks = EIGHTHS[8] * full + EIGHTHS[remainder]
     try:
-        drawn.encode(sys.stdout.encoding or "ascii")
+        blocks.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
         return "#" * max(1, full)
-    return drawn
+    return blocks

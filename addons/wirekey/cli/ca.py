@@ -1,4 +1,4 @@
-"""wirekey ca: what clients trust, and how to make it anew."""
+"""wirekey ca: show, renew and export the CA that clients trust."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 @click.group("ca")
 def command() -> None:
-    """See, renew and hand out the CA that clients trust. It is good for provider hosts and the gateway here only."""
+    """Show, renew and export the CA that clients trust. It is valid only for provider hosts and the local gateway."""
 
 
 @command.command("show")
 @with_config
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(config: Config, *, as_json: bool) -> None:
-    """Show the CA, and whether it covers the hosts of the configuration; exit code 1 if it does not."""
+    """Show the CA, and whether it covers the hosts of the configuration. The exit code is 1 if it does not."""
     from wirekey.ca.authority import load
     from wirekey.config import provider_hosts
 
     authority = load(config.certs)
     missing = authority.covers(provider_hosts(config))
     if as_json:
-        click.echo(json.dumps(described(authority, missing), indent=2))
+        click.echo(json.dumps(ca_json(authority, missing), indent=2))
     else:
-        click.echo(shown(authority))
+        click.echo(ca_lines(authority))
         for host in missing:
-            click.echo(f"wirekey: it does not cover {host}; make a new one with `wirekey ca renew`", err=True)
+            click.echo(f"wirekey: it does not cover {host}. Create a new one with `wirekey ca renew`.", err=True)
     sys.exit(1 if missing else 0)
 
 
@@ -45,25 +45,25 @@ def show(config: Config, *, as_json: bool) -> None:
 @with_config
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def renew(config: Config, *, as_json: bool) -> None:
-    """Make a new CA for the hosts of the configuration; the former one stays beside it as `.previous`."""
+    """Create a new CA for the hosts of the configuration. The old one is kept beside it as `.previous`."""
     from wirekey.ca import authority
     from wirekey.config import provider_hosts
     from wirekey.server.runtime import RunningProxy
 
     renewed = authority.renew(config.certs, list(provider_hosts(config)))
-    click.echo(json.dumps(described(renewed, []), indent=2) if as_json else shown(renewed))
-    notes = ["Clients that had the former root installed need this one; programs started by `exec` find it anew."]
+    click.echo(json.dumps(ca_json(renewed, []), indent=2) if as_json else ca_lines(renewed))
+    notes = ["Clients that have the old root installed need this one. Programs started by `exec` use it automatically."]
     if RunningProxy.read(config.state):
-        notes.append("The proxy that runs goes on with the former CA: start it anew.")
+        notes.append("The running proxy still uses the old CA. Restart it.")
     click.echo("\n".join(notes), err=True)
 
 
 @command.command("bundle")
 @with_config
-@click.option("--root", "root_only", is_flag=True, help="Only our root, for clients that add it to their own.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file instead.")
+@click.option("--root", "root_only", is_flag=True, help="Only the root of the CA, for clients that add to their own.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 def bundle(config: Config, *, root_only: bool, output: Path | None) -> None:
-    """Print the public roots and ours as one PEM, for clients whose setting replaces all roots."""
+    """Print the public roots and that of the CA as one PEM file, for clients whose setting replaces all roots."""
     from wirekey.ca.authority import load
 
     authority = load(config.certs)
@@ -75,10 +75,11 @@ def bundle(config: Config, *, root_only: bool, output: Path | None) -> None:
         else:
             output.write_text(pem)
     except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}. Start the proxy once; it writes this file.") from error
+        raise UserError(f"{error.filename}: {error.strerror}. Start the proxy once, which writes this file.") from error
 
 
-def described(authority: Authority, missing: list[str]) -> dict[str, object]:
+def ca_json(authority: Authority, missing: list[str]) -> dict[str, object]:
+    """Return the CA as JSON values. `missing` are configured hosts that it does not cover."""
     return {
         "root": str(authority.root_file),
         "bundle": str(authority.bundle_file),
@@ -91,16 +92,17 @@ def described(authority: Authority, missing: list[str]) -> dict[str, object]:
     }
 
 
-def shown(authority: Authority) -> str:
+def ca_lines(authority: Authority) -> str:
+    """Return the CA as lines for people."""
     first, *others = authority.hosts
     return "\n".join(
         [
             f"root         {authority.root_file}",
-            f"bundle       {authority.bundle_file} (public roots and ours)",
+            f"bundle       {authority.bundle_file} (public roots and this one)",
             f"truststore   {authority.truststore_file} (the same for Java, password changeit)",
             f"SHA-256      {authority.fingerprint}",
             f"expires      {authority.expires:%Y-%m-%d %H:%M} UTC",
-            f"good for     {first}",
+            f"valid for    {first}",
             *(f"             {host}" for host in others),
             *["             localhost, 127.0.0.1, ::1 (the gateway)"][: authority.covers_gateway],
         ]

@@ -1,4 +1,4 @@
-"""wirekey config: is the configuration right, and what does it come to."""
+"""wirekey config: check and show the configuration."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def command() -> None:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def check(config_file: Path | None, *, as_json: bool) -> None:
-    """Check the configuration, and the secrets and functions that it refers to. Exit code 1 where something is wrong.
+    """Check the configuration, and the secrets and functions that it refers to. The exit code is 1 on a problem.
 
-    Routes that can never match or that fall back in a circle, and settings that this version does not act on yet,
-    count as wrong, too. So do files that other users may change; files that they may read get a warning.
+    Problems are also: routes that never match, circular fallbacks, settings that this version does not support yet, and
+    files that other users can change. Files that other users can read get a warning.
     """
     from wirekey.config import (
         ConfigError,
@@ -62,7 +62,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     elif problems:
         click.echo(ConfigError(problems).report(), err=True)
     else:
-        click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: fine")
+        click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: no problems")
     if not as_json:
         for warning in access.warnings:
             click.echo(f"wirekey: warning: {warning}", err=True)
@@ -70,6 +70,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
 
 
 def as_objects(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Return problems as JSON values."""
     return [{"file": p.file and str(p.file), "line": p.line, "key": p.key, "message": p.message} for p in problems]
 
 
@@ -77,7 +78,7 @@ def as_objects(problems: Sequence[Problem]) -> list[dict[str, Any]]:
 @with_config
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object: setting → value and source.")
 def show(config: Config, *, as_json: bool) -> None:
-    """Show every setting, its value and where that comes from. Secrets are shown as references."""
+    """Show every setting with its value and source. Secrets are shown as references."""
     from wirekey.config.effective import effective_settings
 
     rows = effective_settings(config)
@@ -92,5 +93,5 @@ def show(config: Config, *, as_json: bool) -> None:
 
 
 def written(value: Any) -> str:
-    """Give a value as it would stand in the file."""
+    """Return a value as it is written in the configuration file."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

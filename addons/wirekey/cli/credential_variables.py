@@ -1,4 +1,4 @@
-"""Which environment variables hold credentials, so that a program behind Wirekey starts without them. Pure."""
+"""Finds the environment variables that contain credentials, so that programs start without them. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 PLACEHOLDER = "wirekey-holds-the-key"
-"""Stands where an SDK insists on a key; Wirekey takes it off again."""
+"""The value of key variables for SDKs that require one. Wirekey removes it from requests."""
 
 KNOWN = {
     "OpenAI": "OPENAI_API_KEY OPENAI_KEY OPENAI_ADMIN_KEY OPENAI_ACCESS_TOKEN OPENAI_WEBHOOK_SECRET CODEX_API_KEY",
@@ -62,43 +62,43 @@ POINTERS = frozenset(
         "GOOGLE_APPLICATION_CREDENTIALS",
     }
 )
-"""Names of variables that say where an SDK finds a credential. Their values are no secrets themselves."""
+"""Names of variables that tell an SDK where to find a credential. Their values are not secrets."""
 SECRET_NAMES = frozenset(name for names in KNOWN.values() for name in names.split())
 SEVERAL = re.compile(r"(?:S|_?\d{1,3})\Z")
-"""Ends of the names under which programs keep more than one key: OPENAI_API_KEYS, OPENAI_API_KEY_2."""
+"""Name endings that programs use for several keys: OPENAI_API_KEYS, OPENAI_API_KEY_2."""
 SEPARATORS = re.compile(r"[\s,;|]+")
 LONG = 12
-"""Characters from which a secret is looked for inside of a value, not only as one of the parts of a list."""
+"""Secrets of at least so many characters are searched inside values, not only as parts of a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """Variables that a program does not get, beside those that the configuration names."""
+    """Variables to remove from a program's environment, in addition to those that the configuration names."""
 
     secret: tuple[str, ...] = ()
-    """Under any other name, with the value of a configured secret or of another removed credential."""
+    """Variables whose value contains a configured secret or another removed credential."""
     known: tuple[str, ...] = ()
-    """Named like a credential that an SDK or a gateway reads."""
+    """Variables with the name of a credential that an SDK or a gateway reads."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a variable of this name usually holds a credential itself."""
+    """Return whether a variable of this name usually contains a credential."""
     upper = name.upper()
     return upper in SECRET_NAMES or SEVERAL.sub("", upper) in SECRET_NAMES
 
 
 def is_credential_name(name: str) -> bool:
-    """Return whether an SDK or a gateway takes credentials from a variable of this name."""
+    """Return whether an SDK or a gateway reads credentials from, or by, a variable of this name."""
     return name.upper() in POINTERS or is_secret_name(name)
 
 
 def removed_variables(
     inherited: Mapping[str, str], *, configured: Collection[str], secrets: Iterable[str], keep: Collection[str] = ()
 ) -> Removed:
-    """Return which `inherited` variables a program must not get, beside those in `configured`.
+    """Return the `inherited` variables that a program must not get, in addition to those in `configured`.
 
-    `configured` are the names that the configuration refers to, `secrets` the values behind all of its references.
-    `keep` are known names to pass on. A variable with a configured secret in it is never passed on.
+    `configured` are the names that the configuration refers to, `secrets` the values of all of its references. `keep`
+    are known names to pass on. A variable that contains a configured secret is never passed on.
     """
     known = [name for name in inherited if name not in configured and name not in keep and is_credential_name(name)]
     named = [name for name in (*known, *configured) if name in inherited and name.upper() not in POINTERS]
@@ -108,13 +108,13 @@ def removed_variables(
     secret = [
         name
         for name, value in inherited.items()
-        if name not in configured and name not in known and holds_any(value, compared)
+        if name not in configured and name not in known and contains_any(value, compared)
     ]
     return Removed(tuple(secret), tuple(known))
 
 
 def is_ours(value: str) -> bool:
-    """Return whether a value is one that Wirekey itself sets for programs."""
+    """Return whether a value is one that Wirekey sets for programs."""
     return value == PLACEHOLDER or value.startswith(("wk_", "WKEY"))
 
 
@@ -126,9 +126,11 @@ def parts_of(values: Iterable[str]) -> frozenset[str]:
 
 
 def split(value: str) -> list[str]:
+    """Return the parts of a value that is a list, without quotes."""
     return [part.strip("'\"") for part in SEPARATORS.split(value) if part.strip("'\"")]
 
 
-def holds_any(value: str, secrets: Iterable[str]) -> bool:
+def contains_any(value: str, secrets: Iterable[str]) -> bool:
+    """Return whether a value is one of `secrets`, or contains one."""
     parts = {value.strip(), *split(value)}
     return any(secret in parts or (len(secret) >= LONG and secret in value) for secret in secrets)

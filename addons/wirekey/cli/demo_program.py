@@ -1,8 +1,8 @@
-"""The program that `wirekey demo` runs behind the proxy: as anyone would write it, and knowing nothing of Wirekey.
+"""The program that `wirekey demo` runs through the proxy. It is a usual program that knows nothing of Wirekey.
 
-Prints one JSON object a line: `provider`, `streamed`, `answer`, `pieces` (of the stream; 1 where it is none); or
-`provider`, `error`, `message` where the SDK raised. With the argument `refused` it makes one call only, for which the
-environment holds a token that no agent has.
+It prints one JSON object for each call: `provider`, `streamed`, `text` and `chunks` (1 without streaming), or
+`provider`, `streamed`, `error` and `message` if the SDK raised. With the argument `refused` it makes only one call; the
+token in its environment then belongs to no agent.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ CLAUDE_ON_BEDROCK = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 
 
 def openai_plain() -> Iterator[str]:
+    """Call OpenAI without streaming."""
     from openai import OpenAI
 
-    answer = OpenAI(max_retries=0).chat.completions.create(
+    response = OpenAI(max_retries=0).chat.completions.create(
         model="gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}]
     )
-    yield answer.choices[0].message.content or ""
+    yield response.choices[0].message.content or ""
 
 
 def openai_streamed() -> Iterator[str]:
+    """Call OpenAI with streaming."""
     from openai import OpenAI
 
     stream = OpenAI(max_retries=0).chat.completions.create(
@@ -38,6 +40,7 @@ def openai_streamed() -> Iterator[str]:
 
 
 def gemini_plain() -> Iterator[str]:
+    """Call Gemini without streaming."""
     from google import genai
 
     client = genai.Client()
@@ -45,6 +48,7 @@ def gemini_plain() -> Iterator[str]:
 
 
 def gemini_streamed() -> Iterator[str]:
+    """Call Gemini with streaming."""
     from google import genai
 
     client = genai.Client()
@@ -53,15 +57,17 @@ def gemini_streamed() -> Iterator[str]:
 
 
 def anthropic_plain() -> Iterator[str]:
+    """Call Anthropic without streaming."""
     from anthropic import Anthropic
 
-    answer = Anthropic(max_retries=0).messages.create(
+    response = Anthropic(max_retries=0).messages.create(
         model="claude-sonnet-4-5", max_tokens=64, messages=[{"role": "user", "content": PROMPT}]
     )
-    yield "".join(block.text for block in answer.content if block.type == "text")
+    yield "".join(block.text for block in response.content if block.type == "text")
 
 
 def anthropic_streamed() -> Iterator[str]:
+    """Call Anthropic with streaming."""
     from anthropic import Anthropic
 
     with Anthropic(max_retries=0).messages.stream(
@@ -71,21 +77,23 @@ def anthropic_streamed() -> Iterator[str]:
 
 
 def bedrock_plain() -> Iterator[str]:
+    """Call Bedrock without streaming."""
     import boto3  # type: ignore[import-untyped]  # it ships no types
 
-    answer = boto3.client("bedrock-runtime").converse(
+    response = boto3.client("bedrock-runtime").converse(
         modelId=CLAUDE_ON_BEDROCK, messages=[{"role": "user", "content": [{"text": PROMPT}]}]
     )
-    yield answer["output"]["message"]["content"][0]["text"]
+    yield response["output"]["message"]["content"][0]["text"]
 
 
 def bedrock_streamed() -> Iterator[str]:
+    """Call Bedrock with streaming."""
     import boto3
 
-    answer = boto3.client("bedrock-runtime").converse_stream(
+    response = boto3.client("bedrock-runtime").converse_stream(
         modelId=CLAUDE_ON_BEDROCK, messages=[{"role": "user", "content": [{"text": PROMPT}]}]
     )
-    for event in answer["stream"]:
+    for event in response["stream"]:
         yield event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
 
 
@@ -99,18 +107,19 @@ CALLS: dict[tuple[str, bool], Callable[[], Iterator[str]]] = {
     ("bedrock", False): bedrock_plain,
     ("bedrock", True): bedrock_streamed,
 }
-"""(provider, streamed) → the call, which gives the pieces of its answer as they come."""
+"""(provider, streamed) → the function that makes the call and yields the chunks of the response as they arrive."""
 
 
 def main(arguments: list[str]) -> None:
+    """Make the calls and print their results."""
     calls = {("openai", False): openai_plain} if arguments == ["refused"] else CALLS
     for (provider, streamed), call in calls.items():
         try:
-            pieces = [piece for piece in call() if piece]
+            chunks = [chunk for chunk in call() if chunk]
         except Exception as error:  # what an SDK raises is the result that is shown
             result: dict[str, object] = {"error": type(error).__name__, "message": str(error)}
         else:
-            result = {"answer": "".join(pieces), "pieces": len(pieces)}
+            result = {"text": "".join(chunks), "chunks": len(chunks)}
         print(json.dumps({"provider": provider, "streamed": streamed, **result}), flush=True)
 
 

@@ -221,7 +221,7 @@ def clients_findings(config: Config, _: float) -> Iterator[Finding]:
     from wirekey.secret import Secret
 
     hosts = {provider: host for host, provider in reversed(usual_hosts(config).items())}
-    inherited = inherited_environment(config, os.environ, ()).rest
+    inherited = inherited_environment(config, os.environ, ()).variables
 
     with usable_authority(config) as authority:
 

@@ -1,4 +1,4 @@
-"""wirekey env: the variables that `exec` sets, to be read by a shell or a dotenv file."""
+"""wirekey env: print the variables that `exec` sets, for a shell or a dotenv file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 @click.command("env")
 @with_config
-@click.option("--agent", default=None, help="The agent that the programs are; default: the name of the user.")
+@click.option(
+    "--agent", default=None, help="The agent that the programs call as. Default: an agent with the user's name."
+)
 @click.option("--shell", type=click.Choice(["bash", "fish", "powershell", "dotenv"]), default="bash")
-@click.option("--hours", type=float, default=12.0, show_default=True, help="How long the token in it is good for.")
-@click.option("--gateway", is_flag=True, help="Base URLs, too. What goes past them goes through the proxy.")
-@click.option("--strict", is_flag=True, help="Refuse all hosts but the providers' and those in egress.allow.")
+@click.option("--hours", type=float, default=12.0, show_default=True, help="How many hours the token is valid.")
+@click.option("--gateway", is_flag=True, help="Also set base URLs. Calls that ignore them use the proxy.")
+@click.option("--strict", is_flag=True, help="Allow only the hosts of providers and those in egress.allow.")
 @keep_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object. A variable to unset is null.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object. Variables to unset are null.")
 def command(
     config: Config,
     agent: str | None,
@@ -38,10 +40,10 @@ def command(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Print the variables for programs that run behind Wirekey, with a new token: eval "$(./run.sh env)".
+    """Print the variables for programs that use Wirekey, with a new token: eval "$(./run.sh env)".
 
-    Variables that hold a secret of the configuration, or that are named like the credential of a provider or a gateway,
-    are unset. A dotenv file cannot unset a variable: start its programs without them.
+    Variables that contain a secret of the configuration, or have the name of a provider's or gateway's credential, are
+    unset. A dotenv file cannot unset variables: start its programs without them.
     """
     from wirekey.server.runtime import RunningProxy, on_this_machine
 
@@ -63,18 +65,19 @@ def command(
     if inherited.notice:
         click.echo(inherited.notice, err=True)
     if running is None:
-        click.echo("wirekey: no proxy runs yet; start one with ./run.sh", err=True)
+        click.echo("wirekey: no proxy is running yet. Start one with ./run.sh", err=True)
         sys.exit(1)
 
 
 def unset_line(shell: str, name: str) -> str:
+    """Return the line with which a shell unsets a variable."""
     if shell == "powershell":
         return f"Remove-Item -ErrorAction SilentlyContinue Env:{name}"
     return f"set -e {name}" if shell == "fish" else f"unset {name}"
 
 
 def line(shell: str, name: str, value: str) -> str:
-    """One assignment, quoted so that the shell takes the value as it is."""
+    """Return the line with which a shell sets a variable, with the value quoted."""
     if shell == "powershell":
         return f"$env:{name} = '{value.replace("'", "''")}'"
     if shell == "fish":

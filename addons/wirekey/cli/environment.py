@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KEY_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "ANTHROPIC_API_KEY")
 OTHER_PROXIES = ("ALL_PROXY", "all_proxy")
-"""Variables that would lead a program to another proxy."""
+"""Variables that would make a program use another proxy."""
 BUNDLE_VARIABLES = {
     "SSL_CERT_FILE": "Python, Go, Ruby, OpenSSL",
     "REQUESTS_CA_BUNDLE": "Python requests",
@@ -36,8 +36,8 @@ GATEWAY_PATHS = {
     "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
     "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
 }
-"""Variables with a base URL, and the path of the gateway in each. The prefix has every operation of Bedrock's; the
-other providers' paths stand at the root."""
+"""Variable with a base URL → the path of the gateway in it. Only Bedrock needs a prefix; the paths of the other
+providers are at the root."""
 
 
 def client_environment(
@@ -52,10 +52,10 @@ def client_environment(
     inherited: Mapping[str, str],
     node_hook: Path | None = None,
 ) -> dict[str, str]:
-    """Give the variables to set for a client program.
+    """Return the variables to set for a program that uses the proxy at `host` and `port`.
 
-    Root and bundle are two files: Node adds ours, others replace all. `pair` is the agent's own, with which AWS SDKs
-    sign: worth nothing to AWS.
+    There are two files with roots: Node adds our root to its own, and other runtimes replace theirs with the bundle.
+    AWS SDKs sign with `pair`, which Wirekey issued to the agent and AWS does not know.
     """
     address = f"[{host}]" if ":" in host else host
     proxy = f"http://{quote(agent, safe='')}:{token}@{address}:{port}"
@@ -82,9 +82,9 @@ def client_environment(
 def gateway_environment(
     address: str, *, token: str, region: str, pair: KeyPair, inherited: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the variables that lead SDKs to the gateway at `address`, HOST:PORT, without those of the proxy.
+    """Return the variables that make SDKs call the gateway at `address`, HOST:PORT, without those of the proxy.
 
-    No proxy is asked for the gateway, nor for the hosts of an `inherited` NO_PROXY.
+    The gateway, and the hosts of an `inherited` NO_PROXY, are not called through the proxy.
     """
     variables = {name: f"http://{address}{path}" for name, path in GATEWAY_PATHS.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
@@ -94,29 +94,31 @@ def gateway_environment(
 
 
 def confined(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of a program that may reach no other hosts: plain HTTP goes to the proxy, too."""
+    """Return the variables for a program that may reach no other hosts: plain HTTP uses the proxy, too."""
     proxy = variables["HTTPS_PROXY"]
     return {**variables, "HTTP_PROXY": proxy, "http_proxy": proxy}
 
 
 def without_hosts(names: str | None, hosts: Collection[str]) -> str:
-    """Return a NO_PROXY list without the entries that cover one of `hosts`: those must not go past the proxy."""
+    """Return a NO_PROXY list without the entries that match one of `hosts`, which must not bypass the proxy."""
     entries = [name.strip() for name in (names or "").split(",")]
     return ",".join(entry for entry in entries if entry and not any(covers(entry, host) for host in hosts))
 
 
 def covers(entry: str, host: str) -> bool:
-    """Return whether any of the ways in which programs read an entry of NO_PROXY makes it match `host`."""
+    """Return whether an entry of NO_PROXY matches `host` in any of the ways in which programs read it."""
     bare = entry.lower().partition(":")[0].lstrip("*").strip(".")
     return not bare or bare == host or host.endswith(f".{bare}") or (entry.startswith("*") and host.endswith(bare))
 
 
 def listed_once(lists: Iterable[str | None]) -> list[str]:
+    """Return the names of several comma-separated lists, each once."""
     names = (name.strip(" []") for names in lists for name in (names or "").split(","))
     return list(dict.fromkeys(name for name in names if name))
 
 
 def signing_variables(pair: KeyPair, region: str, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with which AWS SDKs sign. An `inherited` region takes precedence over `region`."""
     chosen = inherited.get("AWS_REGION") or region
     return {
         "AWS_ACCESS_KEY_ID": pair.access_key,
@@ -127,7 +129,7 @@ def signing_variables(pair: KeyPair, region: str, inherited: Mapping[str, str]) 
 
 
 def quoted_for_node(path: str) -> str:
-    """Quote a path for NODE_OPTIONS: Node splits at spaces, and takes a backslash for an escape in double quotes."""
+    """Quote a path for NODE_OPTIONS. Node splits at spaces, and a backslash in double quotes is an escape."""
     if not any(sign in path for sign in ' "\\'):
         return path
     escaped = path.replace("\\", "\\\\").replace('"', '\\"')
@@ -135,7 +137,7 @@ def quoted_for_node(path: str) -> str:
 
 
 def quoted_for_java(path: str) -> str:
-    """Quote a path for JAVA_TOOL_OPTIONS: Java splits at white space, and knows quotes of two kinds but no escape."""
+    """Quote a path for JAVA_TOOL_OPTIONS. Java splits at white space, and has two kinds of quotes but no escape."""
     if not any(sign in path for sign in " \t\"'"):
         return path
     return '"\'"'.join(f"'{part}'" if part else "" for part in path.split("'"))

@@ -1,4 +1,4 @@
-"""wirekey exec: run a program with everything set, so that its calls go through the proxy."""
+"""wirekey exec: run a program with the variables set that make its calls go through Wirekey."""
 
 from __future__ import annotations
 
@@ -25,31 +25,33 @@ EXEC_TOKEN_SECONDS = 7 * 86400
 NOT_FOUND = 127
 NOT_STARTED = 126
 CALLED_FROM = "WIREKEY_CALLED_FROM"
-"""Variable in which run.sh, which works in the checkout, says in which folder it was called: the program's."""
+"""Variable in which run.sh, which changes to the checkout, passes the folder in which it was called."""
 
 
-# What stands after the program's name is the program's: `exec python -c …` needs no `--`.
+# Options after the program's name belong to the program: `exec python -c …` needs no `--`.
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @with_config
-@click.option("--agent", default=None, help="The agent that the program is; default: the name of the user.")
-@click.option("--gateway", is_flag=True, help="Set base URLs, too. What goes past them goes through the proxy.")
-@click.option("--strict", is_flag=True, help="Refuse all hosts but the providers' and those in egress.allow.")
+@click.option(
+    "--agent", default=None, help="The agent that the program calls as. Default: an agent with the user's name."
+)
+@click.option("--gateway", is_flag=True, help="Also set base URLs. Calls that ignore them use the proxy.")
+@click.option("--strict", is_flag=True, help="Allow only the hosts of providers and those in egress.allow.")
 @keep_option
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
     config: Config, agent: str | None, keep: tuple[str, ...], program: tuple[str, ...], *, gateway: bool, strict: bool
 ) -> None:
-    """Run PROGRAM behind Wirekey. It gets a token of its own, which ends with it, and no provider key.
+    """Run PROGRAM with its calls going through Wirekey. It gets a token that ends with it, and no provider key.
 
-    Variables that hold a secret of the configuration, or that are named like the credential of a provider or a gateway,
-    are not passed on to PROGRAM.
+    Variables that contain a secret of the configuration, or have the name of a provider's or gateway's credential, are
+    not passed on to PROGRAM.
     """
     from wirekey.server.runtime import RunningProxy
 
     inherited = inherited_environment(config, os.environ, keep)
     running = RunningProxy.read(config.state)
     if running is None:
-        raise UserError("no proxy runs on this state folder. Start one in another terminal: ./run.sh")
+        raise UserError("no proxy uses this state folder. Start one in another terminal: ./run.sh")
     place = gateway_of(running.gateway) if gateway else None
     given = new_program(config, agent, label="exec", lifetime=EXEC_TOKEN_SECONDS, strict=strict)
     host, port = running.host, running.port
@@ -63,7 +65,7 @@ def command(
 
 
 def run(program: list[str], environment: dict[str, str]) -> int:
-    """Run to the end and give its exit code; a program that is not on PATH is looked for beside this Python."""
+    """Run a program to its end and return its exit code. Programs are searched on PATH, then beside this Python."""
     folder = Path(environment.pop(CALLED_FROM, "."))
     name = str(folder / program[0]) if os.sep in program[0] else program[0]
     found = shutil.which(name, path=environment.get("PATH")) or shutil.which(
@@ -72,14 +74,14 @@ def run(program: list[str], environment: dict[str, str]) -> int:
     if not found:
         click.echo(f"wirekey: {program[0]}: no such program", err=True)
         return NOT_FOUND
-    # Ctrl-C reaches the program too; it decides, and its token is dropped after it ended.
+    # Ctrl-C reaches the program, too. It decides what to do, and its token is revoked when it has ended.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         child = subprocess.Popen(
             [Path(found).absolute(), *program[1:]],
             env=environment,
             cwd=folder,
-            preexec_fn=listen_to_interrupt,  # noqa: PLW1509  # one thread
+            preexec_fn=restore_interrupt,  # noqa: PLW1509  # there is only one thread
         )
     except OSError as error:
         click.echo(f"wirekey: {found} cannot be started: {error.strerror}", err=True)
@@ -89,5 +91,6 @@ def run(program: list[str], environment: dict[str, str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def listen_to_interrupt() -> None:
+def restore_interrupt() -> None:
+    """Make Ctrl-C interrupt the process again."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

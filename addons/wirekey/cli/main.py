@@ -13,19 +13,19 @@ from wirekey.errors import UserError
 
 COMMANDS = {
     "serve": "Run the proxy.",
-    "exec": "Run a program behind it.",
-    "env": "Print the variables for programs behind it.",
-    "doctor": "Check clients, keys, ports, clock and upstreams, and say the fix.",
-    "demo": "Make a whole round: simulator, proxy, SDK calls, audit.",
+    "exec": "Run a program with its calls going through Wirekey.",
+    "env": "Print the variables for programs that use Wirekey.",
+    "doctor": "Check clients, keys, ports, clock and upstreams, and print fixes.",
+    "demo": "Run a complete round: simulator, proxy, SDK calls, audit.",
     "agents": "Add, list and revoke agents.",
-    "audit": "See and export what was called.",
+    "audit": "Show and export recorded calls.",
     "console": "Print a link to the live page.",
-    "policy": "Check policies, ask them, and replay recorded calls.",
-    "ca": "See and renew the CA.",
+    "policy": "Check and evaluate policies, and replay recorded calls.",
+    "ca": "Show and renew the CA.",
     "config": "Check and show the configuration.",
-    "simulator": "Stand in for the providers.",
+    "simulator": "Run the simulator of the providers.",
 }
-"""Command → its line in the help. It lives in `wirekey.cli.NAME` under the name `command`."""
+"""Command → its line in the help. The command is `wirekey.cli.NAME.command`."""
 
 
 class LazyGroup(click.Group):
@@ -60,9 +60,9 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name=None, message="%(version)s", version="0.1.0", prog_name="wirekey")
 def group() -> None:
-    """Wirekey stands between programs and LLM providers: it holds the keys, and accounts for each call.
+    """Wirekey is a proxy between programs and LLM providers. It holds the keys, and decides and records each call.
 
-    Exit codes: 0 fine, 1 something was found wrong, 2 used wrong.
+    Exit codes: 0 fine, 1 a problem was found, 2 wrong usage.
     """
 
 

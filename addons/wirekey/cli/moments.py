@@ -1,4 +1,4 @@
-"""Spans and moments as people write them on a command line: 90, 15m, 2h, 7d; 2026-01-31, 2026-01-31T12:00."""
+"""Durations and times on the command line: 90, 15m, 2h, 7d; 2026-01-31, 2026-01-31T12:00."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ LONGEST = 100 * 365 * 86400
 
 
 def seconds_of(text: str) -> float | None:
-    """Give the seconds of a span, None where it is none."""
+    """Return the seconds of a duration, or None if the text is not a duration."""
     found = SPAN.fullmatch(text.strip())
     seconds = float(found[1]) * SECONDS[found[2]] if found else None
     return seconds if seconds is not None and seconds <= LONGEST else None
 
 
 def span(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Make an option's text a span in seconds: an option's `callback`."""
+    """Convert an option's text, a duration, to seconds. For click's `callback`."""
     if value is None:
         return None
     seconds = seconds_of(value)
     if seconds is None:
-        raise click.BadParameter(f"{value!r} is no span of time. Write 90, 15m, 2h or 7d.", ctx, param)
+        raise click.BadParameter(f"{value!r} is not a duration. Write 90, 15m, 2h or 7d.", ctx, param)
     return seconds
 
 
 def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """Make an option's text seconds since 1970: a span is so long ago, a date without a zone is local time."""
+    """Convert an option's text to seconds since 1970. For click's `callback`.
+
+    A duration means that long ago. A date without a time zone is local time.
+    """
     if value is None:
         return None
     seconds = seconds_of(value)
@@ -41,5 +44,5 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
         return datetime.fromisoformat(value).timestamp()
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{value!r} is no moment. Write 15m, 2h or 7d (ago), 2026-01-31 or 2026-01-31T12:00.", ctx, param
+            f"{value!r} is not a time. Write 15m, 2h or 7d (ago), 2026-01-31 or 2026-01-31T12:00.", ctx, param
         ) from None

@@ -21,7 +21,7 @@ def config_option[F: Callable[..., Any]](function: F) -> F:
         type=click.Path(path_type=Path),
         default=None,
         metavar="FILE",
-        help="Configuration file; ./wirekey.yaml if there is one.",
+        help="Configuration file. Default: ./wirekey.yaml if it exists.",
     )(function)
 
 

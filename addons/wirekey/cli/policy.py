@@ -1,4 +1,4 @@
-"""wirekey policy: is it right, what does it decide, and what would it have decided."""
+"""wirekey policy: check and evaluate policies, and replay recorded calls."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ HEAD = ("AGENT", "MODEL", "THEN", "NOW", "CALLS", "REASON")
 
 @click.group("policy")
 def command() -> None:
-    """Check policies, ask them, and replay recorded calls."""
+    """Check and evaluate policies, and replay recorded calls."""
 
 
 def with_policy[R](function: Callable[..., R]) -> Callable[..., R]:
-    """Add `--policy` and `--query`; by default what the configuration says."""
+    """Add `--policy` and `--query`. Their defaults come from the configuration."""
     for option in (
         click.option("--query", default=None, metavar="PATH", help="The package that decides: data.wirekey.authz."),
         click.option("--policy", "folder", type=click.Path(path_type=Path), default=None, help="Folder of the policy."),
@@ -47,7 +47,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 @with_policy
 @as_json_option
 def check(config: Config, folder: Path | None, query: str | None, *, as_json: bool) -> None:
-    """Compile the policy and try it; find fields that there are not. Exit code 1 where something is wrong."""
+    """Compile and try the policy, and find fields that do not exist. The exit code is 1 if there is a problem."""
     from wirekey.policy.lint import lint
     from wirekey.policy.modules import PolicyError, read_modules
     from wirekey.policy.rego import Rego
@@ -71,19 +71,19 @@ def check(config: Config, folder: Path | None, query: str | None, *, as_json: bo
         for problem in problems:
             click.echo(str(problem), err=True)
     else:
-        click.echo(f"{path}: fine, revision {revision}, asked for {asked}")
+        click.echo(f"{path}: no problems, revision {revision}, query {asked}")
     sys.exit(1 if problems else 0)
 
 
 @command.command("eval")
 @with_config
 @with_policy
-@click.option("--input", "source", type=click.File("rb"), required=True, metavar="FILE", help="The input; -: stdin.")
+@click.option("--input", "source", type=click.File("rb"), required=True, metavar="FILE", help="The input. - is stdin.")
 @as_json_option
 def evaluate(config: Config, folder: Path | None, query: str | None, source: Any, *, as_json: bool) -> None:
-    """Say what the policy decides about one input, and which rule spoke. Exit code 1 where it denies.
+    """Print what the policy decides about one input, and which rules matched. The exit code is 1 for a denial.
 
-    The input is JSON as in docs/reference/policy-input.md; what the file leaves out is unknown.
+    The input is JSON as in docs/reference/policy-input.md. Fields that the file leaves out are unknown.
     """
     from wirekey.policy.explanation import matching_rules
     from wirekey.policy.modules import read_modules
@@ -93,37 +93,39 @@ def evaluate(config: Config, folder: Path | None, query: str | None, source: Any
     path, asked = chosen(config, folder, query)
     given = read_input(source)
     modules = read_modules(path)
-    tried_apart(modules, asked, given)
+    try_in_worker(modules, asked, given)
     policy = Rego(modules, asked)
     decision = evaluate_call(policy, given, needs_allow="allow" in policy.syntax.rule_names(asked))
-    heard = matching_rules(modules, asked, json.dumps(given).encode())
+    rules = matching_rules(modules, asked, json.dumps(given).encode())
     if as_json:
-        answer = dataclasses.asdict(decision) | {
+        result = dataclasses.asdict(decision) | {
             "revision": modules.revision,
-            "rules": [dataclasses.asdict(voice) for voice in heard],
+            "rules": [dataclasses.asdict(rule) for rule in rules],
         }
-        click.echo(json.dumps(answer, indent=2))
+        click.echo(json.dumps(result, indent=2))
     else:
         click.echo("allow" if decision.allow else f"deny: {decision.failure or ' '.join(decision.reasons)}")
         for name in ("model", "max_tokens"):
             if (value := getattr(decision, name)) is not None:
                 click.echo(f"  {name}: {value}")
-        for voice in heard:
-            click.echo(f"  {voice.file}:{voice.line}: {voice.text}")
-        if not heard:
-            click.echo("  no rule spoke")
+        for rule in rules:
+            click.echo(f"  {rule.file}:{rule.line}: {rule.text}")
+        if not rules:
+            click.echo("  no rule matched")
     sys.exit(0 if decision.allow else 1)
 
 
 @command.command("replay")
 @with_config
 @with_policy
-@click.option("--since", callback=moment, default="7d", show_default=True, help="Calls from: 15m, 2h, 7d or a date.")
+@click.option(
+    "--since", callback=moment, default="7d", show_default=True, help="Only calls since: 15m, 2h, 7d (ago) or a date."
+)
 @as_json_option
 def replay_calls(config: Config, folder: Path | None, query: str | None, since: float, *, as_json: bool) -> None:
-    """Say what the policy would have decided about the recorded calls. Exit code 1 where that is something else.
+    """Print what the policy would have decided about recorded calls. The exit code is 1 if a decision changes.
 
-    Names of tools and headers are not recorded, and permissions are taken as they are now.
+    The names of tools and headers are not recorded. Permissions are those of now.
     """
     from wirekey.audit.reading import Filters, events
     from wirekey.policy.modules import read_modules
@@ -136,47 +138,48 @@ def replay_calls(config: Config, folder: Path | None, query: str | None, since: 
         outcome = replay(events(database, Filters(since=since)), policy, asked, permissions(config))
     unsure = unrecorded_fields(policy)
     if as_json:
-        answer = dataclasses.asdict(outcome) | {"not_recorded": unsure}
-        click.echo(json.dumps(answer, indent=2))
+        result = dataclasses.asdict(outcome) | {"not_recorded": unsure}
+        click.echo(json.dumps(result, indent=2))
     else:
         if outcome.changes:
             rows = [(c.agent or "-", c.model or "-", c.then, c.now, str(c.calls), c.reason) for c in outcome.changes]
             click.echo(table(HEAD, rows, right=(4,)))
         changed = sum(change.calls for change in outcome.changes)
-        click.echo(f"{outcome.evaluated} calls judged, {changed} changed, {outcome.left_out} left out.")
+        click.echo(f"{outcome.evaluated} calls replayed, {changed} changed, {outcome.left_out} left out.")
         for failure, calls in outcome.undecided.most_common(5):
             click.echo(f"{calls} could not be decided: {failure}", err=True)
         if unsure:
-            click.echo(f"The policy reads what is not recorded: {', '.join(unsure)}.", err=True)
+            click.echo(f"The policy reads fields that are not recorded: {', '.join(unsure)}.", err=True)
     sys.exit(1 if outcome.changes else 0)
 
 
 def chosen(config: Config, folder: Path | None, query: str | None) -> tuple[Path, str]:
-    """Give folder and query: as asked for, as configured, or the default."""
+    """Return the folder and the query: those of the options, or the configured ones."""
     setting = config.effective_policy
     return folder or setting.path, query or setting.query
 
 
 def read_input(source: Any) -> dict[str, Any]:
+    """Read an input from a JSON file. Raises UsageError."""
     try:
         given = json.load(source)
     except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"The input is no JSON: {error}.") from None
+        raise click.UsageError(f"The input is not valid JSON: {error}.") from None
     if not isinstance(given, dict):
-        raise click.UsageError("The input is no JSON object.")
-    # As OPA's own `eval` takes it, and as its Data API does.
+        raise click.UsageError("The input is not a JSON object.")
+    # OPA's `eval` takes the input itself, its Data API an object with the field `input`.
     return given["input"] if list(given) == ["input"] and isinstance(given["input"], dict) else given
 
 
-def tried_apart(modules: Modules, query: str, given: dict[str, Any]) -> None:
-    """Ask a process of its own first, so that a loop ends with a sentence. Raises PolicyError."""
+def try_in_worker(modules: Modules, query: str, given: dict[str, Any]) -> None:
+    """Evaluate the policy in a separate process, so that an endless loop ends in PolicyError."""
     from wirekey.policy.worker import PolicyWorker
 
     PolicyWorker(modules, query, [json.dumps(given).encode()], 1.0).end()
 
 
 def permissions(config: Config) -> Callable[[str], list[str]]:
-    """Give what agents are permitted now; agents that are gone count as having the usual ones."""
+    """Return a function from agent name to its permissions now. Unknown agents have the default permissions."""
     from wirekey.identity.agents import AgentStore
     from wirekey.permissions import DEFAULT
 

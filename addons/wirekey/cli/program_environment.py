@@ -1,4 +1,4 @@
-"""The environment of a program behind Wirekey: what it inherits, less every credential, and what Wirekey sets."""
+"""The environment of a program that uses Wirekey: the inherited one without credentials, and what Wirekey sets."""
 
 from __future__ import annotations
 
@@ -19,47 +19,47 @@ keep_option = click.option(
     "--keep",
     multiple=True,
     metavar="NAME",
-    help="Pass on a variable that is named like a credential; may be given several times. "
-    "A secret of Wirekey's own configuration is never passed on.",
+    help="Pass on a variable with the name of a credential. Repeatable. Secrets of the configuration are "
+    "never passed on.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """The environment that a program inherits. `rest` is what stays of it; `kept` are the names of `--keep` in it."""
+    """The environment that a program inherits: `variables`, and in `kept` the names of those kept by `--keep`."""
 
-    rest: dict[str, str]
+    variables: dict[str, str]
     kept: frozenset[str]
     left_out: tuple[str, ...]
-    """Names that a program must not have, whether they are set here or not."""
+    """Names of variables that a program must not have, whether or not they are set here."""
     notice: str
-    """A sentence about what was taken out and could be missed; empty where there is nothing to say."""
+    """A message about removed variables that a user may miss; empty if there are none."""
 
     def with_variables(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """Return the whole environment: `variables` win, except over those that `--keep` names."""
-        return {**self.rest, **{name: value for name, value in variables.items() if name not in self.kept}}
+        """Return the environment of the program. `variables` take precedence, except over those that `--keep` names."""
+        return {**self.variables, **{name: value for name, value in variables.items() if name not in self.kept}}
 
     def to_unset(self, variables: Mapping[str, str]) -> list[str]:
-        """Return the names that a shell has to unset, because `variables` do not replace them."""
+        """Return the names that a shell must unset, as `variables` do not replace them."""
         return [name for name in self.left_out if name not in variables]
 
 
 def inherited_environment(config: Config, environ: Mapping[str, str], keep: Sequence[str]) -> Inherited:
-    """Take every credential out of `environ`. Raises UsageError where `keep` names a secret of the configuration."""
+    """Remove all credentials from `environ`. Raises UsageError if `keep` names a secret of the configuration."""
     configured = configured_names(config)
     removed = removed_variables(environ, configured=configured, secrets=configured_secrets(config), keep=keep)
     if ours := [name for name in keep if name in configured or name in removed.secret]:
         raise click.UsageError(
-            f"--keep {ours[0]}: this variable holds a secret of Wirekey's configuration. No program may have it."
+            f"--keep {ours[0]}: this variable contains a secret of Wirekey's configuration. Programs must not have it."
         )
     proxies = [name for name in OTHER_PROXIES if name in environ]
     left_out = (*sorted(configured), *removed.secret, *removed.known, *proxies)
-    rest = {name: value for name, value in environ.items() if name not in left_out}
-    return Inherited(rest, frozenset(keep) & rest.keys(), left_out, notice_of(removed, environ))
+    variables = {name: value for name, value in environ.items() if name not in left_out}
+    return Inherited(variables, frozenset(keep) & variables.keys(), left_out, notice_of(removed, environ))
 
 
 def configured_names(config: Config) -> set[str]:
-    """Return the variables that the configuration takes secrets from."""
+    """Return the names of the variables that the configuration reads secrets from."""
     from wirekey.config import references
 
     names = {reference.name for _, reference in references(config) if reference.kind == "env"}
@@ -69,7 +69,7 @@ def configured_names(config: Config) -> set[str]:
 
 
 def configured_secrets(config: Config) -> set[str]:
-    """Return the values behind all references of the configuration that can be read here, and the keys of `.env`."""
+    """Return the secrets that the configuration refers to, as far as they can be read here, and the keys of `.env`."""
     from wirekey.config import Problem, references
 
     found = [config.resolve(reference, key) for key, reference in references(config)]
@@ -79,12 +79,14 @@ def configured_secrets(config: Config) -> set[str]:
 
 
 def notice_of(removed: Removed, environ: Mapping[str, str]) -> str:
-    """Return the sentence for removed variables whose absence a user could not explain otherwise."""
+    """Return a message about the removed variables that a user may miss; empty if there are none."""
     theirs = [name for name in removed.known if environ[name] and not is_ours(environ[name])]
     sentences = []
     if removed.secret:
-        held = "they hold secrets" if len(removed.secret) > 1 else "it holds a secret"
-        sentences.append(f"{', '.join(removed.secret)} not passed on: {held} that Wirekey keeps from programs.")
+        contents = "they contain secrets" if len(removed.secret) > 1 else "it contains a secret"
+        sentences.append(f"{', '.join(removed.secret)} not passed on: {contents} of Wirekey's configuration.")
     if theirs:
-        sentences.append(f"{', '.join(theirs)} not passed on: named like credentials. To pass one on: --keep NAME.")
+        sentences.append(
+            f"{', '.join(theirs)} not passed on, as credentials have such names. To pass one on: --keep NAME."
+        )
     return "\n".join(f"wirekey: {sentence}" for sentence in sentences)

@@ -1,4 +1,4 @@
-"""A token for programs that run behind the proxy, and the variables that carry it: for `exec` and `env`."""
+"""The token of a program for `exec` and `env`, and the variables with which the program uses it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The agent that a program is, its token, and its AWS key pair."""
+    """The agent that a program calls as, with its token and AWS key pair."""
 
     agent: str
     token: str = field(repr=False)
     pair: KeyPair
 
     def variables(self, config: Config, host: str, port: int) -> dict[str, str]:
-        """Give what to set in the program's environment, so that it goes through the proxy at HOST:PORT."""
+        """Return the variables that make the program use the proxy at `host` and `port`."""
         return client_environment(
             host=host,
             port=port,
@@ -45,10 +45,9 @@ class Program:
         )
 
     def gateway_variables(self, config: Config, gateway: str, host: str, port: int) -> dict[str, str]:
-        """Return what to set so that the program calls the gateway that listens at `gateway`, HOST:PORT.
+        """Return the variables that make the program call the gateway at `gateway`, HOST:PORT.
 
-        What goes past a base URL, because the program does not read its variable, goes through the proxy at `host` and
-        `port`, for the same agent.
+        Calls of SDKs that do not read the variables for base URLs use the proxy at `host` and `port`.
         """
         from wirekey.config import provider_hosts
         from wirekey.server.runtime import on_this_machine
@@ -101,7 +100,7 @@ def ending_token(config: Config, program: Program) -> Iterator[None]:
 
 
 def own_name() -> str:
-    """Give the user's name, made fit to be an agent's."""
+    """Return the user's name as a valid agent name."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

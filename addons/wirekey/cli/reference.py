@@ -1,4 +1,4 @@
-"""The page about the command line, made from the commands: `python -m wirekey.cli.reference` prints it."""
+"""Generates the reference of the command line from the commands: `python -m wirekey.cli.reference`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ HEAD = """\
 
 <!-- Made by `python -m wirekey.cli.reference` from the commands; change those. -->
 
-`./run.sh WORDS` runs `wirekey WORDS` in the checkout, after it has brought `.venv` in step with the lock file; without
-a word it is `serve`, and `./run.sh test` runs the tests. Exit codes: 0 fine, 1 something was found wrong, 2 used wrong;
-`exec` ends with the code of its program (128 and the signal's number where a signal ended it; 127 where there is no
-such program).
+`./run.sh WORDS` updates `.venv` to the lock file and runs `wirekey WORDS` in the checkout. Without words it runs
+`wirekey serve`. `./run.sh test` runs the tests.
 
-Paths on the command line, and `wirekey.yaml` where `--config` does not name another file, are looked for in the current
-folder, which is the checkout under `./run.sh`."""
+Exit codes: 0 fine, 1 a problem was found, 2 wrong usage. `exec` exits with the code of its program: 128 plus the signal
+number if a signal ended it, 127 if there is no such program.
+
+Paths on the command line are relative to the current folder, which is the checkout under `./run.sh`. So is
+`wirekey.yaml`, unless `--config` names another file."""
 
 
 def commands(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Give (words on the command line, command), groups before what is in them."""
+    """Yield (words on the command line, command), each group before its commands."""
     yield words, command
     if isinstance(command, click.Group):
         context = click.Context(command)
@@ -38,7 +39,7 @@ def commands(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[t
 
 
 def page() -> str:
-    """Give the page as it should stand in docs/reference/command-line.md."""
+    """Return the content of docs/reference/command-line.md."""
     parts = [HEAD]
     for words, command in commands(group, ("wirekey",)):
         context = click.Context(

@@ -1,4 +1,4 @@
-"""wirekey serve: the proxy, with what a newcomer needs printed once it listens."""
+"""wirekey serve: run the proxy, and print what a new user needs when it listens."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """mitmweb's page: its port, and whether it shows what models answer."""
+class WebOptions:
+    """The options of mitmweb's page: its port, and whether it shows the responses of models."""
 
     port: int
     keeps_responses: bool
@@ -38,28 +38,31 @@ class StartError(UserError):
 
 @click.command("serve")
 @with_config
-@click.option("--web", is_flag=True, help="Show the flows in mitmweb, too, at 127.0.0.1:8081.")
-@click.option("--web-port", type=click.IntRange(1, 65535), default=8081, help="Another port for --web.")
+@click.option("--web", is_flag=True, help="Also show the flows in mitmweb at 127.0.0.1:8081.")
+@click.option("--web-port", type=click.IntRange(1, 65535), default=8081, help="The port of --web.")
 @click.option(
     "--keep-responses",
     is_flag=True,
-    help="With --web: keep what models answer, for the page to show. Content, for all who have its address.",
+    help="With --web: keep the responses of models, and show them to everyone who can open the page.",
 )
 @click.option(
     "--simulator/--no-simulator",
     default=None,
-    help="Let the embedded simulator stand in for all providers. Default: only at a first look, without any key.",
+    help="Use the embedded simulator instead of the providers. Default: only without any key and without wirekey.yaml.",
 )
 def command(config: Config, *, web: bool, web_port: int, keep_responses: bool, simulator: bool | None) -> None:
-    """Serve: decide, account for, and put the key on each call that goes through."""
+    """Run the proxy: decide and record each call, and add the provider's key."""
     if keep_responses and not web:
-        raise click.UsageError("--keep-responses needs --web: without it nobody would see them.")
-    page = Page(web_port, keep_responses) if web else None
+        raise click.UsageError("--keep-responses needs --web, which shows the responses.")
+    page = WebOptions(web_port, keep_responses) if web else None
     sys.exit(asyncio.run(serve(config, page=page, simulator=simulator)))
 
 
-async def serve(config: Config, *, page: Page | None, simulator: bool | None) -> int:
-    """Run until a signal ends it. `page`: mitmweb's, None without. Gives the exit code."""
+async def serve(config: Config, *, page: WebOptions | None, simulator: bool | None) -> int:
+    """Run the proxy until a signal ends it, with mitmweb if there is a `page`. Returns the exit code.
+
+    Raises StartError if the log file, the configuration or the state cannot be used.
+    """
     from mitmproxy.exceptions import OptionsError
 
     from wirekey.observing.log import set_up_logging
@@ -78,23 +81,23 @@ async def serve(config: Config, *, page: Page | None, simulator: bool | None) ->
         loop.add_signal_handler(signal_number, master.shutdown)
     try:
         await master.run()
-    except SystemExit as ending:  # mitmproxy's check for errors at the start
-        return 2 if ending.code else 0
+    except SystemExit as error:  # mitmproxy's check for errors at the start
+        return 2 if error.code else 0
     finally:
         await lifecycle.done()
-        hear_no_more_signals(loop)
+        ignore_signals(loop)
     return 0
 
 
-def hear_no_more_signals(loop: asyncio.AbstractEventLoop) -> None:
-    """Let nothing come between the end and its exit code: an impatient second Ctrl-C would print a traceback."""
+def ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Ignore further signals: a second Ctrl-C during the last steps would print a traceback."""
     for signal_number in ENDING_SIGNALS:
         loop.remove_signal_handler(signal_number)
         signal.signal(signal_number, signal.SIG_IGN)
 
 
-def make_master(config: Config, *, page: Page | None, simulator: bool | None) -> tuple[Master, Lifecycle]:
-    """Make mitmproxy's master with our stations in it. Raises OptionsError where the house cannot be opened."""
+def make_master(config: Config, *, page: WebOptions | None, simulator: bool | None) -> tuple[Master, Lifecycle]:
+    """Return mitmproxy's master with Wirekey's addons, started. Raises OptionsError if Wirekey cannot start."""
     from mitmproxy.options import Options
 
     from wirekey.calls.services import Services
@@ -119,22 +122,23 @@ def make_master(config: Config, *, page: Page | None, simulator: bool | None) ->
     ours = addons_in_order(services, config, simulator)
     builtin = list(master.addons.chain)
     master.addons.add(*ours)
-    # First in the chain, as scripts are: nobody sees a request before the client's credentials are off it.
+    # First in the chain, as scripts are: no other addon sees a request with the client's credentials.
     master.addons.chain[:] = [*ours, *builtin]
     if page and page.keeps_responses:
-        options.update(**{KEEP_RESPONSES: True})  # which tells the entrance, too
+        options.update(**{KEEP_RESPONSES: True})  # mitmproxy then calls `configure`, which starts Wirekey
     ours[0].configure(set())
     return master, ours[0]
 
 
 def print_startup_banner(lifecycle: Lifecycle) -> None:
+    """Print the startup banner."""
     from mitmproxy import ctx
 
     click.echo(startup_banner(lifecycle, getattr(ctx.master, "web_url", None)))
 
 
 def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
-    """Say what listens, which CA, which providers have keys, and how to run a program through it."""
+    """Return the startup banner: listeners, providers and their keys, CA, and the next commands."""
     config = lifecycle.config
     assert config
     assert lifecycle.running_proxy
@@ -146,55 +150,55 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
     expires = f"{lifecycle.authority.expires:%Y-%m-%d}"
     lines += [
         "",
-        f"  CA         {lifecycle.authority.root_file} (good for these hosts only, until {expires})",
+        f"  CA         {lifecycle.authority.root_file} (valid for these hosts only, until {expires})",
         f"             SHA-256 {lifecycle.authority.fingerprint}",
         f"  audit      {config.state / 'audit.db'}",
         *endpoint_lines(lifecycle),
         "",
-        "Run a program through it:       ./run.sh exec -- python my_program.py",
-        "Or give an agent its own token: ./run.sh agents add alice",
-        "See what was called:            ./run.sh audit tail",
-        *(["See it live, in a browser:      ./run.sh console"] if lifecycle.running_proxy.console else []),
+        "Run a program through Wirekey: ./run.sh exec -- python my_program.py",
+        "Create a token for an agent:   ./run.sh agents add alice",
+        "Show the calls:                ./run.sh audit tail",
+        *(["Open the live page:            ./run.sh console"] if lifecycle.running_proxy.console else []),
     ]
     return "\n".join(lines)
 
 
 def endpoint_lines(lifecycle: Lifecycle) -> list[str]:
-    """Give one line for each listener of Wirekey's own endpoints: what is there."""
+    """Return one line for each listener of Wirekey's own endpoints, with their paths."""
     from wirekey.console.router import HEALTH_PATH, READY_PATH
     from wirekey.identity.token_endpoint import TOKEN_PATH
 
     running = lifecycle.running_proxy
     assert running
-    there = ", ".join([HEALTH_PATH, READY_PATH, *([TOKEN_PATH] if lifecycle.services.token_endpoint else [])])
+    paths = ", ".join([HEALTH_PATH, READY_PATH, *([TOKEN_PATH] if lifecycle.services.token_endpoint else [])])
     found = []
     if running.console:
-        found.append(f"  console    http://{running.console} ({there})")
+        found.append(f"  console    http://{running.console} ({paths})")
     if running.gateway:
-        found.append(f"  gateway    http://{running.gateway} (base_url; {there})")
+        found.append(f"  gateway    http://{running.gateway} (base_url; {paths})")
     return found
 
 
 def simulation(lifecycle: Lifecycle) -> list[str]:
-    """Say that and why the simulator answers; nothing where it does not."""
+    """Return lines that say that, and why, the simulator handles all calls; none if it does not."""
     if not lifecycle.services.settings.simulated:
         return []
     if lifecycle.simulator_wanted:
         return [
-            "SIMULATED: --simulator was given, so the embedded simulator answers every call, and no key is used.",
+            "SIMULATED: --simulator was given, so the embedded simulator handles all calls, and no key is used.",
             "           Start without it to reach the real providers.",
             "",
         ]
     return [
-        "SIMULATED: there is no provider key and no wirekey.yaml, so the embedded simulator answers every call.",
-        "           Set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or AWS_BEARER_TOKEN_BEDROCK and start",
-        "           anew to reach the real ones.",
+        "SIMULATED: there is no provider key and no wirekey.yaml, so the embedded simulator handles all calls.",
+        "           To reach the real providers, set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or",
+        "           AWS_BEARER_TOKEN_BEDROCK and restart.",
         "",
     ]
 
 
 def provider_lines(lifecycle: Lifecycle) -> list[str]:
-    """Give one line a provider: its keys, or the setting that is missing, and its usual hosts."""
+    """Return one line for each provider: its keys or the missing setting, and its usual hosts."""
     from wirekey.cli.doctor import other_source
     from wirekey.config import usual_hosts
     from wirekey.providers import PROVIDERS
@@ -204,12 +208,12 @@ def provider_lines(lifecycle: Lifecycle) -> list[str]:
     rows = []
     for name, pool in settings.pools.items():
         count = len(pool.keys)
-        others = not settings.simulated and not count and other_source(lifecycle.config, name)
+        other = not settings.simulated and not count and other_source(lifecycle.config, name)
         keys = "simulated" if settings.simulated else f"{count} key{'s' * (count != 1)}" if count else "no key"
         hosts = ", ".join(host for host, provider in usual_hosts(lifecycle.config).items() if provider == name)
         upstream = settings.upstreams.get(name)
         if upstream and not settings.simulated:
-            hosts += f" (dialled at {upstream.authority})"
-        missing = "" if count else f"; {others}" if others else f"; set {PROVIDERS[name].key_setting}"
+            hosts += f" (at {upstream.authority})"
+        missing = "" if count else f"; {other}" if other else f"; set {PROVIDERS[name].key_setting}"
         rows.append(f"  {name:<10} {keys:<10} {hosts}{missing}")
     return rows

@@ -1,4 +1,4 @@
-"""Tables for terminals: columns as wide as their longest cell, numbers to the right."""
+"""Tables for terminals. Each column is as wide as its longest cell."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ UNKNOWN = "-"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Give the lines of a table. `right`: the columns that are aligned to the right."""
+    """Return a table as text. `right` are the indices of the columns that are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return "\n".join(line(row, widths, right) for row in [head, *rows])
 
 
 def line(cells: Sequence[str], widths: Sequence[int], right: Sequence[int] = ()) -> str:
-    """Give one line; what is longer than its column is cut."""
+    """Return one line of a table. Cells that are longer than their column are cut."""
     padded = []
     for place, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         cut = cell if len(cell) <= width else f"{cell[: width - 1]}…"
@@ -27,14 +27,17 @@ def line(cells: Sequence[str], widths: Sequence[int], right: Sequence[int] = ())
 
 
 def word(value: Any) -> str:
+    """Return a value as the text of a cell."""
     if value is None or value == "":
         return UNKNOWN
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
 def money(value: Any) -> str:
+    """Return an amount in dollars as the text of a cell."""
     return UNKNOWN if value is None else f"{value:.6f}" if value < 1 else f"{value:.2f}"
 
 
 def whole(value: Any) -> str:
+    """Return a number, rounded, as the text of a cell."""
     return UNKNOWN if value is None else f"{value:.0f}"

@@ -177,7 +177,8 @@ def test_a_first_look_is_told_that_and_why_the_simulator_answers():
     )
     said = "".join(simulation(lifecycle))
     assert "SIMULATED: there is no provider key and no wirekey.yaml" in said
-    assert "Set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or AWS_BEARER_TOKEN_BEDROCK" in said
+    assert "set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or" in said
+    assert "AWS_BEARER_TOKEN_BEDROCK and restart" in said
 
 
 def test_mitmdump_listens_where_the_configuration_says(tmp_path):

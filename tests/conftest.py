@@ -8,6 +8,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ LONGEST_FIRST = (
 """Files that take longest, in the order in which they start: tests that compute beside tests that wait."""
 LIMIT = float(os.environ.get("WIREKEY_TEST_SECONDS", "300"))
 """Seconds after which a test, with its fixtures, fails as hung."""
-MERCY = 30
+MERCY = 60
 """Seconds that a hung test has to clean up. A process in which it does not is ended."""
 STACKS = os.fdopen(os.dup(2), "w")
 """Standard error, which pytest replaces while tests run."""
@@ -42,6 +43,21 @@ def pytest_collection_modifyitems(items):
     """Start with the longest files: one that began last would keep one worker waiting for the other."""
     order = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+LAST_POSTPONED = [float("-inf")]
+
+
+def postpone_end():
+    """Restart the time after which the process is ended, if half of `MERCY` has passed: it costs a thread."""
+    now = time.monotonic()
+    if now - LAST_POSTPONED[0] > MERCY / 2:
+        LAST_POSTPONED[0] = now
+        faulthandler.dump_traceback_later(LIMIT + MERCY, exit=True, file=STACKS)
+
+
+def pytest_sessionfinish():
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,11 +71,10 @@ def pytest_runtest_protocol(item):
 
     signal.signal(signal.SIGALRM, fail)
     signal.setitimer(signal.ITIMER_REAL, LIMIT)
-    faulthandler.dump_traceback_later(LIMIT + MERCY, exit=True, file=STACKS)
+    postpone_end()
     try:
         return (yield)
     finally:
-        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -1,8 +1,8 @@
 """Start `wirekey` commands by forking a process that has imported Wirekey: most of a start's second is imports.
 
 Run as a program, this file is that process. It has one thread, reads no configuration and opens no socket before it
-forks, so a fork is what `python -m wirekey` is once it has imported its modules. The tests of the documentation, of
-secrecy and of single commands start new processes, as users do.
+forks, so a fork is what `python -m wirekey` is once it has imported its modules. The tests of the documentation and
+of single commands, and those that search all that a server writes for secrets, start new processes, as users do.
 """
 
 from __future__ import annotations

@@ -12,16 +12,15 @@ import base64
 import itertools
 import json
 import ssl
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+from tests.endurance.serving import wirekey
 from tests.raw_client import RawClient
-from tests.running import PATIENCE, bare_environment, wait_for
+from tests.running import wait_for
 from tests.secrecy.calls import OPENAI, Call, all_calls, broken_calls, post, query, slots
 from tests.secrecy.canaries import Canaries, files_below
 from tests.secrecy.watching import CallObserver
@@ -252,9 +251,8 @@ MISPLACED = {
 def test_a_secret_written_into_the_configuration_is_not_said_again(where, command, canaries, tmp_path):
     secret = canaries("key misplaced", "sk-")
     (tmp_path / "wirekey.yaml").write_text(json.dumps(MISPLACED[where]).replace("CANARY", secret))
-    program = [sys.executable, "-m", "wirekey", *command.split(), "--config", "wirekey.yaml"]
-    done = subprocess.run(program, cwd=tmp_path, env=bare_environment(), capture_output=True, timeout=PATIENCE)
+    done = wirekey(tmp_path, *command.split(), "--config", "wirekey.yaml")
     assert done.returncode in (1, 2)
-    assert leaks(canaries, {"stdout": done.stdout, "stderr": done.stderr}) == {}
-    said = done.stdout + done.stderr
+    assert leaks(canaries, {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()}) == {}
+    said = (done.stdout + done.stderr).encode()
     assert any(setting.encode() in said for setting in MISPLACED[where]), "which setting it is, is said"

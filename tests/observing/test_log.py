@@ -238,7 +238,7 @@ def test_a_file_that_is_there_is_gone_on_with(tmp_path):
 
 
 def test_a_terminal_that_takes_nothing_halts_nobody_and_what_is_lost_is_counted(monkeypatch):
-    monkeypatch.setattr(log_handler, "MOST_LINES", 100)
+    monkeypatch.setattr(log_handler, "MAX_LINES", 100)
     monkeypatch.setattr(log_handler, "FLUSH_SECONDS", 0.05)
     reading, writing = os.pipe()
     writer = writer_to(StreamTarget(os.fdopen(writing, "w")))

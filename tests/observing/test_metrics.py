@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
 from wirekey.observing import conventions
-from wirekey.observing.metrics import MOST_AGENTS, MOST_FAILURES, MOST_MODELS, CallMetrics
+from wirekey.observing.metrics import MAX_AGENTS, MAX_FAILURES, MAX_MODELS, CallMetrics
 from wirekey.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
@@ -238,13 +238,13 @@ HOSTILE = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_however_many_a_client_sends_of_these_the_series_stay_few(watched, what):
-    for number in range(2 * max(MOST_MODELS, MOST_AGENTS, MOST_FAILURES)):
+    for number in range(2 * max(MAX_MODELS, MAX_AGENTS, MAX_FAILURES)):
         watched.see(HOSTILE[what](number))
     settled = watched.series
     for number in range(10_000, 11_000):
         watched.see(HOSTILE[what](number))
     assert watched.series == settled
-    assert settled < 100 * MOST_MODELS
+    assert settled < 100 * MAX_MODELS
 
 
 def test_all_of_them_together_stay_below_twenty_thousand_series(watched):
@@ -255,12 +255,12 @@ def test_all_of_them_together_stay_below_twenty_thousand_series(watched):
 
 
 def test_what_is_beyond_the_names_still_counts(watched):
-    for number in range(MOST_MODELS + 50):
+    for number in range(MAX_MODELS + 50):
         watched.see(sent(model=f"m{number}", agent=Agent(f"a{number}"), usage=Usage(1, 1)))
     cost = watched.of("wirekey_cost_usd_total")
     assert cost[labels(provider="openai", model="_OTHER")] == 50 * 0.25
-    assert sum(cost.values()) == (MOST_MODELS + 50) * 0.25
-    assert watched.of("wirekey_agent_cost_usd_total")[labels(agent="_OTHER")] == (MOST_AGENTS - 100 + 50) * 0.25
+    assert sum(cost.values()) == (MAX_MODELS + 50) * 0.25
+    assert watched.of("wirekey_agent_cost_usd_total")[labels(agent="_OTHER")] == (MAX_AGENTS - 100 + 50) * 0.25
 
 
 @pytest.mark.parametrize("name", ['quo"te', "new\nline", "back\\slash", "\u202ereversed", "x" * 5000, "{}", "größer"])

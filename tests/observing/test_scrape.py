@@ -39,7 +39,7 @@ def test_what_is_written_in_pieces_is_what_the_library_writes(registry):
 async def test_the_text_is_made_in_a_thread_and_the_look_before_it_on_the_loop(registry, monkeypatch):
     where = []
     monkeypatch.setattr(scrape, "written", lambda _: where.append(threading.current_thread()) or b"text\n")
-    answer = await Scrape(registry, lambda: where.append(threading.current_thread())).answer(asked())
+    answer = await Scrape(registry, lambda: where.append(threading.current_thread())).respond(asked())
     assert answer.body == b"text\n"
     assert where[0] is threading.main_thread()
     assert where[1] is not threading.main_thread()
@@ -55,7 +55,7 @@ async def test_all_who_ask_at_once_get_one_text_and_one_that_leaves_takes_it_fro
 
     monkeypatch.setattr(scrape, "written", slowly)
     router = Scrape(registry, lambda: None)
-    asking = [asyncio.ensure_future(router.answer(asked())) for _ in range(10)]
+    asking = [asyncio.ensure_future(router.respond(asked())) for _ in range(10)]
     await asyncio.sleep(0)
     asking[0].cancel()
     await asyncio.sleep(0)
@@ -71,13 +71,13 @@ async def test_a_text_is_given_again_until_it_is_old(registry, monkeypatch):
     monkeypatch.setattr(scrape, "FRESH", 3600)
     router = Scrape(registry, lambda: None)
     for _ in range(5):
-        await router.answer(asked())
+        await router.respond(asked())
     assert made == [1]
     monkeypatch.setattr(scrape, "FRESH", 0)
-    monkeypatch.setattr(scrape, "RESTS", 0)
+    monkeypatch.setattr(scrape, "REUSE_FACTOR", 0)
     router = Scrape(registry, lambda: None)
     for _ in range(5):
-        await router.answer(asked())
+        await router.respond(asked())
     assert made == [1] * 6
 
 
@@ -89,9 +89,9 @@ async def test_a_look_that_fails_is_an_error_each_time_and_then_none(registry):
     failing, router = True, Scrape(registry, look)
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            await router.answer(asked())
+            await router.respond(asked())
     failing = False
-    assert (await router.answer(asked())).status == 200
+    assert (await router.respond(asked())).status == 200
 
 
 STRANGERS = [
@@ -111,17 +111,17 @@ STRANGERS = [
 
 @pytest.mark.parametrize(("address", "headers"), STRANGERS)
 def test_who_is_not_of_this_machine_is_told_how_to_read_it(registry, address, headers):
-    answer = Scrape(registry, lambda: None).answer(asked(address, headers))
+    answer = Scrape(registry, lambda: None).respond(asked(address, headers))
     assert answer.status == 403
-    assert b"from the machine itself" in answer.body
+    assert b"on the machine itself" in answer.body
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8090", "LOCALHOST", "[::1]:8090", None])
 async def test_who_is_of_this_machine_may_read_it(registry, address, host):
     headers = (("host", host),) if host else ()
-    assert (await Scrape(registry, lambda: None).answer(asked(address, headers))).status == 200
+    assert (await Scrape(registry, lambda: None).respond(asked(address, headers))).status == 200
 
 
 def test_it_is_read_not_written(registry):
-    assert Scrape(registry, lambda: None).answer(asked(method="POST")).status == 405
+    assert Scrape(registry, lambda: None).respond(asked(method="POST")).status == 405

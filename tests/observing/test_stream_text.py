@@ -151,7 +151,7 @@ def test_the_pieces_of_text_are_put_together(name):
             write_frame({":exception-type": "throttlingException"}, b"slow down"),
             ["1  throttlingException        slow down"],
         ),
-        (SseTranscript, b"data: {not json\n\n", ["1  (no JSON)                  {not json"]),
+        (SseTranscript, b"data: {not json\n\n", ["1  (not JSON)                 {not json"]),
         (SseTranscript, b"", []),
     ],
 )

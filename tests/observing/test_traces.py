@@ -277,7 +277,7 @@ def test_spans_that_nobody_takes_are_bounded_counted_and_complained_of_once(monk
     wait_for(lambda: observer.exporter.lost >= 499, "the failed batches to be counted")
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1, lines
-    assert "does not take traces: 1 spans are lost" in lines[0]
+    assert "does not accept traces: 1 spans are lost" in lines[0]
     assert 10 + 20 <= observer.ended_spans <= 10 + 20 + 1
     observer.close()
 
@@ -291,7 +291,7 @@ def test_what_the_exporter_raises_is_not_quoted(caplog):
     observer = CallTracer(Failing())
     observer.ended(completed())
     observer.close()
-    assert "does not take traces" in caplog.text
+    assert "does not accept traces" in caplog.text
     assert "canary" not in caplog.text
 
 

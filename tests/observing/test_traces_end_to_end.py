@@ -176,10 +176,10 @@ def test_a_dead_collector_costs_no_call_and_one_warning_and_does_not_hold_up_the
         for _ in range(5):
             assert stage.chat() == 200
         output = stage.proxy.output
-        wait_for(lambda: "does not take traces" in output.read_text(), "the warning")
+        wait_for(lambda: "does not accept traces" in output.read_text(), "the warning")
         assert stage.chat() == 200
         assert stage.proxy.stop() == 0
-        assert output.read_text().count("does not take traces") == 1
+        assert output.read_text().count("does not accept traces") == 1
         assert "canary-password" not in output.read_text()
 
 

@@ -52,7 +52,7 @@ class Metrics(Addon):
     @property
     def pages(self) -> dict[str, LocalHandler]:
         """The console's pages of this addon, by path."""
-        return {METRICS_PATH: self.scrape.answer}
+        return {METRICS_PATH: self.scrape.respond}
 
     async def running(self) -> None:
         """Start to measure."""

@@ -110,7 +110,7 @@ ATTEMPT_FIELDS = (
         "text",
         "`connect` (no verified connection in time), `first_byte` (no response in time), `reset` (the "
         "connection closed before a response), `status`, `stale` (the reused connection was already closed) or "
-        "`unprocessed` (the provider reported that it did not process the request). For the last attempt, the `outcome` "
+        "`unprocessed` (the provider reported that it did not process it). For the last attempt, the `outcome` "
         "of the call. Null if that is `completed`, and while the attempt is in progress",
     ),
     EventField("status", "integer", "HTTP status of the provider's response"),

@@ -1,1 +1,1 @@
-"""What operators see of the calls: metrics, traces, the line of each call in the log."""
+"""What operators see of calls: metrics, traces, and a log line for each call."""

@@ -1,4 +1,4 @@
-"""One line of the log for each call that ended: names, counts and times of its audit event, never content."""
+"""One log line for each call that ended: names, counts and times of its audit event, never content."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ logger = logging.getLogger("wirekey.calls")
 
 UNKNOWN = "-"
 SHORT_ID = 12
-"""Last digits of a call's id: enough for `wirekey audit show`."""
+"""Number of final digits of a call's id: enough for `wirekey audit show`."""
 LONGEST_SHOWN_REASON = 160
 RED, GREEN, YELLOW, DIM, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 
 
 class CallLines:
-    """A observer that says of each call how it ended, at level info of the logger `wirekey.calls`."""
+    """A call observer that logs how each call ended, at level info of the logger `wirekey.calls`."""
 
     def began(self, call: Call) -> None:
-        pass
+        """Do nothing: a call is logged when it ends."""
 
     def ended(self, call: Call) -> None:
+        """Log the call."""
         if logger.isEnabledFor(logging.INFO):
             logger.info(CallLine(call))
 
 
 class CallLine:
-    """The message of such a record: a sentence for handlers that want text, fields for those that know it."""
+    """The message of such a log record: text for ordinary handlers, fields for those that know them."""
 
     __slots__ = ("fields",)
 
@@ -44,10 +45,10 @@ class CallLine:
 
 
 def fields_of(call: Call) -> dict[str, str | int | float | bool]:
-    """Give what is known of a call by the names of the audit event; its id is `call`, as in every other line."""
+    """Return what is known of a call, by the names of the audit event. Its id is `call`, as in all other lines."""
     agent, facts, operation, usage = call.agent, call.facts, call.operation, call.usage
-    asked = (facts.model if facts else None) or (operation.model if operation else None)
-    model = call.model or asked
+    requested = (facts.model if facts else None) or (operation.model if operation else None)
+    model = call.model or requested
     known = {
         "call": call.id,
         "agent_id": safe(agent.id) if agent else None,
@@ -56,7 +57,7 @@ def fields_of(call: Call) -> dict[str, str | int | float | bool]:
         "operation": operation.name if operation else None,
         "method": safe(call.method),
         "path": safe(call.path.partition("?")[0], MAX_PATH),
-        "requested_model": safe(asked) if asked != model else None,
+        "requested_model": safe(requested) if requested != model else None,
         "model": safe(model),
         "stream": (facts is not None and facts.stream) or (operation is not None and operation.stream) or None,
         "policy_result": call.policy_result,
@@ -80,7 +81,7 @@ def fields_of(call: Call) -> dict[str, str | int | float | bool]:
 
 
 def pretty(fields: dict[str, str | int | float | bool], *, colours: bool = False) -> str:
-    """Give the line for people: how it ended, who called what, and what it cost."""
+    """Return the line for people: how the call ended, who called what, and its cost."""
 
     def of(name: str) -> str:
         return str(fields.get(name, UNKNOWN))
@@ -98,7 +99,7 @@ def pretty(fields: dict[str, str | int | float | bool], *, colours: bool = False
 
 
 def measured(fields: dict[str, str | int | float | bool]) -> str:
-    """Say what is known of tokens, cost, time, and why Wirekey answered itself."""
+    """Return what is known of tokens, cost and time, and why Wirekey itself responded."""
     parts = []
     if "input_tokens" in fields or "output_tokens" in fields:
         parts.append(f"{fields.get('input_tokens', UNKNOWN):>6} in {fields.get('output_tokens', UNKNOWN):>6} out")
@@ -114,5 +115,5 @@ def measured(fields: dict[str, str | int | float | bool]) -> str:
 
 
 def clock(seconds: float, *, dated: bool) -> str:
-    """Give the local time of a moment (seconds since 1970)."""
+    """Return the local time of Unix seconds, with the date if `dated`."""
     return time.strftime("%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S", time.localtime(seconds))

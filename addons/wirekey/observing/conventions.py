@@ -1,4 +1,4 @@
-"""Our providers, operations and counts in the words of OpenTelemetry's semantic conventions for generative AI.
+"""Providers, operations and counts in the terms of OpenTelemetry's semantic conventions for generative AI.
 
 Source: https://github.com/open-telemetry/semantic-conventions-genai, docs/registry/attributes/gen-ai.md.
 """
@@ -31,10 +31,10 @@ OPERATION_NAMES = {
     "invoke-agent": "invoke_agent",
     "retrieve": "retrieval",
 }
-"""`gen_ai.operation.name` by our operation, where the conventions have a word; else it is our own name."""
+"""`gen_ai.operation.name` by our operation, if the conventions have a name for it. Otherwise it is our own name."""
 
 OTHER = "_OTHER"
-"""The conventions' word for a value without a name here."""
+"""The name that the conventions use for any other value."""
 STATUSES = {status.value: str(status.value) for status in HTTPStatus}
 
 CODE = re.compile(r"[a-z][a-z0-9_]{0,63}(?=: |$)")
@@ -42,7 +42,7 @@ NO_ERROR = (Outcome.COMPLETED, Outcome.CLIENT_CANCELLED)
 
 
 def provider_name(call: Call) -> str | None:
-    """Return `gen_ai.provider.name`, or None if the call is of no provider."""
+    """Return `gen_ai.provider.name`, or None if the provider is unknown."""
     return otel_name(call.provider) if call.provider else None
 
 
@@ -52,30 +52,30 @@ def otel_name(provider: str) -> str:
 
 
 def operation_name(call: Call) -> str | None:
-    """Give `gen_ai.operation.name`; None where the call was refused before it was known."""
+    """Return `gen_ai.operation.name`, or None if the call was refused before it was known."""
     if call.operation is None:
         return None
     return OPERATION_NAMES.get(call.operation.name, call.operation.name)
 
 
 def all_input_tokens(provider: str | None, usage: Usage) -> int | None:
-    """Give all tokens that were read, those from and into the provider's cache too, as the conventions count."""
+    """Return all input tokens, including those from and into the provider's cache, as the conventions count them."""
     if usage.input_tokens is None or provider not in PROVIDERS or not PROVIDERS[provider].counts_cached_apart:
         return usage.input_tokens
     return usage.input_tokens + (usage.cached_input_tokens or 0) + (usage.cache_write_tokens or 0)
 
 
 def reason_code(call: Call) -> str | None:
-    """Give the code that a policy reason begins with (`unknown_agent`), never its text; None where there is none."""
+    """Return the code that begins a policy reason (`unknown_agent`), never its text, or None if it has none."""
     found = CODE.match(call.policy_reason) if call.policy_reason else None
     return found[0] if found else None
 
 
 def error_type(call: Call) -> str | None:
-    """Return `error.type`, for metrics and traces alike; None where the call went well.
+    """Return `error.type`, for metrics and traces alike, or None if the call succeeded.
 
-    It is the code of Wirekey's own refusal, the HTTP status of a provider's error, or how the call ended, and never a
-    provider's word. A client that goes away is no error of the call.
+    It is the code of Wirekey's refusal, the HTTP status of a provider's error, or the outcome, never text of a
+    provider. A client that disconnects is not an error of the call.
     """
     if call.outcome in NO_ERROR:
         return None

@@ -1,4 +1,4 @@
-"""What a list of flows shows of a call at a glance: a marker, and a comment made of fields of its audit event. Pure.
+"""Summary of a call in a list of flows: a marker, and a comment of fields of its audit event. Pure.
 
 Markers are names of mitmproxy's emoji, so that its filters find them: `~marker no_entry`, `~comment alice`.
 """
@@ -32,16 +32,16 @@ LONGEST = 400
 
 
 def marker_of(call: Call) -> str:
-    """Give the marker of how the call ended, or that it is still under way, streaming or not."""
+    """Return the marker for how the call ended, or that it is in progress, with or without a stream."""
     if call.outcome is None:
         return STREAMING if streams(call) else UNDER_WAY
     return ENDINGS.get(call.outcome, FAILED)
 
 
 def comment_of(call: Call) -> str:
-    """Give decision, agent, operation, model asked -> sent, outcome, reason code, tokens, cost: as far as known.
+    """Return the known ones of decision, agent, operation, models, outcome, reason code, tokens and cost.
 
-    Of a reason there is only its code, as its sentence may name what was asked for. ASCII, at most `LONGEST`.
+    Only the code of a reason is included, because its text may quote the request. ASCII, at most `LONGEST` characters.
     """
     fields = fields_of(call)
     known = {name: str(value)[:LONGEST_PART] for name, value in fields.items()}
@@ -62,4 +62,5 @@ def comment_of(call: Call) -> str:
 
 
 def streams(call: Call) -> bool:
+    """Return whether the call asked for a stream."""
     return bool((call.facts and call.facts.stream) or (call.operation and call.operation.stream))

@@ -1,6 +1,6 @@
-"""The log: for people on a terminal, JSON otherwise. One line an event, never a secret, never content.
+"""The log: readable lines on a terminal, JSON otherwise. One line per event, without secrets and without content.
 
-Lines of Wirekey, mitmproxy and libraries go the same way. A line that belongs to a call has its id as `call`.
+Lines of Wirekey, mitmproxy and libraries use the same handler. A line that belongs to a call has its id as `call`.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 2000
 QUIET = ("mitmproxy", "asyncio", "hpack", "h2", "tornado", "botocore", "urllib3", "opentelemetry")
-"""Loggers that speak from WARNING on."""
+"""Loggers that are limited to WARNING and above."""
 
 encode = msgspec.json.Encoder(enc_hook=lambda value: type(value).__name__).encode
 
 
 def cap_values(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask tokens, escape control characters and cap lengths: what clients and providers sent may stand in an event."""
+    """Mask tokens, escape control characters and limit lengths: an event may contain data of clients and providers."""
     for name, value in event.items():
         if isinstance(value, str):
-            value = text_without_tokens(value[: 2 * LONGEST_VALUE])  # noqa: PLW2901  # the masked value is what goes on
+            value = text_without_tokens(value[: 2 * LONGEST_VALUE])  # noqa: PLW2901  # replaced by the masked value
             if len(value) > LONGEST_VALUE:
-                value = value[:LONGEST_VALUE] + "…"  # noqa: PLW2901  # the shortened value is what goes on
+                value = value[:LONGEST_VALUE] + "…"  # noqa: PLW2901  # replaced by the shortened value
             event[name] = value if value.isprintable() else value.encode("unicode_escape").decode()
     return event
 
 
 def describe_exception(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Say what kind of exception came from where. Its message may quote a call, and its variables hold one."""
+    """Add the kind and place of an exception. Its message may quote a call, and its variables may contain one."""
     raised = event.pop("exc_info", None)
     if raised is True:
         raised = sys.exc_info()
@@ -57,7 +57,7 @@ def describe_exception(_logger: object, _method: str, event: MutableMapping[str,
 
 
 def add_call(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Name the call that the line belongs to: as the record says, or the one that the present task works for."""
+    """Add the id of the call that the line belongs to: that of the record, or that of the current task."""
     record = event.get("_record")
     if call_id := getattr(record, "call", None) or under_way.get():
         event["call"] = call_id
@@ -65,7 +65,7 @@ def add_call(_logger: object, _method: str, event: MutableMapping[str, Any]) -> 
 
 
 class LineFormatter(structlog.stdlib.ProcessorFormatter):
-    """structlog's, with a short way for the line of a call, of which there is one a call."""
+    """structlog's formatter, with a fast path for the line of each call."""
 
     def __init__(self, *, as_json: bool, colours: bool = False, dated: bool = True) -> None:
         self.as_json, self.colours, self.dated = as_json, colours, dated
@@ -90,6 +90,7 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
         if not isinstance(record.msg, CallLine):
             return super().format(record)
         fields = record.msg.fields
@@ -100,7 +101,7 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
 
 
 def set_up_logging(settings: LogConfig) -> None:
-    """Send all logging, mitmproxy's too, through structlog. Raises OSError where the file cannot be written."""
+    """Send all logging, including mitmproxy's, through structlog. Raises OSError if the file cannot be written."""
     on_terminal = settings.file is None and sys.stderr.isatty()
     as_json = settings.format == "json" if settings.format else not on_terminal
     handler = async_log_handler(settings.file)
@@ -121,5 +122,5 @@ def set_up_logging(settings: LogConfig) -> None:
 
 
 def wants_colours() -> bool:
-    """Tell whether the terminal shows them and nobody asked for none (https://no-color.org)."""
+    """Return whether the terminal supports colours and the user did not disable them (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,4 +1,4 @@
-"""Where the lines of the log go: a thread writes them, so that a halted terminal or a full disk halts no call."""
+"""Writes log lines in a thread, so that a stopped terminal or a full disk does not block calls."""
 
 from __future__ import annotations
 
@@ -17,24 +17,27 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TextIO
 
-MOST_LINES = 10_000
-"""Lines that wait at most; what comes on top is lost, and counted."""
+MAX_LINES = 10_000
+"""Lines that may wait. Further lines are lost and counted."""
 LINES_AT_ONCE = 1000
 GATHERING_SECONDS = 0.02
-"""After a line was written at once, the next ones wait so long, to be written together."""
+"""After a write, the next lines wait this long, to be written together."""
 FLUSH_SECONDS = 2.0
-"""How long the end of the process waits for a terminal or disk that takes nothing."""
+"""How long the process waits at its end for a terminal or disk that does not respond."""
 
 
 class Target(Protocol):
+    """Where lines are written."""
+
     def write(self, text: str) -> None:
         """Write whole lines. Raises OSError."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close it."""
 
 
 class StreamTarget:
-    """Standard error, which is not ours to close."""
+    """Standard error. It is never closed."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -44,33 +47,36 @@ class StreamTarget:
             self.descriptor = None
 
     def write(self, text: str) -> None:
+        """Write lines. Raises OSError."""
         if self.descriptor is None:
             self.stream.write(text)
             return
-        # Past the stream's own buffer, whose lock would make the interpreter abort at its end while this waits.
+        # Bypasses the stream's own buffer: if its lock is held at exit, the interpreter aborts.
         encoding = self.stream.encoding or "utf-8"
         write_all(self.descriptor, text.encode(encoding, "backslashreplace"))
 
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 class FileTarget:
-    """A file that is opened anew once another stands in its place, as logrotate does: no signal is needed."""
+    """A file that is reopened when another one replaces it, as logrotate does. No signal is needed."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it. Raises OSError."""
+        """Open or create the file. Raises OSError."""
         self.path = path
         self.descriptor: int | None = None
         self.identity: tuple[int, int] | None = None
         self.open()
 
     def open(self) -> None:
+        """Open or create the file. Raises OSError."""
         self.descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         status = os.fstat(self.descriptor)
         self.identity = (status.st_dev, status.st_ino)
 
     def write(self, text: str) -> None:
+        """Write lines, to a new file if it was replaced. Raises OSError."""
         if self.descriptor is None or not self.in_place():
             self.close()
             self.open()
@@ -78,6 +84,7 @@ class FileTarget:
         write_all(self.descriptor, text.encode())
 
     def in_place(self) -> bool:
+        """Return whether the open file is still at its path."""
         try:
             status = self.path.stat()
         except OSError:
@@ -85,42 +92,45 @@ class FileTarget:
         return (status.st_dev, status.st_ino) == self.identity
 
     def close(self) -> None:
+        """Close the file."""
         descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
+    """Write all data to a descriptor. Raises OSError."""
     left = memoryview(data)
     while left:
         left = left[os.write(descriptor, left) :]
 
 
 class AsyncLogHandler(logging.Handler):
-    """Formats where it is called, and writes on its own thread, within `GATHERING_SECONDS`."""
+    """Formats records in the calling thread and writes them in its own, within `GATHERING_SECONDS`."""
 
     def __init__(self, target: Target) -> None:
         super().__init__()
         self.target = target
         self.waiting: collections.deque[str] = collections.deque()
         self.dropped = 0
-        """Lines for which there was no room. Counted where lines are made; the next two, where they are written."""
+        """Lines lost because the queue was full. Counted by the callers; the next two by the writing thread."""
         self.failed = 0
-        """Lines that the target did not take."""
+        """Lines that could not be written."""
         self.reported = 0
-        """Of both, those whose loss the log itself says."""
+        """The lost lines that the log itself has reported."""
         self.is_writing = False
         self.ended = False
         self.wanted = threading.Event()
         self.thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Format a record and queue its line."""
         try:
             line = self.format(record)
         except Exception as error:
-            # logging would print the record whole, with what a client or provider sent.
+            # logging would print the whole record, with data of a client or provider.
             line = f"a line of {record.name} could not be formatted: {safe_traceback(error)}"
-        if len(self.waiting) >= MOST_LINES:
+        if len(self.waiting) >= MAX_LINES:
             self.dropped += 1
             return
         self.waiting.append(line)
@@ -131,6 +141,7 @@ class AsyncLogHandler(logging.Handler):
             self.wanted.set()
 
     def run(self) -> None:
+        """Write queued lines until the handler is closed."""
         while True:
             self.wanted.wait()
             self.wanted.clear()
@@ -140,6 +151,7 @@ class AsyncLogHandler(logging.Handler):
             time.sleep(GATHERING_SECONDS)
 
     def write_waiting(self) -> None:
+        """Write all queued lines, and report lost ones."""
         self.is_writing = True
         while self.waiting:
             lines = [self.waiting.popleft() for _ in range(min(len(self.waiting), LINES_AT_ONCE))]
@@ -156,13 +168,14 @@ class AsyncLogHandler(logging.Handler):
         self.is_writing = False
 
     def flush(self) -> None:
-        """Wait until all is written, but not for ever."""
+        """Wait until all lines are written, for at most `FLUSH_SECONDS`."""
         end = time.monotonic() + FLUSH_SECONDS
         while (self.waiting or self.is_writing) and time.monotonic() < end:
             self.wanted.set()
             time.sleep(0.002)
 
     def close(self) -> None:
+        """Write the queued lines and close the target."""
         self.flush()
         self.ended = True
         self.wanted.set()
@@ -175,5 +188,5 @@ class AsyncLogHandler(logging.Handler):
 
 
 def async_log_handler(path: Path | None) -> AsyncLogHandler:
-    """Give what writes to this file, or to standard error. Raises OSError."""
+    """Return a handler that writes to this file, or to standard error. Raises OSError."""
     return AsyncLogHandler(FileTarget(path) if path else StreamTarget(sys.stderr))

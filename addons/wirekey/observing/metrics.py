@@ -1,8 +1,8 @@
-"""What Prometheus is told of the calls: counts and distributions, kept on the event loop as calls begin and end.
+"""Call metrics for Prometheus: counts and distributions, updated on the event loop as calls start and end.
 
-How many series there are never depends on what clients send. A model has a name of its own here once a provider has
-served it, an agent once it has said who it is, each up to a number; all others are counted as `_OTHER`. Reasons are
-codes of our own refusals and HTTP statuses. Nothing else of a request or an answer becomes a label.
+The number of series never depends on what clients send. A model has its own label once a provider has served it, and an
+agent once it has identified itself, each up to a maximum. All others are counted as `_OTHER`. Reasons are codes of our
+own refusals and HTTP statuses. Nothing else of a request or response becomes a label.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 NOBODY = "_NONE"
 """For calls without an agent."""
-MOST_MODELS = 100
-"""Distinct (provider, operation, model sent, model answered) with names of their own."""
-MOST_AGENTS = 100
-MOST_FAILURES = 200
-"""Distinct (provider, operation, model sent, error) with names of their own."""
-LONGEST_NAME = 100
+MAX_MODELS = 100
+"""Distinct (provider, operation, model sent, model in the response) with labels of their own."""
+MAX_AGENTS = 100
+MAX_FAILURES = 200
+"""Distinct (provider, operation, model sent, error) with labels of their own."""
+MAX_NAME = 100
 
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
 DURATIONS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 FIRST_TOKENS = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-# The four above are the boundaries that the conventions advise.
+# The four above are the boundaries that the conventions recommend.
 INTENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
 LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -54,7 +54,7 @@ type SeriesKey = tuple[str | None, str, str | None, str | None]
 
 
 class Series:
-    """The children for one set of `MODEL_LABELS`, each made when it is first needed."""
+    """The child metrics for one set of `MODEL_LABELS`, created when first needed."""
 
     def __init__(self, metrics: CallMetrics, labels: Labels, named: tuple[str, str]) -> None:
         self._metrics = metrics
@@ -64,31 +64,37 @@ class Series:
 
     @cached_property
     def input_tokens(self) -> Histogram:
+        """The histogram of input tokens."""
         return self._metrics.tokens.labels(*self._labels, "input")
 
     @cached_property
     def output_tokens(self) -> Histogram:
+        """The histogram of output tokens."""
         return self._metrics.tokens.labels(*self._labels, "output")
 
     @cached_property
     def duration(self) -> Histogram:
+        """The histogram of durations of successful calls."""
         return self._metrics.duration.labels(*self._labels, "")
 
     @cached_property
     def first_token(self) -> Histogram:
+        """The histogram of times to the first token."""
         return self._metrics.first_token.labels(*self._labels)
 
     @cached_property
     def per_token(self) -> Histogram:
+        """The histogram of times per output token."""
         return self._metrics.per_token.labels(*self._labels)
 
     @cached_property
     def cost(self) -> Counter:
+        """The counter of costs."""
         return self._metrics.cost.labels(*self._named)
 
 
 class AgentSeries:
-    """The children for one agent."""
+    """The child metrics for one agent."""
 
     def __init__(self, metrics: CallMetrics, agent: str) -> None:
         self._metrics = metrics
@@ -96,60 +102,64 @@ class AgentSeries:
         self.calls: dict[str, Counter] = {}
 
     def called(self, outcome: str) -> None:
+        """Count a call with this outcome."""
         if outcome not in self.calls:
             self.calls[outcome] = self._metrics.agent_calls.labels(self._agent, outcome)
         self.calls[outcome].inc()
 
     @cached_property
     def input_tokens(self) -> Counter:
+        """The counter of input tokens."""
         return self._metrics.agent_tokens.labels(self._agent, "input")
 
     @cached_property
     def output_tokens(self) -> Counter:
+        """The counter of output tokens."""
         return self._metrics.agent_tokens.labels(self._agent, "output")
 
     @cached_property
     def cost(self) -> Counter:
+        """The counter of costs."""
         return self._metrics.agent_cost.labels(self._agent)
 
 
 class CallMetrics:
-    """A observer of calls. For one event loop; a registry may be read from any thread."""
+    """A call observer that counts. For one event loop; the registry may be read from any thread."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # of prometheus_client
 
-        def histogram(name: str, about: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, about, labels, buckets=buckets, registry=registry)
+        def histogram(name: str, help_text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, help_text, labels, buckets=buckets, registry=registry)
 
-        def counter(name: str, about: str, *labels: str) -> Counter:
-            return Counter(name, about, labels, registry=registry)
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(name, help_text, labels, registry=registry)
 
         self.tokens = histogram(
             "gen_ai_client_token_usage",
-            "Tokens of a call, as the provider counted them; input with those from and into its cache.",
+            "Tokens of a call as counted by the provider. Input includes cached tokens.",
             (*MODEL_LABELS, "gen_ai_token_type"),
             TOKENS,
         )
         self.duration = histogram(
             "gen_ai_server_request_duration_seconds",
-            "From the head of the request to the end of the answer, for calls that were sent.",
+            "Time from the request head to the end of the response, for calls that were sent.",
             (*MODEL_LABELS, "error_type"),
             DURATIONS,
         )
         self.first_token = histogram(
             "gen_ai_server_time_to_first_token_seconds",
-            "From the head of the request to the first byte of a streamed answer.",
+            "Time from the request head to the first byte of a streamed response.",
             MODEL_LABELS,
             FIRST_TOKENS,
         )
         self.per_token = histogram(
             "gen_ai_server_time_per_output_token_seconds",
-            "Time of a streamed answer after its first byte, by output token after the first.",
+            "Time of a streamed response after its first byte, per output token after the first.",
             MODEL_LABELS,
             PER_TOKEN,
         )
-        self.calls = counter("wirekey_calls_total", "Calls that ended, by how they did.", "provider", "outcome")
+        self.calls = counter("wirekey_calls_total", "Calls that ended, by outcome.", "provider", "outcome")
         self.decisions = counter("wirekey_decisions_total", "Calls that were allowed or denied.", "result")
         self.denials = counter(
             "wirekey_denials_total", "Denied calls, by the code of the refusal.", "provider", "reason"
@@ -160,7 +170,7 @@ class CallMetrics:
         )
         self.unpriced = counter(
             "wirekey_unpriced_calls_total",
-            "Calls with tokens whose cost is unknown: their model has no list price.",
+            "Calls with tokens but unknown cost, because their model has no list price.",
             "provider",
         )
         self.agent_calls = counter("wirekey_agent_calls_total", "Calls that ended, by agent.", "agent", "outcome")
@@ -168,13 +178,13 @@ class CallMetrics:
         self.agent_cost = counter("wirekey_agent_cost_usd_total", "List price of the calls in US dollars.", "agent")
         self.intents = histogram(
             "wirekey_audit_intent_seconds",
-            "Until a call was in the audit store, so that it could be sent.",
+            "Time until a call was recorded in the audit store, before it was sent.",
             (),
             INTENTS,
         )
         self.lag = histogram(
             "wirekey_event_loop_lag_seconds",
-            "How late the event loop came to what was due, looked at twice a second.",
+            "Delay of the event loop, measured twice a second.",
             (),
             LAGS,
         )
@@ -189,9 +199,11 @@ class CallMetrics:
         self._nobody = AgentSeries(self, NOBODY)
 
     def began(self, call: Call) -> None:
+        """Count an allowed call."""
         self._allowed.inc()
 
     def ended(self, call: Call) -> None:
+        """Count a call that ended, with its tokens, times and cost."""
         provider = call.provider or ""
         outcome = call.outcome.value if call.outcome else OTHER
         self._child(self.calls, provider, outcome).inc()
@@ -218,9 +230,9 @@ class CallMetrics:
         name = call.agent.id
         found = self._agents.get(name)
         if found is None:
-            if len(self._agents) >= MOST_AGENTS:
+            if len(self._agents) >= MAX_AGENTS:
                 return self._other_agents
-            found = self._agents[name] = AgentSeries(self, safe(name, LONGEST_NAME) or OTHER)
+            found = self._agents[name] = AgentSeries(self, safe(name, MAX_NAME) or OTHER)
         return found
 
     def _inferred(self, call: Call, operation: Operation, agent: AgentSeries) -> None:
@@ -260,7 +272,7 @@ class CallMetrics:
         found = self._series.get(key)
         if found is not None:
             return found
-        if served(call) and len(self._series) < MOST_MODELS:
+        if served(call) and len(self._series) < MAX_MODELS:
             self._models.add(call.model)
             made = self._series[key] = self._made(*key)
             return made
@@ -270,15 +282,15 @@ class CallMetrics:
         return self._other[other]
 
     def _made(self, provider: str | None, operation: str, model: str | None, answered: str | None) -> Series:
-        model, answered = (safe(name, LONGEST_NAME) or "" for name in (model, answered))
+        model, answered = (safe(name, MAX_NAME) or "" for name in (model, answered))
         named = (OPERATION_NAMES.get(operation, operation), otel_name(provider or ""))
         return Series(self, (*named, model, answered), (provider or "", model))
 
     def _failure(self, call: Call, operation: Operation) -> Histogram:
         provider = otel_name(call.provider or "")
-        model = (safe(call.model, LONGEST_NAME) or "") if call.model in self._models else OTHER
+        model = (safe(call.model, MAX_NAME) or "") if call.model in self._models else OTHER
         key = (OPERATION_NAMES.get(operation.name, operation.name), provider, model, error_type(call) or OTHER)
-        if key not in self._failed and len(self._failed) >= MOST_FAILURES:
+        if key not in self._failed and len(self._failed) >= MAX_FAILURES:
             key = (OTHER, provider, OTHER, key[3])
         found = self._failed.get(key)
         if found is None:
@@ -287,9 +299,10 @@ class CallMetrics:
 
 
 def served(call: Call) -> bool:
-    """Tell whether the provider took the call, so that its model is one that exists."""
+    """Return whether the provider accepted the call, which means that its model exists."""
     return call.status is not None and call.status < HTTPStatus.BAD_REQUEST and call.refusal_code is None
 
 
 def streams(call: Call, operation: Operation) -> bool:
+    """Return whether the call asked for a stream."""
     return operation.stream or (call.facts is not None and call.facts.stream)

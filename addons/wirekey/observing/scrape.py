@@ -1,7 +1,7 @@
-"""The answer to GET /metrics: who may read it, and its text.
+"""The response to GET /metrics: who may read it, and its text.
 
-A thousand lines take some 9 ms to write. That is done in a thread, a little at a time with pauses, as it would else
-take the interpreter from the event loop for as long; and once for all who ask meanwhile.
+A thousand lines take about 9 ms to write. A thread writes them in small parts with pauses, because it would otherwise
+keep the interpreter from the event loop for that time. All requests that arrive in the meantime share the text.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 METRICS_PATH = "/metrics"
 AT_ONCE = 100
-"""Lines that are written before others have their turn: 1 ms."""
+"""Lines that are written between two pauses: 1 ms."""
 PAUSE = 0.001
 FRESH = 0.5
-"""Seconds for which a text is given again, at least."""
-RESTS = 5
-"""How much longer a text is given again than it took to make, so that asking often does not cost more and more."""
+"""Minimum seconds for which a text is reused."""
+REUSE_FACTOR = 5
+"""A text is reused for this many times the time it took to make, which bounds the cost of frequent scrapes."""
 
 
 class Scrape:
-    """For one event loop. `look` is called on it before each text is made."""
+    """Serves the metrics of a registry. For one event loop. `look` is called on it before each text is made."""
 
     def __init__(self, registry: CollectorRegistry, look: Callable[[], None]) -> None:
         self._registry = registry
@@ -47,17 +47,18 @@ class Scrape:
         self._fresh_until = float("-inf")
         self._making: asyncio.Task[None] | None = None
 
-    def answer(self, request: LocalRequest) -> LocalReply:
-        return wrong_method(request) or refused(request) or self._answer()
+    def respond(self, request: LocalRequest) -> LocalReply:
+        """Return the response to a request for the metrics."""
+        return wrong_method(request) or refused(request) or self._response()
 
-    def _answer(self) -> Awaitable[LocalResponse]:
+    def _response(self) -> Awaitable[LocalResponse]:
         if self._making is None and time.monotonic() >= self._fresh_until:
             self._making = asyncio.create_task(self._make())
         return self._latest(self._making)
 
     async def _latest(self, making: asyncio.Task[None] | None) -> LocalResponse:
         if making:
-            await asyncio.shield(making)  # one that goes away takes it from no other
+            await asyncio.shield(making)  # a client that disconnects must not cancel it for the others
         length = str(len(self._text))
         return LocalResponse(200, (("content-type", CONTENT_TYPE_LATEST), ("content-length", length)), self._text)
 
@@ -67,24 +68,25 @@ class Scrape:
             began = time.monotonic()
             self._text = await asyncio.to_thread(written, self._registry)
             now = time.monotonic()
-            self._fresh_until = now + max(FRESH, RESTS * (now - began))
+            self._fresh_until = now + max(FRESH, REUSE_FACTOR * (now - began))
         finally:
             self._making = None
 
 
 class Part(Collector):
-    """Some samples of a metric."""
+    """A collector of some samples of a metric."""
 
     def __init__(self, metric: Metric, samples: list[Sample]) -> None:
         self._metric = copy.copy(metric)
         self._metric.samples = samples
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the metric with these samples."""
         yield self._metric
 
 
 def written(registry: Collector) -> bytes:
-    """Give what is registered in the text format; made in a thread that lets others go first."""
+    """Return the text of a registry. Run it in a thread; it pauses for others."""
     pieces = []
     for piece in pieces_of(registry):
         pieces.append(piece)
@@ -93,24 +95,25 @@ def written(registry: Collector) -> bytes:
 
 
 def pieces_of(registry: Collector) -> Iterator[bytes]:
+    """Yield the text of a registry in pieces of at most `AT_ONCE` samples."""
     for metric in registry.collect():
         for start in range(0, len(metric.samples) or 1, AT_ONCE):
             text = generate_latest(Part(metric, metric.samples[start : start + AT_ONCE]))
-            # The two lines of a metric's description are said once.
+            # The two description lines of a metric appear once.
             yield text.split(b"\n", 2)[2] if start else text
 
 
 def refused(request: LocalRequest) -> LocalResponse | None:
-    """Let in programs of this machine only; None: this is one.
+    """Return a refusal for clients on other machines, or None for programs of this machine.
 
-    It must also name this machine as the host. A page in a browser here that had its own name point to loopback (DNS
-    rebinding) would else read who calls which model and what it costs.
+    The Host header must name this machine, too. Otherwise a page in a local browser whose own name points to loopback
+    (DNS rebinding) could read who calls which model and what it costs.
     """
     named_well = not request.values("host") or gate.is_own_name(gate.host_of(request))
     if gate.is_loopback(request.address) and named_well and not gate.is_forwarded(request):
         return None
     message = (
-        "Metrics are read from the machine itself, at 127.0.0.1, [::1] or localhost. Let a collector run there, such "
-        "as Prometheus in agent mode, or reach it through a tunnel."
+        "Metrics are served only on the machine itself, at 127.0.0.1, [::1] or localhost. Run a collector there, such "
+        "as Prometheus in agent mode, or use a tunnel."
     )
     return local_error(403, "forbidden", message)

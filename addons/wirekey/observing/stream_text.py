@@ -1,7 +1,7 @@
-"""An answer's stream as people read it: the texts put together, then its events, one a line. Pure; never raises.
+"""A streamed response in readable form: first its texts, joined, then its events, one per line. Pure; never raises.
 
 Knows the streams of OpenAI (chat, completions, responses), Anthropic, Gemini (events, and the array of JSON objects)
-and Bedrock (Converse, and each model's own chunks). What it does not know is listed as an event all the same.
+and Bedrock (Converse, and each model's own chunks). Unknown events are listed, too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PLACES: tuple[tuple[str, str], ...] = (
     (TEXT, "generation"),
     (TEXT, "outputs.*.text"),
 )
-"""Where an event has a piece of text; `*` stands for each member of an array."""
+"""The paths at which an event has a piece of text; `*` matches each member of an array."""
 DELTAS = {
     "response.output_text.delta": TEXT,
     "response.refusal.delta": REFUSAL,
@@ -55,26 +55,26 @@ DELTAS = {
     "response.reasoning_text.delta": REASONING,
     "response.reasoning_summary_text.delta": REASONING,
 }
-"""Types of events of OpenAI's responses whose `delta` is the piece itself."""
+"""Event types of OpenAI's Responses API whose `delta` is the piece itself."""
 INDICES = ("index", "contentBlockIndex", "output_index")
 
 type Piece = tuple[str, int, str]
-"""What it belongs to: the kind of text, which of several; and the text."""
+"""The kind of text, its index among several, and the text."""
 
 
 class Transcript:
-    """Takes the events of one stream; `text` gives what they say."""
+    """Collects the events of one stream. `text` returns them in readable form."""
 
     def __init__(self) -> None:
         self.texts: dict[tuple[str, int], list[str]] = {}
         self.lines: list[str] = []
 
-    def take(self, data: bytes, kind: str = "") -> None:
-        """Note one event. `kind`: what its envelope calls it, if anything."""
+    def add(self, data: bytes, kind: str = "") -> None:
+        """Add one event. `kind`: its type in the envelope, if any."""
         try:
             event = json.loads(data)
         except (ValueError, RecursionError):
-            self.note(kind or "(no JSON)", data.decode("utf-8", "backslashreplace"))
+            self.note(kind or "(not JSON)", data.decode("utf-8", "backslashreplace"))
             return
         event, inner = unwrapped(event)
         found = list(pieces_of(event))
@@ -84,10 +84,12 @@ class Transcript:
         self.note(named, " ".join(quoted(text) for _, _, text in found) or quoted(event))
 
     def note(self, kind: str, summary: str) -> None:
+        """Add a line to the list of events."""
         short = summary if len(summary) <= LONGEST_SUMMARY else f"{summary[: LONGEST_SUMMARY - 3]}..."
         self.lines.append(f"{len(self.lines) + 1:>4}  {kind:<{TYPE_WIDTH}} {short}".rstrip())
 
     def text(self) -> str:
+        """Return the joined texts and the list of events."""
         parts = []
         for (name, index), found in self.texts.items():
             title = f"{name} {index}" if index else name
@@ -98,61 +100,74 @@ class Transcript:
 
 
 class SseTranscript(SseReader):
+    """Reads server-sent events into a transcript."""
+
     def __init__(self) -> None:
         super().__init__()
         self.transcript = Transcript()
 
     def interested(self, data: bytes) -> bool:
+        """Return whether the event has data."""
         return bool(data)
 
     def read_event(self, data: bytes) -> None:
+        """Add an event."""
         if data == b"[DONE]":
             self.transcript.note("[DONE]", "")
-        elif data:  # a comment, which keeps the connection open, has none
-            self.transcript.take(data)
+        elif data:  # a keep-alive comment has none
+            self.transcript.add(data)
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
+        """Add an event that was too long to be kept."""
         self.transcript.note(TOO_LONG, "")
 
 
 class JsonArrayTranscript(JsonArrayReader):
+    """Reads the members of a JSON array into a transcript."""
+
     def __init__(self) -> None:
         super().__init__()
         self.transcript = Transcript()
 
     def interested(self, data: bytes) -> bool:
+        """Return True: all members are listed."""
         return True
 
     def read_event(self, data: bytes) -> None:
-        self.transcript.take(data)
+        """Add a member."""
+        self.transcript.add(data)
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
+        """Add a member that was too long to be kept."""
         self.transcript.note(TOO_LONG, "")
 
 
 class EventStreamTranscript(EventStreamReader):
+    """Reads AWS event stream messages into a transcript."""
+
     def __init__(self) -> None:
         super().__init__()
         self.transcript = Transcript()
 
     def take(self, headers: bytes, payload: bytes) -> None:
+        """Add a message."""
         named = read_headers(headers)
         kind = named.get(":event-type") or named.get(":exception-type") or named.get(":error-code") or "(no type)"
-        self.transcript.take(payload, kind)
+        self.transcript.add(payload, kind)
 
 
 type Reader = SseTranscript | JsonArrayTranscript | EventStreamTranscript
 
 
 def transcript(reader: Reader, data: bytes) -> str:
-    """Give what a whole stream, or its beginning, says."""
+    """Return the readable form of a whole stream, or of its beginning."""
     reader.feed(data)
     reader.end()
     return reader.transcript.text()
 
 
 def unwrapped(event: Any) -> tuple[Any, str]:
-    """Give the model's own chunk, and its type, where Bedrock's InvokeModel wraps one; else the event itself."""
+    """Return the model's own chunk and its type if Bedrock's InvokeModel wraps one, otherwise the event itself."""
     wrapped = event.get("bytes") if isinstance(event, dict) else None
     if not isinstance(wrapped, str):
         return event, ""
@@ -164,6 +179,7 @@ def unwrapped(event: Any) -> tuple[Any, str]:
 
 
 def type_of(event: Any) -> str:
+    """Return the type of an event, or an empty text."""
     if not isinstance(event, dict):
         return ""
     named = (event.get(name) for name in ("type", "event_type", "object"))
@@ -171,7 +187,7 @@ def type_of(event: Any) -> str:
 
 
 def pieces_of(event: Any) -> Iterator[Piece]:
-    """Give the pieces of text that an event adds."""
+    """Yield the pieces of text that an event adds."""
     if not isinstance(event, dict):
         return
     index = next((found for name in INDICES if type(found := event.get(name)) is int), 0)
@@ -188,14 +204,14 @@ def pieces_of(event: Any) -> Iterator[Piece]:
 
 
 def gemini_texts(event: dict[str, Any]) -> Iterator[Piece]:
-    """Give the texts of Gemini's parts: a part that says `thought` is reasoning."""
+    """Yield the texts of Gemini's parts. A part marked as `thought` is reasoning."""
     for at, part in found_at(event, ["candidates", "*", "content", "parts", "*"], 0):
         if isinstance(part, dict) and isinstance(text := part.get("text"), str) and text:
             yield (REASONING if part.get("thought") else TEXT), at, text
 
 
 def found_at(value: Any, path: list[str], index: int) -> Iterator[tuple[int, Any]]:
-    """Give the values at a path, each with the index of the member of an array that it is in."""
+    """Yield the values at a path, each with the index of its array member."""
     if not path:
         yield index, value
     elif path[0] == "*":
@@ -207,4 +223,5 @@ def found_at(value: Any, path: list[str], index: int) -> Iterator[tuple[int, Any
 
 
 def quoted(value: Any) -> str:
+    """Return compact JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

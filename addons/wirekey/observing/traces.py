@@ -1,6 +1,6 @@
-"""A span for each call that ended, in OpenTelemetry's conventions for generative AI; without content.
+"""A span for each call that ended, by OpenTelemetry's conventions for generative AI, without content.
 
-Needs the extra `wirekey[otel]`. Where to, how often and how many: the OTEL_… variables of the environment say.
+Requires the extra `wirekey[otel]`. The OTEL_… environment variables set the destination, the interval and the sampling.
 """
 
 from __future__ import annotations
@@ -34,30 +34,31 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_WAITING = 2048
-"""Spans, unless OTEL_BSP_MAX_QUEUE_SIZE says otherwise."""
+MAX_WAITING = 2048
+"""Spans that may wait, unless OTEL_BSP_MAX_QUEUE_SIZE is set."""
 COMPLAINT_SECONDS = 60.0
-"""A collector that does not take spans is complained of this often."""
+"""Interval of the warnings about a collector that does not accept spans."""
 FLUSH_SECONDS = 3.0
-"""How long the end of the process waits for a collector."""
+"""How long the process waits for a collector at its end."""
 NO_OPERATION = "refused"
 """Name of the span of a call that was refused before its operation was known."""
 
 
 class CountingExporter(SpanExporter):
-    """Hands spans to another exporter, on the processor's thread, and says now and then how many were lost.
+    """Passes spans to another exporter, on the processor's thread, and warns about lost spans.
 
-    What the other one says of its failures is left out: it may quote the collector's address, with a password in it.
+    Error messages of the other exporter are left out, because they may quote the collector's address with a password.
     """
 
     def __init__(self, inner: SpanExporter) -> None:
         self.inner = inner
         self.taken = 0
         self.lost = 0
-        """Since the last complaint."""
+        """Spans lost since the last warning."""
         self.complained = -COMPLAINT_SECONDS
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Export spans and count those that are lost."""
         self.taken += len(spans)
         try:
             result = self.inner.export(spans)
@@ -69,6 +70,7 @@ class CountingExporter(SpanExporter):
         return result
 
     def lose(self, spans: int) -> None:
+        """Count lost spans, and warn at most once a minute."""
         self.lost += spans
         now = time.monotonic()
         if now - self.complained < COMPLAINT_SECONDS:
@@ -76,26 +78,28 @@ class CountingExporter(SpanExporter):
         self.complained = now
         lost, self.lost = self.lost, 0
         logger.warning(
-            "The OpenTelemetry collector does not take traces: %d spans are lost. Calls go on. See that it runs where "
-            "OTEL_EXPORTER_OTLP_ENDPOINT says, and speaks OTLP over HTTP (port 4318, as a rule).",
+            "The OpenTelemetry collector does not accept traces: %d spans are lost. Calls are not affected. Check that "
+            "it runs at OTEL_EXPORTER_OTLP_ENDPOINT and accepts OTLP over HTTP (usually port 4318).",
             lost,
         )
 
     def shutdown(self) -> None:
+        """Shut the other exporter down."""
         self.inner.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Flush the other exporter."""
         return self.inner.force_flush(timeout_millis)
 
 
 class CallTracer:
-    """A observer that makes a span of each call that ended. Nothing in it waits."""
+    """A call observer that creates a span for each call that ended. It never waits."""
 
     def __init__(self, exporter: SpanExporter) -> None:
-        """Export in the background. Raises ValueError where an OTEL_… variable says something impossible."""
+        """Export in the background. Raises ValueError if an OTEL_… variable has an invalid value."""
         self.exporter = CountingExporter(exporter)
-        self.most_waiting = int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or MOST_WAITING)
-        # Room beyond our own bound: what the processor says when it is full, it says for each span.
+        self.most_waiting = int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or MAX_WAITING)
+        # Room beyond our own bound: a full processor warns for each span.
         self.processor = BatchSpanProcessor(self.exporter, max_queue_size=self.most_waiting * 2)
         own = {"service.name": "wirekey", "service.version": __version__}
         named = Resource.create(own | dict(OTELResourceDetector().detect().attributes))
@@ -106,9 +110,10 @@ class CallTracer:
         self.ended_spans = 0
 
     def began(self, call: Call) -> None:
-        pass
+        """Do nothing: a span is created when the call ends."""
 
     def ended(self, call: Call) -> None:
+        """Create the span of a call, or count it as lost if too many wait."""
         if self.ended_spans - self.exporter.taken >= self.most_waiting:
             self.exporter.lose(1)
             return
@@ -128,35 +133,38 @@ class CallTracer:
         span.end(start + int((call.duration_ms or 0.0) * 1e6))
 
     def parent(self, header: str | None) -> Context:
-        """Give the client's trace; an empty context, which begins a trace, where its header is not a valid one."""
-        # Without tracestate and baggage: both are free text, which would get into the trace store.
+        """Return the client's trace, or an empty context, which starts a trace, if its header is not valid."""
+        # Without tracestate and baggage: both are free text, which must not reach the trace store.
         return self.propagator.extract({"traceparent": header}, Context()) if header else Context()
 
     def close(self) -> None:
-        """Export what waits, but not for longer than `FLUSH_SECONDS`."""
-        # A thread that nobody waits for: the exporter ends its attempts in its own time.
+        """Export the waiting spans, for at most `FLUSH_SECONDS`."""
+        # A daemon thread, because the exporter may retry for longer.
         thread = threading.Thread(target=self.provider.shutdown, name="last spans", daemon=True)
         thread.start()
         thread.join(FLUSH_SECONDS)
 
 
 def span_name(call: Call) -> str:
+    """Return the name of the span: operation and model."""
     operation, model = conventions.operation_name(call) or NO_OPERATION, sent_model(call)
     return f"{operation} {model}" if model else operation
 
 
-def asked_model(call: Call) -> str | None:
+def requested_model(call: Call) -> str | None:
+    """Return the model that the client requested, or None."""
     return (call.facts.model if call.facts else None) or (call.operation.model if call.operation else None)
 
 
 def sent_model(call: Call) -> str | None:
-    return safe(call.model or asked_model(call))
+    """Return the model that was sent, or else the requested one, or None."""
+    return safe(call.model or requested_model(call))
 
 
 def attributes_of(call: Call) -> dict[str, AttributeValue]:
-    """Give what is known of a call by the names of the conventions, and by `wirekey.…` where they have none."""
+    """Return the attributes of a call: names of the conventions, or `wirekey.…` where they have none."""
     agent, usage, facts = call.agent, call.usage, call.facts
-    asked, sent = safe(asked_model(call)), sent_model(call)
+    requested, sent = safe(requested_model(call)), sent_model(call)
     streams = (facts is not None and facts.stream) or (call.operation is not None and call.operation.stream)
     known: dict[str, AttributeValue | None] = {
         "gen_ai.operation.name": conventions.operation_name(call),
@@ -171,7 +179,7 @@ def attributes_of(call: Call) -> dict[str, AttributeValue]:
         "wirekey.operation": call.operation.name if call.operation else None,
         "wirekey.agent.id": safe(agent.id) if agent else None,
         "wirekey.agent.role": safe(agent.role) if agent else None,
-        "wirekey.requested_model": asked if asked != sent else None,
+        "wirekey.requested_model": requested if requested != sent else None,
         "wirekey.decision": call.policy_result,
         "wirekey.decision.code": conventions.reason_code(call) if call.outcome is Outcome.DENIED else None,
         "wirekey.policy.revision": safe(call.policy_revision),
@@ -196,7 +204,7 @@ def attributes_of(call: Call) -> dict[str, AttributeValue]:
 
 
 def open_call_tracer() -> CallTracer:
-    """Export by OTLP over HTTP, as the environment says. Raises ValueError."""
-    # Their own complaints come once a batch or a retry; CountingExporter says it once a minute.
+    """Return a tracer that exports by OTLP over HTTP, as set in the environment. Raises ValueError."""
+    # OpenTelemetry warns for each batch and retry; CountingExporter warns once a minute.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     return CallTracer(OTLPSpanExporter())

@@ -16,24 +16,24 @@ test_agents_may_call_models if {
 	authz.allow with input as {"operation": "converse-stream", "method": "POST", "agent": agent}
 }
 
-test_who_may_only_read_may_list_models_but_not_call_them if {
+test_a_reader_may_list_models_but_not_call_them if {
 	authz.allow with input as {"operation": "models.list", "method": "GET", "agent": reader}
 	not authz.allow with input as {"operation": "messages", "method": "POST", "agent": reader}
 }
 
-test_nobody_may_do_nothing if {
+test_without_permissions_nothing_is_allowed if {
 	not authz.allow with input as {"operation": "models.list", "method": "GET"}
 	not authz.allow with input as {"operation": "models.list", "method": "GET", "agent": {"permissions": []}}
 }
 
-test_files_and_batches_are_for_the_role_storage if {
+test_files_and_batches_need_the_role_storage if {
 	not authz.allow with input as {"operation": "files.list", "method": "GET", "agent": agent}
 	not authz.allow with input as {"operation": "batches.create", "method": "POST", "agent": agent}
 	authz.allow with input as {"operation": "files.list", "method": "GET", "agent": keeper}
 	authz.allow with input as {"operation": "batches.create", "method": "POST", "agent": keeper}
 }
 
-test_unknown_operations_are_for_nobody if {
+test_unknown_operations_are_denied if {
 	not authz.allow with input as {"operation": "organization.users.list", "method": "GET", "agent": keeper}
 	not authz.allow with input as {"method": "GET", "agent": keeper}
 }
@@ -46,7 +46,7 @@ test_tunnels_are_left_to_egress if {
 
 asking := {"operation": "messages", "method": "POST", "agent": agent, "model": "small-2"}
 
-test_every_model_may_be_called_where_nothing_else_is_said if {
+test_every_model_may_be_called_by_default if {
 	count(authz.deny) == 0 with input as object.union(asking, {"other_models": ["large-1"]})
 }
 

@@ -82,7 +82,7 @@ def test_a_new_ca_covers_the_gateway_and_does_not_count_it_among_the_hosts(ca):
     assert sorted(ca.hosts) == sorted(HOSTS)
 
 
-def test_a_ca_of_a_former_version_stays_in_use_and_does_not_cover_the_gateway(folder, monkeypatch):
+def test_a_ca_of_a_previous_version_stays_in_use_and_does_not_cover_the_gateway(folder, monkeypatch):
     monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])
     previous = ensure(folder, HOSTS, roots=[])
     monkeypatch.undo()
@@ -91,7 +91,7 @@ def test_a_ca_of_a_former_version_stays_in_use_and_does_not_cover_the_gateway(fo
     assert renew(folder, HOSTS, roots=[]).covers_gateway
 
 
-def test_renewing_covers_more_hosts_and_keeps_the_former_ca(ca, folder):
+def test_renewing_covers_more_hosts_and_keeps_the_previous_ca(ca, folder):
     previous = ca.key_file.read_bytes()
     renewed = renew(folder, [*HOSTS, "example.org"], roots=[])
     assert renewed.covers(["example.org"]) == []
@@ -121,7 +121,7 @@ def test_the_bundle_has_the_public_roots_each_once_and_ours_first(folder, tmp_pa
     assert len({entry.friendly_name for entry in trusted}) == len(trusted) == len(others) + 1
 
 
-def test_a_former_root_does_not_stay_trusted_by_way_of_a_bundle_of_ours(ca, folder, tmp_path):
+def test_a_previous_root_does_not_stay_in_the_bundle(ca, folder, tmp_path):
     (tmp_path / "old.pem").write_bytes(ca.bundle_file.read_bytes())
     renewed = renew(folder, HOSTS, roots=[tmp_path / "old.pem", ca.bundle_file])
     assert x509.load_pem_x509_certificates(renewed.bundle_file.read_bytes()) == [renewed.root]
@@ -144,7 +144,7 @@ def test_a_file_that_follows_from_the_ca_is_written_again_when_it_is_lost(ca, fo
     assert after == before or name.endswith(".p12")
 
 
-def test_a_root_file_that_is_not_this_cas_is_put_right(ca, folder):
+def test_a_root_file_of_another_ca_is_replaced(ca, folder):
     ca.root_file.write_text("another")
     ensure(folder, HOSTS, roots=[])
     assert x509.load_pem_x509_certificates(ca.root_file.read_bytes()) == [ca.root]
@@ -192,8 +192,8 @@ def open_folder(ca):
         (swap_key, "do not belong together", "wirekey ca renew"),
         (swap_root, "did not sign", "wirekey ca renew"),
         (drop_root, "must have a working CA and its root", "wirekey ca renew"),
-        (make_folder, "is a directory", "read it"),
-        (open_folder, "others may write", "chmod 700 "),
+        (make_folder, "is a directory", "readable"),
+        (open_folder, "other users may write", "chmod 700 "),
     ],
 )
 def test_a_ca_with_something_wrong_is_not_used(ca, folder, spoil, problem, fix):
@@ -220,7 +220,7 @@ def test_an_expired_ca_says_how_to_renew_it(ca, folder):
         load(folder, ca.expires)
 
 
-def test_a_clock_before_the_cas_beginning_is_named_as_the_trouble(ca, folder):
+def test_a_clock_before_the_cas_validity_is_reported(ca, folder):
     with pytest.raises(CAError, match="clock"):
         load(folder, ca.begins - timedelta(seconds=1))
 
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("hosts", [[], ["köln.example"]])
-def test_a_ca_for_nothing_or_for_no_name_is_not_made(folder, hosts):
+def test_no_ca_is_created_without_a_valid_host(folder, hosts):
     with pytest.raises(CAError, match="no CA can be created"):
         ensure(folder, hosts, roots=[])
 
@@ -252,7 +252,7 @@ def test_several_first_starts_at_once_make_one_ca(folder):
         assert len(set(pool.map(fingerprint_of, [folder] * 8))) == 1
 
 
-def test_a_start_that_died_half_way_is_finished_by_the_next(folder, monkeypatch):
+def test_a_start_that_was_killed_is_completed_by_the_next_one(folder, monkeypatch):
     monkeypatch.setattr(authority, "_write_public", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(CAError, match="no space left"):
         ensure(folder, HOSTS, roots=[])
@@ -268,7 +268,7 @@ def test_a_certificate_is_issued_for_an_hour(ca):
 
 
 @pytest.mark.parametrize("survived", range(10))
-def test_whenever_a_renewal_dies_the_next_start_finds_a_whole_ca(ca, folder, monkeypatch, survived):
+def test_whenever_a_renewal_is_killed_the_next_start_finds_a_complete_ca(ca, folder, monkeypatch, survived):
     write, done = authority._write, []
 
     def dying(*arguments):

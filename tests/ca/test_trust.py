@@ -106,7 +106,7 @@ def openssl_verifies(ca, file):
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_the_certificate_store_takes_the_ca_as_it_is(store, ca):
+def test_mitmproxys_certificate_store_loads_the_ca(store, ca):
     assert store.default_ca._cert == ca.working
     assert [each._cert for each in store.default_chain_certs] == [ca.working, ca.root]
 
@@ -126,33 +126,33 @@ def shown(pem, gateway):
 
 
 @pytest.mark.parametrize("host", GOOD)
-def test_python_believes_it_about_a_provider(ca, pem, host):
+def test_python_trusts_it_for_a_provider(ca, pem, host):
     assert handshake(ca, pem(host), host)
 
 
 @pytest.mark.parametrize("name", HERE)
-def test_python_believes_it_about_the_gateway(ca, gateway, name):
+def test_python_trusts_it_for_the_gateway(ca, gateway, name):
     assert handshake(ca, gateway, name)
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_an_address_hidden_beside_the_gateways_is_not_believed(ca, pem, address):
+def test_an_additional_address_in_a_certificate_is_not_trusted(ca, pem, address):
     with pytest.raises(ssl.SSLCertVerificationError, match="subtree"):
         handshake(ca, pem("localhost", "127.0.0.1", address), "localhost")
 
 
 @pytest.mark.parametrize("name", ["example.com", "xapi.openai.com", *ADDRESSES])
-def test_python_believes_it_about_nobody_else(ca, pem, name):
+def test_python_does_not_trust_it_for_other_hosts(ca, pem, name):
     with pytest.raises(ssl.SSLCertVerificationError, match="subtree"):
         handshake(ca, pem(name), name)
 
 
-def test_a_foreign_name_hidden_beside_a_providers_is_not_believed(ca, pem):
+def test_an_additional_host_name_in_a_certificate_is_not_trusted(ca, pem):
     with pytest.raises(ssl.SSLCertVerificationError, match="subtree"):
         handshake(ca, pem("api.openai.com", "example.com"), "api.openai.com")
 
 
-def test_our_own_leaf_for_the_doctor_is_believed_too(ca, tmp_path):
+def test_the_leaf_certificate_for_the_doctor_is_trusted(ca, tmp_path):
     file = tmp_path / "leaf.pem"
     file.write_bytes(issue(ca.key_file.read_bytes(), "api.openai.com", datetime.now(UTC)))
     assert handshake(ca, file, "api.openai.com")
@@ -173,7 +173,7 @@ def test_openssl_verifies_the_gateway(ca, gateway):
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
 @pytest.mark.parametrize("name", [*FOREIGN, *ADDRESSES])
-def test_openssl_refuses_everybody_else(ca, pem, name):
+def test_openssl_refuses_other_hosts(ca, pem, name):
     done = openssl_verifies(ca, pem(name))
     assert done.returncode != 0
     assert "subtree violation" in done.stderr
@@ -185,7 +185,7 @@ def test_openssl_refuses_everybody_else(ca, pem, name):
         ("example.com", 60), ("127.0.0.2", 60), ("192.0.2.1", 60), ("[2001:db8::1]", 60),
     ],
 )  # fmt: skip
-def test_curl_believes_it_about_providers_and_the_gateway_only(ca, shown, name, code):
+def test_curl_trusts_it_only_for_providers_and_the_gateway(ca, shown, name, code):
     with serving(shown(name.strip("[]"))) as port:
         command = ["curl", "-sS", "--noproxy", "*", "--cacert", ca.bundle_file, "-o", "/dev/null"]
         command += ["--connect-to", f"::127.0.0.1:{port}", f"https://{name}:{port}/"]
@@ -207,7 +207,7 @@ require('node:tls').connect({socket, ...asked}, () => process.exit(0))
     ("name", "code"),
     [("api.openai.com", 0), *((name, 0) for name in HERE), ("example.com", 60), ("127.0.0.2", 60), ("2001:db8::1", 60)],
 )
-def test_node_believes_it_about_providers_and_the_gateway_only(ca, shown, name, code):
+def test_node_trusts_it_only_for_providers_and_the_gateway(ca, shown, name, code):
     with serving(shown(name)) as port:
         done = subprocess.run(
             ["node", "-e", NODE, name, str(port)],
@@ -260,7 +260,7 @@ def java_program(tmp_path_factory):
         ("example.com", "refused: PKIX"), ("127.0.0.2", "refused: PKIX"), ("2001:db8::1", "refused: PKIX"),
     ],
 )  # fmt: skip
-def test_java_believes_it_about_providers_and_the_gateway_only(ca, shown, java_program, name, answer):
+def test_java_trusts_it_only_for_providers_and_the_gateway(ca, shown, java_program, name, answer):
     with serving(shown(name)) as port:
         done = subprocess.run(
             [

@@ -74,13 +74,13 @@ NO_HOSTS = [
 
 
 @pytest.mark.parametrize(("host", "service", "region"), TABLE)
-def test_a_name_of_bedrock_says_service_and_region(host, service, region):
+def test_a_bedrock_host_has_a_service_and_a_region(host, service, region):
     assert region_of(host) == (service, region)
     assert provider_hosts([region])[host] == "bedrock"
 
 
 @pytest.mark.parametrize("host", NO_HOSTS)
-def test_another_name_is_none_of_bedrocks_however_alike(host):
+def test_similar_names_are_not_bedrock_hosts(host):
     assert region_of(host) is None
     assert provider_hosts(REGIONS).get(host) != "bedrock"
 
@@ -124,13 +124,13 @@ def test_a_name_in_two_regions_is_never_the_same():
     assert len(names) == len(set(names))
 
 
-def test_the_usual_name_of_the_runtime_stands_first():
+def test_the_default_name_of_the_runtime_comes_first():
     assert bedrock_host("us-east-1") == "bedrock-runtime.us-east-1.amazonaws.com"
     assert bedrock_host("cn-north-1") == "bedrock-runtime.cn-north-1.amazonaws.com.cn"
     assert usual_hosts(["eu-west-1"]) == FIXED_HOSTS | {"bedrock-runtime.eu-west-1.amazonaws.com": "bedrock"}
 
 
-def test_there_are_no_hosts_in_what_is_no_region():
+def test_an_invalid_region_has_no_hosts():
     with pytest.raises(ValueError, match="no AWS region"):
         bedrock_hosts("evil.example/")
 

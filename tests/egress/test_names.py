@@ -4,7 +4,7 @@ from wirekey.egress.names import authority_names, is_canonical
 
 
 @pytest.mark.parametrize("host", ["api.openai.com", "bedrock-runtime.us-east-1.amazonaws.com", "a.b"])
-def test_a_name_in_its_one_spelling(host):
+def test_canonical_names(host):
     assert is_canonical(host)
 
 
@@ -16,7 +16,7 @@ def test_a_name_in_its_one_spelling(host):
         "api.openai.com\n",
     ],
 )  # fmt: skip
-def test_odd_spellings_are_no_names(host):
+def test_other_spellings_are_not_canonical(host):
     assert not is_canonical(host)
 
 

@@ -68,14 +68,14 @@ def inputs_of(arguments):
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(ARITIES) if calls_of(name)])
-def test_the_builtin_gives_what_opas_gives(oracle, name):
+def test_the_builtin_returns_what_opas_returns(oracle, name):
     found = [differences(oracle, f"{name}({arguments})", inputs_of(arguments)) for arguments in calls_of(name)]
     assert not [row for _, wrong in found for row in wrong]
     assert any(decided for decided, _ in found)
 
 
 @pytest.mark.parametrize("call", SETS)
-def test_builtins_of_sets_give_what_opas_give(oracle, call):
+def test_builtins_of_sets_return_what_opas_return(oracle, call):
     assert differences(oracle, call, [{}]) == (1, [])
 
 

@@ -9,7 +9,7 @@ CASES = read_cases()
 LISTED = {name: (file, reason) for file in LISTS for name, reason in listed(f"{file}.txt").items()}
 
 
-def test_case_names_are_unique_and_what_is_listed_are_cases():
+def test_case_names_are_unique_and_lists_have_only_cases():
     names = {case.name for case in CASES}
     assert len(names) == len(CASES)
     assert LISTED.keys() <= names

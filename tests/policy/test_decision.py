@@ -18,7 +18,7 @@ from wirekey.policy.decision import DENIED, MOST_REASONS, NOT_ALLOWED, Decision,
         ({"helper": {"a": 1}, "roles": ["x"]}, False),
     ],
 )
-def test_a_call_is_allowed_where_nothing_denies_and_allow_is_true_if_there_is_such_a_rule(document, has_allow_rule):
+def test_a_call_is_allowed_if_nothing_denies_and_allow_is_true_or_missing(document, has_allow_rule):
     assert parse_decision(document, "r1", needs_allow=has_allow_rule) == Decision(allow=True, revision="r1")
 
 
@@ -56,7 +56,7 @@ def test_a_call_is_denied_with_all_reasons(document, has_allow_rule, reasons):
     ],
     ids=repr,
 )
-def test_P2_rubbish_denies_and_says_why_to_the_operator_only(document):
+def test_P2_a_malformed_document_denies_and_only_the_operator_sees_why(document):
     decision = parse_decision(document, "r1", needs_allow=False)
     assert not decision.allow
     assert decision.failure
@@ -98,7 +98,7 @@ def test_a_reason_is_one_plain_line(reason, shown):
     assert parse_decision({"deny": [reason]}, None, needs_allow=False).reasons == (shown,)
 
 
-def test_the_caller_is_told_so_many_reasons_and_how_many_more_there_are():
+def test_the_caller_gets_some_reasons_and_the_number_of_others():
     reasons = parse_decision({"deny": [f"r{i:02}" for i in range(20)]}, None, needs_allow=False).reasons
     assert len(reasons) == MOST_REASONS + 1
     assert reasons[-1] == "(and 12 more)"

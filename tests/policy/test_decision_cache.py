@@ -23,7 +23,7 @@ HEAD = "package wirekey.authz\n"
         "import input.agent as who\ndeny if who.role == data.wirekey.guests",
     ],
 )
-def test_what_reads_plain_fields_only_is_timeless(source):
+def test_a_policy_that_reads_only_plain_fields_is_timeless(source):
     assert is_timeless(HEAD + source)
 
 
@@ -49,7 +49,7 @@ def test_what_reads_plain_fields_only_is_timeless(source):
         "# input decides",
     ],
 )
-def test_whatever_could_see_the_moment_is_not(source):
+def test_a_policy_that_could_see_the_time_is_not_timeless(source):
     assert not is_timeless(HEAD + source)
 
 
@@ -74,7 +74,7 @@ def test_the_oldest_is_forgotten_first():
     assert cache.find(b"%d" % (MAX_DECISIONS + 9))
 
 
-async def test_a_remembered_decision_is_the_one_that_was_made_and_a_new_policy_remembers_nothing(tmp_path):
+async def test_a_cached_decision_is_the_same_and_a_new_policy_starts_with_an_empty_cache(tmp_path):
     file = tmp_path / "authz.rego"
     file.write_text(HEAD + 'deny contains "No." if input.model == "x"\n')
     engine = EmbeddedEngine(tmp_path, "data.wirekey.authz", 5)
@@ -94,7 +94,7 @@ async def test_a_remembered_decision_is_the_one_that_was_made_and_a_new_policy_r
     [{"tools": ["t"] * (MOST_TOOLS + 1)}, {"tools": ["x" * LARGEST_INPUT]}, {"model": "\ud800"}, {"model": object()}],
     ids=["too many tools", "too large", "no text", "no JSON"],
 )
-async def test_P1_what_cannot_be_shown_to_a_policy_is_denied_and_not_remembered(tmp_path, more):
+async def test_P1_a_call_that_cannot_be_encoded_is_denied_and_not_cached(tmp_path, more):
     (tmp_path / "authz.rego").write_text(HEAD + 'deny if input.model == "x"\n')
     engine = EmbeddedEngine(tmp_path, "data.wirekey.authz", 5)
     decision = await engine.decide(WHOLE | more)
@@ -103,7 +103,7 @@ async def test_P1_what_cannot_be_shown_to_a_policy_is_denied_and_not_remembered(
     engine.close()
 
 
-async def test_the_default_policy_is_remembered():
+async def test_decisions_of_the_default_policy_are_cached():
     from wirekey.config.models import SHIPPED_POLICIES
 
     engine = EmbeddedEngine(SHIPPED_POLICIES, "data.wirekey.authz", 5)

@@ -47,7 +47,7 @@ def test_the_tests_of_the_policy_hold():
 
 
 @pytest.mark.parametrize("name", TESTS)
-def test_a_test_of_the_policy_fails_where_it_is_turned_round(name):
+def test_an_inverted_test_of_the_policy_fails(name):
     modules = read_modules(FOLDER)
     (file, text) = next(iter(modules.tests.items()))
     turned = text.replace(f"{name} if {{", f"{name} if {{ false")
@@ -57,7 +57,7 @@ def test_a_test_of_the_policy_fails_where_it_is_turned_round(name):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_each_known_operation_stands_in_the_list_of_its_kind(kind):
+def test_each_known_operation_is_in_the_list_of_its_kind(kind):
     asking = f"package asking\n\ndeny := data.wirekey.operations.{kind.value}\n"
     modules = read_modules(FOLDER)
     rego = Rego(replace(modules, rego=modules.rego | {"asking.rego": asking}), "data.asking")
@@ -87,7 +87,7 @@ def test_C10_what_has_no_rule_is_denied_for_everybody(policy, name):
         assert not allowed(policy, name, "POST", role)
 
 
-async def test_the_default_policy_is_judged_on_the_event_loop_and_denies_with_a_reason():
+async def test_the_default_policy_is_evaluated_on_the_event_loop_and_denies_with_a_reason():
     engine = EmbeddedEngine(FOLDER, "data.wirekey.authz", 60.0)
     assert engine._loaded.in_process
     assert (await engine.decide(WHOLE)).allow

@@ -59,7 +59,7 @@ async def test_several_modules_and_packages_and_both_languages_make_one_policy(e
     assert (decision.allow, decision.max_tokens) == (True, 50)
 
 
-async def test_a_policy_judged_by_a_child_decides_the_same(engine_of):
+async def test_a_policy_decides_the_same_in_a_worker(engine_of):
     engine = engine_of(a=rules('deny contains sprintf("no %s", [tool]) if { some tool in input.tools; tool != "ok" }'))
     assert engine._loaded.in_process is None
     assert (await engine.decide(WHOLE | {"tools": ["ok"]})).allow
@@ -89,11 +89,11 @@ async def test_a_policy_judged_by_a_child_decides_the_same(engine_of):
         ('x if input.model == "a"\ndeny if x with input.model as "b"', False),
     ],
 )
-def test_P1_only_what_has_no_loop_but_a_short_one_is_judged_on_the_event_loop(engine_of, text, in_process):
+def test_P1_only_policies_without_long_loops_run_on_the_event_loop(engine_of, text, in_process):
     assert engine_of(a=rules(text))._loaded.report.linear_time is in_process
 
 
-async def test_P1_an_endless_evaluation_is_denied_in_time_and_killed_while_the_loop_goes_on(engine_of):
+async def test_P1_an_endless_evaluation_is_denied_in_time_and_killed_while_the_event_loop_runs(engine_of):
     engine = engine_of(timeout=1.0, a=rules(LOOPING.replace("deny if {", 'deny if { input.model == "slow"; ')))
     workers = set(engine._loaded._workers)
     beats = 0
@@ -132,9 +132,7 @@ async def test_P1_a_slow_call_does_not_keep_the_others_waiting(engine_of):
     assert not (await slow).allow
 
 
-async def test_P1_what_took_longer_than_expected_three_times_in_a_row_is_judged_by_a_child_from_then_on(
-    engine_of, monkeypatch
-):
+async def test_P1_a_policy_that_is_slow_three_times_in_a_row_moves_to_a_worker(engine_of, monkeypatch):
     engine = engine_of(a=rules('deny if input.model == "x"'))
     assert (await engine.decide(WHOLE)).allow
     assert engine._loaded.in_process
@@ -147,7 +145,7 @@ async def test_P1_what_took_longer_than_expected_three_times_in_a_row_is_judged_
     assert (await engine.decide(WHOLE)).allow
 
 
-async def test_a_cancelled_question_gives_no_other_call_its_answer(engine_of):
+async def test_a_cancelled_call_does_not_leave_its_result_to_another(engine_of):
     engine = engine_of(a=rules("deny contains t if { some t in input.tools }"))
     for number in range(5):
         task = asyncio.create_task(engine.decide(WHOLE | {"tools": [f"cancelled {number}"]}))
@@ -183,7 +181,7 @@ BAD_POLICIES = [
 
 
 @pytest.mark.parametrize(("text", "message"), [row[1:] for row in BAD_POLICIES], ids=[row[0] for row in BAD_POLICIES])
-def test_P4_a_bad_policy_is_refused_at_the_start_and_says_where(engine_of, monkeypatch, text, message):
+def test_P4_a_bad_policy_is_refused_at_the_start_with_its_position(engine_of, monkeypatch, text, message):
     if "too long" in message:
         monkeypatch.setattr(worker_module, "LOAD_SECONDS", 2.0)
     source = rules(text) if text else "package other.authz\ndeny := false"
@@ -208,7 +206,7 @@ def test_P1_the_library_has_no_network_in_it():
         ('default allow := "no"', {}),
     ],
 )
-async def test_P2_an_error_or_rubbish_denies_and_the_operator_is_told(engine_of, caplog, text, call):
+async def test_P2_an_error_or_a_malformed_response_denies_and_is_logged(engine_of, caplog, text, call):
     path_free = {"model": "m", **call}
     try:
         engine = engine_of(a=rules(text))
@@ -228,7 +226,7 @@ async def wait_for_revision(engine, path, changed, former):
         await engine.refresh()
 
 
-async def test_P4_a_changed_policy_is_followed_and_has_another_revision(engine_of, tmp_path):
+async def test_P4_a_changed_policy_is_loaded_and_has_another_revision(engine_of, tmp_path):
     engine = engine_of(a=rules('deny if input.model == "a"'))
     first = engine.revision
     assert not (await engine.decide(WHOLE | {"model": "a"})).allow
@@ -243,7 +241,9 @@ async def test_P4_a_changed_policy_is_followed_and_has_another_revision(engine_o
 @pytest.mark.parametrize(
     "bad", ["package p.authz\ndeny if {", "package p.authz\ndeny if y == 1", "package other\nx := 1", None]
 )
-async def test_P4_a_bad_new_policy_leaves_the_former_in_force_and_says_so_once(engine_of, tmp_path, caplog, bad):
+async def test_P4_a_bad_new_policy_leaves_the_previous_one_in_force_and_is_logged_once(
+    engine_of, tmp_path, caplog, bad
+):
     engine = engine_of(a=rules('deny if input.model == "a"'))
     first = engine.revision
     file = tmp_path / "policies" / "a.rego"
@@ -289,7 +289,7 @@ async def test_P4_a_reload_under_load_loses_no_call_and_mixes_no_revisions(engin
     assert all(len(reasons) == 1 for reasons in said.values())
 
 
-async def test_one_is_made_while_the_event_loop_goes_on(engine_of, tmp_path):
+async def test_an_engine_is_created_without_blocking_the_event_loop(engine_of, tmp_path):
     path = write(tmp_path / "policies", a=rules('deny if input.model == "a"'))
     beats = 0
 
@@ -311,7 +311,7 @@ async def test_one_is_made_while_the_event_loop_goes_on(engine_of, tmp_path):
         await EmbeddedEngine.create(path, QUERY, PATIENCE)
 
 
-async def test_a_closed_engine_answers_what_it_was_asked_before_and_then_ends_its_processes(engine_of):
+async def test_a_closed_engine_finishes_its_calls_and_then_ends_its_processes(engine_of):
     engine = engine_of(a=rules("deny contains t if { some t in input.tools; some u in input.tools; t == u }"))
     asked = [asyncio.create_task(engine.decide(WHOLE | {"tools": [str(number)]})) for number in range(20)]
     await asyncio.sleep(0)
@@ -322,13 +322,13 @@ async def test_a_closed_engine_answers_what_it_was_asked_before_and_then_ends_it
     assert not any(worker.alive for worker in workers)
 
 
-async def test_a_package_that_is_not_asked_is_spoken_of(engine_of, caplog):
+async def test_an_unused_package_is_logged(engine_of, caplog):
     with caplog.at_level(logging.WARNING):
         engine_of(a=rules("deny := false"), b="package other.authz\ndeny if true")
     assert "other.authz is not used" in caplog.text
 
 
-async def test_another_package_joins_in_where_the_asked_one_names_it(engine_of, caplog):
+async def test_another_package_counts_if_the_query_refers_to_it(engine_of, caplog):
     engine = engine_of(a=rules("deny if data.other.authz.deny"), b="package other.authz\ndeny if input.stream")
     decision = await engine.decide(WHOLE)
     assert decision.reasons == (f"{DENIED} (p.authz, a.rego:2)",)
@@ -338,7 +338,7 @@ async def test_another_package_joins_in_where_the_asked_one_names_it(engine_of, 
 @pytest.mark.parametrize(
     "query", ["data", "data.a b", "data.a;http.send({})", "input.x", "data.p.authz[_]", "x", "data..p"]
 )
-def test_P3_the_query_is_a_plain_path(engine_of, query):
+def test_P3_the_query_is_a_package_path(engine_of, query):
     with pytest.raises(PolicyError, match="is not a package path"):
         engine_of(query, a=rules("deny := false"))
 
@@ -350,7 +350,7 @@ async def test_an_allow_rule_that_is_not_true_denies_even_without_a_default(engi
     assert (decision.allow, decision.failure) == (False, None)
 
 
-def test_a_child_sees_nothing_of_the_environment(engine_of, monkeypatch):
+def test_a_worker_does_not_see_the_environment(engine_of, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "canary-in-the-environment")
     engine = engine_of(a=rules("deny if { some t in input.tools; t == 1 }"))
     for worker in engine._loaded._workers:

@@ -40,7 +40,7 @@ def test_the_fields_of_the_request_are_those_of_the_audit_event_and_model_is_the
     assert event["model"] == "gpt-4o-mini"
 
 
-def test_the_agent_stands_there_whole_and_in_parts():
+def test_the_agent_is_in_the_input_as_an_object_and_as_fields():
     call = call_of(facts=FACTS)
     call.agent = Agent("alice", "developer", None, ("web:read",))
     given = build_input(call, {})
@@ -49,7 +49,7 @@ def test_the_agent_stands_there_whole_and_in_parts():
     assert "agent_type" not in given
 
 
-def test_nobody_has_no_name_and_the_usual_permissions():
+def test_without_an_agent_there_is_no_name_and_the_default_permissions():
     call = call_of(facts=FACTS)
     call.agent = None
     given = build_input(call, {})
@@ -57,7 +57,7 @@ def test_nobody_has_no_name_and_the_usual_permissions():
     assert not {"agent_id", "agent_role", "agent_type"} & given.keys()
 
 
-def test_what_is_unknown_is_absent_and_never_null():
+def test_unknown_fields_are_absent_and_never_null():
     call = call_of(facts=Facts(), operation=Operation("models.list", Body.NONE, Kind.LISTING))
     given = build_input(call, {})
     assert "model" not in given
@@ -71,7 +71,7 @@ def test_the_other_models_stand_beside_the_one_asked_for():
     assert (given["model"], given["other_models"]) == ("gpt-4o", ["gpt-image-1"])
 
 
-def test_P1_a_policy_is_asked_about_as_many_other_models_as_a_request_may_name():
+def test_P1_a_policy_sees_as_many_other_models_as_a_request_may_have():
     names = tuple(f"{number:0{MODEL_LENGTH}}" for number in range(MOST_OTHER_MODELS))
     encode_input(build_input(call_of(facts=Facts("m", other_models=others(names, "m"))), {}))
 
@@ -108,7 +108,7 @@ def test_headers_are_shown_in_ascii():
         Facts(tools=("\ud800",)),
     ],
 )
-def test_P1_no_policy_is_asked_about_a_call_of_absurd_size(facts):
+def test_P1_no_policy_is_evaluated_for_a_huge_call(facts):
     with pytest.raises(UndecidedError):
         encode_input(build_input(call_of(facts=facts), {}))
 
@@ -137,7 +137,7 @@ def test_an_agent_needs_the_permission_to_read_or_to_write(action, kind, permiss
         assert (refused.value.status, refused.value.code) == (403, "missing_permission")
 
 
-def test_a_call_of_nobody_has_no_permission():
+def test_a_call_without_an_agent_has_no_permission():
     call = call_of()
     call.agent = None
     with pytest.raises(Refusal):

@@ -49,7 +49,7 @@ lent.join()
 """
 
 
-def test_an_engine_is_freed_by_its_own_thread_whoever_lets_go_of_it():
+def test_an_engine_is_freed_by_its_own_thread():
     environment = os.environ | {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", FREEING], capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -72,7 +72,7 @@ def workers(engine):
     return [worker._process.pid for worker in engine._loaded._workers]
 
 
-async def test_a_decision_waits_for_a_process_that_has_to_wait_itself(engine_of):
+async def test_a_decision_waits_for_a_worker_that_is_paused(engine_of):
     engine = engine_of(timeout=0.2)
     assert engine._loaded.in_process is None
     (worker,) = workers(engine)
@@ -86,7 +86,7 @@ async def test_a_decision_waits_for_a_process_that_has_to_wait_itself(engine_of)
     assert workers(engine) == [worker]
 
 
-async def test_a_process_that_is_stuck_ends_at_the_limit_by_the_clock(engine_of):
+async def test_a_worker_that_hangs_ends_at_the_wall_time_limit(engine_of):
     engine = engine_of(timeout=0.2, wall_timeout=0.5)
     (worker,) = workers(engine)
     os.kill(worker, signal.SIGSTOP)

@@ -39,7 +39,7 @@ def modules(*sources):
         ("deny if { some k; input.headers[k]; input[k] }", None),
     ],
 )
-def test_a_field_that_there_is_not_is_named_with_the_one_that_was_meant(text, problem):
+def test_an_unknown_field_is_reported_with_a_suggestion(text, problem):
     found = [str(each) for each in lint(Rego(modules(text), QUERY).syntax, QUERY)]
     assert any(problem in each for each in found) if problem else not found
 
@@ -49,7 +49,7 @@ def spoken(given, *sources):
     return [(voice.rule, voice.file, voice.line, voice.value) for voice in found]
 
 
-def test_the_rules_that_spoke_are_named_and_no_others():
+def test_only_the_rules_that_matched_are_listed():
     first = 'deny contains "no o3" if input.model == "o3"\n\n# é\ndeny contains "no tools" if {\n\tinput.has_tools\n}'
     second = 'default allow := false\nallow if input.model == "o3"\nallow if false\nmodel := "x" if input.stream'
     assert spoken({"model": "o3"}, first, second) == [
@@ -63,7 +63,7 @@ def test_the_rules_that_spoke_are_named_and_no_others():
     ]
 
 
-def test_rules_one_behind_the_other_on_a_line_are_told_apart():
+def test_rules_on_one_line_are_distinguished():
     rules = 'deny contains "a" if input.model == "x" deny contains "b" if input.model == "y"'
     assert spoken({"model": "y"}, rules) == [("deny", "m0.rego", 2, ["b"])]
 
@@ -83,7 +83,7 @@ def test_rules_one_behind_the_other_on_a_line_are_told_apart():
         ({"a.rego": "package p.authz\nx := 1", "p/authz/data.json": '{"x": 2}'}, "also set by a data file"),
     ],
 )
-def test_what_is_wrong_with_the_files_is_said_with_their_name(tmp_path, files, message):
+def test_problems_of_files_have_the_file_name(tmp_path, files, message):
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())

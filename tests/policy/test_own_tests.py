@@ -30,7 +30,7 @@ def problems(folder):
     return [str(problem) for problem in failed_tests(read_modules(folder), QUERY)]
 
 
-def test_tests_that_hold_are_no_problem(tmp_path):
+def test_passing_tests_are_not_problems(tmp_path):
     assert problems(write(tmp_path / "p", a=POLICY, b=LISTS, a_test=TESTS)) == []
 
 
@@ -45,7 +45,7 @@ def test_tests_that_hold_are_no_problem(tmp_path):
         ("helper if false", None),
     ],
 )
-def test_a_test_that_fails_is_named_with_its_place(tmp_path, test, problem):
+def test_a_failing_test_is_reported_with_its_position(tmp_path, test, problem):
     found = problems(write(tmp_path / "p", a=POLICY, b=LISTS, a_test=f"package p.authz_test\n\n{test}\n"))
     assert (problem in found[0] and len(found) == 1) if problem else found == []
 
@@ -56,7 +56,7 @@ def test_a_policy_whose_test_fails_is_refused_at_the_start(tmp_path):
         EmbeddedEngine(folder, QUERY, 60.0)
 
 
-async def test_a_changed_policy_whose_test_fails_leaves_the_former_in_force(tmp_path, caplog):
+async def test_a_changed_policy_whose_test_fails_leaves_the_previous_one_in_force(tmp_path, caplog):
     folder = write(tmp_path / "p", a=POLICY, b=LISTS, a_test=TESTS)
     engine = EmbeddedEngine(folder, QUERY, 60.0)
     try:

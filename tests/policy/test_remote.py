@@ -56,7 +56,7 @@ async def test_policies_of_other_proxies_run_unchanged(opa_of, engine_of, oracle
     assert (decision.allow, decision.failure) == (allowed, None)
 
 
-async def test_it_reads_what_opa_itself_answers(opa_of, engine_of, oracle):
+async def test_it_reads_the_responses_of_opa(opa_of, engine_of, oracle):
     cap = "package p.authz\nmax_tokens := input.tool_count * 50"
     engine = engine_of(opa_of(BOTH, cap, oracle=oracle))
     decision = await engine.decide(PLAIN | {"model": "a", "tool_count": 2})
@@ -65,7 +65,7 @@ async def test_it_reads_what_opa_itself_answers(opa_of, engine_of, oracle):
     assert (await engine.decide(PLAIN | {"model": "b"})).reasons == (NOT_ALLOWED,)
 
 
-async def test_it_reads_allow_deny_and_who_decided(opa_of, engine_of):
+async def test_it_reads_allow_deny_and_the_revision(opa_of, engine_of):
     opa = opa_of(BOTH, provenance={"version": "1.10.0", "bundles": {"team": {"revision": "r7"}}})
     engine = engine_of(opa)
     decision = await engine.decide(PLAIN | {"model": "a"})
@@ -82,14 +82,14 @@ async def test_an_allow_rule_that_is_not_true_denies_even_without_a_default(opa_
     assert (decision.allow, decision.failure) == (False, None)
 
 
-async def test_who_may_not_list_policies_must_say_allow_or_is_denied(opa_of, engine_of):
+async def test_without_the_list_of_policies_the_response_needs_allow(opa_of, engine_of):
     silent = engine_of(opa_of('package p.authz\ndeny if input.model == "b"', lists_policies=False))
     assert (await silent.decide(PLAIN)).failure
     spoken = engine_of(opa_of(BOTH, lists_policies=False))
     assert (await spoken.decide(PLAIN | {"model": "a"})).allow
 
 
-async def test_connections_are_kept(opa_of, engine_of):
+async def test_connections_are_reused(opa_of, engine_of):
     opa = opa_of(BOTH)
     engine = engine_of(opa)
     for _ in range(20):
@@ -100,14 +100,14 @@ async def test_connections_are_kept(opa_of, engine_of):
     assert len(engine._idle) <= KEPT
 
 
-async def test_P3_the_path_is_fixed_whatever_the_call_says(opa_of, engine_of):
+async def test_P3_the_path_does_not_depend_on_the_call(opa_of, engine_of):
     opa = opa_of(BOTH)
     await engine_of(opa).decide(PLAIN | {"model": "../../v1/policies", "path": "/v1/data/other"})
     assert opa.asked == ["/v1/data/p/authz?provenance=true"]
 
 
 @pytest.mark.parametrize("query", ["data", "data.a/../b", "data.a?x", "data.a b", "input.a"])
-def test_P3_the_query_is_a_plain_path(query):
+def test_P3_the_query_is_a_package_path(query):
     with pytest.raises(PolicyError, match="is not a package path"):
         RemoteEngine("http://127.0.0.1:1", query, 1.0)
 
@@ -135,7 +135,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", [row[1] for row in FAULTS], ids=[row[0] for row in FAULTS])
-async def test_P2_what_goes_wrong_is_tried_once_more_and_then_denied(opa_of, engine_of, caplog, fault):
+async def test_P2_a_failed_request_is_retried_once_and_then_denied(opa_of, engine_of, caplog, fault):
     opa = opa_of(BOTH)
     engine = engine_of(opa)
     call = PLAIN | {"model": "a"}
@@ -166,7 +166,7 @@ async def test_P2_an_undefined_or_malformed_decision_denies(opa_of, engine_of, d
     assert decision.failure
 
 
-async def test_P2_a_package_that_is_not_there_denies(opa_of, engine_of):
+async def test_P2_a_missing_package_denies(opa_of, engine_of):
     decision = await engine_of(opa_of(BOTH), "data.other.authz").decide(PLAIN)
     assert "undefined" in decision.failure
 
@@ -187,7 +187,7 @@ async def test_P2_an_opa_that_is_down_is_denied(engine_of):
     assert (decision.allow, decision.refusal().status) == (False, 503)
 
 
-async def test_a_kept_connection_that_was_closed_is_no_failed_attempt(opa_of, engine_of):
+async def test_a_closed_idle_connection_is_not_a_failed_attempt(opa_of, engine_of):
     opa = opa_of(BOTH)
     engine = engine_of(opa)
     closing = answer('{"result": {"allow": true}}')

@@ -92,7 +92,7 @@ def test_with_also_holds_for_what_is_taken_out_of_a_negation():
     assert document(policy, {})["deny"] is True
 
 
-def test_loops_over_what_is_no_collection_are_empty():
+def test_loops_over_other_values_than_collections_are_empty():
     policy = rego("deny contains x if some x in input.tools\nmodel := [k | some k, _ in input.tools]")
     for tools in (None, 1, "text", True, {}):
         assert document(policy, {"tools": tools}) == {"deny": [], "model": []}
@@ -149,12 +149,12 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED, ids=[row[0] for row in REFUSED])
-def test_what_cannot_be_decided_as_opa_decides_it_is_refused_with_its_place(text, message):
+def test_constructs_that_differ_from_opa_are_refused_with_their_position(text, message):
     with pytest.raises(PolicyError, match=message):
         rego(text)
 
 
-def test_an_error_while_deciding_names_the_place_in_the_operators_file():
+def test_an_error_at_evaluation_has_the_position_in_the_operators_file():
     policy = rego("deny if false", 'deny if {\n\tnot startswith(\n\t\tinput.model, "x")\n}')
     with pytest.raises(Exception, match=r"m1\.rego:[345]:\d+: `startswith` expects string"):
         policy.evaluate(b'{"model": 1}')

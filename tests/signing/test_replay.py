@@ -51,14 +51,14 @@ def test_equal_calls_do_not_lengthen_the_time_in_which_they_are_admitted(window)
 
 
 @pytest.mark.parametrize("verified", [SDK, PLAIN])
-def test_a_call_that_a_client_retries_gives_its_signature_back_once(window, verified):
+def test_a_call_that_a_client_retries_releases_its_signature_once(window, verified):
     window.admit(verified, "10.0.0.1", NOW)
     window.release(verified)
     window.admit(verified, "10.0.0.2", NOW + 5)
     assert refused(window, verified, now=NOW + 6)
 
 
-def test_what_was_never_admitted_can_be_released_without_harm(window):
+def test_releasing_an_unknown_signature_does_nothing(window):
     window.release(SDK)
     window.admit(SDK, "10.0.0.1", NOW)
     assert refused(window, SDK)
@@ -72,7 +72,7 @@ def test_a_presigned_query_is_good_once_in_all_its_time(window):
     assert refused(window, verified, now=NOW + 3599) == REPLAYED
 
 
-def test_what_is_too_old_to_be_good_is_not_kept(window):
+def test_expired_signatures_are_not_kept(window):
     for seconds in range(0, 3000, 10):
         window.admit(at(seconds), "10.0.0.1", NOW + seconds)
         assert len(window) <= 31
@@ -114,7 +114,7 @@ def test_one_access_key_does_not_push_out_the_signatures_of_another():
     assert refused(window, other, now=NOW + 5) == REPLAYED
 
 
-def test_keys_without_signatures_still_good_are_let_go(window):
+def test_access_keys_whose_signatures_have_expired_are_forgotten(window):
     window.admit(SDK, "10.0.0.1", NOW)
     window.admit(replace(SDK, access_key="WKEYOTHER", good_until=NOW + 1000), "10.0.0.1", NOW + 301)
     assert list(window._uses) == ["WKEYOTHER"]

@@ -111,7 +111,7 @@ def test_the_list_of_models_verifies_with_its_query():
     assert verified(head, body)
 
 
-def test_equal_calls_of_boto3_in_one_second_are_signed_alike_and_told_from_a_replay_by_who_sends_them(monkeypatch):
+def test_equal_calls_of_boto3_in_one_second_differ_from_a_replay_by_their_sender(monkeypatch):
     moment = datetime.now(UTC)
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda *_, **__: moment)
     (first, body), (second, _) = (sent("converse", CONVERSE | {"modelId": MODELS[0]}) for _ in range(2))

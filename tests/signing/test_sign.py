@@ -81,7 +81,7 @@ def test_what_boto3_would_sign_is_signed_alike():
     assert dict(ours)[b"Authorization"] == dict(theirs.headers)[b"Authorization"]
 
 
-def test_the_signature_of_the_client_goes_whole_and_nothing_else_does():
+def test_all_of_the_clients_signature_is_removed_and_nothing_else():
     theirs = signed(token="t", headers={"X-Amz-Content-SHA256": sha256(BODY), "X-Amz-Target": "a", "Date": "b"})
     left = without_signature(theirs)
     assert [name for name, _ in left.headers] == [b"Host", b"X-Amz-Target", b"Date", b"Content-Length"]
@@ -100,7 +100,7 @@ def test_the_signature_of_the_client_goes_whole_and_nothing_else_does():
         (replace(CLEAN, target=b"model"), UnreadableRequestError, "begin with '/'"),
     ],
 )
-def test_what_cannot_be_signed_for_certain_is_not_signed(head, error, words):
+def test_an_ambiguous_request_is_not_signed(head, error, words):
     with pytest.raises(error, match=words):
         signed_by_us(head)
 
@@ -112,7 +112,7 @@ def test_over_http_2_the_authority_is_signed_as_the_host():
     assert judged(head, added) is None
 
 
-def test_no_secret_shows():
+def test_no_secret_is_shown():
     assert "real/secret" not in repr(TEMPORARY)
     assert "session" not in repr(TEMPORARY)
 

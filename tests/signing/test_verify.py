@@ -37,7 +37,7 @@ def refusal(head, body=BODY, now=NOW, endpoint=ENDPOINT, **more):
     return refused.value.code, refused.value.message
 
 
-def test_a_good_signature_says_who_signed_and_what():
+def test_a_good_signature_has_the_signer_and_what_was_signed():
     verified = verify(GOOD)
     assert (verified.access_key, verified.region, verified.service) == (ACCESS_KEY, "us-east-1", "bedrock")
     assert set(verified.signed_headers) == {name.lower() for name in HEADERS if name != "User-Agent"} | {
@@ -225,7 +225,7 @@ UNSUPPORTED = [
 
 
 @pytest.mark.parametrize(("value", "words"), [row[1:] for row in UNSUPPORTED], ids=[row[0] for row in UNSUPPORTED])
-def test_signatures_of_another_kind_are_refused_by_name_and_not_echoed(value, words):
+def test_other_signature_algorithms_are_refused_and_not_echoed(value, words):
     code, message = refusal(with_header(GOOD, "Authorization", value))
     assert code == INCOMPLETE
     assert words in message
@@ -260,7 +260,7 @@ def test_bodies_signed_in_chunks_are_refused_by_name(headers):
         ("required", True, INCOMPLETE),
     ],
 )
-def test_a_hash_said_in_the_header_is_that_of_the_body_or_none_at_all_over_tls(said, tls, code):
+def test_a_hash_in_the_header_is_that_of_the_body_or_absent_over_tls(said, tls, code):
     head = replace(signed(headers=HEADERS | {"X-Amz-Content-SHA256": said}), tls=tls)
     if code:
         assert refusal(head)[0] == code
@@ -411,5 +411,5 @@ class TestPresigned:
         (RequestHead("GET", b"/", []), False),
     ],
 )
-def test_what_claims_to_be_signed_is_told_from_what_does_not(head, presented):
+def test_a_request_that_claims_to_be_signed_is_recognised(head, presented):
     assert has_signature(head) is presented

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Wirekey from a bare checkout: finds a Python, keeps .venv in step with the lock file, starts the program.
+# Run Wirekey from a bare checkout: find a Python, keep .venv in step with the lock file, start the program.
 #   ./run.sh            serve            ./run.sh test                     all tests
-#   ./run.sh demo       a whole round    ./run.sh test core                the tests that start no server
+#   ./run.sh demo       a demonstration  ./run.sh test core                tests of packages that need no server
 #   ./run.sh WORD …     the command      ./run.sh test [pytest arguments]  some of them
 set -euo pipefail
 export WIREKEY_CALLED_FROM=$PWD  # where `exec` runs its program
@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 say() { printf 'wirekey: %s\n' "$*" >&2; }
 
-# ensurepip is what Debian's python3 lacks without its -venv package.
+# Debian's python3 has no ensurepip without its -venv package.
 fit() { "$1" -c 'import sys, ssl, venv, ensurepip, sqlite3; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; }
 
 find_python() {
@@ -31,42 +31,42 @@ find_python() {
     done
     if command -v uv >/dev/null 2>&1; then
         name=$(uv python find '>=3.12' 2>/dev/null) && fit "$name" && { echo "$name"; return; }
-        say "no Python 3.12 or later found; asking uv for one"
+        say "no Python 3.12 or later found; installing one with uv"
         uv python install 3.13 >&2 && name=$(uv python find 3.13) && { echo "$name"; return; }
     fi
-    say "Python 3.12 or later is needed and none was found on PATH, under pyenv or under uv."
+    say "Wirekey needs Python 3.12 or later, and found none on PATH, under pyenv or under uv."
     say "Install one:  apt install python3.13 python3.13-venv  |  brew install python@3.13  |  pyenv install 3.13  |  uv python install 3.13"
     say "or name it:   WIREKEY_PYTHON=/path/to/python3 ./run.sh"
     return 1
 }
 
-# stamp LOCK: what .venv must be in step with. The folder is part of it, as .venv and its paths do not move.
+# stamp LOCK: a checksum of what .venv depends on. It includes the folder, because .venv cannot be moved.
 stamp() { { pwd; cat requirements.lock "$1" pyproject.toml; } | cksum; }
 
 in_step() { [ -x .venv/bin/python ] && [ "$(cat ".venv/$1.stamp" 2>/dev/null)" = "$(stamp "$1")" ]; }
 
-# install LOCK: brings .venv to exactly what LOCK says; a no-op while nothing of that changed.
+# install LOCK: install exactly what LOCK lists, unless nothing has changed since the last time.
 install() {
     local lock=$1
     in_step "$lock" && return
     [ -x .venv/bin/python ] && fit .venv/bin/python || make_venv
     say "installing $lock (once; again only when the lock changes)"
-    # Errors only: pip warns at length of each package that one of several indexes does not have.
+    # Errors only: pip prints a long warning for each package that one of several indexes lacks.
     .venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r "$lock" || {
-        say "the packages of $lock could not be installed; what pip says stands above."
+        say "Installing the packages of $lock failed. See the output of pip above."
         say "If this machine has no network: set your proxy (HTTPS_PROXY) or your package index (PIP_INDEX_URL),"
         say "or fill a folder on another machine:  pip download --require-hashes --no-deps -r $lock -d FOLDER"
         say "and install from it:                  PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER ./run.sh"
-        say "Then call the same command again; it goes on where it stopped."
+        say "Then run the same command again."
         return 1
     }
-    # The package itself runs from this checkout: a .pth file, so nothing is built and nothing else is fetched.
+    # A .pth file runs the package from this checkout, so nothing is built and nothing else is downloaded.
     .venv/bin/python - <<'PY'
 import pathlib, sysconfig
 site = pathlib.Path(sysconfig.get_path("purelib"))
 (site / "wirekey-checkout.pth").write_text(str(pathlib.Path("addons").resolve()) + "\n")
 script = pathlib.Path(sysconfig.get_path("scripts")) / "wirekey"
-# Started by sh, as a path with a blank in it cannot stand in a first line.
+# Started by sh, because a first line cannot hold a path with a space.
 python = str(pathlib.Path(".venv/bin/python").absolute()).replace("'", "'\\''")
 script.write_text(f"#!/bin/sh\nexec '{python}' -m wirekey \"$@\"\n")
 script.chmod(0o755)
@@ -111,7 +111,7 @@ case "${1:-serve}" in
         exec .venv/bin/python -m wirekey "$@"
         ;;
     *)
-        # What the tests need holds what serving needs.
+        # The test requirements include those for serving.
         in_step requirements-test.lock || install requirements.lock
         [ $# -gt 0 ] || set -- serve
         exec .venv/bin/python -m wirekey "$@"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
-from tests.raw_client import Answer, RawClient
+from tests.raw_client import RawClient, RawResponse
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 from tests.signing import requests
 from wirekey.call import new_call_id
@@ -74,13 +74,13 @@ def written(head: RequestHead, body: bytes = BODY, *lines: str) -> bytes:
     return b"\r\n".join([head.method.encode() + b" " + head.target + b" HTTP/1.1", *sent]) + b"\r\n\r\n" + body
 
 
-def ask(wirekey: Wirekey, request: bytes, host: str = HOST) -> Answer:
+def ask(wirekey: Wirekey, request: bytes, host: str = HOST) -> RawResponse:
     """Send the bytes through CONNECT and TLS, with no other identity than they hold."""
     with RawClient(wirekey.running.forward) as client:
         assert client.connect(f"{host}:443").status == 200
         client.start_tls(wirekey.root, host)
         client.send(request)
-        return client.answer()
+        return client.read_response()
 
 
 def without(head: RequestHead, *names: str) -> RequestHead:

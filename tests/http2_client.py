@@ -1,4 +1,4 @@
-"""An HTTP/2 client that does what no library does: never opens its window, resets what it has just opened."""
+"""An HTTP/2 client for attacks that no client library makes: windows that stay closed, streams reset at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.raw_client import CHAT, RawClient
 
 
 class Http2Client:
-    """Speaks inside a tunnel that is there; `window`: of each stream, which is only opened by `take`."""
+    """Uses an open tunnel. `window`: bytes of each stream's window, which only `open_window` enlarges."""
 
     def __init__(self, tunnel: RawClient, host: str = "api.openai.com", window: int = 65535) -> None:
         self.tunnel, self.host = tunnel, host
@@ -30,12 +30,13 @@ class Http2Client:
         self.flush()
 
     def flush(self) -> None:
+        """Send what the protocol state has prepared."""
         if data := self.state.data_to_send():
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 self.tunnel.send(data)
 
     def open(self, *headers: tuple[str, str], body: bytes | None = CHAT, path: str = "/v1/chat/completions") -> int:
-        """Begin a request. `body` None: it is never finished."""
+        """Prepare a request. Returns its stream id. A request with the body None is never finished."""
         stream = self.state.get_next_available_stream_id()
         self.state.send_headers(
             stream,
@@ -53,16 +54,17 @@ class Http2Client:
         return stream
 
     def reset(self, stream: int) -> None:
+        """Prepare the reset of a stream."""
         self.state.reset_stream(stream)
 
-    def take(self, stream: int, size: int) -> None:
-        """Open the window of a stream by so many bytes."""
+    def open_window(self, stream: int, size: int) -> None:
+        """Enlarge the window of a stream by `size` bytes."""
         self.state.increment_flow_control_window(size, stream)
         self.flush()
 
     def receive(self) -> bool:
-        """Read once. False where the connection has ended."""
-        data = b"" if self.closed else self.tunnel.more()
+        """Read once. Returns False if the connection has ended."""
+        data = b"" if self.closed else self.tunnel.receive_bytes()
         if not data:
             self.closed = True
             return False
@@ -79,6 +81,6 @@ class Http2Client:
         return True
 
     def until(self, condition) -> None:
-        """Read until the condition holds."""
+        """Read until a condition holds. Raises AssertionError if the connection ends before."""
         while not condition():
             assert self.receive(), "the connection ended"

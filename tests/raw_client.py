@@ -1,4 +1,4 @@
-"""A client that sends exactly the bytes it is given: through CONNECT and TLS, or plain to the proxy."""
+"""A client that sends exactly the bytes of a test, in a CONNECT tunnel with TLS, or to the proxy without TLS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ CHAT = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}]}'
 
 
 @dataclass
-class Answer:
+class RawResponse:
+    """A response as it was received. Header names are in lower case. A status of 0 means that there was none."""
+
     status: int
     reason: str = ""
     headers: dict[str, str] = field(default_factory=dict)
@@ -26,17 +28,17 @@ class Answer:
 
     @property
     def message(self) -> str:
-        """The sentence in an error of any provider's shape."""
+        """Return the message of an error response in any provider's format."""
         content = self.json()
         error = content.get("error", content)
         return error.get("message", "")
 
 
-CLOSED = Answer(0)
+CLOSED = RawResponse(0)
 
 
 class RawClient:
-    """One connection to the proxy. `send` and `answer` speak inside the tunnel once `connect` made it."""
+    """One connection to the proxy. After `connect`, `send` and `read_response` use the tunnel."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -50,30 +52,34 @@ class RawClient:
         self.socket.close()
 
     def send(self, data: bytes) -> None:
+        """Send bytes."""
         self.socket.sendall(data)
 
-    def connect(self, target: str, agent: str = "", token: str = "", *lines: str) -> Answer:
+    def connect(self, target: str, agent: str = "", token: str = "", *lines: str) -> RawResponse:
+        """Open a tunnel to `target` (host:port). Returns the response to CONNECT. `lines`: more header lines."""
         head = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", *lines]
         if token:
             head.append("Proxy-Authorization: Basic " + base64.b64encode(f"{agent}:{token}".encode()).decode())
         self.send("\r\n".join(head).encode() + b"\r\n\r\n")
-        return self.answer(body=False)
+        return self.read_response(body=False)
 
     def start_tls(self, root, name: str, alpn: tuple[str, ...] = ("http/1.1",)) -> None:
+        """Start TLS with a server called `name`, whose certificate is verified with the CA file `root`."""
         context = ssl.create_default_context(cafile=root)
         context.set_alpn_protocols(list(alpn))
         self.socket = context.wrap_socket(self.socket, server_hostname=name)
 
-    def more(self) -> bytes:
+    def receive_bytes(self) -> bytes:
+        """Return the next bytes that are received, or b"" if the connection has ended."""
         try:
             return self.socket.recv(65536)
         except (ConnectionError, ssl.SSLError):
             return b""
 
-    def answer(self, *, body: bool = True) -> Answer:
-        """Read one answer; CLOSED where the connection ended before it."""
+    def read_response(self, *, body: bool = True) -> RawResponse:
+        """Read one final response. Returns CLOSED if the connection ended before its head. `body`: if it has one."""
         while b"\r\n\r\n" not in self.received:
-            data = self.more()
+            data = self.receive_bytes()
             if not data:
                 return CLOSED
             self.received += data
@@ -81,9 +87,9 @@ class RawClient:
         first, *lines = head.decode("latin-1").split("\r\n")
         _, status, *reason = first.split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        found = Answer(int(status), *reason, headers=headers)
+        found = RawResponse(int(status), *reason, headers=headers)
         if int(status) == 100:
-            return self.answer(body=body)
+            return self.read_response(body=body)
         if body or "content-length" in headers:
             found.body = self._body(headers)
         return found
@@ -99,25 +105,25 @@ class RawClient:
 
     def _exactly(self, count: int) -> bytes:
         while len(self.received) < count:
-            data = self.more()
+            data = self.receive_bytes()
             if not data:
-                raise AssertionError("the answer broke off")
+                raise AssertionError("the connection ended within the response")
             self.received += data
         data, self.received = self.received[:count], self.received[count:]
         return data
 
     def _line(self) -> bytes:
         while b"\r\n" not in self.received:
-            data = self.more()
+            data = self.receive_bytes()
             if not data:
-                raise AssertionError("the answer broke off")
+                raise AssertionError("the connection ended within the response")
             self.received += data
         line, _, self.received = self.received.partition(b"\r\n")
         return line
 
-    def at_end(self) -> bool:
-        """Wait for the other side to close; False where it says something first."""
-        return self.more() == b""
+    def wait_closed(self) -> bool:
+        """Wait until the other side closes the connection. Returns False if it sends something first."""
+        return self.receive_bytes() == b""
 
 
 def post(
@@ -129,7 +135,7 @@ def post(
     content_type: str | None = "application/json",
     length: bool = True,
 ) -> bytes:
-    """The bytes of a request, OpenAI chat where nothing else is said."""
+    """Return the bytes of a request: an OpenAI chat, unless parameters say otherwise. `lines`: more header lines."""
     head = [f"{method} {path} HTTP/1.1"]
     if host is not None:
         head.append(f"Host: {host}")

@@ -76,7 +76,7 @@ def tiny_objects(attacker: Attacker) -> None:
     ):
         with contextlib.suppress(*BROKEN_OFF), attacker.tunnel() as client:
             client.send(post(body=body))
-            client.answer()
+            client.read_response()
 
 
 def silence(attacker: Attacker) -> None:
@@ -96,7 +96,7 @@ def refused(attacker: Attacker) -> None:
     with contextlib.suppress(*BROKEN_OFF), attacker.tunnel(token="") as client:
         for _ in range(200):
             client.send(post())
-            client.answer()
+            client.read_response()
 
 
 ATTACKS: dict[str, Callable[[Attacker], None]] = {

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.aws_signing import HOST, signed, signing_simulator, signing_wirekey, written
-from tests.raw_client import Answer, RawClient
+from tests.raw_client import RawClient, RawResponse
 from tests.running import Wirekey
 
 MIB = 1 << 20
@@ -42,14 +42,14 @@ def body_with_document(size: int) -> bytes:
     return json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
 
 
-def send(wirekey: Wirekey, body: bytes) -> Answer:
+def send(wirekey: Wirekey, body: bytes) -> RawResponse:
     head = written(signed(wirekey, body=body), b"", f"Content-Length: {len(body)}")
     with RawClient(wirekey.running.forward) as client:
         assert client.connect(f"{HOST}:443").status == 200
         client.start_tls(wirekey.root, HOST)
         client.send(head)
         client.send(body)
-        return client.answer()
+        return client.read_response()
 
 
 def resident(process: int, name: str) -> float:

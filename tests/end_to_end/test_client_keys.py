@@ -96,7 +96,7 @@ def call(proxy, provider: str, *lines: str, token: str | None = None, query: str
         raw.start_tls(proxy.root, host)
         version = ["anthropic-version: 2023-06-01"] if provider == "anthropic" else []
         raw.send(post(*version, *lines, **options))
-        return raw.answer()
+        return raw.read_response()
 
 
 HEADERS = {

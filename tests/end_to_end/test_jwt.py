@@ -91,12 +91,12 @@ def test_a_revoked_agents_token_is_refused_at_once_even_in_an_open_tunnel(proxy,
         assert client.connect("api.openai.com:443", "", "", f"Proxy-Authorization: Bearer {token}").status == 200
         client.start_tls(proxy.root, "api.openai.com")
         client.send(post())
-        assert client.answer().status == 200
+        assert client.read_response().status == 200
         proxy.agents.revoke("dan")
 
         def refused():
             client.send(post())
-            return client.answer().status == 401
+            return client.read_response().status == 401
 
         wait_for(refused, "dan to be refused", patience=10)
 
@@ -115,7 +115,7 @@ def test_J4_an_expired_token_is_refused_in_an_open_tunnel(proxy, corp_key, simul
 
         def refused():
             client.send(post())
-            return client.answer().status == 401
+            return client.read_response().status == 401
 
         wait_for(refused, "the token to be refused", patience=20)
 

@@ -135,7 +135,7 @@ def test_a_policy_decides_by_the_fallbacks_of_a_request_too(proxy, simulator, fa
         assert raw.connect("api.anthropic.com:443", "thrifty", proxy.thrifty).status == 200
         raw.start_tls(proxy.root, "api.anthropic.com")
         raw.send(post("anthropic-version: 2023-06-01", host="api.anthropic.com", path="/v1/messages", body=body))
-        answer = raw.answer()
+        answer = raw.read_response()
     assert (answer.status, len(simulator.seen)) == (status, status == 200), answer
     assert ("No large models." in answer.message) is (status == 403)
 
@@ -178,7 +178,7 @@ def test_where_no_identity_is_required_the_default_policy_serves_nobody_as_an_or
         assert raw.connect("api.openai.com:443", agent, start.reader if agent else "").status == 200
         raw.start_tls(start.root, "api.openai.com")
         raw.send(request_)
-        assert raw.answer().status == status
+        assert raw.read_response().status == status
     assert len(simulator.seen) == (status == 200)
     event = start.finished_event(began)
     assert (event["agent_id"], event["policy_result"]) == (agent or None, "allow" if status == 200 else "deny")

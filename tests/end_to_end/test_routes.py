@@ -85,7 +85,7 @@ class Client:
         raw = self.tunnels[host]
         try:
             raw.send(request)
-            answer = raw.answer()
+            answer = raw.read_response()
         except OSError:
             answer = None
         if answer is None or answer.status == 0 or answer.headers.get("connection") == "close":

@@ -48,7 +48,7 @@ class Load:
                     number = next(self.numbers)
                     model = f"{self.name}-{number}{self.ending}"
                     client.send(chat(model, stream=number % 2 == 0, said=model))
-                    if client.answer().status != 200:
+                    if client.read_response().status != 200:
                         return
                     self.answered.append(model)
                     self.first_answer.set()

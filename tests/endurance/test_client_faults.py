@@ -39,7 +39,7 @@ def lives_on(proxy, simulator):
     assert proxy.process.poll() is None
     with tunnel(proxy, proxy.token) as client:
         client.send(chat("gpt-4o-mini"))
-        assert client.answer().status == 200
+        assert client.read_response().status == 200
 
 
 def memory_mib(pid: int) -> float:
@@ -63,7 +63,7 @@ def test_a_bad_request_is_answered_with_what_is_wrong_and_recorded(proxy, simula
     began = now()
     with tunnel(proxy, proxy.token) as client:
         client.send(request_bytes)
-        answer = client.answer()
+        answer = client.read_response()
     assert answer.status == status
     assert word in answer.message
     event = proxy.finished_event(began)
@@ -76,7 +76,7 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(proxy, 
     began = now()
     with tunnel(proxy, proxy.token) as client:
         client.send(post("Content-Length: 104857600", "Expect: 100-continue", body=b"", length=False))
-        answer = client.answer()
+        answer = client.read_response()
     assert answer.status == 413
     assert "limits.body_bytes" in answer.message
     assert proxy.finished_event(began)["outcome"] == "denied"
@@ -96,7 +96,7 @@ def test_a_body_of_100_mb_is_refused_within_bounded_memory(proxy, simulator, fra
             client.send(piece if framing == "length" else b"100000\r\n" + piece + b"\r\n")
         if framing == "chunked":
             client.send(b"0\r\n\r\n")
-        assert client.answer().status == 413
+        assert client.read_response().status == 413
     assert proxy.finished_event(began)["status"] == 413
     assert not simulator.seen
     grown = memory_mib(proxy.process.pid) - before
@@ -129,7 +129,7 @@ def test_a_client_that_goes_away_is_recorded_and_the_provider_is_let_go(proxy, s
     if reached:
         wait_for(lambda: simulator.seen, "the request to arrive")
     if b"stall" in sent:
-        client.more()
+        client.receive_bytes()
     leave(client)
     event = proxy.finished_event(began)
     assert event["outcome"] == "client_cancelled"
@@ -142,10 +142,10 @@ def test_a_client_that_shuts_down_its_sending_side_is_still_answered(proxy):
     with RawClient(proxy.running.forward) as client:
         client.send(b"GET http://api.openai.com/v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n")
         client.socket.shutdown(socket.SHUT_WR)
-        answer = client.answer()
+        answer = client.read_response()
         print(answer)
         assert answer.status in (400, 401, 403, 407)
-        assert client.at_end()
+        assert client.wait_closed()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_rubbish_in_place_of_a_request_ends_its_own_connection_only(proxy, rubbi
     with RawClient(proxy.running.forward) as client:
         client.send(rubbish)
         client.socket.shutdown(socket.SHUT_WR)
-        while client.more():
+        while client.receive_bytes():
             pass
 
 
@@ -180,7 +180,7 @@ def test_of_more_silent_connections_than_allowed_the_oldest_are_closed_and_the_o
         for client in opened:
             client.socket.settimeout(30)
         for client in opened[: 300 - 256]:
-            assert client.at_end()
+            assert client.wait_closed()
         answer = opened[-1].connect(f"{OPENAI}:443", "alice", proxy.token)
         assert answer.status == 200
     finally:
@@ -208,7 +208,7 @@ def test_1000_connections_at_once_are_served(tmp_path, simulator):
             for client in opened[::100]:
                 client.start_tls(proxy.root, OPENAI)
                 client.send(chat("gpt-4o-mini"))
-                assert client.answer().status == 200
+                assert client.read_response().status == 200
         finally:
             for client in opened:
                 client.socket.close()
@@ -221,4 +221,4 @@ def test_a_client_that_sends_one_byte_at_a_time_is_served(proxy):
         for byte in chat("gpt-4o-mini"):
             client.send(bytes([byte]))
             time.sleep(0)
-        assert json.loads(client.answer().body)["choices"]
+        assert json.loads(client.read_response().body)["choices"]

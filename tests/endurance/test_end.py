@@ -32,14 +32,14 @@ def test_a_signal_ends_it_at_once_with_calls_in_flight_recorded(tmp_path, simula
         token = proxy.add_agent("alice")
         clients = [tunnel(proxy, token) for _ in range(7)]
         clients[0].send(chat("done"))
-        assert clients[0].answer().status == 200
+        assert clients[0].read_response().status == 200
         for number, client in enumerate(clients[1:4]):
             client.send(chat(f"sim-stall-{number + 1}", stream=True))
         clients[4].send(chat("sim-headers-delay-60"))
         clients[5].send(chat("half a request")[:-10])
         wait_for(lambda: len(simulator.seen) == 5, "the requests to arrive")
         for client in clients[1:4]:
-            assert client.more().startswith(b"HTTP/1.1 200")
+            assert client.receive_bytes().startswith(b"HTTP/1.1 200")
         began = time.monotonic()
         for number in signals:
             proxy.process.send_signal(number)

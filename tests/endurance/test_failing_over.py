@@ -60,7 +60,7 @@ def fresh(simulator):
 def ask(proxy, request: bytes):
     with tunnel(proxy, proxy.token) as client:
         client.send(request)
-        return client.answer()
+        return client.read_response()
 
 
 def each_attempt(proxy, call_id: str) -> list[dict]:

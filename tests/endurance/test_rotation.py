@@ -107,7 +107,7 @@ class Callers:
             for _ in range(CALLS_OF_A_CONNECTION):
                 stream = next(self.numbers) % 2 == 0
                 client.send(chat("gpt-4o-mini", stream=stream))
-                answer = client.answer()
+                answer = client.read_response()
                 self.count("proxy", stream, answer.status, answer.body)
 
     def by_gateway(self) -> None:
@@ -163,7 +163,7 @@ def test_tokens_keys_and_settings_change_under_load_and_no_request_fails(tmp_pat
     for _ in range(2):
         with tunnel(proxy, rotation.token) as client:
             client.send(chat("gpt-4o-mini"))
-            assert client.answer().status == 200
+            assert client.read_response().status == 200
     sent = {dict(seen.headers)[b"authorization"].decode() for seen in rotating_simulator.seen}
     assert sent == {f"Bearer {rotation.in_dotenv}", f"Bearer {rotation.in_file}"}
     said = proxy.output.read_text()

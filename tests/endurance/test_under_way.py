@@ -30,7 +30,7 @@ def proxy(tmp_path, simulator):
 def status(proxy, model: str = "gpt-4o-mini") -> int:
     with tunnel(proxy, proxy.token) as client:
         client.send(chat(model))
-        return client.answer().status
+        return client.read_response().status
 
 
 def wait_for_words(proxy, words: str) -> None:
@@ -98,7 +98,7 @@ def test_a_reload_under_load_loses_no_call(proxy, simulator, tmp_path):
             with tunnel(proxy, proxy.token) as client:
                 for _ in range(10):
                     client.send(chat("gpt-4o-mini"))
-                    answers.append(client.answer().status)
+                    answers.append(client.read_response().status)
 
     threads = [threading.Thread(target=call_on) for _ in range(4)]
     began = now()
@@ -156,7 +156,7 @@ def test_a_full_disk_refuses_calls_until_there_is_room(proxy, simulator):
     simulator.forget()
     with tunnel(proxy, proxy.token) as client:
         client.send(chat("while full"))
-        answer = client.answer()
+        answer = client.read_response()
     assert answer.status == 503
     assert "could not be recorded, so it was not sent" in answer.message
     assert not simulator.seen
@@ -185,6 +185,6 @@ def test_a_key_that_is_taken_from_the_configuration_is_used_no_more(proxy, simul
     wait_for_words(proxy, "The changed configuration is in use")
     with tunnel(proxy, proxy.token) as client:
         client.send(chat("gpt-4o-mini"))
-        answer = client.answer()
+        answer = client.read_response()
     assert answer.status == 503
     assert "OPENAI_API_KEY" in answer.message

@@ -82,7 +82,7 @@ def test_a_fault_is_raised_by_the_sdk_and_recorded(proxy, sdk, model, stream, ra
 def test_an_odd_stream_passes_and_is_counted(proxy, token_client, model):
     began = now()
     token_client.send(chat(model, stream=True))
-    assert token_client.answer().status == 200
+    assert token_client.read_response().status == 200
     event = proxy.finished_event(began)
     assert (event["outcome"], event["finish_reason"]) == ("completed", "stop")
 
@@ -153,7 +153,7 @@ def test_an_upstream_that_sends_rubbish_harms_nobody_but_its_call(tmp_path, simu
 def answer_or_none(client):
     """None where the answer broke off."""
     try:
-        return client.answer()
+        return client.read_response()
     except AssertionError:
         return None
 
@@ -186,7 +186,7 @@ def test_an_upstream_that_cannot_be_reached_or_trusted_gets_no_key_and_the_calle
             began = now()
             with tunnel(wirekey, token, host) as client:
                 client.send(request(host, path))
-                answer = client.answer()
+                answer = client.read_response()
             assert answer.status == status, (host, answer)
             assert words in answer.message, (host, answer)
             event = wirekey.finished_event(began)

@@ -95,7 +95,7 @@ def odd_connections(proxy, canaries: Canaries, token: str) -> None:
     ):
         with RawClient(proxy.running.forward) as client:
             client.send(data.encode())
-            client.answer(body=False)
+            client.read_response(body=False)
     with RawClient(proxy.running.forward) as client:
         client.send(f"POST /v1/x?key={odd} HTTP/1.1\r\nAuthorization: Bearer {slot}\r\nHo".encode())
     for data in (
@@ -113,7 +113,7 @@ def odd_connections(proxy, canaries: Canaries, token: str) -> None:
             assert client.connect(f"{OPENAI}:443", "alice", token).status == 200
             client.start_tls(proxy.root, OPENAI)
             client.send(data.encode())
-            client.answer()
+            client.read_response()
 
 
 def percent(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.raw_client import Answer, RawClient
+from tests.raw_client import RawClient, RawResponse
 from tests.running import SimulatorThread, Wirekey, wirekey_behind
 from wirekey.call import new_call_id
 
@@ -35,10 +35,10 @@ class Stage:
         client.start_tls(self.proxy.root, host, alpn)
         return client
 
-    def ask(self, request: bytes, host: str = OPENAI, token: str | None = None) -> Answer:
+    def ask(self, request: bytes, host: str = OPENAI, token: str | None = None) -> RawResponse:
         with self.tunnel(host, token) as client:
             client.send(request)
-            return client.answer()
+            return client.read_response()
 
     def denied(self, request: bytes, status: int, host: str = OPENAI) -> dict:
         """Assert that a request is refused with this status, reaches nobody, and is in the audit. Return its event."""

@@ -84,7 +84,7 @@ def test_C8_plain_http_gets_no_key(stage):
             b"POST http://api.openai.com/v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\n"
             b"Authorization: Bearer %b\r\nContent-Length: %d\r\n\r\n" % (stage.alice.encode(), len(CHAT)) + CHAT
         )
-        assert client.answer().status == 403
+        assert client.read_response().status == 403
     assert stage.nothing_arrived()
 
 

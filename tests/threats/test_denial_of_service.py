@@ -65,7 +65,7 @@ def test_R3_streams_that_are_opened_and_reset_end_the_connection_and_are_not_rec
         pass
     assert client.goaway == ErrorCodes.ENHANCE_YOUR_CALM
     other.send(post())
-    assert other.answer().status == 200
+    assert other.read_response().status == 200
     assert len(streaming.simulator.seen) == 1
     assert streaming.event()["agent_id"] == "bob"
 
@@ -102,14 +102,14 @@ def test_R4_an_answer_that_an_http2_client_does_not_read_waits_at_the_provider(s
     client.until(lambda: unread in client.statuses)
     # Its neighbour on the same connection is read to the end, and is as large.
     neighbour = client.open(("x-simulator", ANSWER), body=STREAM)
-    client.take(neighbour, 1 << 30)
+    client.open_window(neighbour, 1 << 30)
     client.until(lambda: neighbour in client.ended)
     assert client.bodies[neighbour].endswith(b"data: [DONE]\n\n")
     size = len(client.bodies.pop(neighbour))
     first = streaming.simulator.seen[0]
     assert 0 < first.events < PIECES / 2
     assert resident(streaming) - before < 30
-    client.take(unread, 1 << 30)
+    client.open_window(unread, 1 << 30)
     client.until(lambda: unread in client.ended)
     assert len(client.bodies[unread]) == size
     assert {event["outcome"] for event in streaming.proxy.finished_events(2, streaming.began)} == {"completed"}
@@ -130,7 +130,7 @@ def test_R4_what_a_client_left_unread_is_released_when_its_connection_ends(strea
         assert held > 5
         wait_for(lambda: resident(streaming) - before < 10, "the memory to be released")
         other.send(post())
-        assert other.answer().status == 200
+        assert other.read_response().status == 200
 
 
 def test_R4_an_answer_that_an_http1_client_does_not_read_waits_at_the_provider(streaming):
@@ -139,10 +139,10 @@ def test_R4_an_answer_that_an_http1_client_does_not_read_waits_at_the_provider(s
         client.send(post(f"X-Simulator: {ANSWER}", body=STREAM))
         wait_for(lambda: streaming.simulator.seen, "the request to arrive")
         other.send(post(f"X-Simulator: {ANSWER}", body=STREAM))
-        assert other.answer().body.endswith(b"data: [DONE]\n\n")
+        assert other.read_response().body.endswith(b"data: [DONE]\n\n")
         assert 0 < streaming.simulator.seen[0].events < PIECES / 2
         assert resident(streaming) - before < 30
-        assert client.answer().body.endswith(b"data: [DONE]\n\n")
+        assert client.read_response().body.endswith(b"data: [DONE]\n\n")
 
 
 # R5: unfinished large bodies.
@@ -180,7 +180,7 @@ def test_R5_unfinished_bodies_are_refused_to_the_agent_that_holds_too_much_of_th
 
         def refused() -> bool:
             by_its_length.send(unfinished(5 * MIB).partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
-            answer = by_its_length.answer()
+            answer = by_its_length.read_response()
             return answer.status == 429 and "limits.held_bytes_per_agent" in answer.message
 
         assert refused()  # before the first byte of its body
@@ -189,7 +189,7 @@ def test_R5_unfinished_bodies_are_refused_to_the_agent_that_holds_too_much_of_th
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 for _ in range(40):
                     in_chunks.send(b"10000\r\n" + b" " * 65536 + b"\r\n")
-            assert in_chunks.answer().status == 429
+            assert in_chunks.read_response().status == 429
         assert stage.ask(post(body=large(5 * MIB)), token=stage.bob).status == 200
         with stage.tunnel(token=stage.bob) as second:
             second.send(unfinished(5 * MIB))
@@ -197,12 +197,12 @@ def test_R5_unfinished_bodies_are_refused_to_the_agent_that_holds_too_much_of_th
                 assert third.connect("api.openai.com:443", "carol", carol).status == 200
                 third.start_tls(proxy.root, "api.openai.com")
                 third.send(post(body=large(3 * MIB)))
-                answer = third.answer()
+                answer = third.read_response()
                 assert (answer.status, answer.headers["retry-after"]) == (503, "2")
                 assert "limits.held_bytes" in answer.message
         with stage.tunnel() as small:
             small.send(post())
-            assert small.answer().status == 200
+            assert small.read_response().status == 200
         holding.socket.close()
         wait_for(lambda: stage.ask(post(body=large(5 * MIB))).status == 200, "the bytes to be given back")
         denied = [event for event in proxy.events() if event["outcome"] == "denied"]
@@ -255,7 +255,7 @@ def test_R18_refused_calls_without_a_token_are_counted_beyond_a_rate(tmp_path, s
         with stage.tunnel(token="") as client:
             for _ in range(40):
                 client.send(post())
-                assert client.answer().status == 401
+                assert client.read_response().status == 401
         assert stage.ask(post()).status == 200
         assert stage.ask(post(path="/v1/nothing")).status == 404
         proxy.stop()
@@ -283,13 +283,13 @@ def test_R7_a_silent_connection_without_a_token_is_closed_in_time(tmp_path, simu
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
         with stage.tunnel() as proven, stage.client() as silent:
             proven.send(post())
-            assert proven.answer().status == 200
+            assert proven.read_response().status == 200
             silent.send(sent)
-            while silent.more():
+            while silent.receive_bytes():
                 pass
             # An idle connection of an agent is not a silent one.
             proven.send(post())
-            assert proven.answer().status == 200
+            assert proven.read_response().status == 200
 
 
 @pytest.mark.parametrize("token", ["", None], ids=["without a token", "of an agent"])
@@ -299,8 +299,8 @@ def test_R7_a_body_at_a_byte_a_second_ends_its_connection(tmp_path, simulator, t
         stage.began = beginning()
         with stage.tunnel(token=token) as slow:
             slow.send(unfinished(100_000)[:1000])
-            assert slow.answer().status == (401 if token == "" else 408)
-            assert slow.at_end()
+            assert slow.read_response().status == (401 if token == "" else 408)
+            assert slow.wait_closed()
         event = stage.event()
         assert (event["outcome"], event["status"]) == ("denied", 401 if token == "" else 408)
 
@@ -312,13 +312,13 @@ def test_R7_the_oldest_silent_connection_is_closed_for_a_new_one_and_agents_are_
             proven = [stack.enter_context(stage.tunnel()) for _ in range(4)]
             silent = [stack.enter_context(stage.client()) for _ in range(10)]
             for oldest in silent[:6]:
-                assert oldest.at_end()
+                assert oldest.wait_closed()
             bobs = stack.enter_context(stage.tunnel(token=stage.bob))
             bobs.send(post())
-            assert bobs.answer().status == 200
+            assert bobs.read_response().status == 200
             for client in proven:
                 client.send(post())
-                assert client.answer().status == 200
+                assert client.read_response().status == 200
             fifth = stack.enter_context(stage.client())
             assert fifth.connect("api.openai.com:443", "alice", stage.alice).status == 429
             proven[0].socket.close()

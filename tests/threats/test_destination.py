@@ -44,7 +44,7 @@ def test_D3_localhost_by_name(stage):
 def test_D5_look_alikes_in_odd_spelling(stage, name):
     with stage.client() as client:
         client.send(f"CONNECT {name}:443 HTTP/1.1\r\nHost: {name}:443\r\n\r\n".encode())
-        assert client.answer(body=False).status in (400, 403, 407)
+        assert client.read_response(body=False).status in (400, 403, 407)
 
 
 def test_D5_a_look_alike_gets_no_certificate_of_ours(stage):
@@ -52,7 +52,7 @@ def test_D5_a_look_alike_gets_no_certificate_of_ours(stage):
     with stage.client() as client:
         assert client.connect(f"{name}:443", "alice", stage.alice).status == 200
         client.send(client_hello(name))
-        assert client.at_end()
+        assert client.wait_closed()
     assert stage.nothing_arrived()
 
 
@@ -65,7 +65,7 @@ def test_D6_sni_differs_from_connect_target(stage):
     with stage.client() as client:
         assert client.connect("api.openai.com:443", "alice", stage.alice).status == 200
         client.send(client_hello("api.anthropic.com"))
-        assert client.at_end()
+        assert client.wait_closed()
 
 
 def test_D7_two_host_headers(stage):
@@ -90,14 +90,14 @@ def test_D9_other_protocols_in_a_tunnel(stage, first, host):
     with stage.client() as client:
         assert client.connect(f"{host}:443", "alice", stage.alice).status == 200
         client.send(first)
-        assert client.at_end()
+        assert client.wait_closed()
     assert stage.nothing_arrived()
 
 
 def test_D9_tls_inside_tls(stage):
     with stage.tunnel() as client:
         client.send(client_hello("api.openai.com"))
-        answer = client.answer()
+        answer = client.read_response()
     assert answer.status in (0, 400)
     assert stage.nothing_arrived()
 

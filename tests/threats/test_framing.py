@@ -27,8 +27,8 @@ def test_H1_what_follows_a_refused_request_is_not_read_as_a_request(stage):
     smuggled = post(path="/v1/completions")
     with stage.tunnel() as client:
         client.send(post("Transfer-Encoding: chunked", body=b"0\r\n\r\n" + smuggled))
-        assert client.answer().status == 400
-        assert client.at_end()
+        assert client.read_response().status == 400
+        assert client.wait_closed()
     assert stage.nothing_arrived()
 
 
@@ -51,7 +51,7 @@ def test_H2_a_folded_header(stage):
 def test_H4_expect_continue_is_answered_by_the_refusal(stage):
     with stage.tunnel() as client:
         client.send(post("Expect: 100-continue", path="/v1/nothing", body=b""))
-        client_answer = client.answer()
+        client_answer = client.read_response()
     assert client_answer.status == 404
 
 
@@ -61,10 +61,10 @@ def test_H4_expect_continue_works_for_what_is_allowed(stage):
         client.send(whole[: -len(CHAT)])
         head = b""
         while b"\r\n\r\n" not in head:
-            head += client.more()
+            head += client.receive_bytes()
         assert head.startswith(b"HTTP/1.1 100")
         client.send(CHAT)
-        assert client.answer().status == 200
+        assert client.read_response().status == 200
     assert not any(name.lower() == b"expect" for name, _ in stage.arrived().headers)
 
 
@@ -79,10 +79,10 @@ def test_H5_trailers_do_not_arrive(stage):
 def test_H6_a_request_after_a_denied_one_is_judged_by_itself(stage):
     with stage.tunnel() as client:
         client.send(post(path="/v1/nothing") + post())
-        assert client.answer().status == 404
-        assert client.answer().status == 200
+        assert client.read_response().status == 404
+        assert client.read_response().status == 200
         client.send(post(host="evil.example"))
-        assert client.answer().status == 421
+        assert client.read_response().status == 421
     assert len(stage.simulator.seen) == 1
 
 
@@ -96,7 +96,7 @@ def test_H7_other_methods(stage, method):
 def test_H7_http_0_9(stage):
     with stage.tunnel() as client:
         client.send(b"GET /v1/models\r\n\r\n")
-        assert client.answer().status in (0, 400)
+        assert client.read_response().status in (0, 400)
     assert stage.nothing_arrived()
 
 
@@ -118,7 +118,7 @@ def test_H10_too_many_headers(stage):
 def test_H10_headers_without_end(stage):
     with stage.tunnel() as client:
         client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nX-Long: " + b"x" * 100_000)
-        assert client.answer().status == 431
+        assert client.read_response().status == 431
     assert stage.nothing_arrived()
 
 
@@ -132,7 +132,7 @@ def test_H13_a_chunked_body_over_the_limit(stage):
         client.send(post("Transfer-Encoding: chunked", body=b"", length=False))
         for _ in range(20):
             client.send(piece)
-        assert client.answer().status == 413
+        assert client.read_response().status == 413
     assert stage.nothing_arrived()
 
 

@@ -17,19 +17,19 @@ def test_J4_a_revoked_agent_is_out_within_two_seconds_even_in_an_open_tunnel(sta
         assert client.connect("api.openai.com:443", "carol", token).status == 200
         client.start_tls(stage.proxy.root, "api.openai.com")
         client.send(post())
-        assert client.answer().status == 200
+        assert client.read_response().status == 200
         stage.proxy.agents.revoke("carol")
         revoked = time.monotonic()
 
         def is_out():
             client.send(post())
-            return client.answer().status == 401
+            return client.read_response().status == 401
 
         wait_for(is_out, "carol to be refused", patience=10)
         assert time.monotonic() - revoked < 10
         stage.simulator.forget()
         client.send(post())
-        answer = client.answer()
+        answer = client.read_response()
     assert answer.status == 401
     assert "revoked" in answer.message
     assert stage.nothing_arrived()

@@ -110,7 +110,7 @@ def test_W1_the_page_is_not_reached_through_the_proxy(web, host):
             f"GET http://{host}:{port}/flows HTTP/1.1\r\nHost: {host}:{port}\r\n"
             f"Proxy-Authorization: Basic {basic}\r\n\r\n".encode()
         )
-        assert client.answer().status == 403
+        assert client.read_response().status == 403
 
 
 def test_W2_the_page_is_on_loopback_only_and_answers_nobody_without_its_token(web):
@@ -205,11 +205,11 @@ def test_W3_a_running_stream_that_is_killed_is_recorded_to_its_end(web):
     with web.tunnel() as client:
         client.send(post("X-Simulator: gate,events=5", body=STREAM))
         while b"data:" not in client.received:
-            client.received += client.more()
+            client.received += client.receive_bytes()
         flow = wait_for(lambda: next((flow for flow in web.page.flows() if flow["response"]), None), "the answer")
         assert web.page("POST", f"/flows/{flow['id']}/kill").status_code == 200
         web.simulator.loop.call_soon_threadsafe(web.simulator.simulator.gate.open)
-        while more := client.more():
+        while more := client.receive_bytes():
             client.received += more
         assert b"data: [DONE]" in client.received
         assert not client.received.endswith(b"0\r\n\r\n"), "a killed answer does not look whole"
@@ -434,7 +434,7 @@ def test_L1_no_line_of_the_log_has_bytes_of_a_client_raw(stage, name):
     ):
         with stage.tunnel() as client:
             client.send(request)
-            client.answer()
+            client.read_response()
     with stage.client() as client:
         client.connect(f"{nasty}.example:443", "alice", stage.alice)
     wait_for(

@@ -227,7 +227,7 @@ def send(stage: Stage, way: str, query: str, lines: tuple[str, ...] = ()) -> Non
     else:
         with RawClient(gateway) as client:
             client.send(post(f"Authorization: Bearer {stage.alice}", *lines, path=target, host=gateway))
-            status = client.answer().status
+            status = client.read_response().status
     assert status == 400
 
 

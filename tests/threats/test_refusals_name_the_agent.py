@@ -64,7 +64,7 @@ def test_R29_a_plain_request_to_another_host_is_recorded_with_its_agent(stage):
         client.send(
             f"GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\n{basic('alice', stage.alice)}\r\n\r\n".encode()
         )
-        assert client.answer().status == 403
+        assert client.read_response().status == 403
     refused(stage, 403, "host_refused", "alice")
 
 

@@ -67,7 +67,7 @@ def test_R9_a_request_begun_before_its_agent_was_revoked_is_not_sent(stage, with
         withdraw(stage.proxy.agents, name, token)
         wait_until_out(stage, name, token)
         client.send(request[-10:])
-        answer = client.answer()
+        answer = client.read_response()
     assert answer.status == 401
     assert "revoked" in answer.message
     assert answer.json()["error"]["code"] == "identity_ended"
@@ -90,7 +90,7 @@ def test_R9_a_token_that_expires_before_the_request_is_complete_does_not_send_it
         client.send(request[:-10])
         wait_for(lambda: time.monotonic() > ends, "the token to expire")
         client.send(request[-10:])
-        answer = client.answer()
+        answer = client.read_response()
     assert (answer.status, answer.json()["error"]["code"]) == (401, "identity_ended")
     assert stage.nothing_arrived()
 
@@ -106,7 +106,7 @@ def test_R9_what_the_agent_may_do_is_judged_when_the_request_is_complete(stage):
         wait_for(lambda: one_call(stage, "r9-changed", token) == 403, "the permissions to be taken")
         stage.simulator.forget()
         client.send(request[-10:])
-        answer = client.answer()
+        answer = client.read_response()
     assert (answer.status, answer.json()["error"]["code"]) == (403, "missing_permission")
     assert stage.nothing_arrived()
 
@@ -129,7 +129,7 @@ def one_call(stage, name: str, token: str) -> int:
         assert client.connect(f"{OPENAI}:443", name, token).status == 200
         client.start_tls(stage.proxy.root, OPENAI)
         client.send(post())
-        return client.answer().status
+        return client.read_response().status
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["http/1.1", "http/2"])
@@ -177,7 +177,7 @@ def test_R10_a_call_that_waits_for_its_provider_ends_too(stage):
         client.send(post("X-Simulator: stall-after=0", body=CHAT))
         wait_for(lambda: stage.simulator.seen, "the request to arrive")
         stage.proxy.agents.revoke("r10-waiting")
-        answer = client.answer()
+        answer = client.read_response()
     assert (answer.status, answer.json()["error"]["code"]) == (401, "agent_revoked")
     (event,) = of_agent(stage, "r10-waiting", 1)
     assert (event["outcome"], event["policy_reason"]) == ("interrupted", "agent_revoked")

@@ -48,7 +48,7 @@ def ask(proxy, request: bytes, host: str, tunnel: tuple[str, str] = ("", "")):
         assert client.connect(f"{host}:443", *tunnel).status == 200
         client.start_tls(proxy.root, host)
         client.send(request)
-        return client.answer()
+        return client.read_response()
 
 
 def of(proxy, name: str) -> str:

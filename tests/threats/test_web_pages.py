@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.endurance.raw_upstream import RawUpstream, saying
-from tests.raw_client import Answer, RawClient, post
+from tests.raw_client import RawClient, RawResponse, post
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 from tests.threats.conftest import beginning
 
@@ -39,14 +39,16 @@ class Doors:
     token: str
     began: str = ""
 
-    def ask(self, proxy: Wirekey, method="GET", path="/v1/models/gpt-4o-mini", host="localhost", **headers) -> Answer:
+    def ask(
+        self, proxy: Wirekey, method="GET", path="/v1/models/gpt-4o-mini", host="localhost", **headers
+    ) -> RawResponse:
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         with RawClient(proxy.running.gateway) as client:
             if method == "POST":
                 client.send(post(*lines, path=path, host=host))
             else:
                 client.send(post(*lines, path=path, host=host, method=method, body=b"", content_type=None))
-            return client.answer()
+            return client.read_response()
 
     def refused(self, status: int, code: str, method="GET", **more) -> None:
         answer = self.ask(self.open, method, **more)
@@ -98,7 +100,7 @@ def test_R17_nor_does_a_page_through_the_forward_proxy(doors):
         assert client.connect("api.openai.com:443").status == 200
         client.start_tls(doors.open.root, "api.openai.com")
         client.send(post("Origin: https://evil.example"))
-        answer = client.answer()
+        answer = client.read_response()
     assert (answer.status, answer.json()["error"]["code"]) == (403, "origin_refused")
     assert not doors.simulator.seen
 

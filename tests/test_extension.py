@@ -1,4 +1,4 @@
-"""Functions of the operator's that make credentials: what they may give, and what becomes of it when they fail."""
+"""Credential functions of the operator: what they may return, and what happens if they fail."""
 
 import asyncio
 import time
@@ -51,7 +51,7 @@ def headers(function, body=b"body"):
         (lambda *_: {}, []),
     ],
 )
-def test_a_function_gives_headers_or_what_signs_and_may_wait(function, expected):
+def test_a_function_returns_headers_or_a_signer_and_may_be_async(function, expected):
     assert headers(function) == expected
 
 
@@ -87,7 +87,7 @@ def failing(*_):
         ),
     ],
 )
-def test_whatever_else_it_gives_or_raises_is_an_error_without_a_value(function, words):
+def test_other_results_and_exceptions_are_errors_without_the_value(function, words):
     with pytest.raises(ExtensionError) as refused:
         headers(function)
     assert words in str(refused.value)
@@ -95,7 +95,7 @@ def test_whatever_else_it_gives_or_raises_is_an_error_without_a_value(function, 
 
 
 @pytest.mark.parametrize("function", [lambda *_: time.sleep(0.5), lambda *_: asyncio.sleep(60)])
-def test_one_that_takes_too_long_is_given_up(monkeypatch, function):
+def test_a_function_that_takes_too_long_is_an_error(monkeypatch, function):
     monkeypatch.setattr(extension, "TIME_LIMIT", 0.1)
     with pytest.raises(ExtensionError, match="did not return within"):
         headers(function)

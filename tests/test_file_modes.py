@@ -1,4 +1,4 @@
-"""Who else may read or write a file, by its mode and by whose group it has."""
+"""Which other users can read or write a file, judged by its mode and group."""
 
 from types import SimpleNamespace
 
@@ -28,7 +28,7 @@ def groups(monkeypatch):
     ("uid", "gid", "private"),
     [(500, 500, True), (501, 501, False), (502, 502, False), (500, 501, False), (0, 0, False), (77, 77, False)],
 )
-def test_a_group_of_ones_own_is_nobody_else(uid, gid, private):
+def test_a_private_group_contains_only_its_user(uid, gid, private):
     assert file_modes.is_private_group(uid, gid) is private
 
 
@@ -59,11 +59,11 @@ def test_the_bits_that_others_have(monkeypatch, mode, gid, read_only, bits):
     assert bits & ~(READ | WRITE | ENTER) == 0
 
 
-def test_what_does_not_exist_is_open_to_nobody(tmp_path):
+def test_a_missing_file_is_open_to_nobody(tmp_path):
     assert opened_to_others(tmp_path / "missing") == 0
 
 
 @pytest.mark.parametrize(("mode", "replaceable"), [(0o700, False), (0o755, False), (0o777, True), (0o1777, False)])
-def test_files_of_a_folder_that_all_may_write_can_be_replaced_but_for_the_sticky_bit(monkeypatch, mode, replaceable):
+def test_files_in_a_folder_that_all_can_write_are_replaceable_without_the_sticky_bit(monkeypatch, mode, replaceable):
     monkeypatch.setattr(file_modes.os, "statvfs", lambda _: SimpleNamespace(f_flag=0))
     assert replaceable_by_others(File(mode)) is replaceable

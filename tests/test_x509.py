@@ -1,4 +1,4 @@
-"""Certificates made of these parts are what a strict client takes, and good for nothing else."""
+"""A strict client accepts these certificates, and only for their purpose."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def verified(leaf, root, name, when=NOW):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_server_is_believed_under_each_of_its_names(leaf, root, name):
+def test_a_server_is_trusted_under_each_of_its_names(leaf, root, name):
     assert verified(leaf, root, name) == [leaf, root]
 
 
@@ -56,12 +56,12 @@ def test_a_server_is_believed_under_each_of_its_names(leaf, root, name):
         (NAMES[0], PERIOD[1] + timedelta(seconds=1)),
     ],
 )
-def test_it_is_not_believed_under_another_name_or_at_another_time(leaf, root, name, when):
+def test_a_server_is_not_trusted_under_another_name_or_at_another_time(leaf, root, name, when):
     with pytest.raises(VerificationError):
         verified(leaf, root, name, when)
 
 
-def test_a_server_signs_no_certificates_and_a_ca_is_no_server(leaf, root):
+def test_a_server_cannot_sign_certificates_and_a_ca_cannot_be_a_server(leaf, root):
     for certificate, is_ca in ((leaf, False), (root, True)):
         extensions = certificate.extensions
         assert extensions.get_extension_for_class(x509.BasicConstraints).value.ca is is_ca
@@ -70,20 +70,20 @@ def test_a_server_signs_no_certificates_and_a_ca_is_no_server(leaf, root):
         assert (usage.value.key_cert_sign, usage.value.digital_signature) == (is_ca, not is_ca)
 
 
-def test_a_ca_is_found_by_its_keys_identifier(leaf, root):
+def test_a_ca_is_found_by_its_key_identifier(leaf, root):
     own = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     for certificate in (leaf, root):
         found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
         assert found.key_identifier == own
 
 
-def test_no_two_certificates_have_one_serial_number(issuer):
+def test_serial_numbers_are_unique(issuer):
     key = new_key().public_key()
     made = [builder(named("x"), key, issuer, PERIOD).sign(issuer.key, hashes.SHA256()) for _ in range(20)]
     assert len({each.serial_number for each in made}) == 20
 
 
-def test_key_and_chain_stand_in_one_file_as_servers_read_it(issuer, root, leaf):
+def test_key_and_chain_are_in_one_file_as_servers_read_it(issuer, root, leaf):
     pem = private_pem(issuer.key) + public_pem(leaf, root)
     read = serialization.load_pem_private_key(pem, None)
     assert read.private_numbers() == issuer.key.private_numbers()

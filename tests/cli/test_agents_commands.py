@@ -1,4 +1,4 @@
-"""wirekey agents: what people see and programs read, and that a token is printed once and nowhere else."""
+"""The output of wirekey agents, which shows a token only once."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def test_add_and_rotate_print_json_for_programs(run, agents):
     assert agents.find(second["token"]) is None
 
 
-def test_list_and_show_tell_all_but_tokens_and_hashes(run):
+def test_list_and_show_print_everything_but_tokens_and_hashes(run):
     added = json.loads(run("add", "alice", "--role", "developer", "--json"))
     run("add", "bob")
     run("revoke", "bob")
@@ -72,12 +72,12 @@ def test_list_and_show_tell_all_but_tokens_and_hashes(run):
         assert not re.search("[0-9a-f]{64}", printed)
 
 
-def test_without_agents_the_list_says_how_to_add_one(run):
+def test_an_empty_list_explains_how_to_add_an_agent(run):
     assert "wirekey agents add" in run("list")
     assert json.loads(run("list", "--json")) == []
 
 
-def test_revoke_ends_the_agent(run, agents):
+def test_revoke_invalidates_the_token(run, agents):
     token = json.loads(run("add", "alice", "--json"))["token"]
     assert "within 2 seconds" in run("revoke", "alice")
     assert json.loads(run("revoke", "alice", "--json")) == {"agent": "alice", "revoked": True}
@@ -95,12 +95,12 @@ def test_revoke_ends_the_agent(run, agents):
         (("add",), 2, "NAME"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_exit_code(run, arguments, code, says):
+def test_errors_have_a_message_and_an_exit_code(run, arguments, code, says):
     run("add", "alice")
     assert says in run(*arguments, code=code)
 
 
-def test_a_broken_file_is_named_and_left(run, tmp_path):
+def test_a_broken_file_is_named_and_not_changed(run, tmp_path):
     path = tmp_path / "state" / "agents.json"
     path.parent.mkdir()
     path.write_text("{")
@@ -109,7 +109,7 @@ def test_a_broken_file_is_named_and_left(run, tmp_path):
     assert path.read_text() == "{"
 
 
-def test_add_with_client_prints_client_credentials_once_and_makes_no_token(run, agents):
+def test_add_with_oauth_client_prints_client_credentials_once_and_no_token(run, agents):
     printed = run("add", "alice", "--oauth-client", "--permission", "web:read")
     assert not TOKEN_ANYWHERE.search(printed)
     assert "http://127.0.0.1:8000/api/v1/auth/token" in printed
@@ -127,7 +127,7 @@ def test_add_with_client_prints_client_credentials_once_and_makes_no_token(run, 
         assert not re.search("[0-9a-f]{64}", text)
 
 
-def test_rotate_with_client_prints_json_and_ends_the_former_credentials(run, agents):
+def test_rotate_with_oauth_client_prints_json_and_revokes_the_old_credentials(run, agents):
     first = json.loads(run("add", "alice", "--oauth-client", "--json"))
     second = json.loads(run("rotate", "alice", "--oauth-client", "--json"))
     assert set(second) == {"agent", "client_id", "client_secret", "token_url"}
@@ -136,5 +136,5 @@ def test_rotate_with_client_prints_json_and_ends_the_former_credentials(run, age
     assert "have stopped working" in run("rotate", "alice", "--oauth-client")
 
 
-def test_a_word_that_is_no_permission_is_refused_with_what_is_one(run):
+def test_an_invalid_permission_is_refused_with_examples_of_valid_ones(run):
     assert "web:read" in run("add", "alice", "--permission", "read all", code=1)

@@ -1,4 +1,4 @@
-"""wirekey audit: what people see and programs read."""
+"""The output of wirekey audit for people and programs."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def run(*arguments, code=0):
 
 
 @pytest.mark.usefixtures("record")
-def test_list_shows_a_line_a_call():
+def test_list_prints_one_line_for_each_call():
     lines = run("list").splitlines()
     assert lines[0].split() == " ".join(HEAD).split()
     by_id = {line.split()[-1]: line for line in lines[1:]}
@@ -65,12 +65,12 @@ def test_list_shows_a_line_a_call():
         (("--since", "2001-01-01", "--until", "2001-01-02T12:00"), []),
     ],
 )
-def test_list_chooses_calls(arguments, agents):
+def test_list_filters_calls(arguments, agents):
     assert sorted(event["agent_id"] for event in json.loads(run("list", "--json", *arguments))) == sorted(agents)
 
 
 @pytest.mark.usefixtures("record")
-def test_show_tells_all_of_one_call():
+def test_show_prints_all_fields_of_one_call():
     shown = dict(line.split(None, 1) for line in run("show", DENIED.id[-12:]).splitlines())
     assert list(shown) == list(NAMES)
     assert shown["policy_reason"] == "no_identity: say who you are"
@@ -79,7 +79,7 @@ def test_show_tells_all_of_one_call():
 
 
 @pytest.mark.usefixtures("record")
-def test_stats_have_a_bar_each_and_end_with_the_sum_of_all():
+def test_stats_have_bars_and_end_with_the_total():
     lines = [line.split() for line in run("stats", "--by", "agent").splitlines()]
     assert lines[0][:4] == ["AGENT", "CALLS", "DENIED", "FAILED"]
     assert lines[1][:4] + lines[1][-1:] == ["alice", "2", "0", "0", "█" * 20]
@@ -98,7 +98,7 @@ def test_stats_have_a_bar_each_and_end_with_the_sum_of_all():
         ("day", [(event_of(DONE)["time"][:10], 3)]),
     ],
 )
-def test_stats_for_programs_have_all_sums_by_name(by, groups):
+def test_stats_as_json_have_all_sums_by_name(by, groups):
     summed = json.loads(run("stats", "--by", by, "--json"))
     assert [(group["group"], group["calls"]) for group in summed["groups"]] == groups
     assert (summed["by"], summed["other"]) == (by, None)
@@ -127,7 +127,7 @@ def test_stats_name_the_groups_with_the_most_calls_and_sum_up_the_others():
 
 
 @pytest.mark.usefixtures("record")
-def test_where_the_terminal_has_no_blocks_bars_are_made_of_ascii(tmp_path):
+def test_bars_are_ascii_if_the_terminal_has_no_blocks(tmp_path):
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": "ascii"}
     program = [sys.executable, "-c", "from wirekey.cli.audit import command; command()", "stats", "--by", "agent"]
     said = subprocess.run(program, env=environment, capture_output=True, text=True, check=True).stdout
@@ -136,7 +136,7 @@ def test_where_the_terminal_has_no_blocks_bars_are_made_of_ascii(tmp_path):
 
 
 @pytest.mark.usefixtures("record")
-def test_export_prints_or_writes_a_new_file_of_the_owners(tmp_path):
+def test_export_prints_or_writes_a_new_private_file(tmp_path):
     lines = [json.loads(line) for line in run("export").splitlines()]
     assert sorted(event["id"] for event in lines) == sorted([DONE.id, DENIED.id, OPEN.id])
     assert len(list(csv.DictReader(io.StringIO(run("export", "--format", "csv", "--agent", "bob"))))) == 1
@@ -147,7 +147,7 @@ def test_export_prints_or_writes_a_new_file_of_the_owners(tmp_path):
 
 
 @pytest.mark.usefixtures("record")
-def test_tail_prints_what_ended_and_stops_at_an_interrupt(tmp_path):
+def test_tail_prints_ended_calls_until_interrupted(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", "from wirekey.cli.audit import command; command()", "tail"],
         stdout=subprocess.PIPE,
@@ -173,17 +173,17 @@ def test_tail_prints_what_ended_and_stops_at_an_interrupt(tmp_path):
     ],
 )
 @pytest.mark.usefixtures("record")
-def test_what_is_wrong_is_said_with_its_exit_code(arguments, code, says):
+def test_errors_have_a_message_and_an_exit_code(arguments, code, says):
     assert says in run(*arguments, code=code)
 
 
 @pytest.mark.parametrize("arguments", [("list",), ("tail",), ("stats",), ("export",), ("show", "0")])
-def test_without_a_record_it_is_said_where_one_was_looked_for(tmp_path, monkeypatch, arguments):
+def test_a_missing_audit_file_is_named(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     assert "state/audit.db" in run(*arguments, code=1)
 
 
-def test_an_empty_record_is_no_error(tmp_path, monkeypatch):
+def test_an_empty_audit_is_not_an_error(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     open_for_writing(tmp_path / "state" / "audit.db", "commit", 1).close()
     assert run("list") == run("stats") == "No such calls.\n"
@@ -202,7 +202,7 @@ def with_attempts(record_folder):
 
 
 @pytest.mark.usefixtures("record")
-def test_show_gives_each_attempt_of_a_call_that_was_sent_more_than_once(tmp_path):
+def test_show_prints_each_attempt_of_a_retried_call(tmp_path):
     call = with_attempts(tmp_path)
     event, attempts = run("show", call.id).split("\n\n")
     assert len(event.splitlines()) == len(NAMES)
@@ -217,7 +217,7 @@ def test_show_gives_each_attempt_of_a_call_that_was_sent_more_than_once(tmp_path
 
 
 @pytest.mark.usefixtures("record")
-def test_export_gives_attempts_instead_of_calls_where_it_is_asked_to(tmp_path):
+def test_export_with_attempts_prints_attempts_instead_of_calls(tmp_path):
     call = with_attempts(tmp_path)
     lines = [json.loads(line) for line in run("export", "--attempts").splitlines()]
     assert [(line["call_id"], line["number"], line["status"]) for line in lines] == [

@@ -1,4 +1,4 @@
-"""`wirekey ca` shows, renews and hands out the CA, and never its key."""
+"""`wirekey ca` shows, renews and exports the CA, but never its key."""
 
 import json
 
@@ -27,7 +27,7 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("arguments", [["show"], ["show", "--json"], ["bundle"], ["bundle", "--root"]])
-def test_without_a_ca_it_says_when_one_is_made(folder, arguments):
+def test_without_a_ca_the_error_explains_how_to_create_one(folder, arguments):
     result = run(*arguments)
     assert result.exit_code == 1
     assert "there is no CA yet" in result.stderr
@@ -35,7 +35,7 @@ def test_without_a_ca_it_says_when_one_is_made(folder, arguments):
     assert not (folder / "certs").exists()
 
 
-def test_show_says_what_a_person_needs_to_trust_it(ca):
+def test_show_prints_what_is_needed_to_trust_the_ca(ca):
     result = run("show")
     assert result.exit_code == 0
     for word in (ca.fingerprint, str(ca.root_file), "api.openai.com", f"{ca.expires:%Y-%m-%d}"):
@@ -49,7 +49,7 @@ def test_show_as_json(ca):
     assert set(shown["hosts"]) == set(provider_hosts())
 
 
-def test_a_region_that_was_added_is_named_until_the_ca_is_renewed(ca, folder):
+def test_an_added_region_is_reported_until_the_ca_is_renewed(ca, folder):
     (folder / "wirekey.yaml").write_text("providers: {bedrock: {regions: [us-east-1, eu-west-1]}}\n")
     result = run("show")
     assert result.exit_code == 1
@@ -60,7 +60,7 @@ def test_a_region_that_was_added_is_named_until_the_ca_is_renewed(ca, folder):
     assert load(folder / "certs").fingerprint != ca.fingerprint
 
 
-def test_renew_mends_a_ca_that_cannot_be_used(ca, folder):
+def test_renew_replaces_an_unusable_ca(ca, folder):
     ca.key_file.write_text("rubbish")
     assert run("show").exit_code == 1
     renewed = run("renew", "--json")
@@ -75,7 +75,7 @@ def test_the_bundle_can_be_printed_or_written(ca, folder):
     assert (folder / "out.pem").read_text() == ca.bundle_file.read_text()
 
 
-def test_a_place_that_cannot_be_written_is_named(ca, folder):
+def test_an_output_that_cannot_be_written_is_named(ca, folder):
     result = run("bundle", "--output", "absent/out.pem")
     assert result.exit_code == 1
     assert "absent/out.pem" in result.stderr

@@ -1,4 +1,4 @@
-"""wirekey config check and show; the options that all commands share."""
+"""wirekey config check and show, and the options that all commands share."""
 
 import json
 import subprocess
@@ -37,13 +37,13 @@ def run(tmp_path, monkeypatch):
         ("routes: [{match: '*', model: b}, {match: a}]", {}, 1, "routes[1].match: can never match"),
     ],
 )
-def test_check_says_what_is_wrong(run, config, environ, code, words):
+def test_check_reports_problems(run, config, environ, code, words):
     result = run("config", "check", config=config, environ=environ)
     assert (result.exit_code, words in result.output) == (code, True), result.output
     assert KEY not in result.output
 
 
-def test_check_gives_problems_as_json(run):
+def test_check_prints_problems_as_json(run):
     result = run("config", "check", "--json", config="\nstat: x")
     assert json.loads(result.stdout) == {
         "ok": False,
@@ -58,7 +58,7 @@ def test_check_gives_problems_as_json(run):
     }
 
 
-def test_show_gives_value_and_source_but_no_secret(run):
+def test_show_prints_values_and_sources_but_no_secrets(run):
     result = run("config", "show", config=GOOD, environ={"A": KEY, "ANTHROPIC_API_KEY": KEY})
     rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in result.stdout.splitlines()}
     assert rows["log.level"] == ["debug", "file:2"]
@@ -67,7 +67,7 @@ def test_show_gives_value_and_source_but_no_secret(run):
     assert KEY not in result.output
 
 
-def test_show_gives_json(run):
+def test_show_prints_json(run):
     shown = json.loads(run("config", "show", "--json", config=GOOD).stdout)
     assert shown["log.level"] == {"value": "debug", "source": "file:2"}
     assert shown["providers.openai.keys"] == {"value": ["env:A"], "source": "file:3"}
@@ -76,11 +76,11 @@ def test_show_gives_json(run):
 @pytest.mark.parametrize(
     "arguments", [("config", "show", "--config", "none.yaml"), ("nonsense",), ("config", "nonsense")]
 )
-def test_used_wrong_ends_with_2(run, arguments):
+def test_wrong_usage_exits_with_2(run, arguments):
     assert run(*arguments).exit_code == 2
 
 
-def test_a_bad_configuration_ends_a_command_with_2(run):
+def test_a_bad_configuration_exits_with_2(run):
     result = run("config", "show", config=BAD)
     assert result.exit_code == 2
     assert "wirekey.yaml:2: stat: is not a setting. Did you mean state?" in result.stderr
@@ -101,7 +101,7 @@ def test_help_lists_the_commands_without_importing_them():
     assert run.stdout == "[]\n", run.stderr
 
 
-def test_a_command_whose_module_is_missing_leaves_the_others_alone(run, monkeypatch):
+def test_a_command_with_a_missing_module_does_not_affect_others(run, monkeypatch):
     monkeypatch.setitem(main.COMMANDS, "absent", "Not there.")
     assert "absent" not in run("--help").output
     assert run("absent").exit_code == 2

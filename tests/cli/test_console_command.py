@@ -1,4 +1,4 @@
-"""`wirekey console` prints a link that signs in, and nothing else that is secret."""
+"""`wirekey console` prints a link that signs in, and no other secret."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def code_of(url):
     return url.partition("#code=")[2].strip()
 
 
-def test_where_nothing_runs_it_says_so(folder):
+def test_without_a_running_proxy_it_fails(folder):
     result = run()
     assert (result.exit_code, result.stdout) == (1, "")
     assert "wirekey serve" in result.stderr
@@ -49,7 +49,7 @@ def test_where_nothing_runs_it_says_so(folder):
         ("[::]:8090", "http://[::1]:8090/#code="),
     ],
 )
-def test_it_prints_a_link_whose_code_the_token_made(folder, listens, shown):
+def test_the_link_contains_a_code_made_from_the_token(folder, listens, shown):
     runs(folder, listens)
     result = run()
     assert result.exit_code == 0
@@ -67,7 +67,7 @@ def test_as_json(folder):
     assert shown["expires_seconds"] == 300
 
 
-def test_rotating_makes_former_links_worthless(folder):
+def test_rotate_invalidates_earlier_links(folder):
     runs(folder)
     previous = code_of(run().stdout)
     latest = code_of(run("--rotate").stdout)
@@ -76,7 +76,7 @@ def test_rotating_makes_former_links_worthless(folder):
     assert operator_token.verify_link_code(latest, token, time.time())
 
 
-def test_a_token_that_cannot_be_read_is_named_with_the_fix(folder):
+def test_an_unreadable_token_file_is_named_with_the_fix(folder):
     runs(folder)
     (folder / "state" / operator_token.FILE).write_text("rubbish")
     result = run()

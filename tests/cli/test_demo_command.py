@@ -1,4 +1,4 @@
-"""The demo tells a whole round, and notices when it is not as it should be."""
+"""The demo runs a complete round, and fails if a check fails."""
 
 import pytest
 from click.testing import CliRunner
@@ -7,7 +7,7 @@ from wirekey.cli import demo
 from wirekey.cli.main import group
 
 
-def test_the_demo_makes_a_whole_round_and_ends_well():
+def test_the_demo_runs_a_complete_round():
     result = CliRunner().invoke(group, ["demo"])
     assert result.exit_code == 0, result.output
     for word in ("openai", "gemini", "anthropic", "bedrock", "AuthenticationError", "converse-stream", "denied"):
@@ -16,7 +16,7 @@ def test_the_demo_makes_a_whole_round_and_ends_well():
     assert result.output.count("     plain ") == 4
 
 
-def test_a_call_that_goes_wrong_makes_the_demo_end_with_1_and_say_which(monkeypatch):
+def test_a_failed_call_is_named_and_exits_with_1(monkeypatch):
     def without_gemini(simulator, made=demo.configuration):
         settings = made(simulator)
         settings["providers"]["gemini"]["keys"] = []
@@ -31,7 +31,7 @@ def test_a_call_that_goes_wrong_makes_the_demo_end_with_1_and_say_which(monkeypa
     assert "openai returned" not in result.output
 
 
-def test_a_proxy_that_does_not_start_makes_the_demo_end_with_1_and_its_words(monkeypatch):
+def test_a_proxy_that_does_not_start_is_reported_and_exits_with_1(monkeypatch):
     monkeypatch.setattr(demo, "configuration", lambda _: {"listn": {}})
     result = CliRunner().invoke(group, ["demo"])
     assert result.exit_code == 1
@@ -39,7 +39,7 @@ def test_a_proxy_that_does_not_start_makes_the_demo_end_with_1_and_its_words(mon
 
 
 @pytest.mark.parametrize("missing", demo.SDKS)
-def test_without_an_sdk_the_demo_says_how_to_get_it(missing, monkeypatch):
+def test_a_missing_sdk_is_named_with_the_fix(missing, monkeypatch):
     monkeypatch.setattr(demo, "installed", lambda name: name != missing)
     result = CliRunner().invoke(group, ["demo"])
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""`wirekey doctor` gathers the facts of this machine and says what is wrong with them."""
+"""`wirekey doctor` checks this machine and prints what is wrong."""
 
 import contextlib
 import http.server
@@ -46,14 +46,14 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def test_a_first_look_finds_nothing_wrong(folder):
+def test_a_new_checkout_has_no_problems(folder):
     found = look("--only", "ca", "--only", "keys", "--only", "state")
     assert found["CA"]["level"] == "warning"
     assert found["openai keys"]["message"] == "none: the simulator handles its calls"
     assert list(folder.iterdir()) == []
 
 
-def test_a_proxy_that_runs_with_the_simulator_needs_no_keys(folder):
+def test_a_running_proxy_with_the_simulator_needs_no_keys(folder):
     (folder / "wirekey.yaml").write_text("log: {level: info}\n")
     assert look("--only", "keys")["openai keys"]["level"] == "warning"
     (folder / "state").mkdir()
@@ -61,7 +61,7 @@ def test_a_proxy_that_runs_with_the_simulator_needs_no_keys(folder):
     assert look("--only", "keys")["openai keys"]["level"] == "skipped"
 
 
-def test_a_missing_secret_is_wrong_and_the_others_are_counted(folder, monkeypatch):
+def test_a_missing_secret_is_wrong_and_other_keys_are_counted(folder, monkeypatch):
     (folder / "wirekey.yaml").write_text(
         "providers:\n  openai: {keys: [env:ABSENT]}\n  gemini: {keys: [env:PRESENT]}\n"
         "  anthropic: {key_source: client}\n  bedrock: {aws: {profile: default}}\n"
@@ -76,7 +76,7 @@ def test_a_missing_secret_is_wrong_and_the_others_are_counted(folder, monkeypatc
     assert "canary" not in str(found)
 
 
-def test_a_gateways_port_in_use_is_wrong_only_where_it_was_asked_for(folder, monkeypatch):
+def test_a_taken_gateway_port_is_wrong_only_if_it_is_configured(folder, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         place = HostPort("127.0.0.1", listener.getsockname()[1])
         (folder / "wirekey.yaml").write_text(f"listen: {{forward: 127.0.0.1:{free_port()}, gateway: {place}}}\n")
@@ -90,7 +90,7 @@ def test_a_gateways_port_in_use_is_wrong_only_where_it_was_asked_for(folder, mon
     assert "listen.gateway" not in look("--only", "ports")
 
 
-def test_a_port_in_use_is_wrong_until_a_proxy_of_ours_uses_it(folder):
+def test_a_taken_port_is_wrong_unless_wirekey_uses_it(folder):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         (folder / "wirekey.yaml").write_text(f"listen: {{forward: '127.0.0.1:{port}'}}\n")
@@ -101,7 +101,7 @@ def test_a_port_in_use_is_wrong_until_a_proxy_of_ours_uses_it(folder):
     assert look("--only", "ports")["listen.forward"]["level"] == "wrong"
 
 
-def test_a_proxy_that_runs_with_a_former_ca_is_found(folder):
+def test_a_running_proxy_with_an_old_ca_is_found(folder):
     ca = ensure(folder / "certs", list(provider_hosts()), roots=[])
     assert look("--only", "ca")["CA"]["level"] == "ok"
     (folder / "state").mkdir()
@@ -119,7 +119,7 @@ def test_a_state_folder_that_is_a_file_is_wrong(folder):
 
 @contextlib.contextmanager
 def upstream(folder, ahead=0):
-    """Listen as an upstream whose clock is ahead by so many seconds; give port and root."""
+    """Run an upstream whose clock is ahead by so many seconds. Yields its port and root."""
 
     class Answers(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -151,7 +151,7 @@ def configure_upstream(folder, port, root=None):
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0, "ok"), (120, "warning"), (-4000, "wrong")])
-def test_upstreams_are_asked_and_the_clock_compared(folder, ahead, level):
+def test_upstreams_are_contacted_and_the_clock_is_compared(folder, ahead, level):
     with upstream(folder, ahead) as (port, root):
         configure_upstream(folder, port, root)
         found = look("--only", "upstreams")
@@ -159,7 +159,7 @@ def test_upstreams_are_asked_and_the_clock_compared(folder, ahead, level):
     assert found["clock"]["level"] == level
 
 
-def test_an_upstream_that_is_not_trusted_is_wrong_where_it_is_used(folder):
+def test_an_untrusted_upstream_is_wrong_if_it_is_used(folder):
     with upstream(folder) as (port, _):
         configure_upstream(folder, port)
         found = look("--only", "upstreams")
@@ -169,18 +169,18 @@ def test_an_upstream_that_is_not_trusted_is_wrong_where_it_is_used(folder):
     assert found["clock"]["level"] == "skipped"
 
 
-def test_an_upstream_that_is_not_there_is_said_to_be_so():
+def test_an_unreachable_upstream_is_reported():
     trouble, offset = ask_upstream("127.0.0.1", free_port(), ssl.create_default_context(), 2)
     assert trouble == "connection refused"
     assert offset is None
 
 
-def test_offline_asks_nobody(folder):
+def test_offline_contacts_no_upstream(folder):
     assert look("--only", "upstreams", "--offline") == {}
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
-def test_clients_are_looked_at_without_a_ca_too(folder, monkeypatch):
+def test_clients_are_checked_even_without_a_ca(folder, monkeypatch):
     curl = [shutil.which("curl")]
     monkeypatch.setattr("wirekey.doctor.probing.candidates", lambda runtime: curl * ("curl" in runtime.names))
     [finding] = look("--only", "clients").values()
@@ -188,7 +188,7 @@ def test_clients_are_looked_at_without_a_ca_too(folder, monkeypatch):
     assert not (folder / "certs").exists()
 
 
-def test_for_a_person_it_is_a_table_with_a_sum(folder):
+def test_the_output_for_people_ends_with_a_summary(folder):
     result = CliRunner().invoke(group, ["doctor", "--only", "ca"])
     assert result.exit_code == 0
     assert result.stdout.endswith("1 warning.\n")

@@ -1,4 +1,4 @@
-"""Where `exec` runs a program, and what it says when there is none."""
+"""The folder in which `exec` runs a program, and its exit codes."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from wirekey.server.runtime import RunningProxy
 
 @pytest.fixture
 def execute(tmp_path):
-    """Run `wirekey exec` in a checkout of its own, as run.sh does, called from the folder `elsewhere`."""
+    """Run `wirekey exec` in a temporary checkout, as run.sh does, from the folder `elsewhere`."""
     checkout, elsewhere = tmp_path / "checkout", tmp_path / "elsewhere"
     (checkout / "state").mkdir(parents=True)
     elsewhere.mkdir()
@@ -48,7 +48,7 @@ def test_without_run_sh_a_program_runs_in_the_current_folder(execute):
     assert done.stdout.splitlines() == [str(execute.checkout), "[]"]
 
 
-def test_a_program_with_a_relative_path_is_looked_for_in_that_folder(execute):
+def test_a_relative_path_of_a_program_is_relative_to_that_folder(execute):
     program = execute.elsewhere / "mine"
     program.write_text("#!/bin/sh\necho mine: $PWD\n")
     program.chmod(0o755)
@@ -56,7 +56,7 @@ def test_a_program_with_a_relative_path_is_looked_for_in_that_folder(execute):
 
 
 @pytest.mark.parametrize("name", ["no-such-program", "./no-such-program"])
-def test_a_program_that_is_not_there_ends_with_127_and_its_name(execute, name):
+def test_a_missing_program_is_named_and_exits_with_127(execute, name):
     done = execute(name)
     assert done.returncode == 127
     assert "no-such-program: no such program" in done.stderr

@@ -1,4 +1,4 @@
-"""The variables with which `exec --gateway` and `env --gateway` lead programs to the gateway."""
+"""The variables with which `exec --gateway` and `env --gateway` make programs use the gateway."""
 
 import json
 import os
@@ -30,12 +30,12 @@ def variables(address="127.0.0.1:8000", **inherited):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8000", "[::1]:8000"])
-def test_each_sdk_finds_the_gateway_under_the_path_that_it_calls(address):
+def test_each_sdk_gets_the_base_url_with_its_path(address):
     given = variables(address)
     assert {name: given[name] for name in BASES} == {name: f"http://{address}{path}" for name, path in BASES.items()}
 
 
-def test_the_agents_token_is_the_key_and_its_pair_signs():
+def test_the_agents_token_is_the_key_and_its_key_pair_signs():
     given = variables()
     assert {given[name] for name in KEY_VARIABLES} == {"wk_x"}
     assert (given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"]) == (PAIR.access_key, "a" * 40)
@@ -57,14 +57,14 @@ def test_no_proxy_and_no_ca_is_set():
         ("127.0.0.1:1", {"no_proxy": "corp.example"}, "corp.example,localhost,127.0.0.1,::1"),
     ],
 )
-def test_an_inherited_proxy_is_never_asked_for_the_gateway(address, inherited, never):
+def test_the_gateway_is_not_called_through_an_inherited_proxy(address, inherited, never):
     given = variables(address, **inherited)
     assert given["NO_PROXY"] == given["no_proxy"] == never
 
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """Run a `wirekey` command on a state folder of its own, whose proxy this process seems to be."""
+    """Run a `wirekey` command on a temporary state folder, with this process as its running proxy."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "state").mkdir()
 
@@ -81,20 +81,20 @@ def command(tmp_path, monkeypatch):
     ("listener", "base"),
     [("127.0.0.1:4321", "127.0.0.1:4321"), ("0.0.0.0:4321", "127.0.0.1:4321"), ("[::]:1", "[::1]:1")],
 )
-def test_env_names_the_gateway_where_a_program_of_this_machine_finds_it(command, listener, base):
+def test_env_prints_an_address_that_is_reachable_on_this_machine(command, listener, base):
     given = json.loads(command("env", "--gateway", "--json", gateway=listener).stdout)
     assert given["OPENAI_BASE_URL"] == f"http://{base}/v1"
     assert given["OPENAI_API_KEY"].startswith("wk_")
 
 
-def test_env_without_a_proxy_that_runs_prints_the_configured_gateway_and_says_so(command):
+def test_env_without_a_running_proxy_prints_the_configured_gateway_and_warns(command):
     said = command("env", "--gateway", running=False, configuration="listen: {gateway: '127.0.0.1:8123'}")
     assert "export ANTHROPIC_BASE_URL='http://127.0.0.1:8123'" in said.stdout.splitlines()
     assert (said.exit_code, "no proxy is running yet" in said.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("arguments", [("env", "--gateway"), ("exec", "--gateway", "--", "true")])
-def test_where_the_gateway_is_off_the_setting_is_named_and_no_token_is_made(command, arguments, tmp_path):
+def test_if_the_gateway_is_off_the_setting_is_named_and_no_token_is_issued(command, arguments, tmp_path):
     said = command(*arguments, gateway=None)
     assert (said.exit_code, said.stdout) == (1, "")
     assert "listen.gateway" in said.stderr

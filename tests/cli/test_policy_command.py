@@ -1,4 +1,4 @@
-"""wirekey policy: check, eval and replay, as people and programs read them."""
+"""The output of wirekey policy check, eval and replay for people and programs."""
 
 import json
 import time
@@ -43,7 +43,7 @@ def record(*calls):
     database.close()
 
 
-def test_check_says_that_a_policy_is_fine_and_its_revision(folder):
+def test_check_prints_the_revision_of_a_policy_without_problems(folder):
     write(folder / "policies", a=NO_O3)
     assert "policies: no problems, revision " in run("check").stdout
     found = json.loads(run("check", "--json").stdout)
@@ -63,7 +63,7 @@ def test_check_says_that_a_policy_is_fine_and_its_revision(folder):
         ("package wirekey.authz\ndeny if http.send({})", "http.send reaches outside"),
     ],
 )
-def test_check_says_what_is_wrong_and_where(folder, policy, message):
+def test_check_reports_problems_with_their_place(folder, policy, message):
     write(folder / "mine", a=policy)
     assert message in run("check", "--policy", "mine", code=1).stderr
     found = json.loads(run("check", "--policy", "mine", "--json", code=1).stdout)
@@ -71,17 +71,17 @@ def test_check_says_what_is_wrong_and_where(folder, policy, message):
     assert message.partition(": ")[2] in found["problems"][0]["message"] or message == "a.rego:"
 
 
-def test_check_takes_another_package_by_query(folder):
+def test_check_uses_the_package_of_the_query(folder):
     write(folder / "policies", a="package behavry.authz\ndeny if input.model")
     run("check", "--query", "data.behavry.authz")
 
 
-def test_check_of_a_folder_that_is_not_there_says_so():
+def test_check_reports_a_missing_folder():
     assert "does not exist" in run("check", "--policy", "nowhere", code=1).stderr
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_eval_decides_and_names_the_rule_that_spoke(folder, wrapped):
+def test_eval_prints_the_decision_and_the_matching_rule(folder, wrapped):
     write(folder / "policies", a=NO_O3)
     call = WHOLE | {"model": "o3"}
     (folder / "call.json").write_text(json.dumps({"input": call} if wrapped else call))
@@ -93,12 +93,12 @@ def test_eval_decides_and_names_the_rule_that_spoke(folder, wrapped):
 
 
 @pytest.mark.parametrize("given", ["", "[]", "{", "1"])
-def test_eval_of_what_is_no_input_is_used_wrong(folder, given):
+def test_eval_refuses_an_invalid_input(folder, given):
     write(folder / "policies", a=NO_O3)
     assert "The input is not " in run("eval", "--input", "-", code=2, given=given).stderr
 
 
-def test_eval_of_a_policy_that_fails_says_where(folder):
+def test_eval_reports_where_a_policy_fails(folder):
     write(folder / "policies", a="package wirekey.authz\ndeny if 1 / input.tool_count == 1")
     assert "a.rego:2:" in run("eval", "--input", "-", code=1, given='{"tool_count": 0}').stderr
 
@@ -111,7 +111,7 @@ def judged(agent, model, result="allow", reason=None):
     return finish(call)
 
 
-def test_replay_shows_what_would_be_decided_otherwise(folder):
+def test_replay_prints_changed_decisions(folder):
     write(folder / "mine", a=NO_O3)
     record(
         *(judged("alice", "o3") for _ in range(3)),
@@ -142,13 +142,13 @@ def test_replay_shows_what_would_be_decided_otherwise(folder):
     assert "0 calls replayed" in run("replay", "--policy", "mine", "--since", "2099-01-01").stdout
 
 
-def test_replay_that_changes_nothing_ends_well(folder):
+def test_replay_without_changes_exits_with_0(folder):
     write(folder / "policies", a=NO_O3)
     record(judged("alice", "gpt-4o"))
     assert "1 calls replayed, 0 changed" in run("replay").stdout
 
 
-def test_replay_takes_permissions_as_they_are_now_and_says_what_is_not_recorded(folder):
+def test_replay_uses_current_permissions_and_names_unrecorded_fields(folder):
     AgentStore(folder / "state" / "agents.json").add("alice", permissions=("web:read",))
     policy = 'package wirekey.authz\ndeny if not "web:write" in input.agent.permissions\ndeny if "x" in input.tools'
     write(folder / "policies", a=policy)
@@ -159,12 +159,12 @@ def test_replay_takes_permissions_as_they_are_now_and_says_what_is_not_recorded(
     assert answer["not_recorded"] == ["tools", "agent.permissions"]
 
 
-def test_replay_without_a_record_says_so(folder):
+def test_replay_reports_a_missing_audit_file(folder):
     write(folder / "policies", a=NO_O3)
     assert "There is no audit file" in run("replay", code=1).stderr
 
 
-def test_replay_of_ten_thousand_calls_takes_seconds_and_equals_what_live_evaluation_gave(folder):
+def test_replay_of_ten_thousand_calls_is_fast_and_equals_the_live_decisions(folder):
     source = 'package wirekey.authz\ndeny contains "x" if { input.max_tokens > 50; not startswith(input.model, "m1") }'
     write(folder / "policies", a=source)
     policy = Rego(read_modules(folder / "policies"), "data.wirekey.authz")

@@ -1,4 +1,4 @@
-"""What was seen becomes a finding with a level and a fix."""
+"""Checks turn observations into findings with a level and a fix."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,7 +46,7 @@ HOSTS = ["api.openai.com"]
         ),
     ],
 )
-def test_a_client_is_judged_by_what_arrived(run, level, message, fix):
+def test_a_client_is_checked_by_what_arrived(run, level, message, fix):
     finding = checks.check_client("Python x", CLIENT, run, ROOT)
     assert (finding.area, finding.subject, finding.level) == ("clients", "Python x", level)
     assert message in finding.message
@@ -59,7 +59,7 @@ def test_a_client_of_other_hosts_without_credentials_gets_another_fix():
     assert "identity.required" in finding.fix
 
 
-def test_every_client_has_both_fixes_and_a_name_of_its_own():
+def test_every_client_has_both_fixes_and_a_unique_name():
     for runtime in RUNTIMES:
         assert all(client.proxy_fix and client.trust_fix for client in runtime.clients)
         assert len({client.name for client in runtime.clients}) == len(runtime.clients)
@@ -74,7 +74,7 @@ def test_every_client_has_both_fixes_and_a_name_of_its_own():
         (None, True, "skipped", "the CA does not cover localhost", "`wirekey ca renew`"),
     ],
 )
-def test_tls_at_the_gateway_is_judged_by_whether_it_is_believed(trouble, own, level, message, fix):
+def test_gateway_tls_is_checked(trouble, own, level, message, fix):
     finding = checks.check_gateway_tls("127.0.0.1:8000", trouble, own=own)
     assert (finding.area, finding.subject, finding.level) == ("ports", "gateway TLS", level)
     assert message in finding.message
@@ -95,21 +95,21 @@ def ca(tmp_path):
         (["example.org"], 1, ["wrong", "warning"], "does not cover"),
     ],
 )
-def test_a_ca_is_judged(ca, hosts, days_left, levels, word):
+def test_a_ca_is_checked(ca, hosts, days_left, levels, word):
     now = ca.expires - timedelta(days=days_left)
     findings = checks.check_ca(ca, hosts, now, exists=True, is_newer_than_proxy=False)
     assert [finding.level for finding in findings] == levels
     assert word in findings[0].message
 
 
-def test_a_ca_that_the_proxy_does_not_have_yet_is_wrong(ca):
+def test_a_ca_that_is_newer_than_the_proxy_is_wrong(ca):
     [finding] = checks.check_ca(ca, HOSTS, ca.begins, exists=True, is_newer_than_proxy=True)
     assert finding.level == "wrong"
     assert "newer than the running proxy" in finding.message
 
 
 @pytest.mark.parametrize(("exists", "level"), [(False, "warning"), (True, "wrong")])
-def test_a_ca_that_is_not_there_yet_is_no_fault(exists, level):
+def test_a_missing_ca_is_only_a_warning(exists, level):
     error = CAError(Path("ca.pem"), "is odd", "mend it")
     [finding] = checks.check_ca(error, HOSTS, datetime.now(UTC), exists=exists, is_newer_than_proxy=False)
     assert (finding.level, finding.message, finding.fix) == (level, "ca.pem: is odd", "mend it")
@@ -125,7 +125,7 @@ def test_a_ca_that_is_not_there_yet_is_no_fault(exists, level):
         (0, [], {"other_source": "clients use their own"}, "ok", "use their own"),
     ],
 )
-def test_keys_are_judged(count, problems, words, level, message):
+def test_keys_are_checked(count, problems, words, level, message):
     finding = checks.check_keys("gemini", count, problems, **{"not_needed": "", **words})
     assert finding.level == level
     assert message in finding.message
@@ -143,7 +143,7 @@ def test_keys_are_judged(count, problems, words, level, message):
         ({"a": 0, "b": 5000, "c": 1}, "ok", "agrees with c"),
     ],
 )
-def test_the_clock_is_judged_by_the_middle_upstream(offsets, level, message):
+def test_the_clock_is_compared_with_the_median_upstream(offsets, level, message):
     finding = checks.check_clock(offsets)
     assert finding.level == level
     assert message in finding.message
@@ -158,7 +158,7 @@ def test_the_clock_is_judged_by_the_middle_upstream(offsets, level, message):
         ("its certificate is not trusted: self-signed", True, "wrong", "upstream_ca_file"),
     ],
 )
-def test_upstreams_are_judged(trouble, used, level, fix):
+def test_upstreams_are_checked(trouble, used, level, fix):
     finding = checks.check_upstream("openai", "api.openai.com:443", trouble, used=used)
     assert finding.level == level
     assert fix in finding.fix
@@ -173,14 +173,14 @@ def test_upstreams_are_judged(trouble, used, level, fix):
         ("connection refused", True, "wrong", "restart it"),
     ],
 )
-def test_ports_are_judged(trouble, serving, level, fix):
+def test_ports_are_checked(trouble, serving, level, fix):
     finding = checks.check_port("listen.forward", "127.0.0.1:8080", trouble, serving=serving)
     assert finding.level == level
     assert fix in finding.fix
 
 
 @pytest.mark.parametrize(("trouble", "level"), [("", "ok"), ("cannot be written", "wrong")])
-def test_the_state_folder_is_judged(trouble, level):
+def test_the_state_folder_is_checked(trouble, level):
     assert checks.check_state("state", trouble).level == level
 
 
@@ -200,13 +200,13 @@ SKIPPED = Finding("b", "fourth", Level.SKIPPED, "is not here")
         ([WRONG, POOR, POOR], 1, "1 wrong, 2 warnings."),
     ],
 )
-def test_only_what_is_wrong_makes_the_exit_code_1(findings, code, last):
+def test_only_wrong_findings_make_the_exit_code_1(findings, code, last):
     assert exit_code(findings) == code
     assert report(findings).splitlines()[-1] == last
     assert as_json(findings)["ok"] is (code == 0)
 
 
-def test_the_fix_stands_below_what_it_mends():
+def test_each_fix_is_printed_below_its_finding():
     assert report([FINE, POOR]).splitlines()[:3] == [
         "ok       one     is fine",
         "warning  second  is poor",

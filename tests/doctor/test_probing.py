@@ -59,7 +59,7 @@ def prober(tmp_path_factory):
     return Prober(authority, HOSTS, environment)
 
 
-def judged(prober, *arguments, program=sys.executable, absent=(), **settings):
+def finding_of(prober, *arguments, program=sys.executable, absent=(), **settings):
     client = Client("", arguments, "proxy fix", "trust fix", **settings)
     runtime = Runtime(("python",), ("-V",), (client,), absent=absent)
     [finding] = prober.findings([Installed(runtime, program, "Python")])
@@ -80,27 +80,27 @@ def judged(prober, *arguments, program=sys.executable, absent=(), **settings):
         (PLAIN, "wrong", "does not use the proxy"),
     ],
 )
-def test_a_client_is_seen_for_what_it_does(prober, program, level, message):
-    found_level, found_message = judged(prober, "-c", program, "{url}", absent=("no such module",))
+def test_findings_follow_what_the_client_does(prober, program, level, message):
+    found_level, found_message = finding_of(prober, "-c", program, "{url}", absent=("no such module",))
     assert found_level == level
     assert message in found_message
 
 
-def test_a_client_that_does_not_end_is_ended_with_its_children(prober):
+def test_a_client_that_does_not_end_is_killed_with_its_children(prober):
     program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(99)'])"
-    level, message = judged(prober, "-c", program, seconds=0.7)
+    level, message = finding_of(prober, "-c", program, seconds=0.7)
     assert level == "wrong"
     assert "did not end within 0.7 s" in message
 
 
-def test_a_program_that_cannot_be_started_is_said_to_be_so(prober):
-    level, message = judged(prober, program="/absent/program")
+def test_a_program_that_cannot_be_started_is_reported(prober):
+    level, message = finding_of(prober, program="/absent/program")
     assert level == "wrong"
     assert "No such file" in message
 
 
-def test_what_a_client_prints_is_told_without_the_token(prober):
-    _, message = judged(prober, "-c", TELLTALE)
+def test_the_output_of_a_client_is_shown_without_the_token(prober):
+    _, message = finding_of(prober, "-c", TELLTALE)
     assert "wirekey-doctor:…@127.0.0.1" in message
 
 
@@ -109,7 +109,7 @@ def runtime_of(name):
 
 
 @pytest.mark.parametrize("name", ["python3", "node", "curl", "git"])
-def test_real_clients_pass_with_the_environment_that_exec_gives(prober, name):
+def test_real_clients_pass_with_the_environment_of_exec(prober, name):
     if not shutil.which(name):
         pytest.skip(f"{name} is not installed")
     found = installed_runtimes([runtime_of(name)])
@@ -118,7 +118,7 @@ def test_real_clients_pass_with_the_environment_that_exec_gives(prober, name):
         assert finding.level in ("ok", "skipped"), finding
 
 
-def test_one_runtime_under_two_names_is_one(tmp_path, monkeypatch):
+def test_one_runtime_with_two_names_is_found_once(tmp_path, monkeypatch):
     for name in ("one", "two"):
         (tmp_path / name).write_text("#!/bin/sh\necho Thing 1.2.3 of 2020\n")
         (tmp_path / name).chmod(0o755)
@@ -145,5 +145,5 @@ def test_one_runtime_under_two_names_is_one(tmp_path, monkeypatch):
         ("e" * 500, "e" * 160),
     ],
 )
-def test_the_line_that_tells_what_went_wrong_is_found(output, line):
+def test_the_most_telling_line_of_the_output_is_found(output, line):
     assert telling_line(output) == line

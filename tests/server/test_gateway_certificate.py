@@ -1,4 +1,4 @@
-"""What the gateway shows: the certificate of listen.gateway_tls, or one of our CA where that is good for it."""
+"""The certificate of the gateway: that of listen.gateway_tls, or one of Wirekey's CA."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE = 60
         ("good", "another", "are not a certificate and its key"),
     ],
 )
-def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path, certificate_text, key_text, says):
+def test_the_error_names_the_file_and_the_fix(tmp_path, certificate_text, key_text, says):
     made, _ = prepare_certificate(tmp_path / "made")
     another, _ = prepare_certificate(tmp_path / "another")
     known = {"good": made.read_text(), "another": another.read_text()}
@@ -42,7 +42,7 @@ def test_a_certificate_that_cannot_be_used_is_one_sentence(tmp_path, certificate
     assert says in str(raised.value)
 
 
-def test_a_key_with_a_password_is_refused_and_the_terminal_is_not_asked_for_it(tmp_path):
+def test_a_key_with_a_password_is_refused_without_a_prompt_on_the_terminal(tmp_path):
     made, _ = prepare_certificate(tmp_path / "made")
     key = serialization.load_pem_private_key(made.read_bytes(), None)
     encryption = serialization.BestAvailableEncryption(b"its password")
@@ -91,14 +91,14 @@ def ca(tmp_path):
         ("gateway.corp.example", True, "set listen.gateway_tls"),
     ],
 )
-def test_a_client_that_our_certificate_is_not_good_for_is_told_of_once_in_the_log(ca, called, here, told, caplog):
+def test_a_client_that_the_certificate_does_not_cover_is_logged_once(ca, called, here, told, caplog):
     own = IssuedCertificate(ca)
     with caplog.at_level(logging.WARNING):
         assert own.context(called, here=here) is own.context(called, here=here)
     assert [told in record.message for record in caplog.records] == [True] * bool(told)
 
 
-def test_our_certificate_is_made_anew_each_day_also_after_the_ca_was_renewed(ca):
+def test_the_issued_certificate_is_reissued_each_day_even_after_the_ca_was_renewed(ca):
     now = 1_800_000_000.0
     own = IssuedCertificate(ca, lambda: now)
     first = own.context()
@@ -112,7 +112,7 @@ def test_our_certificate_is_made_anew_each_day_also_after_the_ca_was_renewed(ca)
     assert own.context() is not second
 
 
-def test_a_ca_that_does_not_cover_the_gateway_is_said_once_and_only_when_somebody_uses_tls(
+def test_a_ca_that_does_not_cover_the_gateway_is_logged_once_and_only_if_a_client_uses_tls(
     tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr("wirekey.ca.certificates.GATEWAY", [])

@@ -1,4 +1,4 @@
-"""A house that cannot be opened is left as it was found: no process, no thread, no lock."""
+"""A failed start leaves nothing behind: no process, no thread, no lock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def spoil(folder, what):
         ("agents", "Wirekey cannot start: .*agents.json is not a valid list of agents"),
     ],
 )
-async def test_what_keeps_it_from_opening_is_a_sentence_and_nothing_is_left_behind(
+async def test_a_failed_start_reports_the_reason_and_leaves_nothing_behind(
     tmp_path,
     children,  # noqa: F811  # a fixture
     what,

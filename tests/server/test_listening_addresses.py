@@ -1,4 +1,4 @@
-"""Each address that mitmproxy's own programs bind while they load Wirekey as a script."""
+"""The addresses that mitmdump and mitmweb bind while they load Wirekey as a script."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ sys.addaudithook(watch)
 
 
 class Program:
-    """mitmdump or mitmweb with the script, in which every bind is written down."""
+    """mitmdump or mitmweb with the script, and a record of every bind."""
 
     def __init__(self, folder: Path, name: str, configuration: dict, *options: str) -> None:
         (folder / "wirekey.yaml").write_text(json.dumps(configuration))
@@ -50,7 +50,7 @@ class Program:
 
 
 @pytest.mark.parametrize("name", ["mitmdump", "mitmweb"])
-def test_the_script_binds_the_configured_addresses_only(tmp_path, name):
+def test_the_script_binds_only_the_configured_addresses(tmp_path, name):
     forward, gateway, web = free_port(), free_port(), free_port()
     listen = {"forward": f"127.0.0.1:{forward}", "gateway": f"127.0.0.1:{gateway}", "console": None}
     options = ["--set", f"web_port={web}", "--set", "web_open_browser=false"] if name == "mitmweb" else []
@@ -66,7 +66,7 @@ def test_the_script_binds_the_configured_addresses_only(tmp_path, name):
     assert program.bound() - {("::1", 0)} <= allowed
 
 
-def test_a_script_that_refuses_to_start_binds_nothing_that_others_reach(tmp_path):
+def test_a_failed_start_binds_nothing_that_others_can_reach(tmp_path):
     program = Program(tmp_path, "mitmdump", {"listen": {"forward": "127.0.0.1:0"}, "no_such_setting": 1})
     assert program.process.wait(PATIENCE) != 0
     assert "no_such_setting" in program.output.read_text()

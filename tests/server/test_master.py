@@ -54,7 +54,7 @@ def chain(notes):
 
 
 @pytest.mark.parametrize("manager", [addonmanager.AddonManager, IndexedAddonManager])
-async def test_both_dispatches_give_the_same_order(manager):
+async def test_both_managers_run_handlers_in_the_same_order(manager):
     notes = []
     master = Master(options.Options())
     master.addons = manager(master)
@@ -76,7 +76,7 @@ async def test_both_dispatches_give_the_same_order(manager):
     ]  # fmt: skip
 
 
-async def test_addons_that_come_and_go_are_noticed():
+async def test_added_and_removed_addons_are_noticed():
     notes = []
     master = ServeMaster(options.Options())
     flow = tflow.tflow()
@@ -91,7 +91,7 @@ async def test_addons_that_come_and_go_are_noticed():
     assert notes == []
 
 
-async def test_options_reach_the_addons_of_our_master_once():
+async def test_changed_options_reach_each_addon_once():
     seen = []
 
     class CallObserver:

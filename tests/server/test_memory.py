@@ -3,7 +3,7 @@ from __future__ import annotations
 from wirekey.server.memory import GROWTH, FreeHeap
 
 
-def test_memory_is_returned_once_much_of_it_has_become_free():
+def test_memory_is_returned_when_much_has_become_free():
     heap = FreeHeap(GROWTH)
     assert not heap.is_due(GROWTH * 2 - 1)
     assert heap.is_due(GROWTH * 2)

@@ -1,4 +1,4 @@
-"""A changed configuration is used as a whole or not at all, and calls go on while it is made ready."""
+"""A changed configuration is applied as a whole or not at all, and calls continue during the reload."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wirekey.policy.modules import PolicyError
 
 QUERY = "data.p.authz"
 LISTS = "package p.authz\ndeny contains t if { some t in input.tools; some u in input.tools; t == u }\n"
-"""Judged by a child, as one loop is within the other."""
+"""Evaluated by a child process, as it has nested loops."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def children(monkeypatch):
-    """The processes that judge, as they are started."""
+    """The policy worker processes, in the order of their start."""
     started = []
 
     class Started(subprocess.Popen):
@@ -44,8 +44,8 @@ def policy(folder, name, text):
 
 
 @contextlib.asynccontextmanager
-async def following_nothing(folder, config):
-    """A Wirekey that reads its configuration anew only where the test says so."""
+async def without_reloader(folder, config):
+    """Run Wirekey so that it reloads its configuration only when the test does so."""
     async with wirekey(folder, config) as running:
         await running.lifecycle.reloader.end()
         yield running
@@ -85,9 +85,9 @@ def bad(folder, name):
 
 
 @pytest.mark.parametrize(("name", "error"), BAD)
-async def test_a_configuration_of_which_one_part_is_bad_changes_nothing_at_all(folder, children, name, error):
+async def test_a_configuration_with_one_bad_part_changes_nothing(folder, children, name, error):
     good = {"policy": policy(folder, "good", LISTS)}
-    async with following_nothing(folder, configured(folder, **good)) as running:
+    async with without_reloader(folder, configured(folder, **good)) as running:
         configured(folder, limits={"headers": 7}, **good)
         await running.lifecycle.reloader.reload()
         assert running.services.settings.header_count == 7
@@ -107,8 +107,8 @@ async def test_a_configuration_of_which_one_part_is_bad_changes_nothing_at_all(f
     assert not any(each.poll() is None for each in children)
 
 
-async def test_what_the_former_policy_was_asked_it_still_answers(folder, children):
-    async with following_nothing(folder, configured(folder, policy=policy(folder, "former", LISTS))) as running:
+async def test_the_previous_policy_still_decides_pending_calls(folder, children):
+    async with without_reloader(folder, configured(folder, policy=policy(folder, "former", LISTS))) as running:
         previous = running.services.policy
         asked = asyncio.gather(*(previous.decide(WHOLE | {"tools": [f"tool {number}"]}) for number in range(50)))
         configured(folder, policy=policy(folder, "latter", LISTS + "# another\n"))
@@ -123,7 +123,7 @@ async def test_what_the_former_policy_was_asked_it_still_answers(folder, childre
                 await asyncio.sleep(0.01)
 
 
-async def test_the_event_loop_goes_on_while_a_new_policy_is_tried(folder, monkeypatch):
+async def test_the_event_loop_continues_while_a_new_policy_is_tried(folder, monkeypatch):
     begun, may_end = asyncio.Event(), asyncio.Event()
     from wirekey.server import reload
 
@@ -150,8 +150,8 @@ async def test_the_event_loop_goes_on_while_a_new_policy_is_tried(folder, monkey
             await asyncio.sleep(0.01)
 
 
-async def test_one_that_ends_while_a_new_policy_is_tried_leaves_no_process(folder, children):
-    async with following_nothing(folder, configured(folder, policy=policy(folder, "first", LISTS))) as running:
+async def test_a_stop_while_a_new_policy_is_tried_leaves_no_process(folder, children):
+    async with without_reloader(folder, configured(folder, policy=policy(folder, "first", LISTS))) as running:
         configured(folder, policy=policy(folder, "second", LISTS + "# another\n"))
         count = len(children)
         reloading = asyncio.create_task(running.lifecycle.reloader.reload())
@@ -166,10 +166,10 @@ async def test_one_that_ends_while_a_new_policy_is_tried_leaves_no_process(folde
                 await asyncio.sleep(0.01)
 
 
-async def test_a_file_that_changes_while_it_is_read_is_read_again(folder, monkeypatch):
+async def test_a_file_that_changes_while_it_is_read_is_reloaded(folder, monkeypatch):
     from wirekey.server import reload
 
-    async with following_nothing(folder, configured(folder)) as running:
+    async with without_reloader(folder, configured(folder)) as running:
         load, changes = reload.configuration.load, iter([1, 2])
 
         def load_and_change(*arguments):

@@ -1,4 +1,4 @@
-"""A state folder has one Wirekey at a time, and a dead one does not hold it."""
+"""Only one process uses a state folder, and a dead process does not lock it."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 from wirekey.server.state_lock import StateInUseError, StateLock
 
 
-def test_a_second_instance_is_told_who_holds_the_state(tmp_path):
+def test_a_second_instance_fails_and_names_the_first(tmp_path):
     lock = StateLock(tmp_path / "state")
     with pytest.raises(StateInUseError, match=f"process {os.getpid()}") as refused:
         StateLock(tmp_path / "state")
@@ -20,13 +20,13 @@ def test_a_second_instance_is_told_who_holds_the_state(tmp_path):
     StateLock(tmp_path / "state").release()
 
 
-def test_other_folders_are_free(tmp_path):
+def test_different_folders_do_not_conflict(tmp_path):
     first, second = StateLock(tmp_path / "a"), StateLock(tmp_path / "b")
     first.release()
     second.release()
 
 
-def test_a_killed_process_holds_nothing(tmp_path):
+def test_a_killed_process_releases_the_lock(tmp_path):
     script = (
         "import sys, time, pathlib; from wirekey.server.state_lock import StateLock; "
         "lock = StateLock(pathlib.Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
@@ -43,7 +43,7 @@ def test_a_killed_process_holds_nothing(tmp_path):
     StateLock(tmp_path).release()
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StateInUseError, match="cannot be used"):
         StateLock(tmp_path / "file" / "state")

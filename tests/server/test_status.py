@@ -1,4 +1,4 @@
-"""What the console's page says of keys, asked of a running Wirekey."""
+"""The status of keys on the live page of a running Wirekey."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def simulated(tmp_path):
     proxy.stop()
 
 
-def test_simulated_calls_are_counted_at_their_provider_only(simulated):
+def test_simulated_calls_are_counted_only_for_their_provider(simulated):
     token = simulated.add_agent("alice")
     with httpx.Client(timeout=PATIENCE, trust_env=False) as http:
         url = f"http://{simulated.running.gateway}/v1/chat/completions"

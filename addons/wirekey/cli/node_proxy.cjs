@@ -1,9 +1,8 @@
 // Makes a plain Node program use HTTPS_PROXY. Loaded by NODE_OPTIONS=--require before the program.
 //
-// Node 24 does this by itself for fetch, and for https where a program makes no https.Agent of its own, when
-// NODE_USE_ENV_PROXY is set. Older ones know no proxy: their fetch (undici, built in) and their https module connect
-// directly. No Node does it for http2, which is what the AWS SDK speaks by default. Here all of them get connections
-// that went through CONNECT.
+// If NODE_USE_ENV_PROXY is set, Node 24 does this for fetch, and for https without an https.Agent of the program's own.
+// Older versions have no proxy support: their fetch (built-in undici) and their https module connect directly. No version
+// supports it for http2, which the AWS SDK uses by default. Here all of them get connections through CONNECT.
 'use strict';
 
 const major = Number(process.versions.node.split('.')[0]);
@@ -23,7 +22,7 @@ if (proxyText) {
   const direct = (process.env.NO_PROXY || process.env.no_proxy || '').split(',').map((name) => name.trim());
   const goesDirect = (host) => !host || direct.some((name) => name === '*' || name === host || (name && host.endsWith('.' + name)));
 
-  // Open a tunnel to host:port through the proxy; done(error) or done(null, socket). Gives what destroys it meanwhile.
+  // Open a tunnel to host:port through the proxy; done(error) or done(null, socket). Destroy the returned request to cancel.
   function openTunnel(host, port, done) {
     const request = http.request({
       host: proxy.hostname,
@@ -33,13 +32,13 @@ if (proxyText) {
       headers: { host: `${host}:${port}`, ...identity },
       agent: false,
     });
-    request.once('connect', (answer, socket) => {
-      if (answer.statusCode === 200) {
+    request.once('connect', (response, socket) => {
+      if (response.statusCode === 200) {
         done(null, socket);
         return;
       }
       socket.destroy();
-      done(new Error(`the proxy refused ${host}: ${answer.statusCode} ${answer.statusMessage}`));
+      done(new Error(`the proxy refused ${host}: ${response.statusCode} ${response.statusMessage}`));
     });
     request.once('error', done);
     request.end();
@@ -59,7 +58,7 @@ if (proxyText) {
     });
   }
 
-  // A stream to host:port that is there at once and holds what is written until the proxy has opened the tunnel.
+  // A stream to host:port that can be used at once: it buffers writes until the proxy has opened the tunnel.
   class Tunnel extends Duplex {
     constructor(host, port) {
       super();
@@ -98,7 +97,7 @@ if (proxyText) {
     }
   }
 
-  // http2: a session wants its socket at once. A program may end while a session is idle, so ref and unref are passed on.
+  // http2: a session needs its socket at once. A program may end while a session is idle, so pass ref and unref on.
   const plainSession = http2.connect;
   http2.connect = function connect(authority, options, listener) {
     if (typeof options === 'function') [options, listener] = [undefined, options];
@@ -118,7 +117,7 @@ if (proxyText) {
   };
   syncBuiltinESMExports();
 
-  // The https module, and whatever makes its own https.Agent.
+  // The https module, and programs with an https.Agent of their own.
   const plainConnection = https.Agent.prototype.createConnection;
   https.Agent.prototype.createConnection = function createConnection(options, done) {
     const host = options.host || options.hostname;
@@ -128,7 +127,7 @@ if (proxyText) {
   };
 
   if (major < 24) {
-    // fetch: its dispatcher is shared under this symbol; its class takes a connector of one's own.
+    // fetch: its dispatcher is shared under this symbol, and its class accepts a custom connector.
     const dispatcherSymbol = Symbol.for('undici.globalDispatcher.1');
     try { void fetch('data:,').catch(() => {}); } catch { /* a Node without fetch */ }
     const dispatcher = globalThis[dispatcherSymbol];

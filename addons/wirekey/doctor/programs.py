@@ -1,4 +1,4 @@
-"""The programs that make one call each, in the way of their runtime. They read no setting and handle no error."""
+"""The programs that make one call each, as is usual in their runtime. They read no settings and handle no errors."""
 
 PYTHON_SSL = """
 import sys, urllib.request
@@ -24,14 +24,14 @@ httpx.get(sys.argv[1], timeout=20)
 """
 
 NODE_FETCH = """
-fetch(process.argv[1]).then((answer) => answer.text()).then(() => process.exit(0), (error) => {
+fetch(process.argv[1]).then((response) => response.text()).then(() => process.exit(0), (error) => {
   console.error(String(error.cause || error));
   process.exit(1);
 });
 """
 
 NODE_HTTPS = """
-require('node:https').get(process.argv[1], (answer) => answer.resume().on('end', () => process.exit(0)))
+require('node:https').get(process.argv[1], (response) => response.resume().on('end', () => process.exit(0)))
   .on('error', (error) => { console.error(String(error)); process.exit(1); });
 """
 
@@ -61,11 +61,11 @@ import (
 
 func main() {
 	client := &http.Client{Timeout: 20 * time.Second}
-	answer, err := client.Get(os.Args[1])
+	response, err := client.Get(os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	answer.Body.Close()
+	response.Body.Close()
 }
 """

@@ -32,21 +32,17 @@ class Banned(NamedTuple):
 
 
 BANNED = (
-    Banned(r"\banew\b", "again; restart", "addons console observing providers"),
+    Banned(r"\banew\b", "again; restart", "addons console providers"),
     Banned(r"\bin vain\b", "without success; fails"),
-    Banned(
-        r"(?i:\bbesides\b)",
-        "in addition to",
-        "calls credentials docs/reference/metrics.md observing operation.py providers routing",
-    ),
-    Banned(r"(?i:\bmeanwhile\b)", "while; at the same time", "observing wire"),
+    Banned(r"(?i:\bbesides\b)", "in addition to", "calls credentials operation.py providers routing"),
+    Banned(r"(?i:\bmeanwhile\b)", "while; at the same time", "wire"),
     Banned(r"(?i:\bthereby\b)", "so"),
     Banned(r"\bformer\b(?! (?:OpenAI|name))", "previous", "console"),
     Banned(
         r"\b(?:is|are|was|were) none\b(?! of)",
         "does not exist; is not valid",
-        "addons audit ca calls cli console credentials doctor identity metering observing operation.py policy "
-        "providers routing signing wire wirekey_simulator",
+        "addons audit ca calls cli console credentials doctor identity metering operation.py policy providers "
+        "routing signing wire wirekey_simulator",
     ),
     Banned(r"\bnone the (?:worse|less)\b", "still"),
     Banned(r"\bno more\b(?! than|\s(?:data|events|bytes))", "no longer", "calls console wire wirekey_simulator"),
@@ -73,7 +69,7 @@ BANNED = (
     Banned(
         r"\b(?:an|the|its|their|whose|no|each|of|HTTP) answers?\b",
         "response",
-        "addons calls console docs/reference/metrics.md metering observing operation.py providers routing",
+        "addons calls console metering operation.py providers routing",
     ),
     Banned(
         r"\banswer(?:s|ed) (?:with )?\d\d\d\b|\bis answered\b|\bare answered\b",
@@ -82,12 +78,12 @@ BANNED = (
     ),
 )
 IN_DOCSTRINGS = (
-    Banned(r"(?:Give|Gives)\b", "Return …", "addons calls console metering observing providers routing"),
-    Banned(r"(?:Tell|Tells) whether\b", "Return whether …", "calls console observing routing"),
+    Banned(r"(?:Give|Gives)\b", "Return …", "addons calls console metering providers routing"),
+    Banned(r"(?:Tell|Tells) whether\b", "Return whether …", "calls console routing"),
     Banned(
         r"(?:Tell|Tells|Say|Says|Let|Lets|Take|Takes|Put|Puts)\b",
         "Report …; Return …; Allow …; Set …",
-        "addons calls console metering model_name.py observing providers routing wire wirekey_simulator",
+        "addons calls console metering model_name.py providers routing wire wirekey_simulator",
     ),
 )
 """Banned at the beginning of docstrings only."""

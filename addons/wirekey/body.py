@@ -2,8 +2,8 @@
 
 A body of more than `SPOOL_ABOVE` bytes is written to a spool file as it arrives, and then mapped. JSON, forms and
 hashes are read from the map without a copy. An edit makes another file. Sending reads piece by piece. The pages of the
-map belong to the system's file cache, which the system can reclaim. The event loop waits for each write: some 20 µs for
-64 KiB into the cache, and longer if the disk is slow.
+map belong to the system's file cache, which the system can reclaim. The event loop waits for each write: about 20 µs
+for 64 KiB into the cache, and longer if the disk is slow.
 
 The file has no name (O_TMPFILE, or it is unlinked at once), and only its owner may read it (0600). It disappears with
 the last reference to it, however the call or the process ends.

@@ -1,6 +1,6 @@
 """Names of models with a provider in front and parameters behind: `gemini:gemini-2.5-pro?temperature=0.7`. Pure.
 
-What stands in the name wins over what the body says. Both are refused where they cannot be followed, never dropped.
+The name wins over the body. A parameter that a request cannot hold is refused, never dropped.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ CONVERSE_PARAMETERS = (*SAMPLING, "max_tokens")
 
 
 class ModelNameError(ValueError):
-    """The name cannot be followed. Its text begins with a verb: `has a parameter …`."""
+    """The name, or one of its parameters, cannot be used. Its text begins with a verb: `has a parameter …`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class ModelName:
 
 
 def is_plain(text: str) -> bool:
-    """Tell at little cost that a name has neither provider nor parameters."""
+    """Return whether a name has neither provider nor parameters, without parsing it."""
     return "?" not in text and (":" not in text or not _PREFIX.match(text))
 
 

@@ -31,9 +31,9 @@ class Operation:
     body: Body
     kind: Kind
     model: str | None = None
-    """The model named by the path, decoded; None where the body names it or there is none."""
+    """The model named by the path, decoded; None if the body names it or there is none."""
     stream: bool = False
-    """True where the path alone says that the answer is a stream (streamGenerateContent, converse-stream)."""
+    """True if the path alone says that the response is a stream (streamGenerateContent, converse-stream)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ class Facts:
     tools: tuple[str, ...] = ()
     """Names of the tools offered, for policy; not in the audit event."""
     other_models: tuple[str, ...] = ()
-    """Models that the request names besides, which may answer or help: for policy; not in the audit event."""
+    """Other models that the request names and that may respond or help. For policy; not in the audit event."""
     asks_usage: bool = True
     """False only where the client streams and did not ask for the usage event that the provider can send."""
 
 
 @dataclass(slots=True)
 class Usage:
-    """What an answer cost. Tokens; None means that the provider did not say."""
+    """What a response cost, in tokens. None means that the provider did not report it."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -65,22 +65,25 @@ class Usage:
     reasoning_tokens: int | None = None
     finish_reason: str | None = None
     model: str | None = None
-    """The model that the answer names, for the price."""
+    """The model that the response names, for the price."""
     cache_write_tokens: int | None = None
     """Input tokens that the provider wrote to its cache, for the price; neither input nor cached ones."""
 
 
 class ResponseReader(Protocol):
-    """Learns from the decoded (content-encoding removed) bytes of one answer as they pass.
+    """Learns from the bytes of one response as they pass, with its Content-Encoding removed.
 
-    Holds at most one unfinished event, bounded; never raises, whatever the provider sends; does not
-    keep content. `finished` tells a whole stream from a truncated one; for a plain JSON body it is
-    True once the body parsed. `error_type` is the provider's type word of an error event inside a stream.
+    It holds at most one unfinished event, of limited length, never raises, whatever the provider sends, and keeps no
+    content. `finished` is True once a stream came to its end, or a JSON body was parsed. `error_type` is the provider's
+    type of an error inside a stream.
     """
 
     usage: Usage
     finished: bool
     error_type: str | None
 
-    def feed(self, data: bytes) -> None: ...
-    def end(self) -> None: ...
+    def feed(self, data: bytes) -> None:
+        """Read the next bytes of the response."""
+
+    def end(self) -> None:
+        """Read what is left once the response has ended."""

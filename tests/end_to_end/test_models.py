@@ -190,4 +190,4 @@ def test_where_no_provider_answers_the_routes_are_listed_or_else_it_is_said_why(
         else:
             assert answer.status_code == 503
             assert answer.json()["error"]["code"] == "models_unknown"
-            assert "openai: it answers 401" in answer.json()["error"]["message"]
+            assert "openai: it responds with status 401" in answer.json()["error"]["message"]

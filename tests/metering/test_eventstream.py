@@ -18,7 +18,7 @@ class Collector(EventStreamReader):
         super().__init__()
         self.frames = []
 
-    def take(self, headers, payload):
+    def read_event(self, headers, payload):
         self.frames.append((read_headers(headers), payload))
 
 
@@ -147,11 +147,11 @@ def test_what_is_held_is_bounded():
 
 def test_a_long_frame_in_small_pieces_is_not_copied_at_each(monkeypatch):
     taken = []
-    take_frames = eventstream.EventStreamReader._take_frames
+    read_frames = eventstream.EventStreamReader._read_frames
     monkeypatch.setattr(
         eventstream.EventStreamReader,
-        "_take_frames",
-        lambda self, data: taken.append(len(data)) or take_frames(self, data),
+        "_read_frames",
+        lambda self, data: taken.append(len(data)) or read_frames(self, data),
     )
     data = write_frame(EVENT, b"x" * 500_000)
     assert len(collect(data[start : start + 100] for start in range(0, len(data), 100))) == 1
@@ -167,7 +167,7 @@ def test_rubbish_never_raises_and_reads_the_same_in_any_cut(chunks):
 @pytest.mark.parametrize("cut", [1, 11, 12, 30, -1])
 def test_a_reader_knows_whether_it_was_fed_whole_frames(cut):
     reader, frame = EventStreamReader(), write_frame({":event-type": "chunk"}, b"x" * 100)
-    reader.take = lambda *_: None
+    reader.read_event = lambda *_: None
     assert reader.is_between_frames
     reader.feed(frame + frame[:cut])
     assert not reader.is_between_frames

@@ -106,7 +106,7 @@ def _short_limit(monkeypatch):
 
 
 @pytest.mark.usefixtures("_short_limit")
-def test_a_long_event_is_gleaned_from_its_ends_in_any_pieces():
+def test_a_long_event_is_read_at_its_ends_in_any_pieces():
     long = b"data: !" + b"x" * 200 + b"end"
     for before in (b"", b"data: a!\n\n"):
         for after in (b"", b"\n", b"\n\n", b"\n\ndata: b!\n\n", b"\r\n\r\ndata: b!\r\n\r\n"):

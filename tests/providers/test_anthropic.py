@@ -257,7 +257,9 @@ STREAMS = {
 
 
 def read(chunks, content_type=SSE):
-    reader = ANTHROPIC.reader(ANTHROPIC.match_operation("POST", MESSAGES, {}), Facts(), 200, content_type, headers={})
+    reader = ANTHROPIC.response_reader(
+        ANTHROPIC.match_operation("POST", MESSAGES, {}), Facts(), 200, content_type, headers={}
+    )
     for chunk in chunks:
         reader.feed(chunk)
     reader.end()
@@ -322,7 +324,7 @@ def test_a_json_answer_tells_its_usage_and_long_ones_are_not_held(data, told):
     "request_line", ["GET /v1/models", "POST /v1/messages/count_tokens", "GET /v1/messages/batches/b/results"]
 )
 def test_nothing_is_learned_from_what_costs_no_tokens(request_line):
-    assert ANTHROPIC.reader(ANTHROPIC.match_operation(*request_line.split(), {}), Facts(), 200, JSON) is None
+    assert ANTHROPIC.response_reader(ANTHROPIC.match_operation(*request_line.split(), {}), Facts(), 200, JSON) is None
 
 
 REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
@@ -437,7 +439,7 @@ def test_the_key_goes_into_its_own_header():
 def test_what_a_message_wrote_to_the_cache_is_counted_for_its_price():
     start = START.replace(b'"cache_creation_input_tokens": 0', b'"cache_creation_input_tokens": 900')
     operation = ANTHROPIC.match_operation("POST", MESSAGES, {})
-    reader = ANTHROPIC.reader(operation, Facts(stream=True), 200, "text/event-stream")
+    reader = ANTHROPIC.response_reader(operation, Facts(stream=True), 200, "text/event-stream")
     for piece in (start, BLOCK, TEXT, DELTA):
         reader.feed(piece)
     assert reader.usage.cache_write_tokens == 900

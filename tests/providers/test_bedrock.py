@@ -525,7 +525,7 @@ def test_rubbish_in_right_frames_never_raises(payload, kind):
     ],
 )
 def test_the_reader_fits_the_answer(action, status, content_type, headers, reader):
-    assert type(BEDROCK.reader(operation(action), Facts(), status, content_type, headers)) is reader
+    assert type(BEDROCK.response_reader(operation(action), Facts(), status, content_type, headers)) is reader
 
 
 # Errors

@@ -207,7 +207,7 @@ def test_a_model_that_cannot_be_told_is_refused(body):
 
 def reader_of(path, method="POST", content_type=EVENT_STREAM):
     operation = BEDROCK.match_operation(method, path, {})
-    return BEDROCK.reader(operation, Facts(), 200, content_type, {})
+    return BEDROCK.response_reader(operation, Facts(), 200, content_type, {})
 
 
 def test_an_agents_stream_is_whole_without_a_last_event_and_failed_with_an_exception():

@@ -401,12 +401,12 @@ def test_rubbish_never_raises(chunks):
     ],
 )
 def test_the_reader_fits_the_answer(path, status, content_type, reader):
-    assert type(GEMINI.reader(operation(path), Facts(), status, content_type)) is reader
+    assert type(GEMINI.response_reader(operation(path), Facts(), status, content_type)) is reader
 
 
 def test_openais_operations_have_openais_readers():
     chat = operation("/v1beta/openai/chat/completions")
-    reader = GEMINI.reader(chat, Facts(stream=True), 200, "text/event-stream")
+    reader = GEMINI.response_reader(chat, Facts(stream=True), 200, "text/event-stream")
     chunk = b'data: {"choices":[{"index":0,"finish_reason":"stop","delta":{}}],"usage":{"prompt_tokens":3}}\n\n'
     assert read_event(reader, [chunk])[0] == Usage(3, finish_reason="stop")
 

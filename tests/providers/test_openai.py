@@ -444,7 +444,7 @@ STREAMS = {
 
 
 def read(path, chunks, content_type=SSE, status=200):
-    reader = OPENAI.reader(OPENAI.match_operation("POST", path, {}), Facts(), status, content_type, headers={})
+    reader = OPENAI.response_reader(OPENAI.match_operation("POST", path, {}), Facts(), status, content_type, headers={})
     for chunk in chunks:
         reader.feed(chunk)
     reader.end()
@@ -556,7 +556,7 @@ def test_a_huge_event_is_let_by_and_still_tells_usage(size):
     ],
 )
 def test_nothing_is_learned_from_listings_files_and_media(request_line, content_type):
-    assert OPENAI.reader(OPENAI.match_operation(*request_line.split(), {}), Facts(), 200, content_type) is None
+    assert OPENAI.response_reader(OPENAI.match_operation(*request_line.split(), {}), Facts(), 200, content_type) is None
 
 
 REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)

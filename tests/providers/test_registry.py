@@ -121,7 +121,7 @@ def test_no_reader_raises_on_an_answer_of_any_kind(provider):
             continue
         for content_type in ("application/json", "text/event-stream", "application/vnd.amazon.eventstream", "", "x"):
             for status in (200, 400, 503):
-                reader = provider.reader(operation, Facts(), status, content_type, headers={})
+                reader = provider.response_reader(operation, Facts(), status, content_type, headers={})
                 if reader:
                     for data in (b"", b"{", b'{"error":{}}', b"data: {}\n\n", b"\x00" * 64):
                         reader.feed(data)

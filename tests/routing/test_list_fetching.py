@@ -65,7 +65,7 @@ async def test_an_old_list_is_given_while_a_new_one_is_fetched():
     assert provider.asked == 2
 
 
-@pytest.mark.parametrize("error", [ListError("it answers 500", 500), RuntimeError("with a secret")])
+@pytest.mark.parametrize("error", [ListError("it responds with status 500", 500), RuntimeError("with a secret")])
 async def test_where_a_new_list_cannot_be_had_the_old_one_stays(error, caplog):
     provider = Provider()
     await provider.names()
@@ -75,14 +75,14 @@ async def test_where_a_new_list_cannot_be_had_the_old_one_stays(error, caplog):
         await provider.landed()
         assert await provider.names() == ["one"]
     assert provider.asked == 2
-    assert "The list known before stays in use." in caplog.text
+    assert "The previous list stays in use." in caplog.text
     assert "secret" not in caplog.text
 
 
 async def test_without_any_list_it_is_said_why_and_soon_asked_again():
     provider = Provider()
-    provider.error = ListError("it answers 401", 401)
-    assert (await provider.lists.known(PLACES)).troubles == {"openai": "it answers 401"}
+    provider.error = ListError("it responds with status 401", 401)
+    assert (await provider.lists.known(PLACES)).troubles == {"openai": "it responds with status 401"}
     assert (await provider.lists.known(PLACES)).lists == {}
     assert provider.asked == 1
     provider.now, provider.error = list_fetching.BETWEEN_FETCHES + 1, None
@@ -93,7 +93,7 @@ async def test_nobody_waits_for_long():
     provider = Provider()
     provider.gate.clear()
     known = await provider.lists.known(PLACES, patience=0.01)
-    assert known.troubles == {"openai": "it has not answered yet"}
+    assert known.troubles == {"openai": "it has not responded yet"}
     provider.gate.set()
     await provider.landed()
     assert await provider.names() == ["one"]
@@ -167,9 +167,9 @@ def test_the_documents_come_in_the_order_of_the_requests(server):
 @pytest.mark.parametrize(
     ("status", "body", "says"),
     [
-        (401, b'{"error":"the key sk-x is wrong"}', "it answers 401"),
-        (302, b"", "it answers 302"),
-        (200, b"<html>", "its answer is no JSON"),
+        (401, b'{"error":"the key sk-x is wrong"}', "it responds with status 401"),
+        (302, b"", "it responds with status 302"),
+        (200, b"<html>", "its response is not JSON"),
         (200, b"[" + b" " * list_fetching.MOST_BYTES + b"]", "longer than"),
     ],
 )

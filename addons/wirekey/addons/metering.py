@@ -61,7 +61,7 @@ class Metering(Addon):
         assert call.operation
         call.status = response.status_code
         content_type = response.headers.get("content-type", "")
-        reader = PROVIDERS[call.provider].reader(
+        reader = PROVIDERS[call.provider].response_reader(
             call.operation,
             call.facts or Facts(),
             response.status_code,

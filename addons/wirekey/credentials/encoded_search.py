@@ -25,6 +25,8 @@ class KeyQuoted(Exception):  # noqa: N818  # not an error of ours
 
 
 class EncodedSearch:
+    """Searches one compressed response for secrets. Feed it chunk by chunk, then call `end`."""
+
     def __init__(self, undo: StreamDecoder, secrets: tuple[bytes, ...]) -> None:
         self.undo = undo
         self.decoded, self.raw = KeyScrubber(secrets), KeyScrubber(secrets)

@@ -27,6 +27,7 @@ class EventStreamScrubber(KeyScrubber):
         """The checksums of the present frame since its first masked byte: as it came, and as it goes on."""
 
     def repaired(self, data: bytes, out: bytes) -> bytes:
+        """Return masked bytes with the checksums that the masking makes necessary."""
         changed: bytearray | None = None
         at, length = 0, len(data)
         while at < length and not self.lost:
@@ -55,6 +56,7 @@ class EventStreamScrubber(KeyScrubber):
             out[place] ^= change[place - (end - CHECKSUM_LENGTH)]
 
     def read_prelude(self, data: bytes, at: int) -> int:
+        """Read the beginning of a frame, and return the position after what was read."""
         taken = data[at : at + PRELUDE_LENGTH - len(self.prelude)]
         self.prelude += taken
         if len(self.prelude) == PRELUDE_LENGTH:

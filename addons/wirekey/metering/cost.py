@@ -1,4 +1,4 @@
-"""What an answer costs, by the price list that genai-prices carries with it; nothing is fetched."""
+"""Computes what a response costs, by the price list in the package genai-prices. Nothing is fetched."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ class Price:
     """Thresholds in tokens and the price above them, highest first."""
 
     def of(self, tokens: int, input_tokens: int) -> float:
+        """Return the price of some tokens in USD, in a call with so much input."""
         price = next((price for above, price in self.tiers if input_tokens > above), self.base)
         return tokens * price / PER
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
+    """The prices of one model; None for a kind of token that has none."""
+
     input: Price | None
     cached: Price | None
     cache_write: Price | None
@@ -43,7 +46,7 @@ class Prices:
 
 
 def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | None:
-    """Give the cost in USD; None where the price, or a count that has a price, is not known.
+    """Return the cost in USD, or None if the price, or a count that has a price, is unknown.
 
     `model` is named as the provider names it, on Bedrock also by ARN. What is written to a cache has the price of
     the shortest cache life.
@@ -97,6 +100,7 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
 
 
 def price_of(listed: Decimal | TieredPrices | None) -> Price | None:
+    """Return a price of the list; None if there is none."""
     if listed is None:
         return None
     if isinstance(listed, TieredPrices):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PIECE = 64 * 1024
 ALLOWANCE = 8 * 1024 * 1024
 RATIO = 100
-"""What may come out: `ALLOWANCE` bytes, and `RATIO` for each that went in. Answers of models shrink by 3 to 30."""
+"""What may come out: `ALLOWANCE` bytes, and `RATIO` for each that went in. Responses of models shrink by 3 to 30."""
 
 ZSTD_WINDOW = 8 * 1024 * 1024
 """The largest window that zstd may use as a Content-Encoding (RFC 9659)."""
@@ -31,7 +31,8 @@ class DecodingError(ValueError):
 class Coding(Protocol):
     """One coding. `room` is how much may come out; a coding that cannot stop in between must not give more."""
 
-    def pieces(self, data: bytes, room: int) -> Iterator[bytes]: ...
+    def pieces(self, data: bytes, room: int) -> Iterator[bytes]:
+        """Yield what these bytes decode to. A coding that holds back output yields at most `room` bytes."""
 
 
 class StreamDecoder:
@@ -42,7 +43,7 @@ class StreamDecoder:
         self._room = ALLOWANCE
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Give what these bytes stand for in pieces, none of them empty. Raises DecodingError, then for good."""
+        """Yield what these bytes decode to, in pieces that are not empty. Raises DecodingError, and then always."""
         self._room += RATIO * len(data)
         try:
             for piece in self._coding.pieces(data, self._room):
@@ -51,35 +52,40 @@ class StreamDecoder:
                     raise too_much()
                 yield piece
         except (zlib.error, brotli.error, zstandard.ZstdError) as error:
-            raise DecodingError(f"the answer is not what its Content-Encoding says: {error}") from error
+            raise DecodingError(f"the response is not what its Content-Encoding says: {error}") from error
 
 
 def too_much() -> DecodingError:
-    return DecodingError(f"the compressed answer expands beyond {RATIO} times its size")
+    """Return the error of a response that expands too far."""
+    return DecodingError(f"the compressed response expands beyond {RATIO} times its size")
 
 
 def is_plain(encoding: str) -> bool:
-    """Tell a Content-Encoding header that changes nothing; "" stands for none."""
+    """Return whether a Content-Encoding changes nothing; "" stands for no header."""
     return encoding.strip().lower() in ("", "identity")
 
 
 def can_undo(encoding: str) -> bool:
+    """Return whether a Content-Encoding can be decoded."""
     return encoding.strip().lower() in CODINGS
 
 
 def decoder(encoding: str) -> StreamDecoder | None:
-    """Give a decoder for a Content-Encoding header; None for what is none of the four codings, or several."""
+    """Return a decoder for a Content-Encoding, or None if it is not one of the four codings."""
     coding = CODINGS.get(encoding.strip().lower())
     return StreamDecoder(coding()) if coding else None
 
 
 class Gzip:
+    """Decodes gzip, all members of it."""
+
     def __init__(self) -> None:
         self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._given = False
         self._members = 0
 
     def pieces(self, data: bytes, room: int) -> Iterator[bytes]:
+        """Yield what these bytes decode to. A coding that holds back output yields at most `room` bytes."""
         while data:
             try:
                 for piece in inflate(self._member, data):
@@ -105,6 +111,7 @@ class Deflate:
         self._body: zlib._Decompress | None = None
 
     def pieces(self, data: bytes, room: int) -> Iterator[bytes]:
+        """Yield what these bytes decode to. A coding that holds back output yields at most `room` bytes."""
         if self._body is None:
             data = self._head = self._head + data
             if len(data) < 2:
@@ -117,6 +124,7 @@ class Deflate:
 
 
 def inflate(body: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """Yield what bytes of a zlib stream decode to, in pieces of limited size."""
     while True:
         piece = body.decompress(data, PIECE)
         if piece:
@@ -127,11 +135,14 @@ def inflate(body: zlib._Decompress, data: bytes) -> Iterator[bytes]:
 
 
 class Brotli:
+    """Decodes Brotli."""
+
     def __init__(self) -> None:
         self._body = brotli.Decompressor()
 
     def pieces(self, data: bytes, room: int) -> Iterator[bytes]:
-        # Whether there is more is told by asking: `can_accept_more_data` is about what goes in.
+        """Yield what these bytes decode to. A coding that holds back output yields at most `room` bytes."""
+        # Only a call shows whether there is more: `can_accept_more_data` is about what goes in.
         while not self._body.is_finished():
             piece: bytes = self._body.process(data, output_buffer_limit=PIECE)
             if not piece:
@@ -141,12 +152,15 @@ class Brotli:
 
 
 class Zstd:
+    """Decodes Zstandard."""
+
     def __init__(self) -> None:
         self._out = Collected()
         body = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
         self._body = body.stream_writer(self._out, write_size=PIECE)  # type: ignore[arg-type]  # it needs only `write`
 
     def pieces(self, data: bytes, room: int) -> Iterator[bytes]:
+        """Yield what these bytes decode to. A coding that holds back output yields at most `room` bytes."""
         self._out.room = room
         self._body.write(data)
         pieces, self._out.pieces = self._out.pieces, []
@@ -161,6 +175,7 @@ class Collected:
         self.room = 0
 
     def write(self, data: bytes) -> int:
+        """Keep a piece. Raises DecodingError if there is no room for it."""
         self.room -= len(data)
         if self.room < 0:
             raise too_much()

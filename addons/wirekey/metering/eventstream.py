@@ -2,8 +2,8 @@
 
 A frame is total length, headers' length and their CRC-32, then headers, payload, and the CRC-32 of all before;
 numbers are big-endian, four bytes each. A header is name, type and value. botocore reads all this too, but keeps
-what it reads, and takes a frame of any length it is told; here one unfinished frame is held, up to FRAME_LIMIT,
-and a longer one is let by. After a frame whose checksums are wrong nothing more is read, as its length is in doubt.
+what it reads, and accepts a frame of any length; here one unfinished frame is held, up to FRAME_LIMIT, and a
+longer one is skipped. After a frame whose checksums are wrong nothing more is read, as its length is in doubt.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FIXED_LENGTHS = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
 
 class EventStreamReader:
-    """An ResponseReader of an event stream. Subclasses learn from each frame, whose checksums are right."""
+    """A ResponseReader of an event stream. Subclasses learn from each frame whose checksums are right."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -41,16 +41,17 @@ class EventStreamReader:
         self._skipped = 0
         self._broken = False
 
-    def take(self, headers: bytes, payload: bytes) -> None:
+    def read_event(self, headers: bytes, payload: bytes) -> None:
         """Learn from one frame. Must not raise."""
         raise NotImplementedError
 
     @property
     def is_between_frames(self) -> bool:
-        """Whether what was fed ends with a frame, as far as can be told."""
+        """Whether what was fed ends with a frame, as far as is known."""
         return not (self._held or self._skipped or self._broken)
 
     def feed(self, data: bytes) -> None:
+        """Read the next bytes of the response. Never raises."""
         if self._broken:
             return
         if self._skipped:
@@ -58,19 +59,20 @@ class EventStreamReader:
             self._skipped -= skipped
             data = data[skipped:]
         if not self._held:
-            end = self._take_frames(data)
+            end = self._read_frames(data)
             self._held += data[end:]
             return
         self._held += data
         if len(self._held) >= self._wanted:
             held = bytes(self._held)
-            del self._held[: self._take_frames(held)]
+            del self._held[: self._read_frames(held)]
 
     def end(self) -> None:
+        """Forget an unfinished frame."""
         self._held.clear()
 
-    def _take_frames(self, data: bytes) -> int:
-        """Take all whole frames; give where the unfinished one begins."""
+    def _read_frames(self, data: bytes) -> int:
+        """Read all whole frames, and return where the unfinished one begins."""
         position, length = 0, len(data)
         while length - position >= PRELUDE_LENGTH:
             total, headers_length, checksum = _PRELUDE.unpack_from(data, position)
@@ -90,7 +92,7 @@ class EventStreamReader:
                 self._broken = True
                 return length
             position += PRELUDE_LENGTH
-            self.take(data[position : position + headers_length], data[position + headers_length : body])
+            self.read_event(data[position : position + headers_length], data[position + headers_length : body])
             position = end
         self._wanted = PRELUDE_LENGTH
         return position

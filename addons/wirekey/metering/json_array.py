@@ -23,7 +23,7 @@ _OPENING = (b"[", b"{")
 
 
 class JsonArrayReader:
-    """An ResponseReader of an array. Subclasses say what they are interested in, and learn from it."""
+    """A ResponseReader of an array. Subclasses define what is of interest, and learn from it."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -36,7 +36,7 @@ class JsonArrayReader:
         self._ends: Ends | None = None
 
     def interested(self, data: bytes) -> bool:
-        """Search, cheaply, one element or several for what `learn` would understand.
+        """Search, cheaply, one element or several for what `read_event` would learn from.
 
         What can be noted without knowing where an element ends may be noted here already.
         """
@@ -50,9 +50,10 @@ class JsonArrayReader:
         """Learn from both ends of an element that was too long to be held. Must not raise."""
 
     def feed(self, data: bytes) -> None:
+        """Read the next bytes of the response. Never raises."""
         between = self.is_between_elements
         # A chunk that passes between two elements leaves the state as it was: it can still be walked.
-        if not self._passed(data, between=between) or (between and self.interested(data)):
+        if not self._skip(data, between=between) or (between and self.interested(data)):
             self._walk(data)
 
     def end(self) -> None:
@@ -65,8 +66,8 @@ class JsonArrayReader:
         """Whether another element can follow what was read so far."""
         return self._depth == _ARRAY and not self._in_string and not self._escaped
 
-    def _passed(self, data: bytes, *, between: bool) -> bool:
-        """Let a chunk by as a whole, if it holds only whole elements or lies within one."""
+    def _skip(self, data: bytes, *, between: bool) -> bool:
+        """Skip a chunk as a whole if it holds only whole elements or lies within one. Return whether it was skipped."""
         plain = data
         escaped = self._escaped
         if escaped or b"\\" in data:

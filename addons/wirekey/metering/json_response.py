@@ -1,4 +1,4 @@
-"""Reads a plain JSON answer once it is whole; of a long one (embeddings, images) only both ends are kept."""
+"""Reads a plain JSON response once it is complete; of a long one (embeddings, images) only both ends are kept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 def word(text: str | None) -> str | None:
-    """Give a name or word of an answer (a model, a reason) if it is one: short, and of printable ASCII."""
+    """Return a name of a response (a model, a reason) if it is short and of printable ASCII, otherwise None."""
     return text if text and len(text) <= WORD_LENGTH and text.isascii() and text.isprintable() else None
 
 
 def is_json(data: bytes) -> bool:
+    """Return whether bytes are one JSON value."""
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):
@@ -30,7 +31,7 @@ def is_json(data: bytes) -> bool:
 
 
 class JsonReader:
-    """An ResponseReader of one JSON object."""
+    """A ResponseReader of one JSON object."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -41,13 +42,14 @@ class JsonReader:
         self._ends: Ends | None = None
 
     def read_event(self, data: bytes) -> bool:
-        """Learn from the whole body; say whether it was JSON. Must not raise."""
+        """Learn from the whole body; return whether it was JSON. Must not raise."""
         raise NotImplementedError
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
         """Learn from both ends of a body that was too long to be held. Must not raise."""
 
     def feed(self, data: bytes) -> None:
+        """Read the next bytes of the response. Never raises."""
         if self._ends:
             self._ends.add(data)
             return
@@ -60,6 +62,7 @@ class JsonReader:
             self._parts.clear()
 
     def end(self) -> None:
+        """Read what is left once the response has ended."""
         if self._ends:
             head, tail = self._ends.close()
             self._ends = None

@@ -20,6 +20,7 @@ class Ends:
         self.length = 0
 
     def add(self, data: bytes) -> None:
+        """Add the next bytes."""
         if len(self.head) < HEAD:
             self.head += data[: HEAD - len(self.head)]
         self.length += len(data)
@@ -28,10 +29,12 @@ class Ends:
             del self.tail[: -TAIL - 1]
 
     def drop_last(self) -> None:
+        """Drop the last byte, which belonged to a line end."""
         del self.tail[-1:]
         self.length -= 1
 
     def close(self) -> tuple[bytes, bytes]:
+        """Return head and tail."""
         return self.head, bytes(self.tail[-TAIL:])
 
 

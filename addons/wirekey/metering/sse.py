@@ -16,7 +16,7 @@ EVENT_LIMIT = 1024 * 1024
 
 
 class SseReader:
-    """An ResponseReader of a stream of events. Subclasses say what they are interested in, and learn from it."""
+    """A ResponseReader of a stream of events. Subclasses define what is of interest, and learn from it."""
 
     def __init__(self) -> None:
         self.usage = Usage()
@@ -27,7 +27,7 @@ class SseReader:
         self._after_cr = False
 
     def interested(self, data: bytes) -> bool:
-        """Search, cheaply, one raw event or several for what `learn` would understand."""
+        """Search, cheaply, one raw event or several for what `read_event` would learn from."""
         raise NotImplementedError
 
     def read_event(self, data: bytes) -> None:
@@ -38,6 +38,7 @@ class SseReader:
         """Learn from both ends of a long event, one of which is of interest. Must not raise."""
 
     def feed(self, data: bytes) -> None:
+        """Read the next bytes of the response. Never raises."""
         if not self._held and not self._ends and not self._after_cr and data.endswith((b"\n\n", b"\n\r\n")):
             # The chunk ends with an event: nothing of it is needed later.
             if not self.interested(data):
@@ -48,17 +49,17 @@ class SseReader:
             data = self._with_newlines(data)
         if not self._held and not self._ends and data.endswith(b"\n\n"):
             for event in data.split(b"\n\n"):
-                self._take(event)
+                self._read_raw(event)
             return
         self._collect(data)
 
     def end(self) -> None:
-        """Take what was left without the blank line that ends an event, as most SDKs do."""
+        """Read an event that lacks the blank line at its end, as most SDKs do."""
         if self._ends:
-            self._glean(self._ends)
+            self._read_ends(self._ends)
         elif self._held:
             event = bytes(self._held)
-            self._take(event.removesuffix(b"\n"))
+            self._read_raw(event.removesuffix(b"\n"))
         self._held.clear()
         self._ends = None
 
@@ -75,23 +76,23 @@ class SseReader:
     def _collect(self, data: bytes) -> None:
         held = self._held
         if self._ends:
-            data = self._pass_by(self._ends, data)
+            data = self._skip_long_event(self._ends, data)
         searched = max(len(held) - 1, 0)
         held += data
         start = 0
         while (end := held.find(b"\n\n", searched)) >= 0:
-            self._take(bytes(held[start:end]))
+            self._read_raw(bytes(held[start:end]))
             start = searched = end + 2
         while held[start : start + 1] == b"\n":
             start += 1  # an empty line where an event would begin ends nothing
         del held[:start]
         if len(held) > EVENT_LIMIT + 1:
             self._ends = Ends()
-            self._pass_by(self._ends, bytes(held))
+            self._skip_long_event(self._ends, bytes(held))
             held.clear()
 
-    def _pass_by(self, ends: Ends, data: bytes) -> bytes:
-        """Let a long event by; give what follows it."""
+    def _skip_long_event(self, ends: Ends, data: bytes) -> bytes:
+        """Skip a long event, and return what follows it."""
         last = ends.tail[-1:]
         if last == b"\n" and data.startswith(b"\n"):
             end, after = 0, 1
@@ -103,27 +104,27 @@ class SseReader:
             ends.add(data)
             return b""
         ends.add(data[:end])
-        self._glean(ends)
+        self._read_ends(ends)
         self._ends = None
         return data[after:]
 
-    def _take(self, event: bytes) -> None:
+    def _read_raw(self, event: bytes) -> None:
         event = event.lstrip(b"\n")
         if len(event) > EVENT_LIMIT:
             ends = Ends()
             ends.add(event)
-            self._glean(ends)
+            self._read_ends(ends)
         elif self.interested(event):
             self.read_event(data_of(event))
 
-    def _glean(self, ends: Ends) -> None:
+    def _read_ends(self, ends: Ends) -> None:
         head, tail = ends.close()
         if self.interested(head) or self.interested(tail):
             self.read_fragment(head, tail)
 
 
 def data_of(event: bytes) -> bytes:
-    """Give the data of one event, whose line ends are LF."""
+    """Return the data of one event, whose line ends are LF."""
     if b"\n" not in event and event.startswith(b"data: "):
         return event[6:]
     event = event.removeprefix(codecs.BOM_UTF8)

@@ -1,4 +1,4 @@
-"""Lets an answer's bytes be read on their way: decoded if need be, never held, never changed."""
+"""Feeds a response's bytes to a reader as they pass: decoded if need be, never held, never changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Tap:
-    """`reader` becomes None where nothing can be learned: there is none, or its encoding cannot be undone."""
+    """Feeds one response to its reader. `reader` is None if there is none, or if the encoding cannot be decoded."""
 
     def __init__(self, reader: ResponseReader | None, encoding: str = "") -> None:
         self.reader = reader
@@ -21,6 +21,7 @@ class Tap:
             self.reader = None
 
     def feed(self, data: bytes) -> None:
+        """Pass bytes of the body to the reader, decoded."""
         if self.reader is None or not self._open or not data:
             return
         if self._decoder is None:
@@ -33,13 +34,13 @@ class Tap:
             self._give_up()
 
     def end(self) -> None:
-        """Let the reader finish; to be called once or more, whether the answer came to its end or not."""
+        """Let the reader finish, whether the response is complete or not. May be called more than once."""
         if self._open and self.reader is not None:
             self._open = False
             self.reader.end()
 
     def _give_up(self) -> None:
-        """Stop reading. What was learned stays only of an answer that was whole: half of the truth would mislead."""
+        """Stop reading. What was learned is kept only if the response was complete; a part of it would mislead."""
         if self.reader is not None and self.reader.finished:
             self.end()
         else:

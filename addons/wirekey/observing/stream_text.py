@@ -149,7 +149,7 @@ class EventStreamTranscript(EventStreamReader):
         super().__init__()
         self.transcript = Transcript()
 
-    def take(self, headers: bytes, payload: bytes) -> None:
+    def read_event(self, headers: bytes, payload: bytes) -> None:
         """Add a message."""
         named = read_headers(headers)
         kind = named.get(":event-type") or named.get(":exception-type") or named.get(":error-code") or "(no type)"

@@ -49,7 +49,7 @@ def tools_in_items(body: JsonObject) -> Iterator[JsonObject]:
 
 
 def could_mention(data: RequestBody, *words: bytes) -> bool:
-    """Say whether JSON text may hold one of these ASCII words, so that long conversations need not be decoded."""
+    """Return whether JSON text may hold one of these ASCII words, so that long conversations need not be decoded."""
     return any(word in data for word in words) or (b"\\u00" in data and _ESCAPED.search(data) is not None)
 
 

@@ -95,6 +95,7 @@ def _end_of_string(data: bytes) -> int:
 
 
 def too_many_values(limit: int) -> Refusal:
+    """Return the refusal of a body with more than `limit` JSON values."""
     return Refusal(
         413,
         "too_many_values",

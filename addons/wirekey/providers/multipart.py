@@ -37,18 +37,19 @@ _PLAIN_TEXT = re.compile(rb'[ \t]*text/plain[ \t]*(?:;[ \t]*charset="?(?:utf-8|u
 
 
 def is_form(content_type: str) -> bool:
+    """Return whether a Content-Type is that of a form."""
     return content_type.lower().lstrip().startswith("multipart/form-data")
 
 
 def read_fields(content_type: str, body: RequestBody, wanted: tuple[str, ...]) -> dict[str, str]:
-    """Give the wanted fields that are present. Raises Refusal(400) where a field could be read in two ways."""
+    """Return the wanted fields that are present. Raises Refusal(400) if a field could be read in two ways."""
     return {name: body[start:end].decode() for name, (start, end) in field_spans(content_type, body, wanted).items()}
 
 
 def field_edit(content_type: str, body: RequestBody, name: str, text: str) -> Edit:
-    """Give the edit that makes a field say this; where there is no such field, it is put in front of all others.
+    """Return the edit that sets a field; if there is no such field, it is added in front of all others.
 
-    Raises ValueError where the text would end its own part, Refusal(400) as `read_fields` does.
+    Raises ValueError if the text would end its own part, Refusal(400) as `read_fields` does.
     """
     delimiter = _delimiter(content_type)
     value = text.encode()
@@ -63,7 +64,7 @@ def field_edit(content_type: str, body: RequestBody, name: str, text: str) -> Ed
 
 
 def field_spans(content_type: str, body: RequestBody, wanted: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Give where the values of the wanted fields stand in the body: offsets of start and end."""
+    """Return where the values of the wanted fields stand in the body: offsets of start and end."""
     delimiter = _delimiter(content_type)
     if not body.startswith(delimiter[2:]):
         raise malformed("it does not begin with its multipart boundary")

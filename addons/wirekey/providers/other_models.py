@@ -1,4 +1,4 @@
-"""The models that a request names besides the one that it asks for, and that may come to answer or to help with it.
+"""The other models that a request names, which may respond or help with the response.
 
 Anthropic's `fallbacks` and its advisor tool; OpenAI's image tool, its `moderation` and its author of `svg`; `models` of
 servers that speak like OpenAI and try several.
@@ -23,16 +23,16 @@ _LISTED_KEYS = frozenset({"model", "max_tokens"})
 
 
 def read_other_models(body: JsonObject, tools: Iterable[JsonObject], model: str | None) -> tuple[str, ...]:
-    """Read what a request names besides `model`, each once, in its order.
+    """Return the models that a request names in addition to `model`, each once, in its order.
 
     A word in place of a list of fallbacks (`default`) counts as a name: the provider chooses then. Raises
-    Refusal(400) where a name is none, or where there are more than MOST_OTHER_MODELS.
+    Refusal(400) if something is no name of a model, or if there are more than MOST_OTHER_MODELS.
     """
     return others([*_of_request(body), *(name for tool in tools for name in _of_tool(tool))], model)
 
 
 def others(named: Iterable[str | None], model: str | None) -> tuple[str, ...]:
-    """Give each name once, without `model`. Raises Refusal(400) where there are more than MOST_OTHER_MODELS."""
+    """Return each name once, without `model`. Raises Refusal(400) if there are more than MOST_OTHER_MODELS."""
     found = tuple(dict.fromkeys(name for name in named if name is not None and name != model))
     if len(found) > MOST_OTHER_MODELS:
         raise malformed(f"it names more than {MOST_OTHER_MODELS} further models")

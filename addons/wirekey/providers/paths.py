@@ -43,6 +43,7 @@ class Routes:
                 self.fixed[method, path] = operation
 
     def find(self, method: str, path: str) -> Operation | None:
+        """Return the operation of a method and raw path, or None."""
         if found := self.fixed.get((method, path)):
             return found
         for pattern, operation in self.patterns.get(method, ()):

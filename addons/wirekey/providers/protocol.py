@@ -67,12 +67,12 @@ class Provider(Protocol):
         """Operation → the parameters of a model's name that its requests can hold. None for other operations."""
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
-        """Find the operation; `path` is raw, without the query. None: no such operation here."""
+        """Return the operation of a request, or None. `path` is raw, without the query."""
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
-        """Read the facts of a request whose body (of an operation with Body.JSON or MULTIPART) is whole.
+        """Return the facts of a request whose body (of an operation with Body.JSON or MULTIPART) is complete.
 
         Raises Refusal(400) on a body that is not one strict JSON object, or in which something that
         policy reads has the wrong type or stands twice.
@@ -100,7 +100,7 @@ class Provider(Protocol):
         """Return what a request in a format of another provider asks of this one."""
         return facts
 
-    def reader(
+    def response_reader(
         self,
         operation: Operation,
         facts: Facts,
@@ -108,19 +108,19 @@ class Provider(Protocol):
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> ResponseReader | None:
-        """Give a reader for this answer; None where nothing can be learned from it.
+        """Return a reader for a response, or None if nothing can be learned from it.
 
-        `headers` are the answer's, by lower-case names; Bedrock puts token counts there.
+        `headers` are the response's, by lower-case name; Bedrock puts token counts there.
         """
 
     def credential(self, key: str, path: str) -> tuple[str, str]:
-        """Name and value of the header that carries an API key; `path` is raw, without the query."""
+        """Return name and value of the header that carries an API key; `path` is raw, without the query."""
 
     def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
-        """Body and headers (content-type among them) of an error in this provider's shape."""
+        """Return body and headers (content-type among them) of an error in this provider's format."""
 
     def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
-        """Bytes to append to a stream that must end with an error, so that the SDK raises."""
+        """Return the bytes that end a stream with an error, so that the SDK raises; empty if the format has none."""
 
     def read_model(self, row: Document) -> ListedModel | None:
         """Return a model of the provider's list, or None if it cannot be called by its name."""

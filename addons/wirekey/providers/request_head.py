@@ -90,6 +90,7 @@ def media_type_of(content_type: str) -> tuple[str, dict[str, str]]:
 
 
 def unclear(what: str) -> Refusal:
+    """Return the refusal of a request that could be read in two ways. `what` completes "refused, as"."""
     return Refusal(400, "malformed", f"The request was refused, as {what}.")
 
 

@@ -64,52 +64,55 @@ class JsonObject:
 
     @property
     def spans(self) -> dict[str, tuple[int, int]]:
-        """Offsets of the values within `data`, found anew at each call."""
+        """Offsets of the values within `data`, computed at each access."""
         return _spans(self.data, self.values, self.place or "it")
 
     def text(self, key: str) -> str | None:
+        """Return a string; None if it is absent or null."""
         return self._read(key, _text, "a string")
 
     def flag(self, key: str) -> bool:
-        """Give a boolean; absent and null are False."""
+        """Return a boolean; absent and null are False."""
         return self._read(key, _flag, "true or false") or False
 
     def integer(self, key: str) -> int | None:
-        """Give a whole number of at most 2**53 either side of zero, which every JSON reader holds exactly."""
+        """Return a whole number of at most 2**53 either side of zero, which every JSON reader holds exactly."""
         number = self._read(key, _integer, "a whole number")
         if number is not None and abs(number) > INTEGER_LIMIT:
             raise malformed(f"{self.where(key)} is too large a number")
         return number
 
     def array(self, key: str) -> list[msgspec.Raw] | None:
+        """Return the items of an array, undecoded; None if it is absent or null."""
         items = self._read(key, _array, "an array")
         if items is not None and len(items) > ITEMS_LIMIT:
             raise malformed(f"{self.where(key)} has more than {ITEMS_LIMIT} items")
         return items
 
     def child(self, key: str) -> JsonObject | None:
-        """Give the object under a key; None where it is absent or null."""
+        """Return the object under a key; None if it is absent or null."""
         raw = self.values.get(key)
         if raw is None or bytes(raw) == b"null":
             return None
         return read_object(bytes(raw), self.where(key))
 
     def children(self, key: str) -> Iterator[JsonObject]:
-        """Give the objects of the array under a key, one by one."""
+        """Yield the objects of the array under a key."""
         for index, raw in enumerate(self.array(key) or ()):
             yield read_object(bytes(raw), f"{self.where(key)}[{index}]")
 
     def filled(self, key: str) -> bool:
-        """Say whether there is something under a key: not absent, not null, not empty."""
+        """Return whether the value under a key is not absent, null or empty."""
         raw = self.values.get(key)
         return raw is not None and bytes(memoryview(raw)[:8]) not in (b"null", b'""', b"[]", b"{}")
 
     def starts(self, key: str, opening: bytes) -> bool:
-        """Say whether the value under a key begins with this byte: its JSON type, in short."""
+        """Return whether the value under a key begins with this byte, which tells its JSON type."""
         raw = self.values.get(key)
         return raw is not None and bytes(memoryview(raw)[:1]) == opening
 
     def where(self, key: str) -> str:
+        """Return the name of a member for error messages."""
         return f"{self.place}.{key}" if self.place else key
 
     def _read[T](self, key: str, decoder: msgspec.json.Decoder[T], wanted: str) -> T | None:
@@ -118,7 +121,7 @@ class JsonObject:
 
 
 def objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:
-    """Give the objects of the array under a key. Else than by `children`, text in their place is no error."""
+    """Yield the objects of the array under a key. Unlike with `children`, other items and a string are no error."""
     if parent.starts(key, b'"'):
         return
     for index, raw in enumerate(parent.array(key) or ()):
@@ -128,13 +131,14 @@ def objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """How many messages there are, and in which roles they speak; "" stands for one without."""
+    """The number of messages, and their roles; "" stands for a message without one."""
 
     count: int
     roles: frozenset[str]
 
 
 def malformed(what: str) -> Refusal:
+    """Return the refusal of a body. `what` completes "refused, as"."""
     return Refusal(400, "malformed_body", f"The request body was refused, as {what}.")
 
 
@@ -184,7 +188,7 @@ def read_object(data: RequestBody, place: str) -> JsonObject:
 
 
 def one_of(parent: JsonObject, *spellings: str) -> str:
-    """Give the spelling that a request uses of a member that has several; two at once are refused."""
+    """Return the spelling of a member that a request uses, of several. Raises Refusal(400) if it uses two."""
     present = [spelling for spelling in spellings if spelling in parent.values]
     if len(present) > 1:
         raise malformed(f"{parent.where(present[0])} stands twice: also as {present[1]}")
@@ -199,6 +203,7 @@ def refuse_lookalikes(parent: JsonObject, keys: Collection[str]) -> None:
 
 
 def read_model(parent: JsonObject, key: str = "model") -> str | None:
+    """Return the name of a model; None if it is absent or null. Raises Refusal(400) if it is no name."""
     model = parent.text(key)
     if model is not None:
         check_model(model, parent.where(key))
@@ -258,13 +263,13 @@ def _decode[T](raw: msgspec.Raw | bytes, decoder: msgspec.json.Decoder[T], where
 
 
 def _has_room(length: int, values: dict[str, msgspec.Raw]) -> bool:
-    """Say whether an object of this length could hold one of these members a second time."""
+    """Return whether an object of this length could hold one of these members a second time."""
     written = 1 + sum(map(len, values)) + sum(map(len, values.values())) + 4 * len(values)
     return length - written >= min(map(len, values), default=0) + SHORTEST_MEMBER
 
 
 def _closely_written(length: int, objects: list[dict[str, msgspec.Raw]]) -> bool:
-    """Say whether an array holds nothing, not even white space, besides these members of its objects."""
+    """Return whether an array holds only these members of its objects, and no white space."""
     keys = sum(map(len, chain.from_iterable(objects)))
     values = sum(map(len, chain.from_iterable(map(_values, objects))))
     members = sum(map(len, objects))

@@ -33,6 +33,8 @@ _text = msgspec.json.Decoder(str)
 
 
 class Named(NamedTuple):
+    """The name of a tool, or of a group of tools."""
+
     name: str
     counted: bool = True
     """False for the name of a group, whose tools are counted instead."""
@@ -46,10 +48,12 @@ class Tools:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """All names, groups included."""
         return tuple(name for name, _ in self.named)
 
     @property
     def count(self) -> int:
+        """How many tools there are, without groups."""
         return sum(counted for _, counted in self.named)
 
 

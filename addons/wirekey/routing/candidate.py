@@ -1,4 +1,4 @@
-"""One way in which a call may go out: which model, at which upstream, with which of whose keys. Pure."""
+"""One way to send a call: model, upstream and keys. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Auth = Literal[
     "provider", "bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client", "passthrough", "extension"
 ]
-"""How a credential is put on. provider: where that provider looks for it; Bedrock's calls are signed where there is
-no key. client and passthrough: the client's own. extension: as a function of the operator's says."""
+"""How a credential is added. provider: where that provider looks for it; Bedrock's calls are signed if there is no
+key. client and passthrough: the client's own. extension: by a function of the operator."""
 
 TAKES_KEY = ("provider", "bearer", "x-goog-api-key", "x-api-key")
 
@@ -30,6 +30,7 @@ class Upstream:
 
     @property
     def authority(self) -> str:
+        """Host and port as a Host header has them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == 443 else f"{host}:{self.port}"
 
@@ -49,7 +50,7 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """`provider` says which wire format is spoken, and whose keys these are."""
+    """One way to send a call. `provider` says which format is used, and whose keys these are."""
 
     provider: str
     auth: Auth = "provider"
@@ -63,10 +64,11 @@ class Candidate:
     route: str | None = None
     """Label of the route, such as `routes[2]`."""
     failover: Failover | None = None
-    """What is tried besides; None: as for every call."""
+    """Further attempts; None: as for every call."""
     asks_usage: bool | None = None
     """Whether streams are asked for their token counts; None: as for every call."""
 
     @property
     def takes_key(self) -> bool:
+        """Whether a key of a pool is sent."""
         return self.auth in TAKES_KEY

@@ -1,7 +1,7 @@
-"""Which models there are over all providers and routes, and how each provider's format lists them. Pure.
+"""Lists the models of all providers and routes. Pure.
 
 A model is listed under the name that a client asks for it by: as its provider lists it, or as a route that fits only
-one name, or sends one, has it. Whether an agent may call it is the policy's to say, asked as of that very call.
+one name, or sends one, has it. The policy decides for each model whether an agent may call it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WILD = frozenset("*?[")
 
 
 def catalogue(lists: Mapping[str, Iterable[ListedModel]], routes: Sequence[Route]) -> tuple[ListedModel, ...]:
-    """Give the models of all `lists` (by provider) and of the routes, the routes' names first, each name once.
+    """Return the models of all `lists` (by provider) and of the routes, the routes' names first, each name once.
 
     What is listed twice is called as the first of its providers has it. Left out is what cannot be called here.
     """
@@ -58,13 +58,13 @@ def _of_routes(routes: Sequence[Route], known: Mapping[str, ListedModel]) -> Ite
 
 
 def operation_of(entry: ListedModel) -> Operation | None:
-    """Give the operation by which a model is called; None: there is none that passes here."""
+    """Return the operation by which a model is called, or None if Wirekey lets none through."""
     found = PROVIDERS[entry.provider].match_operation("POST", PROVIDERS[entry.provider].inference_path(entry), {})
     return found if found and found.kind is Kind.INFERENCE else None
 
 
 def as_call(entry: ListedModel, listing: Call) -> Call:
-    """Give the call of a model that the agent of `listing` would make: of its request only the model is known."""
+    """Return the call of a model that the agent of `listing` would make. Of its request, only the model is known."""
     return Call(
         id=listing.id,
         started_at=listing.started_at,

@@ -25,7 +25,7 @@ NAMES: tuple[str, ...] = get_args(ProviderName)
 
 
 def provider_pools(config: Config, previous: Mapping[str, KeyPool]) -> dict[str, KeyPool]:
-    """Make the pool of each provider; rests and sessions of keys that stay go on. Raises ConfigError."""
+    """Make the pool of each provider. Keys that stay keep their cool-downs and sessions. Raises ConfigError."""
     pools = {}
     for name in NAMES:
         selection: SelectionName = getattr(getattr(config.providers, name), "selection", "round-robin")
@@ -36,7 +36,7 @@ def provider_pools(config: Config, previous: Mapping[str, KeyPool]) -> dict[str,
 
 
 def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes | None = None) -> Routes:
-    """Make the routes. Raises ConfigError where a key or an extension is not there."""
+    """Make the routes. Raises ConfigError if a key or an extension is missing."""
     if problems := extension_problems(config):
         raise ConfigError(problems)
     defaults = {name: _default(config, name, pools[name]) for name in NAMES}
@@ -49,10 +49,12 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
 
 
 def failover_of(config: Config) -> Failover:
+    """Return the failover settings that hold where a route has none of its own."""
     return Failover(config.failover.max_attempts, config.failover.max_seconds, config.failover.max_retry_after)
 
 
 def upstream_of(url: UpstreamURL | None) -> Upstream | None:
+    """Return the upstream of a configured URL."""
     return Upstream(url.host, url.port, configured=True) if url else None
 
 

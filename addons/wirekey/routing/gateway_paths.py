@@ -1,7 +1,7 @@
-"""What a program with a `base_url` calls: whose path it is, and the path that the provider knows. Pure.
+"""Finds the provider that a path of the gateway belongs to, and the path that the provider knows. Pure.
 
-A provider's host is never made of what the client wrote: it comes out of a fixed table, by a name of the path's
-prefix and, for AWS, by a region that the configuration allows. The rest of the path is judged where all paths are.
+A provider's host is never made of what the client wrote. It comes from the provider that the path's prefix names and,
+for AWS, from a region that the configuration allows. `match_operation` checks the rest of the path, as of every call.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ _BEDROCK = Bedrock()
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """`path`: raw, as the provider knows it, without the query. `by_model`: the model may lead to another provider.
+    """Where a path of the gateway leads.
 
-    `own_models`: a question for models is answered here, in the format of `provider`.
+    `path`: raw, as the provider knows it, without the query. `by_model`: the model may lead to another provider.
+    `own_models`: a request for a list of models gets Wirekey's own list, in the format of `provider`.
     """
 
     provider: str
@@ -46,7 +47,7 @@ class Direction:
 
 
 def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
-    """Give where a raw path without its query leads; None: nowhere. `headers` by lower-case name."""
+    """Return where a raw path without its query leads, or None. `headers`: by lower-case name."""
     for prefix, name in PREFIXES.items():
         if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] == "/":
             return Direction(name, path[len(prefix) :])
@@ -65,7 +66,7 @@ def is_of_sdk(provider: Provider, path: str, headers: Mapping[str, str]) -> bool
 
 
 def bedrock_host_of(method: str, path: str, region: str, allowed: Collection[str]) -> str | None:
-    """Give the host of Bedrock that has this operation in `region`; None where none of `allowed` hosts is it."""
+    """Return the host of Bedrock that has this operation in `region`, or None if it is not among the `allowed` ones."""
     operation = _BEDROCK.match_operation(method, path, {})
     service = service_of(operation.name) if operation else RUNTIME
     hosts = bedrock_hosts(region)

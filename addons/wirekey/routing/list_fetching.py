@@ -1,7 +1,7 @@
-"""The providers' own lists of models: fetched away from the event loop when somebody asks for them, and kept.
+"""The providers' own lists of models: fetched in a thread when a client asks for them, and kept.
 
-A list is fetched again when it is ten minutes old and asked for; until the new one is there, and where it cannot be
-had, the old one stays. Only the very first of a provider is waited for, and not for long.
+A list is fetched again when it is ten minutes old and a client asks for it. The old list stays in use until the new one
+is there, and if the fetch fails. Only the first list of a provider is waited for, a few seconds.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ logger = logging.getLogger(__name__)
 
 GOOD_FOR = 600.0
 BETWEEN_FETCHES = 30.0
-"""Seconds after a fetch that failed in which no other is begun."""
+"""Seconds after a failed fetch before the next one."""
 PATIENCE = 5.0
 """Seconds that a request waits for the first list of a provider."""
 SILENCE, WHOLE = 5.0, 15.0
-"""Seconds that a fetch may take without a byte, and in all."""
+"""Seconds that a fetch may take without a byte, and as a whole."""
 MOST_BYTES = 4 * 1024 * 1024
 
 
 class ListError(Exception):
-    """Why a list could not be had: a sentence's end, without a secret. `status`: what was answered, if anything."""
+    """Why a list could not be fetched, as the end of a sentence, without a secret.
+
+    `status`: the HTTP status, if there was a response.
+    """
 
     def __init__(self, reason: str, status: int | None = None, retry_after: str | None = None) -> None:
         super().__init__(reason)
@@ -49,9 +52,9 @@ class ListError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of one provider. `requests`: target and headers of each. `trusted`: the PEM file of roots.
+    """The requests for one provider's lists. `requests`: target and headers of each. `trusted`: PEM file of roots.
 
-    `configured`: an operator named this very host and port, so that its address may be a private one.
+    `configured`: the operator configured this host and port, so that its address may be private.
     """
 
     provider: str
@@ -66,20 +69,20 @@ type Ask = Callable[[Question], list[object]]
 
 
 def ask(question: Question) -> list[object]:
-    """Give the JSON of each request's answer. Blocks. Raises ListError."""
+    """Return the JSON of each response. Blocks. Raises ListError."""
     ends = time.monotonic() + WHOLE
     try:
         address = checked_address(question)
         context = ssl.create_default_context(cafile=question.trusted)
         connection = CheckedConnection(question.host, question.port, address, context)
         with contextlib.closing(connection):
-            return [_answer(connection, target, headers, ends) for target, headers in question.requests]
+            return [_fetch_json(connection, target, headers, ends) for target, headers in question.requests]
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ListError(_reason(error)) from None
 
 
 def checked_address(question: Question) -> str:
-    """Resolve once, and give the address that was checked. Raises ListError, OSError."""
+    """Resolve the host once, and return the checked address. Raises ListError, OSError."""
     found = socket.getaddrinfo(question.host, question.port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in found]
     if not question.configured:
@@ -97,6 +100,7 @@ class CheckedConnection(http.client.HTTPSConnection):
         self._address, self._verified = address, context
 
     def connect(self) -> None:
+        """Dial the checked address and verify the certificate."""
         plain = socket.create_connection((self._address, self.port), SILENCE)
         try:
             self.sock = self._verified.wrap_socket(plain, server_hostname=self.host)
@@ -105,18 +109,20 @@ class CheckedConnection(http.client.HTTPSConnection):
             raise
 
 
-def _answer(connection: CheckedConnection, target: str, headers: Mapping[str, str], ends: float) -> object:
+def _fetch_json(connection: CheckedConnection, target: str, headers: Mapping[str, str], ends: float) -> object:
     connection.request("GET", target, headers=dict(headers))
-    with connection.getresponse() as answer:
+    with connection.getresponse() as response:
         content = b""
-        while part := answer.read1(64 * 1024):
+        while part := response.read1(64 * 1024):
             content += part
             if len(content) > MOST_BYTES:
-                raise ListError(f"its answer is longer than {MOST_BYTES} bytes")
+                raise ListError(f"its response is longer than {MOST_BYTES} bytes")
             if time.monotonic() > ends:
-                raise ListError(f"its answer takes longer than {WHOLE:g} s")
-        if answer.status != http.client.OK:
-            raise ListError(f"it answers {answer.status}", answer.status, answer.getheader("retry-after"))
+                raise ListError(f"its response takes longer than {WHOLE:g} s")
+        if response.status != http.client.OK:
+            raise ListError(
+                f"it responds with status {response.status}", response.status, response.getheader("retry-after")
+            )
     found: object = msgspec.json.decode(content)
     return found
 
@@ -126,18 +132,18 @@ def _reason(error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             return "its certificate is not trusted"
         case TimeoutError():
-            return "it does not answer in time"
+            return "it does not respond in time"
         case socket.gaierror():
             return "its name cannot be looked up"
         case OSError():
             return f"it cannot be reached ({error.strerror or type(error).__name__})"
         case ValueError():
-            return "its answer is no JSON"
-    return f"its answer cannot be read ({type(error).__name__})"
+            return "its response is not JSON"
+    return f"its response cannot be read ({type(error).__name__})"
 
 
 async def beside_the_loop[Result](work: Callable[[], Result]) -> Result:
-    """Give what `work` gives, done in a thread that nobody waits for at the end: it may hang in the resolver."""
+    """Return the result of `work`, run in a daemon thread: it may hang in the resolver, and must not delay the exit."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Result] = loop.create_future()
 
@@ -154,7 +160,7 @@ async def beside_the_loop[Result](work: Callable[[], Result]) -> Result:
             result = work()
         except Exception as raised:
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop was closed before
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=run, name="wirekey-models", daemon=True).start()
@@ -163,6 +169,8 @@ async def beside_the_loop[Result](work: Callable[[], Result]) -> Result:
 
 @dataclass(slots=True)
 class Kept:
+    """What is known of one provider's list: the models, and when it was fetched or failed."""
+
     entries: tuple[ListedModel, ...] | None = None
     good_since: float = float("-inf")
     failed_at: float = float("-inf")
@@ -172,16 +180,16 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """`lists`: by provider, of those that have one. `troubles`: why others have none."""
+    """What is known of several providers. `lists`: by provider. `troubles`: why others have no list."""
 
     lists: Mapping[str, tuple[ListedModel, ...]]
     troubles: Mapping[str, str]
 
 
 class ModelLists:
-    """All methods are for the event loop's thread.
+    """The lists of all providers. All methods are for the event loop's thread.
 
-    `fetch` gives a provider's documents, or raises: a ListError says why.
+    `fetch` returns a provider's documents, or raises ListError.
     """
 
     def __init__(
@@ -192,9 +200,9 @@ class ModelLists:
         self._kept: dict[tuple[str, str], Kept] = {}
 
     async def known(self, providers: Mapping[str, str], patience: float = PATIENCE) -> Known:
-        """Give what is known of these providers' models. Never raises.
+        """Return what is known of these providers' models. Never raises.
 
-        `providers`: name → where it is asked; a list that came from elsewhere is another one.
+        `providers`: name → host and port. A list from another host is another list.
         """
         wanted = {name: self._kept.setdefault((name, place), Kept()) for name, place in providers.items()}
         self._kept = {(name, providers[name]): kept for name, kept in wanted.items()}
@@ -205,7 +213,7 @@ class ModelLists:
             await asyncio.wait(first, timeout=patience)
         return Known(
             {name: kept.entries for name, kept in wanted.items() if kept.entries is not None},
-            {name: kept.trouble or "it has not answered yet" for name, kept in wanted.items() if kept.entries is None},
+            {name: kept.trouble or "it has not responded yet" for name, kept in wanted.items() if kept.entries is None},
         )
 
     def _begin_if_due(self, name: str, kept: Kept) -> None:
@@ -221,10 +229,10 @@ class ModelLists:
             kept.good_since, kept.trouble = self._clock(), ""
         except Exception as error:
             kept.failed_at = self._clock()
-            kept.trouble = str(error) if isinstance(error, ListError) else "it could not be asked"
-            told = str(error) if isinstance(error, ListError) else safe_traceback(error)
-            also = "" if kept.entries is None else " The list known before stays in use."
-            logger.warning("The models of %s could not be listed: %s.%s", name, told, also)
+            kept.trouble = str(error) if isinstance(error, ListError) else "the request could not be made"
+            reason = str(error) if isinstance(error, ListError) else safe_traceback(error)
+            also = "" if kept.entries is None else " The previous list stays in use."
+            logger.warning("The models of %s could not be listed: %s.%s", name, reason, also)
         finally:
             kept.flight = None
 

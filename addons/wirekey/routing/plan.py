@@ -1,8 +1,8 @@
-"""What is tried for one call, in which order, and when to give up. Pure: times are seconds of one monotonic clock.
+"""Plans the attempts of one call: their order, and when to give up. Pure; times are seconds of one monotonic clock.
 
-The order: the keys of a candidate, one after the other, then the next candidate. What comes next depends on how the
-last attempt failed; no key is tried a second time at the same candidate, unless the provider said when to come back,
-it is soon, and nothing else is left.
+The keys of a candidate come one after the other, then the next candidate. The next attempt depends on how the last one
+failed. No key is tried twice at the same candidate, unless the provider said when to retry, that is soon, and nothing
+else is left.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ OVERLOADED = frozenset({503, 529})
 """The upstream itself asks for a pause, whatever the key."""
 
 _STARTS_WORK = frozenset({"predictLongRunning"})
-"""Inference that goes on after its answer: sent twice, it would be made and paid twice."""
+"""Inference that goes on after its response: sent twice, it would run and cost twice."""
 
 
 class FailureKind(StrEnum):
+    """How an attempt failed."""
+
     CONNECT = "connect"  # no verified connection in time
-    FIRST_BYTE = "first_byte"  # sent, and no answer in time
-    RESET = "reset"  # sent, and the connection ended before an answer
-    STATUS = "status"  # answered, with a status
+    FIRST_BYTE = "first_byte"  # sent, and no response in time
+    RESET = "reset"  # sent, and the connection ended before a response
+    STATUS = "status"  # a response with this status
     STALE = "stale"  # sent on a used connection that had ended; goes out once on a new one
-    UNPROCESSED = "unprocessed"  # sent, and the provider said that it did not begin with it; goes out anew
+    UNPROCESSED = "unprocessed"  # sent, and the provider said that it did not process it; is sent again
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How an attempt failed. `retry_after`: seconds from that header, None where there is none that can be read."""
+    """How an attempt failed. `retry_after`: seconds from that header, None if it has none that can be read."""
 
     kind: FailureKind
     status: int | None = None
@@ -75,13 +77,13 @@ class Attempt:
 class RetryPlan:
     """The plan of one call. `start` gives the first attempt; `after` the next one, as long as there is one.
 
-    Note a failure in the key's pool before asking `after`, which then passes over keys that rest.
+    Note a failure in the key's pool before asking `after`, which then skips keys that are cooling down.
     """
 
     candidates: tuple[Candidate, ...]
     failover: Failover = field(default_factory=Failover)
     session: str | None = None
-    """Who keeps to one key, where the pool's selection is by session."""
+    """The session that keeps to one key, if the pool selects by session."""
     made: int = 0
     began: float = 0.0
     place: int = 0
@@ -91,12 +93,12 @@ class RetryPlan:
     choice: Attempt | None = None
 
     def start(self, now: float) -> Attempt:
-        """Give the first attempt. Its key is None where the candidate has none."""
+        """Return the first attempt. Its key is None if the candidate has none."""
         self.began, self.made = now, 1
         return self._choose(self._key_at(0, now), 0.0, now)
 
     def after(self, failure: Failure, now: float) -> Attempt | None:
-        """Give the attempt after one that failed; None: the failure is the call's."""
+        """Return the attempt after one that failed, or None if the call fails with it."""
         assert self.choice
         if not self._may_go_on(failure, now):
             return None
@@ -124,19 +126,19 @@ class RetryPlan:
         return failure.kind is not FailureKind.STATUS or failure.status in RETRIED_STATUSES | REFUSED_KEY
 
     def _pause(self, failure: Failure, now: float) -> float:
-        """Give how long the provider asks us to wait; 0 where that is too long, or not said."""
+        """Return the seconds that the provider asks to wait; 0 if that is too long, or it does not say."""
         asked = failure.retry_after or 0.0
         fits = asked <= self.failover.retry_after and now + asked < self.began + self.failover.budget
         return asked if fits else 0.0
 
     def _is_unreachable(self, failure: Failure, place: int) -> bool:
-        """Tell whether other keys would meet the same closed door, and there is another door."""
+        """Return whether other keys would fail at the same upstream, and another upstream is left."""
         here, there = self.candidates[self.place], self.candidates[place]
         differ = (here.upstream, here.provider) != (there.upstream, there.provider)
         return failure.kind is FailureKind.CONNECT and differ
 
     def _next_place(self, now: float) -> int | None:
-        """Find the next candidate that can be sent; those whose keys all rest only where there is no other."""
+        """Find the next candidate that can be sent; one whose keys all cool down only if there is no other."""
         left = range(self.place + 1, len(self.candidates))
         cooling = None
         for place in left:
@@ -173,7 +175,7 @@ class RetryPlan:
 
 
 def may_be_resent(operation: Operation, method: str, *, kept: bool) -> bool:
-    """Tell whether an operation may be sent more than once. `kept`: its body is read whole, or it has none.
+    """Return whether an operation may be sent more than once. `kept`: its whole body is kept, or it has none.
 
     What is stored at the provider may be there twice after a second time, or gone.
     """
@@ -183,4 +185,5 @@ def may_be_resent(operation: Operation, method: str, *, kept: bool) -> bool:
 
 
 def one_attempt(failover: Failover) -> Failover:
+    """Return settings under which nothing is tried a second time."""
     return Failover(1, failover.budget, 0.0)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """What becomes of calls that ask for a model whose name `pattern` (fnmatch, by case) fits.
+    """A rule for calls whose requested model matches `pattern` (fnmatch, case-sensitive).
 
-    None stands for what holds without the route.
+    None: as without the route.
     """
 
     label: str
@@ -52,10 +52,11 @@ class Route:
         object.__setattr__(self, "_fits", re.compile(translate(self.pattern)))
 
     def fits(self, model: str) -> bool:
+        """Return whether a requested model matches the pattern."""
         return self._fits.match(model) is not None
 
     def candidate(self, called: str, defaults: Mapping[str, Candidate]) -> Candidate:
-        """Give the route's own candidate for a call of the provider `called`."""
+        """Return the route's own candidate for a call of the provider `called`."""
         usual = defaults[self.provider or called]
         auth = self.auth or ("provider" if self.pool else usual.auth)
         return replace(
@@ -74,7 +75,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Routes:
-    """`defaults`: provider → what a call without a route goes by."""
+    """All routes. `defaults`: provider → the candidate of a call that no route matches."""
 
     defaults: Mapping[str, Candidate]
     routes: Sequence[Route] = ()
@@ -82,6 +83,7 @@ class Routes:
     """The model for everything."""
 
     def find(self, model: str | None, operation: Operation) -> Route | None:
+        """Return the first route that fits a requested model, or None."""
         if model is None and operation.kind is not Kind.INFERENCE:
             return None
         return next((route for route in self.routes if route.fits(model or "")), None)
@@ -89,10 +91,10 @@ class Routes:
     def candidates(
         self, called: str, operation: Operation, target: bytes, asked: str | None, wanted: str | None = None
     ) -> tuple[Candidate, ...]:
-        """Give what may be tried for a call of the provider `called`, in order; never nothing.
+        """Return the candidates of a call of the provider `called`, in order; at least one.
 
-        `wanted` is the model that the policy demands: its own route is taken, and no other model is sent. Raises
-        Refusal(400) where the route leads to a provider that does not answer this call.
+        `wanted` is the model that the policy demands: its route is used, and no other model is sent. Raises
+        Refusal(400) if the route leads to a provider that does not answer this call.
         """
         route = self.find(wanted or asked, operation)
         own = route.candidate(called, self.defaults) if route else self.defaults[called]
@@ -114,9 +116,9 @@ class Routes:
         return tuple(found)
 
     def fallback(self, name: ModelName, operation: Operation, own: Candidate) -> Candidate:
-        """Give the candidate of a fallback model: by its own route if it has one, or else by the provider's settings.
+        """Return the candidate of a fallback model: by its own route if it has one, or else by the provider's settings.
 
-        One that fits the very route that it stands in goes where that route goes.
+        A fallback that matches the route that names it goes where that route goes.
         """
         route = self.find(name.name, operation)
         provider = name.provider or own.provider
@@ -129,6 +131,7 @@ class Routes:
 
 
 def elsewhere(own: Candidate, called: str, operation: Operation) -> Refusal:
+    """Return the refusal of a call whose route leads to a provider that does not answer it."""
     return Refusal(
         400,
         "format_not_offered",

@@ -26,15 +26,17 @@ class AnthropicErrors:
     """Writes a refusal as Anthropic's API would, so that its SDK raises its usual exception."""
 
     def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
+        """Return body and headers of an error."""
         headers = {"content-type": "application/json", "request-id": request_id}
         if refusal.retry_after is not None:
             headers["retry-after"] = str(refusal.retry_after)
         elif refusal.fault is Fault.OPERATOR or refusal.status < 500:
-            # The SDK would repeat calls answered 409, 429 and 5xx; here a person must act first.
+            # The SDK retries 409, 429 and 5xx. Here a person must act first.
             headers["x-should-retry"] = "false"
         return msgspec.json.encode({**_error(refusal), "request_id": request_id}), headers
 
     def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
+        """Return the bytes that end a stream with an error; empty if its format has none."""
         if not content_type.lower().startswith("text/event-stream"):
             return b""
         return b"\n\nevent: error\ndata: " + msgspec.json.encode(_error(refusal)) + b"\n\n"

@@ -123,6 +123,7 @@ def cap_message(request: EditableObject, cap: int) -> None:
 
 
 def read_message_request(body: JsonObject) -> Facts:
+    """Return the facts of a request for a message."""
     return _read_message_request(body)[0]
 
 

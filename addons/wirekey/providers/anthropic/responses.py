@@ -1,4 +1,4 @@
-"""What Anthropic's answers tell. Input tokens are as Anthropic counts them: without those read from its cache."""
+"""Reads Anthropic's responses. Input tokens are as Anthropic counts them: without those read from its cache."""
 
 from __future__ import annotations
 
@@ -60,82 +60,86 @@ class AnthropicJson(JsonReader):
     """A message, or an error."""
 
     def read_event(self, data: bytes) -> bool:
+        """Learn from the whole body and return whether it is JSON. Never raises."""
         try:
             message = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            read_fragment(self.usage, data, data)
+            _record_fragment(self.usage, data, data)
             return is_json(data)
-        take(self.usage, message)
+        _record_message(self.usage, message)
         if message.type == "error":
-            self.error_type = error_word(message)
+            self.error_type = _error_type(message)
         return True
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
-        read_fragment(self.usage, head, tail)
+        """Learn from the two ends of an event that was too long to be held. Never raises."""
+        _record_fragment(self.usage, head, tail)
 
 
 class MessageStream(SseReader):
     """Events of a message: message_start has the input, message_delta the output and the reason."""
 
     def interested(self, data: bytes) -> bool:
+        """Return whether an event, or one of several, may hold something to learn."""
         return _OF_INTEREST.search(data) is not None
 
     def read_event(self, data: bytes) -> None:
+        """Learn from one event. Never raises."""
         try:
             event = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if event.type == "message_start" and isinstance(event.message, _Message):
-            take(self.usage, event.message)
+            _record_message(self.usage, event.message)
         elif event.type == "message_delta":
-            take(self.usage, event)
+            _record_message(self.usage, event)
         elif event.type == "message_stop":
             self.finished = True
         elif event.type == "error":
-            self.error_type = self.error_type or error_word(event)
+            self.error_type = self.error_type or _error_type(event)
 
 
-def take(usage: Usage, message: _Message) -> None:
+def _record_message(usage: Usage, message: _Message) -> None:
     usage.model = usage.model or word(message.model)
     reason = message.delta.stop_reason if message.delta else message.stop_reason
     usage.finish_reason = word(reason) or usage.finish_reason
     if message.usage:
-        take_usage(usage, message.usage)
+        _record_usage(usage, message.usage)
 
 
-def take_usage(usage: Usage, said: _Usage) -> None:
-    """Take the counts that were said; a later event says them anew, whole, and may leave some out."""
+def _record_usage(usage: Usage, counts: _Usage) -> None:
+    """Record counts. A later event repeats them in full, and may leave some out."""
     for name, count in (
-        ("input_tokens", said.input_tokens),
-        ("output_tokens", said.output_tokens),
-        ("cached_input_tokens", said.cache_read_input_tokens),
-        ("cache_write_tokens", said.cache_creation_input_tokens or None),
-        ("reasoning_tokens", said.output_tokens_details and said.output_tokens_details.thinking_tokens),
+        ("input_tokens", counts.input_tokens),
+        ("output_tokens", counts.output_tokens),
+        ("cached_input_tokens", counts.cache_read_input_tokens),
+        ("cache_write_tokens", counts.cache_creation_input_tokens or None),
+        ("reasoning_tokens", counts.output_tokens_details and counts.output_tokens_details.thinking_tokens),
     ):
         if count is not None:
             setattr(usage, name, count)
 
 
-def read_fragment(usage: Usage, head: bytes, tail: bytes) -> None:
+def _record_fragment(usage: Usage, head: bytes, tail: bytes) -> None:
     usage.model = usage.model or last_text(head, "model") or last_text(tail, "model")
     usage.finish_reason = usage.finish_reason or last_text(tail, "stop_reason") or last_text(head, "stop_reason")
     for part in (tail, head):
         if found := last_object(part, "usage"):
             try:
-                take_usage(usage, _usage_decoder.decode(found))
+                _record_usage(usage, _usage_decoder.decode(found))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
             return
 
 
-def error_word(event: _Message) -> str:
+def _error_type(event: _Message) -> str:
     return (event.error and word(event.error.type)) or "error"
 
 
 class AnthropicResponses:
     """Picks the reader of a response."""
 
-    def reader(
+    def response_reader(
         self,
         operation: Operation,
         facts: Facts,
@@ -143,6 +147,7 @@ class AnthropicResponses:
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> ResponseReader | None:
+        """Return a reader for a response, or None if nothing can be learned from it."""
         media = content_type.lower()
         if operation.name != "messages":
             return None

@@ -48,6 +48,7 @@ class BedrockErrors:
     """Writes a refusal as Bedrock would, so that its SDK raises its usual exception."""
 
     def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
+        """Return body and headers of an error."""
         fallback = _ERRORS[400 if refusal.status < 500 else 500]
         headers = {
             "content-type": "application/json",
@@ -59,6 +60,7 @@ class BedrockErrors:
         return msgspec.json.encode({"message": refusal.message}), headers
 
     def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
+        """Return the bytes that end a stream with an error; empty if its format has none."""
         if not content_type.lower().startswith(EVENT_STREAM):
             return b""
         errors = _AGENT_STREAM_ERRORS if operation.name == "invoke-agent" else _STREAM_ERRORS

@@ -1,6 +1,6 @@
 """Requests to Bedrock: Converse, and invoke with the bodies of Anthropic, Nova, Titan, Llama, Mistral, Cohere, OpenAI.
 
-The models' own bodies are told apart by their members, not by the model's name: a profile or an imported model
+The models' own bodies are distinguished by their members, not by the model's name: a profile or an imported model
 has a name that says nothing. Two members that mean the same are refused, as one of them would be ignored.
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html
 """
@@ -114,7 +114,7 @@ class BedrockRequests(RequestEditor):
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
         """Return what a request asks for. Raises Refusal(400)."""
-        # Of invoke, SDKs declare bytes where nobody told them more.
+        # SDKs declare the body of invoke as bytes unless the program sets a Content-Type.
         if content_type.lower() != "application/octet-stream":
             check_json_type(content_type)
         data = read_body(body)

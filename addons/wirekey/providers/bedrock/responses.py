@@ -1,7 +1,7 @@
-"""What Bedrock's answers tell: Converse and the models' own bodies, whole and as frames of an event stream.
+"""Reads Bedrock's responses: Converse and the models' own bodies, whole and as frames of an event stream.
 
 Of a stream the service adds up the tokens itself, in the last chunk (`amazon-bedrock-invocationMetrics`); of a
-whole answer it writes them into headers. They hold for every model; what a model says itself fills the rest.
+whole response it writes them into headers. They hold for every model; counts in the body fill what is missing.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class _End(msgspec.Struct):
     index: int | None = 0
 
     def reason(self) -> str | None:
+        """Return why the generation ended, in the model's word."""
         return word(self.stop_reason or self.stop_reason_ or self.finish_reason or self.completion_reason)
 
 
@@ -79,8 +80,8 @@ class _Trace(msgspec.Struct, rename="camel"):
     prompt_router: _Router | None = None
 
 
-class _Answer(_End):
-    """The members of interest of any model's answer, chunk or event."""
+class _Response(_End):
+    """The members of interest of any model's response, chunk or event."""
 
     model: str | None = None
     usage: _Usage | None = None
@@ -108,7 +109,7 @@ class _Final(msgspec.Struct):
     metrics: _Metrics | None = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
 
 
-_answer = msgspec.json.Decoder(_Answer)
+_response = msgspec.json.Decoder(_Response)
 _start = msgspec.json.Decoder(_Start)
 _end = msgspec.json.Decoder(_End)
 _final = msgspec.json.Decoder(_Final)
@@ -125,7 +126,7 @@ _CHUNK_OF_INTEREST = re.compile(
 
 
 class BedrockJson(JsonReader):
-    """An ResponseReader of whole answers of converse and invoke, and of errors."""
+    """A ResponseReader of whole responses of converse and invoke, and of errors."""
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -133,24 +134,27 @@ class BedrockJson(JsonReader):
         self.error_type = error_from_headers(headers or {})
 
     def read_event(self, data: bytes) -> bool:
+        """Learn from the whole body and return whether it is JSON. Never raises."""
         try:
-            take_answer(self.usage, _answer.decode(data))
+            _record_response(self.usage, _response.decode(data))
         except _FAULTS:
             self.read_fragment(data, data)
             return _is_json(data)
         return True
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
+        """Learn from the two ends of an event that was too long to be held. Never raises."""
         for piece in (head, tail):
             if found := last_object(piece, "usage"):
                 try:
-                    take_usage(self.usage, _usage.decode(found))
+                    _record_usage(self.usage, _usage.decode(found))
                 except _FAULTS:
                     continue
             for key in FINISH_REASONS:
                 self.usage.finish_reason = last_text(piece, key) or self.usage.finish_reason
 
     def end(self) -> None:
+        """Read what is left once the response has ended."""
         super().end()
         counted, usage = self._counted, self.usage
         if counted:
@@ -163,6 +167,7 @@ class BedrockStream(EventStreamReader):
     """What both kinds of stream have in common: how they fail."""
 
     def failed(self, headers: bytes) -> bool:
+        """Return whether a frame ends the stream with an error, and note the type of the error."""
         if not _FAILED.search(headers):
             return False
         fields = read_headers(headers)
@@ -173,25 +178,27 @@ class BedrockStream(EventStreamReader):
 
 
 class ConverseStream(BedrockStream):
-    """An ResponseReader of converse-stream: `messageStop` says why, `metadata` after it how much."""
+    """A ResponseReader of converse-stream: `messageStop` says why, `metadata` after it how much."""
 
-    def take(self, headers: bytes, payload: bytes) -> None:
+    def read_event(self, headers: bytes, payload: bytes) -> None:
+        """Learn from one event. Never raises."""
         if not _HEADERS_OF_INTEREST.search(headers) or self.failed(headers):
             return
         kind = read_headers(headers).get(":event-type")
         if kind not in ("messageStop", "metadata"):
             return
         try:
-            take_answer(self.usage, _answer.decode(payload))
+            _record_response(self.usage, _response.decode(payload))
         except _FAULTS:
             return
         self.finished = self.finished or kind == "messageStop"
 
 
 class InvokeStream(BedrockStream):
-    """An ResponseReader of invoke-with-response-stream: chunks of the model's own JSON, in base64."""
+    """A ResponseReader of invoke-with-response-stream: chunks of the model's own JSON, in base64."""
 
-    def take(self, headers: bytes, payload: bytes) -> None:
+    def read_event(self, headers: bytes, payload: bytes) -> None:
+        """Learn from one event. Never raises."""
         if self.failed(headers):
             return
         start = payload.find(b'"', payload.find(b'"bytes"') + len(b'"bytes"')) + 1
@@ -200,35 +207,37 @@ class InvokeStream(BedrockStream):
         except binascii.Error:
             return
         if _CHUNK_OF_INTEREST.search(chunk):
-            self.read_event(chunk)
+            self.read_chunk(chunk)
 
-    def read_event(self, chunk: bytes) -> None:
+    def read_chunk(self, chunk: bytes) -> None:
+        """Learn from one chunk of the model's own JSON. Never raises."""
         try:
-            answer = _answer.decode(chunk)
-            take_answer(self.usage, answer)
-            metrics = answer.metrics
+            response = _response.decode(chunk)
+            _record_response(self.usage, response)
+            metrics = response.metrics
         except _FAULTS:
             metrics = _read_metrics(chunk)
         if metrics:
-            take_metrics(self.usage, metrics)
+            _record_metrics(self.usage, metrics)
         if metrics or self.usage.finish_reason:
             self.finished = True
 
 
 class AgentStream(BedrockStream):
-    """An ResponseReader of invoke-agent: no event is the last one by its name, and none counts tokens."""
+    """A ResponseReader of invoke-agent: no event is the last one by its name, and none counts tokens."""
 
     def __init__(self) -> None:
         super().__init__()
         self.finished = True
 
-    def take(self, headers: bytes, payload: bytes) -> None:  # the payload is content
+    def read_event(self, headers: bytes, payload: bytes) -> None:
+        """Look for an error in the headers. The payload is content and stays unread."""
         if self.failed(headers):
             self.finished = False
 
 
 def usage_from_headers(headers: Mapping[str, str]) -> Usage | None:
-    """Read the token counts that the service writes into the headers of invoke; None where there are none."""
+    """Read the token counts that the service writes into the headers of invoke; None if there are none."""
     input_tokens, output_tokens, cached = (
         int(text) if text.isascii() and text.isdigit() and len(text) <= COUNT_LENGTH else None
         for name in ("input-token-count", "output-token-count", "cache-read-input-token-count")
@@ -244,29 +253,29 @@ def error_from_headers(headers: Mapping[str, str]) -> str | None:
     return word(headers.get("x-amzn-errortype", "").partition(":")[0])
 
 
-def take_answer(usage: Usage, answer: _Answer) -> None:
-    if answer.message is not _ABSENT:
-        _take_start(usage, answer.message)
-    usage.model = word(answer.model) or usage.model
-    if answer.trace and answer.trace.prompt_router:
-        usage.model = word(answer.trace.prompt_router.invoked_model_id) or usage.model
-    for found in (answer.usage, answer.metadata and answer.metadata.usage):
+def _record_response(usage: Usage, response: _Response) -> None:
+    if response.message is not _ABSENT:
+        _record_start(usage, response.message)
+    usage.model = word(response.model) or usage.model
+    if response.trace and response.trace.prompt_router:
+        usage.model = word(response.trace.prompt_router.invoked_model_id) or usage.model
+    for found in (response.usage, response.metadata and response.metadata.usage):
         if found:
-            take_usage(usage, found)
-    parts = answer.results or answer.outputs or answer.generations or answer.choices or []
+            _record_usage(usage, found)
+    parts = response.results or response.outputs or response.generations or response.choices or []
     first = next((part for part in parts if not part.index), None)
     outputs = [part.token_count for part in parts if part.token_count is not None]
-    _count(usage, answer.input_text_tokens, answer.output_text_tokens, None)
-    _count(usage, answer.prompt_token_count, answer.generation_token_count, None)
+    _count(usage, response.input_text_tokens, response.output_text_tokens, None)
+    _count(usage, response.prompt_token_count, response.generation_token_count, None)
     _count(usage, None, sum(outputs) if outputs else None, None)
-    for end in (answer, answer.message_stop, first):
+    for end in (response, response.message_stop, first):
         if end and end.reason():
             usage.finish_reason = end.reason()
-    if answer.delta is not _ABSENT:
-        _take_delta(usage, answer.delta)
+    if response.delta is not _ABSENT:
+        _record_delta(usage, response.delta)
 
 
-def take_usage(usage: Usage, found: _Usage) -> None:
+def _record_usage(usage: Usage, found: _Usage) -> None:
     _count(usage, found.input_tokens, found.output_tokens, found.cache_read_input_tokens)
     cached = found.cache_read_ if found.cache_read_ is not None else found.cache_read_count
     _count(usage, found.input_tokens_, found.output_tokens_, cached)
@@ -276,22 +285,22 @@ def take_usage(usage: Usage, found: _Usage) -> None:
             usage.cache_write_tokens = written
 
 
-def take_metrics(usage: Usage, metrics: _Metrics) -> None:
+def _record_metrics(usage: Usage, metrics: _Metrics) -> None:
     _count(usage, metrics.input_token_count, metrics.output_token_count, metrics.cache_read_input_token_count)
 
 
-def _take_start(usage: Usage, raw: msgspec.Raw) -> None:
-    """Take Anthropic's message_start; other models have a text or a message of their own under this name."""
+def _record_start(usage: Usage, raw: msgspec.Raw) -> None:
+    """Record Anthropic's message_start. Other models have something else under this name."""
     try:
         start = _start.decode(raw)
     except _FAULTS:
         return
     usage.model = word(start.model) or usage.model
     if start.usage:
-        take_usage(usage, start.usage)
+        _record_usage(usage, start.usage)
 
 
-def _take_delta(usage: Usage, raw: msgspec.Raw) -> None:
+def _record_delta(usage: Usage, raw: msgspec.Raw) -> None:
     try:
         usage.finish_reason = _end.decode(raw).reason() or usage.finish_reason
     except _FAULTS:
@@ -322,7 +331,7 @@ def _is_json(data: bytes) -> bool:
 class BedrockResponses:
     """Picks the reader of a response."""
 
-    def reader(
+    def response_reader(
         self,
         operation: Operation,
         facts: Facts,
@@ -330,6 +339,7 @@ class BedrockResponses:
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> ResponseReader | None:
+        """Learn from one event. Never raises."""
         media = content_type.lower()
         if operation.name not in ACTIONS or operation.name == "count-tokens":
             return AgentStream() if operation.name == "invoke-agent" and media.startswith(EVENT_STREAM) else None

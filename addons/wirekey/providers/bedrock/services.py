@@ -33,7 +33,7 @@ ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream
 
 RUNTIME, CATALOGUE, AGENTS = "bedrock-runtime", "bedrock", "bedrock-agent-runtime"
 
-# Knowledge bases and agents are the account's own: what they hold and do is more than a model's answer.
+# Knowledge bases and agents are the account's own: what they hold and do is more than a model's response.
 _ROWS = (
     ("GET", r"/foundation-models", "list-foundation-models", CATALOGUE, Body.NONE, Kind.LISTING),
     ("GET", rf"/foundation-models/{WRITTEN_MODEL}", "get-foundation-model", CATALOGUE, Body.NONE, Kind.LISTING),
@@ -70,12 +70,12 @@ _SERVICES = {name: service for _, _, name, service, _, _ in _ROWS}
 
 
 def service_of(operation: str) -> str:
-    """Give the service whose hosts have an operation of Bedrock: its path means something there only."""
+    """Return the service whose hosts have an operation of Bedrock. Its path means something there only."""
     return _SERVICES.get(operation, RUNTIME)
 
 
 def read_model_segment(written: str) -> str | None:
-    """Decode a model's id or ARN as it stands in a path; None where it is neither."""
+    """Decode a model's id or ARN as it stands in a path; None if it is neither."""
     model = written.replace("%3A", ":").replace("%2F", "/")
     return model if len(model) <= MODEL_LENGTH and _MODEL.fullmatch(model) else None
 
@@ -94,7 +94,7 @@ def find(method: str, path: str) -> Operation | None:
 
 
 def read(operation: Operation, data: JsonObject) -> Facts:
-    """Read what is asked of an agent or a knowledge base. The model is the one that writes the answer.
+    """Read what is asked of an agent or a knowledge base. The model is the one that writes the response.
 
     Others rank what was found, or turn the question into a filter.
     """

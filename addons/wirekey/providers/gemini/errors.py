@@ -35,12 +35,14 @@ class GeminiErrors:
     """Writes a refusal as Google's servers would, so that its SDK raises its usual exception."""
 
     def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
+        """Return body and headers of an error."""
         headers = {"content-type": "application/json; charset=UTF-8"}
         if refusal.retry_after is not None:
             headers["retry-after"] = str(refusal.retry_after)
         return json.dumps(_error(refusal, request_id), indent=2).encode(), headers
 
     def stream_error(self, refusal: Refusal, operation: Operation, content_type: str) -> bytes:
+        """Return the bytes that end a stream with an error; empty if its format has none."""
         if operation.name in OPENAI_NAMES:
             return _OPENAI.stream_error(refusal, operation, content_type)
         error = json.dumps(_error(refusal)).encode()

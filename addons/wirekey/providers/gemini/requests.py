@@ -52,7 +52,7 @@ ACTIONS = (
     "predict",
     "predictLongRunning",
 )
-READABLE_ANSWERS = ("json", "sse")
+READABLE_RESPONSES = ("json", "sse")
 UNREADABLE_PARAMETERS = ("$httpMethod", "$httpHeaders", "$ct", "$req")
 METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 
@@ -97,7 +97,7 @@ _ROUTES = Routes(
             ("GET", "/download", "/files/{id}:download", "files.download", _NONE, _STORAGE),
             ("GET", "", "/files/{id}", "files.get", _NONE, _STORAGE),
             ("DELETE", "", "/files/{id}", "files.delete", _NONE, _STORAGE),
-            # A resumable upload begins with a POST; its bytes follow by POST or PUT to the address in the answer.
+            # A resumable upload begins with a POST; its bytes follow by POST or PUT to the address in the response.
             ("POST", "/upload", "/files", "upload", _OPAQUE, _STORAGE),
             ("PUT", "/upload", "/files", "upload", _OPAQUE, _STORAGE),
             ("POST", "", "/openai/chat/completions", "chat.completions", _JSON, _INFERENCE),
@@ -271,7 +271,7 @@ def _camel(snake: str) -> str:
 
 
 def as_gemini(facts: Facts) -> Facts:
-    """Give what a request in OpenAI's format asks of Gemini."""
+    """Return what a request in OpenAI's format asks of Gemini."""
     # Asked for usage, its endpoint puts it into every chunk, from where it could not be taken out again.
     model = _bare(facts.model)
     return replace(facts, model=model, other_models=others(map(_bare, facts.other_models), model), asks_usage=True)
@@ -324,7 +324,7 @@ def _objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:
 
 
 def _check_model(operation: Operation, data: JsonObject) -> bool:
-    """Refuse a body that names another model than the path. Gives True, so that requests can be counted by it."""
+    """Refuse a body that names another model than the path. Return True, so that `sum` counts requests."""
     refuse_lookalikes(data, _KEYS)
     model = data.text("model")
     if model is not None and _bare(model) != operation.model:
@@ -343,5 +343,5 @@ def _check_query(query: Mapping[str, str]) -> None:
         if name in query:
             raise malformed(f"the query parameter {name} changes what the request means; leave it out")
     for name in ("alt", "$alt"):
-        if query.get(name, "json").lower() not in READABLE_ANSWERS:
-            raise malformed(f"{name}={query[name]!r} asks for an answer that cannot be metered; ask for json or sse")
+        if query.get(name, "json").lower() not in READABLE_RESPONSES:
+            raise malformed(f"{name}={query[name]!r} asks for a response that cannot be metered; ask for json or sse")

@@ -1,6 +1,6 @@
-"""What Gemini's answers tell: whole, as server-sent events, and as one JSON array that grows.
+"""Reads Gemini's responses: whole, as server-sent events, and as one JSON array that grows.
 
-Gemini repeats the token counts in every part of a stream, growing. Only the part that ends the answer is parsed;
+Gemini repeats the token counts in every part of a stream, growing. Only the part that ends the response is parsed;
 of the others the counts' bytes are kept, the last ones only, and read at the end if the ending part never came.
 `output_tokens` includes the tokens thought, and `input_tokens` those that tools put in, as both are billed so.
 """
@@ -52,7 +52,7 @@ class _Error(msgspec.Struct):
     status: str | None = None
 
 
-class _Answer(msgspec.Struct, rename="camel"):
+class _Response(msgspec.Struct, rename="camel"):
     candidates: list[_Candidate] | None = None
     usage_metadata: _Counts | None = None
     prompt_feedback: _Feedback | None = None
@@ -60,8 +60,8 @@ class _Answer(msgspec.Struct, rename="camel"):
     error: _Error | None = None
 
 
-_answer = msgspec.json.Decoder(_Answer)
-_answers = msgspec.json.Decoder(list[_Answer])
+_response = msgspec.json.Decoder(_Response)
+_responses = msgspec.json.Decoder(list[_Response])
 _counts = msgspec.json.Decoder(_Counts)
 
 
@@ -69,25 +69,27 @@ _ENDS = re.compile(rb'"(?:finishReason|blockReason|error)"')
 
 
 class GeminiJsonReader(JsonReader):
-    """An ResponseReader of generateContent and its like, and of errors, which streams give in an array."""
+    """A ResponseReader of generateContent and its like, and of errors, which streams give in an array."""
 
     def read_event(self, data: bytes) -> bool:
+        """Learn from the whole body and return whether it is JSON. Never raises."""
         try:
-            answers = _answers.decode(data) if data.lstrip()[:1] == b"[" else [_answer.decode(data)]
+            responses = _responses.decode(data) if data.lstrip()[:1] == b"[" else [_response.decode(data)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            _glean(self.usage, data, data)
+            _record_fragment(self.usage, data, data)
             return _is_json(data)
-        for answer in answers:
-            _note(self.usage, answer)
-            self.error_type = _error_word(answer) or self.error_type
+        for response in responses:
+            _record_response(self.usage, response)
+            self.error_type = _error_type(response) or self.error_type
         return True
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
-        _glean(self.usage, head, tail)
+        """Learn from the two ends of an event that was too long to be held. Never raises."""
+        _record_fragment(self.usage, head, tail)
 
 
 class _PartReader:
-    """What the two stream readers have in common: learning from the parts of an answer."""
+    """What the two stream readers have in common: learning from the parts of an response."""
 
     usage: Usage
     finished: bool
@@ -95,7 +97,7 @@ class _PartReader:
     _late: bytes | None = None
 
     def interested(self, data: bytes) -> bool:
-        """Find what ends an answer; token counts that stand alone are put by here, which spares all else."""
+        """Find what ends an response; token counts that stand alone are put by here, which spares all else."""
         if _ENDS.search(data):
             return True
         start = data.rfind(b'"usageMetadata"')
@@ -106,70 +108,75 @@ class _PartReader:
         return False
 
     def read_event(self, data: bytes) -> None:
+        """Learn from one event. Never raises."""
         try:
-            answer = _answer.decode(data)
+            response = _response.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.read_fragment(data, data)
             return
-        if answer.usage_metadata:
+        if response.usage_metadata:
             self._late = None
-        _note(self.usage, answer)
-        self.error_type = _error_word(answer) or self.error_type
+        _record_response(self.usage, response)
+        self.error_type = _error_type(response) or self.error_type
         if self.usage.finish_reason:
             self.finished = True
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
+        """Learn from the two ends of an event that was too long to be held. Never raises."""
         self._late = None
-        _glean(self.usage, head, tail)
+        _record_fragment(self.usage, head, tail)
         if self.usage.finish_reason:
             self.finished = True
 
     def read_late_counts(self) -> None:
+        """Read the counts that were kept, if the part that ends the response never came."""
         if self._late:
             # An event may have its data in several lines.
-            _glean_counts(self.usage, self._late.replace(b"\ndata:", b"\n"))
+            _record_counts_in(self.usage, self._late.replace(b"\ndata:", b"\n"))
             self._late = None
 
 
 class GeminiSseReader(_PartReader, SseReader):
-    """An ResponseReader of streamGenerateContent?alt=sse."""
+    """A ResponseReader of streamGenerateContent?alt=sse."""
 
     def end(self) -> None:
+        """Read what is left once the response has ended."""
         super().end()
         self.read_late_counts()
 
-    def _take(self, event: bytes) -> None:
+    def _read_raw(self, event: bytes) -> None:
         # Google ends a failed stream with a bare JSON error, without `data:`.
         if event.startswith(b"{"):
             self.read_event(event)
         else:
-            super()._take(event)
+            super()._read_raw(event)
 
 
 class GeminiArrayReader(_PartReader, JsonArrayReader):
-    """An ResponseReader of streamGenerateContent without alt=sse."""
+    """A ResponseReader of streamGenerateContent without alt=sse."""
 
     def end(self) -> None:
+        """Read what is left once the response has ended."""
         super().end()
         self.read_late_counts()
 
 
-def _note(usage: Usage, answer: _Answer) -> None:
-    if answer.usage_metadata:
-        _note_counts(usage, answer.usage_metadata)
-    usage.model = word(answer.model_version) or usage.model
-    for candidate in answer.candidates or ():
+def _record_response(usage: Usage, response: _Response) -> None:
+    if response.usage_metadata:
+        _record_counts(usage, response.usage_metadata)
+    usage.model = word(response.model_version) or usage.model
+    for candidate in response.candidates or ():
         if candidate.index == 0 and candidate.finish_reason:
             usage.finish_reason = word(candidate.finish_reason)
-    if answer.prompt_feedback and answer.prompt_feedback.block_reason:
-        usage.finish_reason = word(answer.prompt_feedback.block_reason)
+    if response.prompt_feedback and response.prompt_feedback.block_reason:
+        usage.finish_reason = word(response.prompt_feedback.block_reason)
 
 
-def _error_word(answer: _Answer) -> str | None:
-    return None if answer.error is None else word(answer.error.status) or "UNKNOWN"
+def _error_type(response: _Response) -> str | None:
+    return None if response.error is None else word(response.error.status) or "UNKNOWN"
 
 
-def _note_counts(usage: Usage, counts: _Counts) -> None:
+def _record_counts(usage: Usage, counts: _Counts) -> None:
     usage.input_tokens = _sum(counts.prompt_token_count, counts.tool_use_prompt_token_count)
     usage.output_tokens = _sum(counts.candidates_token_count, counts.thoughts_token_count)
     usage.cached_input_tokens = counts.cached_content_token_count
@@ -180,19 +187,19 @@ def _sum(first: int | None, second: int | None) -> int | None:
     return None if first is None and second is None else (first or 0) + (second or 0)
 
 
-def _glean(usage: Usage, head: bytes, tail: bytes) -> None:
+def _record_fragment(usage: Usage, head: bytes, tail: bytes) -> None:
     for piece in (head, tail):
-        _glean_counts(usage, piece)
+        _record_counts_in(usage, piece)
         usage.finish_reason = last_text(piece, "finishReason") or usage.finish_reason
         usage.model = last_text(piece, "modelVersion") or usage.model
 
 
-def _glean_counts(usage: Usage, piece: bytes) -> None:
+def _record_counts_in(usage: Usage, piece: bytes) -> None:
     found = last_object(piece, "usageMetadata")
     if found is None:
         return
     try:
-        _note_counts(usage, _counts.decode(found))
+        _record_counts(usage, _counts.decode(found))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return
 
@@ -208,7 +215,7 @@ def _is_json(data: bytes) -> bool:
 class GeminiResponses:
     """Picks the reader of a response."""
 
-    def reader(
+    def response_reader(
         self,
         operation: Operation,
         facts: Facts,
@@ -216,10 +223,11 @@ class GeminiResponses:
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> ResponseReader | None:
+        """Return a reader for a response, or None if nothing can be learned from it."""
         if operation.kind is not Kind.INFERENCE or operation.name == "countTokens":
             return None
         if operation.name in OPENAI_NAMES:
-            return _OPENAI.reader(operation, facts, status, content_type, headers)
+            return _OPENAI.response_reader(operation, facts, status, content_type, headers)
         kind = media_type(content_type)
         if kind == "text/event-stream":
             return GeminiSseReader()
@@ -229,4 +237,5 @@ class GeminiResponses:
 
 
 def media_type(content_type: str) -> str:
+    """Return the media type of a Content-Type, in lower case."""
     return content_type.partition(";")[0].strip().lower()

@@ -236,6 +236,7 @@ def set_usage_option(body: EditableBody) -> bool:
 
 
 def read_chat(body: JsonObject) -> Facts:
+    """Return the facts of a chat."""
     messages = read_messages(body, "messages")
     offered = list(body.children("tools"))
     tools = collect(chat_tools(body, offered))
@@ -256,6 +257,7 @@ def read_chat(body: JsonObject) -> Facts:
 
 
 def read_responses(body: JsonObject) -> Facts:
+    """Return the facts of a request to the Responses API."""
     text = body.starts("input", b'"')
     offered = [*body.children("tools"), *tools_in_items(body)]
     tools = collect(name for tool in offered for name in names_of(tool))
@@ -292,6 +294,7 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
 
 
 def read_form(content_type: str, body: RequestBody) -> Facts:
+    """Return the facts of a form: a file to transcribe, or an image to edit."""
     fields = read_fields(content_type, body, ("model", "stream", "svg[model]"))
     model = fields.get("model")
     for name in ("model", "svg[model]"):
@@ -320,6 +323,7 @@ def prompt_count(body: JsonObject) -> int | None:
 
 
 def asks_usage(body: JsonObject) -> bool:
+    """Return whether a stream ends with its token counts, as far as the request says; True if it is no stream."""
     if not body.flag("stream"):
         return True
     options = body.child("stream_options")

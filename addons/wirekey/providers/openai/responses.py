@@ -1,4 +1,4 @@
-"""What OpenAI's answers tell: chat, completions, responses, embeddings, images, audio; whole and as events."""
+"""Reads OpenAI's responses: chat, completions, responses, embeddings, images, audio; whole and as events."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMPLETED = "completed"
 CHUNKED = ("chat.completions", "completions")
 TYPED = ("responses", "responses.get", "images.generations", "images.edits", "audio.speech", "audio.transcriptions")
 SILENT = ("responses.input_tokens", "moderations")
-"""Operations whose answers cost no tokens and end for no reason."""
+"""Operations whose responses cost no tokens and have no finish reason."""
 
 
 class _Details(msgspec.Struct):
@@ -64,8 +64,8 @@ class _Incomplete(msgspec.Struct):
     reason: str | None = None
 
 
-class _Answer(msgspec.Struct):
-    """The members of interest of any answer or event: an event of the Responses API holds an answer."""
+class _Response(msgspec.Struct):
+    """The members of interest of any response or event; an event of the Responses API holds a response."""
 
     type: str | None = None
     model: str | None = None
@@ -75,10 +75,10 @@ class _Answer(msgspec.Struct):
     code: str | int | None = None
     status: str | None = None
     incomplete_details: _Incomplete | None = None
-    response: _Answer | None = None
+    response: _Response | None = None
 
 
-_decoder = msgspec.json.Decoder(_Answer)
+_decoder = msgspec.json.Decoder(_Response)
 _usage_decoder = msgspec.json.Decoder(_Usage)
 
 # Most chunks have both members, but null: only what says something is worth the parsing.
@@ -93,125 +93,133 @@ _EVENT_OF_INTEREST = re.compile(
 
 
 class OpenAiJson(JsonReader):
-    """Any of OpenAI's answers that is one JSON object, an error among them."""
+    """Any of OpenAI's responses that is one JSON object, errors included."""
 
     def read_event(self, data: bytes) -> bool:
+        """Learn from the whole body and return whether it is JSON. Never raises."""
         try:
-            answer = _decoder.decode(data)
+            response = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            _glean(self.usage, data, data)
+            _record_fragment(self.usage, data, data)
             return is_json(data)
-        _take_answer(self.usage, answer)
-        self.error_type = _error_word(answer)
+        _record_response(self.usage, response)
+        self.error_type = _error_type(response)
         return True
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
-        _glean(self.usage, head, tail)
+        """Learn from the two ends of an event that was too long to be held. Never raises."""
+        _record_fragment(self.usage, head, tail)
 
 
 class ChunkStream(SseReader):
     """Events of chat completions and completions: each a chunk, `[DONE]` after the last."""
 
     def interested(self, data: bytes) -> bool:
+        """Return whether an event, or one of several, may hold something to learn."""
         return _CHUNK_OF_INTEREST.search(data) is not None
 
     def read_event(self, data: bytes) -> None:
+        """Learn from one event. Never raises."""
         if data.startswith(b"[DONE]"):
             self.finished = True
             return
         try:
-            answer = _decoder.decode(data)
+            response = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        _take_answer(self.usage, answer)
+        _record_response(self.usage, response)
         self.finished = self.finished or self.usage.finish_reason is not None
-        self.error_type = self.error_type or _error_word(answer)
+        self.error_type = self.error_type or _error_type(response)
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
-        _glean(self.usage, head, tail)
+        """Learn from the two ends of an event that was too long to be held. Never raises."""
+        _record_fragment(self.usage, head, tail)
         self.finished = self.finished or self.usage.finish_reason is not None
 
 
 class TypedStream(SseReader):
-    """Events that name their type: those of responses, images and audio. One of LAST_EVENTS tells it all."""
+    """Events that name their type: those of responses, images and audio. One of LAST_EVENTS holds everything."""
 
     def interested(self, data: bytes) -> bool:
+        """Return whether an event, or one of several, may hold something to learn."""
         return _EVENT_OF_INTEREST.search(data) is not None
 
     def read_event(self, data: bytes) -> None:
+        """Learn from one event. Never raises."""
         try:
-            answer = _decoder.decode(data)
+            response = _decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if _EVENT_OF_INTEREST.search(data[:256]):
                 self.read_fragment(data, data)
             return
-        if answer.type == "error" or answer.error is not None:
-            self.error_type = self.error_type or _error_word(answer) or "error"
-        if answer.type in LAST_EVENTS:
+        if response.type == "error" or response.error is not None:
+            self.error_type = self.error_type or _error_type(response) or "error"
+        if response.type in LAST_EVENTS:
             self.finished = True
-            inner = answer.response or answer
-            _take_answer(self.usage, inner)
-            self.error_type = self.error_type or _error_word(inner)
+            inner = response.response or response
+            _record_response(self.usage, inner)
+            self.error_type = self.error_type or _error_type(inner)
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
+        """Learn from the two ends of an event that was too long to be held. Never raises."""
         event = last_text(head[:256], "type")
         if event not in LAST_EVENTS:
             return
         self.finished = True
-        _glean(self.usage, head, tail)
+        _record_fragment(self.usage, head, tail)
         if event == "response.completed":
             self.usage.finish_reason = COMPLETED
 
 
-def _take_answer(usage: Usage, answer: _Answer) -> None:
-    usage.model = usage.model or word(answer.model)
-    for choice in answer.choices or ():
+def _record_response(usage: Usage, response: _Response) -> None:
+    usage.model = usage.model or word(response.model)
+    for choice in response.choices or ():
         if choice.finish_reason and (choice.index == 0 or usage.finish_reason is None):
             usage.finish_reason = word(choice.finish_reason)
-    if answer.incomplete_details and answer.incomplete_details.reason:
-        usage.finish_reason = word(answer.incomplete_details.reason)
-    elif answer.status and answer.choices is None:
-        usage.finish_reason = word(answer.status)
-    if answer.usage:
-        _take_usage(usage, answer.usage)
+    if response.incomplete_details and response.incomplete_details.reason:
+        usage.finish_reason = word(response.incomplete_details.reason)
+    elif response.status and response.choices is None:
+        usage.finish_reason = word(response.status)
+    if response.usage:
+        _record_usage(usage, response.usage)
 
 
-def _take_usage(usage: Usage, said: _Usage) -> None:
-    before = said.prompt_tokens_details or said.input_tokens_details
-    after = said.completion_tokens_details or said.output_tokens_details
-    usage.input_tokens = said.input_tokens if said.prompt_tokens is None else said.prompt_tokens
-    usage.output_tokens = said.output_tokens if said.completion_tokens is None else said.completion_tokens
+def _record_usage(usage: Usage, counts: _Usage) -> None:
+    before = counts.prompt_tokens_details or counts.input_tokens_details
+    after = counts.completion_tokens_details or counts.output_tokens_details
+    usage.input_tokens = counts.input_tokens if counts.prompt_tokens is None else counts.prompt_tokens
+    usage.output_tokens = counts.output_tokens if counts.completion_tokens is None else counts.completion_tokens
     usage.cached_input_tokens = before.cached_tokens if before else None
     usage.reasoning_tokens = after.reasoning_tokens if after else None
 
 
-def _glean(usage: Usage, head: bytes, tail: bytes) -> None:
+def _record_fragment(usage: Usage, head: bytes, tail: bytes) -> None:
     usage.model = usage.model or last_text(head, "model") or last_text(tail, "model")
     usage.finish_reason = usage.finish_reason or last_text(tail, "finish_reason") or last_text(head, "finish_reason")
     for part in (tail, head):
         if found := last_object(part, "usage"):
             try:
-                _take_usage(usage, _usage_decoder.decode(found))
+                _record_usage(usage, _usage_decoder.decode(found))
             except msgspec.DecodeError:
                 continue
             return
 
 
-def _error_word(answer: _Answer) -> str | None:
-    error = answer.error
+def _error_type(response: _Response) -> str | None:
+    error = response.error
     if isinstance(error, _Error):
         return word(error.type) or word(str(error.code)) or "error" if error.code or error.type else "error"
     if error is not None:
         return "error"
-    if answer.type == "error":
-        return word(str(answer.code)) if answer.code else "error"
+    if response.type == "error":
+        return word(str(response.code)) if response.code else "error"
     return None
 
 
 class OpenAiResponses:
     """Picks the reader of a response."""
 
-    def reader(
+    def response_reader(
         self,
         operation: Operation,
         facts: Facts,
@@ -219,6 +227,7 @@ class OpenAiResponses:
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> ResponseReader | None:
+        """Return a reader for a response, or None if nothing can be learned from it."""
         media = content_type.lower()
         if operation.name in SILENT or (operation.kind is not Kind.INFERENCE and operation.name != "responses.get"):
             return None

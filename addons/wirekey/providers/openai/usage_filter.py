@@ -45,7 +45,7 @@ class _Event(Enum):
 
 
 class UsageEventFilter:
-    """Takes the usage out of a stream of events; what does not look as expected makes it let all of the rest by.
+    """Removes the usage from a stream of events. From the first event that it cannot read, everything passes.
 
     Holds one unfinished event at most, up to `EVENT_LIMIT`; longer ones pass unseen.
     """
@@ -57,7 +57,7 @@ class UsageEventFilter:
         self._passing = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Give what may go on: complete events at once, as one piece."""
+        """Return what can be sent on: complete events at once, as one piece."""
         if self._passing:
             return [data] if data else []
         if self._event is _Event.UNSEEN and not self._held and data.endswith(b"\n\n"):
@@ -78,11 +78,11 @@ class UsageEventFilter:
         return [joined] if joined else []
 
     def end(self) -> list[bytes]:
-        """Give what is held back of an event that the provider did not finish."""
-        cool_down = b"" if self._event is _Event.OVERSIZE else self._seen(bytes(self._held))
+        """Return what is held of an event that the provider did not finish."""
+        rest = b"" if self._event is _Event.OVERSIZE else self._seen(bytes(self._held))
         self._held.clear()
         self._passing = True
-        return [cool_down] if cool_down else []
+        return [rest] if rest else []
 
     def _complete_events(self, out: list[bytes]) -> None:
         held, start = self._held, 0
@@ -101,7 +101,7 @@ class UsageEventFilter:
         self._searched = max(len(held) - 3, 0)
 
     def _line_feed(self, data: bytes, out: list[bytes]) -> bytes:
-        """Let the LF go the way of its CR, which came in the chunk before."""
+        """Pass or drop the LF of a CR LF as its CR was, in the chunk before."""
         if not data:
             return data
         if data.startswith(b"\n"):
@@ -112,7 +112,7 @@ class UsageEventFilter:
         return data
 
     def _oversize(self, data: bytes, out: list[bytes]) -> None:
-        """Let a long event by. Its last bytes are kept besides, as its end may be cut."""
+        """Pass a long event on. Its last bytes are kept, too, as its end may be cut."""
         held = self._held
         out_already = len(held)
         held += data
@@ -128,7 +128,7 @@ class UsageEventFilter:
         self._searched = 0
 
     def _seen(self, event: bytes) -> bytes:
-        """Give an event as the provider would have sent it unasked: b"" for the usage event."""
+        """Return an event as the provider would have sent it unasked; b"" for the usage event."""
         if b'"usage"' not in event or len(event) > EVENT_LIMIT:
             return event
         if (plain := _PLAIN_NULL.search(event)) and event.count(b'"usage"') == 1:
@@ -147,7 +147,7 @@ class UsageEventFilter:
 
 
 def without_null(event: bytes) -> bytes:
-    """Take `"usage":null` out of an event that has it at its top level, with the comma that goes with it.
+    """Remove `"usage":null` from an event that has it at its top level, with the comma that goes with it.
 
     These bytes cannot be part of a text: inside a JSON string the quotes are escaped. But they can stand deeper
     in the event as well; where they do, the members are counted out.

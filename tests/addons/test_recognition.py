@@ -11,7 +11,7 @@ from wirekey.addons.recognition import Recognition
 from wirekey.body import Spool
 from wirekey.calls.services import Services
 from wirekey.errors import Refusal
-from wirekey.providers.json_size import PIECE
+from wirekey.json_size import PIECE
 
 
 def recognition(limit: int = 500_000) -> Recognition:

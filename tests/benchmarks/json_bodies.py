@@ -21,8 +21,8 @@ from wirekey.addons.recognition import Recognition
 from wirekey.body import SPOOL_ABOVE, RequestBody, Spool
 from wirekey.calls.services import Services
 from wirekey.errors import Refusal
+from wirekey.json_size import VALUES_LIMIT
 from wirekey.providers import PROVIDERS
-from wirekey.providers.json_size import VALUES_LIMIT
 
 MIB = 1 << 20
 HEAD = b'{"model":"gpt-4o-mini","messages":['

@@ -9,11 +9,11 @@ from wirekey.addons.base import Addon
 from wirekey.body import Body, SpooledBody
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
+from wirekey.json_size import check_size, check_utf8, may_exceed
 from wirekey.model_name import ModelName, ModelNameError, is_plain
 from wirekey.operation import Facts, Kind
 from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.bedrock.services import service_of
-from wirekey.providers.json_size import check_size, check_utf8, may_exceed
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 from wirekey.providers.request_json import malformed

@@ -10,8 +10,8 @@ from wirekey.config import provider_hosts
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.egress.names import pattern_of
+from wirekey.json_size import VALUES_LIMIT
 from wirekey.providers import PROVIDERS
-from wirekey.providers.json_size import VALUES_LIMIT
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import failover_of, provider_pools, routes_from, upstream_of
 from wirekey.routing.plan import Failover

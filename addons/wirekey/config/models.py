@@ -33,8 +33,8 @@ from wirekey.config.values import (
     Text,
 )
 from wirekey.egress import hosts
+from wirekey.json_size import VALUES_LIMIT
 from wirekey.model_name import ModelName
-from wirekey.providers.json_size import VALUES_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -13,13 +13,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.body import Body
+from wirekey.json_size import VALUES_LIMIT, check_size
 from wirekey.model_name import CONVERSE_PARAMETERS
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.anthropic.requests import message_tools
 from wirekey.providers.bedrock import services as bedrock_services
 from wirekey.providers.bedrock.services import ACTIONS
 from wirekey.providers.brought_tools import tools_in_messages
-from wirekey.providers.json_size import VALUES_LIMIT, check_size
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
 from wirekey.providers.request_edits import (
     RequestEditor,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wirekey import json_size
 from wirekey.errors import Refusal
-from wirekey.providers import json_size
-from wirekey.providers.json_size import check_size, check_utf8
+from wirekey.json_size import check_size, check_utf8
 
 
 def finished(steps):

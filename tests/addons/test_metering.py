@@ -172,7 +172,7 @@ def test_an_encoding_that_cannot_be_undone_is_withheld_where_a_key_was_sent():
 def test_a_stream_from_which_nothing_can_be_taken_out_any_more_ends_with_an_error():
     answer, body = Answer(usage_requested=True, content_encoding="gzip"), gzip.compress(b"".join(ASKED))
     out = answer.passes(body[:-20], b"\0" * 40, body)
-    assert json.loads(out[-1].strip().removeprefix(b"data: "))["error"]["message"].startswith("The answer broke off")
+    assert json.loads(out[-1].strip().removeprefix(b"data: "))["error"]["message"].startswith("The response broke off")
     assert answer.passes(b"more") == []
     assert answer.ends() == []
 

@@ -32,7 +32,7 @@ def answered(kept, content, call=None, encoding=""):
 
 
 def test_the_oldest_answers_go_when_there_are_too_many(monkeypatch):
-    monkeypatch.setattr(kept_responses, "ALL_ANSWERS", 100)
+    monkeypatch.setattr(kept_responses, "ALL_RESPONSES", 100)
     kept = KeptResponses()
     flows = [answered(kept, b"x" * 40)[0] for _ in range(4)]
     assert [flow.response.raw_content for flow in flows] == [None, None, b"x" * 40, b"x" * 40]

@@ -88,12 +88,12 @@ def test_S1_one_changed_digit_of_a_signature_is_refused(proxy, simulator):
 
 
 def test_S1_the_signature_of_nobody_or_of_the_organisation_itself_is_refused(proxy, simulator):
-    refused(proxy, simulator, written(signed(proxy, pair=REAL)), UNKNOWN, "no agent's")
+    refused(proxy, simulator, written(signed(proxy, pair=REAL)), UNKNOWN, "No agent has")
 
 
 def test_S1_a_call_without_a_signature_is_refused(proxy, simulator):
     head = without(signed(proxy), "authorization")
-    refused(proxy, simulator, written(head), UNKNOWN, "does not say which agent", status=401)
+    refused(proxy, simulator, written(head), UNKNOWN, "has no agent token", status=401)
 
 
 def test_S1_a_signature_cut_off_is_refused(proxy, simulator):

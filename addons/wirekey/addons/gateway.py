@@ -1,7 +1,7 @@
-"""The gateway: a program that was given a `base_url` calls a path here; from here on it is a call to the provider.
+"""Turns a request to a path of the gateway into a call to its provider, and serves Wirekey's own endpoints.
 
-What such a request says of names is only how the gateway is called, and is replaced by the provider's own. Our own
-endpoints stand on the same port, and are answered in place: they are no calls.
+A program that uses a `base_url` sends its requests here. Their host names only name the gateway, so they are replaced
+with the provider's. Wirekey's own endpoints are on the same port. Requests to them are not calls.
 """
 
 from __future__ import annotations
@@ -57,16 +57,23 @@ logger = logging.getLogger(__name__)
 NO_SUCH_PATH = Refusal(
     404,
     "no_such_path",
-    f"This path is no provider's. A base_url is http://HOST:PORT followed by one of {', '.join(PREFIXES)}; "
-    "the providers' own paths (/v1/…, /v1beta/…, /model/…) stand at the root too.",
+    f"No provider has this path. A base_url is http://HOST:PORT followed by one of {', '.join(PREFIXES)}. "
+    "The providers' own paths (/v1/…, /v1beta/…, /model/…) work without a prefix, too.",
 )
 
 
 def at_gateway(client: Client) -> bool:
+    """Return whether a client is connected to the gateway, rather than to the forward proxy."""
     return isinstance(client.proxy_mode, ReverseMode)
 
 
 class Gateway(Addon):
+    """Decides what a path of the gateway means: a provider's operation, or an endpoint of Wirekey's own.
+
+    It leaves the provider in the call, and the request as if it had come by the proxy. It also decides which web pages
+    may call, and sets the CORS headers of responses.
+    """
+
     handles_local_requests = True
 
     def __init__(self, services: Services, router: Router) -> None:
@@ -74,9 +81,9 @@ class Gateway(Addon):
         self.router = router
 
     def tls_start_client(self, data: TlsData) -> None:
-        """Show the certificate of listen.gateway_tls, or our own for localhost.
+        """Use the certificate of listen.gateway_tls, or Wirekey's own for localhost.
 
-        For the name of a provider, as which /etc/hosts may have a client call us, mitmproxy shows one of our CA.
+        For a provider's name, which /etc/hosts may map to Wirekey, mitmproxy uses a certificate of Wirekey's CA.
         """
         client, certificate = data.context.client, self.services.gateway_certificate
         if certificate is None or not at_gateway(client):
@@ -88,19 +95,20 @@ class Gateway(Addon):
             data.ssl_conn.set_accept_state()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Redirect a request to its provider, or keep it for an endpoint of Wirekey's own. Raises Refusal."""
         if not at_gateway(flow.client_conn):
             return
         request = flow.request
         path = request.path.partition("?")[0]
         if self.router.has(path):
-            self.take_visit(flow, path)
+            self.receive_local_request(flow)
             return
         check_head(request)
         decline_http2(request)
         headers = by_name(request.headers)
         origin = self.check_page(request, headers)
         if is_preflight(request.method, headers):
-            self.answer_preflight(flow, headers, origin)
+            self.respond_to_preflight(flow, headers, origin)
             return
         direction = direction_of(path, headers)
         if direction is None:
@@ -118,9 +126,9 @@ class Gateway(Addon):
         redirect(request, host, direction.path)
 
     def check_page(self, request: http.Request, headers: dict[str, str]) -> str | None:
-        """Return the origin of the page that calls, if it is an allowed one. Raises Refusal.
+        """Return the origin of the web page that calls, if it is allowed. Raises Refusal if it is not.
 
-        A request that must show an identity proves by it that its sender may call: no page has it by chance.
+        Where an identity is required, it proves that the sender may call: a page of another site does not have one.
         """
         settings = self.services.settings
         if not settings.identity_required:
@@ -132,13 +140,13 @@ class Gateway(Addon):
         return origin if origin in settings.cors else None
 
     def is_own_name(self, name: str) -> bool:
-        """Return whether no page of another site can have had this name point here."""
+        """Return whether a name is one of the gateway's. Any other may be of a site that points its name here."""
         settings = self.services.settings
         known = name in settings.hosts or name in settings.gateway_names
         return known or is_own_name(name) or is_address(name)
 
-    def answer_preflight(self, flow: http.HTTPFlow, headers: dict[str, str], origin: str | None) -> None:
-        """Answer what a browser asks before a page may call: it is no call, and leaves no record."""
+    def respond_to_preflight(self, flow: http.HTTPFlow, headers: dict[str, str], origin: str | None) -> None:
+        """Respond to the preflight of a browser. It is not a call, and is not recorded."""
         if origin is None:
             raise PREFLIGHT_REFUSED
         redact_head(flow.request)
@@ -146,7 +154,7 @@ class Gateway(Addon):
         del flow.response.headers["content-length"]
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Say to browsers what our configuration says of pages, and nothing that the provider says."""
+        """Replace the provider's CORS headers with those that gateway.cors says."""
         state, response = self.calls.find(flow), flow.response
         if state is None or response is None:
             return
@@ -157,10 +165,10 @@ class Gateway(Addon):
             response.headers.fields = fields
 
     def bedrock_host(self, request: http.Request, path: str, head: RequestHead | None) -> str:
-        """Give the host of the region that the client signed for, or says it means, or the first configured."""
+        """Return the host of the region that the client names or signed for, or the first one. Raises Refusal."""
         hosts = self.services.settings.hosts
-        asked = client_aws_credentials(request.headers.fields).region or (region_signed_for(head) if head else None)
-        region = asked or next(found.region for name in hosts if (found := region_of(name)))
+        named = client_aws_credentials(request.headers.fields).region or (region_signed_for(head) if head else None)
+        region = named or next(found.region for name in hosts if (found := region_of(name)))
         try:
             host = bedrock_host_of(request.method, path, region, hosts)
         except ValueError:
@@ -169,15 +177,14 @@ class Gateway(Addon):
             raise Refusal(
                 403,
                 "region_refused",
-                "The AWS region that the call is signed for, or that X-AWS-Region names, is none of "
-                "providers.bedrock.regions.",
+                "The AWS region of the signature, or of X-AWS-Region, is not in providers.bedrock.regions.",
             )
         return host
 
-    # Our own endpoints.
+    # Wirekey's own endpoints.
 
-    def take_visit(self, flow: http.HTTPFlow, path: str) -> None:
-        """Keep a request that we answer ourselves until its body is there."""
+    def receive_local_request(self, flow: http.HTTPFlow) -> None:
+        """Keep a request to an endpoint of Wirekey's own until its body arrives; refuse a wrong head at once."""
         request = flow.request
         fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields)
         wrong = wrong_head(request.path, request.http_version, fields if not request.authority else (*fields, HOST))
@@ -188,27 +195,29 @@ class Gateway(Addon):
         )
         redact_head(request)
         if wrong or too_long:
-            self.answer(flow, wrong or self.router.answer(local_request))
+            self.respond(flow, wrong or self.router.answer(local_request))
         else:
             self.calls.local_requests[flow.id] = local_request
 
     def request(self, flow: http.HTTPFlow) -> None:
+        """Respond to a request to an endpoint of Wirekey's own."""
         local_request = self.calls.local_requests.pop(flow.id, None)
         if local_request is not None:
-            self.answer(flow, self.router.answer(local_request))
+            self.respond(flow, self.router.answer(local_request))
 
     def response(self, flow: http.HTTPFlow) -> None:
+        """Forget a request to an endpoint of Wirekey's own."""
         self.calls.local_requests.pop(flow.id, None)
 
     error = response
 
-    def answer(self, flow: http.HTTPFlow, answer: LocalReply) -> None:
-        """Answer without leaving on the flow what the answer says: it may be a token."""
-        assert isinstance(answer, LocalResponse)  # those that come later, or in parts, are the console's
-        flow.response = http.Response.make(answer.status, b"", headers_of(answer))
-        flow.response.headers["content-length"] = str(len(answer.body))
+    def respond(self, flow: http.HTTPFlow, reply: LocalReply) -> None:
+        """Set the response without its body, which may hold a token: the wire layer takes that from `own_bodies`."""
+        assert isinstance(reply, LocalResponse)  # only the console has replies that come later, or in parts
+        flow.response = http.Response.make(reply.status, b"", headers_of(reply))
+        flow.response.headers["content-length"] = str(len(reply.body))
         if flow.request.method != "HEAD":
-            self.calls.own_bodies[flow] = answer.body
+            self.calls.own_bodies[flow] = reply.body
 
 
 HOST = ("host", "")
@@ -221,25 +230,26 @@ def name_of(host: str) -> str:
 
 
 def check_head(request: http.Request) -> None:
+    """Raise Refusal unless a request has a path as its target and exactly one host name."""
     hosts = request.headers.get_all("host")
     if request.is_http2 and request.authority:
         hosts = [*hosts[1:], request.authority] if hosts[:1] == [request.authority] else [*hosts, request.authority]
     elif request.authority:
         raise Refusal(
-            400, "malformed", "The gateway is no proxy: ask for a path, or set HTTPS_PROXY to listen.forward."
+            400, "malformed", "The gateway is not a proxy. Send a path, or set HTTPS_PROXY to listen.forward."
         )
     if len(hosts) != 1:
-        raise Refusal(400, "malformed", "A request to the gateway has exactly one Host header.")
+        raise Refusal(400, "malformed", "A request to the gateway must have exactly one Host header.")
 
 
 def decline_http2(request: http.Request) -> None:
-    """Go on in HTTP/1.1, as a server may (RFC 9110, 7.8): without TLS, Java's client and curl offer to change."""
+    """Ignore an offer to upgrade to HTTP/2 (RFC 9110, 7.8), which Java's client and curl make without TLS."""
     if request.is_http11 and request.headers.get("upgrade", "").lower() == "h2c":
         del request.headers["upgrade"]
 
 
 def region_signed_for(head: RequestHead) -> str | None:
-    """Give the region in the scope of a signature, which is verified later."""
+    """Return the region in the scope of a signature, which is verified later; None if it cannot be read."""
     try:
         return parse_signature(head.fields(), head.query).region
     except (SignatureRefused, UnreadableRequestError) as error:
@@ -248,7 +258,7 @@ def region_signed_for(head: RequestHead) -> str | None:
 
 
 def redirect(request: http.Request, host: str, path: str) -> None:
-    """Make a request one to a provider, as if it had come for it by the proxy."""
+    """Direct a request to a host and path of a provider, as if it had come by the proxy."""
     data = request.data
     query = data.path.partition(b"?")[1:]
     data.host, data.port, data.scheme = host, 443, b"https"

@@ -1,4 +1,4 @@
-"""Who calls: a token at CONNECT or in the provider's own place for a key, looked up anew for each request."""
+"""Finds the agent that calls: by a token at CONNECT or in the place of an API key, or by an AWS signature."""
 
 from __future__ import annotations
 
@@ -32,43 +32,48 @@ if TYPE_CHECKING:
 UNKNOWN_AGENT = Refusal(
     401,
     "unknown_agent",
-    "No agent has this token, or it was revoked. Ask for one: wirekey agents add NAME. It goes into the proxy URL "
-    "(http://NAME:TOKEN@host:port) or into the place of the API key.",
+    "No agent has this token, or it was revoked. Make one with: wirekey agents add NAME. Use it in the proxy URL "
+    "(http://NAME:TOKEN@host:port) or in place of the API key.",
 )
 NO_AGENT = Refusal(
     401,
     "no_agent",
-    "The call does not say which agent makes it. Put an agent token (wk_…) into the proxy URL "
-    "(http://NAME:TOKEN@host:port) or into the place of the API key. To make one: wirekey agents add NAME.",
+    "The call has no agent token. Use one (wk_…) in the proxy URL (http://NAME:TOKEN@host:port) or in place of the "
+    "API key. Make one with: wirekey agents add NAME.",
 )
 TWO_AGENTS = Refusal(
     401,
     "agents_disagree",
-    "The call names two different agents: its proxy URL, its API keys and its AWS signature must all be one agent's.",
+    "The call names two different agents. Its proxy URL, API keys and AWS signature must all belong to one agent.",
 )
 FOREIGN_PAIR = Refusal(
     403,
     "unknown_pair",
-    "The request is signed with an AWS access key that is no agent's. Sign with the agent's own pair (wirekey agents "
-    "aws-key NAME), or put an agent token into the proxy URL.",
+    "No agent has the AWS access key that signed the request. Sign with the agent's own pair (wirekey agents "
+    "aws-key NAME), or use an agent token in the proxy URL.",
     error_type="UnrecognizedClientException",
 )
 TWO_UPLOADS = Refusal(400, "malformed", "The request names more than one upload_id.")
 UNKNOWN_UPLOAD = Refusal(
     403,
     "unknown_upload",
-    "No upload of this upload_id was begun here, or it was too long ago, or Wirekey was started anew since. "
+    "This upload_id is unknown. The upload was not begun here, or too long ago, or before Wirekey was restarted. "
     "Begin the upload again.",
 )
 UPLOAD_OF_ANOTHER = Refusal(
-    403, "upload_of_another_agent", "Another agent began this upload. Begin one of your own, with your own token."
+    403, "upload_of_another_agent", "Another agent began this upload. Begin a new one with your own token."
 )
 
 
 class Identity(Addon):
-    """Establishes who calls, before anything else is checked, so that each refusal names the agent that is known."""
+    """Finds the agent of a call, before anything else is checked, so that each refusal names the agent.
+
+    It removes every credential of the client from the flow. It leaves the agent in the call, and in the state what
+    proves it, so that it can be looked up again. All identities of a request must be of one agent.
+    """
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Find the agent of a tunnel; ask for credentials with 407 if it has none."""
         values = flow.request.headers.get_all("proxy-authorization")
         state = self.calls.find_or_open(flow)
         call = state.call
@@ -101,10 +106,11 @@ class Identity(Addon):
             raise Refusal(401, "refused_token", f"The JWT {error}.") from error
 
     def accept(self, state: CallState, proof: Proof) -> None:
+        """Make the agent that a proof identifies the agent of the call."""
         state.proof, state.call.agent = proof, self.services.agent_of(proof, proof.accepted_at)
 
     def challenge(self, flow: http.HTTPFlow, reason: str) -> None:
-        """Answer 407; most SDKs hide its body, so the reason phrase says it too."""
+        """Refuse with 407. The reason phrase repeats the reason, since most SDKs hide the body."""
         message = (
             "This proxy needs an agent token: HTTPS_PROXY=http://NAME:TOKEN@host:port. "
             "Make one with: wirekey agents add NAME."
@@ -116,6 +122,7 @@ class Identity(Addon):
         flow.response.reason = f"Proxy Authentication Required: {reason}, see wirekey agents add"
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Find the agent of a request by its tokens; keep a signature that is verified with the body."""
         state, request = self.calls.find_or_open(flow), flow.request
         call = state.call
         state.host = request.host
@@ -135,9 +142,9 @@ class Identity(Addon):
             state.client_credential_fields = client_credential_fields(fields)
         await self.identify(flow, state, tokens, named)
         if call.provider and PROVIDERS[call.provider].has_upload_ids and (ids := upload_ids(request.path)):
-            self.take_upload(state, ids)
+            self.find_upload(state, ids)
         if head is not None:
-            self.take_signature(state, head, bodiless=bodiless)
+            self.keep_signature(state, head, bodiless=bodiless)
         nobody = call.agent is None and state.signed is None
         if nobody and call.provider and self.services.settings.identity_required:
             raise NO_AGENT
@@ -146,7 +153,7 @@ class Identity(Addon):
         call.path = request.path.partition("?")[0]
 
     def proxy_claims(self, request: http.Request) -> list[tuple[str | None, str]]:
-        """Return (agent name, token) of each readable Proxy-Authorization of a request that is no CONNECT."""
+        """Return (agent name, token) of each readable Proxy-Authorization of a request other than CONNECT."""
         if "proxy-authorization" not in request.headers:
             return []
         read = map(proxy_credentials, request.headers.get_all("proxy-authorization"))
@@ -155,7 +162,7 @@ class Identity(Addon):
     async def identify(
         self, flow: http.HTTPFlow, state: CallState, tokens: tuple[str, ...], named: list[tuple[str | None, str]]
     ) -> None:
-        """Look up every token that the request and its tunnel present. Raises Refusal unless all are one agent's."""
+        """Look up every token of the request and its tunnel. Raises Refusal unless all belong to one agent."""
         now = time.time()
         claims: list[tuple[str | None, TokenReference]] = [(None, await self.hold(token)) for token in tokens]
         claims += [(name, await self.hold(token)) for name, token in named]
@@ -174,9 +181,9 @@ class Identity(Addon):
         self.accept(state, Proof(tuple(dict.fromkeys(held for _, held in claims)), accepted_at=now))
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Verify a signature of ours, now that the body is there which it covers; else look the agent up again.
+        """Verify the signature of an agent's pair, which covers the body, and look the agent up again.
 
-        The body may have taken its time: what follows must judge the agent as it is now.
+        The body may have taken a while, and the policy must decide on the agent as it is now.
         """
         state = self.calls.state(flow)
         if state.signed is not None:
@@ -187,11 +194,11 @@ class Identity(Addon):
                 raise IDENTITY_ENDED
             state.call.agent = agent
 
-    def take_signature(self, state: CallState, head: RequestHead, *, bodiless: bool) -> None:
-        """Keep what an agent's pair signed until the body is there; leave other signatures to be taken off.
+    def keep_signature(self, state: CallState, head: RequestHead, *, bodiless: bool) -> None:
+        """Keep the signature of an agent's pair until the body arrives. Any other signature is removed later.
 
-        A signature that claims to be an agent's is never passed over: it must agree with every other identity of the
-        request. A request that has no other identity is told what is wrong with its signature.
+        A signature that claims to be of an agent's pair is never ignored: it must agree with every other identity of
+        the request. Raises Refusal, which says what is wrong with the signature if the request has no other identity.
         """
         provider = state.call.provider
         if provider is None or not PROVIDERS[provider].uses_aws:
@@ -207,7 +214,7 @@ class Identity(Addon):
             self.verify(state, b"")
 
     def compare_pairs(self, state: CallState, head: RequestHead) -> None:
-        """Refuse a signature that no provider but Bedrock takes, where it names another agent than the rest does."""
+        """Raise Refusal if a signature for another provider than Bedrock names a different agent than the tokens."""
         agent = state.call.agent
         for access_key in claimed_pairs(head):
             owner = self.services.agents.find_pair(access_key)
@@ -217,6 +224,7 @@ class Identity(Addon):
                 raise TWO_AGENTS
 
     def verify(self, state: CallState, body: RequestBody) -> None:
+        """Verify the signature of an agent's pair, and make that agent the agent of the call. Raises Refusal."""
         assert state.signed
         call = state.call
         agent, state.verified = self.services.signatures.verify(state.signed, body, state.host, call)
@@ -227,10 +235,10 @@ class Identity(Addon):
         state.proof = Proof(proof.tokens, state.verified.access_key, accepted_at)
         call.agent, state.signed = agent, None
 
-    def take_upload(self, state: CallState, ids: tuple[str, ...]) -> None:
-        """Find the agent of a later request of an upload, which says by its upload_id alone whose it is.
+    def find_upload(self, state: CallState, ids: tuple[str, ...]) -> None:
+        """Find the agent of a later request of an upload, which may be identified by its upload_id alone.
 
-        An upload_id that was not got here is refused: it could lead into an account that is not ours.
+        Raises Refusal for an upload_id that Wirekey has not seen: it could belong to another account.
         """
         agent = state.call.agent
         if len(ids) > 1:
@@ -250,13 +258,14 @@ class Identity(Addon):
 
 
 def decoded(request: http.Request) -> list[tuple[str, str]]:
+    """Return the header fields of a request as text."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields]
 
 
 def strip(request: http.Request) -> None:
-    """Take the client's credentials off the flow, in every place and spelling, before anyone else looks.
+    """Remove the client's credentials from the flow, in every place and spelling, before another addon sees it.
 
-    A token that stands in another place is masked there; a header whose name holds one goes as a whole.
+    A token in any other place is masked. A header whose name contains one is removed.
     """
     headers = request.headers
     kept = tuple(

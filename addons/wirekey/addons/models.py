@@ -1,4 +1,4 @@
-"""The gateway's own answer to which models there are: those of all providers and routes that this agent may call."""
+"""Lists the models that an agent may call, of all providers and routes, where the gateway itself is asked."""
 
 from __future__ import annotations
 
@@ -41,31 +41,36 @@ if TYPE_CHECKING:
     from wirekey.routing.list_fetching import Known
 
 OPERATIONS = ("models.list", "models.get")
-ASKED_AT_ONCE = 8
-"""Questions to the policy at a time: an OPA server takes a while for each."""
+DECIDED_AT_ONCE = 8
+"""Decisions of the policy at a time: an OPA server takes a while for each."""
 SETTLED_STATUSES = (REFUSED_KEY - {HTTPStatus.FORBIDDEN}) | {HTTPStatus.TOO_MANY_REQUESTS}
-"""Statuses that a list of models has in common with calls: after them the key cools down.
+"""Statuses of a list of models after which its key cools down, as after calls.
 
-Not 403, as a key that may not list models may be allowed to call them.
+403 is not one of them: a key that may not list models may still be allowed to call them.
 """
 NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 class Models(AdmittingAddon):
-    """Comes after the policy, which has then allowed the list itself. What it answers is sent to no provider."""
+    """Responds to `models.list` and `models.get` on the gateway's own paths. Such a call is not sent to a provider.
+
+    The policy, which comes before, has allowed the list itself. Each model is listed only if the policy allows a call
+    to it.
+    """
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self.lists = ModelLists(self.fetch)
 
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Respond with a list or one model, if the call is for the gateway itself. Raises Refusal if there is none."""
         state, settings = self.calls.state(flow), self.services.settings
         assert call.provider
         assert call.operation
         if not state.own_models or call.operation.name not in OPERATIONS or call.provider in settings.key_sources:
-            # Of a provider whose keys the clients hold, each gets the list of its own account.
+            # Where the clients have their own keys, each gets the provider's list of its own account.
             return
-        known = await self.lists.known(places(settings))
+        known = await self.lists.known(list_origins(settings))
         entries = catalogue(known.lists, settings.routes.routes)
         if not entries and not known.lists:
             raise unknown(known)
@@ -79,22 +84,23 @@ class Models(AdmittingAddon):
                     404,
                     "model_not_found",
                     "No provider or route has a model of this name that this agent may call. "
-                    "GET /v1/models lists those that there are.",
+                    "GET /v1/models lists them.",
                 )
             document = PROVIDERS[call.provider].write_model(found[0])
-        self.answer(flow, call, document)
+        self.respond(flow, call, document)
 
     async def allowed(self, flow: http.HTTPFlow, call: Call, entries: Sequence[ListedModel]) -> list[ListedModel]:
-        """Give those that this agent may call. What cannot be decided is left out."""
+        """Return the models that this agent may call. A model on which the policy cannot decide is left out."""
         headers = by_name(self.calls.request(flow).headers)
         found: list[ListedModel] = []
-        for start in range(0, len(entries), ASKED_AT_ONCE):
-            some = entries[start : start + ASKED_AT_ONCE]
+        for start in range(0, len(entries), DECIDED_AT_ONCE):
+            some = entries[start : start + DECIDED_AT_ONCE]
             verdicts = await asyncio.gather(*(self.may_call(entry, call, headers) for entry in some))
             found += [entry for entry, may in zip(some, verdicts, strict=True) if may]
         return found
 
     async def may_call(self, entry: ListedModel, listing: Call, headers: Mapping[str, str]) -> bool:
+        """Return whether the agent of a listing may call a model."""
         call = as_call(entry, listing)
         try:
             if call.agent is not None or self.services.settings.identity_required:
@@ -103,7 +109,8 @@ class Models(AdmittingAddon):
             return False
         return (await self.services.policy.decide(build_input(call, headers))).allow
 
-    def answer(self, flow: http.HTTPFlow, call: Call, document: dict[str, object]) -> None:
+    def respond(self, flow: http.HTTPFlow, call: Call, document: dict[str, object]) -> None:
+        """Set the response of a call, with its body beside the flow."""
         body = msgspec.json.encode(document)
         call.policy_result, call.status, call.response_bytes = "allow", 200, len(body)
         headers = {"content-type": "application/json", "cache-control": "no-store", "x-wirekey-request-id": call.id}
@@ -118,7 +125,7 @@ class Models(AdmittingAddon):
     # The providers' own lists.
 
     async def fetch(self, provider: str) -> list[object]:
-        """Ask a provider with our own key. Raises ListError."""
+        """Fetch the list of a provider with Wirekey's own key. Raises ListError."""
         settings = self.services.settings
         host = host_of(provider, settings)
         upstream = settings.upstreams.get(provider) or Upstream(host)
@@ -148,6 +155,7 @@ class Models(AdmittingAddon):
     async def credential(
         self, provider: str, key: ProviderKey | None, target: str, headers: Mapping[str, str]
     ) -> dict[str, str]:
+        """Return the headers with the credential of a request for a list. Raises ListError if there is none."""
         if key:
             name, value = PROVIDERS[provider].credential(key.secret.reveal(), target.partition("?")[0])
             return {name: value}
@@ -165,8 +173,8 @@ class Models(AdmittingAddon):
         return {name.decode(): value.decode() for name, value in signed}
 
 
-def places(settings: Settings) -> dict[str, str]:
-    """Give the providers that we have credentials of our own for → where they are asked."""
+def list_origins(settings: Settings) -> dict[str, str]:
+    """Return the providers for which Wirekey has a credential → the host:port that lists their models."""
     found = {}
     for name, provider in PROVIDERS.items():
         pool = settings.pools.get(name)
@@ -178,7 +186,7 @@ def places(settings: Settings) -> dict[str, str]:
 
 
 def host_of(provider: str, settings: Settings) -> str:
-    """Give the provider's own host that lists models; of Bedrock, that of the first region."""
+    """Return the provider's own host that lists models; for Bedrock, the host of the first region."""
     if host := PROVIDERS[provider].host:
         return host
     region = next(found.region for name in settings.hosts if (found := region_of(name)))
@@ -188,6 +196,7 @@ def host_of(provider: str, settings: Settings) -> str:
 
 
 def unknown(known: Known) -> Refusal:
+    """Return the refusal of a list of which no part is known."""
     if not known.troubles:
         message = "Wirekey has no key for any provider. Its operator sets one in the environment or in wirekey.yaml."
         return Refusal(503, "no_provider_key", message, Fault.OPERATOR)
@@ -195,6 +204,6 @@ def unknown(known: Known) -> Refusal:
     return Refusal(
         503,
         "models_unknown",
-        f"No provider has told which models it has ({reasons}). A model that you know the name of can be called.",
+        f"No provider has returned its list of models ({reasons}). You can call a model whose name you know.",
         Fault.PROVIDER,
     )

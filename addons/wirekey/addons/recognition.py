@@ -1,4 +1,4 @@
-"""What is asked: provider operation, model, counts. Nothing of the content is kept."""
+"""Recognises the operation of a call, its model and counts. Nothing of the content is kept."""
 
 from __future__ import annotations
 
@@ -32,11 +32,18 @@ READ_BODIES = (Body.JSON, Body.MULTIPART)
 
 
 class Recognition(Addon):
+    """Decides which operation of the provider a request is, and refuses what is none.
+
+    It reads the body only if the operation's facts are in it. It leaves operation and facts in the call. A provider or
+    parameters that the client wrote into the model's name are applied here, so that the policy sees what is sent.
+    """
+
     def __init__(self, services: Services) -> None:
         super().__init__(services)
         self.one_large = asyncio.Lock()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Recognise the operation by method and path, and decide whether the body is read."""
         call = self.calls.of(flow)
         assert call.provider
         request = flow.request
@@ -48,7 +55,7 @@ class Recognition(Addon):
             raise Refusal(
                 404,
                 "unknown_operation",
-                f"{request.method} on this path is no operation of {call.provider} that Wirekey lets through.",
+                f"{request.method} on this path is not an operation of {call.provider} that Wirekey allows.",
             )
         if PROVIDERS[call.provider].uses_aws:
             check_service(self.calls.state(flow).host, operation)
@@ -61,7 +68,7 @@ class Recognition(Addon):
             self.admit(flow, call)
 
     def check_body_head(self, flow: http.HTTPFlow) -> None:
-        """Refuse a body that is too long or compressed; reserve room for one whose length is known."""
+        """Raise Refusal if the body is too long or compressed; reserve memory for a body of known length."""
         request = flow.request
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Refusal(415, "encoded_body", "The request body is compressed. Send it without Content-Encoding.")
@@ -77,6 +84,7 @@ class Recognition(Addon):
             self.calls.reserve(flow, int(length))
 
     async def request(self, flow: http.HTTPFlow) -> None:
+        """Read the facts of a call from its body."""
         call = self.calls.of(flow)
         if call.reads_body:
             assert call.operation
@@ -85,7 +93,7 @@ class Recognition(Addon):
             self.admit(flow, call)
 
     async def check_large(self, body: RequestBody) -> None:
-        """Count the values of a large body and check its UTF-8, one body at a time and other events in between."""
+        """Count the values of a large body and check its UTF-8. One body is checked at a time, in small steps."""
         limit = self.services.settings.json_values
         if isinstance(body, bytes) and not may_exceed(body, limit):
             return
@@ -99,6 +107,7 @@ class Recognition(Addon):
                 body.values = values
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Set the facts of a call. Raises Refusal if its body cannot be read."""
         assert call.provider
         assert call.operation
         if not call.reads_body:
@@ -111,7 +120,7 @@ class Recognition(Addon):
         call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
         model = call.facts.model
         if model and call.operation.kind is Kind.INFERENCE and not is_plain(model):
-            self.spell_out(flow, call, model)
+            self.apply_model_name(flow, call, model)
             body = self.calls.state(flow).body
             call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
         elif model and (owner := self.owner_elsewhere(flow, call, model)):
@@ -129,8 +138,8 @@ class Recognition(Addon):
         offered = PROVIDERS[call.provider].equivalent_target(target, call.operation, owner) is not None
         return owner if offered and self.services.settings.routes.find(model, call.operation) is None else None
 
-    def spell_out(self, flow: http.HTTPFlow, call: Call, written: str) -> None:
-        """Put a provider and parameters that stand in the model's name where they belong, before anyone judges them."""
+    def apply_model_name(self, flow: http.HTTPFlow, call: Call, written: str) -> None:
+        """Move the provider and parameters in a model's name to where they belong, before the policy decides."""
         assert call.provider
         assert call.operation
         request, state = self.calls.request(flow), self.calls.state(flow)
@@ -148,9 +157,9 @@ class Recognition(Addon):
             self.move(flow, call, model.provider)
 
     def move(self, flow: http.HTTPFlow, call: Call, provider: str) -> None:
-        """Let another provider be called that answers in the same format, as if the client had called it.
+        """Make this a call to another provider that serves the same format, as if the client had called it.
 
-        Raises Refusal where it does not.
+        Raises Refusal if that provider does not serve the format.
         """
         assert call.provider
         assert call.operation
@@ -164,12 +173,12 @@ class Recognition(Addon):
             raise Refusal(
                 400,
                 "format_not_offered",
-                f"The model is one of {provider}, which does not answer {call.operation.name} in the format of "
+                f"The model belongs to {provider}, which does not serve {call.operation.name} in the format of "
                 f"{called}. Call {provider} in its own format.",
             )
         request.data.path, call.path = target, path
         call.provider, call.operation, state.host = provider, operation, PROVIDERS[provider].host
-        # What the client brought for the one provider is never sent to the other.
+        # A credential that the client supplied for one provider is never sent to another.
         state.client_credential = None
 
 
@@ -185,12 +194,12 @@ async def in_steps[T](steps: Generator[None, None, T]) -> T:
 
 
 def check_service(host: str, operation: Operation) -> None:
-    """See that a host of Bedrock has this operation: the same path means another thing, or nothing, elsewhere."""
+    """Raise Refusal unless a host of Bedrock has this operation. The same path may mean another on other hosts."""
     called, service = region_of(host), service_of(operation.name)
     if called is None or called.service != service:
         raise Refusal(
             404,
             "unknown_operation",
-            f"{operation.name} is an operation of {service}, and this host is another service's. "
+            f"{operation.name} is an operation of {service}, and this host belongs to another service. "
             f"Send it to {service}.REGION.amazonaws.com.",
         )

@@ -1,7 +1,7 @@
-"""Answers of models kept on their flows, where the operator asked for it: what the client got, within bounds.
+"""Keeps the responses of models on their flows, with --keep-responses: what the client got, up to a limit.
 
-What is kept is what left the tap (metering.py), so that an error which quotes a key is kept as the client got it:
-masked. Requests are never kept, nor what operations other than inference answer: those may hold a credential.
+What is kept has passed the response tap, so an error that quotes a key is kept with the key masked. Requests are never
+kept, and neither are responses of operations other than inference, which may hold a credential.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LONGEST_ANSWER = 1024 * 1024
-"""Bytes, decoded; of a longer one the beginning is kept."""
-ALL_ANSWERS = 64 * 1024 * 1024
-"""Bytes. Beyond them the oldest are let go."""
+LONGEST_RESPONSE = 1024 * 1024
+"""Bytes of one response, decoded. Of a longer one the beginning is kept."""
+ALL_RESPONSES = 64 * 1024 * 1024
+"""Bytes of all kept responses. Beyond them the oldest are dropped."""
 
 
 class KeptResponse:
-    """Stands before what an answer streams through, and keeps what comes out of it, its Content-Encoding undone."""
+    """Wraps what a response streams through, and keeps what comes out of it, decompressed."""
 
     def __init__(self, inner: Callable[[bytes], Iterable[bytes] | bytes], encoding: str) -> None:
         self.inner = inner
         self.decoder = None if is_plain(encoding) else decoder(encoding)
-        self.room = LONGEST_ANSWER if self.decoder or is_plain(encoding) else 0
+        self.room = LONGEST_RESPONSE if self.decoder or is_plain(encoding) else 0
         self.pieces: list[bytes] = []
 
     def __call__(self, data: bytes) -> Iterable[bytes] | bytes:
@@ -46,12 +46,13 @@ class KeptResponse:
                 for piece in [passed] if isinstance(passed, bytes) else passed:
                     self.keep(piece)
             except Exception as error:
-                # What cannot be decoded is kept so far; the client gets all of it.
+                # What was decoded so far is kept. The client gets everything.
                 self.room = 0
-                logger.debug("an answer is kept in part: %s", safe_traceback(error))
+                logger.debug("a response is kept in part: %s", safe_traceback(error))
         return passed
 
     def keep(self, piece: bytes) -> None:
+        """Keep a piece, as long as there is room."""
         for part in self.decoder.feed(piece) if self.decoder else (piece,):
             taken = part[: self.room]
             self.pieces.append(taken)
@@ -61,18 +62,20 @@ class KeptResponse:
 
 
 class KeptResponses:
+    """The responses kept in one process. The oldest are dropped when all of them are too large."""
+
     def __init__(self) -> None:
         self.held: deque[tuple[weakref.ref[http.HTTPFlow], int]] = deque()
         self.size = 0
 
     def begin(self, flow: http.HTTPFlow, call: Call) -> None:
-        """Keep what will pass of this answer, if it is a model's."""
+        """Begin to keep a response, if it is of a model."""
         response = flow.response
         if response and callable(response.stream) and call.operation and call.operation.kind is Kind.INFERENCE:
             response.stream = KeptResponse(response.stream, response.headers.get("content-encoding", ""))
 
     def end(self, flow: http.HTTPFlow) -> None:
-        """Put on the flow what was kept, after the last of it went to the client."""
+        """Put on the flow what was kept, after the last byte went to the client."""
         response = flow.response
         if response is None or not isinstance(kept := response.stream, KeptResponse):
             return
@@ -80,11 +83,11 @@ class KeptResponses:
         content = b"".join(kept.pieces)
         if not content:
             return
-        response.headers.pop("content-encoding", None)  # or mitmproxy would decode it once more, without bounds
+        response.headers.pop("content-encoding", None)  # or mitmproxy would decode it again, without a limit
         response.data.content = content
         self.held.append((weakref.ref(flow), len(content)))
         self.size += len(content)
-        while self.size > ALL_ANSWERS:
+        while self.size > ALL_RESPONSES:
             oldest, size = self.held.popleft()
             self.size -= size
             if (previous := oldest()) and previous.response:

@@ -40,35 +40,44 @@ UNSEARCHABLE = Refusal(
 
 
 class Filter(Protocol):
-    def feed(self, data: bytes) -> list[bytes]: ...
-    def end(self) -> list[bytes]: ...
+    """What is between the bytes of a response and the client."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return what the client gets of the next bytes."""
+
+    def end(self) -> list[bytes]:
+        """Return what was held back until the end."""
 
 
 class Withheld:
-    """Lets nothing by: for an error whose encoding cannot be undone, as it could quote the key."""
+    """A filter that withholds everything: of an error that cannot be decoded, and so could quote the key."""
 
     def feed(self, data: bytes) -> list[bytes]:
+        """Return nothing."""
         return []
 
     def end(self) -> list[bytes]:
+        """Return nothing."""
         return []
 
 
 class Masked:
-    """Gives as many bytes as come, and none of those: for an error of stated length, where the scrubber fails."""
+    """A filter that masks every byte and keeps the length: for a response of stated length whose scrubber failed."""
 
     def feed(self, data: bytes) -> list[bytes]:
+        """Return a mask of the same length."""
         return [MASK * len(data)]
 
     def end(self) -> list[bytes]:
+        """Return nothing."""
         return []
 
 
 class ResponseTap:
-    """Fed each chunk of an answer as it passes; what it returns is what the client gets.
+    """Gets each chunk of a response as it passes, and returns what the client gets.
 
-    Chunks pass as they are. Where something must be taken out there is a filter: of the key, or of the usage that we
-    asked for. If the answer is compressed there is a decoder before it; or it is searched, and passes as it is.
+    Most chunks pass unchanged. A filter removes the key, or the token counts that only Wirekey asked for. A compressed
+    response is decompressed before the filter, or it is searched for the key and passes unchanged.
     """
 
     def __init__(self, calls: Calls, flow: http.HTTPFlow, tap: Tap) -> None:
@@ -77,7 +86,7 @@ class ResponseTap:
         self.call = calls.of(flow)
         self.tap = tap
         self.filter: Filter | None = None
-        """Masks the key; what it lets pass is read."""
+        """Masks the key. What passes it is read for usage."""
         self.usage_filter: UsageEventFilter | None = None
         self.search: EncodedSearch | None = None
         self.decoder: StreamDecoder | None = None
@@ -85,14 +94,14 @@ class ResponseTap:
         self.received = 0
 
     def __call__(self, data: bytes) -> list[bytes]:
-        # mitmproxy says b"" at the end; a b"" from us would end an answer in chunks before its time.
+        # mitmproxy passes b"" at the end. A b"" in the result would end a chunked response early.
         try:
-            return self.passed(data) if data else self.ended()
+            return self.feed(data) if data else self.end()
         except ResponseRefused:
             raise
         except Exception as error:
-            logger.error(  # noqa: TRY400  # see described
-                "an answer of %s cannot be filtered: %s",
+            logger.error(  # noqa: TRY400  # without the message
+                "a response of %s cannot be filtered: %s",
                 self.call.provider,
                 safe_traceback(error),
                 extra={"call": self.call.id},
@@ -104,7 +113,8 @@ class ResponseTap:
             data, self.filter = self.filter.held + data, Masked()
             return self.filter.feed(data) if data else []
 
-    def passed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes]:
+        """Count a chunk, and return what the client gets of it. Raises ResponseRefused."""
         if not self.received:
             self.call.ttfb_ms = elapsed_ms(self.call)
         self.received += len(data)
@@ -114,39 +124,44 @@ class ResponseTap:
             return self.searched(self.search, data)
         return self.filtered(data)
 
-    def ended(self) -> list[bytes]:
+    def end(self) -> list[bytes]:
+        """Return what the filters held back until the end."""
         if self.broken:
             return []
         if self.search:
             return self.search.end()
-        cool_down = self.filter.end() if self.filter else []
-        for part in cool_down:
+        parts = self.filter.end() if self.filter else []
+        for part in parts:
             self.read(part)
-        return [*self.without_usage(cool_down), *self.usage_filter.end()] if self.usage_filter else cool_down
+        return [*self.without_usage(parts), *self.usage_filter.end()] if self.usage_filter else parts
 
     def filtered(self, data: bytes) -> list[bytes]:
+        """Return what the filters let pass, and read it for usage."""
         parts = self.filter.feed(data) if self.filter else [data]
         for part in parts:
             self.read(part)
         return self.without_usage(parts)
 
     def without_usage(self, parts: list[bytes]) -> list[bytes]:
+        """Return the bytes without the token counts that only Wirekey asked for."""
         if self.usage_filter is None:
             return parts
         return [piece for part in parts for piece in self.usage_filter.feed(part)]
 
     def searched(self, search: EncodedSearch, data: bytes) -> list[bytes]:
+        """Return compressed bytes that do not quote the key. Raises ResponseRefused if they do."""
         try:
             return search.feed(data, self.read)
         except (KeyQuoted, DecodingError) as found:
             raise ResponseRefused(KEY_QUOTED if isinstance(found, KeyQuoted) else UNSEARCHABLE) from None
 
     def read(self, data: bytes) -> None:
+        """Read usage. A reader that fails is dropped, and the response goes on."""
         try:
             self.tap.feed(data)
         except Exception as error:
-            logger.error(  # noqa: TRY400  # see described
-                "an answer of %s passes unread: %s",
+            logger.error(  # noqa: TRY400  # without the message
+                "a response of %s passes unread: %s",
                 self.call.provider,
                 safe_traceback(error),
                 extra={"call": self.call.id},
@@ -154,14 +169,15 @@ class ResponseTap:
             self.tap.reader = None
 
     def decoded(self, undo: StreamDecoder, data: bytes) -> Iterator[bytes]:
+        """Yield the decompressed bytes that the filters let pass, or an error event if they cannot be decompressed."""
         if self.broken:
             return
         try:
             for part in undo.feed(data):
                 yield from self.filtered(part)
         except DecodingError as error:
-            yield from self.ended()
+            yield from self.end()
             self.broken = True
-            refusal = Refusal(502, "upstream_unreadable", f"The answer broke off: {error}.", Fault.PROVIDER)
-            if last_words := self.calls.stream_error(self.flow, refusal):
-                yield last_words
+            refusal = Refusal(502, "upstream_unreadable", f"The response broke off: {error}.", Fault.PROVIDER)
+            if error_event := self.calls.stream_error(self.flow, refusal):
+                yield error_event

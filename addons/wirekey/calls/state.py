@@ -1,4 +1,4 @@
-"""What a call carries through the house besides its record."""
+"""The state of a call besides its record: what must be neither recorded nor shown."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CallState:
-    """One call's. Nothing here is ever stored or shown."""
+    """The state of one call. `Calls` keeps it by flow id until the call is recorded. None of it is stored or shown."""
 
     call: Call
     proof: Proof = NO_PROOF
-    """What said which agent calls, to be looked up again."""
+    """What proves which agent calls, to look the agent up again."""
     unproven: bool = False
-    """Whether a proxy was asked for without any credentials: a client that waits to be asked for them does so."""
+    """Whether a CONNECT came without credentials, as clients send it that wait for a 407. It is not recorded."""
     base: str = ""
-    """The client's base_url, without a path, where it came by the gateway: http://127.0.0.1:8000."""
+    """The client's base_url without its path: http://127.0.0.1:8000. Empty if the call did not come by the gateway."""
     origin: str | None = None
     """The allowed origin of the web page that calls."""
     by_model: bool = False
-    """Whether the path leaves it to the model which provider is meant."""
+    """Whether the model decides which provider the path means."""
     own_models: bool = False
-    """Whether a question for models is about all providers, and answered by the gateway itself."""
+    """Whether the gateway itself responds to a request for models, with those of all providers."""
     arrived: RequestHead | None = field(default=None, repr=False)
-    """The head as the gateway got it, where it bears an AWS signature."""
+    """The head as the gateway received it, if it has an AWS signature."""
     request: http.Request | None = field(default=None, repr=False)
-    """The head that is decided on and sent, once the flow only shows a redacted one."""
+    """The head that is decided on and sent, once the flow shows only a redacted one."""
     body: RequestBody = field(default=b"", repr=False)
     """The body that was decided on, before any route changes it. Kept while another attempt may follow."""
     host: str = ""
-    """The provider's own name that was called, whatever is dialled."""
+    """The provider's own host name, even if another host is dialled."""
     signed: RequestHead | None = field(default=None, repr=False)
-    """The head as an agent's AWS key pair signed it, until that is verified with the body."""
+    """The head that an agent's AWS key pair signed, until the signature is verified with the body."""
     verified: VerifiedSignature | None = None
     signs_payload: bool = False
-    """Whether the client says the hash of its body in a header."""
+    """Whether the client sends the hash of its body in a header."""
     wanted_model: str | None = None
-    """The model that the policy wants to be used instead."""
+    """The model that the policy wants instead of the requested one."""
     cap: int | None = None
-    """The most output tokens that the policy lets the call ask for."""
+    """The most output tokens that the policy allows."""
     plan: RetryPlan | None = None
     attempt: AttemptState | None = None
     """The attempt that is under way or was the last; None before the first."""
@@ -65,16 +65,16 @@ class CallState:
     """Path and query that were decided on, before any route changes them."""
     client_credential: ClientCredential | None = field(default=None, repr=False)
     client_credential_fields: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
-    """Headers made for credentials that a client holds itself, as they came, where a call may go out with one."""
+    """The client's headers that carry provider keys, unchanged, if a route may use such a key."""
     reserved: Reservation | None = None
-    """For the body, from before it is read until an answer comes."""
+    """The memory reserved for the body, from before it is read until a response begins."""
     is_withdrawn: bool = False
-    """Whether an HTTP/2 client reset the stream before anything was decided: the call is not recorded."""
+    """Whether an HTTP/2 client reset the stream before anything was decided. The call is not recorded."""
     tap: ResponseTap | None = None
 
     @property
     def token(self) -> TokenReference | None:
-        """Return what is kept of the token that said which agent calls."""
+        """What is kept of the token that identified the agent; None if a signature did."""
         return self.proof.tokens[0] if self.proof.tokens else None
 
     @property

@@ -1,4 +1,4 @@
-"""Clients that trust our root believe it about the provider hosts and the gateway here, and about nothing else.
+"""Clients that trust our root trust it only for the provider hosts and the gateway on this machine.
 
 The leaves are those that mitmproxy makes from the folder, for names that it should never be asked for too: a stolen
 key could make them.
@@ -224,7 +224,7 @@ JAVA = """
 import java.net.*;
 import javax.net.ssl.*;
 
-public class Believes {
+public class Trusts {
     public static void main(String[] arguments) throws Exception {
         int port = Integer.parseInt(arguments[0]);
         try (Socket plain = new Socket("127.0.0.1", port)) {
@@ -234,7 +234,7 @@ public class Believes {
             parameters.setEndpointIdentificationAlgorithm("HTTPS");
             secure.setSSLParameters(parameters);
             secure.startHandshake();
-            System.out.println("believed");
+            System.out.println("trusted");
         } catch (SSLException refused) {
             System.out.println("refused: " + refused.getMessage());
         }
@@ -248,15 +248,15 @@ def java_program(tmp_path_factory):
     if not (shutil.which("java") and shutil.which("javac")):
         pytest.skip("no Java compiler is installed")
     folder = tmp_path_factory.mktemp("java")
-    (folder / "Believes.java").write_text(JAVA)
-    subprocess.run(["javac", "-d", folder, folder / "Believes.java"], check=True, capture_output=True, timeout=120)
+    (folder / "Trusts.java").write_text(JAVA)
+    subprocess.run(["javac", "-d", folder, folder / "Trusts.java"], check=True, capture_output=True, timeout=120)
     return folder
 
 
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        (BEDROCK, "believed"), ("localhost", "believed"), ("127.0.0.1", "believed"),
+        (BEDROCK, "trusted"), ("localhost", "trusted"), ("127.0.0.1", "trusted"),
         ("example.com", "refused: PKIX"), ("127.0.0.2", "refused: PKIX"), ("2001:db8::1", "refused: PKIX"),
     ],
 )  # fmt: skip
@@ -266,7 +266,7 @@ def test_java_trusts_it_only_for_providers_and_the_gateway(ca, shown, java_progr
             [
                 "java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", java_program,
                 f"-Djavax.net.ssl.trustStore={ca.truststore_file}", "-Djavax.net.ssl.trustStoreType=PKCS12",
-                "-Djavax.net.ssl.trustStorePassword=changeit", "Believes", str(port), name,
+                "-Djavax.net.ssl.trustStorePassword=changeit", "Trusts", str(port), name,
             ],
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip

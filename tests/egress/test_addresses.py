@@ -1,4 +1,4 @@
-"""Only addresses that lead out of the house are dialled."""
+"""Only public addresses are dialled."""
 
 import pytest
 

@@ -217,11 +217,11 @@ async def test_P2_an_error_or_a_malformed_response_denies_and_is_logged(engine_o
     assert decision.failure in caplog.text
 
 
-async def wait_for_revision(engine, path, changed, former):
+async def wait_for_revision(engine, path, changed, previous):
     """Change the policy, and look until it is in force."""
     changed()
     deadline = time.monotonic() + PATIENCE
-    while engine.revision == former:
+    while engine.revision == previous:
         assert time.monotonic() < deadline
         await engine.refresh()
 

@@ -1,4 +1,4 @@
-"""What is probably not meant: fields that there are not, with the one that was meant; and which rule spoke."""
+"""Probable mistakes in a policy, and which rules matched."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_an_unknown_field_is_reported_with_a_suggestion(text, problem):
     assert any(problem in each for each in found) if problem else not found
 
 
-def spoken(given, *sources):
+def matched(given, *sources):
     found = matching_rules(modules(*sources), QUERY, json.dumps(WHOLE | given).encode())
     return [(voice.rule, voice.file, voice.line, voice.value) for voice in found]
 
@@ -52,20 +52,20 @@ def spoken(given, *sources):
 def test_only_the_rules_that_matched_are_listed():
     first = 'deny contains "no o3" if input.model == "o3"\n\n# é\ndeny contains "no tools" if {\n\tinput.has_tools\n}'
     second = 'default allow := false\nallow if input.model == "o3"\nallow if false\nmodel := "x" if input.stream'
-    assert spoken({"model": "o3"}, first, second) == [
+    assert matched({"model": "o3"}, first, second) == [
         ("deny", "m0.rego", 2, ["no o3"]),
         ("deny", "m0.rego", 5, ["no tools"]),
         ("allow", "m1.rego", 3, True),
         ("model", "m1.rego", 5, "x"),
     ]
-    assert spoken({"model": "o5", "has_tools": False, "stream": False}, first, second) == [
+    assert matched({"model": "o5", "has_tools": False, "stream": False}, first, second) == [
         ("allow", "m1.rego", 2, False)
     ]
 
 
 def test_rules_on_one_line_are_distinguished():
     rules = 'deny contains "a" if input.model == "x" deny contains "b" if input.model == "y"'
-    assert spoken({"model": "y"}, rules) == [("deny", "m0.rego", 2, ["b"])]
+    assert matched({"model": "y"}, rules) == [("deny", "m0.rego", 2, ["b"])]
 
 
 @pytest.mark.parametrize(

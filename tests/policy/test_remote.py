@@ -85,8 +85,8 @@ async def test_an_allow_rule_that_is_not_true_denies_even_without_a_default(opa_
 async def test_without_the_list_of_policies_the_response_needs_allow(opa_of, engine_of):
     silent = engine_of(opa_of('package p.authz\ndeny if input.model == "b"', lists_policies=False))
     assert (await silent.decide(PLAIN)).failure
-    spoken = engine_of(opa_of(BOTH, lists_policies=False))
-    assert (await spoken.decide(PLAIN | {"model": "a"})).allow
+    with_default = engine_of(opa_of(BOTH, lists_policies=False))
+    assert (await with_default.decide(PLAIN | {"model": "a"})).allow
 
 
 async def test_connections_are_reused(opa_of, engine_of):

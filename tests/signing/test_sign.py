@@ -35,7 +35,7 @@ TEMPORARY = SigV4Credentials("ASIAREAL", Secret("real/secret"), Secret("session/
 CLEAN = RequestHead("POST", PATH.encode(), [(b"Host", HOST.encode()), (b"Content-Type", b"application/json")])
 
 
-def judged(head, added, body=BODY):
+def simulator_result(head, added, body=BODY):
     """Give what the simulator says of the request: None where its signature is right."""
     request = SimulatedRequest(
         method=head.method,
@@ -71,7 +71,7 @@ def signed_by_us(head, body=BODY, credentials=REAL, **options):
 def test_the_headers_are_those_of_boto3_and_right(credentials, options, names):
     added = signed_by_us(CLEAN, credentials=credentials, **options)
     assert [name for name, _ in added] == names
-    assert judged(CLEAN, added) is None
+    assert simulator_result(CLEAN, added) is None
 
 
 def test_what_boto3_would_sign_is_signed_alike():
@@ -109,7 +109,7 @@ def test_over_http_2_the_authority_is_signed_as_the_host():
     head = replace(CLEAN, headers=[(b"content-type", b"application/json")], authority=HOST.encode())
     added = signed_by_us(head)
     assert b"SignedHeaders=content-type;host;x-amz-date" in dict(added)[b"Authorization"]
-    assert judged(head, added) is None
+    assert simulator_result(head, added) is None
 
 
 def test_no_secret_is_shown():
@@ -149,7 +149,7 @@ def target_of(parts, query):
 def test_what_botocore_signs_verifies(target, headers, body, method):
     head = signed(target_of(*target), body, headers, method)
     assert verify(head, body).access_key == ACCESS_KEY
-    assert judged(head, [], body) is None
+    assert simulator_result(head, [], body) is None
 
 
 @settings(deadline=None, max_examples=300)
@@ -158,7 +158,7 @@ def test_what_is_signed_here_is_right_for_the_simulator_and_for_botocore(target,
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     head = RequestHead(method, target_of(*target).encode(), [(b"Host", HOST.encode()), *encoded])
     added = signed_by_us(head, body, credentials)
-    assert judged(head, added, body) is None
+    assert simulator_result(head, added, body) is None
     assert botocore_says(head, body, credentials) == dict(added)[b"Authorization"].decode()
     everything = replace(head, headers=[*head.headers, *added])
     assert Verifier({credentials.access_key: credentials}.get).verify(

@@ -3,7 +3,7 @@
 A case is a policy (`policy`, or `files` by name), `data`, `inputs`, and the `query` (`data.p` by default): a package
 of which all rules are asked for. With `expressions` instead of a policy, each one is a policy of its own:
 `x := EXPRESSION`; with `conditions`, each one is added to the policy: `allow if { CONDITION }`. OPA decides what is
-right, so no result stands here. `invalid: true`: OPA refuses the policy. `former`: the same files in the language
+right, so no result stands here. `invalid: true`: OPA refuses the policy. `v0`: the same files in the language
 before 1.0, which OPA 1 does not read; the embedded engine gets these.
 
 `refused.txt` lists the cases that OPA decides and the embedded engine refuses to load, `loaded.txt` those that OPA
@@ -22,7 +22,7 @@ from tests.policy.oracle import Asked
 _RULE = re.compile(r"^(?:default +)?([A-Za-z]\w*)(?![\w(.])(?!\[[^\]]*\]\()", re.MULTILINE)
 _KEYWORDS = {"package", "import", "default", "else"}
 FOLDER = Path(__file__).parent
-KEYS = {"case", "policy", "files", "expressions", "conditions", "data", "inputs", "query", "invalid", "former"}
+KEYS = {"case", "policy", "files", "expressions", "conditions", "data", "inputs", "query", "invalid", "v0"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def cases_of(feature, row) -> list[Case]:
     for name, rego in policies.items():
         query = row.get("query", "data.p")
         rest = (query, row.get("inputs", [{}]), row.get("data", {}), rules_of(rego, query))
-        asked, ours = Asked(rego, *rest), Asked(row.get("former", rego), *rest)
+        asked, ours = Asked(rego, *rest), Asked(row.get("v0", rego), *rest)
         found.append(Case(f"{feature}: {row['case']}{name}", asked, ours, row.get("invalid", False)))
     return found
 

@@ -1,4 +1,4 @@
-"""What comes of each case. `python -m tests.policy.cases.outcomes` writes the lists anew; see the difference in git."""
+"""The outcome of each case. `python -m tests.policy.cases.outcomes` writes the lists again; compare them in git."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Writes a configuration into a folder and loads it."""
+"""Writes a configuration to a folder and loads it."""
 
 from __future__ import annotations
 

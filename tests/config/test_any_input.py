@@ -1,4 +1,4 @@
-"""Whatever the files hold: settings, or a ConfigError that keeps secrets to itself."""
+"""Any content of the files gives settings or a ConfigError that shows no secret."""
 
 from io import StringIO
 from pathlib import Path
@@ -36,7 +36,7 @@ NAMES_A_FILE = ("upstream_ca_file", "certificate", "key")
 
 
 def what_is_wrong(folder: Path, content: bytes) -> str:
-    """Give the problems told, nothing where the configuration can be used."""
+    """Return the reported problems; an empty text if the configuration can be used."""
     (folder / "wirekey.yaml").write_bytes(content)
     try:
         load(folder / "wirekey.yaml", {})
@@ -47,13 +47,13 @@ def what_is_wrong(folder: Path, content: bytes) -> str:
 
 @FEW
 @given(content=st.binary(max_size=60) | st.text(alphabet="a:-[]{}'\"&*!|>%@ \n\t#?,<=\0é", max_size=40).map(str.encode))
-def test_any_bytes_are_read_or_told(tmp_path, content):
+def test_any_bytes_are_read_or_reported(tmp_path, content):
     what_is_wrong(tmp_path, content)
 
 
 @FEW
 @given(place=st.sampled_from(SETTINGS), value=ODD)
-def test_any_value_in_any_setting_is_taken_or_told_without_a_key(tmp_path, place, value):
+def test_any_value_in_any_setting_is_accepted_or_reported_without_a_key(tmp_path, place, value):
     groups, name = place
     data = {name: value}
     for group in reversed(groups):
@@ -66,7 +66,7 @@ def test_any_value_in_any_setting_is_taken_or_told_without_a_key(tmp_path, place
 
 @FEW
 @given(text=st.text(alphabet="A= '\"\\\n\r#export", max_size=40))
-def test_any_dotenv_is_read_or_told(text):
+def test_any_dotenv_is_read_or_reported(text):
     entries, problems = parse_dotenv(text, Path(".env"))
     assert all("\n" not in name for name in entries)
     assert all(1 <= problem.line <= text.count("\n") + 1 for problem in problems)

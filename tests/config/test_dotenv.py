@@ -1,4 +1,4 @@
-"""`.env` as shells and other tools write it."""
+"""`.env` in the forms that shells and other tools write."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_entries_are_read_as_shells_do(text, entries):
         (f'A="{LITERAL_KEY}', 1, {}),
     ],
 )
-def test_a_line_that_is_no_entry_is_told_without_being_repeated(text, line, entries):
+def test_an_invalid_line_is_reported_without_its_text(text, line, entries):
     read, [problem] = parse_dotenv(text, Path(".env"))
     assert read == entries
     assert problem.line == line

@@ -1,4 +1,4 @@
-"""From file, .env and environment to the settings."""
+"""The settings come from the file, .env and the environment."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path, monkeypatch):
     assert config.policy.path == inner / "policies"
 
 
-def test_without_a_file_the_defaults_hold_and_nothing_is_explicit(tmp_path):
+def test_without_a_file_the_defaults_are_used(tmp_path):
     config = load(None, {})
     assert not config.has_file
     assert not config.has_any_key
@@ -75,7 +75,7 @@ def test_without_a_file_the_defaults_hold_and_nothing_is_explicit(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "\ufeff# with a byte order mark", "{}"])
-def test_an_empty_file_is_the_defaults_made_explicit(tmp_path, text):
+def test_an_empty_file_has_the_defaults(tmp_path, text):
     config = loaded(tmp_path, text)
     assert config.has_file
     assert not config.has_any_key
@@ -137,12 +137,12 @@ def test_the_placeholder_is_the_one_that_clients_are_given():
         "providers: {openai: {key_source: passthrough}}",
     ],
 )
-def test_what_the_file_says_about_keys_keeps_the_usual_variable_out(tmp_path, text):
+def test_keys_in_the_file_replace_the_usual_variable(tmp_path, text):
     assert loaded(tmp_path, text, {"OPENAI_API_KEY": "a"}).resolve_keys("openai") == []
 
 
 @pytest.mark.parametrize("text", ["providers: {openai: {upstream_url: https://x.example}}", "providers:\n  openai: {}"])
-def test_other_settings_of_a_provider_leave_the_usual_variable_in(tmp_path, text):
+def test_other_settings_of_a_provider_do_not_replace_the_usual_variable(tmp_path, text):
     assert len(loaded(tmp_path, text, {"OPENAI_API_KEY": "a"}).resolve_keys("openai")) == 1
 
 
@@ -161,7 +161,7 @@ def test_dotenv_beside_the_file_is_read_and_the_environment_wins(tmp_path):
     assert keys == ["from-file", "from-environ", "from-file"]
 
 
-def test_missing_secrets_are_told_together_with_setting_and_reference(tmp_path):
+def test_missing_secrets_are_reported_together_with_setting_and_reference(tmp_path):
     config = loaded(tmp_path, "providers:\n  openai:\n    keys:\n      - env:A\n      - file:none\n")
     with pytest.raises(ConfigError) as caught:
         config.resolve_keys("openai")
@@ -172,7 +172,7 @@ def test_missing_secrets_are_told_together_with_setting_and_reference(tmp_path):
     assert secret_problems(config) == caught.value.problems
 
 
-def test_all_references_are_tried_by_the_check(tmp_path):
+def test_the_check_reads_all_references(tmp_path):
     keys = [problem.key for problem in secret_problems(loaded(tmp_path, EVERYTHING))]
     assert keys == [
         "providers.openai.keys[0]",
@@ -197,7 +197,7 @@ def test_the_hosts_are_the_providers_own_with_bedrock_in_each_region(tmp_path):
     assert len(provider_hosts(config)) == 3 + 2 * 12
 
 
-def test_neither_keys_nor_the_environment_show_in_the_configuration(tmp_path):
+def test_the_configuration_shows_neither_keys_nor_the_environment(tmp_path):
     (tmp_path / ".env").write_text(f"A={LITERAL_KEY}\n")
     config = loaded(tmp_path, "providers: {openai: {keys: [env:A]}}", {"OTHER": LITERAL_KEY})
     shown = f"{config!r} {config} {config._sources!r} {effective_settings(config)}"
@@ -212,7 +212,7 @@ def test_a_configuration_cannot_be_changed(tmp_path):
 
 @pytest.mark.parametrize("name", ["wirekey.yaml", ".env", "key.txt"])
 @pytest.mark.parametrize("change", ["written", "replaced", "removed", "made"])
-def test_the_fingerprint_follows_each_file_that_was_read(tmp_path, name, change):
+def test_the_fingerprint_changes_with_each_file_that_was_read(tmp_path, name, change):
     text = "providers: {openai: {keys: [file:key.txt]}}"
     path = tmp_path / name
     (tmp_path / "key.txt").write_text("k1")
@@ -232,14 +232,14 @@ def test_the_fingerprint_follows_each_file_that_was_read(tmp_path, name, change)
     assert config.fingerprint() != before
 
 
-def test_a_file_that_comes_to_be_changes_the_fingerprint_of_the_defaults(tmp_path):
+def test_a_new_file_changes_the_fingerprint_of_the_defaults(tmp_path):
     config = load(None, {})
     before = config.fingerprint()
     (tmp_path / "wirekey.yaml").write_text("")
     assert config.fingerprint() != before
 
 
-def test_values_come_with_where_they_were_set(tmp_path):
+def test_each_value_has_its_origin(tmp_path):
     config = loaded(tmp_path, "log:\n  level: debug\n", {"OPENAI_API_KEY": "a"})
     rows = {row.key: (row.value, row.source) for row in effective_settings(config)}
     assert rows["log.level"] == ("debug", "file:2")
@@ -248,6 +248,6 @@ def test_values_come_with_where_they_were_set(tmp_path):
     assert rows["limits.body_bytes"] == ("64MiB", "default")
 
 
-def test_broken_dotenv_and_broken_yaml_are_told_together(tmp_path):
+def test_broken_dotenv_and_broken_yaml_are_reported_together(tmp_path):
     (tmp_path / ".env").write_text("what is this\n")
     assert {p.file.name for p in problems(tmp_path, "stat: x")} == {".env", "wirekey.yaml"}

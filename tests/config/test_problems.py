@@ -1,4 +1,4 @@
-"""What is wrong is said all at once: where it stands, which setting, and what to do."""
+"""All problems are reported together, each with its line, its setting and the fix."""
 
 import pytest
 
@@ -112,14 +112,14 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("text", "line", "key", "words"), TABLE, ids=[row[0][:60] for row in TABLE])
-def test_a_problem_names_line_setting_and_remedy(tmp_path, text, line, key, words):
+def test_a_problem_names_line_setting_and_fix(tmp_path, text, line, key, words):
     found = problems(tmp_path, text)
     assert [(p.line, p.key) for p in found] == [(line, key)]
     assert words in found[0].message
     assert found[0].file == tmp_path / "wirekey.yaml"
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path):
+def test_all_problems_are_reported_in_the_order_of_the_file(tmp_path):
     text = "stat: x\nlog: {level: loud}\nlog: {}\nroutes: [{}]\nsecret: 1\n"
     assert [p.line for p in problems(tmp_path, text)] == [1, 2, 3, 4, 5]
 
@@ -152,7 +152,7 @@ def test_a_key_written_into_the_file_is_refused_and_never_shown(tmp_path, text):
     assert LITERAL_KEY not in "".join(map(str, found))
 
 
-def test_a_key_in_place_of_a_reference_is_told_from_a_slip(tmp_path):
+def test_a_key_in_place_of_a_reference_has_its_own_message(tmp_path):
     [problem] = problems(tmp_path, f"providers: {{openai: {{keys: [{LITERAL_KEY}]}}}}")
     assert "replace the secret at its provider" in problem.message
 

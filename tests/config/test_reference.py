@@ -1,4 +1,4 @@
-"""What the documentation says is what the models say."""
+"""The generated documentation matches the models."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("name", "made"), [(EXAMPLE_FILE, example), (REFERENCE_FILE, reference)])
-def test_the_files_are_those_that_the_models_give(name, made):
+def test_the_generated_files_are_up_to_date(name, made):
     assert (CHECKOUT / name).read_text(encoding="utf-8") == made(), "run: python -m wirekey.config.reference"
 
 
-def test_the_example_is_the_defaults(tmp_path, monkeypatch):
+def test_the_example_has_the_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wirekey.yaml").write_text(example())
     environ = {"OPENAI_API_KEY": "a", "AWS_BEARER_TOKEN_BEDROCK": "b"}
@@ -28,7 +28,7 @@ def test_the_example_is_the_defaults(tmp_path, monkeypatch):
     ]
 
 
-def test_each_example_in_the_file_is_a_value_that_the_setting_takes(tmp_path):
+def test_each_example_is_a_valid_value(tmp_path):
     for name in ("gateway.pem", "gateway-key.pem", "corp-ca.pem"):
         (tmp_path / name).write_text("-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n")
     lines = example().splitlines()

@@ -1,4 +1,4 @@
-"""Routes that contradict each other are refused; those that do nothing are found by `config check`."""
+"""Conflicting routes are refused. `config check` reports routes without effect."""
 
 from fnmatch import fnmatchcase
 from itertools import product
@@ -33,7 +33,7 @@ KEYED = "providers: {openai: {keys: [env:A]}, gemini: {keys: [env:A]}}\n"
         ("{match: a, provider: openai, fallback: ['anthropic:c']}", "routes[0].fallback[0]", "goes to anthropic"),
     ],
 )
-def test_a_route_that_no_call_could_follow_is_refused(tmp_path, route, key, words):
+def test_a_route_that_no_call_can_use_is_refused(tmp_path, route, key, words):
     found = problems(tmp_path, f"{KEYED}routes:\n  - {route}", {"A": "k"})
     assert [(problem.key, problem.line) for problem in found] == [(key, 3)]
     assert words in found[0].message
@@ -95,7 +95,7 @@ def test_routes_that_do_nothing_are_found_with_their_lines(tmp_path, routes, exp
         assert words in fault.message
 
 
-def test_a_pattern_is_said_to_cover_another_only_where_every_name_bears_it_out():
+def test_a_pattern_covers_another_only_if_every_matching_name_does():
     patterns = ["".join(parts) for count in (1, 2, 3) for parts in product("ab*?", repeat=count)] + ["[ab]", "a[ab]*"]
     names = ["".join(parts) for count in range(5) for parts in product("ab", repeat=count)] + ["c", "ac", "abc"]
     fits = {pattern: {name for name in names if fnmatchcase(name, pattern)} for pattern in patterns}

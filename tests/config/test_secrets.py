@@ -1,4 +1,4 @@
-"""Secrets by reference: where they are looked for, and what is said where they are not."""
+"""References to secrets: where they are looked up, and the messages if they are missing."""
 
 import sys
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ def test_a_reference_reads_back_as_it_was_written(text):
 @pytest.mark.parametrize(
     "value", ["env:", "env:1", "env:$A", "file:", "keyring:x", "keyring:/x", "A", "vault:x", "", 1, None]
 )
-def test_what_is_no_reference_is_refused(value):
+def test_an_invalid_reference_is_refused(value):
     with pytest.raises(ValueError, match=r"env:|file:|keyring:"):
         SecretRef.parse(value)
 
@@ -41,7 +41,7 @@ def test_a_file_holds_the_secret_with_or_without_line_end(tmp_path, content, sec
         (b"x" * 70000, "larger than 64 KiB"),
     ],
 )
-def test_a_file_without_one_secret_is_told(tmp_path, content, words):
+def test_a_file_without_one_secret_is_reported(tmp_path, content, words):
     if content is not None:
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(ValueError, match=words):
@@ -49,12 +49,12 @@ def test_a_file_without_one_secret_is_told(tmp_path, content, words):
 
 
 @pytest.mark.parametrize("environ", [{}, {"A": ""}, {"A": "  "}])
-def test_a_variable_without_value_is_told_with_the_remedy(tmp_path, environ):
+def test_a_variable_without_a_value_is_reported_with_the_fix(tmp_path, environ):
     with pytest.raises(ValueError, match=r"A is not set. Export it, or put A=… in the .env"):
         resolve(SecretRef("env", "A"), environ, tmp_path)
 
 
-def test_a_secret_that_would_split_a_header_is_refused_unseen(tmp_path):
+def test_a_secret_with_a_line_break_is_refused_and_not_shown(tmp_path):
     with pytest.raises(ValueError, match="line break") as caught:
         resolve(SecretRef("env", "A"), {"A": f"{LITERAL_KEY}\r\nX: y"}, tmp_path)
     assert LITERAL_KEY not in str(caught.value)
@@ -72,13 +72,13 @@ def broken(service, name):
         (SimpleNamespace(get_password=broken), "refused wirekey/open/ai: RuntimeError$"),
     ],
 )
-def test_a_keyring_without_the_secret_is_told_with_the_remedy(tmp_path, monkeypatch, keyring, words):
+def test_a_keyring_without_the_secret_is_reported_with_the_fix(tmp_path, monkeypatch, keyring, words):
     monkeypatch.setitem(sys.modules, "keyring", keyring)
     with pytest.raises(ValueError, match=words):
         resolve(SecretRef("keyring", "wirekey/open/ai"), {}, tmp_path)
 
 
-def test_a_keyring_is_asked_by_service_and_name(tmp_path, monkeypatch):
+def test_a_keyring_is_read_by_service_and_name(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", SimpleNamespace(get_password=lambda *asked: "-".join(asked)))
     assert resolve(SecretRef("keyring", "wirekey/openai"), {}, tmp_path).reveal() == "wirekey-openai"
 
@@ -96,5 +96,5 @@ def test_a_keyring_is_asked_by_service_and_name(tmp_path, monkeypatch):
         ("gpt-4o-mini", False),
     ],
 )
-def test_keys_are_told_from_names(text, likely):
+def test_keys_are_distinguished_from_names(text, likely):
     assert looks_like_key(text) is likely

@@ -1,4 +1,4 @@
-"""Settings that this version does not act on are told to whoever sets them."""
+"""Settings that this version does not implement are reported if they are set."""
 
 import pytest
 
@@ -26,5 +26,5 @@ from wirekey.config import unimplemented
         ("providers: {bedrock: {aws: {profile: x}}}", []),
     ],
 )
-def test_a_setting_without_effect_is_named_where_it_asks_for_something(tmp_path, text, keys):
+def test_a_setting_that_is_not_implemented_is_reported_if_it_is_not_the_default(tmp_path, text, keys):
     assert [problem.key for problem in unimplemented(loaded(tmp_path, text))] == keys

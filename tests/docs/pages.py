@@ -1,4 +1,4 @@
-"""README and docs/ as data: their fenced blocks, with what the comment line before a block says of it.
+"""README and docs/ as data: their fenced blocks, each with the comment before it.
 
 | comment before a block | means |
 |---|---|
@@ -42,7 +42,7 @@ class Block:
 
 
 def page_names() -> list[str]:
-    """Give the pages, README first, as paths in the checkout."""
+    """Return the pages as paths in the checkout, README first."""
     others = sorted(path.relative_to(CHECKOUT).as_posix() for path in CHECKOUT.glob("docs/**/*.md"))
     return ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *others]
 
@@ -69,5 +69,5 @@ def comments_before(text: str) -> dict[str, str]:
 
 
 def prose_of(page: str) -> str:
-    """Give a page without its fenced blocks and code spans."""
+    """Return a page without its fenced blocks and code spans."""
     return re.sub(r"`[^`\n]*`", "", FENCE.sub("", text_of(page)))

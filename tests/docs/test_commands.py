@@ -1,4 +1,4 @@
-"""The commands of README and docs/ are run, and print what the pages say they print.
+"""The commands in README and docs/ print what the pages show.
 
 They share a copy of the checkout, with a server whose providers are the simulator, so agents have other names on each
 page. A line of output in a page must be among the lines that were really printed, numbers, times, ids and tokens aside;
@@ -31,10 +31,10 @@ RUN = [
 ]
 COPIED = ("addons", "docs", "policies", "README.md", "wirekey.example.yaml", "pyproject.toml")
 SHOWN_FOLDER = "/srv/wirekey"
-"""The folder of the checkout, as the pages call it."""
-HOUSE = SimpleNamespace(settings=SimpleNamespace(simulated=True))
-FIRST_LOOK = "\n".join(["", *simulation(SimpleNamespace(services=HOUSE, simulator_wanted=None))])
-"""What is printed where the simulator was not asked for, as it is here, to be able to choose a free port."""
+"""The folder of the checkout in the pages."""
+SERVICES = SimpleNamespace(settings=SimpleNamespace(simulated=True))
+FIRST_LOOK = "\n".join(["", *simulation(SimpleNamespace(services=SERVICES, simulator_wanted=None))])
+"""The part of the start message that appears only without `--simulator`, which the tests use."""
 
 
 class Copy:
@@ -101,7 +101,7 @@ def copy(tmp_path_factory):
 
 
 def commands(block: Block) -> list[tuple[str, list[str]]]:
-    """Give (command, the lines that it prints) of a block; a command goes on after a backslash and in lines `> `."""
+    """Return (command, its output lines) of a block. A command continues after a backslash and in lines `> `."""
     if block.language != "console":
         return [("set -e\n" + block.text, [])]
     found: list[tuple[str, list[str]]] = []
@@ -132,7 +132,7 @@ def plain(line: str) -> str:
 
 
 def missing(shown: list[str], printed: str) -> list[str]:
-    """Give the lines of a page that were not printed."""
+    """Return the lines of a page that were not printed."""
     lines = [plain(line) for line in printed.splitlines()]
     return [
         line
@@ -142,7 +142,7 @@ def missing(shown: list[str], printed: str) -> list[str]:
 
 
 @pytest.mark.parametrize("block", RUN, ids=lambda block: block.name)
-def test_the_pages_show_what_really_happens(block, copy):
+def test_the_commands_print_what_the_pages_show(block, copy):
     for program in block.about.get("needs", "").split():
         if not shutil.which(program):
             pytest.skip(f"there is no {program} on this machine")
@@ -173,5 +173,5 @@ def test_the_pages_show_what_really_happens(block, copy):
         ("one line", "one line more", False),
     ],
 )
-def test_a_shown_line_fits_a_printed_one_but_for_what_changes_from_run_to_run(shown, printed, fits):
+def test_a_shown_line_matches_a_printed_line_apart_from_changing_values(shown, printed, fits):
     assert (not missing([shown], printed)) is fits

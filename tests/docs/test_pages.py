@@ -1,4 +1,4 @@
-"""Links lead somewhere, each block of commands is run or says why not, and nothing of one machine stands in a page."""
+"""Links work, commands are run or have a reason not to be, and pages have nothing specific to one machine."""
 
 import re
 from pathlib import Path
@@ -19,14 +19,14 @@ NOT_FOR_READERS = {
 
 
 def anchors_of(page: str) -> set[str]:
-    """Give the anchors that GitHub makes of the headings."""
+    """Return the anchors that GitHub makes for the headings."""
     fenced = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", fenced, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_links_of_a_page_lead_somewhere(page):
+def test_the_links_of_a_page_work(page):
     broken = []
     for link in LINK.findall(prose_of(page)):
         if link.startswith(("https://", "mailto:")):
@@ -38,7 +38,7 @@ def test_the_links_of_a_page_lead_somewhere(page):
     assert not broken
 
 
-def test_every_page_is_reached_from_the_readme():
+def test_every_page_can_be_reached_from_the_readme():
     reached, waiting = set(), ["README.md"]
     while waiting:
         page = waiting.pop()
@@ -53,13 +53,13 @@ def test_every_page_is_reached_from_the_readme():
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("what", NOT_FOR_READERS)
-def test_a_page_has_nothing_in_it_of(what, page):
+def test_a_page_does_not_contain(what, page):
     found = re.search(NOT_FOR_READERS[what], text_of(page))
     assert not found, f"{page}: {found[0] if found else ''}"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_comment_before_a_block_is_one_that_these_tests_know(page):
+def test_a_comment_before_a_block_is_a_known_one(page):
     unknown = [(block.name, set(block.about) - KNOWN_ABOUT) for block in blocks_of(page)]
     assert not [entry for entry in unknown if entry[1]]
     assert not [block.name for block in blocks_of(page) if block.about.get("not run") == ""]

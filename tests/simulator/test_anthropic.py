@@ -69,7 +69,7 @@ def test_a_stream_has_the_events_in_the_order_of_the_provider():
 
 
 @pytest.mark.parametrize("asked", [ASK, ASK_TOOL])
-def test_a_stream_says_the_same_as_the_plain_response(asked):
+def test_a_stream_has_the_same_content_as_the_plain_response(asked):
     whole, events = plain(asked, "tokens=9, reasoning-tokens=4"), stream(asked, "tokens=9, reasoning-tokens=4")
     pieces = [event["delta"] for event in events if event["type"] == "content_block_delta"]
     for block in whole["content"]:
@@ -86,7 +86,7 @@ def test_a_stream_says_the_same_as_the_plain_response(asked):
     assert events[-2]["usage"].items() <= whole["usage"].items()
 
 
-def test_usage_tells_cached_tokens_apart_from_the_input_and_thinking_within_the_output():
+def test_usage_counts_cached_tokens_apart_from_the_input_and_thinking_within_the_output():
     usage = plain(ASK, "input-tokens=100, cached-tokens=60, tokens=30, reasoning-tokens=10")["usage"]
     assert (usage["input_tokens"], usage["cache_read_input_tokens"], usage["output_tokens"]) == (40, 60, 30)
     assert usage["output_tokens_details"] == {"thinking_tokens": 10}
@@ -172,7 +172,7 @@ def test_tokens_are_counted_without_a_response():
     assert plain(body, "input-tokens=12", path="/v1/messages/count_tokens") == {"input_tokens": 12}
 
 
-def test_a_batch_is_made_read_and_deleted():
+def test_a_batch_is_created_read_and_deleted():
     state = State()
     made = plain({"requests": [{"custom_id": "a", "params": ASK}]}, path="/v1/messages/batches", state=state)
     batch = MessageBatch.model_validate(made)
@@ -188,7 +188,7 @@ def test_a_batch_is_made_read_and_deleted():
         plain(None, path=path, method="GET", state=state)
 
 
-def test_a_file_is_stored_and_given_back():
+def test_a_file_is_stored_and_returned():
     state, edge = State(), "edge"
     content = b"%PDF \r\n\x00\xff"
     body = (

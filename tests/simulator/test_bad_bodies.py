@@ -82,7 +82,7 @@ def test_any_json_gets_a_response_or_is_refused(path, data):
 
 
 @pytest.mark.parametrize("path", WHOLE)
-def test_the_undisturbed_body_is_answered(path):
+def test_the_unchanged_body_gets_a_response(path):
     module = anthropic if path.startswith("/v1/") else bedrock if path.startswith("/model/") else gemini
     if "count" in path:
         return

@@ -75,7 +75,7 @@ def test_a_converse_stream_has_the_events_in_the_order_of_the_provider():
 
 
 @pytest.mark.parametrize("asked", [ASK, ASK_TOOL])
-def test_a_converse_stream_says_the_same_as_the_plain_response(asked):
+def test_a_converse_stream_has_the_same_content_as_the_plain_response(asked):
     whole = json.loads(ask("converse", asked, "reasoning-tokens=2").body)
     deltas = [payload["delta"] for kind, payload in events(ask("converse-stream", asked, "reasoning-tokens=2")) if
               kind == "contentBlockDelta"]  # fmt: skip
@@ -96,7 +96,7 @@ def test_a_tool_is_called_when_the_prompt_says_so():
     assert made["output"]["message"]["content"][0]["toolUse"]["name"] == "weather"
 
 
-def test_a_response_ends_at_the_most_tokens_allowed():
+def test_a_response_ends_at_the_token_limit():
     made = json.loads(ask("converse", ASK | {"inferenceConfig": {"maxTokens": 2}}).body)
     assert (made["stopReason"], made["usage"]["outputTokens"]) == ("max_tokens", 2)
 
@@ -169,7 +169,7 @@ def test_invoke_responds_in_the_shape_of_each_vendor(model):
 
 
 @pytest.mark.parametrize("model", SHAPES)
-def test_a_stream_of_invoke_says_the_same_and_ends_with_the_counts(model):
+def test_a_stream_of_invoke_has_the_same_content_and_ends_with_the_counts(model):
     body, _, part = SHAPES[model]
     made = chunks(ask("invoke-with-response-stream", body, COUNTS, model))
     assert "".join(map(part, made)) == TEXT

@@ -82,9 +82,9 @@ def test_an_agent_responds_with_a_stream(client, simulator):
         "bedrock-runtime.cn-north-1.amazonaws.com.cn",
     ],
 )
-def test_every_name_of_bedrock_is_its(host):
+def test_every_name_of_bedrock_is_recognised(host):
     assert provider_of(request("GET", "/", authority=host)) == "bedrock"
 
 
-def test_other_names_under_amazonaws_are_nobodys():
+def test_other_names_under_amazonaws_belong_to_no_provider():
     assert provider_of(request("GET", "/", authority="s3.us-east-1.amazonaws.com")) is None

@@ -13,7 +13,7 @@ from tests.running import bare_environment
 COMMAND = [sys.executable, "-m", "wirekey", "simulator"]
 
 
-def test_it_says_where_it_listens_and_what_to_trust_and_ends_at_ctrl_c(tmp_path):
+def test_it_prints_its_url_and_root_and_ends_at_ctrl_c(tmp_path):
     process = subprocess.Popen(
         [*COMMAND, "--port", "0", "--certificates", tmp_path], stdout=subprocess.PIPE, text=True, env=bare_environment()
     )
@@ -33,7 +33,7 @@ def test_it_says_where_it_listens_and_what_to_trust_and_ends_at_ctrl_c(tmp_path)
         process.wait(60)
 
 
-def test_a_taken_port_is_explained(tmp_path):
+def test_a_port_in_use_is_explained(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(

@@ -46,7 +46,7 @@ def text_of(raw: str) -> str:
     return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
 
 
-def test_both_protocols_are_spoken(client):
+def test_both_protocols_are_served(client):
     assert ask(client).http_version == client.protocol
 
 
@@ -66,7 +66,7 @@ def test_a_stream_is_whole_under_every_harmless_behaviour(client, behaviour):
     assert ("[DONE]" in response.text) == (behaviour != "no-done")
 
 
-def test_encodings_are_what_they_say(client):
+def test_content_encodings_can_be_decoded(client):
     for name, decode in (("gzip", gzip.decompress), ("br", brotli.decompress)):
         with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": name}) as response:
             assert response.headers["content-encoding"] == name
@@ -152,7 +152,7 @@ def test_a_garbled_event_is_one_among_good_ones(client):
     assert response.text.endswith("data: [DONE]\n\n")
 
 
-def test_a_client_that_goes_away_is_noticed_at_once(client, simulator):
+def test_a_disconnected_client_is_noticed_at_once(client, simulator):
     with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": "events=500, pace=0.01"}) as response:
         next(response.iter_raw())
     client.close()
@@ -210,13 +210,13 @@ HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization:
         (HEAD + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", b"401", b"Incorrect"),
     ],
 )
-def test_odd_http_is_answered_and_the_connection_closed(simulator, context, sent, status, words):
+def test_malformed_http_gets_a_response_and_the_connection_closes(simulator, context, sent, status, words):
     response = raw_exchange(simulator, context, sent)
     assert response.split()[1] == status
     assert words in response
 
 
-def test_requests_that_wait_in_line_are_answered_in_order(simulator, context):
+def test_pipelined_requests_get_responses_in_order(simulator, context):
     key = PROVIDER_KEYS["openai"].encode()
     body = json.dumps(STREAM).encode()
     one = b"POST %b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n" % (
@@ -229,14 +229,14 @@ def test_requests_that_wait_in_line_are_answered_in_order(simulator, context):
     assert response.count(b"[DONE]") == 3
 
 
-def test_expect_100_continue_is_answered(simulator, context):
+def test_expect_100_continue_gets_a_response(simulator, context):
     response = raw_exchange(
         simulator, context, HEAD + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}"
     )
     assert response.split()[1] in (b"100", b"401")
 
 
-def test_of_an_event_that_is_cut_half_arrives(client):
+def test_half_of_a_cut_event_arrives(client):
     def arrived(behaviour) -> bytes:
         found = b""
         with client.stream("POST", PATH, json=STREAM, headers={"x-simulator": behaviour}) as response:

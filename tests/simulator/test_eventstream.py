@@ -28,7 +28,7 @@ def test_an_event_has_the_headers_of_bedrock():
     assert list(event.headers) == [":event-type", ":content-type", ":message-type"]
 
 
-def test_an_exception_says_its_kind():
+def test_an_exception_has_its_kind():
     (event,) = read(exception("throttlingException", b'{"message":"Too many"}'))
     assert event.headers[":message-type"] == "exception"
     assert event.headers[":exception-type"] == "throttlingException"

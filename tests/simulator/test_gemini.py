@@ -56,7 +56,7 @@ def test_a_plain_response_is_a_response_of_the_sdk():
     ("action", "read"), [("streamGenerateContent?alt=sse", sse_events), ("streamGenerateContent", array)]
 )
 @pytest.mark.parametrize("asked", [ASK, ASK_TOOL, ASK_THOUGHTS])
-def test_a_stream_says_the_same_as_the_plain_response(action, read, asked):
+def test_a_stream_has_the_same_content_as_the_plain_response(action, read, asked):
     plain = json.loads(ask("generateContent", asked, COUNTS).body)
     responses = read(ask(action, asked, COUNTS))
     assert said(responses) == said([plain])
@@ -94,7 +94,7 @@ def test_a_function_is_called_when_the_prompt_says_so():
 
 
 @pytest.mark.parametrize("action", ["generateContent", "streamGenerateContent"])
-def test_a_response_ends_at_the_most_tokens_allowed(action):
+def test_a_response_ends_at_the_token_limit(action):
     made = ask(action, ASK | {"generationConfig": {"maxOutputTokens": 2}})
     responses = [json.loads(made.body)] if action == "generateContent" else array(made)
     assert responses[-1]["candidates"][0]["finishReason"] == "MAX_TOKENS"
@@ -175,7 +175,7 @@ def test_a_wrong_key_is_400_with_its_reason():
     assert error["details"][0]["reason"] == "API_KEY_INVALID"
 
 
-def test_a_failure_says_when_to_try_again():
+def test_a_failure_has_a_retry_after_header():
     error = json.loads(failure(429, "Quota.", parse_behaviour("retry-after=2")).body)["error"]
     assert (error["code"], error["status"], error["message"]) == (429, "RESOURCE_EXHAUSTED", "Quota.")
     assert error["details"][0]["retryDelay"] == "2s"
@@ -205,7 +205,7 @@ def test_models_are_listed_and_shown():
     assert get(f"/v1beta/{listed[0]['name']}") == listed[0]
 
 
-def test_a_cache_is_made_changed_and_deleted():
+def test_a_cache_is_created_changed_and_deleted():
     state = State()
     made = get("/v1beta/cachedContents", ASK | {"model": "models/gemini-2.5-pro"}, "POST", state=state)
     path = f"/v1beta/{made['name']}"

@@ -114,7 +114,7 @@ def test_no_more_is_sent_than_the_client_has_room_for(cleartext):
     client.socket.close()
 
 
-def test_nonsense_after_the_preface_closes_the_connection(cleartext):
+def test_malformed_data_after_the_preface_closes_the_connection(cleartext):
     client = Client(cleartext)
     data_of_no_stream = b"\x00\x00\x01\x00\x00\x00\x00\x00\x00x"
     client.socket.sendall(data_of_no_stream)
@@ -126,7 +126,7 @@ def test_nonsense_after_the_preface_closes_the_connection(cleartext):
     again.socket.close()
 
 
-def test_a_client_that_vanishes_before_its_request_is_whole_leaves_no_trace(cleartext):
+def test_an_incomplete_request_of_a_disconnected_client_is_not_recorded(cleartext):
     before = len(cleartext.seen)
     client = Client(cleartext)
     client.ask(end=False)

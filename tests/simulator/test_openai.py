@@ -47,7 +47,7 @@ def test_a_chat_response_has_text_usage_and_a_finish_reason(client):
     assert response.usage.completion_tokens_details.reasoning_tokens == 5
 
 
-def test_a_chat_stream_says_usage_only_when_asked(client):
+def test_a_chat_stream_has_usage_only_on_request(client):
     plain = list(chat(client, stream=True))
     asked = list(chat(client, stream=True, stream_options={"include_usage": True}))
     for chunks in (plain, asked):

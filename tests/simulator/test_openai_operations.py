@@ -105,7 +105,7 @@ def test_moderations_flag_violence(client):
     assert response.results[1].categories.violence
 
 
-def test_images_come_as_the_model_gives_them(client):
+def test_images_have_the_format_of_the_model(client):
     newer = client.images.generate(model="gpt-image-1", prompt="a canary")
     assert base64.b64decode(newer.data[0].b64_json).startswith(b"\x89PNG")
     assert newer.usage.total_tokens > 0
@@ -144,7 +144,7 @@ def test_transcriptions_are_json_text_subtitles_or_a_stream(client):
     assert translated.text == TEXT
 
 
-def test_models_are_listed_and_unknown_ones_are_not_there(client):
+def test_models_are_listed_and_unknown_ones_are_404(client):
     assert "gpt-4o-mini" in [model.id for model in client.models.list()]
     assert client.models.retrieve("gpt-4o-mini").id == "gpt-4o-mini"
     assert client.models.delete("ft:gpt-4o-mini:mine").deleted
@@ -171,7 +171,7 @@ def test_an_upload_in_parts_becomes_a_file(client):
     assert client.uploads.cancel(other.id).status == "cancelled"
 
 
-def test_a_batch_completes_when_it_is_looked_at(client):
+def test_a_batch_completes_at_the_next_request(client):
     lines = [{"custom_id": f"n{n}", "method": "POST", "url": "/v1/chat/completions", "body": {}} for n in range(2)]
     content = "\n".join(json.dumps(line) for line in lines).encode()
     file = client.files.create(file=("in.jsonl", content), purpose="batch")
@@ -222,12 +222,12 @@ def test_a_missing_or_wrong_parameter_is_named(http, path, body, field):
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/audio/transcriptions", "/v1/images/edits"])
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data", "multipart/form-data; boundary=x"])
-def test_what_is_no_form_is_refused_where_a_form_is_needed(http, path, content_type):
+def test_a_body_that_is_not_a_form_is_refused(http, path, content_type):
     response = http.post(path, content=b"{}", headers={"content-type": content_type})
     assert response.status_code == 400
 
 
-def test_the_most_tokens_allowed_cut_the_text_and_are_the_finish_reason(client):
+def test_the_token_limit_cuts_the_text_and_is_the_finish_reason(client):
     messages = [{"role": "user", "content": "Say"}]
     chat = client.chat.completions.create(model="gpt-4o-mini", messages=messages, max_completion_tokens=3)
     assert chat.choices[0].message.content == "Hello from the "

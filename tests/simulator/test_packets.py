@@ -93,7 +93,7 @@ def test_hints_come_before_the_response(simulator, context):
     assert head.startswith(b"HTTP/1.1 200")
 
 
-def test_the_connection_closes_after_the_response_where_it_says_so(simulator, context):
+def test_the_connection_closes_after_a_response_with_connection_close(simulator, context):
     with connected(simulator, context, "http/1.1") as connection:
         connection.sendall(asked("close"))
         head, *_ = records(connection)
@@ -164,7 +164,7 @@ def test_over_http2_an_early_response_comes_before_the_rest(http2):
 
 
 @pytest.mark.parametrize("behaviour", ["goaway", "close"])
-def test_a_goaway_names_the_stream_that_is_still_answered(http2, behaviour):
+def test_a_goaway_names_the_last_stream_that_gets_a_response(http2, behaviour):
     stream = http2.ask(behaviour)
     assert http2.read(ConnectionTerminated, stream).last_stream_id == stream
 

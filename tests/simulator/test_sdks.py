@@ -66,7 +66,7 @@ def bedrock_client(simulator, monkeypatch, key):
     )
 
 
-def test_anthropic_gives_a_message_whole_and_streamed(claude):
+def test_anthropic_returns_a_message_whole_and_streamed(claude):
     whole = claude.messages.create(**ASK)
     assert whole.content[0].text == TEXT
     with claude.messages.stream(**ASK) as stream:
@@ -123,7 +123,7 @@ def test_anthropic_raises_an_error_inside_a_stream(claude, http):
         stream.get_final_message()
 
 
-def test_gemini_gives_text_whole_and_streamed(gemini):
+def test_gemini_returns_text_whole_and_streamed(gemini):
     asked = {"model": "gemini-2.5-flash", "contents": "Say hello"}
     whole = gemini.models.generate_content(**asked)
     chunks = list(gemini.models.generate_content_stream(**asked))
@@ -141,7 +141,7 @@ def test_gemini_calls_a_function(gemini):
     assert [(call.name, call.args) for call in made.function_calls] == [("weather", {"city": "simulated"})]
 
 
-def test_gemini_takes_what_else_a_request_may_hold(gemini):
+def test_gemini_accepts_the_other_parts_of_a_request(gemini):
     config = types.GenerateContentConfig(
         system_instruction="Be short.",
         max_output_tokens=9,
@@ -203,7 +203,7 @@ def test_gemini_raises_its_own_errors(gemini, http, behaviour, error, code):
     assert raised.value.code == code
 
 
-def test_gemini_says_that_a_key_is_wrong(simulator, context):
+def test_gemini_rejects_a_wrong_key(simulator, context):
     client = gemini_client(simulator, context, "wrong")
     with pytest.raises(errors.ClientError, match="API_KEY_INVALID"):
         client.models.generate_content(model="gemini-2.5-flash", contents="Say hello")
@@ -275,7 +275,7 @@ def test_bedrock_raises_its_own_errors(bedrock, http, behaviour, code):
     assert raised.value.response["Error"]["Code"] == code
 
 
-def test_bedrock_says_that_a_key_is_wrong(simulator, monkeypatch):
+def test_bedrock_rejects_a_wrong_key(simulator, monkeypatch):
     with pytest.raises(ClientError, match="API Key is valid"):
         bedrock_client(simulator, monkeypatch, "wrong").converse(modelId=CLAUDE, messages=CONVERSE)
 
@@ -297,7 +297,7 @@ def test_the_sdk_of_anthropic_speaks_to_bedrock(simulator, context):
     assert "".join(event.delta.text for event in events if event.type == "content_block_delta") == TEXT
 
 
-async def test_the_asynchronous_half_of_gemini_gives_text_streams_and_uploads(simulator, context, tmp_path):
+async def test_the_asynchronous_sdk_of_gemini_gets_text_streams_and_uploads(simulator, context, tmp_path):
     options = types.HttpOptions(base_url=simulator.url, async_client_args={"verify": context, "trust_env": False})
     client = genai.Client(api_key=PROVIDER_KEYS["gemini"], http_options=options).aio
     asked = {"model": "gemini-2.5-flash", "contents": "Say hello"}
@@ -312,7 +312,7 @@ async def test_the_asynchronous_half_of_gemini_gives_text_streams_and_uploads(si
         await client.aclose()
 
 
-def test_a_model_by_the_name_of_a_behaviour_behaves_so(claude, gemini, bedrock):
+def test_a_model_name_can_set_the_behaviour(claude, gemini, bedrock):
     with pytest.raises(anthropic.RateLimitError):
         claude.messages.create(**ASK | {"model": "sim-fail-429"})
     with pytest.raises(errors.ClientError, match="RESOURCE_EXHAUSTED"):

@@ -38,7 +38,7 @@ TOKEN = "wk_" + "a1B2" * 10 + "xyz"
         ({}, f"?a={TOKEN}", "target"),
     ],
 )
-def test_what_must_not_be_there_is_named_and_never_quoted(http, headers, query, named):
+def test_misplaced_headers_are_named_and_never_quoted(http, headers, query, named):
     response = http.post(PATH + query, json=BODY, headers=headers)
     assert response.status_code == 400
     message = response.json()["error"]["message"]
@@ -53,12 +53,12 @@ def test_two_credentials_in_one_place_are_refused(http):
     assert "more than one credential" in response.json()["error"]["message"]
 
 
-def test_what_people_write_about_tokens_is_content(http):
+def test_text_about_tokens_in_a_prompt_is_content(http):
     assert http.post(PATH, json={**BODY, "user": TOKEN}).status_code == 200
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer wrong", f"Basic {KEY}", f"bearer {KEY} {KEY}"])
-def test_a_missing_or_wrong_credential_is_answered_401(http, value):
+def test_a_missing_or_wrong_credential_gets_401(http, value):
     response = http.post(PATH, json=BODY, headers={"authorization": value})
     assert response.status_code == 401
     assert response.json()["error"]["code"] == "invalid_api_key"
@@ -74,7 +74,7 @@ def test_the_key_is_quoted_only_when_the_test_asks_for_it(http):
     ("behaviour", "sentence"),
     [("evnets=3", "did you mean events?"), ("events=many", "needs a number"), ("gzip=7", "takes no value")],
 )
-def test_a_behaviour_that_is_none_is_explained(http, behaviour, sentence):
+def test_an_unknown_behaviour_is_explained(http, behaviour, sentence):
     response = http.post(PATH, json=BODY, headers={"x-simulator": behaviour})
     assert response.status_code == 400
     assert sentence in response.json()["error"]["message"]
@@ -93,7 +93,7 @@ def test_requests_are_remembered_exactly(http, simulator):
     assert KEY not in repr(seen)
 
 
-def test_what_is_told_over_http_holds_no_credential_and_no_content(http):
+def test_the_list_of_requests_has_no_credential_and_no_content(http):
     http.post(PATH + "?key=canary-key", json={**BODY, "user": "canary-content"})
     told = http.get("/__simulator__/seen")
     assert told.json()[0]["target"].startswith(f"{PATH}?key=sha256:")
@@ -132,7 +132,7 @@ def test_a_script_is_set_and_forgotten_over_http(http, simulator):
         (("[::1]:443", None), "POST /v1/responses", {}, "openai"),
     ],
 )
-def test_the_provider_is_told_by_host_then_by_path(hosts, line, headers, provider):
+def test_the_provider_is_found_by_host_then_by_path(hosts, line, headers, provider):
     (authority, sni), (method, target) = hosts, line.split()
     raw = tuple((name.encode(), value.encode()) for name, value in headers.items())
     request = SimulatedRequest(method, authority, target, raw, b"", 0, "", "h1", tls=True, sni=sni)
@@ -187,7 +187,7 @@ async def test_it_starts_and_stops_in_any_loop_and_breaks_off_what_is_under_way(
     await simulator.stop()
 
 
-async def test_a_taken_port_is_an_error_of_the_system(tmp_path):
+async def test_a_port_in_use_raises_os_error(tmp_path):
     first = Simulator(certificate_folder=tmp_path, tls=False)
     await first.start()
     with pytest.raises(OSError, match="address"):
@@ -195,7 +195,7 @@ async def test_a_taken_port_is_an_error_of_the_system(tmp_path):
     await first.stop()
 
 
-async def test_a_signature_is_taken_unverified_only_where_that_was_asked_for(tmp_path):
+async def test_a_signature_is_accepted_unverified_only_by_option(tmp_path):
     signed = {"authorization": "AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/bedrock/aws4_request, Signature=0"}
     asked = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
     statuses = []

@@ -98,7 +98,7 @@ def test_a_changed_request_is_refused_with_the_code_of_aws(monkeypatch, change, 
         ({"x-amz-content-sha256": "0" * 64}, INVALID),
     ],
 )
-def test_a_signature_by_another_or_for_another_is_refused_with_the_code_of_aws(monkeypatch, options, kind):
+def test_a_signature_of_another_key_or_for_another_request_is_refused_with_the_code_of_aws(monkeypatch, options, kind):
     assert kind_of(signed(monkeypatch, **options)) == kind
 
 
@@ -107,7 +107,7 @@ def test_clocks_may_differ_by_five_minutes(monkeypatch, late, kind):
     assert kind_of(signed(monkeypatch), NOW + late) == kind
 
 
-def test_an_expired_session_is_told_from_a_wrong_one(monkeypatch):
+def test_an_expired_session_has_another_error_than_a_wrong_one(monkeypatch):
     arrived = signed(monkeypatch, "ASIAREAL", "temporary-secret", "session-token")
     assert kind_of(arrived, NOW + 101) == "ExpiredTokenException"
 
@@ -134,7 +134,7 @@ def client(running, monkeypatch, access_key, secret, token=None):
     )
 
 
-def test_boto3_with_the_real_pair_is_answered(running, monkeypatch):
+def test_boto3_with_the_real_pair_gets_a_response(running, monkeypatch):
     bedrock = client(running, monkeypatch, "AKIAREAL", "real-secret")
     assert bedrock.converse(modelId=MODEL, messages=CONVERSE)["stopReason"] == "end_turn"
     assert list(bedrock.converse_stream(modelId=MODEL, messages=CONVERSE)["stream"])
@@ -158,7 +158,7 @@ def test_boto3_raises_the_error_that_aws_gives(running, monkeypatch, pair, code,
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-def test_beside_signatures_the_api_key_stays_good_and_no_credential_stays_bad(running, monkeypatch):
+def test_with_signatures_the_api_key_still_works_and_a_missing_credential_is_refused(running, monkeypatch):
     def status(**headers):
         with httpx.Client(verify=str(running.ca_file), trust_env=False) as http:
             response = http.post(f"{running.url}/model/a/converse", headers=headers, json={"messages": CONVERSE})

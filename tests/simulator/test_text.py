@@ -92,6 +92,6 @@ def test_the_arguments_of_a_tool_call_fit_its_schema():
         ("events=3", 2, "Hello from the ", False),
     ],
 )
-def test_the_default_text_ends_at_the_most_tokens_that_a_request_allows(behaviour, most, text, is_limited):
+def test_the_default_text_ends_at_the_token_limit_of_a_request(behaviour, most, text, is_limited):
     behaviour, found = limited(parse_behaviour(behaviour), most)
     assert (whole(behaviour), found) == (text, is_limited)

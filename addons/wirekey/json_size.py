@@ -37,7 +37,7 @@ def check_size(body: RequestBody, limit: int) -> Generator[None, None, int]:
 
     Returns a number that is at least that of its values.
 
-    Raises Refusal(413) where it has more.
+    Raises Refusal(413) if it has more.
     """
     if not may_exceed(body, limit):
         return len(body) // 2 + 1
@@ -88,7 +88,7 @@ def _separators(data: bytes) -> int:
 
 
 def _end_of_string(data: bytes) -> int:
-    """Return where the string whose inside begins here ends: at its quote, at half an escape, or at the end."""
+    """Return the end of a string whose content begins here: its quote, half an escape, or the end of the data."""
     match = _REST_OF_STRING.match(data)
     assert match  # it may be empty
     return match.end()

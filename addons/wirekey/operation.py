@@ -52,7 +52,7 @@ class Facts:
     other_models: tuple[str, ...] = ()
     """Other models that the request names and that may respond or help. For policy; not in the audit event."""
     asks_usage: bool = True
-    """False only where the client streams and did not ask for the usage event that the provider can send."""
+    """False only if the client streams and did not ask for the usage event that the provider can send."""
 
 
 @dataclass(slots=True)

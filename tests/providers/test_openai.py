@@ -241,7 +241,7 @@ def test_a_form_says_the_model_that_authors_a_drawing():
     )
     assert facts_of("/v1/images/edits", body, FORM) == Facts("gpt-image-2", other_models=("gpt-5",))
     for odd in ((field("svg[model]"), "gpt-5"), (field("SVG[Model]"), "gpt-5")):
-        with pytest.raises(Refusal, match="stands twice"):
+        with pytest.raises(Refusal, match="appears twice"):
             facts_of("/v1/images/edits", form((field("svg[model]"), "gpt-5"), odd), FORM)
 
 

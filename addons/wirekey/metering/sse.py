@@ -1,8 +1,8 @@
 """Reads server-sent events as they pass (WHATWG HTML, section 9.2), in any cut, with any line ends.
 
-Whole chunks in which nothing of interest stands are let by after one search. Otherwise the stream is put back
-into events; an event is searched before it is parsed. What is held is one unfinished event, up to EVENT_LIMIT;
-of a longer one only its head and tail are kept, which is where providers put what readers want.
+A whole chunk without anything of interest is skipped after one search. Otherwise the stream is split into events, and
+an event is searched before it is parsed. At most one unfinished event is held, up to EVENT_LIMIT bytes. Of a longer one
+only head and tail are kept, which is where providers put what readers need.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def text_of(row: Document, key: str) -> str:
 
 
 def unix_seconds(written: object) -> int:
-    """Return the Unix time of an ISO 8601 date; 0 if it is none."""
+    """Return the Unix time of an ISO 8601 date; 0 if it is not one."""
     try:
         return int(datetime.fromisoformat(written).timestamp()) if isinstance(written, str) else 0
     except (ValueError, OverflowError):

@@ -64,7 +64,7 @@ def field_edit(content_type: str, body: RequestBody, name: str, text: str) -> Ed
 
 
 def field_spans(content_type: str, body: RequestBody, wanted: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Return where the values of the wanted fields stand in the body: offsets of start and end."""
+    """Return the spans of the values of the wanted fields, as offsets within the body."""
     delimiter = _delimiter(content_type)
     if not body.startswith(delimiter[2:]):
         raise malformed("it does not begin with its multipart boundary")
@@ -107,7 +107,7 @@ def _field_name(written: bytes) -> str:
 
 
 def _wanted_name(name: str, wanted: tuple[str, ...]) -> str | None:
-    """Return the wanted field that a name is or looks like; None where it is another field."""
+    """Return the wanted field that a name is or looks like; None if it is another field."""
     if name in wanted:
         return name
     for spelled in (name, unquote(name)):
@@ -141,7 +141,7 @@ def _read_part(
         return
     typed = b"content-type" in names and not _PLAIN_TEXT.fullmatch(headers[names.index(b"content-type")][2])
     if name != plain or disposition[3] or typed or b"content-transfer-encoding" in names or name in spans:
-        raise malformed(f"the form field {plain!r} stands twice, is a file, is encoded or is oddly spelled")
+        raise malformed(f"the form field {plain!r} appears twice, is a file, is encoded or has an unusual spelling")
     value = body[after_headers + 4 : end]
     if len(value) > FIELD_LENGTH:
         raise malformed(f"the form field {plain!r} is too long")

@@ -75,7 +75,7 @@ class Provider(Protocol):
         """Return the facts of a request whose body (of an operation with Body.JSON or MULTIPART) is complete.
 
         Raises Refusal(400) on a body that is not one strict JSON object, or in which something that
-        policy reads has the wrong type or stands twice.
+        policy reads has the wrong type or appears twice.
         """
 
     def edit_request(  # a request's parts, in the order in which they are known

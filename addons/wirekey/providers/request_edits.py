@@ -1,8 +1,8 @@
 """What Wirekey changes in a request: its model, parameters, token limit and usage option. The providers' common part.
 
-Only the bytes of a changed value differ. Where a request leaves the model to the provider, the name is added; where it
-asks for that model already, not one byte differs. A body that names the model in addition to the path is changed in
-both, as a provider may believe either.
+Only the bytes of a changed value differ. If a request leaves the model to the provider, the name is added. If it asks
+for that model already, no byte differs. If both path and body name the model, both are changed, as a provider may use
+either.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RequestEdits:
     max_tokens: int | None = None
     """A cap: a larger or missing limit of output tokens becomes this. It holds for each response that is asked for."""
     include_usage: bool = False
-    """Whether to ask for the token counts of a stream, where the provider sends them only when asked."""
+    """Whether to ask for the token counts of a stream, if the provider sends them only when asked."""
     provider: str | None = None
     """The provider that answers, if it is not the one that was called."""
 
@@ -140,7 +140,7 @@ class RequestEditor:
     def set_model(self, parent: EditableObject, model: str, key: str = "model", *, add: bool = True) -> bool:
         """Name the model in an object, and return whether that changed it.
 
-        `add`: whether the name is added where it is absent or null.
+        `add`: whether the name is added if it is absent or null.
         """
         asked = parent.members.text(key)
         if asked == model or (asked is None and not add):
@@ -174,7 +174,7 @@ def as_json(parameters: tuple[tuple[str, Value], ...]) -> dict[str, bytes]:
 def cap_tokens(parent: EditableObject, keys: tuple[str, ...], added: str, cap: int) -> None:
     """Set each of these limits to the cap if it is larger or no limit at all (zero, negative).
 
-    Where none of them is set, `added` is.
+    If none of them is set, `added` is.
     """
     written = [key for key in keys if key in parent.members.values]
     limits = {key: limit for key in written if (limit := parent.members.integer(key)) is not None}
@@ -183,7 +183,7 @@ def cap_tokens(parent: EditableObject, keys: tuple[str, ...], added: str, cap: i
 
 
 def cap_tokens_in_group(parent: EditableObject, group: str, key: str, cap: int) -> None:
-    """Set a limit in the object under `group`, which is added where it is absent, to the cap, as `cap_tokens` does."""
+    """Cap a limit in the object under `group`, as `cap_tokens` does. The object is added if it is absent."""
     inner = parent.child(group)
     if inner is None:
         parent.set({group: {key: b"%d" % cap}})

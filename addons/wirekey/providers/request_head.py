@@ -30,7 +30,7 @@ _PARAMETER = re.compile(r"""[ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("[^"\\]*
 
 
 def check_headers(fields: Iterable[tuple[bytes, bytes]]) -> None:
-    """Refuse a header that stands twice or in a second spelling, where it says how the request is to be read."""
+    """Refuse a second header, or a second spelling, of those that say how to read the request."""
     seen: set[bytes] = set()
     for written, _ in fields:
         name = written.lower()
@@ -38,7 +38,7 @@ def check_headers(fields: Iterable[tuple[bytes, bytes]]) -> None:
             raise unclear(f"the header {written[:64].decode('latin-1')!r} could be read with '-' in place of '_'")
         if name in SINGLE_HEADERS:
             if name in seen:
-                raise unclear(f"the header {name.decode()!r} stands twice")
+                raise unclear(f"the header {name.decode()!r} appears twice")
             seen.add(name)
 
 
@@ -47,7 +47,7 @@ def read_query(raw: str) -> dict[str, str]:
 
     A list may have one parameter for each item if its name ends with `[]`; the last one is returned.
 
-    Raises Refusal(400) where a parameter stands twice, or in a spelling that some servers take for another.
+    Raises Refusal(400) if a parameter appears twice, or in a spelling that some servers read as another one.
     """
     if not raw:
         return {}
@@ -64,7 +64,7 @@ def read_query(raw: str) -> dict[str, str]:
         if other != name:
             raise unclear(f"the query parameters {other[:64]!r} and {name[:64]!r} could be read as the same")
         if name in found and not name.endswith("[]"):
-            raise unclear(f"the query parameter {name[:64]!r} stands twice")
+            raise unclear(f"the query parameter {name[:64]!r} appears twice")
         found[name] = _decoded(value.replace("+", " "))
     return found
 
@@ -72,7 +72,7 @@ def read_query(raw: str) -> dict[str, str]:
 def media_type_of(content_type: str) -> tuple[str, dict[str, str]]:
     """Split a Content-Type into its media type and parameters, in lower case.
 
-    Raises Refusal(400) where a parameter stands twice or is not written as RFC 9110 says.
+    Raises Refusal(400) if a parameter appears twice or is not written as RFC 9110 says.
     """
     media, semicolon, _ = content_type.lower().partition(";")
     parameters: dict[str, str] = {}
@@ -90,8 +90,8 @@ def media_type_of(content_type: str) -> tuple[str, dict[str, str]]:
 
 
 def unclear(what: str) -> Refusal:
-    """Return the refusal of a request that could be read in two ways. `what` completes "refused, as"."""
-    return Refusal(400, "malformed", f"The request was refused, as {what}.")
+    """Return the refusal of an ambiguous request. `what` says what is wrong, as the end of a sentence."""
+    return Refusal(400, "malformed", f"The request is refused: {what}.")
 
 
 def _decoded(text: str) -> str:

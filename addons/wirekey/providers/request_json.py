@@ -1,11 +1,11 @@
 """Reads JSON objects of requests strictly, without decoding what policy does not ask for.
 
-A body is split into its members once; a member stays raw until it is asked for. msgspec lets the last of two
-equal keys win in silence, so it is checked that no key stands twice. The quick way is by length: if the members
-fill their object so far that the shortest of them would not fit in once more, there is no other. Where white
-space leaves room, the members are walked in the order of the bytes, with the lengths that the split gave: only
-where a key stands once does every step land on the next member. The values are compared to the bytes on the
-way, so that a crafted length cannot hide a member inside another one.
+A body is split into its members once. A member stays raw until it is asked for. msgspec silently keeps the last of two
+equal keys, so this module checks that no key appears twice. The quick check is by length: if the members fill their
+object so far that the shortest of them would not fit in again, no key is repeated. If white space leaves room, the
+members are walked in the order of the bytes, with the lengths from the split. Every step lands on the next member only
+if no key is repeated. The values are compared with the bytes on the way, so that a crafted length cannot hide a member
+inside another one.
 """
 
 from __future__ import annotations
@@ -138,14 +138,14 @@ class Messages:
 
 
 def malformed(what: str) -> Refusal:
-    """Return the refusal of a body. `what` completes "refused, as"."""
-    return Refusal(400, "malformed_body", f"The request body was refused, as {what}.")
+    """Return the refusal of a body. `what` says what is wrong, as the end of a sentence."""
+    return Refusal(400, "malformed_body", f"The request body is refused: {what}.")
 
 
 def check_json_type(content_type: str) -> None:
     """Refuse a body that is declared as something else, as the provider might then read it as that.
 
-    Many small clients declare nothing: that is let through. A charset can only be UTF-8.
+    A body without a Content-Type passes, as many small clients send none. The charset can only be UTF-8.
     """
     media, parameters = media_type_of(content_type)
     if media and media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
@@ -191,7 +191,7 @@ def one_of(parent: JsonObject, *spellings: str) -> str:
     """Return the spelling of a member that a request uses, of several. Raises Refusal(400) if it uses two."""
     present = [spelling for spelling in spellings if spelling in parent.values]
     if len(present) > 1:
-        raise malformed(f"{parent.where(present[0])} stands twice: also as {present[1]}")
+        raise malformed(f"{parent.where(present[0])} appears twice: also as {present[1]}")
     return present[0] if present else spellings[0]
 
 
@@ -217,7 +217,7 @@ def check_model(model: str, where: str = "model") -> None:
 
 
 def read_messages(parent: JsonObject, key: str) -> Messages | None:
-    """Count messages and read their roles; their content stays undecoded. None where there is no such array."""
+    """Count messages and read their roles; their content stays undecoded. None if there is no such array."""
     raw = parent.values.get(key)
     if raw is None or bytes(memoryview(raw)[:4]) == b"null":
         return None
@@ -287,11 +287,11 @@ def _spans(data: RequestBody, values: dict[str, msgspec.Raw], named: str) -> dic
         value = memoryview(values.get(key, b""))
         after = _NEXT.match(data, start + len(value))
         if key in spans or key not in values or not after or not data.startswith(value, start):
-            raise malformed(f"a key stands twice in {named}: {_first_twice(data, values)}")
+            raise malformed(f"a key appears twice in {named}: {_first_twice(data, values)}")
         spans[key] = (start, start + len(value))
         position = after.end()
     if values and data[position - 1 : position] != b"}":
-        raise malformed(f"a key stands twice in {named}: {_first_twice(data, values)}")
+        raise malformed(f"a key appears twice in {named}: {_first_twice(data, values)}")
     return spans
 
 

@@ -58,7 +58,7 @@ class Tools:
 
 
 def collect(named: Iterable[Named]) -> Tools:
-    """Collect names, in their order. Raises Refusal(400) where there are more than NAMES_LIMIT."""
+    """Collect names, in their order. Raises Refusal(400) if there are more than NAMES_LIMIT."""
     found = tuple(itertools.islice(named, NAMES_LIMIT + 1))
     if len(found) > NAMES_LIMIT:
         raise malformed(f"it offers more than {NAMES_LIMIT} tools")

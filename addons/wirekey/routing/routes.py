@@ -118,7 +118,7 @@ class Routes:
     def fallback(self, name: ModelName, operation: Operation, own: Candidate) -> Candidate:
         """Return the candidate of a fallback model: by its own route if it has one, or else by the provider's settings.
 
-        A fallback that matches the route that names it goes where that route goes.
+        A fallback that its own route matches uses the upstream of that route.
         """
         route = self.find(name.name, operation)
         provider = name.provider or own.provider

@@ -272,7 +272,7 @@ def _camel(snake: str) -> str:
 
 def as_gemini(facts: Facts) -> Facts:
     """Return what a request in OpenAI's format asks of Gemini."""
-    # Asked for usage, its endpoint puts it into every chunk, from where it could not be taken out again.
+    # When asked for usage, its endpoint adds it to every chunk, from which it could not be removed again.
     model = _bare(facts.model)
     return replace(facts, model=model, other_models=others(map(_bare, facts.other_models), model), asks_usage=True)
 

@@ -178,7 +178,7 @@ class OpenAiRequests(RequestEditor):
     def request_usage(self, body: EditableBody, edits: RequestEdits) -> bool:
         """Set `stream_options.include_usage`, and return whether that was possible.
 
-        Not at Google, which would put the counts into every chunk, from where they cannot be taken out again.
+        Never at Google, which would add the counts to every chunk, from which they cannot be removed again.
         """
         return edits.provider in (None, self.name) and set_usage_option(body)
 
@@ -214,7 +214,7 @@ def cap_request(operation: Operation, body: EditableBody, cap: int) -> None:
 def set_usage_option(body: EditableBody) -> bool:
     """Set `stream_options.include_usage`, and return whether that was possible.
 
-    It is not where the body has no members or `stream_options` is no object: the provider refuses that itself.
+    It is not if the body has no members, or if `stream_options` is not an object. The provider refuses such a body.
     """
     if not body.is_parsed:
         opening = _OPENING.match(body.data)

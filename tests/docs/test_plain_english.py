@@ -32,9 +32,9 @@ class Banned(NamedTuple):
 
 
 BANNED = (
-    Banned(r"\banew\b", "again; restart", "addons console providers"),
+    Banned(r"\banew\b", "again; restart", "console"),
     Banned(r"\bin vain\b", "without success; fails"),
-    Banned(r"(?i:\bbesides\b)", "in addition to", "calls credentials operation.py providers routing"),
+    Banned(r"(?i:\bbesides\b)", "in addition to", "calls credentials"),
     Banned(r"(?i:\bmeanwhile\b)", "while; at the same time", "wire"),
     Banned(r"(?i:\bthereby\b)", "so"),
     Banned(r"\bformer\b(?! (?:OpenAI|name))", "previous", "console"),
@@ -42,48 +42,40 @@ BANNED = (
         r"\b(?:is|are|was|were) none\b(?! of)",
         "does not exist; is not valid",
         "addons audit ca calls cli console credentials doctor identity metering operation.py policy providers "
-        "routing signing wire wirekey_simulator",
+        "signing wire wirekey_simulator",
     ),
     Banned(r"\bnone the (?:worse|less)\b", "still"),
     Banned(r"\bno more\b(?! than|\s(?:data|events|bytes))", "no longer", "calls console wire wirekey_simulator"),
     Banned(r"(?i:\bwho(?:so)?ever\b)", "a client that; the caller"),
     Banned(r"(?i:\bwhich rule spoke\b)", "which rule matched"),
-    Banned(r"\brests? a while\b|\bkeys? (?:that )?rests?\b|\bresting\b", "cools down", "routing"),
-    Banned(r"(?i:\bwhat becomes of\b)", "say what happens", "console routing"),
+    Banned(r"\brests? a while\b|\bkeys? (?:that )?rests?\b|\bresting\b", "cools down"),
+    Banned(r"(?i:\bwhat becomes of\b)", "say what happens", "console"),
     Banned(r"(?i:\bin earnest\b)", "in production"),
     Banned(r"\binto quotes\b", "in quotes"),
     Banned(r"\b[Rr]eplace[sd]? \w+ by\b", "replace … with"),
-    Banned(r"(?<!\bin )\bin all(?=[.,;)]|$)", "in total", "calls routing"),
+    Banned(r"(?<!\bin )\bin all(?=[.,;)]|$)", "in total", "calls"),
     Banned(
         r"(?:^|[.!] )(?:Who|Whoever|What|Where)\b(?![^.!?]*\?)",
         "name the subject first",
-        "addons call_events.py calls cli console credentials doctor identity metering model_name.py observing "
-        "operation.py policy providers routing server wire wirekey_simulator",
+        "addons call_events.py calls cli console credentials doctor identity metering observing operation.py "
+        "policy providers routing server wire wirekey_simulator",
     ),
-    Banned(
-        r"(?i:\b(?:house|desk|passage|stations?)\b)",
-        "the word of the field, not a metaphor",
-        "addons calls console",
-    ),
+    Banned(r"(?i:\b(?:house|desk|passage|stations?)\b)", "the word of the field, not a metaphor", "addons console"),
     Banned(r"\b(?:lend|lends|lent|lending|gleans?|gleaned|sealing|sealed)\b", "reuse; read; redact"),
-    Banned(
-        r"\b(?:an|the|its|their|whose|no|each|of|HTTP) answers?\b",
-        "response",
-        "addons calls console metering operation.py providers routing",
-    ),
+    Banned(r"\b(?:an|the|its|their|whose|no|each|of|HTTP) answers?\b", "response", "calls console"),
     Banned(
         r"\banswer(?:s|ed) (?:with )?\d\d\d\b|\bis answered\b|\bare answered\b",
         "fails with; returns; gets",
-        "addons console routing",
+        "console",
     ),
 )
 IN_DOCSTRINGS = (
-    Banned(r"(?:Give|Gives)\b", "Return …", "addons calls console metering providers routing"),
-    Banned(r"(?:Tell|Tells) whether\b", "Return whether …", "calls console routing"),
+    Banned(r"(?:Give|Gives)\b", "Return …", "calls console"),
+    Banned(r"(?:Tell|Tells) whether\b", "Return whether …", "calls console"),
     Banned(
         r"(?:Tell|Tells|Say|Says|Let|Lets|Take|Takes|Put|Puts)\b",
         "Report …; Return …; Allow …; Set …",
-        "addons calls console metering model_name.py providers routing wire wirekey_simulator",
+        "addons calls console metering wire wirekey_simulator",
     ),
 )
 """Banned at the beginning of docstrings only."""

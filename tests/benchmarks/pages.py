@@ -119,8 +119,8 @@ async def feed_alone(pages: int, folder: Path, seconds: float = 8.0) -> float:
     The pages are another process. What makes the calls is in it: take the difference to no page.
     """
     feed = Feed()
-    page = LivePage(Bare(), feed, SignInSessions(operator_token.FollowedToken(folder)), Recorded(folder / "audit.db"))
-    server = Server(HostPort("127.0.0.1", 0), Router(lambda: None, dict, more=page.routes()).answer)
+    page = LivePage(Bare(), feed, SignInSessions(operator_token.ReloadedToken(folder)), Recorded(folder / "audit.db"))
+    server = Server(HostPort("127.0.0.1", 0), Router(lambda: None, dict, more=page.routes()).respond)
     server.open()
     command = [sys.executable, "-m", "tests.benchmarks.pages", "--follow", f"http://{server.address}"]
     environment = {**os.environ, "FOLLOW_COOKIE": "none=none"}

@@ -44,7 +44,7 @@ def office(tmp_path):
 @contextlib.asynccontextmanager
 async def serving(router, bounds=None, place=FREE):
     """Serve a desk; gives the server."""
-    answer = router.answer if isinstance(router, Router) else router
+    answer = router.respond if isinstance(router, Router) else router
     server = Server(place, answer, bounds)
     server.open()
     try:

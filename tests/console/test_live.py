@@ -36,7 +36,7 @@ class Office:
         self.settings = ConsoleConfig()
         self.feed = Feed()
         self.audit = folder / "audit.db"
-        sessions = SignInSessions(operator_token.FollowedToken(folder))
+        sessions = SignInSessions(operator_token.ReloadedToken(folder))
         services = SimpleNamespace(settings=lambda: self.settings, state=self.state)
         self.page = LivePage(services, self.feed, sessions, Recorded(self.audit))
         self.router = Router(lambda: None, dict, more=self.page.routes())
@@ -164,7 +164,7 @@ HOSTS = [
 @pytest.mark.parametrize("path", [*ASKED_FOR, *FILES])
 def test_under_a_strange_name_there_is_no_page(office, path, host, ours):
     office.settings = ConsoleConfig(names=("ops.corp.example",))
-    answer = office.router.answer(asked("GET", path, {"host": host}))
+    answer = office.router.respond(asked("GET", path, {"host": host}))
     assert getattr(answer, "status", None) == (421 if not ours else 401 if path in ASKED_FOR else 200)
 
 
@@ -192,7 +192,7 @@ def from_elsewhere(path, address="192.0.2.7", host="192.0.2.1:8090", **headers):
 )
 def test_other_machines_see_the_page_only_where_the_configuration_lets_them(office, remote, host, status):
     office.settings = ConsoleConfig(remote=remote)
-    assert office.router.answer(from_elsewhere("/", host=host)).status == status
+    assert office.router.respond(from_elsewhere("/", host=host)).status == status
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_other_machines_see_the_page_only_where_the_configuration_lets_them(offi
 )
 def test_this_machine_needs_not_sign_in_where_the_configuration_says_so(office, address, headers, is_in):
     office.settings = ConsoleConfig(sign_in="loopback", remote=True)
-    answer = office.router.answer(from_elsewhere("/console/events", address, **headers))
+    answer = office.router.respond(from_elsewhere("/console/events", address, **headers))
     assert (getattr(answer, "status", 200) == 200) == is_in
 
 

@@ -15,22 +15,22 @@ def asked(method, target, headers=()):
 
 def test_a_path_that_only_resembles_ours_is_nobodys(office):
     for path in ("/health/", "//health", "/Health", "/health%20", "/api/v1/auth/token/", "/api/v1/auth/../health"):
-        answer = office.router().answer(asked("GET", path))
+        answer = office.router().respond(asked("GET", path))
         assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
 
 
 def test_a_query_changes_nothing(office):
-    assert office.router().answer(asked("GET", "/health?verbose=1")).status == 200
+    assert office.router().respond(asked("GET", "/health?verbose=1")).status == 200
 
 
 def test_health_needs_no_part_to_be_ready(office):
     office.parts = dict.fromkeys(office.parts, "broken")
-    answer = office.router().answer(asked("GET", "/health"))
+    answer = office.router().respond(asked("GET", "/health"))
     assert (answer.status, json.loads(answer.body)) == (200, {"status": "ok"})
 
 
 def test_ready_names_each_part(office):
-    answer = office.router().answer(asked("GET", "/ready"))
+    answer = office.router().respond(asked("GET", "/ready"))
     assert answer.status == 200
     assert json.loads(answer.body) == {
         "status": "ready",
@@ -41,7 +41,7 @@ def test_ready_names_each_part(office):
 @pytest.mark.parametrize("part", ["listeners", "audit", "ca", "policy"])
 def test_one_part_that_is_not_ready_is_enough_for_503_and_says_why(office, part):
     office.parts[part] = "is broken"
-    answer = office.router().answer(asked("GET", "/ready"))
+    answer = office.router().respond(asked("GET", "/ready"))
     content = json.loads(answer.body)
     assert (answer.status, content["status"]) == (503, "not ready")
     assert content["parts"].pop(part) == {"ready": False, "reason": "is broken"}
@@ -51,7 +51,7 @@ def test_one_part_that_is_not_ready_is_enough_for_503_and_says_why(office, part)
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/auth/token"), ("GET", "/.well-known/jwks.json")])
 def test_where_another_issuer_gives_out_tokens_there_are_none_here(office, method, path):
     office.endpoint = None
-    answer = office.router().answer(asked(method, path))
+    answer = office.router().respond(asked(method, path))
     assert answer.status == 404
     assert "identity.jwt.jwks_url" in json.loads(answer.body)["error_description"]
 

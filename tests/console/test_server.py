@@ -335,7 +335,7 @@ async def test_a_process_without_descriptors_takes_connections_again_when_there_
                     fillers.append(os.open("/dev/null", os.O_RDONLY))
             await asyncio.get_running_loop().sock_connect(reader_socket, host_port(server))
             async with asyncio.timeout(PATIENCE):
-                while "takes no connection" not in caplog.text:
+                while "accepts no connections" not in caplog.text:
                     await asyncio.sleep(0.01)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -7,8 +7,8 @@ import stat
 import pytest
 
 from wirekey.console import operator_token
-from wirekey.console.operator_token import LINK_LIFETIME, FollowedToken, OperatorTokenError, link_code
-from wirekey.console.sessions import IDLE, LIFETIME, MOST, SignInError, SignInSessions
+from wirekey.console.operator_token import LINK_LIFETIME, OperatorTokenError, ReloadedToken, link_code
+from wirekey.console.sessions import IDLE, LIFETIME, MAX_SESSIONS, SignInError, SignInSessions
 from wirekey.identity.throttle import FREE
 
 NOW = 1_800_000_000.0
@@ -22,7 +22,7 @@ def token(tmp_path):
 
 @pytest.fixture
 def sessions(tmp_path, token):
-    return SignInSessions(FollowedToken(tmp_path))
+    return SignInSessions(ReloadedToken(tmp_path))
 
 
 def begin(sessions, presented, ticks=0.0, now=NOW, address=HERE):
@@ -124,7 +124,7 @@ def test_who_guesses_is_slowed_and_who_knows_gets_in_all_the_same(sessions, toke
 
 
 def test_sessions_are_bounded_and_the_oldest_ends(sessions, token):
-    cookies = [begin(sessions, token.reveal()) for _ in range(MOST + 1)]
+    cookies = [begin(sessions, token.reveal()) for _ in range(MAX_SESSIONS + 1)]
     assert [sessions.holds(cookie, 0.0) for cookie in (cookies[0], cookies[1], cookies[-1])] == [False, True, True]
 
 

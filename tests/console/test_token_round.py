@@ -112,7 +112,7 @@ async def test_the_address_is_that_of_the_connection(office):
 
     def answer(request):
         seen.append(request.address)
-        return office.router().answer(request)
+        return office.router().respond(request)
 
     async with serving(answer) as server, client(server) as http:
         await http.get("/health", headers={"X-Forwarded-For": "192.0.2.1", "X-Real-Ip": "192.0.2.2"})

@@ -195,7 +195,7 @@ class Gateway(Addon):
         )
         redact_head(request)
         if wrong or too_long:
-            self.respond(flow, wrong or self.router.answer(local_request))
+            self.respond(flow, wrong or self.router.respond(local_request))
         else:
             self.calls.local_requests[flow.id] = local_request
 
@@ -203,7 +203,7 @@ class Gateway(Addon):
         """Respond to a request to an endpoint of Wirekey's own."""
         local_request = self.calls.local_requests.pop(flow.id, None)
         if local_request is not None:
-            self.respond(flow, self.router.answer(local_request))
+            self.respond(flow, self.router.respond(local_request))
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Forget a request to an endpoint of Wirekey's own."""

@@ -1,1 +1,1 @@
-"""What Wirekey itself answers over HTTP: tokens and their keys, health, readiness."""
+"""The HTTP endpoints of Wirekey itself: tokens and their keys, health, readiness, and the live page."""

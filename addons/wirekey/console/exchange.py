@@ -1,7 +1,7 @@
-"""One request and its answer on a connection that tornado reads.
+"""One request and its response on a connection that tornado reads.
 
-Who sends more than is read gets the answer at once, and may go on for a while: a connection that is closed on what
-its client still sends takes the answer away with it.
+A client that sends more than is read gets the response at once and may continue sending for a while. Closing the
+connection while the client still sends would discard the response.
 """
 
 from __future__ import annotations
@@ -33,26 +33,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DRAINED_BYTES = 16 * 1024 * 1024
-"""Of a body that is not read, how much is taken, and dropped, before the connection is closed."""
+"""Bytes of an unread body that are received and discarded before the connection is closed."""
 
 
 class Exchange(HTTPMessageDelegate):
-    """`patience`: seconds within which the client takes its answer."""
+    """Handles one request. `patience`: seconds within which the client must receive the response."""
 
     def __init__(
-        self, connection: HTTP1Connection, address: str, answer: Callable[[LocalRequest], LocalReply], patience: float
+        self, connection: HTTP1Connection, address: str, respond: Callable[[LocalRequest], LocalReply], patience: float
     ) -> None:
         self._connection = connection
         self._address = address
-        self._answer = answer
+        self._handler = respond
         self._patience = patience
         self._request: LocalRequest | None = None
         self._chunks: list[bytes] = []
         self._size = 0
-        self._answered = False
+        self._responded = False
         self._finished = False
 
     def headers_received(self, start_line: object, headers: HTTPHeaders) -> None:
+        """Check the head, and respond at once if it is invalid or announces a body that is too long."""
         line: RequestStartLine = start_line  # type: ignore[assignment]  # of a server's connection
         fields = tuple(headers.get_all())
         request = self._request = parse_local_request(line.method, line.path, fields, self._address)
@@ -61,7 +62,7 @@ class Exchange(HTTPMessageDelegate):
             self._finish()
             return
         declared = headers.get("Content-Length", "")
-        # What is no number, or too long for one, tornado refuses next.
+        # tornado rejects any other value next.
         if declared.isascii() and declared.isdecimal() and (len(declared) > 18 or int(declared) > BODY_BYTES):
             waits = "Expect" in headers
             self._respond(replace(request, body=None), closing=waits)
@@ -69,8 +70,9 @@ class Exchange(HTTPMessageDelegate):
                 self._finish()
 
     def data_received(self, chunk: bytes) -> None:
+        """Collect the body, and respond once it is too long."""
         self._size += len(chunk)
-        if self._answered:
+        if self._responded:
             if self._size > DRAINED_BYTES:
                 self._finish()
         elif self._size > BODY_BYTES:
@@ -80,13 +82,14 @@ class Exchange(HTTPMessageDelegate):
             self._chunks.append(chunk)
 
     def finish(self) -> None:
-        if self._answered:
+        """Respond to the complete request."""
+        if self._responded:
             self._finish()
             return
         assert self._request
         request = replace(self._request, body=b"".join(self._chunks))
         self._chunks.clear()
-        reply = self._asked(request)
+        reply = self._reply_to(request)
         if isinstance(reply, LocalResponse):
             self._send(checked(request, reply), closing=False)
             self._finish()
@@ -101,58 +104,59 @@ class Exchange(HTTPMessageDelegate):
             self._connection.set_close_callback(gone)
 
     def on_connection_close(self) -> None:
+        """Discard the body."""
         self._chunks.clear()
 
     def _respond(self, request: LocalRequest, *, closing: bool = False) -> None:
-        """Answer before all is read."""
+        """Respond before the whole body is read."""
         self._chunks.clear()
-        reply = self._asked(request)
-        answer = reply if isinstance(reply, LocalResponse) else too_long()
-        self._send(checked(request, answer), closing=closing)
+        reply = self._reply_to(request)
+        response = reply if isinstance(reply, LocalResponse) else too_long()
+        self._send(checked(request, response), closing=closing)
 
-    def _asked(self, request: LocalRequest) -> LocalReply:
+    def _reply_to(self, request: LocalRequest) -> LocalReply:
         try:
-            return self._answer(request)
+            return self._handler(request)
         except Exception as error:
             return broken(request, error)
 
     async def _later(self, request: LocalRequest, reply: Awaitable[LocalResponse]) -> None:
         try:
-            answer = checked(request, await reply)
+            response = checked(request, await reply)
         except Exception as error:
-            answer = broken(request, error)
+            response = broken(request, error)
         if not self._connection.stream.closed():
-            self._send(answer, closing=False)
+            self._send(response, closing=False)
             self._finish()
 
     def _stream(self, request: LocalRequest, reply: Streamed) -> None:
         logger.debug("%s %s from %s: a stream", request.method, request.path, request.address)
-        self._answered = True
+        self._responded = True
         headers = HTTPHeaders(headers_of(reply.head))
         headers["date"] = formatdate(usegmt=True)
         start = ResponseStartLine("HTTP/1.1", reply.head.status, HTTPStatus(reply.head.status).phrase)
         outlet = StreamOutlet(self._connection, self._finish)
-        outlet.took(self._connection.write_headers(start, headers))
+        outlet.track(self._connection.write_headers(start, headers))
         reply.start(outlet)
 
-    def _send(self, answer: LocalResponse, *, closing: bool) -> None:
-        self._answered = True
+    def _send(self, response: LocalResponse, *, closing: bool) -> None:
+        self._responded = True
         assert self._request
-        headers = HTTPHeaders(headers_of(answer))
+        headers = HTTPHeaders(headers_of(response))
         headers["date"] = formatdate(usegmt=True)
         if closing:
             headers["connection"] = "close"
-        start = ResponseStartLine("HTTP/1.1", answer.status, HTTPStatus(answer.status).phrase)
-        body = b"" if self._request.method == "HEAD" else answer.body
+        start = ResponseStartLine("HTTP/1.1", response.status, HTTPStatus(response.status).phrase)
+        body = b"" if self._request.method == "HEAD" else response.body
         stream = self._connection.stream
         deadline = asyncio.get_running_loop().call_later(self._patience, stream.close)
         written = self._connection.write_headers(start, headers, body)
 
-        def taken(future: asyncio.Future[None]) -> None:
+        def written_out(future: asyncio.Future[None]) -> None:
             deadline.cancel()
-            future.exception()  # looked at, so that nobody says it was not: the client went away
+            future.exception()  # retrieved, so that asyncio does not report it: the client disconnected
 
-        written.add_done_callback(taken)
+        written.add_done_callback(written_out)
 
     def _finish(self) -> None:
         if not self._finished:
@@ -171,23 +175,26 @@ class StreamOutlet:
 
     @property
     def is_open(self) -> bool:
+        """Whether data can still be sent."""
         return not self._closed and not self._connection.stream.closed()
 
     def send(self, data: bytes) -> None:
+        """Send data, if the stream is open."""
         if self.is_open:
-            self.took(self._connection.write(data))
+            self.track(self._connection.write(data))
 
-    def took(self, written: asyncio.Future[None]) -> None:
+    def track(self, written: asyncio.Future[None]) -> None:
+        """Note that the outlet is busy until a write is done."""
         self.is_busy = not written.done()
 
-        def taken(future: asyncio.Future[None]) -> None:
+        def written_out(future: asyncio.Future[None]) -> None:
             self.is_busy = False
-            future.exception()  # looked at, so that nobody says it was not: the client went away
+            future.exception()  # retrieved, so that asyncio does not report it: the client disconnected
 
-        written.add_done_callback(taken)
+        written.add_done_callback(written_out)
 
     def close(self) -> None:
-        """End the stream; a client that did not take what was sent before is cut off."""
+        """End the stream. A client that has not received the data so far is disconnected."""
         if not self.is_open:
             return
         self._closed = True
@@ -197,13 +204,15 @@ class StreamOutlet:
             self._finish()
 
 
-def checked(request: LocalRequest, answer: LocalResponse) -> LocalResponse:
-    if headers_of(answer).get("content-length") != str(len(answer.body)) and request.method != "HEAD":
-        answer = local_error(500, "server_error", "Wirekey made an answer without its length.")
-    logger.debug("%s %s from %s: %d", request.method, request.path, request.address, answer.status)
-    return answer
+def checked(request: LocalRequest, response: LocalResponse) -> LocalResponse:
+    """Return the response, or an error if its length is missing or wrong."""
+    if headers_of(response).get("content-length") != str(len(response.body)) and request.method != "HEAD":
+        response = local_error(500, "server_error", "Internal error: the response has no valid length.")
+    logger.debug("%s %s from %s: %d", request.method, request.path, request.address, response.status)
+    return response
 
 
 def broken(request: LocalRequest, error: Exception) -> LocalResponse:
-    logger.error("no answer to %s %s: %s", request.method, request.path, safe_traceback(error))
-    return local_error(500, "server_error", "Wirekey failed at this. The operator finds the reason in the log.")
+    """Log an exception and return the error response."""
+    logger.error("no response to %s %s: %s", request.method, request.path, safe_traceback(error))
+    return local_error(500, "server_error", "Internal error. The log of Wirekey has the reason.")

@@ -1,8 +1,8 @@
-"""The live feed: what becomes of calls, encoded once for all pages that look on, and not at all while none does.
+"""The live feed of calls: encoded once for all open pages, and not at all while no page is open.
 
-Changes gather for a tick. What a tick brought goes to each page as the same bytes, in one write. Where calls come
-faster than a person could read, some are shown and the others only counted; of a call whose beginning was shown, the
-end is shown, too. A page that does not take what it gets is not written to: it is told to begin anew.
+Changes are collected for a tick. Each page gets the same bytes for a tick, in one write. If calls arrive faster than a
+person can read, some are shown and the others only counted. If the start of a call was shown, its end is shown, too. A
+page that does not receive its data is not written to; it is told to start again.
 """
 
 from __future__ import annotations
@@ -29,32 +29,35 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TICK = 0.2
-"""Seconds for which changes gather."""
+"""Seconds for which changes are collected."""
 ROWS_PER_SECOND = 100
-"""Calls that are newly shown, where more come. Ends of calls that are shown already come on top."""
+"""New calls shown per second. Ends of calls that are already shown are not limited."""
 BURST = 200
-"""Calls that are shown at once, after a quieter moment."""
-STANDING_OUT_PER_TICK = 5
-"""Of those beyond, this many are shown all the same where they were denied or failed."""
-SHOWN_MOST = 2000
-"""Calls under way whose end is awaited."""
+"""Calls that may be shown at once after a quiet time."""
+PROBLEMS_PER_TICK = 5
+"""Denied or failed calls per tick that are shown beyond the limit."""
+MAX_SHOWN = 2000
+"""Calls in progress whose end will be shown."""
 KEPT_BYTES = 2 * 1024 * 1024
-"""Frames kept for pages that lost their connection for a moment."""
+"""Bytes of frames kept for pages that reconnect."""
 CATCHES_UP = 25
-"""Frames that a page may be behind; one further behind begins anew."""
+"""Frames that a page may be behind. A page further behind starts again."""
 HEARTBEAT = 15.0
 STUCK = 30.0
-"""Seconds after which a page that takes nothing is cut off."""
+"""Seconds after which a page that receives nothing is disconnected."""
 LINGERS = 20.0
-"""Seconds for which the feed goes on without a page: one that reconnects misses nothing."""
+"""Seconds for which the feed continues without a page, so that a page that reconnects misses nothing."""
 PAGES = 64
 CREDENTIALS = 256
-"""Labels whose calls are counted: labels are the operator's, and few."""
+"""Maximum number of key labels whose calls are counted."""
 
 
 @dataclass(slots=True, eq=False)
 class PageConnection:
-    """`may_stay`: whether who looks on is still signed in."""
+    """One page that follows the feed. `may_stay`: whether its user is still signed in.
+
+    `seen`: number of its last frame.
+    """
 
     outlet: Outlet
     may_stay: Callable[[], bool]
@@ -63,12 +66,12 @@ class PageConnection:
 
 
 class Feed:
-    """Watches the house's activity. For one event loop."""
+    """A call observer that sends the feed to all pages. For one event loop."""
 
     def __init__(self) -> None:
         self.under_way = 0
         self.used: Counter[str] = Counter()
-        """Calls sent, by label of the credential, since the start."""
+        """Number of calls sent since the start, by label of the key."""
         self._epoch = secrets.token_hex(4)
         self._last = 0
         self._frames: deque[bytes] = deque()
@@ -78,7 +81,7 @@ class Feed:
         self._pending: dict[str, Call] = {}
         self._shown: set[str] = set()
         self._allowance = float(BURST)
-        self._standing_out = 0
+        self._problems = 0
         self._more = 0
         self._spent_at = 0.0
         self._tick: asyncio.TimerHandle | None = None
@@ -87,23 +90,27 @@ class Feed:
 
     @property
     def pages(self) -> int:
+        """The number of pages that follow."""
         return len(self._pages)
 
     @property
     def is_full(self) -> bool:
+        """Whether no further page may follow."""
         return len(self._pages) >= PAGES
 
     # The observer.
 
     def began(self, call: Call) -> None:
+        """Show the start of a call, unless too many arrive."""
         self.under_way += 1
         if not self._on:
             return
-        if len(self._shown) < SHOWN_MOST and self._may_show():
+        if len(self._shown) < MAX_SHOWN and self._may_show():
             self._shown.add(call.id)
             self._show(call)
 
     def ended(self, call: Call) -> None:
+        """Count the call, and show its end, unless too many arrive."""
         if call.intent_recorded:
             self.under_way = max(0, self.under_way - 1)
         if call.credential and call.attempts and (call.credential in self.used or len(self.used) < CREDENTIALS):
@@ -115,18 +122,18 @@ class Feed:
             self._show(call)
         elif self._may_show():
             self._show(call)
-        elif call.outcome is not Outcome.COMPLETED and self._standing_out < STANDING_OUT_PER_TICK:
-            self._standing_out += 1
+        elif call.outcome is not Outcome.COMPLETED and self._problems < PROBLEMS_PER_TICK:
+            self._problems += 1
             self._show(call)
         else:
             self._more += 1
             self._schedule()
 
     def await_ends(self, ids: Iterable[str]) -> None:
-        """Show the ends of these calls, too, which a page knows as under way."""
-        for one in ids:
-            if self._on and len(self._shown) < SHOWN_MOST:
-                self._shown.add(one)
+        """Show the ends of these calls, which a page already shows as in progress."""
+        for call_id in ids:
+            if self._on and len(self._shown) < MAX_SHOWN:
+                self._shown.add(call_id)
 
     def _may_show(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -138,7 +145,7 @@ class Feed:
         return True
 
     def _show(self, call: Call) -> None:
-        # The call itself, not yet encoded: one that begins and ends within a tick is encoded once.
+        # The call is encoded later, so that one that starts and ends within a tick is encoded once.
         self._pending[call.id] = call
         self._schedule()
 
@@ -149,7 +156,7 @@ class Feed:
     # The pages.
 
     def join(self, outlet: Outlet, last_seen: str | None, may_stay: Callable[[], bool]) -> None:
-        """Let a page follow: from after what it has seen last, or from now on, where that is too long ago."""
+        """Add a page. It continues after the frame that it saw last, or starts from now if that is too long ago."""
         loop = asyncio.get_running_loop()
         seen = self._position(last_seen)
         page = PageConnection(outlet, may_stay, self._last if seen is None else seen, loop.time())
@@ -177,7 +184,7 @@ class Feed:
         self._turn_off()
 
     def _position(self, last_seen: str | None) -> int | None:
-        """Give the number of the last frame that a page has; None where what followed is not there any more."""
+        """Return the number of the last frame that a page has, or None if the following frames are gone."""
         epoch, _, number = (last_seen or "").partition("-")
         if epoch != self._epoch or not (number.isascii() and number.isdigit()) or len(number) > 18:
             return None
@@ -188,7 +195,7 @@ class Feed:
         self._tick = None
         calls, self._pending = self._pending, {}
         more, self._more = self._more, 0
-        self._standing_out = 0
+        self._problems = 0
         if calls or more:
             self._last += 1
             self._keep(frame(f"{self._epoch}-{self._last}", calls.values(), more, self.under_way))
@@ -205,7 +212,7 @@ class Feed:
             self._kept -= len(self._frames.popleft())
 
     def _offer(self, page: PageConnection, now: float) -> None:
-        """Write what a page has not got, unless it has not taken yet what it got before."""
+        """Send a page the frames that it does not have, unless it is still receiving earlier ones."""
         if not page.outlet.is_open:
             self._drop(page)
             return
@@ -223,7 +230,7 @@ class Feed:
             page.outlet.send(b"".join(list(self._frames)[-behind:]))
 
     def _start(self) -> bytes:
-        """Tell a page to ask for the recent calls: what follows comes after them."""
+        """Return the event that tells a page to load the recent calls. The following frames continue from them."""
         return f"id: {self._epoch}-{self._last}\nevent: start\ndata: {{}}\n\n".encode()
 
     def _beat(self) -> None:
@@ -252,17 +259,20 @@ class Feed:
         self._pending.clear()
         self._shown.clear()
         self._frames.clear()
-        self._kept = self._more = self._standing_out = 0
+        self._kept = self._more = self._problems = 0
 
 
 def frame(name: str, calls: Iterable[Call], more: int, under_way: int) -> bytes:
-    """Give the event of a tick. `rows`: the values of an audit event each, in its order. `more`: ended, not shown."""
+    """Return the event of a tick. `rows`: the values of audit events, in their order.
+
+    `more`: calls that ended and are not shown.
+    """
     rows = []
     for call in calls:
         try:
             rows.append(msgspec.json.encode(request_values(call) + outcome_values(call)))
         except Exception as error:
-            logger.error("a call could not be shown: %s", safe_traceback(error))  # noqa: TRY400  # see described
+            logger.error("a call could not be encoded for the page: %s", safe_traceback(error))  # noqa: TRY400  # safe_traceback shows what is safe
             more += 1
     joined = b",".join(rows)
     return b'id: %s\ndata: {"rows":[%s],"more":%d,"under_way":%d}\n\n' % (name.encode(), joined, more, under_way)

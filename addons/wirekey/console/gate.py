@@ -1,4 +1,4 @@
-"""Who may see the page at all: by the name that was asked for, by the address, by the site that asks. Pure."""
+"""Decides who may see the page at all, by host name, client address, and the site that makes the request. Pure."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def refusal(request: LocalRequest, names: Collection[str], *, remote: bool) -> LocalResponse | None:
-    """Give the answer to who may not see the page; None: go on.
+    """Return the refusal of a request that may not see the page, or None.
 
-    A page of another site that had its own name point here (DNS rebinding) asks under that name, which is none of
-    ours. `remote`: other machines may see it; then any address will do as a name, as addresses cannot be rebound.
+    A page of another site whose own name points here (DNS rebinding) sends that name as its host. `remote`: other
+    machines may see the page. Then any address is accepted as a host, because addresses cannot be rebound.
     """
     if not remote and not is_loopback(request.address):
-        message = "The page is for browsers of Wirekey's own machine. Let others in by console.remote in wirekey.yaml."
+        message = "The page is only for browsers on Wirekey's own machine. To allow others, set console.remote."
         return local_error(403, "not_from_here", message)
     name = host_of(request)
     if not (is_own_name(name) or name in names or (remote and is_address(name))):
         message = (
-            "The page does not answer to this name. Call it by an address, or add the name to console.names in "
+            "The page is not available under this host name. Use an address, or add the name to console.names in "
             "wirekey.yaml."
         )
         return local_error(421, "misdirected", message)
@@ -37,12 +37,12 @@ def refusal(request: LocalRequest, names: Collection[str], *, remote: bool) -> L
 
 
 def refuse_other_sites(request: LocalRequest) -> LocalResponse | None:
-    """Refuse what a page of another site asks for, where the browser says so."""
+    """Return the refusal of a request that the browser marks as made by another site, or None."""
     sites = request.values("sec-fetch-site")
     origins = request.values("origin")
     own = {f"{scheme}://{value}" for value in request.values("host") for scheme in ("http", "https")}
     if any(site not in ("same-origin", "none") for site in sites) or any(origin not in own for origin in origins):
-        return local_error(403, "another_site", "This is for Wirekey's own page only.")
+        return local_error(403, "another_site", "Only Wirekey's own page may use this.")
     return None
 
 
@@ -52,7 +52,10 @@ def is_forwarded(request: LocalRequest) -> bool:
 
 
 def host_of(request: LocalRequest) -> str:
-    """Give the name of the Host header, in lower case, without port and brackets; empty where it is none."""
+    """Return the host name in lower case, without port and brackets.
+
+    Empty if the Host header is missing or repeated.
+    """
     hosts = request.values("host")
     host = hosts[0].strip().lower() if len(hosts) == 1 else ""
     if host.startswith("["):
@@ -61,10 +64,12 @@ def host_of(request: LocalRequest) -> str:
 
 
 def is_own_name(name: str) -> bool:
+    """Return whether a host name always means this machine."""
     return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
 
 
 def is_loopback(address: str) -> bool:
+    """Return whether an address is a loopback address."""
     with contextlib.suppress(ValueError):
         ip = ip_address(address.partition("%")[0])
         mapped = getattr(ip, "ipv4_mapped", None)
@@ -73,12 +78,14 @@ def is_loopback(address: str) -> bool:
 
 
 def is_address(name: str) -> bool:
+    """Return whether a host name is an IP address."""
     with contextlib.suppress(ValueError):
         return bool(ip_address(name))
     return False
 
 
 def cookie_of(request: LocalRequest, name: str) -> str | None:
+    """Return the value of a cookie, or None."""
     for header in request.values("cookie"):
         for pair in header.split(";"):
             found, _, value = pair.strip().partition("=")

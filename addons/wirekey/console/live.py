@@ -1,8 +1,8 @@
-"""The live page and what it asks for. Everything is read only; only signing in and out changes anything, in memory.
+"""The live page and its data. Everything is read-only; only signing in and out changes anything, in memory.
 
 GET  /                   the page, which shows nothing without signing in
 GET  /console/NAME       its scripts and styles
-POST /console/sign-in    {"key": the operator's token, or the code of a link}
+POST /console/sign-in    {"key": the operator token, or the code of a link}
 POST /console/sign-out
 GET  /console/state      keys, agents, policy, what needs attention
 GET  /console/calls      the recent calls; ?denied=1 the recent denials; ?ids=A,B these
@@ -53,6 +53,8 @@ FIELD_TABLE = [{"name": field.name, "type": field.type, "description": field.des
 
 
 class SignIn(msgspec.Struct):
+    """The body of a sign-in request. The key is left out of its `repr`."""
+
     key: str
 
     def __repr__(self) -> str:
@@ -60,15 +62,17 @@ class SignIn(msgspec.Struct):
 
 
 class ConsoleState(Protocol):
-    """What the page is about."""
+    """Provides the settings of the page and the state that it shows."""
 
-    def settings(self) -> ConsoleConfig: ...
+    def settings(self) -> ConsoleConfig:
+        """Return the current settings of the page."""
 
-    async def state(self) -> dict[str, Any]: ...
+    async def state(self) -> dict[str, Any]:
+        """Return the content of /console/state."""
 
 
 class LivePage:
-    """For one event loop."""
+    """Serves the page, its data and the sign-in. For one event loop."""
 
     def __init__(self, services: ConsoleState, feed: Feed, sessions: SignInSessions, recorded: Recorded) -> None:
         self.feed = feed
@@ -79,7 +83,8 @@ class LivePage:
         self._pages["/"] = self._pages.pop("/console/index.html")
 
     def routes(self) -> Mapping[str, LocalHandler]:
-        asked: dict[str, Callable[[LocalRequest], LocalReply]] = {
+        """Return the handlers by path."""
+        protected: dict[str, Callable[[LocalRequest], LocalReply]] = {
             "/console/state": lambda _: self._state(),
             "/console/calls": self._calls,
             "/console/totals": self._totals,
@@ -89,10 +94,10 @@ class LivePage:
             **dict.fromkeys(self._pages, self._page),
             "/console/sign-in": self._sign_in,
             "/console/sign-out": self._sign_out,
-            **{path: self._for_the_signed_in(handler) for path, handler in asked.items()},
+            **{path: self._if_signed_in(handler) for path, handler in protected.items()},
         }
 
-    # Who.
+    # Access.
 
     def _refusal(self, request: LocalRequest) -> LocalResponse | None:
         settings = self._console.settings()
@@ -103,12 +108,12 @@ class LivePage:
             return True
         return self._sessions.holds(gate.cookie_of(request, cookie_name(request)))
 
-    def _for_the_signed_in(self, handler: LocalHandler) -> LocalHandler:
+    def _if_signed_in(self, handler: LocalHandler) -> LocalHandler:
         def guarded(request: LocalRequest) -> LocalReply:
-            if wrong := self._refusal(request) or gate.refuse_other_sites(request):
-                return wrong
-            if wrong := wrong_method(request):
-                return wrong
+            if refusal := self._refusal(request) or gate.refuse_other_sites(request):
+                return refusal
+            if refusal := wrong_method(request):
+                return refusal
             if not self._is_signed_in(request):
                 return local_error(401, "signed_out", "Sign in first. ./run.sh console prints a link.")
             return handler(request)
@@ -116,8 +121,8 @@ class LivePage:
         return guarded
 
     def _sign_in(self, request: LocalRequest) -> LocalResponse:
-        if wrong := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
-            return wrong
+        if refusal := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
+            return refusal
         try:
             key = msgspec.json.decode(request.body or b"", type=SignIn).key.strip()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -130,18 +135,18 @@ class LivePage:
         return local_json(200, {"signed_in": True}, ("set-cookie", cookie_header(request, cookie, int(LIFETIME))))
 
     def _sign_out(self, request: LocalRequest) -> LocalResponse:
-        if wrong := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
-            return wrong
+        if refusal := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
+            return refusal
         self._sessions.end(gate.cookie_of(request, cookie_name(request)))
         return local_json(200, {"signed_in": False}, ("set-cookie", cookie_header(request, "", 0)))
 
-    # What.
+    # Content.
 
     def _page(self, request: LocalRequest) -> LocalResponse:
         return self._refusal(request) or wrong_method(request) or self._pages[request.path]
 
     async def _state(self) -> LocalResponse:
-        return shown({**await self._console.state(), "under_way": self.feed.under_way, "fields": FIELD_TABLE})
+        return json_with_time({**await self._console.state(), "under_way": self.feed.under_way, "fields": FIELD_TABLE})
 
     async def _calls(self, request: LocalRequest) -> LocalResponse:
         query = parse_qs(request.query, max_num_fields=10) if len(request.query) < 8192 else {}
@@ -152,7 +157,7 @@ class LivePage:
         else:
             rows = await self._recorded.recent()
             self.feed.await_ends(str(row[0]) for row in rows if row[OUTCOME] is None)
-        return shown({"rows": rows})
+        return json_with_time({"rows": rows})
 
     def _totals(self, request: LocalRequest) -> LocalResponse | Awaitable[LocalResponse]:
         query = parse_qs(request.query, max_num_fields=10)
@@ -168,16 +173,14 @@ class LivePage:
 
     def _events(self, request: LocalRequest) -> LocalReply:
         if self.feed.is_full:
-            return local_error(
-                503, "too_many_pages", "Too many pages follow already. Close some.", ("retry-after", "10")
-            )
+            return local_error(503, "too_many_pages", "Too many pages are open. Close some.", ("retry-after", "10"))
         last = next(iter(request.values("last-event-id")), None)
         head = LocalResponse(
             200, (("content-type", "text/event-stream"), ("cache-control", "no-store"), *OWN_SITE), b""
         )
         if request.method == "HEAD":
             return LocalResponse(200, (*head.headers, ("content-length", "0")), b"")
-        # A page that is left open counts as used: it is looked at, or stops following while it is hidden.
+        # An open page counts as used, because a hidden page closes its feed.
         return Streamed(head, lambda outlet: self.feed.join(outlet, last, lambda: self._is_signed_in(request)))
 
 
@@ -185,30 +188,34 @@ OUTCOME = [field.name for field in FIELDS].index("outcome")
 
 
 def is_from_this_machine(request: LocalRequest) -> bool:
+    """Return whether a request comes from this machine, without a reverse proxy."""
     return gate.is_loopback(request.address) and not gate.is_forwarded(request)
 
 
 def not_posted(request: LocalRequest) -> LocalResponse | None:
+    """Return the refusal of a request that is not a JSON POST, or None."""
     if request.method != "POST":
         return local_error(405, "invalid_request", "Send this with POST.", ("allow", "POST"))
-    # What a form of another site cannot send without being asked first.
+    # A form of another site cannot send this without a preflight request.
     if [value.partition(";")[0].strip().lower() for value in request.values("content-type")] != ["application/json"]:
         return local_error(415, "invalid_request", "Send application/json.")
     return None
 
 
 def cookie_name(request: LocalRequest) -> str:
-    """Give a name of this port's own: cookies are shared by all ports of a host, and others may have a Wirekey too."""
+    """Return a name that includes the port, because all ports of a host share cookies and may run another Wirekey."""
     port = (request.values("host") or [""])[0].rpartition(":")[2]
     return f"wirekey-{port}" if port.isascii() and port.isdigit() else "wirekey"
 
 
 def cookie_header(request: LocalRequest, value: str, seconds: int) -> str:
-    # Not Secure: the console speaks plain HTTP, on loopback. The path keeps it from most of what else runs there.
+    """Return the Set-Cookie value of the session cookie."""
+    # Not Secure: the console uses plain HTTP on loopback. The path keeps the cookie from most other programs there.
     return f"{cookie_name(request)}={value}; Path=/console/; Max-Age={seconds}; HttpOnly; SameSite=Strict"
 
 
 def page_file(file: Path) -> LocalResponse:
+    """Return the response for a file of the page."""
     headers = [("content-type", TYPES[file.suffix]), *OWN_SITE]
     if file.suffix == ".html":
         headers.append(("content-security-policy", PAGE_POLICY))
@@ -216,10 +223,12 @@ def page_file(file: Path) -> LocalResponse:
     return LocalResponse(200, (*headers, ("content-length", str(len(body)))), body)
 
 
-def shown(content: dict[str, Any]) -> LocalResponse:
+def json_with_time(content: dict[str, Any]) -> LocalResponse:
+    """Return a JSON response with the present time as `now`."""
     return of_bytes(200, json.dumps({**content, "now": time.time()}, separators=(",", ":")).encode())
 
 
 def of_bytes(status: int, body: bytes) -> LocalResponse:
+    """Return a response with a JSON body."""
     headers = (("content-type", "application/json"), ("content-length", str(len(body))), *OWN_SITE)
     return LocalResponse(status, headers, body)

@@ -1,4 +1,4 @@
-"""One request to us, and the checks of its head. Pure."""
+"""A request to Wirekey itself, and the checks of its head. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from wirekey.local_response import LocalResponse, local_error
 
 BODY_BYTES = 64 * 1024
 HEAD_BYTES = 16 * 1024
-MOST_HEADERS = 100
+MAX_HEADERS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRequest:
-    """`path`: raw, without the query. `body` None: longer than BODY_BYTES, so not read. `address`: without port.
+    """A request to Wirekey itself. `path`: raw, without the query. `query`: raw, without the question mark.
 
-    `query`: raw, without the question mark.
+    `body` None: longer than BODY_BYTES, so it was not read. `address`: of the client, without port.
     """
 
     method: str
@@ -26,32 +26,31 @@ class LocalRequest:
     query: str = field(default="", repr=False)
 
     def values(self, name: str) -> list[str]:
+        """Return the values of all headers of a name in lower case."""
         return [value for other, value in self.headers if other.lower() == name]
 
 
 def parse_local_request(
     method: str, target: str, headers: tuple[tuple[str, str], ...], address: str, *, too_long: bool = False
 ) -> LocalRequest:
+    """Return the request for a raw target, without its body."""
     path, _, query = target.partition("?")
     return LocalRequest(method, path, headers, address, None if too_long else b"", query)
 
 
 def wrong_head(target: str, version: str, headers: tuple[tuple[str, str], ...]) -> LocalResponse | None:
-    """Give the answer to a head that cannot be taken; None where it can.
+    """Return the error response for an invalid head, or None.
 
-    Which Host it names is not judged here; what is shown to browsers judges it itself. A page that had its name point
-    here (DNS rebinding) would read health and public keys, which are no secret, and could ask for a token only with a
-    client's secret.
+    The host name is not checked here; the endpoints for browsers check it themselves. A page whose own name points here
+    (DNS rebinding) could only read health and public keys, which are not secret, or get a token with a client's secret.
     """
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
-    if size > HEAD_BYTES or len(headers) > MOST_HEADERS:
-        message = f"The head of a request may have {HEAD_BYTES} bytes and {MOST_HEADERS} headers."
+    if size > HEAD_BYTES or len(headers) > MAX_HEADERS:
+        message = f"A request head may have at most {HEAD_BYTES} bytes and {MAX_HEADERS} headers."
         return local_error(431, "head_too_large", message)
     hosts = sum(name.lower() == "host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and version != "HTTP/1.0"):
-        return local_error(400, "malformed", "A request has exactly one Host header.")
+        return local_error(400, "malformed", "A request must have exactly one Host header.")
     if not target.startswith("/"):
-        return local_error(
-            400, "malformed", "This is no proxy: what is asked for must begin with /. See listen.forward."
-        )
+        return local_error(400, "malformed", "This is not a proxy: the target must begin with /. See listen.forward.")
     return None

@@ -1,7 +1,7 @@
-"""The operator's token: who has it may see the page. In the state folder, its owner's alone.
+"""The operator token, which signs in to the page. It is in the state folder, readable by its owner only.
 
-`wirekey console` makes links from it that sign in once, so that the token itself need not go anywhere. The server
-knows a link by its signature, and needs to be told of none.
+`wirekey console` derives links from it that sign in once, so that the token itself is not passed around. The server
+recognises a link by its signature.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ MEANT_FOR = b"wirekey console link\n"
 
 
 class OperatorTokenError(UserError):
-    """The token cannot be read or written: names the file and the fix."""
+    """The token cannot be read or written. The message names the file and the fix."""
 
 
 def ensure(state: Path) -> Secret:
-    """Give the token, made now where there is none. Raises OperatorTokenError."""
+    """Return the token, and create it if it does not exist. Raises OperatorTokenError."""
     return read(state) or rotate(state, only_if_absent=True)
 
 
 def read(state: Path) -> Secret | None:
-    """Give the token; None: there is none. Raises OperatorTokenError."""
+    """Return the token, or None if it does not exist. Raises OperatorTokenError."""
     path = state / FILE
     try:
         text = private_file.read(path).decode("ascii").strip()
@@ -46,17 +46,17 @@ def read(state: Path) -> Secret | None:
     except (OSError, ValueError) as error:
         raise OperatorTokenError(f"{path} cannot be read: {reason(error)}.") from error
     if not text.startswith(PREFIX) or len(text) < 40:
-        raise OperatorTokenError(f"{path} holds no token. Make a new one: wirekey console --rotate.")
+        raise OperatorTokenError(f"{path} does not contain a token. Create a new one: wirekey console --rotate.")
     return Secret(text)
 
 
 def rotate(state: Path, *, only_if_absent: bool = False) -> Secret:
-    """Put a new token in the place of the former, which ends all sessions. Raises OperatorTokenError."""
+    """Replace the token with a new one, which ends all sessions. Raises OperatorTokenError."""
     path = state / FILE
     try:
         with private_file.exclusive(path):
-            if only_if_absent and (there := read(state)):
-                return there
+            if only_if_absent and (existing := read(state)):
+                return existing
             token = PREFIX + secrets.token_urlsafe(32)
             private_file.replace(path, f"{token}\n".encode())
     except OSError as error:
@@ -65,17 +65,18 @@ def rotate(state: Path, *, only_if_absent: bool = False) -> Secret:
 
 
 def reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or "it is no text"
+    """Return why a file could not be read."""
+    return getattr(error, "strerror", None) or "it is not text"
 
 
 def link_code(token: Secret, now: float) -> str:
-    """Give a code that signs in once, within LINK_LIFETIME. `now`: Unix seconds."""
+    """Return a code that signs in once, within LINK_LIFETIME. `now`: Unix seconds."""
     claim = f"{int(now) + LINK_LIFETIME}.{secrets.token_urlsafe(16)}"
     return f"{claim}.{signature(token, claim)}"
 
 
 def verify_link_code(code: str, token: Secret, now: float) -> tuple[str, int] | None:
-    """Give the claim of a good code, and when it ends; None where it is none, or too old."""
+    """Return the claim of a valid code and its expiry in Unix seconds, or None if it is invalid or too old."""
     claim, _, signed = code.rpartition(".")
     ends = claim.partition(".")[0]
     if not hmac.compare_digest(signed.encode(), signature(token, claim).encode()):
@@ -84,11 +85,12 @@ def verify_link_code(code: str, token: Secret, now: float) -> tuple[str, int] | 
 
 
 def signature(token: Secret, claim: str) -> str:
+    """Return the signature of the claim of a link."""
     return hmac.new(token.reveal().encode(), MEANT_FOR + claim.encode(), hashlib.sha256).hexdigest()
 
 
-class FollowedToken:
-    """The token as the file has it now."""
+class ReloadedToken:
+    """The current token, reloaded when its file changes."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -96,7 +98,7 @@ class FollowedToken:
         self._token: Secret | None = None
 
     def current(self) -> Secret | None:
-        """Give it; one `stat` where nothing changed. Raises OperatorTokenError."""
+        """Return the token, or None. Costs one `stat` if the file did not change. Raises OperatorTokenError."""
         try:
             found = private_file.file_version(self._state / FILE)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Whether this process can take calls, part by part. Pure."""
+"""Whether this process is ready for calls, for each of its parts. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def readiness(parts: Mapping[str, str | None]) -> LocalResponse:
-    """Answer 200 where all parts are ready, else 503.
+    """Return status 200 if all parts are ready, otherwise 503.
 
-    `parts`: name → why it is not ready, in words that anyone may read; None: it is.
+    `parts`: name → why it is not ready, in words that anyone may read, or None if it is ready.
     """
-    safe_traceback = {
+    states = {
         name: {"ready": True} if reason is None else {"ready": False, "reason": reason}
         for name, reason in parts.items()
     }
     ready = all(reason is None for reason in parts.values())
-    return local_json(200 if ready else 503, {"status": "ready" if ready else "not ready", "parts": safe_traceback})
+    return local_json(200 if ready else 503, {"status": "ready" if ready else "not ready", "parts": states})

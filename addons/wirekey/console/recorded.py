@@ -1,4 +1,4 @@
-"""What the page reads of the audit file: in a thread, and sums only once in a while, however many pages ask."""
+"""Reads the audit file for the page, in a thread. Totals are computed at intervals, however many pages ask for them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ if TYPE_CHECKING:
 RECENT = 200
 DENIED = 20
 LOOKED_THROUGH = 50_000
-"""The latest calls among which denials are looked for: there is no index of them."""
+"""Number of latest calls that are searched for denials, because there is no index of them."""
 THESE = 100
 PERIODS = {"hour": (3600, 60), "day": (86_400, 1800), "week": (7 * 86_400, 4 * 3600)}
-"""Period → its seconds, and those of a bucket."""
+"""Period → its length and that of a bucket, in seconds."""
 KEPT = {"hour": 3.0, "day": 15.0, "week": 60.0}
-"""Seconds for which the sums of a period are given out again."""
+"""Seconds for which the totals of a period are reused."""
 
 
 class Recorded:
-    """For one event loop. Where the audit file cannot be read, there are no calls; /ready says why."""
+    """Queries of the page. For one event loop.
+
+    If the audit file cannot be read, there are no calls, and /ready says why.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,11 +45,11 @@ class Recorded:
         self._one_at_a_time = asyncio.Semaphore(1)
 
     async def recent(self) -> list[AuditRow]:
-        """Give the last calls, the latest first, each as the values of an audit event."""
+        """Return the latest calls, latest first, each as the values of an audit event."""
         return await asyncio.to_thread(self._read, "SELECT * FROM calls ORDER BY rowid DESC LIMIT ?", [RECENT])
 
     async def denied(self) -> list[AuditRow]:
-        """Give the last denials among the latest calls, the latest first."""
+        """Return the last denials among the latest calls, latest first."""
         return await asyncio.to_thread(
             self._read,
             "SELECT * FROM calls WHERE rowid > (SELECT max(rowid) FROM calls) - ? AND policy_result = 'deny'"
@@ -55,17 +58,17 @@ class Recorded:
         )
 
     async def these(self, ids: Sequence[str]) -> list[AuditRow]:
-        """Give the calls of these ids, in no order; those that there are."""
+        """Return the calls of these ids that exist, in any order."""
         asked = list(ids[:THESE])
         places = ", ".join("?" * len(asked))
         return await asyncio.to_thread(self._read, f"SELECT * FROM calls WHERE id IN ({places})", asked)  # noqa: S608  # values are bound
 
     async def totals(self, period: str, by: str) -> bytes:
-        """Give the sums of a period (see PERIODS) by `agent`, `model` or `provider`, as JSON."""
+        """Return the totals of a period (see PERIODS) by `agent`, `model` or `provider`, as JSON."""
         now = time.monotonic()
         kept = self._sums.get((period, by))
         if kept is None or (kept[1].done() and now - kept[0] >= KEPT[period]):
-            # A task of its own: who asked first may go away, and the others still want it.
+            # A separate task, so that the first client can disconnect without cancelling it for the others.
             kept = (now, asyncio.create_task(self._sum_up(period, by)))
             self._sums[period, by] = kept
         return await asyncio.shield(kept[1])
@@ -77,7 +80,7 @@ class Recorded:
     def _summed(self, period: str, by: str) -> bytes:
         length, bucket = PERIODS[period]
         until = datetime.now(UTC)
-        # From the beginning of a bucket on, so that the first one is no stump.
+        # From the start of a bucket, so that the first one is complete.
         start = int(until.timestamp() - length) // bucket * bucket + bucket
         since = datetime.fromtimestamp(start, UTC)
         wait = timedelta(seconds=1)
@@ -96,7 +99,7 @@ class Recorded:
 
 
 def plain(found: Totals) -> dict[str, Any]:
-    """Give sums as the page draws them."""
+    """Return totals in the form that the page draws."""
     return {
         "all": asdict(found.all),
         "buckets": [{"start": one.start.timestamp(), **asdict(one.sums)} for one in found.buckets],
@@ -106,4 +109,5 @@ def plain(found: Totals) -> dict[str, Any]:
 
 
 def plain_group(group: CallGroup) -> dict[str, Any]:
+    """Return a group in the form that the page draws."""
     return {"name": group.name, **asdict(group.sums), "buckets": [asdict(counts) for counts in group.buckets]}

@@ -1,4 +1,4 @@
-"""What a request may be answered with: at once, later, or by a stream that goes on. Pure."""
+"""The kinds of reply to a local request: an immediate response, a later one, or a stream. Pure."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ if TYPE_CHECKING:
 
 
 class Outlet(Protocol):
-    """Where a stream goes: one client."""
+    """The client end of a stream."""
 
     @property
-    def is_open(self) -> bool: ...
+    def is_open(self) -> bool:
+        """Whether the client is still connected."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether what was sent last is not taken yet. Who sends all the same lets it pile up."""
+        """Whether the last data is still being sent. Sending more lets it pile up in memory."""
 
-    def send(self, data: bytes) -> None: ...
+    def send(self, data: bytes) -> None:
+        """Send data."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """An answer without an end: `head` has no length and no body. `start` gets the outlet once the head is sent."""
+    """A response without end. `head` has no length and no body. `start` gets the outlet once the head is sent."""
 
     head: LocalResponse
     start: Callable[[Outlet], None]

@@ -1,9 +1,9 @@
-"""Which answer a request gets. Without I/O of its own.
+"""Routes local requests to their endpoints. Does no I/O of its own.
 
 POST /api/v1/auth/token      a token for client credentials
 GET  /.well-known/jwks.json  the public keys of these tokens
-GET  /health                 the process lives
-GET  /ready                  it can take calls: 200 or 503, part by part
+GET  /health                 the process is alive
+GET  /ready                  whether it is ready for calls: 200 or 503, for each part
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SECURITY = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
 }
-"""What each answer has, where it does not say otherwise itself."""
+"""Headers of each response, unless it sets them itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """The answers of one listener. `tokens` gives None where another issuer gives them out.
+    """The endpoints of one listener. `tokens` returns None if another issuer issues the tokens.
 
-    `more`: path → what else is answered here.
+    `more`: path → handler of further endpoints.
     """
 
     tokens: Callable[[], TokenEndpoint | None]
@@ -48,9 +48,11 @@ class Router:
     more: Mapping[str, LocalHandler] = field(default_factory=dict)
 
     def has(self, path: str) -> bool:
+        """Return whether this path is an endpoint."""
         return path in (TOKEN_PATH, KEYS_PATH, HEALTH_PATH, READY_PATH) or path in self.more
 
-    def answer(self, request: LocalRequest) -> LocalReply:
+    def respond(self, request: LocalRequest) -> LocalReply:
+        """Return the reply to a request."""
         if handler := self.more.get(request.path):
             return handler(request) if request.body is not None else too_long()
         if request.path in (TOKEN_PATH, KEYS_PATH):
@@ -59,13 +61,13 @@ class Router:
             return wrong_method(request) or local_json(200, {"status": "ok"})
         if request.path == READY_PATH:
             return wrong_method(request) or readiness(self.ready())
-        message = f"Here are POST {TOKEN_PATH}, and GET {KEYS_PATH}, {HEALTH_PATH} and {READY_PATH}."
+        message = f"The endpoints are POST {TOKEN_PATH}, and GET {KEYS_PATH}, {HEALTH_PATH} and {READY_PATH}."
         return local_error(404, "not_found", message)
 
     def _of_tokens(self, request: LocalRequest) -> LocalResponse:
         tokens = self.tokens()
         if tokens is None:
-            message = "No tokens are given out here: identity.jwt.jwks_url names another issuer. Ask that one."
+            message = "Wirekey issues no tokens here: identity.jwt.jwks_url names another issuer. Use that one."
             return local_error(404, "not_found", message)
         if request.path == KEYS_PATH:
             return tokens.keys(request.method)
@@ -75,14 +77,17 @@ class Router:
 
 
 def too_long() -> LocalResponse:
+    """Return the error for a body that is too long."""
     return local_error(413, "invalid_request", f"The body is longer than {BODY_BYTES} bytes.")
 
 
 def wrong_method(request: LocalRequest) -> LocalResponse | None:
+    """Return the error for a method other than GET and HEAD, or None."""
     if request.method in ("GET", "HEAD"):
         return None
     return local_error(405, "invalid_request", "Read this with GET.", ("allow", "GET, HEAD"))
 
 
-def headers_of(answer: LocalResponse) -> dict[str, str]:
-    return SECURITY | {name.lower(): value for name, value in answer.headers}
+def headers_of(response: LocalResponse) -> dict[str, str]:
+    """Return all headers of a response."""
+    return SECURITY | {name.lower(): value for name, value in response.headers}

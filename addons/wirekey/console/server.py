@@ -1,6 +1,6 @@
-"""One listener of our own, in mitmproxy's event loop: sockets, connections and how many and how slow they may be.
+"""A listener for local requests in mitmproxy's event loop: sockets, connections, and limits on their number and speed.
 
-tornado reads the requests: it comes with mitmproxy. Connections are accepted here, so that they can be counted.
+tornado, which comes with mitmproxy, parses the requests. Connections are accepted here, so that they can be counted.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BUFFER = 8 * HEAD_BYTES
-"""Bytes of a connection that wait to be read."""
+"""Bytes that may wait to be read on a connection."""
 TLS_RECORD = b"\x16"
-"""First byte of a TLS handshake; no method of HTTP begins with it."""
+"""First byte of a TLS handshake. No HTTP method begins with it."""
 AT_ONCE = 64
-"""Connections taken in one turn of the loop."""
+"""Connections accepted in one turn of the loop."""
 PAUSE = 1.0
-"""Seconds without accepting after the system gave no descriptor for a connection."""
-COMPLAINS_EVERY = 10.0
+"""Seconds without accepting after the system had no descriptor for a connection."""
+WARNING_INTERVAL = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Seconds for a head (or until one comes), a body, and the taking of an answer; connections, in all and of one."""
+    """Seconds for a head, a body and for receiving a response; connections in total and from one address."""
 
     head: float = 10.0
     body: float = 10.0
@@ -57,10 +57,7 @@ class ServerLimits:
 
 
 class Server(HTTPServerConnectionDelegate):
-    """Answers what comes to `place`.
-
-    For one event loop: `open` and `close` within it.
-    """
+    """Accepts and serves connections to `place`. For one event loop: call `open` and `close` within it."""
 
     def __init__(
         self,
@@ -72,7 +69,7 @@ class Server(HTTPServerConnectionDelegate):
         self._answer = answer
         self._bounds = bounds or ServerLimits()
         self._parameters = HTTP1ConnectionParameters(
-            # Beyond HEAD_BYTES there is an answer that says so; beyond this the connection just ends.
+            # Beyond HEAD_BYTES there is an error response; beyond this limit the connection is closed.
             max_header_size=4 * HEAD_BYTES,
             header_timeout=self._bounds.head,
             body_timeout=self._bounds.body,
@@ -82,10 +79,10 @@ class Server(HTTPServerConnectionDelegate):
         self._connections: dict[HTTP1ServerConnection, str] = {}
         self._undecided: dict[tuple[socket.socket, str], asyncio.TimerHandle] = {}
         self._present: Counter[str] = Counter()
-        self._complained = 0.0
+        self._warned_at = 0.0
 
     def open(self) -> None:
-        """Begin to listen. Raises OSError."""
+        """Start to listen. Raises OSError."""
         self._loop = asyncio.get_running_loop()
         self._sockets = bind_sockets(self.place.port, self.place.host)
         if not self._sockets:
@@ -95,16 +92,17 @@ class Server(HTTPServerConnectionDelegate):
 
     @property
     def address(self) -> str:
-        """HOST:PORT, as the system gave it."""
+        """HOST:PORT, as assigned by the system."""
         host, port = self._sockets[0].getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
     def is_open(self) -> bool:
+        """Whether the server listens."""
         return bool(self._sockets)
 
     async def close(self) -> None:
-        """Take no more connections, and end those that are there. Answers are short, and streams may end any time."""
+        """Accept no more connections and end the present ones. Responses are short, and streams may end at any time."""
         sockets, self._sockets = self._sockets, []
         for one in sockets:
             self._loop.remove_reader(one)
@@ -117,11 +115,13 @@ class Server(HTTPServerConnectionDelegate):
     # For tornado.
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Exchange:
+        """Return the handler of a request, for tornado."""
         assert isinstance(server_conn, HTTP1ServerConnection)
         assert isinstance(request_conn, HTTP1Connection)
         return Exchange(request_conn, self._connections[server_conn], self._answer, self._bounds.answer)
 
     def on_close(self, server_conn: object) -> None:
+        """Forget a closed connection, for tornado."""
         assert isinstance(server_conn, HTTP1ServerConnection)
         self._leave(self._connections.pop(server_conn))
 
@@ -136,7 +136,7 @@ class Server(HTTPServerConnectionDelegate):
             except ConnectionError:
                 continue
             except OSError as error:
-                self._complain(f"takes no connection for {PAUSE:g} s: {error.strerror}")
+                self._warn(f"accepts no connections for {PAUSE:g} s: {error.strerror}")
                 self._loop.remove_reader(listening)
                 self._loop.call_later(PAUSE, self._accept_again, listening)
                 return
@@ -148,7 +148,7 @@ class Server(HTTPServerConnectionDelegate):
 
     def _admit(self, connection: socket.socket, address: str) -> None:
         if self._present.total() >= self._bounds.connections or self._present[address] >= self._bounds.of_one_address:
-            self._complain(f"has too many connections; one from {address} was closed")
+            self._warn(f"has too many connections; one from {address} was closed")
             connection.close()
             return
         self._present[address] += 1
@@ -163,7 +163,7 @@ class Server(HTTPServerConnectionDelegate):
             del self._present[address]
 
     def _decide(self, connection: socket.socket, address: str, serve: bool) -> None:
-        """Serve who has begun to speak; who speaks TLS is told at once, by an end, that it is not understood."""
+        """Serve a connection that has sent data. One that sends TLS is closed at once, so that the client notices."""
         self._undecided.pop((connection, address)).cancel()
         self._loop.remove_reader(connection)
         try:
@@ -181,8 +181,8 @@ class Server(HTTPServerConnectionDelegate):
         self._connections[connection] = address
         connection.start_serving(self)
 
-    def _complain(self, what: str) -> None:
+    def _warn(self, what: str) -> None:
         now = time.monotonic()
-        if now - self._complained >= COMPLAINS_EVERY:
-            self._complained = now
+        if now - self._warned_at >= WARNING_INTERVAL:
+            self._warned_at = now
             logger.warning("%s %s", self.place, what)

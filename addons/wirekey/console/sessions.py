@@ -1,4 +1,4 @@
-"""Who is signed in to the page: sessions in memory, begun with the operator's token or with a link made from it."""
+"""The sessions of the page, in memory. They begin with the operator token or with a link derived from it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from wirekey.console.operator_token import OperatorTokenError, verify_link_code
 from wirekey.identity.throttle import Throttle, neighbourhood
 
 if TYPE_CHECKING:
-    from wirekey.console.operator_token import FollowedToken
+    from wirekey.console.operator_token import ReloadedToken
     from wirekey.secret import Secret
 
 LIFETIME = 12 * 3600.0
-"""Seconds from signing in to the end of a session, whatever it is used for."""
+"""Seconds from signing in to the end of a session, even if it is in use."""
 IDLE = 2 * 3600.0
-MOST = 100
-"""Sessions at a time; of more, the oldest ends."""
+MAX_SESSIONS = 100
+"""Concurrent sessions. Beyond this, the oldest ends."""
 USED_LINKS = 1000
 
 
 class SignInError(Exception):
-    """Nobody is signed in: a sentence, with the status. `wait`: seconds until the next try."""
+    """Signing in failed. `status`: of the response. `wait`: seconds until the next attempt, or 0."""
 
     def __init__(self, status: int, message: str, wait: int = 0) -> None:
         super().__init__(message)
@@ -33,45 +33,47 @@ class SignInError(Exception):
 
 
 class SignInSessions:
-    """For one event loop. Only hashes of what the cookies hold are kept."""
+    """The sessions of signed-in browsers. For one event loop. Only hashes of the cookies are kept."""
 
-    def __init__(self, token: FollowedToken) -> None:
-        self._followed = token
+    def __init__(self, token: ReloadedToken) -> None:
+        self._source = token
         self._token: Secret | None = None
         self._sessions: dict[bytes, tuple[float, float]] = {}
         self._used: dict[str, int] = {}
         self._throttle: Throttle[str] = Throttle()
 
     def begin(self, presented: str, address: str, ticks: float | None = None, now: float | None = None) -> str:
-        """Give the cookie of a new session for the token, or for the code of a link. Raises SignInError.
+        """Return the cookie of a new session for the operator token or the code of a link. Raises SignInError.
 
-        What is right is taken whatever others tried before from that address: it cannot be guessed at any speed.
+        The right token or code is accepted whatever others tried from that address: it cannot be guessed at any speed.
         """
         ticks, now = time.monotonic() if ticks is None else ticks, time.time() if now is None else now
-        self._follow()
+        self._reload_token()
         if self._token is None:
-            raise SignInError(503, "There is no operator token. Make one on Wirekey's machine: ./run.sh console.")
+            raise SignInError(503, "There is no operator token. Create one on Wirekey's machine: ./run.sh console.")
         who = neighbourhood(address)
         if not self._is_good(presented, self._token, now):
             wait = self._throttle.wait(who, ticks)
             self._throttle.failed(who, ticks)
             if wait:
                 raise SignInError(429, f"Too many failures. Try again in {wait} s.", wait)
-            raise SignInError(401, "This is not the token, or the link was used or is too old. New: ./run.sh console.")
+            raise SignInError(
+                401, "This is not the token, or the link was used or is too old. For a new link: ./run.sh console."
+            )
         self._throttle.succeeded(who)
-        while len(self._sessions) >= MOST:
+        while len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         cookie = secrets.token_urlsafe(32)
         self._sessions[digest(cookie)] = (ticks + LIFETIME, ticks)
         return cookie
 
     def holds(self, cookie: str | None, ticks: float | None = None) -> bool:
-        """Tell whether a session of that cookie is there, and count it as used now."""
+        """Return whether a cookie belongs to a valid session, and count the session as used now."""
         if not cookie:
             return False
         ticks = time.monotonic() if ticks is None else ticks
         try:
-            self._follow()
+            self._reload_token()
         except SignInError:
             return False
         name = digest(cookie)
@@ -83,13 +85,14 @@ class SignInSessions:
         return True
 
     def end(self, cookie: str | None) -> None:
+        """End the session of a cookie."""
         if cookie:
             self._sessions.pop(digest(cookie), None)
 
-    def _follow(self) -> None:
-        """End all sessions where the token is another one now."""
+    def _reload_token(self) -> None:
+        """End all sessions if the token has changed."""
         try:
-            latest = self._followed.current()
+            latest = self._source.current()
         except OperatorTokenError as error:
             self._sessions.clear()
             raise SignInError(503, str(error)) from error
@@ -112,4 +115,5 @@ class SignInSessions:
 
 
 def digest(cookie: str) -> bytes:
+    """Return the hash under which a cookie is kept."""
     return hashlib.sha256(cookie.encode("utf-8", "surrogatepass")).digest()

@@ -90,7 +90,7 @@ class Endpoints:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
         router = Router(self.tokens, self.ready, {**self.more, **self.console_pages(config)})
-        server = Server(config.listen.console, router.answer, bounds)
+        server = Server(config.listen.console, router.respond, bounds)
         if self._open_server(server, "console", config):
             self.servers["console"] = server
 

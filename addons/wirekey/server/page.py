@@ -35,5 +35,5 @@ def live_page(
         logger.error("Nobody can sign in to the console: %s", error)  # noqa: TRY400  # the message is enough
     feed = Feed()
     services.events.observers.append(feed)
-    sessions = SignInSessions(operator_token.FollowedToken(state))
+    sessions = SignInSessions(operator_token.ReloadedToken(state))
     return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.path))

@@ -151,7 +151,7 @@ def simulator(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, simulator):
     """State and CA, made once: a CA takes its time."""
-    made = tmp_path_factory.mktemp("house")
+    made = tmp_path_factory.mktemp("wirekey")
     settings = {"state": str(made / "state"), "certs": str(made / "certs"), "listen": FREE}
     (made / "wirekey.yaml").write_text(json.dumps(behind(simulator, **settings)))
     (made / "state").mkdir()
@@ -215,9 +215,9 @@ async def call(forward, folder, provider="openai", behaviour=""):
         writer.write(
             f"CONNECT {host}:443 HTTP/1.1\r\nHost: {host}\r\nProxy-Authorization: Basic {basic}\r\n\r\n".encode()
         )
-        connected, answer = await read(reader)
+        connected, denial = await read(reader)
         if connected != 200:
-            return connected, connected, answer
+            return connected, connected, denial
         context = ssl.create_default_context(cafile=folder / "certs" / "mitmproxy-ca-cert.pem")
         await writer.start_tls(context, server_hostname=host)
         head = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json"]
@@ -255,15 +255,15 @@ def events(folder):
 
 @pytest.fixture
 def play(folder, simulator):
-    """Make one call on a fresh house; (CONNECT, status, body), what reached the provider, new audit events."""
+    """Make one call with a new Wirekey; (CONNECT, status, body), what reached the provider, new audit events."""
     simulator.forget()
     before = len(events(folder)) if (folder / "state" / "audit.db").exists() else 0
 
     async def played(provider="openai", behaviour="", onlookers=()):
         async with wirekey(folder, *onlookers) as forward:
             async with asyncio.timeout(PATIENCE):
-                answered = await call(forward, folder, provider, behaviour)
-        return answered, simulator.seen, events(folder)[before:]
+                result = await call(forward, folder, provider, behaviour)
+        return result, simulator.seen, events(folder)[before:]
 
     return played
 
@@ -274,7 +274,7 @@ def member(body, path):
     return body
 
 
-async def test_a_house_in_order_lets_the_call_through(play):
+async def test_without_a_failure_the_call_goes_through(play):
     (_, status, body), seen, (event,) = await play()
     assert (status, len(seen)) == (200, 1), body
     assert body["object"] == "chat.completion"
@@ -333,7 +333,7 @@ class Onlooker:
         self.contents += [flow.request.raw_content, flow.response.raw_content]
 
 
-async def test_an_answer_that_nobody_metered_is_not_kept_on_the_flow_either(play, monkeypatch):
+async def test_a_response_without_a_tap_is_not_kept_on_the_flow_either(play, monkeypatch):
     break_hook(monkeypatch, "Metering", "responseheaders")
     onlooker = Onlooker()
     (_, status, _), _, _ = await play(onlookers=[onlooker])
@@ -425,7 +425,7 @@ def test_where_it_cannot_be_told_whether_an_agent_was_revoked_a_running_call_goe
 
 
 @pytest.mark.parametrize("name", [name for name, found in METHODS.items() if found])
-async def test_an_exception_in_the_house_while_a_call_is_made_ready_sends_nothing(name, play, monkeypatch, caplog):
+async def test_an_exception_while_a_call_is_prepared_sends_nothing(name, play, monkeypatch, caplog):
     break_method(monkeypatch, name)
     (_, status, body), seen, (*_, event) = await play()
     assert (status, event["outcome"]) == METHODS[name]
@@ -474,7 +474,7 @@ def test_words_that_cannot_be_phrased_in_a_stream_are_left_out(monkeypatch):
     assert delegate.report_end(flow, "timeout") is None
 
 
-async def test_an_answer_whose_withheld_headers_cannot_be_put_back_goes_on_without(play, monkeypatch):
+async def test_a_response_whose_redacted_headers_cannot_be_restored_goes_on_without_them(play, monkeypatch):
     break_method(monkeypatch, "response_head")
     (_, status, body), _, (event,) = await play()
     assert (status, body["object"], event["outcome"]) == (200, "chat.completion", "completed")

@@ -196,7 +196,7 @@ async def test_R28_a_known_model_host_is_warned_of_once_per_agent(inside, caplog
             await use(proxy, f"{host}:443", "alice", alice)
         await use(proxy, "chatgpt.com:443", "bob", bob)
         await proxy.ended(2 * len(MODEL_HOSTS) + 2)
-    warned = [record.args[:2] for record in caplog.records if "neither judged nor metered" in record.message]
+    warned = [record.args[:2] for record in caplog.records if "they are not metered" in record.message]
     assert warned == [("alice", host) for host in MODEL_HOSTS] + [("bob", "chatgpt.com")]
 
 

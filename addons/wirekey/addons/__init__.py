@@ -1,1 +1,1 @@
-"""The stations of a call, in flow order; each is a thin mitmproxy addon with one hook or two."""
+"""The mitmproxy addons that a call passes, one question a file. `server/bundle.py` lists them in order."""

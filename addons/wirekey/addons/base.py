@@ -37,7 +37,7 @@ CLOSED = "internal error"
 
 
 class Addon:
-    """One question about a call, asked in mitmproxy's hooks.
+    """Decides or records one thing about a call, in mitmproxy's hooks.
 
     A hook returns None, or an awaitable if it has to wait for something. A hook before the verdict refuses the call by
     raising a Refusal; it is skipped for calls that were refused before.

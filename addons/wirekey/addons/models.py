@@ -1,4 +1,4 @@
-"""Lists the models that an agent may call, of all providers and routes, where the gateway itself is asked."""
+"""Lists the models that an agent may call, of all providers and routes, for requests to the gateway itself."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The connections of clients: how many each address may have, and how long one may wait without saying who it is. Pure.
+"""Counts the connections of clients by address and agent, and holds the deadlines of silent ones.
 
-A connection is silent until its client has proven who it is. Silent connections are counted apart from the others, and
-each of their steps has a deadline. Times are of a clock that never goes back, in seconds.
+A connection is silent until its client is identified. Silent connections are counted separately, and each of their
+steps has a deadline. Times are seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Step(StrEnum):
-    """What a silent client has to do next."""
+    """The next step of a silent client."""
 
     FIRST_BYTE = "first byte"
     HELLO = "ClientHello"
@@ -29,6 +29,7 @@ class Deadlines:
     head: float = 10.0
 
     def of(self, step: Step) -> float:
+        """Return the seconds for a step."""
         match step:
             case Step.FIRST_BYTE:
                 return self.first_byte
@@ -39,7 +40,7 @@ class Deadlines:
 
     @property
     def look_every(self) -> float:
-        """How often to look for those that are overdue: fine enough for the shortest."""
+        """Seconds between two checks for overdue connections, short enough for the shortest deadline."""
         return max(0.05, min(1.0, min(self.first_byte, self.hello, self.head) / 4))
 
 
@@ -54,37 +55,40 @@ class Waiting:
 
 
 class ClientConnections:
+    """The connections of the clients of one process, by the id of the connection."""
+
     def __init__(self) -> None:
         self.silent: dict[str, Waiting] = {}
         """By the id of the connection."""
         self.of_address: defaultdict[str, dict[str, None]] = defaultdict(dict)
         """The silent connections of each address, the oldest first."""
         self.proven: dict[str, tuple[str, str]] = {}
-        """Address and agent of each connection that is silent no more."""
+        """Address and agent of each identified connection."""
         self.by_agent: Counter[tuple[str, str]] = Counter()
 
     def opened(self, connection: str, address: str, now: float, most: int) -> str | None:
-        """Note a new connection. Returns the oldest silent one of the address if there are too many: close it."""
+        """Note a new connection. Return the oldest silent one of the address, to be closed, if there are too many."""
         self.silent[connection] = Waiting(address, now)
         alike = self.of_address[address]
         alike[connection] = None
         return next(iter(alike)) if len(alike) > most else None
 
     def closed(self, connection: str) -> None:
-        self._speak(connection)
+        """Forget a connection that was closed."""
+        self._end_silence(connection)
         if (whose := self.proven.pop(connection, None)) is not None:
             self.by_agent[whose] -= 1
             if self.by_agent[whose] <= 0:
                 del self.by_agent[whose]
 
     def heard(self, connection: str) -> None:
-        """Note that bytes came. What they begin is to be whole within the time since the connection was opened."""
+        """Note the first bytes. What they begin must be complete within the time since the connection was opened."""
         waiting = self.silent.get(connection)
         if waiting and waiting.step is Step.FIRST_BYTE:
             waiting.step = Step.HEAD
 
     def waits(self, connection: str, step: Step, now: float) -> None:
-        """Note what has to come next, from now on."""
+        """Note the next step, whose deadline begins now."""
         if waiting := self.silent.get(connection):
             waiting.step, waiting.since = step, now
 
@@ -102,13 +106,13 @@ class ClientConnections:
                 waiting.step, waiting.since = Step.HEAD, now
 
     def prove(self, connection: str, address: str, agent: str, most: int) -> bool:
-        """Note that a client has proven who it is. Returns False if this agent has too many connections here."""
+        """Count a connection for its agent. Return False if the agent has too many connections from this address."""
         if connection in self.proven:
             return True
         whose = (address, agent)
         if self.by_agent[whose] >= most:
             return False
-        self._speak(connection)
+        self._end_silence(connection)
         self.proven[connection] = whose
         self.by_agent[whose] += 1
         return True
@@ -121,7 +125,7 @@ class ClientConnections:
             if waiting.step is not None and now - waiting.since > deadlines.of(waiting.step)
         ]
 
-    def _speak(self, connection: str) -> None:
+    def _end_silence(self, connection: str) -> None:
         if waiting := self.silent.pop(connection, None):
             alike = self.of_address[waiting.address]
             alike.pop(connection, None)

@@ -40,6 +40,7 @@ class KeptResponse:
         self.pieces: list[bytes] = []
 
     def __call__(self, data: bytes) -> Iterable[bytes] | bytes:
+        """Pass bytes on, and keep what comes out."""
         passed = self.inner(data)
         if self.room:
             try:

@@ -1,8 +1,8 @@
-"""What the flow shows of a call: names and framing. The values that a client or provider chose are kept beside it.
+"""Redacts the flow: it shows names and framing of a call, and no value that a client or provider chose.
 
-mitmweb, dumps, HAR files and other addons see the flow, also while the call runs. So what is shown is a list of
-what may be, not of what may not; everything else is withheld, and put back on the copy that goes on the wire. The
-copy is also what was judged: an edit of the flow (in mitmweb, or by another addon) changes nothing that is sent.
+mitmweb, dumps, HAR files and other addons see the flow, even while the call runs. So the headers that may be shown are
+listed, and all others are redacted. Their values are kept beside the flow and restored on the copy that is sent. The
+policy decides on that copy, so an edit of the flow (in mitmweb, or by another addon) changes nothing that is sent.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 
 def is_shown(lower_name: bytes, value: bytes) -> bool:
+    """Return whether a flow may show a header. The name is in lower case."""
     if lower_name == b"content-length":
         return value.isdigit()
     return lower_name in SHOWN or lower_name.startswith(SHOWN_FAMILIES)
 
 
 def redacted_headers(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
-    """Give header fields with the values taken out that may not be shown."""
+    """Return header fields with the values redacted that must not be shown."""
     return tuple((name, value if is_shown(name.lower(), value) else WITHHELD) for name, value in fields)
 
 
 def removed_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
-    """Give the values that `face` takes out, by lower-case name, in their order."""
+    """Return the values that `redacted_headers` removes, by lower-case name, in their order."""
     found: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         lower = name.lower()
@@ -61,7 +62,7 @@ def removed_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[by
 
 
 def with_removed_values(fields: Iterable[tuple[bytes, bytes]], values: dict[bytes, list[bytes]]) -> Fields:
-    """Put withheld values back into what became of their face; fields added or removed since stay so."""
+    """Return redacted header fields with their values. Fields that were added or removed since stay so."""
     left = {name: iter(found) for name, found in values.items()}
     return tuple(
         (name, next(left.get(name.lower(), iter(())), value) if value == WITHHELD else value) for name, value in fields
@@ -69,7 +70,7 @@ def with_removed_values(fields: Iterable[tuple[bytes, bytes]], values: dict[byte
 
 
 def redacted_request(request: http.Request) -> http.Request:
-    """Give a copy of a request's head, and leave the original with its face: no query, no chosen values."""
+    """Return a copy of a request head, and redact the original: no query, no values that the client chose."""
     kept = copy.copy(request)
     kept.data = copy.copy(request.data)
     kept.data.headers = http.Headers(request.headers.fields)
@@ -78,6 +79,7 @@ def redacted_request(request: http.Request) -> http.Request:
 
 
 def redact_head(request: http.Request) -> None:
+    """Redact path, names and headers of a request."""
     data = request.data
     data.path = without_tokens(data.path.partition(b"?")[0], RECORDED)
     data.authority = without_tokens(data.authority, RECORDED)

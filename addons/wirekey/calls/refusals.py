@@ -1,4 +1,4 @@
-"""Recording of refused calls that name no agent: sampled, so that nobody fills disk and log without a token."""
+"""Samples refused calls without an agent, so that nobody can fill disk and log without a token."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LATE = 0.1
-"""Seconds after the end of a minute at which it is looked at."""
+"""Seconds after the end of a minute at which it is summarised."""
 
 
 class Refusals:
-    """Says which are recorded, and records a summary of the others when their minute is over."""
+    """Decides which of them are recorded, and records a summary of the others at the end of their minute."""
 
     def __init__(self, record: Callable[[Call], None]) -> None:
         self.record = record
@@ -29,13 +29,13 @@ class Refusals:
         self.timer: asyncio.TimerHandle | None = None
 
     def admits(self, call: Call, most: int) -> bool:
-        """Return whether a call that has ended is recorded by itself."""
+        """Return whether a call that has ended is recorded individually."""
         if call.agent is not None or call.outcome is not Outcome.DENIED or call.intent_recorded:
             return True
         return self.admits_line(call.client or "", most)
 
     def admits_line(self, address: str, most: int) -> bool:
-        """Return whether something that this address did without a token may be logged by itself."""
+        """Return whether an event of this address without a token is logged individually."""
         if self.sample.admits(address, time.monotonic(), most):
             return True
         if self.timer is None:
@@ -43,7 +43,7 @@ class Refusals:
         return False
 
     def summarise(self, now: float | None = None) -> None:
-        """Record how many were dropped in each minute that is over. `now`: of the monotonic clock."""
+        """Record how many were dropped in each minute that is over. `now`: seconds of the monotonic clock."""
         self.timer = None
         for address, dropped in self.sample.take_ended(time.monotonic() if now is None else now):
             reason = f"{dropped} more refusals of requests without an agent, from {address}, were not recorded"
@@ -55,7 +55,7 @@ class Refusals:
             self.timer = asyncio.get_running_loop().call_later(WINDOW, self.summarise)
 
     def close(self) -> None:
-        """Record what is not summed up yet."""
+        """Record what is not summarised yet."""
         if self.timer:
             self.timer.cancel()
         self.summarise(math.inf)

@@ -1,4 +1,4 @@
-"""What of a provider's response is refused at its head: a redirect elsewhere, and what cannot be looked through."""
+"""Refuses responses by their head: redirects to other hosts, and bodies that cannot be searched for the key."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 REDIRECTED = Refusal(
     502,
     "redirect_refused",
-    "The provider redirects this call to a host that is not its own. It was not followed, as the agent's token would "
-    "have gone there. If the provider is dialled at a place of your own, check providers.NAME.upstream_url.",
+    "The provider redirects this call to another host. The redirect was not passed on, because the agent's token "
+    "would be sent there. If you have configured where the provider is dialled, check providers.NAME.upstream_url.",
     Fault.PROVIDER,
 )
 UNREADABLE = Refusal(
     502,
     "upstream_unreadable",
-    "The response is in a Content-Encoding that Wirekey cannot undo, so it could not be searched for the provider's "
-    "key. Ask for gzip, deflate, br or zstd in Accept-Encoding.",
+    "Wirekey cannot decode the Content-Encoding of the response, so it could not be searched for the provider's "
+    "key. Request gzip, deflate, br or zstd in Accept-Encoding.",
     Fault.PROVIDER,
 )
 
@@ -37,7 +37,7 @@ def refusal_of_response(services: Services, state: CallState, response: http.Res
     if 300 <= status < 400 and "location" in headers and location_for_client(services, state, response) is None:
         return REDIRECTED
     for name in UPLOAD_URL_HEADERS:
-        if (url := headers.get(name)) and location_for(url, ways_of(services, state)) is None:
+        if (url := headers.get(name)) and location_for(url, redirect_targets(services, state)) is None:
             return REDIRECTED
     encoding = headers.get("content-encoding", "")
     if 200 <= status < 300 and state.secrets and not is_plain(encoding) and not can_undo(encoding):
@@ -46,14 +46,15 @@ def refusal_of_response(services: Services, state: CallState, response: http.Res
 
 
 def location_for_client(services: Services, state: CallState, response: http.Response) -> str | None:
-    """Return the Location of a redirect as the client gets it; None where there is none, or it leads elsewhere."""
+    """Return the Location of a redirect as the client gets it; None if there is none, or it leads to another host."""
     if not 300 <= response.status_code < 400:
         return None
     found = response.headers.get_all("location")
-    return location_for(found[0], ways_of(services, state)) if len(found) == 1 else None
+    return location_for(found[0], redirect_targets(services, state)) if len(found) == 1 else None
 
 
-def ways_of(services: Services, state: CallState) -> RedirectTargets:
+def redirect_targets(services: Services, state: CallState) -> RedirectTargets:
+    """Return the hosts to which a response of this attempt may redirect the client."""
     assert state.attempt
     upstream, provider = state.attempt.upstream, state.attempt.planned.candidate.provider
     if state.base:

@@ -94,6 +94,7 @@ class ResponseTap:
         self.received = 0
 
     def __call__(self, data: bytes) -> list[bytes]:
+        """Return what the client gets of a chunk; b"" stands for the end. Raises ResponseRefused."""
         # mitmproxy passes b"" at the end. A b"" in the result would end a chunked response early.
         try:
             return self.feed(data) if data else self.end()

@@ -81,7 +81,7 @@ class Settings:
         return frozenset((upstream.host, upstream.port) for upstream in found if upstream)
 
     def may_tunnel_to(self, host: str, *, strict: bool = False) -> bool:
-        """Return whether a tunnel to a host that belongs to no provider is allowed, judged by the host's name.
+        """Return whether a tunnel to a host that belongs to no provider is allowed, by the host's name.
 
         `strict`: as if `other_hosts` were `deny`.
         """

@@ -1,7 +1,7 @@
-"""AWS signatures: an agent's is verified, and another made with the organisation's credentials.
+"""AWS signatures: that of an agent's pair is verified, and a new one is made with the organisation's credentials.
 
-An agent's pair begins with WKEY. A signature with any other is no identity here: it is taken off, and does no harm to
-a call that says otherwise who makes it.
+The access key of an agent's pair begins with WKEY. A signature with any other key identifies no agent. It is removed,
+and a call that has another identity goes on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 class Signatures:
-    """What verifies, remembers and makes signatures in one process."""
+    """Verifies, remembers and makes the signatures of one process."""
 
     def __init__(self, find_pair: Callable[[str], tuple[Agent, KeyPair] | None]) -> None:
         self.find_pair = find_pair
@@ -48,11 +48,12 @@ class Signatures:
         self.signer = RequestSigner()
 
     def credentials_of(self, access_key: str) -> SigV4Credentials | None:
+        """Return the key pair with this access key, if an agent has it."""
         found = self.find_pair(access_key)
         return SigV4Credentials(access_key, found[1].secret) if found else None
 
     def verify(self, head: RequestHead, body: RequestBody, host: str, call: Call) -> tuple[Agent, VerifiedSignature]:
-        """Give who signed. Raises Refusal, in AWS's own words."""
+        """Return the agent that signed, and the signature. Raises Refusal with AWS's own error message."""
         now = time.time()
         try:
             verified = self.verifier.verify(head, digest_of(body), endpoint_of(host), now)
@@ -65,7 +66,7 @@ class Signatures:
         return found[0], verified
 
     def settle(self, verified: VerifiedSignature, status: int | None) -> None:
-        """Let a signature be used again whose call had no answer, or one that clients retry."""
+        """Allow a signature to be used again if its call got no response, or one that clients retry."""
         if status is None or status in RETRIED_STATUSES or status >= 500:
             self.replays.release(verified)
 
@@ -78,7 +79,7 @@ class Signatures:
         *,
         payload_header: bool,
     ) -> list[tuple[bytes, bytes]]:
-        """Give the headers to add. `host`: the provider's own, which says region and service whatever is dialled."""
+        """Return the headers to add. `host`: the provider's own, which names region and service."""
         head = RequestHead(request.method, request.data.path, request.headers.fields, request.data.authority)
         digest = digest_of(body)
         return self.signer.sign(
@@ -93,7 +94,7 @@ def signed_head(request: http.Request, *, tls: bool = True) -> RequestHead | Non
 
 
 def is_ours(head: RequestHead) -> bool:
-    """Tell whether a pair of an agent made the signature. Raises Refusal where it cannot be read."""
+    """Return whether an agent's pair made the signature. Raises Refusal if it cannot be read."""
     try:
         return parse_signature(head.fields(), head.query).access_key.startswith(PREFIX)
     except SignatureRefused as refused:
@@ -103,12 +104,13 @@ def is_ours(head: RequestHead) -> bool:
 
 
 def without_tokens(head: RequestHead) -> RequestHead:
-    """Return the head without the agent tokens in Authorization: they are looked up apart, and are never signed."""
+    """Return the head without agent tokens in Authorization, which are looked up separately and never signed."""
     kept = [field for field in head.headers if not (field[0].lower() == b"authorization" and is_token(field[1]))]
     return head if len(kept) == len(head.headers) else replace(head, headers=kept)
 
 
 def is_token(value: bytes) -> bool:
+    """Return whether the value of an Authorization header is an agent token."""
     return bool(header_tokens([("authorization", value.decode("latin-1"))], ""))
 
 
@@ -121,27 +123,31 @@ def claimed_pairs(head: RequestHead) -> list[str]:
 
 
 def refusal_of(refused: SignatureRefused) -> Refusal:
+    """Return the refusal of a call whose signature was refused."""
     return Refusal(403, "signature_refused", refused.message, error_type=refused.code)
 
 
 def endpoint_of(host: str) -> Endpoint:
+    """Return region and service of a host of Bedrock."""
     bedrock = region_of(host)
     assert bedrock
     return Endpoint(bedrock.region, SERVICE)
 
 
 async def make_digest(body: RequestBody) -> None:
-    """Hash a large body that was edited, which its signature waits for, while the event loop goes on."""
+    """Hash a large body that was edited, in a thread. Its signature needs the hash."""
     if not isinstance(body, bytes) and body.sha256 is None:
         await asyncio.to_thread(body.digest)
 
 
 def digest_of(body: RequestBody) -> str:
+    """Return the SHA-256 of a body, in hexadecimal."""
     if not isinstance(body, bytes):
         return body.digest()
     return hashlib.sha256(body).hexdigest() if body else EMPTY
 
 
 def has_no_body(request: http.Request) -> bool:
+    """Return whether the head says that there is no body."""
     headers = request.headers
     return "transfer-encoding" not in headers and headers.get("content-length", "0") == "0" and request.method != "POST"

@@ -1,4 +1,4 @@
-"""The open CONNECT tunnels to hosts that are not decrypted: one audit event each, from opening to end."""
+"""The open CONNECT tunnels to hosts that are not decrypted. Each is one audit event, recorded when it ends."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TUNNEL = Operation("tunnel", Body.NONE, Kind.LISTING)
-"""No provider's operation. Kinds are about a provider's account, which a tunnel does not touch."""
+"""The operation of a tunnel. Its kind says that it changes nothing in a provider's account."""
 MOST_WARNINGS = 1000
-"""Pairs of agent and host that are remembered, so that each is warned of once."""
+"""The number of pairs of agent and host that are remembered, so that each is warned of once."""
 
 
 @dataclass(slots=True)
 class Tunnel:
+    """One open tunnel: its call, what proves its agent, and what passed through it."""
+
     call: Call
     proof: Proof = NO_PROOF
     traffic: TunnelTraffic = field(default_factory=TunnelTraffic)
@@ -39,7 +41,10 @@ class Tunnel:
 
 
 class Tunnels:
-    """For one event loop. `agent_of`: who a proof identifies, at a time. `record`: takes a call that has ended."""
+    """The open tunnels of one process, by client connection.
+
+    `agent_of` returns the agent that a proof identifies at a time. `record` records a call that has ended.
+    """
 
     def __init__(self, agent_of: Callable[[Proof, float], Agent | None], record: Callable[[Call], None]) -> None:
         self._agent_of = agent_of
@@ -52,15 +57,17 @@ class Tunnels:
         return len(self._open)
 
     def begin(self, client_id: str, tunnel: Tunnel) -> None:
+        """Add a tunnel that was opened, and warn if it leads to a model service."""
         self._open[client_id] = tunnel
         tunnel.call.status = 200
         self._warn(tunnel.call)
 
     def find(self, client_id: str) -> Tunnel | None:
+        """Return the tunnel of a client connection, if it has one."""
         return self._open.get(client_id)
 
     def end(self, client_id: str) -> None:
-        """Record a tunnel whose client connection is gone, if there is one."""
+        """Record the tunnel of a client connection that has ended, if it has one."""
         if tunnel := self._open.pop(client_id, None):
             settle(tunnel)
             self._record(tunnel.call)
@@ -72,7 +79,7 @@ class Tunnels:
             self.end(client_id)
 
     def end_withdrawn(self) -> None:
-        """Close the tunnels whose agent was revoked. Call it twice a second."""
+        """Close the tunnels whose agent was revoked. Called twice a second."""
         for client_id, tunnel in self._open.items():
             proof, call = tunnel.proof, tunnel.call
             if not proof or call.outcome or self._agent_of(proof, proof.accepted_at) is not None:
@@ -83,7 +90,7 @@ class Tunnels:
                 handler.close_connection(handler.client)
 
     def _warn(self, call: Call) -> None:
-        """Log, once per agent and host, that models are called past Wirekey."""
+        """Warn once for each agent and host of a tunnel to a model service, whose calls Wirekey does not see."""
         host = call.upstream or ""
         agent = call.agent.id if call.agent else None
         if (agent, host) in self._warned or len(self._warned) >= MOST_WARNINGS:
@@ -91,8 +98,8 @@ class Tunnels:
         if service := model_service(host):
             self._warned.add((agent, host))
             logger.warning(
-                "agent %s opened a tunnel to %s (%s): model calls there are neither judged nor metered. To refuse "
-                "them, set egress.other_hosts to deny, or deny the operation tunnel in the policy.",
+                "agent %s opened a tunnel to %s (%s). The policy does not see model calls there, and they are not "
+                "metered. To refuse them, set egress.other_hosts to deny, or deny the operation tunnel in the policy.",
                 agent or "-",
                 host,
                 service,

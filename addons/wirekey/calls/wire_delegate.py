@@ -1,4 +1,4 @@
-"""What the wire layer asks about calls: `wirekey.wire.delegate.WireDelegate`, as the calls and services answer it.
+"""Implements `wirekey.wire.delegate.WireDelegate`, the wire layer's view of calls, with `Calls` and `Services`.
 
 Each method that could raise is guarded, and its guard says what the layer does then. `wire_request`,
 `reserve_memory` and `open_spool` may raise a Refusal, and the layer handles what they raise.

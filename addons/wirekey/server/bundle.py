@@ -70,7 +70,7 @@ def addons_in_order(
         Egress(services),  # may this host, port and address be reached; do all names agree
         Recognition(services),  # which operation is this, of which model, with how many messages
         Policy(services),  # does the policy allow it
-        Models(services),  # which models may this agent call, if the gateway itself is asked
+        Models(services),  # which models may this agent call, for lists of the gateway's own
         Routing(services),  # which models and upstreams are tried, in which order
         Credentials(services),  # which key goes with the first attempt
         Retry(services),  # what follows an attempt that failed

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from wirekey.model_name import ModelName, ModelNameError, is_plain
+from wirekey.providers import PROVIDERS
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,7 @@ def test_a_name_is_read_into_its_parts(text, provider, name, parameters):
 def test_a_name_that_cannot_be_followed_is_refused(text, words):
     with pytest.raises(ModelNameError, match=re.escape(words)):
         ModelName.parse(text)
+
+
+def test_the_name_of_every_provider_can_stand_in_front():
+    assert [ModelName.parse(f"{name}:m").provider for name in PROVIDERS] == list(PROVIDERS)

@@ -38,7 +38,7 @@ async def measure(engine: EmbeddedEngine) -> list[float]:
 
 
 async def main() -> None:
-    engine_module.MAX_IN_PROCESS_SECONDS = 1.0  # another program's load must not move the policy to a child
+    engine_module.MAX_IN_PROCESS_SECONDS = 1.0  # another program's load must not move the policy to a worker
     engine = EmbeddedEngine(CHECKOUT / "policies", "data.wirekey.authz", 60.0)
     for name in ("cached", "in process", "worker"):
         if name == "in process":

@@ -45,7 +45,8 @@ class FetchError(Exception):
 class Fetch(Protocol):
     """A function that fetches a document over HTTPS. It blocks. Raises FetchError."""
 
-    def __call__(self, url: str) -> bytes: ...
+    def __call__(self, url: str) -> bytes:
+        """Return the content of a document. Raises FetchError."""
 
 
 class NoRedirects(HTTPRedirectHandler):

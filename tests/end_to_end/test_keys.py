@@ -9,7 +9,7 @@ import pytest
 from tests.end_to_end.stream_formats import FORMATS, RawWay
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for, wirekey_behind
 from wirekey.call import new_call_id
-from wirekey.credentials.pool import REFUSED_KEY_SIGNS
+from wirekey.providers import PROVIDERS
 
 KEYS = ["sk-key-number-one", "sk-key-number-two", "sk-key-number-three"]
 GEMINI_KEYS = ["AIza-key-number-one", "AIza-key-that-is-revoked", "AIza-key-number-three"]
@@ -83,14 +83,14 @@ def test_a_retry_after_of_nothing_lets_the_key_serve_at_once(caller):
     assert caller.chats(3) == "231"
 
 
-def test_other_errors_do_not_make_a_key_rest(caller):
+def test_other_errors_do_not_make_a_key_cool_down(caller):
     assert caller.chat("fail=500") == "1"
     assert caller.chats(3) == "231"
 
 
-def test_a_key_that_gemini_refuses_in_words_rests_too(caller):
-    """Gemini answers 400 to a wrong key; the next calls are spared it."""
-    assert REFUSED_KEY_SIGNS["gemini"][0] == 400
+def test_a_key_that_gemini_refuses_with_400_cools_down_too(caller):
+    """Gemini responds with 400 to a wrong key. The next calls do not use it."""
+    assert PROVIDERS["gemini"].refused_key_sign[0] == 400
     statuses = []
     for _ in range(6):
         answer = caller.way.call(

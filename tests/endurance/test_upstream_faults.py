@@ -177,7 +177,7 @@ def test_an_upstream_that_cannot_be_reached_or_trusted_gets_no_key_and_the_calle
         for wirekey, host, path, status, code, words, outcome in [
             (proxy, "api.openai.com", "/v1/models", 502, "upstream_unreachable", "127.0.0.1", "upstream_error"),
             (proxy, "generativelanguage.googleapis.com", "/v1beta/models", 504, "", "timeouts.connect", "timeout"),
-            (proxy, "api.anthropic.com", "/v1/models", 502, "", "CA's file in upstream_ca_file", "upstream_error"),
+            (proxy, "api.anthropic.com", "/v1/models", 502, "", "set upstream_ca_file", "upstream_error"),
             (proxy, "bedrock-runtime.us-east-1.amazonaws.com", INVOKE, 502, "", "certificate", "upstream_error"),
             (second, "api.openai.com", "/v1/models", 502, "", "could not be reached", "upstream_error"),
             (second, "generativelanguage.googleapis.com", "/v1beta/models", 502, "", "could not be", "upstream_error"),

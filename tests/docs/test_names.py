@@ -7,13 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 METAPHORS = """
-anew besides desk entrance face furnish glean gleaned house houses judge judges judging lending lent lend meanwhile passage
-passages phrasing rests roster sealed sealing seal spoke spoken standin station stations steady tells told unheard visit visits
-vain welcome
+anew besides desk entrance face furnish glean gleaned house houses judge judges judging lend lending lent
+meanwhile passage passages phrasing rests roster seal sealed sealing spoke spoken standin station stations
+steady tells told unheard vain visit visits welcome
 """
 PHRASES = """
-aim_at at_home goes_again goes_fresh has_another_way has_awake in_all in_vain keep_going not_again open_house per_attempt
-phrase_in_stream resting resting_until
+aim_at at_home goes_again goes_fresh has_another_way has_awake in_all in_vain keep_going not_again open_house
+per_attempt phrase_in_stream resting resting_until
 """
 NAMESAKES = {"Routes"}
 """Class names that still stand for two things."""

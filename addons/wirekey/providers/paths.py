@@ -28,7 +28,7 @@ def plain_segment(model: str) -> str:
     return model
 
 
-class Routes:
+class PathTable:
     """The operations of a provider, looked up: fixed paths at once, others by pattern in the order given."""
 
     def __init__(self, rows: Iterable[Row]) -> None:

@@ -11,7 +11,7 @@ from wirekey.model_name import SAMPLING
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
-from wirekey.providers.paths import Routes, plain_segment
+from wirekey.providers.paths import PathTable, plain_segment
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens
 from wirekey.providers.request_json import (
     check_json_type,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _NONE, _JSON, _OPAQUE = Body.NONE, Body.JSON, Body.OPAQUE
 _INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
 
-ROUTES = Routes(
+ROUTES = PathTable(
     [
         ("POST", "/v1/messages", "messages", _JSON, _INFERENCE),
         ("POST", "/v1/messages/count_tokens", "messages.count_tokens", _JSON, _INFERENCE),

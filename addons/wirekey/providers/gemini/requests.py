@@ -20,7 +20,7 @@ from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.gemini.responses import OPENAI_NAMES
 from wirekey.providers.openai.requests import AT_GOOGLE, CHAT_LIMITS, OpenAiRequests
 from wirekey.providers.other_models import others
-from wirekey.providers.paths import Routes, plain_segment
+from wirekey.providers.paths import PathTable, plain_segment
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, cap_tokens_in_group, misnamed
 from wirekey.providers.request_json import (
     check_json_type,
@@ -76,7 +76,7 @@ _JSON, _NONE, _OPAQUE = Body.JSON, Body.NONE, Body.OPAQUE
 _INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
 _OPENAI = OpenAiRequests()
 
-_ROUTES = Routes(
+_ROUTES = PathTable(
     [
         (method, f"{prefix}/{version}{path}", name, body, kind)
         for version in ("v1beta", "v1alpha", "v1")

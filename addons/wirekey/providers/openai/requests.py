@@ -14,7 +14,7 @@ from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.multipart import is_form, read_fields
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
-from wirekey.providers.paths import Routes, plain_segment
+from wirekey.providers.paths import PathTable, plain_segment
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
 from wirekey.providers.request_json import (
     check_json_type,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _NONE, _JSON, _FORM, _OPAQUE = Body.NONE, Body.JSON, Body.MULTIPART, Body.OPAQUE
 _INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
 
-ROUTES = Routes(
+ROUTES = PathTable(
     [
         ("POST", "/v1/chat/completions", "chat.completions", _JSON, _INFERENCE),
         ("GET", "/v1/chat/completions", "chat.completions.list", _NONE, _STORAGE),

@@ -164,7 +164,7 @@ def test_an_encoding_that_cannot_be_undone_passes_unread_where_no_key_was_sent()
     assert answer.headers["content-encoding"] == "gzip, br"
 
 
-def test_an_encoding_that_cannot_be_undone_is_withheld_where_a_key_was_sent():
+def test_an_encoding_that_cannot_be_undone_is_removed_where_a_key_was_sent():
     answer = Answer(content_encoding="gzip, br")
     assert answer.passes(b"whatever") + answer.ends() == []
 
@@ -248,7 +248,7 @@ def test_an_error_to_what_was_signed_with_a_pair_that_lasts_passes_as_it_is():
     assert answer.passes(REFUSED) == [REFUSED]
 
 
-def test_an_error_that_cannot_be_read_is_withheld():
+def test_an_error_that_cannot_be_read_is_removed():
     answer = Answer(401, content_type="application/json", content_encoding="gzip, gzip", content_length="5")
     assert answer.passes(b"12345") + answer.ends() == []
     assert "content-encoding" not in answer.headers

@@ -7,9 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 METAPHORS = """
-anew besides desk entrance face furnish glean gleaned house houses judge judges judging lend lending lent
+anew besides desk entrance face former furnish glean gleaned house houses judge judges judging lend lending lent
 meanwhile passage passages phrasing rests roster seal sealed sealing spoke spoken standin station stations
-steady tells told unheard vain visit visits welcome
+steady tells told unheard vain visit visits welcome withheld
 """
 PHRASES = """
 aim_at at_home goes_again goes_fresh has_another_way has_awake in_all in_vain keep_going not_again open_house

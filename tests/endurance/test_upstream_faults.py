@@ -112,7 +112,7 @@ UPSTREAM_SAYINGS = [
         "invalid gzip",
         saying(OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"),
         200,
-        "upstream_error",  # it cannot be searched for the key, so it is withheld
+        "upstream_error",  # it cannot be searched for the key, so it is removed
     ),
 ]
 

@@ -73,7 +73,7 @@ def test_C14_a_flow_has_neither_key_nor_content_nor_query(web):
     assert answer.status == 200
     flow = web.page.flows()[-1]
     assert flow["request"]["path"] == "/v1/chat/completions"
-    assert ["X-Note", "(withheld)"] in flow["request"]["headers"]
+    assert ["X-Note", "(removed)"] in flow["request"]["headers"]
     assert flow["request"]["contentLength"] is None
     assert flow["response"]["contentLength"] is None
     seen = web.arrived()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
-from wirekey.calls.response_tap import ResponseTap, Withheld
+from wirekey.calls.response_tap import RemovedBody, ResponseTap
 from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
 from wirekey.credentials.scrub import KeyScrubber
@@ -40,7 +40,7 @@ class Metering(Addon):
     """
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Stream the response through a tap. Withhold the body if there can be no tap and the call had a key."""
+        """Stream the response through a tap. Remove the body if there can be no tap and the call had a key."""
         state = self.calls.find(flow)
         if state is None or flow.response is None or state.call.status is not None:
             return
@@ -50,7 +50,7 @@ class Metering(Addon):
             self.log_failure("install_tap", error)
             if state.secrets:
                 unframe(flow)
-                flow.response.stream = Withheld().feed
+                flow.response.stream = RemovedBody().feed
 
     def install_tap(self, flow: http.HTTPFlow) -> None:
         """Put the tap on a response, and Wirekey's headers in its head."""
@@ -99,8 +99,8 @@ class Metering(Addon):
             tap.decoder = undo
             del headers["content-encoding"]
             unframe(flow)
-        tap.filter = scrubber if undo or is_plain(encoding) else Withheld()
-        if takes_usage and not isinstance(tap.filter, Withheld):
+        tap.filter = scrubber if undo or is_plain(encoding) else RemovedBody()
+        if takes_usage and not isinstance(tap.filter, RemovedBody):
             tap.usage_filter = UsageEventFilter()
             unframe(flow)
         return tap

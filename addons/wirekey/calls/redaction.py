@@ -17,7 +17,7 @@ from wirekey.credentials.agent_tokens import RECORDED, text_without_tokens, with
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WITHHELD = b"(withheld)"
+REMOVED = b"(removed)"
 
 SHOWN = frozenset(
     {
@@ -48,7 +48,7 @@ def is_shown(lower_name: bytes, value: bytes) -> bool:
 
 def redacted_headers(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Return header fields with the values redacted that must not be shown."""
-    return tuple((name, value if is_shown(name.lower(), value) else WITHHELD) for name, value in fields)
+    return tuple((name, value if is_shown(name.lower(), value) else REMOVED) for name, value in fields)
 
 
 def removed_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
@@ -65,7 +65,7 @@ def with_removed_values(fields: Iterable[tuple[bytes, bytes]], values: dict[byte
     """Return redacted header fields with their values. Fields that were added or removed since stay so."""
     left = {name: iter(found) for name, found in values.items()}
     return tuple(
-        (name, next(left.get(name.lower(), iter(())), value) if value == WITHHELD else value) for name, value in fields
+        (name, next(left.get(name.lower(), iter(())), value) if value == REMOVED else value) for name, value in fields
     )
 
 

@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 KEY_QUOTED = Refusal(
     502,
     "key_quoted",
-    "The compressed response quotes the provider's key, so the rest of it is withheld. Without compression "
+    "The compressed response quotes the provider's key, so Wirekey removed the rest of it. Without compression "
     "(Accept-Encoding: identity) the key is masked and the response passes.",
     Fault.PROVIDER,
 )
 UNSEARCHABLE = Refusal(
     502,
     "upstream_unreadable",
-    "The response cannot be decoded, so it could not be searched for the provider's key. The rest of it is withheld.",
+    "The response cannot be decoded, so Wirekey could not search it for the provider's key and removed the rest of it.",
     Fault.PROVIDER,
 )
 
@@ -49,8 +49,8 @@ class Filter(Protocol):
         """Return what was held back until the end."""
 
 
-class Withheld:
-    """A filter that withholds everything: of an error that cannot be decoded, and so could quote the key."""
+class RemovedBody:
+    """A filter that removes everything: for an error that cannot be decoded, and so could quote the key."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return nothing."""

@@ -228,7 +228,7 @@ def agent_facts(agent: AgentRecord) -> dict[str, Any]:
         and {
             "generation": agent.aws.generation,
             "created": stamp(agent.aws.created),
-            "former_until": stamp(agent.aws.former_until),
+            "previous_until": stamp(agent.aws.previous_until),
         },
     }
 

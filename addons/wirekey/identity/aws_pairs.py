@@ -35,12 +35,12 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class AwsPairRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The pairs of an agent: that of `generation`, and the previous one until `former_until`."""
+    """The pairs of an agent: that of `generation`, and the previous one until `previous_until`."""
 
     series: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
     generation: Annotated[int, Meta(ge=1)] = 1
     created: Time
-    former_until: Time | None = None
+    previous_until: Time | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def rotate(record: AwsPairRecord, now: datetime, overlap_seconds: float = 0) -> 
     The current pair stays valid for `overlap_seconds`; the one before expires.
     """
     until = now + timedelta(seconds=overlap_seconds) if overlap_seconds > 0 else None
-    return replace(record, generation=record.generation + 1, created=now, former_until=until)
+    return replace(record, generation=record.generation + 1, created=now, previous_until=until)
 
 
 def key_pair(master: Secret, agent_id: str, series: str, generation: int) -> KeyPair:
@@ -96,9 +96,9 @@ class AwsPairs:
         self._owners: dict[str, PairOwner] = {}
         for agent_id, record in records:
             self._add(PairOwner(agent_id, current_pair(master, agent_id, record)))
-            if record.former_until is not None:
+            if record.previous_until is not None:
                 previous = key_pair(master, agent_id, record.series, record.generation - 1)
-                self._add(PairOwner(agent_id, previous, record.former_until.timestamp()))
+                self._add(PairOwner(agent_id, previous, record.previous_until.timestamp()))
 
     def find(self, access_key: str, now: float) -> PairOwner | None:
         """Return the owner of an access key, or None if it is unknown or expired at `now` (Unix seconds)."""

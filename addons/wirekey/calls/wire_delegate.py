@@ -108,6 +108,9 @@ class CallDelegate:
         if state := self.states.get(flow.id):
             state.body = body
             state.call.request_bytes = len(body)
+            if state.attempt and not state.call.reads_body:
+                # The attempt was prepared at the head, for an operation without a body: this one is sent as it is.
+                state.attempt = replace(state.attempt, body=body)
         elif local_request := self.calls.local_requests.get(flow.id):
             # Over HTTP/2 a body may come without a length in its head.
             whole = body if isinstance(body, bytes) and len(body) <= BODY_BYTES else None

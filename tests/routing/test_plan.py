@@ -48,7 +48,7 @@ def played(plan, *failures, pause=0.0):
 
 @pytest.mark.parametrize("failure", [CONNECT, FIRST_BYTE, RESET, *map(status, (429, 500, 502, 503, 504, 529))])
 def test_after_a_failure_comes_the_next_key_and_then_the_next_candidate(failure):
-    plan = RetryPlan((candidate("a", "b"), candidate("c")), Failover(attempts=5, retry_after=0))
+    plan = RetryPlan((candidate("a", "b"), candidate("c")), Failover(max_attempts=5, max_retry_after=0))
     assert played(plan, failure, failure, failure) == [(0, "a"), (0, "b"), (1, "c"), None]
 
 
@@ -60,17 +60,17 @@ def test_what_the_request_itself_is_to_blame_for_is_not_tried_again(number):
 
 @pytest.mark.parametrize("number", [401, 403])
 def test_a_refused_key_gives_way_to_another_one_but_never_to_another_model(number):
-    plan = RetryPlan((candidate("a", "b"), candidate("c")), Failover(attempts=5))
+    plan = RetryPlan((candidate("a", "b"), candidate("c")), Failover(max_attempts=5))
     assert played(plan, status(number, 0.5), status(number, 0.5)) == [(0, "a"), (0, "b"), None]
 
 
 def test_the_attempts_are_counted_over_all_candidates():
-    plan = RetryPlan((candidate("a", "b"), candidate("c", "d")), Failover(attempts=3))
+    plan = RetryPlan((candidate("a", "b"), candidate("c", "d")), Failover(max_attempts=3))
     assert played(plan, *[RESET] * 3) == [(0, "a"), (0, "b"), (1, "c"), None]
 
 
 def test_no_attempt_begins_after_the_budget():
-    plan = RetryPlan((candidate("a", "b", "c"),), Failover(attempts=5, budget=10))
+    plan = RetryPlan((candidate("a", "b", "c"),), Failover(max_attempts=5, max_seconds=10))
     assert played(plan, RESET, RESET, pause=6.0) == [(0, "a"), (0, "b"), None]
 
 
@@ -124,7 +124,7 @@ def test_where_a_door_is_closed_other_keys_do_not_knock_if_there_is_another_door
     ],
 )
 def test_a_short_retry_after_is_waited_for_once_where_nothing_else_is_left(retry_after, tried):
-    plan = RetryPlan((candidate("a"),), Failover(attempts=5, retry_after=2))
+    plan = RetryPlan((candidate("a"),), Failover(max_attempts=5, max_retry_after=2))
     assert played(plan, *[status(429, retry_after)] * (len(tried) - 1)) == tried
 
 
@@ -137,18 +137,18 @@ def test_a_pause_is_for_an_overloaded_upstream_not_for_a_key_that_is_used_up():
 
 
 def test_a_pause_that_would_end_after_the_budget_is_not_made():
-    plan = RetryPlan((candidate("a"),), Failover(budget=1, retry_after=5))
+    plan = RetryPlan((candidate("a"),), Failover(max_seconds=1, max_retry_after=5))
     assert played(plan, status(429, 2.0)) == [(0, "a"), None]
 
 
 @pytest.mark.parametrize(
     ("plan", "last"),
     [
-        (RetryPlan((candidate("a"),), Failover(retry_after=0)), [True]),
-        (RetryPlan((candidate("a"),), Failover(attempts=1)), [True]),
-        (RetryPlan((candidate("a", "b"),), Failover(retry_after=0)), [False, True]),
-        (RetryPlan((candidate("a"), candidate("b")), Failover(retry_after=0)), [False, True]),
-        (RetryPlan((candidate("a"),), Failover(retry_after=2)), [False, True]),
+        (RetryPlan((candidate("a"),), Failover(max_retry_after=0)), [True]),
+        (RetryPlan((candidate("a"),), Failover(max_attempts=1)), [True]),
+        (RetryPlan((candidate("a", "b"),), Failover(max_retry_after=0)), [False, True]),
+        (RetryPlan((candidate("a"), candidate("b")), Failover(max_retry_after=0)), [False, True]),
+        (RetryPlan((candidate("a"),), Failover(max_retry_after=2)), [False, True]),
     ],
 )
 def test_the_last_attempt_is_known_as_such(plan, last):

@@ -223,9 +223,9 @@ routes:
     found = routes(tmp_path, text)
     (first,), (second,) = candidates(found, CHAT, "a"), candidates(found, CHAT, "b")
     assert (first.limits.connect, first.limits.first_byte, first.limits.total) == (None, 7, None)
-    assert (first.failover.attempts, first.failover.budget, first.failover.retry_after) == (1, 30, 1)
+    assert (first.failover.max_attempts, first.failover.max_seconds, first.failover.max_retry_after) == (1, 30, 1)
     assert (second.limits.connect, second.limits.first_byte, second.limits.idle, second.limits.total) == (1, 2, 3, 4)
-    assert second.failover.attempts == 5
+    assert second.failover.max_attempts == 5
 
 
 @pytest.mark.parametrize(

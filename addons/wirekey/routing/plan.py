@@ -50,14 +50,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """`attempts` are all of a call, the first one too; no attempt begins after `budget` seconds.
+    """The limits of retries, as in the setting `failover`. `max_attempts` includes the first attempt.
 
-    `retry_after`: the longest Retry-After, in seconds, that is waited for; 0: none is.
+    No attempt begins later than `max_seconds` after the start of the first. `max_retry_after`: the longest Retry-After,
+    in seconds, that Wirekey waits for; 0 if it never waits.
     """
 
-    attempts: int = 3
-    budget: float = 60.0
-    retry_after: float = 2.0
+    max_attempts: int = 3
+    max_seconds: float = 60.0
+    max_retry_after: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +122,14 @@ class RetryPlan:
         return None
 
     def _may_go_on(self, failure: Failure, now: float) -> bool:
-        if self.made >= self.failover.attempts or now - self.began >= self.failover.budget:
+        if self.made >= self.failover.max_attempts or now - self.began >= self.failover.max_seconds:
             return False
         return failure.kind is not FailureKind.STATUS or failure.status in RETRIED_STATUSES | REFUSED_KEY
 
     def _pause(self, failure: Failure, now: float) -> float:
         """Return the seconds that the provider asks to wait; 0 if that is too long, or it does not say."""
         asked = failure.retry_after or 0.0
-        fits = asked <= self.failover.retry_after and now + asked < self.began + self.failover.budget
+        fits = asked <= self.failover.max_retry_after and now + asked < self.began + self.failover.max_seconds
         return asked if fits else 0.0
 
     def _is_unreachable(self, failure: Failure, place: int) -> bool:
@@ -166,9 +167,9 @@ class RetryPlan:
         return self.choice
 
     def _more_to_come(self, now: float) -> bool:
-        if self.made >= self.failover.attempts:
+        if self.made >= self.failover.max_attempts:
             return False
-        if (self.failover.retry_after and not self.came_back) or self.place + 1 < len(self.candidates):
+        if (self.failover.max_retry_after and not self.came_back) or self.place + 1 < len(self.candidates):
             return True
         pool = self.candidates[self.place].pool
         return pool is not None and len(pool.keys) > len(self.tried)
@@ -186,4 +187,4 @@ def may_be_resent(operation: Operation, method: str, *, kept: bool) -> bool:
 
 def one_attempt(failover: Failover) -> Failover:
     """Return settings under which nothing is tried a second time."""
-    return Failover(1, failover.budget, 0.0)
+    return Failover(1, failover.max_seconds, 0.0)

@@ -24,7 +24,7 @@ PARTIAL_JSON_CHARACTERS = 12
 
 @dataclass(frozen=True, slots=True)
 class AnthropicTurn:
-    """What the model says in one response: an optional thought, then either a tool call or text."""
+    """One response of the model: an optional thought, then either a tool call or text."""
 
     message_id: str
     tool_id: str

@@ -102,7 +102,7 @@ def _count_tokens(body: Json, behaviour: Behaviour) -> SimulatedResponse:
 
 @dataclass(frozen=True, slots=True)
 class ConverseTurn:
-    """What the model says in response to one Converse request."""
+    """The response of the model to one Converse request."""
 
     body: Json
     behaviour: Behaviour

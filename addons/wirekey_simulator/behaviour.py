@@ -49,7 +49,7 @@ class Behaviour:
     truncate_after: int | None = None
     """Close the connection as if the response were complete."""
     stall_after: int | None = None
-    """Send no more, and keep the connection."""
+    """Stop sending, and keep the connection."""
     cut: bool = False
     """Send only half of the last event before the response breaks off."""
     error_after: int | None = None
@@ -84,7 +84,7 @@ class Behaviour:
     close: bool = False
     """Send `Connection: close` and close after this response; over HTTP/2 as `goaway`."""
     early: bool = False
-    """Respond as soon as the body pauses at a space. What has arrived by then counts as the whole body."""
+    """Respond as soon as the body pauses at a space, as if the part received by then were the whole body."""
     goaway: bool = False
     """Over HTTP/2, a GOAWAY before the response that names this request as the last; over HTTP/1.1 as `close`."""
     disown: bool = False

@@ -78,7 +78,7 @@ class SimulatorConnection(asyncio.Protocol):
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Let writers continue."""
+        """Allow writers to continue."""
         self._writable.set()
 
     def exchange(self, request: SimulatedRequest, wire: Wire) -> asyncio.Task[None] | None:

@@ -66,7 +66,7 @@ def response_for(simulator: Simulator, provider: str, request: SimulatedRequest)
 
 
 def provider_module(provider: str) -> ProviderModule:
-    """Return the module of a provider. Raises ImportError if there is none."""
+    """Return the module of a provider. Raises ImportError if the provider is unknown."""
     module: ProviderModule = importlib.import_module(f"wirekey_simulator.{provider}")
     return module
 

@@ -38,7 +38,7 @@ SEPARATOR = b"\n,\r\n"
 
 @dataclass(frozen=True, slots=True)
 class GeminiTurn:
-    """What the model says in one response."""
+    """One response of the model."""
 
     model: str
     body: Json

@@ -47,7 +47,7 @@ class Http1:
             event = self.state.next_event()
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 if self.state.they_are_waiting_for_100_continue:
-                    # h11 wants a list of headers, and there are none to send.
+                    # h11 requires a list of headers. This response has none to send.
                     self._write(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
                 return
             if isinstance(event, h11.Request):
@@ -167,7 +167,7 @@ class Http1:
             if self.state.their_state is h11.DONE:
                 self.state.start_next_cycle()
             try:
-                # What arrived while the response was under way.
+                # Bytes that arrived while the response was under way.
                 self._advance()
             except h11.RemoteProtocolError as error:
                 self._refuse(error)

@@ -22,7 +22,7 @@ class PlainResponse(NamedTuple):
 
 
 class PlainHandler(Protocol):
-    """What the server passes requests to."""
+    """The handler that the server passes requests to."""
 
     def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> PlainResponse:
         """Return the response to one request. Header names are in lower case. Called in several threads at once."""

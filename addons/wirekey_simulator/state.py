@@ -1,4 +1,4 @@
-"""What one simulator remembers between requests: a counter for ids, and stored objects."""
+"""The state of one simulator between requests: a counter for ids, and stored objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every provider rejects: credentials in the wrong place, and headers that a proxy left behind."""
+"""Checks that every provider makes: no credentials in the wrong place, and no headers that a proxy left behind."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Form:
         return value
 
     def file(self, *names: str) -> HTTPFile:
-        """Return the first file under one of these names. Raises BadRequest if there is none."""
+        """Return the first file under one of these names. Raises BadRequest if the form has no such file."""
         for name in names:
             if self.files.get(name):
                 return self.files[name][0]

@@ -36,7 +36,7 @@ type RequestBody = bytes | SpooledBody
 class Body(StrEnum):
     """How a request body of an operation is treated."""
 
-    NONE = "none"  # there is none, or it is empty
+    NONE = "none"  # the request has no body, or it is empty
     JSON = "json"  # read whole, strict UTF-8 JSON object
     MULTIPART = "multipart"  # read whole; only small form fields are looked at
     OPAQUE = "opaque"  # streamed through unread (file bytes)

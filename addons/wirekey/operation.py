@@ -1,4 +1,4 @@
-"""What a call is about, as values: its operation, what its request asks for, and what its response cost.
+"""Values that describe a call: its operation, the facts of its request, and the usage of its response.
 
 An *operation* is what an endpoint does (`chat.completions`, `generateContent`, `converse`). *Facts* are what audit and
 policy learn from a request: names and counts, never content. *Usage* is what a `ResponseReader` learns from the bytes
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What an operation does to the account, for permissions and policy."""
+    """The effect of an operation on the account, for permissions and policy."""
 
     INFERENCE = "inference"
     LISTING = "listing"  # reads what is public to the account: models
@@ -31,14 +31,14 @@ class Operation:
     body: Body
     kind: Kind
     model: str | None = None
-    """The model named by the path, decoded; None if the body names it or there is none."""
+    """The model that the path names, decoded. None if the body names it, or the operation has no model."""
     stream: bool = False
     """True if the path alone says that the response is a stream (streamGenerateContent, converse-stream)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one request asks for. None means that the operation has no such thing."""
+    """The facts of one request. None means that the operation has no such thing."""
 
     model: str | None = None
     stream: bool = False
@@ -57,7 +57,7 @@ class Facts:
 
 @dataclass(slots=True)
 class Usage:
-    """What a response cost, in tokens. None means that the provider did not report it."""
+    """The usage of one response, in tokens. None means that the provider did not report it."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None

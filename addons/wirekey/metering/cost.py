@@ -48,8 +48,8 @@ class Prices:
 def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | None:
     """Return the cost in USD, or None if the price, or a count that has a price, is unknown.
 
-    `model` is named as the provider names it, on Bedrock also by ARN. What is written to a cache has the price of
-    the shortest cache life.
+    `model` is named as the provider names it, on Bedrock also by ARN. Tokens that are written to a cache have
+    the price of the shortest cache life.
     """
     if not model or usage.input_tokens is None:
         return None
@@ -100,7 +100,7 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
 
 
 def price_of(listed: Decimal | TieredPrices | None) -> Price | None:
-    """Return a price of the list; None if there is none."""
+    """Return a price of the price list, or None if it is not listed."""
     if listed is None:
         return None
     if isinstance(listed, TieredPrices):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PIECE = 64 * 1024
 ALLOWANCE = 8 * 1024 * 1024
 RATIO = 100
-"""What may come out: `ALLOWANCE` bytes, and `RATIO` for each that went in. Responses of models shrink by 3 to 30."""
+"""The output may have `ALLOWANCE` bytes, and `RATIO` for each byte of input. Responses of models shrink by 3 to 30."""
 
 ZSTD_WINDOW = 8 * 1024 * 1024
 """The largest window that zstd may use as a Content-Encoding (RFC 9659)."""
@@ -168,7 +168,7 @@ class Zstd:
 
 
 class Collected:
-    """What zstd writes to; it can be stopped only from here."""
+    """The target that zstd writes to. Only an exception raised here stops zstd."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []

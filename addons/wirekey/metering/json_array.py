@@ -1,10 +1,11 @@
-r"""Reads one JSON array of objects as it grows, element by element, in any cut.
+r"""Reads one JSON array of objects as it arrives, element by element. Chunks may end anywhere.
 
-Only brackets outside strings say where an element ends. They are found without walking the bytes: with escapes
-taken out, the pieces between quotes are in turn outside and inside strings, and outside only counts matter. Only
-where an element may end inside a chunk, and something in it is of interest, are the bytes walked. A backslash
-takes its next byte with it wherever it stands; brackets of either shape count alike, since the provider's JSON is
-not ours to judge. What is held is one unfinished element, up to ELEMENT_LIMIT; of a longer one, its two ends.
+Only brackets outside strings show where an element ends. They are usually found without a loop over the bytes: with
+escapes removed, the pieces between quotes are in turn outside and inside strings, and outside only the number of
+brackets matters. The loop over the bytes is used only if an element may end inside a chunk that has something of
+interest. A backslash escapes the next byte, inside strings and outside. Braces and square brackets count alike, since
+this module does not validate the provider's JSON. The module holds one unfinished element of up to ELEMENT_LIMIT
+bytes. Of a longer element it holds the two ends.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class JsonArrayReader:
         self._ends: Ends | None = None
 
     def interested(self, data: bytes) -> bool:
-        """Search, cheaply, one element or several for what `read_event` would learn from.
+        """Return whether `read_event` could learn something from these bytes: one element or several.
 
-        What can be noted without knowing where an element ends may be noted here already.
+        The search must be cheap. An implementation may note here what it can read without the end of an element.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""What is kept of something too long to be held: its two ends. Usage stands near one of them."""
+"""Keeps the two ends of an event or element that is too long to hold. Usage is near one of them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Tap:
-    """Feeds one response to its reader. `reader` is None if there is none, or if the encoding cannot be decoded."""
+    """Feeds one response to its reader. `reader` is None if it has none, or if the encoding cannot be decoded."""
 
     def __init__(self, reader: ResponseReader | None, encoding: str = "") -> None:
         self.reader = reader
@@ -34,13 +34,13 @@ class Tap:
             self._give_up()
 
     def end(self) -> None:
-        """Let the reader finish, whether the response is complete or not. May be called more than once."""
+        """End the reader, whether the response is complete or not. May be called more than once."""
         if self._open and self.reader is not None:
             self._open = False
             self.reader.end()
 
     def _give_up(self) -> None:
-        """Stop reading. What was learned is kept only if the response was complete; a part of it would mislead."""
+        """Stop reading. Drop the reader if the response is incomplete: a part of its usage would mislead."""
         if self.reader is not None and self.reader.finished:
             self.end()
         else:

@@ -1,1 +1,1 @@
-"""What operators see of calls: metrics, traces, and a log line for each call."""
+"""Shows calls to operators: metrics, traces, and a log line for each call."""

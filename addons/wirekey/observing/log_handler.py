@@ -27,7 +27,7 @@ FLUSH_SECONDS = 2.0
 
 
 class Target(Protocol):
-    """Where lines are written."""
+    """A file or stream that lines are written to."""
 
     def write(self, text: str) -> None:
         """Write whole lines. Raises OSError."""

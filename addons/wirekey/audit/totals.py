@@ -105,7 +105,7 @@ class CallGroup:
 class Totals:
     """All totals. `groups`: those with the most calls, in that order.
 
-    `other`: all further ones, or None if there are none.
+    `other`: the sum of all further groups, or None if `groups` has them all.
     """
 
     all: Sums

@@ -111,7 +111,7 @@ class Authority:
 
 
 def ensure(folder: Path, hosts: Collection[str], roots: Iterable[Path] | None = None) -> Authority:
-    """Return the CA of `folder`. Creates one for `hosts` if there is none.
+    """Return the CA of `folder`. Creates one for `hosts` if the folder has no CA.
 
     `roots`: the PEM files to add to the bundle, by default those that this machine trusts. An existing CA stays as it
     is, even if it does not cover all of `hosts` (see `covers`). A read-only folder, such as one mounted into a

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RewrittenStatement:
-    """What one statement becomes. `waits`: its variables need their values before it."""
+    """One statement after rewriting. `waits`: its variables need their values before it."""
 
     lines: list[str]
     waits: bool

@@ -172,7 +172,7 @@ REFUSED = {
     **dict.fromkeys(["base64url.decode", "base64url.encode_no_pad", "graph.reachable_paths", "trace"], OTHER),
     **dict.fromkeys(["uuid.parse", "uuid.rfc4122", "rand.intn", "net.cidr_expand"], OTHER),
 }
-"""Builtins of regorus whose results differ from OPA's. What to use instead."""
+"""Builtins of regorus whose results differ from OPA's → what a policy can use instead."""
 
 _VERBS = re.compile(r"%(.?)", re.DOTALL)
 _DURATION = re.compile(r"[+-]?(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h))+|0")

@@ -26,7 +26,7 @@ class UndecidedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a policy decided about one call."""
+    """The decision of a policy about one call."""
 
     allow: bool
     reasons: tuple[str, ...] = ()

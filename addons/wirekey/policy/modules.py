@@ -32,7 +32,7 @@ type FolderState = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class PolicyProblem:
-    """What is wrong, where, and what to do. `line` and `column` count from 1."""
+    """One problem of a policy: what is wrong, where, and what to do. `line` and `column` count from 1."""
 
     file: str
     line: int | None

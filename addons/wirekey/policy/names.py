@@ -1,4 +1,4 @@
-"""What a name in a rule refers to: a local variable, a rule, an import. Pure.
+"""Resolves names in rules: each refers to a local variable, a rule or an import. Pure.
 
 Local variables are renamed to be unique, and rules are named by their whole path, so no name depends on its file.
 """

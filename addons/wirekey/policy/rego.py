@@ -1,4 +1,4 @@
-"""A policy compiled for one query. What regorus decides differently than OPA is rewritten first, or refused.
+"""A policy compiled for one query. Constructs that regorus evaluates unlike OPA are rewritten first, or refused.
 
 Most of the library's errors appear at the first evaluation. While it works, nothing else in the process runs and
 nothing can stop it (see `worker`).

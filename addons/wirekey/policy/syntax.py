@@ -1,4 +1,4 @@
-"""What a policy's syntax tree (as JSON from regorus) contains: names, calls, fields, loops. Pure."""
+"""Finds names, calls, fields and loops in a policy's syntax tree (JSON from regorus). Pure."""
 
 from __future__ import annotations
 

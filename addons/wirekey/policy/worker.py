@@ -64,7 +64,7 @@ class PolicyReport(msgspec.Struct):
 
 
 class WorkerReply(msgspec.Struct):
-    """The child's message for each input: the decision document, or why there is none."""
+    """The child's message for each input: the decision document, or why the evaluation failed."""
 
     document: msgspec.Raw = msgspec.Raw(b"null")
     failure: str | None = None

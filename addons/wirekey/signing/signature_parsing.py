@@ -61,7 +61,7 @@ def has_signature(head: RequestHead) -> bool:
 
 
 def parse_signature(fields: dict[str, list[bytes]], query: list[tuple[str, str]]) -> ParsedSignature:
-    """Parse the signature of the request. Raises SignatureRefused if there is none, or more than one."""
+    """Parse the signature of the request. Raises SignatureRefused if the request has no signature, or more than one."""
     authorization = fields.get("authorization", [])
     own = [(name, value) for name, value in query if name.lower().startswith(QUERY_PREFIX)]
     presigned = any(name.lower().encode() in QUERY_MARKS for name, _ in own)

@@ -24,7 +24,7 @@ class ListedModel:
     id: str
     provider: str
     name: str = ""
-    """The name for people; "" if there is none."""
+    """The display name; "" if the provider lists no name."""
     created: int = 0
     """Unix seconds; 0 if unknown."""
     methods: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ def read_list(provider: Provider, document: object) -> tuple[ListedModel, ...]:
 
 
 def text_of(row: Document, key: str) -> str:
-    """Return the string under a key; "" if there is none."""
+    """Return the string under a key, or "" if the key has no string."""
     value = row.get(key)
     return value if isinstance(value, str) else ""
 

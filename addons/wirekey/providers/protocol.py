@@ -1,4 +1,4 @@
-"""What a provider package offers. Pure: no I/O, no mitmproxy. The registry is in `providers/__init__.py`."""
+"""The interface of a provider package. Pure: no I/O, no mitmproxy. The registry is in `providers/__init__.py`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Provider(Protocol):
     name: str
     """openai, gemini, anthropic, bedrock"""
     model_list_targets: tuple[str, ...]
-    """Where the provider lists its models: paths with their query."""
+    """The paths, with their query, under which the provider lists its models."""
     key_setting: str
     """The environment variable of its SDK for the key: OPENAI_API_KEY, GEMINI_API_KEY, …"""
     key_headers: tuple[str, ...]
@@ -33,7 +33,7 @@ class Provider(Protocol):
     gateway_paths: tuple[str, ...]
     """Patterns of the raw paths at the root of the gateway that belong to it."""
 
-    # What most providers have alike.
+    # Attributes that most providers share.
 
     host: str = ""
     """The provider's own host; "" if it has one for each region."""

@@ -1,4 +1,4 @@
-"""What Wirekey changes in a request: its model, parameters, token limit and usage option. The providers' common part.
+"""Changes the model, parameters, token limit and usage option of a request. The providers' common part.
 
 Only the bytes of a changed value differ. If a request leaves the model to the provider, the name is added. If it asks
 for that model already, no byte differs. If both path and body name the model, both are changed, as a provider may use

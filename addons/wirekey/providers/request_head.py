@@ -23,7 +23,7 @@ SINGLE_HEADERS = frozenset(
 PROTECTED_HEADERS = SINGLE_HEADERS | {b"connection", b"keep-alive", b"te", b"trailer", b"content-range"}
 """Headers that no other spelling may stand for."""
 
-# What never needs percent-encoding (RFC 3986, 2.3).
+# Characters that never need percent-encoding (RFC 3986, 2.3).
 _NEEDLESS = re.compile(r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PARAMETER = re.compile(r"""[ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("[^"\\]*"|[^\s;",]*)[ \t]*""")

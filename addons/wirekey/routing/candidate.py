@@ -22,7 +22,7 @@ TAKES_KEY = ("provider", "bearer", "x-goog-api-key", "x-api-key")
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where a provider is dialled. `configured`: an operator named it, so a private address is allowed."""
+    """The address of a provider. `configured`: the configuration names it, so a private address is allowed."""
 
     host: str
     port: int = 443

@@ -26,7 +26,7 @@ WILD = frozenset("*?[")
 def catalogue(lists: Mapping[str, Iterable[ListedModel]], routes: Sequence[Route]) -> tuple[ListedModel, ...]:
     """Return the models of all `lists` (by provider) and of the routes, the routes' names first, each name once.
 
-    What is listed twice is called as the first of its providers has it. Left out is what cannot be called here.
+    A model that several providers list has the entry of the first one. Models that cannot be called are left out.
     """
     known: dict[str, ListedModel] = {}
     for entries in lists.values():

@@ -27,14 +27,14 @@ _AT_THE_ROOT = [
     (re.compile(pattern), provider) for provider in reversed(PROVIDERS.values()) for pattern in provider.gateway_paths
 ]
 MODELS = re.compile(r"/(?:v1|v1beta|v1alpha)/models(?:/[^/]+)?")
-"""Where it is asked which models there are: at the root, of all providers."""
+"""Paths of the list of models of all providers, at the root of the gateway."""
 
 _BEDROCK = Bedrock()
 
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """Where a path of the gateway leads.
+    """The provider and path that a path of the gateway stands for.
 
     `path`: raw, as the provider knows it, without the query. `by_model`: the model may lead to another provider.
     `own_models`: a request for a list of models gets Wirekey's own list, in the format of `provider`.

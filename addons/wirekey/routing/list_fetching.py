@@ -169,7 +169,7 @@ async def beside_the_loop[Result](work: Callable[[], Result]) -> Result:
 
 @dataclass(slots=True)
 class Kept:
-    """What is known of one provider's list: the models, and when it was fetched or failed."""
+    """The state of one provider's list: the models, and when it was fetched or failed."""
 
     entries: tuple[ListedModel, ...] | None = None
     good_since: float = float("-inf")
@@ -180,7 +180,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of several providers. `lists`: by provider. `troubles`: why others have no list."""
+    """The lists of several providers. `lists`: by provider. `troubles`: why others have no list."""
 
     lists: Mapping[str, tuple[ListedModel, ...]]
     troubles: Mapping[str, str]

@@ -178,7 +178,7 @@ class RetryPlan:
 def may_be_resent(operation: Operation, method: str, *, kept: bool) -> bool:
     """Return whether an operation may be sent more than once. `kept`: its whole body is kept, or it has none.
 
-    What is stored at the provider may be there twice after a second time, or gone.
+    A request that is sent twice may store an object at the provider twice, or fail to delete one that is already gone.
     """
     if not kept or operation.name in _STARTS_WORK:
         return False

@@ -60,7 +60,7 @@ _LIMITS_IN_GROUPS = {
     "inferenceConfig": ("max_new_tokens", "maxTokens"),
     "textGenerationConfig": ("maxTokenCount",),
 }
-"""Object of a model's own body → the spellings of the limit in it; the first one is added where there is none."""
+"""Object of a model's own body → the names of its token limit. The first name is added if the object has no limit."""
 _FAMILIES = {
     "anthropic": ("max_tokens",),
     "ai21": ("max_tokens",),

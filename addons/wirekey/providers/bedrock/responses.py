@@ -158,13 +158,13 @@ class BedrockJson(JsonReader):
         super().end()
         counted, usage = self._counted, self.usage
         if counted:
-            # What the body says stands: it knows more kinds of tokens.
+            # The usage in the body has precedence: it has more kinds of tokens.
             _count(counted, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
             _count(usage, counted.input_tokens, counted.output_tokens, counted.cached_input_tokens)
 
 
 class BedrockStream(EventStreamReader):
-    """What both kinds of stream have in common: how they fail."""
+    """Base of the readers of both kinds of stream. It detects how a stream fails."""
 
     def failed(self, headers: bytes) -> bool:
         """Return whether a frame ends the stream with an error, and note the type of the error."""
@@ -237,7 +237,7 @@ class AgentStream(BedrockStream):
 
 
 def usage_from_headers(headers: Mapping[str, str]) -> Usage | None:
-    """Read the token counts that the service writes into the headers of invoke; None if there are none."""
+    """Return the token counts in the response headers of invoke, or None if the headers have no count."""
     input_tokens, output_tokens, cached = (
         int(text) if text.isascii() and text.isdigit() and len(text) <= COUNT_LENGTH else None
         for name in ("input-token-count", "output-token-count", "cache-read-input-token-count")

@@ -89,7 +89,7 @@ class GeminiJsonReader(JsonReader):
 
 
 class _PartReader:
-    """What the two stream readers have in common: learning from the parts of an response."""
+    """Base of the two stream readers. It reads the parts of a response."""
 
     usage: Usage
     finished: bool

@@ -33,7 +33,7 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 
 class _Event(Enum):
-    """What of the event at hand was let out already."""
+    """How much of the current event has been passed on."""
 
     UNSEEN = auto()
     OVERSIZE = auto()

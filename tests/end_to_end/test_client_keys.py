@@ -171,7 +171,7 @@ def test_an_agents_signature_says_who_calls_and_the_clients_own_pair_is_sent(cli
     [
         (PAIR_LINES[:1], 401, "X-AWS-Secret-Key missing"),
         ((*PAIR_LINES, PAIR_LINES[0]), 400, "twice"),
-        ((*PAIR_LINES, "X-AWS-Region: eu-west-1"), 421, "X-AWS-Region says eu-west-1"),
+        ((*PAIR_LINES, "X-AWS-Region: eu-west-1"), 421, "X-AWS-Region is eu-west-1"),
         ((*PAIR_LINES, f"X-AWS-Session-Token: {SESSION}"), 403, "security token"),
     ],
 )

@@ -30,6 +30,17 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class FailureKind(StrEnum):
+    """How an attempt failed."""
+
+    CONNECT = "connect"  # no verified connection in time
+    FIRST_BYTE = "first_byte"  # sent, and no response in time
+    RESET = "reset"  # sent, and the connection ended before a response
+    STATUS = "status"  # a response with this status
+    STALE = "stale"  # sent on a used connection that had ended; goes out once on a new one
+    UNPROCESSED = "unprocessed"  # sent, and the provider said that it did not process it; is sent again
+
+
 def new_call_id() -> str:
     """Return a UUIDv7 (RFC 9562 section 5.7), which sorts by its time of creation, to the millisecond."""
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))

@@ -12,14 +12,14 @@ from tests.config.reading import loaded
 from wirekey.addons.credentials import Credentials, record_response
 from wirekey.addons.recognition import Recognition
 from wirekey.addons.routing import Routing
-from wirekey.call import Agent
+from wirekey.call import Agent, FailureKind
 from wirekey.calls.attempt import prepare_attempt
 from wirekey.calls.services import Services
 from wirekey.calls.settings import build
 from wirekey.calls.wire_request import wire_request
 from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
-from wirekey.routing.plan import Failure, FailureKind
+from wirekey.routing.plan import Failure
 
 KEYS = {"A": "key-of-openai-1", "B": "key-of-openai-2", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_TEXT = "providers: {openai: {keys: [env:A, env:B], selection: TURNS}, gemini: {keys: [env:G]}}\n"

@@ -3,10 +3,11 @@
 import pytest
 
 from wirekey.body import Body
+from wirekey.call import FailureKind
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.operation import Kind, Operation
 from wirekey.routing.candidate import Candidate, Upstream
-from wirekey.routing.plan import Failover, Failure, FailureKind, RetryPlan, may_be_resent, one_attempt
+from wirekey.routing.plan import Failover, Failure, RetryPlan, may_be_resent, one_attempt
 from wirekey.secret import Secret
 
 CONNECT, FIRST_BYTE, RESET = (Failure(FailureKind(kind)) for kind in ("connect", "first_byte", "reset"))

@@ -8,9 +8,9 @@ else is left.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from wirekey.call import FailureKind
 from wirekey.operation import Kind
 
 if TYPE_CHECKING:
@@ -26,17 +26,6 @@ OVERLOADED = frozenset({503, 529})
 
 _STARTS_WORK = frozenset({"predictLongRunning"})
 """Inference that goes on after its response: sent twice, it would run and cost twice."""
-
-
-class FailureKind(StrEnum):
-    """How an attempt failed."""
-
-    CONNECT = "connect"  # no verified connection in time
-    FIRST_BYTE = "first_byte"  # sent, and no response in time
-    RESET = "reset"  # sent, and the connection ended before a response
-    STATUS = "status"  # a response with this status
-    STALE = "stale"  # sent on a used connection that had ended; goes out once on a new one
-    UNPROCESSED = "unprocessed"  # sent, and the provider said that it did not process it; is sent again
 
 
 @dataclass(frozen=True, slots=True)

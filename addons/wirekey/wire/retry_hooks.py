@@ -11,7 +11,7 @@ from mitmproxy.proxy.commands import StartHook
 if TYPE_CHECKING:
     from mitmproxy import http
 
-    from wirekey.routing.plan import FailureKind
+    from wirekey.call import FailureKind
 
 
 @dataclass(slots=True)

@@ -44,9 +44,8 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import ErrorCode
 
-from wirekey.call import Outcome
+from wirekey.call import FailureKind, Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
-from wirekey.routing.plan import FailureKind
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes

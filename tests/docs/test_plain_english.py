@@ -35,16 +35,16 @@ BANNED = (
     Banned(r"\banew\b", "again; restart", "console"),
     Banned(r"\bin vain\b", "without success; fails"),
     Banned(r"(?i:\bbesides\b)", "in addition to", "calls credentials"),
-    Banned(r"(?i:\bmeanwhile\b)", "while; at the same time", "wire"),
+    Banned(r"(?i:\bmeanwhile\b)", "while; at the same time"),
     Banned(r"(?i:\bthereby\b)", "so"),
     Banned(r"\bformer\b(?! (?:OpenAI|name))", "previous", "console"),
     Banned(
         r"\b(?:is|are|was|were) none\b(?! of)",
         "does not exist; is not valid",
-        "addons calls cli console credentials doctor identity wire",
+        "addons calls cli console credentials doctor identity",
     ),
     Banned(r"\bnone the (?:worse|less)\b", "still"),
-    Banned(r"\bno more\b(?! than|\s(?:data|events|bytes))", "no longer", "calls console wire"),
+    Banned(r"\bno more\b(?! than|\s(?:data|events|bytes))", "no longer", "calls console"),
     Banned(r"(?i:\bwho(?:so)?ever\b)", "a client that; the caller"),
     Banned(r"(?i:\bwhich rule spoke\b)", "which rule matched"),
     Banned(r"\brests? a while\b|\bkeys? (?:that )?rests?\b|\bresting\b", "cools down"),
@@ -56,7 +56,7 @@ BANNED = (
     Banned(
         r"(?:^|[.!] )(?:Who|Whoever|What|Where)\b(?![^.!?]*\?)",
         "name the subject first",
-        "addons call_events.py calls cli console credentials doctor identity server wire",
+        "addons call_events.py calls cli console credentials doctor identity server",
     ),
     Banned(r"(?i:\b(?:house|desk|passage|stations?)\b)", "the word of the field, not a metaphor", "addons console"),
     Banned(r"\b(?:lend|lends|lent|lending|gleans?|gleaned|sealing|sealed)\b", "reuse; read; redact"),
@@ -73,7 +73,7 @@ IN_DOCSTRINGS = (
     Banned(
         r"(?:Tell|Tells|Say|Says|Let|Lets|Take|Takes|Put|Puts)\b",
         "Report …; Return …; Allow …; Set …",
-        "addons calls console wire",
+        "addons calls console",
     ),
 )
 """Banned at the beginning of docstrings only."""

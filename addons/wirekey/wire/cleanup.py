@@ -49,7 +49,7 @@ class StreamTable(dict[int, Any]):
         return found
 
     def release_dropped(self, awaited: Iterable[object]) -> None:
-        """Take apart the dropped streams, except the `awaited` ones, which wait for a command's completion."""
+        """Release the dropped streams, except the `awaited` ones, which wait for a command's completion."""
         dropped, self.dropped = self.dropped, []
         kept = set(map(id, awaited)) if dropped else ()
         for stream in dropped:
@@ -59,7 +59,7 @@ class StreamTable(dict[int, Any]):
 
 
 def release_layers(first: Iterable[Layer | None]) -> None:
-    """Take apart these layers and all layers linked to them. None of them may be used afterwards."""
+    """Release these layers and all layers linked to them. None of them may be used afterwards."""
     found: dict[int, Layer] = {}
     left = [layer for layer in first if layer is not None]
     while left:

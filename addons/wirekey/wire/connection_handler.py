@@ -69,7 +69,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.event_queue: collections.deque[events.Event] = collections.deque()
         self.is_dispatching = False
         self.pending_writes: dict[Connection, list[bytes]] = {}
-        """What the layers send while they handle events. Head and body are written together, afterwards."""
+        """Bytes that the layers send while they handle events. Head and body are written together, afterwards."""
         self.running_hooks: set[asyncio.Task[None]] = set()
         self.tunnel_layer: layer.Layer | None = None
         self.http_layer: WireLayer | None = None
@@ -91,7 +91,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                 self.release()
 
     def release(self) -> None:
-        """Take the layers apart, so that their memory is free at once. Later events are dropped."""
+        """Release the layers, so that their memory is free at once. Later events are dropped."""
         self.is_released = True
         outer, inner = self.layer, self.http_layer
         self.http_layer = None
@@ -292,7 +292,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             task.add_done_callback(lambda ended: self.complete_hook(hook, ended))
 
     def complete_hook(self, hook: commands.StartHook, task: asyncio.Task[None]) -> None:
-        """Tell the layers that a hook has ended, and release them if the client has disconnected."""
+        """Notify the layers that a hook has ended, and release them if the client has disconnected."""
         self.running_hooks.discard(task)
         if task.cancelled():
             return

@@ -1,4 +1,4 @@
-"""What the wire layer asks of the rest of Wirekey, as a protocol, so that it knows neither addons nor settings."""
+"""The protocol through which the wire layer reaches the rest of Wirekey. It imports neither addons nor settings."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class BoundedHttp1Server(Http1Server):
 
     head_bytes: int = 64 * 1024
     head_since: float = 0.0
-    """When the first byte of an unfinished head was received, by the monotonic clock; 0 if there is none."""
+    """When the first byte of an unfinished head was received, by the monotonic clock; 0 if no head is unfinished."""
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         """Read a request head, and reject one that is too long."""

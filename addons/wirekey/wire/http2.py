@@ -155,7 +155,7 @@ class BoundedHttp2Server(Http2Server):
         server.buffer_bytes = buffer_bytes
 
     def is_buffer_full(self, stream_id: int) -> bool:
-        """Return whether no more may be read for a stream until its client has read some of it."""
+        """Return whether reading for a stream must pause until its client has read some of it."""
         waiting = self.h2_conn.stream_buffers.get(stream_id)
         return waiting is not None and waiting.size > STREAM_BUFFER_BYTES and self.h2_conn.buffered > self.buffer_bytes
 
@@ -174,7 +174,7 @@ class ClientWindowChanged(HttpEvent):
 
 
 class BoundedHttp2Client(Http2Client):
-    """The provider's side. It receives no more of a stream than the stream's client has room for."""
+    """The provider's side. It receives only as much of a stream as the stream's client has room for."""
 
     h2_conn: WireH2Connection
 

@@ -31,7 +31,7 @@ class WireHttp2Client(BoundedHttp2Client):
     """The provider's side, which continues after GOAWAY and ends unprocessed streams with `UNPROCESSED`."""
 
     goaway_received = False
-    """Whether the provider accepts no more streams."""
+    """Whether the provider has sent GOAWAY, after which it accepts no new streams."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

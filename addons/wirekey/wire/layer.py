@@ -179,7 +179,7 @@ class WireLayer(HttpLayer):
         )
 
     def resume_http2_upstreams(self) -> CommandGenerator[None]:
-        """Tell HTTP/2 upstream connections that the client may have room for more."""
+        """Notify HTTP/2 upstream connections that the client may have room for more."""
         for connection, layer in list(self.connections.items()):
             if connection.alpn == b"h2" and connection is not self.context.client:
                 http = layer.context.layers[-1]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ALPN = "http/1.1"
 TLS_SHUTDOWN_SECONDS = 0.5
-"""Time for the provider's close_notify. What it sends before is dropped."""
+"""Time for the provider's close_notify. Data that it sends before is dropped."""
 TLS_HANDSHAKE_SECONDS = 3600.0
 """Longer than any limit for connecting. That limit is checked by the stream."""
 WRITE_BUFFER_BYTES = 64 * 1024

@@ -128,7 +128,7 @@ def make_receiver(handler: WireConnectionHandler, server: Server) -> Callable[[b
 
 
 async def wait_until_closed(handler: WireConnectionHandler, server: Server, connection: PooledConnection) -> None:
-    """Return when the connection has ended. Meanwhile resume reading whenever the client has room."""
+    """Return when the connection has ended. Until then, resume reading whenever the client has room."""
     while not connection.is_closed:
         await connection.state_changed.wait()
         connection.state_changed.clear()
@@ -172,7 +172,7 @@ async def report_error(
     hook_data: server_hooks.ServerConnectionHookData,
     error: str,
 ) -> None:
-    """Tell the hooks and the layers why a connection could not be opened."""
+    """Report to the hooks and the layers why a connection could not be opened."""
     hook_data.server.error = hook_data.server.error or error
     await handler.handle_hook(server_hooks.ServerConnectErrorHook(hook_data))
     handler.transports.pop(hook_data.server, None)

@@ -111,7 +111,7 @@ class RequestBuffer:
         yield SendHttp(RequestEndOfMessage(self.stream_id), connection)
 
     def start_sending(self, body: SpooledBody) -> None:
-        """Take over a spooled body; `send_more` sends it."""
+        """Start to send a spooled body. `send_more` sends its pieces."""
         self._unsent = body.pieces()
 
     def send_more(self, connection: Connection) -> CommandGenerator[None]:

@@ -108,8 +108,8 @@ class UpstreamWindowChanged(HttpEvent):
 class WireStream(HttpStream):
     """One request and its response, from a client to a provider.
 
-    It adds to mitmproxy's stream: the credential, which only the request on the wire carries; retries; time and size
-    limits; and errors in the provider's format. What it needs to know of a call it asks its `WireDelegate`.
+    It adds to mitmproxy's stream the credential (only the request on the wire carries it), retries, time and size
+    limits, and errors in the provider's format. Its `WireDelegate` makes the decisions about the call.
     """
 
     is_buffered = False
@@ -399,12 +399,12 @@ class WireStream(HttpStream):
         return True
 
     def cancel_upstream(self, reason: str) -> CommandGenerator[None]:
-        """Cancel the running attempt. What its connection still receives is dropped."""
+        """Cancel the running attempt. Bytes that its connection still receives are dropped."""
         self.discard_body()
         yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
         if connection := self.layer.connections.get(self.context.server):
             detach_stream(connection, self.stream_id)
-        # What was queued while a hook was running belongs to the cancelled attempt, too.
+        # Events that were queued while a hook was running belong to the cancelled attempt, too.
         kept = [event for event in self._paused_event_queue if not isinstance(event, RESPONSE_EVENTS)]
         self._paused_event_queue.clear()
         self._paused_event_queue.extend(kept)
@@ -496,7 +496,7 @@ class WireStream(HttpStream):
         """Send a response that was not streamed, and end it."""
         yield from super().send_response(already_streamed)
         if self.server_state == self.state_done and self.client_state == self.state_stream_request_body:
-            # The provider responded before it had the whole request. What the client still sends is dropped.
+            # The provider responded before it had the whole request. Bytes that the client still sends are dropped.
             yield from self.cancel_upstream("the provider responded early")
             self.server_state, self.client_state = self.state_done, self.state_discard_request
             self.ended_early = True
@@ -592,7 +592,7 @@ class WireStream(HttpStream):
         yield from self.respond(self.delegate.error_response(self.flow, refusal))
 
     def respond(self, response: http.Response) -> CommandGenerator[None]:
-        """Send a response that was made here. What still arrives of the request is dropped."""
+        """Send a response that Wirekey made. The rest of the request is dropped as it arrives."""
         self.flow.response = response
         response.timestamp_start = response.timestamp_start or time.time()
         if self.client_state not in (self.state_done, self.state_errored):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TunnelTraffic:
-    """What was relayed through one tunnel."""
+    """The traffic of one tunnel."""
 
     sent: int = 0
     """Bytes from the client."""

@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 class CallObserver(Protocol):
-    """What is called on the event loop for each call. It notes what it needs and returns at once.
+    """Observes each call. The methods run on the event loop and return immediately.
 
-    The call is the one that Wirekey works on, and changes later: what is needed later is copied. A denied call only
-    ends.
+    The call object is the one that Wirekey works on, and it changes later. So an observer copies what it needs later.
+    A denied call only ends.
     """
 
     def began(self, call: Call) -> None:

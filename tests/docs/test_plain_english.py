@@ -32,49 +32,33 @@ class Banned(NamedTuple):
 
 
 BANNED = (
-    Banned(r"\banew\b", "again; restart", "console"),
+    Banned(r"\banew\b", "again; restart"),
     Banned(r"\bin vain\b", "without success; fails"),
-    Banned(r"(?i:\bbesides\b)", "in addition to", "calls credentials"),
+    Banned(r"(?i:\bbesides\b)", "in addition to"),
     Banned(r"(?i:\bmeanwhile\b)", "while; at the same time"),
     Banned(r"(?i:\bthereby\b)", "so"),
-    Banned(r"\bformer\b(?! (?:OpenAI|name))", "previous", "console"),
-    Banned(
-        r"\b(?:is|are|was|were) none\b(?! of)",
-        "does not exist; is not valid",
-        "addons calls cli console credentials doctor identity",
-    ),
+    Banned(r"\bformer\b(?! (?:OpenAI|name))", "previous"),
+    Banned(r"\b(?:is|are|was|were) none\b(?! of)", "does not exist; is not valid"),
     Banned(r"\bnone the (?:worse|less)\b", "still"),
-    Banned(r"\bno more\b(?! than|\s(?:data|events|bytes))", "no longer", "calls console"),
+    Banned(r"\bno more\b(?! than|\s(?:data|events|bytes))", "no longer"),
     Banned(r"(?i:\bwho(?:so)?ever\b)", "a client that; the caller"),
     Banned(r"(?i:\bwhich rule spoke\b)", "which rule matched"),
     Banned(r"\brests? a while\b|\bkeys? (?:that )?rests?\b|\bresting\b", "cools down"),
-    Banned(r"(?i:\bwhat becomes of\b)", "say what happens", "console"),
+    Banned(r"(?i:\bwhat becomes of\b)", "say what happens"),
     Banned(r"(?i:\bin earnest\b)", "in production"),
     Banned(r"\binto quotes\b", "in quotes"),
     Banned(r"\b[Rr]eplace[sd]? \w+ by\b", "replace … with"),
-    Banned(r"(?<!\bin )\bin all(?=[.,;)]|$)", "in total", "calls"),
-    Banned(
-        r"(?:^|[.!] )(?:Who|Whoever|What|Where)\b(?![^.!?]*\?)",
-        "name the subject first",
-        "addons call_events.py calls cli console credentials doctor identity server",
-    ),
-    Banned(r"(?i:\b(?:house|desk|passage|stations?)\b)", "the word of the field, not a metaphor", "addons console"),
+    Banned(r"(?<!\bin )\bin all(?=[.,;)]|$)", "in total"),
+    Banned(r"(?:^|[.!] )(?:Who|Whoever|What|Where)\b(?![^.!?]*\?)", "name the subject first"),
+    Banned(r"(?i:\b(?:house|desk|passage|stations?)\b)", "the word of the field, not a metaphor"),
     Banned(r"\b(?:lend|lends|lent|lending|gleans?|gleaned|sealing|sealed)\b", "reuse; read; redact"),
-    Banned(r"\b(?:an|the|its|their|whose|no|each|of|HTTP) answers?\b", "response", "calls console"),
-    Banned(
-        r"\banswer(?:s|ed) (?:with )?\d\d\d\b|\bis answered\b|\bare answered\b",
-        "fails with; returns; gets",
-        "console",
-    ),
+    Banned(r"\b(?:an|the|its|their|whose|no|each|of|HTTP) answers?\b", "response"),
+    Banned(r"\banswer(?:s|ed) (?:with )?\d\d\d\b|\bis answered\b|\bare answered\b", "fails with; returns; gets"),
 )
 IN_DOCSTRINGS = (
-    Banned(r"(?:Give|Gives)\b", "Return …", "calls console"),
-    Banned(r"(?:Tell|Tells) whether\b", "Return whether …", "calls console"),
-    Banned(
-        r"(?:Tell|Tells|Say|Says|Let|Lets|Take|Takes|Put|Puts)\b",
-        "Report …; Return …; Allow …; Set …",
-        "addons calls console",
-    ),
+    Banned(r"(?:Give|Gives)\b", "Return …"),
+    Banned(r"(?:Tell|Tells) whether\b", "Return whether …"),
+    Banned(r"(?:Tell|Tells|Say|Says|Let|Lets|Take|Takes|Put|Puts)\b", "Report …; Return …; Allow …; Set …"),
 )
 """Banned at the beginning of docstrings only."""
 CONTENT = frozenset({"What the simulator knows."})

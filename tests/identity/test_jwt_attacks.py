@@ -169,7 +169,7 @@ J1 = [
         for kid in ("../../../dev/null", "' OR 1=1 --", "rsa\0", "RSA", "rsa ")
     ],
     *[
-        (f"kid {kid!r}"[:30], token({"alg": "RS256", "kid": kid}, CLAIMS, RSA), "key id that is none")
+        (f"kid {kid!r}"[:30], token({"alg": "RS256", "kid": kid}, CLAIMS, RSA), "has an invalid key id")
         for kid in ("", None, 7, ["rsa"], {"rsa": 1}, True, "k" * 257)
     ],
     ("crit", token({**HEADER, "crit": ["exp"]}, CLAIMS, RSA), "crit in its header"),
@@ -183,7 +183,7 @@ J1 = [
     ("NaN in any claim", token(HEADER, OPEN_CLAIMS + ', "x": NaN}', RSA), "exactly one way"),
     ("typ dpop+jwt", token({**HEADER, "typ": "dpop+jwt"}, CLAIMS, RSA), "of a type"),
     ("typ logout+jwt", token({**HEADER, "typ": "logout+jwt"}, CLAIMS, RSA), "of a type"),
-    ("typ is a number", token({**HEADER, "typ": 1}, CLAIMS, RSA), "type that is none"),
+    ("typ is a number", token({**HEADER, "typ": 1}, CLAIMS, RSA), "has an invalid type"),
     ("header is a list", token('["RS256"]', CLAIMS, RSA, "RS256"), "no JSON object"),
     ("claims are a text", token(HEADER, '"svc"', RSA), "no JSON object"),
     ("a byte order mark", token(HEADER, "\ufeff" + json.dumps(CLAIMS), RSA), "exactly one way"),

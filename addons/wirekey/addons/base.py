@@ -2,9 +2,9 @@
 
 mitmproxy logs an exception in a hook and lets the request go on. Here a hook before the verdict refuses the call when
 it raises, a hook about a connection closes it, and a hook after the verdict is logged and the call goes on. `ON_ERROR`
-says which is which. `Addon` applies it when a class is created, so no hook can be written without its guard.
+maps each hook to what happens. `Addon` applies it when a class is created, so no hook can be written without its guard.
 
-What is logged is where an exception came from, not its message, which may quote the call.
+The log has the place where an exception came from, not its message, which may quote the call.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Addon:
         attempt.retry = False
 
     def only_log(self, name: str, _: Any, error: Exception) -> None:
-        """Let the call go on."""
+        """Log the failure. The call goes on."""
         self.log_failure(name, error)
 
 

@@ -110,8 +110,8 @@ class Credentials(AdmittingAddon):
 def record_response(services: Services, state: CallState, status: int, headers: http.Headers) -> float | None:
     """Record the status of a response: a key may have to cool down, AWS credentials may be rejected.
 
-    Call it once for each attempt that got a response, even if the client does not get that response. Return the
-    seconds of Retry-After; None if there are none.
+    Call it once for each attempt that got a response, even if the client does not get that response. Returns the
+    seconds of Retry-After, or None if the response has no such header.
     """
     wait = retry_after_seconds(headers.get("retry-after"), time.time())
     attempt = state.attempt

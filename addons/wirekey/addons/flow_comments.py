@@ -1,4 +1,4 @@
-"""What mitmweb and dumps show of a call: a marker, a comment, and its response if responses are kept."""
+"""Shows a call in mitmweb and dumps: a marker, a comment, and its response if responses are kept."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class FlowComments(Addon):
             self.kept.begin(flow, state.call)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Put a kept response on its flow."""
+        """Attach a kept response to its flow."""
         if self.kept:
             self.kept.end(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Put on its flow what came of a kept response."""
+        """Attach the part of a kept response that arrived before the error."""
         if self.kept:
             self.kept.end(flow)
 

@@ -128,7 +128,7 @@ class Gateway(Addon):
     def check_page(self, request: http.Request, headers: dict[str, str]) -> str | None:
         """Return the origin of the web page that calls, if it is allowed. Raises Refusal if it is not.
 
-        Where an identity is required, it proves that the sender may call: a page of another site does not have one.
+        If an identity is required, the identity proves that the sender may call: a page of another site has none.
         """
         settings = self.services.settings
         if not settings.identity_required:

@@ -33,7 +33,7 @@ FIRST_ERROR_STATUS = 400
 
 
 class Metering(Addon):
-    """Puts a `ResponseTap` on each response, and records what the tap has read when the response ends.
+    """Attaches a `ResponseTap` to each response, and records what the tap has read when the response ends.
 
     The tap also removes what the client must not get: the key in an error, and token counts that only Wirekey asked
     for. It leaves usage, cost and outcome in the call.
@@ -53,7 +53,7 @@ class Metering(Addon):
                 flow.response.stream = RemovedBody().feed
 
     def install_tap(self, flow: http.HTTPFlow) -> None:
-        """Put the tap on a response, and Wirekey's headers in its head."""
+        """Attach the tap to a response, and add Wirekey's headers."""
         state, response = self.calls.state(flow), flow.response
         call = state.call
         assert response

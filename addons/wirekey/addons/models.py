@@ -63,7 +63,10 @@ class Models(AdmittingAddon):
         self.lists = ModelLists(self.fetch)
 
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
-        """Respond with a list or one model, if the call is for the gateway itself. Raises Refusal if there is none."""
+        """Respond with a list or one model, if the call is for the gateway itself.
+
+        Raises Refusal if no provider's list is available, or none has the model.
+        """
         state, settings = self.calls.state(flow), self.services.settings
         assert call.provider
         assert call.operation
@@ -155,7 +158,7 @@ class Models(AdmittingAddon):
     async def credential(
         self, provider: str, key: ProviderKey | None, target: str, headers: Mapping[str, str]
     ) -> dict[str, str]:
-        """Return the headers with the credential of a request for a list. Raises ListError if there is none."""
+        """Return the headers with the credential of a request for a list. Raises ListError without a credential."""
         if key:
             name, value = PROVIDERS[provider].credential(key.secret.reveal(), target.partition("?")[0])
             return {name: value}

@@ -32,7 +32,7 @@ READ_BODIES = (Body.JSON, Body.MULTIPART)
 
 
 class Recognition(Addon):
-    """Decides which operation of the provider a request is, and refuses what is none.
+    """Decides which operation of the provider a request is, and refuses any other request.
 
     It reads the body only if the operation's facts are in it. It leaves operation and facts in the call. A provider or
     parameters that the client wrote into the model's name are applied here, so that the policy sees what is sent.

@@ -1,4 +1,4 @@
-"""What follows an attempt that failed before any byte of a response reached the client."""
+"""Decides whether to retry an attempt that failed before any byte of a response reached the client."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def wants_usage(settings: Settings, call: Call, candidate: Candidate) -> bool:
 
 
 async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:
-    """Choose the credential of an attempt. Raises Refusal if there is none."""
+    """Choose the credential of an attempt. Raises Refusal if no credential is available."""
     state, candidate = services.calls.state(flow), attempt.planned.candidate
     assert state.call.provider
     if PROVIDERS[state.call.provider].has_upload_ids and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):

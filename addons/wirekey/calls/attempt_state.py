@@ -58,7 +58,7 @@ class AttemptState:
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """What no response may quote of the credential."""
+        """The secrets of the credential, which no response may quote."""
         if self.added_headers:
             found = list(secrets_of(self.added_headers))
         elif self.key:

@@ -1,7 +1,7 @@
 """The calls under way: opened, refused and recorded here.
 
-What is known of a call is kept by flow id and never on the flow, which other addons, mitmweb and dumps can see. The
-same holds for request bodies and for the key that a call goes out with.
+The state of a call is kept by flow id and never on the flow, which other addons, mitmweb and dumps can see. The same
+holds for request bodies and for the key that a call is sent with.
 """
 
 from __future__ import annotations

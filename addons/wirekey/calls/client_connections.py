@@ -82,7 +82,7 @@ class ClientConnections:
                 del self.by_agent[whose]
 
     def heard(self, connection: str) -> None:
-        """Note the first bytes. What they begin must be complete within the time since the connection was opened."""
+        """Note the first bytes. The time for the whole head counts from the opening of the connection."""
         waiting = self.silent.get(connection)
         if waiting and waiting.step is Step.FIRST_BYTE:
             waiting.step = Step.HEAD

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class KeepsStates(Protocol):
-    """What a guarded method belongs to: it knows the calls by flow id."""
+    """The class of a guarded method. It finds the state of a call by flow id."""
 
     states: Mapping[str, CallState]
 

@@ -1,7 +1,7 @@
 """Keeps the responses of models on their flows, with --keep-responses: what the client got, up to a limit.
 
-What is kept has passed the response tap, so an error that quotes a key is kept with the key masked. Requests are never
-kept, and neither are responses of operations other than inference, which may hold a credential.
+A kept response has passed the response tap, so an error that quotes a key is kept with the key masked. Requests are
+never kept, and neither are responses of operations other than inference, which may hold a credential.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class KeptResponses:
             response.stream = KeptResponse(response.stream, response.headers.get("content-encoding", ""))
 
     def end(self, flow: http.HTTPFlow) -> None:
-        """Put on the flow what was kept, after the last byte went to the client."""
+        """Attach the kept bytes to the flow, after the last byte went to the client."""
         response = flow.response
         if response is None or not isinstance(kept := response.stream, KeptResponse):
             return

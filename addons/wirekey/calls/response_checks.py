@@ -46,7 +46,7 @@ def refusal_of_response(services: Services, state: CallState, response: http.Res
 
 
 def location_for_client(services: Services, state: CallState, response: http.Response) -> str | None:
-    """Return the Location of a redirect as the client gets it; None if there is none, or it leads to another host."""
+    """Return the Location of a redirect as the client gets it, or None if it is missing or leads to another host."""
     if not 300 <= response.status_code < 400:
         return None
     found = response.headers.get_all("location")

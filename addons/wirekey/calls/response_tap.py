@@ -40,7 +40,7 @@ UNSEARCHABLE = Refusal(
 
 
 class Filter(Protocol):
-    """What is between the bytes of a response and the client."""
+    """A step between the bytes of a response and the client."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return what the client gets of the next bytes."""
@@ -86,7 +86,7 @@ class ResponseTap:
         self.call = calls.of(flow)
         self.tap = tap
         self.filter: Filter | None = None
-        """Masks the key. What passes it is read for usage."""
+        """Masks the key. The usage is read from its output."""
         self.usage_filter: UsageEventFilter | None = None
         self.search: EncodedSearch | None = None
         self.decoder: StreamDecoder | None = None

@@ -1,4 +1,4 @@
-"""What the addons share: the configuration in force, and the stores and pools of one process."""
+"""The objects that the addons share: the configuration in force, and the stores and pools of one process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """What the addons of one process share. `settings` is replaced whole when the configuration changes.
+    """The objects that the addons of one process share. `settings` is replaced whole when the configuration changes.
 
     `Lifecycle` opens it at the start. Until then there are no hosts, no agents and no store, so every call is refused.
     """
@@ -57,7 +57,7 @@ class Services:
         self.uploads = Uploads()
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
-        """What is kept of the token that a client connection presented at CONNECT."""
+        """For each client connection, a reference to the token that it presented at CONNECT."""
         self.continues_traces = False
         """Whether the trace that a client's call belongs to is read."""
 

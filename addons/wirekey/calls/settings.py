@@ -34,7 +34,7 @@ def no_routes() -> Routes:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What addons use of the configuration. A reload replaces it as a whole, so that no call sees two versions."""
+    """The settings that addons use. A reload replaces the object as a whole, so that no call sees two versions."""
 
     hosts: Mapping[str, str]
     """Provider host → provider name."""

@@ -1,4 +1,4 @@
-"""The state of a call besides its record: what must be neither recorded nor shown."""
+"""The state of a call that is not in its record, because it must be neither stored nor shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CallState:
 
     call: Call
     proof: Proof = NO_PROOF
-    """What proves which agent calls, to look the agent up again."""
+    """The proof of which agent calls, to look the agent up again."""
     unproven: bool = False
     """Whether a CONNECT came without credentials, as clients send it that wait for a 407. It is not recorded."""
     base: str = ""
@@ -74,12 +74,12 @@ class CallState:
 
     @property
     def token(self) -> TokenReference | None:
-        """What is kept of the token that identified the agent; None if a signature did."""
+        """The reference to the token that identified the agent, or None if a signature did."""
         return self.proof.tokens[0] if self.proof.tokens else None
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """What no response may quote of the credential of the attempt."""
+        """The secrets of the attempt's credential, which no response may quote."""
         return self.attempt.secrets if self.attempt else ()
 
     def release_body(self) -> None:

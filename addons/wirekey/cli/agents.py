@@ -46,7 +46,7 @@ def command() -> None:
     "permissions",
     multiple=True,
     metavar="WORD",
-    help="What it may do: web:read, web:write, or a word that your policies use. Repeatable. "
+    help="A permission: web:read, web:write, or a word that your policies use. Repeatable. "
     "Default: web:read and web:write.",
 )
 @oauth_client_option

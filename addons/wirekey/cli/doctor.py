@@ -243,7 +243,7 @@ def clients_findings(config: Config, _: float) -> Iterator[Finding]:
 
 @contextlib.contextmanager
 def usable_authority(config: Config) -> Iterator[Authority]:
-    """Return the CA, or a temporary one if there is none that can be used."""
+    """Yield the CA, or a temporary one if the CA cannot be used."""
     from wirekey.ca.authority import CAError, ensure, load
     from wirekey.config import provider_hosts
 

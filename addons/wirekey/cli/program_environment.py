@@ -33,7 +33,7 @@ class Inherited:
     left_out: tuple[str, ...]
     """Names of variables that a program must not have, whether or not they are set here."""
     notice: str
-    """A message about removed variables that a user may miss; empty if there are none."""
+    """A message about removed variables that a user may miss, or an empty string."""
 
     def with_variables(self, variables: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the program. `variables` take precedence, except over those that `--keep` names."""
@@ -79,7 +79,7 @@ def configured_secrets(config: Config) -> set[str]:
 
 
 def notice_of(removed: Removed, environ: Mapping[str, str]) -> str:
-    """Return a message about the removed variables that a user may miss; empty if there are none."""
+    """Return a message about the removed variables that a user may miss, or an empty string."""
     theirs = [name for name in removed.known if environ[name] and not is_ours(environ[name])]
     sentences = []
     if removed.secret:

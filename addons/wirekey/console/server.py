@@ -102,7 +102,7 @@ class Server(HTTPServerConnectionDelegate):
         return bool(self._sockets)
 
     async def close(self) -> None:
-        """Accept no more connections and end the present ones. Responses are short, and streams may end at any time."""
+        """Stop accepting connections and close the open ones. Responses are short, and streams may end at any time."""
         sockets, self._sockets = self._sockets, []
         for one in sockets:
             self._loop.remove_reader(one)

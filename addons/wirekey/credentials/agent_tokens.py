@@ -48,7 +48,7 @@ pair_secrets = PairSecrets()
 
 
 def without_tokens(data: bytes, form: re.Pattern[bytes] = SENT) -> bytes:
-    """Mask the tokens in data of a client. Returns the same object if there are none."""
+    """Mask the tokens in data of a client. Returns the same object if it has no token."""
     if not may_hold_token(data):
         return data
     return masked(data, list(token_spans(data, form)))

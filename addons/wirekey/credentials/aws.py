@@ -143,7 +143,7 @@ class AwsCredentialCache:
         return credentials
 
     async def fetch(self, agent: Agent | None) -> SigV4Credentials:
-        """Return the credentials for a call of `agent`, after a search if there are none.
+        """Return the credentials for a call of `agent`. Searches for them if no valid ones are cached.
 
         Raises CredentialsUnavailable, immediately if the last search failed a moment ago.
         """

@@ -1,4 +1,4 @@
-"""Where the AWS credentials come from: those of the configuration, or AWS's own chain. All of it uses botocore.
+"""Finds the AWS credentials: those of the configuration, or those of AWS's own chain. All of it uses botocore.
 
 The chain: environment, web identity, SSO, the shared files of ~/.aws with their profiles, `credential_process`,
 containers, instance metadata. Nothing is looked up before the first call that needs it.
@@ -98,7 +98,7 @@ def aws_credentials(config: Config, previous: AwsCredentialCache | None = None) 
 class AwsSource:
     """A CredentialSource that uses botocore.
 
-    `environ`: variables that may contain a key pair, besides the process's own.
+    `environ`: variables that may contain a key pair, in addition to the process's own.
     """
 
     def __init__(self, way: AwsAccess, environ: Mapping[str, str] | None = None) -> None:

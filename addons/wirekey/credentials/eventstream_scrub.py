@@ -14,7 +14,7 @@ from wirekey.metering.eventstream import CHECKSUM_LENGTH, PRELUDE_LENGTH, SHORTE
 
 
 class EventStreamScrubber(KeyScrubber):
-    """A KeyScrubber that knows where frames end. What is no event stream is masked all the same."""
+    """A KeyScrubber that knows where frames end. It masks keys in bytes that are not an event stream, too."""
 
     def __init__(self, secrets: bytes | tuple[bytes, ...]) -> None:
         super().__init__(secrets)

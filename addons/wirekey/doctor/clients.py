@@ -1,7 +1,8 @@
 """The client runtimes that the doctor knows: how to find them, and the smallest program that makes a call in each.
 
-Each program requests `https://HOST/v1/models` as programs in that runtime usually do, without settings of its own. What
-counts is what arrives at the proxy, not what the program prints. Exit code 77 means that a library is not installed.
+Each program requests `https://HOST/v1/models` as programs in that runtime usually do, without settings of its own. The
+result depends on what arrives at the proxy, not on what the program prints. Exit code 77 means that a library is not
+installed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A stub of Wirekey's proxy that a client is run against. It forwards nothing and records what arrives.
+"""A stub of Wirekey's proxy, for a run of a client. It forwards nothing and records what arrives.
 
-Each connection has a thread. What arrives on all of them is added up in one `StubRequest`.
+Each connection has a thread. One `StubRequest` sums up what arrives on all of them.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ CHALLENGE = (
 
 @dataclass(frozen=True, slots=True)
 class StubRequest:
-    """What has arrived: `connected` a CONNECT, `credentials` one with the agent's token, `requested` an inner request.
+    """The steps that a client has completed.
 
-    `refused` is the TLS alert with which the client ended the handshake, empty if there was none.
+    `connected`: a CONNECT. `credentials`: a CONNECT with the agent's token. `requested`: a request in the tunnel.
+    `refused` is the TLS alert with which the client ended the handshake, or an empty string.
     """
 
     connected: bool = False

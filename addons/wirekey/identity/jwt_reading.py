@@ -1,6 +1,6 @@
 """Parses a JWT in the only way in which it can be parsed, before anything in it is trusted. Pure.
 
-What a header says about keys (jwk, jku, x5c, x5u) is ignored: keys come from the issuer's own set. Anything that two
+Keys in a header (jwk, jku, x5c, x5u) are ignored: keys come from the issuer's own set. Anything that two
 parsers could understand differently is rejected: a repeated name in an object, base64url with spare bits, padding,
 white space, NaN.
 """
@@ -78,7 +78,7 @@ def key_id(header: dict[str, Any]) -> str | None:
     if kid is None and "kid" not in header:
         return None
     if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID:
-        raise RefusedTokenError("has a key id that is none")
+        raise RefusedTokenError("has an invalid key id")
     return kid
 
 
@@ -91,7 +91,7 @@ def token_type(header: dict[str, Any]) -> str | None:
     if value is None and "typ" not in header:
         return None
     if not isinstance(value, str):
-        raise RefusedTokenError("has a type that is none")
+        raise RefusedTokenError("has an invalid type")
     return value.lower().removeprefix("application/")
 
 

@@ -29,9 +29,9 @@ KEYS_FILE = "jwt-keys.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerifiedToken:
-    """What is kept of a verified token. It contains no secret, so a tunnel may keep it.
+    """The content of a verified token. It contains no secret, so a tunnel may keep it.
 
-    `agent` is what the token says. For one of Wirekey's own tokens the AgentStore is asked, by `client_id`.
+    `agent` is the agent that the token names. For Wirekey's own tokens, `client_id` finds the agent in the AgentStore.
     """
 
     issuer: TokenIssuer
@@ -42,7 +42,7 @@ class VerifiedToken:
 
 
 type TokenReference = bytes | VerifiedToken
-"""What is kept in place of a token: the hash of an agent token, or the content of a verified JWT."""
+"""Identifies a token without its secret: the hash of an agent token, or the content of a verified JWT."""
 
 
 class JwtTokens:

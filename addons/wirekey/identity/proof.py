@@ -1,4 +1,4 @@
-"""What a request presented to identify its agent, kept so that the agent can be looked up again."""
+"""The proof that a request presented to identify its agent, kept so that the agent can be looked up again."""
 
 from __future__ import annotations
 

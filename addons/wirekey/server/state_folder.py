@@ -26,7 +26,9 @@ NAMES = (
     "upstream-roots.pem",
     "wirekey.lock",
 )
-"""What Wirekey creates in its state folder. The names of locks, partial files and SQLite's files begin with these."""
+"""Files and folders that Wirekey creates in its state folder.
+
+The names of locks, partial files and SQLite's files begin with these."""
 
 
 class StateFolderError(UserError):

@@ -1,4 +1,4 @@
-"""What the live page shows in addition to calls: keys and their health, agents, policy, and what needs attention."""
+"""The live page's data other than calls: keys and their health, agents, policy, and what needs attention."""
 
 from __future__ import annotations
 

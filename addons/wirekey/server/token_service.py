@@ -41,7 +41,7 @@ class TokenService:
     ) -> TokenService:
         """Read the keys that the settings name. Blocks.
 
-        What has not changed is taken from `previous`, which stays usable if this fails. Raises IssuerError,
+        Reuses the parts of `previous` that have not changed. `previous` stays usable if this fails. Raises IssuerError,
         SigningKeysError, OSError.
         """
         keys = (previous.keys if previous else None) or signing_keys(settings, state)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -21,14 +20,10 @@ if TYPE_CHECKING:
 
 
 class Banned(NamedTuple):
-    """A phrase, as a regular expression, and what to write instead.
-
-    `unfinished` are the packages and modules of `addons/wirekey/`, and the pages, that still have it.
-    """
+    """A phrase, as a regular expression, and what to write instead."""
 
     pattern: str
     better: str
-    unfinished: str = ""
 
 
 BANNED = (
@@ -65,15 +60,6 @@ CONTENT = frozenset({"What the simulator knows."})
 """Texts that the simulator sends as a model's content. They are not sentences of Wirekey."""
 
 
-def areas() -> dict[str, list[Path]]:
-    """Return the files of each package, and of each module outside of packages."""
-    found = defaultdict(list)
-    for path in sorted((CHECKOUT / "addons").rglob("*.py")):
-        parts = path.relative_to(CHECKOUT / "addons").parts
-        found[parts[1] if parts[0] == "wirekey" else parts[0]].append(path)
-    return found
-
-
 def sentences_of(path: Path) -> Iterator[tuple[str, str, bool]]:
     """Yield (FILE:LINE, text, whether it is a docstring) of each docstring and each string with three words or more."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -98,20 +84,13 @@ def show(found: list[tuple[str, str, str]]) -> str:
     return "\n".join(f"{place}: {match!r}: {text[:150]}" for place, match, text in found)
 
 
-AREAS = areas()
 PAGES = page_names()
-SENTENCES = {area: [sentence for path in paths for sentence in sentences_of(path)] for area, paths in AREAS.items()}
+SENTENCES = [sentence for path in sorted((CHECKOUT / "addons").rglob("*.py")) for sentence in sentences_of(path)]
 
 
 @pytest.mark.parametrize("banned", BANNED, ids=lambda banned: banned.better)
 def test_no_docstring_or_message_has_a_banned_phrase(banned):
-    found = [
-        (place, match[0], text)
-        for area, sentences in SENTENCES.items()
-        if area not in banned.unfinished.split()
-        for place, text, _ in sentences
-        if (match := re.search(banned.pattern, text))
-    ]
+    found = [(place, match[0], text) for place, text, _ in SENTENCES if (match := re.search(banned.pattern, text))]
     assert not found, f"write {banned.better!r} instead:\n{show(found)}"
 
 
@@ -119,9 +98,7 @@ def test_no_docstring_or_message_has_a_banned_phrase(banned):
 def test_a_docstring_begins_with_the_word_of_the_field(banned):
     found = [
         (place, match[0], text)
-        for area, sentences in SENTENCES.items()
-        if area not in banned.unfinished.split()
-        for place, text, is_docstring in sentences
+        for place, text, is_docstring in SENTENCES
         if is_docstring and (match := re.match(banned.pattern, text))
     ]
     assert not found, f"write {banned.better!r} instead:\n{show(found)}"
@@ -132,7 +109,6 @@ def test_no_page_has_a_banned_phrase(page):
     found = [
         (page, match[0], text)
         for banned in BANNED
-        if page not in banned.unfinished.split()
         for text in paragraphs_of(page)
         if (match := re.search(banned.pattern, text))
     ]

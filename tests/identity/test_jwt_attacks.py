@@ -136,8 +136,8 @@ J1 = [
         (f"alg {name}", token({**HEADER, "alg": name}, CLAIMS, RSA, "RS256"), NOT_ITS_ALGORITHM)
         for name in ("None", "NONE", "nOnE", "", "RS256 ", "rs256", "RS384", "PS256", "ES256K", "HS256", "RSA1_5")
     ],
-    ("alg is no text", token({**HEADER, "alg": ["RS256"]}, CLAIMS, RSA, "RS256"), "does not say its algorithm"),
-    ("alg is missing", token({"kid": "rsa"}, CLAIMS, RSA, "RS256"), "does not say its algorithm"),
+    ("alg is no text", token({**HEADER, "alg": ["RS256"]}, CLAIMS, RSA, "RS256"), "does not name its algorithm"),
+    ("alg is missing", token({"kid": "rsa"}, CLAIMS, RSA, "RS256"), "does not name its algorithm"),
     ("HS256 with the public key as PEM", token({"alg": "HS256", "kid": "rsa"}, CLAIMS, pem(RSA)), NOT_ITS_ALGORITHM),
     ("HS256 with the key set", token({"alg": "HS256", "kid": "rsa"}, CLAIMS, KEYS), NOT_ITS_ALGORITHM),
     ("HS256 with an empty key", token({"alg": "HS256"}, CLAIMS, b""), NOT_ITS_ALGORITHM),
@@ -263,7 +263,7 @@ def test_J1_a_key_that_is_not_for_this_is_passed_over(_, member):
 NOT_MOMENTS = ["absent", None, "1800000000", 1.8e9, True, [NOW], -1, 0, 1 << 60, 10**400]
 J2 = [
     *[
-        (f"{name} {value!r}"[:40], {name: value}, f"does not give {name} as a whole number")
+        (f"{name} {value!r}"[:40], {name: value}, f"does not have {name} as a whole number")
         for name in ("exp", "nbf", "iat")
         for value in NOT_MOMENTS
     ],
@@ -274,7 +274,7 @@ J2 = [
       for value in ("absent", None, "", "https://evil.example", "https://id.example/", "HTTPS://id.example", 1,
                     ["https://id.example"])],
     *[(f"sub {value!r}"[:40], {"sub": value}, "in sub") for value in ("absent", None, "", 1, ["svc"], {"a": 1})],
-    *[(f"sub {value!r}"[:40], {"sub": value}, "which agent calls")
+    *[(f"sub {value!r}"[:40], {"sub": value}, "does not name the agent in sub")
       for value in ("two words", "a\r\nb", "é", "ѕvc", "\0", "x" * 256, "\u202e")],
     ("expired", {"iat": NOW - 700, "nbf": NOW - 700, "exp": NOW - 30}, "has expired"),
     ("expired long ago", {"iat": 1, "nbf": 1, "exp": 2}, "has expired"),
@@ -319,9 +319,9 @@ async def test_J2_the_claims_of_ours_are_typed_as_strictly(services):
     for change, reason in [
         ({"aud": ["wirekey"]}, "audience is another"),
         ({"nbf": "absent"}, "nbf"),
-        ({"client_id": "absent"}, "to which client"),
-        ({"client_id": 1}, "to which client"),
-        ({"permissions": "web:write"}, "to which client"),
+        ({"client_id": "absent"}, "does not name the client"),
+        ({"client_id": 1}, "does not name the client"),
+        ({"permissions": "web:write"}, "does not name the client"),
         ({"client_id": "wkc_" + "a" * 22}, "revoked"),
         ({"sub": "bob"}, "revoked"),
         ({"exp": NOW + 3631}, "good for longer"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Audit(AdmittingAddon):
-    """Records calls and tunnels, and lets no call go that cannot be recorded.
+    """Records calls and tunnels, and refuses a call that cannot be recorded.
 
     It is the last addon that decides. From here on other addons see the flow, so it redacts the flow first. It ends
     the call: its `CallState` is gone after the response or the error.

@@ -1,10 +1,10 @@
 """The base class of the addons: it guards each hook by the hook's name.
 
-mitmproxy logs an exception in a hook and lets the request go on. Here a hook before the verdict refuses the call when
-it raises, a hook about a connection closes it, and a hook after the verdict is logged and the call goes on. `ON_ERROR`
-maps each hook to what happens. `Addon` applies it when a class is created, so no hook can be written without its guard.
+mitmproxy logs an exception in a hook, and the request goes on. Here an exception before the verdict refuses the call,
+one in a hook about a connection closes the connection, and one after the verdict is logged and the call goes on.
+`ON_ERROR` maps each hook to its action. `Addon` applies it when a class is created, so no hook can be without a guard.
 
-The log has the place where an exception came from, not its message, which may quote the call.
+The log shows where an exception was raised, but not its message, which may quote the call.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ class Addon:
                 setattr(cls, name, guard(name, hook))
             elif name in hooks.all_hooks and name not in LIFECYCLE:
                 raise TypeError(
-                    f"{cls.__name__}.{name}: add this hook to ON_ERROR in wirekey/addons/base.py, which says what "
-                    "happens when a hook raises."
+                    f"{cls.__name__}.{name}: add this hook to ON_ERROR in wirekey/addons/base.py, which maps each "
+                    "hook to the action when it raises."
                 )
 
     def log_failure(self, name: str, error: Exception) -> None:
         """Log an exception in this addon, without its message."""
         logger.error("%s.%s failed: %s", type(self).__name__, name, safe_traceback(error))
 
-    # What happens when a hook raises.
+    # The actions of ON_ERROR.
 
     def refuse_call(self, name: str, flow: http.HTTPFlow, error: Exception) -> None:
-        """Refuse the call of a flow: as a Refusal says, or as an internal error."""
+        """Refuse the call of a flow with the Refusal that was raised, or as an internal error."""
         if isinstance(error, Refusal):
             self.calls.refuse(flow, error)
         else:
@@ -103,13 +103,13 @@ ON_ERROR: dict[str, Callable[[Addon, str, Any, Exception], None]] = {
     **dict.fromkeys(("tls_clienthello", "tls_start_client", "tls_start_server"), Addon.only_log),
     **dict.fromkeys(("tls_established_client", "client_disconnected"), Addon.only_log),
 }
-"""Hook → what happens when it raises."""
+"""Hook → the action when it raises."""
 LIFECYCLE = frozenset({"load", "configure", "running", "done"})
-"""Hooks without a guard: what raises at the start ends the start, and every call is refused until it is complete."""
+"""Hooks without a guard. An exception in one stops the start. Every call is refused until the start is complete."""
 
 
 def guard(name: str, hook: Hook) -> Hook:
-    """Return a hook that does what `ON_ERROR` says for its name when it raises."""
+    """Return the hook with a guard: when it raises, the action that `ON_ERROR` has for its name runs."""
     on_error, before_verdict = ON_ERROR[name], name in BEFORE_VERDICT
 
     @functools.wraps(hook)

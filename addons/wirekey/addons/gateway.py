@@ -154,7 +154,7 @@ class Gateway(Addon):
         del flow.response.headers["content-length"]
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Replace the provider's CORS headers with those that gateway.cors says."""
+        """Replace the provider's CORS headers with those of gateway.cors."""
         state, response = self.calls.find(flow), flow.response
         if state is None or response is None:
             return

@@ -65,13 +65,13 @@ class Models(AdmittingAddon):
     async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         """Respond with a list or one model, if the call is for the gateway itself.
 
-        Raises Refusal if no provider's list is available, or none has the model.
+        Raises Refusal if no model list is available, or the model is not listed.
         """
         state, settings = self.calls.state(flow), self.services.settings
         assert call.provider
         assert call.operation
         if not state.own_models or call.operation.name not in OPERATIONS or call.provider in settings.key_sources:
-            # Where the clients have their own keys, each gets the provider's list of its own account.
+            # If the clients have their own keys, each gets the provider's list of its own account.
             return
         known = await self.lists.known(list_origins(settings))
         entries = catalogue(known.lists, settings.routes.routes)

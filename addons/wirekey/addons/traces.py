@@ -49,7 +49,7 @@ class Traces(Addon):
             logger.warning("No traces are exported: %s", reason)
 
     def open(self, environ: Mapping[str, str]) -> str | None:
-        """Start the export. Return a sentence that says why it cannot start; None if it has."""
+        """Start the export. Return the reason why it cannot start, or None if it has started."""
         protocol = first(environ, PROTOCOLS) or PROTOCOL
         if protocol != PROTOCOL:
             return f"The protocol {protocol} is not supported. Set OTEL_EXPORTER_OTLP_PROTOCOL to {PROTOCOL}."

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 async def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -> None:
-    """Prepare the attempt that the plan says, and make it the attempt of the call.
+    """Prepare a planned attempt, and make it the attempt of the call.
 
     Raises Refusal if there is no credential for it, or the request cannot ask for its model. The previous attempt then
     stands: its response is what the client gets.
@@ -56,7 +56,7 @@ async def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Atte
 
 
 def use_attempt(calls: Calls, flow: http.HTTPFlow, attempt: AttemptState) -> None:
-    """Make an attempt the one of its call: in its state, in its record, and in the flow that says where to connect."""
+    """Make an attempt the current one of its call: in the state, the record, and the flow, which has host and port."""
     state = calls.state(flow)
     state.attempt = attempt
     record_attempt(state.call, attempt)
@@ -241,7 +241,7 @@ def call_info(call: Call, attempt: AttemptState) -> CallInfo:
     )
 
 
-# What the client is told.
+# Messages to the client.
 
 
 def no_key(candidate: Candidate | None) -> str:

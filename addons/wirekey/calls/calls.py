@@ -171,7 +171,7 @@ class Calls:
             flow.response = self.bare_response(flow)
 
     def deny(self, flow: http.HTTPFlow, refusal: Refusal) -> None:
-        """Note a refusal in the call's record, and set the response that says it."""
+        """Note a refusal in the call's record, and set its response."""
         state = self.states.get(flow.id)
         call = state.call if state else self.open(flow)
         call.outcome = call.outcome or Outcome.DENIED

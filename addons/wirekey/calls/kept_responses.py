@@ -47,7 +47,7 @@ class KeptResponse:
                 for piece in [passed] if isinstance(passed, bytes) else passed:
                     self.keep(piece)
             except Exception as error:
-                # What was decoded so far is kept. The client gets everything.
+                # Keep the part that is decoded so far. The client gets everything.
                 self.room = 0
                 logger.debug("a response is kept in part: %s", safe_traceback(error))
         return passed

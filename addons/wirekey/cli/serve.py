@@ -180,7 +180,7 @@ def endpoint_lines(lifecycle: Lifecycle) -> list[str]:
 
 
 def simulation(lifecycle: Lifecycle) -> list[str]:
-    """Return lines that say that, and why, the simulator handles all calls; none if it does not."""
+    """Return lines that report that the simulator handles all calls, and why. Empty if it does not."""
     if not lifecycle.services.settings.simulated:
         return []
     if lifecycle.simulator_wanted:

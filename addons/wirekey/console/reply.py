@@ -21,7 +21,7 @@ class Outlet(Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the last data is still being sent. Sending more lets it pile up in memory."""
+        """Whether the last data is still being sent. More data would accumulate in memory."""
 
     def send(self, data: bytes) -> None:
         """Send data."""

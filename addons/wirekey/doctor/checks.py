@@ -97,15 +97,15 @@ def check_keys(
 ) -> Finding:
     """Check that a provider has keys, and that all of them can be read.
 
-    `other_source` says where its credentials come from without keys, `not_needed` why it can do without any. Each is
-    empty if that is not the case.
+    `other_source` is the source of its credentials without keys, `not_needed` the reason why it needs no keys. Each is
+    empty if it does not apply.
     """
 
     def found(level: Level, message: str, fix: str = "") -> Finding:
         return Finding("keys", f"{provider} keys", level, message, fix)
 
     if problems:
-        return found(Level.WRONG, "; ".join(problems), "put the secret where the setting says, or change the setting")
+        return found(Level.WRONG, "; ".join(problems), "put the secret where the setting points, or change the setting")
     if other_source:
         return found(Level.OK, other_source)
     if count:

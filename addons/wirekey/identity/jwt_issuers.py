@@ -1,4 +1,4 @@
-"""The trusted issuers of JWTs, their keys, and what their claims say of an agent. Pure, but for reading key files."""
+"""The trusted issuers of JWTs, their keys, and how their claims describe an agent. Reads key files; otherwise pure."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def timestamp_claim(claims: dict[str, Any], name: str) -> int:
     """Return a claim that is a time in whole Unix seconds. Raises RefusedTokenError."""
     value = claims.get(name)
     if type(value) is not int or not 0 < value < 1 << 53:
-        raise RefusedTokenError(f"does not give {name} as a whole number of seconds")
+        raise RefusedTokenError(f"does not have {name} as a whole number of seconds")
     return value
 
 
@@ -130,7 +130,7 @@ def external_agent(claims: dict[str, Any], settings: JWTIssuerConfig) -> Agent:
     paths: JWTClaimsConfig = settings.claims
     name = find_claim(claims, paths.agent.names)
     if not isinstance(name, str) or not AGENT_ID.fullmatch(agent_id := f"{settings.prefix or ''}{name}"):
-        raise RefusedTokenError(f"does not say in {'.'.join(paths.agent.names)} which agent calls")
+        raise RefusedTokenError(f"does not name the agent in {'.'.join(paths.agent.names)}")
     role, type_ = (single_value(claims, path.names) for path in (paths.role, paths.type))
     return Agent(
         agent_id, role, type_, read_permissions(find_claim(claims, paths.permissions.names), settings.permissions)

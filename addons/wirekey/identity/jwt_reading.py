@@ -61,7 +61,7 @@ def read(token: str) -> UnverifiedToken:
             raise RefusedTokenError(f"has {name} in its header, which is not supported")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):
-        raise RefusedTokenError("does not say its algorithm")
+        raise RefusedTokenError("does not name its algorithm")
     return UnverifiedToken(
         algorithm,
         key_id(header),

@@ -149,7 +149,7 @@ class JwtTokens:
             return VerifiedToken(issuer, ends, key.thumbprint, external_agent(token.claims, issuer.settings))
         client_id, granted = token.claims.get("client_id"), token.claims.get("permissions")
         if not isinstance(client_id, str) or not isinstance(granted, list):
-            raise RefusedTokenError("does not say to which client it was issued")
+            raise RefusedTokenError("does not name the client that it was issued to")
         agent = Agent(token.claims["sub"], permissions=tuple(granted))
         return VerifiedToken(issuer, ends, key.thumbprint, agent, client_id)
 

@@ -96,7 +96,7 @@ def body_parameters(request: TokenRequest) -> dict[str, str]:
     except (ValueError, RecursionError) as error:
         message = "The body cannot be read in exactly one way: see that each parameter is there once, as text."
         raise TokenRequestError("invalid_request", message) from error
-    raise TokenRequestError("invalid_request", f"Send the body as {JSON} or {FORM}, and say so in Content-Type.", 415)
+    raise TokenRequestError("invalid_request", f"Send the body as {JSON} or {FORM}, with that Content-Type.", 415)
 
 
 def form(text: str) -> dict[str, str]:

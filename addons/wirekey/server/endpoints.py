@@ -82,7 +82,7 @@ class Endpoints:
         return found | {"gateway": gateway} if gateway else found
 
     def open(self) -> None:
-        """Open the console where the configuration says. Raises OSError with a message for people."""
+        """Open the console at the configured address. Raises OSError with a message for people."""
         config = self.lifecycle.started_with
         assert config
         self._check_policy()

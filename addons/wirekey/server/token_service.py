@@ -1,4 +1,4 @@
-"""Issues and verifies JWTs as one version of the configuration says."""
+"""Issues and verifies JWTs by one version of the configuration."""
 
 from __future__ import annotations
 

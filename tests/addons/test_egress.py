@@ -1,4 +1,4 @@
-"""Which of a name's addresses are dialled, and in which order; none where one of them may not be."""
+"""The addresses of a name are dialled in order. If one of them is not allowed, none is dialled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = ("api.openai.com", 443)
 
 
 def resolved(monkeypatch, *addresses: str, services: Services | None = None) -> Server:
-    """Give a server whose name was resolved to these."""
+    """Return a server whose name resolved to these addresses."""
     asked = []
 
     async def looked_up(self, host, port, **_):
@@ -44,7 +44,7 @@ def test_both_families_are_dialled_in_turn(monkeypatch):
 
 @pytest.mark.parametrize("inside", ["10.0.0.1", "127.0.0.1", "169.254.169.254", "fd00::1", "::ffff:10.0.0.1"])
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_name_that_leads_inside_by_one_of_its_addresses_is_not_dialled_at_all(monkeypatch, inside, place):
+def test_a_name_with_one_internal_address_is_not_dialled(monkeypatch, inside, place):
     addresses = [V6, V4]
     addresses.insert(place, inside)
     server = resolved(monkeypatch, *addresses)

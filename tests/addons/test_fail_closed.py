@@ -1,6 +1,6 @@
 """An exception in any hook before the verdict denies the call; after it, the call goes on. Either way it is recorded.
 
-The hooks are found by looking, so that a new one is covered, or has to say here why not.
+The hooks are found by reflection, so a new one is covered or must be listed here with a reason.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HOOKS = [
 
 
 def failing_as(on_error):
-    """Return (addon, hook) of each hook that fails in this way."""
+    """Return (addon, hook) for each hook with this `on_error`."""
     return [(name, hook) for name, hook in HOOKS if ON_ERROR.get(hook) is on_error]
 
 
@@ -65,7 +65,7 @@ def test_each_hook_of_each_addon_has_a_guard():
 
 
 def test_only_the_lifecycle_has_hooks_without_a_guard():
-    """What fails there ends the start, and every call is refused until the start is complete."""
+    """An exception there stops the start, and every call is refused until the start is complete."""
     unguarded = {name for name, kind in ADDONS.items() if not issubclass(kind, Addon)}
     assert unguarded == {"Lifecycle", "Endpoints"}
     assert not [name for name, _ in HOOKS if name in unguarded]
@@ -80,7 +80,7 @@ def test_hooks_before_the_verdict_refuse_and_hooks_after_it_are_logged():
     assert {hook for _, hook in AFTER} == responses | handshakes | {"client_disconnected"}
 
 
-def test_a_hook_of_which_it_is_not_known_how_it_fails_cannot_be_written():
+def test_a_hook_without_a_known_failure_mode_is_rejected():
     with pytest.raises(TypeError, match=r"New\.websocket_message: add this hook to ON_ERROR"):
 
         class New(Addon):
@@ -91,7 +91,7 @@ def test_a_hook_of_which_it_is_not_known_how_it_fails_cannot_be_written():
         type("Newer", (base.AdmittingAddon,), {"tls_failed_client": lambda self, data: None})
 
 
-def test_a_hook_of_a_new_addon_is_guarded_without_a_word():
+def test_a_hook_of_a_new_addon_is_guarded_by_default():
     class New(Addon):
         def request(self, flow):
             raise RuntimeError(QUOTED)
@@ -108,7 +108,7 @@ def test_a_hook_of_a_new_addon_is_guarded_without_a_word():
 
 
 @pytest.mark.parametrize(("name", "hook"), RETRYING)
-def test_an_exception_where_a_retry_is_decided_means_no_retry(name, hook, monkeypatch, caplog):
+def test_an_exception_in_a_retry_decision_means_no_retry(name, hook, monkeypatch, caplog):
     break_hook(monkeypatch, name, hook)
     attempt = SimpleNamespace(retry=True)
     asyncio.run(getattr(ADDONS[name](Services()), hook)(attempt))
@@ -117,7 +117,7 @@ def test_an_exception_where_a_retry_is_decided_means_no_retry(name, hook, monkey
     assert QUOTED not in caplog.text
 
 
-def test_an_exception_about_a_request_to_an_endpoint_of_our_own_refuses_it(monkeypatch):
+def test_an_exception_in_a_request_to_a_local_endpoint_refuses_it(monkeypatch):
     break_hook(monkeypatch, "Gateway", "request")
     services, flow = Services(), tflow.tflow()
     services.calls.local_requests[flow.id] = None
@@ -126,7 +126,7 @@ def test_an_exception_about_a_request_to_an_endpoint_of_our_own_refuses_it(monke
 
 
 def break_hook(monkeypatch, name, hook):
-    """Let the inside of a hook raise, within its guard."""
+    """Make the body of a hook raise, inside its guard."""
     kind = ADDONS[name]
     inside = getattr(kind, "admit", None) if issubclass(kind, base.AdmittingAddon) else None
     waits = any(map(inspect.iscoroutinefunction, (getattr(kind, hook).__wrapped__, inside)))
@@ -150,7 +150,7 @@ def simulator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, simulator):
-    """State and CA, made once: a CA takes its time."""
+    """A folder with state and CA, made once because a CA is slow to make."""
     made = tmp_path_factory.mktemp("wirekey")
     settings = {"state": str(made / "state"), "certs": str(made / "certs"), "listen": FREE}
     (made / "wirekey.yaml").write_text(json.dumps(behind(simulator, **settings)))
@@ -161,7 +161,7 @@ def folder(tmp_path_factory, simulator):
 
 @contextlib.asynccontextmanager
 async def wirekey(folder, *onlookers):
-    """Stations, wire and audit in this process, as `wirekey serve` puts them together."""
+    """Run addons, wire layer and audit in this process, wired as `wirekey serve` wires them."""
     services = Services()
     master = ServeMaster(options.Options(confdir=str(folder / "certs")))
     ours = bundle.addons_in_order(services, load(folder / "wirekey.yaml", KEY_ENVIRONMENT))
@@ -198,11 +198,11 @@ CALLS = {
         "error.status",
     ),
 }
-"""Provider → host, path, body, and what its errors have."""
+"""Provider → host, path, body, and the fields of its errors."""
 
 
 async def call(forward, folder, provider="openai", behaviour=""):
-    """Make one call; (status of CONNECT, status, JSON body), 0 and None where the connection was closed."""
+    """Make one call and return (status of CONNECT, status, JSON body); 0 and None if the connection was closed."""
     host, path, body, _ = CALLS[provider]
     messages = [{"role": "user", "content": "hello"}]
     contents = [{"role": "user", "parts": [{"text": "hello"}]}]
@@ -255,7 +255,7 @@ def events(folder):
 
 @pytest.fixture
 def play(folder, simulator):
-    """Make one call with a new Wirekey; (CONNECT, status, body), what reached the provider, new audit events."""
+    """Make one call with a new Wirekey; (CONNECT, status, body), requests at the provider, new audit events."""
     simulator.forget()
     before = len(events(folder)) if (folder / "state" / "audit.db").exists() else 0
 
@@ -304,7 +304,7 @@ async def test_the_denial_has_the_shape_of_the_provider(provider, play, monkeypa
 
 
 @pytest.mark.parametrize(("name", "hook"), CONNECTION)
-async def test_an_exception_about_a_connection_leaves_nothing_dialled(name, hook, play, monkeypatch, caplog):
+async def test_an_exception_in_a_connection_hook_dials_nothing(name, hook, play, monkeypatch, caplog):
     break_hook(monkeypatch, name, hook)
     (_, status, _), seen, _ = await play()
     assert status in (0, 502)
@@ -313,7 +313,7 @@ async def test_an_exception_about_a_connection_leaves_nothing_dialled(name, hook
 
 
 @pytest.mark.parametrize(("name", "hook"), AFTER)
-async def test_an_exception_after_the_verdict_lets_the_call_go_on(name, hook, play, monkeypatch, caplog):
+async def test_the_call_continues_after_an_exception_past_the_verdict(name, hook, play, monkeypatch, caplog):
     break_hook(monkeypatch, name, hook)
     (_, status, body), seen, found = await play()
     assert (status, len(seen)) == (200, 1), body
@@ -323,8 +323,8 @@ async def test_an_exception_after_the_verdict_lets_the_call_go_on(name, hook, pl
     assert QUOTED not in caplog.text
 
 
-class Onlooker:
-    """Another addon, after ours."""
+class Observer:
+    """Another addon, run after Wirekey's."""
 
     def __init__(self):
         self.contents = []
@@ -333,15 +333,15 @@ class Onlooker:
         self.contents += [flow.request.raw_content, flow.response.raw_content]
 
 
-async def test_a_response_without_a_tap_is_not_kept_on_the_flow_either(play, monkeypatch):
+async def test_a_response_without_a_tap_is_not_kept_on_the_flow(play, monkeypatch):
     break_hook(monkeypatch, "Metering", "responseheaders")
-    onlooker = Onlooker()
+    onlooker = Observer()
     (_, status, _), _, _ = await play(onlookers=[onlooker])
     assert (status, onlooker.contents) == (200, [None, None])
 
 
 @pytest.mark.parametrize("broken", ["install_tap", "make_tap", "make_filter"])
-async def test_an_error_that_quotes_the_key_does_not_pass_without_its_filter(broken, play, monkeypatch):
+async def test_an_error_that_quotes_the_key_is_removed_if_its_filter_fails(broken, play, monkeypatch):
     key = PROVIDER_KEYS["openai"]
 
     def failing(*_):
@@ -354,7 +354,7 @@ async def test_an_error_that_quotes_the_key_does_not_pass_without_its_filter(bro
     assert key in str(seen.headers)
 
 
-def test_a_filter_that_fails_lets_as_many_bytes_by_as_were_said_and_none_of_an_error(monkeypatch):
+def test_a_failed_filter_passes_the_announced_bytes_and_nothing_of_an_error(monkeypatch):
     services, flow = Services(), tflow.tflow(resp=True)
     services.calls.open(flow)
     tap = ResponseTap(services.calls, flow, Tap(None))
@@ -387,7 +387,7 @@ METHODS = {
     "refusal_of_response": None,
     "open_spool": None,  # in tests/wire/test_large_requests.py
 }
-"""Method that the wire layer calls → status and outcome of a call in which it fails; None: below."""
+"""Method called by the wire layer → status and outcome of a call in which it fails; None: tested below."""
 
 
 def break_method(monkeypatch, name):
@@ -400,14 +400,14 @@ def break_method(monkeypatch, name):
     monkeypatch.setattr(kind, name, whole.guard(failing) if hasattr(whole, "guard") else failing)
 
 
-def test_each_method_for_the_wire_layer_is_tried():
+def test_every_method_of_the_wire_delegate_is_in_the_table():
     from wirekey.wire.delegate import WireDelegate
 
     methods = {name for name in vars(WireDelegate) if not name.startswith("_")} - {"limits", "connection_pool"}
     assert methods == set(METHODS)
 
 
-def test_where_it_cannot_be_told_whether_a_call_may_go_out_twice_it_does_not(monkeypatch, caplog):
+def test_an_exception_in_the_retry_check_means_no_retry(monkeypatch, caplog):
     delegate, flow = CallDelegate(Services()), tflow.tflow()
     for name in ("may_be_resent", "release_body", "report_request_reset"):
         break_method(monkeypatch, name)
@@ -417,7 +417,7 @@ def test_where_it_cannot_be_told_whether_a_call_may_go_out_twice_it_does_not(mon
     assert QUOTED not in caplog.text
 
 
-def test_where_it_cannot_be_told_whether_an_agent_was_revoked_a_running_call_goes_on(monkeypatch, caplog):
+def test_an_exception_in_the_revocation_check_does_not_end_a_running_call(monkeypatch, caplog):
     delegate, flow = CallDelegate(Services()), tflow.tflow()
     break_method(monkeypatch, "refusal_if_revoked")
     assert delegate.refusal_if_revoked(flow) is None
@@ -425,7 +425,7 @@ def test_where_it_cannot_be_told_whether_an_agent_was_revoked_a_running_call_goe
 
 
 @pytest.mark.parametrize("name", [name for name, found in METHODS.items() if found])
-async def test_an_exception_while_a_call_is_prepared_sends_nothing(name, play, monkeypatch, caplog):
+async def test_an_exception_while_preparing_a_call_sends_nothing(name, play, monkeypatch, caplog):
     break_method(monkeypatch, name)
     (_, status, body), seen, (*_, event) = await play()
     assert (status, event["outcome"]) == METHODS[name]
@@ -436,7 +436,7 @@ async def test_an_exception_while_a_call_is_prepared_sends_nothing(name, play, m
 
 
 @pytest.mark.parametrize("refusing", ["deny", "error_response", "open", "redact"])
-async def test_a_refusal_that_fails_is_still_one(refusing, play, monkeypatch, caplog):
+async def test_a_failed_refusal_still_refuses(refusing, play, monkeypatch, caplog):
     break_hook(monkeypatch, "Recognition", "requestheaders")
     break_method(monkeypatch, refusing)
     (_, status, body), seen, found = await play()
@@ -447,7 +447,7 @@ async def test_a_refusal_that_fails_is_still_one(refusing, play, monkeypatch, ca
     assert QUOTED not in caplog.text
 
 
-def test_an_invalid_head_is_refused_even_where_that_fails(monkeypatch):
+def test_an_invalid_head_is_refused_even_if_the_handler_fails(monkeypatch):
     break_method(monkeypatch, "refuse_malformed")
     services, flow = Services(), tflow.tflow()
     CallDelegate(services).refuse_malformed(flow, "a reason")
@@ -455,7 +455,7 @@ def test_an_invalid_head_is_refused_even_where_that_fails(monkeypatch):
     assert services.calls.of(flow).policy_result == "deny"
 
 
-async def test_a_response_that_cannot_be_judged_does_not_reach_the_client(play, monkeypatch, caplog):
+async def test_a_response_that_cannot_be_checked_does_not_reach_the_client(play, monkeypatch, caplog):
     break_method(monkeypatch, "refusal_of_response")
     (_, status, body), (seen,), (*_, event) = await play()
     assert (status, event["status"], event["outcome"]) == (503, 503, "upstream_error")
@@ -464,7 +464,7 @@ async def test_a_response_that_cannot_be_judged_does_not_reach_the_client(play, 
     assert QUOTED not in caplog.text
 
 
-def test_words_that_cannot_be_phrased_in_a_stream_are_left_out(monkeypatch):
+def test_a_stream_error_that_cannot_be_built_is_left_out(monkeypatch):
     break_method(monkeypatch, "stream_error")
     break_method(monkeypatch, "report_end")
     services, flow = Services(), tflow.tflow(resp=True)
@@ -474,13 +474,13 @@ def test_words_that_cannot_be_phrased_in_a_stream_are_left_out(monkeypatch):
     assert delegate.report_end(flow, "timeout") is None
 
 
-async def test_a_response_whose_redacted_headers_cannot_be_restored_goes_on_without_them(play, monkeypatch):
+async def test_a_response_passes_without_redacted_headers_that_cannot_be_restored(play, monkeypatch):
     break_method(monkeypatch, "response_head")
     (_, status, body), _, (event,) = await play()
     assert (status, body["object"], event["outcome"]) == (200, "chat.completion", "completed")
 
 
-def test_an_exception_is_described_by_kind_and_place_and_causes():
+def test_a_safe_traceback_has_types_places_and_causes():
     def read():
         raise ValueError(QUOTED)
 

@@ -1,4 +1,4 @@
-"""What the client gets of an answer, and what the call's record learns from it."""
+"""The part of a response that reaches the client, and what metering records from it."""
 
 import gzip
 import json
@@ -35,8 +35,8 @@ ASKED = [CHUNK % NULL, LAST % NULL, USAGE, DONE]
 UNASKED = (CHUNK + LAST) % (b"", b"") + DONE
 
 
-class Answer:
-    """An answer on its way through the station, chunk by chunk, as mitmproxy hands it on."""
+class Response:
+    """A response that passes through the addons chunk by chunk, as mitmproxy passes it."""
 
     def __init__(  # noqa: PLR0917  # in the order in which tests name them
         self,
@@ -70,8 +70,8 @@ class Answer:
             aws=aws,
         )
         self.addons_in_order = Credentials(self.services), Metering(self.services)
-        for station in self.addons_in_order:
-            station.responseheaders(self.flow)
+        for addon in self.addons_in_order:
+            addon.responseheaders(self.flow)
 
     @property
     def headers(self):
@@ -84,24 +84,24 @@ class Answer:
 
     def ends(self):
         out = self.passes(b"")
-        for station in self.addons_in_order:
-            station.response(self.flow)
+        for addon in self.addons_in_order:
+            addon.response(self.flow)
         return out
 
 
-def test_chunks_pass_as_they_are():
-    answer = Answer()
+def test_chunks_pass_unchanged():
+    response = Response()
     for chunk in ASKED:
-        (out,) = answer.passes(chunk)
+        (out,) = response.passes(chunk)
         assert out is chunk
-    assert answer.ends() == []
+    assert response.ends() == []
 
 
-def test_the_record_learns_tokens_bytes_time_and_cost():
-    answer = Answer()
-    answer.passes(*ASKED)
-    answer.ends()
-    call = answer.call
+def test_tokens_bytes_time_and_cost_are_recorded():
+    response = Response()
+    response.passes(*ASKED)
+    response.ends()
+    call = response.call
     assert (call.usage.input_tokens, call.usage.output_tokens, call.usage.finish_reason) == (1000, 100, "stop")
     assert call.cost_usd == pytest.approx(0.00021)
     assert call.response_bytes == sum(map(len, ASKED))
@@ -109,87 +109,87 @@ def test_the_record_learns_tokens_bytes_time_and_cost():
     assert (call.status, call.outcome) == (200, None)
 
 
-def test_the_cost_is_that_of_the_model_asked_for_where_the_answer_names_one_that_has_no_price():
-    answer = Answer()
-    answer.passes(USAGE.replace(b"gpt-4o-mini", b"a-name-of-its-own"))
-    answer.ends()
-    assert answer.call.cost_usd == pytest.approx(0.00021)
+def test_the_requested_model_sets_the_cost_if_the_responses_model_has_no_price():
+    response = Response()
+    response.passes(USAGE.replace(b"gpt-4o-mini", b"a-name-of-its-own"))
+    response.ends()
+    assert response.call.cost_usd == pytest.approx(0.00021)
 
 
-def test_on_bedrock_the_price_is_that_of_the_region_asked_for():
+def test_on_bedrock_the_price_is_that_of_the_requested_region():
     call = Call(provider="bedrock", model="global.anthropic.claude-sonnet-4-5-20250929-v1:0")
     usage = Usage(input_tokens=1000, output_tokens=1000, model="claude-sonnet-4-5-20250929")
     bedrock = PROVIDERS["bedrock"]
     assert cost_of(call, usage) == cost_usd(bedrock, call.model, usage) < cost_usd(bedrock, usage.model, usage)
 
 
-def test_a_call_of_no_provider_has_no_cost():
+def test_a_call_without_a_provider_has_no_cost():
     assert cost_of(Call(model="gpt-4o"), Usage(input_tokens=1, output_tokens=1)) is None
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("br", brotli.compress)])
-def test_a_compressed_answer_passes_as_it_is_and_is_read(encoding, compress):
-    answer, body = Answer(content_encoding=encoding), compress(b"".join(ASKED))
-    assert answer.passes(body[:50], body[50:]) == [body[:50], body[50:]]
-    answer.ends()
-    assert answer.headers["content-encoding"] == encoding
-    assert answer.call.usage.input_tokens == 1000
+def test_a_compressed_response_is_read_and_passes_unchanged(encoding, compress):
+    response, body = Response(content_encoding=encoding), compress(b"".join(ASKED))
+    assert response.passes(body[:50], body[50:]) == [body[:50], body[50:]]
+    response.ends()
+    assert response.headers["content-encoding"] == encoding
+    assert response.call.usage.input_tokens == 1000
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("br", brotli.compress)])
-def test_usage_that_we_asked_for_is_taken_out_also_of_a_compressed_answer(encoding, compress):
+def test_usage_that_wirekey_requested_is_removed_from_a_compressed_response(encoding, compress):
     body = compress(b"".join(ASKED))
-    answer = Answer(usage_requested=True, content_encoding=encoding, content_length=str(len(body)))
-    assert b"".join(answer.passes(body[:50], body[50:]) + answer.ends()) == UNASKED
-    assert answer.call.usage.input_tokens == 1000
-    assert answer.call.response_bytes == len(body)
-    assert "content-encoding" not in answer.headers
-    assert "content-length" not in answer.headers
-    assert answer.headers["transfer-encoding"] == "chunked"
+    response = Response(usage_requested=True, content_encoding=encoding, content_length=str(len(body)))
+    assert b"".join(response.passes(body[:50], body[50:]) + response.ends()) == UNASKED
+    assert response.call.usage.input_tokens == 1000
+    assert response.call.response_bytes == len(body)
+    assert "content-encoding" not in response.headers
+    assert "content-length" not in response.headers
+    assert response.headers["transfer-encoding"] == "chunked"
 
 
 @pytest.mark.parametrize(("version", "framing"), [("HTTP/1.1", "chunked"), ("HTTP/2.0", None), ("HTTP/1.0", None)])
-def test_an_answer_that_gets_shorter_is_framed_as_the_client_can_read_it(version, framing):
-    answer = Answer(usage_requested=True, version=version, content_length="999")
-    assert "content-length" not in answer.headers
-    assert answer.headers.get("transfer-encoding") == framing
-    assert b"".join(answer.passes(*ASKED) + answer.ends()) == UNASKED
+def test_a_shortened_response_has_a_framing_that_the_client_can_read(version, framing):
+    response = Response(usage_requested=True, version=version, content_length="999")
+    assert "content-length" not in response.headers
+    assert response.headers.get("transfer-encoding") == framing
+    assert b"".join(response.passes(*ASKED) + response.ends()) == UNASKED
 
 
-def test_an_encoding_that_cannot_be_undone_passes_unread_where_no_key_was_sent():
-    answer = Answer(usage_requested=True, keyless=True, content_encoding="gzip, br")
-    assert answer.passes(b"whatever") == [b"whatever"]
-    answer.ends()
-    assert (answer.call.usage, answer.call.outcome) == (None, None)
-    assert answer.headers["content-encoding"] == "gzip, br"
+def test_an_unknown_encoding_passes_unread_if_no_key_was_sent():
+    response = Response(usage_requested=True, keyless=True, content_encoding="gzip, br")
+    assert response.passes(b"whatever") == [b"whatever"]
+    response.ends()
+    assert (response.call.usage, response.call.outcome) == (None, None)
+    assert response.headers["content-encoding"] == "gzip, br"
 
 
-def test_an_encoding_that_cannot_be_undone_is_removed_where_a_key_was_sent():
-    answer = Answer(content_encoding="gzip, br")
-    assert answer.passes(b"whatever") + answer.ends() == []
+def test_an_unknown_encoding_is_removed_if_a_key_was_sent():
+    response = Response(content_encoding="gzip, br")
+    assert response.passes(b"whatever") + response.ends() == []
 
 
-def test_a_stream_from_which_nothing_can_be_taken_out_any_more_ends_with_an_error():
-    answer, body = Answer(usage_requested=True, content_encoding="gzip"), gzip.compress(b"".join(ASKED))
-    out = answer.passes(body[:-20], b"\0" * 40, body)
+def test_a_stream_that_can_no_longer_be_edited_ends_with_an_error():
+    response, body = Response(usage_requested=True, content_encoding="gzip"), gzip.compress(b"".join(ASKED))
+    out = response.passes(body[:-20], b"\0" * 40, body)
     assert json.loads(out[-1].strip().removeprefix(b"data: "))["error"]["message"].startswith("The response broke off")
-    assert answer.passes(b"more") == []
-    assert answer.ends() == []
+    assert response.passes(b"more") == []
+    assert response.ends() == []
 
 
-def test_a_stream_that_lacks_its_end_is_truncated():
-    answer = Answer()
-    answer.passes(CHUNK % b"")
-    answer.ends()
-    assert answer.call.outcome is Outcome.TRUNCATED
+def test_a_stream_without_its_end_is_truncated():
+    response = Response()
+    response.passes(CHUNK % b"")
+    response.ends()
+    assert response.call.outcome is Outcome.TRUNCATED
 
 
-def test_a_client_that_leaves_at_the_providers_error_has_not_cancelled_the_call():
-    answer = Answer()
-    answer.passes(CHUNK % b"", b'data: {"error":{"type":"server_error","message":"no"}}\n\n')
-    answer.call.outcome = Outcome.CLIENT_CANCELLED
-    Metering(answer.services).error(answer.flow)
-    assert (answer.call.outcome, answer.call.policy_reason) == (Outcome.UPSTREAM_ERROR, "server_error")
+def test_a_disconnect_at_the_providers_error_is_not_a_cancellation():
+    response = Response()
+    response.passes(CHUNK % b"", b'data: {"error":{"type":"server_error","message":"no"}}\n\n')
+    response.call.outcome = Outcome.CLIENT_CANCELLED
+    Metering(response.services).error(response.flow)
+    assert (response.call.outcome, response.call.policy_reason) == (Outcome.UPSTREAM_ERROR, "server_error")
 
 
 WHOLE = b'{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":6,"completion_tokens":9}}'
@@ -198,21 +198,21 @@ WHOLE = b'{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":6,"comp
 @pytest.mark.parametrize(
     ("came", "outcome"), [(WHOLE, Outcome.COMPLETED), (WHOLE[:-1], Outcome.CLIENT_CANCELLED)], ids=["whole", "cut"]
 )
-def test_a_client_that_leaves_with_the_whole_response_has_not_cancelled_the_call(came, outcome):
-    """Over HTTP/2 the end of a stream may come in a packet of its own, for which curl does not wait."""
-    answer = Answer(content_type="application/json")
-    answer.call.facts = Facts(model="gpt-4o-mini", stream=False)
-    answer.passes(came)
-    answer.call.outcome = Outcome.CLIENT_CANCELLED
-    Metering(answer.services).error(answer.flow)
-    assert answer.call.outcome is outcome
+def test_a_disconnect_after_the_whole_response_is_not_a_cancellation(came, outcome):
+    """Over HTTP/2 the end of a stream may arrive in a separate packet, and curl does not wait for it."""
+    response = Response(content_type="application/json")
+    response.call.facts = Facts(model="gpt-4o-mini", stream=False)
+    response.passes(came)
+    response.call.outcome = Outcome.CLIENT_CANCELLED
+    Metering(response.services).error(response.flow)
+    assert response.call.outcome is outcome
 
 
-def test_what_came_before_the_client_went_away_is_recorded():
-    answer = Answer()
-    answer.passes(CHUNK % b"")
-    Metering(answer.services).error(answer.flow)
-    assert (answer.call.response_bytes, answer.call.outcome) == (len(CHUNK % b""), None)
+def test_bytes_before_a_disconnect_of_the_client_are_recorded():
+    response = Response()
+    response.passes(CHUNK % b"")
+    Metering(response.services).error(response.flow)
+    assert (response.call.response_bytes, response.call.outcome) == (len(CHUNK % b""), None)
 
 
 ERROR = b'{"error":{"message":"Incorrect API key: %b.","type":"invalid_request_error"}}' % KEY.encode()
@@ -222,9 +222,9 @@ MASKED = ERROR.replace(KEY.encode(), b"*" * len(KEY))
 @pytest.mark.parametrize(
     ("encoding", "compress"), [("identity", bytes), ("gzip", gzip.compress), ("br", brotli.compress)]
 )
-def test_an_error_that_quotes_our_key_is_masked(encoding, compress):
-    answer, body = Answer(401, content_type="application/json", content_encoding=encoding), compress(ERROR)
-    assert b"".join(answer.passes(body[:40], body[40:]) + answer.ends()) == MASKED
+def test_a_key_quoted_in_an_error_is_masked(encoding, compress):
+    response, body = Response(401, content_type="application/json", content_encoding=encoding), compress(ERROR)
+    assert b"".join(response.passes(body[:40], body[40:]) + response.ends()) == MASKED
 
 
 TOKEN = "IQoJb3JpZ2luX2VjE/+" + "IQoJb3JpZ2lu" * 90 + "=="
@@ -236,48 +236,46 @@ REFUSED = b'{"message":"The security token %b included in the request is invalid
 def test_C6_an_error_that_quotes_our_session_token_is_masked_however_it_is_cut(compress, size):
     more = {"content_encoding": "gzip"} if compress else {}
     pair = SigV4Credentials("AKIAEXAMPLE", Secret("aws-secret"), Secret(TOKEN))
-    answer = Answer(403, "bedrock", aws=pair, content_type="application/json", x_quoted=f"<{TOKEN}>", **more)
+    response = Response(403, "bedrock", aws=pair, content_type="application/json", x_quoted=f"<{TOKEN}>", **more)
     body = compress(REFUSED) if compress else REFUSED
-    out = answer.passes(*(body[at : at + size] for at in range(0, len(body), size))) + answer.ends()
+    out = response.passes(*(body[at : at + size] for at in range(0, len(body), size))) + response.ends()
     assert b"".join(out) == REFUSED.replace(TOKEN.encode(), b"*" * len(TOKEN))
-    assert answer.headers["x-quoted"] == f"<{'*' * len(TOKEN)}>"
+    assert response.headers["x-quoted"] == f"<{'*' * len(TOKEN)}>"
 
 
-def test_an_error_to_what_was_signed_with_a_pair_that_lasts_passes_as_it_is():
-    answer = Answer(403, "bedrock", aws=SigV4Credentials("AKIAEXAMPLE", Secret("aws-secret")))
-    assert answer.passes(REFUSED) == [REFUSED]
+def test_an_error_to_a_request_signed_with_a_long_term_pair_passes_unchanged():
+    response = Response(403, "bedrock", aws=SigV4Credentials("AKIAEXAMPLE", Secret("aws-secret")))
+    assert response.passes(REFUSED) == [REFUSED]
 
 
 def test_an_error_that_cannot_be_read_is_removed():
-    answer = Answer(401, content_type="application/json", content_encoding="gzip, gzip", content_length="5")
-    assert answer.passes(b"12345") + answer.ends() == []
-    assert "content-encoding" not in answer.headers
+    response = Response(401, content_type="application/json", content_encoding="gzip, gzip", content_length="5")
+    assert response.passes(b"12345") + response.ends() == []
+    assert "content-encoding" not in response.headers
 
 
-@pytest.mark.parametrize(("reason", "rests"), [(b"API_KEY_INVALID", True), (b"INVALID_ARGUMENT", False)])
-def test_a_key_that_gemini_refuses_in_words_rests(reason, rests):
+@pytest.mark.parametrize(("reason", "cools_down"), [(b"API_KEY_INVALID", True), (b"INVALID_ARGUMENT", False)])
+def test_a_key_that_gemini_rejects_in_the_body_cools_down(reason, cools_down):
     body = b'{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"%b"}]}}' % reason
-    answer = Answer(400, provider="gemini", content_type="application/json")
-    assert b"".join(answer.passes(body[:70], body[70:])) == body
-    answer.ends()
-    assert (answer.state.attempt.key.cooling_until > 0) is rests
+    response = Response(400, provider="gemini", content_type="application/json")
+    assert b"".join(response.passes(body[:70], body[70:])) == body
+    response.ends()
+    assert (response.state.attempt.key.cooling_until > 0) is cools_down
 
 
-def test_a_reader_that_fails_does_not_disturb_the_stream(monkeypatch):
-    answer = Answer()
-    monkeypatch.setattr(answer.state.tap.tap.reader, "feed", None)
-    assert answer.passes(*ASKED) == ASKED
-    answer.ends()
-    assert answer.call.response_bytes == sum(map(len, ASKED))
+def test_a_failed_reader_does_not_disturb_the_stream(monkeypatch):
+    response = Response()
+    monkeypatch.setattr(response.state.tap.tap.reader, "feed", None)
+    assert response.passes(*ASKED) == ASKED
+    response.ends()
+    assert response.call.response_bytes == sum(map(len, ASKED))
 
 
 @pytest.mark.parametrize(
     ("settings", "candidate", "asks"),
     [(True, None, True), (False, None, False), (False, True, True), (True, False, False)],
 )
-def test_usage_is_asked_for_where_the_client_did_not_and_the_route_or_else_the_settings_want_it(
-    settings, candidate, asks
-):
-    answer = Answer()
-    answer.services.settings = replace(answer.services.settings, include_stream_usage=settings)
-    assert wants_usage(answer.services.settings, answer.call, Candidate("openai", asks_usage=candidate)) is asks
+def test_usage_is_requested_by_route_or_settings_if_the_client_did_not(settings, candidate, asks):
+    response = Response()
+    response.services.settings = replace(response.services.settings, include_stream_usage=settings)
+    assert wants_usage(response.services.settings, response.call, Candidate("openai", asks_usage=candidate)) is asks

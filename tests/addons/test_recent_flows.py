@@ -1,4 +1,4 @@
-"""mitmweb's page shows the latest flows, and never holds more than it may."""
+"""mitmweb shows the latest flows, and keeps at most a fixed number of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wirekey.addons.recent_flows import RecentFlows
 from wirekey.calls.services import Services
 
 
-async def test_flows_that_ended_leave_the_page_oldest_first_and_live_ones_stay():
+async def test_the_oldest_completed_flows_are_removed_first_and_live_flows_stay():
     view = View()
     recent = RecentFlows(Services(), view, kept=10, at_once=5)
     with taddons.context(view):

@@ -1,4 +1,4 @@
-"""A large body is looked at in steps, so that other events of the loop are handled in between."""
+"""A large body is checked in steps, so that the event loop handles other events in between."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def spooled(folder, data: bytes):
 
 
 async def turns_while(work) -> tuple[int, object]:
-    """Count how often another task of the loop runs while this one does."""
+    """Return how often another task of the loop runs during `work`, and the result of `work`."""
     turns = 0
 
     async def other():
@@ -54,37 +54,37 @@ async def test_other_events_are_handled_while_a_large_body_is_checked(tmp_path):
     assert body.values == len(body) // 2 + 1
 
 
-async def test_other_events_are_handled_while_its_values_are_counted(tmp_path):
+async def test_other_events_are_handled_while_the_values_of_a_body_are_counted(tmp_path):
     body = spooled(tmp_path, b'{"x":"' + b"x," * 5 * PIECE + b'"}')
     turns, _ = await turns_while(recognition(100).check_large(body))
     assert turns >= 20
     assert body.values == 2
 
 
-async def test_too_many_values_are_refused_after_a_few_steps(tmp_path):
+async def test_a_body_with_too_many_values_is_refused_after_a_few_steps(tmp_path):
     body = spooled(tmp_path, b'{"x":[' + b"{}," * 100 * PIECE + b"{}]}")
     turns, refusal = await turns_while(recognition(100).check_large(body))
     assert (refusal.status, refusal.code) == (413, "too_many_values")
     assert turns < 5
 
 
-async def test_a_small_body_is_not_looked_at():
+async def test_a_small_body_is_not_checked_in_steps():
     turns, _ = await turns_while(recognition().check_large(b"{}" * 1000))
     assert turns == 0
 
 
 async def test_two_large_bodies_are_checked_one_after_the_other(tmp_path):
-    station = recognition(100)
+    addon = recognition(100)
     bodies = [spooled(tmp_path, b'{"x":"' + b"x," * 5 * PIECE + b'"}') for _ in range(2)]
-    first = asyncio.create_task(station.check_large(bodies[0]))
-    second = asyncio.create_task(station.check_large(bodies[1]))
+    first = asyncio.create_task(addon.check_large(bodies[0]))
+    second = asyncio.create_task(addon.check_large(bodies[1]))
     await first
     assert bodies[0].values
     assert not second.done()
     await second
 
 
-async def test_what_is_not_utf8_is_refused(tmp_path):
+async def test_a_body_that_is_not_utf8_is_refused(tmp_path):
     body = spooled(tmp_path, b'{"x":"' + b"x" * PIECE + b'\xff"}')
     with pytest.raises(Refusal, match="UTF-8"):
         await recognition().check_large(body)

@@ -43,13 +43,13 @@ def accepted(services, token: str) -> CallState:
     return CallState(Call(agent=services.agent_of(proof, NOW)), proof=proof)
 
 
-def test_an_agent_that_is_as_it_was_passes(services):
+def test_an_unchanged_agent_passes(services):
     state = accepted(services, services.agents.add("alice", role="engineer"))
     check_agent(services, state)
     assert refusal_if_revoked(services, state) is None
 
 
-def test_a_call_without_identity_passes_where_none_is_required(services):
+def test_a_call_without_identity_passes_if_identity_is_not_required(services):
     state = CallState(Call())
     check_agent(services, state)
     assert refusal_if_revoked(services, state) is None
@@ -57,7 +57,7 @@ def test_a_call_without_identity_passes_where_none_is_required(services):
 
 
 @pytest.mark.parametrize("how", ["revoke", "rotate"])
-def test_an_agent_whose_token_was_taken_back_is_refused_and_its_running_call_ends(services, how):
+def test_an_agent_with_a_revoked_token_is_refused_and_its_running_call_ends(services, how):
     state = accepted(services, services.agents.add("alice"))
     getattr(services.agents, how)("alice")
     with pytest.raises(Refusal) as refused:
@@ -66,7 +66,7 @@ def test_an_agent_whose_token_was_taken_back_is_refused_and_its_running_call_end
     assert refusal_if_revoked(services, state).code == "agent_revoked"
 
 
-def test_a_token_that_expires_sends_nothing_new_and_ends_nothing_that_runs(services, clock):
+def test_an_expired_token_sends_no_new_call_and_ends_no_running_one(services, clock):
     services.agents.add("alice")
     state = accepted(services, services.agents.issue_token("alice", "short", 10))
     clock.now = NOW + 11
@@ -77,7 +77,7 @@ def test_a_token_that_expires_sends_nothing_new_and_ends_nothing_that_runs(servi
     assert refusal_if_revoked(services, state).code == "agent_revoked"
 
 
-def test_an_agent_that_was_changed_while_it_was_judged_is_judged_anew(services):
+def test_a_call_whose_agent_changed_during_the_policy_check_is_refused(services):
     state = accepted(services, services.agents.add("alice", role="engineer"))
     state.call.agent = Agent("alice", "admin")
     with pytest.raises(Refusal) as refused:
@@ -85,7 +85,7 @@ def test_an_agent_that_was_changed_while_it_was_judged_is_judged_anew(services):
     assert (refused.value.status, refused.value.code) == (503, "agent_changed")
 
 
-def test_the_pair_of_a_signature_counts_too(services):
+def test_a_signature_with_a_rotated_pair_ends_a_running_call(services):
     services.agents.add("alice")
     pair = services.agents.pair("alice")
     state = CallState(Call(agent=services.agents.find_pair(pair.access_key)[0]), proof=Proof((), pair.access_key, NOW))

@@ -1,4 +1,4 @@
-"""An attempt is made from what the client asked, and owes nothing to the one before it."""
+"""Each attempt is built from the client's request and keeps nothing of the previous attempt."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ CHAT = b'{"messages":[],\n "model" : "gpt-4o"}'
 
 
 class Sent:
-    """A call on its way, up to where the wire layer takes it."""
+    """A call that is ready for the wire layer."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ def fields(request):
     return {name.decode().lower(): value.decode() for name, value in request.headers.fields}
 
 
-def test_without_a_route_the_call_goes_as_it_came_with_a_key(tmp_path):
+def test_without_a_route_the_call_is_sent_unchanged_with_a_key(tmp_path):
     sent = Sent(tmp_path).admitted()
     request, body = sent.on_the_wire()
     assert body is CHAT
@@ -113,7 +113,7 @@ routes:
 """
 
 
-def test_each_candidate_rewrites_the_original_and_brings_its_own_place_and_credential(tmp_path):
+def test_each_candidate_rewrites_the_original_with_its_own_origin_and_credential(tmp_path):
     sent = Sent(tmp_path, ROUTES).admitted()
     shown = []
     while True:
@@ -157,7 +157,7 @@ def test_each_candidate_rewrites_the_original_and_brings_its_own_place_and_crede
     assert sent.call.route == "routes[0]"
 
 
-def test_the_body_is_kept_for_as_long_as_another_attempt_may_be_made_of_it(tmp_path):
+def test_the_body_is_kept_as_long_as_another_attempt_may_need_it(tmp_path):
     sent = Sent(tmp_path, "failover: {max_retry_after: 0}").admitted()
     sent.on_the_wire()
     assert sent.state.body == sent.state.attempt.body == CHAT
@@ -166,7 +166,7 @@ def test_the_body_is_kept_for_as_long_as_another_attempt_may_be_made_of_it(tmp_p
     assert (sent.state.body, sent.state.attempt.body) == (b"", b"")
 
 
-def test_the_token_counts_of_a_stream_are_asked_for_in_each_attempt_where_they_can_be_had(tmp_path):
+def test_each_attempt_requests_stream_usage_if_its_provider_offers_it(tmp_path):
     body = b'{"stream":true,"model":"gpt-4o"}'
     sent = Sent(tmp_path, ROUTES, body=body).admitted()
     asked = []
@@ -177,7 +177,7 @@ def test_the_token_counts_of_a_stream_are_asked_for_in_each_attempt_where_they_c
     assert asked == [(True, True), (False, False), (True, True), (True, True)]
 
 
-def test_an_operation_that_leaves_something_behind_is_sent_once(tmp_path):
+def test_an_operation_with_side_effects_is_sent_once(tmp_path):
     sent = Sent(tmp_path, line="POST /v1/batches", body=b'{"input_file_id":"f"}').admitted()
     sent.on_the_wire()
     assert sent.state.body == sent.state.attempt.body == b""
@@ -185,7 +185,7 @@ def test_an_operation_that_leaves_something_behind_is_sent_once(tmp_path):
 
 
 MODELS = [
-    # configuration, what the policy wants, what is sent, what the body then names
+    # configuration, model that the policy requires, model that is sent
     ("", None, "gpt-4o"),
     ("model_override: all", None, "all"),
     ("model_override: all\nroutes: [{match: 'gpt-*', model: routed}]", None, "routed"),
@@ -205,7 +205,7 @@ def test_the_policy_wins_over_the_route_and_the_route_over_the_override(tmp_path
     assert facts.model == sent
 
 
-def test_a_call_that_names_no_model_has_the_one_that_the_policy_demands_in_every_format(tmp_path):
+def test_a_call_without_a_model_gets_the_model_that_the_policy_requires(tmp_path):
     body = b'{"contents":[]}'
     sent = Sent(tmp_path, line="POST /v1beta/cachedContents", body=body, provider="gemini").admitted("gemini-x")
     assert sent.on_the_wire()[1] == b'{"model":"models/gemini-x","contents":[]}'
@@ -213,7 +213,7 @@ def test_a_call_that_names_no_model_has_the_one_that_the_policy_demands_in_every
 
 
 @pytest.mark.parametrize("line", ["GET /v1/files", "GET /v1/models", "GET /v1/models/gpt-4o"])
-def test_a_call_that_runs_no_model_is_left_as_it_is_whatever_is_demanded(tmp_path, line):
+def test_a_call_that_runs_no_model_is_unchanged_by_a_required_model(tmp_path, line):
     sent = Sent(tmp_path, "model_override: all", line=line, body=b"").admitted("demanded")
     request, _ = sent.on_the_wire()
     assert request.path == line.partition(" ")[2]
@@ -226,7 +226,7 @@ def test_a_parameter_of_a_route_stays_within_the_cap_of_the_policy(tmp_path):
     assert b'"max_completion_tokens":10,' in sent.admitted().on_the_wire()[1]
 
 
-def test_a_parameter_that_the_operation_does_not_take_is_the_operators_fault(tmp_path):
+def test_a_route_parameter_that_the_operation_does_not_accept_is_refused(tmp_path):
     sent = Sent(tmp_path, "model_override: 'm?top_k=1'")
     with pytest.raises(Refusal, match=r"the parameter top_k, which .* does not take") as refused:
         sent.admitted()
@@ -241,7 +241,7 @@ def test_a_parameter_that_the_operation_does_not_take_is_the_operators_fault(tmp
         ("routes: [{match: '*', provider: gemini, auth: client}]", "X-Gemini-Key"),
     ],
 )
-def test_what_cannot_be_sent_says_why(tmp_path, text, words):
+def test_a_call_that_cannot_be_sent_is_refused_with_the_reason(tmp_path, text, words):
     with pytest.raises(Refusal, match=words):
         Sent(tmp_path, text).admitted()
 
@@ -254,7 +254,7 @@ def test_what_cannot_be_sent_says_why(tmp_path, text, words):
         ("X-Session", [("alice", "s"), ("bob", "s"), ("alice", None)], ["openai/1", "openai/2", "openai/1"]),
     ],
 )
-def test_a_session_is_the_agents_or_that_of_the_header_within_the_agents(tmp_path, named, calls, selected):
+def test_a_session_is_the_agent_or_a_header_value_within_the_agent(tmp_path, named, calls, selected):
     settings, found = None, []
     for agent, session in calls:
         headers = ((b"x-session", session.encode()),) if session else ()
@@ -277,7 +277,7 @@ def test_a_session_is_the_agents_or_that_of_the_header_within_the_agents(tmp_pat
         ),
     ],
 )
-def test_what_a_client_writes_behind_and_before_a_models_name_is_put_where_it_belongs(tmp_path, name, path, body):
+def test_the_provider_and_parameters_in_a_model_name_are_applied(tmp_path, name, path, body):
     sent = Sent(tmp_path, body=b'{"model":"%s"}' % name.encode())
     assert sent.call.facts.model == name.partition("?")[0].rpartition(":")[2]
     assert sent.call.provider == ("gemini" if "gemini" in path or "gemini" in name else "openai")
@@ -285,7 +285,7 @@ def test_what_a_client_writes_behind_and_before_a_models_name_is_put_where_it_be
     assert (request.path, on_wire) == (path, body)
 
 
-def test_the_policy_sees_the_tokens_that_a_models_name_asks_for(tmp_path):
+def test_the_policy_sees_the_token_limit_in_a_model_name(tmp_path):
     assert Sent(tmp_path, body=b'{"model":"gpt-4o?max_tokens=5000"}').call.facts.max_tokens == 5000
 
 
@@ -293,7 +293,7 @@ def test_the_policy_sees_the_tokens_that_a_models_name_asks_for(tmp_path):
     ("name", "code"),
     [("gpt-4o?tools=x", "malformed_body"), ("anthropic:claude", "format_not_offered"), ("m?top_k=1", "malformed_body")],
 )
-def test_a_models_name_that_cannot_be_followed_is_refused(tmp_path, name, code):
+def test_a_model_name_with_invalid_parameters_is_refused(tmp_path, name, code):
     with pytest.raises(Refusal) as refused:
         Sent(tmp_path, body=b'{"model":"%s"}' % name.encode())
     assert (refused.value.status, refused.value.code) == (400, code)
@@ -313,7 +313,7 @@ def test_a_clients_key_for_one_provider_is_never_sent_to_another(tmp_path):
     assert fields(sent.admitted().on_the_wire()[0])["authorization"] == "Bearer AIza-of-the-client"
 
 
-def test_where_the_next_attempt_cannot_be_made_the_one_before_stands(tmp_path):
+def test_the_previous_attempt_stands_if_the_next_one_cannot_be_built(tmp_path):
     text = """
 failover: {max_retry_after: 0}
 routes:
@@ -337,7 +337,7 @@ routes:
     assert sent.state.attempt.planned.key.label == "routes[0]/1"
 
 
-def test_what_an_extension_put_on_is_masked_where_an_answer_quotes_it(tmp_path):
+def test_a_credential_header_of_an_extension_is_masked_in_responses(tmp_path):
     sent = Sent(tmp_path).admitted()
     headers = ((b"X-Owner", b"alice"), (b"Authorization", b"Token token-of-the-extension"))
     sent.state.attempt = replace(sent.state.attempt, key=None, added_headers=headers)

@@ -12,7 +12,7 @@ def overdue(connections: ClientConnections, now: float) -> list[tuple[str, Step]
     return connections.overdue(now, DEADLINES)
 
 
-def test_the_head_has_its_time_from_the_start_of_the_connection():
+def test_the_deadline_of_the_head_counts_from_the_start_of_the_connection():
     connections = ClientConnections()
     connections.opened("a", HERE, 0, 9)
     assert overdue(connections, 1.5) == [("a", Step.FIRST_BYTE)]
@@ -22,7 +22,7 @@ def test_the_head_has_its_time_from_the_start_of_the_connection():
 
 
 @pytest.mark.parametrize("step", [Step.HELLO, Step.HANDSHAKE])
-def test_the_steps_of_tls_have_times_of_their_own(step):
+def test_the_steps_of_tls_have_their_own_deadlines(step):
     connections = ClientConnections()
     connections.opened("a", HERE, 0, 9)
     connections.waits("a", step, 10)
@@ -30,7 +30,7 @@ def test_the_steps_of_tls_have_times_of_their_own(step):
     assert overdue(connections, 12.1) == [("a", step)]
 
 
-def test_a_request_under_way_is_not_overdue_and_the_next_one_has_its_time_from_the_response():
+def test_an_active_request_is_not_overdue_and_the_next_deadline_counts_from_the_response():
     connections = ClientConnections()
     connections.opened("a", HERE, 0, 9)
     connections.begins("a")
@@ -42,7 +42,7 @@ def test_a_request_under_way_is_not_overdue_and_the_next_one_has_its_time_from_t
     assert overdue(connections, 105) == [("a", Step.HEAD)]
 
 
-def test_an_agents_connection_is_never_overdue_and_counted_by_agent():
+def test_an_agents_connection_is_never_overdue_and_counts_for_its_agent():
     connections = ClientConnections()
     for name in "abc":
         connections.opened(name, HERE, 0, 9)
@@ -55,7 +55,7 @@ def test_an_agents_connection_is_never_overdue_and_counted_by_agent():
     assert connections.prove("c", HERE, "alice", 1)
 
 
-def test_the_oldest_silent_connection_of_the_address_goes_for_a_new_one():
+def test_a_new_connection_replaces_the_oldest_silent_one_of_its_address():
     connections = ClientConnections()
     assert connections.opened("a", HERE, 0, 2) is None
     assert connections.opened("other", "192.0.2.2", 0, 2) is None

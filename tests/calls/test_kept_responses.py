@@ -1,4 +1,4 @@
-"""Answers that the operator keeps are bounded, and keeping them never disturbs what the client gets."""
+"""Responses kept for the operator are bounded, and keeping them never changes what the client gets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def passing(data):
     return [data] if data else []
 
 
-def answered(kept, content, call=None, encoding=""):
-    """A flow whose answer passed whole; what the client got of it."""
+def pass_response(kept, content, call=None, encoding=""):
+    """Pass a whole response through a flow; return the flow and the bytes that the client got."""
     flow = tflow.tflow(resp=True)
     flow.response.data.content = None
     flow.response.headers["content-encoding"] = encoding
@@ -31,17 +31,17 @@ def answered(kept, content, call=None, encoding=""):
     return flow, got
 
 
-def test_the_oldest_answers_go_when_there_are_too_many(monkeypatch):
+def test_the_oldest_responses_are_dropped_above_the_limit(monkeypatch):
     monkeypatch.setattr(kept_responses, "ALL_RESPONSES", 100)
     kept = KeptResponses()
-    flows = [answered(kept, b"x" * 40)[0] for _ in range(4)]
+    flows = [pass_response(kept, b"x" * 40)[0] for _ in range(4)]
     assert [flow.response.raw_content for flow in flows] == [None, None, b"x" * 40, b"x" * 40]
     assert kept.size == 80
 
 
 def test_a_flow_that_is_gone_is_not_held(monkeypatch):
     kept = KeptResponses()
-    answered(kept, b"x" * 40)
+    pass_response(kept, b"x" * 40)
     gc.collect()
     assert [held() for held, _ in kept.held] == [None]
 
@@ -49,8 +49,8 @@ def test_a_flow_that_is_gone_is_not_held(monkeypatch):
 @pytest.mark.parametrize(
     ("content", "encoding", "shown"),
     [
-        (b"an answer in two pieces", "", b"an answer in two pieces"),
-        (gzip.compress(b"an answer" * 9), "gzip", b"an answer" * 9),
+        (b"a response in two pieces", "", b"a response in two pieces"),
+        (gzip.compress(b"a response" * 9), "gzip", b"a response" * 9),
         (gzip.compress(b"x" * 3_000_000), "gzip", b"x" * 1024 * 1024),
         (b"not gzip at all", "gzip", None),
         (b"of an unknown coding", "bz2", None),
@@ -58,19 +58,19 @@ def test_a_flow_that_is_gone_is_not_held(monkeypatch):
     ],
     ids=["plain", "gzip", "a long one", "damaged", "unknown", "empty"],
 )
-def test_what_is_kept_is_decoded_within_bounds_and_the_client_gets_every_byte(content, encoding, shown):
-    flow, got = answered(KeptResponses(), content, encoding=encoding)
+def test_a_kept_response_is_decoded_within_bounds_and_the_client_gets_every_byte(content, encoding, shown):
+    flow, got = pass_response(KeptResponses(), content, encoding=encoding)
     assert got == content
     assert flow.response.raw_content == shown
 
 
 @pytest.mark.parametrize("kind", [Kind.STORAGE, Kind.LISTING])
-def test_answers_that_may_hold_a_credential_or_a_file_are_not_kept(kind):
+def test_responses_that_may_hold_a_credential_or_a_file_are_not_kept(kind):
     call = call_of(operation=Operation("files.get", Body.JSON, kind))
-    assert answered(KeptResponses(), b"{}", call)[0].response.raw_content is None
+    assert pass_response(KeptResponses(), b"{}", call)[0].response.raw_content is None
 
 
-def test_a_keeper_that_fails_lets_the_answer_pass(monkeypatch):
+def test_the_response_passes_if_keeping_it_fails(monkeypatch):
     monkeypatch.setattr(KeptResponse, "keep", lambda *_: 1 / 0)
-    flow, got = answered(KeptResponses(), b"an answer")
-    assert (got, flow.response.raw_content) == (b"an answer", None)
+    flow, got = pass_response(KeptResponses(), b"a response")
+    assert (got, flow.response.raw_content) == (b"a response", None)

@@ -1,4 +1,4 @@
-"""Calls as the stations leave them, for the tests of what is recorded of them."""
+"""Calls as the addons leave them, for the tests of the audit record."""
 
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
@@ -8,7 +8,7 @@ CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
 
 
 def call_of(agent="alice", provider="openai", model="gpt-4o-mini", **more):
-    """A call as it is when its intent is recorded."""
+    """Return a call as it is when its intent is recorded."""
     return Call(
         **{
             "client": "127.0.0.1",
@@ -28,7 +28,7 @@ def call_of(agent="alice", provider="openai", model="gpt-4o-mini", **more):
 
 
 def finish(call, **more):
-    """The same call as it is at its end."""
+    """Return the same call as it is at its end."""
     call.usage = Usage(10, 20, 5, 0, "stop", "gpt-4o-mini-2024-07-18")
     call.outcome = Outcome.COMPLETED
     call.status, call.attempts, call.cost_usd = 200, 1, 0.25

@@ -1,5 +1,5 @@
 # threats go by their number
-"""The event holds the contract's names in its order, what is known of a call, and nothing that can do harm."""
+"""An event has the contract's fields in order, all known facts of a call, and no harmful content."""
 
 import math
 import string
@@ -19,15 +19,15 @@ id time agent_id agent_role agent_type client provider operation method path mcp
 requested_model model stream message_count has_system has_tools tool_count max_tokens policy_result policy_reason
 policy_revision route credential upstream attempts status outcome finish_reason input_tokens output_tokens
 cached_input_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms simulated
-""".split()  # noqa: SIM905  # forty words are read best as words
+""".split()  # noqa: SIM905  # easier to read than forty literals
 
 
-def test_the_names_are_the_contracts():
+def test_the_fields_are_those_of_the_contract():
     assert list(NAMES) == CONTRACT
     assert list(event_of(Call())) == CONTRACT
 
 
-def test_a_finished_call_is_told_whole():
+def test_the_event_of_a_completed_call_is_complete():
     event = event_of(finish(call_of(id="018f-1", started_at=1_700_000_000.1239)))
     assert event == {
         "id": "018f-1",
@@ -75,7 +75,7 @@ def test_a_finished_call_is_told_whole():
     }
 
 
-def test_what_is_unknown_is_none_and_never_zero():
+def test_an_unknown_value_is_none_and_never_zero():
     event = event_of(Call(id="1", started_at=0.0))
     known = {name: value for name, value in event.items() if value is not None}
     assert known == {
@@ -90,7 +90,7 @@ def test_what_is_unknown_is_none_and_never_zero():
     }
 
 
-def test_a_model_and_a_stream_that_the_path_names_count_as_asked_for():
+def test_a_model_and_a_stream_named_by_the_path_are_recorded_as_requested():
     operation = Operation("streamGenerateContent", Body.JSON, Kind.INFERENCE, model="gemini-2.5-pro", stream=True)
     event = event_of(call_of(operation=operation, facts=Facts()))
     assert (event["requested_model"], event["stream"]) == ("gemini-2.5-pro", True)
@@ -127,7 +127,7 @@ def test_L1_what_strangers_send_is_escaped_and_capped(given, recorded):
 
 
 @given(st.text())
-def test_whatever_is_sent_is_recorded_as_short_printable_ascii(text):
+def test_any_text_is_recorded_as_short_printable_ascii(text):
     recorded = safe(text, 40)
     assert len(recorded) <= 40
     assert set(recorded) <= set(string.printable[:95])
@@ -145,11 +145,11 @@ def test_whatever_is_sent_is_recorded_as_short_printable_ascii(text):
         ("7", None),
     ],
 )
-def test_counts_are_whole_and_fit_a_database(given, recorded):
+def test_counts_are_integers_that_fit_a_database(given, recorded):
     event = event_of(call_of(facts=Facts(max_tokens=given), usage=Usage(input_tokens=given)))
     assert (event["max_tokens"], event["input_tokens"]) == (recorded, recorded)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_cost_that_is_no_number_is_unknown(value):
+def test_a_cost_that_is_not_a_number_is_unknown(value):
     assert event_of(call_of(cost_usd=value))["cost_usd"] is None

@@ -1,4 +1,4 @@
-"""The record is listed, searched, summed up, exported and followed, while it is being written."""
+"""The audit record is listed, searched, summed, exported and followed while it is being written."""
 
 import asyncio
 import contextlib
@@ -81,13 +81,13 @@ def database(path):
         (Filters(agent="' OR 1 --"), []),
     ],
 )
-def test_filters_choose_calls(database, filters, found):
+def test_filters_select_calls(database, filters, found):
     chosen = [event_of(CALLS[place]) for place in found]
     assert list(events(database, filters)) == chosen
     assert latest(database, filters, 2) == chosen[-2:]
 
 
-def test_a_call_is_found_by_the_beginning_or_the_end_of_its_id(database):
+def test_a_call_is_found_by_the_start_or_the_end_of_its_id(database):
     event = event_of(CALLS[0])
     assert one(database, event["id"]) == one(database, event["id"][:18]) == event
     assert one(database, event["id"][-12:].upper()) == event
@@ -96,12 +96,12 @@ def test_a_call_is_found_by_the_beginning_or_the_end_of_its_id(database):
 @pytest.mark.parametrize(
     ("part", "says"), [("zzzz", "No call"), ("", "No call"), ("019", "More than one"), ("%", "No")]
 )
-def test_an_id_that_is_not_exactly_one_calls_is_refused(database, part, says):
+def test_an_id_that_does_not_match_exactly_one_call_is_refused(database, part, says):
     with pytest.raises(NoSuchCallError, match=says):
         one(database, part)
 
 
-def test_jsonl_and_csv_hold_all_calls_and_all_fields():
+def test_jsonl_and_csv_have_all_calls_and_all_fields():
     found = [event_of(call) for call in CALLS]
     lines, table = io.StringIO(), io.StringIO(newline="")
     write_jsonl(found, lines)
@@ -126,7 +126,7 @@ def test_csv_cells_cannot_be_formulas(evil):
     assert row["model"] == row["client"] == f"'{evil}"
 
 
-def test_an_export_takes_the_same_memory_for_many_calls(path):
+def test_the_memory_of_an_export_does_not_grow_with_the_calls(path):
     with contextlib.closing(open_for_writing(path, "commit", 1)) as written:
         row = tuple(event_of(finish(call_of())).values())[1:]
         written.executemany(INSERT, ((f"{number:08}", *row) for number in range(5000)))

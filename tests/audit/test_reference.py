@@ -1,4 +1,4 @@
-"""The reference page says what the field table says."""
+"""The reference page matches the field table."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ from wirekey.audit.reference import page
 FILE = Path(__file__).parents[2] / "docs" / "reference" / "audit-event.md"
 
 
-def test_the_page_is_as_made_from_the_field_table():
+def test_the_page_is_generated_from_the_field_table():
     assert FILE.read_text(encoding="utf-8") == page(), f"run: python -m wirekey.audit.reference > {FILE.name}"

@@ -1,4 +1,4 @@
-"""Whether calls can be recorded is known without a call, and so is that they can again."""
+"""Trouble with the audit store, and its end, are noticed without a call."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ async def until(condition):
             await asyncio.sleep(0.02)
 
 
-async def test_a_store_that_records_refuses_nothing(audit):
+async def test_a_working_store_refuses_nothing(audit):
     assert audit.refuses() is None
     await audit.record_intent(call_of())
     assert audit.refuses() is None
 
 
 @pytest.mark.parametrize("trouble", ["unwritable", "locked", "moved"])
-async def test_the_end_of_trouble_is_found_without_a_call_and_not_before(audit, tmp_path, trouble, monkeypatch):
+async def test_the_end_of_trouble_is_noticed_without_a_call_and_not_earlier(audit, tmp_path, trouble, monkeypatch):
     monkeypatch.setattr(store, "RETRY", 0.05)
     path = tmp_path / "audit.db"
     other = sqlite3.connect(path, isolation_level=None)
@@ -69,7 +69,7 @@ async def test_the_end_of_trouble_is_found_without_a_call_and_not_before(audit, 
 DENIED = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_PRAGMA)
 
 
-async def test_a_trial_writes_for_real(audit, tmp_path, monkeypatch):
+async def test_a_trial_writes_to_the_file(audit, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "RETRY", 0.0)
     log = tmp_path / "audit.db-wal"
     before = log.stat().st_size
@@ -78,7 +78,7 @@ async def test_a_trial_writes_for_real(audit, tmp_path, monkeypatch):
     assert log.stat().st_size > before
 
 
-async def test_looking_often_does_not_mean_trying_often(audit):
+async def test_frequent_checks_do_not_cause_frequent_trials(audit):
     audit._failure = "as if"
     waiting = audit._handover.qsize
     for _ in range(1000):

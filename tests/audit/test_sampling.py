@@ -7,7 +7,7 @@ from wirekey.audit.sampling import MAX_ADDRESSES, OTHERS, WINDOW, RefusalSample
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 
-def test_so_many_of_each_address_and_minute_are_recorded_and_the_others_counted():
+def test_a_limited_number_per_address_and_minute_is_recorded_and_the_others_counted():
     sample = RefusalSample()
     assert [sample.admits(HERE, 0.0, 2) for _ in range(5)] == [True, True, False, False, False]
     assert sample.admits(THERE, 1.0, 2)
@@ -16,7 +16,7 @@ def test_so_many_of_each_address_and_minute_are_recorded_and_the_others_counted(
     assert sample.admits(HERE, WINDOW, 2)
 
 
-def test_a_minute_in_which_nothing_was_dropped_ends_without_a_word():
+def test_a_minute_without_drops_is_not_reported():
     sample = RefusalSample()
     assert sample.admits(HERE, 0.0, 1)
     assert sample.admits(HERE, WINDOW, 1)
@@ -24,7 +24,7 @@ def test_a_minute_in_which_nothing_was_dropped_ends_without_a_word():
     assert not sample.windows
 
 
-def test_addresses_are_bounded():
+def test_the_number_of_tracked_addresses_is_bounded():
     sample = RefusalSample()
     for number in range(MAX_ADDRESSES + 500):
         sample.admits(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0, 1)
@@ -33,7 +33,7 @@ def test_addresses_are_bounded():
 
 
 @pytest.mark.parametrize("address", ["2001:db8::1", "2001:db8::2"])
-def test_a_network_of_ipv6_counts_as_one(address):
+def test_an_ipv6_network_counts_as_one_address(address):
     sample = RefusalSample()
     sample.admits("2001:db8::3", 0.0, 1)
     assert not sample.admits(address, 0.0, 1)

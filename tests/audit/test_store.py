@@ -1,5 +1,5 @@
 # threats go by their number
-"""What is acknowledged is in the file, whatever happens next; what cannot be recorded is refused in time, and why."""
+"""An acknowledged event is in the file even after a crash. A call that cannot be recorded is refused in time."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ async def audit(path):
     await opened.close()
 
 
-async def test_an_intent_is_in_the_file_when_it_is_acknowledged(audit, path):
+async def test_an_acknowledged_intent_is_in_the_file(audit, path):
     call = call_of()
     await audit.record_intent(call)
     assert rows(path)[call.id] == event_of(call)
@@ -64,7 +64,7 @@ async def test_an_outcome_completes_the_row(path, durability):
     assert rows(path) == {call.id: event_of(call)}
 
 
-async def test_a_call_that_was_denied_leaves_one_row(audit, path):
+async def test_a_denied_call_has_one_row(audit, path):
     denied = Call(outcome=Outcome.DENIED, policy_result="deny", policy_reason="no", status=403)
     audit.record_final(denied)
     await audit.close()
@@ -81,7 +81,7 @@ async def test_an_outcome_is_written_without_waiting_for_another_call(audit, pat
         await asyncio.sleep(0.01)
 
 
-async def test_what_is_changed_after_it_was_handed_over_is_not_recorded(audit, path):
+async def test_later_changes_of_a_call_are_not_recorded(audit, path):
     call = call_of()
     await audit.record_intent(call)
     audit.record_outcome(finish(call))
@@ -90,7 +90,7 @@ async def test_what_is_changed_after_it_was_handed_over_is_not_recorded(audit, p
     assert rows(path)[call.id]["status"] == 200
 
 
-async def test_a_thousand_calls_at_once_share_commits_and_are_all_there(audit, path):
+async def test_a_thousand_concurrent_calls_share_commits_and_are_all_recorded(audit, path):
     calls = [call_of() for _ in range(1000)]
     await asyncio.gather(*(audit.record_intent(call) for call in calls))
     for call in calls:
@@ -99,7 +99,7 @@ async def test_a_thousand_calls_at_once_share_commits_and_are_all_there(audit, p
     assert rows(path) == {call.id: event_of(call) for call in calls}
 
 
-async def test_a_call_given_up_while_its_intent_was_on_the_way_ends_as_what_it_ended(audit, path):
+async def test_a_call_cancelled_while_its_intent_is_written_has_its_own_outcome(audit, path):
     call = call_of()
     waiting = asyncio.create_task(audit.record_intent(call))
     await asyncio.sleep(0)
@@ -111,7 +111,7 @@ async def test_a_call_given_up_while_its_intent_was_on_the_way_ends_as_what_it_e
     assert rows(path)[call.id]["outcome"] == "client_cancelled"
 
 
-def test_the_file_is_the_owners_alone(path):
+def test_only_the_owner_can_read_the_file(path):
     path.parent.mkdir()
     path.touch(0o644)
     audit = AuditStore(path)
@@ -121,7 +121,7 @@ def test_the_file_is_the_owners_alone(path):
     asyncio.run(audit.close())
 
 
-async def test_what_was_under_way_at_a_crash_is_interrupted_at_the_next_start(path, caplog):
+async def test_a_running_call_is_marked_interrupted_at_the_start_after_a_crash(path, caplog):
     first, finished, open_still = AuditStore(path), call_of(), call_of()
     first.start()
     for call in (finished, open_still):
@@ -211,7 +211,7 @@ async def test_L3_a_file_that_was_moved_away_refuses_calls_until_it_is_back(audi
     await audit.record_intent(call_of())
 
 
-async def test_a_writer_that_hangs_does_not_hold_a_call_longer_than_the_bound(path, monkeypatch):
+async def test_a_hanging_writer_delays_a_call_only_up_to_the_limit(path, monkeypatch):
     audit = AuditStore(path, bound=0.05)
     monkeypatch.setattr(audit, "_write", lambda batch: time.sleep(0.3))
     audit.start()
@@ -219,7 +219,7 @@ async def test_a_writer_that_hangs_does_not_hold_a_call_longer_than_the_bound(pa
     await audit.close()
 
 
-async def test_a_writer_that_died_refuses_calls_at_once(path, monkeypatch, caplog):
+async def test_a_dead_writer_refuses_calls_immediately(path, monkeypatch, caplog):
     audit = AuditStore(path, bound=0.05)
 
     def die(batch):
@@ -233,7 +233,7 @@ async def test_a_writer_that_died_refuses_calls_at_once(path, monkeypatch, caplo
     assert "the audit writer has failed" in caplog.text
 
 
-async def test_a_queue_over_its_bound_refuses_calls_and_counts_what_is_lost(path, monkeypatch, caplog):
+async def test_a_full_queue_refuses_calls_and_counts_lost_outcomes(path, monkeypatch, caplog):
     monkeypatch.setattr(store, "MAX_QUEUE", 3)
     audit = AuditStore(path, bound=5)
     audit.start()
@@ -248,7 +248,7 @@ async def test_a_queue_over_its_bound_refuses_calls_and_counts_what_is_lost(path
     await audit.close()
 
 
-async def test_a_row_that_no_database_takes_holds_up_no_other(audit, path):
+async def test_a_row_rejected_by_the_database_does_not_block_others(audit, path):
     good = call_of(outcome=Outcome.DENIED)
     audit._gather(audit._gathering.finals, ("too", "short"))
     audit.record_final(good)
@@ -264,7 +264,7 @@ async def test_a_row_that_no_database_takes_holds_up_no_other(audit, path):
         (b"SQLite format 3\0" + b"\xff" * 4096, "damaged"),
     ],
 )
-def test_a_damaged_file_is_named_and_left_as_it_is(path, content, says):
+def test_a_damaged_database_is_reported_and_left_unchanged(path, content, says):
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(AuditFileError, match=says) as error:
@@ -283,7 +283,7 @@ def test_a_damaged_file_is_named_and_left_as_it_is(path, content, says):
         (f"{schema.SCHEMA}; UPDATE schema_version SET version = 99", "version 99"),
     ],
 )
-def test_a_file_of_another_program_or_version_is_named_and_left_as_it_is(path, statement, says):
+def test_a_file_of_another_program_or_version_is_reported_and_left_unchanged(path, statement, says):
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as other:
         other.executescript(statement)
@@ -292,7 +292,7 @@ def test_a_file_of_another_program_or_version_is_named_and_left_as_it_is(path, s
             use()
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_an_unwritable_location_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(AuditFileError, match="cannot be written: "):
         AuditStore(tmp_path / "file" / "audit.db").start()
@@ -354,7 +354,7 @@ def attempts(path):
 FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
 
 
-async def test_a_call_that_was_sent_more_than_once_has_a_row_for_each_time(audit, path):
+async def test_a_retried_call_has_a_row_for_each_attempt(audit, path):
     call = call_of(credential="openai/2", route="routes[0]")
     await audit.record_intent(call)
     audit.record_outcome(finish(call, attempts=2, failed_attempts=(FAILED,), attempt_began=time.perf_counter()))
@@ -373,7 +373,7 @@ async def test_a_call_that_was_sent_more_than_once_has_a_row_for_each_time(audit
         ({"outcome": Outcome.CLIENT_CANCELLED, "status": None}, "client_cancelled", None),
     ],
 )
-async def test_the_last_attempt_says_how_the_call_ended(audit, path, ended, failure, status):
+async def test_the_last_attempt_has_the_outcome_of_the_call(audit, path, ended, failure, status):
     call = call_of()
     await audit.record_intent(call)
     audit.record_outcome(finish(call, attempts=2, failed_attempts=(FAILED,), **ended))
@@ -381,7 +381,7 @@ async def test_the_last_attempt_says_how_the_call_ended(audit, path, ended, fail
     assert [row[6:8] for row in attempts(path)] == [["status", 429], [failure, status]]
 
 
-async def test_a_call_that_was_sent_once_has_no_row_of_attempts(audit, path):
+async def test_a_call_sent_once_has_no_attempt_rows(audit, path):
     call = call_of()
     await audit.record_intent(call)
     audit.record_outcome(finish(call, attempts=1, failed_attempts=(FAILED,)))
@@ -389,7 +389,7 @@ async def test_a_call_that_was_sent_once_has_no_row_of_attempts(audit, path):
     assert attempts(path) == []
 
 
-async def test_a_file_from_before_there_were_attempts_gets_their_table_and_can_be_read_until_then(path):
+async def test_a_file_without_the_attempts_table_can_be_read_and_gets_the_table(path):
     schema.open_for_writing(path, "commit", 1).close()
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("DROP TABLE attempts")
@@ -399,7 +399,7 @@ async def test_a_file_from_before_there_were_attempts_gets_their_table_and_can_b
     assert attempts(path) == []
 
 
-async def test_attempts_wait_with_their_outcome_until_the_file_can_be_written(audit, path):
+async def test_attempts_and_outcome_wait_until_the_file_can_be_written(audit, path):
     call = call_of()
     await audit.record_intent(call)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -417,7 +417,7 @@ def about_to_be_sent_again():
     return call_of(credential="openai/2", attempts=1, failed_attempts=(FAILED,))
 
 
-async def test_a_further_attempt_is_in_the_file_before_it_goes_out(audit, path):
+async def test_a_retry_is_in_the_file_before_it_is_sent(audit, path):
     call = about_to_be_sent_again()
     await audit.record_intent(call)
     await audit.record_next_attempt(call)
@@ -432,7 +432,7 @@ async def test_a_further_attempt_is_in_the_file_before_it_goes_out(audit, path):
     ]
 
 
-async def test_an_attempt_that_was_recorded_and_not_sent_after_all_says_how_the_call_ended(audit, path):
+async def test_an_attempt_that_was_recorded_but_not_sent_has_the_outcome_of_the_call(audit, path):
     call = about_to_be_sent_again()
     await audit.record_intent(call)
     await audit.record_next_attempt(call)
@@ -441,7 +441,7 @@ async def test_an_attempt_that_was_recorded_and_not_sent_after_all_says_how_the_
     assert [row[6:8] for row in attempts(path)] == [["status", 429], ["client_cancelled", None]]
 
 
-async def test_a_further_attempt_that_cannot_be_recorded_is_refused(audit, path):
+async def test_a_retry_that_cannot_be_recorded_is_refused(audit, path):
     call = about_to_be_sent_again()
     await audit.record_intent(call)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -452,7 +452,7 @@ async def test_a_further_attempt_that_cannot_be_recorded_is_refused(audit, path)
     assert attempts(path) == []
 
 
-async def test_after_a_crash_the_attempt_under_way_was_interrupted(audit, path):
+async def test_after_a_crash_the_running_attempt_is_interrupted(audit, path):
     call = about_to_be_sent_again()
     await audit.record_intent(call)
     await audit.record_next_attempt(call)

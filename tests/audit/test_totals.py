@@ -1,4 +1,4 @@
-"""What is recorded adds up, per stretch of time and per group."""
+"""Totals of the audit record, per time bucket and per group."""
 
 import random
 import sqlite3
@@ -21,7 +21,7 @@ DAY = 86400
 
 
 def at(seconds, *, done=True, **more):
-    """A call of that many seconds after noon."""
+    """Return a call so many seconds after noon."""
     moment = NOON.timestamp() + seconds
     call = call_of(id=first_id_at(moment) + new_call_id()[13:], started_at=moment)
     call = finish(call) if done else call
@@ -60,7 +60,7 @@ def hours(path, by=None, since=NOON, until=NOON + timedelta(hours=3), seconds=HO
     return totals(path, since=since, until=until, bucket_seconds=seconds, by=by, **more)
 
 
-def test_each_stretch_of_time_has_its_sums_and_one_without_calls_is_there_too(recorded):
+def test_each_time_bucket_has_its_sums_and_empty_buckets_are_included(recorded):
     found = hours(recorded(CALLS))
     assert [(bucket.start, astuple(bucket.sums.counts)) for bucket in found.buckets] == [
         (NOON, (3, 1, 0, 20, 40, 0.5)),
@@ -85,7 +85,7 @@ def test_each_stretch_of_time_has_its_sums_and_one_without_calls_is_there_too(re
         ("provider", [("openai", 4, (2, 1, 1)), ("gemini", 1, (1, 0, 0))]),
     ],
 )
-def test_each_group_has_its_sums_and_those_of_each_stretch_of_time(recorded, by, groups):
+def test_each_group_has_its_sums_in_total_and_per_time_bucket(recorded, by, groups):
     found = hours(recorded(CALLS), by)
     assert [
         (group.name, group.sums.counts.calls, tuple(counts.calls for counts in group.buckets)) for group in found.groups
@@ -95,7 +95,7 @@ def test_each_group_has_its_sums_and_those_of_each_stretch_of_time(recorded, by,
     assert found.groups[0].sums.ttfb.p50 is not None
 
 
-def test_the_groups_with_the_most_calls_are_named_and_the_rest_is_one(recorded):
+def test_the_largest_groups_are_named_and_the_others_are_combined(recorded):
     calls = [at(number, agent=agent(f"agent-{number % 25}"), duration_ms=float(number)) for number in range(45)]
     found = hours(recorded(calls), "agent")
     assert len(found.groups) == MAX_GROUPS
@@ -117,7 +117,7 @@ def test_the_groups_with_the_most_calls_are_named_and_the_rest_is_one(recorded):
         (HOUR, 0, HOUR, 0, []),
     ],
 )
-def test_since_is_included_until_is_not_and_buckets_begin_at_multiples(
+def test_since_is_inclusive_until_exclusive_and_buckets_start_at_multiples(
     recorded, *, since, until, seconds, calls, starts
 ):
     begin = None if since is None else NOON + timedelta(seconds=since)
@@ -130,7 +130,7 @@ def test_since_is_included_until_is_not_and_buckets_begin_at_multiples(
     ("filters", "calls"),
     [(Filters(agent="bob"), 2), (Filters(outcome="denied"), 1), (Filters(model="gemini-*", since=0.0, until=1.0), 1)],
 )
-def test_filters_choose_further(recorded, filters, calls):
+def test_filters_narrow_the_totals(recorded, filters, calls):
     assert hours(recorded(CALLS), filters=filters).all.counts.calls == calls
 
 
@@ -143,7 +143,7 @@ def test_percentiles_of_many_calls_are_within_six_percent(recorded, spread):
         assert percentile == pytest.approx(sorted(times)[5000 * share // 100 - 1], rel=0.0625)
 
 
-def test_bins_are_ordered_and_hold_any_time():
+def test_bins_are_ordered_and_cover_any_duration():
     database = sqlite3.connect(":memory:")
     times = [0.0, 0.1, 0.25, 0.26, *(2**power * step for power in range(-2, 30) for step in (1.0, 1.1, 1.9))]
     bins = [database.execute(f"SELECT {bin_of('?1')}", [time]).fetchone()[0] for time in times]
@@ -152,7 +152,7 @@ def test_bins_are_ordered_and_hold_any_time():
     assert len(set(bins)) > 27 * 3
 
 
-def test_what_cannot_be_summed_is_said(recorded, tmp_path):
+def test_totals_that_cannot_be_computed_are_reported(recorded, tmp_path):
     with pytest.raises(AuditFileError, match="no audit file"):
         hours(tmp_path / "none.db")
     path = recorded([])

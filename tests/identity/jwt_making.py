@@ -1,4 +1,4 @@
-"""Tokens made by hand, so that they can be as wrong as we like; and keys to sign them with."""
+"""Tokens built by hand, so that any part can be wrong, and keys to sign them."""
 
 from __future__ import annotations
 

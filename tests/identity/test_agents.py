@@ -1,4 +1,4 @@
-"""Agents are added, found, rotated and revoked; a running proxy follows; a bad file is never overwritten."""
+"""Agents are added, found, rotated and revoked. A running proxy reloads them. A bad file is never overwritten."""
 
 import json
 import logging
@@ -52,7 +52,7 @@ def test_no_file_means_no_agents(agents, path):
     assert not path.exists()
 
 
-def test_the_token_itself_is_not_stored_and_the_file_is_the_owners(agents, path):
+def test_the_token_is_not_stored_and_only_the_owner_can_read_the_file(agents, path):
     token = agents.add("alice")
     stored = path.read_text()
     assert token not in stored
@@ -83,13 +83,13 @@ def test_a_role_or_type_that_could_break_a_line_is_refused(agents, word):
         agents.add("alice", type=word)
 
 
-def test_a_name_is_given_once(agents):
+def test_a_name_can_be_added_only_once(agents):
     agents.add("alice")
     with pytest.raises(AgentError, match="agents rotate alice"):
         agents.add("alice")
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(agents):
+def test_the_error_for_an_unknown_name_suggests_the_nearest(agents):
     agents.add("alice")
     for change in (agents.revoke, agents.rotate, agents.agent, lambda name: agents.issue_token(name, "exec", 60)):
         with pytest.raises(AgentError, match="Did you mean alice"):
@@ -98,7 +98,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(agents):
             change("zzz")
 
 
-def test_rotation_ends_the_former_tokens_after_the_overlap(agents, clock):
+def test_rotation_expires_the_previous_tokens_after_the_overlap(agents, clock):
     first = agents.add("alice")
     second = agents.rotate("alice", overlap_seconds=60)
     assert agents.find(first) == agents.find(second) == Agent("alice")
@@ -119,7 +119,7 @@ def test_a_second_rotation_does_not_lengthen_the_first_overlap(agents, clock):
     assert agents.find(first) is None
 
 
-def test_a_revoked_agent_is_out_and_its_record_stays(agents):
+def test_a_revoked_agent_is_rejected_and_its_record_stays(agents):
     token = agents.add("alice")
     agents.revoke("alice")
     assert agents.find(token) is None
@@ -129,7 +129,7 @@ def test_a_revoked_agent_is_out_and_its_record_stays(agents):
             change("alice")
 
 
-def test_a_revoked_agent_is_put_back_with_a_new_token_only(agents):
+def test_a_revoked_agent_is_restored_with_a_new_token_only(agents):
     previous = agents.add("alice", role="admin")
     agents.revoke("alice")
     token = agents.add("alice")
@@ -158,20 +158,20 @@ def test_expired_tokens_do_not_pile_up_in_the_file(agents, clock):
     assert len(agents.agent("alice").tokens) == 2
 
 
-def test_another_process_s_new_agent_works_at_once(path, agents):
+def test_an_agent_added_by_another_process_works_immediately(path, agents):
     agents.refresh()
     token = AgentStore(path).add("bob")
     assert agents.find(token) == Agent("bob")
 
 
-def test_another_process_s_revocation_counts_after_a_refresh(path, agents):
+def test_a_revocation_by_another_process_applies_after_a_refresh(path, agents):
     token = agents.add("bob")
     AgentStore(path).revoke("bob")
     agents.refresh()
     assert agents.find(token) is None
 
 
-def test_unknown_tokens_do_not_make_the_file_be_read_each_time(agents, monkeypatch):
+def test_unknown_tokens_do_not_reread_the_file_each_time(agents, monkeypatch):
     agents.add("alice")
     looks = []
     monkeypatch.setattr(agents, "refresh", lambda: looks.append(1))
@@ -198,7 +198,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_bad_file_is_named_at_start_and_left_as_it_is(path, content, message):
+def test_a_bad_file_is_reported_at_start_and_left_unchanged(path, content, message):
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(AgentsFileError, match=message) as raised:
@@ -208,7 +208,9 @@ def test_a_bad_file_is_named_at_start_and_left_as_it_is(path, content, message):
 
 
 @pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_file_gone_bad_keeps_the_agents_says_so_once_and_refuses_changes(path, agents, caplog, content, message):
+def test_a_file_that_turns_bad_keeps_the_agents_is_reported_once_and_refuses_changes(
+    path, agents, caplog, content, message
+):
     token = agents.add("alice")
     path.write_bytes(content)
     with caplog.at_level(logging.ERROR):
@@ -223,20 +225,20 @@ def test_a_file_gone_bad_keeps_the_agents_says_so_once_and_refuses_changes(path,
     assert path.read_bytes() == content
 
 
-def test_a_removed_file_ends_all_agents(path, agents):
+def test_removing_the_file_removes_all_agents(path, agents):
     token = agents.add("alice")
     path.unlink()
     agents.refresh()
     assert agents.find(token) is None
 
 
-def test_a_folder_in_place_of_the_file_is_said(path):
+def test_a_folder_in_place_of_the_file_is_reported(path):
     path.mkdir(parents=True)
     with pytest.raises(AgentsFileError, match="cannot be read"):
         AgentStore(path)
 
 
-def test_a_file_that_cannot_be_written_is_said_and_unchanged(path, agents, monkeypatch):
+def test_a_file_that_cannot_be_written_is_reported_and_unchanged(path, agents, monkeypatch):
     agents.add("alice")
     before = path.read_bytes()
 
@@ -255,7 +257,7 @@ def add_many(path, prefix):
         agents.add(f"{prefix}-{number}")
 
 
-def test_writers_at_the_same_time_lose_nothing(path):
+def test_concurrent_writers_lose_nothing(path):
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=add_many, args=(path, prefix)) for prefix in "abc"]
     for writer in writers:
@@ -273,7 +275,7 @@ def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(tmp_p
     assert agents.find(token) == Agent("local")
 
 
-def test_a_pair_is_found_by_its_access_key_until_it_is_replaced_or_the_agent_revoked(tmp_path):
+def test_a_pair_is_found_by_its_access_key_until_rotated_or_revoked(tmp_path):
     agents = AgentStore(tmp_path / "agents.json")
     agents.add("alice", role="engineer")
     first = agents.pair("alice")

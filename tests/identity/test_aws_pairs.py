@@ -23,7 +23,7 @@ def shown(pair):
 
 @pytest.mark.parametrize("agent", ["alice", "a", "ci.runner-7_b", "x" * 64])
 @pytest.mark.parametrize("generation", [1, 2, 1000])
-def test_a_pair_has_the_form_of_awss_and_is_recognised_as_ours(agent, generation):
+def test_a_pair_has_the_format_of_aws_and_is_recognised_as_wirekeys(agent, generation):
     access_key, secret = shown(key_pair(MASTER, agent, SERIES, generation))
     assert len(access_key) == 20
     assert ACCESS_KEY.fullmatch(access_key)
@@ -47,12 +47,12 @@ DIFFERENT = [
 ]
 
 
-def test_another_master_agent_series_or_generation_has_another_pair():
+def test_the_pair_depends_on_master_agent_series_and_generation():
     pairs = [shown(key_pair(*arguments)) for arguments in DIFFERENT]
     assert len({access_key for access_key, _ in pairs}) == len({secret for _, secret in pairs}) == len(DIFFERENT)
 
 
-def test_a_secret_does_not_show():
+def test_a_secret_is_not_shown_by_repr():
     pair = key_pair(MASTER, "alice", SERIES, 1)
     assert pair.secret.reveal() not in repr(pair)
     assert pair.secret.reveal() not in repr(AwsPairs(MASTER, [("alice", first(NOW))]).__dict__)
@@ -76,7 +76,7 @@ def found(record, at, generation):
         ([10**6, 0], 0, {3}),
     ],
 )
-def test_a_rotated_pair_is_good_for_the_overlap_and_the_one_before_it_no_more(overlaps, at, good):
+def test_a_rotated_pair_is_valid_for_the_overlap_and_older_pairs_are_not(overlaps, at, good):
     record = first(NOW)
     for overlap in overlaps:
         record = rotate(record, NOW, overlap)
@@ -89,7 +89,7 @@ def test_an_agent_without_a_record_has_no_pair():
     assert AwsPairs(MASTER, []).find(pair.access_key, NOW.timestamp()) is None
 
 
-def test_an_agent_that_was_revoked_and_is_added_again_has_other_pairs():
+def test_an_agent_added_again_after_a_revocation_has_new_pairs():
     assert current_pair(MASTER, "alice", first(NOW)) != current_pair(MASTER, "alice", first(NOW))
 
 
@@ -101,7 +101,7 @@ def test_a_record_is_stored_and_read_as_json():
 
 
 @pytest.mark.parametrize("wrong", [{"generation": 0}, {"series": "x"}, {"unknown": 1}])
-def test_a_record_that_cannot_be_is_refused(wrong):
+def test_an_invalid_record_is_refused(wrong):
     record = {"series": SERIES, "generation": 1, "created": "2026-03-04T05:06:07Z"}
     assert msgspec.convert(record, AwsPairRecord)
     with pytest.raises(msgspec.ValidationError):
@@ -109,7 +109,7 @@ def test_a_record_that_cannot_be_is_refused(wrong):
 
 
 class TestTheMasterSecret:
-    def test_it_is_made_once_for_its_owner_alone(self, tmp_path):
+    def test_it_is_created_once_and_only_its_owner_can_read_it(self, tmp_path):
         path = tmp_path / "state" / "aws-master"
         master = load_master(path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -119,7 +119,7 @@ class TestTheMasterSecret:
         assert load_master(tmp_path / "other") != master
         assert [*path.parent.iterdir()] == [path]
 
-    def test_all_who_make_it_at_once_get_the_same(self, tmp_path):
+    def test_concurrent_creators_get_the_same_secret(self, tmp_path):
         got, start = [], threading.Barrier(8)
 
         def load():
@@ -135,7 +135,7 @@ class TestTheMasterSecret:
         assert [*tmp_path.iterdir()] == [tmp_path / "aws-master"]
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
-    def test_one_that_others_can_read_is_refused_with_the_fix(self, tmp_path, mode):
+    def test_a_file_that_others_can_read_is_refused_with_a_fix(self, tmp_path, mode):
         path = tmp_path / "aws-master"
         load_master(path)
         path.chmod(mode)
@@ -143,7 +143,7 @@ class TestTheMasterSecret:
             load_master(path)
 
     @pytest.mark.parametrize("content", ["", "5a" * 31, "5A" * 32, "5a" * 32 + "\n\n", "x" * 64, "5a" * 33])
-    def test_one_that_was_changed_is_refused_and_left(self, tmp_path, content):
+    def test_a_changed_file_is_refused_and_left_unchanged(self, tmp_path, content):
         path = tmp_path / "aws-master"
         path.write_text(content)
         path.chmod(0o600)
@@ -153,7 +153,7 @@ class TestTheMasterSecret:
         assert not content or content not in str(refused.value)
 
     @pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.symlink_to("elsewhere"), os.mkfifo])
-    def test_what_is_no_file_is_refused(self, tmp_path, make):
+    def test_a_path_that_is_not_a_regular_file_is_refused(self, tmp_path, make):
         path = tmp_path / "aws-master"
         make(path)
         with pytest.raises(MasterSecretError, match=str(path)):

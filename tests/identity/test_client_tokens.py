@@ -1,4 +1,4 @@
-"""What an agent presents is read in exactly one way, or not at all."""
+"""The tokens in a request are read in exactly one way, or not at all."""
 
 import base64
 
@@ -56,7 +56,7 @@ def test_no_proxy_header_raises(header):
 
 
 @given(name=st.text("abcXYZ019._-", max_size=64), token=st.text(st.characters(categories=["L", "N", "P"]), min_size=1))
-def test_whatever_token_is_sent_as_basic_is_read_back(name, token):
+def test_any_token_sent_with_basic_is_read_back(name, token):
     assert proxy_credentials(basic(f"{name}:{token}")) == (name, token)
 
 
@@ -84,17 +84,17 @@ SLOTS = [
 
 
 @pytest.mark.parametrize(("headers", "query", "tokens"), SLOTS)
-def test_agent_tokens_are_found_in_the_places_for_a_key(headers, query, tokens):
+def test_agent_tokens_are_found_where_clients_send_keys(headers, query, tokens):
     assert header_tokens(headers, query) == tokens
 
 
-def test_a_token_is_random_and_of_plain_letters_and_digits():
+def test_a_token_is_random_letters_and_digits():
     tokens = {new_token() for _ in range(200)}
     assert len(tokens) == 200
     assert all(TOKEN.fullmatch(token) for token in tokens)
     assert len({char for token in tokens for char in token[3:]}) == 62
 
 
-def test_a_token_is_spoken_of_without_being_shown():
+def test_a_token_is_described_without_being_shown():
     assert token_id(A) == token_digest(A).hex()[:12]
     assert token_id(A) not in A

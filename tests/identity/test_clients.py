@@ -1,4 +1,4 @@
-"""Agents with client credentials and permissions: made, found, rotated, revoked; files from before are read."""
+"""Agents with client credentials and permissions: added, found, rotated and revoked. Older files are read."""
 
 import json
 
@@ -27,7 +27,7 @@ def agents(path, clock):
     return AgentStore(path, lambda: clock[0])
 
 
-def test_a_client_is_found_by_its_id_and_proven_by_its_secret(agents):
+def test_a_client_is_found_by_its_id_and_authenticated_by_its_secret(agents):
     new = agents.add_client("alice", role="developer", type="cli", permissions=("web:read",))
     assert CLIENT_ID.fullmatch(new.client_id)
     assert CLIENT_SECRET.fullmatch(new.client_secret.reveal())
@@ -40,7 +40,7 @@ def test_a_client_is_found_by_its_id_and_proven_by_its_secret(agents):
     assert agents.find_client("wkc_" + "a" * 22) is None
 
 
-def test_the_secret_is_not_stored_nor_shown_by_what_holds_it(agents, path):
+def test_the_secret_is_neither_stored_nor_shown_by_repr(agents, path):
     new = agents.add_client("alice")
     assert new.client_secret.reveal() not in path.read_text()
     assert new.client_secret.reveal() not in repr(new)
@@ -49,7 +49,7 @@ def test_the_secret_is_not_stored_nor_shown_by_what_holds_it(agents, path):
     assert list(record["clients"][0]) == ["id", "hash", "created", "expires_at"]
 
 
-def test_new_client_credentials_end_the_former_ones_after_the_overlap(agents, clock):
+def test_new_client_credentials_expire_the_previous_ones_after_the_overlap(agents, clock):
     token = agents.add("alice")
     first = agents.rotate_client("alice")
     second = agents.rotate_client("alice", overlap_seconds=60)
@@ -62,7 +62,7 @@ def test_new_client_credentials_end_the_former_ones_after_the_overlap(agents, cl
     assert agents.find(token)
 
 
-def test_a_revoked_agent_has_no_clients_and_does_not_get_them_back(agents):
+def test_a_revoked_agent_loses_its_clients_for_good(agents):
     new = agents.add_client("alice")
     agents.revoke("alice")
     assert agents.find_client(new.client_id) is None
@@ -73,7 +73,7 @@ def test_a_revoked_agent_has_no_clients_and_does_not_get_them_back(agents):
     assert agents.find_client(new.client_id) is None
 
 
-def test_a_running_proxy_knows_the_client_that_another_process_adds(agents, path, clock):
+def test_a_running_proxy_finds_a_client_added_by_another_process(agents, path, clock):
     agents.find_client("wkc_" + "a" * 22)
     other = AgentStore(path, lambda: clock[0])
     new = other.add_client("alice")
@@ -90,7 +90,7 @@ def test_a_running_proxy_knows_the_client_that_another_process_adds(agents, path
     assert not agents.has("alice")
 
 
-def test_a_file_from_before_there_were_clients_is_read_and_its_agents_have_the_usual_permissions(path, clock):
+def test_agents_of_a_file_without_clients_have_the_default_permissions(path, clock):
     token = AgentStore(path, lambda: clock[0]).add("alice")
     stored = json.loads(path.read_text())
     for agent in stored["agents"]:
@@ -102,13 +102,13 @@ def test_a_file_from_before_there_were_clients_is_read_and_its_agents_have_the_u
 
 
 @pytest.mark.parametrize("word", ["", "two words", "web:read,web:write", "é", "-x", "x" * 65, "a\n"])
-def test_what_is_no_permission_is_refused(agents, word, path):
+def test_an_invalid_permission_is_refused(agents, word, path):
     with pytest.raises(AgentError, match="is not a valid permission"):
         agents.add("alice", permissions=("web:read", word))
     assert not path.exists()
 
 
-def test_permissions_are_kept_once_each_and_sorted(agents):
+def test_permissions_are_unique_and_sorted(agents):
     token = agents.add("alice", permissions=("web:write", "files:own", "web:write"))
     assert agents.find(token).permissions == ("files:own", "web:write")
     assert agents.find(agents.add("idle", permissions=())).permissions == ()
@@ -124,7 +124,7 @@ def test_permissions_are_kept_once_each_and_sorted(agents):
     ],
     ids=["same client twice", "no permission", "no client id", "no hash"],
 )
-def test_a_damaged_file_is_said_to_be_one(agents, path, damage):
+def test_a_damaged_file_is_reported(agents, path, damage):
     agents.add_client("alice")
     stored = json.loads(path.read_text())
     damage(stored["agents"])

@@ -1,4 +1,4 @@
-"""The keys of other issuers: fetched off the loop, one at a time, seldom; the last good ones stay."""
+"""Keys of external issuers are fetched in a thread, one fetch at a time and rarely. The last good keys stay valid."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ FIRST, SECOND = jwk(ed_key("first"), kid="first"), jwk(ec_key(name="second"), ki
 
 
 class Issuer:
-    """Answers what it is told to, in a thread that may be held back."""
+    """A fetch function that returns or raises `response`, in a thread that a test can hold back with `open`."""
 
-    def __init__(self, answer=b""):
-        self.answer = answer
+    def __init__(self, response=b""):
+        self.response = response
         self.asked = 0
         self.open = threading.Event()
         self.open.set()
@@ -37,9 +37,9 @@ class Issuer:
     def __call__(self, url):
         self.asked += 1
         assert self.open.wait(60)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        if isinstance(self.response, Exception):
+            raise self.response
+        return self.response
 
 
 class Clock:
@@ -64,7 +64,7 @@ def keys(issuer, clock):
     return FetchedKeys("https://id.example/jwks?secret=1", ALGORITHMS, issuer, clock)
 
 
-async def test_many_who_look_at_once_share_one_fetch_and_the_loop_goes_on(keys, issuer):
+async def test_concurrent_lookups_share_one_fetch_and_do_not_block_the_loop(keys, issuer):
     issuer.open.clear()
     waiting = [asyncio.create_task(keys.fetch_again()) for _ in range(50)]
     for _ in range(5):
@@ -76,7 +76,7 @@ async def test_many_who_look_at_once_share_one_fetch_and_the_loop_goes_on(keys, 
     assert keys.find("first", "EdDSA")
 
 
-async def test_unknown_ids_lead_to_one_fetch_in_thirty_seconds(keys, issuer, clock):
+async def test_unknown_ids_cause_at_most_one_fetch_in_thirty_seconds(keys, issuer, clock):
     for _ in range(100):
         await keys.fetch_again()
     assert issuer.asked == 1
@@ -103,9 +103,9 @@ OUTAGES = [
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=range(len(OUTAGES)))
-async def test_the_last_good_set_stays_in_force_when_the_issuer_is_down(keys, issuer, clock, caplog, outage):
+async def test_the_last_good_set_stays_valid_while_the_issuer_is_down(keys, issuer, clock, caplog, outage):
     await keys.fetch_again()
-    issuer.answer = outage
+    issuer.response = outage
     clock.now += GOOD_FOR + 1
     with caplog.at_level(logging.WARNING):
         await keys.fetch_again()
@@ -116,23 +116,23 @@ async def test_the_last_good_set_stays_in_force_when_the_issuer_is_down(keys, is
     assert "secret" not in caplog.text
 
 
-async def test_a_key_that_its_issuer_took_back_is_believed_no_more(keys, issuer, clock):
+async def test_a_key_withdrawn_by_its_issuer_is_no_longer_trusted(keys, issuer, clock):
     await keys.fetch_again()
     known = keys.find("first", "EdDSA").thumbprint
-    issuer.answer = jwks(SECOND)
+    issuer.response = jwks(SECOND)
     clock.now += GOOD_FOR + 1
     keys.keep_fresh()
     await keys.fetch_again()
     assert not keys.holds(known)
     assert keys.find("first", "EdDSA") is None
     assert keys.find("second", "ES256")
-    issuer.answer = jwks()
+    issuer.response = jwks()
     clock.now += BETWEEN_FETCHES
     await keys.fetch_again()
     assert keys.find("second", "ES256") is None
 
 
-async def test_keeping_fresh_fetches_at_first_and_every_ten_minutes(keys, issuer, clock):
+async def test_keys_are_fetched_at_start_and_every_ten_minutes(keys, issuer, clock):
     for _ in range(10):
         keys.keep_fresh()
     await keys.fetch_again()
@@ -146,7 +146,7 @@ async def test_keeping_fresh_fetches_at_first_and_every_ten_minutes(keys, issuer
     assert issuer.asked == 2
 
 
-async def test_an_issuer_that_hangs_holds_a_request_for_a_while_only(keys, issuer, monkeypatch):
+async def test_a_hanging_issuer_delays_a_request_only_for_a_limited_time(keys, issuer, monkeypatch):
     monkeypatch.setattr(jwks_fetching, "PATIENCE", 0.05)
     issuer.open.clear()
     await keys.fetch_again()
@@ -155,7 +155,7 @@ async def test_an_issuer_that_hangs_holds_a_request_for_a_while_only(keys, issue
     issuer.open.set()
 
 
-def test_a_fetch_that_outlives_its_loop_disturbs_nobody(issuer, clock):
+def test_a_fetch_that_outlives_its_loop_is_harmless(issuer, clock):
     keys = FetchedKeys("https://id.example/", ALGORITHMS, issuer, clock)
     issuer.open.clear()
 
@@ -178,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.seen.append((self.path, dict(self.headers)))
-        status, headers, body = self.server.answer
+        status, headers, body = self.server.response
         self.send_response(status)
         for name, value in {"content-length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -196,7 +196,7 @@ def serving(folder):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pem)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.answer, server.seen = (200, {}, jwks(FIRST)), []
+    server.response, server.seen = (200, {}, jwks(FIRST)), []
     server.url = f"https://localhost:{server.server_port}/jwks.json"
     server.root = root
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
@@ -217,11 +217,11 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def fetch(server):
-    server.answer, server.seen[:] = (200, {}, jwks(FIRST)), []
+    server.response, server.seen[:] = (200, {}, jwks(FIRST)), []
     return https_fetch(server.root)
 
 
-def test_a_document_comes_over_tls_and_past_the_proxy_of_the_environment(server, fetch, monkeypatch):
+def test_a_document_is_fetched_over_tls_and_without_the_environments_proxy(server, fetch, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -229,12 +229,12 @@ def test_a_document_comes_over_tls_and_past_the_proxy_of_the_environment(server,
     assert server.seen[0][0] == "/jwks.json"
 
 
-def test_a_server_whose_certificate_is_not_trusted_is_not_believed(server):
+def test_a_server_with_an_untrusted_certificate_is_rejected(server):
     with pytest.raises(FetchError, match="cannot be reached"):
         https_fetch()(server.url)
 
 
-ANSWERS = [
+BAD_RESPONSES = [
     ((404, {}, b""), "responds with 404"),
     ((500, {}, b""), "responds with 500"),
     ((302, {"location": "https://evil.example/"}, b""), "redirect"),
@@ -244,20 +244,20 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "reason"), ANSWERS, ids=[row[1] for row in ANSWERS])
-def test_answers_that_are_no_document(server, fetch, answer, reason):
-    server.answer = answer
+@pytest.mark.parametrize(("response", "reason"), BAD_RESPONSES, ids=[row[1] for row in BAD_RESPONSES])
+def test_a_bad_response_is_an_error(server, fetch, response, reason):
+    server.response = response
     with pytest.raises(FetchError, match=reason):
         fetch(server.url)
 
 
-def test_a_server_that_is_not_there(fetch):
+def test_an_unreachable_server_is_an_error(fetch):
     with pytest.raises(FetchError, match="cannot be reached"):
         fetch("https://localhost:1/")
 
 
-async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server, fetch, tmp_path, monkeypatch):
-    """At first one key, then the next beside it, then that alone, then the issuer is down."""
+async def test_tokens_validate_throughout_a_key_rotation_of_their_issuer(server, fetch, tmp_path, monkeypatch):
+    """The issuer has one key, then also the next, then only the next, then it is down."""
     settings = JWTConfig(
         issuers=(JWTIssuerConfig(issuer="https://id.example", jwks_url=server.url, permissions=("web:read",)),)
     )
@@ -277,13 +277,13 @@ async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server
         await who("b", new, ec_key(name="second"))
     assert len(server.seen) == 1
 
-    server.answer = 200, {}, jwks(FIRST, SECOND)
+    server.response = 200, {}, jwks(FIRST, SECOND)
     clock.now += BETWEEN_FETCHES
     assert await who("b", new, ec_key(name="second")) == "b"
     assert await who("c", old, ed_key("first")) == "c"
     held = await tokens.identify(token(old, {**claims, "sub": "c"}, ed_key("first")), NOW)
 
-    server.answer = 200, {}, jwks(SECOND)
+    server.response = 200, {}, jwks(SECOND)
     clock.now += GOOD_FOR + 1
     tokens.keep_fresh()
     await issuer.keys.fetch_again()
@@ -291,7 +291,7 @@ async def test_tokens_validate_through_the_rotation_of_their_issuers_keys(server
     with pytest.raises(RefusedTokenError, match="took back"):
         await who("c", old, ed_key("first"))
 
-    server.answer = 503, {}, b""
+    server.response = 503, {}, b""
     clock.now += GOOD_FOR + 1
     tokens.keep_fresh()
     await issuer.keys.fetch_again()

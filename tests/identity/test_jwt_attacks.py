@@ -1,4 +1,4 @@
-"""THREATS 2.6 on JWTs, in the manner of Wycheproof: each token is made by hand, and refused for the reason given."""
+"""THREATS 2.6 on JWTs, in the style of Wycheproof: each token is built by hand and refused for the stated reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HEADER = {"alg": "RS256", "kid": "rsa", "typ": "JWT"}
 
 
 class Services:
-    """Wirekey with an agent that has a client; and two other issuers, the second of whom has one key, from a file."""
+    """Wirekey with an agent that has a client, and two external issuers. The second has one key, from a file."""
 
     def __init__(self, folder):
         self.now = float(NOW)
@@ -62,9 +62,9 @@ class Services:
         )
 
     def own(self, **parameters):
-        answer = self.ask(**parameters)
-        assert answer.status == 200, answer.body
-        return json.loads(answer.body)["access_token"]
+        response = self.ask(**parameters)
+        assert response.status == 200, response.body
+        return json.loads(response.body)["access_token"]
 
     async def who(self, text):
         return self.tokens.find_agent(await self.tokens.identify(text, self.now), self.now)
@@ -96,7 +96,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("_", "text"), GOOD, ids=[name for name, _ in GOOD])
-async def test_a_good_token_is_believed(services, _, text):
+async def test_a_valid_token_is_accepted(services, _, text):
     assert (await services.who(text)).id == "svc"
     assert looks_like_jwt(text)
 
@@ -450,7 +450,7 @@ async def test_J9_permissions_that_were_taken_back_are_gone_from_tokens_too(serv
     assert (await services.who(services.own())).permissions == ("web:read", "web:write")
 
 
-def test_a_key_file_that_cannot_be_used_is_named(tmp_path):
+def test_an_unusable_key_file_is_reported(tmp_path):
     from wirekey.identity.jwt_issuers import IssuerError
 
     path = tmp_path / "id.pem"
@@ -508,6 +508,6 @@ def test_J2_whatever_a_signed_token_says_is_believed_or_refused(services, header
 )
 def test_J9_whatever_is_sent_to_the_token_endpoint_is_answered(services, body, kind, authorization, address):
     headers = [("content-type", kind), ("authorization", authorization)]
-    answer = services.endpoint.respond(TokenRequest("POST", headers, body, address), NOW, NOW)
-    assert answer.status in (400, 401, 415, 429)
-    assert json.loads(answer.body)["error"]
+    response = services.endpoint.respond(TokenRequest("POST", headers, body, address), NOW, NOW)
+    assert response.status in (400, 401, 415, 429)
+    assert json.loads(response.body)["error"]

@@ -1,4 +1,4 @@
-"""The signing keys: made once, the owner's alone, in turn with an overlap, followed by every process."""
+"""The signing keys are made once, readable by their owner only, rotated with an overlap, reloaded by each process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def kids(keys):
     return [key["kid"] for key in json.loads(keys.document())["keys"]]
 
 
-def test_the_file_is_its_owners_and_the_document_has_only_public_parts(keys, path):
+def test_only_the_owner_reads_the_file_and_the_document_has_only_public_parts(keys, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
     private = json.loads(path.read_text())["keys"][0]["private"]
@@ -66,7 +66,7 @@ def test_the_key_id_is_the_thumbprint_of_RFC_8037():
     assert thumbprint(example) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
-def test_an_independent_reader_verifies_our_tokens_by_our_document(keys):
+def test_an_independent_library_verifies_tokens_by_the_published_document(keys):
     token = keys.sign({"sub": "alice"})
     header = jwt.get_unverified_header(token)
     assert (header["alg"], header["typ"]) == ("EdDSA", "at+jwt")
@@ -75,7 +75,7 @@ def test_an_independent_reader_verifies_our_tokens_by_our_document(keys):
     assert jwt.decode(token, jwt.PyJWK(member), algorithms=["EdDSA"]) == {"sub": "alice"}
 
 
-def test_a_new_key_signs_and_the_former_verifies_until_its_last_token_ended(keys, clock):
+def test_a_new_key_signs_and_the_previous_key_verifies_until_its_last_token_expires(keys, clock):
     [first] = kids(keys)
     clock.now += SIGNS_FOR
     keys.refresh()
@@ -95,7 +95,7 @@ def test_a_new_key_signs_and_the_former_verifies_until_its_last_token_ended(keys
     assert len(json.loads(keys.path.read_text())["keys"]) == 2
 
 
-def test_it_rotates_once_for_all_processes(keys, path, clock):
+def test_a_rotation_happens_once_for_all_processes(keys, path, clock):
     other = JwtSigningKeys(path, LIFETIME, clock)
     assert kids(other) == kids(keys)
     clock.now += SIGNS_FOR
@@ -111,7 +111,7 @@ def make(path, queue):
     queue.put(kids(JwtSigningKeys(path, LIFETIME)))
 
 
-def test_processes_that_start_at_once_make_one_key(path):
+def test_processes_that_start_together_make_one_key(path):
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     processes = [context.Process(target=make, args=(path, queue)) for _ in range(6)]
@@ -124,7 +124,7 @@ def test_processes_that_start_at_once_make_one_key(path):
     assert len(found[0]) == 1
 
 
-def test_a_key_is_found_by_its_id_and_for_its_algorithm_only(keys):
+def test_a_key_is_found_only_by_its_id_and_algorithm(keys):
     [kid] = kids(keys)
     assert keys.find(kid, "EdDSA")
     assert keys.find(kid, "HS256") is None
@@ -132,7 +132,7 @@ def test_a_key_is_found_by_its_id_and_for_its_algorithm_only(keys):
     assert keys.find("x", "EdDSA") is None
 
 
-def test_without_its_file_there_are_new_keys(keys, path):
+def test_new_keys_are_made_if_the_file_is_missing(keys, path):
     [first] = kids(keys)
     path.unlink()
     keys.refresh()
@@ -152,7 +152,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("content", BAD, ids=range(len(BAD)))
-def test_a_damaged_file_is_left_as_it_is_and_named(path, clock, content):
+def test_a_damaged_key_file_is_reported_and_left_unchanged(path, clock, content):
     path.parent.mkdir()
     path.write_bytes(content)
     path.chmod(0o600)
@@ -161,13 +161,13 @@ def test_a_damaged_file_is_left_as_it_is_and_named(path, clock, content):
     assert path.read_bytes() == content
 
 
-def test_a_file_that_others_can_read_is_refused_with_the_fix(keys, path, clock):
+def test_a_key_file_that_others_can_read_is_refused_with_a_fix(keys, path, clock):
     path.chmod(0o640)
     with pytest.raises(JwtSigningKeysError, match="chmod 600"):
         JwtSigningKeys(path, LIFETIME, clock)
 
 
-def test_a_link_in_its_place_is_not_followed(path, clock, tmp_path):
+def test_a_symbolic_link_in_its_place_is_not_followed(path, clock, tmp_path):
     path.parent.mkdir()
     (tmp_path / "elsewhere").write_text('{"version":1,"keys":[]}')
     path.symlink_to(tmp_path / "elsewhere")
@@ -175,7 +175,7 @@ def test_a_link_in_its_place_is_not_followed(path, clock, tmp_path):
         JwtSigningKeys(path, LIFETIME, clock)
 
 
-def test_a_file_damaged_under_way_leaves_the_keys_in_force_and_says_so_once(keys, path, caplog):
+def test_a_file_damaged_later_leaves_the_keys_valid_and_is_reported_once(keys, path, caplog):
     before = kids(keys)
     path.write_text("damage")
     with caplog.at_level(logging.ERROR):

@@ -1,4 +1,4 @@
-"""What a verified token says of its agent; that it is verified once; and what a change of the settings changes."""
+"""The agent of a verified token, the cache of verified tokens, and changes of the settings."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_claims_are_mapped_to_the_agent(agents, _, settings, claims, agent
     assert tokens.find_agent(verified, NOW) == agent
 
 
-async def test_nbf_is_typed_and_kept_even_where_it_may_be_absent(agents):
+async def test_nbf_is_checked_even_if_it_is_optional(agents):
     tokens = JwtTokens([issuer(nbf_required=False)], agents)
     for nbf in (NOW + 31, None, "1"):
         with pytest.raises(RefusedTokenError):
@@ -92,7 +92,7 @@ ALGORITHMS = [
 
 @pytest.mark.parametrize(("name", "private"), ALGORITHMS, ids=[name for name, _ in ALGORITHMS])
 @pytest.mark.parametrize("source", ["key set", "file"])
-async def test_each_algorithm_is_verified_by_a_key_set_and_a_file(agents, name, private, source):
+async def test_each_algorithm_works_with_a_key_set_and_a_file(agents, name, private, source):
     made = JWTIssuerConfig(issuer="id", jwks_url="https://id.example/", algorithms=(name,))
     allowed = made.algorithms
     if source == "file":
@@ -123,7 +123,7 @@ async def test_a_token_is_verified_once(agents, monkeypatch):
     assert tokens.find(token_digest("other"), NOW) is None
 
 
-async def test_what_is_remembered_is_bounded(agents, monkeypatch):
+async def test_the_cache_of_verified_tokens_is_bounded(agents, monkeypatch):
     monkeypatch.setattr(jwt_tokens, "MAX_REMEMBERED", 3)
     tokens = JwtTokens([issuer()], agents)
     texts = [token(HEADER, {**CLAIMS, "jti": str(n)}, KEY) for n in range(5)]
@@ -137,7 +137,7 @@ def fetch(_):
     return jwks(jwk(KEY))
 
 
-async def test_a_change_of_the_settings_keeps_what_is_the_same_and_ends_what_is_not(agents, tmp_path):
+async def test_a_change_of_settings_keeps_tokens_of_unchanged_issuers_only(agents, tmp_path):
     keys = JwtSigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
     one = {"issuer": "id", "jwks_url": "https://id.example/"}
     before = JwtTokens.of_settings(JWTConfig(issuers=(JWTIssuerConfig(**one),)), agents, keys, fetch)
@@ -160,7 +160,7 @@ async def test_a_change_of_the_settings_keeps_what_is_the_same_and_ends_what_is_
         await gone.identify(token(HEADER, CLAIMS, KEY), NOW)
 
 
-async def test_another_issuer_in_our_place_means_that_no_tokens_are_issued_here(agents, tmp_path):
+async def test_with_an_external_issuer_wirekey_issues_no_tokens(agents, tmp_path):
     settings = JWTConfig(issuer="id", jwks_url="https://id.example/")
     assert signing_keys(settings, tmp_path) is None
     tokens = JwtTokens.of_settings(settings, agents, None, fetch)
@@ -180,11 +180,11 @@ LOOKS = [
 
 
 @pytest.mark.parametrize(("value", "is_one"), LOOKS)
-def test_values_that_are_meant_as_a_jwt_are_told_from_keys(value, is_one):
+def test_values_in_jwt_format_are_distinguished_from_keys(value, is_one):
     assert looks_like_jwt(value) is is_one
 
 
-async def test_to_find_a_token_again_costs_no_cryptography(agents, tmp_path):
+async def test_finding_a_verified_token_costs_no_cryptography(agents, tmp_path):
     keys = JwtSigningKeys(tmp_path / "jwt-keys.json", 3600, lambda: NOW)
     tokens = JwtTokens.of_settings(JWTConfig(issuers=()), agents, keys, fetch)
     client = agents.add_client("alice")

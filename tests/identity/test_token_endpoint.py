@@ -1,4 +1,4 @@
-"""The token endpoint answers as RFC 6749 has it, gives nothing away, and slows who guesses."""
+"""The token endpoint responds as RFC 6749 requires, leaks nothing, and slows down guessing."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Endpoint:
         typed = [("Content-Type", content_type)] if content_type else []
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = TokenRequest(method, [*typed, *headers], data, address)
-        answer = self.endpoint.respond(request, self.now, self.now)
-        fields = dict(answer.headers)
+        response = self.endpoint.respond(request, self.now, self.now)
+        fields = dict(response.headers)
         assert fields["cache-control"] == "no-store"
         assert fields["pragma"] == "no-cache"
         assert fields["content-type"] == JSON
-        assert int(fields["content-length"]) == len(answer.body)
-        assert self.secret.encode() not in answer.body
-        return answer.status, json.loads(answer.body), fields
+        assert int(fields["content-length"]) == len(response.body)
+        assert self.secret.encode() not in response.body
+        return response.status, json.loads(response.body), fields
 
     def whole(self, **change):
         found = {"grant_type": "client_credentials", "client_id": self.id, "client_secret": self.secret, **change}
@@ -125,18 +125,18 @@ def test_a_client_gets_a_token(services, way):
     }
 
 
-def test_two_tokens_of_one_second_differ(services):
+def test_two_tokens_issued_in_the_same_second_differ(services):
     assert services.ask(services.whole())[1]["access_token"] != services.ask(services.whole())[1]["access_token"]
 
 
-def test_a_scope_narrows_and_never_widens(services):
+def test_a_scope_narrows_the_permissions_and_never_widens_them(services):
     assert services.ask(services.whole(scope="web:read"))[1]["scope"] == "web:read"
     status, content, _ = services.ask(services.whole(scope="web:read admin"))
     assert (status, content["error"]) == (400, "invalid_scope")
     assert "web:read web:write" in content["error_description"]
 
 
-def test_a_token_ends_with_the_credentials_it_was_got_with(services):
+def test_a_token_expires_with_the_credentials_that_obtained_it(services):
     services.agents.rotate_client("alice", overlap_seconds=600)
     assert services.ask(services.whole())[1]["expires_in"] == 600
     services.now += 600
@@ -179,7 +179,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("_", "body", "content_type", "status", "error"), ERRORS, ids=[row[0] for row in ERRORS])
-def test_errors_are_those_of_RFC_6749(services, request, _, body, content_type, status, error):  # noqa: PLR0917  # a table
+def test_errors_are_as_in_RFC_6749(services, request, _, body, content_type, status, error):  # noqa: PLR0917  # a table
     sent = services.whole(**body) if isinstance(body, dict) else body
     answered, content, fields = services.ask(sent, content_type)
     assert (answered, content["error"]) == (status, error)
@@ -199,7 +199,7 @@ BASIC = [
 
 
 @pytest.mark.parametrize(("_", "value", "status"), BASIC, ids=[row[0] for row in BASIC])
-def test_who_fails_by_header_is_told_of_the_scheme(services, _, value, status):
+def test_a_failure_by_header_returns_the_scheme(services, _, value, status):
     body = {"grant_type": "client_credentials"}
     answered, content, fields = services.ask(body, headers=[("authorization", value)])
     assert (answered, content["error"]) == (status, "invalid_client")
@@ -214,7 +214,7 @@ def test_J8_a_secret_may_hold_colons(services):
     assert "a:b:c" not in repr(parse_grant(request))
 
 
-def test_credentials_in_two_places_are_refused(services):
+def test_a_request_with_credentials_in_two_places_is_refused(services):
     shown = basic(services.id, services.secret)
     assert services.ask(services.whole(), headers=[shown])[:1] == (400,)
     assert services.ask(services.whole(client_secret=None, client_id="x"), headers=[shown])[:1] == (400,)
@@ -231,7 +231,7 @@ def test_other_methods_and_encoded_bodies_are_refused(services):
 
 
 @pytest.mark.parametrize("ending", ["revoke", "rotate"])
-def test_former_credentials_get_nothing(services, ending):
+def test_expired_or_revoked_credentials_are_refused(services, ending):
     if ending == "revoke":
         services.agents.revoke("alice")
     else:
@@ -304,11 +304,11 @@ NEIGHBOURS = [
 
 
 @pytest.mark.parametrize(("one", "other", "same"), NEIGHBOURS)
-def test_addresses_of_one_owner_count_as_one(one, other, same):
+def test_addresses_of_one_network_count_as_one(one, other, same):
     assert (neighbourhood(one) == neighbourhood(other)) is same
 
 
-def test_failures_are_forgotten_after_a_while_and_by_success():
+def test_failures_are_forgotten_after_a_time_and_on_success():
     throttle = Throttle()
     for _ in range(FREE + 3):
         throttle.failed("a", 0)
@@ -324,7 +324,7 @@ def test_failures_are_forgotten_after_a_while_and_by_success():
     assert throttle.wait("a", FORGOTTEN) == 0
 
 
-def test_what_is_remembered_of_failures_is_bounded_and_inventing_names_pushes_out_no_client(services):
+def test_the_record_of_failures_is_bounded_and_invented_names_evict_no_client(services):
     throttle = Throttle(3)
     for name in "abcd":
         throttle.failed(name, 0)
@@ -338,20 +338,20 @@ def test_what_is_remembered_of_failures_is_bounded_and_inventing_names_pushes_ou
     assert services.guess()[0] == 429
 
 
-def test_the_keys_are_published_for_reading(services):
-    answer = services.endpoint.keys("GET")
-    assert answer.status == 200
-    assert dict(answer.headers)["cache-control"] == "public, max-age=300"
+def test_the_public_keys_are_served(services):
+    response = services.endpoint.keys("GET")
+    assert response.status == 200
+    assert dict(response.headers)["cache-control"] == "public, max-age=300"
     head = services.endpoint.keys("HEAD")
-    assert (head.status, head.body, head.headers) == (200, b"", answer.headers)
+    assert (head.status, head.body, head.headers) == (200, b"", response.headers)
     assert services.endpoint.keys("POST").status == 405
 
 
-def test_neither_a_token_nor_a_secret_is_shown_by_what_holds_it(services):
-    answer = services.endpoint.respond(
+def test_neither_a_token_nor_a_secret_is_shown_by_repr(services):
+    response = services.endpoint.respond(
         TokenRequest("POST", [("content-type", JSON)], json.dumps(services.whole()).encode(), "::1"), NOW, NOW
     )
-    assert "eyJ" not in repr(answer)
+    assert "eyJ" not in repr(response)
     request = TokenRequest("POST", [basic(services.id, services.secret)], json.dumps(services.whole()).encode(), "::1")
     assert services.secret not in repr(request)
     assert basic(services.id, services.secret)[1] not in repr(request)

@@ -211,14 +211,14 @@ def test_D4_no_host_is_built_of_a_region_that_the_client_names(base, region, wir
 
 
 def test_errors_come_in_the_shape_that_raises_the_sdks_exception(base):
-    with pytest.raises(openai.AuthenticationError, match="which agent"):
+    with pytest.raises(openai.AuthenticationError, match="has no agent token"):
         openai.OpenAI(api_key="sk-not-ours", base_url=base + "/v1", max_retries=0).models.list()
-    with pytest.raises(anthropic.AuthenticationError, match="which agent"):
+    with pytest.raises(anthropic.AuthenticationError, match="has no agent token"):
         anthropic.Anthropic(api_key="sk-not-ours", base_url=base, max_retries=0).messages.create(
             model="m", max_tokens=1, messages=QUESTION
         )
     client = genai.Client(api_key="AIza", http_options={"base_url": base})
-    with pytest.raises(genai.errors.ClientError, match="which agent"):
+    with pytest.raises(genai.errors.ClientError, match="has no agent token"):
         client.models.generate_content(model="m", contents="x")
 
 

@@ -17,8 +17,8 @@ PATIENCE = 60.0
 FREE = HostPort("127.0.0.1", 0)
 
 
-class Office:
-    """A desk with all that it needs, in a folder of its own, and a client that may have tokens."""
+class TokenServer:
+    """The state of a token endpoint in its own folder, and the credentials of one client."""
 
     def __init__(self, folder) -> None:
         self.agents = AgentStore(folder / "agents.json")
@@ -37,15 +37,15 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path):
-    return Office(tmp_path)
+def token_server(tmp_path):
+    return TokenServer(tmp_path)
 
 
 @contextlib.asynccontextmanager
 async def serving(router, bounds=None, place=FREE):
-    """Serve a desk; gives the server."""
-    answer = router.respond if isinstance(router, Router) else router
-    server = Server(place, answer, bounds)
+    """Serve a router, or a function from request to response. Yields the server."""
+    response = router.respond if isinstance(router, Router) else router
+    server = Server(place, response, bounds)
     server.open()
     try:
         yield server

@@ -1,4 +1,4 @@
-"""The addon within a Wirekey that runs: where it listens, what it says of the house, and how it begins and ends."""
+"""The endpoints addon in a running Wirekey: its addresses, its readiness report, its start and its end."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def configured(folder, listen=None, **more):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """State and CA are made once: a CA takes its time."""
-    return tmp_path_factory.mktemp("house")
+    """A folder with state and CA, made once because a CA is slow to make."""
+    return tmp_path_factory.mktemp("wirekey")
 
 
 class Running:
@@ -66,15 +66,15 @@ class Running:
 
     async def parts(self):
         async with self.http() as http:
-            answer = await http.get("/ready")
-        content = answer.json()
-        assert answer.status_code == (200 if content["status"] == "ready" else 503)
+            response = await http.get("/ready")
+        content = response.json()
+        assert response.status_code == (200 if content["status"] == "ready" else 503)
         return {name: part.get("reason") for name, part in content["parts"].items()}
 
 
 @contextlib.asynccontextmanager
 async def wirekey(folder, config, announce=lambda _: None):
-    """Stations, endpoints, wire and audit in this process, as `wirekey serve` puts them together."""
+    """Run addons, endpoints, wire layer and audit in this process, wired as `wirekey serve` wires them."""
     made = Running(folder, config)
     made.lifecycle.on_started = announce
     running = asyncio.create_task(made.master.run())
@@ -92,7 +92,7 @@ async def wirekey(folder, config, announce=lambda _: None):
 
 
 async def started(folder, config):
-    """Start one that is to fail; the exit code that mitmproxy ends with."""
+    """Start a Wirekey that must fail; return the exit code of mitmproxy."""
     made = Running(folder, config)
     try:
         async with asyncio.timeout(PATIENCE):
@@ -104,7 +104,7 @@ async def started(folder, config):
     return 0, made
 
 
-async def test_both_listeners_serve_the_same_keys_and_a_client_added_now_gets_a_token(folder):
+async def test_both_listeners_serve_the_same_keys_and_a_new_client_gets_a_token(folder):
     async with (
         wirekey(folder, configured(folder)) as running,
         running.http() as console,
@@ -121,7 +121,7 @@ async def test_both_listeners_serve_the_same_keys_and_a_client_added_now_gets_a_
 
         async def is_known():
             found[:] = [await http.post(TOKEN, data=whole) for http in (console, gateway)]
-            return {answer.status_code for answer in found} == {200}
+            return {response.status_code for response in found} == {200}
 
         async with asyncio.timeout(PATIENCE):
             while not await is_known():
@@ -131,7 +131,7 @@ async def test_both_listeners_serve_the_same_keys_and_a_client_added_now_gets_a_
         assert (await gateway.get("/health")).json() == {"status": "ok"}
 
 
-async def test_a_running_house_is_ready_and_says_which_part_is_not(folder, monkeypatch):
+async def test_a_running_wirekey_is_ready_or_names_the_part_that_is_not(folder, monkeypatch):
     async with wirekey(folder, configured(folder)) as running:
         assert await running.parts() == {"listeners": None, "audit": None, "ca": None, "policy": None}
 
@@ -154,7 +154,7 @@ async def test_a_running_house_is_ready_and_says_which_part_is_not(folder, monke
         assert (await running.parts())["listeners"] == "the proxy does not listen"
 
 
-async def test_a_policy_server_that_goes_and_comes_is_noticed_without_a_call(folder, monkeypatch):
+async def test_a_policy_server_that_stops_and_restarts_is_noticed_without_a_call(folder, monkeypatch):
     monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)
     policies = {"authz.rego": "package wirekey.authz\nallow := true\n"}
     opa = Opa(policies)
@@ -176,7 +176,7 @@ async def test_a_policy_server_that_goes_and_comes_is_noticed_without_a_call(fol
     opa.stop()
 
 
-async def test_a_policy_that_gives_no_decisions_is_noticed(folder, monkeypatch):
+async def test_a_policy_without_decisions_is_noticed(folder, monkeypatch):
     monkeypatch.setattr("wirekey.server.endpoints.POLICY_CHECK_INTERVAL", 0.0)
     async with wirekey(folder, configured(folder)) as running:
 
@@ -194,7 +194,7 @@ async def test_a_policy_that_gives_no_decisions_is_noticed(folder, monkeypatch):
                 await asyncio.sleep(0.01)
 
 
-async def test_while_it_ends_it_is_alive_and_not_ready(folder):
+async def test_during_shutdown_it_is_alive_and_not_ready(folder):
     async with wirekey(folder, configured(folder)) as running:
         await running.lifecycle.done()
         parts = await running.parts()
@@ -203,7 +203,7 @@ async def test_while_it_ends_it_is_alive_and_not_ready(folder):
             assert (await http.get("/health")).status_code == 200
 
 
-async def test_a_changed_configuration_counts_for_the_next_token(folder):
+async def test_a_changed_configuration_applies_to_the_next_token(folder):
     async with wirekey(folder, configured(folder)) as running, running.http() as http:
         await running.lifecycle.reloader.end()
         made = AgentStore(folder / "state" / "agents.json").add_client(f"changing{os.getpid()}")
@@ -215,8 +215,8 @@ async def test_a_changed_configuration_counts_for_the_next_token(folder):
         for jwt, status, lifetime in changes:
             configured(folder, identity={"jwt": jwt})
             await running.lifecycle.reloader.reload()
-            answer = await http.post(TOKEN, data=whole)
-            assert (answer.status_code, answer.json().get("expires_in")) == (status, lifetime)
+            response = await http.post(TOKEN, data=whole)
+            assert (response.status_code, response.json().get("expires_in")) == (status, lifetime)
 
 
 async def test_the_keys_outlive_the_process(folder):
@@ -227,7 +227,7 @@ async def test_the_keys_outlive_the_process(folder):
     assert found[0] == found[1]
 
 
-async def test_where_it_runs_is_said_once_and_when_all_of_it_can_be_reached(folder, monkeypatch):
+async def test_the_addresses_are_announced_once_and_when_all_of_them_are_reachable(folder, monkeypatch):
     written, announced = [], []
     write = RunningProxy.write
     monkeypatch.setattr(RunningProxy, "write", lambda one, state: written.append(one) or write(one, state))
@@ -247,15 +247,15 @@ async def test_where_it_runs_is_said_once_and_when_all_of_it_can_be_reached(fold
 
 
 @pytest.mark.parametrize("name", ["console", "gateway"])
-async def test_a_listener_that_is_not_wanted_is_not_there(folder, name):
+async def test_a_disabled_listener_is_not_opened(folder, name):
     other = "gateway" if name == "console" else "console"
     async with wirekey(folder, configured(folder, {**FREE, name: None})) as running:
         await asyncio.sleep(0)
         assert set(running.endpoints.addresses) == {other}
 
 
-async def test_a_port_that_the_file_names_must_be_had(folder, caplog, monkeypatch):
-    """Also where another took it since it was looked at."""
+async def test_a_configured_port_in_use_stops_the_start(folder, caplog, monkeypatch):
+    """This includes a port that another program takes after the check."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         config = configured(folder, {**FREE, "console": place})
@@ -273,7 +273,7 @@ async def test_a_port_that_the_file_names_must_be_had(folder, caplog, monkeypatc
     assert not made.endpoints.servers
 
 
-async def test_a_default_port_that_another_has_is_done_without(folder, caplog, monkeypatch):
+async def test_a_default_port_in_use_is_skipped(folder, caplog, monkeypatch):
     caplog.set_level(logging.WARNING)
     config = configured(folder, {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0"})
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -289,7 +289,7 @@ async def test_a_default_port_that_another_has_is_done_without(folder, caplog, m
 
 
 def files_of(folder, made):
-    """The simulator's has 127.0.0.1 in it; here its chain and key stand in files of their own."""
+    """Write the chain and key of the simulator's certificate, which has 127.0.0.1 in it, to files."""
     server, root = prepare_certificate(made)
     (folder / "gateway.pem").write_bytes(server.read_bytes())
     (folder / "gateway-key.pem").write_bytes(server.read_bytes())
@@ -313,7 +313,7 @@ async def is_shown(running, context):
             return False
 
 
-async def test_the_gateway_speaks_tls_and_plain_http_on_one_port_and_the_console_does_not(folder, tmp_path):
+async def test_the_gateway_accepts_tls_and_plain_http_on_one_port_and_the_console_does_not(folder, tmp_path):
     async with with_certificate(folder, tmp_path) as running:
         context = ssl.create_default_context(cafile=tmp_path / "root.pem")
         assert await is_shown(running, context)
@@ -334,7 +334,7 @@ async def test_the_gateway_refuses_old_versions_of_tls(folder, tmp_path, version
         assert await is_shown(running, context) == agreed
 
 
-async def test_a_renewed_certificate_is_shown_and_a_bad_one_is_not(folder, tmp_path, monkeypatch, caplog):
+async def test_a_renewed_certificate_is_used_and_a_bad_one_is_not(folder, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("wirekey.server.gateway_certificate.CHECK_INTERVAL", 0.0)
     async with with_certificate(folder, tmp_path) as running:
         previous = ssl.create_default_context(cafile=tmp_path / "root.pem")
@@ -347,7 +347,7 @@ async def test_a_renewed_certificate_is_shown_and_a_bad_one_is_not(folder, tmp_p
         assert await is_shown(running, ssl.create_default_context(cafile=tmp_path / "root.pem"))
 
 
-async def test_a_certificate_that_cannot_be_used_at_the_start_is_one_sentence(folder, tmp_path):
+async def test_an_unusable_certificate_at_the_start_is_reported_in_one_message(folder, tmp_path):
     files = files_of(tmp_path, tmp_path / "made")
     files_of(tmp_path / "made", tmp_path / "another")
     tls = {"certificate": str(files.certificate), "key": str(tmp_path / "made" / "gateway-key.pem")}
@@ -357,14 +357,14 @@ async def test_a_certificate_that_cannot_be_used_at_the_start_is_one_sentence(fo
         Running(folder, configured(folder, {**FREE, "gateway_tls": tls}))
 
 
-async def test_a_house_that_did_not_open_serves_nothing(tmp_path):
+async def test_a_wirekey_that_failed_to_start_serves_nothing(tmp_path):
     endpoints = Endpoints(Services(), SimpleNamespace(listening=False))
     await endpoints.running()
     assert endpoints.addresses == {}
     await endpoints.done()
 
 
-async def test_it_starts_and_ends_again_and_again(folder):
+async def test_it_can_start_and_stop_repeatedly(folder):
     for _ in range(5):
         async with wirekey(folder, configured(folder)) as running, running.http() as http:
             assert (await http.get("/health")).status_code == 200

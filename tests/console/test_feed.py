@@ -1,4 +1,4 @@
-"""The live feed: what pages get, where nobody looks, where many calls come, and where a page is slow."""
+"""The live feed: the events that pages get, with no page open, with many calls, and with a slow page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wirekey.console.feed import Feed
 
 
 class Paper:
-    """A page that keeps what it gets."""
+    """A page that keeps the bytes it receives."""
 
     def __init__(self) -> None:
         self.is_open, self.is_busy = True, False
@@ -93,7 +93,7 @@ async def quiet(feed):
     await until(lambda: feed._tick is None)
 
 
-async def test_a_new_page_is_told_to_ask_for_what_was_and_then_hears_of_each_call_as_it_begins_and_ends(feed):
+async def test_a_new_page_must_load_the_history_and_then_gets_the_start_and_end_of_each_call(feed):
     paper = join(feed)
     assert paper.events == ["start"]
     made = begin(feed)
@@ -106,14 +106,14 @@ async def test_a_new_page_is_told_to_ask_for_what_was_and_then_hears_of_each_cal
     assert paper.frames[2]["data"]["under_way"] == 0
 
 
-async def test_a_call_that_begins_and_ends_within_a_tick_is_one_row(feed):
+async def test_a_call_within_one_tick_is_one_row(feed):
     paper = join(feed)
     end(feed, begin(feed))
     await quiet(feed)
     assert [row["outcome"] for row in paper.rows] == ["completed"]
 
 
-async def test_a_denied_call_only_ends(feed):
+async def test_a_denied_call_has_only_an_end(feed):
     paper = join(feed)
     end(feed, call(policy_result="deny", policy_reason="no"), Outcome.DENIED)
     await quiet(feed)
@@ -121,7 +121,7 @@ async def test_a_denied_call_only_ends(feed):
     assert feed.under_way == 0
 
 
-async def test_all_pages_get_the_same_bytes_encoded_once(feed, monkeypatch):
+async def test_all_pages_get_the_same_bytes_and_they_are_encoded_once(feed, monkeypatch):
     encoded = []
     monkeypatch.setattr(feeding, "frame", lambda *given: encoded.append(1) or b"data: {}\n\n")
     papers = [join(feed) for _ in range(20)]
@@ -131,7 +131,7 @@ async def test_all_pages_get_the_same_bytes_encoded_once(feed, monkeypatch):
     assert len({id(paper.got[-1]) for paper in papers}) == 1
 
 
-async def test_nothing_is_encoded_while_no_page_looks(feed, monkeypatch):
+async def test_nothing_is_encoded_while_no_page_is_open(feed, monkeypatch):
     monkeypatch.setattr(feeding, "frame", None)
     monkeypatch.setattr(feeding, "request_values", None)
     for _ in range(1000):
@@ -140,7 +140,7 @@ async def test_nothing_is_encoded_while_no_page_looks(feed, monkeypatch):
     assert (feed.under_way, feed.used["openai/1"]) == (0, 1000)
 
 
-async def test_it_goes_on_for_a_while_after_the_last_page_and_then_rests(feed, monkeypatch):
+async def test_the_feed_continues_for_a_time_after_the_last_page_and_then_stops(feed, monkeypatch):
     monkeypatch.setattr(feeding, "LINGERS", 0.05)
     monkeypatch.setattr(feeding, "HEARTBEAT", 0.01)
     paper = join(feed)
@@ -152,7 +152,7 @@ async def test_it_goes_on_for_a_while_after_the_last_page_and_then_rests(feed, m
     assert [len(kept) for kept in (feed._pending, feed._shown, feed._frames)] == [0, 0, 0]
 
 
-async def test_where_many_calls_come_some_are_shown_the_others_counted_and_no_row_waits_for_its_end_for_ever(feed):
+async def test_of_many_calls_some_are_shown_the_others_are_counted_and_each_shown_row_ends(feed):
     paper = join(feed)
     made = [begin(feed) for _ in range(1000)]
     failed = [end(feed, call(), Outcome.TIMEOUT) for _ in range(3)]
@@ -166,7 +166,7 @@ async def test_where_many_calls_come_some_are_shown_the_others_counted_and_no_ro
     assert len(shown) + paper.more == 1003
 
 
-async def test_the_rows_of_a_second_are_bounded_however_many_calls_come(feed):
+async def test_the_rows_per_second_are_bounded(feed):
     paper = join(feed)
     began = asyncio.get_running_loop().time()
     for _ in range(40):
@@ -179,7 +179,7 @@ async def test_the_rows_of_a_second_are_bounded_however_many_calls_come(feed):
     assert len(paper.rows) + paper.more == 4000
 
 
-async def test_the_end_of_a_call_is_shown_that_a_page_knows_from_the_record(feed):
+async def test_a_page_gets_the_end_of_a_call_that_it_loaded_from_the_record(feed):
     early = begin(feed)
     paper = join(feed)
     feed.await_ends([early.id])
@@ -190,7 +190,7 @@ async def test_the_end_of_a_call_is_shown_that_a_page_knows_from_the_record(feed
     assert early.id in {row["id"] for row in paper.rows}
 
 
-async def test_a_page_that_takes_nothing_is_not_written_to_and_begins_anew_when_it_takes_again(feed):
+async def test_a_blocked_page_is_not_written_to_and_starts_over_when_it_reads_again(feed):
     slow, fast = join(feed), join(feed)
     slow.is_busy = True
     for _ in range(feeding.CATCHES_UP + 5):
@@ -205,7 +205,7 @@ async def test_a_page_that_takes_nothing_is_not_written_to_and_begins_anew_when_
     await until(lambda: slow.rows)
 
 
-async def test_a_page_that_was_slow_for_a_moment_misses_nothing(feed):
+async def test_a_page_that_is_slow_for_a_moment_misses_nothing(feed):
     paper = join(feed)
     paper.is_busy = True
     for _ in range(3):
@@ -216,7 +216,7 @@ async def test_a_page_that_was_slow_for_a_moment_misses_nothing(feed):
     assert paper.events == ["start"] + ["message"] * 3
 
 
-async def test_a_page_that_takes_nothing_for_long_is_cut_off(feed, monkeypatch):
+async def test_a_page_blocked_for_a_long_time_is_disconnected(feed, monkeypatch):
     monkeypatch.setattr(feeding, "STUCK", 0.0)
     paper = join(feed)
     paper.is_busy = True
@@ -225,7 +225,7 @@ async def test_a_page_that_takes_nothing_for_long_is_cut_off(feed, monkeypatch):
     assert feed.pages == 0
 
 
-async def test_who_reconnects_gets_what_came_meanwhile(feed):
+async def test_a_page_that_reconnects_gets_the_events_it_missed(feed):
     first = join(feed)
     end(feed, begin(feed))
     await until(lambda: first.rows)
@@ -239,13 +239,13 @@ async def test_who_reconnects_gets_what_came_meanwhile(feed):
 
 
 @pytest.mark.parametrize("last", ["", "x", "0-1", "{epoch}-99", "{epoch}--1", "{epoch}-" + "9" * 5000, "{epoch}-١"])
-async def test_who_has_seen_something_else_begins_anew(feed, last):
+async def test_a_page_with_an_unknown_last_event_starts_over(feed, last):
     join(feed)
     paper = join(feed, last.replace("{epoch}", feed._epoch))
     assert paper.events == ["start"]
 
 
-async def test_who_is_signed_out_hears_no_more(feed, monkeypatch):
+async def test_a_signed_out_page_gets_no_further_events(feed, monkeypatch):
     monkeypatch.setattr(feeding, "HEARTBEAT", 0.01)
     allowed = [True]
     paper = join(feed, may_stay=lambda: allowed[0])
@@ -254,7 +254,7 @@ async def test_who_is_signed_out_hears_no_more(feed, monkeypatch):
     await until(lambda: not paper.is_open)
 
 
-async def test_memory_does_not_grow_with_calls(feed):
+async def test_memory_does_not_grow_with_the_number_of_calls(feed):
     papers = [join(feed) for _ in range(3)]
 
     async def many(count):
@@ -287,7 +287,7 @@ async def test_a_call_that_cannot_be_encoded_is_counted_and_the_others_are_shown
     assert "secret" not in caplog.text
 
 
-async def test_the_labels_that_are_counted_are_bounded(feed):
+async def test_the_counted_labels_are_bounded(feed):
     for number in range(feeding.CREDENTIALS + 10):
         feed.ended(call(credential=f"openai/{number}", attempts=1))
     assert len(feed.used) == feeding.CREDENTIALS

@@ -1,4 +1,4 @@
-"""The page's own answers over HTTP: who gets them, under which names, and what they hold."""
+"""The HTTP responses of the console page: access, host names and content."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ ASKED_FOR = ["/console/state", "/console/calls", "/console/totals", "/console/ev
 FILES = ["/", "/console/page.css", "/console/main.js", "/console/mark.svg"]
 
 
-class Office:
-    """A live page with an audit file of its own."""
+class PageFixture:
+    """A live page with its own audit file."""
 
     def __init__(self, folder) -> None:
         self.token = operator_token.ensure(folder).reveal()
@@ -56,17 +56,17 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path):
-    return Office(tmp_path)
+def live_page(tmp_path):
+    return PageFixture(tmp_path)
 
 
 @contextlib.asynccontextmanager
-async def signed_in(office):
-    async with serving(office.router) as server, client(server) as http:
-        answer = await http.post("/console/sign-in", json={"key": office.token})
-        assert answer.status_code == 200
+async def signed_in(live_page):
+    async with serving(live_page.router) as server, client(server) as http:
+        response = await http.post("/console/sign-in", json={"key": live_page.token})
+        assert response.status_code == 200
         yield http
-        office.feed.close()
+        live_page.feed.close()
 
 
 def called(number=0, outcome=Outcome.COMPLETED, **facts):
@@ -78,21 +78,21 @@ def called(number=0, outcome=Outcome.COMPLETED, **facts):
 
 
 @pytest.mark.parametrize("path", ASKED_FOR)
-async def test_nothing_is_shown_without_signing_in(office, path):
-    async with serving(office.router) as server, client(server) as http:
-        answer = await http.get(path)
-        assert (answer.status_code, answer.json()["error"]) == (401, "signed_out")
+async def test_nothing_is_shown_without_a_session(live_page, path):
+    async with serving(live_page.router) as server, client(server) as http:
+        response = await http.get(path)
+        assert (response.status_code, response.json()["error"]) == (401, "signed_out")
         forged = await http.get(path, headers={"cookie": f"wirekey-{server.address.rpartition(':')[2]}=forged"})
         assert forged.status_code == 401
 
 
-async def test_who_signs_in_gets_a_cookie_that_scripts_and_other_sites_do_not_get(office):
-    async with serving(office.router) as server, client(server) as http:
-        answer = await http.post("/console/sign-in", json={"key": f" {office.token}\n"})
-        cookie = answer.headers["set-cookie"]
+async def test_signing_in_sets_a_cookie_that_scripts_and_other_sites_cannot_read(live_page):
+    async with serving(live_page.router) as server, client(server) as http:
+        response = await http.post("/console/sign-in", json={"key": f" {live_page.token}\n"})
+        cookie = response.headers["set-cookie"]
         for word in ("HttpOnly", "SameSite=Strict", "Path=/console/", "Max-Age=43200"):
             assert word in cookie
-        assert office.token not in cookie
+        assert live_page.token not in cookie
         assert (await http.get("/console/state")).status_code == 200
         await http.post("/console/sign-out", json={})
         assert (await http.get("/console/state")).status_code == 401
@@ -117,29 +117,29 @@ NOT_SIGNED_IN = [
 
 
 @pytest.mark.parametrize(("request_", "status"), NOT_SIGNED_IN)
-async def test_a_sign_in_that_is_wrong_or_comes_from_elsewhere_is_refused(office, request_, status):
+async def test_a_wrong_or_cross_site_sign_in_is_refused(live_page, request_, status):
     sent = json.loads(json.dumps(request_, default=repr)) if "content" not in request_ else request_
     for part in ("json", "data"):
         if isinstance(sent.get(part), dict) and sent[part].get("key") == "TOKEN":
-            sent[part]["key"] = office.token
-    async with serving(office.router) as server, client(server) as http:
-        answer = await http.post("/console/sign-in", **sent)
-    assert answer.status_code == status
-    assert "set-cookie" not in answer.headers
-    assert office.token not in answer.text
+            sent[part]["key"] = live_page.token
+    async with serving(live_page.router) as server, client(server) as http:
+        response = await http.post("/console/sign-in", **sent)
+    assert response.status_code == status
+    assert "set-cookie" not in response.headers
+    assert live_page.token not in response.text
 
 
-async def test_many_wrong_sign_ins_are_told_to_wait(office):
-    async with serving(office.router) as server, client(server) as http:
+async def test_repeated_wrong_sign_ins_are_rate_limited(live_page):
+    async with serving(live_page.router) as server, client(server) as http:
         found = [await http.post("/console/sign-in", json={"key": "x"}) for _ in range(7)]
-        assert [answer.status_code for answer in found] == [401] * 5 + [429] * 2
+        assert [response.status_code for response in found] == [401] * 5 + [429] * 2
         assert int(found[-1].headers["retry-after"]) >= 1
 
 
 @pytest.mark.parametrize("path", [*ASKED_FOR, *FILES])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_nothing_can_be_changed(office, path, method):
-    async with signed_in(office) as http:
+async def test_methods_that_change_something_are_refused(live_page, path, method):
+    async with signed_in(live_page) as http:
         assert (await http.request(method, path, json={})).status_code == 405
 
 
@@ -162,15 +162,15 @@ HOSTS = [
 
 @pytest.mark.parametrize(("host", "ours"), HOSTS)
 @pytest.mark.parametrize("path", [*ASKED_FOR, *FILES])
-def test_under_a_strange_name_there_is_no_page(office, path, host, ours):
-    office.settings = ConsoleConfig(names=("ops.corp.example",))
-    answer = office.router.respond(asked("GET", path, {"host": host}))
-    assert getattr(answer, "status", None) == (421 if not ours else 401 if path in ASKED_FOR else 200)
+def test_an_unknown_host_name_is_refused(live_page, path, host, ours):
+    live_page.settings = ConsoleConfig(names=("ops.corp.example",))
+    response = live_page.router.respond(asked("GET", path, {"host": host}))
+    assert getattr(response, "status", None) == (421 if not ours else 401 if path in ASKED_FOR else 200)
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-async def test_health_is_for_everyone_under_every_name(office, path):
-    async with serving(office.router) as server, client(server) as http:
+async def test_health_is_public_under_every_host_name(live_page, path):
+    async with serving(live_page.router) as server, client(server) as http:
         assert (await http.get(path, headers={"host": "evil.example"})).status_code == 200
 
 
@@ -190,9 +190,9 @@ def from_elsewhere(path, address="192.0.2.7", host="192.0.2.1:8090", **headers):
         (True, "evil.example", 421),
     ],
 )
-def test_other_machines_see_the_page_only_where_the_configuration_lets_them(office, remote, host, status):
-    office.settings = ConsoleConfig(remote=remote)
-    assert office.router.respond(from_elsewhere("/", host=host)).status == status
+def test_other_machines_see_the_page_only_if_the_configuration_allows_it(live_page, remote, host, status):
+    live_page.settings = ConsoleConfig(remote=remote)
+    assert live_page.router.respond(from_elsewhere("/", host=host)).status == status
 
 
 @pytest.mark.parametrize(
@@ -211,17 +211,17 @@ def test_other_machines_see_the_page_only_where_the_configuration_lets_them(offi
         ("127.0.0.1", {"origin": "http://192.0.2.1:8090"}, True),
     ],
 )
-def test_this_machine_needs_not_sign_in_where_the_configuration_says_so(office, address, headers, is_in):
-    office.settings = ConsoleConfig(sign_in="loopback", remote=True)
-    answer = office.router.respond(from_elsewhere("/console/events", address, **headers))
-    assert (getattr(answer, "status", 200) == 200) == is_in
+def test_this_machine_needs_no_sign_in_if_the_configuration_says_so(live_page, address, headers, is_in):
+    live_page.settings = ConsoleConfig(sign_in="loopback", remote=True)
+    response = live_page.router.respond(from_elsewhere("/console/events", address, **headers))
+    assert (getattr(response, "status", 200) == 200) == is_in
 
 
 @pytest.mark.parametrize(
     ("cookies", "value"),
     [("a=1; b=2", "2"), ("b=2=3", "2=3"), ("a=b=2", None), ("", None), ("b", ""), ("ab=1;b=2", "2")],
 )
-def test_a_cookie_is_found_by_its_whole_name(cookies, value):
+def test_a_cookie_is_found_by_its_full_name(cookies, value):
     assert gate.cookie_of(asked("GET", "/", {"cookie": cookies}), "b") == value
 
 
@@ -229,12 +229,12 @@ def test_a_cookie_is_found_by_its_whole_name(cookies, value):
 
 
 @pytest.mark.parametrize("path", FILES)
-async def test_the_files_of_the_page_have_their_type_and_what_browsers_need_to_be_careful(office, path):
-    async with serving(office.router) as server, client(server) as http:
-        answer = await http.get(path)
-    assert answer.status_code == 200
+async def test_the_files_of_the_page_have_their_type_and_security_headers(live_page, path):
+    async with serving(live_page.router) as server, client(server) as http:
+        response = await http.get(path)
+    assert response.status_code == 200
     types = {"/": "text/html", "css": "text/css", ".js": "text/javascript", "svg": "image/svg+xml"}
-    assert answer.headers["content-type"].startswith(types[path[-3:]])
+    assert response.headers["content-type"].startswith(types[path[-3:]])
     expected = {
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
@@ -242,14 +242,14 @@ async def test_the_files_of_the_page_have_their_type_and_what_browsers_need_to_b
         "cross-origin-resource-policy": "same-origin",
         "cross-origin-opener-policy": "same-origin",
     }
-    assert expected.items() <= dict(answer.headers).items()
-    policy = answer.headers["content-security-policy"]
+    assert expected.items() <= dict(response.headers).items()
+    policy = response.headers["content-security-policy"]
     assert "frame-ancestors 'none'" in policy
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
 
 
-def test_the_page_asks_nobody_but_wirekey_and_has_no_inline_code():
+def test_the_page_requests_only_wirekey_and_has_no_inline_code():
     import re
 
     from wirekey.console.live import PAGE_FOLDER
@@ -261,39 +261,39 @@ def test_the_page_asks_nobody_but_wirekey_and_has_no_inline_code():
         assert not re.search(r"https?://|//cdn|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", text)
 
 
-async def test_the_recent_calls_are_those_of_the_record_the_latest_first(office):
+async def test_the_recent_calls_are_those_of_the_record_latest_first(live_page):
     calls = [called(number) for number in range(3)]
-    await office.record(*calls)
-    async with signed_in(office) as http:
+    await live_page.record(*calls)
+    async with signed_in(live_page) as http:
         rows = (await http.get("/console/calls")).json()["rows"]
     assert [row[NAMES.index("path")] for row in rows] == ["/v1/x2", "/v1/x1", "/v1/x0"]
     assert rows[0] == [None if value is None else value for value in rows[0]]
     assert len(rows[0]) == len(NAMES)
 
 
-async def test_denials_and_single_calls_are_found(office):
+async def test_denials_and_single_calls_are_found(live_page):
     calls = [called(0), called(1, Outcome.DENIED, policy_result="deny", policy_reason="no"), called(2)]
-    await office.record(*calls)
-    async with signed_in(office) as http:
+    await live_page.record(*calls)
+    async with signed_in(live_page) as http:
         denied = (await http.get("/console/calls?denied=1")).json()["rows"]
         these = (await http.get(f"/console/calls?ids={calls[0].id},{calls[2].id},x,'")).json()["rows"]
     assert [row[0] for row in denied] == [calls[1].id]
     assert {row[0] for row in these} == {calls[0].id, calls[2].id}
 
 
-async def test_where_there_is_no_record_there_are_no_calls_and_no_sums(office):
-    async with signed_in(office) as http:
+async def test_without_a_record_there_are_no_calls_and_no_totals(live_page):
+    async with signed_in(live_page) as http:
         assert (await http.get("/console/calls")).json()["rows"] == []
         assert (await http.get("/console/totals")).json()["readable"] is False
-        office.audit.write_bytes(b"rubbish" * 1000)
+        live_page.audit.write_bytes(b"rubbish" * 1000)
         assert (await http.get("/console/calls")).json()["rows"] == []
 
 
 @pytest.mark.parametrize("period", ["hour", "day", "week"])
 @pytest.mark.parametrize(("by", "name"), [("agent", "alice"), ("model", "gpt-4o"), ("provider", "openai")])
-async def test_sums_have_buckets_for_the_plots_and_groups_for_the_colours(office, period, by, name):
-    await office.record(called(), called(1, Outcome.DENIED))
-    async with signed_in(office) as http:
+async def test_totals_have_buckets_for_the_plots_and_groups_for_the_colours(live_page, period, by, name):
+    await live_page.record(called(), called(1, Outcome.DENIED))
+    async with signed_in(live_page) as http:
         sums = (await http.get(f"/console/totals?period={period}&by={by}")).json()
     assert sums["all"]["counts"]["calls"] == 2
     assert sums["all"]["counts"]["denials"] == 1
@@ -302,36 +302,36 @@ async def test_sums_have_buckets_for_the_plots_and_groups_for_the_colours(office
     assert (group["name"], len(group["buckets"])) == (name, len(sums["buckets"]))
 
 
-async def test_however_many_pages_ask_the_record_is_summed_up_once(office, monkeypatch):
-    await office.record(called())
+async def test_concurrent_pages_share_one_computation_of_the_totals(live_page, monkeypatch):
+    await live_page.record(called())
     summed = []
     real = Recorded._summed
     monkeypatch.setattr(Recorded, "_summed", lambda self, *of: summed.append(of) or real(self, *of))
-    async with signed_in(office) as http:
-        answers = await asyncio.gather(*(http.get("/console/totals?period=week") for _ in range(20)))
-    assert len({answer.content for answer in answers}) == 1
+    async with signed_in(live_page) as http:
+        responses = await asyncio.gather(*(http.get("/console/totals?period=week") for _ in range(20)))
+    assert len({response.content for response in responses}) == 1
     assert summed == [("week", "agent")]
 
 
 @pytest.mark.parametrize("query", ["period=year", "by=client", "by=agent_id;drop", "period=&by="])
-async def test_other_sums_are_refused(office, query):
-    await office.record(called())
-    async with signed_in(office) as http:
-        answer = await http.get(f"/console/totals?{query}")
-    assert answer.status_code == (200 if query == "period=&by=" else 400)
+async def test_unknown_totals_are_refused(live_page, query):
+    await live_page.record(called())
+    async with signed_in(live_page) as http:
+        response = await http.get(f"/console/totals?{query}")
+    assert response.status_code == (200 if query == "period=&by=" else 400)
 
 
-async def test_the_feed_is_an_event_stream_that_ends_when_one_signs_out(office, monkeypatch):
+async def test_the_feed_is_an_event_stream_that_ends_at_sign_out(live_page, monkeypatch):
     from wirekey.console import feed as feeding
 
     monkeypatch.setattr(feeding, "HEARTBEAT", 0.05)
     monkeypatch.setattr(feeding, "TICK", 0.01)
-    async with signed_in(office) as http, http.stream("GET", "/console/events") as answer:
-        assert answer.headers["content-type"] == "text/event-stream"
-        lines = answer.aiter_lines()
+    async with signed_in(live_page) as http, http.stream("GET", "/console/events") as response:
+        assert response.headers["content-type"] == "text/event-stream"
+        lines = response.aiter_lines()
         assert [await anext(lines) for _ in range(2)][1] == "event: start"
         seen = called()
-        office.feed.ended(seen)
+        live_page.feed.ended(seen)
         async with asyncio.timeout(PATIENCE):
             while not (line := await anext(lines)).startswith('data: {"rows":[['):
                 pass
@@ -340,24 +340,24 @@ async def test_the_feed_is_an_event_stream_that_ends_when_one_signs_out(office, 
             with contextlib.suppress(StopAsyncIteration, httpx.RemoteProtocolError):
                 while True:
                     await anext(lines)
-    assert office.feed.pages == 0
+    assert live_page.feed.pages == 0
 
 
-async def test_more_pages_than_can_be_served_are_told_so(office, monkeypatch):
+async def test_pages_above_the_limit_are_refused(live_page, monkeypatch):
     from wirekey.console import feed as feeding
 
     monkeypatch.setattr(feeding, "PAGES", 1)
-    async with signed_in(office) as http, http.stream("GET", "/console/events"):
-        answer = await http.get("/console/events")
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    async with signed_in(live_page) as http, http.stream("GET", "/console/events"):
+        response = await http.get("/console/events")
+        assert (response.status_code, response.headers["retry-after"]) == (503, "10")
 
 
-async def test_the_record_is_only_read(office):
-    await office.record(called())
-    with contextlib.closing(sqlite3.connect(office.audit)) as database:
+async def test_the_record_is_opened_read_only(live_page):
+    await live_page.record(called())
+    with contextlib.closing(sqlite3.connect(live_page.audit)) as database:
         before = database.execute("SELECT * FROM calls").fetchall()
-    async with signed_in(office) as http:
+    async with signed_in(live_page) as http:
         for path in ("/console/calls", "/console/calls?ids=x');DELETE FROM calls;--", "/console/totals"):
             assert (await http.get(path)).status_code == 200
-    with contextlib.closing(sqlite3.connect(office.audit)) as database:
+    with contextlib.closing(sqlite3.connect(live_page.audit)) as database:
         assert database.execute("SELECT * FROM calls").fetchall() == before

@@ -1,4 +1,4 @@
-"""Answers that come later, and streams: what becomes of them when clients are slow, go away, or the listener closes."""
+"""Delayed responses and streams, with slow clients, disconnecting clients and a closing listener."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import httpx
 
 from tests.console.conftest import PATIENCE, client, serving
-from tests.console.test_server import answers, raw
+from tests.console.test_server import raw, responses
 from wirekey.console.reply import Streamed
 from wirekey.console.router import Router
 from wirekey.local_response import LocalResponse, local_json
@@ -25,7 +25,7 @@ async def until(condition):
             await asyncio.sleep(0.01)
 
 
-async def test_an_answer_may_come_later_and_the_connection_serves_on():
+async def test_a_response_may_be_delayed_and_the_connection_stays_usable():
     async def later():
         await asyncio.sleep(0)
         return local_json(200, {"came": "later"})
@@ -33,20 +33,20 @@ async def test_an_answer_may_come_later_and_the_connection_serves_on():
     async with serving(router(later=lambda _: later())) as server:
         head = b"GET /later HTTP/1.1\r\nHost: x\r\n"
         received = await raw(server, head + b"\r\n" + head + b"Connection: close\r\n\r\n")
-    assert [body for _, _, body in answers(received, "GET", "GET")] == [b'{"came": "later"}'] * 2
+    assert [body for _, _, body in responses(received, "GET", "GET")] == [b'{"came": "later"}'] * 2
 
 
-async def test_an_answer_that_fails_later_is_a_500_without_the_reason():
+async def test_a_delayed_response_that_fails_is_a_500_without_the_reason():
     async def later():
         raise RuntimeError("secret")
 
     async with serving(router(later=lambda _: later())) as server, client(server) as http:
-        answer = await http.get("/later")
-    assert answer.status_code == 500
-    assert "secret" not in answer.text
+        response = await http.get("/later")
+    assert response.status_code == 500
+    assert "secret" not in response.text
 
 
-async def test_who_goes_away_ends_the_work_on_the_answer():
+async def test_a_disconnect_cancels_the_work_on_the_response():
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def later():
@@ -65,20 +65,20 @@ async def test_who_goes_away_ends_the_work_on_the_answer():
         await asyncio.wait_for(ended.wait(), PATIENCE)
 
 
-async def test_a_body_that_is_too_long_never_reaches_one_of_more():
+async def test_a_body_that_is_too_long_does_not_reach_the_handler():
     asked = []
     async with serving(router(later=asked.append)) as server, client(server) as http:
-        answer = await http.post("/later", content=b"x" * 100_000)
-    assert (answer.status_code, asked) == (413, [])
+        response = await http.post("/later", content=b"x" * 100_000)
+    assert (response.status_code, asked) == (413, [])
 
 
-async def test_a_stream_goes_piece_by_piece_until_it_is_closed():
+async def test_a_stream_is_sent_piece_by_piece_until_it_is_closed():
     outlets = []
     async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server, client(server) as http:
-        async with http.stream("GET", "/stream") as answer:
-            assert answer.headers["content-type"] == "text/event-stream"
-            assert answer.headers["cache-control"] == "no-store"
-            pieces = answer.aiter_raw()
+        async with http.stream("GET", "/stream") as response:
+            assert response.headers["content-type"] == "text/event-stream"
+            assert response.headers["cache-control"] == "no-store"
+            pieces = response.aiter_raw()
             for piece in (b"data: 1\n\n", b"data: 2\n\n"):
                 outlets[0].send(piece)
                 assert await anext(pieces) == piece
@@ -87,7 +87,7 @@ async def test_a_stream_goes_piece_by_piece_until_it_is_closed():
         assert not outlets[0].is_open
 
 
-async def test_a_stream_whose_client_reads_nothing_says_so_and_can_be_cut_off():
+async def test_a_stream_to_a_blocked_client_is_busy_and_can_be_closed():
     outlets = []
     async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
         host, port = server.address.rsplit(":", 1)
@@ -106,13 +106,13 @@ async def test_a_stream_whose_client_reads_nothing_says_so_and_can_be_cut_off():
         writer.close()
 
 
-async def test_a_stream_ends_with_its_client_and_with_its_listener():
+async def test_a_stream_ends_with_its_client_or_its_listener():
     outlets = []
     async with serving(router(stream=lambda _: Streamed(HEAD, outlets.append))) as server:
         async with client(server) as http, http.stream("GET", "/stream"):
             assert outlets[0].is_open
         await until(lambda: not outlets[0].is_open)
-        outlets[0].send(b"nobody hears this")
+        outlets[0].send(b"not delivered")
 
         waiting = asyncio.create_task(read(server))
         await until(lambda: len(outlets) == 2)
@@ -123,8 +123,8 @@ async def test_a_stream_ends_with_its_client_and_with_its_listener():
 async def read(server) -> bytes:
     received = b""
     try:
-        async with client(server) as http, http.stream("GET", "/stream") as answer:
-            async for piece in answer.aiter_raw():
+        async with client(server) as http, http.stream("GET", "/stream") as response:
+            async for piece in response.aiter_raw():
                 received += piece
     except httpx.TransportError:
         pass

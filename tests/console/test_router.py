@@ -1,4 +1,4 @@
-"""Which answer a request gets, from tables."""
+"""The response to each request, by path and state."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ def asked(method, target, headers=()):
     return parse_local_request(method, target, tuple(dict(headers).items()), "127.0.0.1")
 
 
-def test_a_path_that_only_resembles_ours_is_nobodys(office):
+def test_a_similar_path_is_404(token_server):
     for path in ("/health/", "//health", "/Health", "/health%20", "/api/v1/auth/token/", "/api/v1/auth/../health"):
-        answer = office.router().respond(asked("GET", path))
-        assert (answer.status, json.loads(answer.body)["error"]) == (404, "not_found")
+        response = token_server.router().respond(asked("GET", path))
+        assert (response.status, json.loads(response.body)["error"]) == (404, "not_found")
 
 
-def test_a_query_changes_nothing(office):
-    assert office.router().respond(asked("GET", "/health?verbose=1")).status == 200
+def test_a_query_is_ignored(token_server):
+    assert token_server.router().respond(asked("GET", "/health?verbose=1")).status == 200
 
 
-def test_health_needs_no_part_to_be_ready(office):
-    office.parts = dict.fromkeys(office.parts, "broken")
-    answer = office.router().respond(asked("GET", "/health"))
-    assert (answer.status, json.loads(answer.body)) == (200, {"status": "ok"})
+def test_health_does_not_depend_on_any_part(token_server):
+    token_server.parts = dict.fromkeys(token_server.parts, "broken")
+    response = token_server.router().respond(asked("GET", "/health"))
+    assert (response.status, json.loads(response.body)) == (200, {"status": "ok"})
 
 
-def test_ready_names_each_part(office):
-    answer = office.router().respond(asked("GET", "/ready"))
-    assert answer.status == 200
-    assert json.loads(answer.body) == {
+def test_ready_lists_each_part(token_server):
+    response = token_server.router().respond(asked("GET", "/ready"))
+    assert response.status == 200
+    assert json.loads(response.body) == {
         "status": "ready",
         "parts": {name: {"ready": True} for name in ("listeners", "audit", "ca", "policy")},
     }
 
 
 @pytest.mark.parametrize("part", ["listeners", "audit", "ca", "policy"])
-def test_one_part_that_is_not_ready_is_enough_for_503_and_says_why(office, part):
-    office.parts[part] = "is broken"
-    answer = office.router().respond(asked("GET", "/ready"))
-    content = json.loads(answer.body)
-    assert (answer.status, content["status"]) == (503, "not ready")
+def test_one_part_that_is_not_ready_makes_a_503_with_the_reason(token_server, part):
+    token_server.parts[part] = "is broken"
+    response = token_server.router().respond(asked("GET", "/ready"))
+    content = json.loads(response.body)
+    assert (response.status, content["status"]) == (503, "not ready")
     assert content["parts"].pop(part) == {"ready": False, "reason": "is broken"}
     assert all(other == {"ready": True} for other in content["parts"].values())
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/auth/token"), ("GET", "/.well-known/jwks.json")])
-def test_where_another_issuer_gives_out_tokens_there_are_none_here(office, method, path):
-    office.endpoint = None
-    answer = office.router().respond(asked(method, path))
-    assert answer.status == 404
-    assert "identity.jwt.jwks_url" in json.loads(answer.body)["error_description"]
+def test_with_an_external_issuer_the_token_endpoints_are_404(token_server, method, path):
+    token_server.endpoint = None
+    response = token_server.router().respond(asked(method, path))
+    assert response.status == 404
+    assert "identity.jwt.jwks_url" in json.loads(response.body)["error_description"]
 
 
 @pytest.mark.parametrize("body", [None, b"x" * 20_000, b"secret"])
-def test_a_request_shows_nothing_of_its_headers_and_body(body):
+def test_the_repr_of_a_request_has_no_headers_and_no_body(body):
     from dataclasses import replace
 
     request = replace(asked("POST", "/x?key=secret", {"authorization": "secret"}), body=body)

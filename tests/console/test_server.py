@@ -1,4 +1,4 @@
-"""The listener under clients of all kinds: real ones, many, slow ones, and those that send too much or rubbish."""
+"""The listener with real clients, many clients, slow clients, and clients that send too much or rubbish."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def host_port(server):
 
 
 async def raw(server, *pieces, pause=0.0):
-    """Send pieces and give all that comes until the connection ends."""
+    """Send pieces and return all data until the connection ends."""
     reader, writer = await asyncio.open_connection(*host_port(server))
     try:
         async with asyncio.timeout(PATIENCE):
@@ -57,8 +57,8 @@ async def raw(server, *pieces, pause=0.0):
         writer.close()
 
 
-def answers(data, *methods):
-    """Read answers as strictly as h11 does: (status, headers, body) each."""
+def responses(data, *methods):
+    """Parse responses as strictly as h11 does; return (status, headers, body) for each."""
     found = []
     for method in methods:
         reading = h11.Connection(h11.CLIENT)
@@ -75,7 +75,7 @@ def answers(data, *methods):
     return found
 
 
-# What each answer has.
+# Properties of every response.
 
 
 @pytest.mark.parametrize(
@@ -93,20 +93,20 @@ def answers(data, *methods):
         ("POST", TOKEN, 415),
     ],
 )
-async def test_each_answer_is_json_and_says_what_browsers_may_do_with_it(office, method, path, status):
-    async with serving(office.router()) as server, client(server) as http:
-        answer = await http.request(method, path)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/json"
-    assert SECURITY.items() <= dict(answer.headers).items()
-    assert "date" in answer.headers
-    assert "server" not in answer.headers
-    assert "access-control-allow-origin" not in answer.headers
-    assert bool(answer.content) == (method != "HEAD")
+async def test_each_response_is_json_with_security_headers(token_server, method, path, status):
+    async with serving(token_server.router()) as server, client(server) as http:
+        response = await http.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    assert SECURITY.items() <= dict(response.headers).items()
+    assert "date" in response.headers
+    assert "server" not in response.headers
+    assert "access-control-allow-origin" not in response.headers
+    assert bool(response.content) == (method != "HEAD")
 
 
-async def test_the_public_keys_may_be_kept_for_a_while_and_are_read_with_head_too(office):
-    async with serving(office.router()) as server, client(server) as http:
+async def test_the_public_keys_are_cacheable_and_accept_head(token_server):
+    async with serving(token_server.router()) as server, client(server) as http:
         whole, head = await http.get("/.well-known/jwks.json"), await http.head("/.well-known/jwks.json")
     assert whole.headers["cache-control"] == head.headers["cache-control"] == "public, max-age=300"
     assert head.headers["content-length"] == str(len(whole.content))
@@ -114,12 +114,12 @@ async def test_the_public_keys_may_be_kept_for_a_while_and_are_read_with_head_to
     assert all("d" not in key for key in whole.json()["keys"])
 
 
-async def test_requests_on_one_connection_are_answered_in_their_order(office):
+async def test_responses_on_one_connection_are_in_the_order_of_the_requests(token_server):
     head = b" HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    async with serving(office.router()) as server:
+    async with serving(token_server.router()) as server:
         data = await raw(server, b"GET /health" + head + b"HEAD /ready" + head + b"GET /ready" + head + last)
-    assert [status for status, _, _ in answers(data, "GET", "HEAD", "GET", "GET")] == [200, 200, 200, 404]
+    assert [status for status, _, _ in responses(data, "GET", "HEAD", "GET", "GET")] == [200, 200, 200, 404]
 
 
 # Too much.
@@ -138,37 +138,37 @@ LARGE = {
 
 @pytest.mark.parametrize("size", LARGE.values(), ids=LARGE)
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
-async def test_a_body_that_is_too_large_is_refused_with_a_reason_that_arrives(office, size, declared):
+async def test_a_body_that_is_too_large_is_refused_and_the_client_gets_the_reason(token_server, size, declared):
     async def chunks():
         for _ in range(0, size, 16384):
             yield b"x" * 16384
 
     body = b"x" * size if declared else chunks()
-    async with serving(office.router()) as server, client(server) as http:
-        answer = await http.post(TOKEN, content=body, headers={"content-type": "application/json"})
-        assert (answer.status_code, answer.json()["error"]) == (413, "invalid_request")
-        assert str(BODY_BYTES) in answer.json()["error_description"]
+    async with serving(token_server.router()) as server, client(server) as http:
+        response = await http.post(TOKEN, content=body, headers={"content-type": "application/json"})
+        assert (response.status_code, response.json()["error"]) == (413, "invalid_request")
+        assert str(BODY_BYTES) in response.json()["error_description"]
         assert (await http.get("/health")).status_code == 200
 
 
 @pytest.mark.parametrize("size", [10**9, 10**18, 10**400])
-async def test_a_body_that_is_only_announced_as_huge_is_refused_at_once_and_not_waited_for(office, size):
-    async with serving(office.router(), bounds=ServerLimits(body=PATIENCE)) as server:
+async def test_a_body_announced_as_too_large_is_refused_immediately(token_server, size):
+    async with serving(token_server.router(), bounds=ServerLimits(body=PATIENCE)) as server:
         data = await raw(server, posted(size, "Expect: 100-continue"))
-        [(status, headers, _)] = answers(data, "POST")
+        [(status, headers, _)] = responses(data, "POST")
     assert (status, headers["connection"]) == (413, "close")
 
 
-async def test_a_body_that_is_announced_is_asked_for_and_read(office):
-    body = json.dumps(office.whole).encode()
-    async with serving(office.router()) as server:
+async def test_expect_100_continue_gets_a_continue_and_the_body_is_read(token_server):
+    body = json.dumps(token_server.whole).encode()
+    async with serving(token_server.router()) as server:
         data = await raw(server, posted(len(body), "Expect: 100-continue", "Connection: close"), body, pause=0.05)
-    first, _, cool_down = data.partition(b"\r\n\r\n")
+    first, _, final = data.partition(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 100")
-    assert answers(cool_down, "POST")[0][0] == 200
+    assert responses(final, "POST")[0][0] == 200
 
 
-async def test_what_is_sent_beyond_the_drained_is_not_taken(office):
+async def test_data_beyond_the_drain_limit_is_not_read(token_server):
     taken = 0
 
     def send(place):
@@ -179,7 +179,7 @@ async def test_what_is_sent_beyond_the_drained_is_not_taken(office):
                 while taken < 10**9:
                     taken += connection.send(b"x" * 65536)
 
-    async with serving(office.router(), bounds=ServerLimits(body=PATIENCE)) as server:
+    async with serving(token_server.router(), bounds=ServerLimits(body=PATIENCE)) as server:
         await asyncio.to_thread(send, host_port(server))
     assert DRAINED_BYTES < taken < 4 * DRAINED_BYTES  # the rest of it is the system's buffers
 
@@ -196,9 +196,9 @@ async def test_what_is_sent_beyond_the_drained_is_not_taken(office):
         (b"CONNECT api.openai.com:443 HTTP/1.1\r\nHost: api.openai.com:443", 400),
     ],
 )
-async def test_a_head_that_is_too_large_or_ambiguous_is_refused_with_a_reason(office, head, status):
-    async with serving(office.router()) as server:
-        [(found, headers, body)] = answers(await raw(server, head + b"\r\n\r\n"), "GET")
+async def test_a_head_that_is_too_large_or_ambiguous_is_refused_with_a_reason(token_server, head, status):
+    async with serving(token_server.router()) as server:
+        [(found, headers, body)] = responses(await raw(server, head + b"\r\n\r\n"), "GET")
     assert (found, headers["connection"]) == (status, "close")
     assert json.loads(body)["error_description"].endswith(".")
 
@@ -220,9 +220,9 @@ RUBBISH = [
 
 
 @pytest.mark.parametrize("rubbish", RUBBISH)
-async def test_rubbish_ends_its_connection_and_nothing_else(office, rubbish, caplog):
+async def test_rubbish_closes_only_its_own_connection(token_server, rubbish, caplog):
     caplog.set_level(logging.WARNING)
-    async with serving(office.router(), bounds=ServerLimits(head=1.0)) as server, client(server) as http:
+    async with serving(token_server.router(), bounds=ServerLimits(head=1.0)) as server, client(server) as http:
         data = await raw(server, rubbish)
         assert data == b"" or data.startswith(b"HTTP/1.1 400")
         assert (await http.get("/health")).status_code == 200
@@ -246,20 +246,20 @@ SLOW = {
 
 
 @pytest.mark.parametrize("pieces", SLOW.values(), ids=SLOW)
-async def test_who_is_slow_is_left(office, pieces):
+async def test_a_slow_client_is_disconnected(token_server, pieces):
     pieces = [bytes([piece]) if isinstance(piece, int) else piece for piece in pieces]
-    async with serving(office.router(), HASTY) as server:
+    async with serving(token_server.router(), HASTY) as server:
         # Ends, or `raw` runs out of patience.
         await raw(server, *pieces, pause=0.01 if len(pieces) > 2 else 0)
         assert not server._connections
         assert not server._present
 
 
-async def test_who_does_not_take_his_answers_is_left():
+async def test_a_client_that_does_not_read_responses_is_disconnected():
     big = local_json(200, {"text": "x" * 40_000})
 
     def flood(place, over):
-        """Ask and ask, and read nothing."""
+        """Send many requests and read nothing."""
         with socket.create_connection(place, PATIENCE) as connection:
             connection.settimeout(0.5)
             request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000
@@ -280,7 +280,7 @@ async def test_who_does_not_take_his_answers_is_left():
         await flooding
 
 
-async def test_connections_are_bounded_in_all_and_of_one_address(office, caplog):
+async def test_connections_are_bounded_in_total_and_per_address(token_server, caplog):
     async def idle(server, address):
         return await asyncio.open_connection(*host_port(server), local_addr=(address, 0))
 
@@ -295,7 +295,7 @@ async def test_connections_are_bounded_in_all_and_of_one_address(office, caplog)
             writer.close()
 
     bounds = ServerLimits(head=PATIENCE, connections=5, of_one_address=3)
-    async with serving(office.router(), bounds=bounds) as server:
+    async with serving(token_server.router(), bounds=bounds) as server:
         held = [await idle(server, "127.0.0.1") for _ in range(3)]
         assert not await is_served(server, "127.0.0.1")
         assert await is_served(server, "127.0.0.2")
@@ -310,20 +310,20 @@ async def test_connections_are_bounded_in_all_and_of_one_address(office, caplog)
     assert "too many connections" in caplog.text
 
 
-async def test_a_hundred_clients_at_once_get_their_tokens(office):
+async def test_a_hundred_concurrent_clients_get_their_tokens(token_server):
     async def one(server):
         async with client(server) as http:
-            return await http.post(TOKEN, data=office.whole)
+            return await http.post(TOKEN, data=token_server.whole)
 
-    async with serving(office.router()) as server:
+    async with serving(token_server.router()) as server:
         found = await asyncio.gather(*(one(server) for _ in range(100)))
-    assert {answer.status_code for answer in found} == {200}
-    assert len({answer.json()["access_token"] for answer in found}) == 100
+    assert {response.status_code for response in found} == {200}
+    assert len({response.json()["access_token"] for response in found}) == 100
 
 
-async def test_a_process_without_descriptors_takes_connections_again_when_there_are_some(office, caplog):
+async def test_a_process_out_of_descriptors_accepts_connections_again_later(token_server, caplog):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with serving(office.router(), bounds=ServerLimits(head=PATIENCE)) as server:
+    async with serving(token_server.router(), bounds=ServerLimits(head=PATIENCE)) as server:
         reader_socket = socket.socket()
         reader_socket.setblocking(False)
         highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
@@ -360,27 +360,27 @@ async def test_a_process_without_descriptors_takes_connections_again_when_there_
         lambda _: None,
     ],
 )
-async def test_a_failure_of_ours_is_a_500_without_a_word_about_it(broken, caplog):
+async def test_an_internal_error_is_a_500_without_details(broken, caplog):
     async with serving(broken) as server, client(server) as http:
         for _ in range(2):
-            answer = await http.post("/", content=b"secret-content")
-            assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
-    assert "secret-content" not in caplog.text + answer.text
+            response = await http.post("/", content=b"secret-content")
+            assert (response.status_code, response.json()["error"]) == (500, "server_error")
+    assert "secret-content" not in caplog.text + response.text
 
 
 # Beginning and ending.
 
 
-async def test_it_begins_and_ends_again_and_again_on_one_port_and_leaves_nothing(office):
+async def test_it_can_start_and_stop_repeatedly_on_one_port_without_leaks(token_server):
     def descriptors():
         gc.collect()
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    async with serving(office.router()) as first:
+    async with serving(token_server.router()) as first:
         place = HostPort(*host_port(first))
     before, tasks = descriptors(), len(asyncio.all_tasks())
     for _ in range(20):
-        async with serving(office.router(), place=place) as server, client(server) as http:
+        async with serving(token_server.router(), place=place) as server, client(server) as http:
             assert (await http.get("/health")).status_code == 200
             # One that idles, one in the midst of a head.
             _, idle = await asyncio.open_connection(*host_port(server))
@@ -397,8 +397,8 @@ async def test_it_begins_and_ends_again_and_again_on_one_port_and_leaves_nothing
             await asyncio.sleep(0.01)
 
 
-async def test_a_client_that_is_connected_sees_the_end(office):
-    async with serving(office.router()) as server:
+async def test_a_connected_client_sees_the_shutdown(token_server):
+    async with serving(token_server.router()) as server:
         reader, writer = await asyncio.open_connection(*host_port(server))
         writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"}")
@@ -412,10 +412,10 @@ def host_port_of(writer):
     return writer.get_extra_info("peername")[:2]
 
 
-async def test_a_busy_port_is_an_error_that_says_so(office):
-    async with serving(office.router()) as server:
+async def test_a_port_in_use_is_reported(token_server):
+    async with serving(token_server.router()) as server:
         with pytest.raises(OSError) as raised:
-            async with serving(office.router(), place=HostPort(*host_port(server))):
+            async with serving(token_server.router(), place=HostPort(*host_port(server))):
                 pass
         assert raised.value.errno == errno.EADDRINUSE
         async with client(server) as http:

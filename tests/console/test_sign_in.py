@@ -35,7 +35,7 @@ def refused(sessions, presented, **at):
     return raised.value.status
 
 
-def test_the_token_is_made_once_and_is_its_owners_alone(tmp_path, token):
+def test_the_token_is_made_once_and_only_its_owner_can_read_it(tmp_path, token):
     file = tmp_path / operator_token.FILE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert operator_token.ensure(tmp_path) == token
@@ -44,30 +44,30 @@ def test_the_token_is_made_once_and_is_its_owners_alone(tmp_path, token):
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff\xfe" * 40, b"wk_" + b"x" * 43])
-def test_a_file_that_holds_no_token_is_named_with_the_fix(tmp_path, content):
+def test_a_file_without_a_token_is_reported_with_a_fix(tmp_path, content):
     (tmp_path / operator_token.FILE).write_bytes(content)
     with pytest.raises(OperatorTokenError, match="console-token"):
         operator_token.ensure(tmp_path)
 
 
-def test_the_token_signs_in_and_a_session_is_another_secret(sessions, token):
+def test_the_token_signs_in_and_the_session_has_a_secret_of_its_own(sessions, token):
     cookie = begin(sessions, token.reveal())
     assert sessions.holds(cookie, 1.0)
     assert token.reveal() not in cookie
     assert cookie not in repr(vars(sessions))
 
 
-def test_a_link_signs_in_once(sessions, token):
+def test_a_link_works_once(sessions, token):
     code = link_code(token, NOW)
     assert sessions.holds(begin(sessions, code), 0.0)
     assert refused(sessions, code) == 401
 
 
-def test_a_link_ends_after_five_minutes_and_its_end_cannot_be_moved(sessions, token):
+def test_a_link_expires_after_five_minutes_and_its_expiry_cannot_be_changed(sessions, token):
     code = link_code(token, NOW)
     assert refused(sessions, code, now=NOW + LINK_LIFETIME) == 401
-    ends, cool_down = code.split(".", 1)
-    assert refused(sessions, f"{int(ends) + 9999}.{cool_down}") == 401
+    ends, signature = code.split(".", 1)
+    assert refused(sessions, f"{int(ends) + 9999}.{signature}") == 401
     assert begin(sessions, code, now=NOW + LINK_LIFETIME - 1)
 
 
@@ -75,11 +75,11 @@ WRONG = ["", ".", "..", "x", "wkc_", "1.2.3", "9999999999999.x." + "0" * 64, "ü
 
 
 @pytest.mark.parametrize("presented", WRONG)
-def test_what_is_neither_is_refused(sessions, presented):
+def test_a_value_that_is_neither_token_nor_link_is_refused(sessions, presented):
     assert refused(sessions, presented) == 401
 
 
-def test_a_session_ends_when_it_is_unused_for_long_and_after_twelve_hours_in_any_case(sessions, token):
+def test_a_session_expires_when_idle_and_after_twelve_hours_in_any_case(sessions, token):
     idle, busy = begin(sessions, token.reveal()), begin(sessions, token.reveal())
     ticks = 0.0
     while ticks + IDLE / 2 < LIFETIME:
@@ -90,7 +90,7 @@ def test_a_session_ends_when_it_is_unused_for_long_and_after_twelve_hours_in_any
     assert not sessions.holds(busy, 0.0)
 
 
-def test_who_signs_out_is_out_and_others_stay(sessions, token):
+def test_signing_out_ends_only_that_session(sessions, token):
     one, other = begin(sessions, token.reveal()), begin(sessions, token.reveal())
     sessions.end(one)
     assert (sessions.holds(one, 0.0), sessions.holds(other, 0.0)) == (False, True)
@@ -105,7 +105,7 @@ def test_a_new_token_ends_all_sessions_and_links(sessions, token, tmp_path):
     assert begin(sessions, latest.reveal())
 
 
-def test_without_a_token_nobody_is_in(sessions, token, tmp_path):
+def test_without_a_token_no_session_is_valid(sessions, token, tmp_path):
     cookie = begin(sessions, token.reveal())
     (tmp_path / operator_token.FILE).unlink()
     assert not sessions.holds(cookie, 0.0)
@@ -116,19 +116,19 @@ def test_without_a_token_nobody_is_in(sessions, token, tmp_path):
     assert not sessions.holds(cookie, 0.0)
 
 
-def test_who_guesses_is_slowed_and_who_knows_gets_in_all_the_same(sessions, token):
+def test_guessing_is_slowed_and_the_right_token_still_works(sessions, token):
     found = [refused(sessions, f"guess {number}") for number in range(FREE + 3)]
     assert found == [401] * FREE + [429] * 3
     assert begin(sessions, token.reveal())
     assert refused(sessions, "guess") == 401
 
 
-def test_sessions_are_bounded_and_the_oldest_ends(sessions, token):
+def test_sessions_are_bounded_and_the_oldest_is_dropped(sessions, token):
     cookies = [begin(sessions, token.reveal()) for _ in range(MAX_SESSIONS + 1)]
     assert [sessions.holds(cookie, 0.0) for cookie in (cookies[0], cookies[1], cookies[-1])] == [False, True, True]
 
 
 @pytest.mark.parametrize("cookie", [None, "", "x", "\udcff"])
-def test_no_session_is_none(sessions, cookie):
+def test_an_unknown_cookie_is_not_a_session(sessions, cookie):
     assert not sessions.holds(cookie, 0.0)
     sessions.end(cookie)

@@ -1,4 +1,4 @@
-"""What stands in for an OpenTelemetry collector: takes OTLP over HTTP and keeps the spans."""
+"""A stub of an OpenTelemetry collector: it receives OTLP over HTTP and keeps the spans."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Collector:
                 assert self.headers["content-type"] == "application/x-protobuf"
                 collector.headers.append({name.lower(): value for name, value in self.headers.items()})
                 collector.bodies.append(body)
-                answer = ExportTraceServiceResponse().SerializeToString()
+                response = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(200)
                 self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
+                self.send_header("content-length", str(len(response)))
                 self.end_headers()
-                self.wfile.write(answer)
+                self.wfile.write(response)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -51,7 +51,7 @@ class Collector:
         return [attributes(group.resource.attributes) for group in self._groups()]
 
     def spans(self) -> list:
-        """All spans so far, oldest first, as OTLP's own messages."""
+        """Return all spans so far, oldest first, as OTLP messages."""
         found = [span for group in self._groups() for scope in group.scope_spans for span in scope.spans]
         return sorted(found, key=lambda span: span.start_time_unix_nano)
 
@@ -71,7 +71,7 @@ class Collector:
 
 
 def attributes(pairs) -> dict:
-    """Give OTLP's list of typed values as a dictionary."""
+    """Return OTLP's list of typed values as a dictionary."""
     return {pair.key: value_of(pair.value) for pair in pairs}
 
 

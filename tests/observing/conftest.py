@@ -21,7 +21,7 @@ CHAT = "/v1/chat/completions"
 
 
 class Served:
-    """A `wirekey serve` and what programs of an agent and of a stranger do with it; `canaries` must be seen nowhere."""
+    """A `wirekey serve`, and calls of an agent and of a client without a token. `canaries` must not appear anywhere."""
 
     def __init__(self, proxy: Wirekey, canaries: Canaries) -> None:
         self.proxy = proxy
@@ -52,12 +52,12 @@ class Served:
         return way.client.send(way.request("openai", "POST", CHAT, json={"model": "gpt-4o-mini"})).status_code
 
     def scrape(self) -> Scraped:
-        answer = self.console.get("/metrics")
-        assert answer.status_code == 200, answer.text
-        return Scraped(answer.text)
+        response = self.console.get("/metrics")
+        assert response.status_code == 200, response.text
+        return Scraped(response.text)
 
     def scrape_of(self, calls: float) -> Scraped:
-        """Scrape once so many calls have ended; ends are told after the client has its answer."""
+        """Scrape once so many calls have ended. The end of a call is counted after the client has its response."""
 
         def enough():
             scraped = self.scrape()

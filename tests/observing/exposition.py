@@ -1,4 +1,4 @@
-"""A scrape as a dashboard reads it."""
+"""A scrape, read as a dashboard reads it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Scraped:
 
     @property
     def labels(self) -> dict[str, set[str]]:
-        """Name of a series → the labels that it has."""
+        """Return the labels of each series, by its name."""
         found: dict[str, set[str]] = {}
         for sample in self.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
         return found
 
     def value(self, name: str, **labels: str) -> float | None:
-        """Give the value of the one series with exactly these labels, empty ones aside; None: there is none."""
+        """Return the value of the series with exactly these labels, apart from empty ones, or None."""
         wanted = {key: value for key, value in labels.items() if value}
         found = [
             sample.value

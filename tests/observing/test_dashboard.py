@@ -1,4 +1,4 @@
-"""Dashboard and alert rules name only metrics and labels that a Wirekey really has."""
+"""Dashboard and alert rules use only metrics and labels that Wirekey exports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAME = re.compile(r"\b[a-z_][a-z0-9_:]*\b")
 
 
 def names_in(expression: str) -> tuple[dict[str, set[str]], set[str]]:
-    """Give the metrics with the labels that are matched of each, and the labels that are grouped by."""
+    """Return each metric with its matched labels, and the labels of the groupings."""
     bare = RANGE.sub("", STRING.sub('""', expression))
     grouped = {label for found in GROUPING.findall(bare) for label in NAME.findall(found)}
     bare = GROUPING.sub("", bare)
@@ -44,7 +44,7 @@ def names_in(expression: str) -> tuple[dict[str, set[str]], set[str]]:
 
 @pytest.fixture(scope="module")
 def live(served) -> dict[str, set[str]]:
-    """Series → labels, once all has happened that they tell of."""
+    """Return the labels of each series, once every kind of event has occurred."""
     before = served.scrape().total("wirekey_calls_total")
     served.chat()
     served.chat("a-model-without-a-price")
@@ -65,7 +65,7 @@ def test_an_expression_names_metrics_and_labels_that_exist(where, live):
         assert not grouped - live[name] - OF_PROMETHEUS
 
 
-def test_a_wrong_name_is_noticed():
+def test_a_wrong_name_is_found_in_an_expression():
     assert names_in('sum by (le, agent) (rate(wirekey_typo_total{instance=~"$i", x="a"}[5m])) > 4 * b offset 5m') == (
         {"wirekey_typo_total": {"instance", "x"}, "b": set()},
         {"le", "agent"},
@@ -73,7 +73,7 @@ def test_a_wrong_name_is_noticed():
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_a_panel_names_its_lines_by_labels_that_it_groups_by(panel):
+def test_a_panel_labels_its_lines_with_labels_that_it_groups_by(panel):
     for target in panel["targets"]:
         shown = set(re.findall(r"\{\{\s*(\w+)\s*\}\}", target["legendFormat"]))
         _, grouped = names_in(target["expr"])
@@ -82,7 +82,7 @@ def test_a_panel_names_its_lines_by_labels_that_it_groups_by(panel):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_a_rule_says_what_it_means_with_labels_that_it_has(rule, live):
+def test_the_texts_of_a_rule_use_only_labels_that_it_has(rule, live):
     assert rule["labels"]["severity"] in ("warning", "critical")
     texts = rule["annotations"]
     matched, grouped = names_in(rule["expr"])
@@ -91,14 +91,14 @@ def test_a_rule_says_what_it_means_with_labels_that_it_has(rule, live):
         assert set(re.findall(r"\$labels\.(\w+)", text)) <= has
 
 
-def test_every_metric_of_ours_is_on_the_dashboard(live):
+def test_every_wirekey_metric_is_on_the_dashboard(live):
     shown = {name for where in EXPRESSIONS.values() for name in names_in(where)[0]}
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in live if not name.startswith("process_")}
     missing = families - {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown}
     assert missing <= {"wirekey_build_info"}
 
 
-def test_panels_have_their_own_place_and_id():
+def test_each_panel_has_its_own_position_and_id():
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     taken = set()
     for panel in DASHBOARD["panels"]:

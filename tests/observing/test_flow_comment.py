@@ -1,4 +1,4 @@
-"""A call at a glance: one marker for how it ended, one short line of names and counts."""
+"""The comment of a flow: one marker for the outcome of its call, and one short line of names and counts."""
 
 from types import SimpleNamespace
 
@@ -28,15 +28,15 @@ QUIET = Facts("gpt-4o", False, 1, False, False, 0, None)
         (Outcome.TIMEOUT, ":x:"),
     ],
 )
-def test_each_way_to_end_has_its_marker(outcome, marker):
+def test_each_outcome_has_its_marker(outcome, marker):
     assert marker_of(call_of(outcome=outcome)) == marker
 
 
-def test_a_call_under_way_that_does_not_stream_has_another():
+def test_a_running_call_that_does_not_stream_has_another_marker():
     assert marker_of(call_of(facts=QUIET)) == ":hourglass_flowing_sand:"
 
 
-def test_mitmproxy_knows_all_markers():
+def test_all_markers_are_known_to_mitmproxy():
     assert set(emoji) >= OURS
 
 
@@ -65,11 +65,11 @@ def test_mitmproxy_knows_all_markers():
     ],
     ids=["completed", "without usage", "denied", "nothing known"],
 )
-def test_the_comment_says_what_is_known_and_of_a_reason_its_code(call, comment):
+def test_the_comment_has_the_known_facts_and_only_the_code_of_a_reason(call, comment):
     assert comment_of(call) == comment
 
 
-def test_what_a_stranger_chose_is_escaped_and_cut():
+def test_text_chosen_by_a_client_is_escaped_and_truncated():
     long = SimpleNamespace(id="a\nb\u202e" + "x" * 1000, role=None, type=None)
     call = finish(call_of(), agent=long, model="m\x1b[31m" * 200, policy_reason="y" * 1000)
     comment = comment_of(call)

@@ -1,4 +1,4 @@
-"""Lines of the log: for people or as JSON, with the call they belong to, written while nothing waits for them."""
+"""Log lines, for people or as JSON, carry the id of their call and are written without blocking."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ PRETTY = [
 
 
 @pytest.mark.parametrize(("given", "shown"), PRETTY)
-def test_the_line_of_a_call_says_at_a_glance_who_called_what_and_how_it_ended(given, shown):
+def test_the_line_of_a_call_has_its_agent_target_and_outcome(given, shown):
     assert shown in re.sub(r" +", " ", str(CallLine(given)))
     assert str(CallLine(given)).endswith("8db87d13723e")
 
@@ -87,7 +87,7 @@ def formatted(message, *, extra=None, error=None, **options) -> str:
     return LineFormatter(**options).format(record)
 
 
-def test_the_same_line_as_json_has_the_names_of_the_audit_event():
+def test_the_line_as_json_has_the_field_names_of_the_audit_event():
     line = json.loads(formatted(CallLine(call()), as_json=True))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("timestamp"))
     assert line == {
@@ -115,12 +115,12 @@ def test_the_same_line_as_json_has_the_names_of_the_audit_event():
     }
 
 
-def test_a_query_of_the_path_is_left_out():
+def test_the_query_of_the_path_is_left_out():
     assert "canary" not in formatted(CallLine(call(path="/v1/models?key=canary")), as_json=True)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_line_that_belongs_to_a_call_says_which(as_json):
+def test_a_line_about_a_call_has_its_id(as_json):
     def in_a_task() -> str:
         under_way.set(CALL_ID)
         return formatted("something is odd", as_json=as_json)
@@ -131,7 +131,7 @@ def test_a_line_that_belongs_to_a_call_says_which(as_json):
 
 
 @pytest.mark.parametrize("hook", ["request", "responseheaders", "response", "error"])
-def test_each_hook_of_a_call_works_in_its_name(hook):
+def test_each_hook_logs_with_the_id_of_its_call(hook):
     services, flow = Services(), tflow.tflow()
     opened = contextvars.copy_context().run(services.calls.open, flow)
     assert under_way.get() is None
@@ -145,21 +145,21 @@ def test_each_hook_of_a_call_works_in_its_name(hook):
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_of_an_exception_kind_and_place_are_said_and_not_its_message(as_json):
+def test_the_line_of_an_exception_has_type_and_place_but_no_message(as_json):
     line = formatted("it failed", error=ValueError("canary"), as_json=as_json)
     assert "ValueError" in line
     assert "canary" not in line
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_control_characters_are_escaped_and_long_values_cut(as_json):
+def test_control_characters_are_escaped_and_long_values_truncated(as_json):
     line = formatted("a\x1b[31m\nb" + "x" * 5000, as_json=as_json)
     assert "\x1b" not in line
     assert "\n" not in line
     assert len(line) < 2200
 
 
-def test_on_a_terminal_the_time_is_short_and_how_a_call_ended_has_a_colour():
+def test_on_a_terminal_the_time_is_short_and_the_outcome_has_a_colour():
     line = formatted(CallLine(call()), as_json=False, colours=True, dated=False)
     assert re.match(r"\d\d:\d\d:\d\d \x1b\[32m200 completed\x1b\[0m alice", line)
     assert "\x1b" not in formatted(CallLine(call()), as_json=False)
@@ -178,7 +178,7 @@ def logging_as_before():
     structlog.configure(**before[2])
 
 
-def test_wirekeys_mitmproxys_and_libraries_lines_go_the_same_way(tmp_path, logging_as_before):
+def test_lines_of_wirekey_mitmproxy_and_libraries_use_the_same_handler(tmp_path, logging_as_before):
     file = tmp_path / "wirekey.observing.log"
     set_up_logging(LogConfig(file=file))
     logging.getLogger("wirekey.addons").info("ours: %s", 1)
@@ -196,7 +196,7 @@ LEVELS = [("debug", True), ("info", True), ("warning", False), ("error", False)]
 
 
 @pytest.mark.parametrize(("level", "said"), LEVELS)
-def test_calls_are_said_at_level_info(level, said, tmp_path, logging_as_before):
+def test_calls_are_logged_at_level_info(level, said, tmp_path, logging_as_before):
     file = tmp_path / "wirekey.observing.log"
     set_up_logging(LogConfig(file=file, level=level))
     CallLines().ended(call())
@@ -214,7 +214,7 @@ def say(writer: AsyncLogHandler, text: str) -> None:
     writer.handle(logging.makeLogRecord({"msg": text}))
 
 
-def test_a_file_that_was_moved_away_is_made_anew_without_a_signal(tmp_path):
+def test_a_log_file_that_was_moved_is_recreated_without_a_signal(tmp_path):
     file, moved = tmp_path / "wirekey.observing.log", tmp_path / "wirekey.observing.log.1"
     writer = writer_to(FileTarget(file))
     say(writer, "one")
@@ -228,7 +228,7 @@ def test_a_file_that_was_moved_away_is_made_anew_without_a_signal(tmp_path):
     assert (moved.read_text(), file.read_text()) == ("one\n", "three\n")
 
 
-def test_a_file_that_is_there_is_gone_on_with(tmp_path):
+def test_lines_are_appended_to_an_existing_file(tmp_path):
     file = tmp_path / "wirekey.observing.log"
     file.write_text("before\n")
     writer = writer_to(FileTarget(file))
@@ -237,7 +237,7 @@ def test_a_file_that_is_there_is_gone_on_with(tmp_path):
     assert file.read_text() == "before\nafter\n"
 
 
-def test_a_terminal_that_takes_nothing_halts_nobody_and_what_is_lost_is_counted(monkeypatch):
+def test_a_stuck_terminal_blocks_nothing_and_lost_lines_are_counted(monkeypatch):
     monkeypatch.setattr(log_handler, "MAX_LINES", 100)
     monkeypatch.setattr(log_handler, "FLUSH_SECONDS", 0.05)
     reading, writing = os.pipe()
@@ -266,7 +266,7 @@ def test_a_terminal_that_takes_nothing_halts_nobody_and_what_is_lost_is_counted(
     writer.close()
 
 
-def test_a_disk_that_is_full_halts_nobody(monkeypatch):
+def test_a_full_disk_blocks_nothing(monkeypatch):
     class Full:
         full = True
         written = ""
@@ -288,7 +288,7 @@ def test_a_disk_that_is_full_halts_nobody(monkeypatch):
     assert disk.written.startswith("two\n1 lines of the log are lost")
 
 
-def test_what_cannot_be_formatted_is_not_printed_elsewhere(capsys, tmp_path):
+def test_a_record_that_cannot_be_formatted_is_not_printed_elsewhere(capsys, tmp_path):
     class Odd:
         def __str__(self) -> str:
             raise ValueError("canary")

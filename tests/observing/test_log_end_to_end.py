@@ -1,4 +1,4 @@
-"""The log of a real `wirekey serve`: on a terminal, in a pipe, and that of mitmdump with our addons."""
+"""The log of a real `wirekey serve` on a terminal and in a pipe, and of mitmdump with Wirekey's addons."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ allow := false if { input.model == "gpt-4o-mini" }
 
 
 class OnTerminal(Wirekey):
-    """Its standard error is a terminal; `shown` is what that shows."""
+    """A Wirekey whose standard error is a terminal. `shown` is the output on that terminal."""
 
     def start(self) -> None:
         self.terminal, inner = pty.openpty()
@@ -111,14 +111,14 @@ def test_on_a_terminal_a_call_is_one_coloured_line(serve):
     assert proxy.finished_event()["id"][-12:] in proxy.shown.decode()[found.end() :]
 
 
-def test_who_wants_no_colours_gets_none(serve):
+def test_colours_can_be_turned_off(serve):
     proxy = serve(OnTerminal, environ={"TERM": "xterm", "NO_COLOR": "1"})
     assert chat(proxy) == 200
     wait_for(lambda: re.search(CALL, proxy.shown.decode()), "the call's line")
     assert "\x1b" not in proxy.shown.decode()
 
 
-def test_elsewhere_each_line_is_a_json_object_and_has_nothing_of_the_content(serve):
+def test_in_a_pipe_each_line_is_a_json_object_without_any_content(serve):
     canaries = Canaries()
     proxy = serve(log={"level": "debug"})
     canaries.add("token", proxy.token)
@@ -138,7 +138,7 @@ def test_elsewhere_each_line_is_a_json_object_and_has_nothing_of_the_content(ser
     assert canaries.found_in(output.encode()) == []
 
 
-def test_what_goes_wrong_with_a_call_says_which_call(serve, tmp_path):
+def test_an_error_in_a_call_is_logged_with_the_id_of_the_call(serve, tmp_path):
     (tmp_path / "conflict").mkdir()
     (tmp_path / "conflict" / "authz.rego").write_text(CONFLICT)
     proxy = serve(policy={"path": str(tmp_path / "conflict")})
@@ -150,7 +150,7 @@ def test_what_goes_wrong_with_a_call_says_which_call(serve, tmp_path):
     assert undecided["call"] == event["id"]
 
 
-def test_a_log_file_may_be_moved_away_while_wirekey_serves(serve, tmp_path):
+def test_a_log_file_may_be_moved_while_wirekey_runs(serve, tmp_path):
     file = tmp_path / "log" / "wirekey.observing.log"
     file.parent.mkdir()
     proxy = serve(log={"file": str(file), "format": "console"})
@@ -162,7 +162,7 @@ def test_a_log_file_may_be_moved_away_while_wirekey_serves(serve, tmp_path):
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", file.read_text())
 
 
-def test_mitmdump_says_each_call_in_its_own_log(serve):
+def test_mitmdump_logs_each_call_in_its_own_log(serve):
     proxy = serve(Mitmdump)
     assert chat(proxy) == 200
     wait_for(lambda: re.search(rf"\[\d\d:\d\d:\d\d\.\d+\].* {CALL}", proxy.output.read_text()), "the call's line")

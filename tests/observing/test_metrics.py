@@ -1,4 +1,4 @@
-"""What each call adds to the metrics, from tables; and what clients send that must add no series."""
+"""What each call adds to the metrics, and the hostile input that must not add series."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Watched:
 
     @property
     def samples(self) -> dict:
-        """(name, labels that are not empty) → value, without buckets and what is 0."""
+        """Return the values by (name, labels that are not empty), without buckets and zeros."""
         text = generate_latest(self.registry).decode()
         return {
             (sample.name, frozenset((name, value) for name, value in sample.labels.items() if value)): sample.value
@@ -58,7 +58,7 @@ def labels(**given: str) -> frozenset:
 
 
 def sent(**facts) -> Call:
-    """A call that went to the provider and was answered."""
+    """Return a call that was sent to the provider and got a response."""
     values = {
         "agent": ALICE,
         "provider": "openai",
@@ -91,7 +91,7 @@ GPT = {
 }
 
 
-def test_a_whole_answer_counts_tokens_duration_and_cost_but_no_first_token(watched):
+def test_a_whole_response_counts_tokens_duration_and_cost_but_no_first_token(watched):
     watched.see(sent())
     read, written = labels(**GPT, gen_ai_token_type="input"), labels(**GPT, gen_ai_token_type="output")
     assert watched.samples == {
@@ -112,14 +112,14 @@ def test_a_whole_answer_counts_tokens_duration_and_cost_but_no_first_token(watch
     }
 
 
-def test_a_stream_has_a_first_token_and_a_time_for_each_that_follows(watched):
+def test_a_stream_has_a_time_to_the_first_token_and_per_further_token(watched):
     watched.see(sent(facts=Facts(model="gpt-4o", stream=True)))
     assert watched.of("gen_ai_server_time_to_first_token_seconds_sum") == {labels(**GPT): 0.4}
     assert watched.of("gen_ai_server_time_per_output_token_seconds_sum") == {labels(**GPT): pytest.approx(1.1 / 11)}
 
 
 @pytest.mark.parametrize("written", [None, 0, 1])
-def test_a_stream_of_one_token_or_none_has_no_time_per_token(watched, written):
+def test_a_stream_of_at_most_one_token_has_no_time_per_token(watched, written):
     watched.see(sent(facts=Facts(stream=True), usage=Usage(31, written)))
     assert watched.of("gen_ai_server_time_to_first_token_seconds_count")
     assert not watched.of("gen_ai_server_time_per_output_token_seconds_count")
@@ -134,14 +134,16 @@ def test_a_stream_of_one_token_or_none_has_no_time_per_token(watched, written):
         ("openai", Operation("images.generations", Body.JSON, Kind.INFERENCE), ("images.generations", "openai")),
     ],
 )
-def test_providers_and_operations_have_the_names_of_the_conventions(watched, provider, operation, conventional):
+def test_providers_and_operations_have_the_names_of_the_opentelemetry_conventions(
+    watched, provider, operation, conventional
+):
     watched.see(sent(provider=provider, operation=operation))
     (found,) = watched.of("gen_ai_server_request_duration_seconds_count")
     assert (dict(found)["gen_ai_operation_name"], dict(found)["gen_ai_provider_name"]) == conventional
     assert watched.of("wirekey_attempts_total") == {labels(provider=provider): 1}
 
 
-def test_tokens_from_and_into_a_cache_are_input_where_the_provider_counts_them_apart(watched):
+def test_cache_tokens_that_a_provider_counts_apart_are_input(watched):
     usage = Usage(10, 5, cached_input_tokens=100, cache_write_tokens=1000)
     watched.see(sent(provider="anthropic", model="claude", usage=usage))
     watched.see(sent(provider="openai", model="gpt", usage=Usage(10, 5, cached_input_tokens=7)))
@@ -160,7 +162,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("facts", "error"), FAILURES)
-def test_a_failure_has_an_error_type_that_no_provider_words(watched, facts, error):
+def test_the_error_type_of_a_failure_is_independent_of_the_providers_words(watched, facts, error):
     watched.see(sent())
     watched.see(sent(usage=None, cost_usd=None, **facts))
     failed = {key: value for key, value in GPT.items() if key != "gen_ai_response_model"}
@@ -170,13 +172,13 @@ def test_a_failure_has_an_error_type_that_no_provider_words(watched, facts, erro
     }
 
 
-def test_a_client_that_goes_away_is_no_error(watched):
+def test_a_disconnect_of_the_client_is_not_an_error(watched):
     watched.see(sent(outcome=Outcome.CLIENT_CANCELLED))
     assert watched.of("gen_ai_server_request_duration_seconds_count") == {labels(**GPT): 1}
     assert watched.of("wirekey_calls_total") == {labels(provider="openai", outcome="client_cancelled"): 1}
 
 
-def test_a_denied_call_counts_by_its_code_alone_and_was_not_sent(watched):
+def test_a_denied_call_counts_by_its_code_only_and_not_as_sent(watched):
     watched.see(refused("policy_denied", policy_reason="policy_denied: a sentence that someone wrote"))
     watched.see(refused("no_agent", agent=None, provider="gemini"))
     assert watched.samples == {
@@ -190,13 +192,13 @@ def test_a_denied_call_counts_by_its_code_alone_and_was_not_sent(watched):
     }
 
 
-def test_what_is_no_inference_counts_as_a_call_and_nothing_else(watched):
+def test_an_operation_without_inference_counts_only_as_a_call(watched):
     watched.see(sent(operation=LIST, model=None, usage=None, cost_usd=None))
     assert not any(name.startswith("gen_ai") for name, _ in watched.samples)
     assert watched.of("wirekey_calls_total") == {labels(provider="openai", outcome="completed"): 1}
 
 
-def test_a_cost_that_is_unknown_is_said_and_not_counted_as_nothing(watched):
+def test_an_unknown_cost_is_counted_as_unknown_and_not_as_zero(watched):
     watched.see(sent(cost_usd=None))
     watched.see(sent(cost_usd=float("nan")))
     watched.see(sent(usage=None, cost_usd=None))
@@ -209,7 +211,7 @@ def test_all_attempts_of_a_call_count(watched):
     assert watched.of("wirekey_attempts_total") == {labels(provider="openai"): 3}
 
 
-def test_a_model_that_no_provider_served_gets_no_name(watched):
+def test_a_model_that_no_provider_served_has_no_label(watched):
     canary = secrets.token_hex(8)
     before = None
     for number in range(300):
@@ -224,7 +226,7 @@ def test_a_model_that_no_provider_served_gets_no_name(watched):
 
 HOSTILE = {
     "models": lambda n: sent(model=f"m{n}", facts=Facts(stream=True)),
-    "models that answer under other names": lambda n: sent(usage=Usage(1, 2, model=f"m{n}")),
+    "models that respond under other names": lambda n: sent(usage=Usage(1, 2, model=f"m{n}")),
     "models that the policy denies": lambda n: refused("policy_denied", model=f"m{n}"),
     "models that fail": lambda n: sent(model=f"m{n}", status=400 + n % 60, outcome=Outcome.UPSTREAM_ERROR),
     "agents": lambda n: sent(agent=Agent(f"a{n}")),
@@ -237,7 +239,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_however_many_a_client_sends_of_these_the_series_stay_few(watched, what):
+def test_the_series_stay_bounded_however_many_values_a_client_sends(watched, what):
     for number in range(2 * max(MAX_MODELS, MAX_AGENTS, MAX_FAILURES)):
         watched.see(HOSTILE[what](number))
     settled = watched.series
@@ -247,14 +249,14 @@ def test_however_many_a_client_sends_of_these_the_series_stay_few(watched, what)
     assert settled < 100 * MAX_MODELS
 
 
-def test_all_of_them_together_stay_below_twenty_thousand_series(watched):
+def test_all_hostile_values_together_stay_below_twenty_thousand_series(watched):
     for number in range(3000):
         for hostile in HOSTILE.values():
             watched.see(hostile(number))
     assert watched.series < 20_000
 
 
-def test_what_is_beyond_the_names_still_counts(watched):
+def test_values_beyond_the_limit_of_names_still_count(watched):
     for number in range(MAX_MODELS + 50):
         watched.see(sent(model=f"m{number}", agent=Agent(f"a{number}"), usage=Usage(1, 1)))
     cost = watched.of("wirekey_cost_usd_total")
@@ -264,7 +266,7 @@ def test_what_is_beyond_the_names_still_counts(watched):
 
 
 @pytest.mark.parametrize("name", ['quo"te', "new\nline", "back\\slash", "\u202ereversed", "x" * 5000, "{}", "größer"])
-def test_a_name_of_any_letters_is_short_printable_ascii(watched, name):
+def test_any_name_becomes_short_printable_ascii(watched, name):
     watched.see(sent(model=name, agent=Agent(name), usage=Usage(1, 2, model=name)))
     text = generate_latest(watched.registry)
     assert text.isascii()

@@ -1,4 +1,4 @@
-"""A `wirekey serve` and its /metrics: calls whose figures are known, and calls that try to get something into it."""
+"""/metrics of a running `wirekey serve`: calls with known figures, and calls that try to inject something."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def growth(before, after, name: str, **labels: str) -> float:
 
 
 def grown(served, calls: int, act):
-    """Do something; give the scrapes before and after, once so many calls have ended."""
+    """Run `act`; return the scrapes before it and after so many calls have ended."""
     before = served.scrape()
     act()
     return before, served.scrape_of(before.total("wirekey_calls_total") + calls)
 
 
-def test_a_whole_and_a_streamed_answer_are_counted_with_the_tokens_that_the_provider_said(served):
+def test_a_whole_and_a_streamed_response_count_the_tokens_that_the_provider_reports(served):
     def act():
         assert served.chat(behaviour=TOLD) == 200
         assert served.stream("openai-chat", TOLD) == 200
@@ -53,7 +53,7 @@ def test_a_whole_and_a_streamed_answer_are_counted_with_the_tokens_that_the_prov
     assert growth(before, after, "wirekey_audit_intent_seconds_count") == 2
 
 
-def test_the_cost_is_that_of_the_audit(served, since):
+def test_the_cost_matches_the_audit(served, since):
     before, after = grown(served, 1, lambda: served.chat(behaviour=TOLD))
     event = served.proxy.finished_event(since)
     assert event["cost_usd"] > 0
@@ -72,7 +72,7 @@ def test_each_provider_is_counted_under_its_own_name(served):
             assert growth(before, after, f"{metric}_count", gen_ai_provider_name=name) == 1
 
 
-def test_denied_calls_count_by_the_code_of_their_refusal(served):
+def test_denied_calls_are_counted_by_refusal_code(served):
     def act():
         assert served.chat("forbidden-model") == 403
         assert served.get("/v1/no-such-operation") == 404
@@ -98,7 +98,7 @@ def test_failures_upstream_have_an_error_type(served, behaviour, error):
     assert growth(before, after, name, error_type=error, gen_ai_request_model="gpt-4o-mini") == 1
 
 
-def test_a_key_that_was_refused_is_said_to_rest(served):
+def test_a_refused_key_is_reported_as_cooling_down(served):
     assert served.scrape().value("wirekey_keys", provider="anthropic", state="usable") == 1
     served.stream("anthropic", "fail=401")
     scraped = wait_for(
@@ -109,7 +109,7 @@ def test_a_key_that_was_refused_is_said_to_rest(served):
     assert scraped.value("wirekey_keys", provider="openai", state="usable") == 1
 
 
-def test_an_open_stream_is_seen_while_it_is_open(served, simulator):
+def test_an_open_stream_is_counted_while_it_is_open(served, simulator):
     def at_first_event():
         nonlocal seen
         seen = wait_for(lambda: (found := served.scrape()).value("wirekey_open_streams") and found, "an open stream")
@@ -121,7 +121,7 @@ def test_an_open_stream_is_seen_while_it_is_open(served, simulator):
     wait_for(lambda: served.scrape().value("wirekey_open_calls") == 0, "the stream to end")
 
 
-def test_the_condition_of_the_process_is_said(served):
+def test_the_state_of_the_process_is_reported(served):
     scraped = wait_for(lambda: (s := served.scrape()).total("wirekey_event_loop_lag_seconds_count") and s, "a look")
     for part in ("listeners", "audit", "ca", "policy"):
         assert scraped.value("wirekey_ready", part=part) == 1
@@ -132,7 +132,7 @@ def test_the_condition_of_the_process_is_said(served):
     assert scraped.value("process_resident_memory_bytes") > 1_000_000
 
 
-def test_whatever_models_a_client_names_the_series_stay_the_same(served):
+def test_unknown_models_add_no_series(served):
     canary = served.canaries("model")
 
     def hostile(number):
@@ -146,17 +146,17 @@ def test_whatever_models_a_client_names_the_series_stay_the_same(served):
     assert len(after.samples) == before
 
 
-def test_nothing_secret_and_nothing_of_the_content_is_in_it(served):
+def test_metrics_have_no_secrets_and_no_content(served):
     for provider, key in PROVIDER_KEYS.items():
         served.canaries.add(f"key of {provider}", key)
     served.chat(f"sim-{served.canaries('denied model')}", "fail=400")
-    answer = served.console.get("/metrics")
-    whole = str(answer.headers).encode() + answer.content
+    response = served.console.get("/metrics")
+    whole = str(response.headers).encode() + response.content
     assert served.canaries.found_in(whole) == []
     assert len(served.canaries.words) >= 8
 
 
-def test_it_is_for_programs_of_the_machine_under_one_of_its_names(served):
+def test_only_programs_of_this_machine_can_read_metrics_by_a_local_name(served):
     port = served.console.base_url.port
     for host, status in {
         f"127.0.0.1:{port}": 200,
@@ -172,12 +172,12 @@ def test_it_is_for_programs_of_the_machine_under_one_of_its_names(served):
     assert served.console.head("/metrics").content == b""
 
 
-def test_many_who_ask_at_once_get_it_and_the_loop_goes_on(served):
-    answers = []
+def test_concurrent_scrapes_succeed_and_do_not_block_the_loop(served):
+    responses = []
 
     def ask():
         with httpx.Client(base_url=served.console.base_url, timeout=60, trust_env=False) as client:
-            answers.extend(client.get("/metrics").status_code for _ in range(20))
+            responses.extend(client.get("/metrics").status_code for _ in range(20))
 
     asking = [threading.Thread(target=ask) for _ in range(8)]
     for one in asking:
@@ -185,11 +185,11 @@ def test_many_who_ask_at_once_get_it_and_the_loop_goes_on(served):
     assert served.chat() == 200
     for one in asking:
         one.join()
-    assert answers == [200] * 160
+    assert responses == [200] * 160
 
 
-def test_a_page_says_nothing_that_a_sentence_of_json_could_not(served):
+def test_a_refused_scrape_is_a_json_error_without_the_requested_host(served):
     token = secrets.token_hex(8)
-    answer = served.console.get("/metrics", headers={"host": f"{token}.example"})
-    assert set(json.loads(answer.text)) == {"error", "error_description"}
-    assert token not in answer.text
+    response = served.console.get("/metrics", headers={"host": f"{token}.example"})
+    assert set(json.loads(response.text)) == {"error", "error_description"}
+    assert token not in response.text

@@ -1,4 +1,4 @@
-"""The reference page says what is registered."""
+"""The reference page lists the registered metrics."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ from wirekey.observing.reference import families, page
 FILE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
-def test_the_page_is_as_made_from_what_is_registered():
+def test_the_page_is_generated_from_the_registered_metrics():
     assert FILE.read_text(encoding="utf-8") == page(), f"run: python -m wirekey.observing.reference > {FILE.name}"
 
 
-def test_what_a_process_says_live_is_what_the_page_says(served):
-    """Without their labels, which a metric that has no series yet does not show."""
+def test_the_metrics_of_a_running_process_are_those_of_the_page(served):
+    """Labels are not compared, because a metric without series does not show them."""
     served.chat()
     live = {family.name: family.type for family in served.scrape().families if not family.name.startswith("process_")}
     assert live == {family.name: family.type for family, _ in families()}
@@ -23,7 +23,7 @@ def test_what_a_process_says_live_is_what_the_page_says(served):
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "metrics.md"
 
 
-def test_the_lines_that_the_guide_shows_are_of_series_that_exist(served):
+def test_the_lines_shown_in_the_guide_are_of_existing_series(served):
     before = served.scrape().total("wirekey_calls_total")
     served.chat()
     served.chat("forbidden-model")
@@ -35,7 +35,7 @@ def test_the_lines_that_the_guide_shows_are_of_series_that_exist(served):
         assert live.value(sample.name, **sample.labels) is not None
 
 
-def test_the_guide_says_what_to_do_about_each_alert():
+def test_the_guide_covers_each_alert():
     rules = re.findall(r"- alert: (\w+)", (GUIDE.parents[1] / "alerts.yaml").read_text(encoding="utf-8"))
     told = re.findall(r"`(Wirekey\w+)`", GUIDE.read_text(encoding="utf-8"))
     assert sorted(rules) == sorted(told)

@@ -1,4 +1,4 @@
-"""The text is made once for all who ask at the time, beside the loop, and is what the library would write."""
+"""The exposition text is built once for concurrent scrapes, in a thread, and equals the library's."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def registry():
     return made
 
 
-def test_what_is_written_in_pieces_is_what_the_library_writes(registry):
+def test_text_written_in_pieces_equals_the_librarys(registry):
     assert scrape.written(registry) == generate_latest(registry)
     assert len(list(scrape.pieces_of(registry))) > 40
 
 
-async def test_the_text_is_made_in_a_thread_and_the_look_before_it_on_the_loop(registry, monkeypatch):
+async def test_the_text_is_built_in_a_thread_after_an_update_on_the_loop(registry, monkeypatch):
     where = []
     monkeypatch.setattr(scrape, "written", lambda _: where.append(threading.current_thread()) or b"text\n")
-    answer = await Scrape(registry, lambda: where.append(threading.current_thread())).respond(asked())
-    assert answer.body == b"text\n"
+    response = await Scrape(registry, lambda: where.append(threading.current_thread())).respond(asked())
+    assert response.body == b"text\n"
     assert where[0] is threading.main_thread()
     assert where[1] is not threading.main_thread()
 
 
-async def test_all_who_ask_at_once_get_one_text_and_one_that_leaves_takes_it_from_no_other(registry, monkeypatch):
+async def test_concurrent_scrapes_share_one_text_even_if_one_is_cancelled(registry, monkeypatch):
     made, go = [], threading.Event()
 
     def slowly(_):
@@ -60,12 +60,12 @@ async def test_all_who_ask_at_once_get_one_text_and_one_that_leaves_takes_it_fro
     asking[0].cancel()
     await asyncio.sleep(0)
     go.set()
-    answers = await asyncio.gather(*asking[1:])
-    assert [answer.body for answer in answers] == [b"text\n"] * 9
+    responses = await asyncio.gather(*asking[1:])
+    assert [response.body for response in responses] == [b"text\n"] * 9
     assert made == [1]
 
 
-async def test_a_text_is_given_again_until_it_is_old(registry, monkeypatch):
+async def test_a_text_is_reused_until_it_is_stale(registry, monkeypatch):
     made = []
     monkeypatch.setattr(scrape, "written", lambda _: made.append(1) or b"text\n")
     monkeypatch.setattr(scrape, "FRESH", 3600)
@@ -81,7 +81,7 @@ async def test_a_text_is_given_again_until_it_is_old(registry, monkeypatch):
     assert made == [1] * 6
 
 
-async def test_a_look_that_fails_is_an_error_each_time_and_then_none(registry):
+async def test_each_failed_update_is_an_error_until_an_update_succeeds(registry):
     def look():
         if failing:
             raise RuntimeError
@@ -110,18 +110,18 @@ STRANGERS = [
 
 
 @pytest.mark.parametrize(("address", "headers"), STRANGERS)
-def test_who_is_not_of_this_machine_is_told_how_to_read_it(registry, address, headers):
-    answer = Scrape(registry, lambda: None).respond(asked(address, headers))
-    assert answer.status == 403
-    assert b"on the machine itself" in answer.body
+def test_a_scrape_from_another_machine_is_refused_with_instructions(registry, address, headers):
+    response = Scrape(registry, lambda: None).respond(asked(address, headers))
+    assert response.status == 403
+    assert b"on the machine itself" in response.body
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8090", "LOCALHOST", "[::1]:8090", None])
-async def test_who_is_of_this_machine_may_read_it(registry, address, host):
+async def test_a_scrape_from_this_machine_is_allowed(registry, address, host):
     headers = (("host", host),) if host else ()
     assert (await Scrape(registry, lambda: None).respond(asked(address, headers))).status == 200
 
 
-def test_it_is_read_not_written(registry):
+def test_only_read_methods_are_allowed(registry):
     assert Scrape(registry, lambda: None).respond(asked(method="POST")).status == 405

@@ -1,4 +1,4 @@
-"""A stream as people read it: its texts put together, its events one a line; whatever comes, it does not fail."""
+"""A stream shown to people: joined texts, then one line for each event. It never fails on any input."""
 
 import base64
 import json
@@ -114,14 +114,14 @@ CASES = {
 
 
 def sections(text):
-    """Give the texts by their titles, without the events."""
+    """Return the texts by title, without the events."""
     before = text.partition("Events (")[0]
     found = [part.split("\n", 2) for part in before.split("\n\n") if part]
     return {title: body.rstrip("\n") for title, _, body in found}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_pieces_of_text_are_put_together(name):
+def test_the_pieces_of_text_are_joined(name):
     reader, data, texts = CASES[name]
     assert sections(transcript(reader(), data)) == texts
 
@@ -161,14 +161,14 @@ def test_each_event_is_a_line_with_its_type(reader, data, lines):
     assert [line.strip() for line in shown[2:] if line] == lines
 
 
-def test_a_long_event_is_cut_and_a_huge_one_only_named():
+def test_a_long_event_is_truncated_and_a_huge_one_is_only_named():
     shown = transcript(SseTranscript(), sse({"type": "t", "x": "y" * 500}, {"z": "y" * 2_000_000}))
     assert max(map(len, shown.splitlines())) < 200
     assert "(an event of more than 1 MiB)" in shown
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_damaged_or_cut_off_is_read_as_far_as_it_goes(name):
+def test_a_damaged_or_truncated_stream_is_read_as_far_as_possible(name):
     reader, data, _ = CASES[name]
     chance = random.Random(name)
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""What is said of a call in its span, and what becomes of spans when nobody takes them."""
+"""The span of a call, and the handling of spans that cannot be exported."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def span_of(call: Call, observer: CallTracer, exporter: InMemorySpanExporter):
     return span
 
 
-def test_a_call_is_a_client_span_of_its_time_named_by_operation_and_model(observer, exporter):
+def test_a_call_is_a_client_span_named_by_operation_and_model(observer, exporter):
     span = span_of(completed(), observer, exporter)
     assert (span.name, span.kind) == ("chat gpt-4o", SpanKind.CLIENT)
     assert span.start_time == 1_700_000_000_250_000_000
@@ -86,7 +86,7 @@ def test_a_call_is_a_client_span_of_its_time_named_by_operation_and_model(observ
     assert span.resource.attributes["service.name"] == "wirekey"
 
 
-def test_the_attributes_are_those_of_the_conventions_and_our_own(observer, exporter):
+def test_the_attributes_are_those_of_the_conventions_and_wirekeys_own(observer, exporter):
     call = completed()
     assert dict(span_of(call, observer, exporter).attributes) == {
         "gen_ai.operation.name": "chat",
@@ -122,7 +122,7 @@ PARTS = {
         completed(facts=Facts("gpt-4o", stream=True)),
         {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": 0.007},
     ),
-    "a plain answer has no first chunk": (completed(), {"gen_ai.response.time_to_first_chunk": None}),
+    "a plain response has no first chunk": (completed(), {"gen_ai.response.time_to_first_chunk": None}),
     "Anthropic counts its cache apart": (
         completed(provider="anthropic", usage=Usage(10, 9, 100, cache_write_tokens=1000)),
         {
@@ -154,7 +154,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_an_attribute_says(name, observer, exporter):
+def test_an_attribute_has_the_expected_value(name, observer, exporter):
     call, expected = PARTS[name]
     found = span_of(call, observer, exporter).attributes
     assert {key: found.get(key) for key in expected} == expected
@@ -177,9 +177,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("call", "error_type", "code"), ENDS, ids=lambda given: getattr(given, "outcome", None))
-def test_what_did_not_go_well_is_an_error_of_a_type_and_a_reason_is_never_quoted(
-    call, error_type, code, observer, exporter
-):
+def test_a_failed_call_has_an_error_type_and_no_reason(call, error_type, code, observer, exporter):
     span = span_of(call, observer, exporter)
     assert span.attributes.get("error.type") == error_type
     assert span.attributes.get("wirekey.decision.code") == code
@@ -187,7 +185,7 @@ def test_what_did_not_go_well_is_an_error_of_a_type_and_a_reason_is_never_quoted
     assert "canary" not in span.to_json().lower()
 
 
-def test_a_call_that_was_refused_before_it_was_understood_has_a_span_too(observer, exporter):
+def test_a_call_refused_before_recognition_has_a_span(observer, exporter):
     call = denied("host_refused: no", provider=None, operation=None, facts=None, model=None, agent=None, status=403)
     span = span_of(call, observer, exporter)
     assert span.name == "refused"
@@ -210,7 +208,7 @@ PARENTS = [
 
 
 @pytest.mark.parametrize(("header", "continued"), PARENTS)
-def test_a_valid_traceparent_is_continued_and_any_other_begins_a_trace(header, continued, observer, exporter):
+def test_a_valid_traceparent_is_continued_and_any_other_starts_a_trace(header, continued, observer, exporter):
     span = span_of(completed(trace_parent=header), observer, exporter)
     assert (f"{span.context.trace_id:032x}" == TRACE) is continued
     assert (f"{span.parent.span_id:016x}" == SPAN if span.parent else False) is continued
@@ -238,7 +236,7 @@ def test_one_header_of_bounded_length_is_read(fields, found):
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-def test_the_header_is_kept_only_where_traces_are_made(wanted):
+def test_the_header_is_kept_only_if_traces_are_enabled(wanted):
     flow, services = tflow.tflow(), Services()
     flow.request.headers["traceparent"] = f"00-{TRACE}-{SPAN}-01"
     services.continues_traces = wanted
@@ -248,7 +246,7 @@ def test_the_header_is_kept_only_where_traces_are_made(wanted):
 
 
 class Stuck(SpanExporter):
-    """A collector that takes nothing, for as long as the test likes."""
+    """An exporter that blocks until the test releases it."""
 
     def __init__(self) -> None:
         self.called, self.released = threading.Event(), threading.Event()
@@ -262,7 +260,7 @@ class Stuck(SpanExporter):
         pass
 
 
-def test_spans_that_nobody_takes_are_bounded_counted_and_complained_of_once(monkeypatch, caplog):
+def test_spans_that_cannot_be_exported_are_bounded_counted_and_reported_once(monkeypatch, caplog):
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
     stuck = Stuck()
@@ -282,7 +280,7 @@ def test_spans_that_nobody_takes_are_bounded_counted_and_complained_of_once(monk
     observer.close()
 
 
-def test_what_the_exporter_raises_is_not_quoted(caplog):
+def test_an_exception_of_the_exporter_is_not_quoted(caplog):
     class Failing(Stuck):
         def export(self, spans):
             raise ValueError("http://user:canary@collector")
@@ -295,7 +293,7 @@ def test_what_the_exporter_raises_is_not_quoted(caplog):
     assert "canary" not in caplog.text
 
 
-def test_the_end_waits_for_a_stuck_collector_but_not_for_ever(monkeypatch):
+def test_shutdown_waits_for_a_stuck_collector_only_for_a_limited_time(monkeypatch):
     monkeypatch.setattr(traces, "FLUSH_SECONDS", 0.05)
     stuck = Stuck()
     observer = CallTracer(stuck)
@@ -305,7 +303,7 @@ def test_the_end_waits_for_a_stuck_collector_but_not_for_ever(monkeypatch):
     stuck.released.set()
 
 
-def test_what_waits_is_exported_at_the_end(exporter):
+def test_queued_spans_are_exported_at_shutdown(exporter):
     observer = CallTracer(exporter)
     for _ in range(7):
         observer.ended(completed())
@@ -313,7 +311,7 @@ def test_what_waits_is_exported_at_the_end(exporter):
     assert len(exporter.get_finished_spans()) == 7
 
 
-def test_the_environment_may_name_the_service(monkeypatch, exporter):
+def test_the_environment_can_set_the_service_name(monkeypatch, exporter):
     monkeypatch.setenv("OTEL_SERVICE_NAME", "llm-egress")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
     observer = CallTracer(exporter)
@@ -337,7 +335,7 @@ WANTED = [
 
 
 @pytest.mark.parametrize(("environ", "expected"), WANTED)
-def test_traces_are_made_where_opentelemetrys_own_variables_ask_for_them(environ, expected):
+def test_opentelemetrys_own_variables_enable_traces(environ, expected):
     assert wanted(environ) is expected
 
 
@@ -352,7 +350,7 @@ REASONS = [
 
 
 @pytest.mark.parametrize(("environ", "sentence"), REASONS)
-def test_who_asks_for_what_cannot_be_is_told_why_without_the_value(environ, sentence):
+def test_an_unsupported_setting_is_explained_without_its_value(environ, sentence):
     services = Services()
     previous = list(services.events.observers)
     reason = Traces(services, None).open(ENDPOINT | environ)
@@ -362,12 +360,12 @@ def test_who_asks_for_what_cannot_be_is_told_why_without_the_value(environ, sent
     assert not services.continues_traces
 
 
-async def test_calls_are_watched_from_its_opening_to_its_end(monkeypatch):
+async def test_calls_are_observed_from_open_to_done(monkeypatch):
     services = Services()
     previous = list(services.events.observers)
-    station = Traces(services, None)
-    assert station.open(ENDPOINT) is None
+    traces = Traces(services, None)
+    assert traces.open(ENDPOINT) is None
     assert len(services.events.observers) == len(previous) + 1
-    await station.done()
-    await station.done()
+    await traces.done()
+    await traces.done()
     assert services.events.observers == previous

@@ -1,4 +1,4 @@
-"""A real `wirekey serve`, real SDKs, and a collector that says what it was sent."""
+"""A real `wirekey serve`, real SDKs, and a collector that keeps the spans it receives."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_each_call_of_each_sdk_is_a_span_with_its_tokens(serving, collector, mon
     assert collector.resources()[0]["service.name"] == "wirekey"
 
 
-def test_the_clients_trace_goes_on_here_and_no_further(serving, collector, simulator):
+def test_the_clients_trace_is_continued_and_not_passed_upstream(serving, collector, simulator):
     stage = serving({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/v1/traces"})
     trace = {"traceparent": f"00-{TRACE}-{SPAN}-01", "tracestate": "vendor=canary", "baggage": "user.id=canary"}
     assert stage.chat(**trace) == 200
@@ -111,7 +111,7 @@ def test_the_clients_trace_goes_on_here_and_no_further(serving, collector, simul
     assert not {name.lower() for name, _ in seen.headers} & set(trace)
 
 
-def test_denied_and_failed_calls_are_errors_and_nothing_secret_or_of_content_is_exported(serving, collector, simulator):
+def test_denied_and_failed_calls_are_errors_and_no_secret_or_content_is_exported(serving, collector, simulator):
     canaries = Canaries()
     for name, key in PROVIDER_KEYS.items():
         canaries.add(f"key of {name}", key)
@@ -132,8 +132,8 @@ def test_denied_and_failed_calls_are_errors_and_nothing_secret_or_of_content_is_
             (f"https://api.openai.com/v1/nonsense?q={canaries('denied query')}", "", 404),
         ):
             more = {"x-simulator": behaviour} if behaviour else {}
-            answer = client.post(url, json=body, headers=headers | more)
-            assert answer.status_code == status, answer.text
+            response = client.post(url, json=body, headers=headers | more)
+            assert response.status_code == status, response.text
     spans = collector.wait_for_spans(4)
     assert [attributes(span.attributes).get("error.type") for span in spans] == [
         None,
@@ -146,7 +146,7 @@ def test_denied_and_failed_calls_are_errors_and_nothing_secret_or_of_content_is_
     assert canaries.found_in(stage.proxy.output.read_bytes()) == []
 
 
-def test_what_waits_when_the_process_ends_is_still_exported(serving, collector):
+def test_queued_spans_are_exported_when_the_process_ends(serving, collector):
     stage = serving({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "3600000"})
     assert stage.chat() == 200
     stage.proxy.finished_event()
@@ -155,7 +155,7 @@ def test_what_waits_when_the_process_ends_is_still_exported(serving, collector):
     assert len(collector.spans()) == 1
 
 
-def test_the_collector_may_stand_in_the_dotenv_file(serving, collector, tmp_path):
+def test_the_collector_can_be_set_in_the_dotenv_file(serving, collector, tmp_path):
     (tmp_path / "wirekey").mkdir()
     (tmp_path / "wirekey" / ".env").write_text(
         f"OTEL_EXPORTER_OTLP_ENDPOINT={collector.url}\nOTEL_EXPORTER_OTLP_HEADERS=x-key=collector-key\n"
@@ -167,7 +167,7 @@ def test_the_collector_may_stand_in_the_dotenv_file(serving, collector, tmp_path
     assert "collector-key" not in stage.proxy.output.read_text()
 
 
-def test_a_dead_collector_costs_no_call_and_one_warning_and_does_not_hold_up_the_end(serving):
+def test_a_dead_collector_fails_no_call_logs_one_warning_and_does_not_delay_the_end(serving):
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))  # and never listens
         port = unheard.getsockname()[1]
@@ -183,7 +183,7 @@ def test_a_dead_collector_costs_no_call_and_one_warning_and_does_not_hold_up_the
         assert "canary-password" not in output.read_text()
 
 
-def test_without_opentelemetry_one_sentence_says_how_to_get_it(serving, collector, tmp_path):
+def test_without_opentelemetry_one_message_names_the_package_to_install(serving, collector, tmp_path):
     missing = tmp_path / "without" / "opentelemetry"
     missing.mkdir(parents=True)
     (missing / "__init__.py").write_text("raise ModuleNotFoundError('opentelemetry')")

@@ -1,4 +1,4 @@
-"""AWS credentials as calls need them: one search for many, renewed in time, the last good ones kept."""
+"""AWS credentials: concurrent calls share one lookup, renewal is timely, and the last valid credentials are kept."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ class Clock:
 
 
 class Source:
-    """Gives numbered credentials that last `lifetime` seconds, or fails with `error`; waits where told to."""
+    """A source of numbered credentials that last `lifetime` seconds. It fails with `error`, and waits if asked to."""
 
     def __init__(self, clock, *, per_agent=True, lifetime=HOUR):
         self.clock, self.per_agent, self.lifetime = clock, per_agent, lifetime
@@ -73,39 +73,39 @@ def credentials(source, clock):
 
 
 async def settled(credentials):
-    """Wait for the searches that are under way."""
+    """Wait for the running lookups."""
     while credentials._under_way:
         await asyncio.wait(credentials._under_way, timeout=PATIENCE)
 
 
-async def test_nothing_is_searched_before_the_first_call_needs_it(credentials, source):
+async def test_nothing_is_looked_up_before_the_first_call(credentials, source):
     assert credentials.current(ALICE) is None
     await asyncio.sleep(0)
     assert not source.fetched
 
 
-async def test_what_was_found_is_there_at_once_from_then_on(credentials, source):
+async def test_credentials_are_available_immediately_after_the_first_lookup(credentials, source):
     found = await credentials.fetch(ALICE)
     assert credentials.current(ALICE) is found
     assert await credentials.fetch(ALICE) is found
     assert source.fetched == {"alice": 1}
 
 
-async def test_each_agent_has_a_session_of_its_own_where_a_role_is_assumed(credentials, source):
+async def test_each_agent_has_its_own_session_if_a_role_is_assumed(credentials, source):
     assert (await credentials.fetch(ALICE)) is not (await credentials.fetch(BOB))
     await credentials.fetch(Agent("alice", "admin"))
     await credentials.fetch(None)
     assert source.fetched == {"alice": 2, "bob": 1, None: 1}
 
 
-async def test_all_agents_share_where_no_role_is_assumed(credentials, source):
+async def test_all_agents_share_credentials_if_no_role_is_assumed(credentials, source):
     source.per_agent = False
     found = await credentials.fetch(ALICE)
     assert credentials.current(BOB) is found
     assert credentials.current(None) is found
 
 
-async def test_many_calls_at_once_make_one_search_and_the_loop_goes_on_meanwhile(credentials, source):
+async def test_concurrent_calls_share_one_lookup_that_does_not_block_the_loop(credentials, source):
     source.go_on.clear()
     waiting = [asyncio.create_task(credentials.fetch(ALICE)) for _ in range(50)]
     await asyncio.sleep(0.01)
@@ -115,7 +115,7 @@ async def test_many_calls_at_once_make_one_search_and_the_loop_goes_on_meanwhile
     assert source.fetched == {"alice": 1}
 
 
-async def test_a_client_that_goes_away_takes_the_search_of_others_not_with_it(credentials, source):
+async def test_a_disconnected_client_does_not_cancel_the_lookup_of_others(credentials, source):
     source.go_on.clear()
     first, second = (asyncio.create_task(credentials.fetch(ALICE)) for _ in range(2))
     await asyncio.sleep(0.01)
@@ -125,7 +125,7 @@ async def test_a_client_that_goes_away_takes_the_search_of_others_not_with_it(cr
     assert source.fetched == {"alice": 1}
 
 
-async def test_searches_for_many_agents_are_few_at_a_time(credentials, source):
+async def test_concurrent_lookups_for_many_agents_are_limited(credentials, source):
     source.go_on.clear()
     waiting = [asyncio.create_task(credentials.fetch(Agent(f"agent-{n}"))) for n in range(20)]
     while source.at_once < aws.SEARCHES:
@@ -145,7 +145,7 @@ async def test_searches_for_many_agents_are_few_at_a_time(credentials, source):
         (None, 300),
     ],
 )
-async def test_they_are_renewed_before_their_end_while_the_former_serve(
+async def test_credentials_are_renewed_before_they_expire_while_the_previous_ones_are_used(
     credentials, source, clock, lifetime, renewed_after
 ):
     source.lifetime = lifetime
@@ -159,7 +159,7 @@ async def test_they_are_renewed_before_their_end_while_the_former_serve(
     assert credentials.current(ALICE).access_key == "AKIA2"
 
 
-async def test_they_are_not_used_in_their_last_minute(credentials, source, clock):
+async def test_credentials_are_not_used_in_their_last_minute(credentials, source, clock):
     await credentials.fetch(ALICE)
     source.error = CredentialsUnavailable("STS is away.")
     clock.now += HOUR - aws.MARGIN - 1
@@ -169,7 +169,7 @@ async def test_they_are_not_used_in_their_last_minute(credentials, source, clock
     assert credentials.current(ALICE) is None
 
 
-async def test_the_last_good_ones_serve_while_the_renewal_fails(credentials, source, clock):
+async def test_the_last_valid_credentials_are_used_while_the_renewal_fails(credentials, source, clock):
     first = await credentials.fetch(ALICE)
     source.error = CredentialsUnavailable("STS is away.")
     clock.now += HOUR - aws.RENEWAL + 1
@@ -184,7 +184,7 @@ async def test_the_last_good_ones_serve_while_the_renewal_fails(credentials, sou
     assert credentials.current(ALICE) is not first
 
 
-async def test_a_failure_is_told_to_all_and_not_tried_again_at_once(credentials, source, clock):
+async def test_a_failed_lookup_fails_all_waiting_calls_and_is_not_repeated_immediately(credentials, source, clock):
     source.error = CredentialsUnavailable("There are none. Set some.")
     for agent in (ALICE, ALICE, BOB):
         with pytest.raises(CredentialsUnavailable, match=r"There are none\. Set some\."):
@@ -196,19 +196,19 @@ async def test_a_failure_is_told_to_all_and_not_tried_again_at_once(credentials,
     assert await credentials.fetch(ALICE)
 
 
-async def test_those_who_waited_for_their_turn_learn_of_a_failure_without_a_search(credentials, source):
+async def test_calls_queued_for_a_lookup_fail_with_it_without_another_lookup(credentials, source):
     source.error = CredentialsUnavailable("STS is away.")
     source.go_on.clear()
     waiting = [asyncio.create_task(credentials.fetch(Agent(f"agent-{n}"))) for n in range(40)]
     while source.at_once < aws.SEARCHES:
         await asyncio.sleep(0.001)
     source.go_on.set()
-    answers = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {str(answer) for answer in answers} == {"STS is away."}
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {str(error) for error in errors} == {"STS is away."}
     assert source.fetched.total() == aws.SEARCHES
 
 
-async def test_a_failure_of_one_agents_session_is_not_the_others(credentials, source):
+async def test_a_failed_session_of_one_agent_does_not_affect_others(credentials, source):
     source.error = CredentialsUnavailable("The role does not trust alice.", for_all=False)
     with pytest.raises(CredentialsUnavailable, match="does not trust alice"):
         await credentials.fetch(ALICE)
@@ -219,7 +219,7 @@ async def test_a_failure_of_one_agents_session_is_not_the_others(credentials, so
     assert source.fetched == {"alice": 1, "bob": 1}
 
 
-async def test_failures_in_a_row_rest_longer_up_to_a_minute(credentials, source, clock):
+async def test_repeated_failures_lengthen_the_cool_down_up_to_a_minute(credentials, source, clock):
     source.error = CredentialsUnavailable("no")
     waits = []
     for _ in range(6):
@@ -234,7 +234,7 @@ async def test_failures_in_a_row_rest_longer_up_to_a_minute(credentials, source,
     assert waits == [5, 10, 20, 40, 60, 60]
 
 
-async def test_a_clock_that_is_set_back_prolongs_no_rest(credentials, source, clock):
+async def test_a_clock_set_back_does_not_prolong_the_cool_down(credentials, source, clock):
     source.error = CredentialsUnavailable("no")
     with pytest.raises(CredentialsUnavailable):
         await credentials.fetch(ALICE)
@@ -243,7 +243,7 @@ async def test_a_clock_that_is_set_back_prolongs_no_rest(credentials, source, cl
     assert await credentials.fetch(ALICE)
 
 
-async def test_a_search_that_does_not_end_is_given_up_with_a_sentence(credentials, source, monkeypatch):
+async def test_a_hanging_lookup_times_out_with_a_message(credentials, source, monkeypatch):
     monkeypatch.setattr(aws, "DEADLINE", 0.05)
     source.go_on.clear()
     with pytest.raises(CredentialsUnavailable, match="credential_process may not end"):
@@ -251,20 +251,20 @@ async def test_a_search_that_does_not_end_is_given_up_with_a_sentence(credential
     source.go_on.set()
 
 
-async def test_what_nobody_foresaw_is_a_sentence_too_and_says_nothing_of_the_content(credentials, source):
+async def test_an_unexpected_exception_becomes_a_message_without_its_content(credentials, source):
     source.error = KeyError("the-secret")
     with pytest.raises(CredentialsUnavailable, match="KeyError") as caught:
         await credentials.fetch(ALICE)
     assert "the-secret" not in str(caught.value)
 
 
-async def test_what_has_ended_when_it_is_found_is_not_given(credentials, source):
+async def test_credentials_that_are_already_expired_are_not_used(credentials, source):
     source.lifetime = 30
     with pytest.raises(CredentialsUnavailable, match="expire within a minute"):
         await credentials.fetch(ALICE)
 
 
-async def test_those_that_aws_refused_are_searched_anew_but_not_at_every_refusal(credentials, source, clock):
+async def test_credentials_refused_by_aws_are_looked_up_again_but_not_at_every_refusal(credentials, source, clock):
     first = await credentials.fetch(ALICE)
     credentials.refused(ALICE, first)
     assert credentials.current(ALICE) is first  # found a moment ago: the same would be found
@@ -278,7 +278,7 @@ async def test_those_that_aws_refused_are_searched_anew_but_not_at_every_refusal
     assert (await credentials.fetch(ALICE)).access_key == "AKIA2"
 
 
-async def test_the_sessions_kept_are_bounded_and_the_longest_unused_goes_first(source, clock):
+async def test_sessions_are_bounded_and_the_least_recently_used_is_dropped(source, clock):
     credentials = AwsCredentialCache(source, sessions=3, now=clock)
     for name in "abc":
         await credentials.fetch(Agent(name))
@@ -287,7 +287,7 @@ async def test_the_sessions_kept_are_bounded_and_the_longest_unused_goes_first(s
     assert [name for name in "abcd" if credentials.current(Agent(name))] == ["a", "c", "d"]
 
 
-async def test_a_failure_is_logged_once_with_what_becomes_of_the_calls(credentials, source, clock, caplog):
+async def test_a_failure_is_logged_once_with_its_effect_on_calls(credentials, source, clock, caplog):
     await credentials.fetch(ALICE)
     source.error = CredentialsUnavailable("STS is away.")
     clock.now += HOUR - aws.RENEWAL + 1

@@ -1,4 +1,4 @@
-"""Where AWS credentials come from: real botocore, with stand-ins for STS and instance metadata. No network."""
+"""The sources of AWS credentials, with real botocore and stubs of STS and instance metadata. No network."""
 
 import hashlib
 import logging
@@ -90,13 +90,13 @@ def failure(way, environ=None):
 # Where they come from
 
 
-def test_a_configured_pair_is_taken_as_it_is(monkeypatch):
+def test_a_configured_pair_is_used_unchanged(monkeypatch):
     set_environment(monkeypatch)
     found = AwsSource(FIXED).fetch(ALICE)
     assert (found.credentials, found.expires) == (PAIR, None)
 
 
-def test_a_configured_session_token_goes_along():
+def test_a_configured_session_token_is_used_with_the_pair():
     pair = SigV4Credentials("ASIAORGANISATION0001", Secret("s"), Secret("the-token"))
     assert AwsSource(AwsAccess("us-east-1", pair=pair)).fetch(None).credentials == pair
 
@@ -115,14 +115,14 @@ def test_without_any_setting_the_environment_comes_first(monkeypatch, tmp_path):
     assert found == SigV4Credentials("AKIAENVIRONMENT00001", Secret("environment-secret"), Secret("environment-token"))
 
 
-def test_a_pair_in_the_dotenv_file_counts_as_environment(monkeypatch):
+def test_a_pair_in_the_dotenv_file_is_part_of_the_environment(monkeypatch):
     written = {"AWS_ACCESS_KEY_ID": "AKIADOTENV0000000001", "AWS_SECRET_ACCESS_KEY": "s"}
     assert AwsSource(CHAIN, written).fetch(None).credentials.access_key == "AKIADOTENV0000000001"
     set_environment(monkeypatch)
     assert AwsSource(CHAIN, written).fetch(None).credentials.access_key == "AKIAENVIRONMENT00001"
 
 
-def test_then_the_profile_of_the_environment_and_the_default_one(monkeypatch, tmp_path):
+def test_the_next_sources_are_the_profile_of_the_environment_and_the_default_profile(monkeypatch, tmp_path):
     write_profile(tmp_path, "default")
     assert AwsSource(CHAIN).fetch(ALICE).credentials.access_key == "AKIAPROFILE000000001"
     write_profile(tmp_path, "other", "aws_access_key_id = AKIAOTHER00000000001\naws_secret_access_key = s")
@@ -130,13 +130,13 @@ def test_then_the_profile_of_the_environment_and_the_default_one(monkeypatch, tm
     assert AwsSource(CHAIN).fetch(ALICE).credentials.access_key == "AKIAOTHER00000000001"
 
 
-def test_then_a_program_that_prints_them(tmp_path):
+def test_the_next_source_is_a_credential_process(tmp_path):
     printed = '{"Version": 1, "AccessKeyId": "AKIAPROGRAM000000001", "SecretAccessKey": "s"}'
     (tmp_path / "config").write_text(f"[default]\ncredential_process = echo '{printed}'\n")
     assert AwsSource(CHAIN).fetch(ALICE).credentials.access_key == "AKIAPROGRAM000000001"
 
 
-def test_at_last_instance_metadata_with_their_end(metadata):
+def test_the_last_source_is_instance_metadata_with_an_expiry(metadata):
     source = AwsSource(CHAIN)
     assert metadata.request_count == 0
     found = source.fetch(ALICE)
@@ -146,21 +146,21 @@ def test_at_last_instance_metadata_with_their_end(metadata):
 
 
 @pytest.mark.parametrize("way", [FIXED, AwsAccess("us-east-1", profile="work"), CHAIN])
-def test_instance_metadata_is_not_asked_where_something_else_is_configured(metadata, monkeypatch, tmp_path, way):
+def test_instance_metadata_is_not_used_if_another_source_is_configured(metadata, monkeypatch, tmp_path, way):
     write_profile(tmp_path)
     set_environment(monkeypatch)
     AwsSource(way).fetch(ALICE)
     assert metadata.request_count == 0
 
 
-def test_a_profile_without_credentials_does_not_lead_to_the_instances_role(metadata, tmp_path):
+def test_a_profile_without_credentials_does_not_fall_back_to_the_instance_role(metadata, tmp_path):
     write_profile(tmp_path, lines="region = us-east-1")
     refused = failure(AwsAccess("us-east-1", profile="work"))
     assert "aws configure --profile work" in refused.sentence
     assert metadata.request_count == 0
 
 
-def test_a_profile_may_itself_name_the_instance_as_its_source(metadata, sts, tmp_path):
+def test_a_profile_can_name_the_instance_as_its_source(metadata, sts, tmp_path):
     (tmp_path / "config").write_text(f"[profile work]\nrole_arn = {ROLE}\ncredential_source = Ec2InstanceMetadata\n")
     found = AwsSource(AwsAccess("us-east-1", profile="work")).fetch(ALICE)
     assert found.credentials.access_key in sts.issued
@@ -197,13 +197,13 @@ def test_the_token_service_is_that_of_the_first_region(sts):
         ("cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
     ],
 )
-def test_the_token_services_name_is_regional_even_where_the_environment_wants_the_old_one(monkeypatch, region, host):
+def test_the_token_service_has_a_regional_name_even_if_the_environment_sets_legacy(monkeypatch, region, host):
     monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
     login = AwsSource(AwsAccess(region, pair=PAIR, role_arn=ROLE))._logged_in()
     assert login.sts.meta.endpoint_url == f"https://{host}"
 
 
-def test_every_use_of_the_network_has_a_limit_and_no_proxy(monkeypatch):
+def test_all_network_access_has_a_time_limit_and_no_proxy(monkeypatch):
     config = AwsSource(ASSUMING)._logged_in().sts.meta.config
     assert (config.connect_timeout, config.read_timeout, config.retries["total_max_attempts"]) == (3, 5, 2)
     assert config.proxies == {}
@@ -218,7 +218,7 @@ def test_sessions_of_many_agents_share_one_client(sts):
     assert source._logged_in().sts is source._logged_in().sts
 
 
-def test_the_role_can_be_assumed_with_what_the_chain_finds(sts, metadata):
+def test_the_role_can_be_assumed_with_credentials_of_the_chain(sts, metadata):
     found = AwsSource(AwsAccess("us-east-1", role_arn=ROLE)).fetch(None)
     assert sts.assumed[0].access_key in metadata.issued
     assert (sts.assumed[0].session_name, sts.assumed[0].tags) == ("wirekey", {})
@@ -241,7 +241,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("agent", "name"), NAMES)
-def test_any_agents_name_becomes_one_that_aws_takes(sts, agent, name):
+def test_any_agent_name_becomes_a_valid_session_name(sts, agent, name):
     AwsSource(ASSUMING).fetch(Agent(agent, "größer & <b> " + "r" * 300))
     assert sts.assumed[0].session_name == name or re.fullmatch(name, sts.assumed[0].session_name)
     assert sts.assumed[0].tags["role"] == ("gr__er _ _b_ " + "r" * 300)[:256]
@@ -256,7 +256,7 @@ def test_two_agents_never_share_a_session_name():
 # What is renewed
 
 
-def test_a_file_that_changed_is_read_anew(monkeypatch, tmp_path):
+def test_a_changed_file_is_read_again(monkeypatch, tmp_path):
     write_profile(tmp_path, "default")
     source = AwsSource(CHAIN)
     assert source.fetch(ALICE).credentials.access_key == "AKIAPROFILE000000001"
@@ -267,7 +267,7 @@ def test_a_file_that_changed_is_read_anew(monkeypatch, tmp_path):
     assert source.fetch(ALICE).credentials.access_key == "AKIAROTATED000000001"
 
 
-def test_a_file_that_did_not_change_makes_no_new_client(monkeypatch, sts):
+def test_an_unchanged_file_makes_no_new_client(monkeypatch, sts):
     source = AwsSource(ASSUMING)
     before = source._logged_in().sts
     later = time.monotonic() + 301
@@ -275,7 +275,7 @@ def test_a_file_that_did_not_change_makes_no_new_client(monkeypatch, sts):
     assert source._logged_in().sts is before
 
 
-def test_credentials_that_were_refused_are_read_anew_but_not_at_once(monkeypatch, tmp_path):
+def test_refused_credentials_are_read_again_but_not_immediately(monkeypatch, tmp_path):
     write_profile(tmp_path, "default")
     source = AwsSource(CHAIN)
     source.fetch(ALICE)
@@ -288,7 +288,7 @@ def test_credentials_that_were_refused_are_read_anew_but_not_at_once(monkeypatch
     assert source.fetch(ALICE).credentials.access_key == "AKIAROTATED000000001"
 
 
-def test_the_instances_credentials_are_renewed_by_botocore_when_their_end_is_near(metadata):
+def test_botocore_renews_the_instances_credentials_before_they_expire(metadata):
     source = AwsSource(CHAIN)
     first = source.fetch(ALICE)
     assert source.fetch(ALICE) == first
@@ -301,14 +301,14 @@ def test_the_instances_credentials_are_renewed_by_botocore_when_their_end_is_nea
 # What goes wrong
 
 
-def test_a_machine_without_any_credentials_is_told_what_to_set():
+def test_the_error_without_any_credentials_says_what_to_set():
     refused = failure(CHAIN)
     assert "No AWS credentials were found" in refused.sentence
     assert "providers.bedrock.aws" in refused.sentence
     assert refused.for_all
 
 
-def test_a_machine_whose_metadata_service_does_not_answer_waits_seconds_at_most(monkeypatch):
+def test_an_unresponsive_metadata_service_delays_only_seconds(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -316,14 +316,14 @@ def test_a_machine_whose_metadata_service_does_not_answer_waits_seconds_at_most(
         assert "No AWS credentials were found" in failure(CHAIN).sentence
 
 
-def test_an_agents_own_pair_in_the_environment_is_not_taken_for_the_organisations(monkeypatch, tmp_path):
+def test_an_agents_own_pair_in_the_environment_is_not_used_as_the_organisations(monkeypatch, tmp_path):
     set_environment(monkeypatch, OURS.access_key, OURS.secret.reveal())
     assert "No AWS credentials were found" in failure(CHAIN).sentence
     write_profile(tmp_path, "default")
     assert AwsSource(CHAIN).fetch(ALICE).credentials.access_key == "AKIAPROFILE000000001"
 
 
-def test_an_agents_own_pair_in_a_profile_is_refused_by_name(tmp_path):
+def test_an_agents_own_pair_in_a_profile_is_refused_with_the_profiles_name(tmp_path):
     write_profile(
         tmp_path, lines=f"aws_access_key_id = {OURS.access_key}\naws_secret_access_key = {OURS.secret.reveal()}"
     )
@@ -372,14 +372,14 @@ FILES = [
 
 
 @pytest.mark.parametrize(("config", "profile", "words"), FILES)
-def test_what_is_wrong_with_a_profile_is_said_with_the_remedy(sts, tmp_path, config, profile, words):
+def test_a_bad_profile_is_reported_with_a_fix(sts, tmp_path, config, profile, words):
     (tmp_path / "config").write_text(config)
     refused = failure(AwsAccess("us-east-1", profile=profile))
     assert re.search(re.escape(words) if "|" not in words else words, refused.sentence), refused.sentence
     assert "the-secret" not in refused.sentence
 
 
-def test_a_profile_of_the_environment_that_is_not_there_is_said(monkeypatch):
+def test_a_missing_profile_of_the_environment_is_reported(monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "gone")
     assert "AWS_PROFILE" in failure(CHAIN).sentence
 
@@ -396,33 +396,33 @@ def test_a_profile_of_the_environment_that_is_not_there_is_said(monkeypatch):
         ("<b>", "an unknown error", False),
     ],
 )
-def test_what_the_token_service_refuses_is_said_with_the_remedy(sts, code, words, for_all):
+def test_a_refusal_of_the_token_service_is_reported_with_a_fix(sts, code, words, for_all):
     sts.refuse_with = code
     refused = failure(ASSUMING)
     assert words in refused.sentence
     assert refused.for_all is for_all
 
 
-def test_a_token_service_that_cannot_be_reached_is_said(monkeypatch):
+def test_an_unreachable_token_service_is_reported(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
     refused = failure(ASSUMING)
     assert "token service for eu-west-3 could not be reached" in refused.sentence
     assert refused.for_all
 
 
-def test_credentials_that_the_token_service_does_not_know_are_said_to_be_the_source(sts):
+def test_source_credentials_unknown_to_the_token_service_are_reported(sts):
     sts.known = {"AKIAANOTHER000000001"}
     assert "providers.bedrock.aws.access_key" in failure(ASSUMING).sentence
 
 
-async def test_each_agents_calls_get_its_own_session_through_the_whole(sts):
+async def test_each_agents_calls_use_its_own_session_end_to_end(sts):
     credentials = AwsCredentialCache(AwsSource(ASSUMING))
     found = [await credentials.fetch(agent) for agent in (ALICE, Agent("bob"), ALICE)]
     assert found[0] is found[2]
     assert [assumed.tags["agent"] for assumed in sts.assumed] == ["alice", "bob"]
 
 
-def test_nothing_of_the_secrets_is_logged_even_for_debugging(sts, caplog, monkeypatch):
+def test_no_secret_is_logged_even_at_level_debug(sts, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
     for name in ("botocore", "urllib3"):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
@@ -436,7 +436,7 @@ def test_nothing_of_the_secrets_is_logged_even_for_debugging(sts, caplog, monkey
         assert secret not in repr((source, source.way, found, sts))
 
 
-def test_a_request_signed_with_an_agents_session_is_good_for_bedrock_until_it_ends(sts):
+def test_a_request_signed_with_an_agents_session_is_valid_until_the_session_expires(sts):
     found = AwsSource(ASSUMING).fetch(ALICE)
     host = "bedrock-runtime.eu-west-3.amazonaws.com"
     head = RequestHead("POST", b"/model/amazon.nova-lite-v1%3A0/converse", [(b"Host", host.encode())])
@@ -472,20 +472,20 @@ CONFIGURED = [
 
 
 @pytest.mark.parametrize(("bedrock", "way"), CONFIGURED)
-def test_the_configuration_says_the_way(tmp_path, bedrock, way):
+def test_the_configuration_selects_the_source(tmp_path, bedrock, way):
     config = loaded(tmp_path, f"providers: {{bedrock: {bedrock}}}", {"A": "AKIA", "B": "b", "C": "c"})
     assert AwsAccess.of(config) == way
     made = aws_credentials(config)
     assert (made is None) is (way is None)
 
 
-def test_a_bearer_key_of_the_environment_comes_before_the_chain_and_after_what_the_file_says(tmp_path):
+def test_a_bearer_key_of_the_environment_precedes_the_chain_but_not_the_file(tmp_path):
     environ = {"AWS_BEARER_TOKEN_BEDROCK": "b"}
     assert AwsAccess.of(loaded(tmp_path, "{}", environ)) is None
     assert AwsAccess.of(loaded(tmp_path, "providers: {bedrock: {aws: {profile: work}}}", environ)).profile == "work"
 
 
-def test_secrets_that_are_not_there_are_all_told(tmp_path):
+def test_all_missing_secrets_are_reported(tmp_path):
     config = loaded(tmp_path, "providers: {bedrock: {aws: {access_key: env:A, secret_key: env:B}}}")
     with pytest.raises(ConfigError) as caught:
         AwsAccess.of(config)
@@ -495,7 +495,7 @@ def test_secrets_that_are_not_there_are_all_told(tmp_path):
     ]
 
 
-def test_a_changed_configuration_keeps_the_credentials_where_it_leads_to_the_same(tmp_path):
+def test_a_reload_keeps_the_credentials_if_their_source_is_unchanged(tmp_path):
     text = "providers: {bedrock: {aws: {access_key: env:A, secret_key: env:B}}}"
     previous = aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "b"}))
     assert (

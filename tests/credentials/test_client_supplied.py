@@ -1,4 +1,4 @@
-"""Credentials that clients hold themselves: where they are looked for, and what is none."""
+"""Client-supplied credentials: the places where they are read, and values that are not credentials."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def key(value: str, *, bearer: bool = False) -> ClientCredential:
         ("bedrock", OWN, None),
     ],
 )  # fmt: skip
-def test_with_client_a_header_made_for_it_holds_the_key(provider, headers, found):
+def test_with_client_the_key_is_in_its_own_header(provider, headers, found):
     assert client_supplied_credential(provider, HOST, headers, passthrough=False) == found
 
 
@@ -59,7 +59,7 @@ def test_with_client_a_header_made_for_it_holds_the_key(provider, headers, found
         ("bedrock", [(b"authorization", b"AWS4-HMAC-SHA256 Credential=AKIA/1"), *PAIR], "", None),
     ],
 )
-def test_with_passthrough_the_providers_own_place_holds_the_key(provider, headers, query, found):
+def test_with_passthrough_the_key_is_where_the_provider_expects_it(provider, headers, query, found):
     assert client_supplied_credential(provider, HOST, headers, query=query, passthrough=True) == found
 
 
@@ -75,7 +75,7 @@ def test_with_passthrough_the_providers_own_place_holds_the_key(provider, header
         ("bedrock", [*PAIR, (b"X-AWS-Region", b"us-east-1")], "", False, 421),
     ],
 )
-def test_what_is_there_twice_by_halves_or_for_elsewhere_is_refused(provider, headers, query, passthrough, status):
+def test_duplicate_incomplete_or_misplaced_credentials_are_refused(provider, headers, query, passthrough, status):
     with pytest.raises(Refusal) as refused:
         client_supplied_credential(provider, HOST, headers, query=query, passthrough=passthrough)
     assert refused.value.status == status
@@ -92,16 +92,16 @@ def test_what_is_there_twice_by_halves_or_for_elsewhere_is_refused(provider, hea
         ("bedrock", True, "AWS_BEARER_TOKEN_BEDROCK"),
     ],
 )
-def test_who_brings_nothing_is_told_where_it_goes(provider, passthrough, words):
+def test_the_error_for_a_missing_key_names_its_place(provider, passthrough, words):
     refusal = missing_credential(provider, passthrough=passthrough)
     assert (refusal.status, refusal.code) == (401, "no_client_key")
     assert words in refusal.message
 
 
-def test_none_of_these_headers_goes_on():
+def test_credential_headers_are_not_forwarded():
     for name in ("X-OpenAI-Key", "X-Gemini-Key", "X-Anthropic-Key", "X-AWS-Bearer-Token", "X-AWS-Region"):
         assert is_credential_header(name)
 
 
-def test_what_a_client_holds_does_not_show_itself():
+def test_client_credentials_are_not_shown_by_repr():
     assert "sk-secret" not in repr(key("sk-secret"))

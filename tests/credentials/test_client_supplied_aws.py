@@ -1,4 +1,4 @@
-"""AWS credentials that clients bring themselves, and which headers of Bedrock are none."""
+"""Client-supplied AWS credentials, and headers of Bedrock that are not credentials."""
 
 import pytest
 
@@ -38,7 +38,7 @@ PAIR = SigV4Credentials("AKIAEXAMPLE", Secret("a/secret+x="))
         ([(b"x_aws_access_key", b"AKIAEXAMPLE")], ClientAwsCredentials()),
     ],
 )
-def test_what_a_client_holds_is_read_bearer_before_pair(headers, held):
+def test_a_clients_bearer_key_is_read_before_its_pair(headers, held):
     assert client_aws_credentials(headers) == held
 
 
@@ -59,7 +59,7 @@ def test_what_a_client_holds_is_read_bearer_before_pair(headers, held):
         ([(b"X-AWS-Access-Key", OURS.encode()), SECRET], 401, "an agent's pair"),
     ],
 )
-def test_what_is_there_by_halves_or_twice_is_refused_and_never_quoted(headers, status, words):
+def test_incomplete_or_duplicate_credentials_are_refused_and_never_quoted(headers, status, words):
     with pytest.raises(Refusal) as caught:
         client_aws_credentials(headers)
     assert caught.value.status == status
@@ -68,13 +68,13 @@ def test_what_is_there_by_halves_or_twice_is_refused_and_never_quoted(headers, s
         assert len(value) < 3 or value.decode("latin-1") not in caught.value.message, name
 
 
-def test_nothing_of_it_shows():
+def test_client_aws_credentials_are_not_shown_by_repr():
     shown = repr(client_aws_credentials([ACCESS, SECRET, TOKEN])) + repr(client_aws_credentials([BEARER]))
     assert not any(secret in shown for secret in ("a/secret+x=", "a/token==", "ABSKexample="))
 
 
 @pytest.mark.parametrize("name", ["X-AWS-Access-Key", "x_aws_secret_key", "X-AWS-Session-Token", "X-AWS-Bearer-Token"])
-def test_these_headers_never_go_on(name):
+def test_credential_headers_are_never_forwarded(name):
     assert is_credential_header(name)
 
 
@@ -95,5 +95,5 @@ def test_these_headers_never_go_on(name):
         "User-Agent",
     ],
 )
-def test_the_headers_of_invoke_and_converse_go_on(name):
+def test_the_headers_of_invoke_and_converse_are_forwarded(name):
     assert not is_credential_header(name)

@@ -1,4 +1,4 @@
-"""A key that a provider quotes is masked, however the stream is cut."""
+"""A key that a provider quotes is masked, however the stream is chunked."""
 
 import base64
 import timeit
@@ -27,7 +27,7 @@ def test_the_mask_is_as_long_as_the_key():
     parts=st.lists(st.sampled_from([KEY, b"sk-", b"aab", b"-aaa", b"b", b"x", b"sk-aab-aaa"]), max_size=12),
     cuts=st.lists(st.integers(1, 9), min_size=1, max_size=40),
 )
-def test_any_cut_gives_what_the_uncut_stream_gives(parts, cuts):
+def test_any_chunking_gives_the_same_output(parts, cuts):
     stream = b"".join(parts)
     pieces, at = [], 0
     for cut in cuts:
@@ -39,12 +39,12 @@ def test_any_cut_gives_what_the_uncut_stream_gives(parts, cuts):
     assert b"" not in out
 
 
-def test_bytes_that_do_not_begin_the_key_are_not_held_back():
+def test_bytes_that_do_not_start_the_key_are_not_held_back():
     assert KeyScrubber(KEY).feed(b"data: hello\n\n") == [b"data: hello\n\n"]
 
 
 @given(sizes=st.lists(st.integers(1, 9), max_size=40))
-def test_the_sign_of_a_refused_key_is_seen_whatever_the_cut(sizes):
+def test_the_sign_of_a_refused_key_is_found_in_any_chunking(sizes):
     body = b'{"error":{"code":400,"details":[{"reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}'
     scrubber = KeyScrubber(KEY, b"API_KEY_INVALID")
     at = 0
@@ -54,7 +54,7 @@ def test_the_sign_of_a_refused_key_is_seen_whatever_the_cut(sizes):
     assert scrubber.sign_seen
 
 
-def test_without_a_sign_none_is_seen():
+def test_without_a_sign_no_refused_key_is_reported():
     scrubber = KeyScrubber(KEY)
     scrubber.feed(b"API_KEY_INVALID")
     assert not scrubber.sign_seen
@@ -83,7 +83,7 @@ def cut_up(stream: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @given(TEXTS, SECRETS, CUTS)
-def test_any_bytes_cut_anywhere_are_masked_as_the_whole_is(stream, secrets, cuts):
+def test_any_chunks_are_masked_like_the_whole(stream, secrets, cuts):
     scrubber = KeyScrubber(secrets)
     out, fed = b"", b""
     for piece in cut_up(stream, cuts):
@@ -104,20 +104,20 @@ def test_any_bytes_cut_anywhere_are_masked_as_the_whole_is(stream, secrets, cuts
 
 # A secret with a backslash may match half of an escape that is still to come; then too much is masked.
 @given(ESCAPED, SECRETS.filter(lambda secrets: b"\\" not in b"".join(secrets)), CUTS)
-def test_spellings_cut_anywhere_are_masked_as_the_whole_is(stream, secrets, cuts):
+def test_chunked_spellings_are_masked_like_the_whole(stream, secrets, cuts):
     scrubber = KeyScrubber(secrets, encoded=True)
     out = b"".join(b"".join(scrubber.feed(piece)) for piece in cut_up(stream, cuts)) + b"".join(scrubber.end())
     assert len(out) == len(stream)
     assert out == scrub(stream, secrets, encoded=True)
 
 
-def test_overlapping_quotations_are_masked_whole():
+def test_overlapping_quotations_are_masked_completely():
     assert scrub(b"xabababax", (b"aba",)) == b"x*******x"
     scrubber = KeyScrubber(b"aba")
     assert b"".join([*scrubber.feed(b"xab"), *scrubber.feed(b"a"), *scrubber.feed(b"x"), *scrubber.end()]) == b"x***x"
 
 
-def test_a_chunk_that_does_not_end_like_the_key_begins_is_the_same_object():
+def test_a_chunk_whose_end_cannot_start_the_key_is_not_copied():
     chunk = b"data: {" + b"s" * 1000 + b"}\n\n"
     assert KeyScrubber(b"sk-" + b"x" * 60).feed(chunk)[0] is chunk
 

@@ -1,4 +1,4 @@
-"""Whose an upload is: by the id in its URL, bounded in number and age."""
+"""The owner of an upload is found by the id in its URL. Uploads are bounded in number and age."""
 
 import pytest
 
@@ -16,21 +16,21 @@ def test_an_upload_belongs_to_the_agent_that_began_it():
     assert uploads.find("three", now=1) is None
 
 
-def test_an_id_that_is_given_out_again_stays_with_its_first_agent():
+def test_an_id_issued_again_stays_with_its_first_agent():
     uploads = Uploads()
     uploads.remember("one", "alice", None, now=0)
     uploads.remember("one", "bob", None, now=1)
     assert uploads.find("one", now=2).agent == "alice"
 
 
-def test_the_oldest_is_forgotten_where_there_are_too_many():
+def test_the_oldest_upload_is_forgotten_above_the_limit():
     uploads = Uploads(most=2)
     for number in range(3):
         uploads.remember(str(number), "alice", None, now=number)
     assert [uploads.find(str(number), now=3) is None for number in range(3)] == [True, False, False]
 
 
-def test_an_upload_is_forgotten_after_its_time():
+def test_an_upload_is_forgotten_after_its_lifetime():
     uploads = Uploads(longest=10)
     uploads.remember("old", "alice", None, now=0)
     uploads.remember("new", "alice", None, now=5)
@@ -59,7 +59,7 @@ def test_the_id_itself_is_not_kept():
         ("/v1beta/files?upload_id=a", ()),
     ],
 )
-def test_ids_are_found_in_any_spelling_that_a_server_might_read(path, ids):
+def test_ids_are_found_in_any_spelling_that_a_server_might_accept(path, ids):
     assert upload_ids(path) == ids
 
 
@@ -67,7 +67,7 @@ def test_ids_are_found_in_any_spelling_that_a_server_might_read(path, ids):
     ("url", "found"),
     [(URL, "AbC-1"), (URL.replace("upload_id", "id"), None), ("", None), ("/upload/x?upload_id=1&upload_id=2", None)],
 )
-def test_the_url_of_an_upload_holds_its_id(url, found):
+def test_the_id_is_read_from_the_url_of_an_upload(url, found):
     assert id_of_upload_url(url) == found
 
 

@@ -1,4 +1,4 @@
-"""Requests of every operation: where each names its model, and those that name none."""
+"""Requests of every operation, with the places of their model names, and requests without a model."""
 
 import re
 
@@ -22,7 +22,7 @@ def overridden(provider, request_line, body, model, content_type=JSON):
 
 
 def asked(provider, request_line, body, content_type=JSON):
-    """Give operation and model of a request, as recognition reads it."""
+    """Return operation and model of a request, as recognition reads them."""
     method, _, target = request_line.partition(" ")
     path, _, query = target.partition("?")
     operation = PROVIDERS[provider].match_operation(method, path, {"content-type": content_type})

@@ -1,4 +1,4 @@
-"""Anthropic: what is recognised, what a request says, what an answer tells, how an error is phrased."""
+"""Anthropic: recognition, facts of requests, usage of responses, and errors."""
 
 import json
 from itertools import pairwise
@@ -66,7 +66,7 @@ def test_operations_are_found_by_method_and_path(request_line, name, body, kind,
         "POST /messages",
     ],
 )
-def test_what_is_no_operation_in_its_plain_spelling_is_not_found(request_line):
+def test_an_unknown_or_oddly_spelled_operation_is_not_found(request_line):
     assert ANTHROPIC.match_operation(*request_line.split(" "), {}) is None
 
 
@@ -151,11 +151,11 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("path", "body", "facts"), REQUESTS)
-def test_a_request_says_its_facts(path, body, facts):
+def test_the_facts_of_a_request_are_read(path, body, facts):
     assert facts_of(path, body) == facts
 
 
-def test_a_tool_that_a_message_defines_is_found_however_it_is_escaped():
+def test_a_tool_defined_in_a_message_is_found_in_any_escaping():
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": [ADDITION]}]})
     escaped = body.replace("tool_definition", "\\u0074ool_definition").replace("tool_addition", "tool\\u005faddition")
     assert facts_of(MESSAGES, escaped.encode()) == facts_of(MESSAGES, body.encode())
@@ -189,7 +189,7 @@ def test_a_tool_that_a_message_defines_is_found_however_it_is_escaped():
         (BATCHES, b'{"requests":[{"params":{"model":"a"},"Params":{"model":"b"}}]}', "spelled"),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(path, body, word):
+def test_an_ambiguous_request_is_refused(path, body, word):
     with pytest.raises(Refusal, match=word) as refused:
         facts_of(path, body)
     assert refused.value.status == 400
@@ -268,14 +268,14 @@ def read(chunks, content_type=SSE):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1 << 20])
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_tells_usage_reason_and_end_in_pieces_of_any_size(name, size):
+def test_usage_reason_and_end_of_a_stream_are_read_in_pieces_of_any_size(name, size):
     data, *told = STREAMS[name]
     assert read([data[i : i + size] for i in range(0, len(data), size)]) == tuple(told)
 
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 1500), max_size=8))
-def test_a_stream_tells_the_same_whatever_the_cuts(name, cuts):
+def test_a_stream_reads_the_same_in_any_chunking(name, cuts):
     data, *told = STREAMS[name]
     assert read([data[a:b] for a, b in pairwise([0, *sorted(cuts), len(data)])]) == tuple(told)
 
@@ -291,13 +291,13 @@ def test_a_stream_tells_the_same_whatever_the_cuts(name, cuts):
     ),
     st.sampled_from([SSE, JSON]),
 )
-def test_rubbish_never_raises_and_is_read_the_same_in_any_cut(pieces, content_type):
+def test_rubbish_never_raises_and_reads_the_same_in_any_chunking(pieces, content_type):
     whole = b"".join(pieces)
     assert read(pieces, content_type) == read([whole], content_type)
     assert read([whole[i : i + 1] for i in range(len(whole))], content_type) == read([whole], content_type)
 
 
-ANSWER = (
+RESPONSE = (
     b'{"id":"msg_1","type":"message","model":"claude-sonnet-4-5-20250929","content":[{"type":"text","text":"%b"}],'
     b'"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":25,"cache_read_input_tokens":4,'
     b'"output_tokens":15,"output_tokens_details":{"thinking_tokens":3}}}'
@@ -307,15 +307,15 @@ ANSWER = (
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (ANSWER % b"hi", (WHOLE, True, None)),
-        (ANSWER % (b'\\"usage\\":{' * 200_000), (WHOLE, True, None)),
-        (ANSWER.replace(b":25,", b':"x",') % b"hi", (Usage(finish_reason="end_turn", model=MODEL), True, None)),
+        (RESPONSE % b"hi", (WHOLE, True, None)),
+        (RESPONSE % (b'\\"usage\\":{' * 200_000), (WHOLE, True, None)),
+        (RESPONSE.replace(b":25,", b':"x",') % b"hi", (Usage(finish_reason="end_turn", model=MODEL), True, None)),
         (b'{"type":"error","error":{"type":"not_found_error"}}', (Usage(), True, "not_found_error")),
         (b"oops", (Usage(), False, None)),
         (b"[]", (Usage(), True, None)),
     ],
 )
-def test_a_json_answer_tells_its_usage_and_long_ones_are_not_held(data, told):
+def test_the_usage_of_a_json_response_is_read_and_long_responses_are_not_held(data, told):
     assert read([data], JSON) == told
     assert read([data[i : i + 50_000] for i in range(0, len(data), 50_000)], JSON) == told
 
@@ -323,7 +323,7 @@ def test_a_json_answer_tells_its_usage_and_long_ones_are_not_held(data, told):
 @pytest.mark.parametrize(
     "request_line", ["GET /v1/models", "POST /v1/messages/count_tokens", "GET /v1/messages/batches/b/results"]
 )
-def test_nothing_is_learned_from_what_costs_no_tokens(request_line):
+def test_operations_without_tokens_have_no_reader(request_line):
     assert ANTHROPIC.response_reader(ANTHROPIC.match_operation(*request_line.split(), {}), Facts(), 200, JSON) is None
 
 
@@ -335,16 +335,16 @@ CALL = {"model": "m", "max_tokens": 1, "messages": [USER]}
 httpx = getattr(anthropic._base_client, "httpx", None) or anthropic._base_client.httpx2
 
 
-def client(answer):
-    return anthropic.Anthropic(api_key="x", http_client=httpx.Client(transport=httpx.MockTransport(answer)))
+def client(handler):
+    return anthropic.Anthropic(api_key="x", http_client=httpx.Client(transport=httpx.MockTransport(handler)))
 
 
-def answering(status, body, headers):
+def responding(status, body, headers):
     return client(lambda _: httpx.Response(status, content=body, headers=headers))
 
 
 def sent_by(call):
-    """Let the SDK make a call; give what Wirekey would make of the request."""
+    """Make a call with the SDK; return how Wirekey reads its request."""
     caught = []
 
     def catch(request):
@@ -390,7 +390,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_the_sdk_sends_is_understood(name):
+def test_requests_of_the_sdk_are_recognised(name):
     call, understood = CALLS[name]
     assert sent_by(call) == understood
 
@@ -408,22 +408,22 @@ def test_what_the_sdk_sends_is_understood(name):
         (504, anthropic.InternalServerError),
     ],
 )
-def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
+def test_the_sdk_raises_its_own_exception_with_wirekeys_message(status, kind):
     body, headers = ANTHROPIC.error_response(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
     with pytest.raises(kind, match="What to do") as raised:
-        answering(status, body, headers).messages.create(**CALL)
+        responding(status, body, headers).messages.create(**CALL)
     assert raised.value.request_id == "id-1"
     assert raised.value.body["request_id"] == "id-1"
 
 
-def test_an_error_says_when_to_try_again():
+def test_an_error_has_a_retry_after():
     assert ANTHROPIC.error_response(REFUSAL, "id-1")[1]["retry-after"] == "7"
 
 
 @pytest.mark.parametrize("sent", [b"", START + BLOCK + TEXT, (START + TEXT).replace(b"\n", b"\r\n"), b": comment\n"])
 def test_the_sdk_raises_at_an_error_appended_to_a_stream(sent):
     appended = ANTHROPIC.stream_error(REFUSAL, ANTHROPIC.match_operation("POST", MESSAGES, {}), SSE)
-    stream = answering(200, sent + appended, {"content-type": SSE}).messages.create(**CALL, stream=True)
+    stream = responding(200, sent + appended, {"content-type": SSE}).messages.create(**CALL, stream=True)
     with pytest.raises(anthropic.APIStatusError, match="Wait a little"):
         list(stream)
 
@@ -432,11 +432,11 @@ def test_nothing_can_be_appended_to_json():
     assert ANTHROPIC.stream_error(REFUSAL, ANTHROPIC.match_operation("POST", MESSAGES, {}), JSON) == b""
 
 
-def test_the_key_goes_into_its_own_header():
+def test_the_key_is_set_in_its_own_header():
     assert ANTHROPIC.credential("sk-ant-1", "/v1/messages") == ("x-api-key", "sk-ant-1")
 
 
-def test_what_a_message_wrote_to_the_cache_is_counted_for_its_price():
+def test_cache_write_tokens_of_a_message_are_counted():
     start = START.replace(b'"cache_creation_input_tokens": 0', b'"cache_creation_input_tokens": 900')
     operation = ANTHROPIC.match_operation("POST", MESSAGES, {})
     reader = ANTHROPIC.response_reader(operation, Facts(stream=True), 200, "text/event-stream")

@@ -104,7 +104,7 @@ def test_models_are_decoded_from_the_path(written, model):
         ("POST", "/async-invoke"),
     ],
 )
-def test_other_methods_and_odd_spellings_are_no_operation(method, path):
+def test_other_methods_and_odd_spellings_are_not_operations(method, path):
     assert BEDROCK.match_operation(method, path, {}) is None
 
 
@@ -215,7 +215,7 @@ BODIES = {
 }
 
 
-def test_other_models_of_a_models_own_body_are_read_too():
+def test_other_models_in_a_models_own_body_are_read():
     added = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": ADVISOR}}
     body = {"fallbacks": [{"model": "small"}], "messages": [{"role": "user", "content": [added]}]}
     assert (read(body).tools, read(body).other_models) == (("advisor",), ("small", "large"))
@@ -227,7 +227,7 @@ def test_facts_of_the_models_own_bodies(body, facts):
     assert read(body, "invoke-with-response-stream").stream
 
 
-def test_what_is_to_be_counted_is_read_as_it_would_be_run():
+def test_a_body_to_count_is_read_like_a_body_to_run():
     inner = BODIES["Anthropic"][0]
     invoke = {"input": {"invokeModel": {"body": base64.b64encode(json.dumps(inner).encode()).decode()}}}
     assert read(invoke, "count-tokens") == BODIES["Anthropic"][1]
@@ -260,7 +260,7 @@ def test_what_is_to_be_counted_is_read_as_it_would_be_run():
         ("converse", b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "deep"),
     ],
 )
-def test_a_body_that_could_be_read_in_two_ways_is_refused_and_the_place_is_named(action, body, word):
+def test_an_ambiguous_body_is_refused_and_the_error_names_the_place(action, body, word):
     with pytest.raises(Refusal) as refused:
         read(body, action)
     assert refused.value.status == 400
@@ -275,7 +275,7 @@ def test_bytes_and_json_are_the_types_that_sdks_declare():
             read({}, content_type=content_type)
 
 
-# Answers
+# Responses
 
 
 def event(kind, payload):
@@ -410,7 +410,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize(("make", "frames", "learnt"), STREAMS.values(), ids=STREAMS)
-def test_streams_tell_the_same_in_any_cut(make, frames, learnt):
+def test_streams_read_the_same_in_any_chunking(make, frames, learnt):
     data = b"".join(frames)
     assert read_event(make(), frames) == learnt
     assert read_event(make(), [data]) == learnt
@@ -469,11 +469,11 @@ WHOLE = {
 
 
 @pytest.mark.parametrize(("body", "usage"), WHOLE.values(), ids=WHOLE)
-def test_whole_answers(body, usage):
+def test_whole_responses_are_read(body, usage):
     assert read_event(BedrockJson(), [json.dumps(body).encode()]) == (usage, True, None)
 
 
-def test_token_counts_of_the_headers_fill_what_the_body_does_not_say():
+def test_token_counts_in_headers_complete_those_of_the_body():
     headers = {"x-amzn-bedrock-input-token-count": "7", "x-amzn-bedrock-output-token-count": "8"}
     assert usage_from_headers(headers) == Usage(7, 8)
     assert read_event(BedrockJson(headers), [b'{"generations":[{"finish_reason":"COMPLETE"}]}'])[0] == Usage(
@@ -485,12 +485,12 @@ def test_token_counts_of_the_headers_fill_what_the_body_does_not_say():
         assert usage_from_headers({"x-amzn-bedrock-input-token-count": text}) is None
 
 
-def test_an_errors_type_is_its_header():
+def test_the_type_of_an_error_is_read_from_its_header():
     headers = {"x-amzn-errortype": "ThrottlingException:http://internal.amazon.com/coral/"}
     assert read_event(BedrockJson(headers), [b'{"message":"slow down"}']) == (Usage(), True, "ThrottlingException")
 
 
-def test_a_whole_answer_too_long_to_be_held_is_read_from_its_ends():
+def test_a_response_too_long_to_hold_is_read_from_its_ends():
     body = {"images": ["A" * 3_000_000], "stopReason": "end_turn", "usage": {"inputTokens": 1, "outputTokens": 2}}
     assert read_event(BedrockJson(), [json.dumps(body).encode()]) == (Usage(1, 2, finish_reason="end_turn"), True, None)
 
@@ -504,7 +504,7 @@ def test_rubbish_never_raises(chunks):
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(["chunk", "metadata", "messageStop"]))
-def test_rubbish_in_right_frames_never_raises(payload, kind):
+def test_rubbish_in_valid_frames_never_raises(payload, kind):
     frame = write_frame({":event-type": kind, ":message-type": "event"}, payload)
     for make in (ConverseStream, InvokeStream):
         read_event(make(), [frame, chunk({"usage": payload.hex()}), exception("\x00")])
@@ -524,7 +524,7 @@ def test_rubbish_in_right_frames_never_raises(payload, kind):
         ("count-tokens", 200, "application/json", {}, type(None)),
     ],
 )
-def test_the_reader_fits_the_answer(action, status, content_type, headers, reader):
+def test_the_reader_fits_the_response(action, status, content_type, headers, reader):
     assert type(BEDROCK.response_reader(operation(action), Facts(), status, content_type, headers)) is reader
 
 
@@ -548,7 +548,7 @@ class Raw:
 
 
 def client(status, headers, body):
-    """Make a client of the real SDK that is answered with these bytes."""
+    """Return a client of the real SDK that gets these bytes as its response."""
     made = boto3.client("bedrock-runtime", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
     made.meta.events.register(
         "before-send.*", lambda request, **_: AWSResponse(request.url, status, headers, Raw(body))
@@ -583,7 +583,7 @@ def test_an_error_raises_its_message_in_the_sdk(status, word):
     assert raised.value.response["ResponseMetadata"]["RequestId"] == "id-1"
 
 
-def test_an_error_says_when_to_come_back():
+def test_a_bedrock_error_has_a_retry_after():
     assert BEDROCK.error_response(REFUSAL, "id")[1]["retry-after"] == "9"
 
 
@@ -601,9 +601,9 @@ def test_an_error_in_a_stream_raises_in_the_sdk(status, word):
     assert read_event(ConverseStream(), [end])[2] == word
 
 
-def test_nothing_is_added_to_what_is_no_event_stream():
+def test_nothing_is_appended_to_a_response_that_is_not_an_event_stream():
     assert BEDROCK.stream_error(REFUSAL, operation("converse"), "application/json") == b""
 
 
-def test_a_bearer_key_goes_into_authorization():
+def test_a_bearer_key_is_set_in_authorization():
     assert BEDROCK.credential("k", "/model/m/converse") == ("authorization", "Bearer k")

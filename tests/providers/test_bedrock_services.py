@@ -1,4 +1,4 @@
-"""Bedrock's catalogue, agents and knowledge bases: which operations, of which service, with which facts."""
+"""Bedrock's catalogue, agents and knowledge bases: operations, their services and their facts."""
 
 import json
 
@@ -47,7 +47,7 @@ KINDS = {"bedrock": (Body.NONE, Kind.LISTING), "bedrock-agent-runtime": (Body.JS
 
 
 def sent(service, method, arguments):
-    """Give method and path as boto3 sends them."""
+    """Return method and path as boto3 sends them."""
     client = boto3.client(service, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
     seen = []
 
@@ -62,7 +62,7 @@ def sent(service, method, arguments):
 
 
 @pytest.mark.parametrize(("service", "method", "arguments", "name", "model"), TABLE, ids=[row[3] for row in TABLE])
-def test_what_boto3_sends_is_recognised(service, method, arguments, name, model):
+def test_requests_of_boto3_are_recognised(service, method, arguments, name, model):
     found = BEDROCK.match_operation(*sent(service, method, arguments), {})
     body, kind = KINDS[service]
     wanted = list(arguments.values())[model] if model is not None else None
@@ -71,7 +71,7 @@ def test_what_boto3_sends_is_recognised(service, method, arguments, name, model)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_all_else_is_of_the_runtime(action):
+def test_all_other_operations_belong_to_the_runtime(action):
     assert service_of(action) == "bedrock-runtime"
 
 
@@ -105,11 +105,11 @@ def test_all_else_is_of_the_runtime(action):
         ("POST", "/flows/F/aliases/A"),
     ],
 )
-def test_other_methods_and_odd_spellings_are_no_operation(method, path):
+def test_other_methods_and_odd_spellings_are_not_operations(method, path):
     assert BEDROCK.match_operation(method, path, {}) is None
 
 
-def test_every_operation_of_aws_is_allowed_by_name_or_not_at_all():
+def test_every_operation_of_aws_is_either_allowed_by_name_or_refused():
     allowed = {}
     for service in ("bedrock", "bedrock-agent-runtime"):
         operations = Loader().load_service_model(service, "service-2")["operations"]
@@ -199,7 +199,7 @@ def test_facts(path, body, facts):
         [],
     ],
 )
-def test_a_model_that_cannot_be_told_is_refused(body):
+def test_a_request_with_an_ambiguous_model_is_refused(body):
     with pytest.raises(Refusal) as caught:
         read("/retrieveAndGenerate", body)
     assert caught.value.status == 400
@@ -210,7 +210,7 @@ def reader_of(path, method="POST", content_type=EVENT_STREAM):
     return BEDROCK.response_reader(operation, Facts(), 200, content_type, {})
 
 
-def test_an_agents_stream_is_whole_without_a_last_event_and_failed_with_an_exception():
+def test_an_agents_stream_needs_no_last_event_and_fails_with_an_exception():
     whole, failed = reader_of(TEXT), reader_of(TEXT)
     chunk = write_frame({":event-type": "chunk", ":message-type": "event"}, b'{"bytes":"eA=="}')
     whole.feed(chunk)
@@ -226,12 +226,12 @@ def test_an_agents_stream_is_whole_without_a_last_event_and_failed_with_an_excep
     ("method", "path"),
     [("GET", "/foundation-models"), ("POST", "/retrieveAndGenerate"), ("POST", "/knowledgebases/KB/retrieve")],
 )
-def test_nothing_is_learned_from_the_other_answers(method, path):
+def test_other_responses_have_no_reader(method, path):
     assert reader_of(path, method, "application/json") is None
 
 
 @pytest.mark.parametrize("status", [400, 403, 413, 429, 500, 502, 503, 504])
-def test_a_refusal_within_an_agents_stream_raises_in_the_sdk(status):
+def test_a_refusal_inside_an_agents_stream_raises_in_the_sdk(status):
     operation = BEDROCK.match_operation("POST", TEXT, {})
     data = BEDROCK.stream_error(Refusal(status, "x", "The words."), operation, EVENT_STREAM)
 

@@ -1,4 +1,4 @@
-"""One provider answers another one's format at a path of its own."""
+"""A provider serves another provider's format at a path of its own."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from wirekey.providers import PROVIDERS
         ("anthropic", "bedrock", "POST /v1/messages", None),
     ],
 )
-def test_one_provider_answers_anothers_format_at_a_path_of_its_own(called, provider, line, target):
+def test_a_provider_serves_another_providers_format_at_a_path_of_its_own(called, provider, line, target):
     method, _, written = line.partition(" ")
     operation = PROVIDERS[called].match_operation(method, written.partition("?")[0], {})
     found = PROVIDERS[called].equivalent_target(written.encode(), operation, provider)

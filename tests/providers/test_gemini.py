@@ -100,11 +100,11 @@ def test_every_operation_is_found_by_method_and_path(row):
         ("GET", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"),
     ],
 )
-def test_other_methods_and_odd_spellings_are_no_operation(method, path):
+def test_other_methods_and_odd_spellings_are_not_operations(method, path):
     assert operation(path, method) is None
 
 
-def test_a_header_that_replaces_the_method_is_no_operation():
+def test_a_request_with_a_method_override_header_is_not_an_operation():
     for name in ("x-http-method-override", "x-http-method", "x-method-override"):
         assert GEMINI.match_operation("GET", "/v1beta/files/f1", {name: "DELETE"}) is None
 
@@ -223,7 +223,7 @@ def test_facts_of_the_other_operations(path, body, facts):
         (b'{"model":7}', "model"),
     ],
 )
-def test_a_body_that_could_be_read_in_two_ways_is_refused_and_the_place_is_named(body, word):
+def test_an_ambiguous_body_is_refused_and_the_error_names_the_place(body, word):
     with pytest.raises(Refusal) as refused:
         read(body)
     assert refused.value.status == 400
@@ -231,7 +231,7 @@ def test_a_body_that_could_be_read_in_two_ways_is_refused_and_the_place_is_named
     assert "secret words" not in refused.value.message
 
 
-def test_a_model_other_than_the_paths_is_refused_in_inner_requests_too():
+def test_an_inner_request_with_another_model_than_the_path_is_refused():
     for path, body in (
         (f"{PATH}:batchEmbedContents", {"requests": [{"content": TURN}, {"model": "models/other"}]}),
         (f"{PATH}:countTokens", {"generateContentRequest": {"model": "models/other"}}),
@@ -260,7 +260,7 @@ def test_a_body_declared_as_something_else_is_refused():
             read({}, content_type=content_type)
 
 
-# Answers
+# Responses
 
 
 def part(text="", **more):
@@ -334,7 +334,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize(("make", "write"), WRITTEN.values(), ids=WRITTEN)
 @pytest.mark.parametrize(("parts", "learnt"), STREAMS.values(), ids=STREAMS)
-def test_streams_tell_the_same_in_every_form_and_in_any_cut(parts, learnt, make, write):
+def test_streams_read_the_same_in_every_form_and_any_chunking(parts, learnt, make, write):
     data = write(parts)
     assert read_event(make(), [data]) == learnt
     assert read_event(make(), (bytes([byte]) for byte in data)) == learnt
@@ -361,15 +361,15 @@ def test_a_bare_error_ends_a_stream_of_events():
         ("", (Usage(), False, None)),
     ],
 )
-def test_whole_answers(body, learnt):
+def test_whole_responses_are_read(body, learnt):
     assert read_event(GeminiJsonReader(), [body.encode()]) == learnt
 
 
-def test_a_whole_answer_too_long_to_be_held_is_read_from_its_ends():
+def test_a_response_too_long_to_hold_is_read_from_its_ends():
     image = {"inlineData": {"data": "A" * 3_000_000}}
-    answer = {"candidates": [{"content": {"parts": [image]}, "finishReason": "STOP"}], **PARTS[2], "modelVersion": "m"}
-    answer["candidates"] = [{"content": {"parts": [image]}, "finishReason": "STOP"}]
-    data = json.dumps(answer).encode()
+    body = {"candidates": [{"content": {"parts": [image]}, "finishReason": "STOP"}], **PARTS[2], "modelVersion": "m"}
+    body["candidates"] = [{"content": {"parts": [image]}, "finishReason": "STOP"}]
+    data = json.dumps(body).encode()
     usage = Usage(10, 16, 4, 5, "STOP", "m")
     assert read_event(GeminiJsonReader(), [data]) == (usage, True, None)
     assert read_event(GeminiSseReader(), [b"data: " + data + b"\n\n"]) == (usage, True, None)
@@ -400,11 +400,11 @@ def test_rubbish_never_raises(chunks):
         ("/v1beta/cachedContents", 200, "application/json", type(None)),
     ],
 )
-def test_the_reader_fits_the_answer(path, status, content_type, reader):
+def test_the_reader_fits_the_response(path, status, content_type, reader):
     assert type(GEMINI.response_reader(operation(path), Facts(), status, content_type)) is reader
 
 
-def test_openais_operations_have_openais_readers():
+def test_openai_operations_have_openai_readers():
     chat = operation("/v1beta/openai/chat/completions")
     reader = GEMINI.response_reader(chat, Facts(stream=True), 200, "text/event-stream")
     chunk = b'data: {"choices":[{"index":0,"finish_reason":"stop","delta":{}}],"usage":{"prompt_tokens":3}}\n\n'
@@ -442,7 +442,7 @@ def test_an_error_raises_its_message_in_the_sdk():
         (599, "INTERNAL"),
     ],
 )
-def test_statuses_have_googles_words(status, word):
+def test_statuses_have_googles_names(status, word):
     body, headers = GEMINI.error_response(Refusal(status, "code", "m"), "id")
     assert json.loads(body)["error"]["status"] == word
     assert "retry-after" not in headers
@@ -467,19 +467,19 @@ def test_an_error_in_an_array_is_its_last_element():
     assert read_event(GeminiArrayReader(), [data])[2] == "RESOURCE_EXHAUSTED"
 
 
-def test_nothing_is_added_to_an_answer_that_is_no_stream():
+def test_nothing_is_appended_to_a_response_that_is_not_a_stream():
     assert GEMINI.stream_error(REFUSAL, GENERATE, "application/json") == b""
 
 
-def test_an_error_in_openais_stream_is_openais():
+def test_an_error_in_an_openai_stream_has_openais_shape():
     chat = operation("/v1beta/openai/chat/completions")
     assert b'data: {"error":' in GEMINI.stream_error(REFUSAL, chat, "text/event-stream")
 
 
-def test_the_key_has_googles_header():
+def test_the_key_is_set_in_googles_header():
     assert GEMINI.credential("k", f"{PATH}:generateContent") == ("x-goog-api-key", "k")
 
 
-def test_openais_half_of_the_api_takes_the_key_as_openai_does():
+def test_the_openai_endpoints_take_the_key_as_openai_does():
     for path in ("/v1beta/openai/chat/completions", "/v1beta/openai/models"):
         assert GEMINI.credential("k", path) == ("authorization", "Bearer k")

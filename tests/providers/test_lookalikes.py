@@ -1,4 +1,4 @@
-"""Names that some server takes for one that policy reads."""
+"""Names that some server may read as a name that policy reads."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_a_lookalike_is_found(name):
 
 
 @pytest.mark.parametrize("name", ["models", "model2", "max_output_tokens", "model", "system_instruction", "", "мodel"])
-def test_other_names_are_none(name):
+def test_other_names_are_not_lookalikes(name):
     assert lookalike([name], KEYS) is None
 
 
@@ -43,7 +43,7 @@ INVOKE = "/model/us.anthropic.claude-sonnet-4-20250514-v1%3A0"
         ("bedrock", "/retrieveAndGenerate", b'{"retrieveandgenerateconfiguration":{}}'),
     ],
 )
-def test_every_provider_refuses_them(provider, path, body):
+def test_every_provider_refuses_lookalikes(provider, path, body):
     operation = PROVIDERS[provider].match_operation("POST", path, {})
     with pytest.raises(Refusal, match="spelled"):
         PROVIDERS[provider].read_request(operation, {}, "application/json", body)

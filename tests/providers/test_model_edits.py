@@ -1,4 +1,4 @@
-"""Another model asked for: in each provider's shape, and not one byte else is touched."""
+"""Model replacement in each provider's shape. No other byte changes."""
 
 import hashlib
 
@@ -29,14 +29,14 @@ from wirekey.providers.request_json import ITEMS_LIMIT
 
 
 def outside(data, *names):
-    """Hash all that is not one of these names."""
+    """Return a hash of everything except these names."""
     for name in names:
         data = data.replace(name.encode(), b"\xff")
     return hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize(("provider", "line", "body", "content_type", "new"), SHAPES)
-def test_a_request_asks_for_the_other_model_and_differs_in_nothing_else(provider, line, body, content_type, new):
+def test_a_request_gets_the_other_model_and_nothing_else_changes(provider, line, body, content_type, new):
     given_line, given_body = filled(line, OLD), filled(body, OLD)
     target, data = overridden(provider, given_line, given_body, new, content_type)
 
@@ -48,7 +48,7 @@ def test_a_request_asks_for_the_other_model_and_differs_in_nothing_else(provider
 
 
 @pytest.mark.parametrize(("provider", "line", "body", "content_type", "new"), SHAPES)
-def test_a_request_for_that_model_already_is_left_as_it_is(provider, line, body, content_type, new):
+def test_a_request_that_already_has_the_model_is_unchanged(provider, line, body, content_type, new):
     given_line, given_body = filled(line, new), filled(body, new)
     assert overridden(provider, given_line, given_body, new, content_type) == (
         given_line.partition(" ")[2].encode(),
@@ -64,7 +64,7 @@ def test_a_request_for_that_model_already_is_left_as_it_is(provider, line, body,
         ("bedrock", "POST /model/amazon.nova-lite-v1:0/converse", "{}"),
     ],
 )
-def test_another_spelling_of_that_model_is_left_to_the_client(provider, line, body):
+def test_another_spelling_of_the_model_is_unchanged(provider, line, body):
     model = "amazon.nova-lite-v1:0" if provider == "bedrock" else NEW
     assert overridden(provider, line, body, model) == (line.partition(" ")[2].encode(), body.encode())
 
@@ -92,14 +92,14 @@ def test_another_spelling_of_that_model_is_left_to_the_client(provider, line, bo
         ),
     ],
 )
-def test_where_a_body_leaves_the_model_to_the_provider_it_is_added(provider, line, body, expected):
+def test_the_model_is_added_to_a_body_without_one(provider, line, body, expected):
     _, data = overridden(provider, line, body, NEW)
     assert data.decode() == expected
     assert asked(provider, line, data)[1] == NEW
 
 
 @pytest.mark.parametrize("body", [form(AUDIO), form(AUDIO, AUDIO), form()])
-def test_where_a_form_leaves_the_model_to_the_provider_it_is_added_in_front(body):
+def test_the_model_is_added_at_the_front_of_a_form_without_one(body):
     line = "POST /v1/images/variations"
     _, data = overridden("openai", line, body, NEW, FORM)
     assert data.decode() == f"--b\r\n{FIELD}\r\n\r\n{NEW}\r\n{body}"
@@ -152,19 +152,19 @@ def test_a_tuned_model_of_gemini_is_in_its_own_collection(line, body, new, expec
     assert asked("gemini", f"POST {expected_target}", data)[1] == new
 
 
-def test_bedrocks_body_that_contradicts_its_path_is_left_to_bedrock_to_refuse():
+def test_a_bedrock_body_that_contradicts_its_path_is_unchanged():
     target, data = overridden("bedrock", "POST /model/openai.gpt-oss-20b-1:0/invoke", '{"model":"x"}', "y")
     assert (target, data) == (b"/model/y/invoke", b'{"model":"x"}')
 
 
 @pytest.mark.parametrize(("provider", "line", "body"), WITHOUT)
 @pytest.mark.parametrize("model", [NEW, "no\nname"])
-def test_an_operation_without_a_model_is_left_as_it_is(provider, line, body, model):
+def test_an_operation_without_a_model_is_unchanged(provider, line, body, model):
     assert overridden(provider, line, body, model) == (line.partition(" ")[2].encode(), body.encode())
 
 
 @pytest.mark.parametrize(("provider", "line", "body", "what"), OUT_OF_REACH)
-def test_a_request_whose_model_is_out_of_reach_is_refused(provider, line, body, what):
+def test_a_request_whose_model_cannot_be_edited_is_refused(provider, line, body, what):
     with pytest.raises(Refusal, match=what) as refused:
         overridden(provider, line, body, NEW)
     assert (refused.value.status, refused.value.code) == (403, "cannot_override")
@@ -179,7 +179,7 @@ def operations():
     yield from (("bedrock", found.name) for _, _, found in bedrock_services._PATTERNS)
 
 
-def test_every_operation_of_every_provider_is_in_a_table_of_this_page():
+def test_every_operation_of_every_provider_is_in_a_table_of_this_module():
     shown = set()
     for provider, line, *_ in (*SHAPES, *WITHOUT, *OUT_OF_REACH):
         method, _, target = filled(line, NEW).partition(" ")
@@ -231,7 +231,7 @@ CONVERSE = ("POST /model/m/converse", "{}")
         ),
     ],
 )
-def test_a_name_that_cannot_stand_there_is_refused_as_the_operators_fault(provider, request_, model):
+def test_an_invalid_model_name_is_refused_as_an_operator_error(provider, request_, model):
     with pytest.raises(Refusal, match="a name that cannot stand") as refused:
         overridden(provider, *request_, model)
     assert (refused.value.status, refused.value.code, refused.value.fault) == (403, "cannot_override", Fault.OPERATOR)
@@ -240,7 +240,7 @@ def test_a_name_that_cannot_stand_there_is_refused_as_the_operators_fault(provid
 
 @pytest.mark.parametrize("body", [form((FIELD, "m")), form(AUDIO)])
 @pytest.mark.parametrize("model", ["--b", "--b--", "--b/x"])
-def test_a_name_that_would_end_its_own_form_field_is_refused(body, model):
+def test_a_model_name_that_would_end_its_form_field_is_refused(body, model):
     with pytest.raises(Refusal, match="the boundary of the form") as refused:
         overridden("openai", "POST /v1/audio/transcriptions", body, model, FORM)
     assert refused.value.code == "cannot_override"

@@ -1,4 +1,4 @@
-"""Another model asked for: whatever its name is, and however the request is spaced and spelled."""
+"""Model replacement with any model name, spacing and spelling of the request."""
 
 import json
 import re
@@ -33,7 +33,7 @@ _VALUES = st.recursive(
 
 
 def strewn(value, random):
-    """Write JSON with white space between all tokens, and some letters of its strings as escapes."""
+    """Write JSON with white space between all tokens and some letters of its strings escaped."""
     space = "".join(random.choices(" \t\r\n", k=random.choice((0, 0, 1, 3))))
     if isinstance(value, dict):
         members = [f"{strewn(key, random)}:{strewn(inner, random)}" for key, inner in value.items()]
@@ -51,7 +51,7 @@ _OLD_VALUE = re.compile(r'"((?:(?:m|\\u006d)odels\\?/)?)old-(?:m|\\u006d)odel-1"
 
 
 def renamed(body, new):
-    """Write the new name where the old one is a value of JSON, with its collection if the old one had it."""
+    """Replace the old name where it is a JSON value, and keep its collection prefix."""
 
     def value(found):
         return json.dumps(f"models/{new}" if found[1] and "/" not in new else new, ensure_ascii=False)
@@ -65,9 +65,7 @@ def renamed(body, new):
     dict.fromkeys((provider, line, body, content_type) for provider, line, body, content_type, _ in SHAPES),
 )
 @given(data=st.data())
-def test_recognition_reads_exactly_the_new_model_and_not_one_byte_else_differs(
-    provider, line, body, content_type, data
-):
+def test_recognition_reads_the_new_model_and_no_other_byte_changes(provider, line, body, content_type, data):
     in_openai_path = line.startswith("GET") and provider in ("openai", "anthropic")
     names = _SEGMENTS if in_openai_path else _PLAIN if line.startswith("GET /v1beta") else _NAMES[provider]
     new = data.draw(names.filter(lambda name: name != OLD))

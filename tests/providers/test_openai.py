@@ -1,4 +1,4 @@
-"""OpenAI: what is recognised, what a request says, what an answer tells, how an error is phrased."""
+"""OpenAI: recognition, facts of requests, usage of responses, and errors."""
 
 import json
 from itertools import pairwise
@@ -84,7 +84,7 @@ def test_operations_are_found_by_method_and_path(request_line, name, body, kind,
         "POST *",
     ],
 )
-def test_what_is_no_operation_in_its_plain_spelling_is_not_found(request_line):
+def test_an_unknown_or_oddly_spelled_operation_is_not_found(request_line):
     method, _, path = request_line.partition(" ")
     assert OPENAI.match_operation(method, path, {}) is None
 
@@ -208,7 +208,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("path", "body", "facts"), REQUESTS)
-def test_a_request_says_its_facts(path, body, facts):
+def test_the_facts_of_a_request_are_read(path, body, facts):
     assert facts_of(path, body) == facts
 
 
@@ -230,12 +230,12 @@ FORM = "multipart/form-data; boundary=b"
 
 
 @pytest.mark.parametrize("boundary", ["b", '"b"'])
-def test_a_form_says_its_model_and_whether_it_streams(boundary):
+def test_model_and_stream_of_a_form_are_read(boundary):
     body = form(FILE, (field("model"), "whisper-1"), (field("stream"), "true"))
     assert facts_of(TRANSCRIBE, body, f"multipart/form-data; boundary={boundary}") == Facts("whisper-1", stream=True)
 
 
-def test_a_form_says_the_model_that_authors_a_drawing():
+def test_the_model_that_draws_an_svg_is_read_from_a_form():
     body = form(
         (field("model"), "gpt-image-2"), (field("svg[model]"), "gpt-5"), (field("svg[reasoning][effort]"), "low")
     )
@@ -284,7 +284,7 @@ def test_the_plain_spellings_of_form_fields_are_read(headers):
         b"",
     ],
 )
-def test_a_form_that_could_be_read_in_two_ways_is_refused(body):
+def test_an_ambiguous_form_is_refused(body):
     with pytest.raises(Refusal) as refused:
         facts_of(TRANSCRIBE, body, "multipart/form-data; boundary=b")
     assert refused.value.status == 400
@@ -300,7 +300,7 @@ def test_a_form_needs_one_boundary(content_type):
 
 
 def sent_by(call):
-    """Let the SDK make a call; give what Wirekey would make of the request."""
+    """Make a call with the SDK; return how Wirekey reads its request."""
     caught = []
 
     def catch(request):
@@ -354,7 +354,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_what_the_sdk_sends_is_understood(name):
+def test_requests_of_the_sdk_are_recognised(name):
     call, understood = CALLS[name]
     assert sent_by(call) == understood
 
@@ -383,7 +383,7 @@ def typed(kind, response):
     return b'event: %b\ndata: {"type":"%b","sequence_number":3,"response":%b}\n\n' % (kind, kind, response)
 
 
-def answered(reason):
+def usage_with(reason):
     return Usage(9, 12, 4, 5, reason, "gpt-5-2025-08-07")
 
 
@@ -415,9 +415,9 @@ STREAMS = {
         True,
         None,
     ),
-    "response completed": (RESPONSES, TEXT + COMPLETED, answered("completed"), True, None),
-    "response incomplete": (RESPONSES, TEXT + INCOMPLETE, answered("max_output_tokens"), True, None),
-    "response failed": (RESPONSES, TEXT + FAILED, answered("failed"), True, "server_error"),
+    "response completed": (RESPONSES, TEXT + COMPLETED, usage_with("completed"), True, None),
+    "response incomplete": (RESPONSES, TEXT + INCOMPLETE, usage_with("max_output_tokens"), True, None),
+    "response failed": (RESPONSES, TEXT + FAILED, usage_with("failed"), True, "server_error"),
     "response cut off": (RESPONSES, TEXT + TEXT, Usage(), False, None),
     "response error": (
         RESPONSES,
@@ -452,21 +452,21 @@ def read(path, chunks, content_type=SSE, status=200):
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_tells_usage_reason_and_end(name):
+def test_usage_reason_and_end_of_a_stream_are_read(name):
     path, data, *told = STREAMS[name]
     assert read(path, [data]) == tuple(told)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_tells_the_same_in_pieces_of_any_size(name, size):
+def test_a_stream_reads_the_same_in_pieces_of_any_size(name, size):
     path, data, *told = STREAMS[name]
     assert read(path, [data[i : i + size] for i in range(0, len(data), size)]) == tuple(told)
 
 
 @settings(deadline=None)
 @given(st.sampled_from(sorted(STREAMS)), st.lists(st.integers(0, 3000), max_size=8))
-def test_a_stream_tells_the_same_whatever_the_cuts(name, cuts):
+def test_a_stream_reads_the_same_in_any_chunking(name, cuts):
     path, data, *told = STREAMS[name]
     edges = [0, *sorted(cuts), len(data)]
     assert read(path, [data[a:b] for a, b in pairwise(edges)]) == tuple(told)
@@ -486,28 +486,28 @@ def test_a_stream_tells_the_same_whatever_the_cuts(name, cuts):
     st.sampled_from([CHAT, RESPONSES]),
     st.sampled_from([SSE, JSON]),
 )
-def test_rubbish_never_raises_and_is_read_the_same_in_any_cut(pieces, path, content_type):
+def test_rubbish_never_raises_and_reads_the_same_in_any_chunking(pieces, path, content_type):
     whole = b"".join(pieces)
     assert read(path, pieces, content_type) == read(path, [whole], content_type)
     assert read(path, [whole[i : i + 1] for i in range(len(whole))], content_type) == read(path, [whole], content_type)
 
 
 USAGE_OBJECT = USAGE[USAGE.index(b'"usage"') : -3]
-CHAT_ANSWER = (
+CHAT_RESPONSE = (
     b'{"id":"1","model":"gpt-4o-2024-08-06","choices":[{"index":0,"message":{"content":"%b"},"finish_reason":"stop"}],'
     b"%b}"
 )
-ANSWERS = [
-    (CHAT, CHAT_ANSWER % (b"hi", USAGE_OBJECT), WHOLE, True, None),
-    (CHAT, CHAT_ANSWER % (b"hi " * 700_000, USAGE_OBJECT), WHOLE, True, None),
-    (CHAT, (CHAT_ANSWER % (b"hi " * 700_000, b""))[:-1_000_000], Usage(model=BARE.model), False, None),
-    (CHAT, CHAT_ANSWER % (b"hi", b'"usage":{"prompt_tokens":"many"}'), BARE, True, None),
-    (CHAT, CHAT_ANSWER % (b"hi", b'"usage":{"prompt_tokens":99999999999999999999}'), BARE, True, None),
-    (RESPONSES, RESPONSE % (b"completed", b"null", b"null"), answered("completed"), True, None),
+JSON_RESPONSES = [
+    (CHAT, CHAT_RESPONSE % (b"hi", USAGE_OBJECT), WHOLE, True, None),
+    (CHAT, CHAT_RESPONSE % (b"hi " * 700_000, USAGE_OBJECT), WHOLE, True, None),
+    (CHAT, (CHAT_RESPONSE % (b"hi " * 700_000, b""))[:-1_000_000], Usage(model=BARE.model), False, None),
+    (CHAT, CHAT_RESPONSE % (b"hi", b'"usage":{"prompt_tokens":"many"}'), BARE, True, None),
+    (CHAT, CHAT_RESPONSE % (b"hi", b'"usage":{"prompt_tokens":99999999999999999999}'), BARE, True, None),
+    (RESPONSES, RESPONSE % (b"completed", b"null", b"null"), usage_with("completed"), True, None),
     (
         RESPONSES,
         RESPONSE % (b"incomplete", b"null", b'{"reason":"content_filter"}'),
-        answered("content_filter"),
+        usage_with("content_filter"),
         True,
         None,
     ),
@@ -527,20 +527,20 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("response", JSON_RESPONSES)
 @pytest.mark.parametrize("size", [4096, 1 << 30])
-def test_a_json_answer_tells_the_same_and_long_ones_are_not_held(answer, size):
-    path, data, *told = answer
+def test_a_json_response_reads_the_same_in_pieces_and_long_responses_are_not_held(response, size):
+    path, data, *told = response
     cut = [data[i : i + size] for i in range(0, len(data), size)]
     assert read(path, cut, JSON) == tuple(told)
 
 
 @pytest.mark.parametrize("size", [65536, 3 << 20])
-def test_a_huge_event_is_let_by_and_still_tells_usage(size):
+def test_the_usage_of_a_huge_event_is_read(size):
     long = COMPLETED.replace(b'[{"type":"message"}]', b'[{"text":"%b"}]' % (b"x" * 3_000_000))
     data = TEXT + long + TEXT
     assert read(RESPONSES, [data[i : i + size] for i in range(0, len(data), size)]) == (
-        answered("completed"),
+        usage_with("completed"),
         True,
         None,
     )
@@ -555,7 +555,7 @@ def test_a_huge_event_is_let_by_and_still_tells_usage(size):
         ("POST /v1/audio/speech", "audio/mpeg"),
     ],
 )
-def test_nothing_is_learned_from_listings_files_and_media(request_line, content_type):
+def test_listings_files_and_media_have_no_reader(request_line, content_type):
     assert OPENAI.response_reader(OPENAI.match_operation(*request_line.split(), {}), Facts(), 200, content_type) is None
 
 
@@ -573,7 +573,7 @@ REFUSAL = Refusal(429, "rate_limited", "Wait a little.", retry_after=7)
         (503, openai.InternalServerError),
     ],
 )
-def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
+def test_the_sdk_raises_its_own_exception_with_wirekeys_message(status, kind):
     body, headers = OPENAI.error_response(Refusal(status, "some_code", "What to do.", Fault.OPERATOR), "id-1")
     client = openai.OpenAI(
         api_key="x",
@@ -596,11 +596,11 @@ def test_the_sdk_raises_its_own_exception_with_our_words(status, kind):
         (Refusal(503, "cannot_record", "x", Fault.WIREKEY), None),
     ],
 )
-def test_the_sdk_tries_again_only_where_that_can_help(refusal, header):
+def test_the_sdk_retries_only_if_a_retry_can_help(refusal, header):
     assert OPENAI.error_response(refusal, "id-1")[1].get("x-should-retry") == header
 
 
-def test_an_error_says_when_to_try_again():
+def test_an_error_has_a_retry_after():
     _, headers = OPENAI.error_response(REFUSAL, "id-1")
     assert headers["retry-after"] == "7"
     assert "x-should-retry" not in headers
@@ -631,5 +631,5 @@ def test_nothing_can_be_appended_to_json():
     assert OPENAI.stream_error(REFUSAL, OPENAI.match_operation("POST", CHAT, {}), JSON) == b""
 
 
-def test_the_key_goes_into_the_authorization_header():
+def test_the_key_is_set_in_the_authorization_header():
     assert OPENAI.credential("sk-1", "/v1/models") == ("authorization", "Bearer sk-1")

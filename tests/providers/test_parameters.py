@@ -1,4 +1,4 @@
-"""Parameters of a model's name: where they go in each format's request."""
+"""Parameters of a model name, and their place in the request of each format."""
 
 import json
 
@@ -72,7 +72,7 @@ def operation_of(provider, line):
 
 
 @pytest.mark.parametrize(("provider", "line", "body", "query", "expected"), TABLE)
-def test_parameters_go_where_the_format_has_them_and_nothing_else_changes(provider, line, body, query, expected):
+def test_parameters_are_set_where_the_format_has_them_and_nothing_else_changes(provider, line, body, query, expected):
     parameters = ModelName.parse(f"m?{query}").parameters
     changed = with_parameters(provider, operation_of(provider, line), body.encode(), parameters)
     assert changed.decode() == expected
@@ -91,11 +91,11 @@ def test_parameters_go_where_the_format_has_them_and_nothing_else_changes(provid
         ("bedrock", "POST /model/m/invoke", "temperature=1"),
     ],
 )
-def test_a_parameter_that_an_operation_does_not_take_is_refused_and_never_dropped(provider, line, query):
+def test_a_parameter_that_an_operation_does_not_accept_is_refused_and_never_dropped(provider, line, query):
     with pytest.raises(ModelNameError, match="does not take"):
         with_parameters(provider, operation_of(provider, line), b"{}", ModelName.parse(f"m?{query}").parameters)
 
 
-def test_every_parameter_is_taken_somewhere():
+def test_every_parameter_is_accepted_by_some_operation():
     taken = {name for provider in PROVIDERS.values() for names in provider.parameters.values() for name in names}
     assert taken == set(READERS)

@@ -1,4 +1,4 @@
-"""What holds for every provider."""
+"""Properties of every provider."""
 
 import inspect
 import re
@@ -60,14 +60,14 @@ def test_a_provider_has_the_signatures_of_the_protocol(provider):
 @each_provider
 @pytest.mark.parametrize("method", ["TRACE", "HEAD", "OPTIONS", "CONNECT", "get", ""])
 @pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/v1/chat/completions", "/", "", "*"])
-def test_methods_that_no_operation_has_are_not_recognised(provider, method, path):
+def test_unknown_methods_are_not_recognised(provider, method, path):
     assert provider.match_operation(method, path, {}) is None
 
 
 @each_provider
 @settings(deadline=None)
 @given(path=st.text(max_size=40) | st.lists(st.sampled_from(PARTS), min_size=1).map("".join))
-def test_an_oddly_spelled_path_is_no_operation(provider, path):
+def test_an_oddly_spelled_path_is_not_an_operation(provider, path):
     odd = any(part in path.lower() for part in ODD)
     for method in ("GET", "POST", "DELETE"):
         found = provider.match_operation(method, path, {})
@@ -75,7 +75,7 @@ def test_an_oddly_spelled_path_is_no_operation(provider, path):
 
 
 @each_provider
-def test_an_error_has_content_and_headers_that_fit_on_the_wire(provider):
+def test_an_error_has_valid_content_and_headers(provider):
     body, headers = provider.error_response(REFUSAL, "id-1")
     assert b"There is no key. Set it." in body
     assert headers["content-type"].startswith("application/")
@@ -87,7 +87,7 @@ def test_an_error_has_content_and_headers_that_fit_on_the_wire(provider):
 
 
 @each_provider
-def test_words_of_a_person_in_any_language_come_through(provider):
+def test_a_message_in_any_language_is_kept(provider):
     refusal = Refusal(403, "denied", 'Nicht erlaubt: "größer"\n…')
     body, headers = provider.error_response(refusal, "id-1")
     body.decode("utf-8")
@@ -95,19 +95,19 @@ def test_words_of_a_person_in_any_language_come_through(provider):
 
 
 @each_provider
-def test_a_key_is_put_into_one_lower_case_header(provider):
+def test_a_key_is_set_in_one_lower_case_header(provider):
     name, value = provider.credential("the-key", "/")
     assert name == name.lower()
     assert "the-key" in value
 
 
 @each_provider
-def test_a_provider_says_which_setting_has_its_key(provider):
+def test_a_provider_names_the_setting_of_its_key(provider):
     assert provider.key_setting.isupper()
 
 
 @each_provider
-def test_no_reader_raises_on_an_answer_of_any_kind(provider):
+def test_no_reader_raises_on_any_response(provider):
     for method, path in (
         ("POST", "/v1/chat/completions"),
         ("POST", "/v1/messages"),
@@ -129,7 +129,7 @@ def test_no_reader_raises_on_an_answer_of_any_kind(provider):
                     reader.end()
 
 
-def test_the_hosts_of_providers_are_those_that_may_be_dialled():
+def test_the_hosts_of_providers_are_the_allowed_hosts():
     assert {provider.host: name for name, provider in PROVIDERS.items() if provider.host} == FIXED_HOSTS
 
 
@@ -137,7 +137,7 @@ NAME = f"""["'](?:{"|".join(PROVIDERS)})["']"""
 COMPARISON = re.compile(rf"[=!]= *{NAME}|{NAME} *[=!]=|\b(?:in|case) *[({{\[]*{NAME}")
 
 
-def test_code_elsewhere_asks_a_provider_for_a_property_and_never_for_its_name():
+def test_code_outside_providers_never_compares_a_provider_name():
     package = Path(wirekey.__file__).parent
     found = [
         f"{path.relative_to(package)}: {line.strip()}"

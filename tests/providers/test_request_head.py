@@ -1,4 +1,4 @@
-"""The head of a request is read in one way, or refused."""
+"""The head of a request has exactly one reading, or is refused."""
 
 import string
 from contextlib import suppress
@@ -47,7 +47,7 @@ def test_a_query_is_read(raw, expected):
         "%00",
     ],
 )
-def test_a_query_that_has_a_second_reading_is_refused(raw):
+def test_an_ambiguous_query_is_refused(raw):
     with pytest.raises(Refusal) as raised:
         read_query(raw)
     assert (raised.value.status, raised.value.code) == (400, "malformed")
@@ -57,7 +57,7 @@ NAMES = st.text(alphabet=string.ascii_letters + "$_[]-", min_size=1, max_size=4)
 
 
 @given(st.lists(st.tuples(NAMES, st.text(alphabet=st.characters(exclude_characters="\0"), max_size=5)), max_size=4))
-def test_what_is_read_is_what_others_read(pairs):
+def test_a_query_is_read_as_other_libraries_read_it(pairs):
     raw = "&".join(f"{quote(name, safe='-_')}={quote(value, safe='')}" for name, value in pairs)
     try:
         found = read_query(raw)
@@ -67,7 +67,7 @@ def test_what_is_read_is_what_others_read(pairs):
 
 
 @given(st.text(alphabet="ab=&;%$[]+0123456789AF _", max_size=20))
-def test_rubbish_is_refused_and_nothing_worse(raw):
+def test_rubbish_is_refused_and_raises_nothing_else(raw):
     with suppress(Refusal):
         read_query(raw)
 
@@ -82,12 +82,12 @@ def test_rubbish_is_refused_and_nothing_worse(raw):
         [(b"content_encoding", b"gzip")],
     ],
 )
-def test_a_header_with_a_second_reading_is_refused(fields):
+def test_an_ambiguous_header_is_refused(fields):
     with pytest.raises(Refusal):
         check_headers(fields)
 
 
-def test_other_headers_may_stand_twice_and_have_underscores():
+def test_other_headers_may_repeat_and_have_underscores():
     check_headers([(b"session_id", b"1"), (b"accept", b"a"), (b"accept", b"b"), (b"content-type", b"x")])
 
 
@@ -115,6 +115,6 @@ def test_a_content_type_is_split(written, expected):
         'a/b; x="1',
     ],
 )
-def test_a_content_type_with_a_second_reading_is_refused(written):
+def test_an_ambiguous_content_type_is_refused(written):
     with pytest.raises(Refusal):
         media_type_of(written)

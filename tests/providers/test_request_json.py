@@ -1,4 +1,4 @@
-"""Requests are read strictly: one JSON object, no key twice where something is read, nothing of odd type."""
+"""Requests are read strictly: one JSON object, no repeated key where a value is read, and no unexpected types."""
 
 import json
 from contextlib import suppress
@@ -93,7 +93,7 @@ def test_a_body_that_is_not_one_strict_json_object_is_refused(data, word):
         b'{"model":"a"%b,"model":"b"}' % (b" " * 50),
     ],
 )
-def test_a_key_that_stands_twice_is_refused_however_it_is_spelled(data):
+def test_a_repeated_key_is_refused_in_any_spelling(data):
     assert "twice" in refused(data)
 
 
@@ -112,7 +112,7 @@ def test_a_key_that_stands_twice_is_refused_however_it_is_spelled(data):
         '{"é":"é","\\u00e8":"\\u00e8"}'.encode(),
     ],
 )
-def test_a_strict_object_is_read_and_its_spans_are_where_its_values_stand(data):
+def test_a_strict_object_is_read_with_the_spans_of_its_values(data):
     body = read_body(data)
     assert {key: json.loads(bytes(raw)) for key, raw in body.values.items()} == json.loads(data)
     assert {key: data[a:b] for key, (a, b) in body.spans.items()} == {k: bytes(r) for k, r in body.values.items()}
@@ -125,7 +125,7 @@ SPACE = st.sampled_from(["", "", " ", "\n\t", "          "])
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(SPACE, KEYS, SPACE, SPACE, VALUES, SPACE), max_size=6), SPACE)
-def test_exactly_the_objects_with_a_key_twice_are_refused(members, space):
+def test_exactly_the_objects_with_a_repeated_key_are_refused(members, space):
     data = space + "{" + ",".join(f'{a}"{k}"{b}:{c}{v}{d}' for a, k, b, c, v, d in members) + "}" + space
     pairs = json.loads(data, object_pairs_hook=lambda pairs: pairs)
     if len(dict(pairs)) < len(pairs):
@@ -136,12 +136,12 @@ def test_exactly_the_objects_with_a_key_twice_are_refused(members, space):
 
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\ue0ml 1', max_size=40).map(str.encode))
-def test_rubbish_is_refused_and_nothing_worse(data):
+def test_rubbish_is_refused_and_raises_nothing_else(data):
     with suppress(Refusal):
         read_body(data)
 
 
-def test_members_of_another_type_than_theirs_are_refused_by_name():
+def test_a_member_of_the_wrong_type_is_refused_by_name():
     body = read_body(b'{"model":1,"stream":"true","max_tokens":1.5,"tools":{},"big":1e300,"flag":1,"s":[]}')
     for read, key in [
         (body.text, "model"),
@@ -157,7 +157,7 @@ def test_members_of_another_type_than_theirs_are_refused_by_name():
             read(key)
 
 
-def test_a_number_that_json_readers_round_is_refused():
+def test_a_number_that_json_parsers_round_is_refused():
     assert read_body(b'{"n":9007199254740992}').integer("n") == 2**53
     with pytest.raises(Refusal, match="too large"):
         read_body(b'{"n":9007199254740993}').integer("n")
@@ -175,7 +175,7 @@ def test_absent_and_null_members_are_none():
         )
 
 
-def test_inner_objects_are_as_strict_and_named_in_the_message():
+def test_inner_objects_are_as_strict_and_the_message_names_them():
     body = read_body(b'{"tools":[{"a":1},{"a":1,"a":2}],"x":{"y":1,"y":1}}')
     with pytest.raises(Refusal, match=r"tools\[1\]"):
         list(body.children("tools"))
@@ -209,13 +209,13 @@ def test_a_model_is_a_short_printable_name(model, fine):
 
 
 @pytest.mark.parametrize("key", ["Model", "MODEL", "\u017ftream", "max_to\u212aens"])
-def test_a_key_that_some_servers_take_for_another_is_refused(key):
+def test_a_key_that_some_servers_read_as_another_is_refused(key):
     body = read_body(json.dumps({"x": 1, key: 2}).encode())
     with pytest.raises(Refusal, match="spelled"):
         refuse_lookalikes(body, {"model", "stream", "max_tokens"})
 
 
-def test_of_two_spellings_only_one_may_be_used():
+def test_only_one_of_two_spellings_may_be_used():
     assert one_of(read_body(b'{"a_b":1}'), "aB", "a_b") == "a_b"
     assert one_of(read_body(b"{}"), "aB", "a_b") == "aB"
     with pytest.raises(Refusal, match="twice"):
@@ -259,21 +259,21 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("messages", "count", "roles"), MESSAGES)
-def test_messages_are_counted_and_their_roles_read(messages, count, roles):
+def test_messages_are_counted_and_their_roles_are_read(messages, count, roles):
     found = read_messages(read_body(b'{"messages":%b}' % messages.encode()), "messages")
     assert found
     assert (found.count, found.roles - {""}) == (count, roles - {""})
 
 
 @pytest.mark.parametrize("item", ["{}", '"x"', '{ "role" : "user" }'])
-def test_more_messages_than_any_provider_takes_are_refused(item):
+def test_more_messages_than_any_provider_accepts_are_refused(item):
     body = read_body(b'{"messages":[%b]}' % ",".join([item] * 100_001).encode())
     with pytest.raises(Refusal, match="more than 100000 items"):
         read_messages(body, "messages")
 
 
 @pytest.mark.parametrize("value", ["null", None])
-def test_no_messages_are_none(value):
+def test_absent_messages_are_read_as_none(value):
     assert read_messages(read_body(b'{"messages":null}' if value else b"{}"), "messages") is None
 
 
@@ -290,14 +290,14 @@ def test_no_messages_are_none(value):
         "1",
     ],
 )
-def test_messages_that_could_be_read_in_two_ways_are_refused(messages):
+def test_ambiguous_messages_are_refused(messages):
     with pytest.raises(Refusal, match="messages"):
         read_messages(read_body(b'{"messages":%b}' % messages.encode()), "messages")
 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(SPACE, KEYS, VALUES, SPACE), max_size=4), max_size=4))
-def test_messages_with_a_key_twice_are_refused_in_any_spacing(messages):
+def test_messages_with_a_repeated_key_are_refused_in_any_spacing(messages):
     data = ",".join("{" + ",".join(f'{a}"{k}":{v}{b}' for a, k, v, b in members) + "}" for members in messages)
     pairs = json.loads(f"[{data}]", object_pairs_hook=lambda pairs: pairs)
     body = read_body(f'{{"messages":[{data}]}}'.encode())

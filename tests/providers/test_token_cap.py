@@ -1,4 +1,4 @@
-"""The cap of output tokens: in each provider's shape, and not one byte else is touched."""
+"""The cap of output tokens in each provider's shape. No other byte changes."""
 
 import json
 
@@ -84,7 +84,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("provider", "name", "body", "capped"), SHAPES)
-def test_more_than_the_cap_becomes_the_cap_and_nothing_else_changes(provider, name, body, capped):
+def test_a_higher_limit_becomes_the_cap_and_nothing_else_changes(provider, name, body, capped):
     assert with_cap(provider, operation(name), body.encode(), 100).decode() == capped
 
 
@@ -127,11 +127,11 @@ def test_invoke_is_capped_where_the_models_body_has_its_limit(model, body, place
         ("anthropic", "messages", '{"max_tokens":1}'),
     ],
 )
-def test_what_asks_for_no_more_or_writes_no_text_is_left_as_it_is(provider, name, body):
+def test_a_request_within_the_cap_or_without_text_output_is_unchanged(provider, name, body):
     assert with_cap(provider, operation(name), body.encode(), 100).decode() == body
 
 
-def test_an_embedding_by_invoke_is_left_as_it_is():
+def test_an_embedding_by_invoke_is_unchanged():
     body = b'{"inputText":"x"}'
     assert with_cap("bedrock", operation("invoke", "amazon.titan-embed-text-v2:0"), body, 100) == body
 
@@ -143,11 +143,11 @@ def test_an_embedding_by_invoke_is_left_as_it_is():
         ("openai", "batches.create", None),
     ],
 )
-def test_what_cannot_be_capped_is_refused(provider, name, model):
+def test_a_request_that_cannot_be_capped_is_refused(provider, name, model):
     with pytest.raises(Refusal) as refused:
         with_cap(provider, operation(name, model), b'{"prompt":"x"}', 100)
     assert (refused.value.status, refused.value.code) == (403, "cannot_cap")
 
 
-def test_an_escaped_key_is_capped_too():
+def test_a_limit_under_an_escaped_key_is_capped():
     assert with_cap("openai", operation("completions"), b'{"max\\u005ftokens":500}', 100) == b'{"max\\u005ftokens":100}'

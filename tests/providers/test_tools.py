@@ -1,4 +1,4 @@
-"""Every tool that a request offers is named and counted, also inside groups."""
+"""Every tool in a request is named and counted, including tools in groups."""
 
 import json
 

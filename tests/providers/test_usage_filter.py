@@ -1,4 +1,4 @@
-"""What asking for usage adds to a stream is taken out again, byte for byte."""
+"""Usage that Wirekey requested is removed from a stream, byte for byte."""
 
 import json
 import re
@@ -55,12 +55,12 @@ CUTS = st.lists(st.integers(1, 120), max_size=40)
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"])
 @given(sizes=CUTS)
-def test_the_client_sees_what_the_provider_sends_unasked(end, sizes):
+def test_the_client_gets_the_stream_without_requested_usage(end, sizes):
     assert filtered(cut(stream(usage_asked=True, end=end), sizes)) == stream(usage_asked=False, end=end)
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
-def test_the_same_byte_by_byte(end):
+def test_the_client_gets_the_same_stream_byte_by_byte(end):
     asked = stream(usage_asked=True, end=end)
     assert filtered(asked[at : at + 1] for at in range(len(asked))) == stream(usage_asked=False, end=end)
 
@@ -78,7 +78,7 @@ def test_the_same_byte_by_byte(end):
         (b'{"a":{"usage":null},"usage":null,"b":""}', b'{"a":{"usage":null},"b":""}'),
     ],
 )
-def test_a_null_is_taken_out_with_its_comma(sent, seen):
+def test_a_null_is_removed_with_its_comma(sent, seen):
     assert filtered([event(sent)]) == event(seen)
 
 
@@ -100,26 +100,26 @@ def test_a_null_is_taken_out_with_its_comma(sent, seen):
         b'{"usage":\xff}',
     ],
 )
-def test_everything_else_passes_as_it_is(chunk):
+def test_all_other_events_pass_unchanged(chunk):
     assert filtered([event(chunk)]) == event(chunk)
 
 
-def test_the_usage_event_goes_with_all_of_its_lines():
+def test_the_usage_event_is_removed_with_all_of_its_lines():
     asked = b"id: 7\r\nevent: message\r\ndata:" + USAGE_EVENT + b"\r\n\r\n"
     assert filtered([asked + event(b"[DONE]")]) == event(b"[DONE]")
 
 
-def test_a_usage_event_without_its_blank_line_is_one():
+def test_a_usage_event_without_its_blank_line_is_removed():
     assert filtered([event(b"1"), event(USAGE_EVENT, end=b"")]) == event(b"1")
 
 
-def test_after_something_unexpected_all_passes():
+def test_everything_passes_after_unexpected_input():
     broken = event(b'{"usage":') + stream(usage_asked=True)
     assert filtered([broken]) == broken
     assert filtered([event(b'{"usage":'), stream(usage_asked=True)]) == broken
 
 
-def test_events_pass_at_once_in_the_chunks_in_which_they_came():
+def test_events_pass_immediately_in_their_original_chunks():
     usage_filter = UsageEventFilter()
     plain = event(chunk_of("a"))
     (out,) = usage_filter.feed(plain)
@@ -131,7 +131,7 @@ def test_events_pass_at_once_in_the_chunks_in_which_they_came():
 
 
 @given(before=st.integers(0, 3), sizes=st.lists(st.integers(1, 90), max_size=30))
-def test_longer_events_than_are_held_pass_and_the_next_are_looked_at(before, sizes):
+def test_events_too_long_to_hold_pass_and_later_events_are_filtered(before, sizes):
     limit, usage_filter_module.EVENT_LIMIT = usage_filter_module.EVENT_LIMIT, 300
     try:
         long = event(chunk_of("x" * 400, NULL), end=b"\r\n\r\n")
@@ -145,7 +145,7 @@ def test_longer_events_than_are_held_pass_and_the_next_are_looked_at(before, siz
 @given(
     pieces=st.lists(st.binary(max_size=40) | st.sampled_from([b"data: ", b'"usage"', b"\n", b"\r", USAGE_EVENT, b"{"]))
 )
-def test_rubbish_never_raises_and_loses_nothing_but_usage(pieces):
+def test_rubbish_never_raises_and_only_usage_is_removed(pieces):
     out = filtered(piece for piece in pieces if piece)
     whole = b"".join(pieces)
     if b"usage" not in whole:
@@ -153,13 +153,13 @@ def test_rubbish_never_raises_and_loses_nothing_but_usage(pieces):
     assert filtered([whole] if whole else []) == out
 
 
-def test_no_more_than_one_event_is_held():
+def test_at_most_one_event_is_held():
     usage_filter = UsageEventFilter()
     for _ in range(40):
         usage_filter.feed(b"x" * 65536)
     assert len(usage_filter._held) < 10
 
 
-def test_the_null_is_never_found_inside_a_text():
+def test_a_null_inside_a_text_is_kept():
     text = json.dumps({"choices": [{"delta": {"content": ',"usage":null,'}}]}).encode()
     assert not re.search(rb'"usage"', text)

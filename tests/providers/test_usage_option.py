@@ -1,4 +1,4 @@
-"""Usage is asked for on the client's behalf: only the span that asks differs."""
+"""Wirekey adds the usage option to a request. Only the span of that option changes."""
 
 import json
 
@@ -41,7 +41,7 @@ def ask_stream_usage(body):
         ),
     ],
 )
-def test_only_the_span_that_asks_differs(body, asked):
+def test_only_the_span_of_the_option_changes(body, asked):
     edited = ask_stream_usage(body)
     assert (edited.body, edited.usage_requested) == (asked, True)
     json.loads(asked)
@@ -62,13 +62,13 @@ def test_only_the_span_that_asks_differs(body, asked):
         b'\xef\xbb\xbf{"a":1}',
     ],
 )
-def test_what_the_provider_will_refuse_is_sent_as_it_is(body):
+def test_a_request_that_the_provider_will_refuse_is_unchanged(body):
     edited = ask_stream_usage(body)
     assert edited.body is body
     assert not edited.usage_requested
 
 
-def test_google_is_never_asked():
+def test_the_option_is_never_added_for_google():
     body = b'{"stream":true}'
     for edited in (
         PROVIDERS["openai"].edit_request(CHAT, b"/v1/chat/completions", "", body, edits("gemini")),

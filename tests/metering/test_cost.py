@@ -1,4 +1,4 @@
-"""Costs agree with genai-prices, which has the price list, and are None where a price or a count is unknown."""
+"""Costs agree with genai-prices, which has the price list, and are None if a price or a count is unknown."""
 
 import pytest
 from genai_prices import Usage as ListedUsage
@@ -25,7 +25,7 @@ from wirekey.providers import PROVIDERS
         ("bedrock", "aws", "eu.amazon.nova-pro-v1:0"),
     ],
 )
-def test_a_cost_is_that_of_the_price_list(provider, listed_as, model, tokens):
+def test_a_cost_matches_the_price_list(provider, listed_as, model, tokens):
     total_input, cached, output = tokens
     apart = cached if provider in ("anthropic", "bedrock") else 0
     usage = Usage(input_tokens=total_input - apart, cached_input_tokens=cached, output_tokens=output)
@@ -44,7 +44,7 @@ def test_a_cost_is_that_of_the_price_list(provider, listed_as, model, tokens):
         ("openai", "GPT-4o-mini", "gpt-4o-mini"),
     ],
 )
-def test_a_model_costs_the_same_however_it_is_named(provider, spelling, model):
+def test_a_model_costs_the_same_under_each_of_its_names(provider, spelling, model):
     usage = Usage(input_tokens=1000, output_tokens=1000)
     assert cost_usd(PROVIDERS[provider], spelling, usage) == cost_usd(PROVIDERS[provider], model, usage) > 0
 
@@ -68,7 +68,7 @@ SOME = Usage(input_tokens=10, output_tokens=10)
         ("openai", "gpt-4o", Usage(input_tokens=5, output_tokens=-5)),
     ],
 )
-def test_a_cost_that_cannot_be_known_is_none(provider, model, usage):
+def test_an_unknown_cost_is_none(provider, model, usage):
     assert cost_usd(PROVIDERS[provider], model, usage) is None
 
 
@@ -96,7 +96,7 @@ def test_all_models_on_the_list_can_be_priced():
     ("provider", "listed_as", "model"),
     [("anthropic", "anthropic", "claude-sonnet-4-5"), ("bedrock", "aws", "anthropic.claude-3-5-sonnet-20241022-v2:0")],
 )
-def test_what_is_written_to_a_cache_has_its_own_price(provider, listed_as, model):
+def test_cache_writes_have_their_own_price(provider, listed_as, model):
     usage = Usage(input_tokens=100, output_tokens=10, cached_input_tokens=2000, cache_write_tokens=3000)
     listed = ListedUsage(input_tokens=5100, cache_read_tokens=2000, cache_write_tokens=3000, output_tokens=10)
     expected = float(calc_price(listed, model, provider_id=listed_as).total_price)

@@ -1,4 +1,4 @@
-"""Content-Encoding is undone as the bytes pass, whatever the cuts, and within bounds."""
+"""Content-Encoding is decoded as the bytes pass, in any chunking and within bounds."""
 
 import gzip
 import zlib
@@ -35,30 +35,30 @@ def decoded(encoding, pieces):
 
 @pytest.mark.parametrize("encoding", ENCODED)
 @given(size=st.integers(1, 300))
-def test_any_cut_gives_the_whole_body(encoding, size):
+def test_any_chunking_decodes_to_the_whole_body(encoding, size):
     body = ENCODED[encoding]
     assert decoded(encoding, (body[at : at + size] for at in range(0, len(body), size))) == EVENTS
 
 
 @pytest.mark.parametrize("size", [1, 2, 1000])
-def test_bare_deflate_data_is_deflate_too(size):
+def test_raw_deflate_data_is_decoded(size):
     body = bare_deflate(EVENTS)
     assert decoded("deflate", (body[at : at + size] for at in range(0, len(body), size))) == EVENTS
 
 
 @pytest.mark.parametrize("encoding", ["GZIP", " gzip ", "Br", "ZSTD"])
-def test_the_name_of_a_coding_is_read_in_any_case(encoding):
+def test_the_name_of_a_coding_is_case_insensitive(encoding):
     assert decoder(encoding)
 
 
 @pytest.mark.parametrize("encoding", ["gzip, br", "gzip,gzip", "compress", "bz2", "rot13", "gz", "*"])
-def test_anything_else_is_not_undone(encoding):
+def test_other_encodings_are_not_decoded(encoding):
     assert decoder(encoding) is None
     assert not is_plain(encoding)
 
 
 @pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
-def test_identity_is_no_coding(encoding):
+def test_identity_is_not_a_coding(encoding):
     assert is_plain(encoding)
 
 
@@ -70,14 +70,14 @@ def test_all_members_are_decoded(encoding, compress):
 
 
 @pytest.mark.parametrize("padding", [b"\0" * 600, b"rubbish", b"\x1f"])
-def test_padding_after_gzip_is_let_be(padding):
+def test_padding_after_gzip_is_ignored(padding):
     body = gzip.compress(b"whole") + padding
     assert decoded("gzip", [body]) == b"whole"
     assert decoded("gzip", [body[at : at + 1] for at in range(len(body))]) == b"whole"
 
 
 def flushed(encoding, event):
-    """Give a compressed event, flushed and the stream left open, as a server does that sends event by event."""
+    """Return a compressed event, flushed with the stream left open, as from a server that sends event by event."""
     if encoding == "br":
         body = brotli.Compressor()
         return body.process(event) + body.flush()
@@ -87,12 +87,12 @@ def flushed(encoding, event):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
-def test_an_event_that_was_flushed_comes_out_at_once(encoding):
+def test_a_flushed_event_is_decoded_immediately(encoding):
     assert decoded(encoding, [flushed(encoding, b"data: 1\n\n")]) == b"data: 1\n\n"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
-def test_what_is_not_in_the_coding_is_an_error(encoding):
+def test_data_that_is_not_in_the_coding_is_an_error(encoding):
     with pytest.raises(DecodingError, match="Content-Encoding"):
         decoded(encoding, [b"{}" * 40])
 
@@ -120,7 +120,7 @@ ZEROS = bytes(2 * ALLOWANCE)
         ("zstd", zstandard.compress(ZEROS) * 8),
     ],
 )
-def test_a_bomb_is_stopped(encoding, bomb):
+def test_a_decompression_bomb_is_stopped(encoding, bomb):
     sizes = []
     with pytest.raises(DecodingError, match="expands"):
         sizes.extend(len(piece) for piece in decoder(encoding).feed(bomb))
@@ -128,7 +128,7 @@ def test_a_bomb_is_stopped(encoding, bomb):
     assert max(sizes, default=0) <= 4 * PIECE
 
 
-def test_a_zstd_window_that_browsers_refuse_is_refused():
+def test_a_zstd_window_larger_than_browsers_accept_is_refused():
     parameters = zstandard.ZstdCompressionParameters(window_log=26, write_content_size=False)
     body = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     with pytest.raises(DecodingError):

@@ -55,19 +55,19 @@ FRAMES = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(FRAMES, st.lists(st.integers(0, 10**6), max_size=8))
-def test_what_is_written_is_read_in_any_cut_and_by_botocore(frames, places):
+def test_written_frames_are_read_in_any_chunking_and_by_botocore(frames, places):
     data = b"".join(write_frame(headers, payload) for headers, payload in frames)
     assert botocore_frames(data) == frames
     assert collect(cut(data, places)) == frames
 
 
-def test_bytes_one_by_one_give_the_same():
+def test_frames_are_read_byte_by_byte():
     frames = [(EVENT, b'{"usage":{}}'), ({}, b""), (EVENT, "日本".encode())]
     data = b"".join(write_frame(headers, payload) for headers, payload in frames)
     assert collect(bytes([byte]) for byte in data) == frames
 
 
-def test_an_unfinished_frame_is_forgotten():
+def test_an_unfinished_frame_is_dropped():
     data = write_frame(EVENT, b"one") + write_frame(EVENT, b"two")
     for place in range(len(write_frame(EVENT, b"one")), len(data)):
         assert collect([data[:place]]) == [(EVENT, b"one")]
@@ -87,7 +87,7 @@ HEADER_TYPES = {
 
 
 @pytest.mark.parametrize("header", HEADER_TYPES.values(), ids=HEADER_TYPES)
-def test_headers_of_other_types_are_stepped_over(header):
+def test_headers_of_other_types_are_skipped(header):
     data = frame_of(header + b"\x01b\x07\x00\x02hi", b"")
     assert botocore_frames(data)[0][0]["b"] == "hi"
     assert collect([data]) == [({"b": "hi"}, b"")]
@@ -105,7 +105,7 @@ def test_headers_of_other_types_are_stepped_over(header):
         b"\x01a\x07\x00\x01\xff",
     ],
 )
-def test_malformed_headers_are_none(headers):
+def test_malformed_headers_are_not_read(headers):
     assert read_headers(headers) == {}
 
 
@@ -113,7 +113,7 @@ GOOD = write_frame(EVENT, b"payload")
 
 
 @pytest.mark.parametrize("place", range(len(GOOD)))
-def test_nothing_is_read_from_a_frame_with_a_wrong_bit_nor_after_it(place):
+def test_nothing_is_read_from_a_frame_with_a_wrong_bit_or_after_it(place):
     bad = bytearray(GOOD)
     bad[place] ^= 0x10
     data = GOOD + bytes(bad) + GOOD
@@ -122,19 +122,19 @@ def test_nothing_is_read_from_a_frame_with_a_wrong_bit_nor_after_it(place):
 
 
 @pytest.mark.parametrize("lengths", [(0, 0), (15, 0), (16, 1), (100, 85), (2**32 - 1, 2**32 - 1)])
-def test_lengths_that_cannot_be_end_the_reading(lengths):
+def test_invalid_lengths_end_the_reading(lengths):
     prelude = struct.pack(">II", *lengths)
     assert collect([GOOD + prelude + struct.pack(">I", zlib.crc32(prelude)) + GOOD]) == [(EVENT, b"payload")]
 
 
-def test_a_frame_too_long_to_be_held_is_let_by():
+def test_a_frame_too_long_to_hold_is_skipped():
     data = GOOD + write_frame(EVENT, b"x" * FRAME_LIMIT) + GOOD
     rng = random.Random(1)
     for places in ([], [len(GOOD) + 5], [len(GOOD) + 12, 500_000], [rng.randrange(len(data)) for _ in range(50)]):
         assert collect(cut(data, places)) == [(EVENT, b"payload")] * 2
 
 
-def test_what_is_held_is_bounded():
+def test_the_held_data_is_bounded():
     prelude = struct.pack(">II", FRAME_LIMIT, 0)
     for total in (FRAME_LIMIT, 2**32 - 1):
         prelude = struct.pack(">II", total, 0)
@@ -145,7 +145,7 @@ def test_what_is_held_is_bounded():
             assert len(reader._held) <= FRAME_LIMIT
 
 
-def test_a_long_frame_in_small_pieces_is_not_copied_at_each(monkeypatch):
+def test_a_long_frame_is_not_copied_at_each_small_piece(monkeypatch):
     taken = []
     read_frames = eventstream.EventStreamReader._read_frames
     monkeypatch.setattr(
@@ -160,12 +160,12 @@ def test_a_long_frame_in_small_pieces_is_not_copied_at_each(monkeypatch):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=60) | st.just(GOOD), max_size=6))
-def test_rubbish_never_raises_and_reads_the_same_in_any_cut(chunks):
+def test_rubbish_never_raises_and_reads_the_same_in_any_chunking(chunks):
     assert collect(chunks) == collect([b"".join(chunks)])
 
 
 @pytest.mark.parametrize("cut", [1, 11, 12, 30, -1])
-def test_a_reader_knows_whether_it_was_fed_whole_frames(cut):
+def test_a_reader_reports_whether_it_was_fed_whole_frames(cut):
     reader, frame = EventStreamReader(), write_frame({":event-type": "chunk"}, b"x" * 100)
     reader.read_event = lambda *_: None
     assert reader.is_between_frames
@@ -175,7 +175,7 @@ def test_a_reader_knows_whether_it_was_fed_whole_frames(cut):
     assert reader.is_between_frames
 
 
-def test_after_a_broken_frame_nothing_is_known():
+def test_a_broken_frame_leaves_the_end_unknown():
     reader = EventStreamReader()
     reader.feed(b"x" * 100)
     assert not reader.is_between_frames

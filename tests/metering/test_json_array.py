@@ -11,7 +11,7 @@ from wirekey.metering.json_array import JsonArrayReader
 
 
 class Collector(JsonArrayReader):
-    """Learns every element that holds the word `want`."""
+    """A reader that collects every element with the word `want`."""
 
     def __init__(self):
         super().__init__()
@@ -57,7 +57,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("data", ARRAYS.values(), ids=ARRAYS)
-def test_any_single_cut_gives_what_the_whole_gives(data):
+def test_any_single_cut_reads_the_same(data):
     whole = collect([data]).elements
     for place in range(len(data) + 1):
         assert collect([data[:place], data[place:]]).elements == whole
@@ -86,7 +86,7 @@ JSON = st.recursive(
     st.booleans(),
     st.lists(st.integers(0, 10**6)),
 )
-def test_any_array_in_any_cut_gives_its_elements(array, pretty, places):
+def test_the_elements_of_any_array_are_read_in_any_chunking(array, pretty, places):
     data = json.dumps(array, indent=2 if pretty else None, ensure_ascii=pretty).encode()
     wanted = [each for each in array if "want" in json.dumps(each, ensure_ascii=pretty)]
     assert [json.loads(each) for each in collect(cut(data, places)).elements] == wanted
@@ -97,12 +97,12 @@ def test_any_array_in_any_cut_gives_its_elements(array, pretty, places):
     st.lists(st.sampled_from([b"[", b"]", b"{", b"}", b'"', b"\\", b"want", b",", b"x"])),
     st.lists(st.integers(0, 10**6)),
 )
-def test_rubbish_never_raises_and_gives_the_same_in_any_cut(pieces, places):
+def test_rubbish_in_an_array_never_raises_and_reads_the_same_in_any_chunking(pieces, places):
     data = b"".join(pieces)
     assert collect(cut(data, places)).elements == collect([data]).elements
 
 
-def test_an_element_too_long_to_be_held_leaves_its_ends(monkeypatch):
+def test_an_element_too_long_to_hold_is_read_at_its_ends(monkeypatch):
     monkeypatch.setattr(json_array, "ELEMENT_LIMIT", 1000)
     long = b'{"head":1,"text":"' + b"x" * 500_000 + b'","want":1}'
     data = b"[" + long + b',{"want":2}]'
@@ -125,7 +125,7 @@ def test_memory_stays_bounded_while_a_long_element_passes():
 
 
 def test_no_regular_expression_is_quadratic():
-    """Long runs of backslashes and quotes are what could make one walk back."""
+    """Long runs of backslashes and quotes could make an expression backtrack."""
     reader = Collector()
     for run in (b"\\" * 300_000, b'"' * 200_000, b'\\"' * 100_000):
         reader.feed(b'[{"want":"' + run)

@@ -1,4 +1,4 @@
-"""Server-sent events are put together as the standard says, whatever the cuts, and never held beyond a bound."""
+"""Server-sent events are parsed as the standard requires, in any chunking, and held only up to a bound."""
 
 import tracemalloc
 from itertools import pairwise
@@ -15,7 +15,7 @@ LIMIT = 64
 
 
 class Collector(SseReader):
-    """Learns what is marked with an exclamation mark."""
+    """A reader that collects data with an exclamation mark."""
 
     def __init__(self):
         super().__init__()
@@ -119,14 +119,14 @@ def test_a_long_event_is_read_at_its_ends_in_any_pieces():
 
 
 @pytest.mark.usefixtures("_short_limit")
-def test_a_long_event_of_no_interest_is_let_by():
+def test_a_long_event_of_no_interest_is_skipped():
     assert collect(cut(b"data: " + b"x" * 500 + b"\n\ndata: a!\n\n", 10)) == ([b"a!"], [])
 
 
 @settings(deadline=None)
 @given(st.lists(PIECES, max_size=25), st.lists(st.integers(0, 300), max_size=10))
 @example([b"\n", b"\r\n\r\n", b"x" * 70, b"!"], [4])
-def test_any_cut_gives_the_same(pieces, cuts):
+def test_any_chunking_reads_the_same(pieces, cuts):
     data = b"".join(pieces)
     before, sse.EVENT_LIMIT = sse.EVENT_LIMIT, LIMIT
     try:
@@ -159,12 +159,12 @@ def test_an_event_without_end_is_held_only_up_to_the_limit(piece):
         (b"data", b""),
     ],
 )
-def test_data_of_an_event_is_what_its_data_lines_hold(event, data):
+def test_the_data_of_an_event_is_the_content_of_its_data_lines(event, data):
     assert data_of(event) == data
 
 
 @pytest.mark.parametrize("size", [1, 999, 8191, 70_000, 1 << 20])
-def test_both_ends_are_the_same_whatever_the_pieces(size):
+def test_both_ends_of_a_long_event_are_the_same_in_any_chunking(size):
     data = bytes(i % 251 for i in range(200_000))
     ends = Ends()
     for piece in cut(data, size) if size > 1 else [*cut(data[:3000], 1), data[3000:]]:
@@ -187,11 +187,11 @@ def test_both_ends_are_the_same_whatever_the_pieces(size):
         (b"", None),
     ],
 )
-def test_the_last_object_under_a_key_is_found_in_a_piece_of_json(data, found):
+def test_the_last_object_under_a_key_is_found_in_a_json_fragment(data, found):
     assert last_object(data, "usage") == found
 
 
-def test_a_word_under_a_key_is_found_only_if_it_is_one():
+def test_a_string_under_a_key_is_found_only_if_it_is_a_word():
     assert last_text(b'"model":"a","model" : "gpt-4o"', "model") == "gpt-4o"
     assert last_text(b'"model":"a b"', "model") is None
     assert last_text(b'"model":"%b"' % (b"x" * 200), "model") is None

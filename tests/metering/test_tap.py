@@ -1,4 +1,4 @@
-"""The tap feeds a reader what passes, and gives up rather than guess."""
+"""The tap feeds passing bytes to a reader, and stops if it cannot decode them."""
 
 import gzip
 
@@ -48,7 +48,7 @@ def test_empty_chunks_do_not_reach_the_reader():
 
 
 @pytest.mark.parametrize("encoding", ["gzip, br", "compress"])
-def test_nothing_is_read_of_an_encoding_that_cannot_be_undone(encoding):
+def test_an_encoding_that_cannot_be_decoded_is_not_read(encoding):
     reader = Recorder()
     tap = Tap(reader, encoding)
     tap.feed(b"whatever")
@@ -57,7 +57,7 @@ def test_nothing_is_read_of_an_encoding_that_cannot_be_undone(encoding):
     assert (reader.fed, reader.ends) == ([], 0)
 
 
-def test_an_answer_that_is_not_in_its_encoding_is_not_read():
+def test_a_response_that_is_not_in_its_encoding_is_not_read():
     tap = Tap(Recorder(), "gzip")
     tap.feed(b"plain text")
     tap.feed(gzip.compress(b"data: 1\n\n"))
@@ -65,13 +65,13 @@ def test_an_answer_that_is_not_in_its_encoding_is_not_read():
     assert tap.reader is None
 
 
-def test_a_bomb_is_not_read():
+def test_a_decompression_bomb_is_not_read():
     tap = Tap(Recorder(), "gzip")
     tap.feed(gzip.compress(bytes(2**24), 9) * 4)
     assert tap.reader is None
 
 
-def test_what_a_whole_answer_told_stays_when_rubbish_follows():
+def test_the_usage_of_a_whole_response_stays_if_rubbish_follows():
     reader = Recorder(finished_by=b"[DONE]")
     tap = Tap(reader, "zstd")
     import zstandard
@@ -83,7 +83,7 @@ def test_what_a_whole_answer_told_stays_when_rubbish_follows():
     assert reader.ends == 1
 
 
-def test_the_reader_is_told_the_end_once():
+def test_the_reader_is_ended_once():
     reader = Recorder()
     tap = Tap(reader)
     tap.end()
@@ -92,7 +92,7 @@ def test_the_reader_is_told_the_end_once():
     assert (reader.ends, reader.fed) == (1, [])
 
 
-def test_a_tap_without_a_reader_is_a_tap():
+def test_a_tap_works_without_a_reader():
     tap = Tap(None, "gzip")
     tap.feed(b"x")
     tap.end()

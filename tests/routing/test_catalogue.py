@@ -1,4 +1,4 @@
-"""Which models are listed, as what call each is judged, and how each format lists them."""
+"""The models in the list, the call by which policy decides each, and the list in each format."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ json = st.recursive(
 
 
 @given(st.sampled_from(list(PROVIDERS)), json)
-def test_whatever_a_provider_answers_reading_it_does_not_fail(provider, document):
+def test_reading_a_list_never_fails(provider, document):
     for entry in read_list(PROVIDERS[provider], document):
         assert PROVIDERS["openai"].write_model(entry)
 
@@ -108,7 +108,7 @@ ROUTES = [
 
 
 @pytest.mark.parametrize(("routes", "first"), ROUTES)
-def test_the_names_of_routes_come_first_and_each_name_once(routes, first):
+def test_the_names_of_routes_are_first_and_each_name_is_listed_once(routes, first):
     listed = [(entry.id, entry.provider) for entry in catalogue(LISTS, routes)]
     assert listed[: len(first)] == first
     assert len(listed) == len(set(listed))
@@ -120,11 +120,11 @@ def test_the_names_of_routes_come_first_and_each_name_once(routes, first):
     }
 
 
-def test_without_any_list_there_are_the_names_of_routes():
+def test_without_any_list_the_names_of_routes_are_listed():
     assert [entry.id for entry in catalogue({}, [Route("r", "fast"), Route("r", "gpt-*")])] == ["fast"]
 
 
-def test_what_passes_by_no_operation_is_not_listed():
+def test_a_model_that_no_operation_can_call_is_not_listed():
     live = ListedModel("gemini-live", "gemini", methods=("bidiGenerateContent",))
     assert catalogue(
         {"gemini": [live], "openai": [ListedModel("", "openai")], "bedrock": [ListedModel("a b", "bedrock")]}, []
@@ -157,7 +157,7 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("entry", "operation", "target"), CALLS, ids=lambda value: getattr(value, "id", None))
-def test_a_policy_is_asked_about_a_model_as_about_its_call_by_this_agent(entry, operation, target):
+def test_policy_decides_a_model_as_it_decides_a_call_of_it_by_the_agent(entry, operation, target):
     listing = Call(client="127.0.0.1", agent=Agent("alice", "engineer"), provider="openai", method="GET")
     asked = build_input(as_call(entry, listing), {"user-agent": "x"})
     assert (asked["provider"], asked["operation"], asked["target"]) == (entry.provider, operation, target)
@@ -165,7 +165,7 @@ def test_a_policy_is_asked_about_a_model_as_about_its_call_by_this_agent(entry, 
     assert (asked["client"], asked["headers"], asked["id"]) == ("127.0.0.1", {"user-agent": "x"}, listing.id)
 
 
-def test_in_its_own_format_a_model_is_described_in_its_providers_own_words():
+def test_a_model_in_its_own_format_has_its_providers_description():
     for shape, document, key in (
         ("openai", OPENAI, "data"),
         ("gemini", GEMINI, "models"),
@@ -209,11 +209,11 @@ DESCRIBED = [
 
 
 @pytest.mark.parametrize(("shape", "provider", "expected"), DESCRIBED)
-def test_in_another_format_it_has_what_that_format_needs(shape, provider, expected):
+def test_a_model_in_another_format_has_the_required_fields(shape, provider, expected):
     assert PROVIDERS[shape].write_model(LISTS[provider][0]) == expected
 
 
-def test_a_routes_name_for_a_model_of_gemini_says_what_it_can_do():
+def test_a_route_name_of_a_gemini_model_has_its_supported_actions():
     fast = catalogue(LISTS, [Route("r", "fast", model=ModelName("gemini-2.5-flash"))])[0]
     assert PROVIDERS["gemini"].write_model(fast)["supportedGenerationMethods"] == ["generateContent", "countTokens"]
     assert PROVIDERS["gemini"].write_model(fast)["name"] == "models/fast"
@@ -222,6 +222,6 @@ def test_a_routes_name_for_a_model_of_gemini_says_what_it_can_do():
     ]
 
 
-def test_anthropics_list_says_that_there_is_no_other_page():
+def test_anthropics_list_has_only_one_page():
     assert PROVIDERS["anthropic"].write_models([]) == {"data": [], "has_more": False, "first_id": None, "last_id": None}
     assert PROVIDERS["anthropic"].write_models(LISTS["openai"])["last_id"] == "gpt-4o"

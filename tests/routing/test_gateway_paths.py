@@ -53,7 +53,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("path", "headers", "provider"), PATHS)
-def test_whose_path_it_is(path, headers, provider):
+def test_the_provider_of_a_path(path, headers, provider):
     direction = direction_of(path, headers)
     assert (direction.provider if direction else None) == provider
 
@@ -77,12 +77,12 @@ def test_whose_path_it_is(path, headers, provider):
         ("/api/v1/%6fpenai/v1", None),
     ],
 )
-def test_the_prefix_goes_and_the_rest_stays_as_it_is(path, direction):
+def test_the_prefix_is_removed_and_the_remainder_is_unchanged(path, direction):
     assert direction_of(path, {}) == direction
 
 
 @given(st.text(), st.dictionaries(st.text(), st.text()))
-def test_whatever_the_path_the_host_is_one_of_the_table(path, headers):
+def test_the_host_of_any_path_is_in_the_table(path, headers):
     direction = direction_of(path, headers)
     assert direction is None or direction.provider in PROVIDERS
 
@@ -100,7 +100,7 @@ EU_AND_US = provider_hosts(["us-east-1", "eu-west-1"])
         ("POST", "/model/a.b/converse", "eu-central-1", None),
     ],
 )
-def test_the_host_of_bedrock_has_the_operation_and_is_in_an_allowed_region(method, path, region, host):
+def test_the_bedrock_host_fits_the_operation_and_an_allowed_region(method, path, region, host):
     assert bedrock_host_of(method, path, region, EU_AND_US) == host
 
 
@@ -123,5 +123,5 @@ def test_D4_what_is_no_region_makes_no_host(region):
         (None, False),
     ],
 )
-def test_which_models_are_googles(model, is_one):
+def test_google_models_are_recognised_by_name(model, is_one):
     assert (owner_of_model(model or "") == "gemini") is is_one

@@ -1,4 +1,4 @@
-"""The providers' lists: asked for away from the loop, kept for ten minutes, and kept when a new one cannot be had."""
+"""The providers' lists are fetched in a thread and kept for ten minutes, or longer if a new list cannot be fetched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLACES = {"openai": "api.openai.com"}
 
 
 class Provider:
-    """Answers with `models`, or fails; counts how often it was asked. `gate` holds its answers back."""
+    """A provider that returns `models` or raises `error`, and counts requests. `gate` holds its responses back."""
 
     def __init__(self) -> None:
         self.models, self.error, self.asked = ["one"], None, 0
@@ -44,7 +44,7 @@ class Provider:
             await asyncio.sleep(0)
 
 
-async def test_the_first_list_is_waited_for_and_then_kept():
+async def test_the_first_request_waits_for_the_list_and_the_list_is_kept():
     provider = Provider()
     assert await provider.names() == ["one"]
     provider.now = GOOD_FOR - 1
@@ -52,7 +52,7 @@ async def test_the_first_list_is_waited_for_and_then_kept():
     assert provider.asked == 1
 
 
-async def test_an_old_list_is_given_while_a_new_one_is_fetched():
+async def test_an_old_list_is_returned_while_a_new_one_is_fetched():
     provider = Provider()
     await provider.names()
     provider.now, provider.models = GOOD_FOR + 1, ["two"]
@@ -66,7 +66,7 @@ async def test_an_old_list_is_given_while_a_new_one_is_fetched():
 
 
 @pytest.mark.parametrize("error", [ListError("it responds with status 500", 500), RuntimeError("with a secret")])
-async def test_where_a_new_list_cannot_be_had_the_old_one_stays(error, caplog):
+async def test_the_old_list_stays_if_a_new_one_cannot_be_fetched(error, caplog):
     provider = Provider()
     await provider.names()
     provider.now, provider.error = GOOD_FOR + 1, error
@@ -79,7 +79,7 @@ async def test_where_a_new_list_cannot_be_had_the_old_one_stays(error, caplog):
     assert "secret" not in caplog.text
 
 
-async def test_without_any_list_it_is_said_why_and_soon_asked_again():
+async def test_without_any_list_the_reason_is_reported_and_the_fetch_is_repeated_soon():
     provider = Provider()
     provider.error = ListError("it responds with status 401", 401)
     assert (await provider.lists.known(PLACES)).troubles == {"openai": "it responds with status 401"}
@@ -89,7 +89,7 @@ async def test_without_any_list_it_is_said_why_and_soon_asked_again():
     assert await provider.names() == ["one"]
 
 
-async def test_nobody_waits_for_long():
+async def test_a_request_waits_only_for_a_limited_time():
     provider = Provider()
     provider.gate.clear()
     known = await provider.lists.known(PLACES, patience=0.01)
@@ -107,7 +107,7 @@ async def test_another_upstream_has_another_list():
     assert await provider.names(places={"openai": "llm.corp.example"}) == ["two"]
 
 
-async def test_a_failure_in_the_thread_is_raised_here():
+async def test_an_exception_in_the_thread_is_raised_on_the_loop():
     def fail():
         raise ListError("of the thread")
 
@@ -116,10 +116,10 @@ async def test_a_failure_in_the_thread_is_raised_here():
     assert await beside_the_loop(lambda: 3) == 3
 
 
-# What is asked, over the wire.
+# Requests over the wire.
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class ListHandler(http.server.BaseHTTPRequestHandler):
     replies: ClassVar[dict] = {}
     seen: ClassVar[list] = []
 
@@ -141,8 +141,8 @@ def server(tmp_path):
     certificate, root = prepare_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    Answers.replies, Answers.seen = {}, []
-    with http.server.HTTPServer(("127.0.0.1", 0), Answers) as listening:
+    ListHandler.replies, ListHandler.seen = {}, []
+    with http.server.HTTPServer(("127.0.0.1", 0), ListHandler) as listening:
         listening.socket = context.wrap_socket(listening.socket, server_side=True)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         listening.root = str(root)
@@ -155,10 +155,10 @@ def question(server, *targets, configured=True, host="127.0.0.1", trusted=None):
     return Question("openai", host, server.server_port, configured, trusted or server.root, requests)
 
 
-def test_the_documents_come_in_the_order_of_the_requests(server):
-    Answers.replies = {"/a": (200, b'{"data":[]}'), "/b": (200, b"[1]")}
+def test_the_documents_are_in_the_order_of_the_requests(server):
+    ListHandler.replies = {"/a": (200, b'{"data":[]}'), "/b": (200, b"[1]")}
     assert ask(question(server, "/a", "/b")) == [{"data": []}, [1]]
-    assert [(path, headers["x-api-key"], headers["Host"]) for path, headers in Answers.seen] == [
+    assert [(path, headers["x-api-key"], headers["Host"]) for path, headers in ListHandler.seen] == [
         ("/a", "k", "h"),
         ("/b", "k", "h"),
     ]
@@ -173,8 +173,8 @@ def test_the_documents_come_in_the_order_of_the_requests(server):
         (200, b"[" + b" " * list_fetching.MOST_BYTES + b"]", "longer than"),
     ],
 )
-def test_an_answer_that_is_no_list_is_a_sentence_without_its_words(server, status, body, says):
-    Answers.replies = {"/a": (status, body)}
+def test_a_response_that_is_not_a_list_is_reported_without_its_content(server, status, body, says):
+    ListHandler.replies = {"/a": (status, body)}
     with pytest.raises(ListError, match=says) as raised:
         ask(question(server, "/a"))
     assert "sk-x" not in str(raised.value)
@@ -183,14 +183,14 @@ def test_an_answer_that_is_no_list_is_a_sentence_without_its_words(server, statu
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "169.254.169.254", "10.0.0.1"])
 def test_D3_an_address_inside_is_not_dialled_unless_an_operator_named_it(server, host):
-    Answers.replies = {"/a": (200, b"{}")}
+    ListHandler.replies = {"/a": (200, b"{}")}
     with pytest.raises(ListError, match="resolves to"):
         ask(question(server, "/a", configured=False, host=host))
-    assert Answers.seen == []
+    assert ListHandler.seen == []
 
 
-def test_no_key_goes_to_a_server_that_is_not_trusted(server, tmp_path):
+def test_no_key_is_sent_to_an_untrusted_server(server, tmp_path):
     _, another = prepare_certificate(tmp_path / "another")
     with pytest.raises(ListError, match="certificate is not trusted"):
         ask(question(server, "/a", trusted=str(another)))
-    assert Answers.seen == []
+    assert ListHandler.seen == []

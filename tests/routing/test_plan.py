@@ -1,4 +1,4 @@
-"""What is tried after which failure, in which order, and when it ends."""
+"""The attempts after each kind of failure, their order, and their end."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def candidate(*labels, **more):
 
 
 def played(plan, *failures, pause=0.0):
-    """Play the plan against these failures; gives what was tried: (place of the candidate, key), and `None` at the end.
+    """Run the plan with these failures; return the attempts: (place of the candidate, key), and `None` at the end.
 
     As the proxy does, each status is noted in the pool before the plan is asked.
     """
@@ -54,63 +54,63 @@ def test_after_a_failure_comes_the_next_key_and_then_the_next_candidate(failure)
 
 
 @pytest.mark.parametrize("number", [400, 404, 409, 413, 422, 501])
-def test_what_the_request_itself_is_to_blame_for_is_not_tried_again(number):
+def test_an_error_caused_by_the_request_is_not_retried(number):
     plan = RetryPlan((candidate("a", "b"), candidate("c")))
     assert played(plan, status(number)) == [(0, "a"), None]
 
 
 @pytest.mark.parametrize("number", [401, 403])
-def test_a_refused_key_gives_way_to_another_one_but_never_to_another_model(number):
+def test_a_refused_key_leads_to_another_key_but_never_to_another_model(number):
     plan = RetryPlan((candidate("a", "b"), candidate("c")), Failover(max_attempts=5))
     assert played(plan, status(number, 0.5), status(number, 0.5)) == [(0, "a"), (0, "b"), None]
 
 
-def test_the_attempts_are_counted_over_all_candidates():
+def test_attempts_are_counted_across_all_candidates():
     plan = RetryPlan((candidate("a", "b"), candidate("c", "d")), Failover(max_attempts=3))
     assert played(plan, *[RESET] * 3) == [(0, "a"), (0, "b"), (1, "c"), None]
 
 
-def test_no_attempt_begins_after_the_budget():
+def test_no_attempt_starts_after_the_time_budget():
     plan = RetryPlan((candidate("a", "b", "c"),), Failover(max_attempts=5, max_seconds=10))
     assert played(plan, RESET, RESET, pause=6.0) == [(0, "a"), (0, "b"), None]
 
 
-def test_a_key_that_rests_is_passed_over_while_there_is_another_candidate():
+def test_a_cooling_key_is_skipped_while_there_is_another_candidate():
     first = candidate("a", "b")
     first.pool.record_status(first.pool.keys[1], 429, 100, 0)
     assert played(RetryPlan((first, candidate("c"))), status(429)) == [(0, "a"), (1, "c")]
 
 
-def test_a_key_that_rests_is_better_than_none():
+def test_a_cooling_key_is_used_if_nothing_else_is_left():
     only = candidate("a", "b")
     only.pool.record_status(only.pool.keys[1], 429, 100, 0)
     assert played(RetryPlan((only,)), status(500)) == [(0, "a"), (0, "b")]
 
 
-def test_a_candidate_whose_keys_all_rest_comes_after_one_with_a_good_key():
+def test_a_candidate_whose_keys_all_cool_down_comes_after_one_with_an_available_key():
     cooling = candidate("r")
     cooling.pool.record_status(cooling.pool.keys[0], 429, 100, 0)
     assert played(RetryPlan((candidate("a"), cooling, candidate("c"))), status(503)) == [(0, "a"), (2, "c")]
     assert played(RetryPlan((candidate("a"), cooling)), status(503)) == [(0, "a"), (1, "r")]
 
 
-def test_a_candidate_without_a_key_is_tried_only_where_it_is_the_first():
+def test_a_candidate_without_a_key_is_tried_only_if_it_is_the_first():
     assert played(RetryPlan((candidate("a"), candidate(), candidate("c"))), RESET) == [(0, "a"), (2, "c")]
     assert played(RetryPlan((candidate(), candidate("c")))) == [(0, None)]
 
 
-def test_a_candidate_that_needs_no_key_is_tried_without():
+def test_a_candidate_that_needs_no_key_is_tried_without_one():
     plan = RetryPlan((candidate("a"), Candidate("openai", "none", CORP)))
     assert played(plan, RESET) == [(0, "a"), (1, None)]
 
 
-def test_the_same_key_serves_another_model():
+def test_the_same_key_is_tried_for_another_model():
     shared = pool("a")
     plan = RetryPlan((Candidate("gemini", pool=shared), Candidate("gemini", pool=shared)))
     assert played(plan, status(429, 30)) == [(0, "a"), (1, "a")]
 
 
-def test_where_a_door_is_closed_other_keys_do_not_knock_if_there_is_another_door():
+def test_an_unreachable_upstream_is_not_retried_with_other_keys_if_there_is_another():
     plan = RetryPlan((candidate("a", "b", upstream=CORP), candidate("c")))
     assert played(plan, CONNECT) == [(0, "a"), (1, "c")]
     assert played(RetryPlan((candidate("a", "b", upstream=CORP),)), CONNECT) == [(0, "a"), (0, "b")]
@@ -124,12 +124,12 @@ def test_where_a_door_is_closed_other_keys_do_not_knock_if_there_is_another_door
         (None, [(0, "a"), None]),
     ],
 )
-def test_a_short_retry_after_is_waited_for_once_where_nothing_else_is_left(retry_after, tried):
+def test_a_short_retry_after_is_waited_for_once_if_nothing_else_is_left(retry_after, tried):
     plan = RetryPlan((candidate("a"),), Failover(max_attempts=5, max_retry_after=2))
     assert played(plan, *[status(429, retry_after)] * (len(tried) - 1)) == tried
 
 
-def test_a_pause_is_for_an_overloaded_upstream_not_for_a_key_that_is_used_up():
+def test_a_pause_follows_an_overloaded_upstream_but_not_an_exhausted_key():
     for number, wait in ((503, 1.0), (529, 1.0), (429, 0.0)):
         plan = RetryPlan((candidate("a", "b"),))
         plan.start(0)
@@ -137,7 +137,7 @@ def test_a_pause_is_for_an_overloaded_upstream_not_for_a_key_that_is_used_up():
         assert (choice.key.label, choice.wait) == ("b", wait)
 
 
-def test_a_pause_that_would_end_after_the_budget_is_not_made():
+def test_a_pause_that_would_exceed_the_time_budget_is_skipped():
     plan = RetryPlan((candidate("a"),), Failover(max_seconds=1, max_retry_after=5))
     assert played(plan, status(429, 2.0)) == [(0, "a"), None]
 
@@ -152,14 +152,14 @@ def test_a_pause_that_would_end_after_the_budget_is_not_made():
         (RetryPlan((candidate("a"),), Failover(max_retry_after=2)), [False, True]),
     ],
 )
-def test_the_last_attempt_is_known_as_such(plan, last):
+def test_the_last_attempt_is_marked(plan, last):
     choices = [plan.start(0)]
     while choice := plan.after(status(429, 1.0), 0):
         choices.append(choice)
     assert [choice.is_last for choice in choices] == last
 
 
-def test_a_session_keeps_to_its_key_over_calls():
+def test_a_session_keeps_its_key_across_calls():
     keys = KeyPool([ProviderKey(name, Secret(f"key-{name}")) for name in "abc"], selection="session-affinity")
     for session, label in (("x", "a"), ("y", "b"), ("x", "a"), ("z", "c"), ("y", "b")):
         assert RetryPlan((Candidate("openai", pool=keys),), session=session).start(0).key.label == label
@@ -182,9 +182,9 @@ INFERENCE, LISTING, STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
         ("predictLongRunning", INFERENCE, "POST", True, False),
     ],
 )
-def test_only_what_leaves_nothing_behind_and_was_kept_is_sent_again(name, kind, method, kept, resent):
+def test_only_a_kept_request_without_side_effects_is_resent(name, kind, method, kept, resent):
     assert may_be_resent(Operation(name, Body.JSON, kind), method, kept=kept) is resent
 
 
-def test_one_attempt_is_one():
+def test_a_limit_of_one_attempt_allows_one_attempt():
     assert played(RetryPlan((candidate("a", "b"), candidate("c")), one_attempt(Failover())), RESET) == [(0, "a"), None]

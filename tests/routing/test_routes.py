@@ -1,4 +1,4 @@
-"""Which candidates a call has, by the routes of a configuration."""
+"""The candidates of a call, by the routes of a configuration."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def candidates(routes, call, asked, wanted=None):
 
 
 def shown(found):
-    """Give of each candidate: route, model, provider, host, auth, label of the first key."""
+    """Return for each candidate: route, model, provider, host, auth, label of the first key."""
     return [
         (
             each.route,
@@ -166,7 +166,7 @@ TABLE = [
 
 
 def joined(text):
-    """Put a table's flow mapping beside the providers."""
+    """Add a table's flow mapping to the providers."""
     return text[1:-1].replace(", routes:", "\nroutes:") if text.startswith("{") else text
 
 
@@ -175,7 +175,7 @@ def test_a_call_has_these_candidates(tmp_path, text, call, asked, expected):
     assert shown(candidates(routes(tmp_path, joined(text)), call, asked)) == expected
 
 
-def test_what_the_policy_demands_goes_by_its_own_route_and_no_other_model_is_sent(tmp_path):
+def test_a_model_required_by_policy_uses_its_own_route_and_no_other_model_is_sent(tmp_path):
     text = """
 model_override: x
 routes:
@@ -190,20 +190,20 @@ routes:
 
 
 @pytest.mark.parametrize(("provider", "call"), [("anthropic", CHAT), ("openai", GENERATE), ("gemini", MESSAGES)])
-def test_a_route_to_a_provider_of_another_format_is_refused_rather_than_passed_by(tmp_path, provider, call):
+def test_a_route_to_a_provider_of_another_format_is_refused_and_not_skipped(tmp_path, provider, call):
     found = routes(tmp_path, f"routes: [{{match: m, provider: {provider}}}]")
     with pytest.raises(Refusal, match=r"routes\[0\] sends this model to") as refused:
         candidates(found, call, "m")
     assert (refused.value.status, refused.value.code) == (400, "format_not_offered")
 
 
-def test_a_name_of_the_clients_choosing_is_matched_whole(tmp_path):
+def test_a_model_name_of_a_client_is_matched_completely(tmp_path):
     found = routes(tmp_path, "routes: [{match: 'a*', model: x}]")
     assert candidates(found, CHAT, "b\na")[0].route is None
     assert candidates(found, CHAT, "a\nb")[0].route == "routes[0]"
 
 
-def test_rests_of_keys_stay_when_the_configuration_is_read_anew(tmp_path):
+def test_cool_downs_survive_a_reload_of_the_configuration(tmp_path):
     text = "routes: [{match: a, upstream_url: 'https://x.example', auth: bearer, keys: [env:A, env:R]}]"
     previous = routes(tmp_path, text)
     previous.routes[0].pool.record_status(previous.routes[0].pool.keys[1], 429, 500, 0)
@@ -213,7 +213,7 @@ def test_rests_of_keys_stay_when_the_configuration_is_read_anew(tmp_path):
     assert [key.cooling_until for key in pool.keys] == [500, 0]
 
 
-def test_each_route_has_its_own_limits_and_attempts(tmp_path):
+def test_each_route_has_its_own_timeouts_and_attempts(tmp_path):
     text = """
 failover: {max_attempts: 5, max_seconds: 30, max_retry_after: 1}
 routes:
@@ -235,7 +235,7 @@ routes:
         ("", "first-available"),
     ],
 )
-def test_a_routes_keys_are_selected_as_it_says_or_as_its_provider_does(tmp_path, text, selection):
+def test_the_key_selection_of_a_route_defaults_to_its_providers(tmp_path, text, selection):
     providers = "providers: {openai: {keys: [env:A], selection: first-available}}\n"
     providers += "session_affinity: {ttl: 5, max_sessions: 7}\n"
     config = loaded(

@@ -1,4 +1,4 @@
-"""Requests as a wire would give them."""
+"""Requests as the wire layer passes them."""
 
 import hashlib
 import json

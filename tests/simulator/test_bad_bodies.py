@@ -1,4 +1,4 @@
-"""Whatever JSON a client sends, the answer is the provider's: never an error of the simulator's own."""
+"""Any JSON body gets a response of the provider, never an internal error of the simulator."""
 
 import json
 
@@ -57,7 +57,7 @@ ODD = st.sampled_from([None, True, 0, -1, 1.5, 10**30, "", "x", [], [None], [[]]
 
 @st.composite
 def disturbed(draw, value):
-    """Put something odd in one place of a value."""
+    """Replace one place of a value with something odd."""
     inner = (
         list(value.items() if isinstance(value, dict) else enumerate(value)) if isinstance(value, dict | list) else []
     )

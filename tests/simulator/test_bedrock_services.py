@@ -1,4 +1,4 @@
-"""Bedrock's catalogue, an agent and a knowledge base, as boto3 understands their answers."""
+"""Bedrock's catalogue, an agent and a knowledge base, as boto3 reads their responses."""
 
 import boto3
 import pytest

@@ -1,4 +1,4 @@
-"""How answers are sent: whole or in pieces, encoded, slow, held, and broken in every way."""
+"""The delivery of responses: whole or in pieces, encoded, slow, held, and broken in every way."""
 
 import asyncio
 import gzip
@@ -182,7 +182,7 @@ def test_many_streams_share_one_connection(simulator, context):
 
 
 def raw_exchange(simulator, context, sent: bytes) -> bytes:
-    """What comes back on a connection on which these bytes were sent, until it is closed."""
+    """Send these bytes on a new connection; return all data until it is closed."""
     with (
         socket.create_connection(("127.0.0.1", simulator.simulator.port), timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as secured,

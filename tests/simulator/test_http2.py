@@ -1,4 +1,4 @@
-"""HTTP/2 as careful and as rude clients speak it, frame by frame."""
+"""HTTP/2 with careful and with rude clients, frame by frame."""
 
 import json
 import socket
@@ -22,7 +22,7 @@ def cleartext(tmp_path_factory):
 
 
 class Client:
-    """One connection with prior knowledge; sends and reads as it is told."""
+    """One connection with prior knowledge, for tests that send and read frame by frame."""
 
     def __init__(self, simulator, window: int | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", simulator.simulator.port), timeout=60)
@@ -54,7 +54,7 @@ class Client:
         return stream
 
     def read_until(self, kind, stream: int):
-        """The first event of this kind on this stream; what came before it stays in `events`."""
+        """Return the first event of this kind on this stream. Earlier events stay in `events`."""
         while True:
             found = [event for event in self.events if isinstance(event, kind) and event.stream_id == stream]
             if found:

@@ -1,4 +1,4 @@
-"""OpenAI's answers, as its SDK reads them."""
+"""OpenAI's responses, as its SDK reads them."""
 
 import httpx
 import openai

@@ -1,4 +1,4 @@
-"""In which packets an answer comes, and what surrounds it: the deliveries that a client of a provider may meet."""
+"""The packets of a response, and what surrounds it: the deliveries that a client of a provider may meet."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def asked(behaviour: str, body: bytes = BODY, more: int = 0) -> bytes:
 
 
 def records(connection: ssl.SSLSocket) -> list[bytes]:
-    """Read to the end of an answer, one TLS record after another."""
+    """Read to the end of a response, one TLS record after another."""
     found = []
     while not ended(b"".join(found)):
         record = connection.recv(65536)

@@ -19,7 +19,7 @@ def test_it_prints_its_url_and_root_and_ends_at_ctrl_c(tmp_path):
     )
     try:
         url = process.stdout.readline().split()[-1]
-        ca = process.stdout.readline().removeprefix("Trust ").partition(",")[0]
+        ca = process.stdout.readline().removeprefix("Make clients trust ").partition(",")[0]
         context = ssl.create_default_context(cafile=ca)
         response = httpx.get(
             f"{url}/v1/models", verify=context, headers={"authorization": "Bearer any"}, trust_env=False

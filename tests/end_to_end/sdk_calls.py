@@ -70,10 +70,10 @@ def bedrock_client(way: Way, monkeypatch):
 
 
 def openai_chat(way, _):
-    answer = openai_client(way).chat.completions.create(
+    response = openai_client(way).chat.completions.create(
         model="gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], max_tokens=50
     )
-    return [answer.choices[0].message.content, answer.usage.prompt_tokens, answer.choices[0].finish_reason]
+    return [response.choices[0].message.content, response.usage.prompt_tokens, response.choices[0].finish_reason]
 
 
 def openai_chat_stream(way, _):
@@ -84,8 +84,8 @@ def openai_chat_stream(way, _):
 
 
 def openai_responses(way, _):
-    answer = openai_client(way).responses.create(model="gpt-4o-mini", input=PROMPT)
-    return [answer.output_text, answer.usage.input_tokens]
+    response = openai_client(way).responses.create(model="gpt-4o-mini", input=PROMPT)
+    return [response.output_text, response.usage.input_tokens]
 
 
 def openai_responses_stream(way, _):
@@ -94,14 +94,14 @@ def openai_responses_stream(way, _):
 
 
 def openai_embeddings(way, _):
-    answer = openai_client(way).embeddings.create(model="text-embedding-3-small", input=[PROMPT, "two"])
-    return [len(answer.data), answer.data[0].embedding[:3], answer.usage.prompt_tokens]
+    response = openai_client(way).embeddings.create(model="text-embedding-3-small", input=[PROMPT, "two"])
+    return [len(response.data), response.data[0].embedding[:3], response.usage.prompt_tokens]
 
 
 def gemini_generate(way, _):
     client = gemini_client(way)  # it closes when it is collected
-    answer = client.models.generate_content(model="gemini-2.5-flash", contents=PROMPT)
-    return [answer.text, answer.usage_metadata.prompt_token_count]
+    response = client.models.generate_content(model="gemini-2.5-flash", contents=PROMPT)
+    return [response.text, response.usage_metadata.prompt_token_count]
 
 
 def gemini_stream(way, _):
@@ -111,10 +111,10 @@ def gemini_stream(way, _):
 
 
 def anthropic_messages(way, _):
-    answer = anthropic_client(way).messages.create(
+    response = anthropic_client(way).messages.create(
         model="claude-sonnet-4-5", max_tokens=64, messages=[{"role": "user", "content": PROMPT}]
     )
-    return [answer.content[0].text, answer.usage.input_tokens, answer.stop_reason]
+    return [response.content[0].text, response.usage.input_tokens, response.stop_reason]
 
 
 def anthropic_stream(way, _):
@@ -125,29 +125,29 @@ def anthropic_stream(way, _):
 
 
 def bedrock_converse(way, monkeypatch):
-    answer = bedrock_client(way, monkeypatch).converse(
+    response = bedrock_client(way, monkeypatch).converse(
         modelId=CLAUDE, messages=[{"role": "user", "content": [{"text": PROMPT}]}]
     )
-    return [answer["output"], answer["usage"], answer["stopReason"]]
+    return [response["output"], response["usage"], response["stopReason"]]
 
 
 def bedrock_converse_stream(way, monkeypatch):
-    answer = bedrock_client(way, monkeypatch).converse_stream(
+    response = bedrock_client(way, monkeypatch).converse_stream(
         modelId=CLAUDE, messages=[{"role": "user", "content": [{"text": PROMPT}]}]
     )
-    return list(answer["stream"])
+    return list(response["stream"])
 
 
 def bedrock_invoke(way, monkeypatch):
     body = '{"anthropic_version":"bedrock-2023-05-31","max_tokens":32,"messages":[{"role":"user","content":"hi"}]}'
-    answer = bedrock_client(way, monkeypatch).invoke_model(modelId=CLAUDE, body=body)
-    return [answer["body"].read()]
+    response = bedrock_client(way, monkeypatch).invoke_model(modelId=CLAUDE, body=body)
+    return [response["body"].read()]
 
 
 def bedrock_invoke_stream(way, monkeypatch):
     body = '{"anthropic_version":"bedrock-2023-05-31","max_tokens":32,"messages":[{"role":"user","content":"hi"}]}'
-    answer = bedrock_client(way, monkeypatch).invoke_model_with_response_stream(modelId=CLAUDE, body=body)
-    return [event["chunk"]["bytes"] for event in answer["body"]]
+    response = bedrock_client(way, monkeypatch).invoke_model_with_response_stream(modelId=CLAUDE, body=body)
+    return [event["chunk"]["bytes"] for event in response["body"]]
 
 
 CALLS = {

@@ -131,7 +131,7 @@ def headers_for(provider: str, path: str, key: str) -> dict[str, str]:
 
 @dataclass
 class Received:
-    """What came of one answer: its bytes as they came on the wire, decoded ones, and whether it broke off."""
+    """One received response: its bytes on the wire, the decoded bytes, and whether it broke off."""
 
     status: int
     headers: httpx.Headers = field(repr=False)
@@ -140,7 +140,7 @@ class Received:
 
     @property
     def body(self) -> bytes:
-        """The body with its content-encoding removed, also of an answer that broke off."""
+        """The body with its content-encoding removed, including that of a response that broke off."""
         return b"".join(decoded([self.raw], self.headers))
 
 

@@ -1,4 +1,4 @@
-"""Keys that clients hold themselves: in their own header, or in the key's own place; never ours, never kept."""
+"""Client-supplied keys, in their own header or in the provider's. Wirekey's keys are not used, and nothing is kept."""
 
 from __future__ import annotations
 
@@ -108,11 +108,9 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("provider", HEADERS)
-def test_the_key_of_the_header_goes_where_the_provider_looks_and_the_header_goes_nowhere(
-    client, simulator, provider, fresh
-):
-    answer = call(client, provider, f"{HEADERS[provider]}: {PROVIDER_KEYS[provider]}", "Authorization: Bearer other")
-    assert answer.status == 200, answer
+def test_the_key_of_the_header_is_sent_in_the_providers_header_only(client, simulator, provider, fresh):
+    response = call(client, provider, f"{HEADERS[provider]}: {PROVIDER_KEYS[provider]}", "Authorization: Bearer other")
+    assert response.status == 200, response
     (seen,) = simulator.seen
     headers = [(name.lower(), value) for name, value in seen.headers]
     assert ON_THE_WIRE[provider] in headers
@@ -123,29 +121,29 @@ def test_the_key_of_the_header_goes_where_the_provider_looks_and_the_header_goes
 
 
 @pytest.mark.parametrize("provider", HEADERS)
-def test_without_the_header_the_client_learns_its_name_and_no_key_of_ours_is_used(client, simulator, provider, fresh):
-    answer = call(client, provider, "Authorization: Bearer sk-own", "x-api-key: own", "x-goog-api-key: own")
-    assert answer.status == 401
-    assert HEADERS[provider] in answer.message
+def test_without_the_header_the_error_names_it_and_no_key_is_used(client, simulator, provider, fresh):
+    response = call(client, provider, "Authorization: Bearer sk-own", "x-api-key: own", "x-goog-api-key: own")
+    assert response.status == 401
+    assert HEADERS[provider] in response.message
     assert not simulator.seen
     assert client.finished_event(fresh)["policy_reason"].startswith("no_client_key: ")
 
 
-def test_a_key_alone_says_not_who_calls(client, simulator):
-    answer = call(client, "openai", f"X-OpenAI-Key: {PROVIDER_KEYS['openai']}", token="")
-    assert (answer.status, answer.json()["error"]["code"]) == (401, "no_agent")
+def test_a_key_alone_does_not_identify_the_caller(client, simulator):
+    response = call(client, "openai", f"X-OpenAI-Key: {PROVIDER_KEYS['openai']}", token="")
+    assert (response.status, response.json()["error"]["code"]) == (401, "no_agent")
     assert not simulator.seen
 
 
-def test_the_agents_token_stands_in_the_place_of_the_key_while_the_key_stands_in_its_header(client, fresh):
+def test_the_agents_token_can_replace_the_key_while_the_key_is_in_its_header(client, fresh):
     key = f"X-OpenAI-Key: {PROVIDER_KEYS['openai']}"
     assert call(client, "openai", f"Authorization: Bearer {client.token}", key, token="").status == 200
     assert client.finished_event(fresh)["agent_id"] == "alice"
 
 
-def test_a_clients_own_pair_signs_what_is_sent(client, simulator, fresh):
-    answer = call(client, "bedrock", *PAIR_LINES, "X-AWS-Region: us-east-1")
-    assert answer.status == 200, answer
+def test_a_clients_own_pair_signs_the_request(client, simulator, fresh):
+    response = call(client, "bedrock", *PAIR_LINES, "X-AWS-Region: us-east-1")
+    assert response.status == 200, response
     (seen,) = simulator.seen
     headers = {name.lower(): value for name, value in seen.headers}
     assert f"Credential={REAL[0]}/".encode() in headers[b"authorization"]
@@ -153,15 +151,15 @@ def test_a_clients_own_pair_signs_what_is_sent(client, simulator, fresh):
     assert client.finished_event(fresh)["credential"] == "bedrock/client"
 
 
-def test_a_bearer_key_goes_before_a_pair(client, simulator):
+def test_a_bearer_key_takes_precedence_over_a_pair(client, simulator):
     assert call(client, "bedrock", *PAIR_LINES, f"X-AWS-Bearer-Token: {PROVIDER_KEYS['bedrock']}").status == 200
     assert ON_THE_WIRE["bedrock"] in [(name.lower(), value) for name, value in simulator.seen[0].headers]
 
 
-def test_an_agents_signature_says_who_calls_and_the_clients_own_pair_is_sent(client, simulator, fresh):
+def test_an_agents_signature_identifies_it_and_the_clients_own_pair_signs(client, simulator, fresh):
     headers = dict(line.split(": ", 1) for line in PAIR_LINES)
-    answer = ask(client, written(signed(client, headers=headers)))
-    assert answer.status == 200, answer
+    response = ask(client, written(signed(client, headers=headers)))
+    assert response.status == 200, response
     assert REAL[0] in str(simulator.seen[0].headers)
     assert client.finished_event(fresh)["agent_id"] == "alice"
 
@@ -175,17 +173,19 @@ def test_an_agents_signature_says_who_calls_and_the_clients_own_pair_is_sent(cli
         ((*PAIR_LINES, f"X-AWS-Session-Token: {SESSION}"), 403, "security token"),
     ],
 )
-def test_credentials_by_halves_or_for_elsewhere_are_refused(client, simulator, lines, status, words):
-    answer = call(client, "bedrock", *lines)
-    assert (answer.status, words in answer.message) == (status, True), answer
-    assert SESSION not in str(answer)
+def test_incomplete_or_misplaced_credentials_are_refused(client, simulator, lines, status, words):
+    response = call(client, "bedrock", *lines)
+    assert (response.status, words in response.message) == (status, True), response
+    assert SESSION not in str(response)
 
 
 def test_C6_an_error_that_quotes_the_session_token_does_not_show_it(client, simulator):
     lines = (*PAIR_LINES, f"X-AWS-Session-Token: {SESSION}", "x-simulator: echo-key, split=9")
-    answer = call(client, "bedrock", *lines)
+    response = call(client, "bedrock", *lines)
     assert SESSION.encode() in dict(simulator.seen[0].headers).values()
-    assert (answer.status, SESSION in str(answer), "*" * len(SESSION) in answer.message) == (403, False, True), answer
+    assert (response.status, SESSION in str(response), "*" * len(SESSION) in response.message) == (403, False, True), (
+        response
+    )
 
 
 OWN_PLACES = {
@@ -197,10 +197,10 @@ OWN_PLACES = {
 
 
 @pytest.mark.parametrize("provider", OWN_PLACES)
-def test_with_passthrough_the_clients_own_key_goes_through_alone(passthrough, simulator, provider, fresh):
+def test_with_passthrough_only_the_clients_own_key_is_sent(passthrough, simulator, provider, fresh):
     line = OWN_PLACES[provider].replace("KEY", PROVIDER_KEYS[provider])
-    answer = call(passthrough, provider, line, "Cookie: a=b", f"{HEADERS[provider]}: another")
-    assert answer.status == 200, answer
+    response = call(passthrough, provider, line, "Cookie: a=b", f"{HEADERS[provider]}: another")
+    assert response.status == 200, response
     headers = [(name.lower(), value) for name, value in simulator.seen[0].headers]
     assert ON_THE_WIRE[provider] in headers
     assert not {b"cookie", HEADERS[provider].lower().encode()} & dict(headers).keys()
@@ -208,7 +208,7 @@ def test_with_passthrough_the_clients_own_key_goes_through_alone(passthrough, si
     assert (event["agent_id"], event["credential"]) == ("alice", f"{provider}/passthrough")
 
 
-def test_with_passthrough_a_key_in_geminis_query_moves_into_its_header(passthrough, simulator):
+def test_with_passthrough_a_key_in_geminis_query_is_moved_to_its_header(passthrough, simulator):
     assert call(passthrough, "gemini", query=f"?key={PROVIDER_KEYS['gemini']}").status == 200
     (seen,) = simulator.seen
     assert ON_THE_WIRE["gemini"] in [(name.lower(), value) for name, value in seen.headers]
@@ -216,15 +216,15 @@ def test_with_passthrough_a_key_in_geminis_query_moves_into_its_header(passthrou
 
 
 @pytest.mark.parametrize("provider", OWN_PLACES)
-def test_with_passthrough_an_agents_token_is_no_key(passthrough, simulator, provider):
-    answer = call(passthrough, provider, OWN_PLACES[provider].replace("KEY", passthrough.token))
-    assert answer.status == 401
-    assert "has none" in answer.message
-    assert passthrough.token not in json.dumps(answer.json())
+def test_with_passthrough_an_agents_token_is_not_a_key(passthrough, simulator, provider):
+    response = call(passthrough, provider, OWN_PLACES[provider].replace("KEY", passthrough.token))
+    assert response.status == 401
+    assert "has none" in response.message
+    assert passthrough.token not in json.dumps(response.json())
     assert not simulator.seen
 
 
-def test_with_passthrough_a_key_alone_says_not_who_calls(passthrough, simulator):
+def test_with_passthrough_a_key_alone_does_not_identify_the_caller(passthrough, simulator):
     line = OWN_PLACES["openai"].replace("KEY", PROVIDER_KEYS["openai"])
     assert call(passthrough, "openai", line, token="").status == 401
     assert not simulator.seen

@@ -61,8 +61,8 @@ def since():
 @pytest.mark.parametrize("root", ["/v1", "/api/v1/openai/v1"])
 def test_openai(base, token, root, wirekey, since):
     with openai.OpenAI(api_key=token, base_url=base + root, max_retries=0) as client:
-        answer = client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION)
-        assert answer.choices[0].message.content
+        response = client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION)
+        assert response.choices[0].message.content
         chunks = list(client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION, stream=True))
         assert len(chunks) > 2
         assert client.embeddings.create(model="text-embedding-3-small", input="hello").data
@@ -84,7 +84,7 @@ def test_gemini(base, token, root, wirekey, since):
         assert (event["agent_id"], event["provider"], event["outcome"]) == ("alice", "gemini", "completed")
 
 
-def test_a_gemini_upload_begins_and_goes_on_at_the_gateway(base, token, wirekey, since, tmp_path):
+def test_a_gemini_upload_starts_and_continues_at_the_gateway(base, token, wirekey, since, tmp_path):
     path = tmp_path / "note.txt"
     path.write_text("a note")
     client = genai.Client(api_key=token, http_options={"base_url": base})
@@ -125,11 +125,13 @@ def test_boto3_with_the_agents_own_pair(base, root, model, wirekey, since):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_openai_clients_reach_gemini_models_by_googles_own_endpoint(openai_client, stream, wirekey, simulator, since):
+def test_openai_clients_reach_gemini_models_at_googles_openai_endpoint(
+    openai_client, stream, wirekey, simulator, since
+):
     tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
     asked = {"model": "gemini-2.5-flash", "messages": QUESTION, "tools": tools}
-    answer = openai_client.chat.completions.create(**asked, stream=stream)
-    assert list(answer) if stream else answer.choices
+    response = openai_client.chat.completions.create(**asked, stream=stream)
+    assert list(response) if stream else response.choices
     event = wirekey.finished_event(since)
     assert (event["provider"], event["operation"], event["target"]) == (
         "gemini",
@@ -141,15 +143,15 @@ def test_openai_clients_reach_gemini_models_by_googles_own_endpoint(openai_clien
     assert f"Bearer {PROVIDER_KEYS['gemini']}".encode() in dict(simulator.seen[-1].headers).values()
 
 
-def test_the_gateway_takes_http2_at_once(base, token, wirekey, since):
+def test_the_gateway_accepts_http2_with_prior_knowledge(base, token, wirekey, since):
     with httpx.Client(http1=False, http2=True, base_url=base) as client:
         body = {"model": "gpt-4o-mini", "messages": QUESTION}
-        answer = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"})
-    assert (answer.http_version, answer.status_code) == ("HTTP/2", 200)
+        response = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"})
+    assert (response.http_version, response.status_code) == ("HTTP/2", 200)
     assert wirekey.finished_event(since)["outcome"] == "completed"
 
 
-def test_our_own_endpoints_are_answered_in_place(base, wirekey, since):
+def test_local_endpoints_respond_at_the_gateway(base, wirekey, since):
     made = wirekey.agents.add_client("bob")
     with httpx.Client(base_url=base) as client:
         assert client.get("/health").json() == {"status": "ok"}
@@ -166,8 +168,8 @@ def test_our_own_endpoints_are_answered_in_place(base, wirekey, since):
         assert client.post("/api/v1/auth/token", content=iter([b"x" * 50_000] * 100)).status_code == 413
     with httpx.Client(base_url=base) as client:
         body = {"model": "gpt-4o-mini", "messages": QUESTION}
-        answer = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"})
-    assert answer.status_code == 200
+        response = client.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {token}"})
+    assert response.status_code == 200
     assert wirekey.finished_event(since)["agent_id"] == "bob"
     assert token not in wirekey.output.read_text()
 
@@ -185,13 +187,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: row[1])
-def test_what_leads_nowhere_is_refused_and_recorded(base, token, row, wirekey, since):
+def test_a_request_without_a_destination_is_refused_and_recorded(base, token, row, wirekey, since):
     method, path, status, code = row
     headers = {"authorization": f"Bearer {token}"} if status == 404 else {}
     with contextlib.closing(http.client.HTTPConnection(base.removeprefix("http://"))) as connection:
         connection.request(method, path, b"{}", headers | {"content-type": "application/json"})
-        answer = connection.getresponse()
-        assert answer.status == status
+        response = connection.getresponse()
+        assert response.status == status
     event = wirekey.finished_event(since)
     assert (event["outcome"], event["policy_result"]) == ("denied", "deny")
     assert event["policy_reason"].startswith(code)
@@ -200,12 +202,12 @@ def test_what_leads_nowhere_is_refused_and_recorded(base, token, row, wirekey, s
 @pytest.mark.parametrize("region", ["eu-west-1", "us-east-1.evil.example/", "x", "us-east-1#"])
 def test_D4_no_host_is_built_of_a_region_that_the_client_names(base, region, wirekey, simulator, since):
     simulator.forget()
-    answer = httpx.post(
+    response = httpx.post(
         f"{base}/model/us.amazon.nova-pro-v1:0/converse",
         json={"messages": []},
         headers={"x-aws-region": region, "x-aws-bearer-token": "k"},
     )
-    assert answer.status_code in (400, 403)
+    assert response.status_code in (400, 403)
     assert simulator.seen == []
     assert wirekey.finished_event(since)["outcome"] == "denied"
 
@@ -222,7 +224,7 @@ def test_errors_come_in_the_shape_that_raises_the_sdks_exception(base):
         client.models.generate_content(model="m", contents="x")
 
 
-def test_no_key_is_in_what_was_written(wirekey):
+def test_no_key_is_in_any_written_file(wirekey):
     written = wirekey.output.read_bytes() + json.dumps(wirekey.events()).encode()
     for key in PROVIDER_KEYS.values():
         assert key.encode() not in written

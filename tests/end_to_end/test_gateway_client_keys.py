@@ -1,4 +1,4 @@
-"""Programs at the gateway that hold the provider's key themselves: a JWT says who calls, a header brings the key."""
+"""Programs at the gateway with a provider key of their own: a JWT identifies the caller, a header has the key."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def gemini_with(base, jwt, headers):
 
 
 def ask_openai(client, *, stream):
-    answer = client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION, stream=stream)
-    return list(answer) if stream else answer.choices
+    response = client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION, stream=stream)
+    return list(response) if stream else response.choices
 
 
 def ask_gemini(client, *, stream):
@@ -73,7 +73,7 @@ SDKS = [("openai", openai_with, ask_openai), ("gemini", gemini_with, ask_gemini)
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("provider", "made", "ask"), SDKS, ids=HEADERS)
-def test_the_key_of_the_header_is_used_and_the_token_goes_nowhere(  # noqa: PLR0917  # columns and fixtures
+def test_the_key_of_the_header_is_used_and_the_token_is_not_forwarded(  # noqa: PLR0917  # columns and fixtures
     base, jwt, provider, made, ask, stream, wirekey, simulator, began
 ):
     assert ask(made(base, jwt, {HEADERS[provider]: PROVIDER_KEYS[provider]}), stream=stream)

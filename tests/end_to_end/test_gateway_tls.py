@@ -1,4 +1,4 @@
-"""https:// at the gateway without a certificate of the operator's: clients of this machine that trust our root do."""
+"""https:// at the gateway without an operator's certificate, for local clients that trust Wirekey's root."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_curl(wirekey, name, protocol):
 
 
 NODE = """
-require('node:https').get(process.argv[1] + '/health', (answer) => answer.pipe(process.stdout))
+require('node:https').get(process.argv[1] + '/health', (response) => response.pipe(process.stdout))
   .on('error', (error) => { console.error(error.message); process.exit(1); });
 """
 
@@ -74,13 +74,13 @@ def test_node(wirekey, name):
 
 
 def look(folder):
-    answer = CliRunner().invoke(doctor, ["--config", str(folder / "wirekey.yaml"), "--only", "ports", "--json"])
-    return {finding["subject"]: finding for finding in json.loads(answer.stdout)["findings"]}
+    response = CliRunner().invoke(doctor, ["--config", str(folder / "wirekey.yaml"), "--only", "ports", "--json"])
+    return {finding["subject"]: finding for finding in json.loads(response.stdout)["findings"]}
 
 
-def test_the_doctor_sees_it(wirekey):
+def test_the_doctor_checks_the_tls_gateway(wirekey):
     found = look(wirekey.folder)
-    assert found["listen.gateway"]["message"] == f"{wirekey.running.gateway} answers"
+    assert found["listen.gateway"]["message"] == f"{wirekey.running.gateway} responds"
     assert found["gateway TLS"]["level"] == "ok"
 
 

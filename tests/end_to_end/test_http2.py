@@ -65,7 +65,7 @@ def test_a_stream_is_the_same_bytes_over_either_protocol(name, behaviour, stage,
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_first_event_is_there_before_the_second_is_sent_over_either_protocol(name, stage):
+def test_the_first_event_arrives_before_the_second_is_sent_over_either_protocol(name, stage):
     wanted = FORMATS[name]
     response = stage.behind.open(wanted, "gate")
     assert response.http_version == ("HTTP/2" if stage.behind.http2 else "HTTP/1.1")
@@ -80,7 +80,7 @@ def test_the_first_event_is_there_before_the_second_is_sent_over_either_protocol
 
 @pytest.mark.parametrize("fault", ["reset", "truncate"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_stream_that_breaks_off_does_so_over_either_protocol(name, fault, stage):
+def test_a_broken_stream_is_broken_over_either_protocol(name, fault, stage):
     wanted = FORMATS[name]
     received = stage.behind.stream(wanted, f"gate, {fault}-after=2", at_first_event=stage.open_gate)
     assert received.broke_off
@@ -88,7 +88,7 @@ def test_a_stream_that_breaks_off_does_so_over_either_protocol(name, fault, stag
     assert stage.event()["outcome"] == "upstream_reset"
 
 
-def test_after_a_stream_that_was_reset_the_connection_goes_on(stage):
+def test_the_connection_continues_after_a_stream_reset(stage):
     wanted = FORMATS["anthropic"]
     stage.behind.stream(wanted, "gate, reset-after=2", at_first_event=stage.open_gate)
     assert not stage.behind.stream(wanted).broke_off
@@ -97,13 +97,13 @@ def test_after_a_stream_that_was_reset_the_connection_goes_on(stage):
 @pytest.mark.parametrize("content", [b"", b"x" * 300_000], ids=["empty", "large"])
 def test_bodies_in_both_directions_are_whole(content, stage):
     body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content.decode()}]}
-    answer = stage.behind.call("openai", "POST", "/v1/chat/completions", "size=300000", json=body)
-    assert len(answer.json()["choices"][0]["message"]["content"]) == 300_000
-    assert json.loads(answer.request.content) == body
-    assert stage.arrived().size == len(answer.request.content)
+    response = stage.behind.call("openai", "POST", "/v1/chat/completions", "size=300000", json=body)
+    assert len(response.json()["choices"][0]["message"]["content"]) == 300_000
+    assert json.loads(response.request.content) == body
+    assert stage.arrived().size == len(response.request.content)
 
 
-def test_twenty_streams_at_once_on_one_connection(upstream):
+def test_twenty_concurrent_streams_on_one_connection(upstream):
     """All wait at the gate together: none of them waits for another one to end."""
     simulator, proxy, protocol = upstream
     simulator.forget()

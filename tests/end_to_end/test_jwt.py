@@ -1,4 +1,4 @@
-"""Agents that say who they are by a JWT: ours, got with client credentials, or another issuer's."""
+"""Agents identified by a JWT: Wirekey's own, obtained with client credentials, or an external issuer's."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def token_of(proxy, credentials) -> str:
         "client_id": credentials.client_id,
         "client_secret": credentials.client_secret.reveal(),
     }
-    answer = httpx.post(f"http://{proxy.console}/api/v1/auth/token", data=form, trust_env=False)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["access_token"]
+    response = httpx.post(f"http://{proxy.console}/api/v1/auth/token", data=form, trust_env=False)
+    assert response.status_code == 200, response.text
+    return response.json()["access_token"]
 
 
 def corp_token(corp_key, **claims) -> str:
@@ -73,7 +73,7 @@ def chat(proxy, token):
     return client.chat.completions.create(**ASK)
 
 
-def test_our_own_token_in_the_place_of_the_key_is_an_identity(proxy, simulator, began):
+def test_a_wirekey_jwt_in_place_of_the_key_is_an_identity(proxy, simulator, began):
     credentials = proxy.agents.add_client("carol", role="engineer")
     token = token_of(proxy, credentials)
     assert chat(proxy, token).choices
@@ -84,7 +84,7 @@ def test_our_own_token_in_the_place_of_the_key_is_an_identity(proxy, simulator, 
     assert (event["agent_id"], event["agent_role"]) == ("carol", "engineer")
 
 
-def test_a_revoked_agents_token_is_refused_at_once_even_in_an_open_tunnel(proxy, simulator):
+def test_a_revoked_agents_token_is_refused_immediately_even_in_an_open_tunnel(proxy, simulator):
     credentials = proxy.agents.add_client("dan")
     token = token_of(proxy, credentials)
     with RawClient(proxy.running.forward) as client:
@@ -123,7 +123,7 @@ def test_J4_an_expired_token_is_refused_in_an_open_tunnel(proxy, corp_key, simul
 @pytest.mark.parametrize(
     "claims", [{"exp": 1}, {"aud": "other"}, {"iss": "https://evil.example"}, {"nbf": 4102444800}, {"sub": ""}]
 )
-def test_tokens_that_are_not_to_be_believed_raise_what_the_sdk_raises(proxy, corp_key, simulator, claims, began):
+def test_invalid_tokens_raise_the_sdks_usual_exception(proxy, corp_key, simulator, claims, began):
     with pytest.raises(openai.AuthenticationError, match="The JWT"):
         chat(proxy, corp_token(corp_key, **claims))
     assert not simulator.seen

@@ -43,7 +43,7 @@ class Caller:
         self.way = RawWay(self.proxy.root, proxy=self.proxy.proxy_url("alice", self.proxy.add_agent("alice")))
 
     def chat(self, behaviour: str = "") -> str:
-        """Call, and give the number of the key that arrived."""
+        """Call, and return the number of the key that arrived."""
         self.way.call("openai", "POST", "/v1/chat/completions", behaviour, json=CHAT)
         (key,) = [value for name, value in self.provider.seen[-1].headers if name.lower() == b"authorization"]
         return str(1 + KEYS.index(key.decode().removeprefix("Bearer ")))
@@ -60,7 +60,7 @@ def caller(provider, tmp_path):
     caller.proxy.stop()
 
 
-def test_several_keys_serve_in_turn_and_the_audit_names_them(caller):
+def test_several_keys_are_used_in_turn_and_recorded_in_the_audit(caller):
     began = new_call_id()
     assert caller.chats(7) == "1231231"
     labels = [event["credential"] for event in caller.proxy.finished_events(7, began)]
@@ -70,7 +70,7 @@ def test_several_keys_serve_in_turn_and_the_audit_names_them(caller):
 
 
 @pytest.mark.parametrize("refusal", ["fail=401", "fail=403", "fail=429, retry-after=600"])
-def test_a_key_that_was_refused_rests_while_others_serve(refusal, caller):
+def test_a_refused_key_cools_down_while_others_are_used(refusal, caller):
     began = new_call_id()
     assert caller.chat(refusal) == "1"
     assert caller.chats(4) == "2323"
@@ -78,7 +78,7 @@ def test_a_key_that_was_refused_rests_while_others_serve(refusal, caller):
     assert statuses == [int(refusal[5:8]), 200, 200, 200, 200]
 
 
-def test_a_retry_after_of_nothing_lets_the_key_serve_at_once(caller):
+def test_a_retry_after_of_zero_makes_the_key_available_immediately(caller):
     assert caller.chat("fail=429, retry-after=0") == "1"
     assert caller.chats(3) == "231"
 
@@ -93,14 +93,14 @@ def test_a_key_that_gemini_refuses_with_400_cools_down_too(caller):
     assert PROVIDERS["gemini"].refused_key_sign[0] == 400
     statuses = []
     for _ in range(6):
-        answer = caller.way.call(
+        response = caller.way.call(
             "gemini", "POST", "/v1beta/models/gemini-2.5-flash:generateContent", json=FORMATS["gemini-sse"].body
         )
-        statuses.append(answer.status_code)
+        statuses.append(response.status_code)
     assert statuses == [200, 400, 200, 200, 200, 200]
 
 
-def test_where_all_rest_the_one_that_rests_least_serves(caller):
+def test_if_all_keys_cool_down_the_first_to_be_available_is_used(caller):
     assert caller.chat("fail=429, retry-after=900") == "1"
     assert caller.chat("fail=429, retry-after=300") == "2"
     assert caller.chat("fail=429, retry-after=600") == "3"
@@ -142,7 +142,7 @@ def elsewhere(tmp_path_factory, simulator):
 
 @pytest.mark.parametrize("who", ["stranger", "elsewhere"])
 @pytest.mark.parametrize("name", ["openai-chat", "gemini-sse", "anthropic", "bedrock-converse"])
-def test_no_key_goes_to_an_upstream_that_is_not_who_it_should_be(name, who, misled):
+def test_no_key_is_sent_to_an_upstream_with_a_wrong_certificate(name, who, misled):
     way, proxy, upstreams = misled[who]
     began, wanted = new_call_id(), FORMATS[name]
     received = way.stream(wanted)

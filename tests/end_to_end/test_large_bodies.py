@@ -63,18 +63,18 @@ def test_a_body_of_any_size_arrives_byte_for_byte(proxy, simulator, size, framin
     body = body_of(size)
     assert len(body) == size
     if framing == "length":
-        answer = send(proxy, body, f"{size} whole")
+        response = send(proxy, body, f"{size} whole")
     else:
         half = size // 2
         pieces = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (body[:half], body[half:]))
-        answer = send(proxy, body, f"{size} chunks", "Transfer-Encoding: chunked", chunked=pieces + b"0\r\n\r\n")
+        response = send(proxy, body, f"{size} chunks", "Transfer-Encoding: chunked", chunked=pieces + b"0\r\n\r\n")
     # The simulator checks the signature made over the hash of what was sent on.
-    assert answer.status == 200, answer
+    assert response.status == 200, response
     (length,) = [value for name, value in simulator.seen[0].headers if name.lower() == b"content-length"]
     assert int(length) == size
 
 
-def test_large_bodies_are_gone_when_their_calls_are(proxy, simulator):
+def test_large_bodies_are_removed_with_their_calls(proxy, simulator):
     body = body_of(LARGE)
     resident = []
     for number in range(6):
@@ -88,12 +88,12 @@ def test_large_bodies_are_gone_when_their_calls_are(proxy, simulator):
 AT_ONCE = 6
 
 
-def test_many_at_once_lie_in_files_and_not_in_memory(proxy, simulator):
+def test_many_concurrent_bodies_are_in_files_and_not_in_memory(proxy, simulator):
     body = body_with_document(LARGE)
     assert send(proxy, body, "before").status == 200
-    answers, memory = measured(proxy, [lambda: send_large(proxy, body)] * AT_ONCE)
+    responses, memory = measured(proxy, [lambda: send_large(proxy, body)] * AT_ONCE)
     simulator.forget()
-    assert [answer.status for answer in answers] == [200] * AT_ONCE
+    assert [response.status for response in responses] == [200] * AT_ONCE
     assert max(memory.files) > 1
     # What each may hold is the part below the threshold, and what is under way between two sockets.
     assert memory.anonymous < AT_ONCE * (SPOOL_ABOVE / MIB + 6) < AT_ONCE * LARGE / MIB / 2
@@ -101,18 +101,18 @@ def test_many_at_once_lie_in_files_and_not_in_memory(proxy, simulator):
     assert spooled(proxy) == 0
 
 
-def test_a_large_body_that_was_tampered_with_is_refused_and_leaves_no_file(proxy, simulator):
+def test_a_tampered_large_body_is_refused_and_leaves_no_file(proxy, simulator):
     simulator.forget()
     body = body_with_document(2 * SPOOL_ABOVE)
     head = signed(proxy, body=body)
-    answer = ask(proxy, written(head, body.replace(b"sum up", b"sum op")))
-    assert (answer.status, answer.headers["x-amzn-errortype"]) == (403, "InvalidSignatureException")
+    response = ask(proxy, written(head, body.replace(b"sum up", b"sum op")))
+    assert (response.status, response.headers["x-amzn-errortype"]) == (403, "InvalidSignatureException")
     assert simulator.seen == []
     assert spooled(proxy) == 0
 
 
-@pytest.mark.parametrize("cut", ["in the body", "before the answer"])
-def test_a_client_that_goes_away_leaves_no_file_and_one_event(proxy, cut):
+@pytest.mark.parametrize("cut", ["in the body", "before the response"])
+def test_a_disconnected_client_leaves_no_file_and_one_event(proxy, cut):
     began = new_call_id()
     body = body_with_document(2 * SPOOL_ABOVE)
     request = written(signed(proxy, body=body), body)
@@ -126,18 +126,18 @@ def test_a_client_that_goes_away_leaves_no_file_and_one_event(proxy, cut):
     assert proxy.finished_event(began)["outcome"] == "client_cancelled"
 
 
-def test_a_state_folder_that_takes_no_body_is_503_in_awss_shape(proxy, simulator):
+def test_an_unwritable_state_folder_is_503_in_the_shape_of_aws(proxy, simulator):
     simulator.forget()
     began, folder = new_call_id(), proxy.state / "tmp"
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.rmdir()
     try:
-        answer = send(proxy, body_with_document(2 * SPOOL_ABOVE), "no folder")
+        response = send(proxy, body_with_document(2 * SPOOL_ABOVE), "no folder")
         small = send(proxy, body_of(1000), "small")
     finally:
         folder.mkdir(mode=0o700)
-    assert (answer.status, answer.headers["x-amzn-errortype"]) == (503, "ServiceUnavailableException")
-    assert "could not write it to its state folder" in answer.message
+    assert (response.status, response.headers["x-amzn-errortype"]) == (503, "ServiceUnavailableException")
+    assert "could not write it to its state folder" in response.message
     assert small.status == 200
     assert send(proxy, body_with_document(2 * SPOOL_ABOVE), "folder again").status == 200
     refused, *_ = proxy.finished_events(3, began)
@@ -157,18 +157,18 @@ def test_an_overridden_model_in_a_large_body_is_signed_as_it_is_sent(tmp_path, s
 
 
 @pytest.mark.parametrize("protocols", [("http/1.1",), ("h2", "http/1.1")], ids=["h1-upstream", "h2-upstream"])
-def test_a_large_chat_over_http2_passes_and_waits_in_its_file(tmp_path, protocols):
+def test_a_large_chat_over_http2_passes_and_is_spooled_to_a_file(tmp_path, protocols):
     """Streamed, so that Wirekey asks for the usage in it: an edit."""
     simulator = SimulatorThread(tmp_path / "simulator", protocols=protocols)
     with wirekey_behind(tmp_path / "wirekey", simulator) as proxy:
         way = RawWay(proxy.root, proxy=proxy.proxy_url("alice", proxy.add_agent("alice")), http2=True)
         asked = {"model": "gpt-4o-mini", "stream": True, "messages": [{"role": "user", "content": "x" * LARGE}]}
         request = way.request("openai", "POST", "/v1/chat/completions", json=asked)
-        (answer,), memory = measured(proxy, [lambda: way.client.send(request)])
+        (response,), memory = measured(proxy, [lambda: way.client.send(request)])
         way.client.close()
         assert memory.anonymous < LARGE / MIB / 1.5
-        assert (answer.status_code, answer.http_version, "[DONE]" in answer.text) == (200, "HTTP/2", True)
-        assert '"usage"' not in answer.text
+        assert (response.status_code, response.http_version, "[DONE]" in response.text) == (200, "HTTP/2", True)
+        assert '"usage"' not in response.text
         event = proxy.finished_event()
         assert (event["outcome"], event["message_count"]) == ("completed", 1)
         assert event["request_bytes"] > LARGE
@@ -179,7 +179,7 @@ def test_a_large_chat_over_http2_passes_and_waits_in_its_file(tmp_path, protocol
 
 
 class ShutWindow:
-    """An HTTP/2 provider that takes a first window of a request, and the rest once it is told to."""
+    """An HTTP/2 provider that reads a first window of a request, and the remainder once a test opens it."""
 
     def __init__(self) -> None:
         self.window_is_full, self.may_go_on = threading.Event(), threading.Event()
@@ -206,7 +206,7 @@ class ShutWindow:
                     http.send_data(event.stream_id, b"{}", end_stream=True)
 
 
-def test_what_the_window_of_an_http2_provider_does_not_let_through_stays_in_the_file(tmp_path):
+def test_data_beyond_the_window_of_an_http2_provider_stays_in_the_file(tmp_path):
     provider = ShutWindow()
     with RawUpstream(tmp_path / "upstream", provider.talk) as upstream, ThreadPoolExecutor() as clients:
         upstream.context.set_alpn_protocols(["h2"])
@@ -215,14 +215,16 @@ def test_what_the_window_of_an_http2_provider_does_not_let_through_stays_in_the_
             way = RawWay(proxy.root, proxy=proxy.proxy_url("alice", proxy.add_agent("alice")), http2=True)
             asked = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * LARGE}]}
             before = resident(proxy.process.pid, "RssAnon")
-            answer = clients.submit(way.client.send, way.request("openai", "POST", "/v1/chat/completions", json=asked))
+            response = clients.submit(
+                way.client.send, way.request("openai", "POST", "/v1/chat/completions", json=asked)
+            )
             assert provider.window_is_full.wait(PATIENCE)
             for _ in range(50):
                 assert resident(proxy.process.pid, "RssAnon") - before < LARGE / MIB / 2
                 time.sleep(0.01)
             assert spooled(proxy) == 1
             provider.may_go_on.set()
-            assert answer.result(PATIENCE).status_code == 200
+            assert response.result(PATIENCE).status_code == 200
             way.client.close()
             assert proxy.finished_event()["request_bytes"] == provider.received > LARGE
             assert spooled(proxy) == 0

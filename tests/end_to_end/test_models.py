@@ -1,4 +1,4 @@
-"""Which models there are, asked of the gateway by the SDKs: over all providers and routes, what this agent may call."""
+"""The gateway's list of models, read by the SDKs: over all providers and routes, the models the agent may call."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_in_anthropics_format(base, tokens, wirekey, since):
     assert {event["provider"] for event in wirekey.finished_events(3, since)} == {"anthropic"}
 
 
-def test_what_is_listed_is_what_the_policy_lets_this_agent_call(base, tokens):
+def test_the_list_has_the_models_that_the_policy_allows_the_agent(base, tokens):
     with openai_client(base, tokens["bob"]) as client:
         found = {model.id for model in client.models.list()}
         assert {name for name in found if not name.startswith("gpt-4o")} == set()
@@ -126,7 +126,7 @@ def test_what_is_listed_is_what_the_policy_lets_this_agent_call(base, tokens):
             client.models.retrieve("claude-sonnet-4-5")
 
 
-def test_who_may_not_ask_for_the_list_gets_none(base, tokens, wirekey, since):
+def test_an_agent_that_may_not_list_models_is_refused(base, tokens, wirekey, since):
     with openai_client(base, tokens["carol"]) as client, pytest.raises(openai.PermissionDeniedError):
         client.models.list()
     with openai_client(base, "wk_nobody") as client, pytest.raises(openai.AuthenticationError):
@@ -134,12 +134,12 @@ def test_who_may_not_ask_for_the_list_gets_none(base, tokens, wirekey, since):
     assert {event["outcome"] for event in wirekey.finished_events(2, since)} == {"denied"}
 
 
-def test_who_may_not_call_models_finds_none(base, tokens):
+def test_an_agent_that_may_not_call_models_gets_an_empty_list(base, tokens):
     with openai_client(base, tokens["reader"]) as client:
         assert list(client.models.list()) == []
 
 
-def test_what_the_providers_say_is_kept(base, tokens, simulator):
+def test_the_lists_of_the_providers_are_kept(base, tokens, simulator):
     with openai_client(base, tokens["alice"]) as client:
         client.models.list()
         simulator.forget()
@@ -147,7 +147,7 @@ def test_what_the_providers_say_is_kept(base, tokens, simulator):
     assert simulator.seen == []
 
 
-def test_with_the_providers_prefix_it_is_the_providers_own_list(base, tokens, wirekey, simulator, since):
+def test_with_the_providers_prefix_the_list_is_the_providers_own(base, tokens, wirekey, simulator, since):
     simulator.forget()
     with openai.OpenAI(api_key=tokens["alice"], base_url=f"{base}/api/v1/openai/v1", max_retries=0) as client:
         assert "claude-sonnet-4-5" not in {model.id for model in client.models.list()}
@@ -155,14 +155,14 @@ def test_with_the_providers_prefix_it_is_the_providers_own_list(base, tokens, wi
     assert wirekey.finished_event(since)["attempts"] == 1
 
 
-def test_neither_key_nor_token_is_in_what_the_gateway_answers_or_writes(base, tokens, wirekey):
-    answer = httpx.get(f"{base}/v1/models", headers={"authorization": f"Bearer {tokens['alice']}"})
-    assert answer.headers["x-wirekey-request-id"]
-    written = answer.text + wirekey.output.read_text()
+def test_neither_key_nor_token_is_in_responses_or_written_files(base, tokens, wirekey):
+    response = httpx.get(f"{base}/v1/models", headers={"authorization": f"Bearer {tokens['alice']}"})
+    assert response.headers["x-wirekey-request-id"]
+    written = response.text + wirekey.output.read_text()
     assert not [key for key in (*PROVIDER_KEYS.values(), *tokens.values()) if key in written]
 
 
-def test_where_the_clients_hold_the_keys_the_list_is_that_of_their_own_account(tmp_path, simulator):
+def test_with_client_keys_the_list_is_that_of_the_clients_account(tmp_path, simulator):
     upstream = {"upstream_url": simulator.url}
     providers = {
         "openai": {"key_source": "passthrough", **upstream},
@@ -178,16 +178,16 @@ def test_where_the_clients_hold_the_keys_the_list_is_that_of_their_own_account(t
     assert "models/gpt-4o-mini" not in names
 
 
-def test_where_no_provider_answers_the_routes_are_listed_or_else_it_is_said_why(tmp_path, simulator):
+def test_without_any_provider_the_routes_are_listed_or_the_reason_is_reported(tmp_path, simulator):
     providers = {"openai": {"keys": ["env:REAL_GEMINI"], "upstream_url": simulator.url}}
     for folder, routes in (("with", [{"match": "fast"}]), ("without", [])):
         settings = {"listen": LISTEN, "providers": providers, "routes": routes}
         with wirekey_behind(tmp_path / folder, simulator, **settings) as proxy:
             headers = {"authorization": f"Bearer {proxy.add_agent('alice')}"}
-            answer = httpx.get(f"http://{proxy.running.gateway}/v1/models", headers=headers)
+            response = httpx.get(f"http://{proxy.running.gateway}/v1/models", headers=headers)
         if routes:
-            assert [row["id"] for row in answer.json()["data"]] == ["fast"]
+            assert [row["id"] for row in response.json()["data"]] == ["fast"]
         else:
-            assert answer.status_code == 503
-            assert answer.json()["error"]["code"] == "models_unknown"
-            assert "openai: it responds with status 401" in answer.json()["error"]["message"]
+            assert response.status_code == 503
+            assert response.json()["error"]["code"] == "models_unknown"
+            assert "openai: it responds with status 401" in response.json()["error"]["message"]

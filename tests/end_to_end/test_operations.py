@@ -1,4 +1,4 @@
-"""Every operation of the four providers: what the provider answers, and what the audit says of it."""
+"""Every operation of the four providers: the provider's response, and its audit event."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def facts(messages, system=False, tools=0, most=None) -> dict:
 def bedrock(model: str, body: dict, said: dict, finish: str | None, action: str = "invoke") -> Row:
     row = Row("bedrock", "POST", f"/model/{model}/{action}", action, body, model, said, (24, 12, 7, None), finish)
     if not model.startswith(("anthropic.", "amazon.nova")):
-        # The others have no cache; of a whole answer a header says so.
+        # The others have no cache; for a whole response a header reports it.
         row.behaviour, row.usage = UNCACHED, (31, 12, 0 if action == "invoke" else None, None)
     return row
 
@@ -265,20 +265,20 @@ def send(way: RawWay, row: Row, made: str = "", behaviour: str = ""):
 
 
 def make(way: RawWay, name: str) -> str:
-    """Do what a row needs to have been done, and give the id or name of what was made."""
-    answer = send(way, ROWS[name]).json()
-    return answer.get("id") or answer["name"]
+    """Prepare what a row needs, and return the id or name of what was made."""
+    response = send(way, ROWS[name]).json()
+    return response.get("id") or response["name"]
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_an_operation_is_known_answered_and_accounted_for(name, way, proxy, simulator):
+def test_an_operation_is_recognised_served_and_recorded(name, way, proxy, simulator):
     row = ROWS[name]
     made = make(way, row.after) if row.after else ""
     simulator.forget()
     earlier = {event["id"] for event in proxy.events()}
     began = new_call_id()
-    answer = send(way, row, made)
-    assert answer.status_code == 200, answer.text
+    response = send(way, row, made)
+    assert response.status_code == 200, response.text
     (arrived,) = simulator.seen
     assert arrived.target == row.path.format(id=made)
     event = next(event for event in proxy.finished_events(1, began) if event["id"] not in earlier)
@@ -304,7 +304,7 @@ def check_usage(event: dict, row: Row) -> None:
 
 
 @pytest.mark.parametrize("model", ["corp-own-model", "ft:corp-model:x"])
-def test_the_cost_of_an_unknown_model_is_unknown_not_nothing(model, way, proxy):
+def test_the_cost_of_an_unknown_model_is_unknown_and_not_zero(model, way, proxy):
     began = new_call_id()
     body = {"model": model, "messages": [USER]}
     way.call("openai", "POST", "/v1/chat/completions", COUNTS, json=body)
@@ -315,9 +315,9 @@ def test_the_cost_of_an_unknown_model_is_unknown_not_nothing(model, way, proxy):
 
 def test_an_error_of_the_provider_is_passed_on_and_has_no_usage(way, proxy):
     began = new_call_id()
-    answer = send(way, ROWS["chat"], behaviour="fail=500")
-    assert answer.status_code == 500
-    assert json.loads(answer.content)["error"]["type"] == "server_error"
+    response = send(way, ROWS["chat"], behaviour="fail=500")
+    assert response.status_code == 500
+    assert json.loads(response.content)["error"]["type"] == "server_error"
     event = proxy.finished_event(began)
     assert (event["outcome"], event["status"]) == ("upstream_error", 500)
     assert event["input_tokens"] is event["cost_usd"] is event["finish_reason"] is None

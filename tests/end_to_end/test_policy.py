@@ -67,7 +67,7 @@ def proxy(tmp_path_factory, simulator):
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory, simulator):
-    """A Wirekey with the default policy that lets in programs without an agent."""
+    """A Wirekey with the default policy that accepts programs without an agent."""
     more = {"policy": {"path": str(SHIPPED_POLICIES)}, "identity": {"required": False}}
     with wirekey_behind(tmp_path_factory.mktemp("open"), simulator, **more) as running:
         running.reader = running.add_agent("reader", permissions=("web:read",))
@@ -101,7 +101,7 @@ def test_a_denial_raises_the_sdks_own_exception_with_the_reason(provider, proxy,
         ("bedrock", lambda body: body["inferenceConfig"]["maxTokens"]),
     ],
 )
-def test_a_cap_of_output_tokens_is_put_into_the_request(provider, cap, proxy, simulator, monkeypatch):
+def test_a_cap_of_output_tokens_is_set_in_the_request(provider, cap, proxy, simulator, monkeypatch):
     simulator.forget()
     call(proxy, provider, "thrifty", monkeypatch)
     assert cap(json.loads(simulator.seen[0].body)) == 7
@@ -116,7 +116,7 @@ def test_a_cap_of_output_tokens_is_put_into_the_request(provider, cap, proxy, si
         ("bedrock", "us.amazon.nova-lite-v1:0", lambda seen: seen.target.split("/")[2].replace("%3A", ":")),
     ],
 )
-def test_another_model_is_put_into_the_request(provider, model, place, *, proxy, simulator, monkeypatch):
+def test_another_model_is_set_in_the_request(provider, model, place, *, proxy, simulator, monkeypatch):
     simulator.forget()
     began = new_call_id()
     call(proxy, provider, "redirected", monkeypatch)
@@ -127,7 +127,7 @@ def test_another_model_is_put_into_the_request(provider, model, place, *, proxy,
 
 
 @pytest.mark.parametrize(("fallback", "status"), [("claude-opus-4-1", 403), ("claude-haiku-4-5", 200)])
-def test_a_policy_decides_by_the_fallbacks_of_a_request_too(proxy, simulator, fallback, status):
+def test_a_policy_also_decides_by_the_fallbacks_of_a_request(proxy, simulator, fallback, status):
     simulator.forget()
     asked = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
     body = json.dumps(asked | {"fallbacks": [{"model": fallback}]}).encode()
@@ -135,12 +135,12 @@ def test_a_policy_decides_by_the_fallbacks_of_a_request_too(proxy, simulator, fa
         assert raw.connect("api.anthropic.com:443", "thrifty", proxy.thrifty).status == 200
         raw.start_tls(proxy.root, "api.anthropic.com")
         raw.send(post("anthropic-version: 2023-06-01", host="api.anthropic.com", path="/v1/messages", body=body))
-        answer = raw.read_response()
-    assert (answer.status, len(simulator.seen)) == (status, status == 200), answer
-    assert ("No large models." in answer.message) is (status == 403)
+        response = raw.read_response()
+    assert (response.status, len(simulator.seen)) == (status, status == 200), response
+    assert ("No large models." in response.message) is (status == 403)
 
 
-def test_a_changed_policy_counts_and_a_broken_one_does_not(proxy, simulator, monkeypatch):
+def test_a_changed_policy_applies_and_a_broken_one_does_not(proxy, simulator, monkeypatch):
     file = proxy.folder / "policies" / "authz.rego"
     file.write_text(POLICY.replace('"guest"', '"thrifty"').replace("max_tokens :=", "cap :="))
 

@@ -1,4 +1,4 @@
-"""What Wirekey answers itself, in each provider's shape: no key, too large, compressed, too many headers."""
+"""Wirekey's own errors, in each provider's shape: no key, too large, compressed, too many headers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def way(keyless) -> RawWay:
 
 
 def sentence(provider: str, operation_path: str, body: bytes) -> str:
-    """Find the message where this provider's SDKs look for it; fails where the shape is another."""
+    """Return the message from where this provider's SDKs read it; fail if the shape is wrong."""
     content = json.loads(body)
     if provider == "bedrock":
         return content["message"]
@@ -65,7 +65,7 @@ def sentence(provider: str, operation_path: str, body: bytes) -> str:
 
 @pytest.mark.parametrize("status", [503, 413, 415, 431])
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_a_refusal_has_the_providers_shape_and_says_what_to_do(name, status, way, keyless, simulator):
+def test_a_refusal_has_the_providers_shape_and_a_fix(name, status, way, keyless, simulator):
     wanted, began = FORMATS[ONE_OF_EACH[name]], new_call_id()
     content, headers = json.dumps(wanted.body).encode(), {"content-type": "application/json"}
     says = {
@@ -80,24 +80,24 @@ def test_a_refusal_has_the_providers_shape_and_says_what_to_do(name, status, way
         content, headers = gzip.compress(content), {**headers, "content-encoding": "gzip"}
     elif status == 431:
         headers |= {f"x-many-{number}": "1" for number in range(40)}
-    answer = way.call(wanted.provider, "POST", wanted.path, content=content, headers=headers)
-    assert answer.status_code == status
-    message = sentence(wanted.provider, wanted.path, answer.content)
+    response = way.call(wanted.provider, "POST", wanted.path, content=content, headers=headers)
+    assert response.status_code == status
+    message = sentence(wanted.provider, wanted.path, response.content)
     for word in says:
         assert word in message
     event = keyless.finished_event(began)
-    assert answer.headers["x-wirekey-request-id"] == event["id"]
+    assert response.headers["x-wirekey-request-id"] == event["id"]
     assert (event["outcome"], event["status"], event["policy_result"]) == ("denied", status, "deny")
     assert simulator.seen == []
 
 
-def test_a_body_without_a_length_is_refused_where_it_grows_too_large(way, simulator):
+def test_a_body_without_a_length_is_refused_once_it_is_too_large(way, simulator):
     def endless():
         for _ in range(20):
             yield b'{"a":"' + b"x" * 10_000
 
-    answer = way.call("openai", "POST", "/v1/chat/completions", content=endless())
-    assert answer.status_code == 413
+    response = way.call("openai", "POST", "/v1/chat/completions", content=endless())
+    assert response.status_code == 413
     assert simulator.seen == []
 
 

@@ -1,4 +1,4 @@
-"""Routes, overrides and keys through a running Wirekey: what reaches which upstream, with which key, byte for byte."""
+"""Routes, overrides and keys through a running Wirekey: the bytes and the key that reach each upstream."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NAMES = list(dict.fromkeys((provider, model) for provider, _, _, _, model in SHA
 
 @pytest.fixture(scope="module")
 def providers(tmp_path_factory):
-    """What stands for the providers."""
+    """The simulator of the providers."""
     running = SimulatorThread(tmp_path_factory.mktemp("simulators"), aws_credentials={AWS[0]: AWS[1]})
     yield running
     running.stop()
@@ -73,8 +73,8 @@ class Client:
         self.tunnels: dict[str, RawClient] = {}
 
     def ask(self, request: bytes, host: str = "api.openai.com"):
-        answer = self.once(request, host)
-        return answer if answer.status else self.once(request, host)
+        response = self.once(request, host)
+        return response if response.status else self.once(request, host)
 
     def once(self, request: bytes, host: str):
         if host not in self.tunnels:
@@ -85,12 +85,12 @@ class Client:
         raw = self.tunnels[host]
         try:
             raw.send(request)
-            answer = raw.read_response()
+            response = raw.read_response()
         except OSError:
-            answer = None
-        if answer is None or answer.status == 0 or answer.headers.get("connection") == "close":
+            response = None
+        if response is None or response.status == 0 or response.headers.get("connection") == "close":
             self.tunnels.pop(host).socket.close()
-        return answer or type("Gone", (), {"status": 0})()
+        return response or type("Gone", (), {"status": 0})()
 
     def close(self) -> None:
         for raw in self.tunnels.values():
@@ -122,7 +122,7 @@ def sha(text: str) -> str:
 
 
 def play(proxy, upstream, rows):
-    """Send each shape, and give those that did not arrive as they should have: (what, expected, arrived)."""
+    """Send each shape, and return those that did not arrive as expected: (what, expected, arrived)."""
     client, wrong = Client(proxy), []
     for (provider, line, body, content_type, _), asked, new in rows:
         request, host, operation = request_of(provider, line, body, content_type, asked)
@@ -149,7 +149,7 @@ def by_routes(tmp_path_factory, providers, corp):
 
 
 @pytest.mark.parametrize("prefix", ["old", "corp"])
-def test_every_shape_asks_for_its_routes_model_and_not_one_byte_else_differs(by_routes, providers, corp, prefix):
+def test_every_shape_gets_its_routes_model_and_no_other_byte_changes(by_routes, providers, corp, prefix):
     rows = [(shape, asked_model(prefix, shape[0], shape[4]), shape[4]) for shape in SHAPES]
     assert play(by_routes, corp if prefix == "corp" else providers, rows) == []
     assert not (providers if prefix == "corp" else corp).seen
@@ -164,7 +164,7 @@ allow if {{ true }}
 
 
 @pytest.mark.parametrize("by", ["model_override", "policy"])
-def test_every_shape_asks_for_the_model_of_override_and_policy(tmp_path, providers, by):
+def test_every_shape_gets_the_model_of_override_and_policy(tmp_path, providers, by):
     more = {"model_override": NEW}
     if by == "policy":
         (tmp_path / "policies").mkdir()
@@ -249,7 +249,7 @@ SLOTS = ("authorization", "x-api-key", "x-goog-api-key")
         ("token-1", {"authorization": f"Token {TOKEN}"}, "routes[7]/extension"),
     ],
 )
-def test_an_upstream_of_ones_own_gets_its_credential_alone(  # noqa: PLR0917  # fixtures, and a row
+def test_an_operators_upstream_gets_only_its_own_credential(  # noqa: PLR0917  # fixtures, and a row
     client, proxy, corp, providers, fresh, model, slots, credential
 ):
     client.ask(chat(model, "X-OpenAI-Key: sk-of-the-client", "Authorization: Bearer sk-somebody"))
@@ -272,24 +272,24 @@ def test_a_routes_keys_are_used_in_turn_and_a_refused_one_cools_down(client, cor
     assert used == [*CORP_KEYS, *CORP_KEYS, CORP_KEYS[0], CORP_KEYS[0]]
 
 
-def test_a_route_signs_for_aws_what_it_sends(client, corp, fresh, proxy):
+def test_a_route_signs_its_request_for_aws(client, corp, fresh, proxy):
     path = "/model/us.amazon.nova-pro-v1%3A0/converse"
     body = b'{"messages":[{"role":"user","content":[{"text":"hello"}]}]}'
     host = "bedrock-runtime.us-east-1.amazonaws.com"
-    answer = client.ask(post(path=path, host=host, body=body), host)
-    assert answer.status == 200, answer
+    response = client.ask(post(path=path, host=host, body=body), host)
+    assert response.status == 200, response
     (seen,) = corp.seen
     assert f"Credential={AWS[0]}/" in headers_of(seen)["authorization"]
     assert proxy.finished_event(fresh)["credential"] == "bedrock/aws"
 
 
-def test_without_the_clients_own_key_the_caller_learns_its_header(client, corp):
-    answer = client.ask(chat("client-1"))
-    assert (answer.status, "X-OpenAI-Key" in answer.message) == (401, True)
+def test_without_the_clients_own_key_the_error_names_its_header(client, corp):
+    response = client.ask(chat("client-1"))
+    assert (response.status, "X-OpenAI-Key" in response.message) == (401, True)
     assert not corp.seen
 
 
-def test_the_example_of_the_guide_signs_what_is_really_sent(client, corp, proxy):
+def test_the_example_of_the_guide_signs_the_sent_request(client, corp, proxy):
     client.ask(chat("signed-1"))
     (seen,) = corp.seen
     headers = headers_of(seen)
@@ -300,10 +300,10 @@ def test_the_example_of_the_guide_signs_what_is_really_sent(client, corp, proxy)
     assert TOKEN not in proxy.output.read_text()
 
 
-def test_where_a_function_fails_nothing_is_sent(client, corp, proxy, fresh):
-    answer = client.ask(chat("broken-1"))
-    assert (answer.status, answer.json()["error"]["code"]) == (503, "extension_failed")
-    assert "python:my_auth:broken failed: KeyError" in answer.message
+def test_nothing_is_sent_if_a_function_fails(client, corp, proxy, fresh):
+    response = client.ask(chat("broken-1"))
+    assert (response.status, response.json()["error"]["code"]) == (503, "extension_failed")
+    assert "python:my_auth:broken failed: KeyError" in response.message
     assert not corp.seen
     assert proxy.finished_event(fresh)["outcome"] == "denied"
 
@@ -311,9 +311,9 @@ def test_where_a_function_fails_nothing_is_sent(client, corp, proxy, fresh):
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_openai_program_calls_a_gemini_model(client, proxy, providers, fresh, stream):
     body = {"model": "gemini-2.5-flash", "stream": stream, "messages": [{"role": "user", "content": "hello"}]}
-    answer = client.ask(post(body=json.dumps(body).encode()))
-    assert answer.status == 200, answer
-    assert b"chat.completion" in answer.body
+    response = client.ask(post(body=json.dumps(body).encode()))
+    assert response.status == 200, response
+    assert b"chat.completion" in response.body
     (seen,) = providers.seen
     assert seen.target == "/v1beta/openai/chat/completions"
     assert headers_of(seen)["authorization"] == f"Bearer {PROVIDER_KEYS['gemini']}"
@@ -323,15 +323,15 @@ def test_an_openai_program_calls_a_gemini_model(client, proxy, providers, fresh,
     assert bool(event["input_tokens"]) is not stream
 
 
-def test_a_call_that_the_routes_provider_cannot_answer_goes_to_nobody(client, providers):
-    answer = client.ask(chat("claude-sonnet-4-5"))
-    assert (answer.status, answer.json()["error"]["code"]) == (400, "format_not_offered")
+def test_a_call_that_the_routes_provider_cannot_serve_is_not_sent(client, providers):
+    response = client.ask(chat("claude-sonnet-4-5"))
+    assert (response.status, response.json()["error"]["code"]) == (400, "format_not_offered")
     assert not providers.seen
 
 
-def test_a_models_name_with_provider_and_parameters_is_followed(client, providers, proxy, fresh):
-    answer = client.ask(chat("gemini:gemini-2.5-flash?temperature=0.7"))
-    assert answer.status == 200, answer
+def test_a_model_name_with_provider_and_parameters_is_applied(client, providers, proxy, fresh):
+    response = client.ask(chat("gemini:gemini-2.5-flash?temperature=0.7"))
+    assert response.status == 200, response
     (seen,) = providers.seen
     sent = json.loads(seen.body)
     assert (seen.target, sent["model"], sent["temperature"]) == (
@@ -343,9 +343,9 @@ def test_a_models_name_with_provider_and_parameters_is_followed(client, provider
     assert (event["requested_model"], event["provider"]) == ("gemini-2.5-flash", "gemini")
 
 
-def test_a_fallback_goes_by_its_own_route_with_its_own_key(client, corp, providers, proxy, fresh):
-    answer = client.ask(chat("closed-1"))
-    assert (answer.status, answer.headers["x-wirekey-model"]) == (200, "bearer-2"), answer
+def test_a_fallback_uses_its_own_route_and_key(client, corp, providers, proxy, fresh):
+    response = client.ask(chat("closed-1"))
+    assert (response.status, response.headers["x-wirekey-model"]) == (200, "bearer-2"), response
     (seen,) = corp.seen
     assert headers_of(seen)["authorization"] == f"Bearer {CORP_KEYS[0]}"
     assert seen.body == CHAT.replace(b"gpt-4o-mini", b"bearer-2")
@@ -355,7 +355,7 @@ def test_a_fallback_goes_by_its_own_route_with_its_own_key(client, corp, provide
     assert (event["attempts"], event["credential"], event["outcome"]) == (2, "routes[0]/1", "completed")
 
 
-def test_changed_routes_are_in_use_without_a_new_start(tmp_path, providers, corp):
+def test_changed_routes_apply_without_a_restart(tmp_path, providers, corp):
     running = started(tmp_path, providers, routes=[{"match": "m", "model": "one"}])
     client = Client(running)
     try:

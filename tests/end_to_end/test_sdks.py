@@ -1,4 +1,4 @@
-"""Official SDKs, unchanged, through HTTPS_PROXY: what they get, what the provider saw, what the audit says."""
+"""Unmodified official SDKs through HTTPS_PROXY: their results, the provider's requests, and the audit events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLACEHOLDERS = dict.fromkeys(PROVIDER_KEYS, "no-key-at-all")
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_an_unmodified_sdk_gets_through_wirekey_what_it_gets_direct(name, simulator, through, monkeypatch):
+def test_an_unmodified_sdk_gets_the_same_through_wirekey_as_direct(name, simulator, through, monkeypatch):
     call, provider, operation, streams = CALLS[name]
     with monkeypatch.context() as context:
         context.delenv("HTTPS_PROXY")
@@ -45,7 +45,7 @@ def test_an_unmodified_sdk_gets_through_wirekey_what_it_gets_direct(name, simula
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_an_agent_token_in_the_place_of_the_key_is_an_identity_too(name, simulator, proxy, monkeypatch):
+def test_an_agent_token_in_place_of_the_key_is_an_identity(name, simulator, proxy, monkeypatch):
     call, provider, _, _ = CALLS[name]
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.running.forward}")
     began = new_call_id()

@@ -53,10 +53,10 @@ def bedrock(signing, pair=None, service="bedrock-runtime", endpoint_url=None, re
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_pair_is_the_identity_and_the_real_signature_is_on_the_wire_only(signing, aws_simulator, model, began):
+def test_the_pair_is_the_identity_and_only_the_wire_has_the_real_signature(signing, aws_simulator, model, began):
     client = bedrock(signing)
-    answer = client.converse(modelId=model, messages=MESSAGES)
-    assert answer["usage"]["outputTokens"]
+    response = client.converse(modelId=model, messages=MESSAGES)
+    assert response["usage"]["outputTokens"]
     pieces = list(client.converse_stream(modelId=model, messages=MESSAGES)["stream"])
     assert "metadata" in pieces[-1]
     for seen in aws_simulator.seen:
@@ -69,7 +69,7 @@ def test_the_pair_is_the_identity_and_the_real_signature_is_on_the_wire_only(sig
     ] * 2
 
 
-def test_invoke_and_its_stream_too(signing):
+def test_invoke_and_its_stream_are_signed(signing):
     body = '{"anthropic_version":"bedrock-2023-05-31","max_tokens":32,"messages":[{"role":"user","content":"hi"}]}'
     client = bedrock(signing)
     assert b"usage" in client.invoke_model(modelId=MODELS[0], body=body)["body"].read()
@@ -77,7 +77,7 @@ def test_invoke_and_its_stream_too(signing):
     assert b"amazon-bedrock-invocationMetrics" in list(stream)[-1]["chunk"]["bytes"]
 
 
-def test_the_agents_pair_is_worth_nothing_to_the_provider(signing, aws_simulator, monkeypatch):
+def test_the_provider_rejects_the_agents_pair(signing, aws_simulator, monkeypatch):
     monkeypatch.delenv("HTTPS_PROXY")
     client = boto3.client(
         "bedrock-runtime",
@@ -101,7 +101,7 @@ def test_the_agents_pair_is_worth_nothing_to_the_provider(signing, aws_simulator
         (lambda _: REAL, "UnrecognizedClientException"),
     ],
 )
-def test_other_pairs_are_refused_in_awss_own_words(signing, aws_simulator, pair, code, began):
+def test_other_pairs_are_refused_with_the_error_codes_of_aws(signing, aws_simulator, pair, code, began):
     with pytest.raises(botocore.exceptions.ClientError) as refused:
         bedrock(signing, pair(signing.pair)).converse(modelId=MODELS[0], messages=MESSAGES)
     assert refused.value.response["Error"]["Code"] == code
@@ -110,7 +110,7 @@ def test_other_pairs_are_refused_in_awss_own_words(signing, aws_simulator, pair,
     assert (event["outcome"], event["status"], event["agent_id"]) == ("denied", 403, None)
 
 
-def test_a_signature_of_someone_else_does_no_harm_to_a_call_with_a_token(signing, aws_simulator, monkeypatch, began):
+def test_a_foreign_signature_is_ignored_on_a_call_with_a_token(signing, aws_simulator, monkeypatch, began):
     monkeypatch.setenv("HTTPS_PROXY", signing.proxy_url("alice", signing.token))
     bedrock(signing, ("AKIAIOSFODNN7EXAMPLE", "of-someone-else")).converse(modelId=MODELS[0], messages=MESSAGES)
     assert "AKIAIOSFODNN7EXAMPLE" not in str(aws_simulator.seen[0].headers)
@@ -134,7 +134,7 @@ def test_a_token_of_one_agent_and_the_pair_of_another_are_refused(signing, aws_s
         ("bedrock-agent-runtime", "bedrock-runtime"),
     ],
 )
-def test_an_operation_of_another_service_than_the_hosts_is_none(signing, aws_simulator, service, endpoint, began):
+def test_an_operation_of_another_service_than_the_hosts_is_refused(signing, aws_simulator, service, endpoint, began):
     client = bedrock(signing, service=service, endpoint_url=f"https://{endpoint}.us-east-1.amazonaws.com")
     with pytest.raises(botocore.exceptions.ClientError, match=rf"is an operation of {service}, ") as refused:
         first_call(service, client)
@@ -160,7 +160,7 @@ def first_call(service, client):
             client.retrieve(knowledgeBaseId="KB12345678", retrievalQuery={"text": "hello"})
 
 
-def test_a_revoked_agents_pair_is_out(signing):
+def test_a_revoked_agents_pair_is_refused(signing):
     signing.add_agent("dave")
     pair = signing.agents.pair("dave")
     client = bedrock(signing, (pair.access_key, pair.secret.reveal()))
@@ -218,7 +218,7 @@ def test_each_partition_and_name_is_called_and_signed_for_its_region(through_it,
     assert f"/{region}/bedrock/aws4_request".encode() in signature
 
 
-def test_a_region_that_is_not_allowed_gets_no_signature_of_ours(through_it, aws_simulator):
+def test_a_region_that_is_not_allowed_gets_no_signature(through_it, aws_simulator):
     with pytest.raises(botocore.exceptions.ProxyConnectionError):
         bedrock(through_it, region="eu-west-1").converse(modelId=MODELS[0], messages=MESSAGES)
     assert aws_simulator.seen == []

@@ -1,4 +1,4 @@
-"""Streams of every format: the client gets what it gets direct, at once, and the audit knows how they ended."""
+"""Streams of every format: the client gets the same as direct, without delay, and the audit has the outcome."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def without_comments(body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("name", "behaviour"), CASES)
-def test_a_stream_arrives_byte_for_byte_whatever_its_cut(name, behaviour, stage):
+def test_a_stream_arrives_byte_for_byte_in_any_chunking(name, behaviour, stage):
     wanted = FORMATS[name]
     expected, received = stage.both(wanted, COUNTS, behaviour)
     assert received.status == expected.status == 200
@@ -130,20 +130,20 @@ def test_a_stream_arrives_byte_for_byte_whatever_its_cut(name, behaviour, stage)
 
 
 @pytest.mark.parametrize("name", ["openai-chat", "openai-completions"])
-def test_usage_is_asked_for_on_the_clients_behalf_and_the_client_sees_nothing_of_it(name, stage):
+def test_usage_requested_by_wirekey_is_hidden_from_the_client(name, stage):
     received = stage.behind.stream(FORMATS[name])
     assert json.loads(stage.arrived().body)["stream_options"] == {"include_usage": True}
     assert b"usage" not in received.body
 
 
-def test_usage_that_the_client_asked_for_itself_is_left_to_it(stage):
+def test_usage_requested_by_the_client_is_kept(stage):
     received = stage.behind.stream(FORMATS["openai-chat-with-usage"])
     assert json.loads(stage.arrived().body) == FORMATS["openai-chat-with-usage"].body
     assert received.body.count(b'"total_tokens"') == 1
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_where_usage_is_not_to_be_asked_for_the_request_arrives_untouched(name, simulator, not_asking):
+def test_the_request_is_unchanged_if_usage_is_not_requested(name, simulator, not_asking):
     wanted, stage = FORMATS[name], stage_with(simulator, not_asking)
     stage.began = new_call_id()
     expected, received = stage.both(wanted, "gzip")
@@ -189,7 +189,7 @@ def test_an_sdk_gives_its_program_the_first_event_before_the_provider_sends_the_
 
 
 @pytest.mark.parametrize("name", SDK_STREAMS)
-def test_an_error_inside_a_stream_is_to_an_sdk_what_it_is_direct(name, stage, through, monkeypatch):
+def test_an_error_inside_a_stream_raises_the_same_as_direct(name, stage, through, monkeypatch):
     def taken(way) -> list:
         """Return the events, and the exception after them, if any: OpenAI's Responses API has an event for it."""
         stage.same_ids()
@@ -214,7 +214,7 @@ def test_an_error_inside_a_stream_is_to_an_sdk_what_it_is_direct(name, stage, th
 
 @pytest.mark.parametrize("cut", ["", "gzip, split=3"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_malformed_event_is_passed_on_as_it_is(name, cut, stage):
+def test_a_malformed_event_passes_unchanged(name, cut, stage):
     """After a frame whose checksum is wrong nothing can be read, by an SDK neither; other formats go on."""
     wanted = FORMATS[name]
     expected, received = stage.both(wanted, "garble-after=2", cut)
@@ -224,7 +224,7 @@ def test_a_malformed_event_is_passed_on_as_it_is(name, cut, stage):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_stream_that_lacks_its_last_event_is_passed_on_as_it_is(name, stage):
+def test_a_stream_without_its_last_event_passes_unchanged(name, stage):
     wanted = FORMATS[name]
     expected, received = stage.both(wanted, "no-done")
     assert received.body == expected.body
@@ -246,8 +246,8 @@ def test_an_error_inside_a_stream_reaches_the_client_and_the_audit(name, cut, st
 
 @pytest.mark.parametrize("fault", ["reset", "truncate"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_stream_that_breaks_off_breaks_off_for_the_client_too(name, fault, stage):
-    """What was on its way when the connection broke may be lost, direct as well: the first event is not."""
+def test_a_stream_that_breaks_off_also_breaks_off_for_the_client(name, fault, stage):
+    """Data in flight may be lost when the connection breaks, also without Wirekey. The first event must arrive."""
     wanted = FORMATS[name]
     stage.same_ids()
     whole = stage.direct.stream(wanted).body
@@ -263,7 +263,7 @@ def test_a_stream_that_breaks_off_breaks_off_for_the_client_too(name, fault, sta
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_client_that_goes_away_ends_the_providers_stream(name, stage):
+def test_a_disconnected_client_ends_the_providers_stream(name, stage):
     wanted = FORMATS[name]
     way = RawWay(stage.proxy.root, proxy=stage.proxy.proxy_url("alice", stage.proxy.token))
     response = way.open(wanted, "events=100000, pace=0.01")

@@ -1,4 +1,4 @@
-"""Uploads: they pass without being held, and a Gemini upload belongs to the agent that began it."""
+"""Uploads pass without being held, and a Gemini upload belongs to the agent that started it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ def began() -> str:
 
 
 def way_of(proxy, agent="", token="") -> RawWay:
-    """A client that says at CONNECT who it is, or nowhere."""
+    """Return a client that identifies itself at CONNECT, or not at all."""
     return RawWay(proxy.root, proxy=proxy.proxy_url(agent, token) if token else f"http://{proxy.running.forward}")
 
 
 def begin(way: RawWay, token: str = "no-key-at-all") -> str:
-    """Begin an upload and give the URL for its bytes."""
-    answer = way.call("gemini", "POST", "/upload/v1beta/files", headers={**START, "x-goog-api-key": token}, content=b"")
-    assert answer.status_code == 200, answer.text
-    return answer.headers["x-goog-upload-url"]
+    """Start an upload and return the URL for its bytes."""
+    response = way.call(
+        "gemini", "POST", "/upload/v1beta/files", headers={**START, "x-goog-api-key": token}, content=b""
+    )
+    assert response.status_code == 200, response.text
+    return response.headers["x-goog-upload-url"]
 
 
 def go_on(way: RawWay, url: str, method: str = "POST", **headers):
@@ -75,7 +77,7 @@ def test_the_google_sdk_uploads_a_file(simulator, through, began, tmp_path):
     assert [event["outcome"] for event in events] == ["completed", "completed"]
 
 
-def test_with_the_token_in_the_place_of_the_key_the_second_request_is_the_same_agents(
+def test_with_the_token_in_place_of_the_key_the_second_request_has_the_same_agent(
     simulator, proxy, began, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.running.forward}")
@@ -88,7 +90,7 @@ def test_with_the_token_in_the_place_of_the_key_the_second_request_is_the_same_a
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-def test_the_url_leads_back_through_wirekey_and_holds_on_another_connection_too(method, simulator, proxy, began):
+def test_the_url_leads_through_wirekey_and_works_on_another_connection(method, simulator, proxy, began):
     url = begin(way_of(proxy), proxy.token)
     assert url.startswith(f"https://{GEMINI}/upload/v1beta/files?upload_id=")
     assert go_on(way_of(proxy), url, method).status_code == 200
@@ -96,19 +98,19 @@ def test_the_url_leads_back_through_wirekey_and_holds_on_another_connection_too(
     assert credentials_in(simulator.seen[1]) == []
 
 
-def test_another_agents_tunnel_cannot_use_it(simulator, proxy, bob, began):
+def test_another_agents_tunnel_cannot_use_an_upload(simulator, proxy, bob, began):
     url = begin(way_of(proxy, "alice", proxy.token))
     simulator.forget()
-    answer = go_on(way_of(proxy, "bob", bob), url)
-    assert answer.status_code == 403
-    assert answer.json()["error"]["details"][0]["reason"] == "UPLOAD_OF_ANOTHER_AGENT"
+    response = go_on(way_of(proxy, "bob", bob), url)
+    assert response.status_code == 403
+    assert response.json()["error"]["details"][0]["reason"] == "UPLOAD_OF_ANOTHER_AGENT"
     assert not simulator.seen
     event = proxy.finished_events(2, began)[-1]
     assert (event["agent_id"], event["outcome"]) == ("bob", "denied")
     assert go_on(way_of(proxy, "alice", proxy.token), url).status_code == 200
 
 
-def test_another_agents_token_in_the_place_of_the_key_cannot_use_it(simulator, proxy, bob):
+def test_another_agents_token_in_place_of_the_key_cannot_use_an_upload(simulator, proxy, bob):
     url = begin(way_of(proxy, "alice", proxy.token))
     simulator.forget()
     assert go_on(way_of(proxy), url, **{"x-goog-api-key": bob}).status_code == 403
@@ -116,8 +118,8 @@ def test_another_agents_token_in_the_place_of_the_key_cannot_use_it(simulator, p
 
 
 @pytest.mark.parametrize("spelling", ["upload_id=foreign", "upload%5Fid=foreign", "Upload_Id=foreign&alt=json"])
-def test_an_upload_that_was_begun_elsewhere_gets_nowhere(spelling, simulator, proxy):
-    """It could lead into an account that is not ours, and a key of ours must not go along."""
+def test_an_upload_started_elsewhere_is_refused(spelling, simulator, proxy):
+    """It could belong to another account, and no key of Wirekey may be sent there."""
     url = f"https://{GEMINI}/upload/v1beta/files?{spelling}"
     assert go_on(way_of(proxy, "alice", proxy.token), url).status_code == 403
     assert go_on(way_of(proxy), url).status_code == 401
@@ -132,7 +134,7 @@ def test_two_upload_ids_are_refused(simulator, proxy):
     assert not simulator.seen
 
 
-def test_the_upload_of_a_revoked_agent_ends_with_it(simulator, proxy):
+def test_the_upload_of_a_revoked_agent_is_refused(simulator, proxy):
     token = proxy.add_agent("carol")
     url = begin(way_of(proxy), token)
     proxy.agents.revoke("carol")

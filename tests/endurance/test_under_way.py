@@ -135,7 +135,7 @@ def test_hosts_that_the_ca_does_not_cover_are_named(proxy, simulator):
     settings = behind(simulator)
     settings["providers"]["bedrock"]["regions"] = ["us-east-1", "eu-west-3"]
     write(proxy, simulator, providers=settings["providers"])
-    wait_for_words(proxy, "the CA does not cover bedrock-runtime.eu-west-3.amazonaws.com")
+    wait_for_words(proxy, "The CA does not cover bedrock-runtime.eu-west-3.amazonaws.com")
     assert "wirekey ca renew" in proxy.output.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Each official SDK and the usual HTTP libraries, run by `wirekey exec`: what they get, and what they send."""
+"""Each official SDK and the usual HTTP libraries, run by `wirekey exec`: their results and their requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTIONS = ["chat", "stream"]
 
 
 def without_ids(outcome):
-    """The answer as text without what the provider counts up; plain libraries see that too."""
+    """Return the response as text without the provider's counters, which plain libraries see."""
     return re.sub(r"chatcmpl-\w+", "", json.dumps(asdict(outcome)))
 
 
@@ -46,7 +46,7 @@ def both(stage, made):
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(("language", "client", "provider"), CLIENTS)
-def test_a_client_gets_through_wirekey_what_it_gets_direct(both, language, client, provider, action):
+def test_a_client_gets_the_same_through_wirekey_as_direct(both, language, client, provider, action):
     direct, through = both(language, client, action)
     assert not direct.outcome.failed, direct.outcome
     assert without_ids(through.outcome) == without_ids(direct.outcome)
@@ -56,7 +56,7 @@ def test_a_client_gets_through_wirekey_what_it_gets_direct(both, language, clien
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(("language", "client", "provider"), CLIENTS)
-def test_a_request_arrives_as_its_client_sent_it(both, language, client, provider, action):
+def test_a_request_arrives_unchanged(both, language, client, provider, action):
     direct, through = both(language, client, action)
     if client == "httpx-http2":
         # httpx names http/1.1 before h2. Servers choose h2 nevertheless; Wirekey takes the client at its word.
@@ -83,7 +83,7 @@ def test_the_one_credential_that_arrives_is_the_providers_key(both, language, cl
 
 
 @pytest.mark.parametrize(("language", "client", "provider"), named(SDKS))
-def test_the_call_is_in_the_audit_under_the_agents_name(stage, language, client, provider):
+def test_the_call_is_recorded_under_the_agents_name(stage, language, client, provider):
     stage.program(language, "through").do(client, "stream")
     event = stage.proxy.finished_event(stage.began)
     assert (event["agent_id"], event["provider"], event["outcome"]) == ("alice", provider, "completed")
@@ -93,7 +93,7 @@ def test_the_call_is_in_the_audit_under_the_agents_name(stage, language, client,
 
 
 @pytest.mark.parametrize(("language", "client", "provider"), CLIENTS)
-def test_a_stream_that_pauses_after_its_first_event_goes_on_to_its_end(both, stage, language, client, provider):
+def test_a_stream_that_pauses_after_its_first_event_continues_to_its_end(both, stage, language, client, provider):
     _, unpaused = both(language, client, "stream")
     stage.simulator.simulator.reset()
     stage.script("gate")
@@ -122,7 +122,7 @@ def test_no_encoding_is_offered_that_the_client_did_not_offer(both, client, enco
     assert dict(through.request.headers).get(b"accept-encoding") == encodings
 
 
-def test_both_handlers_of_the_aws_sdk_for_node_speak_their_own_protocol(both):
+def test_both_handlers_of_the_aws_sdk_for_node_use_their_own_protocol(both):
     assert both("node", "bedrock", "chat")[1].request.protocol == "h2"
     assert both("node", "bedrock-http1", "chat")[1].request.protocol == "h1"
 

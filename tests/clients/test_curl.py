@@ -33,9 +33,9 @@ def headers(seen):
 
 
 @pytest.mark.parametrize(("option", "protocol"), [("--http1.1", "h1"), ("--http2", "h2")])
-def test_curl_speaks_either_protocol_through_the_proxy_and_its_request_arrives_as_sent(stage, option, protocol):
-    answer = curl(stage, option, "-d", BODY, URL)
-    assert answer.returncode == 0, answer.stderr
+def test_a_request_of_curl_arrives_unchanged_over_either_protocol(stage, option, protocol):
+    response = curl(stage, option, "-d", BODY, URL)
+    assert response.returncode == 0, response.stderr
     (through,) = stage.simulator.seen
     stage.simulator.forget()
     key = f"Authorization: Bearer {PROVIDER_KEYS['openai']}"
@@ -48,18 +48,18 @@ def test_curl_speaks_either_protocol_through_the_proxy_and_its_request_arrives_a
     assert (through.protocol, sent.protocol) == (protocol, protocol)
     assert headers(through) == headers(sent)
     assert through.body == sent.body == BODY.encode()
-    assert json.loads(answer.stdout)["object"] == "chat.completion"
+    assert json.loads(response.stdout)["object"] == "chat.completion"
 
 
 def test_the_proxy_may_be_named_by_the_option_x(stage):
     where = stage.proxy.proxy_url("alice", stage.token)
     command = [installed("curl"), *ASKING, "-x", where, "--cacert", str(stage.proxy.root), "-d", BODY, URL]
-    answer = run(command, {})
-    assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout)["object"] == "chat.completion"
+    response = run(command, {})
+    assert response.returncode == 0, response.stderr
+    assert json.loads(response.stdout)["object"] == "chat.completion"
 
 
-def test_an_agents_token_may_stand_where_the_key_stands(stage):
+def test_an_agents_token_can_replace_the_key(stage):
     where = f"http://{stage.proxy.running.forward}"
     key = f"Authorization: Bearer {stage.token}"
     command = [installed("curl"), *ASKING, "-x", where, "--cacert", str(stage.proxy.root), "-H", key, "-d", BODY, URL]
@@ -67,17 +67,17 @@ def test_an_agents_token_may_stand_where_the_key_stands(stage):
     assert stage.proxy.finished_event(stage.began)["agent_id"] == "alice"
 
 
-def test_without_an_agent_curl_prints_our_sentence(stage):
+def test_without_an_agent_curl_prints_wirekeys_message(stage):
     where = f"http://{stage.proxy.running.forward}"
-    answer = run([installed("curl"), *ASKING, "-x", where, "--cacert", str(stage.proxy.root), "-d", BODY, URL], {})
-    assert "wirekey agents add NAME" in json.loads(answer.stdout)["error"]["message"]
+    response = run([installed("curl"), *ASKING, "-x", where, "--cacert", str(stage.proxy.root), "-d", BODY, URL], {})
+    assert "wirekey agents add NAME" in json.loads(response.stdout)["error"]["message"]
 
 
-def test_a_wrong_token_for_the_proxy_is_told_in_curls_own_error(stage):
+def test_curls_own_error_reports_a_wrong_token_for_the_proxy(stage):
     where = f"http://alice:wk_wrong@{stage.proxy.running.forward}"
-    answer = run([installed("curl"), *ASKING, "-v", "-x", where, "-d", BODY, URL], {})
-    assert answer.returncode == 56
-    assert "407 Proxy Authentication Required: unknown agent, see wirekey agents add" in answer.stderr
+    response = run([installed("curl"), *ASKING, "-v", "-x", where, "-d", BODY, URL], {})
+    assert response.returncode == 56
+    assert "407 Proxy Authentication Required: unknown agent, see wirekey agents add" in response.stderr
 
 
 class Streaming:
@@ -106,7 +106,7 @@ class Streaming:
         return wait_for(lambda: self.stage.simulator.seen, "the request to arrive")[0]
 
 
-def test_with_option_n_the_first_event_is_there_before_the_provider_sends_the_second(stage):
+def test_with_option_n_the_first_event_arrives_before_the_provider_sends_the_second(stage):
     stage.script("gate")
     with Streaming(stage) as streaming:
         assert streaming.process.stdout.readline().startswith(b'data: {"id"')
@@ -120,7 +120,7 @@ async def opened(stage):
 
 
 @pytest.mark.parametrize("option", ["--http1.1", "--http2"])
-def test_a_curl_that_is_killed_in_a_stream_is_gone_for_the_provider_at_once(stage, option):
+def test_the_provider_is_disconnected_if_curl_is_killed_in_a_stream(stage, option):
     stage.script("gate")
     with Streaming(stage, option) as streaming:
         assert streaming.process.stdout.readline()
@@ -129,7 +129,7 @@ def test_a_curl_that_is_killed_in_a_stream_is_gone_for_the_provider_at_once(stag
 
 
 @pytest.mark.parametrize("option", ["--http1.1", "--http2"])
-def test_a_curl_that_is_killed_before_the_answer_begins_is_gone_for_the_provider_at_once(stage, option):
+def test_the_provider_is_disconnected_if_curl_is_killed_before_the_response(stage, option):
     stage.script("headers-delay=3600")
     with Streaming(stage, option) as streaming:
         assert streaming.seen.outcome is None

@@ -67,7 +67,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 @pytest.mark.parametrize(("language", "client", "provider"), CLIENTS)
-def test_our_own_refusal_is_the_sdks_usual_exception_with_our_sentence(stage, language, client, provider, refusal):
+def test_wirekeys_refusal_is_the_sdks_usual_exception_with_wirekeys_message(stage, language, client, provider, refusal):
     way, action, options, status, sentence = REFUSALS[refusal]
     stage.script(f"fail={status}")
     usual = stage.program(language, "direct").do(client, "chat")
@@ -80,7 +80,7 @@ def test_our_own_refusal_is_the_sdks_usual_exception_with_our_sentence(stage, la
 
 
 @pytest.mark.parametrize(("language", "client", "provider"), CLIENTS)
-def test_an_sdk_that_retries_gets_its_answer_at_the_second_attempt(stage, language, client, provider):
+def test_an_sdk_that_retries_gets_its_response_at_the_second_attempt(stage, language, client, provider):
     stage.script("fail=503, retry-after=0")
     outcome = stage.program(language, "through").do(client, "chat", retries=1)
     assert not outcome.failed, outcome

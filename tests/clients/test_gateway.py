@@ -96,7 +96,7 @@ def targets(made: Made) -> list[str]:
 
 
 @pytest.mark.parametrize(("language", "client", "provider", "action"), CALLS)
-def test_a_client_gets_at_the_gateway_what_it_gets_direct(  # noqa: PLR0917  # columns of the table
+def test_a_client_gets_the_same_at_the_gateway_as_direct(  # noqa: PLR0917  # columns of the table
     stage, make, language, client, provider, action
 ):
     direct = make("direct", language, client, action)
@@ -128,7 +128,7 @@ def test_a_client_gets_at_the_gateway_what_it_gets_direct(  # noqa: PLR0917  # c
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("action", EVERYWHERE)
 @pytest.mark.parametrize(("language", "client", "provider"), named([*SDKS, *LIBRARIES]))
-def test_a_request_arrives_as_its_client_sent_it(  # noqa: PLR0917  # columns of the table
+def test_a_request_arrives_unchanged(  # noqa: PLR0917  # columns of the table
     make, language, client, provider, action, way
 ):
     direct, made = (as_sent(make(each, language, client, action).request) for each in ("direct", way))

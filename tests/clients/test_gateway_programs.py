@@ -29,7 +29,7 @@ BEARER, GOOGLE = "Authorization: Bearer $TOKEN", "x-goog-api-key: $TOKEN"
 MODEL = "/model/anthropic.claude-3-5-sonnet-20241022-v2:0"
 FLASH = "/v1beta/models/gemini-2.0-flash"
 LINES = [
-    # path, headers, body, operation, provider's path (None: the same), what the answer has in it
+    # path, headers, body, operation, provider's path (None: the same), what the response contains
     (f"/api/v1/gemini{FLASH}:generateContent", [BEARER], CONTENTS, "generateContent", "usageMetadata"),
     (f"/api/v1/gemini{FLASH}:generateContent", [GOOGLE], CONTENTS, "generateContent", "usageMetadata"),
     (f"/api/v1/gemini{FLASH}:generateContent?key=$TOKEN", [], CONTENTS, "generateContent", "usageMetadata"),
@@ -79,10 +79,10 @@ def curl(running_stage):
 @pytest.mark.parametrize(
     ("path", "headers", "body", "operation", "found"), LINES, ids=[f"{row[0]} {row[1][:1]}" for row in LINES]
 )
-def test_a_curl_line_gets_its_answer(stage, curl, path, headers, body, operation, found):  # noqa: PLR0917  # columns
-    answer = curl(path, headers, body)
-    assert answer.startswith("HTTP/1.1 200 "), answer
-    assert found in answer
+def test_a_curl_command_gets_its_response(stage, curl, path, headers, body, operation, found):  # noqa: PLR0917  # columns
+    response = curl(path, headers, body)
+    assert response.startswith("HTTP/1.1 200 "), response
+    assert found in response
     event = stage.proxy.finished_event(stage.began)
     assert (event["agent_id"], event["operation"], event["outcome"]) == ("alice", operation, "completed")
     (seen,) = stage.simulator.seen
@@ -99,13 +99,13 @@ def test_a_curl_line_gets_its_answer(stage, curl, path, headers, body, operation
         ("/health", [], '{"status":"ok"}'),
     ],
 )
-def test_what_wirekey_answers_itself(curl, path, headers, found):
-    answer = curl(path, headers, None)
-    assert answer.startswith("HTTP/1.1 200 "), answer
-    assert found in answer.replace('": ', '":')
+def test_wirekeys_own_responses(curl, path, headers, found):
+    response = curl(path, headers, None)
+    assert response.startswith("HTTP/1.1 200 "), response
+    assert found in response.replace('": ', '":')
 
 
-def test_the_query_goes_on_as_it_is(stage, curl):
+def test_the_query_is_forwarded_unchanged(stage, curl):
     curl("/api/v1/gemini/v1beta/models?pageSize=5&pageToken=", [BEARER], None)
     assert stage.simulator.seen[0].target == "/v1beta/models?pageSize=5&pageToken="
 
@@ -135,15 +135,15 @@ def test_curl_speaks_either_protocol_without_tls(curl, option, status):
     assert curl("/v1/chat/completions", [BEARER], CHAT, option).startswith(status)
 
 
-def test_who_comes_with_an_offer_to_change_to_http2_is_answered_in_the_protocol_that_it_has(curl):
+def test_an_upgrade_to_http2_is_ignored(curl):
     assert curl("/v1/chat/completions", [BEARER], CHAT, "--http2").startswith("HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/openai/v1/chat/completions"])
-def test_without_an_agent_curl_prints_our_sentence(curl, path):
-    answer = curl(path, [], CHAT)
-    assert answer.startswith("HTTP/1.1 401 ")
-    assert "has no agent token" in answer
+def test_without_an_agent_curl_prints_wirekeys_message(curl, path):
+    response = curl(path, [], CHAT)
+    assert response.startswith("HTTP/1.1 401 ")
+    assert "has no agent token" in response
 
 
 def run(stage, *command, **variables) -> subprocess.CompletedProcess[str]:
@@ -172,7 +172,7 @@ def test_the_aws_cli_lists_what_the_account_has(stage):
     assert json.loads(said.stdout)["modelSummaries"]
 
 
-def test_a_java_program_gets_answer_and_stream(stage):
+def test_a_java_program_gets_response_and_stream(stage):
     said = run(stage, installed("java"), str(HERE / "java" / "Chat.java"), stage.token)
     assert said.returncode == 0, said.stderr
     plain, *events = said.stdout.splitlines()
@@ -196,6 +196,6 @@ def test_a_program_has_no_provider_key_and_its_token_ends_with_it(stage):
         CHAT,
         f"{base}/v1/chat/completions",
     ]
-    answer = subprocess.run(command, env={}, capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
-    assert "token" in answer
+    response = subprocess.run(command, env={}, capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
+    assert "token" in response
     assert stage.proxy.finished_event(began)["outcome"] == "denied"

@@ -1,4 +1,4 @@
-"""A single-file Java program with java.net.http, which sends no credentials to a proxy unless it is told to."""
+"""A single-file Java program with java.net.http, which sends no proxy credentials unless configured to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.clients.conversation import HERE, behind_exec, installed
 from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment
 
 
-def test_a_java_program_with_its_token_in_the_place_of_the_key_gets_answer_and_stream(stage):
+def test_a_java_program_with_its_token_in_place_of_the_key_gets_response_and_stream(stage):
     command = behind_exec(stage.proxy, installed("java"), str(HERE / "java" / "Chat.java"), stage.token)
     said = subprocess.run(
         command, env=bare_environment(), capture_output=True, text=True, timeout=4 * PATIENCE, check=False

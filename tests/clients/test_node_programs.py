@@ -47,7 +47,7 @@ def test_a_program_that_leaves_its_http2_session_open_ends_when_its_work_is_done
     assert [seen.protocol for seen in stage.simulator.seen] == ["h2"]
 
 
-def test_many_calls_at_a_time_over_http2_get_their_own_answers(stage):
+def test_concurrent_calls_over_http2_get_their_own_responses(stage):
     for kib in range(1, 21):
         stage.script(f"size={kib}KiB")
     said = node(
@@ -59,8 +59,8 @@ def test_many_calls_at_a_time_over_http2_get_their_own_answers(stage):
     assert sorted(json.loads(said.stdout)) == [kib << 10 for kib in range(1, 21)]
 
 
-def test_a_large_answer_arrives_whole_though_the_sdk_says_goodbye_at_its_head(stage):
-    """The SDK sends GOAWAY once it has the head of an answer, and window updates for the rest of it after that."""
+def test_a_large_response_arrives_whole_although_the_sdk_sends_goaway_at_its_head(stage):
+    """The SDK sends GOAWAY once it has the head of a response, and window updates for the rest of it after that."""
     stage.script("size=8MiB")
     said = node(stage, AWS % "require" + f"Promise.all([call()]).then({COUNT})", "--input-type=commonjs")
     assert said.returncode == 0, said.stderr

@@ -130,10 +130,10 @@ def test_the_aws_cli_signs_with_the_pair(proxy, simulator, model):
 
 def test_the_aws_cli_invokes_too(proxy, simulator, tmp_path):
     (tmp_path / "body").write_text(json.dumps(INVOKED))
-    answer = tmp_path / "answer"
-    ask = ("invoke-model", "--model-id", MODELS[0], "--body", f"fileb://{tmp_path / 'body'}", str(answer))
+    response = tmp_path / "answer"
+    ask = ("invoke-model", "--model-id", MODELS[0], "--body", f"fileb://{tmp_path / 'body'}", str(response))
     run(proxy, installed("aws"), "bedrock-runtime", *ask)
-    assert json.loads(answer.read_text())["usage"]["output_tokens"]
+    assert json.loads(response.read_text())["usage"]["output_tokens"]
     all_were_alices(proxy, simulator, [f"/model/{quote(MODELS[0], safe='')}/invoke"])
 
 

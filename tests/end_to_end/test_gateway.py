@@ -107,6 +107,7 @@ def test_anthropic(base, token, root, wirekey, since):
 
 @pytest.mark.parametrize("root", ["", "/api/v1/bedrock"])
 @pytest.mark.parametrize("model", ["anthropic.claude-3-5-sonnet-20241022-v2:0", "us.amazon.nova-pro-v1:0"])
+@pytest.mark.usefixtures("token")
 def test_boto3_with_the_agents_own_pair(base, root, model, wirekey, since):
     pair = wirekey.agents.pair("alice")
     client = boto3.client(

@@ -1,0 +1,1 @@
+"""The record of calls: its fields, its store, and how it is read."""

@@ -1,0 +1,1 @@
+"""The wirekey command: one module for each subcommand."""

@@ -1,0 +1,1 @@
+"""Provider credentials: key pools, AWS credentials, credential headers, and masking."""

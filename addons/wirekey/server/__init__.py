@@ -1,0 +1,1 @@
+"""The process: start, reload, listeners, and Wirekey's own endpoints."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.extension import Extension, ExtensionError
 from wirekey.model_name import ModelName
-from wirekey.providers import answers_format
+from wirekey.providers import accepts_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
             other = matching(config, name.name)
             target = name.provider or (config.routes[other].named_provider if other is not None else None)
             own = route.named_provider
-            if own and target and not answers_format(target, own):
+            if own and target and not accepts_format(target, own):
                 message = (
                     f"falls back to {text}, which goes to {target}. It does not accept calls in the format of {own}. "
                     f"Name a model of {own}"

@@ -1,4 +1,4 @@
-"""The providers, by name. A new one is a module and a line here."""
+"""The providers, by name. To add one, add its package and a line here."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ PROVIDERS: dict[str, Provider] = {
 
 
 DEFAULT_PROVIDER = PROVIDERS["openai"]
-"""Its format is spoken where nothing says which one is meant."""
+"""The provider whose error format is used when a request does not show which provider it is for."""
 
 
 def owner_of_model(model: str) -> str:
-    """Return the provider that a model belongs to, as far as its name tells; else the default provider."""
+    """Return the name of the provider that a model name belongs to, or of the default provider."""
     return next((name for name, provider in PROVIDERS.items() if provider.owns_model(model)), DEFAULT_PROVIDER.name)
 
 
-def answers_format(provider: str, called: str) -> bool:
-    """Return whether a provider answers any operation in the format of the provider that was called."""
-    return provider == called or provider in PROVIDERS[called].answering_providers
+def accepts_format(provider: str, called: str) -> bool:
+    """Return whether a provider accepts requests in the format of the provider `called`."""
+    return provider == called or provider in PROVIDERS[called].compatible_providers
 
 
 def mcp_server(provider: str) -> str:
-    """Name of a provider's proxy in audit events."""
+    """Return the legacy event field `mcp_server` for a provider."""
     return f"{provider}-proxy"
 
 
 def tool_name(provider: str) -> str:
-    """Name of a provider's interface in audit events."""
+    """Return the legacy event field `tool_name` for a provider."""
     return f"{provider}-api"

@@ -41,7 +41,7 @@ class Provider(Protocol):
     """Whether it is a service of AWS: it has a host for each region, and calls without an API key are signed."""
     leads_by_model: bool = False
     """Whether a path of the gateway in its format may lead to another provider, depending on the model."""
-    answering_providers: tuple[str, ...] = ()
+    compatible_providers: tuple[str, ...] = ()
     """Other providers that answer some of the operations in its format."""
     sdk_header: str = ""
     """A header that only its SDKs send."""

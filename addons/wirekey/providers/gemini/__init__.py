@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provider):
-    """The protocol of Google's Gemini API, and OpenAI's as Google speaks it."""
+    """Google's Gemini API, and its OpenAI-compatible API."""
 
     host = "generativelanguage.googleapis.com"
     key_setting = "GEMINI_API_KEY"
@@ -30,7 +30,7 @@ class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provid
         r"/(?:upload|download)/v1/.*",
         rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})",
     )
-    answering_providers = ("openai",)
+    compatible_providers = ("openai",)
     sdk_header = "x-goog-api-client"
     sdk_paths = r"/v1/(?:models|tunedModels|files|cachedContents|batches)(?:/.*)?"
     otel_name = "gcp.gemini"

@@ -18,7 +18,7 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
     client_key_header = "X-OpenAI-Key"
     gateway_paths = (r"/v1/.*",)
     leads_by_model = True
-    answering_providers = ("gemini",)
+    compatible_providers = ("gemini",)
     otel_name = price_list = "openai"
 
     def credential(self, key: str, path: str) -> tuple[str, str]:

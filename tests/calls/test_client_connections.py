@@ -16,7 +16,7 @@ def test_the_deadline_of_the_head_counts_from_the_start_of_the_connection():
     connections = ClientConnections()
     connections.opened("a", HERE, 0, 9)
     assert overdue(connections, 1.5) == [("a", Step.FIRST_BYTE)]
-    connections.heard("a")
+    connections.first_byte_received("a")
     assert overdue(connections, 3.9) == []
     assert overdue(connections, 4.1) == [("a", Step.HEAD)]
 
@@ -25,7 +25,7 @@ def test_the_deadline_of_the_head_counts_from_the_start_of_the_connection():
 def test_the_steps_of_tls_have_their_own_deadlines(step):
     connections = ClientConnections()
     connections.opened("a", HERE, 0, 9)
-    connections.waits("a", step, 10)
+    connections.begin_step("a", step, 10)
     assert overdue(connections, 11.9) == []
     assert overdue(connections, 12.1) == [("a", step)]
 
@@ -33,11 +33,11 @@ def test_the_steps_of_tls_have_their_own_deadlines(step):
 def test_an_active_request_is_not_overdue_and_the_next_deadline_counts_from_the_response():
     connections = ClientConnections()
     connections.opened("a", HERE, 0, 9)
-    connections.begins("a")
-    connections.begins("a")
-    connections.ends("a", 50)
+    connections.request_started("a")
+    connections.request_started("a")
+    connections.response_ended("a", 50)
     assert overdue(connections, 100) == []
-    connections.ends("a", 100)
+    connections.response_ended("a", 100)
     assert overdue(connections, 103) == []
     assert overdue(connections, 105) == [("a", Step.HEAD)]
 

@@ -57,23 +57,23 @@ class Connections(Addon):
     def next_layer(self, next_layer: NextLayer) -> None:
         """Note the first bytes of a connection."""
         if next_layer.data_client():
-            self.connections.heard(next_layer.context.client.id)
+            self.connections.first_byte_received(next_layer.context.client.id)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """Expect a ClientHello after a CONNECT."""
-        self.connections.waits(flow.client_conn.id, Step.HELLO, time.monotonic())
+        self.connections.begin_step(flow.client_conn.id, Step.HELLO, time.monotonic())
 
     def tls_clienthello(self, data: ClientHelloData) -> None:
         """Expect the end of the TLS handshake."""
-        self.connections.waits(data.context.client.id, Step.HANDSHAKE, time.monotonic())
+        self.connections.begin_step(data.context.client.id, Step.HANDSHAKE, time.monotonic())
 
     def tls_established_client(self, data: TlsData) -> None:
         """Expect the head of a request."""
-        self.connections.waits(data.context.client.id, Step.HEAD, time.monotonic())
+        self.connections.begin_step(data.context.client.id, Step.HEAD, time.monotonic())
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Note the end of a response."""
-        self.connections.ends(flow.client_conn.id, time.monotonic())
+        self.connections.response_ended(flow.client_conn.id, time.monotonic())
 
     error = response
     http_connect_error = response
@@ -107,7 +107,7 @@ class Connections(Addon):
     def look_later(self) -> None:
         """Check the deadlines again later, as long as there are silent connections."""
         if self.timer is None and self.connections.silent:
-            pause = self.services.settings.deadlines.look_every
+            pause = self.services.settings.deadlines.check_interval
             self.timer = asyncio.get_running_loop().call_later(pause, self.look)
 
     def look(self) -> None:

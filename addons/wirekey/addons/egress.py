@@ -123,7 +123,7 @@ class Egress(Addon):
             tunnel = self.calls.tunnels.find(context.client.id)
             if tunnel:
                 tunnel.server = context.server
-            self.services.client_connections.begins(context.client.id)
+            self.services.client_connections.request_started(context.client.id)
             next_layer.layer = TunnelLayer(context, tunnel.traffic if tunnel else TunnelTraffic())
             skip_outer_layers(next_layer.layer)
 

@@ -19,8 +19,8 @@ class RequestStart(Addon):
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Note the head of a request."""
-        self.services.client_connections.begins(flow.client_conn.id)
+        self.services.client_connections.request_started(flow.client_conn.id)
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """Note the head of a CONNECT request."""
-        self.services.client_connections.begins(flow.client_conn.id)
+        self.services.client_connections.request_started(flow.client_conn.id)

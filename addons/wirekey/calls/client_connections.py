@@ -39,7 +39,7 @@ class Deadlines:
                 return self.hello
 
     @property
-    def look_every(self) -> float:
+    def check_interval(self) -> float:
         """Seconds between two checks for overdue connections, short enough for the shortest deadline."""
         return max(0.05, min(1.0, min(self.first_byte, self.hello, self.head) / 4))
 
@@ -81,24 +81,24 @@ class ClientConnections:
             if self.by_agent[whose] <= 0:
                 del self.by_agent[whose]
 
-    def heard(self, connection: str) -> None:
+    def first_byte_received(self, connection: str) -> None:
         """Note the first bytes. The time for the whole head counts from the opening of the connection."""
         waiting = self.silent.get(connection)
         if waiting and waiting.step is Step.FIRST_BYTE:
             waiting.step = Step.HEAD
 
-    def waits(self, connection: str, step: Step, now: float) -> None:
+    def begin_step(self, connection: str, step: Step, now: float) -> None:
         """Note the next step, whose deadline begins now."""
         if waiting := self.silent.get(connection):
             waiting.step, waiting.since = step, now
 
-    def begins(self, connection: str) -> None:
+    def request_started(self, connection: str) -> None:
         """Note the whole head of a request."""
         if waiting := self.silent.get(connection):
             waiting.requests += 1
             waiting.step = None
 
-    def ends(self, connection: str, now: float) -> None:
+    def response_ended(self, connection: str, now: float) -> None:
         """Note the end of a response."""
         if waiting := self.silent.get(connection):
             waiting.requests = max(0, waiting.requests - 1)

@@ -208,6 +208,17 @@ def test_a_disconnect_after_the_whole_response_is_not_a_cancellation(came, outco
     assert response.call.outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("length", "outcome"), [("4", Outcome.COMPLETED), ("5", Outcome.CLIENT_CANCELLED)], ids=["whole", "cut"]
+)
+def test_a_disconnect_after_all_bytes_of_a_response_that_is_not_read_is_not_a_cancellation(length, outcome):
+    response = Response(content_type="application/octet-stream", content_length=length)
+    response.passes(b"file")
+    response.call.outcome = Outcome.CLIENT_CANCELLED
+    Metering(response.services).error(response.flow)
+    assert response.call.outcome is outcome
+
+
 def test_bytes_before_a_disconnect_of_the_client_are_recorded():
     response = Response()
     response.passes(CHUNK % b"")

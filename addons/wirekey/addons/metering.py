@@ -134,15 +134,15 @@ class Metering(Addon):
         """Record usage and cost of a response that broke off. The wire layer has recorded which side ended it."""
         state = self.calls.find(flow)
         reader = self.account(state)
-        if not (state and reader and state.call.outcome in (None, Outcome.CLIENT_CANCELLED)):
+        if not (state and state.tap and state.call.outcome in (None, Outcome.CLIENT_CANCELLED)):
             return
         # SDKs disconnect after the provider's error event or the last event, without waiting for the end. curl
         # disconnects when it has all bytes of the Content-Length, which over HTTP/2 may be before the stream ends.
         call = state.call
-        if reader.error_type:
+        if reader and reader.error_type:
             call.outcome = Outcome.UPSTREAM_ERROR
             call.policy_reason = call.policy_reason or reader.error_type
-        elif reader.finished and succeeded(call):
+        elif succeeded(call) and ((reader and reader.finished) or is_whole(flow.response, state.tap.received)):
             call.outcome = Outcome.COMPLETED
 
     def account(self, state: CallState | None) -> ResponseReader | None:
@@ -179,6 +179,11 @@ def cost_of(call: Call, usage: Usage) -> float | None:
     models = (call.model, usage.model) if provider.model_names_region else (usage.model, call.model)
     costs = (cost_usd(provider, model, usage) for model in models)
     return next((cost for cost in costs if cost is not None), None)
+
+
+def is_whole(response: http.Response | None, received: int) -> bool:
+    """Return whether as many bytes of a body were received as its Content-Length announced."""
+    return response is not None and response.headers.get("content-length") == str(received)
 
 
 def succeeded(call: Call) -> bool:

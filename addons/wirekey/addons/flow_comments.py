@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from mitmproxy import ctx
 
 from wirekey.addons.base import Addon
-from wirekey.calls.kept_responses import KeptResponses
+from wirekey.calls.kept_responses import KEEP_RESPONSES, KeptResponses
 from wirekey.observing.flow_comment import OURS, comment_of, marker_of
-from wirekey.server.options import KEEP_RESPONSES
 
 if TYPE_CHECKING:
     from mitmproxy import http

@@ -16,6 +16,7 @@ from OpenSSL import SSL
 from wirekey.addons.base import Addon
 from wirekey.addons.policy import by_name
 from wirekey.ca.certificates import LOOPBACK
+from wirekey.ca.gateway_certificate import IssuedCertificate
 from wirekey.calls.redaction import redact_head
 from wirekey.calls.signatures import signed_head
 from wirekey.console.gate import is_address, is_own_name
@@ -37,7 +38,6 @@ from wirekey.errors import Refusal
 from wirekey.local_response import LocalResponse
 from wirekey.providers import PROVIDERS
 from wirekey.routing.gateway_paths import PREFIXES, bedrock_host_of, direction_of
-from wirekey.server.gateway_certificate import IssuedCertificate
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import UnreadableRequestError
 from wirekey.signing.signature_parsing import parse_signature

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+KEEP_RESPONSES = "wirekey_keep_responses"
+"""Wirekey's own option: keep the responses of models on the flows, where mitmweb and dumps show them."""
 LONGEST_RESPONSE = 1024 * 1024
 """Bytes of one response, decoded. Of a longer one the beginning is kept."""
 ALL_RESPONSES = 64 * 1024 * 1024

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client
 
     from wirekey.audit.store import AuditStore
+    from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
     from wirekey.call import Agent
     from wirekey.identity.agents import AgentStore
     from wirekey.identity.jwt_tokens import JwtTokens, TokenReference
     from wirekey.identity.proof import Proof
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.policy.engine import PolicyEngine
-    from wirekey.server.gateway_certificate import ConfiguredCertificate, IssuedCertificate
 
 
 class Services:

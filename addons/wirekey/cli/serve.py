@@ -100,10 +100,10 @@ def make_master(config: Config, *, page: WebOptions | None, simulator: bool | No
     """Return mitmproxy's master with Wirekey's addons, started. Raises OptionsError if Wirekey cannot start."""
     from mitmproxy.options import Options
 
+    from wirekey.calls.kept_responses import KEEP_RESPONSES
     from wirekey.calls.services import Services
     from wirekey.server.bundle import addons_in_order
     from wirekey.server.master import IndexedAddonManager, ServeMaster
-    from wirekey.server.options import KEEP_RESPONSES
 
     options = Options(confdir=str(config.certs))
     services = Services()

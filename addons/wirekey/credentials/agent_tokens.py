@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from wirekey.credentials.encodings import decodings
 from wirekey.credentials.scrub import masked
+from wirekey.pair_secrets import pair_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from wirekey.credentials.scrub import Span
 
@@ -30,21 +31,6 @@ LONGEST_RUN = 4096
 IN_BASE64 = (b"d2tf", b"drX", b"3a1")
 """The base64 forms of `wk_` at each of its three alignments."""
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
-
-
-class PairSecrets:
-    """The secrets of all agents' AWS pairs. They have no form of their own by which they could be found."""
-
-    def __init__(self) -> None:
-        self.known: frozenset[bytes] = frozenset()
-
-    def use(self, secrets: Iterable[bytes]) -> None:
-        """Replace the known secrets."""
-        self.known = frozenset(secrets)
-
-
-pair_secrets = PairSecrets()
-"""Those of the agents file that this process read last."""
 
 
 def without_tokens(data: bytes, form: re.Pattern[bytes] = SENT) -> bytes:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from wirekey import permissions
 from wirekey.call import Agent
-from wirekey.credentials.agent_tokens import pair_secrets
 from wirekey.errors import UserError
 from wirekey.identity import agents_format, private_file
 from wirekey.identity.agents_format import AgentError, AgentRecord, AgentRecords, AgentRecordsError
@@ -22,6 +21,7 @@ from wirekey.identity.aws_master import MasterSecretError, load_master
 from wirekey.identity.aws_pairs import AwsPairs, current_pair
 from wirekey.identity.clients import ClientCredentials, OAuthClient, new_credentials
 from wirekey.identity.tokens import new_token, token_digest
+from wirekey.pair_secrets import pair_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,13 +15,14 @@ from mitmproxy import ctx, exceptions
 from wirekey import config as configuration
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
+from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
 from wirekey.calls import settings
+from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.errors import user_message
 from wirekey.identity.agents import AgentStore
 from wirekey.providers import PROVIDERS
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access, check_implemented
-from wirekey.server.gateway_certificate import ConfiguredCertificate, IssuedCertificate
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.reload import Reloader
 from wirekey.server.runtime import RunningProxy
@@ -83,9 +84,7 @@ class Lifecycle:
     def load(self, loader: Loader) -> None:
         """Declare Wirekey's options."""
         loader.add_option("wirekey", str, "", "Configuration file of Wirekey. Default: ./wirekey.yaml if it exists.")
-        loader.add_option(
-            options.KEEP_RESPONSES, bool, False, "Keep the responses of models, for mitmweb and dumps to show."
-        )
+        loader.add_option(KEEP_RESPONSES, bool, False, "Keep the responses of models, for mitmweb and dumps to show.")
 
     def configure(self, updated: Collection[str]) -> None:
         """Start Wirekey when mitmproxy has its options. Later, refuse changes of the options that Wirekey needs."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from mitmproxy import ctx, exceptions
 
+from wirekey.calls.kept_responses import KEEP_RESPONSES
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-KEEP_RESPONSES = "wirekey_keep_responses"
-"""Wirekey's own option: keep the responses of models on the flows, where mitmweb and dumps show them."""
 
 ALTERED = "requests and responses must not be changed after Wirekey has checked them"
 UNDECIDED = "calls to provider hosts must not bypass Wirekey's decision"

@@ -56,7 +56,14 @@ def test_an_ambiguous_query_is_refused(raw):
 NAMES = st.text(alphabet=string.ascii_letters + "$_[]-", min_size=1, max_size=4)
 
 
-@given(st.lists(st.tuples(NAMES, st.text(alphabet=st.characters(exclude_characters="\0"), max_size=5)), max_size=4))
+@given(
+    st.lists(
+        st.tuples(
+            NAMES, st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5)
+        ),
+        max_size=4,
+    )
+)
 def test_a_query_is_read_as_other_libraries_read_it(pairs):
     raw = "&".join(f"{quote(name, safe='-_')}={quote(value, safe='')}" for name, value in pairs)
     try:

@@ -1,4 +1,4 @@
-"""Calls with the official SDKs. The programs of a user differ from these in nothing but what they say.
+"""Calls with the official SDKs. The programs of a user differ from these only in what they say, and in the time-out.
 
 `options`: text, retries, and where wanted model and tools (true: the call offers a tool).
 """
@@ -13,6 +13,8 @@ import os
 OPENAI, GEMINI, ANTHROPIC = "gpt-4o-mini", "gemini-2.5-flash", "claude-sonnet-4-5"
 BEDROCK = "anthropic.claude-3-5-sonnet-20241022-v2:0"
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+PATIENCE = 120.0
+"""Seconds. By default two of the SDKs wait 5 s for a connection, which a busy machine may exceed."""
 WEATHER = {"name": "weather", "description": "The weather in a city."}
 
 
@@ -26,7 +28,7 @@ class OpenAi:
     def client(self, options):
         import openai
 
-        return openai.OpenAI(max_retries=options["retries"])
+        return openai.OpenAI(timeout=PATIENCE, max_retries=options["retries"])
 
     def chat(self, options):
         answer = self.client(options).chat.completions.create(**self.ask(options))
@@ -67,7 +69,7 @@ class AsyncOpenAi(OpenAi):
     def client(self, options):
         import openai
 
-        return openai.AsyncOpenAI(max_retries=options["retries"])
+        return openai.AsyncOpenAI(timeout=PATIENCE, max_retries=options["retries"])
 
     async def chat(self, options):
         answer = await self.client(options).chat.completions.create(**self.ask(options))
@@ -91,7 +93,7 @@ class Anthropic:
     def client(self, options):
         import anthropic
 
-        return anthropic.Anthropic(max_retries=options["retries"])
+        return anthropic.Anthropic(timeout=PATIENCE, max_retries=options["retries"])
 
     def chat(self, options):
         answer = self.client(options).messages.create(**self.ask(options))
@@ -128,14 +130,14 @@ class AnthropicKeyHeader(Anthropic):
 
         key = os.environ["ANTHROPIC_API_KEY"]
         headers = {"X-Api-Key": key, "Authorization": anthropic.Omit()}
-        return anthropic.Anthropic(max_retries=options["retries"], default_headers=headers)
+        return anthropic.Anthropic(timeout=PATIENCE, max_retries=options["retries"], default_headers=headers)
 
 
 class AsyncAnthropic(Anthropic):
     def client(self, options):
         import anthropic
 
-        return anthropic.AsyncAnthropic(max_retries=options["retries"])
+        return anthropic.AsyncAnthropic(timeout=PATIENCE, max_retries=options["retries"])
 
     async def chat(self, options):
         answer = await self.client(options).messages.create(**self.ask(options))

@@ -69,8 +69,8 @@ class Response:
             pool=pool,
             aws=aws,
         )
-        self.addons_in_order = Credentials(self.services), Metering(self.services)
-        for addon in self.addons_in_order:
+        self.addons = Credentials(self.services), Metering(self.services)
+        for addon in self.addons:
             addon.responseheaders(self.flow)
 
     @property
@@ -84,9 +84,18 @@ class Response:
 
     def ends(self):
         out = self.passes(b"")
-        for addon in self.addons_in_order:
+        for addon in self.addons:
             addon.response(self.flow)
         return out
+
+
+def test_a_response_head_is_cleaned_even_if_recording_it_fails(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("wirekey.addons.credentials.record_response", fail)
+    response = Response(x_quoted=KEY)
+    assert KEY not in str(response.headers.fields)
 
 
 def test_chunks_pass_unchanged():

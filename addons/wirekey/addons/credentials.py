@@ -7,6 +7,8 @@ import time
 from http.client import responses
 from typing import TYPE_CHECKING
 
+from mitmproxy import http
+
 from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.attempt import prepare_attempt
 from wirekey.calls.response_checks import location_for_client
@@ -17,8 +19,6 @@ from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, wi
 from wirekey.errors import Refusal
 
 if TYPE_CHECKING:
-    from mitmproxy import http
-
     from wirekey.call import Call
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
@@ -54,12 +54,13 @@ class Credentials(AdmittingAddon):
             return
         if state.call.status is not None:
             return  # Wirekey's own response
+        received = http.Headers(response.headers.fields)
+        self.clean_head(state, response)  # first: if anything else fails, the client still does not get the key
         state.release_body()
         if state.reserved:
             state.reserved.release()
         if not state.response_recorded:
-            record_response(self.services, state, response.status_code, response.headers)
-        self.clean_head(state, response)
+            record_response(self.services, state, response.status_code, received)
         attempt, operation = state.attempt, state.call.operation
         if attempt and attempt.key and operation and operation.name == "upload":
             self.note_upload(state, attempt.upstream, response)

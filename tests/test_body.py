@@ -155,7 +155,7 @@ def test_an_edit_makes_another_body_and_leaves_no_file_of_the_first(tmp_path, ed
     found = edit(spooled(data, tmp_path, hashing=True))
     assert isinstance(found, SpooledBody)
     assert bytes(memoryview(found)) == edit(data) != data
-    assert found.sha256 is None, "the hash of what was edited is none of the edited"
+    assert found.sha256 is None, "an edited body must not keep the hash of the original"
     assert found.digest() == hashlib.sha256(edit(data)).hexdigest()
     assert len(open_files(tmp_path)) == 1
 

@@ -49,12 +49,10 @@ class Running:
         self.folder = folder
         self.master = ServeMaster(options.Options(confdir=str(folder / "certs")))
         self.services = Services()
-        self.addons_in_order = [
-            one for one in bundle.addons_in_order(self.services, config) if not isinstance(one, Endpoints)
-        ]
-        self.lifecycle = self.addons_in_order[0]
+        self.addons = [one for one in bundle.addons_in_order(self.services, config) if not isinstance(one, Endpoints)]
+        self.lifecycle = self.addons[0]
         self.endpoints = Endpoints(self.services, self.lifecycle)
-        ours = [*self.addons_in_order, self.endpoints]
+        ours = [*self.addons, self.endpoints]
         builtin = list(self.master.addons.chain)
         self.master.addons.add(*ours)
         self.master.addons.chain[:] = [*ours, *builtin]

@@ -196,21 +196,12 @@ async def test_it_is_not_sent_again_after_a_byte_of_a_response(tmp_path, sent):
         assert upstream.connections.empty()
 
 
-async def test_it_is_not_sent_again_if_it_must_not_be_processed_twice(tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "value"), [("resends", False), ("stream_request", True)], ids=["processed once only", "streamed"]
+)
+async def test_it_is_not_sent_again_if_it_must_not_or_cannot_be(tmp_path, setting, value):
     async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
-        delegate.resends = False
-        reader, writer = await client(port)
-        writer.write(secured(upstream.port))
-        await read_request(up_reader)
-        up_writer.close()
-        head, _ = await read_response(reader)
-        assert head.startswith(b"HTTP/1.1 502")
-        assert upstream.connections.empty()
-
-
-async def test_it_is_not_sent_again_if_it_is_streamed(tmp_path):
-    async with one_call_made(tmp_path) as (delegate, port, upstream, up_reader, up_writer):
-        delegate.stream_request = True
+        setattr(delegate, setting, value)
         reader, writer = await client(port)
         writer.write(secured(upstream.port))
         await read_request(up_reader)

@@ -66,7 +66,7 @@ async def answer(wish):
     return {"value": plain(await result if inspect.isawaitable(result) else result)}
 
 
-def safe_traceback(error: Exception) -> dict[str, Any]:
+def error_fields(error: Exception) -> dict[str, Any]:
     status = getattr(error, "status_code", None) or getattr(error, "status", None) or getattr(error, "code", None)
     if answer := getattr(error, "response", None):
         metadata = answer.get("ResponseMetadata", {}) if isinstance(answer, dict) else {}
@@ -82,7 +82,7 @@ async def main() -> None:
         try:
             result = await answer(json.loads(line))
         except Exception as error:
-            result = {"error": safe_traceback(error)}
+            result = {"error": error_fields(error)}
         print(json.dumps(result), file=answers, flush=True)
 
 

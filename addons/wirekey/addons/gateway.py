@@ -212,12 +212,15 @@ class Gateway(Addon):
     error = response
 
     def respond(self, flow: http.HTTPFlow, reply: LocalReply) -> None:
-        """Set the response without its body, which may hold a token: the wire layer takes that from `own_bodies`."""
+        """Set the response without its body, which may hold a token.
+
+        The wire layer takes the body from `local_response_bodies`.
+        """
         assert isinstance(reply, LocalResponse)  # only the console has replies that come later, or in parts
         flow.response = http.Response.make(reply.status, b"", headers_of(reply))
         flow.response.headers["content-length"] = str(len(reply.body))
         if flow.request.method != "HEAD":
-            self.calls.own_bodies[flow] = reply.body
+            self.calls.local_response_bodies[flow] = reply.body
 
 
 HOST = ("host", "")

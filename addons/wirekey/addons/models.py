@@ -122,7 +122,7 @@ class Models(AdmittingAddon):
         flow.request.stream = False
         flow.response = http.Response.make(200, b"", headers)
         flow.response.headers["content-length"] = str(len(body))
-        self.calls.own_bodies[flow] = body
+        self.calls.local_response_bodies[flow] = body
         redact_head(flow.request)
 
     # The providers' own lists.

@@ -65,7 +65,7 @@ class Calls:
         """The header values of a response that its flow does not show."""
         self.local_requests: dict[str, LocalRequest] = {}
         """By flow id, requests to Wirekey's own endpoints whose body has not arrived."""
-        self.own_bodies: WeakKeyDictionary[http.HTTPFlow, bytes] = WeakKeyDictionary()
+        self.local_response_bodies: WeakKeyDictionary[http.HTTPFlow, bytes] = WeakKeyDictionary()
         """The bodies of Wirekey's own responses, until they are sent."""
 
     # Looking up.

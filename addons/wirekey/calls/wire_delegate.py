@@ -187,7 +187,7 @@ class CallDelegate:
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:
         """Return the body of one of Wirekey's own responses, once; b"" if the flow has all of it."""
-        return self.calls.own_bodies.pop(flow, b"") if self.calls.own_bodies else b""
+        return self.calls.local_response_bodies.pop(flow, b"") if self.calls.local_response_bodies else b""
 
     def error_response(self, flow: http.HTTPFlow, refusal: Refusal) -> http.Response:
         """Return the response for a call that Wirekey ends before any byte went to the client."""

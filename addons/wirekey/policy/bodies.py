@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.policy.expressions import constant, dotted, is_reference
 from wirekey.policy.names import RefusedError
+from wirekey.policy.references import constant, dotted, is_reference
 from wirekey.policy.sourcemap import SourcePosition
 from wirekey.policy.syntax import chain
 from wirekey.policy.unification import Unification

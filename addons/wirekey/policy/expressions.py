@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.policy import builtins
 from wirekey.policy.names import Names, RefusedError
+from wirekey.policy.references import constant, dotted, is_reference, step
 from wirekey.policy.sourcemap import SourcePosition
 from wirekey.policy.syntax import chain, place_of
 
@@ -45,10 +46,6 @@ LONGEST_INTEGER = 18
 LONGEST_FRACTION = 15
 """Digits of a number that is still exact."""
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-RESERVED = frozenset(
-    ["as", "default", "else", "false", "import", "package", "not", "null", "true", "with", "some", "in", "if"]
-) | {"contains", "every", "set", "input", "data"}
 
 type Before = list[str]
 """Statements that must come before the current one."""
@@ -378,36 +375,3 @@ def collections(node: Node) -> Iterator[str]:
     if kind in ("Array", "Set"):
         for item in inner["items"]:
             yield from collections(item)
-
-
-def is_reference(node: Node) -> bool:
-    """Return whether a node is a variable or a reference."""
-    return not {"Var", "RefDot", "RefBrack"}.isdisjoint(node)
-
-
-def constant(link: Node) -> str | None:
-    """Return the literal name of a link of a reference, or None if it is computed."""
-    if "field" in link:
-        return str(link["field"][-1])
-    text: Any = link["index"].get("String") or link["index"].get("RawString")
-    return None if text is None else str(text["value"])
-
-
-def written(reference: Node) -> list[str]:
-    """Return the names of a function's reference. An empty one stands for a part that is not a name."""
-    links = [*chain(reference)][::-1]
-    first = links[0]["refr"] if links else reference
-    root = str(first["Var"]["value"]) if "Var" in first else ""
-    return [root, *(constant(link) or "" for link in links)]
-
-
-def step(part: str) -> str:
-    """Return one constant part of a reference."""
-    if _PLAIN_NAME.fullmatch(part) and part not in RESERVED:
-        return f".{part}"
-    return f"[{json.dumps(part)}]"
-
-
-def dotted(path: Path) -> str:
-    """Return a path as Rego text."""
-    return path[0] + "".join(map(step, path[1:]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.policy.builtins import ARITIES, REACHING_OUT, REFUSED
-from wirekey.policy.expressions import dotted, written
 from wirekey.policy.names import RefusedError
+from wirekey.policy.references import dotted, written
 
 if TYPE_CHECKING:
     from wirekey.policy.names import Names, Path

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from wirekey.policy import functions
 from wirekey.policy.bodies import Bodies
 from wirekey.policy.builtins import WRAPPERS, WRAPPING
-from wirekey.policy.expressions import dotted
 from wirekey.policy.modules import PolicyProblem
 from wirekey.policy.names import Names, RefusedError
+from wirekey.policy.references import dotted
 from wirekey.policy.sourcemap import SourceMap, SourcePosition
 from wirekey.policy.syntax import alias_of, chain, nodes, path_of, place_of
 

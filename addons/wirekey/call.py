@@ -41,6 +41,16 @@ class FailureKind(StrEnum):
     UNPROCESSED = "unprocessed"  # sent, and the provider said that it did not process it; is sent again
 
 
+def legacy_values(provider: str | None, path: str) -> tuple[str | None, str | None, str]:
+    """Return `mcp_server`, `tool_name` and `target`, which the events and policies of earlier systems have.
+
+    `target` is where the gateway has the path, below `/api/v1`. A call by the forward proxy has the same one.
+    """
+    if provider is None:
+        return None, None, path.removeprefix("/api/v1")
+    return f"{provider}-proxy", f"{provider}-api", f"/{provider}{path}" if path.startswith("/") else path
+
+
 def new_call_id() -> str:
     """Return a UUIDv7 (RFC 9562 section 5.7), which sorts by its time of creation, to the millisecond."""
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))

@@ -43,7 +43,7 @@ def test_the_event_of_a_completed_call_is_complete():
         "mcp_server": "openai-proxy",
         "tool_name": "openai-api",
         "action": "POST",
-        "target": "/v1/chat/completions",
+        "target": "/openai/v1/chat/completions",
         "requested_model": "gpt-4o",
         "model": "gpt-4o-mini",
         "stream": True,
@@ -73,6 +73,32 @@ def test_the_event_of_a_completed_call_is_complete():
         "duration_ms": 50.0,
         "simulated": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "target"),
+    [
+        ("openai", "/v1/chat/completions", "/openai/v1/chat/completions"),
+        (
+            "gemini",
+            "/v1beta/models/gemini-2.5-pro:generateContent",
+            "/gemini/v1beta/models/gemini-2.5-pro:generateContent",
+        ),
+        ("anthropic", "/v1/messages?beta=true", "/anthropic/v1/messages"),
+        ("bedrock", "/model/amazon.nova-lite-v1%3A0/converse", "/bedrock/model/amazon.nova-lite-v1%3A0/converse"),
+        ("openai", "api.openai.com:443", "api.openai.com:443"),
+        (None, "git.example.org:443", "git.example.org:443"),
+        (None, "/api/v1/mistral/v1/chat/completions", "/mistral/v1/chat/completions"),
+        (None, "/nothing", "/nothing"),
+    ],
+)
+def test_the_target_is_the_path_at_the_gateway_below_api_v1(provider, path, target):
+    assert event_of(Call(provider=provider, path=path))["target"] == target
+
+
+def test_the_legacy_names_derive_from_the_provider():
+    event = event_of(Call(provider="gemini"))
+    assert (event["mcp_server"], event["tool_name"]) == ("gemini-proxy", "gemini-api")
 
 
 def test_an_unknown_value_is_none_and_never_zero():

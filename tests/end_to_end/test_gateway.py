@@ -71,7 +71,7 @@ def test_openai(base, token, root, wirekey, since):
     assert {(event["agent_id"], event["provider"], event["outcome"]) for event in events} == {
         ("alice", "openai", "completed")
     }
-    assert events[0]["target"] == "/v1/chat/completions"
+    assert (events[0]["path"], events[0]["target"]) == ("/v1/chat/completions", "/openai/v1/chat/completions")
     assert all(event["input_tokens"] for event in events)
 
 
@@ -134,10 +134,11 @@ def test_openai_clients_reach_gemini_models_at_googles_openai_endpoint(
     response = openai_client.chat.completions.create(**asked, stream=stream)
     assert list(response) if stream else response.choices
     event = wirekey.finished_event(since)
-    assert (event["provider"], event["operation"], event["target"]) == (
+    assert (event["provider"], event["operation"], event["path"], event["target"]) == (
         "gemini",
         "chat.completions",
         "/v1beta/openai/chat/completions",
+        "/gemini/v1beta/openai/chat/completions",
     )
     assert (event["tool_count"], event["outcome"]) == (1, "completed")
     assert stream or event["input_tokens"]

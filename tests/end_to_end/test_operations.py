@@ -284,7 +284,8 @@ def test_an_operation_is_recognised_served_and_recorded(name, way, proxy, simula
     event = next(event for event in proxy.finished_events(1, began) if event["id"] not in earlier)
     assert (event["provider"], event["operation"], event["action"]) == (row.provider, row.operation, row.method)
     assert (event["outcome"], event["status"], event["credential"]) == ("completed", 200, f"{row.provider}/1")
-    assert event["target"] == arrived.target.partition("?")[0]
+    path = arrived.target.partition("?")[0]
+    assert (event["path"], event["target"]) == (path, f"/{event['provider']}{path}")
     assert event["requested_model"] == event["model"] == row.model
     for fact, value in row.facts.items():
         assert (None if event[fact] is None else int(event[fact])) == (None if value is None else int(value)), fact

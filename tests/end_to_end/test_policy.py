@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 import anthropic
 import botocore.exceptions
+import httpx
 import openai
 import pytest
 from google.genai import errors
@@ -25,6 +27,11 @@ deny contains "Guests may not call models." if input.agent.role == "guest"
 deny contains "No large models." if {
 	some other in input.other_models
 	startswith(other, "claude-opus")
+}
+
+deny contains "No chat." if {
+	input.target == "/openai/v1/chat/completions"
+	input.agent.role == "embedder"
 }
 
 max_tokens := 7 if input.agent.role == "thrifty"
@@ -57,9 +64,11 @@ def proxy(tmp_path_factory, simulator):
     (folder / "policies" / "authz.rego").write_text(POLICY)
     configuration = behind(simulator)
     configuration["policy"] = {"path": "policies"}
+    configuration["listen"] = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
     running = Wirekey(folder, configuration, environ=KEY_ENVIRONMENT)
     running.guest = running.add_agent("guest", role="guest")
     running.redirected = running.add_agent("redirected", role="redirected")
+    running.embedder = running.add_agent("embedder", role="embedder")
     running.thrifty = running.add_agent("thrifty", role="thrifty")
     yield running
     running.stop()
@@ -124,6 +133,32 @@ def test_another_model_is_set_in_the_request(provider, model, place, *, proxy, s
     event = proxy.finished_event(began)
     assert event["model"] == model
     assert event["requested_model"] != model
+
+
+@pytest.mark.parametrize(
+    ("root", "proxied"), [("https://api.openai.com", True), ("/api/v1/openai", False), ("", False)]
+)
+def test_a_policy_sees_the_same_target_by_the_proxy_and_at_the_gateway(root, proxied, proxy):
+    base = root if proxied else f"http://{proxy.running.gateway}{root}"
+    began = new_call_id()
+    with httpx.Client(
+        base_url=base,
+        headers={"authorization": f"Bearer {proxy.embedder}"},
+        proxy=f"http://{proxy.running.forward}" if proxied else None,
+        verify=ssl.create_default_context(cafile=proxy.certs / "bundle.pem"),
+        trust_env=False,
+    ) as client:
+        chat = client.post(
+            "/v1/chat/completions", json={"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+        )
+        embeddings = client.post("/v1/embeddings", json={"model": "text-embedding-3-small", "input": "hello"})
+    assert (chat.status_code, embeddings.status_code) == (403, 200)
+    assert "No chat." in chat.text
+    events = proxy.finished_events(2, began)
+    assert [(event["path"], event["target"]) for event in events] == [
+        ("/v1/chat/completions", "/openai/v1/chat/completions"),
+        ("/v1/embeddings", "/openai/v1/embeddings"),
+    ]
 
 
 @pytest.mark.parametrize(("fallback", "status"), [("claude-opus-4-1", 403), ("claude-haiku-4-5", 200)])

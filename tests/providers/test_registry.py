@@ -12,7 +12,7 @@ import wirekey
 from wirekey.egress.hosts import FIXED_HOSTS
 from wirekey.errors import Fault, Refusal
 from wirekey.operation import Facts
-from wirekey.providers import PROVIDERS, mcp_server, protocol, tool_name
+from wirekey.providers import PROVIDERS, protocol
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
 
@@ -41,10 +41,6 @@ REFUSAL = Refusal(503, "no_key", "There is no key. Set it.", Fault.OPERATOR, ret
 
 def test_providers_are_named_as_in_the_registry():
     assert {name: provider.name for name, provider in PROVIDERS.items()} == {name: name for name in PROVIDERS}
-
-
-def test_the_names_in_audit_events_derive_from_the_name():
-    assert (mcp_server("gemini"), tool_name("gemini")) == ("gemini-proxy", "gemini-api")
 
 
 @each_provider

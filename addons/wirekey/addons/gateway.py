@@ -114,7 +114,7 @@ class Gateway(Addon):
         if direction is None:
             raise NO_SUCH_PATH
         state = self.calls.find_or_open(flow)
-        state.call.provider = direction.provider
+        state.call.provider, state.call.path = direction.provider, direction.path
         state.by_model, state.own_models = direction.by_model, direction.own_models
         state.base = f"{'https' if flow.client_conn.tls else 'http'}://{request.host_header}"
         state.origin = origin

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from wirekey.call import AttemptRecord, Outcome
+from wirekey.call import AttemptRecord, Outcome, legacy_values
 from wirekey.credentials.agent_tokens import text_without_tokens
 
 if TYPE_CHECKING:
@@ -56,7 +56,12 @@ FIELDS = (
     EventField("mcp_server", "text", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
     EventField("tool_name", "text", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
     EventField("action", "text", "the same as `method`"),
-    EventField("target", "text", "the same as `path`"),
+    EventField(
+        "target",
+        "text",
+        "where the gateway has the path, below `/api/v1`, whichever way the program calls: "
+        "`/openai/v1/chat/completions`; `HOST:PORT` for a tunnel",
+    ),
     EventField("requested_model", "text", "model that the client requested"),
     EventField("model", "text", "model that was sent to the provider"),
     EventField("stream", "boolean", "whether a streamed response was requested"),
@@ -133,7 +138,8 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
     """Return the values of `REQUEST_NAMES`."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     requested = (facts.model if facts else None) or (operation.model if operation else None)
-    method, path = safe(call.method), safe(call.path.partition("?")[0], MAX_PATH)
+    method, path = safe(call.method), call.path.partition("?")[0]
+    mcp_server, tool_name, target = legacy_values(provider, path)
     stream = None
     if facts or operation:
         stream = bool((facts and facts.stream) or (operation and operation.stream))
@@ -147,11 +153,11 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
         provider,
         operation.name if operation else None,
         method,
-        path,
-        f"{provider}-proxy" if provider else None,
-        f"{provider}-api" if provider else None,
+        safe(path, MAX_PATH),
+        mcp_server,
+        tool_name,
         method,
-        path,
+        safe(target, MAX_PATH),
         safe(requested),
         safe(call.model),
         stream,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.audit.event import rfc3339
+from wirekey.call import legacy_values
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.permissions import permissions_of
-from wirekey.providers import mcp_server, tool_name
 from wirekey.providers.other_models import MOST_OTHER_MODELS
 
 if TYPE_CHECKING:
@@ -67,7 +67,12 @@ FIELDS = (
     InputField("mcp_server", "string", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
     InputField("tool_name", "string", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
     InputField("action", "string", "the same as `method`"),
-    InputField("target", "string", "the same as `path`"),
+    InputField(
+        "target",
+        "string",
+        "where the gateway has the path, below `/api/v1`, whichever way the program calls: "
+        "`/openai/v1/chat/completions`; `HOST:PORT` for a tunnel",
+    ),
     InputField("upstream", "string", "host of a tunnel; absent for other calls, whose upstream is not decided yet"),
     InputField("requested_model", "string", "the requested model"),
     InputField("model", "string", "the same as `requested_model`: routing comes after the policy"),
@@ -111,6 +116,7 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     model = (facts.model if facts else None) or (operation.model if operation else None)
     path = call.path.partition("?")[0]
+    mcp_server, tool_name, target = legacy_values(provider, path)
     given: Input = {
         "id": call.id,
         "time": rfc3339(call.started_at),
@@ -119,10 +125,10 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
         "operation": operation.name if operation else None,
         "method": call.method,
         "path": path,
-        "mcp_server": mcp_server(provider) if provider else None,
-        "tool_name": tool_name(provider) if provider else None,
+        "mcp_server": mcp_server,
+        "tool_name": tool_name,
         "action": call.method,
-        "target": path,
+        "target": target,
         "upstream": call.upstream,
         "requested_model": model,
         "model": model,

@@ -32,13 +32,3 @@ def owner_of_model(model: str) -> str:
 def accepts_format(provider: str, called: str) -> bool:
     """Return whether a provider accepts requests in the format of the provider `called`."""
     return provider == called or provider in PROVIDERS[called].compatible_providers
-
-
-def mcp_server(provider: str) -> str:
-    """Return the legacy event field `mcp_server` for a provider."""
-    return f"{provider}-proxy"
-
-
-def tool_name(provider: str) -> str:
-    """Return the legacy event field `tool_name` for a provider."""
-    return f"{provider}-api"

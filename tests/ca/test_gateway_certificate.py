@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from wirekey.ca.authority import ensure, renew
 from wirekey.ca.gateway_certificate import REISSUE_AFTER, CertificateError, ConfiguredCertificate, IssuedCertificate
-from wirekey.config.models import GatewayTLSConfig
+from wirekey.config.listen import GatewayTLSConfig
 from wirekey_simulator.certificate import prepare_certificate
 
 PATIENCE = 60
@@ -51,7 +51,7 @@ def test_a_key_with_a_password_is_refused_without_a_prompt_on_the_terminal(tmp_p
     files = f"certificate={str(made)!r}, key={str(tmp_path / 'key.pem')!r}"
     code = (
         "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-        "from wirekey.config.models import GatewayTLSConfig; "
+        "from wirekey.config.listen import GatewayTLSConfig; "
         "from wirekey.ca.gateway_certificate import ConfiguredCertificate; "
         f"ConfiguredCertificate(GatewayTLSConfig({files}))"
     )

@@ -20,7 +20,7 @@ from tests.console.conftest import PATIENCE
 from tests.policy.opa import Opa
 from wirekey.calls.services import Services
 from wirekey.config import load
-from wirekey.config.models import GatewayTLSConfig
+from wirekey.config.listen import GatewayTLSConfig
 from wirekey.identity.agents import AgentStore
 from wirekey.server import bundle
 from wirekey.server.endpoints import Endpoints

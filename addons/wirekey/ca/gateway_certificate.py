@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wirekey.ca.authority import Authority
-    from wirekey.config.models import GatewayTLSConfig
+    from wirekey.config.listen import GatewayTLSConfig
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import ByteSize, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from wirekey.config.console import ConsoleConfig
 from wirekey.config.gateway import GatewayConfig
 from wirekey.config.group import ConfigGroup
 from wirekey.config.jwt import JWTConfig
+from wirekey.config.limits import LimitsConfig, TimeoutsConfig
+from wirekey.config.listen import ListenConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
 from wirekey.config.routes import FailoverConfig, ModelString, RouteConfig, SessionAffinityConfig
@@ -22,18 +24,13 @@ from wirekey.config.sources import ConfigSources
 from wirekey.config.values import (
     AbsolutePath,
     AuditURL,
-    Count,
     Flag,
     HostGlob,
-    HostPort,
-    Listener,
     Seconds,
     ServerURL,
-    Size,
     Text,
 )
 from wirekey.egress import hosts
-from wirekey.json_size import VALUES_LIMIT
 from wirekey.model_name import ModelName
 
 if TYPE_CHECKING:
@@ -43,48 +40,6 @@ if TYPE_CHECKING:
 
 
 SHIPPED_POLICIES = Path(__file__).parents[3] / "policies"
-
-
-class GatewayTLSConfig(ConfigGroup):
-    """The setting `listen.gateway_tls`: the certificate that the gateway presents."""
-
-    certificate: AbsolutePath = Field(description="PEM file with the gateway's certificate, then intermediates.")
-    key: AbsolutePath = Field(description="PEM file with its private key.")
-
-
-class ListenConfig(ConfigGroup):
-    """The setting `listen`: the addresses of the three listeners."""
-
-    forward: Listener = Field(
-        default=HostPort("127.0.0.1", 8080),
-        description="Address of the HTTP proxy, for `HTTPS_PROXY`. Port 0 selects a free port, here and below.",
-    )
-    gateway: Listener | None = Field(
-        default=HostPort("127.0.0.1", 8000),
-        description="Address of the gateway, for programs with a `base_url`. It accepts HTTP and TLS on one port. "
-        "null turns the gateway off.",
-    )
-    console: Listener | None = Field(
-        default=HostPort("127.0.0.1", 8090),
-        description="Address of the live page, the metrics, the health checks and the token endpoint. null turns the "
-        "console off.",
-    )
-    gateway_tls: GatewayTLSConfig | None = Field(
-        default=None,
-        description="Certificate of the gateway. Default: Wirekey's CA issues one for localhost.",
-        examples=[{"certificate": "gateway.pem", "key": "gateway-key.pem"}],
-    )
-
-    @model_validator(mode="after")
-    def check_ports(self) -> Self:
-        """Refuse two listeners on one address. Raises ValueError."""
-        taken: dict[HostPort, str] = {}
-        for name in ("forward", "gateway", "console"):
-            address = getattr(self, name)
-            if address and address.port and address in taken:
-                raise ValueError(f"{taken[address]} and {name} have the same address, {address}. Change one of them")
-            taken[address] = name
-        return self
 
 
 class EgressConfig(ConfigGroup):
@@ -164,84 +119,6 @@ class UpstreamConnectionsConfig(ConfigGroup):
         default=True,
         description="Reuse an idle connection for the next call to the same host, from any client. Short-lived "
         "clients then save a TLS handshake. HTTP/2 clients keep their own connections.",
-    )
-
-
-class TimeoutsConfig(ConfigGroup):
-    """The setting `timeouts`. All values are in seconds."""
-
-    connect: Seconds = Field(default=10.0, description="Time to connect to an upstream, including TLS.")
-    first_byte: Seconds = Field(
-        default=120.0, description="Time from the end of a request to the first byte of its response."
-    )
-    idle: Seconds = Field(default=120.0, description="Longest pause within a response.")
-    client_first_byte: Seconds = Field(
-        default=10.0, description="Time from the start of a client connection to its first byte."
-    )
-    client_hello: Seconds = Field(
-        default=10.0,
-        description="Time for the ClientHello of a client's TLS handshake, and again for the rest of the handshake.",
-    )
-    client_head: Seconds = Field(
-        default=10.0,
-        description="Time for the head of a request, from its first byte. Until a connection has identified its "
-        "agent, the time starts with the connection or with the end of the previous response.",
-    )
-    client_body: Seconds = Field(
-        default=10.0, description="Period over which a request body must arrive at `limits.body_rate` or faster."
-    )
-
-
-class LimitsConfig(ConfigGroup):
-    """The setting `limits`: sizes and counts that a client cannot exceed."""
-
-    body_bytes: Size = Field(default=ByteSize(64 * 1024 * 1024), description="Largest request body.")
-    json_values: Count = Field(
-        default=VALUES_LIMIT,
-        description="Most values in a JSON request body: members and elements at every level. They are counted before "
-        "the body is decoded. A request with more gets 413.",
-    )
-    header_bytes: Size = Field(default=ByteSize(64 * 1024), description="Largest head of a request.")
-    headers: Count = Field(default=100, description="Most headers in a request.")
-    connections_per_client: Count = Field(
-        default=256,
-        description="Most open connections of one client address, counted for each agent and for connections without "
-        "an agent. When there are too many without an agent, the oldest of them is closed.",
-    )
-    body_rate: Size = Field(
-        default=ByteSize(1024),
-        description="Lowest rate of a request body in bytes per second, over `timeouts.client_body`.",
-    )
-    held_bytes: Size = Field(
-        default=ByteSize(1024 * 1024 * 1024),
-        description="Most bytes of request bodies that Wirekey holds at the same time, in memory and in the `state` "
-        "folder. They are reserved before a body is read.",
-    )
-    held_bytes_per_agent: Size | None = Field(
-        default=None,
-        description="The same for one agent, or for one client address until its agent is known. null: a quarter of "
-        "`held_bytes`, but at least `body_bytes`.",
-        examples=["256MiB"],
-    )
-    disk_reserve: Size = Field(
-        default=ByteSize(64 * 1024 * 1024),
-        description="Disk space that is kept free for the audit in the `state` folder. With less free space, large "
-        "request bodies are refused.",
-    )
-    refusals_per_minute: Count = Field(
-        default=100,
-        description="Refused requests without an agent that are recorded and logged one by one, per minute and client "
-        "address. The others are counted in one event per minute.",
-    )
-    client_buffer: Size = Field(
-        default=ByteSize(1024 * 1024),
-        description="Bytes of responses that are buffered for an HTTP/2 client that does not read. When the buffer is "
-        "full, Wirekey stops reading from the provider until the client reads.",
-    )
-    stream_resets: Count = Field(
-        default=200,
-        description="Most streams that a client may reset on one HTTP/2 connection within 10 seconds. With more, the "
-        "connection is closed with GOAWAY (ENHANCE_YOUR_CALM).",
     )
 
 

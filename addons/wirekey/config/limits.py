@@ -1,0 +1,87 @@
+"""The settings `timeouts` and `limits`."""
+
+from __future__ import annotations
+
+from pydantic import ByteSize, Field
+
+from wirekey.config.group import ConfigGroup
+from wirekey.config.values import Count, Seconds, Size
+from wirekey.json_size import VALUES_LIMIT
+
+
+class TimeoutsConfig(ConfigGroup):
+    """The setting `timeouts`. All values are in seconds."""
+
+    connect: Seconds = Field(default=10.0, description="Time to connect to an upstream, including TLS.")
+    first_byte: Seconds = Field(
+        default=120.0, description="Time from the end of a request to the first byte of its response."
+    )
+    idle: Seconds = Field(default=120.0, description="Longest pause within a response.")
+    client_first_byte: Seconds = Field(
+        default=10.0, description="Time from the start of a client connection to its first byte."
+    )
+    client_hello: Seconds = Field(
+        default=10.0,
+        description="Time for the ClientHello of a client's TLS handshake, and again for the rest of the handshake.",
+    )
+    client_head: Seconds = Field(
+        default=10.0,
+        description="Time for the head of a request, from its first byte. Until a connection has identified its "
+        "agent, the time starts with the connection or with the end of the previous response.",
+    )
+    client_body: Seconds = Field(
+        default=10.0, description="Period over which a request body must arrive at `limits.body_rate` or faster."
+    )
+
+
+class LimitsConfig(ConfigGroup):
+    """The setting `limits`: sizes and counts that a client cannot exceed."""
+
+    body_bytes: Size = Field(default=ByteSize(64 * 1024 * 1024), description="Largest request body.")
+    json_values: Count = Field(
+        default=VALUES_LIMIT,
+        description="Most values in a JSON request body: members and elements at every level. They are counted before "
+        "the body is decoded. A request with more gets 413.",
+    )
+    header_bytes: Size = Field(default=ByteSize(64 * 1024), description="Largest head of a request.")
+    headers: Count = Field(default=100, description="Most headers in a request.")
+    connections_per_client: Count = Field(
+        default=256,
+        description="Most open connections of one client address, counted for each agent and for connections without "
+        "an agent. When there are too many without an agent, the oldest of them is closed.",
+    )
+    body_rate: Size = Field(
+        default=ByteSize(1024),
+        description="Lowest rate of a request body in bytes per second, over `timeouts.client_body`.",
+    )
+    held_bytes: Size = Field(
+        default=ByteSize(1024 * 1024 * 1024),
+        description="Most bytes of request bodies that Wirekey holds at the same time, in memory and in the `state` "
+        "folder. They are reserved before a body is read.",
+    )
+    held_bytes_per_agent: Size | None = Field(
+        default=None,
+        description="The same for one agent, or for one client address until its agent is known. null: a quarter of "
+        "`held_bytes`, but at least `body_bytes`.",
+        examples=["256MiB"],
+    )
+    disk_reserve: Size = Field(
+        default=ByteSize(64 * 1024 * 1024),
+        description="Disk space that is kept free for the audit in the `state` folder. With less free space, large "
+        "request bodies are refused.",
+    )
+    refusals_per_minute: Count = Field(
+        default=100,
+        description="Refused requests without an agent that are recorded and logged one by one, per minute and client "
+        "address. The others are counted in one event per minute.",
+    )
+    client_buffer: Size = Field(
+        default=ByteSize(1024 * 1024),
+        description="Bytes of responses that are buffered for an HTTP/2 client that does not read. When the buffer is "
+        "full, Wirekey stops reading from the provider until the client reads.",
+    )
+    stream_resets: Count = Field(
+        default=200,
+        description="Most streams that a client may reset on one HTTP/2 connection within 10 seconds. With more, the "
+        "connection is closed with GOAWAY (ENHANCE_YOUR_CALM).",
+    )

@@ -23,6 +23,7 @@ LONGEST_FIRST = (
     "threats/test_denial_of_service.py",
     "secrecy/test_nothing_leaks.py",
     "browser/test_page.py",
+    "packaging/test_wheel.py",
     "cli/test_demo_command.py",
     "end_to_end/test_large_bodies.py",
     "clients/test_gateway.py",

@@ -46,7 +46,7 @@ def serious(page) -> list:
 
 
 def test_before_there_is_a_call_the_page_says_how_to_make_one(scene, page):
-    page.get_by_text("./run.sh exec --agent alice -- python my_program.py").wait_for()
+    page.get_by_text("wirekey exec --agent alice -- python my_program.py").wait_for()
     page.get_by_text("No denials among the latest calls.").wait_for()
 
 

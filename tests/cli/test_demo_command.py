@@ -45,3 +45,4 @@ def test_a_missing_sdk_is_named_with_the_fix(missing, monkeypatch):
     assert result.exit_code == 2
     assert missing in result.output
     assert "./run.sh demo" in result.output
+    assert "wirekey[demo]" in result.output

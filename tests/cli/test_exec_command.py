@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.running import bare_environment
-from wirekey.cli.exec import CALLED_FROM
+from wirekey.command_name import CALLED_FROM
 from wirekey.server.runtime import RunningProxy
 
 

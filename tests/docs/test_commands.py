@@ -50,7 +50,8 @@ class Copy:
             else:
                 shutil.copy(source, folder / name)
         run = folder / "run.sh"
-        run.write_text(f'#!/bin/sh\ncd "$(dirname "$0")"\nexec "{sys.executable}" -m wirekey "$@"\n')
+        called_from = 'export WIREKEY_CALLED_FROM="$PWD"'
+        run.write_text(f'#!/bin/sh\n{called_from}\ncd "$(dirname "$0")"\nexec "{sys.executable}" -m wirekey "$@"\n')
         run.chmod(0o755)
         self.environment = bare_environment() | {
             "PYTHONPATH": str(folder / "addons"),

@@ -21,6 +21,7 @@ import click
 from wirekey.cli import demo_program
 from wirekey.cli.credential_variables import is_credential_name
 from wirekey.cli.environment import BUNDLE_VARIABLES, OTHER_PROXIES
+from wirekey.command_name import COMMAND, SERVE_COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from wirekey_simulator.exchange import Seen
     from wirekey_simulator.server import Simulator
 
+INSTALL_SDKS = (
+    "Install them with pip install 'wirekey[demo]', or run uvx --from 'wirekey[demo]' wirekey demo. "
+    "In a checkout, ./run.sh demo installs them."
+)
 SDKS = ("openai", "google.genai", "anthropic", "boto3")
 STEP_SECONDS = 120.0
 """The time limit of each step."""
@@ -45,7 +50,7 @@ def command() -> None:
     """
     if missing := [name for name in SDKS if not installed(name)]:
         click.echo(f"wirekey: the demo needs SDKs that are not installed: {', '.join(missing)}.")
-        click.echo("Start it with ./run.sh demo, which installs them into .venv.")
+        click.echo(INSTALL_SDKS)
         sys.exit(2)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="wirekey-demo-") as folder:
@@ -57,7 +62,7 @@ def command() -> None:
         click.echo("\n".join(f"  - {failure}" for failure in demo.failures), err=True)
         sys.exit(1)
     click.echo(f"\nAll {demo.checked} checks passed in {seconds:.0f} s. The temporary folder has been removed.")
-    click.echo("Next: ./run.sh in one terminal, ./run.sh exec -- YOUR PROGRAM in another. See README.md.")
+    click.echo(f"Next: {SERVE_COMMAND} in one terminal, {COMMAND} exec -- YOUR PROGRAM in another.")
 
 
 def installed(name: str) -> bool:

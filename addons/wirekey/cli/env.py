@@ -13,6 +13,7 @@ from wirekey.cli.environment import confined
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment, keep_option
 from wirekey.cli.program_token import gateway_of, new_program
+from wirekey.command_name import SERVE_COMMAND
 
 if TYPE_CHECKING:
     from wirekey.config import Config
@@ -40,7 +41,7 @@ def command(
     strict: bool,
     as_json: bool,
 ) -> None:
-    """Print the variables for programs that use Wirekey, with a new token: eval "$(./run.sh env)".
+    """Print the variables for programs that use Wirekey, with a new token: eval "$(wirekey env)".
 
     Variables that contain a secret of the configuration, or have the name of a provider's or gateway's credential, are
     unset. A dotenv file cannot unset variables: start its programs without them.
@@ -65,7 +66,7 @@ def command(
     if inherited.notice:
         click.echo(inherited.notice, err=True)
     if running is None:
-        click.echo("wirekey: no proxy is running yet. Start one with ./run.sh", err=True)
+        click.echo(f"wirekey: no proxy is running yet. Start one with {SERVE_COMMAND}", err=True)
         sys.exit(1)
 
 

@@ -16,6 +16,7 @@ from wirekey.cli.environment import confined
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment, keep_option
 from wirekey.cli.program_token import ending_token, gateway_of, new_program
+from wirekey.command_name import CALLED_FROM, SERVE_COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 EXEC_TOKEN_SECONDS = 7 * 86400
 NOT_FOUND = 127
 NOT_STARTED = 126
-CALLED_FROM = "WIREKEY_CALLED_FROM"
-"""Variable in which run.sh, which changes to the checkout, passes the folder in which it was called."""
 
 
 # Options after the program's name belong to the program: `exec python -c …` needs no `--`.
@@ -51,7 +50,7 @@ def command(
     inherited = inherited_environment(config, os.environ, keep)
     running = RunningProxy.read(config.state)
     if running is None:
-        raise UserError("no proxy uses this state folder. Start one in another terminal: ./run.sh")
+        raise UserError(f"no proxy uses this state folder. Start one in another terminal: {SERVE_COMMAND}")
     place = gateway_of(running.gateway) if gateway else None
     given = new_program(config, agent, label="exec", lifetime=EXEC_TOKEN_SECONDS, strict=strict)
     host, port = running.host, running.port

@@ -8,10 +8,12 @@ import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from wirekey.errors import UserError
 
 COMMANDS = {
+    "init": "Write a first configuration, policy and agent.",
     "serve": "Run the proxy.",
     "exec": "Run a program with its calls going through Wirekey.",
     "env": "Print the variables for programs that use Wirekey.",
@@ -50,6 +52,12 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"wirekey.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin with `incomplete`, without importing them, and matching options."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them, as that would import most of mitmproxy."""

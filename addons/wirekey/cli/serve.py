@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.options import with_config
+from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -155,10 +156,10 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
         f"  audit      {config.state / 'audit.db'}",
         *endpoint_lines(lifecycle),
         "",
-        "Run a program through Wirekey: ./run.sh exec -- python my_program.py",
-        "Create a token for an agent:   ./run.sh agents add alice",
-        "Show the calls:                ./run.sh audit tail",
-        *(["Open the live page:            ./run.sh console"] if lifecycle.running_proxy.console else []),
+        f"Run a program through Wirekey: {COMMAND} exec -- python my_program.py",
+        f"Create a token for an agent:   {COMMAND} agents add alice",
+        f"Show the calls:                {COMMAND} audit tail",
+        *([f"Open the live page:            {COMMAND} console"] if lifecycle.running_proxy.console else []),
     ]
     return "\n".join(lines)
 

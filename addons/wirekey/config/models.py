@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from wirekey.secret import Secret
 
 
-SHIPPED_POLICIES = Path(__file__).parents[3] / "policies"
+INSTALLED_POLICIES = Path(__file__).parents[1] / "shipped_policies"
+SHIPPED_POLICIES = INSTALLED_POLICIES if INSTALLED_POLICIES.is_dir() else Path(__file__).parents[3] / "policies"
+"""The default policy. The build of the wheel copies the folder of the checkout into the package."""
 
 
 class EgressConfig(ConfigGroup):

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from wirekey.audit.event import FIELDS
+from wirekey.command_name import COMMAND
 from wirekey.console import gate
 from wirekey.console.recorded import PERIODS, Recorded
 from wirekey.console.reply import Streamed
@@ -115,7 +116,7 @@ class LivePage:
             if refusal := wrong_method(request):
                 return refusal
             if not self._is_signed_in(request):
-                return local_error(401, "signed_out", "Sign in first. ./run.sh console prints a link.")
+                return local_error(401, "signed_out", f"Sign in first. {COMMAND} console prints a link.")
             return handler(request)
 
         return guarded
@@ -219,7 +220,7 @@ def page_file(file: Path) -> LocalResponse:
     headers = [("content-type", TYPES[file.suffix]), *OWN_SITE]
     if file.suffix == ".html":
         headers.append(("content-security-policy", PAGE_POLICY))
-    body = file.read_bytes()
+    body = file.read_bytes().replace(b"./run.sh", COMMAND.encode())
     return LocalResponse(200, (*headers, ("content-length", str(len(body)))), body)
 
 

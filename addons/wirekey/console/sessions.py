@@ -8,6 +8,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from wirekey.command_name import COMMAND
 from wirekey.console.operator_token import OperatorTokenError, verify_link_code
 from wirekey.identity.throttle import Throttle, neighbourhood
 
@@ -50,7 +51,7 @@ class SignInSessions:
         ticks, now = time.monotonic() if ticks is None else ticks, time.time() if now is None else now
         self._reload_token()
         if self._token is None:
-            raise SignInError(503, "There is no operator token. Create one on Wirekey's machine: ./run.sh console.")
+            raise SignInError(503, f"There is no operator token. Create one on Wirekey's machine: {COMMAND} console.")
         who = neighbourhood(address)
         if not self._is_good(presented, self._token, now):
             wait = self._throttle.wait(who, ticks)
@@ -58,7 +59,7 @@ class SignInSessions:
             if wait:
                 raise SignInError(429, f"Too many failures. Try again in {wait} s.", wait)
             raise SignInError(
-                401, "This is not the token, or the link was used or is too old. For a new link: ./run.sh console."
+                401, f"This is not the token, or the link was used or is too old. For a new link: {COMMAND} console."
             )
         self._throttle.succeeded(who)
         while len(self._sessions) >= MAX_SESSIONS:

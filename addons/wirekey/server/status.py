@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from wirekey.audit.store import MAX_QUEUE
+from wirekey.command_name import COMMAND
 from wirekey.config.models import Config
 from wirekey.console.gate import is_loopback
 from wirekey.identity.agents import AgentsFileError
@@ -58,6 +59,7 @@ class Status:
         authority, running = self._lifecycle.authority, self._lifecycle.running_proxy
         return {
             "started": self._started,
+            "command": COMMAND,
             "simulated": self._services.settings.simulated,
             "listeners": {name: getattr(running, name, None) for name in ("forward", "gateway", "console")},
             "ca_ends": authority.expires.timestamp() if authority else None,
@@ -96,15 +98,15 @@ class Status:
     def _attention(self, agents_trouble: str | None) -> Iterator[Note]:
         """Yield what makes calls fail, or will."""
         what_to_do = {
-            "policy": "Run ./run.sh policy check to see what is wrong with it.",
+            "policy": f"Run {COMMAND} policy check to see what is wrong with it.",
             "audit": "Calls that cannot be recorded are refused. Check the disk of the state folder.",
-            "ca": "Run ./run.sh ca renew, make the clients trust the new root, and restart Wirekey.",
+            "ca": f"Run {COMMAND} ca renew, make the clients trust the new root, and restart Wirekey.",
         }
         for part, reason in self._ready().items():
             if reason:
                 yield note("bad", f"Not ready: {reason}.", what_to_do.get(part, ""))
         if rejected := getattr(self._services.policy, "rejected", None):
-            yield note("bad", f"The changed policy is not in use: {rejected}", "Run ./run.sh policy check.")
+            yield note("bad", f"The changed policy is not in use: {rejected}", f"Run {COMMAND} policy check.")
         if agents_trouble:
             yield note("bad", agents_trouble, "")
         yield from self._audit_notes()
@@ -147,7 +149,7 @@ class Status:
         if not settings.identity_required:
             yield note("warn", "Calls need no identity (identity.required is false).", "Every program can call.")
         if not active:
-            yield note("note", "There are no agents yet.", "./run.sh agents add alice")
+            yield note("note", "There are no agents yet.", f"{COMMAND} agents add alice")
         place = config.listen.forward if config else None
         if place and not (is_loopback(place.host) or place.host == "localhost"):
             yield note("warn", "Other machines can reach listen.forward. Tokens travel there unencrypted.", "")

@@ -41,7 +41,7 @@ function keysOf(provider, state) {
 
 function agentsOf(state) {
   if (!state.agent_count) {
-    return [el("div", { class: "empty" }, el("p", {}, "No agents yet. Give each program its own agent:"), el("pre", {}, el("code", {}, "./run.sh agents add alice")))];
+    return [el("div", { class: "empty" }, el("p", {}, "No agents yet. Give each program its own agent:"), el("pre", {}, el("code", {}, `${state.command} agents add alice`)))];
   }
   const has = (agent) => [
     agent.tokens ? `${agent.tokens} token${agent.tokens === 1 ? "" : "s"}` : null,
@@ -73,7 +73,7 @@ export function showPolicy(policy, denials, open) {
 
 function showEmpty(state) {
   const agent = state.agents.find((one) => one.tokens) ?? state.agents[0];
-  const command = agent ? `./run.sh exec --agent ${agent.id} -- python my_program.py` : "./run.sh exec -- python my_program.py";
+  const command = agent ? `${state.command} exec --agent ${agent.id} -- python my_program.py` : `${state.command} exec -- python my_program.py`;
   const box = find("no-calls");
   if (box.dataset.because === "filters") {
     box.replaceChildren(el("p", {}, "No calls match these filters."), el("button", { type: "button", on: { click: () => find("filters").reset() } }, "Clear the filters"));
@@ -81,7 +81,7 @@ function showEmpty(state) {
     box.replaceChildren(
       el("p", {}, "No calls yet. Run a program through Wirekey to see its calls here:"),
       el("pre", {}, el("code", {}, command)),
-      el("p", { class: "soft" }, `Or set HTTPS_PROXY yourself: ./run.sh env${agent ? ` --agent ${agent.id}` : ""} prints the variables that a program needs.`),
+      el("p", { class: "soft" }, `Or set HTTPS_PROXY yourself: ${state.command} env${agent ? ` --agent ${agent.id}` : ""} prints the variables that a program needs.`),
     );
   }
 }

@@ -8,6 +8,7 @@ import msgspec
 
 from tests.policy.oracle import Answer, Answers, Asked
 from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
+from wirekey.policy.decision_cache import fields_of, only_fields
 from wirekey.policy.modules import Modules, PolicyError
 from wirekey.policy.rego import Rego
 
@@ -41,7 +42,13 @@ def embedded_answers(asked: Asked) -> Answers:
         rego = Rego(Modules(asked.rego, asked.data, ""), asked.query)
     except PolicyError as error:
         return Answers(str(error), [])
-    return Answers(None, [embedded_answer(rego, given, asked.names) for given in asked.inputs])
+    fields = fields_of(asked.rego.values())
+    return Answers(None, [embedded_answer(rego, seen_fields(given, fields), asked.names) for given in asked.inputs])
+
+
+def seen_fields(given: Any, fields: tuple[str, ...] | None) -> Any:
+    """Return what the engine gives a policy of an input: the fields that it can depend on, if they are known."""
+    return given if fields is None or not isinstance(given, dict) else only_fields(given, fields)
 
 
 def embedded_answer(rego: Rego, given: Any, names: tuple[str, ...]) -> Answer:

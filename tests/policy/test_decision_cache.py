@@ -6,7 +6,7 @@ import pytest
 
 from tests.policy.policies import WHOLE
 from wirekey.policy.decision import Decision
-from wirekey.policy.decision_cache import MAX_DECISIONS, DecisionCache, cache_key, is_timeless, without_call_fields
+from wirekey.policy.decision_cache import MAX_DECISIONS, DecisionCache, cache_key, fields_of, only_fields
 from wirekey.policy.engine import EmbeddedEngine
 from wirekey.policy.input import LARGEST_INPUT, MOST_TOOLS, encode_input
 
@@ -24,7 +24,7 @@ HEAD = "package wirekey.authz\n"
     ],
 )
 def test_a_policy_that_reads_only_plain_fields_is_timeless(source):
-    assert is_timeless(HEAD + source)
+    assert fields_of([HEAD + source]) is not None
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,22 @@ def test_a_policy_that_reads_only_plain_fields_is_timeless(source):
     ],
 )
 def test_a_policy_that_could_see_the_time_is_not_timeless(source):
-    assert not is_timeless(HEAD + source)
+    assert fields_of([HEAD + source]) is None
 
 
-def test_calls_that_differ_only_in_id_and_time_have_one_key():
+def test_the_fields_of_all_modules_count():
+    sources = [HEAD + 'deny if input.model == "x"', HEAD + 'deny if input["agent"].role == "y"\nimport input.path as p']
+    assert fields_of(sources) == ("agent", "model", "path")
+    assert fields_of([HEAD]) == ()
+    assert fields_of([*sources, "# input decides"]) is None
+
+
+def test_calls_that_differ_only_in_fields_that_the_policy_does_not_read_have_one_key():
     def key(**given):
-        return cache_key(encode_input(without_call_fields(given)))
+        return cache_key(encode_input(only_fields(given, ("agent", "model"))))
 
-    assert key(id="1", time="a", model="m") == key(model="m", time="b", id="2")
-    assert key(model="m") != key(model="n")
+    assert key(id="1", path="a", model="m") == key(model="m", path="b")
+    assert key(model="m") != key(model="n") != key(model="n", agent={})
 
 
 def test_a_key_is_no_longer_for_a_long_input():

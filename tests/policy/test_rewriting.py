@@ -45,6 +45,31 @@ def test_an_import_hides_the_rule_of_its_name_in_its_file_only():
     assert document(policy, {"model": "a"}) == {"deny": ["a", ["b"]], "model": "b"}
 
 
+@pytest.mark.parametrize("count", [1, 8, 9])
+def test_a_rule_of_constant_strings_can_be_an_argument_whatever_its_length(count):
+    prefixes = "names := " + json.dumps([f"m{number}." for number in range(count)]).replace("[", "{").replace("]", "}")
+    policy = rego(
+        prefixes,
+        'deny contains "yes" if strings.any_prefix_match(input.model, names)',
+        'deny contains "no" if not strings.any_prefix_match(input.model, names)',
+        'deny contains "replaced" if strings.any_prefix_match("x", data.other.names)',
+        other='package other\nnames := {"x"}\n',
+    )
+    assert document(policy, {"model": f"m{count - 1}.x"})["deny"] == ["replaced", "yes"]
+    assert document(policy, {"model": "other"})["deny"] == ["no", "replaced"]
+    assert document(policy, {})["deny"] == ["replaced"]
+
+
+def test_a_rule_of_constant_strings_that_is_replaced_is_read_where_it_is_used():
+    policy = rego(
+        'names := {"a"}',
+        "known if strings.any_prefix_match(input.model, names)",
+        'deny contains "a" if known',
+        'deny contains "b" if known with data.wirekey.authz.names as {"b"}',
+    )
+    assert [document(policy, {"model": name})["deny"] for name in "abc"] == [["a"], ["b"], []]
+
+
 NEGATIONS = [
     # a negation, whether it holds without a model, and whether it holds with model "x"
     ('not startswith(input.model, "x")', False, False),

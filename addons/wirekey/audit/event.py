@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from dataclasses import dataclass
@@ -269,6 +270,12 @@ def number(value: float | None) -> float | None:
 
 def rfc3339(timestamp: float) -> str:
     """Return Unix seconds in the form 2026-01-31T23:59:59.123Z."""
-    milliseconds = int(timestamp * 1000)
-    year, month, day, hour, minute, second, *_ = time.gmtime(milliseconds // 1000)
-    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milliseconds % 1000:03}Z"
+    seconds, milliseconds = divmod(int(timestamp * 1000), 1000)
+    return f"{_whole_second(seconds)}.{milliseconds:03}Z"
+
+
+@functools.lru_cache(maxsize=16)
+def _whole_second(seconds: int) -> str:
+    """Return a second without its fraction. Calls of the same second share it."""
+    year, month, day, hour, minute, second, *_ = time.gmtime(seconds)
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"

@@ -1,8 +1,9 @@
 """Decisions that need not be made twice: of calls that differ in nothing that the policy can see.
 
 A policy whose result depends on its input and data alone returns the same result for the same input. If its text names
-neither the call's id nor its time, nor the input as a whole, nor a function with changing results, then the input
-without id and time is all that the result can depend on. In doubt nothing is cached.
+neither the call's id nor its time, nor the input as a whole, nor a function with changing results, then the fields of
+the input that it names are all that the result can depend on. The policy gets only these. In doubt nothing is cached,
+and the policy gets the whole input.
 """
 
 from __future__ import annotations
@@ -25,26 +26,28 @@ _CHANGING = re.compile(r"\b(?:time\s*\.\s*now_ns|rand|uuid|opa|http|io|net\s*\.\
 _UNUSUAL = re.compile(r"[^\W\x00-\x7f]")
 
 
-def is_cacheable(sources: Iterable[str]) -> bool:
-    """Return whether the modules' texts, including comments and strings, show that results can be cached."""
-    return all(is_timeless(source) for source in sources)
+def fields_of(sources: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the fields of the input that a policy's result can depend on, or None if it cannot be cached.
+
+    The texts of all modules are searched, including comments and strings.
+    """
+    fields: set[str] = set()
+    for source in sources:
+        # The pattern below also finds `import input.time as t`. Letters outside ASCII could look like `input` to a
+        # parser.
+        if _CHANGING.search(source) or _UNUSUAL.search(source):
+            return None
+        for found in _FIELD.finditer(source):
+            name = found[1] or found[2]
+            if name is None or name in PER_CALL:
+                return None
+            fields.add(name)
+    return tuple(sorted(fields))
 
 
-def is_timeless(source: str) -> bool:
-    """Return whether one module's result depends on its input, without id and time, and data alone."""
-    if _CHANGING.search(source):
-        return False
-    for found in _FIELD.finditer(source):
-        name = found[1] or found[2]
-        if name is None or name in PER_CALL:
-            return False
-    # The pattern above also finds `import input.time as t`. Letters outside ASCII could look like `input` to a parser.
-    return not _UNUSUAL.search(source)
-
-
-def without_call_fields(given: Input) -> Input:
-    """Return the input without the fields that differ in each call."""
-    return {name: value for name, value in given.items() if name not in PER_CALL}
+def only_fields(given: Input, fields: Iterable[str]) -> Input:
+    """Return these fields of an input, as far as it has them."""
+    return {name: given[name] for name in fields if name in given}
 
 
 def cache_key(asked: bytes) -> bytes:

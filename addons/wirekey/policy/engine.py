@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
-from wirekey.policy.decision_cache import DecisionCache, cache_key, is_cacheable, without_call_fields
+from wirekey.policy.decision_cache import DecisionCache, cache_key, fields_of, only_fields
 from wirekey.policy.input import encode_input
 from wirekey.policy.modules import PolicyError, folder_state, read_modules
 from wirekey.policy.rego import Rego
@@ -75,7 +75,8 @@ class LoadedPolicy:
         self.modules, self.query, self.limits = modules, query, limits
         self.report: PolicyReport = worker.report
         self.revision = modules.revision
-        self.cache = DecisionCache() if is_cacheable(modules.rego.values()) else None
+        self.fields = fields_of(modules.rego.values())
+        self.cache = None if self.fields is None else DecisionCache()
         try:
             self.in_process: Interpreter | None = Rego(modules, query) if self.report.linear_time else None
         except BaseException:
@@ -247,7 +248,9 @@ class EmbeddedEngine:
         loaded = self._loaded
         key = b""
         try:
-            encoded = encode_input(given if loaded.cache is None else without_call_fields(given))
+            encoded = encode_input(given)
+            if loaded.fields is not None:
+                encoded = encode_input(only_fields(given, loaded.fields))
             if loaded.cache is not None:
                 key = cache_key(encoded)
                 if remembered := loaded.cache.find(key):

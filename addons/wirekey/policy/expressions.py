@@ -45,6 +45,8 @@ OPERATORS = {
 LONGEST_INTEGER = 18
 LONGEST_FRACTION = 15
 """Digits of a number that is still exact."""
+LONGEST_LITERAL = 8
+"""Strings of a constant rule that are written where the rule is used."""
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 type Before = list[str]
@@ -102,6 +104,8 @@ class Expressions:
 
         If y is undefined, `x in y` is false here and undefined in OPA, so y is taken out.
         """
+        if kind == "Call" and (literal := self.literal_set(node)):
+            return literal
         text = self.part(node, before)
         if kind != "Membership" or self.is_ground(node) or self.is_local(node):
             return text
@@ -161,6 +165,15 @@ class Expressions:
             text = self.hoisted(text, before)
         return f"{self.mark(node)}{place}[{text}]"
 
+    def literal_set(self, node: Node) -> str | None:
+        """Return a literal for a reference to a rule of a few constant strings, which then need not be evaluated."""
+        path = self.whole_path(node) if is_reference(node) else None
+        strings = self.constant_strings(path) if path else None
+        if path is None or strings is None or len(strings) > LONGEST_LITERAL:
+            return None
+        self.referenced(path, self.place(node), goes_on=False)
+        return f"{self.mark(node)}{{{', '.join(map(json.dumps, strings))}}}"
+
     def whole_path(self, node: Node) -> Path | None:
         """Return the path of a reference that is constant and not a local variable's, or None."""
         links = [*chain(node)][::-1]
@@ -171,6 +184,10 @@ class Expressions:
 
     def constant_set(self, path: Path) -> str | None:
         """Return where the strings of a constant rule are stored as an object's names, or None."""
+        raise NotImplementedError
+
+    def constant_strings(self, path: Path) -> list[str] | None:
+        """Return the strings of a constant rule, or None."""
         raise NotImplementedError
 
     def whole(self, node: Node, calls: Before, operands: Before) -> str:
@@ -188,7 +205,7 @@ class Expressions:
         if kind in CALLS:
             return self.hoisted(self.positive_apart(node, calls), calls)
         if kind.startswith("Ref") or (kind == "Var" and not self.is_local(node)):
-            return self.hoisted(self.whole(node, calls, operands), operands)
+            return self.literal_set(node) or self.hoisted(self.whole(node, calls, operands), operands)
         if kind in ("Array", "Set", "Object"):
             return self.composite(kind, inner, lambda item: self.operand(item, calls, operands))
         return self.positive(node, calls)

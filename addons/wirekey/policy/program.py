@@ -215,6 +215,11 @@ class Writer(Bodies):
         found = dotted(path)
         return f"data.{CONSTANTS}[{json.dumps(found)}]" if found in self.program.constants else None
 
+    def constant_strings(self, path: Path) -> list[str] | None:
+        """Return the strings of a constant rule, or None."""
+        found = self.program.constants.get(dotted(path))
+        return None if found is None else [*found]
+
     def replaced(self, path: Path, place: SourcePosition) -> None:
         """Check the target of a `with`. Raises RefusedError."""
         functions.check_replaced(self.program, path, place)

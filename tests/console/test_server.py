@@ -19,7 +19,7 @@ import pytest
 
 from tests.console.conftest import PATIENCE, client, serving
 from wirekey.config import HostPort
-from wirekey.console.exchange import DRAINED_BYTES
+from wirekey.console.handler import DRAINED_BYTES
 from wirekey.console.local_request import BODY_BYTES, HEAD_BYTES
 from wirekey.console.server import ServerLimits
 from wirekey.local_response import LocalResponse, local_json
@@ -86,6 +86,7 @@ def responses(data, *methods):
         ("GET", "/ready", 200),
         ("POST", "/health", 405),
         ("DELETE", "/ready", 405),
+        ("PROPFIND", "/ready", 405),
         ("GET", TOKEN, 405),
         ("POST", "/.well-known/jwks.json", 405),
         ("GET", "/", 404),
@@ -192,6 +193,9 @@ async def test_data_beyond_the_drain_limit_is_not_read(token_server):
         (b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"\r\n".join(b"X%d: y" % number for number in range(100)), 431),
         (b"GET /health HTTP/1.1", 400),
         (b"GET /health HTTP/1.1\r\nHost: x\r\nHost: y", 400),
+        (b"GET /health HTTP/1.1\r\nHost: x y", 400),
+        (b"GET /health HTTP/1.1\r\nHost: x:" + b"1" * 5000, 400),
+        (b"GET /health?" + b"&" * 101 + b" HTTP/1.1\r\nHost: x", 400),
         (b"GET http://x/health HTTP/1.1\r\nHost: x", 400),
         (b"CONNECT api.openai.com:443 HTTP/1.1\r\nHost: api.openai.com:443", 400),
     ],

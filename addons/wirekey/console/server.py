@@ -1,6 +1,7 @@
 """A listener for local requests in mitmproxy's event loop: sockets, connections, and limits on their number and speed.
 
-tornado, which comes with mitmproxy, parses the requests. Connections are accepted here, so that they can be counted.
+It is the HTTP server of tornado, which comes with mitmproxy. Connections are accepted here, so that they can be
+counted, and closed at once if they send TLS.
 """
 
 from __future__ import annotations
@@ -15,22 +16,20 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters, HTTP1ServerConnection
-from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
+from tornado.web import Application
 
-from wirekey.console.exchange import Exchange
+from wirekey.console.handler import ConsoleHandler, HeadCheck
 from wirekey.console.local_request import HEAD_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tornado.httputil import HTTPConnection
 
     from wirekey.config import HostPort
-    from wirekey.console.local_request import LocalRequest
-    from wirekey.console.reply import LocalReply
+    from wirekey.console.reply import LocalHandler
 
 logger = logging.getLogger(__name__)
 
@@ -56,74 +55,69 @@ class ServerLimits:
     of_one_address: int = 256
 
 
-class Server(HTTPServerConnectionDelegate):
+class Server(HTTPServer):
     """Accepts and serves connections to `place`. For one event loop: call `open` and `close` within it."""
 
-    def __init__(
-        self,
-        place: HostPort,
-        answer: Callable[[LocalRequest], LocalReply],
-        bounds: ServerLimits | None = None,
-    ) -> None:
+    def initialize(self, place: HostPort, respond: LocalHandler, bounds: ServerLimits | None = None) -> None:  # type: ignore[override]
+        """Do not open anything yet. tornado calls this in place of `__init__`."""
         self.place = place
-        self._answer = answer
         self._bounds = bounds or ServerLimits()
-        self._parameters = HTTP1ConnectionParameters(
-            # Beyond HEAD_BYTES there is an error response; beyond this limit the connection is closed.
-            max_header_size=4 * HEAD_BYTES,
-            header_timeout=self._bounds.head,
-            body_timeout=self._bounds.body,
-            max_body_size=sys.maxsize,  # the exchange counts
-        )
-        self._sockets: list[socket.socket] = []
-        self._connections: dict[HTTP1ServerConnection, str] = {}
+        self._listening: list[socket.socket] = []
         self._undecided: dict[tuple[socket.socket, str], asyncio.TimerHandle] = {}
         self._present: Counter[str] = Counter()
         self._warned_at = 0.0
+        handler = (r".*", ConsoleHandler, {"respond": respond, "patience": self._bounds.answer})
+        super().initialize(
+            Application([handler], log_function=lambda _: None),
+            # Beyond HEAD_BYTES there is an error response; beyond this limit the connection is closed.
+            max_header_size=4 * HEAD_BYTES,
+            idle_connection_timeout=self._bounds.head,
+            body_timeout=self._bounds.body,
+            max_body_size=sys.maxsize,  # the handler counts
+        )
 
     def open(self) -> None:
         """Start to listen. Raises OSError."""
         self._loop = asyncio.get_running_loop()
-        self._sockets = bind_sockets(self.place.port, self.place.host)
-        if not self._sockets:
+        self._listening = bind_sockets(self.place.port, self.place.host)
+        if not self._listening:
             raise OSError(errno.EADDRNOTAVAIL, "has no address that can be listened on")
-        for one in self._sockets:
+        for one in self._listening:
             self._loop.add_reader(one, self._accept, one)
 
     @property
     def address(self) -> str:
         """HOST:PORT, as assigned by the system."""
-        host, port = self._sockets[0].getsockname()[:2]
+        host, port = self._listening[0].getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
     def is_open(self) -> bool:
         """Whether the server listens."""
-        return bool(self._sockets)
+        return bool(self._listening)
 
     async def close(self) -> None:
         """Stop accepting connections and close the open ones. Responses are short, and streams may end at any time."""
-        sockets, self._sockets = self._sockets, []
+        sockets, self._listening = self._listening, []
         for one in sockets:
             self._loop.remove_reader(one)
             one.close()
         for waiting, address in list(self._undecided):
             self._decide(waiting, address, serve=False)
-        for connection in list(self._connections):
-            await connection.close()
+        await self.close_all_connections()
 
     # For tornado.
 
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> Exchange:
-        """Return the handler of a request, for tornado."""
-        assert isinstance(server_conn, HTTP1ServerConnection)
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HeadCheck:
+        """Return the delegate of a request."""
         assert isinstance(request_conn, HTTP1Connection)
-        return Exchange(request_conn, self._connections[server_conn], self._answer, self._bounds.answer)
+        return HeadCheck(request_conn, super().start_request(server_conn, request_conn), self._bounds.answer)
 
     def on_close(self, server_conn: object) -> None:
-        """Forget a closed connection, for tornado."""
+        """Forget a closed connection."""
+        super().on_close(server_conn)
         assert isinstance(server_conn, HTTP1ServerConnection)
-        self._leave(self._connections.pop(server_conn))
+        self._leave(str(server_conn.context))
 
     # Connections.
 
@@ -143,7 +137,7 @@ class Server(HTTPServerConnectionDelegate):
             self._admit(connection, peer[0])
 
     def _accept_again(self, listening: socket.socket) -> None:
-        if listening in self._sockets:
+        if listening in self._listening:
             self._loop.add_reader(listening, self._accept, listening)
 
     def _admit(self, connection: socket.socket, address: str) -> None:
@@ -174,12 +168,7 @@ class Server(HTTPServerConnectionDelegate):
             connection.close()
             self._leave(address)
         else:
-            self._serve(stream, address)
-
-    def _serve(self, stream: IOStream, address: str) -> None:
-        connection = HTTP1ServerConnection(stream, self._parameters, address)
-        self._connections[connection] = address
-        connection.start_serving(self)
+            self.handle_stream(stream, (address,))
 
     def _warn(self, what: str) -> None:
         now = time.monotonic()

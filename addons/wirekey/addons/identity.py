@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
 from wirekey.addons.policy import by_name
 from wirekey.calls.agent_check import IDENTITY_ENDED
+from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
 from wirekey.credential_headers import is_credential_header, strip_query
 from wirekey.credentials.agent_tokens import without_tokens
 from wirekey.credentials.client_supplied import client_credential_fields, client_supplied_credential
+from wirekey.credentials.scrub import masked, plain_spans
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.web_pages import OF_A_PAGE, is_from_a_page
 from wirekey.errors import Refusal
-from wirekey.identity.client_tokens import header_tokens, is_wirekey_token, proxy_credentials
+from wirekey.identity.client_tokens import is_wirekey_token, presented_values, proxy_credentials
 from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
 from wirekey.identity.tokens import token_digest
@@ -32,8 +35,8 @@ if TYPE_CHECKING:
 UNKNOWN_AGENT = Refusal(
     401,
     "unknown_agent",
-    "No agent has this token, or it was revoked. Make one with: wirekey agents add NAME. Use it in the proxy URL "
-    "(http://NAME:TOKEN@host:port) or in place of the API key.",
+    "No agent has this token, or the agent was revoked or suspended. Make one with: wirekey agents add NAME. Use it in "
+    "the proxy URL (http://NAME:TOKEN@host:port) or in place of the API key.",
 )
 NO_AGENT = Refusal(
     401,
@@ -85,7 +88,7 @@ class Identity(Addon):
             return
         presented = proxy_credentials(values[0]) if len(values) == 1 else None
         try:
-            held = await self.hold(presented[1]) if presented else None
+            held = await self.hold_of_tunnel(flow, *presented) if presented else None
         except Refusal as refusal:
             self.challenge(flow, refusal.message)
             return
@@ -95,6 +98,15 @@ class Identity(Addon):
             self.challenge(flow, "unknown agent")
             return
         self.services.tunnel_agents[flow.client_conn] = held
+
+    async def hold_of_tunnel(self, flow: http.HTTPFlow, name: str | None, token: str) -> TokenReference | None:
+        """Return what is kept of the token of a tunnel; None if it is unknown. Raises Refusal as `hold` does."""
+        if is_wirekey_token(token):
+            return await self.hold(token)
+        imported = find_imported(self.services, flow.client_conn, [(name, token)])
+        if imported.wait:
+            raise slow_down(imported.wait)
+        return imported.claims[0][1] if imported.claims else None
 
     async def hold(self, token: str) -> TokenReference:
         """Return what is kept of a token. Raises Refusal if it is a JWT that is not valid."""
@@ -130,22 +142,38 @@ class Identity(Addon):
         state.signs_payload = head is not None and "x-amz-content-sha256" in request.headers
         bodiless = head is not None and has_no_body(request)
         fields, query = request.headers.fields, request.path.partition("?")[2]
-        tokens, named = header_tokens(decoded(request), query), self.proxy_claims(request)
-        strip(request)
+        values, named = presented_values(decoded(request), query), self.proxy_claims(request)
+        imported, secrets = NO_IMPORTED, NO_IMPORTED.secrets
+        if self.services.agents.has_imported:
+            imported = find_imported(self.services, flow.client_conn, [*((None, value) for value in values), *named])
+            quoted = quoted_token(self.services, flow.client_conn, request)
+            secrets = replace(imported, values=imported.values | quoted).secrets
+        strip(request, secrets)
+        if secrets:
+            call.path = request.path.partition("?")[0]
         mode = self.services.settings.key_sources.get(call.provider or "", "inject")
         if call.provider and mode != "inject":
             passthrough = mode == "passthrough"
+            if passthrough and imported.wait:
+                raise slow_down(imported.wait)  # the provider must not get what might be an agent's token
             state.client_credential = client_supplied_credential(
-                call.provider, state.host, fields, query=query, passthrough=passthrough
+                call.provider,
+                state.host,
+                fields,
+                query=query,
+                passthrough=passthrough,
+                agent_tokens=imported.values,
             )
         if self.services.settings.takes_client_keys:
             state.client_credential_fields = client_credential_fields(fields)
-        await self.identify(flow, state, tokens, named)
+        await self.identify(flow, state, [*((None, value) for value in values), *named], imported.claims)
         if call.provider and PROVIDERS[call.provider].has_upload_ids and (ids := upload_ids(request.path)):
             self.find_upload(state, ids)
         if head is not None:
             self.keep_signature(state, head, bodiless=bodiless)
         nobody = call.agent is None and state.signed is None
+        if nobody and imported.wait:
+            raise slow_down(imported.wait)
         if nobody and call.provider and self.services.settings.identity_required:
             raise NO_AGENT
         if nobody and call.provider and is_from_a_page(by_name(request.headers), self.services.settings.cors):
@@ -157,15 +185,25 @@ class Identity(Addon):
         if "proxy-authorization" not in request.headers:
             return []
         read = map(proxy_credentials, request.headers.get_all("proxy-authorization"))
-        return [claim for claim in read if claim and is_wirekey_token(claim[1])]
+        return [claim for claim in read if claim]
 
     async def identify(
-        self, flow: http.HTTPFlow, state: CallState, tokens: tuple[str, ...], named: list[tuple[str | None, str]]
+        self,
+        flow: http.HTTPFlow,
+        state: CallState,
+        presented: list[tuple[str | None, str]],
+        imported: tuple[tuple[str | None, bytes], ...],
     ) -> None:
-        """Look up every token of the request and its tunnel. Raises Refusal unless all belong to one agent."""
+        """Look up every token of the request and its tunnel. Raises Refusal unless all belong to one agent.
+
+        `presented`: (agent name or None, value), of which those with the form of a token count. `imported`: the claims
+        of imported tokens among them.
+        """
         now = time.time()
-        claims: list[tuple[str | None, TokenReference]] = [(None, await self.hold(token)) for token in tokens]
-        claims += [(name, await self.hold(token)) for name, token in named]
+        claims: list[tuple[str | None, TokenReference]] = [
+            (name, await self.hold(token)) for name, token in presented if is_wirekey_token(token)
+        ]
+        claims += imported
         if tunnel := self.services.tunnel_agents.get(flow.client_conn):
             claims.append((None, tunnel))
         if not claims:
@@ -262,12 +300,20 @@ def decoded(request: http.Request) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields]
 
 
-def strip(request: http.Request) -> None:
+def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
     """Remove the client's credentials from the flow, in every place and spelling, before another addon sees it.
 
-    A token in any other place is masked. A header whose name contains one is removed.
+    A token in any other place is masked. A header whose name contains one is removed. `secrets`: imported tokens, which
+    have no form by which they could be found.
     """
     headers = request.headers
+    if secrets:
+        headers.fields = tuple(
+            (name, masked(value, plain_spans(value, secrets)))
+            for name, value in headers.fields
+            if not plain_spans(name, secrets)
+        )
+        request.data.path = masked(request.data.path, plain_spans(request.data.path, secrets))
     kept = tuple(
         (name, without_tokens(value))
         for name, value in headers.fields

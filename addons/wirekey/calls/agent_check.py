@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 IDENTITY_ENDED = Refusal(
     401,
     "identity_ended",
-    "The agent was revoked, or its token expired or was replaced, before the request was complete. The request was "
-    "not sent. Ask for a new token: wirekey agents add NAME.",
+    "The agent was revoked or suspended, or its token expired or was replaced, before the request was complete. The "
+    "request was not sent. Ask for a new token: wirekey agents add NAME.",
 )
 AGENT_CHANGED = Refusal(
     503,
@@ -26,8 +26,8 @@ AGENT_CHANGED = Refusal(
 AGENT_REVOKED = Refusal(
     401,
     "agent_revoked",
-    "The agent was revoked, or its token was replaced, while this request was under way, so Wirekey ended it. Ask for "
-    "a new token: wirekey agents add NAME.",
+    "The agent was revoked or suspended, or its token was replaced, while this request was under way, so Wirekey ended "
+    "it. Ask for a new token: wirekey agents add NAME.",
 )
 
 

@@ -12,6 +12,7 @@ from wirekey.calls.held_bytes import HeldBytes
 from wirekey.calls.settings import Settings
 from wirekey.calls.signatures import Signatures
 from wirekey.credentials.uploads import Uploads
+from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
 from wirekey.wire.connection_pool import ConnectionPool
 
@@ -58,6 +59,7 @@ class Services:
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
         """For each client connection, a reference to the token that it presented at CONNECT."""
+        self.guesses: GuessLimit[Client] = GuessLimit()
         self.continues_traces = False
         """Whether the trace that a client's call belongs to is read."""
 

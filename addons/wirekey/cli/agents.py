@@ -1,4 +1,4 @@
-"""wirekey agents: add, list, rotate and revoke agents."""
+"""wirekey agents: add, change, list, rotate and revoke agents."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wirekey.cli.agents_import import import_command
 from wirekey.cli.moments import span
 from wirekey.cli.new_credentials import print_client, print_key_pair, print_token
 from wirekey.cli.options import with_config
@@ -33,7 +34,10 @@ aws_option = click.option(
 
 @click.group("agents")
 def command() -> None:
-    """Add, list and revoke agents. A running proxy applies changes within 2 seconds."""
+    """Add, change and revoke agents. A running proxy applies changes within 2 seconds."""
+
+
+command.add_command(import_command)
 
 
 @command.command("add")
@@ -73,6 +77,51 @@ def add(
         print_token(config, name, token, added, as_json=as_json)
     if aws:
         print_key_pair(config, name, agents.pair(name), "", as_json=as_json)
+
+
+@command.command("set")
+@with_config
+@click.argument("name")
+@click.option("--role", default=None, help="Its role, for policy and audit. An empty text removes it.")
+@click.option("--type", "kind", default=None, help="Its type, for policy and audit. An empty text removes it.")
+@click.option(
+    "--permission",
+    "permissions",
+    multiple=True,
+    metavar="WORD",
+    help="A permission, instead of those that it has. Repeatable. An empty text restores the default ones.",
+)
+@click.option(
+    "--suspended/--no-suspended",
+    default=None,
+    help="Refuse all its credentials until --no-suspended. Its running calls end.",
+)
+@as_json_option
+def change(
+    config: Config,
+    name: str,
+    role: str | None,
+    kind: str | None,
+    permissions: tuple[str, ...],
+    *,
+    suspended: bool | None,
+    as_json: bool,
+) -> None:
+    """Change agent NAME. Its credentials stay valid, and JWTs that it has follow the change."""
+    if role is None and kind is None and not permissions and suspended is None:
+        raise click.UsageError("Nothing to change. Use --role, --type, --permission, --suspended or --no-suspended.")
+    agents = agent_store(config)
+    agents.change(
+        name,
+        role=role,
+        type=kind,
+        permissions=tuple(filter(None, permissions)) if permissions else None,
+        suspended=suspended,
+    )
+    if as_json:
+        click.echo(json.dumps(agent_facts(agents.agent(name)), indent=2))
+    else:
+        click.echo(f"Changed {name}. A running proxy applies it within 2 seconds.")
 
 
 @command.command("aws-key")
@@ -151,7 +200,7 @@ def list_agents(config: Config, *, as_json: bool) -> None:
                 agent.type or "-",
                 str(sum(is_valid(token) for token in agent.tokens)),
                 day(agent.created),
-                f"revoked {day(agent.revoked_at)}" if agent.revoked_at else "active",
+                f"revoked {day(agent.revoked_at)}" if agent.revoked_at else state_of(agent),
             )
             for agent in agents
         ]
@@ -168,7 +217,7 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(agent_facts(agent), indent=2))
         return
-    state = f"revoked {minute(agent.revoked_at)}" if agent.revoked_at else "active"
+    state = f"revoked {minute(agent.revoked_at)}" if agent.revoked_at else state_of(agent)
     for label, value in (
         ("agent", agent.id),
         ("role", agent.role or "-"),
@@ -195,6 +244,11 @@ def agent_store(config: Config) -> AgentStore:
     return AgentStore(config.state / "agents.json")
 
 
+def state_of(agent: AgentRecord) -> str:
+    """Return the state of an agent that is not revoked."""
+    return "active" if agent.is_active else "suspended"
+
+
 def permissions_of(agent: AgentRecord) -> tuple[str, ...]:
     """Return the permissions of an agent, or the default ones if it has none of its own."""
     from wirekey.permissions import DEFAULT
@@ -211,6 +265,7 @@ def agent_facts(agent: AgentRecord) -> dict[str, Any]:
         "permissions": permissions_of(agent),
         "created": stamp(agent.created),
         "revoked_at": stamp(agent.revoked_at),
+        "suspended": agent.suspended is True,
         "tokens": [
             {
                 "id": token.id,

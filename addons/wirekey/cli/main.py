@@ -19,7 +19,7 @@ COMMANDS = {
     "env": "Print the variables for programs that use Wirekey.",
     "doctor": "Check clients, keys, ports, clock and upstreams, and print fixes.",
     "demo": "Run a complete round: simulator, proxy, SDK calls, audit.",
-    "agents": "Add, list and revoke agents.",
+    "agents": "Add, import, change and revoke agents.",
     "audit": "Show and export recorded calls.",
     "console": "Print a link to the live page.",
     "policy": "Check and evaluate policies, and replay recorded calls.",

@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,13 +77,17 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
     `strict`: the token is refused for hosts other than the providers'. Raises AgentError if there is no such agent,
     AgentsFileError.
     """
-    from wirekey.identity.agents import AgentStore
+    from wirekey.identity.agents import AgentStore, UnknownAgentError
 
     name = agent or own_name()
     agents = AgentStore(config.state / "agents.json")
     if agent is None:
         agents.ensure_agent(name)
-    return Program(name, agents.issue_token(name, label=label, lifetime=lifetime, strict=strict), agents.pair(name))
+    try:
+        token = agents.issue_token(name, label=label, lifetime=lifetime, strict=strict)
+    except UnknownAgentError as error:
+        raise UserError(f"{error} To add it: wirekey agents add {shlex.quote(name)}") from None
+    return Program(name, token, agents.pair(name))
 
 
 @contextlib.contextmanager

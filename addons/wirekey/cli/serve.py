@@ -147,7 +147,7 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
     lines = [f"Wirekey listens on {lifecycle.running_proxy.forward} (for HTTPS_PROXY)."]
     if web_url:
         lines.append(f"mitmweb shows the flows, without keys and tokens: {web_url}")
-    lines += ["", *simulation(lifecycle), *provider_lines(lifecycle)]
+    lines += ["", *simulation(lifecycle), *open_access(lifecycle), *provider_lines(lifecycle)]
     expires = f"{lifecycle.authority.expires:%Y-%m-%d}"
     lines += [
         "",
@@ -194,6 +194,16 @@ def simulation(lifecycle: Lifecycle) -> list[str]:
         "SIMULATED: there is no provider key and no wirekey.yaml, so the embedded simulator handles all calls.",
         "           To reach the real providers, set OPENAI_API_KEY, GEMINI_API_KEY, ANTHROPIC_API_KEY or",
         "           AWS_BEARER_TOKEN_BEDROCK and restart.",
+        "",
+    ]
+
+
+def open_access(lifecycle: Lifecycle) -> list[str]:
+    """Return lines that report that calls need no agent. Empty if they need one."""
+    if lifecycle.services.settings.identity_required:
+        return []
+    return [
+        "EVERYBODY MAY CALL: identity.required is false. Every program that reaches a listener uses the provider keys.",
         "",
     ]
 

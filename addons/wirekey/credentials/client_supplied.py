@@ -18,7 +18,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from wirekey.signing.request import SigV4Credentials
 
@@ -40,15 +40,22 @@ class ClientCredential:
 
 
 def client_supplied_credential(
-    provider: str, host: str, headers: Fields, *, query: str = "", passthrough: bool
+    provider: str,
+    host: str,
+    headers: Fields,
+    *,
+    query: str = "",
+    passthrough: bool,
+    agent_tokens: Collection[str] = (),
 ) -> ClientCredential | None:
     """Return a client's own credential, or None if it sent none.
 
     `host`: the provider's host of the call. `query`: raw, without the `?`. `passthrough`: read the provider's own
-    headers. Raises Refusal if there are two credentials or an invalid one.
+    headers. `agent_tokens`: imported tokens, which identify the caller and are not keys. Raises Refusal if there are
+    two credentials or an invalid one.
     """
     if passthrough:
-        return _passed_through(provider, headers, query)
+        return _passed_through(provider, headers, query, agent_tokens)
     if PROVIDERS[provider].uses_aws:
         return _for_aws(host, headers)
     header = PROVIDERS[provider].client_key_header
@@ -92,11 +99,14 @@ def _for_aws(host: str, headers: Fields) -> ClientCredential | None:
     return ClientCredential(pair=supplied.pair) if supplied.pair else None
 
 
-def _passed_through(provider: str, headers: Fields, query: str) -> ClientCredential | None:
+def _passed_through(
+    provider: str, headers: Fields, query: str, agent_tokens: Collection[str]
+) -> ClientCredential | None:
     names, parameter = PROVIDERS[provider].key_headers, PROVIDERS[provider].key_parameter
     found = [(value, name == "authorization") for name in names for value in _keys(headers, name)]
     if parameter and query:
         found += [(value, False) for value in query_values(query, parameter) if not is_wirekey_token(value)]
+    found = [(value, bearer) for value, bearer in found if value not in agent_tokens]
     key = _only((value for value, _ in found), "the place of the API key")
     return ClientCredential(key, bearer=found[0][1]) if key else None
 

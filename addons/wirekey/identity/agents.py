@@ -16,31 +16,41 @@ from wirekey import permissions
 from wirekey.call import Agent
 from wirekey.errors import UserError
 from wirekey.identity import agents_format, private_file
-from wirekey.identity.agents_format import AgentError, AgentRecord, AgentRecords, AgentRecordsError
+from wirekey.identity.agents_format import (
+    AgentError,
+    AgentRecord,
+    AgentRecords,
+    AgentRecordsError,
+    UnknownAgentError,
+)
+from wirekey.identity.agents_import import import_agents
 from wirekey.identity.aws_master import MasterSecretError, load_master
 from wirekey.identity.aws_pairs import AwsPairs, current_pair
 from wirekey.identity.clients import ClientCredentials, OAuthClient, new_credentials
+from wirekey.identity.imported_credentials import import_key, imported_digest
 from wirekey.identity.tokens import new_token, token_digest
 from wirekey.pair_secrets import pair_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from wirekey.identity.agents_format import TokenRecord
+    from wirekey.identity.agents_import import ImportReport
     from wirekey.identity.aws_pairs import KeyPair
     from wirekey.identity.clients import ClientRecord
+    from wirekey.identity.import_file import AgentEntry
     from wirekey.identity.private_file import FileVersion
     from wirekey.secret import Secret
 
 logger = logging.getLogger(__name__)
 
 MASTER_FILE = "aws-master.key"
-"""Name of the file beside the agents file that holds the master secret of the AWS key pairs."""
+"""Name of the file beside the agents file: the secret of the AWS key pairs and of the hashes of imported tokens."""
 UNKNOWN_TOKEN_REFRESH = 0.05
 """Seconds between two checks of the file caused by unknown tokens. Anyone can send those at any rate."""
 
-__all__ = ["AgentError", "AgentStore", "AgentsFileError"]
+__all__ = ["AgentError", "AgentStore", "AgentsFileError", "UnknownAgentError"]
 
 
 class AgentsFileError(UserError):
@@ -57,6 +67,12 @@ class AgentStore:
         self.path = path
         self._clock = clock
         self._agents: dict[bytes, tuple[Agent, float | None]] = {}
+        self._imported: dict[bytes, bool] = {}
+        """Digest of an imported token → whether it is guessable."""
+        self._import_key: bytes | None = None
+        """The key of these digests. None: nothing was imported."""
+        self.has_guessable = False
+        """Whether an imported token has so little entropy that guesses must be slowed down."""
         self._clients: dict[str, OAuthClient] = {}
         self._names: frozenset[str] = frozenset()
         self._by_name: dict[str, Agent] = {}
@@ -86,6 +102,24 @@ class AgentStore:
                 return None
         agent, expires = entry
         return agent if expires is None or self._at(now) < expires else None
+
+    @property
+    def has_imported(self) -> bool:
+        """Whether any token was imported. Until then, only values with the form of a token have to be looked up."""
+        return bool(self._imported)
+
+    def imported_digest(self, token: str) -> bytes:
+        """Return the digest of a text as an imported token, for `find_hash`. Some token must have been imported."""
+        assert self._import_key
+        return imported_digest(self._import_key, token)
+
+    def is_imported(self, digest: bytes) -> bool:
+        """Return whether a digest is that of an imported token."""
+        return digest in self._imported
+
+    def is_guessable(self, digest: bytes) -> bool:
+        """Return whether a digest is that of an imported token with little entropy."""
+        return self._imported.get(digest, False)
 
     def find_client(self, client_id: str, now: float | None = None) -> OAuthClient | None:
         """Return the OAuth client of an id, or None if it is unknown or expired, or its agent is revoked."""
@@ -181,6 +215,34 @@ class AgentStore:
     def ensure_agent(self, name: str) -> None:
         """Add an agent without a token, unless an agent of that name exists. A revoked one stays revoked."""
         self._change(lambda old, now: agents_format.ensure(old, name, now))
+
+    def change(
+        self,
+        name: str,
+        *,
+        role: str | None = None,
+        type: str | None = None,  # noqa: A002  # the event's word
+        permissions: tuple[str, ...] | None = None,
+        suspended: bool | None = None,
+    ) -> None:
+        """Change attributes of an agent. Its credentials stay. None keeps a value, an empty one resets it."""
+        self._change(
+            lambda old, _: agents_format.change(
+                old, name, role=role, type_=type, permitted=permissions, suspended=suspended
+            )
+        )
+
+    def import_agents(self, entries: Sequence[AgentEntry]) -> ImportReport:
+        """Add agents with credentials that exist already, all of them or none. Raises ImportRefusedError."""
+        key, reports = import_key(self._master().reveal()), []
+
+        def change(old: AgentRecords, now: datetime) -> AgentRecords:
+            latest, report = import_agents(old, entries, key, now)
+            reports.append(report)
+            return latest
+
+        self._change(change)
+        return reports[0]
 
     def rotate(self, name: str, overlap_seconds: float = 0) -> str:
         """Replace all tokens of the agent with a new one. The previous tokens expire after `overlap_seconds`."""
@@ -278,22 +340,39 @@ class AgentStore:
             raise AgentsFileError(f"{self.path} cannot be read: {error.strerror}.") from error
 
     def _use(self, latest: AgentRecords) -> None:
-        pairs = [(agent.id, agent.aws) for agent in latest.agents if agent.aws and agent.revoked_at is None]
+        pairs = [(agent.id, agent.aws) for agent in latest.agents if agent.aws and agent.is_active]
         self._pairs = AwsPairs(self._master(), pairs) if pairs else None
         pair_secrets.use(self._pairs.secrets() if self._pairs else ())
-        self._agents, self._clients, self._by_name = {}, {}, {}
+        has_imported = any(
+            any(token.imported is True for token in agent.tokens)
+            or any(client.imported is True for client in agent.clients)
+            for agent in latest.agents
+        )
+        key = self._import_key = import_key(self._master().reveal()) if has_imported else None
+        self._agents, self._clients, self._by_name, self._imported = {}, {}, {}, {}
         self._names = frozenset(agent.id for agent in latest.agents)
         for record in latest.agents:
-            if record.revoked_at is not None:
+            if not record.is_active:
                 continue
             permitted = permissions.DEFAULT if record.permissions is None else record.permissions
             agent = Agent(record.id, record.role, record.type, permitted)
             self._by_name[record.id] = agent
             for token in record.tokens:
                 bearer = replace(agent, strict=True) if token.strict is True else agent
-                self._agents[bytes.fromhex(token.hash)] = bearer, end_of(token)
+                digest = bytes.fromhex(token.hash)
+                self._agents[digest] = bearer, end_of(token)
+                if token.imported is True:
+                    self._imported[digest] = token.guessable is True
             for client in record.clients:
-                self._clients[client.id] = OAuthClient(client.id, agent, bytes.fromhex(client.hash), end_of(client))
+                self._clients[client.id] = OAuthClient(
+                    client.id,
+                    agent,
+                    bytes.fromhex(client.hash),
+                    end_of(client),
+                    key if client.imported is True else None,
+                    client.guessable is True,
+                )
+        self.has_guessable = any(self._imported.values())
 
 
 def end_of(record: TokenRecord | ClientRecord) -> float | None:

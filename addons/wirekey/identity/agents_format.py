@@ -32,6 +32,10 @@ class AgentError(UserError):
     """A change to the agents is not possible. The message says why and what to do instead."""
 
 
+class UnknownAgentError(AgentError):
+    """There is no agent of a name."""
+
+
 class TokenRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A token, stored by its hash only. `expires_at` None: valid until it is rotated or the agent is revoked."""
 
@@ -42,6 +46,10 @@ class TokenRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     expires_at: Time | None = None
     strict: bool | UnsetType = UNSET
     """Whether the token reaches only the hosts that `egress.other_hosts: deny` allows. Unset: no."""
+    imported: bool | UnsetType = UNSET
+    """Whether the operator imported it, so that its hash is keyed. Unset: no."""
+    guessable: bool | UnsetType = UNSET
+    """Whether it has less than 128 bits of entropy. Unset: no."""
 
 
 class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +66,13 @@ class AgentRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """None: the default ones."""
     aws: aws_pairs.AwsPairRecord | None = None
     """The generation of its AWS key pairs, which are derived, not stored."""
+    suspended: bool | UnsetType = UNSET
+    """Whether its credentials do not work until this is reset. Unset: no."""
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether its credentials work: it is neither revoked nor suspended."""
+        return self.revoked_at is None and self.suspended is not True
 
 
 class AgentRecords(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,13 +82,13 @@ class AgentRecords(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     agents: tuple[AgentRecord, ...] = ()
 
     def agent(self, name: str) -> AgentRecord:
-        """Return the agent of a name. Raises AgentError, with the nearest name, if it does not exist."""
+        """Return the agent of a name. Raises UnknownAgentError, with the nearest name, if it does not exist."""
         for agent in self.agents:
             if agent.id == name:
                 return agent
         near = difflib.get_close_matches(name, [agent.id for agent in self.agents], 1)
         hint = f"Did you mean {near[0]}?" if near else "See: wirekey agents list."
-        raise AgentError(f"There is no agent {name!r}. {hint}")
+        raise UnknownAgentError(f"There is no agent {name!r}. {hint}")
 
     def with_agent(self, agent: AgentRecord) -> AgentRecords:
         """Return the records with this agent in place of the one of its name, or added at the end."""
@@ -108,6 +123,9 @@ def decode(data: bytes) -> AgentRecords:
     client_ids = [client.id for agent in records.agents for client in agent.clients]
     if len(set(client_ids)) != len(client_ids):
         raise AgentRecordsError("has the same client twice")
+    made_here = (client.id for agent in records.agents for client in agent.clients if client.imported is not True)
+    if not all(map(clients.CLIENT_ID.fullmatch, made_here)):
+        raise AgentRecordsError("has a client with an id that Wirekey does not make")
     return records
 
 
@@ -128,15 +146,7 @@ def add(
 ) -> AgentRecords:
     """Add an agent with a token or client credentials, or reactivate a revoked one. Raises AgentError."""
     check_name(name)
-    try:
-        permitted = None if permitted is None else permissions.normalized(permitted)
-    except ValueError as error:
-        raise AgentError(str(error)) from error
-    for option, value in (("role", role), ("type", type_)):
-        if value is not None and not LABEL.fullmatch(value):
-            raise AgentError(
-                f"{value[:80]!r} is not a valid {option}. Use 1 to 64 visible ASCII characters without spaces."
-            )
+    permitted = checked_attributes(role, type_, permitted)
     for other in records.agents:
         if other.id == name and other.revoked_at is None:
             raise AgentError(f"The agent {name} already exists. For a new token: wirekey agents rotate {name}.")
@@ -144,6 +154,44 @@ def add(
     if isinstance(token, ClientCredentials):
         return records.with_agent(replace(agent, clients=(clients.new_record(token, now),)))
     return records.with_agent(replace(agent, tokens=(new_record(token, "main", now, None),)))
+
+
+def checked_attributes(
+    role: str | None, type_: str | None, permitted: tuple[str, ...] | None
+) -> tuple[str, ...] | None:
+    """Check the attributes of an agent, and return its permissions, sorted. Raises AgentError."""
+    for option, value in (("role", role), ("type", type_)):
+        if value is not None and not LABEL.fullmatch(value):
+            raise AgentError(
+                f"{value[:80]!r} is not a valid {option}. Use 1 to 64 visible ASCII characters without spaces."
+            )
+    try:
+        return None if permitted is None else permissions.normalized(permitted)
+    except ValueError as error:
+        raise AgentError(str(error)) from error
+
+
+def change(
+    records: AgentRecords,
+    name: str,
+    *,
+    role: str | None = None,
+    type_: str | None = None,
+    permitted: tuple[str, ...] | None = None,
+    suspended: bool | None = None,
+) -> AgentRecords:
+    """Change attributes of an agent. None keeps a value, an empty one resets it. Raises AgentError."""
+    agent = active(records, name)
+    checked = checked_attributes(role or None, type_ or None, permitted or None)
+    return records.with_agent(
+        replace(
+            agent,
+            role=agent.role if role is None else role or None,
+            type=agent.type if type_ is None else type_ or None,
+            permissions=agent.permissions if permitted is None else checked,
+            suspended=agent.suspended if suspended is None else suspended or UNSET,
+        )
+    )
 
 
 def ensure(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
@@ -223,6 +271,8 @@ def issue(
 ) -> AgentRecords:
     """Add a token to the agent, valid for `lifetime` seconds; None means no expiry."""
     agent = active(records, name)
+    if agent.suspended is True:
+        raise AgentError(f"The agent {name} is suspended. To resume it: wirekey agents set {name} --no-suspended.")
     expires = None if lifetime is None else now + timedelta(seconds=lifetime)
     issued = replace(new_record(token, label, now, expires), strict=strict or UNSET)
     tokens = (*unexpired(agent.tokens, now), issued)

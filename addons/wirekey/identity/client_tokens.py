@@ -62,8 +62,13 @@ def header_tokens(headers: Iterable[tuple[str, str]], query: str) -> tuple[str, 
     `query` is raw, without the `?`. Other values, such as an SDK's placeholder or a provider key, are ignored. More
     than one token is a conflict unless all belong to one agent, as during a rotation.
     """
+    return tuple(value for value in presented_values(headers, query) if is_wirekey_token(value))
+
+
+def presented_values(headers: Iterable[tuple[str, str]], query: str) -> tuple[str, ...]:
+    """Return the distinct values where provider keys are sent, in order. `query` is raw, without the `?`."""
     values = [*header_values(headers), *query_values(query, "key")] if query else header_values(headers)
-    return tuple(dict.fromkeys(value for value in values if is_wirekey_token(value)))
+    return tuple(dict.fromkeys(values))
 
 
 def is_wirekey_token(value: str) -> bool:

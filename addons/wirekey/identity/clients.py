@@ -1,6 +1,7 @@
 """OAuth 2.0 client credentials: a public id and a secret, with which a program gets short-lived tokens.
 
-The secret is 256 random bits and is stored as a plain SHA-256, for the reason given in `tokens`.
+A secret made here is 256 random bits and is stored as a plain SHA-256, for the reason given in `tokens`. An imported
+one is stored by a keyed hash, for the reason given in `imported_credentials`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import hmac
 import re
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from wirekey.secret import Secret
 
@@ -26,6 +27,7 @@ ALPHABET = string.ascii_letters + string.digits
 ID_LENGTH, SECRET_LENGTH = 22, 43
 
 CLIENT_ID = re.compile(rf"{ID_PREFIX}[A-Za-z0-9]{{{ID_LENGTH}}}", re.ASCII)
+LONGEST_ID = 128
 CLIENT_SECRET = re.compile(rf"{SECRET_PREFIX}[A-Za-z0-9]{{{SECRET_LENGTH}}}", re.ASCII)
 
 UNKNOWN_CLIENT_DIGEST = hashlib.sha256(secrets.token_bytes(32)).digest()
@@ -37,10 +39,14 @@ Time = Annotated[datetime, Meta(tz=True)]
 class ClientRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client of an agent, its secret stored by hash only. `expires_at` None: valid until rotated or revoked."""
 
-    id: Annotated[str, Meta(pattern=rf"^{ID_PREFIX}[A-Za-z0-9]{{{ID_LENGTH}}}\Z")]
+    id: Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,128}\Z")]
     hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     created: Time
     expires_at: Time | None = None
+    imported: bool | UnsetType = UNSET
+    """Whether the operator imported it, so that its hash is keyed. Unset: no."""
+    guessable: bool | UnsetType = UNSET
+    """Whether its secret has less than 128 bits of entropy. Unset: no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +59,17 @@ class ClientCredentials:
 
 @dataclass(frozen=True, slots=True)
 class OAuthClient:
-    """A valid client: its agent, the digest of its secret, and when it expires (Unix seconds; None: never)."""
+    """A valid client: its agent, the digest of its secret, and when it expires (Unix seconds; None: never).
+
+    `key`: of the digest, if the client was imported.
+    """
 
     id: str
     agent: Agent
     digest: bytes
     expires: float | None = None
+    key: bytes | None = field(default=None, repr=False)
+    guessable: bool = False
 
 
 def new_credentials() -> ClientCredentials:
@@ -72,14 +83,16 @@ def new_record(credentials: ClientCredentials, now: datetime) -> ClientRecord:
     return ClientRecord(id=credentials.client_id, hash=digest.hex(), created=now)
 
 
-def secret_digest(secret: str) -> bytes:
-    """Return the hash under which a client secret is stored."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+def secret_digest(secret: str, key: bytes | None = None) -> bytes:
+    """Return the hash under which a client secret is stored. `key`: of the hashes of imported secrets."""
+    data = secret.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(data).digest() if key is None else hmac.digest(key, data, "sha256")
 
 
 def is_secret_of(client: OAuthClient | None, secret: str) -> bool:
     """Return whether the secret belongs to the client, in constant time. `client` None: the id is unknown."""
-    same = hmac.compare_digest(client.digest if client else UNKNOWN_CLIENT_DIGEST, secret_digest(secret))
+    key = client.key if client else None
+    same = hmac.compare_digest(client.digest if client else UNKNOWN_CLIENT_DIGEST, secret_digest(secret, key))
     return same and client is not None
 
 

@@ -11,7 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from wirekey.identity.clients import CLIENT_ID, is_secret_of
+from wirekey.identity.clients import LONGEST_ID, is_secret_of
 from wirekey.identity.throttle import Throttle, neighbourhood
 from wirekey.identity.token_request import TokenRequestError, parse_grant
 from wirekey.local_response import LocalResponse, local_error, local_json
@@ -34,6 +34,9 @@ class TokenEndpoint:
     always gets its token, whatever others tried: programs that share an address cannot lock each other out. So every
     secret is verified, even beyond the limit. That does not help to guess one: a secret is 256 random bits, and its
     verification is one SHA-256 and one comparison in constant time.
+
+    An imported secret with little entropy is different: beyond the limit it is not verified, so that it cannot be
+    guessed.
     """
 
     def __init__(self, settings: JWTConfig, keys: JwtSigningKeys, agents: AgentStore) -> None:
@@ -73,10 +76,14 @@ class TokenEndpoint:
         return LocalResponse(200, headers, b"" if method == "HEAD" else body)
 
     def _authenticate(self, grant: ClientCredentialsGrant, address: str, ticks: float) -> OAuthClient:
-        client = self._agents.find_client(grant.client_id) if CLIENT_ID.fullmatch(grant.client_id) else None
+        client = self._agents.find_client(grant.client_id) if len(grant.client_id) <= LONGEST_ID else None
         # Unknown clients are counted separately: invented names must not displace the failures of real clients.
         pairs = self._known_clients if client else self._unknown_clients
-        pair = (grant.client_id[:64], address)
+        pair = (grant.client_id[:LONGEST_ID], address)
+        if client and client.guessable:
+            wait = max(pairs.wait(pair, ticks), self._by_address.wait(address, ticks))
+            if wait:
+                raise SlowDownError(wait)
         if is_secret_of(client, grant.client_secret):
             assert client
             pairs.succeeded(pair)

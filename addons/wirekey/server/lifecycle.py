@@ -224,6 +224,7 @@ class Lifecycle:
         self.running_proxy = RunningProxy(os.getpid(), forward, simulated, gateway, console)
         self.running_proxy.write(self.started_with.state)
         listeners.warn_if_reachable(self.config)
+        listeners.warn_if_open(self.config)
         self.on_started(self)
         memory.freeze_startup_objects()
         self.reloader.begin()

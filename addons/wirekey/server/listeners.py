@@ -160,3 +160,14 @@ def warn_if_reachable(config: Config) -> None:
             "access only from a network that you trust, or through a tunnel.",
             place,
         )
+
+
+def warn_if_open(config: Config) -> None:
+    """Log a warning if calls need no identity. Every program that reaches a listener then uses the provider keys."""
+    if not config.identity.required:
+        places = [place for place in (config.listen.forward, config.listen.gateway) if place]
+        logger.warning(
+            "EVERYBODY MAY CALL: identity.required is false. Every program that reaches %s uses the provider keys "
+            "without a token, and its calls have no agent in the audit. Remove the setting to require an agent.",
+            " or ".join(map(str, places)),
+        )

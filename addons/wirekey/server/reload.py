@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wirekey import config as configuration
 from wirekey.calls import settings
 from wirekey.errors import user_message
-from wirekey.server import memory
+from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_file_access, check_implemented
 from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.token_service import TokenService
@@ -78,7 +78,7 @@ class Reloader:
         assert lifecycle.config
         assert lifecycle.started_with
         assert lifecycle.token_service
-        previous = lifecycle.config
+        previous, was_required = lifecycle.config, services.settings.identity_required
         config, fingerprint = await asyncio.to_thread(read, previous.source)
         check_implemented(config)
         await asyncio.to_thread(check_file_access, config)
@@ -102,6 +102,8 @@ class Reloader:
         if policy is not before:
             before.close()
         self._log_reload(config, built)
+        if was_required:
+            listeners.warn_if_open(config)
 
     def _build(self, config: Config, previous: Settings, token_service: TokenService) -> tuple[Settings, TokenService]:
         start = self.lifecycle.started_with

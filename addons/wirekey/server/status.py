@@ -147,7 +147,11 @@ class Status:
         if settings.simulated:
             yield note("note", "The simulator handles all calls. No provider is reached.", "Set a key and restart.")
         if not settings.identity_required:
-            yield note("warn", "Calls need no identity (identity.required is false).", "Every program can call.")
+            yield note(
+                "bad",
+                "Everybody may call: calls need no identity (identity.required is false).",
+                "Remove the setting, or make sure that only trusted programs reach the listeners.",
+            )
         if not active:
             yield note("note", "There are no agents yet.", f"{COMMAND} agents add alice")
         place = config.listen.forward if config else None
@@ -176,6 +180,7 @@ def agent_row(record: AgentRecord) -> dict[str, Any]:
         "id": record.id,
         "role": record.role,
         "type": record.type,
+        "suspended": record.suspended is True,
         "tokens": len(valid),
         "clients": len(record.clients),
         "aws": record.aws is not None,

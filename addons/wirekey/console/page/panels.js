@@ -44,6 +44,7 @@ function agentsOf(state) {
     return [el("div", { class: "empty" }, el("p", {}, "No agents yet. Give each program its own agent:"), el("pre", {}, el("code", {}, `${state.command} agents add alice`)))];
   }
   const has = (agent) => [
+    agent.suspended ? "suspended" : null,
     agent.tokens ? `${agent.tokens} token${agent.tokens === 1 ? "" : "s"}` : null,
     agent.clients ? "client credentials" : null,
     agent.aws ? "AWS pair" : null,

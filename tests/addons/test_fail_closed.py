@@ -165,9 +165,9 @@ async def wirekey(folder, *onlookers):
     services = Services()
     master = ServeMaster(options.Options(confdir=str(folder / "certs")))
     ours = bundle.addons_in_order(services, load(folder / "wirekey.yaml", KEY_ENVIRONMENT))
-    builtin = list(master.addons.chain)
-    master.addons.add(*ours)
-    master.addons.chain[:] = [*ours, *builtin]
+    builtin, registered = list(master.addons.chain), bundle.as_registered(ours)
+    master.addons.add(*registered)
+    master.addons.chain[:] = [*registered, *builtin]
     master.addons.add(*onlookers)
     ours[0].configure(set())
     running = asyncio.create_task(master.run())

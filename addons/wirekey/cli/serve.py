@@ -103,7 +103,7 @@ def make_master(config: Config, *, page: WebOptions | None, simulator: bool | No
 
     from wirekey.calls.kept_responses import KEEP_RESPONSES
     from wirekey.calls.services import Services
-    from wirekey.server.bundle import addons_in_order
+    from wirekey.server.bundle import addons_in_order, as_registered
     from wirekey.server.master import IndexedAddonManager, ServeMaster
 
     options = Options(confdir=str(config.certs))
@@ -121,10 +121,10 @@ def make_master(config: Config, *, page: WebOptions | None, simulator: bool | No
         master.addons.add(RecentFlows(services, master.view))
         options.update(web_port=page.port, web_open_browser=False)
     ours = addons_in_order(services, config, simulator)
-    builtin = list(master.addons.chain)
-    master.addons.add(*ours)
+    builtin, registered = list(master.addons.chain), as_registered(ours)
+    master.addons.add(*registered)
     # First in the chain, as scripts are: no other addon sees a request with the client's credentials.
-    master.addons.chain[:] = [*ours, *builtin]
+    master.addons.chain[:] = [*registered, *builtin]
     if page and page.keeps_responses:
         options.update(**{KEEP_RESPONSES: True})  # mitmproxy then calls `configure`, which starts Wirekey
     ours[0].configure(set())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from wirekey.addons.audit import Audit
+from wirekey.addons.base import Addon
 from wirekey.addons.call_log import CallLog
+from wirekey.addons.chain import Chain
 from wirekey.addons.connections import Connections
 from wirekey.addons.credentials import Credentials
 from wirekey.addons.egress import Egress
@@ -25,6 +28,8 @@ from wirekey.server.endpoints import Endpoints
 from wirekey.server.lifecycle import Lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from wirekey.calls.services import Services
     from wirekey.config import Config
 
@@ -81,3 +86,13 @@ def addons_in_order(
         metrics,  # counts the calls for /metrics
         endpoints,  # serves the console, health and tokens
     )
+
+
+def as_registered(addons: Iterable[object]) -> list[object]:
+    """Return what is registered with mitmproxy: consecutive addons that a call passes are one chain."""
+    registered: list[object] = []
+    members: list[Any]
+    for in_chain, group in groupby(addons, lambda addon: isinstance(addon, Addon)):
+        members = list(group)
+        registered += [Chain(members)] if in_chain else members
+    return registered

@@ -16,7 +16,7 @@ from mitmproxy.master import Master
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from mitmproxy.options import Options
 
@@ -63,29 +63,75 @@ class IndexedAddonManager(addonmanager.AddonManager):
             groups = self.handlers[event.name] = [group for group in found if group]
         return groups
 
+    def start_lifecycle(self, event: hooks.Hook, message: object) -> Awaitable[None] | None:
+        """Run the handlers of a hook with one argument, and `update` after it, until one of them waits.
+
+        Return what remains to be awaited, or None if all handlers have run.
+        """
+        waiting = self.run_groups(iter(self.handlers_of(event)), (message,))
+        if isinstance(message, flow.Flow) and self.handlers_of(UPDATE):
+            return self.update_after(waiting, message)
+        return waiting
+
+    async def update_after(self, waiting: Awaitable[None] | None, message: flow.Flow) -> None:
+        """Run mitmproxy's hook `update` after the handlers of a hook about a flow."""
+        if waiting is not None:
+            await waiting
+        await self.trigger_event(hooks.UpdateHook([message]))
+
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         """Run the handlers of a hook, then those of mitmproxy's `update` if the hook is about a flow."""
-        await self.trigger_event(event)
-        message = event.args()[0]
-        if isinstance(message, flow.Flow) and self.handlers_of(UPDATE):
-            await self.trigger_event(hooks.UpdateHook([message]))
+        waiting = self.start_lifecycle(event, event.args()[0])
+        if waiting is not None:
+            await waiting
 
     async def trigger_event(self, event: hooks.Hook) -> None:
         """Run the handlers of a hook, as stock mitmproxy does: an exception ends the handlers of one addon."""
         groups = self.handlers_of(event)
-        arguments = event.args() if groups else ()
+        waiting = self.run_groups(iter(groups), tuple(event.args()) if groups else ())
+        if waiting is not None:
+            await waiting
+
+    def run_groups(self, groups: Iterator[list[Handler]], arguments: tuple[Any, ...]) -> Awaitable[None] | None:
+        """Run the handlers of the remaining addons. Return what remains to be awaited once one of them waits."""
         for group in groups:
+            remaining = iter(group)
             try:
-                for _, handler in group:
+                for _, handler in remaining:
                     result = handler(*arguments)
                     if result is not None and inspect.isawaitable(result):
-                        await result
+                        return self.wait(result, remaining, groups, arguments)
             except exceptions.AddonHalt:
-                return
+                return None
             except exceptions.OptionsError:
                 raise
             except Exception:
                 logger.exception("Addon error")
+        return None
+
+    async def wait(
+        self,
+        result: Awaitable[object],
+        group: Iterator[Handler],
+        groups: Iterator[list[Handler]],
+        arguments: tuple[Any, ...],
+    ) -> None:
+        """Wait for one handler, then run the others of its addon, then those of the remaining addons."""
+        try:
+            await result
+            for _, handler in group:
+                following = handler(*arguments)
+                if following is not None and inspect.isawaitable(following):
+                    await following
+        except exceptions.AddonHalt:
+            return
+        except exceptions.OptionsError:
+            raise
+        except Exception:
+            logger.exception("Addon error")
+        waiting = self.run_groups(groups, arguments)
+        if waiting is not None:
+            await waiting
 
 
 UPDATE = hooks.UpdateHook([])
@@ -96,6 +142,8 @@ class ServeMaster(Master):
 
     def __init__(self, options: Options, loop: asyncio.AbstractEventLoop | None = None) -> None:
         super().__init__(options, event_loop=loop)
+        # It makes an event of each log line, for addons with the deprecated hook `add_log`. None of these has it.
+        self._legacy_log_events.uninstall()
         self.options.changed.disconnect(self.addons._configure_all)  # noqa: SLF001  # the manager is replaced
         self.addons = IndexedAddonManager(self)
         self.addons.add(

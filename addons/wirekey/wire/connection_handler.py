@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import contextvars
 import logging
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -26,9 +27,12 @@ from mitmproxy.utils import asyncio_utils
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.cleanup import release_layers
 from wirekey.wire.connecting import open_tcp_connection
+from wirekey.wire.hooks import run_handlers
 from wirekey.wire.pooled_tls import OpenPooledConnection, run_pooled_connection
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from mitmproxy.connection import Client, Connection
 
     from wirekey.wire.layer import WireLayer
@@ -283,21 +287,36 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
 
     def start_hook(self, hook: commands.StartHook) -> None:
         """Run a hook. It completes at once unless an addon waits for something."""
+        # A context of its own: what an addon sets in it, such as the call that log lines belong to, ends with the hook.
+        context = contextvars.copy_context()
+        waiting = context.run(run_handlers, self, hook)
+        if waiting is None:
+            self.end_hook(hook)
+            return
         loop = asyncio.get_running_loop()
-        task = asyncio.Task(self.handle_hook(hook), loop=loop, eager_start=True)
+        task = asyncio.Task(self.wait_for_hook(waiting), loop=loop, context=context, eager_start=True)
         if task.done():
             self.complete_hook(hook, task)
         else:
             self.running_hooks.add(task)
             task.add_done_callback(lambda ended: self.complete_hook(hook, ended))
 
+    async def wait_for_hook(self, waiting: Awaitable[None]) -> None:
+        """Wait for the handlers of a hook. The client connection does not time out in this time."""
+        with self.timeout_watchdog.disarm():
+            await waiting
+
     def complete_hook(self, hook: commands.StartHook, task: asyncio.Task[None]) -> None:
-        """Notify the layers that a hook has ended, and release them if the client has disconnected."""
+        """End a hook whose handlers had to wait, and log its failure."""
         self.running_hooks.discard(task)
         if task.cancelled():
             return
         if error := task.exception():
             self.log(f"hook {hook.name} failed: {safe_traceback(error)}", logging.ERROR)
+        self.end_hook(hook)
+
+    def end_hook(self, hook: commands.StartHook) -> None:
+        """Notify the layers that a hook has ended, and release them if the client has disconnected."""
         if hook.blocking:
             self.dispatch(events.HookCompleted(hook))
         if self.client_disconnected and not (self.running_hooks or self.is_dispatching or self.is_released):

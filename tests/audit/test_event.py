@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.audit.calls import call_of, finish
 
-from wirekey.audit.event import MAX_INTEGER, NAMES, event_of, safe
+from wirekey.audit.event import MAX_INTEGER, MOST_NAMES, NAMES, event_of, safe, safe_names
 from wirekey.body import Body
 from wirekey.call import Call
 from wirekey.operation import Facts, Kind, Operation, Usage
@@ -179,3 +179,18 @@ def test_counts_are_integers_that_fit_a_database(given, recorded):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_cost_that_is_not_a_number_is_unknown(value):
     assert event_of(call_of(cost_usd=value))["cost_usd"] is None
+
+
+@pytest.mark.parametrize("text", ["wk_" + "a" * 30, "a" * 40, "eyJ" + "a" * 60, "a%77k_" + "b" * 20, "tab\t", "größer"])
+def test_only_short_texts_that_can_hold_no_token_are_remembered(text):
+    first = safe(text)
+    assert text not in safe_names
+    assert safe(text) == first
+    assert safe("gpt-4o-mini") == "gpt-4o-mini"
+    assert "gpt-4o-mini" in safe_names
+
+
+def test_the_number_of_remembered_texts_is_bounded():
+    for number in range(3 * MOST_NAMES):
+        assert safe(f"model-{number}") == f"model-{number}"
+    assert len(safe_names) <= MOST_NAMES

@@ -299,3 +299,41 @@ def test_a_record_that_cannot_be_formatted_is_not_printed_elsewhere(capsys, tmp_
     writer.close()
     assert "a line of odd could not be formatted: ValueError" in file.read_text()
     assert "canary" not in file.read_text() + capsys.readouterr().err
+
+
+def test_the_line_of_a_call_is_made_in_the_thread_of_the_log(tmp_path, logging_as_before):
+    set_up_logging(LogConfig(file=tmp_path / "wirekey.log"))
+    handler = logging_as_before.handlers[0]
+    form, threads = handler.format_call, []
+
+    def noting(line):
+        threads.append(threading.current_thread().name)
+        return form(line)
+
+    handler.format_call = noting
+    CallLines().ended(call())
+    handler.flush()
+    assert threads == ["log"]
+    assert json.loads((tmp_path / "wirekey.log").read_text())["call"] == CALL_ID
+
+
+def test_calls_that_no_log_can_take_are_dropped_and_counted(tmp_path, logging_as_before, monkeypatch):
+    monkeypatch.setattr(log_handler, "MAX_LINES", 10)
+    set_up_logging(LogConfig(file=tmp_path / "wirekey.log"))
+    handler, written = logging_as_before.handlers[0], threading.Event()
+    monkeypatch.setattr(handler.target, "write", lambda text: written.wait())
+    CallLines().ended(call())
+    wait_for(lambda: handler.is_writing and not handler.waiting, "the log to wait for its target")
+    for _ in range(25):
+        CallLines().ended(call())
+    assert log_handler.lost_lines() == 15
+    written.set()
+
+
+def test_a_call_whose_line_cannot_be_made_is_not_printed_elsewhere(tmp_path, logging_as_before, capsys):
+    set_up_logging(LogConfig(file=tmp_path / "wirekey.log"))
+    CallLines().ended(call(facts="canary"))
+    logging_as_before.handlers[0].flush()
+    written = (tmp_path / "wirekey.log").read_text()
+    assert "a line of wirekey.calls could not be formatted: AttributeError" in written
+    assert "canary" not in written + capsys.readouterr().err

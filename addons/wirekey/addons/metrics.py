@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from wirekey import __version__
 from wirekey.addons.base import Addon
 from wirekey.observing.condition import Condition, ConditionCollector, key_counts
+from wirekey.observing.log_handler import lost_lines
 from wirekey.observing.metrics import CallMetrics, streams
 from wirekey.observing.scrape import METRICS_PATH, Scrape
 
@@ -90,6 +91,7 @@ class Metrics(Addon):
             client_connections=len(ctx.master.addons.get("proxyserver").connections),
             audit_queue=store.waiting,
             audit_lost=store.lost,
+            log_lost=lost_lines(),
             ca_ends=authority.expires.timestamp() if authority else None,
             simulated=services.settings.simulated,
         )

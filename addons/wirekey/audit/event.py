@@ -27,6 +27,13 @@ MAX_TEXT = 256
 MAX_PATH = 1024
 MAX_REASON = 500
 MAX_INTEGER = 2**63 - 1
+LONGEST_NAME = 40
+MOST_NAMES = 1024
+safe_names: set[str] = set()
+"""Short texts that need no escape and are too short to hold a token, such as the names of agents and models.
+
+Most values of most calls are among them, so they are checked once. Shorter than any limit that `safe` is called with.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +254,14 @@ def safe(text: str | None, limit: int = MAX_TEXT) -> str | None:
     Python (`\n`, `\x1b`, `\u202e`), and so is the backslash, so that nothing can be mistaken for an escape. Text that
     was cut ends in three dots.
     """
-    if text is None:
-        return None
+    if text is None or text in safe_names:
+        return text
     text = text_without_tokens(text[: limit + MAX_PATH])
     if len(text) <= limit and text.isascii() and text.isprintable() and "\\" not in text:
+        if len(text) < LONGEST_NAME and "wk" not in text and "%" not in text:
+            if len(safe_names) >= MOST_NAMES:
+                safe_names.clear()
+            safe_names.add(text)
         return text
     escaped = text[: limit + 1].replace("…", "...").encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= limit else escaped[: limit - 3] + "..."

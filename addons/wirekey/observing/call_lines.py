@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from wirekey.audit.event import MAX_PATH, MAX_REASON, count, number, safe
+from wirekey.observing.log_handler import AsyncLogHandler
 
 if TYPE_CHECKING:
     from wirekey.call import Call
@@ -27,18 +28,31 @@ class CallLines:
         """Do nothing: a call is logged when it ends."""
 
     def ended(self, call: Call) -> None:
-        """Log the call."""
-        if logger.isEnabledFor(logging.INFO):
-            logger.info(CallLine(call))
+        """Log the call. If Wirekey's own log is the only one, its thread makes the line."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        line = CallLine(call)
+        handlers = logger.handlers or logging.getLogger().handlers
+        only = handlers[0] if len(handlers) == 1 else None
+        if isinstance(only, AsyncLogHandler):
+            only.add(line)
+        else:
+            logger.info(line)
 
 
 class CallLine:
     """The message of such a log record: text for ordinary handlers, fields for those that know them."""
 
-    __slots__ = ("fields",)
+    __slots__ = ("call", "created")
 
     def __init__(self, call: Call) -> None:
-        self.fields = fields_of(call)
+        self.call = call
+        self.created = time.time()
+
+    @property
+    def fields(self) -> dict[str, str | int | float | bool]:
+        """Return what is known of the call, by the names of the audit event."""
+        return fields_of(self.call)
 
     def __str__(self) -> str:
         return pretty(self.fields)

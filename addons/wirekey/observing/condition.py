@@ -33,6 +33,7 @@ class Condition:
     client_connections: int = 0
     audit_queue: int = 0
     audit_lost: int = 0
+    log_lost: int = 0
     ca_ends: float | None = None
     simulated: bool = False
 
@@ -66,6 +67,8 @@ class ConditionCollector(Collector):
             yield GaugeMetricFamily(name, documentation, value=value)
         lost = "Call outcomes that could not be recorded in the audit store."
         yield CounterMetricFamily("wirekey_audit_lost_total", lost, value=now.audit_lost)
+        lost = "Lines of the log that were dropped because they could not be written as fast as they came."
+        yield CounterMetricFamily("wirekey_log_lost_lines_total", lost, value=now.log_lost)
         if now.ca_ends is not None:
             documentation = "Expiry of the CA that clients trust, in Unix seconds."
             yield GaugeMetricFamily("wirekey_ca_end_timestamp_seconds", documentation, value=now.ca_ends)

@@ -91,13 +91,14 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record."""
-        if not isinstance(record.msg, CallLine):
-            return super().format(record)
-        fields = record.msg.fields
+        return self.format_call(record.msg) if isinstance(record.msg, CallLine) else super().format(record)
+
+    def format_call(self, line: CallLine) -> str:
+        """Return the line of a call."""
         if self.as_json:
-            head = {"event": "call", "level": "info", "timestamp": rfc3339(record.created)}
-            return encode(head | fields).decode()
-        return f"{clock(record.created, dated=self.dated)} {pretty(fields, colours=self.colours)}"
+            head = {"event": "call", "level": "info", "timestamp": rfc3339(line.created)}
+            return encode(head | line.fields).decode()
+        return f"{clock(line.created, dated=self.dated)} {pretty(line.fields, colours=self.colours)}"
 
 
 def set_up_logging(settings: LogConfig) -> None:
@@ -107,6 +108,7 @@ def set_up_logging(settings: LogConfig) -> None:
     handler = async_log_handler(settings.file)
     formatter = LineFormatter(as_json=as_json, colours=on_terminal and wants_colours(), dated=not on_terminal)
     handler.setFormatter(formatter)
+    handler.format_call = formatter.format_call
     structlog.configure(
         processors=[*formatter.stages, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

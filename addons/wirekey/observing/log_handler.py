@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from typing import TextIO
+
+    from wirekey.observing.call_lines import CallLine
 
 MAX_LINES = 10_000
 """Lines that may wait. Further lines are lost and counted."""
@@ -106,12 +109,16 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 class AsyncLogHandler(logging.Handler):
-    """Formats records in the calling thread and writes them in its own, within `GATHERING_SECONDS`."""
+    """Formats records in the calling thread and writes them in its own, within `GATHERING_SECONDS`.
+
+    The lines of calls are formatted in its own thread, too. They are the most, and need nothing of the caller's.
+    """
 
     def __init__(self, target: Target) -> None:
         super().__init__()
         self.target = target
-        self.waiting: collections.deque[str] = collections.deque()
+        self.waiting: collections.deque[str | CallLine] = collections.deque()
+        self.format_call: Callable[[CallLine], str] = str
         self.dropped = 0
         """Lines lost because the queue was full. Counted by the callers; the next two by the writing thread."""
         self.failed = 0
@@ -125,11 +132,10 @@ class AsyncLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format a record and queue its line."""
-        try:
-            line = self.format(record)
-        except Exception as error:
-            # logging would print the whole record, with data of a client or provider.
-            line = f"a line of {record.name} could not be formatted: {safe_traceback(error)}"
+        self.add(formatted(self.format, record, record.name))
+
+    def add(self, line: str | CallLine) -> None:
+        """Queue a line, or a call whose line the thread formats. It is lost and counted if too many wait."""
         if len(self.waiting) >= MAX_LINES:
             self.dropped += 1
             return
@@ -155,8 +161,11 @@ class AsyncLogHandler(logging.Handler):
         self.is_writing = True
         while self.waiting:
             lines = [self.waiting.popleft() for _ in range(min(len(self.waiting), LINES_AT_ONCE))]
-            lost = self.dropped + self.failed - self.reported
-            text = "".join(f"{line}\n" for line in lines)
+            lost = self.lost - self.reported
+            text = "".join(
+                f"{line if isinstance(line, str) else formatted(self.format_call, line, 'wirekey.calls')}\n"
+                for line in lines
+            )
             if lost:
                 text += f"{lost} lines of the log are lost here: they could not be written as fast as they came\n"
             try:
@@ -166,6 +175,11 @@ class AsyncLogHandler(logging.Handler):
             else:
                 self.reported += lost
         self.is_writing = False
+
+    @property
+    def lost(self) -> int:
+        """The number of lines that were lost since the start."""
+        return self.dropped + self.failed
 
     def flush(self) -> None:
         """Wait until all lines are written, for at most `FLUSH_SECONDS`."""
@@ -187,6 +201,20 @@ class AsyncLogHandler(logging.Handler):
         super().close()
 
 
+def formatted[Record](form: Callable[[Record], str], record: Record, name: str) -> str:
+    """Return the line of a record of the logger `name`. Never raises."""
+    try:
+        return form(record)
+    except Exception as error:
+        # logging would print the whole record, with data of a client or provider.
+        return f"a line of {name} could not be formatted: {safe_traceback(error)}"
+
+
 def async_log_handler(path: Path | None) -> AsyncLogHandler:
     """Return a handler that writes to this file, or to standard error. Raises OSError."""
     return AsyncLogHandler(FileTarget(path) if path else StreamTarget(sys.stderr))
+
+
+def lost_lines() -> int:
+    """Return how many lines of the log in force were lost; 0 if another program's log is in force."""
+    return sum(handler.lost for handler in logging.getLogger().handlers if isinstance(handler, AsyncLogHandler))

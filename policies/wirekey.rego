@@ -2,10 +2,10 @@
 # if another rule allows it.
 #
 # - An agent with the permission for it may list models and call them. models.rego lists the models: all.
-# - Only agents with the role "storage" may use files, batches, caches and stored responses. The whole account shares
-#   them.
+# - Only agents with the role "storage" may use what the account stores: files, batches, caches, stored responses. The
+#   whole account shares it.
 # - The setting `egress` decides on tunnels to other hosts. This policy allows them all.
-# - No rule allows any other operation, such as administration.
+# - No rule allows the administration of an account, or a path that the provider does not document (kind "other").
 package wirekey.authz
 
 import data.wirekey.models
@@ -14,17 +14,17 @@ import data.wirekey.operations
 default allow := false
 
 allow if {
-	input.operation in operations.listing
+	input.kind == "listing"
 	"web:read" in input.agent.permissions
 }
 
 allow if {
-	input.operation in operations.inference
+	input.kind == "inference"
 	"web:write" in input.agent.permissions
 }
 
 allow if {
-	input.operation in operations.storage
+	input.kind == "storage"
 	input.agent.role == "storage"
 	permitted_to_store
 }
@@ -49,10 +49,12 @@ deny contains sprintf("The model %s is not among those that may be called.", [ot
 	not strings.any_prefix_match(other, models.allowed)
 }
 
-# Without a model in the request, the call could use any model: through a batch file, a stored prompt or the provider's
-# default.
+# Without a model in the request, the call could use any model: through a batch file, a stored prompt, a stored agent or
+# the provider's default.
 deny contains "The call does not say which model it is for, and not every model may be called." if {
 	not input.model
 	not "" in models.allowed
-	input.operation in (operations.inference | {"batches.create"})
+	input.kind in {"inference", "storage", "other"}
+	not input.method in {"GET", "DELETE"}
+	not input.operation in operations.without_model
 }

@@ -11,30 +11,31 @@ reader := {"id": "bob", "permissions": ["web:read"]}
 keeper := {"id": "carol", "role": "storage", "permissions": ["web:read", "web:write"]}
 
 test_agents_may_call_models if {
-	authz.allow with input as {"operation": "chat.completions", "method": "POST", "agent": agent}
-	authz.allow with input as {"operation": "generateContent", "method": "POST", "agent": agent}
-	authz.allow with input as {"operation": "converse-stream", "method": "POST", "agent": agent}
+	authz.allow with input as {"operation": "chat.completions", "kind": "inference", "method": "POST", "agent": agent}
+	authz.allow with input as {"operation": "generateContent", "kind": "inference", "method": "POST", "agent": agent}
+	authz.allow with input as {"operation": "converse-stream", "kind": "inference", "method": "POST", "agent": agent}
 }
 
 test_a_reader_may_list_models_but_not_call_them if {
-	authz.allow with input as {"operation": "models.list", "method": "GET", "agent": reader}
-	not authz.allow with input as {"operation": "messages", "method": "POST", "agent": reader}
+	authz.allow with input as {"operation": "models.list", "kind": "listing", "method": "GET", "agent": reader}
+	not authz.allow with input as {"operation": "messages", "kind": "inference", "method": "POST", "agent": reader}
 }
 
 test_without_permissions_nothing_is_allowed if {
-	not authz.allow with input as {"operation": "models.list", "method": "GET"}
-	not authz.allow with input as {"operation": "models.list", "method": "GET", "agent": {"permissions": []}}
+	not authz.allow with input as {"operation": "models.list", "kind": "listing", "method": "GET"}
+	not authz.allow with input as {"operation": "models.list", "kind": "listing", "method": "GET", "agent": {"permissions": []}}
 }
 
 test_files_and_batches_need_the_role_storage if {
-	not authz.allow with input as {"operation": "files.list", "method": "GET", "agent": agent}
-	not authz.allow with input as {"operation": "batches.create", "method": "POST", "agent": agent}
-	authz.allow with input as {"operation": "files.list", "method": "GET", "agent": keeper}
-	authz.allow with input as {"operation": "batches.create", "method": "POST", "agent": keeper}
+	not authz.allow with input as {"operation": "files.list", "kind": "storage", "method": "GET", "agent": agent}
+	not authz.allow with input as {"operation": "batches.create", "kind": "storage", "method": "POST", "agent": agent}
+	authz.allow with input as {"operation": "files.list", "kind": "storage", "method": "GET", "agent": keeper}
+	authz.allow with input as {"operation": "batches.create", "kind": "storage", "method": "POST", "agent": keeper}
 }
 
-test_unknown_operations_are_denied if {
-	not authz.allow with input as {"operation": "organization.users.list", "method": "GET", "agent": keeper}
+test_administration_and_other_paths_are_denied if {
+	not authz.allow with input as {"operation": "other", "kind": "other", "method": "POST", "agent": keeper}
+	not authz.allow with input as {"operation": "organization.users.list", "kind": "administration", "method": "GET", "agent": keeper}
 	not authz.allow with input as {"method": "GET", "agent": keeper}
 }
 
@@ -44,7 +45,7 @@ test_tunnels_are_left_to_egress if {
 		with data.wirekey.models.allowed as {"small"}
 }
 
-asking := {"operation": "messages", "method": "POST", "agent": agent, "model": "small-2"}
+asking := {"operation": "messages", "kind": "inference", "method": "POST", "agent": agent, "model": "small-2"}
 
 test_every_model_may_be_called_by_default if {
 	count(authz.deny) == 0 with input as object.union(asking, {"other_models": ["large-1"]})
@@ -62,10 +63,14 @@ test_other_models_that_a_request_names_must_be_on_the_list_too if {
 }
 
 test_a_list_of_models_needs_calls_that_name_one if {
-	count(authz.deny) == 1 with input as {"operation": "moderations", "method": "POST", "agent": agent}
+	count(authz.deny) == 1 with input as {"operation": "moderations", "kind": "inference", "method": "POST", "agent": agent}
 		with data.wirekey.models.allowed as {"small"}
-	count(authz.deny) == 1 with input as {"operation": "batches.create", "method": "POST", "agent": keeper}
+	count(authz.deny) == 1 with input as {"operation": "batches.create", "kind": "storage", "method": "POST", "agent": keeper}
 		with data.wirekey.models.allowed as {"small"}
-	count(authz.deny) == 0 with input as {"operation": "models.list", "method": "GET", "agent": agent}
+	count(authz.deny) == 1 with input as {"operation": "other", "kind": "other", "method": "POST", "agent": keeper}
+		with data.wirekey.models.allowed as {"small"}
+	count(authz.deny) == 0 with input as {"operation": "models.list", "kind": "listing", "method": "GET", "agent": agent}
+		with data.wirekey.models.allowed as {"small"}
+	count(authz.deny) == 0 with input as {"operation": "files.create", "kind": "storage", "method": "POST", "agent": keeper}
 		with data.wirekey.models.allowed as {"small"}
 }

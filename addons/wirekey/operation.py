@@ -21,6 +21,8 @@ class Kind(StrEnum):
     INFERENCE = "inference"
     LISTING = "listing"  # reads what is public to the account: models
     STORAGE = "storage"  # files, batches, stored responses, caches: shared by all who use the account
+    ADMINISTRATION = "administration"  # members, keys, limits and settings of the account; keys for clients
+    OTHER = "other"  # a path of the provider that is not documented; nothing of it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Operation:
     """The model that the path names, decoded. None if the body names it, or the operation has no model."""
     stream: bool = False
     """True if the path alone says that the response is a stream (streamGenerateContent, converse-stream)."""
+    unsupported: str | None = None
+    """Why Wirekey refuses the operation, whatever a policy says; None if it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def memory_mib(pid: int) -> float:
         (post(body=b'{"model":1}'), 400, "", "model"),
         (post(body=b""), 400, "", "JSON"),
         (post("Content-Encoding: gzip", body=gzip.compress(CHAT)), 415, "encoded_body", "without Content-Encoding"),
-        (post(path="/v1/nothing"), 404, "unknown_operation", "not an operation of openai"),
+        (post(path="/v1//nothing"), 404, "unknown_operation", "not an operation of openai"),
         (post(host="api.anthropic.com"), 421, "names_differ", "do not agree"),
     ],
 )

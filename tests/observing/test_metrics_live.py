@@ -75,7 +75,7 @@ def test_each_provider_is_counted_under_its_own_name(served):
 def test_denied_calls_are_counted_by_refusal_code(served):
     def act():
         assert served.chat("forbidden-model") == 403
-        assert served.get("/v1/no-such-operation") == 404
+        assert served.get("/v1/no-such-operation/") == 404
         assert served.stranger() == 401
 
     before, after = grown(served, 3, act)

@@ -129,7 +129,7 @@ def test_denied_and_failed_calls_are_errors_and_no_secret_or_content_is_exported
             (f"{CHAT}?query={canaries('query')}", "", 200),
             (CHAT, "echo-key", 401),
             (CHAT, "fail=429", 429),
-            (f"https://api.openai.com/v1/nonsense?q={canaries('denied query')}", "", 404),
+            (f"https://api.openai.com/v1/nonsense/?q={canaries('denied query')}", "", 404),
         ):
             more = {"x-simulator": behaviour} if behaviour else {}
             response = client.post(url, json=body, headers=headers | more)

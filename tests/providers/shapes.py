@@ -56,6 +56,13 @@ OPENAI_SHAPES = [
     ("POST /v1/images/edits", '{"model":"«»","prompt":"x"}'),
     ("POST /v1/audio/speech", '{"model":"«»","voice":"alloy"}'),
     ("POST /v1/moderations", '{"model":"«»","input":"x"}'),
+    ("POST /v1/decisions", '{"input":"x","model":"«»"}'),
+    ("POST /v1/videos", '{"prompt":"x","model":"«»"}'),
+    ("POST /v1/fine_tuning/jobs", '{"training_file":"f","model":"«»"}'),
+    ("POST /v1/assistants", '{"model":"«»","tools":[{"type":"code_interpreter"}]}'),
+    ("POST /v1/assistants/asst_1", '{"name":"x","model":"«»"}'),
+    ("POST /v1/threads/t_1/runs", '{"assistant_id":"a","model":"«»"}'),
+    ("POST /v1/threads/runs", '{"assistant_id":"a","model":"«»","thread":{"messages":[{"model":"x"}]}}'),
     ("GET /v1/models/«»", ""),
     ("GET /v1/models/«»?a=/models/x:y", ""),
 ]
@@ -64,6 +71,7 @@ FORM_SHAPES = [
     ("POST /v1/audio/transcriptions", form((FIELD, "«»"), ("content-disposition: form-data; name=stream", "true"))),
     ("POST /v1/audio/translations", form(("Content-Disposition: form-data; name=model", "«»"), AUDIO)),
     ("POST /v1/images/edits", form((FIELD + "\r\nContent-Type: text/plain; charset=utf-8", "«»"), AUDIO)),
+    ("POST /v1/videos", form((FIELD, "«»"), AUDIO)),
     ("POST /v1/images/variations", form(AUDIO, ("X-A: model\r\n" + FIELD, "«»"), AUDIO)),
 ]
 ANTHROPIC_SHAPES = [
@@ -95,6 +103,9 @@ GEMINI_SHAPES = [
     ("POST /v1beta/models/«»:batchEmbedContents", '{"requests": {"content":{}, "model":"models/«»"}}'),
     ("POST /v1beta/models/«»:predict", '{"instances":[{"model":"x"}]}'),
     ("POST /v1beta/models/«»:predictLongRunning", '{"instances":[]}'),
+    ("POST /v1beta/models/«»:generateAnswer", '{"contents":[],"model":"models/«»"}'),
+    ("POST /v1beta/interactions", '{"input":"x","model":"«»"}'),
+    ("POST /v1beta/interactions", '{"model":"models/«»","input":[{"model":"x"}]}'),
     ("POST /v1beta/cachedContents", '{"contents":[],"model":"models/«»"}'),
     ("POST /v1beta/cachedContents", '{"model":"«»"}'),
     ("POST /v1beta/openai/chat/completions", '{"model":"«»",' + MESSAGES + "}"),
@@ -120,6 +131,10 @@ BEDROCK_SHAPES = [
         "POST /retrieveAndGenerate",
         """{"input":{"text":"x"}, "retrieveAndGenerateConfiguration" : {"type":"KNOWLEDGE_BASE",
             "knowledgeBaseConfiguration": {"retrievalConfiguration":{"modelArn":"x"},"modelArn": "«»" } } }""",
+    ),
+    (
+        "POST /retrieveAndGenerateStream",
+        '{"retrieveAndGenerateConfiguration":{"knowledgeBaseConfiguration":{"modelArn":"«»"}}}',
     ),
     (
         "POST /retrieveAndGenerate",
@@ -208,6 +223,12 @@ WITHOUT = [
     ("bedrock", "POST /agents/A/agentAliases/B/sessions/ss/text", '{"inputText":"x","model":"x"}'),
 ]
 OUT_OF_REACH = [
+    ("gemini", "POST /v1beta/models/m:batchGenerateContent", '{"batch":{"model":"models/m"}}', "a batch"),
+    ("gemini", "POST /v1beta/models/m:asyncBatchEmbedContent", '{"batch":{}}', "a batch"),
+    ("gemini", "PATCH /v1beta/models/m", '{"displayName":"x"}', "a change of a model itself"),
+    ("gemini", "DELETE /v1beta/models/m", "", "a change of a model itself"),
+    ("anthropic", "POST /v1/agents", '{"name":"x","model":{"id":"m"}}', "a stored agent"),
+    ("anthropic", "POST /v1/agents/agent_1", '{"model":"m"}', "a stored agent"),
     ("openai", "POST /v1/batches", '{"input_file_id":"file-1","model":"x"}', "in a file"),
     ("openai", "DELETE /v1/models/ft:gpt-4o:org::9abc", "", "the deletion of a model"),
     ("bedrock", "POST /retrieveAndGenerate", '{"input":{"text":"x"},"sessionId":"s"}', "a session"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.raw_client import CHAT, post
-from tests.running import PROVIDER_KEYS
+from tests.raw_client import CHAT, RawClient, post
+from tests.running import PROVIDER_KEYS, wirekey_behind
+from wirekey.call import new_call_id
+from wirekey.config.models import SHIPPED_POLICIES
 
 EVIL = "sk-evil-key-of-the-client-0c1d2e"
 OURS = f"Bearer {PROVIDER_KEYS['openai']}"
@@ -88,19 +90,39 @@ def test_C8_plain_http_gets_no_key(stage):
     assert stage.nothing_arrived()
 
 
+@pytest.fixture(scope="module")
+def by_default(tmp_path_factory, running_stage):
+    """A Wirekey with the default policy, and an agent with every role that it names."""
+    policy = {"path": str(SHIPPED_POLICIES)}
+    simulator = running_stage.simulator
+    with wirekey_behind(tmp_path_factory.mktemp("default"), simulator, policy=policy) as running:
+        running.token = running.add_agent("carol", role="storage")
+        yield running
+
+
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "operation"),
     [
-        ("GET", "/v1/organization/api_keys"),
-        ("POST", "/v1/organization/admin_api_keys"),
-        ("GET", "/v1/organization/users"),
-        ("GET", "/v1/fine_tuning/jobs/../../organization/users"),
-        ("GET", "/headers"),
+        ("GET", "/v1/organization/admin_api_keys", "organization.admin_api_keys.list"),
+        ("POST", "/v1/organization/admin_api_keys", "organization.admin_api_keys.create"),
+        ("GET", "/v1/organization/users", "organization.users.list"),
+        ("POST", "/v1/realtime/client_secrets", "realtime.client_secrets.create"),
+        ("GET", "/v1/organization/api_keys", "other"),
+        ("GET", "/headers", "other"),
+        ("GET", "/v1/fine_tuning/jobs/../../organization/users", None),
     ],
 )
-def test_C10_admin_endpoints_are_no_operations(stage, method, path):
-    event = stage.denied(post(method=method, path=path, body=b"{}"), 404)
-    assert event["policy_reason"].startswith("unknown_operation")
+def test_C10_administration_and_undocumented_paths_are_denied(by_default, stage, method, path, operation):
+    began = new_call_id()
+    with RawClient(by_default.running.forward) as client:
+        assert client.connect("api.openai.com:443", "carol", by_default.token).status == 200
+        client.start_tls(by_default.root, "api.openai.com")
+        client.send(post(method=method, path=path, body=b"{}"))
+        assert client.read_response().status == (403 if operation else 404)
+    assert stage.nothing_arrived()
+    event = by_default.finished_event(began)
+    assert event["operation"] == operation
+    assert event["policy_reason"].startswith("policy_denied" if operation else "unknown_operation")
 
 
 def test_C11_other_services_under_amazonaws_are_not_decrypted(stage):

@@ -257,7 +257,7 @@ def test_R18_refused_calls_without_a_token_are_counted_beyond_a_rate(tmp_path, s
                 client.send(post())
                 assert client.read_response().status == 401
         assert stage.ask(post()).status == 200
-        assert stage.ask(post(path="/v1/nothing")).status == 404
+        assert stage.ask(post(path="/v1/nothing/")).status == 404
         proxy.stop()
         outcomes = Counter((event["outcome"], event["agent_id"]) for event in proxy.events())
         assert outcomes == {("denied", None): 6, ("completed", "alice"): 1, ("denied", "alice"): 1}

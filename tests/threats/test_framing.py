@@ -50,7 +50,7 @@ def test_H2_a_folded_header(stage):
 
 def test_H4_expect_continue_is_answered_by_the_refusal(stage):
     with stage.tunnel() as client:
-        client.send(post("Expect: 100-continue", path="/v1/nothing", body=b""))
+        client.send(post("Expect: 100-continue", path="/v1/nothing/", body=b""))
         client_answer = client.read_response()
     assert client_answer.status == 404
 
@@ -78,7 +78,7 @@ def test_H5_trailers_do_not_arrive(stage):
 
 def test_H6_a_request_after_a_denied_one_is_judged_by_itself(stage):
     with stage.tunnel() as client:
-        client.send(post(path="/v1/nothing") + post())
+        client.send(post(path="/v1/nothing/") + post())
         assert client.read_response().status == 404
         assert client.read_response().status == 200
         client.send(post(host="evil.example"))

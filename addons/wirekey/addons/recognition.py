@@ -48,15 +48,22 @@ class Recognition(Addon):
         assert call.provider
         request = flow.request
         check_headers(request.headers.fields)
-        path, _, query = request.path.partition("?")
+        path, mark, query = request.path.partition("?")
         read_query(query)
+        plain = PROVIDERS[call.provider].plain_path(path)
+        if plain != path:
+            path = call.path = plain
+            request.path = path + mark + query
         operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
         if operation is None:
             raise Refusal(
                 404,
                 "unknown_operation",
-                f"{request.method} on this path is not an operation of {call.provider} that Wirekey allows.",
+                f"{request.method} on this path is not an operation of {call.provider}. Write the path as its "
+                "documentation does.",
             )
+        if operation.unsupported:
+            raise Refusal(403, "not_supported", operation.unsupported)
         if PROVIDERS[call.provider].uses_aws:
             check_service(self.calls.state(flow).host, operation)
         call.operation = operation
@@ -195,6 +202,8 @@ async def in_steps[T](steps: Generator[None, None, T]) -> T:
 
 def check_service(host: str, operation: Operation) -> None:
     """Raise Refusal unless a host of Bedrock has this operation. The same path may mean another on other hosts."""
+    if operation.kind is Kind.OTHER:
+        return
     called, service = region_of(host), service_of(operation.name)
     if called is None or called.service != service:
         raise Refusal(

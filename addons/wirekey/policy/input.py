@@ -60,7 +60,13 @@ FIELDS = (
         "operation",
         "string",
         "`chat.completions`, `generateContent`, `converse`, …; `tunnel` if the client opens a tunnel to a host that is "
-        "not a provider's",
+        "not a provider's; `other` for a path that the provider does not document",
+    ),
+    InputField(
+        "kind",
+        "string",
+        "what the operation does: `inference`, `listing` (of models), `storage` (what the account stores), "
+        "`administration` or `other`; absent for a tunnel",
     ),
     InputField("method", "string", "HTTP method; `CONNECT` for a tunnel"),
     InputField("path", "string", "path without the query; `HOST:PORT` for a tunnel"),
@@ -123,6 +129,7 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
         "client": call.client,
         "provider": provider,
         "operation": operation.name if operation else None,
+        "kind": operation.kind.value if operation and call.method != "CONNECT" else None,
         "method": call.method,
         "path": path,
         "mcp_server": mcp_server,

@@ -12,6 +12,7 @@ from wirekey.audit.event import REQUEST_NAMES
 from wirekey.policy.decision import UndecidedError, parse_decision, undecided
 from wirekey.policy.input import NOT_RECORDED, agent_group, encode_input
 from wirekey.policy.permissions import permissions_of
+from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,11 +55,20 @@ def recorded_input(event: RecordedEvent, permitted: Permissions) -> Input:
     given.pop("model", None)
     if "requested_model" in given:
         given["model"] = given["requested_model"]
+    if kind := kind_of(given):
+        given["kind"] = kind
     if given.get("operation") == "tunnel":
         given["upstream"] = str(given.get("path", "")).rpartition(":")[0]
     agent = event["agent_id"]
     permissions = permitted(str(agent)) if agent is not None else permissions_of(None)
     return given | {"agent": agent_group(given, permissions), "tools": [], "other_models": [], "headers": {}}
+
+
+def kind_of(given: Input) -> str | None:
+    """Return the kind of a recorded call's operation, by its path as the provider knows it; None for a tunnel."""
+    provider = PROVIDERS.get(str(given.get("provider")))
+    found = provider.match_operation(str(given.get("method")), str(given.get("path")), {}) if provider else None
+    return found.kind.value if found and found.name == given.get("operation") else None
 
 
 def was_decided(event: RecordedEvent) -> bool:

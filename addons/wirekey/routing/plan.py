@@ -24,7 +24,7 @@ REFUSED_KEY = frozenset({401, 403})
 OVERLOADED = frozenset({503, 529})
 """The upstream itself asks for a pause, whatever the key."""
 
-_STARTS_WORK = frozenset({"predictLongRunning"})
+_STARTS_WORK = frozenset({"predictLongRunning", "videos.create", "videos.edits", "videos.extensions", "videos.remix"})
 """Inference that goes on after its response: sent twice, it would run and cost twice."""
 
 
@@ -171,7 +171,7 @@ def may_be_resent(operation: Operation, method: str, *, kept: bool) -> bool:
     """
     if not kept or operation.name in _STARTS_WORK:
         return False
-    return operation.kind is not Kind.STORAGE or method == "GET"
+    return operation.kind in (Kind.INFERENCE, Kind.LISTING) or method == "GET"
 
 
 def one_attempt(failover: Failover) -> Failover:

@@ -20,7 +20,10 @@ class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, Anthropi
     client_key_header = "X-Anthropic-Key"
     gateway_paths = (r"/v1/messages(?:/.*)?",)
     sdk_header = "anthropic-version"
-    sdk_paths = r"/v1/(?:models|files)(?:/.*)?"
+    sdk_paths = (
+        r"/v1/(?:models|files|skills|agents|sessions|environments|deployments|deployment_runs|dreams|memory_stores"
+        r"|organizations|tunnels|user_profiles|vaults)(?:/.*)?"
+    )
     model_list_headers = MappingProxyType({"anthropic-version": "2023-06-01"})
     counts_cached_apart = True
     otel_name = price_list = "anthropic"

@@ -6,13 +6,12 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
 from wirekey.model_name import SAMPLING
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
-from wirekey.providers.paths import PathTable, plain_segment
-from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens
+from wirekey.providers.paths import PathTable, plain_segment, read_rows
+from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
 from wirekey.providers.request_json import (
     check_json_type,
     malformed,
@@ -32,28 +31,12 @@ if TYPE_CHECKING:
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
-_NONE, _JSON, _OPAQUE = Body.NONE, Body.JSON, Body.OPAQUE
-_INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
+ROUTES = PathTable(read_rows("anthropic"))
 
-ROUTES = PathTable(
-    [
-        ("POST", "/v1/messages", "messages", _JSON, _INFERENCE),
-        ("POST", "/v1/messages/count_tokens", "messages.count_tokens", _JSON, _INFERENCE),
-        ("POST", "/v1/messages/batches", "messages.batches.create", _JSON, _STORAGE),
-        ("GET", "/v1/messages/batches", "messages.batches.list", _NONE, _STORAGE),
-        ("GET", "/v1/messages/batches/{id}", "messages.batches.get", _NONE, _STORAGE),
-        ("DELETE", "/v1/messages/batches/{id}", "messages.batches.delete", _NONE, _STORAGE),
-        ("POST", "/v1/messages/batches/{id}/cancel", "messages.batches.cancel", _NONE, _STORAGE),
-        ("GET", "/v1/messages/batches/{id}/results", "messages.batches.results", _NONE, _STORAGE),
-        ("GET", "/v1/models", "models.list", _NONE, _LISTING),
-        ("GET", "/v1/models/{model}", "models.get", _NONE, _LISTING),
-        ("POST", "/v1/files", "files.create", _OPAQUE, _STORAGE),
-        ("GET", "/v1/files", "files.list", _NONE, _STORAGE),
-        ("GET", "/v1/files/{id}", "files.get", _NONE, _STORAGE),
-        ("DELETE", "/v1/files/{id}", "files.delete", _NONE, _STORAGE),
-        ("GET", "/v1/files/{id}/content", "files.content", _NONE, _STORAGE),
-    ],
-)
+MESSAGES = ("messages", "messages.count_tokens")
+AGENTS = ("agents.create", "agents.update")
+RUNS = ("deployments.run", "sessions.events.create", "sessions.create", "deployments.create", "dreams.create")
+"""Operations that have an agent write text, with no limit of tokens that Wirekey knows."""
 
 KEYS = OTHER_MODEL_KEYS | {
     "model",
@@ -77,17 +60,24 @@ class AnthropicRequests(RequestEditor):
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a method and raw path, or None."""
-        return ROUTES.find(method, path)
+        return ROUTES.find(method, path) or ROUTES.find_other(method, path)
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
         """Return what a request asks for. Raises Refusal(400)."""
         check_json_type(content_type)
+        if not body and operation.kind is not Kind.INFERENCE:
+            return Facts()
         parsed = read_body(body)
         if operation.name == "messages.batches.create":
             return read_batch(parsed)
-        return read_message_request(parsed)
+        return read_message_request(parsed) if operation.name in MESSAGES else read_other(operation, parsed)
+
+    def check_reach(self, operation: Operation) -> None:
+        """Raise Refusal(403) if the model of this operation cannot be changed."""
+        if operation.name in AGENTS:
+            raise out_of_reach("a stored agent")
 
     def model_segment(self, operation: Operation, model: str) -> str:
         """Return a model's name as a segment of a path."""
@@ -95,6 +85,10 @@ class AnthropicRequests(RequestEditor):
 
     def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
         """Set model, parameters and limit in a JSON body, and return whether the model changed."""
+        if operation.name not in (*MESSAGES, "messages.batches.create"):
+            if edits.max_tokens is not None and operation.name in RUNS:
+                raise uncapped("a session of an agent")
+            return False
         if operation.name != "messages.batches.create":
             return self._edit_message(body.root, edits, writes_text=operation.name == "messages")
         changed = False
@@ -162,6 +156,22 @@ def _message_names(body: JsonObject, offered: Iterable[JsonObject]) -> Iterator[
             yield named
     yield from names_in_messages(body)
     yield from names_of_servers(body, known)
+
+
+def read_other(operation: Operation, body: JsonObject) -> Facts:
+    """Return the facts of what is not a request for a message. The model of a stored agent may be an object."""
+    refuse_lookalikes(body, KEYS)
+    if operation.name not in AGENTS:
+        return Facts()
+    model = body.child("model") if body.starts("model", b"{") else body
+    tools = message_tools(body, list(body.children("tools")))
+    return Facts(
+        model=read_model(body) if model is body else read_model(model, "id") if model else None,
+        has_system=body.filled("system"),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
+        tools=tools.names,
+    )
 
 
 def read_batch(body: JsonObject) -> Facts:

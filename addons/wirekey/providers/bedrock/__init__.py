@@ -19,7 +19,7 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
     key_setting = "AWS_BEARER_TOKEN_BEDROCK"
     key_headers = ("authorization",)
     uses_aws = True
-    gateway_paths = (rf"/model/[^/]+/(?:{'|'.join(ACTIONS)})",)
+    gateway_paths = (rf"/model/.+/(?:{'|'.join(ACTIONS)})",)
     counts_cached_apart = True
     model_names_region = True
     otel_name = "aws.bedrock"

@@ -12,13 +12,11 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
 from wirekey.json_size import VALUES_LIMIT, check_size
 from wirekey.model_name import CONVERSE_PARAMETERS
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.operation import Facts, Kind
 from wirekey.providers.anthropic.requests import message_tools
 from wirekey.providers.bedrock import services as bedrock_services
-from wirekey.providers.bedrock.services import ACTIONS
 from wirekey.providers.brought_tools import tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, read_other_models
 from wirekey.providers.request_edits import (
@@ -44,13 +42,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wirekey.body import RequestBody
+    from wirekey.operation import Operation
     from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
-_PATH = re.compile(rf"/model/{bedrock_services.WRITTEN_MODEL}/({'|'.join(ACTIONS)})")
+
+_BARE_ARN = re.compile(rf"(/model/)(arn(?::|%3A)[^/]*/[^?]*)(/(?:{'|'.join(bedrock_services.ACTIONS)}))")
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len", "maxTokens")
 _TEXTS = ("prompt", "inputText", "message")
@@ -102,13 +102,12 @@ class BedrockRequests(RequestEditor):
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a method and raw path, or None."""
-        match = _PATH.fullmatch(path) if method == "POST" else None
-        if match is None:
-            return bedrock_services.find(method, path)
-        model, action = bedrock_services.read_model_segment(match[1]), match[2]
-        if model is None:
-            return None
-        return Operation(action, Body.JSON, Kind.INFERENCE, model, action.endswith("-stream"))
+        return bedrock_services.find(method, self.plain_path(path))
+
+    def plain_path(self, path: str) -> str:
+        """Return a path with the `/` of an ARN as %2F. Some programs write it bare, and AWS then finds nothing."""
+        found = _BARE_ARN.fullmatch(path)
+        return path if found is None else f"{found[1]}{found[2].replace('/', '%2F')}{found[3]}"
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
@@ -117,12 +116,14 @@ class BedrockRequests(RequestEditor):
         # SDKs declare the body of invoke as bytes unless the program sets a Content-Type.
         if content_type.lower() != "application/octet-stream":
             check_json_type(content_type)
+        if not body and operation.kind is not Kind.INFERENCE:
+            return Facts(stream=operation.stream)
         data = read_body(body)
         if operation.name in _INVOKES:
             return _read_invoke(operation, data)
         if operation.name == "count-tokens":
             return _read_count(operation, data)
-        if operation.name.startswith("converse"):
+        if operation.name in ("converse", "converse-stream"):
             return _read_converse(operation, data)
         return bedrock_services.read(operation, data)
 
@@ -156,7 +157,7 @@ class BedrockRequests(RequestEditor):
             # OpenAI's models are refused there where their body names another one than the path.
             is_named = members.starts("model", b'"') and members.text("model") == operation.model
             return is_named and self.set_model(body.root, model)
-        if operation.name != "retrieve-and-generate":
+        if operation.name not in bedrock_services.GENERATES:
             return False
         configuration = body.root.child("retrieveAndGenerateConfiguration")
         source = None

@@ -10,14 +10,16 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from wirekey.body import Body
-from wirekey.operation import Facts, Kind, Operation
+from wirekey.operation import Facts, Kind
 from wirekey.providers.other_models import others
+from wirekey.providers.paths import PathTable, read_rows
 from wirekey.providers.request_json import MODEL_LENGTH, one_of, read_model, refuse_lookalikes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wirekey.operation import Operation
+    from wirekey.providers.paths import Row
     from wirekey.providers.request_json import JsonObject
 
 # SDKs write `:` as %3A, some as itself; the `/` of an ARN is always %2F. Nothing else is ever encoded.
@@ -25,33 +27,51 @@ WRITTEN_MODEL = r"((?:[A-Za-z0-9._:-]|%3A|%2F)+)"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
 _MODEL = re.compile(rf"{_NAME}|arn:aws[a-z-]*:(?:bedrock|sagemaker):[a-z0-9-]+:[0-9]*:[a-z-]+(?:/{_NAME})+")
 
-_ID = r"[A-Za-z0-9]{1,10}"
-_SESSION = r"[A-Za-z0-9](?:[A-Za-z0-9._:-]|%3A){1,99}"
+# Ids and ARNs as SDKs write them.
+_WRITTEN_ID = r"[A-Za-z0-9](?:[A-Za-z0-9._~:-]|%3A|%2F)*"
+_ID = re.compile(rf"{_NAME}|arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:{_NAME}(?:/{_NAME})*")
 
 ACTIONS = ("invoke", "invoke-with-response-stream", "converse", "converse-stream", "count-tokens")
-"""The operations of the runtime."""
-
-RUNTIME, CATALOGUE, AGENTS = "bedrock-runtime", "bedrock", "bedrock-agent-runtime"
-
-# Knowledge bases and agents are the account's own: what they hold and do is more than a model's response.
-_ROWS = (
-    ("GET", r"/foundation-models", "list-foundation-models", CATALOGUE, Body.NONE, Kind.LISTING),
-    ("GET", rf"/foundation-models/{WRITTEN_MODEL}", "get-foundation-model", CATALOGUE, Body.NONE, Kind.LISTING),
-    ("GET", r"/inference-profiles", "list-inference-profiles", CATALOGUE, Body.NONE, Kind.LISTING),
-    ("GET", rf"/inference-profiles/{WRITTEN_MODEL}", "get-inference-profile", CATALOGUE, Body.NONE, Kind.LISTING),
-    ("POST", rf"/knowledgebases/{_ID}/retrieve", "retrieve", AGENTS, Body.JSON, Kind.STORAGE),
-    ("POST", r"/retrieveAndGenerate", "retrieve-and-generate", AGENTS, Body.JSON, Kind.STORAGE),
-    (
-        "POST",
-        rf"/agents/{_ID}/agentAliases/{_ID}/sessions/{_SESSION}/text",
-        "invoke-agent",
-        AGENTS,
-        Body.JSON,
-        Kind.STORAGE,
-    ),
+"""The operations of the runtime that call a model."""
+TWO_WAY = "invoke-with-bidirectional-stream"
+TWO_WAY_REFUSED = (
+    "Wirekey does not support streams in two directions: it could not decide on what the client sends later. Use "
+    "converse-stream or invoke-with-response-stream."
 )
+STREAMS = (
+    *("converse-stream", "invoke-with-response-stream", "invoke-agent", "invoke-inline-agent"),
+    *("retrieve-and-generate-stream", "agentic-retrieve-stream", "invoke-flow", "optimize-prompt"),
+)
+"""Operations that respond with an event stream."""
+_MODEL_MEMBERS = {
+    "start-async-invoke": "modelId",
+    "create-model-invocation-job": "modelId",
+    "invoke-inline-agent": "foundationModel",
+    "optimize-prompt": "targetModelId",
+}
+"""Operation → the member of its body that names the model."""
+GENERATES = ("retrieve-and-generate", "retrieve-and-generate-stream")
+
+READ = ("invoke-agent", "retrieve", *GENERATES)
+
+RUNTIME = "bedrock-runtime"
+
+
+# The table has `SERVICE:PATH`.
+_SERVICES: dict[str, str] = {}
+
+
+def _rows() -> Iterator[Row]:
+    for method, written, name, body, kind in read_rows("bedrock"):
+        _SERVICES[name], _, path = written.partition(":")
+        yield method, path, name, body, kind
+
+
+ROUTES = PathTable(_rows(), {"id": _WRITTEN_ID, "model": WRITTEN_MODEL})
+
 _KEYS = frozenset(
     [
+        *_MODEL_MEMBERS.values(),
         *("inputText", "input", "text", "retrievalQuery", "sessionState", "knowledgeBaseConfigurations"),
         *("retrieveAndGenerateConfiguration", "knowledgeBaseConfiguration", "externalSourcesConfiguration"),
         *("generationConfiguration", "inferenceConfig", "textInferenceConfig", "maxTokens", "modelArn"),
@@ -61,12 +81,6 @@ _KEYS = frozenset(
     ]
 )
 """Members that are read, at any level."""
-
-_PATTERNS = [
-    (method, re.compile(path), Operation(name, body, kind, stream=name == "invoke-agent"))
-    for method, path, name, _, body, kind in _ROWS
-]
-_SERVICES = {name: service for _, _, name, service, _, _ in _ROWS}
 
 
 def service_of(operation: str) -> str:
@@ -81,16 +95,23 @@ def read_model_segment(written: str) -> str | None:
 
 
 def find(method: str, path: str) -> Operation | None:
-    """Find the operation of one of the other two services."""
-    for wanted, pattern, operation in _PATTERNS:
-        match = pattern.fullmatch(path) if method == wanted else None
-        if match is None:
-            continue
-        if not match.groups():
-            return operation
-        model = read_model_segment(match[1])
-        return replace(operation, model=model) if model else None
-    return None
+    """Return the operation of a method and raw path, with its model decoded. None if an id or model is not valid."""
+    operation = ROUTES.find(method, path)
+    if operation is None:
+        # What calls a model is never read as anything else, however it is written.
+        return None if path.lower().startswith("/model/") else ROUTES.find_other(method, path)
+    if operation.name == TWO_WAY:
+        return replace(operation, unsupported=TWO_WAY_REFUSED)
+    if operation.model is not None:
+        model = read_model_segment(operation.model)
+        return replace(operation, model=model, stream=operation.name in STREAMS) if model else None
+    if "%" in path and not all(map(_is_id, path.split("/")[1:])):
+        return None
+    return replace(operation, stream=True) if operation.name in STREAMS else operation
+
+
+def _is_id(segment: str) -> bool:
+    return _ID.fullmatch(segment.replace("%3A", ":").replace("%2F", "/")) is not None
 
 
 def read(operation: Operation, data: JsonObject) -> Facts:
@@ -98,25 +119,33 @@ def read(operation: Operation, data: JsonObject) -> Facts:
 
     Others rank what was found, or turn the question into a filter.
     """
+    if operation.kind is Kind.ADMINISTRATION:
+        return Facts()
     refuse_lookalikes(data, _KEYS)
+    if operation.name in _MODEL_MEMBERS:
+        model = read_model(data, _MODEL_MEMBERS[operation.name])
+        return Facts(model=model, stream=operation.stream)
+    if operation.name not in READ:
+        return Facts(stream=operation.stream)
     if operation.name == "invoke-agent":
         state = _within(data, "sessionState")
         sources = list(state.children("knowledgeBaseConfigurations")) if state else []
         models = others((name for source in sources for name in _searching_models(source)), None)
         return Facts(stream=True, message_count=1 if data.filled("inputText") else None, other_models=models)
-    asked = data.child("input" if operation.name == "retrieve-and-generate" else "retrievalQuery")
+    asked = data.child("input" if operation.name in GENERATES else "retrievalQuery")
     count = 1 if asked and asked.filled("text") else None
     if operation.name == "retrieve":
         return Facts(message_count=count, other_models=others(_searching_models(data), None))
     configuration = _within(data, "retrieveAndGenerateConfiguration")
     if configuration is None:
-        return Facts(message_count=count)
+        return Facts(message_count=count, stream=operation.stream)
     kind = one_of(configuration, "knowledgeBaseConfiguration", "externalSourcesConfiguration")
     source = _within(configuration, kind)
     model = read_model(source, "modelArn") if source else None
     config = _within(source, "generationConfiguration", "inferenceConfig", "textInferenceConfig")
     return Facts(
         model=model,
+        stream=operation.stream,
         message_count=count,
         max_tokens=config.integer("maxTokens") if config else None,
         other_models=others(_searching_models(source), model),

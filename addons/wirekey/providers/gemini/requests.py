@@ -20,8 +20,16 @@ from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.gemini.responses import OPENAI_NAMES
 from wirekey.providers.openai.requests import AT_GOOGLE, CHAT_LIMITS, OpenAiRequests
 from wirekey.providers.other_models import others
-from wirekey.providers.paths import PathTable, plain_segment
-from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, cap_tokens_in_group, misnamed
+from wirekey.providers.paths import SEGMENT, PathTable, Row, plain_segment, read_rows
+from wirekey.providers.request_edits import (
+    RequestEditor,
+    as_json,
+    cap_tokens,
+    cap_tokens_in_group,
+    misnamed,
+    out_of_reach,
+    uncapped,
+)
 from wirekey.providers.request_json import (
     check_json_type,
     malformed,
@@ -31,7 +39,7 @@ from wirekey.providers.request_json import (
     read_object,
     refuse_lookalikes,
 )
-from wirekey.providers.tools import Named, collect
+from wirekey.providers.tools import Named, collect, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,12 +59,16 @@ ACTIONS = (
     "batchEmbedContents",
     "predict",
     "predictLongRunning",
+    "generateAnswer",
 )
-READABLE_RESPONSES = ("json", "sse")
+BATCH_ACTIONS = ("batchGenerateContent", "asyncBatchEmbedContent")
+READABLE_RESPONSES = ("json", "sse", "json;enum-encoding=int")
+"""Values of `alt`. The last one is that of Google's generated REST clients, such as google-generativeai."""
 UNREADABLE_PARAMETERS = ("$httpMethod", "$httpHeaders", "$ct", "$req")
 METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 
-_ACTION = re.compile(rf"{VERSION}/(?:models/({MODEL})|(tunedModels/{MODEL})):({'|'.join(ACTIONS)})")
+_ACTION = re.compile(rf"{VERSION}/(?:models/({MODEL})|(tunedModels/{MODEL})):({'|'.join((*ACTIONS, *BATCH_ACTIONS))})")
+_ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})", re.IGNORECASE)
 _BELOW_OPENAI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
 _NAME = re.compile(rf"(?:tunedModels/)?{MODEL}")
 _SNAKE = re.compile(r"_([a-z])")
@@ -72,42 +84,18 @@ _KEYS = frozenset(
 )
 """Members that are read, in both of their spellings."""
 
-_JSON, _NONE, _OPAQUE = Body.JSON, Body.NONE, Body.OPAQUE
-_INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
 _OPENAI = OpenAiRequests()
 
-_ROUTES = PathTable(
-    [
-        (method, f"{prefix}/{version}{path}", name, body, kind)
-        for version in ("v1beta", "v1alpha", "v1")
-        for method, prefix, path, name, body, kind in (
-            ("GET", "", "/models", "models.list", _NONE, _LISTING),
-            ("GET", "", "/models/{model}", "models.get", _NONE, _LISTING),
-            ("GET", "", "/models/{id}/operations/{id}", "operations.get", _NONE, _STORAGE),
-            ("GET", "", "/tunedModels", "tunedModels.list", _NONE, _LISTING),
-            ("GET", "", "/tunedModels/{id}", "tunedModels.get", _NONE, _LISTING),
-            ("POST", "", "/cachedContents", "cachedContents.create", _JSON, _STORAGE),
-            ("GET", "", "/cachedContents", "cachedContents.list", _NONE, _STORAGE),
-            ("GET", "", "/cachedContents/{id}", "cachedContents.get", _NONE, _STORAGE),
-            ("PATCH", "", "/cachedContents/{id}", "cachedContents.patch", _JSON, _STORAGE),
-            ("DELETE", "", "/cachedContents/{id}", "cachedContents.delete", _NONE, _STORAGE),
-            ("POST", "", "/files", "files.create", _JSON, _STORAGE),
-            ("GET", "", "/files", "files.list", _NONE, _STORAGE),
-            ("GET", "", "/files/{id}:download", "files.download", _NONE, _STORAGE),
-            ("GET", "/download", "/files/{id}:download", "files.download", _NONE, _STORAGE),
-            ("GET", "", "/files/{id}", "files.get", _NONE, _STORAGE),
-            ("DELETE", "", "/files/{id}", "files.delete", _NONE, _STORAGE),
-            # A resumable upload begins with a POST; its bytes follow by POST or PUT to the address in the response.
-            ("POST", "/upload", "/files", "upload", _OPAQUE, _STORAGE),
-            ("PUT", "/upload", "/files", "upload", _OPAQUE, _STORAGE),
-            ("POST", "", "/openai/chat/completions", "chat.completions", _JSON, _INFERENCE),
-            ("POST", "", "/openai/embeddings", "embeddings", _JSON, _INFERENCE),
-            ("POST", "", "/openai/images/generations", "images.generations", _JSON, _INFERENCE),
-            ("GET", "", "/openai/models", "models.list", _NONE, _LISTING),
-            ("GET", "", "/openai/models/{model}", "models.get", _NONE, _LISTING),
-        )
-    ]
-)
+
+def _rows_of_all_versions() -> Iterator[Row]:
+    for method, path, name, body, kind in read_rows("gemini"):
+        for version in ("v1beta", "v1alpha", "v1"):
+            whole = path.replace("/VERSION/", f"/{version}/") if "/VERSION/" in path else f"/{version}{path}"
+            yield method, whole, name, body, kind
+
+
+# A colon begins an action, and is no part of any name.
+ROUTES = PathTable(_rows_of_all_versions(), dict.fromkeys(("id", "model"), SEGMENT.replace(":", "")))
 
 
 class GeminiRequests(RequestEditor):
@@ -131,10 +119,12 @@ class GeminiRequests(RequestEditor):
             return None
         if method == "POST" and (match := _ACTION.fullmatch(path)):
             model, tuned, action = match.groups()
-            return Operation(action, Body.JSON, Kind.INFERENCE, model or tuned, action == "streamGenerateContent")
-        operation = _ROUTES.find(method, path)
-        # A colon begins an action, and is no part of any name.
-        return operation if operation is None or ":" not in path or operation.name == "files.download" else None
+            kind = Kind.STORAGE if action in BATCH_ACTIONS else Kind.INFERENCE
+            return Operation(action, Body.JSON, kind, model or tuned, action == "streamGenerateContent")
+        if operation := ROUTES.find(method, path):
+            return operation
+        # An action of a model is never read as anything else, in whatever version or case it is written.
+        return None if _ANY_ACTION.fullmatch(path) else ROUTES.find_other(method, path)
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
@@ -144,12 +134,20 @@ class GeminiRequests(RequestEditor):
         if operation.name in OPENAI_NAMES:
             return as_gemini(_OPENAI.read_request(operation, query, content_type, body))
         check_json_type(content_type)
+        if not body and operation.kind is not Kind.INFERENCE:
+            return Facts(model=operation.model)
         data = read_body(body)
+        if operation.kind is Kind.ADMINISTRATION:
+            return Facts()
         refuse_lookalikes(data, _KEYS)
         if operation.name == "cachedContents.create":
             return _facts_of_contents(operation, data, _bare(read_model(data)))
+        if operation.name in BATCH_ACTIONS:
+            return _facts_of_batch(operation, data)
         if operation.kind is not Kind.INFERENCE:
-            return Facts()
+            return Facts(model=operation.model)
+        if operation.name == "interactions.create":
+            return _facts_of_interaction(data)
         _check_model(operation, data)
         if operation.name == "embedContent":
             return Facts(model=operation.model, message_count=1 if data.filled("content") else None)
@@ -182,6 +180,13 @@ class GeminiRequests(RequestEditor):
             return b"/v1" + target[found.end() :]
         return super().equivalent_target(target, operation, provider)
 
+    def check_reach(self, operation: Operation) -> None:
+        """Raise Refusal(403) for a batch, and where another model would be changed than the caller named."""
+        if operation.name in BATCH_ACTIONS:
+            raise out_of_reach("a batch, whose requests may be in a file")
+        if operation.name in ("models.patch", "models.delete"):
+            raise out_of_reach("a change of a model itself")
+
     def check_model_name(self, model: str) -> None:
         """Raise Refusal(403) if this is no name of a model of Google's, without its collection unless it is tuned."""
         super().check_model_name(model)
@@ -213,7 +218,14 @@ class GeminiRequests(RequestEditor):
             body.root.set(parameters if in_openai_format else generation_members(body.root, parameters))
         if edits.max_tokens is None:
             return changed
-        if operation.name == "chat.completions":
+        if operation.name in BATCH_ACTIONS:
+            raise uncapped("a batch, which may name its requests by a file")
+        if operation.name == "interactions.create":
+            group = one_of(body.root.members, "generation_config", "generationConfig")
+            inner = body.root.child(group)
+            key = one_of(inner.members, "max_output_tokens", "maxOutputTokens") if inner else "max_output_tokens"
+            cap_tokens_in_group(body.root, group, key, edits.max_tokens)
+        elif operation.name == "chat.completions":
             cap_tokens(body.root, CHAT_LIMITS, "max_tokens", edits.max_tokens)
         elif operation.name in ("generateContent", "streamGenerateContent"):
             group = one_of(body.root.members, "generationConfig", "generation_config")
@@ -230,7 +242,7 @@ class GeminiRequests(RequestEditor):
             self.check_model_name(model)
             body.root.set({"model": msgspec.json.encode(f"models/{model}")})
             return True
-        if operation.name in OPENAI_NAMES:
+        if operation.name in (*OPENAI_NAMES, "interactions.create"):
             return self.set_model(body.root, model)
         if operation.model is None:
             return False
@@ -292,6 +304,36 @@ def _facts_of_contents(operation: Operation, data: JsonObject, model: str | None
         has_tools=bool(tools.names),
         tool_count=tools.count,
         max_tokens=config.integer(one_of(config, "maxOutputTokens", "max_output_tokens")) if config else None,
+        tools=tools.names,
+    )
+
+
+def _facts_of_batch(operation: Operation, data: JsonObject) -> Facts:
+    """Return the facts of a batch: a file of requests, or requests in the body, all for the model of the path."""
+    batch = data.child("batch")
+    asked = 0
+    if batch is not None:
+        _check_model(operation, batch)
+        config = batch.child(one_of(batch, "inputConfig", "input_config"))
+        inner = config.child("requests") if config else None
+        for entry in _objects(inner, "requests") if inner else ():
+            refuse_lookalikes(entry, _KEYS | {"request"})
+            request = entry.child("request")
+            asked += bool(request and _check_model(operation, request))
+    return Facts(model=operation.model, message_count=asked or None)
+
+
+def _facts_of_interaction(data: JsonObject) -> Facts:
+    """Return the facts of an interaction, whose tools have a type, and a name if they are functions."""
+    tools = collect(named for tool in _objects(data, "tools") for named in names_of(tool))
+    config = data.child(one_of(data, "generation_config", "generationConfig"))
+    return Facts(
+        model=_bare(read_model(data)),
+        stream=data.flag("stream"),
+        has_system=data.filled(one_of(data, "system_instruction", "systemInstruction")),
+        has_tools=bool(tools.names),
+        tool_count=tools.count,
+        max_tokens=config.integer(one_of(config, "max_output_tokens", "maxOutputTokens")) if config else None,
         tools=tools.names,
     )
 

@@ -224,7 +224,7 @@ class GeminiResponses:
         headers: Mapping[str, str] | None = None,
     ) -> ResponseReader | None:
         """Return a reader for a response, or None if nothing can be learned from it."""
-        if operation.kind is not Kind.INFERENCE or operation.name == "countTokens":
+        if operation.kind is not Kind.INFERENCE or operation.name in ("countTokens", "interactions.create"):
             return None
         if operation.name in OPENAI_NAMES:
             return _OPENAI.response_reader(operation, facts, status, content_type, headers)

@@ -14,7 +14,7 @@ from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.multipart import is_form, read_fields
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
-from wirekey.providers.paths import PathTable, plain_segment
+from wirekey.providers.paths import PathTable, plain_segment, read_rows
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
 from wirekey.providers.request_json import (
     check_json_type,
@@ -35,51 +35,18 @@ if TYPE_CHECKING:
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
-_NONE, _JSON, _FORM, _OPAQUE = Body.NONE, Body.JSON, Body.MULTIPART, Body.OPAQUE
-_INFERENCE, _LISTING, _STORAGE = Kind.INFERENCE, Kind.LISTING, Kind.STORAGE
+ROUTES = PathTable(read_rows("openai"))
 
-ROUTES = PathTable(
-    [
-        ("POST", "/v1/chat/completions", "chat.completions", _JSON, _INFERENCE),
-        ("GET", "/v1/chat/completions", "chat.completions.list", _NONE, _STORAGE),
-        ("GET", "/v1/chat/completions/{id}", "chat.completions.get", _NONE, _STORAGE),
-        ("POST", "/v1/chat/completions/{id}", "chat.completions.update", _JSON, _STORAGE),
-        ("DELETE", "/v1/chat/completions/{id}", "chat.completions.delete", _NONE, _STORAGE),
-        ("GET", "/v1/chat/completions/{id}/messages", "chat.completions.messages", _NONE, _STORAGE),
-        ("POST", "/v1/responses", "responses", _JSON, _INFERENCE),
-        ("POST", "/v1/responses/compact", "responses.compact", _JSON, _INFERENCE),
-        ("POST", "/v1/responses/input_tokens", "responses.input_tokens", _JSON, _INFERENCE),
-        ("GET", "/v1/responses/{id}", "responses.get", _NONE, _STORAGE),
-        ("DELETE", "/v1/responses/{id}", "responses.delete", _NONE, _STORAGE),
-        ("POST", "/v1/responses/{id}/cancel", "responses.cancel", _NONE, _STORAGE),
-        ("GET", "/v1/responses/{id}/input_items", "responses.input_items", _NONE, _STORAGE),
-        ("POST", "/v1/completions", "completions", _JSON, _INFERENCE),
-        ("POST", "/v1/embeddings", "embeddings", _JSON, _INFERENCE),
-        ("POST", "/v1/images/generations", "images.generations", _JSON, _INFERENCE),
-        ("POST", "/v1/images/edits", "images.edits", _FORM, _INFERENCE),
-        ("POST", "/v1/images/variations", "images.variations", _FORM, _INFERENCE),
-        ("POST", "/v1/audio/speech", "audio.speech", _JSON, _INFERENCE),
-        ("POST", "/v1/audio/transcriptions", "audio.transcriptions", _FORM, _INFERENCE),
-        ("POST", "/v1/audio/translations", "audio.translations", _FORM, _INFERENCE),
-        ("POST", "/v1/moderations", "moderations", _JSON, _INFERENCE),
-        ("GET", "/v1/models", "models.list", _NONE, _LISTING),
-        ("GET", "/v1/models/{model}", "models.get", _NONE, _LISTING),
-        ("DELETE", "/v1/models/{model}", "models.delete", _NONE, _STORAGE),
-        ("POST", "/v1/files", "files.create", _OPAQUE, _STORAGE),
-        ("GET", "/v1/files", "files.list", _NONE, _STORAGE),
-        ("GET", "/v1/files/{id}", "files.get", _NONE, _STORAGE),
-        ("DELETE", "/v1/files/{id}", "files.delete", _NONE, _STORAGE),
-        ("GET", "/v1/files/{id}/content", "files.content", _NONE, _STORAGE),
-        ("POST", "/v1/uploads", "uploads.create", _JSON, _STORAGE),
-        ("POST", "/v1/uploads/{id}/parts", "uploads.parts", _OPAQUE, _STORAGE),
-        ("POST", "/v1/uploads/{id}/complete", "uploads.complete", _JSON, _STORAGE),
-        ("POST", "/v1/uploads/{id}/cancel", "uploads.cancel", _NONE, _STORAGE),
-        ("POST", "/v1/batches", "batches.create", _JSON, _STORAGE),
-        ("GET", "/v1/batches", "batches.list", _NONE, _STORAGE),
-        ("GET", "/v1/batches/{id}", "batches.get", _NONE, _STORAGE),
-        ("POST", "/v1/batches/{id}/cancel", "batches.cancel", _NONE, _STORAGE),
-    ],
-)
+RUNS = ("threads.runs.create", "threads.create_and_run")
+ASSISTANTS = ("assistants.create", "assistants.update")
+WITHOUT_LIMIT = {
+    "batches.create": "a batch, whose requests are in a file",
+    "evals.runs.create": "an evaluation, whose requests are stored",
+    "agents.sessions.create": "a session of an agent",
+    "agents.sessions.events.create": "a session of an agent",
+    "agents.automations.invocations.create": "an automation of an agent",
+}
+"""Operations that have text written, with no limit of tokens that Wirekey knows, and what they are."""
 
 MODEL_IN_BODY = frozenset(
     [
@@ -87,9 +54,12 @@ MODEL_IN_BODY = frozenset(
         *("responses", "responses.compact", "responses.input_tokens"),
         *("images.generations", "images.edits", "images.variations"),
         *("audio.speech", "audio.transcriptions", "audio.translations"),
+        *("videos.create", "decisions", "fine_tuning.jobs.create", *RUNS, *ASSISTANTS),
     ]
 )
 """Operations whose body has a member or form field `model`. To others it means nothing, so policy does not see it."""
+
+FORM_OR_JSON = ("images.edits", "videos.create")
 
 SYSTEM_ROLES = {"system", "developer"}
 
@@ -127,8 +97,8 @@ class OpenAiRequests(RequestEditor):
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a method and raw path, or None."""
-        operation = ROUTES.find(method, path)
-        if operation and operation.name == "images.edits" and not is_form(headers.get("content-type", "")):
+        operation = ROUTES.find(method, path) or ROUTES.find_other(method, path)
+        if operation and operation.name in FORM_OR_JSON and not is_form(headers.get("content-type", "")):
             return replace(operation, body=Body.JSON)
         return operation
 
@@ -139,7 +109,11 @@ class OpenAiRequests(RequestEditor):
         if operation.body is Body.MULTIPART:
             return read_form(content_type, body)
         check_json_type(content_type)
+        if not body and operation.kind is not Kind.INFERENCE:
+            return Facts()
         parsed = read_body(body)
+        if operation.kind is Kind.ADMINISTRATION:
+            return Facts()
         refuse_lookalikes(parsed, KEYS)
         if operation.name == "chat.completions":
             return read_chat(parsed)
@@ -201,12 +175,14 @@ def parameter_members(operation: Operation, body: EditableObject, edits: Request
 
 def cap_request(operation: Operation, body: EditableBody, cap: int) -> None:
     """Cap the output tokens of operations that write text. Raises Refusal(403) for a batch."""
-    if operation.name == "batches.create":
-        raise uncapped("a batch, whose requests are in a file")
+    if what := WITHOUT_LIMIT.get(operation.name):
+        raise uncapped(what)
     if operation.name == "chat.completions":
         cap_tokens(body.root, CHAT_LIMITS, "max_completion_tokens", cap)
     elif operation.name == "completions":
         cap_tokens(body.root, ("max_tokens",), "max_tokens", cap)
+    elif operation.name in RUNS:
+        cap_tokens(body.root, ("max_completion_tokens",), "max_completion_tokens", cap)
     elif operation.name == "responses":
         cap_tokens(body.root, ("max_output_tokens",), "max_output_tokens", cap)
 
@@ -283,11 +259,18 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
         stream = stream or body.text("stream_format") == "sse"
     completes = operation.name == "completions"
     model = read_model(body) if operation.name in MODEL_IN_BODY else None
+    takes_tools = operation.name in (*RUNS, *ASSISTANTS)
+    tools = collect(chat_tools(body, list(body.children("tools")))) if takes_tools else None
+    limit = "max_completion_tokens" if operation.name in RUNS else "max_tokens"
     return Facts(
         model=model,
         stream=stream,
         message_count=prompt_count(body) if completes else None,
-        max_tokens=body.integer("max_tokens") if completes else None,
+        has_system=body.filled("instructions") if takes_tools else None,
+        has_tools=bool(tools.names) if tools else None,
+        tool_count=tools.count if tools else None,
+        tools=tools.names if tools else (),
+        max_tokens=body.integer(limit) if completes or operation.name in RUNS else None,
         other_models=read_other_models(body, (), model),
         asks_usage=asks_usage(body) if completes else True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import threading
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ import pytest
 from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, rsa_key, token
 
 from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
+from wirekey.egress.http_client import HttpError
 from wirekey.identity import jwks_fetching
 from wirekey.identity.agents import AgentStore
-from wirekey.identity.jwks_fetching import BETWEEN_FETCHES, GOOD_FOR, FetchedKeys, FetchError, https_fetch
+from wirekey.identity.jwks_fetching import BETWEEN_FETCHES, GOOD_FOR, FetchedKeys, https_fetch
 from wirekey.identity.jwt_reading import RefusedTokenError
 from wirekey.identity.jwt_tokens import JwtTokens
 from wirekey_simulator.certificate import prepare_certificate
@@ -89,7 +91,7 @@ async def test_unknown_ids_cause_at_most_one_fetch_in_thirty_seconds(keys, issue
 
 
 OUTAGES = [
-    FetchError("it responds with 500"),
+    HttpError("it responds with 500"),
     OSError("down"),
     b"",
     b"<html>",
@@ -230,29 +232,57 @@ def test_a_document_is_fetched_over_tls_and_without_the_environments_proxy(serve
 
 
 def test_a_server_with_an_untrusted_certificate_is_rejected(server):
-    with pytest.raises(FetchError, match="cannot be reached"):
+    with pytest.raises(HttpError, match="certificate is not trusted"):
         https_fetch()(server.url)
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "169.254.169.254", "127.0.0.1", "::1", "fd00::1", "::ffff:10.1.2.3"])
+def test_D3_an_issuer_whose_name_resolves_to_an_address_inside_is_not_dialled(server, fetch, monkeypatch, address):
+    monkeypatch.setattr(jwks_fetching, "resolve", lambda *_: ("8.8.8.8", address))
+    with pytest.raises(HttpError, match=r"^id\.example resolves to"):
+        fetch(f"https://id.example:{server.server_port}/jwks.json")
+    assert server.seen == []
+
+
+def test_D3_a_loopback_name_that_resolves_to_another_private_address_is_not_dialled(fetch, monkeypatch):
+    monkeypatch.setattr(jwks_fetching, "resolve", lambda *_: ("10.1.2.3",))
+    with pytest.raises(HttpError, match="resolves to"):
+        fetch("https://localhost/jwks.json")
+
+
+def test_D3_the_address_that_was_checked_is_the_one_that_is_dialled(server, fetch, monkeypatch):
+    """The name is resolved once: a second answer of its DNS server is never asked for."""
+    resolved = []
+    find = socket.getaddrinfo
+
+    def rebinding(host, *arguments, **options):
+        resolved.append(host)
+        return find(host if resolved.count("localhost") < 2 else "10.1.2.3", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    assert fetch(server.url) == jwks(FIRST)
+    assert resolved.count("localhost") == 1
 
 
 BAD_RESPONSES = [
     ((404, {}, b""), "responds with 404"),
     ((500, {}, b""), "responds with 500"),
     ((302, {"location": "https://evil.example/"}, b""), "redirect"),
-    ((307, {"location": "file:///etc/passwd"}, b""), "responds with 307"),
+    ((307, {"location": "file:///etc/passwd"}, b""), "redirects"),
     ((200, {}, b"x" * (jwks_fetching.MAX_BYTES + 1)), "longer than"),
-    ((200, {"transfer-encoding": "chunked"}, b"rubbish\r\n"), "is incomplete"),
+    ((200, {"transfer-encoding": "chunked"}, b"rubbish\r\n"), "cannot be read"),
 ]
 
 
 @pytest.mark.parametrize(("response", "reason"), BAD_RESPONSES, ids=[row[1] for row in BAD_RESPONSES])
 def test_a_bad_response_is_an_error(server, fetch, response, reason):
     server.response = response
-    with pytest.raises(FetchError, match=reason):
+    with pytest.raises(HttpError, match=reason):
         fetch(server.url)
 
 
 def test_an_unreachable_server_is_an_error(fetch):
-    with pytest.raises(FetchError, match="cannot be reached"):
+    with pytest.raises(HttpError, match="cannot be reached"):
         fetch("https://localhost:1/")
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from wirekey.routing import list_fetching
-from wirekey.routing.list_fetching import GOOD_FOR, ListError, ModelLists, Question, ask, beside_the_loop
+from wirekey.routing.list_fetching import GOOD_FOR, ListError, ModelLists, Question, ask
 from wirekey_simulator.certificate import prepare_certificate
 
 PLACES = {"openai": "api.openai.com"}
@@ -105,15 +105,6 @@ async def test_another_upstream_has_another_list():
     await provider.names()
     provider.models = ["two"]
     assert await provider.names(places={"openai": "llm.corp.example"}) == ["two"]
-
-
-async def test_an_exception_in_the_thread_is_raised_on_the_loop():
-    def fail():
-        raise ListError("of the thread")
-
-    with pytest.raises(ListError, match="of the thread"):
-        await beside_the_loop(fail)
-    assert await beside_the_loop(lambda: 3) == 3
 
 
 # Requests over the wire.

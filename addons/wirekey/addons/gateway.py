@@ -19,10 +19,10 @@ from wirekey.ca.certificates import LOOPBACK
 from wirekey.ca.gateway_certificate import IssuedCertificate
 from wirekey.calls.redaction import redact_head
 from wirekey.calls.signatures import signed_head
-from wirekey.console.gate import is_address, is_own_name
 from wirekey.console.local_request import BODY_BYTES, parse_local_request, wrong_head
 from wirekey.console.router import headers_of
 from wirekey.credentials.client_supplied_aws import client_aws_credentials
+from wirekey.egress.addresses import is_address, is_own_name
 from wirekey.egress.hosts import region_of
 from wirekey.egress.web_pages import (
     MISDIRECTED,

@@ -18,6 +18,7 @@ from wirekey.calls.redaction import redact_head
 from wirekey.calls.signatures import endpoint_of
 from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.pool import retry_after_seconds
+from wirekey.daemon_thread import in_daemon_thread
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Fault, Refusal
 from wirekey.policy.input import build_input
@@ -26,7 +27,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import Upstream
 from wirekey.routing.catalogue import as_call, catalogue
 from wirekey.routing.gateway_paths import bedrock_host_of
-from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask, beside_the_loop
+from wirekey.routing.list_fetching import ListError, ModelLists, Question, ask
 from wirekey.routing.plan import REFUSED_KEY
 from wirekey.signing.request import RequestHead
 
@@ -147,7 +148,7 @@ class Models(AdmittingAddon):
             requests,
         )
         try:
-            return await beside_the_loop(partial(ask, question))
+            return await in_daemon_thread(partial(ask, question), "wirekey-models")
         except ListError as error:
             if pool and key and error.status in SETTLED_STATUSES:
                 pool.record_status(

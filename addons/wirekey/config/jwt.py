@@ -64,7 +64,9 @@ class JWTIssuerConfig(ConfigGroup):
     issuer: Text = Field(description="Exact value of `iss` in its tokens.")
     audience: Text = Field(default="wirekey", description="Value that `aud` must have or contain.")
     jwks_url: HTTPSURL | None = Field(
-        default=None, description="URL of its public keys (JWKS). Set either this or `key`."
+        default=None,
+        description="URL of its public keys (JWKS). Set either this or `key`. Its host name must resolve to public "
+        "addresses, unless it is a name or address of this machine, such as localhost.",
     )
     key: AbsolutePath | None = Field(default=None, description="PEM file with its only public key.")
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = Field(

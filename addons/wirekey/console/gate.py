@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from wirekey.credential_headers import fold
+from wirekey.egress.addresses import is_address, is_loopback, is_own_name
 from wirekey.forwarding_headers import is_forwarding_header
 from wirekey.local_response import local_error
 
@@ -61,27 +60,6 @@ def host_of(request: LocalRequest) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].removesuffix(".")
-
-
-def is_own_name(name: str) -> bool:
-    """Return whether a host name always means this machine."""
-    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether an address is a loopback address."""
-    with contextlib.suppress(ValueError):
-        ip = ip_address(address.partition("%")[0])
-        mapped = getattr(ip, "ipv4_mapped", None)
-        return (mapped or ip).is_loopback
-    return False
-
-
-def is_address(name: str) -> bool:
-    """Return whether a host name is an IP address."""
-    with contextlib.suppress(ValueError):
-        return bool(ip_address(name))
-    return False
 
 
 def cookie_of(request: LocalRequest, name: str) -> str | None:

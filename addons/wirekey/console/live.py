@@ -27,6 +27,7 @@ from wirekey.console.recorded import PERIODS, Recorded
 from wirekey.console.reply import Streamed
 from wirekey.console.router import wrong_method
 from wirekey.console.sessions import LIFETIME, SignInError
+from wirekey.egress.addresses import is_loopback
 from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ OUTCOME = [field.name for field in FIELDS].index("outcome")
 
 def is_from_this_machine(request: LocalRequest) -> bool:
     """Return whether a request comes from this machine, without a reverse proxy."""
-    return gate.is_loopback(request.address) and not gate.is_forwarded(request)
+    return is_loopback(request.address) and not gate.is_forwarded(request)
 
 
 def not_posted(request: LocalRequest) -> LocalResponse | None:

@@ -8,13 +8,13 @@ credentials stay in use while their renewal fails.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from wirekey.daemon_thread import in_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,7 +204,9 @@ class AwsCredentialCache:
                 # Another search may have failed while this one waited.
                 if failure := self._recent_failure(session, self._now()):
                     return failure.sentence
-                found = await asyncio.wait_for(in_thread(lambda: self.source.fetch(agent)), DEADLINE)
+                found = await asyncio.wait_for(
+                    in_daemon_thread(lambda: self.source.fetch(agent), "aws-credentials"), DEADLINE
+                )
         except CredentialsUnavailable as error:
             return self._fail(session, error)
         except TimeoutError:
@@ -245,29 +247,3 @@ class AwsCredentialCache:
         still = "; the current ones are still valid" if session.valid(now) else ""
         logger.warning("%s (next attempt in %.0f s%s)", error.sentence, cool_down, still)
         return error.sentence
-
-
-async def in_thread[T](function: Callable[[], T]) -> T:
-    """Run `function` in a thread that does not keep the process from exiting, and return its result."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def deliver(set_outcome: Callable[[], None]) -> None:
-        def unless_abandoned() -> None:
-            if not future.done():
-                set_outcome()
-
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(unless_abandoned)
-
-    def run() -> None:
-        try:
-            result = function()
-        except Exception as error:  # it is raised where it is waited for
-            failed = error
-            deliver(lambda: future.set_exception(failed))
-        else:
-            deliver(lambda: future.set_result(result))
-
-    threading.Thread(target=run, name="aws-credentials", daemon=True).start()
-    return await future

@@ -1,7 +1,8 @@
-"""Which addresses may be dialled: only public ones."""
+"""Which addresses may be dialled, and which names and addresses mean this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -68,3 +69,24 @@ def is_own(address: Address) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_own_name(name: str) -> bool:
+    """Return whether a host name always means this machine."""
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address is a loopback address."""
+    with contextlib.suppress(ValueError):
+        ip = ip_address(address.partition("%")[0])
+        mapped = getattr(ip, "ipv4_mapped", None)
+        return (mapped or ip).is_loopback
+    return False
+
+
+def is_address(name: str) -> bool:
+    """Return whether a host name is an IP address."""
+    with contextlib.suppress(ValueError):
+        return bool(ip_address(name))
+    return False

@@ -11,14 +11,13 @@ import asyncio
 import contextlib
 import logging
 import ssl
-import threading
 import time
-from http.client import HTTPException
-from typing import TYPE_CHECKING, NoReturn, Protocol
-from urllib.error import HTTPError, URLError
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
+from wirekey.daemon_thread import in_daemon_thread
+from wirekey.egress.addresses import is_loopback, is_own_name
+from wirekey.egress.http_client import HttpError, HttpRequest, HttpServer, checked, fetch, resolve
 from wirekey.identity.jwk import KeySet, KeySetError, VerificationKey, key_set
 
 if TYPE_CHECKING:
@@ -33,60 +32,41 @@ GOOD_FOR = 600.0
 """Seconds after which a set is fetched again, so that a key that its issuer withdrew is no longer trusted."""
 PATIENCE = 5.0
 """Seconds that a request waits for a fetch."""
-READ_TIMEOUT, TOTAL_TIMEOUT = 5.0, 15.0
-"""Seconds that a fetch may take without receiving a byte, and in total."""
 MAX_BYTES = 256 * 1024
-
-
-class FetchError(Exception):
-    """A document could not be fetched. The message has no subject and no final period."""
+HEADERS = (("Accept", "application/jwk-set+json, application/json"), ("User-Agent", "wirekey"))
 
 
 class Fetch(Protocol):
-    """A function that fetches a document over HTTPS. It blocks. Raises FetchError."""
+    """A function that fetches a document over HTTPS. It blocks. Raises HttpError."""
 
     def __call__(self, url: str) -> bytes:
-        """Return the content of a document. Raises FetchError."""
-
-
-class NoRedirects(HTTPRedirectHandler):
-    """A redirect handler that refuses each redirect."""
-
-    def redirect_request(self, req: Request, fp: object, code: int, *_: object) -> NoReturn:
-        """Raise FetchError: the configured address must be the final one."""
-        raise FetchError(f"it redirects ({code}); configure the address that it redirects to")
+        """Return the content of a document. Raises HttpError."""
 
 
 def https_fetch(extra_ca: Path | None = None) -> Fetch:
-    """Return a function that fetches over HTTPS, directly, because a proxy of the environment may be Wirekey itself."""
+    """Return a function that fetches over HTTPS from public addresses, or from loopback if the URL names that."""
     import certifi
 
     context = ssl.create_default_context(cafile=certifi.where())
     if extra_ca:
         context.load_verify_locations(extra_ca)
-    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context), NoRedirects())
-    opener.addheaders = [("Accept", "application/jwk-set+json, application/json"), ("User-Agent", "wirekey")]
 
-    def fetch(url: str) -> bytes:
-        ends = time.monotonic() + TOTAL_TIMEOUT
-        content = b""
-        try:
-            with opener.open(Request(url), timeout=READ_TIMEOUT) as response:  # noqa: S310  # the settings take https only
-                while part := response.read1(64 * 1024):
-                    content += part
-                    if len(content) > MAX_BYTES:
-                        raise FetchError(f"its response is longer than {MAX_BYTES} bytes")
-                    if time.monotonic() > ends:
-                        raise FetchError(f"its response takes longer than {TOTAL_TIMEOUT:g} s")
-        except HTTPError as error:
-            raise FetchError(f"it responds with {error.code}") from error
-        except URLError as error:
-            raise FetchError(f"it cannot be reached ({error.reason})") from error
-        except (OSError, HTTPException, ValueError) as error:
-            raise FetchError(f"its response is incomplete ({type(error).__name__})") from error
-        return content
+    def fetch_document(url: str) -> bytes:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 443
+        addresses = resolve(host, port)
+        if not (is_own_name(host) and all(map(is_loopback, addresses))):
+            addresses = checked(host, addresses)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        request = HttpRequest("GET", target, (("Host", parts.netloc), *HEADERS), MAX_BYTES)
+        [response] = fetch(HttpServer(host, port, context, addresses), [request])
+        if 300 <= response.status < 400:
+            raise HttpError(f"it redirects ({response.status}); configure the address that it redirects to")
+        if response.status != 200:
+            raise HttpError(f"it responds with {response.status}")
+        return response.body
 
-    return fetch
+    return fetch_document
 
 
 class FetchedKeys:
@@ -101,7 +81,7 @@ class FetchedKeys:
         self._clock = clock
         self._keys = KeySet()
         self._started = self._good_since = float("-inf")
-        self._pending: asyncio.Future[None] | None = None
+        self._pending: asyncio.Task[None] | None = None
 
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
         """Return the known key for an id and an algorithm, or None. Never waits."""
@@ -123,40 +103,29 @@ class FetchedKeys:
         if self._pending is None and self._clock() - self._good_since > GOOD_FOR:
             self._start()
 
-    def _start(self) -> asyncio.Future[None] | None:
+    def _start(self) -> asyncio.Task[None] | None:
         now = self._clock()
         if now - self._started < BETWEEN_FETCHES:
             return None
         self._started = now
-        loop = asyncio.get_running_loop()
-        self._pending = loop.create_future()
-
-        def work() -> None:
-            try:
-                result: KeySet | Exception = key_set(self._fetch(self.url), self._algorithms)
-            except Exception as error:
-                result = error
-            with contextlib.suppress(RuntimeError):  # the loop was closed
-                loop.call_soon_threadsafe(self._finish, result)
-
-        # Not the loop's own threads: its end waits for them, and this one may hang in the resolver.
-        threading.Thread(target=work, name="wirekey-jwks", daemon=True).start()
+        self._pending = asyncio.Task(self._renew(), loop=asyncio.get_running_loop(), eager_start=True)
         return self._pending
 
-    def _finish(self, result: KeySet | Exception) -> None:
-        pending_fetch, self._pending = self._pending, None
-        if isinstance(result, KeySet):
-            self._keys, self._good_since = result, self._clock()
-            if not len(result):
-                logger.warning("The key set at %s has no usable key. Tokens of this issuer are rejected.", self.shown)
+    async def _renew(self) -> None:
+        try:
+            keys = await in_daemon_thread(lambda: key_set(self._fetch(self.url), self._algorithms), "wirekey-jwks")
+        except Exception as error:
+            self._log_failure(error)
         else:
-            self._log_failure(result)
-        if pending_fetch and not pending_fetch.done():
-            pending_fetch.set_result(None)
+            self._keys, self._good_since = keys, self._clock()
+            if not len(keys):
+                logger.warning("The key set at %s has no usable key. Tokens of this issuer are rejected.", self.shown)
+        finally:
+            self._pending = None
 
     def _log_failure(self, error: Exception) -> None:
         match error:
-            case FetchError():
+            case HttpError():
                 reason = str(error)
             case KeySetError():
                 reason = f"its response {error}"

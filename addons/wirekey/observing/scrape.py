@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from wirekey.console import gate
 from wirekey.console.router import wrong_method
+from wirekey.egress.addresses import is_loopback, is_own_name
 from wirekey.local_response import LocalResponse, local_error
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def refused(request: LocalRequest) -> LocalResponse | None:
     The Host header must name this machine, too. Otherwise a page in a local browser whose own name points to loopback
     (DNS rebinding) could read who calls which model and what it costs.
     """
-    named_well = not request.values("host") or gate.is_own_name(gate.host_of(request))
-    if gate.is_loopback(request.address) and named_well and not gate.is_forwarded(request):
+    named_well = not request.values("host") or is_own_name(gate.host_of(request))
+    if is_loopback(request.address) and named_well and not gate.is_forwarded(request):
         return None
     message = (
         "Metrics are served only on the machine itself, at 127.0.0.1, [::1] or localhost. Run a collector there, such "

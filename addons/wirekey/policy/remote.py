@@ -14,9 +14,9 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import h11
 import msgspec
 
+from wirekey.egress.http_client import HttpConnection, HttpError, HttpRequest, HttpServer, StaleConnectionError
 from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
 from wirekey.policy.input import encode_input
 from wirekey.policy.modules import PolicyError, PolicyProblem
@@ -25,25 +25,18 @@ from wirekey.policy.samples import SAMPLES
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
+    from wirekey.egress.http_client import HttpResponse
     from wirekey.policy.input import Input
 
 logger = logging.getLogger(__name__)
 
-LARGEST_ANSWER = 1024 * 1024
+LARGEST_RESPONSE = 1024 * 1024
 LARGEST_POLICIES = 32 * 1024 * 1024
 KEPT = 16
 """Idle connections to keep."""
 RULES_SECONDS = 2.0
 """Seconds to cache whether the package has a rule."""
 ATTEMPTS = 2
-
-
-type OpaRequest = tuple[str, str, str, bytes, int]
-"""Method, authority, path, body, and the most bytes of the response."""
-
-
-class StaleError(Exception):
-    """The server closed an idle connection: no part of the response arrived."""
 
 
 class RemoteEngine:
@@ -55,16 +48,15 @@ class RemoteEngine:
                 [PolicyProblem("policy.query", None, None, f"{query!r} is not a package path such as data.a.authz")]
             )
         parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._secure = parts.scheme == "https"
-        self._port = parts.port or (443 if self._secure else 80)
+        is_https = parts.scheme == "https"
+        context = ssl.create_default_context() if is_https else None
+        self._server = HttpServer(parts.hostname or "", parts.port or (443 if is_https else 80), context)
         self._authority = parts.netloc.rpartition("@")[2]
         prefix = parts.path.rstrip("/")
         self._decision_path = f"{prefix}/v1/{query.replace('.', '/')}?provenance=true"
         self._policies_path = f"{prefix}/v1/policies"
         self._query, self._timeout = query, timeout
-        self._context = ssl.create_default_context() if self._secure else None
-        self._idle: list[OpaConnection] = []
+        self._idle: list[HttpConnection] = []
         self._rules: tuple[float, bool] | None = None
 
     async def decide(self, given: Input) -> Decision:
@@ -117,106 +109,46 @@ class RemoteEngine:
             self._rules = now, has_rule(answer, self._query, "allow")
         return self._rules[1]
 
-    async def _exchange(self, method: str, path: str, body: bytes, largest: int = LARGEST_ANSWER) -> dict[str, Any]:
+    async def _exchange(self, method: str, path: str, body: bytes, largest: int = LARGEST_RESPONSE) -> dict[str, Any]:
         """Return the JSON object of the response. Raises UndecidedError after two attempts."""
+        headers = [("host", self._authority), ("accept", "application/json"), ("content-length", str(len(body)))]
+        if body:
+            headers.append(("content-type", "application/json"))
+        request = HttpRequest(method, path, tuple(headers), largest, body)
         attempt = 1
         while True:
             kept = self._idle.pop() if self._idle else None
             try:
-                return await self._attempt(kept, (method, self._authority, path, body, largest))
-            except StaleError as error:
+                return object_of(await self._attempt(kept, request))
+            except StaleConnectionError as error:
                 if kept is not None:
                     continue  # an idle connection that the server closed is not a failed attempt
-                reason = f"it closed the connection {error}".strip()
-            except (UndecidedError, OSError, h11.ProtocolError) as error:
-                reason = str(error) or type(error).__name__
+                reason = str(error)
+            except (UndecidedError, HttpError) as error:
+                reason = str(error)
             attempt += 1
             if attempt > ATTEMPTS:
                 raise UndecidedError(reason)
 
-    async def _attempt(self, kept: OpaConnection | None, request: OpaRequest) -> dict[str, Any]:
-        connection = kept or await OpaConnection.open(self._host, self._port, self._context)
-        reusable = False
+    async def _attempt(self, kept: HttpConnection | None, request: HttpRequest) -> HttpResponse:
+        connection = kept or await HttpConnection.open(self._server)
         try:
-            answer, reusable = await connection.exchange(*request)
+            return await connection.exchange(request)
         finally:
-            if reusable and len(self._idle) < KEPT:
+            if connection.is_reusable and len(self._idle) < KEPT:
                 self._idle.append(connection)
             else:
                 connection.close()
-        return answer
 
 
-class OpaConnection:
-    """One HTTP/1.1 connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=64 * 1024)
-        self._answered = False
-
-    @classmethod
-    async def open(cls, host: str, port: int, context: ssl.SSLContext | None) -> OpaConnection:
-        """Connect. Raises OSError."""
-        return cls(*await asyncio.open_connection(host, port, ssl=context))
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._writer.close()
-
-    async def exchange(
-        self, method: str, authority: str, path: str, body: bytes, largest: int
-    ) -> tuple[dict[str, Any], bool]:
-        """Send a request. Return the response's JSON object, and whether the connection can be reused."""
-        headers = [("host", authority), ("accept", "application/json"), ("content-length", str(len(body)))]
-        if body:
-            headers.append(("content-type", "application/json"))
-        self._send(h11.Request(method=method, target=path, headers=headers), h11.Data(data=body), h11.EndOfMessage())
-        try:
-            await self._writer.drain()
-            head = await self._next()
-        except (ConnectionError, h11.RemoteProtocolError) as error:
-            if self._answered:
-                raise
-            raise StaleError(str(error)) from None
-        if not isinstance(head, h11.Response):
-            raise StaleError("without a response")
-        content = await self._content(largest)
-        if head.status_code != 200:
-            raise UndecidedError(f"it responded with status {head.status_code}")
-        media = dict(head.headers).get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
-        if media != "application/json":
-            raise UndecidedError(f"it responded with {media or 'no content type'!r}, not with JSON")
-        reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-        if reusable:
-            self._http.start_next_cycle()
-            self._answered = False
-        return json_object(content), reusable
-
-    def _send(self, *events: h11.Event) -> None:
-        self._writer.write(b"".join(self._http.send(event) or b"" for event in events))
-
-    async def _content(self, largest: int) -> bytes:
-        content = bytearray()
-        while isinstance(event := await self._next(), h11.Data):
-            content += event.data
-            if len(content) > largest:
-                raise UndecidedError(f"its response is larger than {largest} bytes")
-        if not isinstance(event, h11.EndOfMessage):
-            raise UndecidedError("its response ended early")
-        return bytes(content)
-
-    async def _next(self) -> Any:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            data = await self._reader.read(65536)
-            self._answered = self._answered or bool(data)
-            self._http.receive_data(data)
-        return self._next_final(event)
-
-    def _next_final(self, event: Any) -> Any:
-        if isinstance(event, h11.InformationalResponse):
-            raise UndecidedError(f"it responded with status {event.status_code}")
-        return event
+def object_of(response: HttpResponse) -> dict[str, Any]:
+    """Return the JSON object of a successful response. Raises UndecidedError."""
+    if response.status != 200:
+        raise UndecidedError(f"it responds with status {response.status}")
+    media = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise UndecidedError(f"it responds with {media or 'no content type'!r}, not with JSON")
+    return json_object(response.body)
 
 
 def json_object(content: bytes) -> dict[str, Any]:

@@ -7,25 +7,23 @@ is there, and if the fetch fails. Only the first list of a provider is waited fo
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import http.client
 import logging
-import socket
 import ssl
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from wirekey.egress.addresses import reason_to_refuse
+from wirekey.egress.http_client import HttpError, HttpRequest, HttpServer, checked, fetch, resolve
 from wirekey.providers import PROVIDERS
 from wirekey.providers.model_list import ListedModel, read_list
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from wirekey.egress.http_client import HttpResponse
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +32,6 @@ BETWEEN_FETCHES = 30.0
 """Seconds after a failed fetch before the next one."""
 PATIENCE = 5.0
 """Seconds that a request waits for the first list of a provider."""
-SILENCE, WHOLE = 5.0, 15.0
-"""Seconds that a fetch may take without a byte, and as a whole."""
 MOST_BYTES = 4 * 1024 * 1024
 
 
@@ -65,106 +61,33 @@ class Question:
     requests: tuple[tuple[str, Mapping[str, str]], ...] = field(repr=False)
 
 
-type Ask = Callable[[Question], list[object]]
-
-
 def ask(question: Question) -> list[object]:
     """Return the JSON of each response. Blocks. Raises ListError."""
-    ends = time.monotonic() + WHOLE
     try:
-        address = checked_address(question)
+        addresses = resolve(question.host, question.port)
+        if not question.configured:
+            addresses = checked(question.host, addresses)
         context = ssl.create_default_context(cafile=question.trusted)
-        connection = CheckedConnection(question.host, question.port, address, context)
-        with contextlib.closing(connection):
-            return [_fetch_json(connection, target, headers, ends) for target, headers in question.requests]
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ListError(_reason(error)) from None
+        requests = [
+            HttpRequest("GET", target, tuple(headers.items()), MOST_BYTES) for target, headers in question.requests
+        ]
+        responses = fetch(HttpServer(question.host, question.port, context, addresses), requests)
+    except HttpError as error:
+        raise ListError(str(error)) from None
+    return [list_of(response) for response in responses]
 
 
-def checked_address(question: Question) -> str:
-    """Resolve the host once, and return the checked address. Raises ListError, OSError."""
-    found = socket.getaddrinfo(question.host, question.port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
-    if not question.configured:
-        for address in addresses:
-            if refused := reason_to_refuse(address):
-                raise ListError(f"{question.host} resolves to {refused}")
-    return addresses[0]
-
-
-class CheckedConnection(http.client.HTTPSConnection):
-    """Dials the address that was checked, and verifies the certificate of the host."""
-
-    def __init__(self, host: str, port: int, address: str, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, timeout=SILENCE, context=context)
-        self._address, self._verified = address, context
-
-    def connect(self) -> None:
-        """Dial the checked address and verify the certificate."""
-        plain = socket.create_connection((self._address, self.port), SILENCE)
-        try:
-            self.sock = self._verified.wrap_socket(plain, server_hostname=self.host)
-        except BaseException:
-            plain.close()
-            raise
-
-
-def _fetch_json(connection: CheckedConnection, target: str, headers: Mapping[str, str], ends: float) -> object:
-    connection.request("GET", target, headers=dict(headers))
-    with connection.getresponse() as response:
-        content = b""
-        while part := response.read1(64 * 1024):
-            content += part
-            if len(content) > MOST_BYTES:
-                raise ListError(f"its response is longer than {MOST_BYTES} bytes")
-            if time.monotonic() > ends:
-                raise ListError(f"its response takes longer than {WHOLE:g} s")
-        if response.status != http.client.OK:
-            raise ListError(
-                f"it responds with status {response.status}", response.status, response.getheader("retry-after")
-            )
-    found: object = msgspec.json.decode(content)
+def list_of(response: HttpResponse) -> object:
+    """Return the JSON of a response. Raises ListError."""
+    if response.status != 200:
+        raise ListError(
+            f"it responds with status {response.status}", response.status, response.headers.get("retry-after")
+        )
+    try:
+        found: object = msgspec.json.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ListError("its response is not JSON") from None
     return found
-
-
-def _reason(error: Exception) -> str:
-    match error:
-        case ssl.SSLCertVerificationError():
-            return "its certificate is not trusted"
-        case TimeoutError():
-            return "it does not respond in time"
-        case socket.gaierror():
-            return "its name cannot be looked up"
-        case OSError():
-            return f"it cannot be reached ({error.strerror or type(error).__name__})"
-        case ValueError():
-            return "its response is not JSON"
-    return f"its response cannot be read ({type(error).__name__})"
-
-
-async def beside_the_loop[Result](work: Callable[[], Result]) -> Result:
-    """Return the result of `work`, run in a daemon thread: it may hang in the resolver, and must not delay the exit."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Result] = loop.create_future()
-
-    def settle(result: Result | None, error: Exception | None) -> None:
-        if not done.done():
-            if error:
-                done.set_exception(error)
-            else:
-                done.set_result(result)  # type: ignore[arg-type]  # the one or the other is there
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = work()
-        except Exception as raised:
-            error = raised
-        with contextlib.suppress(RuntimeError):  # the loop was closed before
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="wirekey-models", daemon=True).start()
-    return await done
 
 
 @dataclass(slots=True)

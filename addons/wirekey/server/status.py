@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wirekey.audit.store import MAX_QUEUE
 from wirekey.command_name import COMMAND
 from wirekey.config.models import Config
-from wirekey.console.gate import is_loopback
+from wirekey.egress.addresses import is_loopback
 from wirekey.identity.agents import AgentsFileError
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
 

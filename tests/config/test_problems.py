@@ -13,7 +13,7 @@ TABLE = [
     ("providers: {mistral: {}}", 1, "providers.mistral", "The settings here are: openai, gemini, anthropic, bedrock"),
     ("log:", 1, "log", "has no value"),
     ("log: verbose", 1, "log", "a group of settings"),
-    ("log: {level: loud}", 1, "log.level", "must be debug, info, warning or error"),
+    ("log: {level: loud}", 1, "log.level", "must be debug, info, warning, error or critical"),
     ("listen: {forward: 8080}", 1, "listen.forward", "must be HOST:PORT"),
     ("listen: {forward: 127.0.0.1:70000}", 1, "listen.forward", "from 0 to 65535"),
     ("listen: {forward: [::1]}", 1, "listen.forward", "an IPv6 address in quotes"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from wirekey.config.dotenv import parse_dotenv
+from wirekey.config.environment import with_environment
 from wirekey.config.messages import problems_from_pydantic
 from wirekey.config.models import Config
 from wirekey.config.problems import ConfigError, Problem
@@ -50,9 +51,10 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     )
     document = read_yaml(text or "", wanted)
     sources = replace(sources, lines=document.lines)
-    data, from_environ = with_default_keys(document.data, sources.environ)
-    sources = replace(sources, from_environ=from_environ)
-    problems += document.problems
+    data, set_by, wrong = with_environment(document.data, sources.environ, Config)
+    data, from_environ = with_default_keys(data, sources.environ)
+    sources = replace(sources, from_environ=from_environ | set_by)
+    problems += [*document.problems, *wrong]
     try:
         config = Config.model_validate(data, context={"folder": folder})
     except ValidationError as error:

@@ -6,9 +6,9 @@ The reference documentation is made from the descriptions, and wirekey.example.y
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from wirekey.config.console import ConsoleConfig
 from wirekey.config.gateway import GatewayConfig
@@ -19,7 +19,7 @@ from wirekey.config.listen import ListenConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
 from wirekey.config.routes import FailoverConfig, ModelString, RouteConfig, SessionAffinityConfig
-from wirekey.config.secrets import SecretRef, resolve
+from wirekey.config.secrets import SecretRef, resolve, split_keys
 from wirekey.config.sources import ConfigSources
 from wirekey.config.values import (
     AbsolutePath,
@@ -29,6 +29,7 @@ from wirekey.config.values import (
     Seconds,
     ServerURL,
     Text,
+    lower_case,
 )
 from wirekey.egress import hosts
 from wirekey.model_name import ModelName
@@ -133,8 +134,8 @@ class LogConfig(ConfigGroup):
         "elsewhere.",
         examples=["json"],
     )
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Lowest level that is logged."
+    level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(lower_case)] = Field(
+        default="info", description="Lowest level that is logged, in any case."
     )
     file: AbsolutePath | None = Field(
         default=None,
@@ -275,16 +276,19 @@ class Config(ConfigGroup):
         return self._read_keys(self.routes[index].keys, f"{label}.keys[{{}}]", label)
 
     def _read_keys(self, references: Iterable[SecretRef], setting: str, label: str) -> list[tuple[str, Secret]]:
-        keys, problems = [], []
+        keys: list[Secret] = []
+        problems = []
         for index, reference in enumerate(references):
             found = self.resolve(reference, setting.format(index))
             if isinstance(found, Problem):
                 problems.append(found)
+            elif reference.kind == "env":
+                keys += split_keys(found)
             else:
-                keys.append((f"{label}/{index + 1}", found))
+                keys.append(found)
         if problems:
             raise ConfigError(problems)
-        return keys
+        return [(f"{label}/{place}", key) for place, key in enumerate(keys, 1)]
 
     def resolve(self, reference: SecretRef, key: str) -> Secret | Problem:
         """Return the secret of a reference, or the problem. `key` is the dotted setting that has the reference."""

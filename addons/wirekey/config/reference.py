@@ -53,6 +53,13 @@ configuration.
 | `file:PATH` | the only line of a file |
 | `keyring:SERVICE/NAME` | in the system's keyring; needs the Python package `keyring` |
 
+**Settings from the environment.** A variable sets each setting that has a single value, with `__` between groups: \
+`WIREKEY_LISTEN__GATEWAY=0.0.0.0:8000` sets `listen.gateway`, `WIREKEY_LOG__LEVEL=DEBUG` sets `log.level`. Variables \
+may also be in `.env`. They take precedence over the file. Lists and routes are set in the file only.
+
+**Several keys in one variable.** Where a list of keys has `env:NAME`, the variable may have several keys with commas \
+between them.
+
 **Keys without configuration.** If the file does not set a provider's keys, Wirekey uses these variables if they are \
 set:
 

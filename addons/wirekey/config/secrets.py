@@ -85,6 +85,11 @@ def resolve(ref: SecretRef, environ: Mapping[str, str], folder: Path) -> Secret:
         raise ValueError(f"the value of {ref} cannot be used: {error}") from None
 
 
+def split_keys(secret: Secret) -> list[Secret]:
+    """Return the keys of a variable, which may have several with commas between them."""
+    return [Secret(key.strip()) for key in secret.reveal().split(",") if key.strip()] or [secret]
+
+
 def read_file(path: Path) -> str:
     """Return the text of a file with one secret. Raises ValueError with the fix."""
     try:

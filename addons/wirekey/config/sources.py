@@ -40,6 +40,8 @@ class ConfigSources:
 
     def problem(self, key: str, message: str) -> Problem:
         """Return a problem of a setting, with its file and line."""
+        if variable := self.from_environ.get(key):
+            return Problem(None, None, f"{key} (from {variable})", message)
         return Problem(self.file, self.line(key), key, message)
 
     def origin(self, key: str) -> str:

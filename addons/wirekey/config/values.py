@@ -169,6 +169,11 @@ def absolute_path(path: Path, info: ValidationInfo) -> Path:
     return Path(folder, path.expanduser())
 
 
+def lower_case(value: Any) -> Any:
+    """Return a text in lower case, and other values unchanged."""
+    return value.lower() if isinstance(value, str) else value
+
+
 def not_boolean(value: Any) -> Any:
     """Refuse true and false, which pydantic accepts as sizes 1 and 0. Raises ValueError."""
     if isinstance(value, bool):

@@ -7,7 +7,7 @@ of a response as they pass.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -61,7 +61,10 @@ class Facts:
 
 @dataclass(slots=True)
 class Usage:
-    """The usage of one response, in tokens. None means that the provider did not report it."""
+    """The usage of one response, in tokens. None means that the provider did not report it.
+
+    A reader records the provider's own counts. In a `Call`, `input_tokens` has all input, for every provider.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -71,7 +74,15 @@ class Usage:
     model: str | None = None
     """The model that the response names, for the price."""
     cache_write_tokens: int | None = None
-    """Input tokens that the provider wrote to its cache, for the price; neither input nor cached ones."""
+    """Input tokens that the provider wrote to its cache."""
+
+    def with_cached_input(self) -> Usage:
+        """Return the usage of a provider that counts cached and written tokens apart, with them in `input_tokens`."""
+        if self.input_tokens is None:
+            return self
+        return replace(
+            self, input_tokens=self.input_tokens + (self.cached_input_tokens or 0) + (self.cache_write_tokens or 0)
+        )
 
 
 class ResponseReader(Protocol):

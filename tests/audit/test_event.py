@@ -18,7 +18,8 @@ CONTRACT = """
 id time agent_id agent_role agent_type client provider operation method path mcp_server tool_name action target
 requested_model model stream message_count has_system has_tools tool_count max_tokens policy_result policy_reason
 policy_revision route credential upstream attempts status outcome finish_reason input_tokens output_tokens
-cached_input_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms simulated
+cached_input_tokens cache_write_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms
+simulated
 """.split()  # noqa: SIM905  # easier to read than forty literals
 
 
@@ -65,6 +66,7 @@ def test_the_event_of_a_completed_call_is_complete():
         "input_tokens": 10,
         "output_tokens": 20,
         "cached_input_tokens": 5,
+        "cache_write_tokens": None,
         "reasoning_tokens": 0,
         "cost_usd": 0.25,
         "request_bytes": 100,

@@ -60,7 +60,7 @@ def facts(messages, system=False, tools=0, most=None) -> dict:
 
 
 def bedrock(model: str, body: dict, said: dict, finish: str | None, action: str = "invoke") -> Row:
-    row = Row("bedrock", "POST", f"/model/{model}/{action}", action, body, model, said, (24, 12, 7, None), finish)
+    row = Row("bedrock", "POST", f"/model/{model}/{action}", action, body, model, said, (31, 12, 7, None), finish)
     if not model.startswith(("anthropic.", "amazon.nova")):
         # The others have no cache; for a whole response a header reports it.
         row.behaviour, row.usage = UNCACHED, (31, 12, 0 if action == "invoke" else None, None)
@@ -190,7 +190,7 @@ ROWS = {
     ),
     "messages": Row(
         "anthropic", "POST", "/v1/messages", "messages", {**MESSAGE, "system": "brief", "tools": [CLAUDE_TOOL]},
-        "claude-sonnet-4-5", facts(1, True, 1, 50), (24, 12, 7, 4), "end_turn",
+        "claude-sonnet-4-5", facts(1, True, 1, 50), (31, 12, 7, 4), "end_turn",
     ),
     "count tokens": Row(
         "anthropic", "POST", "/v1/messages/count_tokens", "messages.count_tokens",

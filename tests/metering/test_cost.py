@@ -27,8 +27,7 @@ from wirekey.providers import PROVIDERS
 )
 def test_a_cost_matches_the_price_list(provider, listed_as, model, tokens):
     total_input, cached, output = tokens
-    apart = cached if provider in ("anthropic", "bedrock") else 0
-    usage = Usage(input_tokens=total_input - apart, cached_input_tokens=cached, output_tokens=output)
+    usage = Usage(input_tokens=total_input, cached_input_tokens=cached, output_tokens=output)
     listed = ListedUsage(input_tokens=total_input, cache_read_tokens=cached, output_tokens=output)
     expected = float(calc_price(listed, model, provider_id=listed_as).total_price)
     assert cost_usd(PROVIDERS[provider], model, usage) == pytest.approx(expected, rel=1e-9)
@@ -97,7 +96,23 @@ def test_all_models_on_the_list_can_be_priced():
     [("anthropic", "anthropic", "claude-sonnet-4-5"), ("bedrock", "aws", "anthropic.claude-3-5-sonnet-20241022-v2:0")],
 )
 def test_cache_writes_have_their_own_price(provider, listed_as, model):
-    usage = Usage(input_tokens=100, output_tokens=10, cached_input_tokens=2000, cache_write_tokens=3000)
+    counted_apart = Usage(input_tokens=100, output_tokens=10, cached_input_tokens=2000, cache_write_tokens=3000)
+    usage = counted_apart.with_cached_input()
     listed = ListedUsage(input_tokens=5100, cache_read_tokens=2000, cache_write_tokens=3000, output_tokens=10)
     expected = float(calc_price(listed, model, provider_id=listed_as).total_price)
     assert cost_usd(PROVIDERS[provider], model, usage) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("usage", "input_tokens"),
+    [
+        (Usage(10, 5, 100, cache_write_tokens=1000), 1110),
+        (Usage(10, 5, 100), 110),
+        (Usage(10, 5), 10),
+        (Usage(cached_input_tokens=100), None),
+    ],
+)
+def test_what_a_provider_counts_apart_becomes_part_of_the_input(usage, input_tokens):
+    whole = usage.with_cached_input()
+    assert (whole.input_tokens, whole.cached_input_tokens) == (input_tokens, usage.cached_input_tokens)
+    assert whole.cache_write_tokens == usage.cache_write_tokens

@@ -143,8 +143,8 @@ def test_providers_and_operations_have_the_names_of_the_opentelemetry_convention
     assert watched.of("wirekey_attempts_total") == {labels(provider=provider): 1}
 
 
-def test_cache_tokens_that_a_provider_counts_apart_are_input(watched):
-    usage = Usage(10, 5, cached_input_tokens=100, cache_write_tokens=1000)
+def test_cached_tokens_are_a_part_of_the_input(watched):
+    usage = Usage(1110, 5, cached_input_tokens=100, cache_write_tokens=1000)
     watched.see(sent(provider="anthropic", model="claude", usage=usage))
     watched.see(sent(provider="openai", model="gpt", usage=Usage(10, 5, cached_input_tokens=7)))
     found = watched.of("gen_ai_client_token_usage_sum")

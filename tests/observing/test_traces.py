@@ -123,8 +123,8 @@ PARTS = {
         {"gen_ai.request.stream": True, "gen_ai.response.time_to_first_chunk": 0.007},
     ),
     "a plain response has no first chunk": (completed(), {"gen_ai.response.time_to_first_chunk": None}),
-    "Anthropic counts its cache apart": (
-        completed(provider="anthropic", usage=Usage(10, 9, 100, cache_write_tokens=1000)),
+    "what was cached is a part of the input": (
+        completed(provider="anthropic", usage=Usage(1110, 9, 100, cache_write_tokens=1000)),
         {
             "gen_ai.usage.input_tokens": 1110,
             "gen_ai.usage.cache_read.input_tokens": 100,

@@ -154,8 +154,8 @@ class Metering(Addon):
         tap.tap.end()
         reader = tap.tap.reader
         if reader:
-            call.usage = reader.usage
-            call.cost_usd = cost_of(call, reader.usage)
+            call.usage = usage_of(call, reader)
+            call.cost_usd = cost_of(call, call.usage)
         return reader
 
 
@@ -166,6 +166,12 @@ def can_pass(encoding: str, status: int) -> bool:
     could read more of half a block.
     """
     return status < FIRST_ERROR_STATUS and encoding.strip().lower() != "zstd"
+
+
+def usage_of(call: Call, reader: ResponseReader) -> Usage:
+    """Return what a response used, with all input in `input_tokens`, as every provider's is recorded."""
+    provider = PROVIDERS.get(call.provider) if call.provider else None
+    return reader.usage.with_cached_input() if provider and provider.counts_cached_apart else reader.usage
 
 
 def cost_of(call: Call, usage: Usage) -> float | None:

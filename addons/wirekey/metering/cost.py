@@ -49,7 +49,7 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | Non
     """Return the cost in USD, or None if the price, or a count that has a price, is unknown.
 
     `model` is named as the provider names it, on Bedrock also by ARN. Tokens that are written to a cache have
-    the price of the shortest cache life.
+    the price of the shortest cache life. `usage` has all input in `input_tokens`.
     """
     if not model or usage.input_tokens is None:
         return None
@@ -57,7 +57,7 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | Non
     if prices is None or (usage.output_tokens is None and prices.output is not None):
         return None
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
-    total_input = usage.input_tokens + (cached + written if provider.counts_cached_apart else 0)
+    total_input = usage.input_tokens
     output = usage.output_tokens or 0
     cost = 0.0
     for price, tokens in (

@@ -14,7 +14,6 @@ from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from wirekey.call import Call
-    from wirekey.operation import Usage
 
 OPERATION_NAMES = {
     "chat.completions": "chat",
@@ -56,13 +55,6 @@ def operation_name(call: Call) -> str | None:
     if call.operation is None:
         return None
     return OPERATION_NAMES.get(call.operation.name, call.operation.name)
-
-
-def all_input_tokens(provider: str | None, usage: Usage) -> int | None:
-    """Return all input tokens, including those from and into the provider's cache, as the conventions count them."""
-    if usage.input_tokens is None or provider not in PROVIDERS or not PROVIDERS[provider].counts_cached_apart:
-        return usage.input_tokens
-    return usage.input_tokens + (usage.cached_input_tokens or 0) + (usage.cache_write_tokens or 0)
 
 
 def reason_code(call: Call) -> str | None:

@@ -18,7 +18,6 @@ from wirekey.observing.conventions import (
     NO_ERROR,
     OPERATION_NAMES,
     OTHER,
-    all_input_tokens,
     error_type,
     otel_name,
 )
@@ -245,7 +244,7 @@ class CallMetrics:
             self._failure(call, operation).observe(seconds)
         if usage is None:
             return
-        read, written = count(all_input_tokens(call.provider, usage)), count(usage.output_tokens)
+        read, written = count(usage.input_tokens), count(usage.output_tokens)
         if read is not None:
             series.input_tokens.observe(read)
             agent.input_tokens.inc(read)

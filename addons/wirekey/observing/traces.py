@@ -195,7 +195,7 @@ def attributes_of(call: Call) -> dict[str, AttributeValue]:
     if usage:
         known["gen_ai.response.model"] = safe(usage.model)
         known["gen_ai.response.finish_reasons"] = (safe(usage.finish_reason) or "",) if usage.finish_reason else None
-        known["gen_ai.usage.input_tokens"] = count(conventions.all_input_tokens(call.provider, usage))
+        known["gen_ai.usage.input_tokens"] = count(usage.input_tokens)
         known["gen_ai.usage.output_tokens"] = count(usage.output_tokens)
         known["gen_ai.usage.cache_read.input_tokens"] = count(usage.cached_input_tokens)
         known["gen_ai.usage.cache_write.input_tokens"] = count(usage.cache_write_tokens)

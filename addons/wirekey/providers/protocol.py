@@ -58,7 +58,7 @@ class Provider(Protocol):
     model_list_headers: Mapping[str, str] = MappingProxyType({})
     """Headers that a request for a list of models needs."""
     counts_cached_apart: bool = False
-    """Whether its `input_tokens` leave out those that were read from its cache or written to it."""
+    """Whether its own count of input leaves out what was read from its cache or written to it."""
     model_names_region: bool = False
     """Whether the requested model's name says the region, on which the price depends."""
 

@@ -36,6 +36,7 @@ SILENT = ("responses.input_tokens", "moderations")
 
 class _Details(msgspec.Struct):
     cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
     reasoning_tokens: Tokens | None = None
 
 
@@ -190,6 +191,7 @@ def _record_usage(usage: Usage, counts: _Usage) -> None:
     usage.input_tokens = counts.input_tokens if counts.prompt_tokens is None else counts.prompt_tokens
     usage.output_tokens = counts.output_tokens if counts.completion_tokens is None else counts.completion_tokens
     usage.cached_input_tokens = before.cached_tokens if before else None
+    usage.cache_write_tokens = before.cache_write_tokens if before else None
     usage.reasoning_tokens = after.reasoning_tokens if after else None
 
 

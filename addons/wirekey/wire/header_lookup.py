@@ -1,26 +1,101 @@
-"""Faster lookup of headers. mitmproxy's `Headers` converts the names of all headers to lower case for each lookup."""
+"""Faster headers. mitmproxy's `Headers` walks all fields for each lookup, and converts their names to lower case.
+
+Here the fields of a `Headers` are sorted by name once, at the first lookup, and each lookup after it is one of a
+dictionary. The index ends with the fields that it was made of: nothing that is removed from a flow stays in it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from mitmproxy import http
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mitmproxy.http import Headers
+
+    Fields = tuple[tuple[bytes, bytes], ...]
+
+MOST_NAMES = 512
+"""Names that are looked up. All but a few are constants of the code."""
+keys: dict[str | bytes, bytes] = {}
+"""A name as it is asked for → the same in lower case."""
+BYTES = frozenset({bytes})
+PAIR = frozenset({2})
+
+
+def install() -> None:
+    """Replace the lookup of mitmproxy's headers, for the whole process."""
+    replaced: Any = http.Headers
+    replaced.__init__ = make
+    replaced._index = None  # noqa: SLF001  # of ours
+    replaced.fields = property(attrgetter("_fields"), set_fields)
+    replaced.get_all = get_all
+    replaced.get = get
+    replaced.__getitem__ = get_item
+    replaced.__contains__ = contains
+
+
+def make(self: Any, fields: Iterable[tuple[bytes, bytes]] = (), **headers: str | bytes) -> None:
+    """Replace `Headers.__init__`. Raises TypeError unless all names and values are bytes."""
+    self.fields = made = tuple(map(tuple, fields))
+    if not (BYTES.issuperset(map(type, chain.from_iterable(made))) and PAIR.issuperset(map(len, made))):
+        raise TypeError("Header fields must be bytes.")
+    for name, value in headers.items():
+        self[name.replace("_", "-")] = value
+
+
+def set_fields(self: Any, fields: Fields) -> None:
+    """Replace the fields, and forget the index of the previous ones."""
+    self._fields = fields
+    self._index = None
+
+
+def index_of(headers: Any) -> dict[bytes, tuple[bytes, ...]]:
+    """Return the values of the fields by lower-case name."""
+    index: dict[bytes, tuple[bytes, ...]] | None = headers._index  # noqa: SLF001  # of ours
+    if index is None:
+        index = {}
+        for name, value in headers.fields:
+            key = name.lower()
+            index[key] = (*index[key], value) if key in index else (value,)
+        headers._index = index  # noqa: SLF001  # of ours
+    return index
+
+
+def key_of(name: str | bytes) -> bytes:
+    """Return a name in lower case."""
+    key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
+    if len(keys) < MOST_NAMES:
+        keys[name] = key
+    return key
 
 
 def get_all(self: Headers, name: str | bytes) -> list[str]:
     """Return the values of a header, in order. The name may have any case."""
-    key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
-    length = len(key)
-    return [
-        value.decode("utf-8", "surrogateescape")
-        for field, value in self.fields
-        if len(field) == length and field.lower() == key
-    ]
+    values = index_of(self).get(keys.get(name) or key_of(name), ())
+    return [value.decode("utf-8", "surrogateescape") for value in values]
+
+
+def get(self: Headers, name: str | bytes, default: Any = None) -> Any:
+    """Return the value of a header, several joined by commas; the default if it is not there."""
+    values = index_of(self).get(keys.get(name) or key_of(name))
+    if values is None:
+        return default
+    return (values[0] if len(values) == 1 else b", ".join(values)).decode("utf-8", "surrogateescape")
+
+
+def get_item(self: Headers, name: str | bytes) -> str:
+    """Return the value of a header, several joined by commas. Raises KeyError if it is not there."""
+    value: str | None = get(self, name)
+    if value is None:
+        raise KeyError(name)
+    return value
 
 
 def contains(self: Headers, name: str | bytes) -> bool:
     """Return whether a header is there. The name may have any case."""
-    key = (name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name).lower()
-    length = len(key)
-    return any(len(field) == length and field.lower() == key for field, _ in self.fields)
+    return (keys.get(name) or key_of(name)) in index_of(self)

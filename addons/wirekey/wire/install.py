@@ -6,10 +6,11 @@ it replaces anything.
 
 from __future__ import annotations
 
+import copy
 from asyncio import sslproto
 from typing import TYPE_CHECKING
 
-from mitmproxy import http, version
+from mitmproxy import http, optmanager, version
 from mitmproxy.proxy import commands, layer, mode_servers
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
@@ -58,6 +59,12 @@ def malformed_request_response(status_code: int, message: str = "") -> bytes:
     return bare_error_response(status_code, text_without_tokens(message))
 
 
+def current_option(option: optmanager._Option) -> object:
+    """Return the value of one of mitmproxy's options. Unlike mitmproxy's own, it copies only what can be changed."""
+    value = option._default if option.value is optmanager.unset else option.value  # noqa: SLF001  # copied below
+    return value if value is None or type(value) in (str, int, bool) else copy.deepcopy(value)
+
+
 def install() -> None:
     """Replace mitmproxy's classes, for the whole process. Raises RuntimeError if its version is unknown."""
     if not version.VERSION.startswith(KNOWN_VERSIONS):
@@ -76,8 +83,8 @@ def install() -> None:
         sslproto.SSLProtocol.connection_lost = tls_connection_lost  # type: ignore[assignment, method-assign]
     # mitmproxy checks the types in each new message, for its developers. The check takes a tenth of the time.
     http.MessageData.__post_init__ = lambda _: None  # type: ignore[method-assign]
-    http.Headers.get_all = header_lookup.get_all  # type: ignore[method-assign]
-    http.Headers.__contains__ = header_lookup.contains  # type: ignore[assignment, method-assign]
+    header_lookup.install()
+    optmanager._Option.current = current_option  # type: ignore[assignment, method-assign]  # noqa: SLF001
 
 
 def replace_http_layers(next_layer: NextLayer, delegate: WireDelegate) -> None:

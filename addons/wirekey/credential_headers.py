@@ -173,6 +173,26 @@ def is_credential_name(name: str) -> bool:
     )
 
 
+def is_credential_field(name: bytes) -> bool:
+    """Return the same for the name of a header field."""
+    return _is_credential_field(name) if len(name) <= 64 else is_credential_header(name.decode("latin-1"))
+
+
+@lru_cache(maxsize=1024)
+def _is_credential_field(name: bytes) -> bool:
+    return is_credential_header(name.decode("latin-1"))
+
+
+def is_connection_field(name: bytes) -> bool:
+    """Return whether a header field is Connection, in any spelling."""
+    return _is_connection_field(name) if len(name) <= 64 else fold(name.decode("latin-1")) == "connection"
+
+
+@lru_cache(maxsize=1024)
+def _is_connection_field(name: bytes) -> bool:
+    return fold(name.decode("latin-1")) == "connection"
+
+
 def fold(name: str) -> str:
     """Return a name in lower case, with `-` for each run of separators."""
     return SEPARATORS.sub("-", name).strip("-").lower()

@@ -154,16 +154,14 @@ class Egress(Addon):
             raise Refusal(431, "too_many_headers", "The request has more header lines than limits.headers allows.")
         if "upgrade" in request.headers:
             raise Refusal(403, "websocket_refused", "WebSocket and other upgrades are not enabled here.")
-        for _, value in request.headers.fields:
-            if CONTROL.search(value):
-                raise Refusal(400, "malformed", "A header value holds a control character.")
+        if CONTROL.search(b" ".join(value for _, value in request.headers.fields)):
+            raise Refusal(400, "malformed", "A header value holds a control character.")
 
     def check_names(self, request: http.Request) -> None:
         """Raise Refusal unless Host header, TLS server name and CONNECT target agree."""
-        hosts = request.headers.get_all("host")
-        if request.authority:
-            hosts = [*hosts, request.authority]
-        if len(request.headers.get_all("host")) > 1:
+        written = request.headers.get_all("host")
+        hosts = [*written, request.authority] if request.authority else written
+        if len(written) > 1:
             raise Refusal(400, "malformed", "The request has more than one Host header.")
         if not hosts or not all(authority_names(name, request.host, request.port) for name in hosts):
             raise Refusal(421, "names_differ", "Host header, TLS server name and CONNECT target do not agree.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
@@ -11,8 +12,8 @@ from wirekey.addons.policy import by_name
 from wirekey.calls.agent_check import IDENTITY_ENDED
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
-from wirekey.credential_headers import is_credential_header, strip_query
-from wirekey.credentials.agent_tokens import without_tokens
+from wirekey.credential_headers import is_credential_field, strip_query
+from wirekey.credentials.agent_tokens import may_hold_tokens, without_tokens
 from wirekey.credentials.client_supplied import client_credential_fields, client_supplied_credential
 from wirekey.credentials.scrub import masked, plain_spans
 from wirekey.credentials.uploads import upload_ids
@@ -314,14 +315,12 @@ def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
             if not plain_spans(name, secrets)
         )
         request.data.path = masked(request.data.path, plain_spans(request.data.path, secrets))
-    kept = tuple(
-        (name, without_tokens(value))
-        for name, value in headers.fields
-        if not is_credential_header(name.decode("latin-1")) and without_tokens(name) is name
-    )
+    kept = tuple(field for field in headers.fields if not is_credential_field(field[0]))
+    if may_hold_tokens(chain((request.data.path,), chain.from_iterable(kept))):
+        kept = tuple((name, without_tokens(value)) for name, value in kept if without_tokens(name) is name)
+        request.data.path = without_tokens(request.data.path)
     if kept != headers.fields:
         headers.fields = kept
-    request.data.path = without_tokens(request.data.path)
     path, mark, query = request.data.path.partition(b"?")
     if mark:
         stripped = strip_query(query.decode("latin-1")).encode("latin-1")

@@ -7,17 +7,21 @@ policy decides on that copy, so an edit of the flow (in mitmweb, or by another a
 
 from __future__ import annotations
 
-import copy
+from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from mitmproxy import http
-
-from wirekey.credentials.agent_tokens import RECORDED, text_without_tokens, without_tokens
+from wirekey.calls.message_copy import with_fields
+from wirekey.credentials.agent_tokens import RECORDED, may_hold_tokens, text_without_tokens, without_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mitmproxy import http
+
 REMOVED = b"(removed)"
+LONGEST_CACHED_NAME = 64
+"""Bytes. Clients choose the names, and the cache keeps them."""
 
 SHOWN = frozenset(
     {
@@ -39,25 +43,30 @@ SHOWN_FAMILIES = (b"x-stainless-", b"x-ratelimit-", b"anthropic-ratelimit-", b"x
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
-def is_shown(lower_name: bytes, value: bytes) -> bool:
-    """Return whether a flow may show a header. The name is in lower case."""
-    if lower_name == b"content-length":
-        return value.isdigit()
-    return lower_name in SHOWN or lower_name.startswith(SHOWN_FAMILIES)
+def is_shown(name: bytes, value: bytes) -> bool:
+    """Return whether a flow may show a header."""
+    shown = is_shown_name(name) if len(name) <= LONGEST_CACHED_NAME else is_shown_name.__wrapped__(name)
+    return shown and (value.isdigit() or name.lower() != b"content-length")
+
+
+@lru_cache(maxsize=1024)
+def is_shown_name(name: bytes) -> bool:
+    """Return whether a flow may show the headers of a name. Cached."""
+    lower = name.lower()
+    return lower in SHOWN or lower.startswith(SHOWN_FAMILIES)
 
 
 def redacted_headers(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     """Return header fields with the values redacted that must not be shown."""
-    return tuple((name, value if is_shown(name.lower(), value) else REMOVED) for name, value in fields)
+    return tuple(field if is_shown(*field) else (field[0], REMOVED) for field in fields)
 
 
 def removed_values(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
     """Return the values that `redacted_headers` removes, by lower-case name, in their order."""
     found: dict[bytes, list[bytes]] = {}
     for name, value in fields:
-        lower = name.lower()
-        if not is_shown(lower, value):
-            found.setdefault(lower, []).append(value)
+        if not is_shown(name, value):
+            found.setdefault(name.lower(), []).append(value)
     return found
 
 
@@ -71,9 +80,7 @@ def with_removed_values(fields: Iterable[tuple[bytes, bytes]], values: dict[byte
 
 def redacted_request(request: http.Request) -> http.Request:
     """Return a copy of a request head, and redact the original: no query, no values that the client chose."""
-    kept = copy.copy(request)
-    kept.data = copy.copy(request.data)
-    kept.data.headers = http.Headers(request.headers.fields)
+    kept = with_fields(request, request.headers.fields)
     redact_head(request)
     return kept
 
@@ -81,10 +88,9 @@ def redacted_request(request: http.Request) -> http.Request:
 def redact_head(request: http.Request) -> None:
     """Redact path, names and headers of a request."""
     data = request.data
-    data.path = without_tokens(data.path.partition(b"?")[0], RECORDED)
-    data.authority = without_tokens(data.authority, RECORDED)
-    data.host = text_without_tokens(data.host)
-    data.headers.fields = tuple(
-        (without_tokens(name, RECORDED), without_tokens(value, RECORDED))
-        for name, value in redacted_headers(data.headers.fields)
-    )
+    path, fields = data.path.partition(b"?")[0], redacted_headers(data.headers.fields)
+    if may_hold_tokens(chain((path, data.authority, data.host.encode("utf-8", "surrogateescape")), *fields)):
+        path, data.authority = without_tokens(path, RECORDED), without_tokens(data.authority, RECORDED)
+        data.host = text_without_tokens(data.host)
+        fields = tuple((without_tokens(name, RECORDED), without_tokens(value, RECORDED)) for name, value in fields)
+    data.path, data.headers.fields = path, fields

@@ -6,17 +6,15 @@ Each method that could raise is guarded, and its guard says what the layer does 
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from mitmproxy import http
 
 from wirekey.body import Spool
 from wirekey.call import Outcome
 from wirekey.calls.agent_check import refusal_if_revoked
 from wirekey.calls.guard import guard
+from wirekey.calls.message_copy import with_fields
 from wirekey.calls.redaction import with_removed_values
 from wirekey.calls.response_checks import refusal_of_response
 from wirekey.calls.wire_request import wire_request
@@ -26,6 +24,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import REFUSED_KEY, RETRIED_STATUSES, may_be_resent
 
 if TYPE_CHECKING:
+    from mitmproxy import http
     from mitmproxy.connection import Server
 
     from wirekey.body import RequestBody
@@ -179,10 +178,7 @@ class CallDelegate:
         removed = self.calls.removed_values.pop(flow, None)
         if removed is None:
             return response
-        head: http.Response = copy.copy(response)
-        head.data = copy.copy(response.data)
-        head.data.headers = http.Headers(with_removed_values(response.headers.fields, removed))
-        return head
+        return with_fields(response, with_removed_values(response.headers.fields, removed))
 
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
-from mitmproxy import http
-
-from wirekey.credential_headers import hop_by_hop_names
+from wirekey.calls.message_copy import with_fields
+from wirekey.credential_headers import hop_by_hop_names, is_connection_field
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mitmproxy import http
+
     from wirekey.calls.attempt_state import AttemptState
 
 HOP_BY_HOP = frozenset({b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-connection"})
@@ -21,29 +23,34 @@ def wire_head(request: http.Request, attempt: AttemptState, *, reads_body: bool)
     `reads_body`: whether the body was read whole before the verdict.
     """
     authority = attempt.upstream.authority.encode()
-    wire: http.Request = copy.copy(request)
-    wire.data = copy.copy(request.data)
-    wire.data.path = attempt.target
     fields = request.headers.fields
-    marked = hop_by_hop_names((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
-    named = {name.encode("latin-1") for name in marked}
-    wire.data.headers = http.Headers(
+    named = named_by_connection(fields)
+    wire = with_fields(
+        request,
         [
-            (name, authority if lower == b"host" else value)
+            (name, authority) if lower == b"host" else (name, value)
             for name, value in fields
             if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
-        ]
+        ],
     )
+    wire.data.path = attempt.target
     if wire.data.authority:
         wire.data.authority = authority
     set_length(wire, len(attempt.body), reads_body=reads_body)
     return wire
 
 
+def named_by_connection(fields: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """Return the lower-case names that Connection headers list."""
+    listed = [("connection", value.decode("latin-1")) for name, value in fields if is_connection_field(name)]
+    return frozenset(name.encode("latin-1") for name in hop_by_hop_names(listed)) if listed else frozenset()
+
+
 def set_length(wire: http.Request, length: int, *, reads_body: bool) -> None:
     """State the length of a body read whole; frame a streamed body of unknown length for an HTTP/1.1 upstream."""
     headers = wire.data.headers
     if length or ("content-length" in headers and reads_body):
-        headers.pop("transfer-encoding", None)
+        if "transfer-encoding" in headers:
+            del headers["transfer-encoding"]
         if headers.get("content-length") != str(length):
             headers["content-length"] = str(length)

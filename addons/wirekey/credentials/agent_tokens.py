@@ -17,7 +17,7 @@ from wirekey.credentials.scrub import masked
 from wirekey.pair_secrets import pair_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from wirekey.credentials.scrub import Span
 
@@ -52,6 +52,13 @@ def text_without_tokens(text: str) -> str:
 def may_hold_token(data: bytes) -> bool:
     """Return whether data may contain a token: a quick check before the search."""
     return b"wk_" in data or b"%" in data or b"\\" in data or len(data) >= PAIR_SECRET_LENGTH
+
+
+def may_hold_tokens(texts: Iterable[bytes]) -> bool:
+    """Return whether any of several texts may contain a token: the same check, made of all of them at once."""
+    texts = tuple(texts)
+    whole = b" ".join(texts)
+    return b"wk_" in whole or b"%" in whole or b"\\" in whole or max(map(len, texts), default=0) >= PAIR_SECRET_LENGTH
 
 
 def token_spans(data: bytes, form: re.Pattern[bytes]) -> Iterator[Span]:

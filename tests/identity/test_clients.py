@@ -1,12 +1,13 @@
 """Agents with client credentials and permissions: added, found, rotated and revoked. Older files are read."""
 
 import json
+import re
 
 import pytest
 
 from wirekey.call import Agent
 from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
-from wirekey.identity.clients import CLIENT_ID, CLIENT_SECRET, is_secret_of
+from wirekey.identity.clients import CLIENT_ID, is_secret_of
 from wirekey.permissions import DEFAULT
 
 NOW = 1_700_000_000.0
@@ -30,7 +31,7 @@ def agents(path, clock):
 def test_a_client_is_found_by_its_id_and_authenticated_by_its_secret(agents):
     new = agents.add_client("alice", role="developer", type="cli", permissions=("web:read",))
     assert CLIENT_ID.fullmatch(new.client_id)
-    assert CLIENT_SECRET.fullmatch(new.client_secret.reveal())
+    assert re.fullmatch(r"wks_[A-Za-z0-9]{43}", new.client_secret.reveal(), re.ASCII)
     client = agents.find_client(new.client_id)
     assert client.agent == Agent("alice", "developer", "cli", ("web:read",))
     assert is_secret_of(client, new.client_secret.reveal())

@@ -11,7 +11,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from wirekey.secret import Secret
-from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
+from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, parameter_name
+from wirekey.signing.sign import SIGNATURE_HEADERS
 from wirekey.signing.verify import Verifier
 
 ACCESS_KEY, SECRET = "WKEYABCDEFGHIJKLMNOP", "secret/of+the/agent/0123456789012345678"
@@ -104,3 +105,26 @@ def changed(head, name, old, new):
     value = header(head, name)
     assert old in value
     return with_header(head, name, value.replace(old, new, 1))
+
+
+SIGNATURE_PARAMETERS = frozenset(
+    {
+        b"x-amz-algorithm",
+        b"x-amz-content-sha256",
+        b"x-amz-credential",
+        b"x-amz-date",
+        b"x-amz-expires",
+        b"x-amz-security-token",
+        b"x-amz-signature",
+        b"x-amz-signedheaders",
+    }
+)
+
+
+def without_signature(head: RequestHead) -> RequestHead:
+    """Remove all parts of a client's signature from headers and query. The rest stays byte for byte."""
+    path, mark, query = head.target.partition(b"?")
+    kept = [pair for pair in query.split(b"&") if parameter_name(pair) not in SIGNATURE_PARAMETERS]
+    target = path + mark + b"&".join(kept) if kept else path
+    headers = [(name, value) for name, value in head.headers if name.lower() not in SIGNATURE_HEADERS]
+    return replace(head, target=target, headers=headers)

@@ -21,11 +21,12 @@ from tests.signing.requests import (
     sha256,
     signed,
     verify,
+    without_signature,
 )
 from wirekey.secret import Secret
 from wirekey.signing.canonical import SigningKeyCache
 from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, UnreadableRequestError
-from wirekey.signing.sign import RequestSigner, without_signature
+from wirekey.signing.sign import RequestSigner
 from wirekey.signing.verify import Verifier
 from wirekey_simulator.exchange import SimulatedRequest
 from wirekey_simulator.sigv4 import Account, signature_rejection

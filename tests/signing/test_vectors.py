@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.signing.requests import without_signature
 from wirekey.secret import Secret
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
-from wirekey.signing.sign import RequestSigner, without_signature
+from wirekey.signing.sign import RequestSigner
 from wirekey.signing.verify import Verifier
 
 SUITE = Path(__file__).parent / "aws-sig-v4-test-suite"

@@ -72,7 +72,6 @@ class Settings:
     reuse_connections: bool = True
     """Whether clients share idle upstream connections."""
     simulated: bool = False
-    own_ports: frozenset[int] = frozenset()
 
     @property
     def places(self) -> frozenset[tuple[str, int]]:

@@ -28,7 +28,6 @@ ID_LENGTH, SECRET_LENGTH = 22, 43
 
 CLIENT_ID = re.compile(rf"{ID_PREFIX}[A-Za-z0-9]{{{ID_LENGTH}}}", re.ASCII)
 LONGEST_ID = 128
-CLIENT_SECRET = re.compile(rf"{SECRET_PREFIX}[A-Za-z0-9]{{{SECRET_LENGTH}}}", re.ASCII)
 
 UNKNOWN_CLIENT_DIGEST = hashlib.sha256(secrets.token_bytes(32)).digest()
 """Compared with if the client is unknown, so that both cases take the same time."""

@@ -40,7 +40,6 @@ class RuleSyntax:
     line: int
     start: int
     is_function: bool
-    is_default: bool
     node: Node = field(repr=False)
 
 
@@ -125,7 +124,6 @@ def make_rule(module: str, package: str, kind: str, node: Node) -> RuleSyntax:
         line=span["line"],
         start=span["start"],
         is_function=is_function,
-        is_default=kind == "Default",
         node=node,
     )
 

@@ -9,35 +9,14 @@ from typing import TYPE_CHECKING
 from botocore.auth import SIGNED_HEADERS_BLACKLIST
 
 from wirekey.signing.canonical import ALGORITHM, HeadersToSign, SigningKeyCache, SigV4Signature
-from wirekey.signing.request import field_text, parameter_name
+from wirekey.signing.request import field_text
 
 if TYPE_CHECKING:
     from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
 
 SIGNATURE_HEADERS = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256"})
-SIGNATURE_PARAMETERS = frozenset(
-    {
-        b"x-amz-algorithm",
-        b"x-amz-content-sha256",
-        b"x-amz-credential",
-        b"x-amz-date",
-        b"x-amz-expires",
-        b"x-amz-security-token",
-        b"x-amz-signature",
-        b"x-amz-signedheaders",
-    }
-)
 UNSIGNED = frozenset(SIGNED_HEADERS_BLACKLIST) | {":authority", "content-length"}
 """Headers that are not signed: botocore's list, and the length, which belongs to the connection and not the request."""
-
-
-def without_signature(head: RequestHead) -> RequestHead:
-    """Remove all parts of a client's signature from headers and query. The rest stays byte for byte."""
-    path, mark, query = head.target.partition(b"?")
-    kept = [pair for pair in query.split(b"&") if parameter_name(pair) not in SIGNATURE_PARAMETERS]
-    target = path + mark + b"&".join(kept) if kept else path
-    headers = [(name, value) for name, value in head.headers if name.lower() not in SIGNATURE_HEADERS]
-    return replace(head, target=target, headers=headers)
 
 
 class RequestSigner:
@@ -59,8 +38,8 @@ class RequestSigner:
         """Return the headers to add to `head`, in the names and order of boto3. All other headers are signed.
 
         `body_sha256`: of the body to be sent, in lower-case hex; always signed. `payload_header`: also send it as
-        `X-Amz-Content-SHA256`, as some SDKs do. Raises ValueError if `head` has a signature already (see
-        `without_signature`) or bytes that are not UTF-8.
+        `X-Amz-Content-SHA256`, as some SDKs do. Raises ValueError if `head` has a signature already, or
+        bytes that are not UTF-8.
         """
         if any(name.lower() in SIGNATURE_HEADERS for name, _ in head.headers):
             raise ValueError("The request already has a signature. Remove it first.")

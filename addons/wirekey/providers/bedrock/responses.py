@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.metering.eventstream import EventStreamReader, read_headers
-from wirekey.metering.json_response import JsonReader, Tokens, word
+from wirekey.metering.json_response import JsonReader, Tokens, is_json, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.operation import Usage
 from wirekey.providers.bedrock.services import ACTIONS
@@ -139,7 +139,7 @@ class BedrockJson(JsonReader):
             _record_response(self.usage, _response.decode(data))
         except _FAULTS:
             self.read_fragment(data, data)
-            return _is_json(data)
+            return is_json(data)
         return True
 
     def read_fragment(self, head: bytes, tail: bytes) -> None:
@@ -320,14 +320,6 @@ def _count(usage: Usage, input_tokens: int | None, output_tokens: int | None, ca
     usage.cached_input_tokens = usage.cached_input_tokens if cached is None else cached
 
 
-def _is_json(data: bytes) -> bool:
-    try:
-        msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
-
-
 class BedrockResponses:
     """Picks the reader of a response."""
 
@@ -339,7 +331,7 @@ class BedrockResponses:
         content_type: str,
         headers: Mapping[str, str] | None = None,
     ) -> ResponseReader | None:
-        """Learn from one event. Never raises."""
+        """Return a reader for a response, or None if nothing can be learned from it."""
         media = content_type.lower()
         if operation.name not in ACTIONS or operation.name == "count-tokens":
             return AgentStream() if operation.name == "invoke-agent" and media.startswith(EVENT_STREAM) else None

@@ -29,7 +29,6 @@ LAST_EVENTS = (
 COMPLETED = "completed"
 
 CHUNKED = ("chat.completions", "completions")
-TYPED = ("responses", "responses.get", "images.generations", "images.edits", "audio.speech", "audio.transcriptions")
 SILENT = ("responses.input_tokens", "moderations")
 """Operations whose responses cost no tokens and have no finish reason."""
 

@@ -113,11 +113,13 @@ def key_variables(providers: tuple[str, ...], variables: tuple[str, ...]) -> dic
 
 def configuration_text(keys: Mapping[str, str]) -> str:
     """Return the text of the configuration. `keys` is provider → variable of its key."""
+    from wirekey import providers  # large, and only this needs it
+
     lines = []
     for name, variable in keys.items():
         setting = (
             f"aws: {{bearer: env:{variable}}}\n    regions: [us-east-1]"
-            if name == "bedrock"
+            if providers.PROVIDERS[name].uses_aws
             else f"keys: [env:{variable}]"
         )
         lines.append(f"  {name}:\n    {setting}\n")

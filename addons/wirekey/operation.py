@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -23,6 +24,21 @@ class Kind(StrEnum):
     STORAGE = "storage"  # files, batches, stored responses, caches: shared by all who use the account
     ADMINISTRATION = "administration"  # members, keys, limits and settings of the account; keys for clients
     OTHER = "other"  # a path of the provider that is not documented; nothing of it is read
+
+
+FORMATS = MappingProxyType(
+    {
+        "openai.chat": ("chat.completions",),
+        "openai.responses": ("responses", "responses.compact", "responses.input_tokens"),
+        "gemini": ("generateContent", "streamGenerateContent", "countTokens"),
+        "anthropic": ("messages", "messages.count_tokens"),
+        "converse": ("converse", "converse-stream", "count-tokens"),
+        "invoke": ("invoke", "invoke-with-response-stream"),
+    }
+)
+"""Format → the operations that are called in it."""
+
+FORMAT_OF = MappingProxyType({operation: name for name, operations in FORMATS.items() for operation in operations})
 
 
 @dataclass(frozen=True, slots=True)

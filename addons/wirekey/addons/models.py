@@ -138,14 +138,17 @@ class Models(AdmittingAddon):
         usual = {"Host": upstream.authority, "Accept": "application/json", "User-Agent": "wirekey"}
         usual |= PROVIDERS[provider].model_list_headers
         targets = PROVIDERS[provider].model_list_targets
-        requests = tuple([(target, usual | await self.credential(provider, key, target, usual)) for target in targets])
+        requests = []
+        for target in targets:
+            headers = usual | await self.credential(provider, key, target, usual)
+            requests.append((upstream.path + target, headers))
         question = Question(
             provider,
             upstream.host,
             upstream.port,
             (upstream.host, upstream.port) in settings.places,
             ctx.options.ssl_verify_upstream_trusted_ca,
-            requests,
+            tuple(requests),
         )
         try:
             return await in_daemon_thread(partial(ask, question), "wirekey-models")

@@ -138,12 +138,14 @@ class Recognition(Addon):
         """Return the other provider that a path of the gateway leads to for its model, unless a route decides that."""
         assert call.provider
         assert call.operation
-        owner = owner_of_model(model)
+        settings = self.services.settings
+        owner = owner_of_model(model, settings.default_backend)
         if not self.calls.state(flow).by_model or owner == call.provider:
             return None
         target = self.calls.request(flow).data.path
         offered = PROVIDERS[call.provider].equivalent_target(target, call.operation, owner) is not None
-        return owner if offered and self.services.settings.routes.find(model, call.operation) is None else None
+        route = settings.routes.find(model, call.operation, call.provider, call.agent) if offered else None
+        return owner if offered and route is None else None
 
     def apply_model_name(self, flow: http.HTTPFlow, call: Call, written: str) -> None:
         """Move the provider and parameters in a model's name to where they belong, before the policy decides."""

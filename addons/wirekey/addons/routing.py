@@ -32,7 +32,7 @@ class Routing(AdmittingAddon):
         call.model = call.facts.model if call.facts else None
         state.original_target = request.data.path
         candidates = settings.routes.candidates(
-            call.provider, call.operation, request.data.path, call.model, state.wanted_model
+            call.provider, call.operation, request.data.path, call.model, state.wanted_model, call.agent
         )
         call.route = candidates[0].route
         failover = candidates[0].failover or settings.failover

@@ -63,6 +63,7 @@ def use_attempt(calls: Calls, flow: http.HTTPFlow, attempt: AttemptState) -> Non
     calls.request(flow).data.path = attempt.target
     # The data is set, not the property, which would rewrite the Host header: that stays as the client sent it.
     flow.request.data.host, flow.request.data.port = attempt.upstream.host, attempt.upstream.port
+    flow.request.data.scheme = b"https" if attempt.upstream.tls else b"http"
 
 
 def record_attempt(call: Call, attempt: AttemptState) -> None:
@@ -139,7 +140,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
     return replace(
         attempt,
         model=edits.model if edited.model_changed else attempt.model,
-        target=edited.target,
+        target=attempt.upstream.path.encode() + edited.target,
         body=edited.body,
         usage_requested=edited.usage_requested,
     )

@@ -65,6 +65,8 @@ class Settings:
     include_stream_usage: bool = True
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
+    default_backend: str | None = None
+    """The provider of models that no route matches and whose name belongs to no provider."""
     session_header: str | None = None
     """The header that identifies a session, in lower case; None: all calls of an agent are one session."""
     regions: tuple[str, ...] = ()
@@ -152,6 +154,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         include_stream_usage=config.metering.include_stream_usage,
         routes=routes_from(config, pools, previous.routes if previous else None),
         failover=failover_of(config),
+        default_backend=config.default_backend,
         session_header=config.session_affinity.header,
         regions=tuple(config.providers.bedrock.regions),
         reuse_connections=config.upstream_connections.reuse,

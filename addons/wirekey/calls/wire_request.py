@@ -35,7 +35,10 @@ def wire_request(
     assert attempt
     upstream = attempt.upstream
     asked = requested_address.get(server, server.address)
-    if not (server.tls_established and server.sni == upstream.host and asked == (upstream.host, upstream.port)):
+    is_verified = server.tls_established and server.sni == upstream.host
+    # Without TLS only what the operator has configured so, which has no key of a provider.
+    is_allowed = is_verified if upstream.tls else upstream.configured and not server.tls
+    if not (is_allowed and asked == (upstream.host, upstream.port)):
         raise Refusal(
             502, "upstream_not_trusted", "The connection to the provider is not verified TLS.", Fault.OPERATOR
         )
@@ -62,7 +65,8 @@ def with_credential(
         names = {name.lower() for name, _ in attempt.added_headers}
         fields = tuple(field for field in fields if field[0].lower() not in names) + attempt.added_headers
     if attempt.key:
-        name, value = key_field(attempt, attempt.key, target.partition(b"?")[0].decode("latin-1"))
+        path = target[len(attempt.upstream.path) :].partition(b"?")[0].decode("latin-1")
+        name, value = key_field(attempt, attempt.key, path)
         fields += ((name.encode(), value.encode()),)
     return fields
 

@@ -18,7 +18,7 @@ from wirekey.config.limits import LimitsConfig, TimeoutsConfig
 from wirekey.config.listen import ListenConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
-from wirekey.config.routes import FailoverConfig, ModelString, RouteConfig, SessionAffinityConfig
+from wirekey.config.routes import FailoverConfig, ModelString, ProviderName, RouteConfig, SessionAffinityConfig
 from wirekey.config.secrets import SecretRef, resolve, split_keys
 from wirekey.config.sources import ConfigSources
 from wirekey.config.values import (
@@ -164,6 +164,12 @@ class Config(ConfigGroup):
         default=UpstreamConnectionsConfig(), description="Connections to upstreams."
     )
     providers: ProvidersConfig = Field(default=ProvidersConfig(), description="The providers and their keys.")
+    default_backend: ProviderName | None = Field(
+        default=None,
+        description="Provider of models that no route matches and whose name belongs to no provider, on paths of the "
+        "gateway that several providers have (`/v1/…`). null: OpenAI.",
+        examples=["gemini"],
+    )
     model_override: ModelString | None = Field(
         default=None,
         description="One model for all calls, unless a route or the policy sets another.",

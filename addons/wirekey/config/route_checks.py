@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.extension import Extension, ExtensionError
 from wirekey.model_name import ModelName
-from wirekey.providers import accepts_format
+from wirekey.operation import FORMATS
+from wirekey.providers import PROVIDERS, accepts_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,12 @@ WILD = "*?["
 
 def route_conflicts(config: Config, sources: ConfigSources) -> list[Problem]:
     """Return conflicts that no call can resolve. A configuration with one is refused."""
-    return [*_sigv4_conflicts(config, sources), *_incompatible_fallbacks(config, sources)]
+    return [
+        *_sigv4_conflicts(config, sources),
+        *_provider_keys_in_clear(config, sources),
+        *_unknown_formats(config, sources),
+        *_incompatible_fallbacks(config, sources),
+    ]
 
 
 def route_warnings(config: Config) -> list[Problem]:
@@ -43,6 +49,30 @@ def extension_problems(config: Config) -> list[Problem]:
             except ExtensionError as error:
                 found.append(sources.problem(f"routes[{index}].auth", str(error)))
     return found
+
+
+def _provider_keys_in_clear(config: Config, sources: ConfigSources) -> Iterator[Problem]:
+    """Yield a problem for each key of a provider that a route would send without TLS."""
+    own = {str(key) for name in PROVIDERS for key in getattr(config.providers, name).keys}
+    own |= {f"env:{provider.key_setting}" for provider in PROVIDERS.values()}
+    for index, route in enumerate(config.routes):
+        if route.upstream_url and not route.upstream_url.tls:
+            for place, key in enumerate(route.keys):
+                if str(key) in own:
+                    message = "is a provider's key, which is never sent without TLS. Use a key of this upstream"
+                    yield sources.problem(f"routes[{index}].keys[{place}]", message)
+
+
+def _unknown_formats(config: Config, sources: ConfigSources) -> Iterator[Problem]:
+    for index, route in enumerate(config.routes):
+        for pattern in route.format:
+            if not any(fnmatchcase(name, pattern) for name in FORMATS):
+                message = f"matches no format. The formats are: {', '.join(FORMATS)}"
+                yield sources.problem(f"routes[{index}].format", message)
+        for pattern in route.called_provider:
+            if not any(fnmatchcase(name, pattern) for name in PROVIDERS):
+                message = f"matches no provider. The providers are: {', '.join(PROVIDERS)}"
+                yield sources.problem(f"routes[{index}].called_provider", message)
 
 
 def _sigv4_conflicts(config: Config, sources: ConfigSources) -> Iterator[Problem]:
@@ -75,7 +105,7 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
 def _shadowed(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     for index, route in enumerate(config.routes):
         for before, earlier in enumerate(config.routes[:index]):
-            if covers(earlier.match, route.match):
+            if covers(earlier.match, route.match) and has_no_more_conditions(earlier, route):
                 line = sources.line(f"routes[{before}]")
                 place = f"routes[{before}]" + (f" in line {line}" if line else "")
                 message = (
@@ -124,6 +154,12 @@ def _fallback_loop(config: Config, start: int, route: RouteConfig) -> list[str]:
         seen.add(other)
         waiting += [(following, [*way, following]) for following in config.routes[other].fallback]
     return []
+
+
+def has_no_more_conditions(earlier: RouteConfig, later: RouteConfig) -> bool:
+    """Return whether each condition of the earlier route, if it has one, is also one of the later route."""
+    names = ("format", "called_provider", "operation", "agent", "role")
+    return all(getattr(earlier, name) in ((), getattr(later, name)) for name in names)
 
 
 def matching(config: Config, model: str) -> int | None:

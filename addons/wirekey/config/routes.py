@@ -9,18 +9,20 @@ from pydantic import AfterValidator, Field, model_validator
 from wirekey.config.group import ConfigGroup
 from wirekey.config.values import (
     AttemptCount,
-    ConfiguredUpstream,
     Count,
     Flag,
+    Patterns,
     Pause,
     Reference,
     RouteAuth,
+    RouteUpstream,
     Seconds,
     Text,
     ValueFormat,
 )
 from wirekey.credential_headers import is_credential_header
 from wirekey.model_name import ModelName, ModelNameError
+from wirekey.operation import FORMATS
 
 ProviderName = Literal["openai", "gemini", "anthropic", "bedrock"]
 SelectionName = Literal["round-robin", "first-available", "random", "session-affinity"]
@@ -99,9 +101,20 @@ class RouteConfig(ConfigGroup):
     """One of `routes`: where calls for some models go, and how."""
 
     match: Text = Field(
+        default="*",
         description="Pattern of the requested model, with `*`, `?` and `[…]`. It is case-sensitive.",
         examples=["gpt-4*"],
     )
+    format: Patterns = Field(
+        default=(),
+        description=f"Only calls in this format: {', '.join(f'`{name}`' for name in FORMATS)}. Like the conditions "
+        "below, it is a pattern as in `match`, or a list of them.",
+        examples=["openai.chat"],
+    )
+    called_provider: Patterns = Field(default=(), description="Only calls to the API of this provider.")
+    operation: Patterns = Field(default=(), description="Only this operation, such as `embeddings`.")
+    agent: Patterns = Field(default=(), description="Only calls of this agent.")
+    role: Patterns = Field(default=(), description="Only calls of agents with this role.")
     model: ModelString | None = Field(
         default=None, description="Model to use instead of the requested one.", examples=["gpt-4o-mini"]
     )
@@ -110,8 +123,15 @@ class RouteConfig(ConfigGroup):
         description="Provider to call. It must support the format of the call: Gemini supports OpenAI's chat, "
         "embeddings and images.",
     )
-    upstream_url: ConfiguredUpstream | None = Field(
-        default=None, description="`https://HOST:PORT` to connect to instead of the provider's own host. Needs `auth`."
+    upstream_url: RouteUpstream | None = Field(
+        default=None,
+        description="`https://HOST:PORT/PATH` to connect to instead of the provider's own host. Needs `auth`. The path "
+        "is put before that of each call. `http://` is allowed for this machine, or with `insecure_upstream`.",
+    )
+    insecure_upstream: Flag = Field(
+        default=False,
+        description="Allow an `http://` upstream on another machine: prompts, responses and `keys` are readable on the "
+        "network.",
     )
     auth: RouteAuth | None = Field(
         default=None,
@@ -136,6 +156,13 @@ class RouteConfig(ConfigGroup):
     include_stream_usage: Flag | None = Field(default=None, description="As in `metering`, which is the default.")
 
     @model_validator(mode="after")
+    def check_conditions(self) -> Self:
+        """Refuse a route that does not say which calls it is for. Raises ValueError."""
+        if not {"match", "format", "called_provider", "operation", "agent", "role"} & self.model_fields_set:
+            raise ValueError("match is missing. Add it, or a condition: format, operation, agent or role")
+        return self
+
+    @model_validator(mode="after")
     def check_upstream_auth(self) -> Self:
         """Refuse an `upstream_url` without `auth`, and keys that `auth` never uses. Raises ValueError."""
         if self.upstream_url and self.auth is None:
@@ -143,6 +170,16 @@ class RouteConfig(ConfigGroup):
         keyless = self.auth in ("none", "client", "sigv4") or (self.auth or "").startswith("python:")
         if self.keys and keyless:
             raise ValueError(f"keys are never used with auth: {self.auth}. Remove one of the two")
+        if self.upstream_url and not self.upstream_url.tls:
+            if not (self.upstream_url.is_loopback or self.insecure_upstream):
+                raise ValueError(
+                    "upstream_url must begin with https://, or name this machine (127.0.0.1, localhost). To send calls "
+                    "unencrypted, set insecure_upstream: true"
+                )
+            if self.auth in ("client", "sigv4"):
+                raise ValueError(f"auth: {self.auth} sends a provider's credential, never without TLS")
+        if self.insecure_upstream and (self.upstream_url is None or self.upstream_url.tls):
+            raise ValueError("insecure_upstream needs an upstream_url with http://. Remove it")
         if self.auth == "none" and not self.upstream_url:
             raise ValueError("auth: none needs upstream_url: a provider's own host refuses calls without a key")
         return self

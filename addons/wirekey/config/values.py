@@ -16,6 +16,8 @@ from wirekey.egress.hosts import partition_of
 from wirekey.egress.names import NUMERIC
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+URL_PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._~-]*)+")
+VERSION_AT_END = re.compile(r"/v1(?:beta|alpha)?$")
 HOST_GLOB = re.compile(r"[a-z0-9*](?:[a-z0-9.*-]{0,251}[a-z0-9*])?")
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 PYTHON_AUTH = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -59,28 +61,51 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamURL:
-    """The URL of a configured upstream. Always https, because a provider key is sent there."""
+    """The URL of a configured upstream. `path` begins with / and does not end with it; "" if there is none."""
 
     host: str
     port: int = 443
+    path: str = ""
+    tls: bool = True
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}" if self.port == 443 else f"https://{host}:{self.port}"
+        scheme, usual = ("https", 443) if self.tls else ("http", 80)
+        return f"{scheme}://{host}{self.path}" if self.port == usual else f"{scheme}://{host}:{self.port}{self.path}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host is this machine, by its name."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     @classmethod
     def parse(cls, value: Any) -> UpstreamURL:
-        """Return the upstream of a URL without path, query and user information. Raises ValueError."""
+        """Return the upstream of an https URL without query and user information. Raises ValueError."""
+        return cls.parse_any(value, schemes=("https",))
+
+    @classmethod
+    def parse_any(cls, value: Any, schemes: tuple[str, ...] = ("https", "http")) -> UpstreamURL:
+        """Return the upstream of a URL without query and user information. Raises ValueError."""
         if isinstance(value, UpstreamURL):
             return value
-        parts, port = https_url(value)
-        if parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise ValueError("must be https://HOST or https://HOST:PORT only: path and query come from the call")
-        return cls(host_name(parts.hostname or "", "an upstream"), port)
+        parts, port = https_url(value, schemes)
+        if parts.query or parts.fragment or (parts.path.strip("/") and not URL_PATH.fullmatch(parts.path.rstrip("/"))):
+            raise ValueError("must be https://HOST:PORT or https://HOST:PORT/PATH. The query comes from the call")
+        path = parts.path.rstrip("/")
+        if VERSION_AT_END.search(path):
+            raise ValueError(
+                f"ends with {path.rpartition('/')[2]}, with which the path of each call begins. Leave it out here"
+            )
+        return cls(host_name(parts.hostname or "", "an upstream"), port, path, tls=parts.scheme == "https")
 
 
-def https_url(value: Any) -> tuple[Any, int]:
-    """Return the parts and the port of an https URL without user information. Raises ValueError."""
+def https_url(value: Any, schemes: tuple[str, ...] = ("https",)) -> tuple[Any, int]:
+    """Return the parts and the port of a URL without user information. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError("must be an https:// URL")  # noqa: TRY004  # pydantic collects ValueErrors
     try:
@@ -88,9 +113,9 @@ def https_url(value: Any) -> tuple[Any, int]:
         port = parts.port
     except ValueError:
         raise ValueError("is not a valid URL. Write https://HOST:PORT") from None
-    if parts.scheme == "http":
+    if parts.scheme == "http" and "http" not in schemes:
         raise ValueError("must begin with https://: keys are only sent over TLS")
-    if parts.scheme != "https" or not parts.hostname:
+    if parts.scheme not in schemes or not parts.hostname:
         raise ValueError("must be an https:// URL, such as https://llm.corp.example")
     if "@" in parts.netloc:
         raise ValueError("must not contain a user name or password. Set keys by reference in `keys`")
@@ -99,7 +124,7 @@ def https_url(value: Any) -> tuple[Any, int]:
     # urlsplit changes the host to lower case: check the original.
     if parts.netloc != parts.netloc.lower():
         raise ValueError("the host must be written in lower case")
-    return parts, port or 443
+    return parts, port or (443 if parts.scheme == "https" else 80)
 
 
 def host_name(text: str, whose: str) -> str:
@@ -169,6 +194,11 @@ def absolute_path(path: Path, info: ValidationInfo) -> Path:
     return Path(folder, path.expanduser())
 
 
+def one_or_more(value: Any) -> Any:
+    """Return a single text as a list of one, and other values unchanged."""
+    return (value,) if isinstance(value, str) else value
+
+
 def lower_case(value: Any) -> Any:
     """Return a text in lower case, and other values unchanged."""
     return value.lower() if isinstance(value, str) else value
@@ -207,7 +237,8 @@ def audit_store(value: Any, info: ValidationInfo) -> str:
 
 Listener = Annotated[HostPort, PlainValidator(HostPort.parse), ValueFormat("HOST:PORT")]
 HostGlob = Annotated[str, PlainValidator(host_glob), ValueFormat("host name, `*` for any part")]
-ConfiguredUpstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse), ValueFormat("https URL without a path")]
+ConfiguredUpstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse), ValueFormat("https URL")]
+RouteUpstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse_any), ValueFormat("https or http URL")]
 Reference = Annotated[SecretRef, PlainValidator(SecretRef.parse), ValueFormat("secret reference")]
 AbsolutePath = Annotated[Path, AfterValidator(absolute_path), ValueFormat("path")]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False), ValueFormat("seconds")]
@@ -227,3 +258,4 @@ AuditURL = Annotated[
 ]
 Flag = Annotated[bool, Field(strict=True), ValueFormat("true \\| false")]
 Text = Annotated[str, Field(min_length=1), ValueFormat("text")]
+Patterns = Annotated[tuple[Text, ...], BeforeValidator(one_or_more), ValueFormat("pattern, or a list of patterns")]

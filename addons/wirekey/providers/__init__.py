@@ -24,9 +24,10 @@ DEFAULT_PROVIDER = PROVIDERS["openai"]
 """The provider whose error format is used when a request does not show which provider it is for."""
 
 
-def owner_of_model(model: str) -> str:
-    """Return the name of the provider that a model name belongs to, or of the default provider."""
-    return next((name for name, provider in PROVIDERS.items() if provider.owns_model(model)), DEFAULT_PROVIDER.name)
+def owner_of_model(model: str, default: str | None = None) -> str:
+    """Return the name of the provider that a model name belongs to, or `default`, or else the default provider."""
+    owner = next((name for name, provider in PROVIDERS.items() if provider.owns_model(model)), default)
+    return owner or DEFAULT_PROVIDER.name
 
 
 def accepts_format(provider: str, called: str) -> bool:

@@ -27,12 +27,15 @@ class Upstream:
     host: str
     port: int = 443
     configured: bool = False
+    path: str = ""
+    """What comes before the path of each call: `/api`."""
+    tls: bool = True
 
     @property
     def authority(self) -> str:
         """Host and port as a Host header has them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == 443 else f"{host}:{self.port}"
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

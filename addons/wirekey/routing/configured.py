@@ -10,6 +10,7 @@ from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.extension import Extension
 from wirekey.model_name import ModelName
 from wirekey.routing.candidate import Candidate, Limits, Upstream
+from wirekey.routing.conditions import Conditions
 from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Route, Routes
 
@@ -55,7 +56,7 @@ def failover_of(config: Config) -> Failover:
 
 def upstream_of(url: UpstreamURL | None) -> Upstream | None:
     """Return the upstream of a configured URL."""
-    return Upstream(url.host, url.port, configured=True) if url else None
+    return Upstream(url.host, url.port, configured=True, path=url.path, tls=url.tls) if url else None
 
 
 def _pool(config: Config, keys: list[tuple[str, Secret]], selection: SelectionName) -> KeyPool:
@@ -92,7 +93,13 @@ def _route(config: Config, index: int, settings: RouteConfig, pools: Mapping[str
         limits=Limits(times.connect, times.first_byte, times.idle, times.total),
         failover=_failover(config, settings),
         asks_usage=settings.include_stream_usage,
+        conditions=_conditions(settings),
     )
+
+
+def _conditions(settings: RouteConfig) -> Conditions | None:
+    found = Conditions(settings.format, settings.operation, settings.called_provider, settings.agent, settings.role)
+    return None if found == Conditions() else found
 
 
 def _failover(config: Config, settings: RouteConfig) -> Failover:

@@ -20,10 +20,12 @@ from wirekey.routing.candidate import NO_LIMITS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wirekey.call import Agent
     from wirekey.credentials.pool import KeyPool
     from wirekey.extension import Extension
     from wirekey.operation import Operation
     from wirekey.routing.candidate import Auth, Candidate, Limits, Upstream
+    from wirekey.routing.conditions import Conditions
     from wirekey.routing.plan import Failover
 
 
@@ -46,6 +48,7 @@ class Route:
     limits: Limits = NO_LIMITS
     failover: Failover | None = None
     asks_usage: bool | None = None
+    conditions: Conditions | None = None
     _fits: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,21 +85,37 @@ class Routes:
     override: ModelName | None = None
     """The model for everything."""
 
-    def find(self, model: str | None, operation: Operation) -> Route | None:
-        """Return the first route that fits a requested model, or None."""
+    def find(
+        self, model: str | None, operation: Operation, called: str = "", agent: Agent | None = None
+    ) -> Route | None:
+        """Return the first route that fits a requested model and whose conditions hold, or None.
+
+        `called`: the provider whose API the program calls.
+        """
         if model is None and operation.kind is not Kind.INFERENCE:
             return None
-        return next((route for route in self.routes if route.fits(model or "")), None)
+        for route in self.routes:
+            if route.fits(model or "") and (
+                route.conditions is None or route.conditions.hold(operation, called, agent)
+            ):
+                return route
+        return None
 
-    def candidates(
-        self, called: str, operation: Operation, target: bytes, asked: str | None, wanted: str | None = None
+    def candidates(  # noqa: PLR0917  # what is known of a call, in the order in which it is known
+        self,
+        called: str,
+        operation: Operation,
+        target: bytes,
+        asked: str | None,
+        wanted: str | None = None,
+        agent: Agent | None = None,
     ) -> tuple[Candidate, ...]:
         """Return the candidates of a call of the provider `called`, in order; at least one.
 
         `wanted` is the model that the policy demands: its route is used, and no other model is sent. Raises
         Refusal(400) if the route leads to a provider that does not answer this call.
         """
-        route = self.find(wanted or asked, operation)
+        route = self.find(wanted or asked, operation, called, agent)
         own = route.candidate(called, self.defaults) if route else self.defaults[called]
         if PROVIDERS[called].equivalent_target(target, operation, own.provider) is None:
             raise elsewhere(own, called, operation)
@@ -110,17 +129,17 @@ class Routes:
             return (own,)
         found = [own]
         for name in route.fallback:
-            other = self.fallback(name, operation, own)
+            found_route = self.find(name.name, operation, called, agent)
+            other = self.fallback(name, found_route, own)
             if PROVIDERS[called].equivalent_target(target, operation, other.provider) is not None:
                 found.append(other)
         return tuple(found)
 
-    def fallback(self, name: ModelName, operation: Operation, own: Candidate) -> Candidate:
+    def fallback(self, name: ModelName, route: Route | None, own: Candidate) -> Candidate:
         """Return the candidate of a fallback model: by its own route if it has one, or else by the provider's settings.
 
         A fallback that its own route matches uses the upstream of that route.
         """
-        route = self.find(name.name, operation)
         provider = name.provider or own.provider
         if route is None:
             return replace(self.defaults[provider], model=name, route=own.route, limits=own.limits)

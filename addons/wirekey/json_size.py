@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 VALUES_LIMIT = 500_000
 """The default of `limits.json_values`. An embedding request may have 300,000 tokens, each a number."""
+INTEGER_LIMIT = 2**53
+"""Integers up to this one are exact in every JSON decoder."""
 PIECE = 128 * 1024
 EXACT_PIECE = 32 * 1024
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 type Value = int | float | str
 
+MODEL_LENGTH = 256
+"""Characters of the longest name that is accepted."""
+
 _PREFIX = re.compile(r"(openai|gemini|anthropic|bedrock):(?=.)")
 _CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 _ALIASES = {"max_output_tokens": "max_tokens", "max_completion_tokens": "max_tokens", "effort": "reasoning_effort"}

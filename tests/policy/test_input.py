@@ -10,13 +10,13 @@ from wirekey.body import Body
 from wirekey.call import Agent
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.errors import Refusal
+from wirekey.model_name import MODEL_LENGTH
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, build_input, encode_input
 from wirekey.policy.permissions import check_permission, needed
 from wirekey.policy.replay import recorded_input
 from wirekey.providers.other_models import MOST_OTHER_MODELS, others
-from wirekey.providers.request_json import MODEL_LENGTH
 
 FACTS = Facts("gpt-4o", True, 3, True, True, 2, 100, ("search", "shell"), ("gpt-image-1",))
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from wirekey.errors import Fault, Refusal
-from wirekey.providers.request_json import INTEGER_LIMIT, MODEL_LENGTH
+from wirekey.json_size import INTEGER_LIMIT
+from wirekey.model_name import MODEL_LENGTH
 
 DENIED = "The policy denies this call."
 NOT_ALLOWED = "No rule of the policy allows this call."

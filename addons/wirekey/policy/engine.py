@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wirekey.policy.input import Input
     from wirekey.policy.modules import FolderState, Modules
     from wirekey.policy.rego import Interpreter
-    from wirekey.policy.worker import PolicyReport
+    from wirekey.policy.worker_process import PolicyReport
 
 logger = logging.getLogger(__name__)
 

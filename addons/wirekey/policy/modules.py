@@ -14,9 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -141,6 +138,9 @@ def folder_state(path: Path) -> FolderState:
 
 def parse_data(name: str, text: str) -> Any:
     """Parse JSON or YAML. Raises ValueError with a sentence; YAML errors have an attribute `line`."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         document = json.loads(text) if name.endswith(".json") else YAML(typ="safe", pure=True).load(text)
         # A policy cannot see what YAML has and JSON does not: dates, numbers as keys.

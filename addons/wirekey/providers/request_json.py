@@ -21,6 +21,8 @@ import msgspec
 
 from wirekey.body import SpooledBody
 from wirekey.errors import Refusal
+from wirekey.json_size import INTEGER_LIMIT
+from wirekey.model_name import MODEL_LENGTH
 from wirekey.providers.lookalikes import lookalike
 from wirekey.providers.request_head import media_type_of
 
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
     from wirekey.body import RequestBody
 
-MODEL_LENGTH = 256
-INTEGER_LIMIT = 2**53
 UTF8_PIECE = 32768
 LONG_BODY = 8 * 1024 * 1024
 PARTS_LIMIT = 4_000_000

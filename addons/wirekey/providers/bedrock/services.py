@@ -10,10 +10,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from wirekey.model_name import MODEL_LENGTH
 from wirekey.operation import Facts, Kind
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import PathTable, read_rows
-from wirekey.providers.request_json import MODEL_LENGTH, one_of, read_model, refuse_lookalikes
+from wirekey.providers.request_json import one_of, read_model, refuse_lookalikes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

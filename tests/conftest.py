@@ -6,6 +6,7 @@ A test whose program is not installed is skipped. With WIREKEY_NO_SKIPS=1, as in
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import time
@@ -44,6 +45,12 @@ def pytest_collection_modifyitems(items):
     """Start with the longest files: one that began last would keep one worker waiting for the other."""
     order = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+def pytest_collection_finish():
+    """Exempt what was imported and collected from garbage collections: they would look at all of it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 LAST_POSTPONED = [float("-inf")]

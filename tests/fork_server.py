@@ -1,8 +1,9 @@
 """Start `wirekey` commands by forking a process that has imported Wirekey: most of a start's second is imports.
 
 Run as a program, this file is that process. It has one thread, reads no configuration and opens no socket before it
-forks, so a fork is what `python -m wirekey` is once it has imported its modules. The tests of the documentation and
-of single commands, and those that search all that a server writes for secrets, start new processes, as users do.
+forks, so a fork is what `python -m wirekey` is once it has imported its modules, on a machine that trusts few roots:
+each program behind Wirekey reads them all for each of its connections. The tests of the documentation and of single
+commands, and those that search all that a server writes for secrets, start new processes, as users do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+import certifi
+
 MODULES = """
 wirekey.cli.main wirekey.cli.serve wirekey.cli.doctor wirekey.cli.environment wirekey.observing.log
 wirekey.server.bundle wirekey.server.master wirekey.calls.services wirekey.config wirekey.providers
@@ -28,6 +31,8 @@ cryptography.hazmat.backends.openssl.backend
 READ_AT_IMPORT = ("PYTHON", "PROMETHEUS_", "OTEL_", "SSLKEYLOGFILE", "MITMPROXY_", "NO_COLOR", "FORCE_COLOR", "TERM")
 """Beginnings of names of environment variables that libraries read when they are imported."""
 CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
+ROOTS = 3
+"""How many of the public roots the machine of a forked process trusts."""
 LARGEST_MESSAGE = 1 << 20
 LARGEST_OUTPUT = 1 << 24
 
@@ -43,9 +48,12 @@ class ForkServer:
 
     def __init__(self) -> None:
         self._asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._roots = tempfile.NamedTemporaryFile(suffix=".pem")  # noqa: SIM115  # removed with this object
+        self._roots.write(few_roots())
+        self._roots.flush()
         environment = {name: value for name, value in os.environ.items() if not name.startswith(READ_AT_IMPORT)}
         self._process = subprocess.Popen(
-            [sys.executable, __file__, str(theirs.fileno())],
+            [sys.executable, __file__, str(theirs.fileno()), self._roots.name],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -80,6 +88,12 @@ class ForkServer:
         """End the process, and those that it started."""
         self._asking.close()
         self._process.wait()
+
+
+def few_roots() -> bytes:
+    """Return the first public roots as PEM."""
+    end = b"-----END CERTIFICATE-----\n"
+    return b"".join(part + end for part in Path(certifi.where()).read_bytes().split(end)[:ROOTS])
 
 
 class ForkedProcess:
@@ -181,8 +195,11 @@ if __name__ == "__main__":
     import gc
     import importlib
 
+    roots = sys.argv[2]
     for module in MODULES.split():
         importlib.import_module(module)
+    certifi.where = lambda: roots
+    sys.modules["wirekey.ca.roots"].SYSTEM_FILES = ()
     gc.collect()
     gc.freeze()
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import json
 import sys
@@ -86,4 +87,5 @@ async def main() -> None:
         print(json.dumps(result), file=answers, flush=True)
 
 
+gc.set_threshold(100_000)  # importing the SDKs makes many objects, and hardly any garbage
 asyncio.run(main())

@@ -22,6 +22,8 @@ AHEAD = 16
 
 
 DECIDING = ("deny", "allow", "model", "max_tokens")
+GARBAGE_PERCENT = 800
+"""How far the heap of OPA's engine, written in Go, grows before it is searched for garbage. Go's default is 100."""
 COLLECTING = "oracle_asked"
 """A package that is added to the policy. Its rules collect what others say, so that undefined ones do no harm."""
 
@@ -70,7 +72,10 @@ class Oracle:
     """
 
     def __init__(self, python: Path) -> None:
-        self._process = subprocess.Popen([python, SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        environment = os.environ | {"GOGC": str(GARBAGE_PERCENT)}
+        self._process = subprocess.Popen(
+            [python, SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._asking = threading.Lock()
         self._reader = threading.Thread(target=self._read, daemon=True)

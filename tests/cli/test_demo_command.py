@@ -3,6 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
+from tests.running import fork_server
 from wirekey.cli import demo
 from wirekey.cli.main import group
 
@@ -16,7 +17,19 @@ def test_the_demo_runs_a_complete_round():
     assert result.output.count("     plain ") == 4
 
 
-def test_a_failed_call_is_named_and_exits_with_1(monkeypatch):
+@pytest.fixture
+def forked(monkeypatch):
+    """Fork the commands of the demo, rather than start a new Python for each."""
+
+    def wirekey(self, *arguments):
+        done = fork_server().run(list(arguments), self.folder, self.environment, demo.STEP_SECONDS)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    monkeypatch.setattr(demo.Demo, "wirekey", wirekey)
+
+
+def test_a_failed_call_is_named_and_exits_with_1(monkeypatch, forked):
     def without_gemini(simulator, made=demo.configuration):
         settings = made(simulator)
         settings["providers"]["gemini"]["keys"] = []

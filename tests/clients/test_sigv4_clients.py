@@ -44,13 +44,18 @@ NODE = """
   console.log(JSON.stringify(said));
 """
 CURL = """
+  next=--fail-early
   for path; do
     case $path in */invoke*) body=$INVOKED;; *) body=$CONVERSED;; esac
-    "$CURL" -sS -i --fail-with-body --aws-sigv4 aws:amz:us-east-1:bedrock \\
+    set -- "$@" "$next" -sS -i --fail-with-body --aws-sigv4 aws:amz:us-east-1:bedrock \\
       --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H 'Content-Type: application/json' \\
-      -d "$body" "https://$HOST/model/$path" | tr -d '\\000' || exit 1
+      -d "$body" "https://$HOST/model/$path"
+    next=--next
+    shift
   done
+  exec "$CURL" "$@"
 """
+"""One curl for all paths: each start would read the roots again."""
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.clients.conversation import HERE, behind_exec, installed
-from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment
+from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment, wait_for
 from wirekey.call import new_call_id
 
 CHAT = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}]}'
@@ -186,16 +186,15 @@ def test_a_program_has_no_provider_key_and_its_token_ends_with_it(stage):
     said = run(stage, installed("sh"), "-c", "echo $OPENAI_API_KEY")
     token = said.stdout.strip()
     assert token.startswith("wk_")
-    base = f"http://{stage.proxy.running.gateway}"
     command = [
-        installed("curl"),
-        "-sS",
-        "-H",
-        f"Authorization: Bearer {token}",
-        "-d",
-        CHAT,
-        f"{base}/v1/chat/completions",
+        *(installed("curl"), "-sS", "-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json"),
+        *("-d", CHAT, f"http://{stage.proxy.running.gateway}/v1/chat/completions"),
     ]
-    response = subprocess.run(command, env={}, capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
-    assert "token" in response
-    assert stage.proxy.finished_event(began)["outcome"] == "denied"
+
+    def is_refused():
+        ended = subprocess.run(command, env={}, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        return "No agent has this token" in ended.stdout
+
+    wait_for(is_refused, "the token to end")
+    event = stage.proxy.finished_events(1, began)[-1]
+    assert (event["outcome"], event["status"]) == ("denied", 401)

@@ -17,21 +17,31 @@ import pytest
 from tests.running import forget_ended_servers, server_logs
 from wirekey.call import under_way
 
+HERE = Path(__file__).parent
 LONGEST_FIRST = (
+    "clients",
     "policy/test_differential.py",
-    "endurance/test_fault_matrix.py",
-    "policy/test_differential_second.py",
     "threats/test_denial_of_service.py",
+    "endurance/test_fault_matrix.py",
     "secrecy/test_nothing_leaks.py",
     "browser/test_page.py",
     "packaging/test_wheel.py",
+    "deliveries/test_tables.py",
+    "end_to_end/test_streams.py",
+    "end_to_end/test_http2.py",
+    "observing/test_traces_end_to_end.py",
     "cli/test_demo_command.py",
-    "end_to_end/test_large_bodies.py",
-    "clients/test_gateway.py",
-    "clients/test_aborts.py",
+    "docs/test_commands.py",
+    "threats/test_operations.py",
     "threats/test_past_the_base_url.py",
+    "end_to_end/test_uploads.py",
+    "end_to_end/test_large_bodies.py",
 )
-"""Files that take longest, in the order in which they start: tests that compute beside tests that wait."""
+"""Files and folders that take longest, in the order in which they start."""
+ON_ONE_WORKER = ("tests/clients/",)
+"""Folders whose files share what takes longer to start than to use: one client program for each language and way."""
+ON_ANY_WORKER = ("tests/policy/test_differential.py",)
+"""Files whose tests take long and share little."""
 LIMIT = float(os.environ.get("WIREKEY_TEST_SECONDS", "300"))
 """Seconds after which a test, with its fixtures, fails as hung."""
 MERCY = 60
@@ -43,8 +53,24 @@ NO_SKIPS = bool(os.environ.get("WIREKEY_NO_SKIPS"))
 
 def pytest_collection_modifyitems(items):
     """Start with the longest files: one that began last would keep one worker waiting for the other."""
-    order = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(item.path, len(order)))
+    order = {HERE / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: min(order.get(path, len(order)) for path in (item.path, item.path.parent)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Change what `--dist loadfile` keeps together."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            if nodeid.startswith(ON_ANY_WORKER):
+                return nodeid
+            return next((name for name in ON_ONE_WORKER if nodeid.startswith(name)), super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
 def pytest_collection_finish():

@@ -63,7 +63,9 @@ def test_a_new_connection_replaces_the_oldest_silent_one_of_its_address():
     assert connections.prove("a", HERE, "alice", 2)
     assert connections.opened("c", HERE, 2, 2) is None
     assert connections.opened("d", HERE, 3, 2) == "b"
-    for name in ("a", "b", "c", "d", "other"):
+    # The next one arrives before the end of "b" is reported.
+    assert connections.opened("e", HERE, 3, 2) == "c"
+    for name in ("a", "b", "c", "d", "e", "other"):
         connections.closed(name)
     assert not connections.silent
     assert not connections.of_address

@@ -306,7 +306,8 @@ def test_R7_a_body_at_a_byte_a_second_ends_its_connection(tmp_path, simulator, t
 
 
 def test_R7_the_oldest_silent_connection_is_closed_for_a_new_one_and_agents_are_counted_apart(tmp_path, simulator):
-    with wirekey_with(tmp_path, simulator, connections_per_client=4) as proxy:
+    limits, timeouts = {"connections_per_client": 4}, {"client_first_byte": 300}
+    with wirekey_behind(tmp_path, simulator, limits=limits, timeouts=timeouts) as proxy:
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
         with contextlib.ExitStack() as stack:
             proven = [stack.enter_context(stage.tunnel()) for _ in range(4)]

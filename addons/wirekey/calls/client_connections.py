@@ -67,11 +67,18 @@ class ClientConnections:
         self.by_agent: Counter[tuple[str, str]] = Counter()
 
     def opened(self, connection: str, address: str, now: float, most: int) -> str | None:
-        """Note a new connection. Return the oldest silent one of the address, to be closed, if there are too many."""
+        """Note a new connection. Return the oldest silent one of the address, to be closed, if there are too many.
+
+        That one is forgotten at once: others may be opened before its end is reported, and each must replace another.
+        """
         self.silent[connection] = Waiting(address, now)
         alike = self.of_address[address]
         alike[connection] = None
-        return next(iter(alike)) if len(alike) > most else None
+        if len(alike) <= most:
+            return None
+        oldest = next(iter(alike))
+        self._end_silence(oldest)
+        return oldest
 
     def closed(self, connection: str) -> None:
         """Forget a connection that was closed."""

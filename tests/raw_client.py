@@ -96,21 +96,24 @@ class RawClient:
 
     def _body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding") == "chunked":
-            body = b""
+            pieces = []
             while size := int(self._line(), 16):
-                body += self._exactly(size + 2)[:-2]
+                pieces.append(self._exactly(size + 2)[:-2])
             self._exactly(2)
-            return body
+            return b"".join(pieces)
         return self._exactly(int(headers.get("content-length", 0)))
 
     def _exactly(self, count: int) -> bytes:
-        while len(self.received) < count:
+        pieces, missing = [self.received], count - len(self.received)
+        while missing > 0:
             data = self.receive_bytes()
             if not data:
                 raise AssertionError("the connection ended within the response")
-            self.received += data
-        data, self.received = self.received[:count], self.received[count:]
-        return data
+            pieces.append(data)
+            missing -= len(data)
+        whole = b"".join(pieces)
+        self.received = whole[count:]
+        return whole[:count]
 
     def _line(self) -> bytes:
         while b"\r\n" not in self.received:

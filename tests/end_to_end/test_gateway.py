@@ -17,6 +17,7 @@ from google import genai
 
 from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
 from wirekey.call import new_call_id
+from wirekey.providers import PROVIDERS
 
 QUESTION = [{"role": "user", "content": "Say hello."}]
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
@@ -176,8 +177,63 @@ def test_local_endpoints_respond_at_the_gateway(base, wirekey, since):
     assert token not in wirekey.output.read_text()
 
 
+def test_the_root_says_what_runs(base, wirekey, since):
+    response = httpx.get(base)
+    assert response.status_code == 200
+    assert response.json() == {
+        "name": "wirekey",
+        "status": "ok",
+        "simulated": False,
+        "base_urls": ["/v1", "/v1beta", "/model", *(f"/api/v1/{name}" for name in PROVIDERS)],
+    }
+    assert httpx.head(base).status_code == 200
+    assert httpx.post(base, json={}).status_code == 405
+
+
+ALT = "$alt=json;enum-encoding=int"
+
+
+@pytest.mark.parametrize("query", [ALT, ALT.replace("$", "%24"), ALT.replace("$", "%24").replace(";", "%3B")])
+def test_the_query_of_googles_generated_clients_is_json(base, token, query, wirekey, since):
+    headers = {"x-goog-api-key": token}
+    with contextlib.closing(http.client.HTTPConnection(base.removeprefix("http://"))) as connection:
+        body = json.dumps({"content": {"parts": [{"text": "x"}]}})
+        path = f"/v1beta/models/text-embedding-004:embedContent?{query}"
+        connection.request("POST", path, body, headers | {"content-type": "application/json"})
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+        assert json.loads(response.read())["embedding"]
+    event = wirekey.finished_event(since)
+    assert (event["operation"], event["requested_model"]) == ("embedContent", "text-embedding-004")
+
+
+@pytest.mark.parametrize("declared", ["application/x-amz-json-1.1", "text/plain", "application/octet-stream", None])
+@pytest.mark.parametrize("action", ["converse", "invoke"])
+def test_bedrock_gets_the_content_type_that_the_client_declares(base, token, action, declared, simulator):
+    simulator.forget()
+    bodies = {
+        "converse": {"messages": [{"role": "user", "content": [{"text": "x"}]}]},
+        "invoke": {"messages": [{"role": "user", "content": [{"text": "x"}]}]},
+    }
+    with contextlib.closing(http.client.HTTPConnection(base.removeprefix("http://"))) as connection:
+        headers = {"authorization": f"Bearer {token}"} | ({"content-type": declared} if declared else {})
+        path = f"/model/amazon.nova-lite-v1:0/{action}"
+        connection.request("POST", path, json.dumps(bodies[action]), headers)
+        response = connection.getresponse()
+        assert response.status == 200, response.read()
+    (seen,) = simulator.seen
+    arrived = {name.lower(): value.decode() for name, value in seen.headers}
+    assert arrived.get(b"content-type") == declared
+
+
+@pytest.mark.parametrize("declared", ["text/plain", "application/x-amz-json-1.1", "application/x-www-form-urlencoded"])
+def test_a_body_of_another_provider_must_be_declared_as_json(base, token, declared):
+    headers = {"authorization": f"Bearer {token}", "content-type": declared}
+    body = json.dumps({"model": "gpt-4o-mini", "messages": QUESTION})
+    assert httpx.post(f"{base}/v1/chat/completions", content=body, headers=headers).status_code == 400
+
+
 REFUSED = [
-    ("GET", "/", 404, "no_such_path"),
     ("POST", "/api/v1/openai", 404, "no_such_path"),
     ("POST", "/api/v1/nobody/v1/x", 404, "no_such_path"),
     ("POST", "/api/v1/openai/v1/../../admin", 404, "unknown_operation"),

@@ -83,9 +83,9 @@ def test_in_openais_format(base, tokens, wirekey, simulator, since):
     with openai_client(base, tokens["alice"]) as client:
         found = {model.id: model.owned_by for model in client.models.list()}
         assert set(found) >= ONE_OF_EACH
-        assert (found["claude-sonnet-4-5"], found["amazon.nova-lite-v1:0"]) == ("anthropic", "bedrock")
+        assert (found["claude-sonnet-4-5"], found["amazon.nova-lite-v1:0"]) == ("anthropic", "amazon")
         assert client.models.retrieve("gpt-4o-mini").id == "gpt-4o-mini"
-        assert client.models.retrieve("us.amazon.nova-lite-v1:0").owned_by == "bedrock"
+        assert client.models.retrieve("us.amazon.nova-lite-v1:0").owned_by == "amazon"
         with pytest.raises(openai.NotFoundError, match="that this agent may call"):
             client.models.retrieve("gpt-none")
     listed, *one, missing = wirekey.finished_events(4, since)

@@ -183,7 +183,7 @@ DESCRIBED = [
     (
         "openai",
         "bedrock",
-        {"id": "amazon.nova-lite-v1:0", "object": "model", "created": 0, "owned_by": "bedrock"},
+        {"id": "amazon.nova-lite-v1:0", "object": "model", "created": 0, "owned_by": "amazon"},
     ),
     (
         "gemini",

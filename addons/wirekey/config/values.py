@@ -61,7 +61,7 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamURL:
-    """The URL of a configured upstream. `path` begins with / and does not end with it; "" if there is none."""
+    """The URL of a configured upstream. `path` begins with / and does not end with it; a URL may have none ("")."""
 
     host: str
     port: int = 443

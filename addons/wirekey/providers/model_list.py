@@ -14,6 +14,7 @@ type Document = dict[str, Any]
 MOST_MODELS = 1000
 """More than all providers list together; the policy is asked about each."""
 LONGEST_NAME = 256
+_OWNERS = {"gemini": "google", "bedrock": "amazon"}
 _LISTS = ("data", "models", "modelSummaries", "inferenceProfileSummaries")
 
 
@@ -31,6 +32,11 @@ class ListedModel:
     """The actions that Gemini lists for it."""
     own: Document | None = None
     """The provider's own description, in its own format; None for the name of a route, and for Bedrock."""
+
+    @property
+    def owner(self) -> str:
+        """The company of the provider, as OpenAI's format names it."""
+        return _OWNERS.get(self.provider, self.provider)
 
 
 def read_list(provider: Provider, document: object) -> tuple[ListedModel, ...]:

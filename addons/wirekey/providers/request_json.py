@@ -142,12 +142,15 @@ def malformed(what: str) -> Refusal:
     return Refusal(400, "malformed_body", f"The request body is refused: {what}.")
 
 
-def check_json_type(content_type: str) -> None:
+def check_json_type(content_type: str, *, also: Collection[str] = ()) -> None:
     """Refuse a body that is declared as something else, as the provider might then read it as that.
 
-    A body without a Content-Type passes, as many small clients send none. The charset can only be UTF-8.
+    A body without a Content-Type passes, as many small clients send none. The charset can only be UTF-8. `also`: media
+    types that this provider reads as JSON, too.
     """
     media, parameters = media_type_of(content_type)
+    if media in also:
+        media = ""
     if media and media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
         raise malformed(f"it is declared as {media[:64]!r}; send it with Content-Type: application/json")
     if parameters.get("charset", "utf-8") not in ("utf-8", "utf8"):

@@ -28,7 +28,7 @@ class Upstream:
     port: int = 443
     configured: bool = False
     path: str = ""
-    """What comes before the path of each call: `/api`."""
+    """The prefix of the path of each call: `/api`."""
     tls: bool = True
 
     @property

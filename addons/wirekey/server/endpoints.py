@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from mitmproxy import ctx
 
-from wirekey.console.router import Router
+from wirekey.console.router import Router, wrong_method
 from wirekey.console.server import Server, ServerLimits
 from wirekey.errors import user_message
+from wirekey.local_response import local_json
+from wirekey.routing.gateway_paths import PREFIXES
 from wirekey.server.listeners import gateway_address, listen_error
 from wirekey.server.page import live_page
 
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.config import Config
     from wirekey.console.live import LivePage
-    from wirekey.console.reply import LocalHandler
+    from wirekey.console.local_request import LocalRequest
+    from wirekey.console.reply import LocalHandler, LocalReply
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.server.lifecycle import Lifecycle
 
@@ -45,7 +48,7 @@ class Endpoints:
         """`more` is path → handler of further pages of the console."""
         self.services = services
         self.lifecycle = lifecycle
-        self.router = Router(self.tokens, self.ready)
+        self.router = Router(self.tokens, self.ready, {"/": self.about})
         self.more = more or {}
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
@@ -109,6 +112,16 @@ class Endpoints:
             logger.warning("%s Until then Wirekey runs without the %s.", message, name)
             return False
         return True
+
+    def about(self, request: LocalRequest) -> LocalReply:
+        """Return what runs at the gateway, for whoever opens its root or checks whether it responds."""
+        about = {
+            "name": "wirekey",
+            "status": "ok",
+            "simulated": self.services.settings.simulated,
+            "base_urls": ["/v1", "/v1beta", "/model", *PREFIXES],
+        }
+        return wrong_method(request) or local_json(200, about)
 
     def tokens(self) -> TokenEndpoint | None:
         """Return the token endpoint, or None if this process issues no tokens."""

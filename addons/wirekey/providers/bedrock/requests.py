@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
+READ_AS_JSON = ("application/octet-stream", "application/x-amz-json-1.0", "application/x-amz-json-1.1", "text/plain")
+"""Bedrock reads a body as JSON, however it is declared. SDKs declare that of invoke as bytes by default."""
+
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
@@ -113,9 +116,7 @@ class BedrockRequests(RequestEditor):
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody
     ) -> Facts:
         """Return what a request asks for. Raises Refusal(400)."""
-        # SDKs declare the body of invoke as bytes unless the program sets a Content-Type.
-        if content_type.lower() != "application/octet-stream":
-            check_json_type(content_type)
+        check_json_type(content_type, also=READ_AS_JSON)
         if not body and operation.kind is not Kind.INFERENCE:
             return Facts(stream=operation.stream)
         data = read_body(body)

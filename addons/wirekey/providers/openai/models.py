@@ -30,7 +30,7 @@ class OpenAiModels:
         """Describe a model of any provider in this format."""
         if model.provider == "openai" and model.own is not None:
             return model.own
-        return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.provider}
+        return {"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner}
 
     def write_models(self, models: Sequence[ListedModel]) -> Document:
         """Write a list of models, in one page."""

@@ -12,6 +12,9 @@ from wirekey.operation import Usage
 BODY_LIMIT = 1024 * 1024
 WORD_LENGTH = 128
 
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON it expects."""
+
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """A count that fits wherever it is put later."""
 
@@ -25,7 +28,7 @@ def is_json(data: bytes) -> bool:
     """Return whether bytes are one JSON value."""
     try:
         msgspec.json.decode(data, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
+    except DECODE_ERRORS:
         return False
     return True
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.json_response import JsonReader, Tokens, is_json, word
+from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
 
@@ -63,7 +63,7 @@ class AnthropicJson(JsonReader):
         """Learn from the whole body and return whether it is JSON. Never raises."""
         try:
             message = _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             _record_fragment(self.usage, data, data)
             return is_json(data)
         _record_message(self.usage, message)
@@ -87,7 +87,7 @@ class MessageStream(SseReader):
         """Learn from one event. Never raises."""
         try:
             event = _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             return
         if event.type == "message_start" and isinstance(event.message, _Message):
             _record_message(self.usage, event.message)
@@ -127,7 +127,7 @@ def _record_fragment(usage: Usage, head: bytes, tail: bytes) -> None:
         if found := last_object(part, "usage"):
             try:
                 _record_usage(usage, _usage_decoder.decode(found))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except DECODE_ERRORS:
                 continue
             return
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.metering.eventstream import EventStreamReader, read_headers
-from wirekey.metering.json_response import JsonReader, Tokens, is_json, word
+from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.operation import Usage
 from wirekey.providers.bedrock.services import ACTIONS
@@ -114,7 +114,6 @@ _start = msgspec.json.Decoder(_Start)
 _end = msgspec.json.Decoder(_End)
 _final = msgspec.json.Decoder(_Final)
 _usage = msgspec.json.Decoder(_Usage)
-_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _SPACE = rb"[ \t\r\n]*"
 _HEADERS_OF_INTEREST = re.compile(rb"messageStop|metadata|exception|error")
@@ -137,7 +136,7 @@ class BedrockJson(JsonReader):
         """Learn from the whole body and return whether it is JSON. Never raises."""
         try:
             _record_response(self.usage, _response.decode(data))
-        except _FAULTS:
+        except DECODE_ERRORS:
             self.read_fragment(data, data)
             return is_json(data)
         return True
@@ -148,7 +147,7 @@ class BedrockJson(JsonReader):
             if found := last_object(piece, "usage"):
                 try:
                     _record_usage(self.usage, _usage.decode(found))
-                except _FAULTS:
+                except DECODE_ERRORS:
                     continue
             for key in FINISH_REASONS:
                 self.usage.finish_reason = last_text(piece, key) or self.usage.finish_reason
@@ -189,7 +188,7 @@ class ConverseStream(BedrockStream):
             return
         try:
             _record_response(self.usage, _response.decode(payload))
-        except _FAULTS:
+        except DECODE_ERRORS:
             return
         self.finished = self.finished or kind == "messageStop"
 
@@ -215,7 +214,7 @@ class InvokeStream(BedrockStream):
             response = _response.decode(chunk)
             _record_response(self.usage, response)
             metrics = response.metrics
-        except _FAULTS:
+        except DECODE_ERRORS:
             metrics = _read_metrics(chunk)
         if metrics:
             _record_metrics(self.usage, metrics)
@@ -293,7 +292,7 @@ def _record_start(usage: Usage, raw: msgspec.Raw) -> None:
     """Record Anthropic's message_start. Other models have something else under this name."""
     try:
         start = _start.decode(raw)
-    except _FAULTS:
+    except DECODE_ERRORS:
         return
     usage.model = word(start.model) or usage.model
     if start.usage:
@@ -303,14 +302,14 @@ def _record_start(usage: Usage, raw: msgspec.Raw) -> None:
 def _record_delta(usage: Usage, raw: msgspec.Raw) -> None:
     try:
         usage.finish_reason = _end.decode(raw).reason() or usage.finish_reason
-    except _FAULTS:
+    except DECODE_ERRORS:
         return
 
 
 def _read_metrics(chunk: bytes) -> _Metrics | None:
     try:
         return _final.decode(chunk).metrics
-    except _FAULTS:
+    except DECODE_ERRORS:
         return None
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.metering.json_array import JsonArrayReader
-from wirekey.metering.json_response import JsonReader, Tokens, word
+from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
 from wirekey.operation import Kind
@@ -75,7 +75,7 @@ class GeminiJsonReader(JsonReader):
         """Learn from the whole body and return whether it is JSON. Never raises."""
         try:
             responses = _responses.decode(data) if data.lstrip()[:1] == b"[" else [_response.decode(data)]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             _record_fragment(self.usage, data, data)
             return _is_json(data)
         for response in responses:
@@ -111,7 +111,7 @@ class _PartReader:
         """Learn from one event. Never raises."""
         try:
             response = _response.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             self.read_fragment(data, data)
             return
         if response.usage_metadata:
@@ -200,14 +200,14 @@ def _record_counts_in(usage: Usage, piece: bytes) -> None:
         return
     try:
         _record_counts(usage, _counts.decode(found))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except DECODE_ERRORS:
         return
 
 
 def _is_json(data: bytes) -> bool:
     try:
         msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return False
     return True
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.metering.json_response import JsonReader, Tokens, is_json, word
+from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
 from wirekey.operation import Kind
@@ -99,7 +99,7 @@ class OpenAiJson(JsonReader):
         """Learn from the whole body and return whether it is JSON. Never raises."""
         try:
             response = _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             _record_fragment(self.usage, data, data)
             return is_json(data)
         _record_response(self.usage, response)
@@ -125,7 +125,7 @@ class ChunkStream(SseReader):
             return
         try:
             response = _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             return
         _record_response(self.usage, response)
         self.finished = self.finished or self.usage.finish_reason is not None
@@ -148,7 +148,7 @@ class TypedStream(SseReader):
         """Learn from one event. Never raises."""
         try:
             response = _decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             if _EVENT_OF_INTEREST.search(data[:256]):
                 self.read_fragment(data, data)
             return
@@ -201,7 +201,7 @@ def _record_fragment(usage: Usage, head: bytes, tail: bytes) -> None:
         if found := last_object(part, "usage"):
             try:
                 _record_usage(usage, _usage_decoder.decode(found))
-            except msgspec.DecodeError:
+            except DECODE_ERRORS:
                 continue
             return
 

@@ -236,7 +236,7 @@ async def test_rubbish_closes_only_its_own_connection(token_server, rubbish, cap
 
 # Too slow, too many.
 
-HASTY = ServerLimits(head=0.2, body=0.2, answer=0.2)
+HASTY = ServerLimits(head=0.2, body=0.2, response=0.2)
 
 SLOW = {
     "nothing": (),

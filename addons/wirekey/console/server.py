@@ -50,7 +50,7 @@ class ServerLimits:
 
     head: float = 10.0
     body: float = 10.0
-    answer: float = 10.0
+    response: float = 10.0
     connections: int = 512
     of_one_address: int = 256
 
@@ -66,7 +66,7 @@ class Server(HTTPServer):
         self._undecided: dict[tuple[socket.socket, str], asyncio.TimerHandle] = {}
         self._present: Counter[str] = Counter()
         self._warned_at = 0.0
-        handler = (r".*", ConsoleHandler, {"respond": respond, "patience": self._bounds.answer})
+        handler = (r".*", ConsoleHandler, {"respond": respond, "patience": self._bounds.response})
         super().initialize(
             Application([handler], log_function=lambda _: None),
             # Beyond HEAD_BYTES there is an error response; beyond this limit the connection is closed.
@@ -111,7 +111,7 @@ class Server(HTTPServer):
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HeadCheck:
         """Return the delegate of a request."""
         assert isinstance(request_conn, HTTP1Connection)
-        return HeadCheck(request_conn, super().start_request(server_conn, request_conn), self._bounds.answer)
+        return HeadCheck(request_conn, super().start_request(server_conn, request_conn), self._bounds.response)
 
     def on_close(self, server_conn: object) -> None:
         """Forget a closed connection."""

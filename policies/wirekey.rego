@@ -5,7 +5,8 @@
 # - Only agents with the role "storage" may use what the account stores: files, batches, caches, stored responses. The
 #   whole account shares it.
 # - The setting `egress` decides on tunnels to other hosts. This policy allows them all.
-# - No rule allows the administration of an account, or a path that the provider does not document (kind "other").
+# - No rule allows the administration of an account, a path that the provider does not document (kind "other"), or
+#   telemetry and settings of coding agents (kind "companion").
 package wirekey.authz
 
 import data.wirekey.models

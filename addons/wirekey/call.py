@@ -22,6 +22,7 @@ class Outcome(StrEnum):
 
     COMPLETED = "completed"
     DENIED = "denied"
+    DECLINED = "declined"  # a companion operation that the policy does not allow
     UPSTREAM_ERROR = "upstream_error"
     CLIENT_CANCELLED = "client_cancelled"
     UPSTREAM_RESET = "upstream_reset"

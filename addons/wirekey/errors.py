@@ -60,6 +60,12 @@ class Refusal(Exception):  # noqa: N818  # it becomes a response and is often no
     error_type: str | None = None
 
 
+COMPANION_DECLINED = Refusal(
+    404,
+    "companion_declined",
+    "No policy allows this request of a coding agent, which is not needed to call models.",
+)
+"""The response to a companion operation that the policy does not allow."""
 INTERNAL_ERROR = Refusal(
     503,
     "wirekey_error",

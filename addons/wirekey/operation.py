@@ -21,6 +21,7 @@ class Kind(StrEnum):
 
     INFERENCE = "inference"
     LISTING = "listing"  # reads what is public to the account: models
+    COMPANION = "companion"  # settings and telemetry of coding agents, on a provider's host
     STORAGE = "storage"  # files, batches, stored responses, caches: shared by all who use the account
     ADMINISTRATION = "administration"  # members, keys, limits and settings of the account; keys for clients
     OTHER = "other"  # a path of the provider that is not documented; nothing of it is read

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator import text
+from wirekey_simulator import session, text
 from wirekey_simulator.exchange import BadRequest, Json, encode
 from wirekey_simulator.members import objects
 
@@ -36,17 +36,15 @@ class AnthropicTurn:
     """Whether max_tokens cut the text off."""
 
     @property
-    def tool(self) -> Json | None:
-        """The tool that the model calls, or None if it responds with text."""
-        tools = objects(self.body.get("tools"))
-        if not tools or not text.wants_tool_call(self.body):
-            return None
-        return next((tool for tool in tools if "input_schema" in tool), tools[0])
+    def call(self) -> tuple[str, Any] | None:
+        """The tool that the model calls and its arguments, or None if it responds with text."""
+        tools = sorted(objects(self.body.get("tools")), key=lambda tool: "input_schema" not in tool)
+        return session.tool_call(self.body, [(tool.get("name"), tool.get("input_schema")) for tool in tools])
 
     @property
     def stop_reason(self) -> str:
         """Return the `stop_reason` of the message."""
-        return "tool_use" if self.tool else "max_tokens" if self.limited else "end_turn"
+        return "tool_use" if self.call else "max_tokens" if self.limited else "end_turn"
 
     def usage(self, output_tokens: int) -> Json:
         """Return the token counts. Unlike with other providers, `input_tokens` excludes those read from a cache."""
@@ -106,7 +104,8 @@ def check_messages(body: Json) -> None:
     if not messages:
         raise BadRequest("messages: at least one message is required", field="messages")
     for index, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in ("user", "assistant"):
+        roles = ("user", "assistant", "system") if index else ("user", "assistant")
+        if not isinstance(message, dict) or message.get("role") not in roles:
             raise BadRequest(f"messages.{index}.role: Input should be 'user' or 'assistant'", field="messages")
         if not isinstance(message.get("content"), str | list):
             raise BadRequest(f"messages.{index}.content: Field required", field="messages")
@@ -117,11 +116,12 @@ def message(turn: AnthropicTurn) -> Json:
     content: list[Json] = []
     if turn.counts.reasoning:
         content.append({"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE})
-    if tool := turn.tool:
-        arguments = text.tool_arguments(tool.get("input_schema"))
-        content.append({"type": "tool_use", "id": turn.tool_id, "name": tool.get("name"), "input": arguments})
+    if call := turn.call:
+        name, arguments = call
+        content.append({"type": "tool_use", "id": turn.tool_id, "name": name, "input": arguments})
     else:
-        content.append({"type": "text", "text": text.whole(turn.behaviour)})
+        said = text.whole(turn.behaviour, session.scripted_text(turn.body))
+        content.append({"type": "text", "text": said})
     usage = turn.usage(turn.counts.output) | turn.reasoning
     return turn.envelope() | {"content": content, "stop_reason": turn.stop_reason, "usage": usage}
 
@@ -133,11 +133,12 @@ def events(turn: AnthropicTurn) -> Iterator[Json]:
     if turn.counts.reasoning:
         yield from _block(index, {"type": "thinking", "thinking": "", "signature": ""}, _thinking_deltas())
         index = 1
-    if tool := turn.tool:
-        start: Json = {"type": "tool_use", "id": turn.tool_id, "name": tool.get("name"), "input": {}}
-        yield from _block(index, start, _tool_deltas(tool))
+    if call := turn.call:
+        name, arguments = call
+        start: Json = {"type": "tool_use", "id": turn.tool_id, "name": name, "input": {}}
+        yield from _block(index, start, _tool_deltas(arguments))
     else:
-        yield from _block(index, {"type": "text", "text": ""}, _text_deltas(turn.behaviour), ping=True)
+        yield from _block(index, {"type": "text", "text": ""}, _text_deltas(turn), ping=True)
     counts = turn.usage(turn.counts.output)
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
     yield {
@@ -157,8 +158,8 @@ def _block(index: int, start: Json, deltas: Iterator[Json], *, ping: bool = Fals
     yield {"type": "content_block_stop", "index": index}
 
 
-def _text_deltas(behaviour: Behaviour) -> Iterator[Json]:
-    for piece in text.words(behaviour):
+def _text_deltas(turn: AnthropicTurn) -> Iterator[Json]:
+    for piece in text.words(turn.behaviour, session.scripted_text(turn.body)):
         yield {"type": "text_delta", "text": piece}
 
 
@@ -167,9 +168,9 @@ def _thinking_deltas() -> Iterator[Json]:
     yield {"type": "signature_delta", "signature": SIGNATURE}
 
 
-def _tool_deltas(tool: Json) -> Iterator[Json]:
+def _tool_deltas(given: Any) -> Iterator[Json]:
     """Cut the JSON of the arguments anywhere, as the provider does; the first piece is empty."""
-    arguments: Any = encode(text.tool_arguments(tool.get("input_schema"))).decode()
+    arguments = encode(given).decode()
     yield {"type": "input_json_delta", "partial_json": ""}
     for start in range(0, len(arguments), PARTIAL_JSON_CHARACTERS):
         yield {"type": "input_json_delta", "partial_json": arguments[start : start + PARTIAL_JSON_CHARACTERS]}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from wirekey_simulator import text
+from wirekey_simulator import session, text
 from wirekey_simulator.bedrock_invoke import invoke, invoke_stream
 from wirekey_simulator.bedrock_services import service_response
 from wirekey_simulator.bedrock_stream import stream_response
@@ -112,21 +112,20 @@ class ConverseTurn:
     """Whether maxTokens cut the text off."""
 
     @property
-    def tool(self) -> Json | None:
-        """The specification of the tool that the model calls, or None if it responds with text."""
-        tools = objects(child(self.body, "toolConfig", "tools"))
-        specifications = objects([tool.get("toolSpec") for tool in tools])
-        return specifications[0] if specifications and text.wants_tool_call(self.body) else None
+    def call(self) -> tuple[str, Any] | None:
+        """The tool that the model calls and its arguments, or None if it responds with text."""
+        tools = objects([tool.get("toolSpec") for tool in objects(child(self.body, "toolConfig", "tools"))])
+        return session.tool_call(self.body, [(tool.get("name"), child(tool, "inputSchema", "json")) for tool in tools])
 
     @property
-    def arguments(self) -> Json:
-        """Return made-up arguments that fit the tool's schema."""
-        return text.tool_arguments(child(self.tool, "inputSchema", "json"))
+    def said(self) -> str:
+        """The text with which the model responds by default."""
+        return session.scripted_text(self.body)
 
     @property
     def stop_reason(self) -> str:
         """Return the `stopReason` of the response."""
-        return "tool_use" if self.tool else "max_tokens" if self.limited else "end_turn"
+        return "tool_use" if self.call else "max_tokens" if self.limited else "end_turn"
 
     @property
     def usage(self) -> Json:
@@ -150,10 +149,10 @@ def _converse(body: Json, behaviour: Behaviour, number: str, *, stream: bool) ->
     content: list[Json] = []
     if turn.counts.reasoning:
         content.append({"reasoningContent": {"reasoningText": {"text": THOUGHT, "signature": SIGNATURE}}})
-    if tool := turn.tool:
-        content.append({"toolUse": {"toolUseId": turn.tool_id, "name": tool.get("name"), "input": turn.arguments}})
+    if call := turn.call:
+        content.append({"toolUse": {"toolUseId": turn.tool_id, "name": call[0], "input": call[1]}})
     else:
-        content.append({"text": text.whole(behaviour)})
+        content.append({"text": text.whole(behaviour, turn.said)})
     return json_response(
         {
             "metrics": {"latencyMs": LATENCY_MS},
@@ -192,14 +191,14 @@ def _events(turn: ConverseTurn) -> Iterator[tuple[str, Json]]:
     if turn.counts.reasoning:
         yield from _block(0, ({"reasoningContent": part} for part in ({"text": THOUGHT}, {"signature": SIGNATURE})))
         index = 1
-    if tool := turn.tool:
-        start = {"toolUse": {"toolUseId": turn.tool_id, "name": tool.get("name")}}
+    if call := turn.call:
+        start = {"toolUse": {"toolUseId": turn.tool_id, "name": call[0]}}
         yield "contentBlockStart", {"contentBlockIndex": index, "start": start}
-        arguments = encode(turn.arguments).decode()
+        arguments = encode(call[1]).decode()
         middle = len(arguments) // 2
         yield from _block(index, ({"toolUse": {"input": part}} for part in (arguments[:middle], arguments[middle:])))
     else:
-        yield from _block(index, ({"text": piece} for piece in text.words(turn.behaviour)))
+        yield from _block(index, ({"text": piece} for piece in text.words(turn.behaviour, turn.said)))
     yield "messageStop", {"stopReason": turn.stop_reason}
     yield "metadata", {"metrics": {"latencyMs": LATENCY_MS}, "usage": turn.usage}
 

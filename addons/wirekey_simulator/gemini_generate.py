@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey_simulator import text
+from wirekey_simulator import session, text
 from wirekey_simulator.exchange import (
     BadRequest,
     Json,
@@ -51,13 +51,13 @@ class GeminiTurn:
     @property
     def call(self) -> Json | None:
         """The function call, or None if the model responds with text."""
-        if not text.wants_tool_call(self.body):
-            return None
-        for tool in objects(self.body.get("tools")):
-            for function in objects(tool.get("functionDeclarations", tool.get("function_declarations"))):
-                schema = function.get("parameters") or function.get("parametersJsonSchema")
-                return {"functionCall": {"name": function.get("name"), "args": text.tool_arguments(schema)}}
-        return None
+        offered = [
+            (function.get("name"), function.get("parameters") or function.get("parametersJsonSchema"))
+            for tool in objects(self.body.get("tools"))
+            for function in objects(tool.get("functionDeclarations", tool.get("function_declarations")))
+        ]
+        call = session.tool_call(self.body, offered)
+        return call and {"functionCall": {"name": call[0], "args": call[1]}}
 
     def usage(self, output: int) -> Json:
         """Return the token counts. `candidatesTokenCount` excludes thoughts. Cached and thoughts appear only if any."""
@@ -92,7 +92,7 @@ def generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state:
     """Return the response of generateContent. Raises BadRequest."""
     turn = _turn(model, request, behaviour, state)
     parts = [_thought()] if _shows_thoughts(turn.body) else []
-    parts.append(turn.call or {"text": text.whole(turn.behaviour)})
+    parts.append(turn.call or {"text": text.whole(turn.behaviour, session.scripted_text(turn.body))})
     return json_response(turn.response(parts, turn.counts.output - turn.counts.reasoning))
 
 
@@ -144,7 +144,7 @@ def _responses(turn: GeminiTurn) -> Iterator[Json]:
     if call := turn.call:
         yield turn.response([call], output)
         return
-    words = text.words(turn.behaviour)
+    words = text.words(turn.behaviour, session.scripted_text(turn.body))
     said = next(words, "")
     for number, following in enumerate(words, 1):
         yield turn.response([{"text": said}], min(number, output), last=False)

@@ -63,9 +63,9 @@ def hours(path, by=None, since=NOON, until=NOON + timedelta(hours=3), seconds=HO
 def test_each_time_bucket_has_its_sums_and_empty_buckets_are_included(recorded):
     found = hours(recorded(CALLS))
     assert [(bucket.start, astuple(bucket.sums.counts)) for bucket in found.buckets] == [
-        (NOON, (3, 1, 0, 20, 40, 0.5)),
-        (NOON + timedelta(hours=1), (1, 0, 1, 10, 20, 0.25)),
-        (NOON + timedelta(hours=2), (1, 0, 0, None, None, None)),
+        (NOON, (3, 1, 0, 20, 40, 0.5, 0)),
+        (NOON + timedelta(hours=1), (1, 0, 1, 10, 20, 0.25, 0)),
+        (NOON + timedelta(hours=2), (1, 0, 0, None, None, None, 0)),
     ]
     assert found.all.counts == CallCounts(5, 1, 1, 30, 60, 0.75)
     assert [bucket.sums.ttfb for bucket in found.buckets] == [

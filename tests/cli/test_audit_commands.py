@@ -109,6 +109,7 @@ def test_stats_as_json_have_all_sums_by_name(by, groups):
         "input_tokens": 10,
         "output_tokens": 20,
         "cost_usd": 0.25,
+        "declined": 0,
         "ttfb_ms_p50": 12.5,
         "ttfb_ms_p95": 12.5,
         "ttfb_ms_p99": 12.5,

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,8 @@ BASES = {
     "OPENAI_API_BASE": "/v1",
     "ANTHROPIC_BASE_URL": "",
     "GOOGLE_GEMINI_BASE_URL": "",
+    "GEMINI_API_BASE": "/v1beta",
+    "ANTHROPIC_BEDROCK_BASE_URL": "/api/v1/bedrock",
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "/api/v1/bedrock",
     "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
     "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
@@ -41,6 +44,11 @@ def test_the_agents_token_is_the_key_and_its_key_pair_signs():
     assert (given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"]) == (PAIR.access_key, "a" * 40)
     assert given["AWS_REGION"] == given["AWS_DEFAULT_REGION"] == "eu-west-1"
     assert variables(AWS_REGION="us-west-2")["AWS_REGION"] == "us-west-2"
+
+
+def test_gemini_cli_is_told_that_it_has_an_api_key():
+    settings = json.loads(Path(variables()["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"]).read_text())
+    assert settings == {"security": {"auth": {"selectedType": "gemini-api-key"}}}
 
 
 def test_no_proxy_and_no_ca_is_set():

@@ -42,6 +42,15 @@ PATHS = [
     ("/v1/chat/completions", {"x-goog-api-client": "google-genai-sdk/3.1.0"}, "openai"),
     ("/upload/v1/files", {}, "gemini"),
     ("/v1alpha/models/m:generateContent", {}, "gemini"),
+    ("/messages", {"anthropic-version": "2023-06-01"}, "anthropic"),
+    ("/messages/count_tokens", {"anthropic-version": "2023-06-01"}, "anthropic"),
+    ("/messages", {}, None),
+    ("/chat/completions", {"anthropic-version": "2023-06-01"}, None),
+    ("/api/event_logging/v2/batch", {}, "anthropic"),
+    ("/api/claude_code/settings", {}, "anthropic"),
+    ("/api/claude_code_penguin_mode", {}, "anthropic"),
+    ("/api/hello", {}, "anthropic"),
+    ("/api/hellos", {}, None),
     ("/api/v1/mistral/v1/chat", {}, None),
     ("/api/v1/auth/tokens", {}, None),
     ("/model/x/delete", {}, None),
@@ -66,6 +75,7 @@ def test_the_provider_of_a_path(path, headers, provider):
         ("/api/v1/openai/v1/chat/completions", Direction("openai", "/v1/chat/completions")),
         ("/api/v1/openai//v1/x", Direction("openai", "//v1/x")),
         ("/v1/chat/completions", Direction("openai", "/v1/chat/completions", by_model=True)),
+        ("/api/hello", Direction("anthropic", "/api/hello")),
         ("/v1/models", Direction("openai", "/v1/models", by_model=True, own_models=True)),
         ("/v1/models/gpt-4o", Direction("openai", "/v1/models/gpt-4o", by_model=True, own_models=True)),
         ("/v1beta/models", Direction("gemini", "/v1beta/models", own_models=True)),
@@ -125,3 +135,8 @@ def test_D4_what_is_no_region_makes_no_host(region):
 )
 def test_google_models_are_recognised_by_name(model, is_one):
     assert (owner_of_model(model or "") == "gemini") is is_one
+
+
+def test_a_path_without_the_version_gets_it():
+    direction = direction_of("/messages", {"anthropic-version": "2023-06-01"})
+    assert direction == Direction("anthropic", "/v1/messages")

@@ -107,7 +107,7 @@ def test_H8_a_websocket_is_refused(stage):
         "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
         "Sec-WebSocket-Version: 13",
     )
-    stage.denied(post(*lines, method="GET", path="/v1/realtime", body=b"", content_type=None), 403)
+    stage.denied(post(*lines, method="GET", path="/v1/realtime", body=b"", content_type=None), 426)
 
 
 def test_H10_too_many_headers(stage):

@@ -73,8 +73,8 @@ def test_R29_a_refused_websocket_is_recorded_with_its_agent(stage, by):
     lines = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
     lines += [f"Authorization: Bearer {stage.alice}"] if by == "key slot" else []
     request = post(*lines, path="/v1/realtime?model=gpt-realtime", method="GET", body=b"", content_type=None)
-    assert stage.ask(request, token=stage.alice if by == "tunnel" else "").status == 403
-    refused(stage, 403, "websocket_refused", "alice")
+    assert stage.ask(request, token=stage.alice if by == "tunnel" else "").status == 426
+    refused(stage, 426, "websocket_refused", "alice")
 
 
 def test_R29_names_that_differ_are_recorded_with_the_agent_of_the_key_slot(stage):

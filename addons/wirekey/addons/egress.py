@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-METHODS = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"})
+METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE"})
 HTTPS_PORT = 443
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TLS_RECORD_START = 3
@@ -153,7 +153,8 @@ class Egress(Addon):
         if len(request.headers.fields) > self.services.settings.header_count:
             raise Refusal(431, "too_many_headers", "The request has more header lines than limits.headers allows.")
         if "upgrade" in request.headers:
-            raise Refusal(403, "websocket_refused", "WebSocket and other upgrades are not enabled here.")
+            # Codex falls back to HTTP at once after 426, and after another status only after several attempts.
+            raise Refusal(426, "websocket_refused", "WebSocket and other upgrades are not enabled here. Use HTTP.")
         if CONTROL.search(b" ".join(value for _, value in request.headers.fields)):
             raise Refusal(400, "malformed", "A header value holds a control character.")
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.tunnels import TUNNEL
+from wirekey.errors import COMPANION_DECLINED
+from wirekey.operation import Kind
 from wirekey.policy.input import build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
@@ -47,7 +49,8 @@ class Policy(AdmittingAddon):
         decision = await self.services.policy.decide(build_input(call, headers))
         call.policy_revision = decision.revision
         if not decision.allow:
-            raise decision.refusal()
+            declined = call.operation and call.operation.kind is Kind.COMPANION and decision.failure is None
+            raise COMPANION_DECLINED if declined else decision.refusal()
         return decision
 
     def fulfil(self, flow: http.HTTPFlow, call: Call, decision: Decision) -> None:

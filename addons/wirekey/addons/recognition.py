@@ -14,6 +14,7 @@ from wirekey.model_name import ModelName, ModelNameError, is_plain
 from wirekey.operation import Facts, Kind
 from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.bedrock.services import service_of
+from wirekey.providers.companions import companion_operation
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
 from wirekey.providers.request_json import malformed
@@ -55,6 +56,8 @@ class Recognition(Addon):
             path = call.path = plain
             request.path = path + mark + query
         operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
+        if operation is None or operation.kind is Kind.OTHER:
+            operation = companion_operation(call.provider, request.method, path) or operation
         if operation is None:
             raise Refusal(
                 404,
@@ -64,7 +67,7 @@ class Recognition(Addon):
             )
         if operation.unsupported:
             raise Refusal(403, "not_supported", operation.unsupported)
-        if PROVIDERS[call.provider].uses_aws:
+        if PROVIDERS[call.provider].uses_aws and operation.kind is not Kind.COMPANION:
             check_service(self.calls.state(flow).host, operation)
         call.operation = operation
         call.reads_body = operation.body in READ_BODIES

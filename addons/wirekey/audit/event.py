@@ -89,8 +89,9 @@ FIELDS = (
     EventField(
         "outcome",
         "text",
-        "`completed`, `denied`, `upstream_error`, `client_cancelled`, `upstream_reset`, `truncated`, `timeout` or "
-        "`interrupted`; null while the call is in progress",
+        "`completed`, `denied`, `declined` (a companion request of a coding agent), "
+        "`upstream_error`, `client_cancelled`, `upstream_reset`, `truncated`, `timeout` or `interrupted`; null while "
+        "the call is in progress",
     ),
     EventField("finish_reason", "text", "why the model stopped, in the provider's term"),
     EventField(

@@ -30,7 +30,8 @@ MAX_BUCKETS = 10_000
 OTHER = -1
 """The index of all groups that are not named."""
 SUMS = (
-    "count(*), total(outcome = 'denied'), total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied')),"
+    "total(outcome IS NOT 'declined'), total(outcome = 'denied'),"
+    " total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied', 'declined')), total(outcome = 'declined'),"
     " sum(input_tokens), sum(output_tokens), sum(cost_usd)"
 )
 BINS_AN_OCTAVE = 16
@@ -40,7 +41,10 @@ OCTAVES = range(-3, 27)
 
 @dataclass(frozen=True, slots=True)
 class CallCounts:
-    """Sums over some calls. `errors`: neither completed nor denied. Tokens and cost: None if none is known."""
+    """Sums over some calls. `errors`: neither completed nor denied. Tokens and cost: None if none is known.
+
+    `declined`: companion operations of coding agents that no policy allowed. They are not among the calls.
+    """
 
     calls: int = 0
     denials: int = 0
@@ -48,6 +52,7 @@ class CallCounts:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    declined: int = 0
 
     def __add__(self, other: CallCounts) -> CallCounts:
         return CallCounts(
@@ -57,6 +62,7 @@ class CallCounts:
             known_sum(self.input_tokens, other.input_tokens),
             known_sum(self.output_tokens, other.output_tokens),
             known_sum(self.cost_usd, other.cost_usd),
+            self.declined + other.declined,
         )
 
 
@@ -180,8 +186,9 @@ class Summing:
         names = self._names(by, max_groups) if by else []
         group = group_key(by, names) if by else SqlKey("0")
         counts: dict[int, dict[int, CallCounts]] = {}
-        for kind, place, calls, denials, errors, *known in self._rows([group, self._bucket], SUMS):
-            counts.setdefault(kind, {})[place] = CallCounts(calls, int(denials), int(errors), *known)
+        for kind, place, calls, denials, errors, declined, *known in self._rows([group, self._bucket], SUMS):
+            found = CallCounts(int(calls), int(denials), int(errors), *known)
+            counts.setdefault(kind, {})[place] = replace(found, declined=int(declined))
         per_bucket = [added(of.get(place) for of in counts.values()) for place in range(len(self._starts))]
         ttfb, duration = self._percentiles(self._bucket, "ttfb_ms"), self._percentiles(self._bucket, "duration_ms")
         buckets = tuple(

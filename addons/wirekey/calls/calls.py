@@ -23,7 +23,7 @@ from wirekey.calls.refusals import Refusals
 from wirekey.calls.state import CallState
 from wirekey.calls.tunnels import Tunnels
 from wirekey.credentials.agent_tokens import text_without_tokens
-from wirekey.errors import INTERNAL_ERROR, Refusal
+from wirekey.errors import COMPANION_DECLINED, INTERNAL_ERROR, Refusal
 from wirekey.identity.throttle import neighbourhood
 from wirekey.metering.eventstream import EventStreamReader
 from wirekey.metering.json_array import JsonArrayReader
@@ -174,12 +174,14 @@ class Calls:
         """Note a refusal in the call's record, and set its response."""
         state = self.states.get(flow.id)
         call = state.call if state else self.open(flow)
-        call.outcome = call.outcome or Outcome.DENIED
+        call.outcome = call.outcome or (Outcome.DECLINED if refusal is COMPANION_DECLINED else Outcome.DENIED)
         call.policy_result = "deny"
         call.policy_reason = call.policy_reason or f"{refusal.code}: {refusal.message}"
         flow.request.headers.pop("expect", None)
         flow.request.stream = False
         flow.response = self.error_response(flow, refusal)
+        if flow.request.method == "HEAD":
+            flow.response.content = b""
 
     def refuse_internal_error(self, flow: http.HTTPFlow, *_: object) -> None:
         """Refuse a call that Wirekey could not decide on."""

@@ -19,7 +19,11 @@ EIGHTHS: tuple[str, ...] = ("", *"▏▎▍▌▋▊▉█")
 def by_name(found: Totals, by: str) -> list[tuple[str | None, Sums]]:
     """Return (name, sums) of each named group or, for `by` day, of each day with calls."""
     if by == "day":
-        return [(f"{day.start:%Y-%m-%d}", day.sums) for day in found.buckets if day.sums.counts.calls]
+        return [
+            (f"{day.start:%Y-%m-%d}", day.sums)
+            for day in found.buckets
+            if day.sums.counts.calls or day.sums.counts.declined
+        ]
     return [(group.name, group.sums) for group in found.groups]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -9,11 +10,19 @@ from wirekey.cli.credential_variables import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from wirekey.identity.aws_pairs import KeyPair
 
-KEY_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "ANTHROPIC_API_KEY")
+KEY_VARIABLES = (
+    "OPENAI_API_KEY",
+    "CODEX_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_GENERATIVE_AI_API_KEY",
+    "LLM_GEMINI_KEY",
+    "ANTHROPIC_API_KEY",
+)
+GEMINI_CLI_SETTINGS = Path(__file__).with_name("gemini_cli_settings.json")
+"""Defaults for Gemini CLI. With a base URL it does not conclude from its variables that it has an API key."""
 OTHER_PROXIES = ("ALL_PROXY", "all_proxy")
 """Variables that would make a program use another proxy."""
 BUNDLE_VARIABLES = {
@@ -32,6 +41,8 @@ GATEWAY_PATHS = {
     "OPENAI_API_BASE": "/v1",  # LiteLLM, aider, older LangChain
     "ANTHROPIC_BASE_URL": "",
     "GOOGLE_GEMINI_BASE_URL": "",
+    "GEMINI_API_BASE": "/v1beta",  # LiteLLM, and so aider and mini-swe-agent
+    "ANTHROPIC_BEDROCK_BASE_URL": "/api/v1/bedrock",  # Claude Code does not read those of AWS
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "/api/v1/bedrock",
     "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
     "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
@@ -88,6 +99,7 @@ def gateway_environment(
     """
     variables = {name: f"http://{address}{path}" for name, path in GATEWAY_PATHS.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
+    variables["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] = str(GEMINI_CLI_SETTINGS)
     never = (inherited.get("NO_PROXY") or inherited.get("no_proxy"), NEVER_PROXIED, address.rpartition(":")[0])
     variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(listed_once(never)))
     return variables | signing_variables(pair, region, inherited)

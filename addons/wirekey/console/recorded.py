@@ -52,7 +52,7 @@ class Recorded:
         """Return the last denials among the latest calls, latest first."""
         return await asyncio.to_thread(
             self._read,
-            "SELECT * FROM calls WHERE rowid > (SELECT max(rowid) FROM calls) - ? AND policy_result = 'deny'"
+            "SELECT * FROM calls WHERE rowid > (SELECT max(rowid) FROM calls) - ? AND outcome = 'denied'"
             " ORDER BY rowid DESC LIMIT ?",
             [LOOKED_THROUGH, DENIED],
         )

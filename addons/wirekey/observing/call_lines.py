@@ -19,6 +19,7 @@ SHORT_ID = 12
 """Number of final digits of a call's id: enough for `wirekey audit show`."""
 LONGEST_SHOWN_REASON = 160
 RED, GREEN, YELLOW, DIM, PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
+COLOURS = {"completed": GREEN, "declined": PLAIN, "denied": YELLOW, "client_cancelled": YELLOW}
 
 
 class CallLines:
@@ -107,7 +108,7 @@ def pretty(fields: dict[str, str | int | float | bool], *, colours: bool = False
         model = f"{fields['requested_model']} -> {model}"
     line = f"{of('agent_id'):<10} {called:<27} {model:<22} {measured(fields)}"
     if colours:
-        colour = GREEN if outcome == "completed" else YELLOW if outcome in ("denied", "client_cancelled") else RED
+        colour = COLOURS.get(outcome, RED)
         return f"{colour}{status:>3} {outcome:<9}{PLAIN} {line}{DIM}{of('call')[-SHORT_ID:]}{PLAIN}"
     return f"{status:>3} {outcome:<9} {line}{of('call')[-SHORT_ID:]}"
 

@@ -37,7 +37,7 @@ OTHER = "_OTHER"
 STATUSES = {status.value: str(status.value) for status in HTTPStatus}
 
 CODE = re.compile(r"[a-z][a-z0-9_]{0,63}(?=: |$)")
-NO_ERROR = (Outcome.COMPLETED, Outcome.CLIENT_CANCELLED)
+NO_ERROR = (Outcome.COMPLETED, Outcome.CLIENT_CANCELLED, Outcome.DECLINED)
 
 
 def provider_name(call: Call) -> str | None:

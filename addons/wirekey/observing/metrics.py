@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Histogram, disable_created_metrics
 
 from wirekey.audit.event import count, number, safe
+from wirekey.call import Outcome
 from wirekey.observing.conventions import (
     NO_ERROR,
     OPERATION_NAMES,
@@ -212,7 +213,7 @@ class CallMetrics:
             self._child(self.attempts, provider, "").inc(call.attempts)
             if call.operation and call.operation.kind is Kind.INFERENCE:
                 self._inferred(call, call.operation, agent)
-        elif call.policy_result == "deny" and not call.intent_recorded:
+        elif call.outcome is not Outcome.DECLINED and call.policy_result == "deny" and not call.intent_recorded:
             self._denied.inc()
             self._child(self.denials, provider, call.refusal_code or OTHER).inc()
 

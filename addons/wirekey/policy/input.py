@@ -60,13 +60,14 @@ FIELDS = (
         "operation",
         "string",
         "`chat.completions`, `generateContent`, `converse`, …; `tunnel` if the client opens a tunnel to a host that is "
-        "not a provider's; `other` for a path that the provider does not document",
+        "not a provider's; `companion.settings`, `companion.telemetry`, … for requests of coding agents that are no "
+        "model calls; `other` for a path that the provider does not document",
     ),
     InputField(
         "kind",
         "string",
         "what the operation does: `inference`, `listing` (of models), `storage` (what the account stores), "
-        "`administration` or `other`; absent for a tunnel",
+        "`administration`, `companion` or `other`; absent for a tunnel",
     ),
     InputField("method", "string", "HTTP method; `CONNECT` for a tunnel"),
     InputField("path", "string", "path without the query; `HOST:PORT` for a tunnel"),

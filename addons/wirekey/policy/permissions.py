@@ -22,9 +22,12 @@ def permissions_of(agent: Agent | None) -> list[str]:
 
 
 def needed(call: Call) -> str:
-    """Return the permission that a recognised call needs: reading for a GET or a listing, writing for all else."""
+    """Return the permission that a recognised call needs.
+
+    It is reading for a GET, a listing and a companion operation, and writing for all else.
+    """
     assert call.operation
-    return READ if call.method == "GET" or call.operation.kind is Kind.LISTING else WRITE
+    return READ if call.method == "GET" or call.operation.kind in {Kind.LISTING, Kind.COMPANION} else WRITE
 
 
 def check_permission(call: Call) -> None:

@@ -47,6 +47,8 @@ class Provider(Protocol):
     """A header that only its SDKs send."""
     sdk_paths: str = ""
     """Pattern of the gateway paths that are its own if that header is there, and of a shared format otherwise."""
+    unversioned_paths: str = "(?!)"
+    """Pattern of the gateway paths, with that header, to which an SDK does not add the version `/v1`."""
     key_parameter: str = ""
     """A parameter of the query in which it looks for an API key, too."""
     client_key_header: str = ""

@@ -14,6 +14,7 @@ from wirekey.egress.hosts import RUNTIME, bedrock_hosts
 from wirekey.providers import PROVIDERS
 from wirekey.providers.bedrock import Bedrock
 from wirekey.providers.bedrock.services import service_of
+from wirekey.providers.companions import AT_THE_GATEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -24,7 +25,9 @@ PREFIXES = {f"/api/v1/{name}": name for name in PROVIDERS}
 
 # A provider's paths are looked at before those of the providers above it in the registry; the first match wins.
 _AT_THE_ROOT = [
-    (re.compile(pattern), provider) for provider in reversed(PROVIDERS.values()) for pattern in provider.gateway_paths
+    (re.compile(pattern), provider)
+    for name, provider in reversed(PROVIDERS.items())
+    for pattern in (*provider.gateway_paths, *AT_THE_GATEWAY.get(name, ()))
 ]
 MODELS = re.compile(r"/(?:v1|v1beta|v1alpha)/models(?:/[^/]+)?")
 """Paths of the list of models of all providers, at the root of the gateway."""
@@ -53,11 +56,19 @@ def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
             return Direction(name, path[len(prefix) :])
     provider = next((provider for pattern, provider in _AT_THE_ROOT if pattern.fullmatch(path)), None)
     if provider is None:
-        return None
+        return direction_without_version(path, headers)
     if provider.leads_by_model:
         provider = next((other for other in reversed(PROVIDERS.values()) if is_of_sdk(other, path, headers)), provider)
     models = MODELS.fullmatch(path) is not None
     return Direction(provider.name, path, by_model=provider.leads_by_model, own_models=models)
+
+
+def direction_without_version(path: str, headers: Mapping[str, str]) -> Direction | None:
+    """Return where a path leads whose SDK expects the version in the base URL, as the AI SDK for Anthropic does."""
+    for provider in PROVIDERS.values():
+        if provider.sdk_header in headers and re.fullmatch(provider.unversioned_paths, path):
+            return Direction(provider.name, f"/v1{path}")
+    return None
 
 
 def is_of_sdk(provider: Provider, path: str, headers: Mapping[str, str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator import text
+from wirekey_simulator import session, text
 from wirekey_simulator.exchange import Json, SimulatedResponse, encode, json_response, sse, sse_response
 from wirekey_simulator.openai.parameters import (
     checked,
@@ -56,10 +56,12 @@ def create(call: OpenAICall) -> SimulatedResponse:
     finish = "tool_calls" if calls else "length" if cut else "stop"
     choices = number(body, "n", 1, 1, 128)
     usage = completion_usage(text.counts(behaviour, body))
+    said = session.scripted_text(body)
     if stream:
-        events = _events(facts, behaviour, usage if with_usage else None, calls=calls, finish=finish, choices=choices)
+        counted = usage if with_usage else None
+        events = _events(facts, behaviour, said, counted, calls=calls, finish=finish, choices=choices)
         return sse_response(events, STREAM_ERROR)
-    message = {"role": "assistant", "content": None if calls else text.whole(behaviour), "refusal": None}
+    message = {"role": "assistant", "content": None if calls else text.whole(behaviour, said), "refusal": None}
     message |= {"tool_calls": calls} if calls else {"annotations": []}
     choice = {"message": message, "logprobs": None, "finish_reason": finish}
     response: Json = {
@@ -87,15 +89,15 @@ def messages(call: OpenAICall) -> SimulatedResponse:
 def tool_calls(body: Json, state: State) -> list[Json]:
     """Return a call of the first function offered, if the last message asks for one."""
     tools = [required(tool, "function", dict) for tool in objects(body, "tools") if tool.get("type") == "function"]
-    if not tools or not text.wants_tool_call(body):
+    call = session.tool_call(body, [(tool.get("name"), tool.get("parameters")) for tool in tools])
+    if call is None:
         return []
-    arguments = encode(text.tool_arguments(tools[0].get("parameters"))).decode()
-    function = {"name": tools[0].get("name"), "arguments": arguments}
+    function = {"name": call[0], "arguments": encode(call[1]).decode()}
     return [{"id": state.new_id("call_"), "type": "function", "function": function}]
 
 
 def _events(
-    facts: Json, behaviour: Behaviour, usage: Json | None, *, calls: list[Json], finish: str, choices: int
+    facts: Json, behaviour: Behaviour, said: str, usage: Json | None, *, calls: list[Json], finish: str, choices: int
 ) -> Iterator[bytes]:
     more: Json = {"service_tier": "default", "system_fingerprint": "fp_simulator"}
     if usage is not None:
@@ -112,7 +114,7 @@ def _events(
                 yield chunk(index, {"tool_calls": [delta]})
         else:
             before, after = chunk(index, {"content": "@"}).split(b'"@"', 1)
-            for word in text.words(behaviour):
+            for word in text.words(behaviour, said):
                 yield before + encode(word) + after
         yield chunk(index, {}, finish)
     if usage is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from wirekey_simulator import text
+from wirekey_simulator import session, text
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, encode, json_response, sse, sse_response
 from wirekey_simulator.openai.parameters import model, objects, optional, required
 from wirekey_simulator.openai.storage import found, keep, page
@@ -46,16 +46,16 @@ def create(call: OpenAICall) -> SimulatedResponse:
     response = _unfinished(body, call.state)
     behaviour, cut = text.limited(call.behaviour, body.get("max_output_tokens"))
     usage = _usage(text.counts(behaviour, body))
-    item = _call_item(body, call.state)
+    item, said = _call_item(body, call.state), session.scripted_text(body)
     if optional(body, "stream", bool):
         item = item or _message_item(call.state.new_id("msg_"), None)
-        events = _events(response, behaviour, item, usage, call.state, cut=cut)
+        events = _events(response, behaviour, item, usage, call.state, said=said, cut=cut)
         error = {"code": "server_error", "message": "The server had an error, as the simulator was asked to say."}
         number = call.behaviour.error_after or 0
         return sse_response(
             events, sse({"type": "error", **error, "param": None, "sequence_number": number}, event="error")
         )
-    item = item or _message_item(call.state.new_id("msg_"), text.whole(behaviour))
+    item = item or _message_item(call.state.new_id("msg_"), text.whole(behaviour, said))
     return json_response(_finished(response, item, usage, call.state, cut=cut))
 
 
@@ -154,20 +154,21 @@ def _part(whole: str) -> Json:
 def _call_item(body: Json, state: State) -> Json | None:
     """Return a call of the first function offered, if the last input asks for one."""
     tools = [tool for tool in objects(body, "tools") if tool.get("type") == "function"]
-    if not tools or not text.wants_tool_call(body):
+    call = session.tool_call(body, [(tool.get("name"), tool.get("parameters")) for tool in tools])
+    if call is None:
         return None
     return {
         "id": state.new_id("fc_"),
         "type": "function_call",
         "status": "completed",
         "call_id": state.new_id("call_"),
-        "name": tools[0].get("name"),
-        "arguments": encode(text.tool_arguments(tools[0].get("parameters"))).decode(),
+        "name": call[0],
+        "arguments": encode(call[1]).decode(),
     }
 
 
 def _events(
-    response: Json, behaviour: Behaviour, item: Json, usage: Json, state: State, *, cut: bool
+    response: Json, behaviour: Behaviour, item: Json, usage: Json, state: State, *, said: str, cut: bool
 ) -> Iterator[bytes]:
     numbers = count()
 
@@ -191,7 +192,7 @@ def _events(
         yield event("response.content_part.added", **at, part=_part(""))
         held: list[str] = []
         size = 0
-        for word in text.words(behaviour):
+        for word in text.words(behaviour, said):
             if size < HELD_TEXT:
                 held.append(word)
                 size += len(word)

@@ -217,7 +217,7 @@ export const outcomeOf = (event) => event.outcome ?? "under_way";
 
 export function toneOf(outcome) {
   if (outcome === "completed") return "good";
-  return outcome === "under_way" ? "soft" : outcome === "denied" || outcome === "client_cancelled" ? "warn" : "bad";
+  return outcome === "under_way" || outcome === "declined" ? "soft" : outcome === "denied" || outcome === "client_cancelled" ? "warn" : "bad";
 }
 
 function cells(event) {

@@ -82,7 +82,7 @@ const follower = new Follower({
     for (const event of rows.map(asEvent)) {
       page.drawer.follow(event);
       if (event.outcome) page.ended += 1;
-      if (event.policy_result !== "deny") continue;
+      if (event.outcome !== "denied") continue;
       denials += 1;
       page.denials = [event, ...page.denials.filter((other) => other.id !== event.id)].slice(0, DENIALS);
     }

@@ -24,6 +24,7 @@ class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, Anthropi
         r"/v1/(?:models|files|skills|agents|sessions|environments|deployments|deployment_runs|dreams|memory_stores"
         r"|organizations|tunnels|user_profiles|vaults)(?:/.*)?"
     )
+    unversioned_paths = r"/messages(?:/.*)?"
     model_list_headers = MappingProxyType({"anthropic-version": "2023-06-01"})
     counts_cached_apart = True
     otel_name = price_list = "anthropic"

@@ -1,0 +1,114 @@
+"""The coding agents, and how each of them does the same work without a user: write a file, read it back, answer."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wirekey_simulator.session import MARK
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/tmp") / ".cache") / "wirekey-agents"
+NODE = CACHE / "node_modules"
+PYTHON = CACHE / "python" / "bin"
+CONTENT = "A canary sings behind Wirekey."
+ANSWER = "I wrote it and read it back:"
+READ = "cat note.txt"
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A coding agent: its command, and the tool calls with which its model does the work."""
+
+    command: list[str]
+    steps: list[dict[str, Any]]
+    provider: str
+    variables: dict[str, str] = field(default_factory=dict)
+    """What a user sets to choose a provider. Never an address, a key or a proxy."""
+
+    def arguments(self, folder: Path) -> list[str]:
+        prompt = f"Write note.txt and read it back. {MARK} {json.dumps([*self.steps, {'text': ANSWER + ' {result}'}])}"
+        return [part.format(prompt=prompt, folder=folder) for part in self.command]
+
+
+def steps(write: tuple[str, dict[str, Any]], read: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"tool": name, "input": arguments} for name, arguments in (write, read)]
+
+
+SHELL_WRITE = f"printf '%s' '{CONTENT}' > note.txt"
+CLAUDE = [
+    str(NODE / "@anthropic-ai/claude-code-linux-x64/claude"), "-p", "{prompt}", "--allowedTools", "Write,Bash",
+]  # fmt: skip
+CLAUDE_STEPS = steps(
+    ("Write", {"file_path": "note.txt", "content": CONTENT}),
+    ("Bash", {"command": READ, "description": "Read the note"}),
+)
+OPENCODE = [str(NODE / "opencode-linux-x64/bin/opencode"), "run", "--model"]
+OPENCODE_STEPS = steps(
+    ("write", {"filePath": "note.txt", "content": CONTENT}), ("bash", {"command": READ, "description": "Read the note"})
+)
+LLM_TOOLS = """
+import pathlib, subprocess
+def write_file(path: str, content: str) -> str:
+    pathlib.Path(path).write_text(content)
+    return "written"
+def run_shell(command: str) -> str:
+    return subprocess.run(command, shell=True, capture_output=True, text=True).stdout
+"""
+LLM = [str(PYTHON / "llm"), "prompt", "{prompt}", "--functions", LLM_TOOLS.replace("{", "{{").replace("}", "}}"), "-m"]
+LLM_STEPS = steps(
+    ("write_file", {"path": "note.txt", "content": CONTENT}),
+    ("run_shell", {"command": READ}),
+)
+AIDER = [
+    str(PYTHON / "aider"), "--message", "{prompt}", "--yes-always", "--no-git", "--no-pretty", "--no-check-update",
+    "--no-show-release-notes", "--edit-format", "whole", "--map-tokens", "0", "--auto-test", "--test-cmd",
+    f"{READ}; test -e seen || (touch seen; exit 1)", "note.txt", "--model",
+]  # fmt: skip
+AIDER_STEPS = [{"text": f"note.txt\n```\n{CONTENT}\n```\n"}]
+MINI = [str(PYTHON / "mini"), "--yolo", "--exit-immediately", "--task", "{prompt}", "--model"]
+MINI_SETTINGS = {"MSWEA_CONFIGURED": "true", "MSWEA_COST_TRACKING": "ignore_errors"}
+"""Its first start asks for a model and a key, and it stops at a model whose price it does not know."""
+MINI_STEPS = [
+    {"tool": "bash", "input": {"command": command}}
+    for command in (SHELL_WRITE, f"echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; {READ}")
+]
+
+AGENTS = {
+    "claude-code": Agent(CLAUDE, CLAUDE_STEPS, "anthropic"),
+    "claude-code-bedrock": Agent(CLAUDE, CLAUDE_STEPS, "bedrock", {"CLAUDE_CODE_USE_BEDROCK": "1"}),
+    "codex": Agent(
+        [
+            str(NODE / ".bin/codex"),
+            "exec",
+            "--skip-git-repo-check",
+            "--dangerously-bypass-approvals-and-sandbox",
+            "--model",
+            "gpt-4.1",
+            "{prompt}",
+        ],
+        steps(("exec_command", {"cmd": SHELL_WRITE}), ("exec_command", {"cmd": READ})),
+        "openai",
+    ),
+    "gemini-cli": Agent(
+        [str(NODE / ".bin/gemini"), "--yolo", "--skip-trust", "--model", "gemini-2.5-flash", "--prompt", "{prompt}"],
+        steps(
+            ("write_file", {"file_path": "note.txt", "content": CONTENT}),
+            ("run_shell_command", {"command": READ}),
+        ),
+        "gemini",
+    ),
+    "opencode-openai": Agent([*OPENCODE, "openai/gpt-4o", "{prompt}"], OPENCODE_STEPS, "openai"),
+    "opencode-anthropic": Agent([*OPENCODE, "anthropic/claude-sonnet-4-5", "{prompt}"], OPENCODE_STEPS, "anthropic"),
+    "opencode-google": Agent([*OPENCODE, "google/gemini-2.5-flash", "{prompt}"], OPENCODE_STEPS, "gemini"),
+    "aider-openai": Agent([*AIDER, "openai/gpt-4o"], AIDER_STEPS, "openai"),
+    "aider-gemini": Agent([*AIDER, "gemini/gemini-2.5-flash"], AIDER_STEPS, "gemini"),
+    "aider-anthropic": Agent([*AIDER, "anthropic/claude-sonnet-4-5"], AIDER_STEPS, "anthropic"),
+    "mini-openai": Agent([*MINI, "openai/gpt-4o"], MINI_STEPS, "openai", MINI_SETTINGS),
+    "mini-gemini": Agent([*MINI, "gemini/gemini-2.5-flash"], MINI_STEPS, "gemini", MINI_SETTINGS),
+    "llm-gemini": Agent([*LLM, "gemini-2.5-flash"], LLM_STEPS, "gemini"),
+    "llm-anthropic": Agent([*LLM, "anthropic/claude-sonnet-4-5"], LLM_STEPS, "anthropic"),
+}
+MODES = ("proxy", "gateway")

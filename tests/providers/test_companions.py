@@ -1,0 +1,53 @@
+"""Companion operations of coding agents, by provider, method and path."""
+
+import pytest
+
+from wirekey.body import Body
+from wirekey.operation import Kind
+from wirekey.providers import PROVIDERS
+from wirekey.providers.companions import companion_operation
+
+KNOWN = [
+    ("anthropic", "GET", "/api/claude_code/settings", "settings"),
+    ("anthropic", "GET", "/api/claude_code/policy_limits", "settings"),
+    ("anthropic", "GET", "/api/claude_code/organizations/metrics_enabled", "settings"),
+    ("anthropic", "GET", "/api/claude_cli/bootstrap", "settings"),
+    ("anthropic", "GET", "/api/claude_code_penguin_mode", "settings"),
+    ("anthropic", "POST", "/api/eval/sdk-zAZezfDKGoZuXXKe", "settings"),
+    ("anthropic", "POST", "/api/claude_code/metrics", "telemetry"),
+    ("anthropic", "POST", "/api/event_logging/v2/batch", "telemetry"),
+    ("anthropic", "GET", "/api/directory/server-urls", "registry"),
+    ("anthropic", "GET", "/mcp-registry/v0/servers", "registry"),
+    ("anthropic", "GET", "/api/oauth/profile", "account"),
+    ("anthropic", "HEAD", "/", "check"),
+    ("openai", "HEAD", "/", "check"),
+    ("gemini", "GET", "/", "check"),
+    ("bedrock", "HEAD", "/", "check"),
+]
+UNKNOWN = [
+    ("openai", "GET", "/api/claude_code/settings"),
+    ("anthropic", "DELETE", "/api/claude_code/settings"),
+    ("anthropic", "POST", "/"),
+    ("anthropic", "GET", "/api"),
+    ("anthropic", "GET", "/api/claude_code/../../v1/organizations"),
+    ("anthropic", "GET", "/v1/organizations/users"),
+    ("anthropic", "POST", "/api/event_logging/%2e%2e/batch"),
+]
+
+
+@pytest.mark.parametrize(("provider", "method", "path", "what"), KNOWN)
+def test_a_known_request_is_a_companion_operation(provider, method, path, what):
+    operation = companion_operation(provider, method, path)
+    assert (operation.name, operation.kind) == (f"companion.{what}", Kind.COMPANION)
+    assert operation.body is (Body.OPAQUE if method == "POST" else Body.NONE)
+
+
+@pytest.mark.parametrize(("provider", "method", "path"), UNKNOWN)
+def test_anything_else_is_not(provider, method, path):
+    assert companion_operation(provider, method, path) is None
+
+
+@pytest.mark.parametrize(("provider", "method", "path", "_what"), KNOWN)
+def test_no_companion_operation_is_an_operation_of_the_api(provider, method, path, _what):
+    documented = PROVIDERS[provider].match_operation(method, path, {})
+    assert documented is None or documented.kind is Kind.OTHER

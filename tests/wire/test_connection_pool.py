@@ -14,6 +14,7 @@ from tests.wire.bare_proxy import bare_proxy, read_head, read_response, request
 from tests.wire.test_stream import EVENTS, OK, client
 from wirekey.wire.connection_pool import ConnectionPool, PoolLimits
 from wirekey.wire.delegate import WireLimits
+from wirekey.wire.happy_eyeballs import connect
 from wirekey.wire.pooled_connection import Origin, open_connection, pooled_connections, tls_context
 from wirekey_simulator.certificate import prepare_certificate
 
@@ -249,14 +250,16 @@ async def test_a_certificate_of_another_name_is_refused(tmp_path):
     async with upstream_with_tls(tmp_path) as (port, root):
         with pytest.raises(ssl.SSLCertVerificationError, match="certificate is not valid for"):
             await open_connection(
-                [("127.0.0.1", port)], Origin("other.example", port), tls_context(str(root), "TLS1_2")
+                connect([("127.0.0.1", port)]), Origin("other.example", port), tls_context(str(root), "TLS1_2")
             )
 
 
 async def test_tls_1_1_is_refused(tmp_path):
     async with upstream_with_tls(tmp_path, maximum=ssl.TLSVersion.TLSv1_1) as (port, root):
         with pytest.raises(OSError):  # an alert or a reset, as the server pleases
-            await open_connection([("127.0.0.1", port)], Origin("localhost", port), tls_context(str(root), "TLS1_2"))
+            await open_connection(
+                connect([("127.0.0.1", port)]), Origin("localhost", port), tls_context(str(root), "TLS1_2")
+            )
 
 
 async def test_a_tls_handshake_that_stalls_is_ended_at_the_limit(tmp_path):
@@ -313,7 +316,7 @@ async def pool_with(folder, limits: PoolLimits):
 
         async def opened(host: str = "localhost"):
             connection = await open_connection(
-                [("127.0.0.1", port)], Origin(host, port), tls_context(str(root), "TLS1_2")
+                connect([("127.0.0.1", port)]), Origin(host, port), tls_context(str(root), "TLS1_2")
             )
             connection_pool.register(connection)
             return connection

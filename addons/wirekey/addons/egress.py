@@ -25,7 +25,12 @@ from wirekey.wire.connection_handler import skip_outer_layers
 from wirekey.wire.happy_eyeballs import interleave_families
 from wirekey.wire.install import CloseConnectionLayer, replace_http_layers
 from wirekey.wire.tunnel import TunnelLayer, TunnelTraffic
-from wirekey.wire.upstream_connection import ADDRESS_REFUSED, checked_addresses, requested_address
+from wirekey.wire.upstream_connection import (
+    ADDRESS_REFUSED,
+    checked_addresses,
+    requested_address,
+    upstream_proxies,
+)
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from mitmproxy.tls import TlsData
 
     from wirekey.calls.services import Services
+    from wirekey.egress.upstream_proxy import UpstreamProxy
 
 
 logger = logging.getLogger(__name__)
@@ -183,20 +189,54 @@ class Egress(Addon):
         """Set the addresses to dial, or the reason why none may be. Raises OSError if the name does not resolve."""
         assert server.address
         host, port = server.address[:2]
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(entry[4][0]) for entry in found]
-        if (host, port) not in self.services.settings.places:
-            for address in addresses:
-                if reason := reason_to_refuse(address):
-                    server.error = f"{ADDRESS_REFUSED}it resolves to {reason}"
-                    return
+        settings = self.services.settings
+        if proxy := settings.proxy_for(host, port):
+            await self.pin_proxy(server, proxy)
+            return
+        addresses = await addresses_of(host, port)
+        if (host, port) not in settings.places and (reason := reason_to_refuse_one(addresses)):
+            server.error = f"{ADDRESS_REFUSED}it resolves to {reason}"
+            return
         checked_addresses[server] = interleave_families(addresses)
         server.address = (checked_addresses[server][0], port)
+
+    async def pin_proxy(self, server: Server, proxy: UpstreamProxy) -> None:
+        """Set the proxy to dial, or the reason why it may not be used for this host. Raises OSError.
+
+        The proxy resolves the name. The name of a provider is one of a fixed table. Any other name must have public
+        addresses here, too, or be one that egress.allow names and that is not known here.
+        """
+        assert server.address
+        host, port = server.address[:2]
+        settings = self.services.settings
+        if not settings.is_upstream(host, port):
+            try:
+                addresses = await addresses_of(host, port)
+            except OSError:
+                if not settings.may_tunnel_to(host, strict=True):
+                    raise
+                addresses = []
+            if reason := reason_to_refuse_one(addresses):
+                server.error = f"{ADDRESS_REFUSED}it resolves to {reason}"
+                return
+        checked_addresses[server] = interleave_families(await addresses_of(proxy.host, proxy.port))
+        upstream_proxies[server] = proxy
+        server.address = (checked_addresses[server][0], proxy.port)
 
     def tls_start_server(self, data: TlsData) -> None:
         """Offer the upstream the protocol of the client. HTTP/2 costs more and gains nothing for an HTTP/1.1 client."""
         data.conn.alpn_offers = [b"h2", b"http/1.1"] if data.context.client.alpn == b"h2" else [b"http/1.1"]
+
+
+async def addresses_of(host: str, port: int) -> list[str]:
+    """Return the addresses of a host. Raises OSError if its name does not resolve."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+def reason_to_refuse_one(addresses: list[str]) -> str | None:
+    """Return why one of these addresses may not be dialled, or None if all may be."""
+    return next((reason for address in addresses if (reason := reason_to_refuse(address))), None)
 
 
 def choose_for_gateway(next_layer: NextLayer) -> None:

@@ -149,6 +149,7 @@ class Models(AdmittingAddon):
             (upstream.host, upstream.port) in settings.places,
             ctx.options.ssl_verify_upstream_trusted_ca,
             tuple(requests),
+            settings.proxy_for(upstream.host, upstream.port),
         )
         try:
             return await in_daemon_thread(partial(ask, question), "wirekey-models")

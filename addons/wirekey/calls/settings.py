@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wirekey.calls.client_connections import Deadlines
-from wirekey.config import provider_hosts
+from wirekey.config import configured_proxy, environment_proxy, provider_hosts
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.egress.names import pattern_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.credentials.aws import AwsCredentialCache
+    from wirekey.egress.upstream_proxy import UpstreamProxy
 
 
 def no_routes() -> Routes:
@@ -71,6 +72,10 @@ class Settings:
     """The header that identifies a session, in lower case; None: all calls of an agent are one session."""
     regions: tuple[str, ...] = ()
     """The regions of Bedrock. The first is the default."""
+    proxy: UpstreamProxy | None = None
+    """The operator's own proxy on the way out."""
+    proxies: Mapping[str, UpstreamProxy] = field(default_factory=dict)
+    """Host of a provider, or of its configured upstream → the proxy of that provider."""
     reuse_connections: bool = True
     """Whether clients share idle upstream connections."""
     simulated: bool = False
@@ -80,6 +85,15 @@ class Settings:
         """The (host, port) pairs that the configuration names. Private addresses are allowed for these."""
         found = [*self.upstreams.values(), *(route.upstream for route in self.routes.routes)]
         return frozenset((upstream.host, upstream.port) for upstream in found if upstream)
+
+    def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
+        """Return the proxy through which a host is reached, or None."""
+        proxy = self.proxies.get(host, self.proxy) if self.proxies else self.proxy
+        return proxy if proxy is not None and proxy.is_used_for(host, port) else None
+
+    def is_upstream(self, host: str, port: int) -> bool:
+        """Return whether a host is a provider's own, or configured as an upstream."""
+        return host in self.hosts or (host, port) in self.places
 
     def may_tunnel_to(self, host: str, *, strict: bool = False) -> bool:
         """Return whether a tunnel to a host that belongs to no provider is allowed, by the host's name.
@@ -157,8 +171,25 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         default_backend=config.default_backend,
         session_header=config.session_affinity.header,
         regions=tuple(config.providers.bedrock.regions),
+        proxy=configured_proxy(config, config.upstream_proxy, "upstream_proxy")
+        or environment_proxy(config, config.environ).proxy,
+        proxies=provider_proxies(config),
         reuse_connections=config.upstream_connections.reuse,
     )
+
+
+def provider_proxies(config: Config) -> dict[str, UpstreamProxy]:
+    """Return host → the proxy of its provider, for providers that have their own. Raises ConfigError."""
+    found: dict[str, UpstreamProxy] = {}
+    for name in PROVIDERS:
+        settings = getattr(config.providers, name)
+        proxy = configured_proxy(config, settings.upstream_proxy, f"providers.{name}.upstream_proxy")
+        if proxy is None:
+            continue
+        found |= {host: proxy for host, provider in provider_hosts(config).items() if provider == name}
+        if settings.upstream_url:
+            found[settings.upstream_url.host] = proxy
+    return found
 
 
 def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Settings:
@@ -177,5 +208,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         routes=Routes(defaults, routes, settings.routes.override),
         aws=None,
         key_sources={},
+        proxy=None,
+        proxies={},
         simulated=True,
     )

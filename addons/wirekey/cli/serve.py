@@ -148,6 +148,7 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
     if web_url:
         lines.append(f"mitmweb shows the flows, without keys and tokens: {web_url}")
     lines += ["", *simulation(lifecycle), *open_access(lifecycle), *provider_lines(lifecycle)]
+    lines += proxy_lines(lifecycle)
     expires = f"{lifecycle.authority.expires:%Y-%m-%d}"
     lines += [
         "",
@@ -206,6 +207,23 @@ def open_access(lifecycle: Lifecycle) -> list[str]:
         "EVERYBODY MAY CALL: identity.required is false. Every program that reaches a listener uses the provider keys.",
         "",
     ]
+
+
+def proxy_lines(lifecycle: Lifecycle) -> list[str]:
+    """Return lines about the proxy on the way out, and about one of the environment that is not used."""
+    from wirekey.config import environment_proxy
+
+    assert lifecycle.config
+    settings, config = lifecycle.services.settings, lifecycle.config
+    named = environment_proxy(config, config.environ)
+    lines = []
+    if settings.proxy:
+        source = "upstream_proxy" if config.upstream_proxy else named.variable
+        lines.append(f"  proxy      {settings.proxy.authority} on the way out ({source})")
+    elif named.ignored and not settings.simulated:
+        lines.append(f"  proxy      {named.variable} is not used: {named.ignored}")
+    lines += [f"  proxy      {proxy.authority} on the way to {host}" for host, proxy in settings.proxies.items()]
+    return lines
 
 
 def provider_lines(lifecycle: Lifecycle) -> list[str]:

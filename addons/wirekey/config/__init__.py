@@ -7,6 +7,7 @@ from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.route_checks import extension_problems, route_warnings
 from wirekey.config.secrets import SecretRef, resolve
 from wirekey.config.unimplemented import unimplemented
+from wirekey.config.upstream_proxy import configured_proxy, environment_proxy
 from wirekey.config.values import HostPort, UpstreamURL
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Problem",
     "SecretRef",
     "UpstreamURL",
+    "configured_proxy",
+    "environment_proxy",
     "extension_problems",
     "file_access",
     "load",

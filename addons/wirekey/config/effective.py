@@ -10,6 +10,7 @@ from pydantic import BaseModel, ByteSize
 
 from wirekey.config.jwt import ClaimPath
 from wirekey.config.secrets import SecretRef
+from wirekey.config.upstream_proxy import ProxyURL
 from wirekey.config.values import HostPort, UpstreamURL
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def yaml_value(value: Any) -> Any:
     """Return a value in the form that it has in YAML."""
     if isinstance(value, ByteSize):
         return size_text(value)
-    if isinstance(value, Path | SecretRef | HostPort | UpstreamURL):
+    if isinstance(value, Path | SecretRef | HostPort | UpstreamURL | ProxyURL):
         return str(value)
     if isinstance(value, ClaimPath):
         return value.names[0] if len(value.names) == 1 else list(value.names)

@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from wirekey.config.messages import groups_in, unknown
 from wirekey.config.problems import Problem
+from wirekey.config.values import ValueFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,7 @@ def with_environment(
 def wrong_setting(names: list[str], root: type[BaseModel]) -> str | None:
     """Return why these names, from the outermost group on, are not a setting with a single value; None if they are."""
     models: list[type[BaseModel]] = [root]
+    field = None
     for place, name in enumerate(names):
         field = next((model.model_fields[name] for model in models if name in model.model_fields), None)
         if field is None:
@@ -59,7 +61,9 @@ def wrong_setting(names: list[str], root: type[BaseModel]) -> str | None:
         models = list(groups_in(field.annotation))
         if is_list(field.annotation):
             return "is a list. Set it in the configuration file"
-    return "is a group of settings. Name one of them" if models else None
+    # A group with a text of its own for its values can also be set by a single one.
+    has_value = field is not None and any(isinstance(part, ValueFormat) for part in field.metadata)
+    return "is a group of settings. Name one of them" if models and not has_value else None
 
 
 def is_list(annotation: Any) -> bool:

@@ -21,6 +21,7 @@ from wirekey.config.providers import ProvidersConfig
 from wirekey.config.routes import FailoverConfig, ModelString, ProviderName, RouteConfig, SessionAffinityConfig
 from wirekey.config.secrets import SecretRef, resolve, split_keys
 from wirekey.config.sources import ConfigSources
+from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import (
     AbsolutePath,
     AuditURL,
@@ -162,6 +163,12 @@ class Config(ConfigGroup):
     )
     upstream_connections: UpstreamConnectionsConfig = Field(
         default=UpstreamConnectionsConfig(), description="Connections to upstreams."
+    )
+    upstream_proxy: ProxySetting = Field(
+        default=None,
+        description="A proxy on the way to upstreams and other hosts. null: that of HTTPS_PROXY and NO_PROXY in "
+        "Wirekey's own environment, if set.",
+        examples=["http://user@proxy.corp.example:3128"],
     )
     providers: ProvidersConfig = Field(default=ProvidersConfig(), description="The providers and their keys.")
     default_backend: ProviderName | None = Field(

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from wirekey.config.group import ConfigGroup
 from wirekey.config.routes import SelectionName
 from wirekey.config.secrets import SecretRef
+from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import ConfiguredUpstream, Reference, Region, RoleARN, Text
 from wirekey.egress import hosts
 
@@ -31,6 +32,9 @@ class ProviderConfig(ConfigGroup):
         default=None,
         description="`https://HOST:PORT` to connect to instead of the provider's own host.",
         examples=["https://llm.corp.example"],
+    )
+    upstream_proxy: ProxySetting = Field(
+        default=None, description="Proxy on the way to this provider. Default: the global `upstream_proxy`."
     )
     key_source: KeySource = Field(
         default="inject",
@@ -102,6 +106,9 @@ class BedrockConfig(ConfigGroup):
     )
     upstream_url: ConfiguredUpstream | None = Field(
         default=None, description="`https://HOST:PORT` to connect to instead of the regions' own hosts."
+    )
+    upstream_proxy: ProxySetting = Field(
+        default=None, description="Proxy on the way to this provider. Default: the global `upstream_proxy`."
     )
 
     @model_validator(mode="after")

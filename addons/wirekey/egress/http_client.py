@@ -1,8 +1,8 @@
 """Requests of Wirekey's own: for the keys of issuers, for the providers' lists of models, and to an OPA server.
 
 It is HTTP/1.1 by h11 over the streams of asyncio, because each decision of an OPA server is a request: httpcore and
-httpx need three times the processor time for one. No redirect is followed. The proxies of the environment are not
-used, because one of them may be Wirekey itself.
+httpx need three times the processor time for one. No redirect is followed. Of the proxies, only the one that the caller
+names is used: that of the environment may be Wirekey itself.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 import h11
 
 from wirekey.egress.addresses import reason_to_refuse
+from wirekey.egress.upstream_proxy import tunnel_through
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from wirekey.egress.upstream_proxy import UpstreamProxy
 
 SILENCE, WHOLE = 5.0, 15.0
 """Seconds that `fetch` may take without a byte, and as a whole."""
@@ -38,13 +41,15 @@ class StaleConnectionError(HttpError):
 class HttpServer:
     """A server that requests are sent to. `context` None: plain HTTP.
 
-    `addresses` are dialled, one after the other, in place of those that the host name has.
+    `addresses` are dialled, one after the other, in place of those that the host name has. With a `proxy` they are the
+    proxy's.
     """
 
     host: str
     port: int
     context: ssl.SSLContext | None = None
     addresses: tuple[str, ...] = ()
+    proxy: UpstreamProxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,13 @@ class HttpConnection:
         for address in server.addresses or (server.host,):
             try:
                 async with asyncio.timeout(silence):
-                    streams = await asyncio.open_connection(
-                        address, server.port, ssl=server.context, server_hostname=name
-                    )
+                    if server.proxy is None:
+                        streams = await asyncio.open_connection(
+                            address, server.port, ssl=server.context, server_hostname=name
+                        )
+                    else:
+                        sock = await tunnel_through(server.proxy, address, server.host, server.port)
+                        streams = await asyncio.open_connection(sock=sock, ssl=server.context, server_hostname=name)
                 return cls(*streams, silence)
             except OSError as error:
                 failure = error

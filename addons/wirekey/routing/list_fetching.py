@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from wirekey.egress.http_client import HttpResponse
+    from wirekey.egress.upstream_proxy import UpstreamProxy
 
 logger = logging.getLogger(__name__)
 
@@ -59,19 +60,21 @@ class Question:
     configured: bool
     trusted: str
     requests: tuple[tuple[str, Mapping[str, str]], ...] = field(repr=False)
+    proxy: UpstreamProxy | None = None
 
 
 def ask(question: Question) -> list[object]:
     """Return the JSON of each response. Blocks. Raises ListError."""
     try:
-        addresses = resolve(question.host, question.port)
-        if not question.configured:
+        proxy = question.proxy
+        addresses = resolve(proxy.host, proxy.port) if proxy else resolve(question.host, question.port)
+        if not question.configured and not proxy:
             addresses = checked(question.host, addresses)
         context = ssl.create_default_context(cafile=question.trusted)
         requests = [
             HttpRequest("GET", target, tuple(headers.items()), MOST_BYTES) for target, headers in question.requests
         ]
-        responses = fetch(HttpServer(question.host, question.port, context, addresses), requests)
+        responses = fetch(HttpServer(question.host, question.port, context, addresses, proxy), requests)
     except HttpError as error:
         raise ListError(str(error)) from None
     return [list_of(response) for response in responses]

@@ -114,7 +114,7 @@ class Endpoints:
         return True
 
     def about(self, request: LocalRequest) -> LocalReply:
-        """Return what runs at the gateway, for whoever opens its root or checks whether it responds."""
+        """Return what runs at the gateway, for a client that checks whether it responds."""
         about = {
             "name": "wirekey",
             "status": "ok",

@@ -16,8 +16,7 @@ from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events, server_hooks
 from mitmproxy.proxy.server import ConnectionIO
 
-from wirekey.wire.happy_eyeballs import connect
-from wirekey.wire.upstream_connection import addresses_to_connect
+from wirekey.wire.upstream_connection import dial
 
 if TYPE_CHECKING:
     from asyncio.sslproto import SSLProtocol
@@ -120,7 +119,7 @@ async def open_tcp_connection(handler: WireConnectionHandler, command: commands.
 
 async def connect_tcp(server: Server) -> ConnectionIO:
     """Connect to one of the server's addresses, and set it as the server's address. Raises OSError."""
-    sock, server.address = await connect(addresses_to_connect(server))
+    sock, server.address = await dial(server)
     loop = asyncio.get_running_loop()
     reader = ResetTolerantReader(loop=loop)
     protocol = ResetTolerantProtocol(reader)

@@ -18,10 +18,9 @@ import certifi
 from cryptography.x509 import load_der_x509_certificate
 from mitmproxy import certs
 
-from wirekey.wire.happy_eyeballs import connect
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import socket
+    from collections.abc import Awaitable, Callable
 
     from mitmproxy.connection import Connection, Server
 
@@ -226,10 +225,12 @@ def certificates(ssl_object: ssl.SSLObject) -> list[certs.Cert]:
     return found
 
 
-async def open_connection(addresses: Sequence[Address], origin: Origin, context: ssl.SSLContext) -> PooledConnection:
-    """Connect to one of the checked addresses, with a certificate for the origin's host. Raises OSError."""
+async def open_connection(
+    dialled: Awaitable[tuple[socket.socket, Address]], origin: Origin, context: ssl.SSLContext
+) -> PooledConnection:
+    """Connect, and verify that the certificate is for the origin's host. Raises OSError."""
     started = time.time()
-    sock, _ = await connect(addresses)
+    sock, _ = await dialled
     _, connection = await asyncio.get_running_loop().create_connection(
         lambda: PooledConnection(origin, started),
         sock=sock,

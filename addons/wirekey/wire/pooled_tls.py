@@ -15,7 +15,7 @@ from mitmproxy.tls import TlsData
 
 from wirekey.wire.http1 import BoundedHttp1Client
 from wirekey.wire.pooled_connection import WRITE_BUFFER_BYTES, Origin, PooledConnection, open_connection, tls_context
-from wirekey.wire.upstream_connection import addresses_to_connect, requested_address
+from wirekey.wire.upstream_connection import dial, requested_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,7 @@ async def open_new(
             return None
         options = context.options
         tls = tls_context(options.ssl_verify_upstream_trusted_ca, options.tls_version_server_min)
-        connection = await open_connection(addresses_to_connect(server), origin, tls)
+        connection = await open_connection(dial(server), origin, tls)
         server.address = connection.address
     except asyncio.CancelledError:
         await report_error(handler, command, hook_data, CANCELLED)

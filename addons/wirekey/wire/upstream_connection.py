@@ -8,10 +8,16 @@ from weakref import WeakKeyDictionary
 from mitmproxy.connection import Connection, Server
 from mitmproxy.proxy.layers.http import GetHttpConnection
 
+from wirekey.egress.upstream_proxy import open_tunnel
 from wirekey.errors import Fault, Refusal
+from wirekey.wire.happy_eyeballs import connect
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
+
+    from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.wire.happy_eyeballs import Address
 
 ADDRESS_REFUSED = "address refused: "
 """The prefix of the error that the server_connect hook sets on a connection whose address is not allowed."""
@@ -21,6 +27,22 @@ requested_address: WeakKeyDictionary[Connection, tuple[str, int]] = WeakKeyDicti
 
 checked_addresses: WeakKeyDictionary[Connection, tuple[str, ...]] = WeakKeyDictionary()
 """The IP addresses that a connection may use, in the order in which they are tried."""
+
+
+upstream_proxies: WeakKeyDictionary[Connection, UpstreamProxy] = WeakKeyDictionary()
+"""The proxy through which a connection is opened. Its checked addresses are then those of the proxy."""
+
+
+async def dial(server: Server) -> tuple[socket.socket, Address]:
+    """Connect to one of the checked addresses of a server, or to the server through its proxy. Raises OSError."""
+    sock, address = await connect(addresses_to_connect(server))
+    if proxy := upstream_proxies.get(server):
+        try:
+            await open_tunnel(sock, proxy, *requested_address[server])
+        except BaseException:
+            sock.close()
+            raise
+    return sock, address
 
 
 def addresses_to_connect(server: Server) -> list[tuple[str, int]]:

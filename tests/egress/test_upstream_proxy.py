@@ -1,0 +1,71 @@
+"""The proxy on the way out: which hosts use it, what is sent to it, and which responses open a tunnel."""
+
+import base64
+
+import pytest
+
+from wirekey.egress.upstream_proxy import TunnelRefusedError, UpstreamProxy, check_response, matches
+from wirekey.secret import Secret
+
+MATCHES = [
+    ("*", "api.openai.com", True),
+    ("openai.com", "api.openai.com", True),
+    (".openai.com", "api.openai.com", True),
+    ("*.openai.com", "api.openai.com", True),
+    ("API.OpenAI.com", "api.openai.com", True),
+    ("api.openai.com:443", "api.openai.com", True),
+    ("api.openai.com:8443", "api.openai.com", False),
+    ("penai.com", "api.openai.com", False),
+    ("api.openai.com.evil.example", "api.openai.com", False),
+    ("10.0.0.0/8", "10.1.2.3", True),
+    ("10.1.2.3", "10.1.2.3", True),
+    ("10.0.0.0/8", "11.1.2.3", False),
+    ("[fd00::1]:443", "fd00::1", True),
+    ("fd00::/8", "fd00::1", True),
+    ("", "api.openai.com", False),
+    (".", "api.openai.com", False),
+]
+
+
+@pytest.mark.parametrize(("entry", "host", "matched"), MATCHES)
+def test_an_entry_of_no_proxy(entry, host, matched):
+    assert matches(entry, host, 443) is matched
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_this_machine_is_reached_without_the_proxy(host):
+    assert not UpstreamProxy("proxy", 3128).is_used_for(host, 443)
+    assert UpstreamProxy("proxy", 3128).is_used_for("api.openai.com", 443)
+
+
+def test_the_request_for_a_tunnel_names_the_host_and_has_the_credentials():
+    proxy = UpstreamProxy("proxy", 3128, "user", Secret("p:w"))
+    assert proxy.connect_request("api.openai.com", 443) == (
+        b"CONNECT api.openai.com:443 HTTP/1.1\r\nHost: api.openai.com:443\r\n"
+        b"Proxy-Authorization: Basic " + base64.b64encode(b"user:p:w") + b"\r\n\r\n"
+    )
+    assert b"Proxy-Authorization" not in UpstreamProxy("proxy", 3128).connect_request("::1", 443)
+    assert "p:w" not in repr(proxy)
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"HTTP/1.1 407 No\r\n\r\n", "407"),
+        (b"HTTP/1.1 403 Forbidden\r\nX-Text: secret\r\n\r\n", "403"),
+        (b"HTTP/1.0 302 Found\r\nLocation: x\r\n\r\n", "302"),
+        (b"SSH-2.0-x\r\n\r\n", "no HTTP status"),
+        (b"HTTP/2 200\r\n\r\n", "no HTTP status"),
+        (b"HTTP/1.1 200 OK\r\n\r\n\x16\x03\x01", "more than its response"),
+        (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "more than its response"),
+    ],
+)
+def test_any_other_response_opens_no_tunnel(head, words):
+    with pytest.raises(TunnelRefusedError, match=words) as refused:
+        check_response(head)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 Connection established\r\n\r\n", b"HTTP/1.0 200\r\nVia: x\r\n\r\n"])
+def test_a_tunnel_is_open_after_its_response(head):
+    check_response(head)

@@ -156,11 +156,12 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("entry", "operation", "target"), CALLS, ids=lambda value: getattr(value, "id", None))
-def test_policy_decides_a_model_as_it_decides_a_call_of_it_by_the_agent(entry, operation, target):
+@pytest.mark.parametrize(("entry", "operation", "path"), CALLS, ids=lambda value: getattr(value, "id", None))
+def test_policy_decides_a_model_as_it_decides_a_call_of_it_by_the_agent(entry, operation, path):
     listing = Call(client="127.0.0.1", agent=Agent("alice", "engineer"), provider="openai", method="GET")
     asked = build_input(as_call(entry, listing), {"user-agent": "x"})
-    assert (asked["provider"], asked["operation"], asked["target"]) == (entry.provider, operation, target)
+    assert (asked["provider"], asked["operation"], asked["path"]) == (entry.provider, operation, path)
+    assert asked["target"] == f"/{entry.provider}{path}"
     assert (asked["model"], asked["action"], asked["agent_role"]) == (entry.id, "POST", "engineer")
     assert (asked["client"], asked["headers"], asked["id"]) == ("127.0.0.1", {"user-agent": "x"}, listing.id)
 

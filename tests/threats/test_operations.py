@@ -454,7 +454,7 @@ def test_L2_no_value_of_a_query_is_recorded(stage):
     assert stage.ask(post(path="/v1/chat/completions?after=nobody-logs-this&key=nor-this")).status == 200
     stage.ask(post(path="/v1/unheard-of?after=nobody-logs-this"))
     events = stage.proxy.finished_events(2, stage.began)
-    assert {event["target"] for event in events} == {"/v1/chat/completions", "/v1/unheard-of"}
+    assert {event["path"] for event in events} == {"/v1/chat/completions", "/v1/unheard-of"}
     for text in (json.dumps(events), stage.proxy.output.read_text()[before:]):
         assert "nobody-logs-this" not in text
         assert "nor-this" not in text

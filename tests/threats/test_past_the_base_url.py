@@ -99,7 +99,7 @@ def test_R27_what_follows_the_base_url_still_goes_to_the_gateway(stage):
     script = 'curl -sSf -H "Authorization: Bearer $OPENAI_API_KEY" "$OPENAI_BASE_URL/models/gpt-4o-mini"'
     said = run(stage, installed("sh"), "-c", script, NO_PROXY="corp.example", HTTP_PROXY="http://127.0.0.1:9")
     assert json.loads(said.stdout)["id"] == "gpt-4o-mini", said.stderr
-    assert stage.event()["target"] == "/v1/models/gpt-4o-mini"
+    assert stage.event()["path"] == "/v1/models/gpt-4o-mini"
     names = run(stage, installed("sh"), "-c", "echo $NO_PROXY", NO_PROXY="corp.example, *.openai.com").stdout
     assert names.strip() == "corp.example,localhost,127.0.0.1,::1"
 

@@ -112,4 +112,4 @@ def test_R29_who_never_shows_credentials_gets_nowhere(strict):
         assert client.connect("example.com:443").status == 407
     assert strict.nothing_arrived()
     strict.ask(post())
-    assert strict.event()["target"] == CHAT_PATH
+    assert strict.event()["path"] == CHAT_PATH

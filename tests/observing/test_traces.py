@@ -73,7 +73,7 @@ def observer(exporter):
 
 def span_of(call: Call, observer: CallTracer, exporter: InMemorySpanExporter):
     observer.ended(call)
-    observer.provider.force_flush()
+    observer.flush()
     (span,) = exporter.get_finished_spans()
     return span
 
@@ -217,7 +217,7 @@ def test_a_valid_traceparent_is_continued_and_any_other_starts_a_trace(header, c
 
 def test_a_trace_that_the_client_does_not_sample_has_no_span(observer, exporter):
     observer.ended(completed(trace_parent=f"00-{TRACE}-{SPAN}-00"))
-    observer.provider.force_flush()
+    observer.flush()
     assert exporter.get_finished_spans() == ()
 
 
@@ -276,8 +276,28 @@ def test_spans_that_cannot_be_exported_are_bounded_counted_and_reported_once(mon
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1, lines
     assert "does not accept traces: 1 spans are lost" in lines[0]
-    assert 10 + 20 <= observer.ended_spans <= 10 + 20 + 1
+    wait_for(lambda: observer.ended_spans >= 10 + 20, "the calls that waited")
+    assert observer.ended_spans <= 10 + 20 + 1
     observer.close()
+
+
+def test_the_span_is_made_in_a_thread_and_a_call_that_has_none_is_logged(observer, exporter, monkeypatch, caplog):
+    made = []
+
+    def attributes_of(call):
+        made.append(threading.current_thread().name)
+        if call.model == "broken":
+            raise ValueError("canary")
+        return {}
+
+    monkeypatch.setattr(traces, "attributes_of", attributes_of)
+    for model in ("broken", "whole"):
+        observer.ended(completed(model=model))
+    observer.flush()
+    assert made == ["spans", "spans"]
+    assert len(exporter.get_finished_spans()) == 1
+    assert "CallTracer failed: ValueError at test_traces.py" in caplog.text
+    assert "canary" not in caplog.text
 
 
 def test_an_exception_of_the_exporter_is_not_quoted(caplog):

@@ -5,6 +5,7 @@ Requires the extra `wirekey[otel]`. The OTEL_… environment variables set the d
 
 from __future__ import annotations
 
+import collections
 import logging
 import os
 import threading
@@ -22,6 +23,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from wirekey import __version__
 from wirekey.audit.event import count, number, safe
 from wirekey.call import Outcome
+from wirekey.call_events import log_failure
 from wirekey.observing import conventions
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ MAX_WAITING = 2048
 """Spans that may wait, unless OTEL_BSP_MAX_QUEUE_SIZE is set."""
 COMPLAINT_SECONDS = 60.0
 """Interval of the warnings about a collector that does not accept spans."""
+GATHERING_SECONDS = 0.02
+"""After a round, the next calls wait this long, for one waking of the thread."""
 FLUSH_SECONDS = 3.0
 """How long the process waits for a collector at its end."""
 NO_OPERATION = "refused"
@@ -93,7 +97,7 @@ class CountingExporter(SpanExporter):
 
 
 class CallTracer:
-    """A call observer that creates a span for each call that ended. It never waits."""
+    """A call observer that hands each call that ended to a thread, which creates its span. It never waits."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         """Export in the background. Raises ValueError if an OTEL_… variable has an invalid value."""
@@ -108,15 +112,43 @@ class CallTracer:
         self.tracer = self.provider.get_tracer("wirekey", __version__)
         self.propagator = TraceContextTextMapPropagator()
         self.ended_spans = 0
+        """Spans that were created. The thread counts them."""
+        self.waiting: collections.deque[Call] = collections.deque()
+        self.wanted = threading.Event()
+        self.closing = False
+        self.thread = threading.Thread(target=self.run, name="spans", daemon=True)
+        self.thread.start()
 
     def began(self, call: Call) -> None:
         """Do nothing: a span is created when the call ends."""
 
     def ended(self, call: Call) -> None:
-        """Create the span of a call, or count it as lost if too many wait."""
-        if self.ended_spans - self.exporter.taken >= self.most_waiting:
+        """Hand a call to the thread, or count its span as lost if too many wait."""
+        if len(self.waiting) + self.ended_spans - self.exporter.taken >= self.most_waiting:
             self.exporter.lose(1)
             return
+        self.waiting.append(call)
+        if not self.wanted.is_set():
+            self.wanted.set()
+
+    def run(self) -> None:
+        """Create the spans of calls until the tracer is closed."""
+        while True:
+            self.wanted.wait()
+            self.wanted.clear()
+            while self.waiting:
+                call = self.waiting[0]  # it counts as waiting until its span is counted
+                try:
+                    self.create_span(call)
+                except Exception as error:
+                    log_failure(self, call, error)
+                self.waiting.popleft()
+            if self.closing:
+                return
+            time.sleep(GATHERING_SECONDS)
+
+    def create_span(self, call: Call) -> None:
+        """Create the span of a call."""
         start = int(call.started_at * 1e6) * 1000
         span = self.tracer.start_span(
             span_name(call),
@@ -137,12 +169,26 @@ class CallTracer:
         # Without tracestate and baggage: both are free text, which must not reach the trace store.
         return self.propagator.extract({"traceparent": header}, Context()) if header else Context()
 
+    def flush(self) -> None:
+        """Create the spans of all calls that have ended, and export them."""
+        end = time.monotonic() + FLUSH_SECONDS
+        while self.waiting and time.monotonic() < end:
+            time.sleep(0.002)
+        self.provider.force_flush()
+
     def close(self) -> None:
         """Export the waiting spans, for at most `FLUSH_SECONDS`."""
         # A daemon thread, because the exporter may retry for longer.
-        thread = threading.Thread(target=self.provider.shutdown, name="last spans", daemon=True)
+        thread = threading.Thread(target=self.shut_down, name="last spans", daemon=True)
         thread.start()
         thread.join(FLUSH_SECONDS)
+
+    def shut_down(self) -> None:
+        """Create the last spans, export them, and stop the threads."""
+        self.closing = True
+        self.wanted.set()
+        self.thread.join()
+        self.provider.shutdown()
 
 
 def span_name(call: Call) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import time
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -20,9 +21,7 @@ from wirekey.identity.client_tokens import header_tokens
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import ReplayWindow
 from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, UnreadableRequestError
-from wirekey.signing.sign import RequestSigner
 from wirekey.signing.signature_parsing import has_signature, parse_signature
-from wirekey.signing.verify import VerifiedSignature, Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.call import Agent, Call
     from wirekey.identity.aws_pairs import KeyPair
+    from wirekey.signing.sign import RequestSigner
+    from wirekey.signing.verify import VerifiedSignature, Verifier
 
 SERVICE = "bedrock"
 RETRIED_STATUSES = frozenset({408, 429})
@@ -43,9 +44,27 @@ class Signatures:
 
     def __init__(self, find_pair: Callable[[str], tuple[Agent, KeyPair] | None]) -> None:
         self.find_pair = find_pair
-        self.verifier = Verifier(self.credentials_of)
         self.replays = ReplayWindow()
-        self.signer = RequestSigner()
+
+    # Imported when first used: botocore takes 5 MB.
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """The verifier of agents' signatures."""
+        from wirekey.signing.verify import Verifier
+
+        return Verifier(self.credentials_of)
+
+    @cached_property
+    def signer(self) -> RequestSigner:
+        """The signer of requests to AWS."""
+        from wirekey.signing.sign import RequestSigner
+
+        return RequestSigner()
+
+    def load(self) -> None:
+        """Import what signatures need, so that the first call need not wait for it."""
+        _ = self.verifier, self.signer
 
     def credentials_of(self, access_key: str) -> SigV4Credentials | None:
         """Return the key pair with this access key, if an agent has it."""

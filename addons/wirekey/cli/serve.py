@@ -13,6 +13,7 @@ import click
 from wirekey.cli.options import with_config
 from wirekey.command_name import COMMAND
 from wirekey.errors import UserError
+from wirekey.package_imports import import_on_demand
 
 if TYPE_CHECKING:
     from mitmproxy.master import Master
@@ -99,6 +100,8 @@ def ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
 
 def make_master(config: Config, *, page: WebOptions | None, simulator: bool | None) -> tuple[Master, Lifecycle]:
     """Return mitmproxy's master with Wirekey's addons, started. Raises OptionsError if Wirekey cannot start."""
+    if page is None:
+        import_on_demand("mitmproxy.addons")
     from mitmproxy.options import Options
 
     from wirekey.calls.kept_responses import KEEP_RESPONSES

@@ -8,8 +8,12 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import TieredPrices
+from wirekey.package_imports import import_on_demand
+
+import_on_demand("genai_prices")
+
+from genai_prices.data_snapshot import get_snapshot  # noqa: E402  # without the package's HTTP client
+from genai_prices.types import TieredPrices  # noqa: E402
 
 if TYPE_CHECKING:
     from decimal import Decimal

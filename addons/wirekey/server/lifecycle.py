@@ -30,7 +30,6 @@ from wirekey.server.state_lock import StateLock
 from wirekey.server.token_service import TokenService
 from wirekey.server.upstream_roots import write_upstream_roots
 from wirekey.wire.install import install
-from wirekey_simulator.server import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from wirekey.ca.authority import Authority
     from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey_simulator.server import Simulator
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +131,8 @@ class Lifecycle:
         self.set_options(config, self.authority)
         self.open_services(config, undo)
         self.services.settings, self.lock = first, lock
+        if "bedrock" in config.providers.model_fields_set:
+            self.services.signatures.load()
         self.warn_of_uncovered_hosts(first.hosts)
         self.fixed_options = options.fixed()
 
@@ -205,6 +207,8 @@ class Lifecycle:
 
     async def start_simulator(self, state: Path) -> Simulator:
         """Start the embedded simulator, with new keys, and direct all calls to it."""
+        from wirekey_simulator.server import Simulator
+
         self.simulator_keys = {name: f"sim-{secrets.token_hex(16)}" for name in PROVIDERS}
         keys = {name: [key] for name, key in self.simulator_keys.items()}
         self.simulator = simulator = Simulator(certificate_folder=state / "simulator", keys=keys)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from botocore.auth import SigV4Auth
 from botocore.credentials import Credentials
 
+from wirekey.signing.request import TERMINATOR
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from wirekey.secret import Secret
     from wirekey.signing.request import SigV4Credentials
 
-ALGORITHM = "AWS4-HMAC-SHA256"
-TERMINATOR = "aws4_request"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 BLANKS = re.compile(r"[ \t]+")
 KEPT_KEYS = 1024

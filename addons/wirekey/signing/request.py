@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from wirekey.secret import Secret
 
+ALGORITHM = "AWS4-HMAC-SHA256"
+TERMINATOR = "aws4_request"
 FOLD = re.compile(r"\r?\n[ \t]+")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

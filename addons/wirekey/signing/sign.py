@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from botocore.auth import SIGNED_HEADERS_BLACKLIST
 
-from wirekey.signing.canonical import ALGORITHM, HeadersToSign, SigningKeyCache, SigV4Signature
-from wirekey.signing.request import field_text
+from wirekey.signing.canonical import HeadersToSign, SigningKeyCache, SigV4Signature
+from wirekey.signing.request import ALGORITHM, field_text
 
 if TYPE_CHECKING:
     from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from wirekey.signing.canonical import ALGORITHM, TERMINATOR
 from wirekey.signing.refusal import incomplete, invalid, missing
-from wirekey.signing.request import parameter_name
+from wirekey.signing.request import ALGORITHM, TERMINATOR, parameter_name
 
 if TYPE_CHECKING:
     from wirekey.signing.request import RequestHead

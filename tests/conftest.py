@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.deliveries.fixtures import deployment, deployments, path
 from tests.running import forget_ended_servers, server_logs
 from wirekey.call import under_way
+
+__all__ = ["deployment", "deployments", "path"]
 
 HERE = Path(__file__).parent
 LONGEST_FIRST = (
@@ -26,8 +29,10 @@ LONGEST_FIRST = (
     "secrecy/test_nothing_leaks.py",
     "browser/test_page.py",
     "packaging/test_wheel.py",
-    "deliveries/test_tables.py",
+    "threats/test_failover.py",
     "end_to_end/test_streams.py",
+    "end_to_end/test_refusals.py",
+    "end_to_end/test_operations.py",
     "end_to_end/test_http2.py",
     "observing/test_traces_end_to_end.py",
     "cli/test_demo_command.py",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import ssl
+import time
+import zlib
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -54,6 +57,14 @@ class RawClient:
     def send(self, data: bytes) -> None:
         """Send bytes."""
         self.socket.sendall(data)
+
+    def send_request(self, request: bytes, delivery: str) -> None:
+        """Send a request in the pieces of a delivery. Stops if the other side has responded and closed meanwhile."""
+        with contextlib.suppress(OSError):
+            for piece in pieces_of(request, delivery):
+                self.send(piece)
+                if len(piece) > 1:
+                    time.sleep(APART)
 
     def connect(self, target: str, agent: str = "", token: str = "", *lines: str) -> RawResponse:
         """Open a tunnel to `target` (host:port). Returns the response to CONNECT. `lines`: more header lines."""
@@ -127,6 +138,37 @@ class RawClient:
     def wait_closed(self) -> bool:
         """Wait until the other side closes the connection. Returns False if it sends something first."""
         return self.receive_bytes() == b""
+
+
+REQUEST_DELIVERIES = ("one write", "head, then body", "byte by byte", "body in pieces")
+"""How a client sends a request."""
+APART = 0.002
+"""Seconds after a piece of several bytes, so that it arrives before the next one."""
+
+
+def pieces_of(request: bytes, delivery: str) -> list[bytes]:
+    """Return what is written at once of a request, for one of `REQUEST_DELIVERIES`."""
+    head, end, body = request.partition(b"\r\n\r\n")
+    head += end
+    if delivery == "one write":
+        pieces = [request]
+    elif delivery == "head, then body":
+        pieces = [head, body]
+    elif delivery == "byte by byte":
+        pieces = [*_bytes_of(head[:20]), head[20:-20], *_bytes_of(head[-20:]), *_bytes_of(body[:40]), body[40:]]
+    else:
+        size = max(1, -(-len(body) // 8))
+        pieces = [head, *(body[start : start + size] for start in range(0, len(body), size))]
+    return [piece for piece in pieces if piece]
+
+
+def _bytes_of(data: bytes) -> list[bytes]:
+    return [bytes([byte]) for byte in data]
+
+
+def some_delivery(request: bytes) -> str:
+    """Return a delivery for a request, always the same one. A table of requests goes out in all of them."""
+    return REQUEST_DELIVERIES[zlib.crc32(request) % len(REQUEST_DELIVERIES)]
 
 
 def post(

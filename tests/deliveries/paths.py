@@ -1,4 +1,4 @@
-"""The deliveries and paths that the tests of this package combine with tables of calls.
+"""The deliveries and paths that end-to-end tests combine with their tables of calls.
 
 A delivery is how the provider sends its response: in one write, byte by byte, before the request has ended, and so on.
 A path is the protocol on each side of Wirekey, and whether HTTP/1.1 upstream connections come from the pool.
@@ -7,19 +7,27 @@ A path is the protocol on each side of Wirekey, and whether HTTP/1.1 upstream co
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import sqlite3
-from collections.abc import Collection, Iterator
+import traceback
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
+import pytest
 
 from tests.end_to_end.stream_formats import HOSTS, PLACEHOLDER, headers_for, trust
 from tests.running import PATIENCE, SimulatorThread, Wirekey, wait_for
+from tests.threats.conftest import beginning
+from wirekey_simulator.exchange import Seen
 
-AGENTS = ("alice", *(f"row{number}" for number in range(120)))
+AGENTS = ("alice", *(f"agent-{number}" for number in range(1, 8)))
+"""Agents that make calls at the same time."""
 NO_PADDING = b""
-PADDING = b" " * (1 << 20)
-"""Appended to the JSON of a request, so that it takes long enough to send for an early response."""
+PADDING = b" " * (320 << 10)
+"""Appended to the JSON of a request: more than a server reads at once, so that an early response comes early."""
 
 DELIVERIES = {
     "one write": "at-once",
@@ -37,33 +45,32 @@ DELIVERIES = {
 
 @dataclass(frozen=True)
 class ProtocolPath:
-    """The protocols between client, Wirekey and provider. `pooled`: clients share HTTP/1.1 upstream connections."""
+    """The protocols between client, Wirekey and provider. `pooled`: clients share HTTP/1.1 upstream connections.
+
+    `gateway`: the client calls the gateway, over TLS if it speaks HTTP/2. Otherwise it opens a tunnel.
+    """
 
     client: str
     upstream: str
     pooled: bool
+    gateway: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.client} to {'pooled ' if self.pooled else ''}{self.upstream}"
+        client = f"gateway {self.client}" if self.gateway else self.client
+        return f"{client} to {'pooled ' if self.pooled else ''}{self.upstream}"
 
 
 PATHS = (
     ProtocolPath("h1", "h1", pooled=True),
-    ProtocolPath("h1", "h1", pooled=False),
     ProtocolPath("h2", "h1", pooled=False),
+    ProtocolPath("h1", "h1", pooled=True, gateway=True),
     ProtocolPath("h2", "h2", pooled=True),
+    ProtocolPath("h1", "h1", pooled=False),
+    ProtocolPath("h2", "h2", pooled=True, gateway=True),
 )
-
-
-def deliveries_on_two_paths() -> list[tuple[str, ProtocolPath]]:
-    """Return each delivery with two of the four paths: one with an HTTP/1.1 client, one with an HTTP/2 client."""
-    return [
-        (delivery, path)
-        for delivery_index, delivery in enumerate(DELIVERIES)
-        for path_index, path in enumerate(PATHS)
-        if path_index % 2 == delivery_index % 2
-    ]
+"""Of each path and the third one after it, one has an HTTP/1.1 client and one an HTTP/2 client."""
+OVER_HTTP2 = PATHS[3]
 
 
 def name_parameter(value: object) -> str:
@@ -71,21 +78,39 @@ def name_parameter(value: object) -> str:
     return value.name if isinstance(value, ProtocolPath) else str(value)
 
 
-class Deployment:
-    """A simulator, and a Wirekey that forwards to it, with a token for each of `AGENTS`."""
+def each_delivery(*offsets: int) -> pytest.MarkDecorator:
+    """Run a test once for each delivery and offset. An offset shifts which path a delivery is combined with.
 
-    def __init__(self, simulator: SimulatorThread, proxy: Wirekey) -> None:
+    Tables use different offsets, so that together they cover all combinations.
+    """
+    combinations = [
+        (delivery, PATHS[(index + offset) % len(PATHS)])
+        for index, delivery in enumerate(DELIVERIES)
+        for offset in offsets
+    ]
+    return pytest.mark.parametrize(("delivery", "path"), combinations, ids=name_parameter, indirect=["path"])
+
+
+each_delivery_on_each_path = pytest.mark.parametrize(
+    ("delivery", "path"), list(itertools.product(DELIVERIES, PATHS)), ids=name_parameter, indirect=["path"]
+)
+
+
+class Deployment:
+    """A simulator, and a Wirekey that forwards to it, with a token for each agent: of `AGENTS`, if not given."""
+
+    def __init__(self, simulator: SimulatorThread, proxy: Wirekey, tokens: dict[str, str] | None = None) -> None:
         self.simulator, self.proxy = simulator, proxy
-        self.tokens = {agent: proxy.add_agent(agent) for agent in AGENTS}
+        self.tokens = tokens or {agent: proxy.add_agent(agent) for agent in AGENTS}
         self.contexts = {protocol: trust(proxy.root, protocol == "h2") for protocol in ("h1", "h2")}
 
     @contextlib.contextmanager
-    def client(self, protocol: str, agent: str = "alice") -> Iterator[httpx.Client]:
+    def client(self, path: ProtocolPath, agent: str = "alice") -> Iterator[httpx.Client]:
         """Yield a client with connections of its own. Without the pool, its first call opens an upstream connection."""
-        http2 = protocol == "h2"
+        http2 = path.client == "h2"
         with httpx.Client(
-            verify=self.contexts[protocol],
-            proxy=self.proxy.proxy_url(agent, self.tokens[agent]),
+            verify=self.contexts[path.client],
+            proxy=None if path.gateway else self.proxy.proxy_url(agent, self.tokens[agent]),
             http1=not http2,
             http2=http2,
             timeout=PATIENCE,
@@ -93,12 +118,23 @@ class Deployment:
         ) as client:
             yield client
 
+    def address(self, path: ProtocolPath, provider: str, agent: str = "alice") -> tuple[str, str]:
+        """Return where the paths of a provider begin, and what a client sends as its key."""
+        if not path.gateway:
+            return f"https://{HOSTS[provider]}", PLACEHOLDER
+        scheme = "https" if path.client == "h2" else "http"
+        return f"{scheme}://{self.proxy.running.gateway}/api/v1/{provider}", self.tokens[agent]
+
     def events_of(self, agent: str, since: str, count: int) -> list[dict] | None:
-        """Return the events of an agent's calls after the call id `since`, or None if fewer than `count` have ended."""
+        """Return the events of an agent's calls after the call id `since`, or None if fewer than `count` have ended.
+
+        Ids of the same millisecond sort by chance, so those of that of `since` count, too.
+        """
         with contextlib.closing(sqlite3.connect(self.proxy.state / "audit.db")) as database:
             database.row_factory = sqlite3.Row
             rows = database.execute(
-                "SELECT * FROM calls WHERE agent_id = ? AND id > ? AND outcome IS NOT NULL ORDER BY id", [agent, since]
+                "SELECT * FROM calls WHERE agent_id = ? AND id > ? AND outcome IS NOT NULL ORDER BY id",
+                [agent, since[:13]],
             ).fetchall()
         return [dict(row) for row in rows] if len(rows) >= count else None
 
@@ -117,10 +153,60 @@ class Deployment:
         return {row["requested_model"]: dict(row) for row in rows} if len(rows) >= len(requested_models) else None
 
 
-def request_arguments(provider: str, path: str, delivery: str, body: bytes) -> dict:
-    """Return the arguments for httpx of a call whose response comes by this delivery."""
-    headers = headers_for(provider, path, PLACEHOLDER) | {"content-type": "application/json"}
-    if directives := DELIVERIES[delivery]:
-        headers["x-simulator"] = directives
-    padded = body + PADDING if "early" in delivery else body
-    return {"url": f"https://{HOSTS[provider]}{path}", "headers": headers, "content": padded}
+class RowAgent:
+    """The agent that makes the calls of one row of a table: its client, its requests and its audit events."""
+
+    def __init__(self, deployment: Deployment, path: ProtocolPath, delivery: str, agent: str, client: httpx.Client):
+        self.deployment, self.path, self.delivery = deployment, path, delivery
+        self.agent, self.client = agent, client
+        self.started = beginning()
+
+    def request(self, provider: str, method: str, url_path: str, directives: str = "", **content) -> dict:
+        """Return the arguments for httpx of a request. `directives`: for the simulator, in addition to the delivery."""
+        address, key = self.deployment.address(self.path, provider, self.agent)
+        headers = headers_for(provider, url_path, key) | {"accept-encoding": "gzip, br", "x-row": self.started}
+        if all_directives := ", ".join(filter(None, (DELIVERIES[self.delivery], directives))):
+            headers["x-simulator"] = all_directives
+        if "json" in content:
+            body = json.dumps(content.pop("json")).encode()
+            content["content"] = body + (PADDING if "early" in self.delivery else NO_PADDING)
+            headers["content-type"] = "application/json"
+        return {"method": method, "url": address + url_path, "headers": headers, **content}
+
+    def arrived(self) -> list[Seen]:
+        """Return the row's requests that reached the provider."""
+        mark = (b"x-row", self.started.encode())
+        return [seen for seen in self.deployment.simulator.seen if mark in seen.headers]
+
+    def events(self, count: int) -> list[dict]:
+        """Return the audit events of the row's calls, once `count` calls have ended."""
+        return wait_for(lambda: self.deployment.events_of(self.agent, self.started, count), f"events of {self.agent}")
+
+
+@contextlib.contextmanager
+def row_agents(deployment: Deployment, path: ProtocolPath, delivery: str, number: int = 0) -> Iterator[Callable]:
+    """Yield a function that returns the `RowAgent` of the next row. All of them use the connections of one client.
+
+    So the first row needs new connections, and later ones reuse them as far as the delivery allows. `number`: which of
+    `AGENTS` it is, as no two can make calls at the same time.
+    """
+    agent = AGENTS[number]
+    with deployment.client(path, agent) as client:
+        yield lambda: RowAgent(deployment, path, delivery, agent, client)
+
+
+def failed_rows(deployment: Deployment, path: ProtocolPath, delivery: str, rows: dict, check: Callable) -> list[str]:
+    """Run `check` with a `RowAgent` for each row, several at a time. Returns the errors of the rows that failed."""
+    waiting, failed = iter(rows.items()), []
+
+    def run(number: int) -> None:
+        with row_agents(deployment, path, delivery, number) as next_agent:
+            for name, row in waiting:
+                try:
+                    check(next_agent(), row)
+                except Exception:
+                    failed.append(f"{name}: {traceback.format_exc()}")
+
+    with ThreadPoolExecutor(len(AGENTS)) as pool:
+        list(pool.map(run, range(len(AGENTS))))
+    return failed

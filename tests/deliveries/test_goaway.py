@@ -14,11 +14,10 @@ import sqlite3
 import httpx
 import pytest
 
-from tests.deliveries.paths import PATHS
+from tests.deliveries.paths import OVER_HTTP2
 from tests.end_to_end.stream_formats import PLACEHOLDER
 from tests.running import PATIENCE
 
-OVER_HTTP2 = PATHS[-1]
 URL = "https://api.openai.com/v1/chat/completions"
 unique_numbers = itertools.count()
 

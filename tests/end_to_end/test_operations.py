@@ -1,12 +1,14 @@
-"""Every operation of the four providers: the provider's response, and its audit event."""
+"""Every operation of the four providers, over each delivery: the provider's response, and its audit event."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
 
+import httpx
 import pytest
 
+from tests.deliveries.paths import RowAgent, each_delivery, failed_rows
 from tests.end_to_end.stream_formats import RawWay
 from wirekey.call import new_call_id
 
@@ -255,43 +257,44 @@ def way(proxy) -> RawWay:
     return RawWay(proxy.root, proxy=proxy.proxy_url("alice", proxy.token))
 
 
-def send(way: RawWay, row: Row, made: str = "", behaviour: str = ""):
+def send(agent: RowAgent, row: Row, made: str = "") -> httpx.Response:
     content = {}
     if row.body is not None:
         content["json"] = row.body
     if row.files is not None:
         content |= {"data": row.form, "files": row.files}
-    return way.call(row.provider, row.method, row.path.format(id=made), behaviour or row.behaviour, **content)
+    request = agent.request(row.provider, row.method, row.path.format(id=made), row.behaviour, **content)
+    return agent.client.request(**request)
 
 
-def make(way: RawWay, name: str) -> str:
-    """Prepare what a row needs, and return the id or name of what was made."""
-    response = send(way, ROWS[name]).json()
-    return response.get("id") or response["name"]
+def created_id(response: httpx.Response) -> str:
+    """Return the id or name of what a request created."""
+    created = response.json()
+    return created.get("id") or created["name"]
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_an_operation_is_recognised_served_and_recorded(name, way, proxy, simulator):
-    row = ROWS[name]
-    made = make(way, row.after) if row.after else ""
-    simulator.forget()
-    earlier = {event["id"] for event in proxy.events()}
-    began = new_call_id()
-    response = send(way, row, made)
-    assert response.status_code == 200, response.text
-    (arrived,) = simulator.seen
-    assert arrived.target == row.path.format(id=made)
-    event = next(event for event in proxy.finished_events(1, began) if event["id"] not in earlier)
-    assert (event["provider"], event["operation"], event["action"]) == (row.provider, row.operation, row.method)
-    assert (event["outcome"], event["status"], event["credential"]) == ("completed", 200, f"{row.provider}/1")
-    path = arrived.target.partition("?")[0]
-    assert (event["path"], event["target"]) == (path, f"/{event['provider']}{path}")
-    assert event["requested_model"] == event["model"] == row.model
-    for fact, value in row.facts.items():
-        assert (None if event[fact] is None else int(event[fact])) == (None if value is None else int(value)), fact
-    assert bool(event["stream"]) == row.facts.get("stream", False)
-    if row.usage != ():
-        check_usage(event, row)
+@each_delivery(0)
+def test_every_operation_is_recognised_served_and_recorded(deployment, path, delivery):
+    def check(agent: RowAgent, row: Row) -> None:
+        made = created_id(send(agent, ROWS[row.after])) if row.after else ""
+        response = send(agent, row, made)
+        assert response.status_code == 200, response.text
+        arrived = agent.arrived()[-1]
+        assert (arrived.target, arrived.protocol) == (row.path.format(id=made), path.upstream)
+        event = agent.events(2 if row.after else 1)[-1]
+        assert (event["provider"], event["operation"], event["action"]) == (row.provider, row.operation, row.method)
+        assert (event["outcome"], event["status"], event["credential"]) == ("completed", 200, f"{row.provider}/1")
+        assert event["attempts"] == 1
+        called = arrived.target.partition("?")[0]
+        assert (event["path"], event["target"]) == (called, f"/{event['provider']}{called}")
+        assert event["requested_model"] == event["model"] == row.model
+        for fact, value in row.facts.items():
+            assert (None if event[fact] is None else int(event[fact])) == (None if value is None else int(value)), fact
+        assert bool(event["stream"]) == row.facts.get("stream", False)
+        if row.usage != ():
+            check_usage(event, row)
+
+    assert failed_rows(deployment, path, delivery, ROWS, check) == []
 
 
 def check_usage(event: dict, row: Row) -> None:
@@ -316,7 +319,7 @@ def test_the_cost_of_an_unknown_model_is_unknown_and_not_zero(model, way, proxy)
 
 def test_an_error_of_the_provider_is_passed_on_and_has_no_usage(way, proxy):
     began = new_call_id()
-    response = send(way, ROWS["chat"], behaviour="fail=500")
+    response = way.call("openai", "POST", "/v1/chat/completions", "fail=500", json=ROWS["chat"].body)
     assert response.status_code == 500
     assert json.loads(response.content)["error"]["type"] == "server_error"
     event = proxy.finished_event(began)

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests.deliveries.paths import RowAgent, each_delivery, failed_rows
 from tests.docs.pages import blocks_of
 from tests.providers.shapes import FORM, NEW, SHAPES, filled
 from tests.raw_client import CHAT, RawClient, post
@@ -353,6 +354,34 @@ def test_a_fallback_uses_its_own_route_and_key(client, corp, providers, proxy, f
     event = proxy.finished_event(fresh)
     assert (event["requested_model"], event["model"], event["route"]) == ("closed-1", "bearer-2", "routes[0]")
     assert (event["attempts"], event["credential"], event["outcome"]) == (2, "routes[0]/1", "completed")
+
+
+BY_ROUTES = {
+    # What the shared deployments route: the model that is asked for, the one that responds, the key, the attempts.
+    "another model": ("other-model", "gpt-4.1", "openai/1", 1),
+    "another provider": ("other-provider", "gemini-2.5-flash", "gemini/1", 1),
+    "after a failed response": ("again-x.sim-fail-503", "gpt-4o-mini", "openai/1", 2),
+    "after a failed connection": ("unreachable-x", "gpt-4o-mini", "openai/1", 2),
+}
+
+
+@each_delivery(2, 5)
+def test_routes_lead_to_the_same_response_in_any_delivery(deployment, path, delivery):
+    def check(agent: RowAgent, row: tuple[str, str, str, int]) -> None:
+        asked, model, credential, attempts = row
+        body = {"model": asked, "messages": [{"role": "user", "content": "hello"}]}
+        for stream in (False, True):
+            request = agent.request("openai", "POST", "/v1/chat/completions", json=body | {"stream": stream})
+            response = agent.client.request(**request)
+            assert response.status_code == 200, response.text
+            assert response.headers["x-wirekey-model"] == model
+            assert response.text.endswith("data: [DONE]\n\n") if stream else response.json()["choices"]
+        assert [json.loads(seen.body)["model"] for seen in agent.arrived()][-1] == model
+        for event in agent.events(2):
+            assert (event["requested_model"], event["model"], event["credential"]) == (asked, model, credential), event
+            assert (event["attempts"], event["outcome"]) == (attempts, "completed"), event
+
+    assert failed_rows(deployment, path, delivery, BY_ROUTES, check) == []
 
 
 def test_changed_routes_apply_without_a_restart(tmp_path, providers, corp):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.raw_client import RawClient, RawResponse
+from tests.raw_client import RawClient, RawResponse, some_delivery
 from tests.running import SimulatorThread, Wirekey, wirekey_behind
 from wirekey.call import new_call_id
 
@@ -36,14 +36,15 @@ class Stage:
         return client
 
     def ask(self, request: bytes, host: str = OPENAI, token: str | None = None) -> RawResponse:
+        """Send a request in one of the deliveries, which depends on its bytes, and return the response."""
         with self.tunnel(host, token) as client:
-            client.send(request)
+            client.send_request(request, some_delivery(request))
             return client.read_response()
 
     def denied(self, request: bytes, status: int, host: str = OPENAI) -> dict:
         """Assert that a request is refused with this status, reaches nobody, and is in the audit. Return its event."""
         answer = self.ask(request, host)
-        assert answer.status == status, answer
+        assert answer.status == status, (answer, some_delivery(request))
         assert self.nothing_arrived()
         event = self.event()
         assert event["outcome"] == "denied"

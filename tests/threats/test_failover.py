@@ -1,73 +1,69 @@
-"""THREATS 2.9, R1: a provider's failed response that comes in pieces, when there is another way."""
+"""THREATS 2.9, R1: failover over every delivery and path, on a new connection and on one that was used before.
+
+WIREKEY_DELIVERY_ROUNDS sets how often all tests are repeated.
+"""
 
 from __future__ import annotations
 
-import json
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from tests.end_to_end.stream_formats import trust
-from tests.running import KEY_ENVIRONMENT, PATIENCE, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
-from tests.threats.conftest import OPENAI, beginning
+from tests.deliveries.paths import DELIVERIES, each_delivery_on_each_path, row_agents
 
+ROUNDS = int(os.environ.get("WIREKEY_DELIVERY_ROUNDS", "1"))
+STATUSES = (429, 500, 502, 503, 504, 529)
+CHAT = ("openai", "POST", "/v1/chat/completions")
 MESSAGES = [{"role": "user", "content": "hello"}]
-STATUSES = (401, 429, 500, 502, 503, 504, 529)
-LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
+unique_numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory):
-    running = SimulatorThread(tmp_path_factory.mktemp("simulator"))
-    yield running
-    running.stop()
+def call_twice(deployment, path, delivery, model, number=0) -> list[tuple[str, httpx.Response]]:
+    """Make two calls over one client connection. Returns each requested model with its response.
+
+    The second call uses connections that the first one has used. `model` has a placeholder for a unique number.
+    """
+    results = []
+    with row_agents(deployment, path, delivery, number) as next_agent:
+        for _ in range(2):
+            agent, requested_model = next_agent(), model.format(next(unique_numbers))
+            body = {"model": requested_model, "messages": MESSAGES}
+            results.append((requested_model, agent.client.request(**agent.request(*CHAT, json=body))))
+    return results
 
 
-@pytest.fixture(scope="module")
-def proxy(tmp_path_factory, simulator):
-    keys = {"provider": "openai", "keys": ["env:FIRST", "env:SECOND"]}
-    routes = [{"match": "two-keys", **keys}, {"match": "sim-fail-*", "fallback": ["gpt-4o-mini"]}]
-    environ = KEY_ENVIRONMENT | dict.fromkeys(("FIRST", "SECOND"), PROVIDER_KEYS["openai"])
-    running = Wirekey(
-        tmp_path_factory.mktemp("wirekey"), behind(simulator, routes=routes, listen=LISTEN), environ=environ
-    )
-    running.token = running.add_agent("alice")
-    yield running
-    running.stop()
-    assert "a layer failed" not in running.output.read_text()
+def assert_second_attempts_succeeded(deployment, path, results) -> None:
+    """Check the client's response, the audit event and the provider's requests of each call."""
+    events = deployment.events([requested_model for requested_model, _ in results])
+    for requested_model, response in results:
+        event = events[requested_model]
+        details = (requested_model, response.status_code, response.text[:300], event["outcome"], event["attempts"])
+        assert response.status_code == 200, details
+        assert response.json()["choices"], details
+        assert response.http_version == {"h1": "HTTP/1.1", "h2": "HTTP/2"}[path.client], details
+        assert (event["outcome"], event["status"], event["attempts"]) == ("completed", 200, 2), details
+    assert {request.protocol for request in deployment.simulator.seen} == {path.upstream}
+    assert len(deployment.simulator.seen) == 2 * len(results)
 
 
-def client_of(proxy, mode: str, http2: bool) -> httpx.Client:
-    base = f"https://{OPENAI}" if mode == "forward" else f"http://{proxy.running.gateway}"
-    return httpx.Client(
-        base_url=base,
-        proxy=proxy.proxy_url("alice", proxy.token) if mode == "forward" else None,
-        verify=trust(proxy.root, http2 and mode == "forward"),
-        headers={"authorization": f"Bearer {proxy.token}"} if mode == "gateway" else {},
-        http1=not http2,
-        http2=http2,
-        timeout=PATIENCE,
-        trust_env=False,
-    )
+@pytest.mark.parametrize("number", range(ROUNDS))
+@each_delivery_on_each_path
+def test_R1_a_failed_response_in_any_delivery_leads_to_the_next_attempt(deployment, path, delivery, number):
+    with ThreadPoolExecutor(len(STATUSES)) as pool:
+        models = [f"again-{{}}.sim-fail-{status}" for status in STATUSES]
+        results = pool.map(lambda row: call_twice(deployment, path, delivery, row[1], row[0]), enumerate(models))
+    assert_second_attempts_succeeded(deployment, path, [result for pair in results for result in pair])
 
 
-@pytest.mark.parametrize("status", STATUSES)
-@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
-@pytest.mark.parametrize("mode", ["forward", "gateway"])
-def test_R1_a_failed_response_in_two_packets_leads_to_the_next_attempt(proxy, simulator, mode, http2, status):
-    with client_of(proxy, mode, http2) as client:
-        for used in (False, True):
-            simulator.forget()
-            # A 401 leads to another key, of the same model.
-            model = "two-keys" if status == 401 else f"sim-fail-{status}"
-            simulator.simulator.script.clear()
-            simulator.simulator.script.add(f"split=40, fail={status}" if status == 401 else "split=40")
-            began = beginning()
-            answer = client.post("/v1/chat/completions", json={"model": model, "messages": MESSAGES})
-            assert answer.status_code == 200, (used, answer.text)
-            assert answer.json()["choices"]
-            event = proxy.finished_event(began)
-            assert (event["outcome"], event["status"], event["attempts"]) == ("completed", 200, 2), used
-            assert [seen.status for seen in simulator.seen] == [status, 200]
-            assert {seen.protocol for seen in simulator.seen} == {"h2" if http2 else "h1"}
-            assert json.loads(simulator.seen[0].body)["model"] == model
+@pytest.mark.parametrize("number", range(ROUNDS))
+@each_delivery_on_each_path
+def test_R1_a_refused_key_in_any_delivery_leads_to_the_next_key(deployment, path, delivery, number):
+    directives = DELIVERIES[delivery]
+    for scripted in (f"fail=401, {directives}", directives) * 2:
+        deployment.simulator.simulator.script.add(scripted)
+    results = call_twice(deployment, path, delivery, "two-keys-{}")
+    assert_second_attempts_succeeded(deployment, path, results)
+    assert [request.status for request in deployment.simulator.seen] == [401, 200] * 2

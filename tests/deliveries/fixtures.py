@@ -1,26 +1,39 @@
+"""Fixtures of tests over deliveries. tests/conftest.py has them for all packages, so that each process starts one set.
+
+What takes long to import is imported when a test first needs it.
+"""
+
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deliveries.paths import Deployment, ProtocolPath
-from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+if TYPE_CHECKING:
+    from tests.deliveries.paths import Deployment, ProtocolPath
 
 ROUTES = [
     {"match": "two-keys-*", "provider": "openai", "keys": ["env:FIRST", "env:SECOND"]},
     {"match": "again-*", "fallback": ["gpt-4o-mini"]},
     {"match": "alone-*", "failover": {"max_attempts": 1}},
     {"match": "other-model", "model": "gpt-4.1"},
+    {"match": "other-provider", "model": "gemini:gemini-2.5-flash"},
+    {"match": "unreachable-*", "upstream_url": "https://127.0.0.1:9", "auth": "none", "fallback": ["gpt-4o-mini"]},
 ]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def deployments(tmp_path_factory):
     """One deployment with a connection pool, where the provider also speaks HTTP/2, and one without, by `pooled`."""
+    from tests.deliveries.paths import Deployment
+    from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind
+
     running = {}
     for pooled in (True, False):
         protocols = ("h2", "http/1.1") if pooled else ("http/1.1",)
         simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"), protocols=protocols)
         settings = behind(simulator, routes=ROUTES, upstream_connections={"reuse": pooled})
+        settings["listen"] = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0" if pooled else None, "console": None}
         settings["policy"]["timeout"] = 20  # many calls run in parallel, and policies are not tested here
         environ = KEY_ENVIRONMENT | dict.fromkeys(("FIRST", "SECOND"), PROVIDER_KEYS["openai"])
         running[pooled] = Deployment(simulator, Wirekey(tmp_path_factory.mktemp("wirekey"), settings, environ=environ))
@@ -35,6 +48,7 @@ def deployments(tmp_path_factory):
 
 @pytest.fixture
 def path(request) -> ProtocolPath:
+    """The path of a test, from `each_delivery`."""
     return request.param
 
 

@@ -29,7 +29,7 @@ wirekey.server.bundle wirekey.server.master wirekey.calls.services wirekey.confi
 mitmproxy.options
 cryptography.hazmat.backends.openssl.backend
 """
-READ_AT_IMPORT = ("PYTHON", "PROMETHEUS_", "OTEL_", "SSLKEYLOGFILE", "MITMPROXY_", "NO_COLOR", "FORCE_COLOR", "TERM")
+READ_AT_IMPORT = ("PYTHON", "PROMETHEUS_", "SSLKEYLOGFILE", "MITMPROXY_", "NO_COLOR", "FORCE_COLOR", "TERM")
 """Beginnings of names of environment variables that libraries read when they are imported."""
 CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 ROOTS = 3
@@ -82,7 +82,7 @@ class ForkServer:
                 code = process.wait(timeout)
             finally:
                 process.kill()
-            texts = [os.pread(file.fileno(), LARGEST_OUTPUT, 0).decode() for file in (output, errors)]
+            texts = [os.pread(file.fileno(), LARGEST_OUTPUT, 0).decode(errors="replace") for file in (output, errors)]
         return subprocess.CompletedProcess(["wirekey", *arguments], code, *texts)
 
     def stop(self) -> None:

@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 import ssl
-import subprocess
-import sys
 from dataclasses import dataclass, field
 
 import httpx
 import pytest
 
+from tests.endurance.serving import wirekey
 from tests.running import PATIENCE, SimulatorThread, Wirekey, wirekey_behind
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -43,9 +42,8 @@ class Scene:
         self.tokens[name] = self.proxy.add_agent(name, **facts)
 
     def link(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "wirekey", "console", "--config", "wirekey.yaml", "--json", *arguments]
-        ended = subprocess.run(command, cwd=self.proxy.folder, env=self.proxy.environ, capture_output=True, check=True)
-        return json.loads(ended.stdout)["url"]
+        command = ["console", "--config", "wirekey.yaml", "--json", *arguments]
+        return json.loads(wirekey(self.proxy.folder, *command, environ=self.proxy.environ).stdout)["url"]
 
     def program(self, agent: str) -> httpx.Client:
         context = ssl.create_default_context(cafile=self.proxy.root)

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment
+from tests.fork_server import can_start
+from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, Wirekey, bare_environment, fork_server
 
 HERE = Path(__file__).parent
 
@@ -143,10 +144,38 @@ def behind_exec(
     proxy: Wirekey, *command: str, variables: dict[str, str] | None = None, gateway: bool = False
 ) -> list[str]:
     """The command that runs a program behind Wirekey; `variables` are set on top of what exec sets."""
+    return [sys.executable, "-m", "wirekey", *exec_arguments(proxy, *command, variables=variables, gateway=gateway)]
+
+
+def run_behind_exec(
+    proxy: Wirekey,
+    *command: str,
+    folder: Path | None = None,
+    environ: dict[str, str] | None = None,
+    variables: dict[str, str] | None = None,
+    gateway: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program behind Wirekey to its end. `exec` itself is forked, which saves its imports."""
+    environment = bare_environment() | (environ or {})
+    arguments = exec_arguments(proxy, *command, variables=variables, gateway=gateway)
+    if can_start(environment):
+        return fork_server().run(arguments, folder or proxy.folder, environment, 4 * PATIENCE)
+    return subprocess.run(
+        [sys.executable, "-m", "wirekey", *arguments],
+        env=environment,
+        cwd=folder or proxy.folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=4 * PATIENCE,
+        check=False,
+    )
+
+
+def exec_arguments(proxy: Wirekey, *command: str, variables: dict[str, str] | None, gateway: bool) -> list[str]:
     setting = [installed("env"), *(f"{name}={value}" for name, value in (variables or {}).items())]
-    configuration = str(proxy.folder / "wirekey.yaml")
     return [
-        *(sys.executable, "-m", "wirekey", "exec", "--config", configuration, "--agent", "alice"),
+        *("exec", "--config", str(proxy.folder / "wirekey.yaml"), "--agent", "alice"),
         *(("--gateway",) if gateway else ()),
         "--",
         *(setting if variables else ()),

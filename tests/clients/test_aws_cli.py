@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import behind_exec, installed
-from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment
+from tests.clients.conversation import installed, run_behind_exec
+from tests.running import PROVIDER_KEYS
 
 ASK = (
     "bedrock-runtime",
@@ -21,10 +21,7 @@ ASK = (
 
 
 def aws(stage, *variables: str) -> subprocess.CompletedProcess[str]:
-    command = behind_exec(stage.proxy, installed("env"), *variables, installed("aws"), *ASK)
-    return subprocess.run(
-        command, env=bare_environment(), capture_output=True, text=True, timeout=4 * PATIENCE, check=False
-    )
+    return run_behind_exec(stage.proxy, installed("env"), *variables, installed("aws"), *ASK)
 
 
 @pytest.mark.parametrize("variables", [(), ("AWS_BEARER_TOKEN_BEDROCK=placeholder",)], ids=["pair", "bearer"])

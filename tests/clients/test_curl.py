@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import behind_exec, direct_environment, installed
-from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment, wait_for
+from tests.clients.conversation import direct_environment, installed, run_behind_exec
+from tests.running import PATIENCE, PROVIDER_KEYS, wait_for
 
 URL = "https://api.openai.com/v1/chat/completions"
 BODY = (
@@ -20,7 +20,7 @@ ASKING = ["-sS", "-H", "Content-Type: application/json", "-H", "X-Own-HEADER: 1"
 
 def curl(stage, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run curl behind Wirekey, which sets HTTPS_PROXY and CURL_CA_BUNDLE."""
-    return run(behind_exec(stage.proxy, installed("curl"), *ASKING, *arguments), bare_environment())
+    return run_behind_exec(stage.proxy, installed("curl"), *ASKING, *arguments)
 
 
 def run(command, environment) -> subprocess.CompletedProcess[str]:

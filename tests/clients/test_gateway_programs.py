@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import HERE, behind_exec, installed
-from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment, wait_for
+from tests.clients.conversation import HERE, installed, run_behind_exec
+from tests.running import PATIENCE, PROVIDER_KEYS, wait_for
 from wirekey.call import new_call_id
 
 CHAT = '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}]}'
@@ -147,10 +147,7 @@ def test_without_an_agent_curl_prints_wirekeys_message(curl, path):
 
 
 def run(stage, *command, **variables) -> subprocess.CompletedProcess[str]:
-    command = behind_exec(stage.proxy, *command, gateway=True, variables=variables)
-    return subprocess.run(
-        command, env=bare_environment(), capture_output=True, text=True, timeout=4 * PATIENCE, check=False
-    )
+    return run_behind_exec(stage.proxy, *command, gateway=True, variables=variables)
 
 
 @pytest.mark.parametrize("root", ["prefixed", "root"])

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-
-from tests.clients.conversation import HERE, behind_exec, installed
-from tests.running import PATIENCE, PROVIDER_KEYS, bare_environment
+from tests.clients.conversation import HERE, installed, run_behind_exec
+from tests.running import PROVIDER_KEYS
 
 
 def test_a_java_program_with_its_token_in_place_of_the_key_gets_response_and_stream(stage):
-    command = behind_exec(stage.proxy, installed("java"), str(HERE / "java" / "Chat.java"), stage.token)
-    said = subprocess.run(
-        command, env=bare_environment(), capture_output=True, text=True, timeout=4 * PATIENCE, check=False
-    )
+    said = run_behind_exec(stage.proxy, installed("java"), str(HERE / "java" / "Chat.java"), stage.token)
     assert said.returncode == 0, said.stderr
     plain, *events = said.stdout.splitlines()
     assert plain.startswith('200 {"')

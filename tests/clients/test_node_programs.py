@@ -7,8 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.clients.conversation import HERE, behind_exec, install_node_packages, installed
-from tests.running import PATIENCE, bare_environment
+from tests.clients.conversation import HERE, install_node_packages, installed, run_behind_exec
 
 AWS = """
   const { BedrockRuntimeClient, ConverseCommand } = %s('@aws-sdk/client-bedrock-runtime');
@@ -23,16 +22,7 @@ COUNT = (
 
 def node(stage, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     install_node_packages()
-    command = behind_exec(stage.proxy, installed("node"), *arguments, "-e", text)
-    return subprocess.run(
-        command,
-        env=bare_environment(),
-        cwd=HERE / "node",
-        capture_output=True,
-        text=True,
-        timeout=4 * PATIENCE,
-        check=False,
-    )
+    return run_behind_exec(stage.proxy, installed("node"), *arguments, "-e", text, folder=HERE / "node")
 
 
 @pytest.mark.parametrize(
@@ -80,14 +70,8 @@ def test_a_token_that_the_proxy_refuses_is_named_in_the_error(stage, call):
     text = f"{call}.catch((error) => console.log(String(error.cause ?? error)))"
     wrong = f"http://alice:wk_wrong@{stage.proxy.running.forward}"
     install_node_packages()
-    said = subprocess.run(
-        behind_exec(stage.proxy, installed("node"), "-e", text, variables={"HTTPS_PROXY": wrong, "https_proxy": wrong}),
-        env=bare_environment(),
-        capture_output=True,
-        text=True,
-        timeout=4 * PATIENCE,
-        check=False,
-    )
+    variables = {"HTTPS_PROXY": wrong, "https_proxy": wrong}
+    said = run_behind_exec(stage.proxy, installed("node"), "-e", text, variables=variables)
     sentence = "407 Proxy Authentication Required: unknown agent, see wirekey agents add"
     if call.startswith("fetch") and major_version() >= 24:
         sentence = "Request was cancelled"  # all that Node's own proxy support tells
@@ -105,17 +89,7 @@ def test_what_never_goes_through_the_proxy_does_not(stage):
       const call = (headers) => fetch('{url}', {{ headers }}).then((answer) => console.log(answer.status));
       call({{ authorization: 'Bearer not-a-key' }});
     """
-    said = subprocess.run(
-        behind_exec(
-            stage.proxy,
-            *(installed("node"), "-e", text),
-            variables={"NODE_EXTRA_CA_CERTS": str(stage.simulator.ca_file)},
-        ),
-        env=bare_environment(),
-        capture_output=True,
-        text=True,
-        timeout=4 * PATIENCE,
-        check=False,
-    )
+    variables = {"NODE_EXTRA_CA_CERTS": str(stage.simulator.ca_file)}
+    said = run_behind_exec(stage.proxy, installed("node"), "-e", text, variables=variables)
     assert said.stdout.strip() == "401", said.stderr
     assert not [event for event in stage.proxy.events() if event["id"] > stage.began]

@@ -6,14 +6,12 @@ The simulator recomputes the signature made with the real pair. The AWS CLI has 
 from __future__ import annotations
 
 import json
-import subprocess
 from urllib.parse import quote
 
 import pytest
 
 from tests.aws_signing import HOST, MODELS, REAL, signing_simulator, signing_wirekey
-from tests.clients.conversation import HERE, behind_exec, install_node_packages, installed
-from tests.running import PATIENCE, bare_environment
+from tests.clients.conversation import HERE, install_node_packages, installed, run_behind_exec
 from wirekey.call import new_call_id
 
 INVOKED = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
@@ -81,19 +79,11 @@ def run(proxy, *command: str, folder=None, **variables: str) -> str:
     """Run a program behind Wirekey, the proxy's URL without an agent in it; give what it printed."""
     address = f"http://{proxy.running.forward}"
     nobody = {"HTTPS_PROXY": address, "https_proxy": address, **variables}
-    ended = subprocess.run(
-        behind_exec(proxy, *command, variables=nobody),
-        env=bare_environment(),
-        cwd=folder or proxy.folder,
-        capture_output=True,
-        timeout=4 * PATIENCE,
-        check=False,
-    )
-    said = ended.stdout.decode(errors="replace")
-    assert ended.returncode == 0, said + ended.stderr.decode(errors="replace")
+    ended = run_behind_exec(proxy, *command, variables=nobody, folder=folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     for secret in REAL:
-        assert secret not in said + ended.stderr.decode(errors="replace")
-    return said
+        assert secret not in ended.stdout + ended.stderr
+    return ended.stdout
 
 
 def all_were_alices(proxy, simulator, targets: list[str], protocol: str | None = None):

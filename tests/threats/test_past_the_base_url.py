@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 
 import pytest
 
-from tests.clients.conversation import HERE, behind_exec, install_node_packages, installed
+from tests.clients.conversation import HERE, install_node_packages, installed, run_behind_exec
 from tests.endurance.serving import wirekey
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, bare_environment, wirekey_behind
+from tests.running import PROVIDER_KEYS, SimulatorThread, wirekey_behind
 from tests.threats.conftest import Stage, beginning
 
 PYTHON_OPENAI = """
@@ -69,15 +68,7 @@ def stage(running_stage):
 
 
 def run(stage, *command, **environ):
-    return subprocess.run(
-        behind_exec(stage.proxy, *command, gateway=True),
-        env=bare_environment() | environ,
-        cwd=HERE / "node",
-        capture_output=True,
-        text=True,
-        timeout=4 * PATIENCE,
-        check=False,
-    )
+    return run_behind_exec(stage.proxy, *command, gateway=True, folder=HERE / "node", environ=environ)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -119,8 +119,9 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     if attempt and attempt.key and attempt.pool:
         attempt.pool.record_status(attempt.key, status, wait, time.monotonic())
     word = headers.get("x-amzn-errortype", "").partition(":")[0]
-    if services.settings.aws and attempt and attempt.aws and word in REFUSED_PAIR:
-        services.settings.aws.refused(state.call.agent, attempt.aws)
+    aws = (attempt.planned.candidate.aws if attempt else None) or services.settings.aws
+    if aws and attempt and attempt.aws and word in REFUSED_PAIR:
+        aws.refused(state.call.agent, attempt.aws)
     return wait
 
 

@@ -15,7 +15,7 @@ from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.client_supplied import client_supplied_credential, missing_credential
 from wirekey.credentials.pool import ProviderKey
 from wirekey.credentials.uploads import upload_ids
-from wirekey.egress.hosts import bedrock_host, region_of
+from wirekey.egress.hosts import RUNTIME, bedrock_host, bedrock_hosts, region_of
 from wirekey.errors import Fault, Refusal
 from wirekey.extension import CallInfo, ExtensionError, Head
 from wirekey.model_name import ModelNameError
@@ -79,6 +79,8 @@ def new_attempt(services: Services, state: CallState, planned: Attempt) -> Attem
     """Return an attempt with its destination, and with the request as the client sent it."""
     call, candidate, settings = state.call, planned.candidate, services.settings
     host = state.host if candidate.provider == call.provider else PROVIDERS[candidate.provider].host
+    if candidate.region:
+        host = in_region(host, candidate.region)
     upstream = candidate.upstream or Upstream(host)
     return AttemptState(
         planned,
@@ -87,7 +89,7 @@ def new_attempt(services: Services, state: CallState, planned: Attempt) -> Attem
         model=call.facts.model if call.facts else None,
         target=state.original_target,
         body=state.body,
-        signing_host=signing_host(state, upstream, settings),
+        signing_host=host if candidate.region else signing_host(state, upstream, settings),
     )
 
 
@@ -97,6 +99,13 @@ def limits_of(general: WireLimits, own: Limits) -> WireLimits | None:
         name: seconds for name in ("connect", "first_byte", "idle", "total") if (seconds := getattr(own, name))
     }
     return replace(general, **own_seconds) if own_seconds else None
+
+
+def in_region(host: str, region: str) -> str:
+    """Return the host of the same service of AWS in another region."""
+    called = region_of(host)
+    service = called.service if called else RUNTIME
+    return next(name for name, found in bedrock_hosts(region).items() if found.service == service)
 
 
 def signing_host(state: CallState, upstream: Upstream, settings: Settings) -> str:
@@ -183,7 +192,7 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
 
 async def with_aws_credentials(services: Services, state: CallState, attempt: AttemptState) -> AttemptState:
     """Use Wirekey's own AWS credentials. Raises Refusal if they cannot be had."""
-    aws, agent = services.settings.aws, state.call.agent
+    aws, agent = attempt.planned.candidate.aws or services.settings.aws, state.call.agent
     if aws is None:
         raise Refusal(503, "no_provider_key", no_key(None), Fault.OPERATOR)
     try:

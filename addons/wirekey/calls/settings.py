@@ -200,7 +200,10 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
     upstream = Upstream("127.0.0.1", port, configured=True)
     pools = {name: KeyPool([ProviderKey(f"{name}/simulator", Secret(key))]) for name, key in keys.items()}
     defaults = {name: Candidate(name, upstream=upstream, pool=pool) for name, pool in pools.items()}
-    routes = [replace(route, upstream=None, auth=None, pool=None, extension=None) for route in settings.routes.routes]
+    routes = [
+        replace(route, upstream=None, auth=None, pool=None, extension=None, aws=None, region=None)
+        for route in settings.routes.routes
+    ]
     return replace(
         settings,
         pools=pools,

@@ -79,7 +79,7 @@ def _sigv4_conflicts(config: Config, sources: ConfigSources) -> Iterator[Problem
     bedrock = config.providers.bedrock
     signs = bedrock.key_source == "inject" and not (bedrock.aws and bedrock.aws.bearer)
     for index, route in enumerate(config.routes):
-        if route.auth == "sigv4" and not signs:
+        if route.auth == "sigv4" and not signs and not route.aws:
             message = "sigv4 needs AWS credentials, and providers.bedrock.aws has none. Set a profile there"
             yield sources.problem(f"routes[{index}].auth", message)
         elif route.auth == "sigv4" and not route.upstream_url and route.named_provider not in (None, "bedrock"):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from wirekey.config.aws import AwsConfig
 from wirekey.config.group import ConfigGroup
 from wirekey.config.values import (
     AttemptCount,
@@ -14,6 +15,7 @@ from wirekey.config.values import (
     Patterns,
     Pause,
     Reference,
+    Region,
     RouteAuth,
     RouteUpstream,
     Seconds,
@@ -142,6 +144,15 @@ class RouteConfig(ConfigGroup):
         description="Keys for this route instead of the provider's. Needs `provider` or `upstream_url`, which says "
         "where they are sent.",
     )
+    aws: AwsConfig | None = Field(
+        default=None,
+        description="AWS credentials for this route instead of `providers.bedrock.aws`. Needs `provider: bedrock`.",
+    )
+    region: Region | None = Field(
+        default=None,
+        description="AWS region for this route, of any partition, instead of the one that the program calls. Needs "
+        "`provider: bedrock`.",
+    )
     selection: SelectionName | None = Field(
         default=None, description="How to choose one of `keys`. Default: as in the provider's `selection`."
     )
@@ -198,6 +209,18 @@ class RouteConfig(ConfigGroup):
             )
         if self.selection and not self.keys:
             raise ValueError("selection needs keys in this route. Set it at the provider, or add keys")
+        return self
+
+    @model_validator(mode="after")
+    def check_aws(self) -> Self:
+        """Refuse AWS settings of a route that does not go to Bedrock, or that never uses them. Raises ValueError."""
+        for name in ("aws", "region"):
+            if getattr(self, name) and self.named_provider != "bedrock":
+                raise ValueError(f"{name} needs provider: bedrock")
+        if self.aws and (self.keys or self.auth not in (None, "sigv4")):
+            raise ValueError(f"aws is never used with {'keys' if self.keys else f'auth: {self.auth}'}. Remove one")
+        if self.aws and self.aws.bearer:
+            raise ValueError("aws.bearer is for providers.bedrock. In a route, put the reference into keys")
         return self
 
     @model_validator(mode="after")

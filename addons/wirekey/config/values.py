@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainValidator, ValidationInfo
 
 from wirekey.config.secrets import SecretRef
-from wirekey.egress.hosts import partition_of
+from wirekey.egress.hosts import all_regions, partition_of
 from wirekey.egress.names import NUMERIC
 
 HOST_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
@@ -174,6 +174,19 @@ def region_name(value: str) -> str:
     return value
 
 
+def region_or_all(value: str) -> str:
+    """Check the name of an AWS region, or `*`. Raises ValueError."""
+    return value if value == "*" else region_name(value)
+
+
+def expanded_regions(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the regions with `*` replaced by all others of AWS's usual partition."""
+    named = tuple(region for region in values if region != "*")
+    if len(named) == len(values):
+        return values
+    return named + tuple(region for region in all_regions() if region not in named)
+
+
 def role_arn(value: str) -> str:
     """Check the ARN of an IAM role. Raises ValueError."""
     if not ROLE.fullmatch(value):
@@ -249,6 +262,11 @@ Size = Annotated[
 Count = Annotated[int, Field(strict=True, gt=0), ValueFormat("whole number")]
 AttemptCount = Annotated[int, Field(strict=True, ge=1, le=20), ValueFormat("whole number")]
 Region = Annotated[str, AfterValidator(region_name), ValueFormat("AWS region")]
+Regions = Annotated[
+    tuple[Annotated[str, AfterValidator(region_or_all)], ...],
+    AfterValidator(expanded_regions),
+    ValueFormat("list: AWS region, or `*`"),
+]
 RoleARN = Annotated[str, AfterValidator(role_arn), ValueFormat("ARN of an IAM role")]
 RouteAuth = Annotated[str, AfterValidator(route_auth), ValueFormat(" \\| ".join((*AUTHS, "python:MODULE:FUNCTION")))]
 HTTPSURL = Annotated[str, PlainValidator(check_https_url), ValueFormat("https URL")]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from wirekey.config import ConfigError, Problem
+from wirekey.config.aws import AwsConfig
 from wirekey.config.loading import PLACEHOLDER
-from wirekey.config.providers import AwsConfig
 from wirekey.credentials.aws import (
     DEADLINE,
     RECHECK,
@@ -77,7 +77,18 @@ class AwsAccess:
         named = bedrock.aws or AwsConfig()
         if bedrock.key_source != "inject" or named.bearer:
             return None
-        return cls(bedrock.regions[0], named.profile, _read_pair(config, named), named.role_arn)
+        pair = _read_pair(config, named, "providers.bedrock.aws")
+        return cls(bedrock.regions[0], named.profile, pair, named.role_arn)
+
+    @classmethod
+    def of_route(cls, config: Config, index: int) -> AwsAccess | None:
+        """Return the access that a route has configured, or None. Raises ConfigError if a secret cannot be read."""
+        route = config.routes[index]
+        if route.aws is None:
+            return None
+        region = route.region or config.providers.bedrock.regions[0]
+        pair = _read_pair(config, route.aws, f"routes[{index}].aws")
+        return cls(region, route.aws.profile, pair, route.aws.role_arn)
 
 
 def aws_credentials(config: Config, previous: AwsCredentialCache | None = None) -> AwsCredentialCache | None:
@@ -86,7 +97,17 @@ def aws_credentials(config: Config, previous: AwsCredentialCache | None = None) 
     Returns `previous` if it would find the same ones, and None if calls are not signed with the organisation's
     credentials. Searches nothing yet. Raises ConfigError if a secret cannot be read.
     """
-    way = AwsAccess.of(config)
+    return _cache_for(config, AwsAccess.of(config), previous)
+
+
+def route_credentials(
+    config: Config, index: int, previous: AwsCredentialCache | None = None
+) -> AwsCredentialCache | None:
+    """Return the cache that provides a route's own credentials, as `aws_credentials` does, or None if it has none."""
+    return _cache_for(config, AwsAccess.of_route(config, index), previous)
+
+
+def _cache_for(config: Config, way: AwsAccess | None, previous: AwsCredentialCache | None) -> AwsCredentialCache | None:
     if way is None:
         return None
     source = AwsSource(way, config.environ)
@@ -203,13 +224,13 @@ def session_tags(agent: Agent | None) -> list[dict[str, str]]:
     ]
 
 
-def _read_pair(config: Config, named: AwsConfig) -> SigV4Credentials | None:
+def _read_pair(config: Config, named: AwsConfig, setting: str) -> SigV4Credentials | None:
     if not (named.access_key and named.secret_key):
         return None
     problems, read = [], {}
     for name in ("access_key", "secret_key", "session_token"):
         if reference := getattr(named, name):
-            found = config.resolve(reference, f"providers.bedrock.aws.{name}")
+            found = config.resolve(reference, f"{setting}.{name}")
             if isinstance(found, Problem):
                 problems.append(found)
             else:

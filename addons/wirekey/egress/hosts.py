@@ -94,6 +94,12 @@ def bedrock_hosts(region: str) -> Mapping[str, BedrockHost]:
     }
 
 
+def all_regions() -> tuple[str, ...]:
+    """Return all regions of AWS's usual partition that botocore knows, the default one first."""
+    usual = next(partition for partition in partitions() if partition.name == "aws")
+    return (DEFAULT_REGION, *sorted(usual.regions - {DEFAULT_REGION}))
+
+
 def bedrock_host(region: str) -> str:
     """Return the default host of Bedrock's runtime in `region`, which must be valid."""
     return next(iter(bedrock_hosts(region)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
     from wirekey.extension import Extension
     from wirekey.model_name import ModelName
@@ -68,6 +69,10 @@ class Candidate:
     """Label of the route, such as `routes[2]`."""
     failover: Failover | None = None
     """Further attempts; None: as for every call."""
+    aws: AwsCredentialCache | None = None
+    """The AWS credentials of the route; None: as for every call."""
+    region: str | None = None
+    """The AWS region of the route; None: the one that the program calls."""
     asks_usage: bool | None = None
     """Whether streams are asked for their token counts; None: as for every call."""
 

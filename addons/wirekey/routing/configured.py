@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from wirekey.config import ConfigError, extension_problems
 from wirekey.config.routes import ProviderName
+from wirekey.credentials.aws_source import route_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.extension import Extension
 from wirekey.model_name import ModelName
@@ -41,7 +42,8 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
     if problems := extension_problems(config):
         raise ConfigError(problems)
     defaults = {name: _default(config, name, pools[name]) for name in NAMES}
-    routes = [_route(config, index, settings, pools) for index, settings in enumerate(config.routes)]
+    before = {route.label: route for route in previous.routes} if previous else {}
+    routes = [_route(config, index, settings, pools, before) for index, settings in enumerate(config.routes)]
     for route in routes:
         for old in previous.routes if previous else ():
             if route.pool and old.pool:
@@ -70,7 +72,10 @@ def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
     return Candidate(name, auth, upstream_of(settings.upstream_url), pool=pool)
 
 
-def _route(config: Config, index: int, settings: RouteConfig, pools: Mapping[str, KeyPool]) -> Route:
+def _route(
+    config: Config, index: int, settings: RouteConfig, pools: Mapping[str, KeyPool], before: Mapping[str, Route]
+) -> Route:
+    old = before.get(f"routes[{index}]")
     pool = None
     if settings.keys:
         usual = pools[settings.named_provider].selection if settings.named_provider else "round-robin"
@@ -94,6 +99,8 @@ def _route(config: Config, index: int, settings: RouteConfig, pools: Mapping[str
         failover=_failover(config, settings),
         asks_usage=settings.include_stream_usage,
         conditions=_conditions(settings),
+        aws=route_credentials(config, index, old.aws if old else None),
+        region=settings.region,
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wirekey.call import Agent
+    from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
     from wirekey.extension import Extension
     from wirekey.operation import Operation
@@ -49,6 +50,8 @@ class Route:
     failover: Failover | None = None
     asks_usage: bool | None = None
     conditions: Conditions | None = None
+    aws: AwsCredentialCache | None = None
+    region: str | None = None
     _fits: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,11 +70,13 @@ class Route:
             auth=auth,
             upstream=self.upstream or usual.upstream,
             model=self.model,
-            pool=self.pool or (None if self.upstream else usual.pool),
+            pool=self.pool or (None if self.upstream or self.aws else usual.pool),
             extension=self.extension,
             limits=self.limits,
             route=self.label,
             failover=self.failover,
+            aws=self.aws,
+            region=self.region,
             asks_usage=self.asks_usage,
         )
 

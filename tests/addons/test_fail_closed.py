@@ -384,6 +384,7 @@ METHODS = {
     "report_end": None,
     "refusal_if_revoked": None,
     "response_head": None,
+    "refusal_of_hooks": None,
     "refusal_of_response": None,
     "open_spool": None,  # in tests/wire/test_large_requests.py
 }
@@ -414,6 +415,13 @@ def test_an_exception_in_the_retry_check_means_no_retry(monkeypatch, caplog):
     assert delegate.may_be_resent(flow) is False
     assert delegate.release_body(flow) is None
     assert delegate.report_request_reset(flow) is None
+    assert QUOTED not in caplog.text
+
+
+def test_an_exception_in_the_check_for_refused_responses_refuses_the_response(monkeypatch, caplog):
+    delegate, flow = CallDelegate(Services()), tflow.tflow()
+    break_method(monkeypatch, "refusal_of_hooks")
+    assert delegate.refusal_of_hooks(flow).status == 503
     assert QUOTED not in caplog.text
 
 

@@ -57,6 +57,9 @@ class BareDelegate:
     def can_retry(self, flow):
         return bool(self.next_upstreams)
 
+    def refusal_of_hooks(self, flow):
+        return None
+
     def refusal_of_response(self, flow, response):
         return None
 

@@ -14,9 +14,12 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from OpenSSL import SSL
 
 from wirekey.addons.base import Addon
+from wirekey.addons.identity import strip
 from wirekey.addons.policy import by_name
 from wirekey.ca.certificates import LOOPBACK
 from wirekey.ca.gateway_certificate import IssuedCertificate
+from wirekey.call import Call
+from wirekey.calls.extension_calls import ask_hooks, request_for_hooks, respond
 from wirekey.calls.redaction import redact_head
 from wirekey.calls.signatures import signed_head
 from wirekey.console.local_request import BODY_BYTES, parse_local_request, wrong_head
@@ -44,6 +47,8 @@ from wirekey.signing.signature_parsing import parse_signature
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from mitmproxy.connection import Client
     from mitmproxy.tls import TlsData
 
@@ -94,22 +99,24 @@ class Gateway(Addon):
             data.ssl_conn = SSL.Connection(context)
             data.ssl_conn.set_accept_state()
 
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Redirect a request to its provider, or keep it for an endpoint of Wirekey's own. Raises Refusal."""
         if not at_gateway(flow.client_conn):
-            return
+            return None
         request = flow.request
         path = request.path.partition("?")[0]
         if self.router.has(path):
             self.receive_local_request(flow)
-            return
+            return None
         check_head(request)
         decline_http2(request)
         headers = by_name(request.headers)
         origin = self.check_page(request, headers)
         if is_preflight(request.method, headers):
+            if origin is None and self.services.settings.request_hooks:
+                return self.ask_about_preflight(flow)
             self.respond_to_preflight(flow, headers, origin)
-            return
+            return None
         direction = direction_of(path, headers)
         if direction is None:
             raise NO_SUCH_PATH
@@ -124,6 +131,7 @@ class Gateway(Addon):
         else:
             host = PROVIDERS[direction.provider].host
         redirect(request, host, direction.path)
+        return None
 
     def check_page(self, request: http.Request, headers: dict[str, str]) -> str | None:
         """Return the origin of the web page that calls, if it is allowed. Raises Refusal if it is not.
@@ -152,6 +160,16 @@ class Gateway(Addon):
         redact_head(flow.request)
         flow.response = http.Response.make(204, b"", preflight_headers(headers))
         del flow.response.headers["content-length"]
+
+    async def ask_about_preflight(self, flow: http.HTTPFlow) -> None:
+        """Respond to the preflight of a browser as the operator's extensions say. Raises Refusal if none responds."""
+        strip(flow.request)
+        info = Call(client=flow.client_conn.peername[0])
+        asked = request_for_hooks(info, flow.request, None, is_preflight=True)
+        _, response, name = await ask_hooks(self.services.settings.request_hooks, asked)
+        if response is None:
+            raise PREFLIGHT_REFUSED
+        respond(self.calls, flow, response, name)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Replace the provider's CORS headers with those of gateway.cors."""

@@ -69,6 +69,9 @@ class Metering(Addon):
             headers=response.headers,
         )
         state.tap = self.make_tap(flow, state, reader)
+        for copy in state.response_copies:
+            copy.encoding = response.headers.get("content-encoding", "")
+        state.tap.copies = state.response_copies
         if self.services.settings.simulated:
             response.headers["x-wirekey-simulated"] = "true"
         if call.model and call.facts and call.model != call.facts.model:

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING
 
 from wirekey.addons.base import AdmittingAddon
 from wirekey.body import Body
+from wirekey.calls.extension_calls import call_info, extension_failed, head_of
+from wirekey.extension import ExtensionError
+from wirekey.operation import Kind
 from wirekey.routing.plan import RetryPlan, may_be_resent, one_attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
 
     from mitmproxy import http
 
     from wirekey.call import Call
+    from wirekey.extension_running import ModelChoice
+    from wirekey.model_name import ModelName
     from wirekey.routing.candidate import Candidate
 
 
@@ -24,15 +29,38 @@ class Routing(AdmittingAddon):
     `Retry`.
     """
 
-    def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+    def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Make the plan of a call. Raises Refusal if a route's provider does not serve the client's format."""
+        call.model = call.facts.model if call.facts else None
+        choice = self.services.settings.model_choice
+        if choice is not None and call.operation and call.operation.kind is Kind.INFERENCE:
+            return self.choose_and_plan(flow, call, choice)
+        self.plan(flow, call)
+        return None
+
+    async def choose_and_plan(self, flow: http.HTTPFlow, call: Call, choice: ModelChoice) -> None:
+        """Ask the operator's function for a model, and make the plan. Raises Refusal if the function fails."""
+        request, host = self.calls.request(flow), self.calls.state(flow).host
+        try:
+            chosen = await choice.model(call_info(call), head_of(request, host))
+        except ExtensionError as error:
+            raise extension_failed("The model of this call could not be chosen", error) from error
+        self.plan(flow, call, chosen)
+
+    def plan(self, flow: http.HTTPFlow, call: Call, chosen: ModelName | None = None) -> None:
+        """Make the plan of a call. `chosen`: the model by the operator's function. Raises Refusal."""
         assert call.provider
         assert call.operation
         state, settings, request = self.calls.state(flow), self.services.settings, self.calls.request(flow)
-        call.model = call.facts.model if call.facts else None
         state.original_target = request.data.path
         candidates = settings.routes.candidates(
-            call.provider, call.operation, request.data.path, call.model, state.wanted_model, call.agent
+            call.provider,
+            call.operation,
+            request.data.path,
+            call.model,
+            state.wanted_model,
+            call.agent,
+            chosen=chosen,
         )
         call.route = candidates[0].route
         failover = candidates[0].failover or settings.failover

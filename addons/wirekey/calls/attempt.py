@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.calls.attempt_state import AttemptState
+from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.signatures import make_digest
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
@@ -17,7 +18,7 @@ from wirekey.credentials.pool import ProviderKey
 from wirekey.credentials.uploads import upload_ids
 from wirekey.egress.hosts import RUNTIME, bedrock_host, bedrock_hosts, region_of
 from wirekey.errors import Fault, Refusal
-from wirekey.extension import CallInfo, ExtensionError, Head
+from wirekey.extension import ExtensionError
 from wirekey.model_name import ModelNameError
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.settings import Settings
     from wirekey.calls.state import CallState
-    from wirekey.extension import Extension
+    from wirekey.extension_running import Extension
     from wirekey.routing.candidate import Candidate, Limits
     from wirekey.routing.plan import Attempt
     from wirekey.wire.delegate import WireLimits
@@ -224,31 +225,13 @@ async def headers_of_extension(
     """Return the headers that an extension makes. Raises Refusal if it fails: nothing is sent without them."""
     call = services.calls.of(flow)
     request = wire_head(services.calls.request(flow), attempt, reads_body=call.reads_body)
-    fields = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.fields)
-    head = Head(request.method, attempt.upstream.authority, request.data.path.decode("latin-1"), fields)
+    head = head_of(request, attempt.upstream.authority)
     streamed = not call.reads_body and flow.request.stream
     try:
-        return tuple(await extension.headers(call_info(call, attempt), head, None if streamed else attempt.body[:]))
+        info = call_info(call, model=attempt.model, route=attempt.route)
+        return tuple(await extension.headers(info, head, None if streamed else attempt.body[:]))
     except ExtensionError as error:
-        message = f"The credential of this call could not be made, so it was not sent: {error}."
-        raise Refusal(503, "extension_failed", message, Fault.OPERATOR) from error
-
-
-def call_info(call: Call, attempt: AttemptState) -> CallInfo:
-    """Return what an extension may know of a call and its attempt."""
-    agent, facts = call.agent, call.facts
-    return CallInfo(
-        id=call.id,
-        agent_id=agent.id if agent else None,
-        agent_role=agent.role if agent else None,
-        agent_type=agent.type if agent else None,
-        provider=call.provider or "",
-        operation=call.operation.name if call.operation else "",
-        requested_model=facts.model if facts else None,
-        model=attempt.model,
-        stream=bool(facts and facts.stream),
-        route=attempt.route or "",
-    )
+        raise extension_failed("The credential of this call could not be made", error) from error
 
 
 # Messages to the client.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.calls.calls import Calls
+    from wirekey.calls.response_copy import ResponseCopy
     from wirekey.metering.tap import Tap
     from wirekey.providers.openai.usage_filter import UsageEventFilter
 
@@ -90,12 +91,23 @@ class ResponseTap:
         self.usage_filter: UsageEventFilter | None = None
         self.search: EncodedSearch | None = None
         self.decoder: StreamDecoder | None = None
+        self.copies: tuple[ResponseCopy, ...] = ()
+        """Copies of what the client gets."""
         self.broken = False
         self.received = 0
 
     def __call__(self, data: bytes) -> list[bytes]:
         """Return what the client gets of a chunk; b"" stands for the end. Raises ResponseRefused."""
         # mitmproxy passes b"" at the end. A b"" in the result would end a chunked response early.
+        passed = self.pass_on(data)
+        if self.copies:
+            for part in passed:
+                for copy in self.copies:
+                    copy.feed(part)
+        return passed
+
+    def pass_on(self, data: bytes) -> list[bytes]:
+        """Return what the client gets of a chunk, also if the tap fails. Raises ResponseRefused."""
         try:
             return self.feed(data) if data else self.end()
         except ResponseRefused:

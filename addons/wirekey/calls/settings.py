@@ -13,7 +13,14 @@ from wirekey.egress.names import pattern_of
 from wirekey.json_size import VALUES_LIMIT
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import Candidate, Upstream
-from wirekey.routing.configured import failover_of, provider_pools, routes_from, upstream_of
+from wirekey.routing.configured import (
+    failover_of,
+    model_choice,
+    provider_pools,
+    request_hooks,
+    routes_from,
+    upstream_of,
+)
 from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Routes
 from wirekey.secret import Secret
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.extension_running import ModelChoice, RequestHook
 
 
 def no_routes() -> Routes:
@@ -78,6 +86,10 @@ class Settings:
     """Host of a provider, or of its configured upstream → the proxy of that provider."""
     reuse_connections: bool = True
     """Whether clients share idle upstream connections."""
+    model_choice: ModelChoice | None = None
+    """The operator's function that chooses the model of each call."""
+    request_hooks: tuple[RequestHook, ...] = ()
+    """The operator's extensions that run around each call, in order."""
     simulated: bool = False
 
     @property
@@ -175,6 +187,8 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         or environment_proxy(config, config.environ).proxy,
         proxies=provider_proxies(config),
         reuse_connections=config.upstream_connections.reuse,
+        model_choice=model_choice(config),
+        request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
     )
 
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from wirekey.call import Call
     from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.held_bytes import Reservation
+    from wirekey.calls.response_copy import ResponseCopy
     from wirekey.calls.response_tap import ResponseTap
     from wirekey.credentials.client_supplied import ClientCredential
+    from wirekey.errors import Refusal
     from wirekey.identity.jwt_tokens import TokenReference
     from wirekey.routing.plan import RetryPlan
     from wirekey.signing.request import RequestHead
@@ -71,6 +73,10 @@ class CallState:
     is_withdrawn: bool = False
     """Whether an HTTP/2 client reset the stream before anything was decided. The call is not recorded."""
     tap: ResponseTap | None = None
+    response_copies: tuple[ResponseCopy, ...] = ()
+    """The copies that are made of what the client gets of the response."""
+    refused_response: Refusal | None = None
+    """Why the response of the provider must not reach the client, by an extension."""
 
     @property
     def token(self) -> TokenReference | None:

@@ -172,6 +172,16 @@ class CallDelegate:
         state = self.states.get(flow.id)
         return refusal_of_response(self.services, state, response) if state and state.attempt else None
 
+    @guard(on_error=lambda *_: INTERNAL_ERROR)
+    def refusal_of_hooks(self, flow: http.HTTPFlow) -> Refusal | None:
+        """Return why an extension keeps a response from the client; None if none does."""
+        state = self.states.get(flow.id)
+        if state is None or state.refused_response is None:
+            return None
+        state.tap = None
+        state.call.outcome = state.call.outcome or Outcome.INTERRUPTED
+        return state.refused_response
+
     @guard(on_error=lambda _, __, response: response)
     def response_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
         """Return a response head with the header values that the flow does not show."""

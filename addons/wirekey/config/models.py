@@ -18,7 +18,7 @@ from wirekey.config.limits import LimitsConfig, TimeoutsConfig
 from wirekey.config.listen import ListenConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
-from wirekey.config.routes import FailoverConfig, ModelString, ProviderName, RouteConfig, SessionAffinityConfig
+from wirekey.config.routes import FailoverConfig, ModelOverride, ProviderName, RouteConfig, SessionAffinityConfig
 from wirekey.config.secrets import SecretRef, resolve, split_keys
 from wirekey.config.sources import ConfigSources
 from wirekey.config.upstream_proxy import ProxySetting
@@ -27,9 +27,11 @@ from wirekey.config.values import (
     AuditURL,
     Flag,
     HostGlob,
+    PythonClass,
     Seconds,
     ServerURL,
     Text,
+    is_python,
     lower_case,
 )
 from wirekey.egress import hosts
@@ -177,9 +179,10 @@ class Config(ConfigGroup):
         "gateway that several providers have (`/v1/…`). null: OpenAI.",
         examples=["gemini"],
     )
-    model_override: ModelString | None = Field(
+    model_override: ModelOverride | None = Field(
         default=None,
-        description="One model for all calls, unless a route or the policy sets another.",
+        description="One model for all calls, unless a route or the policy sets another. python:… calls your own "
+        "function, which returns it.",
         examples=["gpt-4o-mini"],
     )
     routes: tuple[RouteConfig, ...] = Field(
@@ -204,6 +207,11 @@ class Config(ConfigGroup):
     )
     session_affinity: SessionAffinityConfig = Field(
         default=SessionAffinityConfig(), description="Sessions, for `selection: session-affinity`."
+    )
+    extensions: tuple[PythonClass, ...] = Field(
+        default=(),
+        description="Your own classes whose methods run around each call, in this order.",
+        examples=[["python:my_hooks:RateLimit"]],
     )
     identity: IdentityConfig = Field(default=IdentityConfig(), description="Identification of agents.")
     policy: PolicyConfig | None = Field(
@@ -232,7 +240,9 @@ class Config(ConfigGroup):
     @model_validator(mode="after")
     def check_model_override(self) -> Self:
         """Refuse a `model_override` with a provider: it applies to calls of all providers. Raises ValueError."""
-        if self.model_override and ModelName.parse(self.model_override).provider:
+        if not self.model_override or is_python(self.model_override):
+            return self
+        if ModelName.parse(self.model_override).provider:
             raise ValueError(
                 "model_override applies to calls of every provider, so it cannot name a provider. Use a route with "
                 "provider instead"

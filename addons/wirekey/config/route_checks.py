@@ -5,13 +5,16 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from wirekey.extension import Extension, ExtensionError
+from wirekey.config.values import is_python
+from wirekey.extension import ExtensionError
+from wirekey.extension_running import Extension, ModelChoice, RequestHook
 from wirekey.model_name import ModelName
 from wirekey.operation import FORMATS
 from wirekey.providers import PROVIDERS, accepts_format
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from wirekey.config.models import Config
     from wirekey.config.problems import Problem
@@ -39,15 +42,22 @@ def route_warnings(config: Config) -> list[Problem]:
 
 
 def extension_problems(config: Config) -> list[Problem]:
-    """Return the problems of the functions that routes name. Imports each of them."""
+    """Return the problems of the functions and classes that the configuration names. Imports each of them."""
     sources = config._sources  # noqa: SLF001  # of the same package
+    named: list[tuple[str, str, Callable[[str, Path], object]]] = [
+        (f"routes[{index}].auth", route.auth, Extension.load)
+        for index, route in enumerate(config.routes)
+        if route.auth and is_python(route.auth)
+    ]
+    named += [(f"extensions[{index}]", name, RequestHook.load_class) for index, name in enumerate(config.extensions)]
+    if config.model_override and is_python(config.model_override):
+        named.append(("model_override", config.model_override, ModelChoice.load))
     found = []
-    for index, route in enumerate(config.routes):
-        if route.auth and route.auth.startswith("python:"):
-            try:
-                Extension.load(route.auth, sources.folder)
-            except ExtensionError as error:
-                found.append(sources.problem(f"routes[{index}].auth", str(error)))
+    for key, name, load in named:
+        try:
+            load(name, sources.folder)
+        except ExtensionError as error:
+            found.append(sources.problem(key, str(error)))
     return found
 
 

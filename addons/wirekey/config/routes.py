@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from wirekey.config.aws import AwsConfig
 from wirekey.config.group import ConfigGroup
 from wirekey.config.values import (
+    PYTHON_NAME,
     AttemptCount,
     Count,
     Flag,
@@ -21,6 +22,7 @@ from wirekey.config.values import (
     Seconds,
     Text,
     ValueFormat,
+    is_python,
 )
 from wirekey.credential_headers import is_credential_header
 from wirekey.model_name import ModelName, ModelNameError
@@ -52,6 +54,22 @@ def header_name(value: str) -> str:
 
 ModelString = Annotated[
     Text, AfterValidator(model_string), ValueFormat("model, such as `gemini-2.5-pro?temperature=0.2`")
+]
+
+
+def model_or_function(value: str) -> str:
+    """Check a model with parameters, or a function that chooses one. Raises ValueError."""
+    if not is_python(value):
+        return model_string(value)
+    if not PYTHON_NAME.fullmatch(value):
+        raise ValueError("must be a model, or python:MODULE:FUNCTION")
+    return value
+
+
+ModelOverride = Annotated[
+    Text,
+    AfterValidator(model_or_function),
+    ValueFormat("model, such as `gemini-2.5-pro?temperature=0.2`, or python:MODULE:FUNCTION"),
 ]
 
 

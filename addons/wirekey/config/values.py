@@ -20,7 +20,7 @@ URL_PATH = re.compile(r"(?:/[A-Za-z0-9][A-Za-z0-9._~-]*)+")
 VERSION_AT_END = re.compile(r"/v1(?:beta|alpha)?$")
 HOST_GLOB = re.compile(r"[a-z0-9*](?:[a-z0-9.*-]{0,251}[a-z0-9*])?")
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-PYTHON_AUTH = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+PYTHON_NAME = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 AUTHS = ("bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client")
 
 
@@ -194,9 +194,21 @@ def role_arn(value: str) -> str:
     return value
 
 
+def is_python(value: str) -> bool:
+    """Return whether a setting names a function or a class of the operator: python:MODULE:NAME."""
+    return value.startswith("python:")
+
+
+def python_name(value: str) -> str:
+    """Check the name of a function or a class of the operator. Raises ValueError."""
+    if not PYTHON_NAME.fullmatch(value):
+        raise ValueError("must be python:MODULE:CLASS, such as python:my_hooks:RateLimit")
+    return value
+
+
 def route_auth(value: str) -> str:
     """Check the `auth` of a route: one of AUTHS, or an operator's own function. Raises ValueError."""
-    if value not in AUTHS and not PYTHON_AUTH.fullmatch(value):
+    if value not in AUTHS and not PYTHON_NAME.fullmatch(value):
         raise ValueError(f"must be one of {', '.join(AUTHS)}, or python:MODULE:FUNCTION")
     return value
 
@@ -268,6 +280,7 @@ Regions = Annotated[
     ValueFormat("list: AWS region, or `*`"),
 ]
 RoleARN = Annotated[str, AfterValidator(role_arn), ValueFormat("ARN of an IAM role")]
+PythonClass = Annotated[str, AfterValidator(python_name), ValueFormat("python:MODULE:CLASS")]
 RouteAuth = Annotated[str, AfterValidator(route_auth), ValueFormat(" \\| ".join((*AUTHS, "python:MODULE:FUNCTION")))]
 HTTPSURL = Annotated[str, PlainValidator(check_https_url), ValueFormat("https URL")]
 ServerURL = Annotated[str, PlainValidator(server_url), ValueFormat("URL")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
-    from wirekey.extension import Extension
+    from wirekey.extension_running import Extension
     from wirekey.model_name import ModelName
     from wirekey.routing.plan import Failover
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, get_args
 
 from wirekey.config import ConfigError, extension_problems
 from wirekey.config.routes import ProviderName
+from wirekey.config.values import is_python
 from wirekey.credentials.aws_source import route_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
-from wirekey.extension import Extension
+from wirekey.extension import ExtensionError
+from wirekey.extension_running import Extension, ModelChoice, RequestHook
 from wirekey.model_name import ModelName
 from wirekey.routing.candidate import Candidate, Limits, Upstream
 from wirekey.routing.conditions import Conditions
@@ -48,7 +50,27 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
         for old in previous.routes if previous else ():
             if route.pool and old.pool:
                 route.pool.carry_over(old.pool)
-    return Routes(defaults, routes, _model(config.model_override))
+    named = config.model_override
+    return Routes(defaults, routes, _model(named) if named and not is_python(named) else None)
+
+
+def model_choice(config: Config) -> ModelChoice | None:
+    """Return the operator's function that chooses the model of each call. Raises ConfigError."""
+    named = config.model_override
+    if named is None or not is_python(named):
+        return None
+    return ModelChoice.load(named, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
+
+
+def request_hooks(config: Config, previous: tuple[RequestHook, ...] = ()) -> tuple[RequestHook, ...]:
+    """Return the operator's request hooks. Those of `previous` that stay keep their objects. Raises ConfigError."""
+    sources, hooks = config._sources, []  # noqa: SLF001  # it was checked with the same folder
+    for index, name in enumerate(config.extensions):
+        try:
+            hooks.append(RequestHook.load(name, sources.folder, previous))
+        except ExtensionError as error:
+            raise ConfigError([sources.problem(f"extensions[{index}]", str(error))]) from None
+    return tuple(hooks)
 
 
 def failover_of(config: Config) -> Failover:

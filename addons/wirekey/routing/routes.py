@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wirekey.call import Agent
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.credentials.pool import KeyPool
-    from wirekey.extension import Extension
+    from wirekey.extension_running import Extension
     from wirekey.operation import Operation
     from wirekey.routing.candidate import Auth, Candidate, Limits, Upstream
     from wirekey.routing.conditions import Conditions
@@ -114,10 +114,13 @@ class Routes:
         asked: str | None,
         wanted: str | None = None,
         agent: Agent | None = None,
+        *,
+        chosen: ModelName | None = None,
     ) -> tuple[Candidate, ...]:
         """Return the candidates of a call of the provider `called`, in order; at least one.
 
-        `wanted` is the model that the policy demands: its route is used, and no other model is sent. Raises
+        `wanted` is the model that the policy demands: its route is used, and no other model is sent. `chosen` is the
+        model that the operator's function chose, for calls whose route sets none. Raises
         Refusal(400) if the route leads to a provider that does not answer this call.
         """
         route = self.find(wanted or asked, operation, called, agent)
@@ -128,8 +131,8 @@ class Routes:
             return (own if own.model is None else replace(own, model=None),)
         if wanted:
             return (replace(own, model=ModelName(wanted)),)
-        if self.override and own.model is None:
-            own = replace(own, model=self.override)
+        if own.model is None and (override := chosen or self.override):
+            own = replace(own, model=override)
         if route is None or not route.fallback:
             return (own,)
         found = [own]

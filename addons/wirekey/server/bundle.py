@@ -20,7 +20,9 @@ from wirekey.addons.metrics import Metrics
 from wirekey.addons.models import Models
 from wirekey.addons.policy import Policy
 from wirekey.addons.recognition import Recognition
+from wirekey.addons.request_hooks import RequestHooks
 from wirekey.addons.request_start import RequestStart
+from wirekey.addons.response_hooks import ResponseHooks
 from wirekey.addons.retry import Retry
 from wirekey.addons.routing import Routing
 from wirekey.addons.traces import Traces
@@ -44,11 +46,13 @@ def addons_in_order(
     Identity,
     Connections,
     Egress,
+    RequestHooks,
     Recognition,
     Policy,
     Models,
     Routing,
     Credentials,
+    ResponseHooks,
     Retry,
     Metering,
     Audit,
@@ -62,6 +66,7 @@ def addons_in_order(
     Without `config`, the configuration is read from the file that mitmproxy's option `wirekey` names.
     """
     lifecycle = Lifecycle(services, config, simulator)
+    recognition = Recognition(services)
     metrics = Metrics(services, lifecycle)
     endpoints = Endpoints(services, lifecycle, metrics.pages)
     metrics.ready = endpoints.ready
@@ -73,11 +78,13 @@ def addons_in_order(
         Identity(services),  # which agent calls: first, so that each refusal names the agent
         Connections(services),  # may this client have one more connection; did it identify itself in time
         Egress(services),  # may this host, port and address be reached; do all names agree
-        Recognition(services),  # which operation is this, of which model, with how many messages
+        RequestHooks(services, recognition.check_large),  # the operator's extensions, on requests
+        recognition,  # which operation is this, of which model, with how many messages
         Policy(services),  # does the policy allow it
         Models(services),  # which models may this agent call, for lists of the gateway's own
         Routing(services),  # which models and upstreams are tried, in which order
         Credentials(services),  # which key goes with the first attempt
+        ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed
         Metering(services),  # how many tokens does the response count; what is removed from it
         Audit(services),  # records the intent before the call is sent, the outcome after it ended

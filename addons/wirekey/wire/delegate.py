@@ -112,6 +112,9 @@ class WireDelegate(Protocol):
     def refusal_of_response(self, flow: http.HTTPFlow, response: http.Response) -> Refusal | None:
         """Return why the client must not get this response, or None if it may. No hook has seen it yet."""
 
+    def refusal_of_hooks(self, flow: http.HTTPFlow) -> Refusal | None:
+        """Return why a response whose head the addons have seen must not reach the client; None if it may."""
+
     def response_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
         """Return the head of a response as the client gets it. The flow shows only a part of it."""
 

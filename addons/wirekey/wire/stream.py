@@ -492,6 +492,15 @@ class WireStream(HttpStream):
             self.server_state = self.state_wait_for_response_headers
         yield from super().state_wait_for_response_headers(event)
 
+    def start_response_stream(self) -> CommandGenerator[None]:
+        """Send the head of a response, unless an addon keeps it from the client."""
+        refusal = self.delegate.refusal_of_hooks(self.flow)
+        if refusal is None:
+            yield from super().start_response_stream()
+            return
+        yield from self.cancel_upstream("the response was refused")
+        yield from self.refuse(refusal)
+
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
         """Send a response that was not streamed, and end it."""
         yield from super().send_response(already_streamed)

@@ -1,0 +1,91 @@
+"""Runs the operator's extensions on each request, after its agent is known and before it is recognised and judged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.addons.base import Addon
+from wirekey.body import Body
+from wirekey.calls.extension_calls import ask_hooks, byte_fields, extension_failed, request_for_hooks, respond
+from wirekey.errors import Fault, Refusal
+from wirekey.extension import ExtensionError
+from wirekey.providers import PROVIDERS
+from wirekey.providers.request_head import check_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mitmproxy import http
+
+    from wirekey.body import RequestBody
+    from wirekey.call import Call
+    from wirekey.calls.services import Services
+    from wirekey.operation import Operation
+
+TOO_LARGE = Refusal(
+    413, "request_too_large", "An extension made a request body that is larger than limits.body_bytes.", Fault.OPERATOR
+)
+
+
+class RequestHooks(Addon):
+    """Asks `on_request` of each extension, which may change headers and body, or respond.
+
+    If the operation reads its body, the extensions are asked when the body is complete, and otherwise at the head. The
+    request that they leave is recognised, judged and sent. Without extensions it does nothing.
+    """
+
+    def __init__(self, services: Services, check_large: Callable[[RequestBody], Awaitable[None]]) -> None:
+        """Set how the structure of a large body is checked before extensions see it."""
+        super().__init__(services)
+        self.check_large = check_large
+
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Ask about a request of which only the head is read."""
+        if not self.services.settings.request_hooks:
+            return None
+        call = self.calls.of(flow)
+        if call.provider is None:
+            return None
+        operation = self.operation_of(flow.request, call)
+        return None if operation and operation.body in (Body.JSON, Body.MULTIPART) else self.ask(flow, call, None)
+
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Ask about a request whose body is read."""
+        if not self.services.settings.request_hooks:
+            return None
+        call = self.calls.of(flow)
+        return self.ask(flow, call, call.operation) if call.reads_body else None
+
+    def operation_of(self, request: http.Request, call: Call) -> Operation | None:
+        """Return the operation of a request by its head."""
+        assert call.provider
+        path = request.path.partition("?")[0]
+        return PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
+
+    async def ask(self, flow: http.HTTPFlow, call: Call, operation: Operation | None) -> None:
+        """Ask the extensions, and apply what they return. `operation`: None if only the head is read.
+
+        Raises Refusal if one refuses or fails.
+        """
+        state, request = self.calls.state(flow), self.calls.request(flow)
+        content = state.body if operation else None
+        is_json = operation is not None and operation.body is Body.JSON
+        if content is not None and is_json:
+            await self.check_large(content)
+        asked = request_for_hooks(call, request, content, is_json=is_json)
+        result, response, name = await ask_hooks(self.services.settings.request_hooks, asked)
+        if response is not None:
+            respond(self.calls, flow, response, name)
+            return
+        if result.headers is not asked.headers:
+            request.headers.fields = byte_fields(result.headers)
+            check_headers(request.headers.fields)
+            if operation and self.operation_of(request, call) != operation:
+                error = ExtensionError("its headers make the request another operation")
+                raise extension_failed("An extension failed for this call", error)
+        if operation and result.content is not content:
+            assert result.content is not None
+            if len(result.content) > self.services.settings.limits.body_bytes:
+                raise TOO_LARGE
+            self.calls.reserve(flow, len(result.content))
+            state.body = result.content

@@ -13,7 +13,7 @@ BODY_LIMIT = 1024 * 1024
 WORD_LENGTH = 128
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the JSON it expects."""
+"""Raised by msgspec for bytes that are not the JSON it expects."""
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """A count that fits wherever it is put later."""

@@ -372,6 +372,22 @@ async def test_an_internal_error_is_a_500_without_details(broken, caplog):
     assert "secret-content" not in caplog.text + response.text
 
 
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
+async def test_an_internal_error_about_a_body_that_is_too_large_is_a_500_without_details(declared, caplog):
+    def broken(_):
+        raise RuntimeError("secret-content")
+
+    async def chunks():
+        for _ in range(2):
+            yield b"x" * BODY_BYTES
+
+    async with serving(broken) as server, client(server) as http:
+        response = await http.post("/", content=b"x" * 2 * BODY_BYTES if declared else chunks())
+        assert (response.status_code, response.json()["error"]) == (500, "server_error")
+    assert "RuntimeError" in caplog.text
+    assert "secret-content" not in caplog.text + response.text
+
+
 # Beginning and ending.
 
 

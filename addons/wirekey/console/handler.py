@@ -98,7 +98,11 @@ class ConsoleHandler(RequestHandler):
         """Respond before the whole body is read."""
         self._chunks.clear()
         request = self.local_request(None)
-        reply = self._respond(request)
+        try:
+            reply = self._respond(request)
+        except Exception as error:  # tornado would log its message
+            self.log_exception(type(error), error, error.__traceback__)
+            reply = internal_error()
         if closing:
             self.set_header("Connection", "close")
         self.send(request, reply if isinstance(reply, LocalResponse) else too_long())
@@ -175,7 +179,7 @@ class ConsoleHandler(RequestHandler):
         if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             response = local_error(405, "invalid_request", "Use GET or POST.", ("allow", "GET, HEAD, POST"))
         else:
-            response = local_error(500, "server_error", "Internal error. The log of Wirekey has the reason.")
+            response = internal_error()
         self.send(self.local_request(None), response)
 
     def log_exception(
@@ -263,6 +267,11 @@ class HeadCheck(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         """Pass a disconnect on."""
         self._following.on_connection_close()
+
+
+def internal_error() -> LocalResponse:
+    """Return the response to a request that could not be handled."""
+    return local_error(500, "server_error", "Internal error. The log of Wirekey has the reason.")
 
 
 def disconnect_if_slow(connection: HTTP1Connection, written: asyncio.Future[None], patience: float) -> None:

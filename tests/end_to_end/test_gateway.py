@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
 import time
@@ -286,3 +287,23 @@ def test_no_key_is_in_any_written_file(wirekey):
     written = wirekey.output.read_bytes() + json.dumps(wirekey.events()).encode()
     for key in PROVIDER_KEYS.values():
         assert key.encode() not in written
+
+
+@pytest.mark.parametrize(
+    "written", ["gemini-2.5-flash?temperature=0.25", "gemini-2.5-flash%3Ftemperature%3D0.25", "gemini:gemini-2.5-flash"]
+)
+@pytest.mark.parametrize("action", ["generateContent", "streamGenerateContent?alt=sse"])
+def test_a_model_of_a_gemini_path_may_have_parameters(base, token, simulator, wirekey, since, written, action):  # noqa: PLR0917  # fixtures
+    simulator.forget()
+    with contextlib.closing(http.client.HTTPConnection(base.removeprefix("http://"))) as connection:
+        body = json.dumps({"contents": [{"parts": [{"text": "x"}]}]})
+        headers = {"x-goog-api-key": token, "content-type": "application/json"}
+        connection.request("POST", f"/v1beta/models/{written}:{action}", body, headers)
+        response = connection.getresponse()
+        assert (response.status, bool(response.read())) == (200, True)
+    (seen,) = simulator.seen
+    assert seen.target == f"/v1beta/models/gemini-2.5-flash:{action}"
+    sent = body if "temperature" not in written else '{"generationConfig":{"temperature":0.25},' + body[1:]
+    assert seen.sha256 == hashlib.sha256(sent.encode()).hexdigest()
+    event = wirekey.finished_event(since)
+    assert (event["requested_model"], event["path"]) == ("gemini-2.5-flash", seen.target.partition("?")[0])

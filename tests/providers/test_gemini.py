@@ -479,3 +479,45 @@ def test_the_key_is_set_in_googles_header():
 def test_the_openai_endpoints_take_the_key_as_openai_does():
     for path in ("/v1beta/openai/chat/completions", "/v1beta/openai/models"):
         assert GEMINI.credential("k", path) == ("authorization", "Bearer k")
+
+
+NAMED = "/v1beta/models/gemini-2.5-pro"
+WRITTEN = [
+    (f"{NAMED}?temperature=0.7:generateContent", "gemini-2.5-pro?temperature=0.7", ""),
+    (
+        f"{NAMED}?temperature=0.7&top_p=1:streamGenerateContent?alt=sse",
+        "gemini-2.5-pro?temperature=0.7&top_p=1",
+        "alt=sse",
+    ),
+    (f"{NAMED}%3Ftemperature%3D0.7:generateContent", "gemini-2.5-pro?temperature=0.7", ""),
+    ("/v1beta/models/gemini:gemini-2.5-pro:countTokens", "gemini:gemini-2.5-pro", ""),
+    ("/v1/models/gemini:gemini-2.5-pro?seed=1:generateContent?x=y", "gemini:gemini-2.5-pro?seed=1", "x=y"),
+    (f"{NAMED}:generateContent?alt=sse", "gemini-2.5-pro", "alt=sse"),
+]
+
+
+@pytest.mark.parametrize(("target", "model", "query"), WRITTEN)
+def test_a_model_of_a_path_may_have_a_provider_and_parameters(target, model, query):
+    plain = GEMINI.plain_target(target)
+    path, _, rest = plain.partition("?")
+    found = GEMINI.match_operation("POST", path, {})
+    assert (found.model, rest) == (model, query)
+    assert GEMINI.plain_target(plain) == plain
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        f"{NAMED}?temperature=0.7:generatecontent",
+        f"{NAMED}?temperature=0.7:generateContent:x",
+        f"{NAMED}?a?b:generateContent",
+        f"{NAMED}?..%2F:generateContent",
+        f"{NAMED}?temperature=0.7:batchGenerateContent",
+        "/v1beta/models/openai:gpt-4o:generateContent",
+        "/v1beta/models/a/b?temperature=1:generateContent",
+    ],
+)
+def test_no_other_query_becomes_part_of_a_name(target):
+    assert GEMINI.plain_target(target) == target
+    found = GEMINI.match_operation("POST", target.partition("?")[0], {})
+    assert found is None or found.kind is not Kind.INFERENCE

@@ -164,7 +164,7 @@ OTHER = [
 
 
 @pytest.mark.parametrize(("provider", "request_line", "body"), OTHER)
-def test_a_plain_path_that_is_not_documented_is_the_operation_other(provider, request_line, body):
+def test_a_plain_target_that_is_not_documented_is_the_operation_other(provider, request_line, body):
     found = PROVIDERS[provider].match_operation(*request_line.split(), {})
     assert (found.name, found.kind, found.body, found.model) == ("other", Kind.OTHER, body, None)
 
@@ -213,7 +213,7 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.cla
 def test_a_bare_slash_in_an_arn_is_written_as_aws_needs_it(written):
     found = PROVIDERS["bedrock"].match_operation("POST", f"/model/{written}/converse", {})
     assert (found.name, found.model) == ("converse", ARN)
-    plain = PROVIDERS["bedrock"].plain_path(f"/model/{written}/converse")
+    plain = PROVIDERS["bedrock"].plain_target(f"/model/{written}/converse")
     assert plain == f"/model/{written.replace('/', '%2F')}/converse"
     assert PROVIDERS["bedrock"].match_operation("POST", plain, {}) == found
 
@@ -222,7 +222,7 @@ def test_a_bare_slash_in_an_arn_is_written_as_aws_needs_it(written):
     "path", ["/model/a/b/invoke", f"/model/{ARN}/../x/invoke", f"/model/{ARN}//invoke", "/model/a/invoke"]
 )
 def test_no_other_path_of_a_model_changes_its_meaning(path):
-    plain = PROVIDERS["bedrock"].plain_path(path)
+    plain = PROVIDERS["bedrock"].plain_target(path)
     found = PROVIDERS["bedrock"].match_operation("POST", path, {})
     assert found is None or (plain == path and found.model == "a")
 

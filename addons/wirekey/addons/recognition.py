@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
@@ -49,12 +50,11 @@ class Recognition(Addon):
         assert call.provider
         request = flow.request
         check_headers(request.headers.fields)
-        path, mark, query = request.path.partition("?")
+        plain = PROVIDERS[call.provider].plain_target(request.path)
+        path, _, query = plain.partition("?")
+        if plain != request.path:
+            request.path, call.path = plain, path
         read_query(query)
-        plain = PROVIDERS[call.provider].plain_path(path)
-        if plain != path:
-            path = call.path = plain
-            request.path = path + mark + query
         operation = PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
         if operation is None or operation.kind is Kind.OTHER:
             operation = companion_operation(call.provider, request.method, path) or operation
@@ -165,6 +165,9 @@ class Recognition(Addon):
         except ModelNameError as error:
             raise Refusal(400, "malformed_body", f"The model's name {error}.") from None
         request.data.path, state.body = edited.target, edited.body
+        if call.operation.model is not None:
+            call.operation = replace(call.operation, model=model.name)
+            call.path = edited.target.partition(b"?")[0].decode("latin-1")
         if model.provider:
             self.move(flow, call, model.provider)
 

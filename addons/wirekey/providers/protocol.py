@@ -68,9 +68,9 @@ class Provider(Protocol):
     def parameters(self) -> Mapping[str, tuple[str, ...]]:
         """Operation → the parameters of a model's name that its requests can hold. None for other operations."""
 
-    def plain_path(self, path: str) -> str:
-        """Return a raw path in the one spelling in which the provider knows it."""
-        return path
+    def plain_target(self, target: str) -> str:
+        """Return a raw path with its query in the one spelling that `match_operation` knows."""
+        return target
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a request, or None. `path` is raw, without the query."""

@@ -105,12 +105,13 @@ class BedrockRequests(RequestEditor):
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a method and raw path, or None."""
-        return bedrock_services.find(method, self.plain_path(path))
+        return bedrock_services.find(method, self.plain_target(path))
 
-    def plain_path(self, path: str) -> str:
+    def plain_target(self, target: str) -> str:
         """Return a path with the `/` of an ARN as %2F. Some programs write it bare, and AWS then finds nothing."""
+        path, mark, query = target.partition("?")
         found = _BARE_ARN.fullmatch(path)
-        return path if found is None else f"{found[1]}{found[2].replace('/', '%2F')}{found[3]}"
+        return f"{found[1]}{found[2].replace('/', '%2F')}{found[3]}{mark}{query}" if found else target
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody

@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -67,7 +68,12 @@ READABLE_RESPONSES = ("json", "sse", "json;enum-encoding=int")
 UNREADABLE_PARAMETERS = ("$httpMethod", "$httpHeaders", "$ct", "$req")
 METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 
-_ACTION = re.compile(rf"{VERSION}/(?:models/({MODEL})|(tunedModels/{MODEL})):({'|'.join((*ACTIONS, *BATCH_ACTIONS))})")
+# A name may have a provider in front and parameters behind, encoded: `gemini%3Agemini-2.5-pro%3Ftemperature%3D0.7`.
+_NAMED = rf"(?:gemini%3A)?{MODEL}(?:%3F[A-Za-z0-9_.%-]{{1,256}})?"
+_WRITTEN = re.compile(
+    rf"({VERSION}/models/)((?:gemini:)?{MODEL}(?:\?[A-Za-z0-9_.=&-]{{1,256}})?):({'|'.join(ACTIONS)})(\?.*)?"
+)
+_ACTION = re.compile(rf"{VERSION}/(?:models/({_NAMED})|(tunedModels/{MODEL})):({'|'.join((*ACTIONS, *BATCH_ACTIONS))})")
 _ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})", re.IGNORECASE)
 _BELOW_OPENAI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
 _NAME = re.compile(rf"(?:tunedModels/)?{MODEL}")
@@ -119,12 +125,24 @@ class GeminiRequests(RequestEditor):
             return None
         if method == "POST" and (match := _ACTION.fullmatch(path)):
             model, tuned, action = match.groups()
-            kind = Kind.STORAGE if action in BATCH_ACTIONS else Kind.INFERENCE
-            return Operation(action, Body.JSON, kind, model or tuned, action == "streamGenerateContent")
+            if action in BATCH_ACTIONS:
+                return None if model and "%" in model else Operation(action, Body.JSON, Kind.STORAGE, model or tuned)
+            name = unquote(model or tuned)
+            return Operation(action, Body.JSON, Kind.INFERENCE, name, action == "streamGenerateContent")
         if operation := ROUTES.find(method, path):
             return operation
         # An action of a model is never read as anything else, in whatever version or case it is written.
         return None if _ANY_ACTION.fullmatch(path) else ROUTES.find_other(method, path)
+
+    def plain_target(self, target: str) -> str:
+        """Return a path with the provider and the parameters of its model's name encoded.
+
+        SDKs put a name into the path as it is: `/v1beta/models/gemini-2.5-pro?temperature=0.7:generateContent`.
+        """
+        found = _WRITTEN.fullmatch(target)
+        if found is None or not {"?", ":"} & set(found[2]):
+            return target
+        return f"{found[1]}{quote(found[2], safe='')}:{found[3]}{found[4] or ''}"
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody

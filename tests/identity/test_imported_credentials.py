@@ -43,7 +43,7 @@ def test_a_long_random_secret_is_never_taken_for_weak():
     assert all(entropy_bits(secrets.token_hex(32)) >= 128 for _ in range(2000))
 
 
-@pytest.mark.parametrize("secret", WEAK)
+@pytest.mark.parametrize("secret", WEAK, ids=range(len(WEAK)))
 def test_a_chosen_secret_has_less_than_128_bits(secret):
     assert 0 <= entropy_bits(secret) < 128
 

@@ -342,3 +342,14 @@ def test_a_credential_header_of_an_extension_is_masked_in_responses(tmp_path):
     headers = ((b"X-Owner", b"alice"), (b"Authorization", b"Token token-of-the-extension"))
     sent.state.attempt = replace(sent.state.attempt, key=None, added_headers=headers)
     assert sent.state.secrets == (b"token-of-the-extension",)
+
+
+@pytest.mark.parametrize(
+    ("routes", "temperature"),
+    [("", b"1"), ("routes: [{match: 'gpt-4*', model: other}]\n", b"1.5"), ("routes: [{match: x, model: y}]\n", b"1")],
+)
+def test_a_temperature_is_clamped_by_the_model_that_is_sent(tmp_path, routes, temperature):
+    body = b'{"model":"gpt-4o","temperature":1.5,"messages":[]}'
+    sent = Sent(tmp_path, "clamp_temperature: ['gpt-4*']\n" + routes, body=body).admitted()
+    assert b'"temperature":' + temperature + b"," in sent.state.attempt.body
+    assert sent.state.body == body

@@ -135,6 +135,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         model.parameters if model else (),
         # The parameters may ask for more than the policy allows.
         state.cap if model and model.parameters else None,
+        clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
         include_usage=wants_usage(services.settings, call, candidate),
         provider=candidate.provider,
     )
@@ -154,6 +155,12 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         body=edited.body,
         usage_requested=edited.usage_requested,
     )
+
+
+def is_clamped(settings: Settings, model: str | None) -> bool:
+    """Return whether a model accepts a temperature of at most 1, as the operator says."""
+    clamped = settings.clamped_models
+    return clamped is not None and model is not None and clamped.match(model) is not None
 
 
 def wants_usage(settings: Settings, call: Call, candidate: Candidate) -> bool:

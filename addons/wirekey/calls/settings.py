@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
+from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.calls.client_connections import Deadlines
@@ -27,8 +29,7 @@ from wirekey.secret import Secret
 from wirekey.wire.delegate import WireLimits
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from wirekey.config import Config
     from wirekey.credentials.aws import AwsCredentialCache
@@ -74,6 +75,8 @@ class Settings:
     include_stream_usage: bool = True
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
+    clamped_models: re.Pattern[str] | None = None
+    """The models that accept a temperature of at most 1."""
     default_backend: str | None = None
     """The provider of models that no route matches and whose name belongs to no provider."""
     session_header: str | None = None
@@ -180,6 +183,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         include_stream_usage=config.metering.include_stream_usage,
         routes=routes_from(config, pools, previous.routes if previous else None),
         failover=failover_of(config),
+        clamped_models=models_pattern(config.clamp_temperature),
         default_backend=config.default_backend,
         session_header=config.session_affinity.header,
         regions=tuple(config.providers.bedrock.regions),
@@ -190,6 +194,11 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         model_choice=model_choice(config),
         request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
     )
+
+
+def models_pattern(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    """Return a pattern that matches the names that one of these patterns matches; None without patterns."""
+    return re.compile("|".join(map(translate, patterns))) if patterns else None
 
 
 def provider_proxies(config: Config) -> dict[str, UpstreamProxy]:

@@ -179,6 +179,12 @@ class Config(ConfigGroup):
         "gateway that several providers have (`/v1/…`). null: OpenAI.",
         examples=["gemini"],
     )
+    clamp_temperature: tuple[Text, ...] = Field(
+        default=(),
+        description="Patterns of models, with `*`, `?` and `[…]`, that accept a temperature of at most 1. A larger one "
+        "in a request for such a model becomes 1.",
+        examples=[["claude-*", "gemini-1.0-*"]],
+    )
     model_override: ModelOverride | None = Field(
         default=None,
         description="One model for all calls, unless a route or the policy sets another. python:… calls your own "

@@ -39,6 +39,8 @@ class RequestEdits:
     """Names of `model_name.READERS`, each with its value."""
     max_tokens: int | None = None
     """A cap: a larger or missing limit of output tokens becomes this. It holds for each response that is asked for."""
+    clamp_temperature: bool = False
+    """Whether a temperature above 1 becomes 1."""
     include_usage: bool = False
     """Whether to ask for the token counts of a stream, if the provider sends them only when asked."""
     provider: str | None = None
@@ -88,6 +90,8 @@ class RequestEditor:
         elif operation.body is Body.JSON:
             editable = EditableBody(body)
             changed = self.edit_body(operation, editable, edits) or changed
+            if edits.clamp_temperature:
+                self.clamp_temperature(operation, editable)
             usage_requested = edits.include_usage and self.request_usage(editable, edits)
             body = editable.written()
         if edits.provider not in (None, self.name):
@@ -122,6 +126,10 @@ class RequestEditor:
     def edit_body(self, operation: Operation, body: EditableBody, edits: RequestEdits) -> bool:
         """Set model, parameters and limit in a JSON body, and return whether the model changed."""
         raise NotImplementedError
+
+    def clamp_temperature(self, operation: Operation, body: EditableBody) -> None:
+        """Set a temperature above 1 to 1. The others, and bodies without one, stay as they are."""
+        clamp(body.root)
 
     def request_usage(self, body: EditableBody, edits: RequestEdits) -> bool:
         """Ask for token counts in a JSON body, and return whether it now asks for them."""
@@ -169,6 +177,13 @@ class RequestEditor:
 def as_json(parameters: tuple[tuple[str, Value], ...]) -> dict[str, bytes]:
     """Return parameters by name, each with the JSON of its value."""
     return {name: msgspec.json.encode(value) for name, value in parameters}
+
+
+def clamp(parent: EditableObject | None) -> None:
+    """Set the member `temperature` of an object to 1 if it is larger."""
+    temperature = parent.members.number("temperature") if parent else None
+    if parent and temperature is not None and temperature > 1:
+        parent.set({"temperature": b"1"})
 
 
 def cap_tokens(parent: EditableObject, keys: tuple[str, ...], added: str, cap: int) -> None:

@@ -44,6 +44,7 @@ _key = msgspec.json.Decoder(str)
 _text = msgspec.json.Decoder(str | None)
 _flag = msgspec.json.Decoder(bool | None)
 _integer = msgspec.json.Decoder(int | None)
+_number = msgspec.json.Decoder(float | None)
 _array = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
@@ -81,6 +82,10 @@ class JsonObject:
         if number is not None and abs(number) > INTEGER_LIMIT:
             raise malformed(f"{self.where(key)} is too large a number")
         return number
+
+    def number(self, key: str) -> float | None:
+        """Return a number; None if it is absent or null."""
+        return self._read(key, _number, "a number")
 
     def array(self, key: str) -> list[msgspec.Raw] | None:
         """Return the items of an array, undecoded; None if it is absent or null."""

@@ -24,6 +24,7 @@ from wirekey.providers.request_edits import (
     as_json,
     cap_tokens,
     cap_tokens_in_group,
+    clamp,
     misnamed,
     out_of_reach,
     uncapped,
@@ -152,6 +153,12 @@ class BedrockRequests(RequestEditor):
         elif edits.max_tokens is not None and operation.name in _INVOKES:
             cap_own_body(operation.model or "", body.root, edits.max_tokens)
         return changed
+
+    def clamp_temperature(self, operation: Operation, body: EditableBody) -> None:
+        """Set a temperature above 1 to 1: in Converse's and Nova's group, or at the top of a model's own body."""
+        clamp(body.root)
+        if body.root.members.starts("inferenceConfig", b"{"):
+            clamp(body.root.child("inferenceConfig"))
 
     def _edit_model(self, operation: Operation, body: EditableBody, model: str) -> bool:
         if operation.name in _INVOKES:

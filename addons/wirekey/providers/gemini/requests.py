@@ -27,6 +27,7 @@ from wirekey.providers.request_edits import (
     as_json,
     cap_tokens,
     cap_tokens_in_group,
+    clamp,
     misnamed,
     out_of_reach,
     uncapped,
@@ -251,6 +252,13 @@ class GeminiRequests(RequestEditor):
             key = one_of(inner.members, "maxOutputTokens", "max_output_tokens") if inner else "maxOutputTokens"
             cap_tokens_in_group(body.root, group, key, edits.max_tokens)
         return changed
+
+    def clamp_temperature(self, operation: Operation, body: EditableBody) -> None:
+        """Set a temperature above 1 to 1: in the generation's configuration, or in OpenAI's format at the top."""
+        if operation.name in OPENAI_NAMES:
+            clamp(body.root)
+        else:
+            clamp(body.root.child(one_of(body.root.members, "generationConfig", "generation_config")))
 
     def _edit_model(self, operation: Operation, body: EditableBody, model: str) -> bool:
         if operation.name == "cachedContents.create":

@@ -18,6 +18,11 @@ class ResponseCopy:
         self.size = 0
         self.is_cut = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the response is not compressed."""
+        return is_plain(self.encoding)
+
     def feed(self, data: bytes) -> None:
         """Keep a chunk, as long as there is room. The chunk itself is not copied."""
         if self.size < LONGEST:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wirekey.identity.jwt_tokens import JwtTokens, TokenReference
     from wirekey.identity.proof import Proof
     from wirekey.identity.token_endpoint import TokenEndpoint
+    from wirekey.observing.body_log import BodyLog
     from wirekey.policy.engine import PolicyEngine
 
 
@@ -45,6 +46,8 @@ class Services:
     spool_folder: Path
     """The folder of large request bodies: files without names, for as long as their calls last."""
     gateway_certificate: ConfiguredCertificate | IssuedCertificate | None = None
+    body_log: BodyLog | None = None
+    """The log of requests and responses; None if it is off."""
     token_endpoint: TokenEndpoint | None = None
     """None if no tokens are issued here."""
 

@@ -150,8 +150,8 @@ def startup_banner(lifecycle: Lifecycle, web_url: str | None = None) -> str:
     lines = [f"Wirekey listens on {lifecycle.running_proxy.forward} (for HTTPS_PROXY)."]
     if web_url:
         lines.append(f"mitmweb shows the flows, without keys and tokens: {web_url}")
-    lines += ["", *simulation(lifecycle), *open_access(lifecycle), *provider_lines(lifecycle)]
-    lines += proxy_lines(lifecycle)
+    lines += ["", *simulation(lifecycle), *open_access(lifecycle), *logged_bodies(lifecycle)]
+    lines += [*provider_lines(lifecycle), *proxy_lines(lifecycle)]
     expires = f"{lifecycle.authority.expires:%Y-%m-%d}"
     lines += [
         "",
@@ -227,6 +227,14 @@ def proxy_lines(lifecycle: Lifecycle) -> list[str]:
         lines.append(f"  proxy      {named.variable} is not used: {named.ignored}")
     lines += [f"  proxy      {proxy.authority} on the way to {host}" for host, proxy in settings.proxies.items()]
     return lines
+
+
+def logged_bodies(lifecycle: Lifecycle) -> list[str]:
+    """Return lines that report that prompts and responses are logged. Empty if they are not."""
+    log = lifecycle.services.body_log
+    if log is None:
+        return []
+    return [f"REQUESTS AND RESPONSES ARE LOGGED: log.bodies writes prompts and responses to {log.file.path}.", ""]
 
 
 def provider_lines(lifecycle: Lifecycle) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey.addons.audit import Audit
 from wirekey.addons.base import Addon
+from wirekey.addons.body_logger import BodyLogger
 from wirekey.addons.call_log import CallLog
 from wirekey.addons.chain import Chain
 from wirekey.addons.connections import Connections
@@ -55,6 +56,7 @@ def addons_in_order(
     ResponseHooks,
     Retry,
     Metering,
+    BodyLogger,
     Audit,
     FlowComments,
     Traces,
@@ -87,6 +89,7 @@ def addons_in_order(
         ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed
         Metering(services),  # how many tokens does the response count; what is removed from it
+        BodyLogger(services),  # logs requests and responses, if log.bodies is set
         Audit(services),  # records the intent before the call is sent, the outcome after it ended
         FlowComments(services),  # what mitmweb and dumps show of the call
         Traces(services, lifecycle),  # exports a span for each call

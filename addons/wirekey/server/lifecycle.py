@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -20,6 +21,7 @@ from wirekey.calls import settings
 from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.errors import user_message
 from wirekey.identity.agents import AgentStore
+from wirekey.observing.body_log import BodyLog
 from wirekey.providers import PROVIDERS
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access, check_implemented
@@ -42,6 +44,11 @@ if TYPE_CHECKING:
     from wirekey_simulator.server import Simulator
 
 logger = logging.getLogger(__name__)
+
+BODIES_LOGGED = (
+    "REQUESTS AND RESPONSES ARE LOGGED: log.bodies writes prompts and responses of all agents to %s. Credentials are "
+    "masked, other content is not. Remove the setting and restart to stop it."
+)
 
 
 class Lifecycle:
@@ -164,6 +171,9 @@ class Lifecycle:
         self.token_service.open(services)
         services.policy = policy_engine(config)
         undo.callback(services.policy.close)
+        if config.log.bodies:
+            services.body_log = BodyLog(config.log.bodies)
+            undo.callback(services.body_log.close)
         store = AuditStore(config.state / "audit.db", durability=config.audit.durability)
         store.start()  # last, as its thread takes a while to stop
         services.store = store
@@ -229,6 +239,8 @@ class Lifecycle:
         self.running_proxy.write(self.started_with.state)
         listeners.warn_if_reachable(self.config)
         listeners.warn_if_open(self.config)
+        if file := self.started_with.log.bodies:
+            logger.warning(BODIES_LOGGED, file)
         self.on_started(self)
         memory.freeze_startup_objects()
         self.reloader.begin()
@@ -245,6 +257,8 @@ class Lifecycle:
         self.services.calls.interrupt_all()
         self.services.policy.close()
         await self.services.store.close()
+        if self.services.body_log:
+            await asyncio.to_thread(self.services.body_log.close)
         await self.services.upstream_connections.close()
         if self.simulator:
             await self.simulator.stop()

@@ -146,6 +146,12 @@ class Status:
         settings, config = self._services.settings, self._lifecycle.config
         if settings.simulated:
             yield note("note", "The simulator handles all calls. No provider is reached.", "Set a key and restart.")
+        if self._services.body_log:
+            yield note(
+                "bad",
+                f"Prompts and responses of all agents are logged to {self._services.body_log.file.path} (log.bodies).",
+                "Remove the setting and restart.",
+            )
         if not settings.identity_required:
             yield note(
                 "bad",

@@ -23,6 +23,14 @@ from wirekey.routing.plan import Failure
 
 KEYS = {"A": "key-of-openai-1", "B": "key-of-openai-2", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_TEXT = "providers: {openai: {keys: [env:A, env:B], selection: TURNS}, gemini: {keys: [env:G]}}\n"
+
+
+def complete(waiting):
+    """Wait for what is left to be awaited, if anything is."""
+    if waiting is not None:
+        asyncio.run(waiting)
+
+
 CHAT = b'{"messages":[],\n "model" : "gpt-4o"}'
 
 
@@ -58,7 +66,7 @@ class Sent:
     def admitted(self, wanted=None):
         self.state.wanted_model = wanted
         Routing(self.services).admit(self.flow, self.call)
-        asyncio.run(Credentials(self.services).admit(self.flow, self.call))
+        complete(Credentials(self.services).admit(self.flow, self.call))
         self.services.calls.redact(self.flow)
         return self
 
@@ -68,7 +76,7 @@ class Sent:
         choice = self.state.plan.after(Failure(kind, status), time.monotonic())
         if choice is None:
             return False
-        asyncio.run(prepare_attempt(self.services, self.flow, choice))
+        complete(prepare_attempt(self.services, self.flow, choice))
         return True
 
     def on_the_wire(self):

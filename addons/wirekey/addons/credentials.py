@@ -19,6 +19,8 @@ from wirekey.credentials.uploads import UPLOAD_URL_HEADERS, id_of_upload_url, wi
 from wirekey.errors import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from wirekey.call import Call
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
@@ -38,13 +40,13 @@ class Credentials(AdmittingAddon):
     must cool down, and which agent an upload belongs to.
     """
 
-    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+    def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Prepare the first attempt. Raises Refusal if there is no credential for it."""
         state = self.calls.state(flow)
         if state.signed is not None:
             raise UNVERIFIED
         assert state.plan
-        await prepare_attempt(self.services, flow, state.plan.start(time.monotonic()))
+        return prepare_attempt(self.services, flow, state.plan.start(time.monotonic()))
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Release the request body, record the status in the key's pool, and clean the response head."""

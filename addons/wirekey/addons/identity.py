@@ -26,9 +26,12 @@ from wirekey.identity.tokens import token_digest
 from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from mitmproxy import http
 
     from wirekey.body import RequestBody
+    from wirekey.calls.imported_tokens import ImportedTokens
     from wirekey.calls.state import CallState
     from wirekey.identity.jwt_tokens import TokenReference
     from wirekey.signing.request import RequestHead
@@ -134,7 +137,7 @@ class Identity(Addon):
         flow.response.headers["connection"] = "close"
         flow.response.reason = f"Proxy Authentication Required: {reason}, see wirekey agents add"
 
-    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Find the agent of a request by its tokens; keep a signature that is verified with the body."""
         state, request = self.calls.find_or_open(flow), flow.request
         call = state.call
@@ -167,7 +170,41 @@ class Identity(Addon):
             )
         if self.services.settings.takes_client_keys:
             state.client_credential_fields = client_credential_fields(fields)
-        await self.identify(flow, state, [*((None, value) for value in values), *named], imported.claims)
+        presented = [*((None, value) for value in values), *named]
+        tokens = [(name, token) for name, token in presented if is_wirekey_token(token)]
+        if any(looks_like_jwt(token) for _, token in tokens):
+            return self.identify_by_jwt(flow, state, tokens, imported, head, bodiless=bodiless)
+        held = [(name, token_digest(token)) for name, token in tokens]
+        self.identify(flow, state, [*held, *imported.claims])
+        self.check_identity(flow, state, imported, head, bodiless=bodiless)
+        return None
+
+    async def identify_by_jwt(
+        self,
+        flow: http.HTTPFlow,
+        state: CallState,
+        tokens: list[tuple[str | None, str]],
+        imported: ImportedTokens,
+        head: RequestHead | None,
+        *,
+        bodiless: bool,
+    ) -> None:
+        """Find the agent of a request with a JWT, whose key may have to be fetched. Raises Refusal."""
+        held = [(name, await self.hold(token)) for name, token in tokens]
+        self.identify(flow, state, [*held, *imported.claims])
+        self.check_identity(flow, state, imported, head, bodiless=bodiless)
+
+    def check_identity(
+        self,
+        flow: http.HTTPFlow,
+        state: CallState,
+        imported: ImportedTokens,
+        head: RequestHead | None,
+        *,
+        bodiless: bool,
+    ) -> None:
+        """Raise Refusal unless a request has the identity that it needs. Its tokens were looked up before."""
+        call, request = state.call, flow.request
         if call.provider and PROVIDERS[call.provider].has_upload_ids and (ids := upload_ids(request.path)):
             self.find_upload(state, ids)
         if head is not None:
@@ -188,23 +225,12 @@ class Identity(Addon):
         read = map(proxy_credentials, request.headers.get_all("proxy-authorization"))
         return [claim for claim in read if claim]
 
-    async def identify(
-        self,
-        flow: http.HTTPFlow,
-        state: CallState,
-        presented: list[tuple[str | None, str]],
-        imported: tuple[tuple[str | None, bytes], ...],
-    ) -> None:
+    def identify(self, flow: http.HTTPFlow, state: CallState, claims: list[tuple[str | None, TokenReference]]) -> None:
         """Look up every token of the request and its tunnel. Raises Refusal unless all belong to one agent.
 
-        `presented`: (agent name or None, value), of which those with the form of a token count. `imported`: the claims
-        of imported tokens among them.
+        `claims`: (agent name or None, what is kept of the token).
         """
         now = time.time()
-        claims: list[tuple[str | None, TokenReference]] = [
-            (name, await self.hold(token)) for name, token in presented if is_wirekey_token(token)
-        ]
-        claims += imported
         if tunnel := self.services.tunnel_agents.get(flow.client_conn):
             claims.append((None, tunnel))
         if not claims:

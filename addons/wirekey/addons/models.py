@@ -32,12 +32,13 @@ from wirekey.routing.plan import REFUSED_KEY
 from wirekey.signing.request import RequestHead
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from wirekey.call import Call
     from wirekey.calls.services import Services
     from wirekey.calls.settings import Settings
     from wirekey.credentials.pool import ProviderKey
+    from wirekey.operation import Operation
     from wirekey.providers.model_list import ListedModel
     from wirekey.routing.list_fetching import Known
 
@@ -63,7 +64,7 @@ class Models(AdmittingAddon):
         super().__init__(services)
         self.lists = ModelLists(self.fetch)
 
-    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+    def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Respond with a list or one model, if the call is for the gateway itself.
 
         Raises Refusal if no model list is available, or the model is not listed.
@@ -73,15 +74,20 @@ class Models(AdmittingAddon):
         assert call.operation
         if not state.own_models or call.operation.name not in OPERATIONS or call.provider in settings.key_sources:
             # If the clients have their own keys, each gets the provider's list of its own account.
-            return
+            return None
+        return self.respond_with_models(flow, call, call.provider, call.operation)
+
+    async def respond_with_models(self, flow: http.HTTPFlow, call: Call, provider: str, operation: Operation) -> None:
+        """Respond with a list or one model. Raises Refusal as `admit` does."""
+        settings = self.services.settings
         known = await self.lists.known(list_origins(settings))
         entries = catalogue(known.lists, settings.routes.routes)
         if not entries and not known.lists:
             raise unknown(known)
-        if call.operation.name == "models.list":
-            document = PROVIDERS[call.provider].write_models(await self.allowed(flow, call, entries))
+        if operation.name == "models.list":
+            document = PROVIDERS[provider].write_models(await self.allowed(flow, call, entries))
         else:
-            wanted = call.operation.model
+            wanted = operation.model
             found = await self.allowed(flow, call, [entry for entry in entries if entry.id == wanted])
             if not found:
                 raise Refusal(
@@ -90,7 +96,7 @@ class Models(AdmittingAddon):
                     "No provider or route has a model of this name that this agent may call. "
                     "GET /v1/models lists them.",
                 )
-            document = PROVIDERS[call.provider].write_model(found[0])
+            document = PROVIDERS[provider].write_model(found[0])
         self.respond(flow, call, document)
 
     async def allowed(self, flow: http.HTTPFlow, call: Call, entries: Sequence[ListedModel]) -> list[ListedModel]:

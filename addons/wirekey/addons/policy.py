@@ -14,10 +14,13 @@ from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from mitmproxy import http
 
     from wirekey.call import Call
     from wirekey.policy.decision import Decision
+    from wirekey.policy.input import Input
 
 
 class Policy(AdmittingAddon):
@@ -31,9 +34,10 @@ class Policy(AdmittingAddon):
         """Decide on a tunnel to another host. Its content is not seen, so obligations do not apply."""
         call = self.calls.of(flow)
         if call.operation is TUNNEL:
-            await self.decide(call, by_name(flow.request.headers))
+            given = build_input(call, by_name(flow.request.headers))
+            self.obeyed(call, await self.services.policy.decide(given))
 
-    async def admit(self, flow: http.HTTPFlow, call: Call) -> None:
+    def admit(self, flow: http.HTTPFlow, call: Call) -> Awaitable[None] | None:
         """Decide on a call, and fulfil the obligations of the policy."""
         if call.agent is not None or self.services.settings.identity_required:
             check_permission(call)
@@ -41,12 +45,19 @@ class Policy(AdmittingAddon):
         if not isinstance(body, bytes):
             # It was read just now, and the decision may take a while.
             body.release_pages()
-        decision = await self.decide(call, by_name(self.calls.request(flow).headers))
-        self.fulfil(flow, call, decision)
+        given = build_input(call, by_name(self.calls.request(flow).headers))
+        decision = self.services.policy.decide_at_once(given)
+        if decision is None:
+            return self.decide_later(flow, call, given)
+        self.fulfil(flow, call, self.obeyed(call, decision))
+        return None
 
-    async def decide(self, call: Call, headers: dict[str, str]) -> Decision:
-        """Ask the policy. Raises Refusal unless it allows the call."""
-        decision = await self.services.policy.decide(build_input(call, headers))
+    async def decide_later(self, flow: http.HTTPFlow, call: Call, given: Input) -> None:
+        """Decide on a call by a policy that takes a while."""
+        self.fulfil(flow, call, self.obeyed(call, await self.services.policy.decide(given)))
+
+    def obeyed(self, call: Call, decision: Decision) -> Decision:
+        """Record a decision, and return it. Raises Refusal unless it allows the call."""
         call.policy_revision = decision.revision
         if not decision.allow:
             declined = call.operation and call.operation.kind is Kind.COMPANION and decision.failure is None

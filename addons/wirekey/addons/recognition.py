@@ -21,7 +21,7 @@ from wirekey.providers.request_head import check_headers, read_query
 from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Generator
 
     from mitmproxy import http
 
@@ -93,19 +93,31 @@ class Recognition(Addon):
         if length is not None and length.isdecimal():
             self.calls.reserve(flow, int(length))
 
-    async def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Read the facts of a call from its body."""
-        call = self.calls.of(flow)
-        if call.reads_body:
-            assert call.operation
-            if call.operation.body is Body.JSON:
-                await self.check_large(self.calls.state(flow).body)
-            self.admit(flow, call)
+        state = self.calls.state(flow)
+        call, body = state.call, state.body
+        if not call.reads_body:
+            return None
+        assert call.operation
+        if call.operation.body is Body.JSON and self.is_large(body):
+            return self.admit_large(flow, call, body)
+        self.admit(flow, call)
+        return None
+
+    def is_large(self, body: RequestBody) -> bool:
+        """Return whether a body may have too many values to be read at once."""
+        return not isinstance(body, bytes) or may_exceed(body, self.services.settings.json_values)
+
+    async def admit_large(self, flow: http.HTTPFlow, call: Call, body: RequestBody) -> None:
+        """Check a large body, and read the facts of a call from it."""
+        await self.check_large(body)
+        self.admit(flow, call)
 
     async def check_large(self, body: RequestBody) -> None:
         """Count the values of a large body and check its UTF-8. One body is checked at a time, in small steps."""
         limit = self.services.settings.json_values
-        if isinstance(body, bytes) and not may_exceed(body, limit):
+        if not self.is_large(body):
             return
         async with self.one_large:
             values = await in_steps(check_size(body, limit))

@@ -53,7 +53,8 @@ class Retry(Addon):
             return
         failed, previous = failed_attempt(state.call, failure), state.attempt
         try:
-            await prepare_attempt(self.services, attempt.flow, next_attempt)
+            if waiting := prepare_attempt(self.services, attempt.flow, next_attempt):
+                await waiting
             await self.record_attempt(state.call, failed)
         except (Refusal, AuditUnavailable) as closed:
             # The previous attempt stands, and the client gets its failure.

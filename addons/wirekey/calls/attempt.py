@@ -25,6 +25,8 @@ from wirekey.providers.request_edits import RequestEdits
 from wirekey.routing.candidate import Upstream
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from mitmproxy import http
 
     from wirekey.call import Call
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
     from wirekey.wire.delegate import WireLimits
 
 
-async def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -> None:
+def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -> Awaitable[None] | None:
     """Prepare a planned attempt, and make it the attempt of the call.
+
+    Return None, or what remains to be awaited if its credential must be fetched or made.
 
     Raises Refusal if there is no credential for it, or the request cannot ask for its model. The previous attempt then
     stands: its response is what the client gets.
@@ -48,12 +52,30 @@ async def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Atte
     attempt = new_attempt(services, state, planned)
     try:
         attempt = rewrite_request(services, state, attempt, services.calls.request(flow))
+        ready = with_ready_credential(services, state, attempt)
+    except Exception:
+        record_refused(state, attempt)
+        raise
+    if ready is None:
+        return prepare_later(services, flow, attempt)
+    use_attempt(services.calls, flow, ready)
+    return None
+
+
+async def prepare_later(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> None:
+    """Prepare an attempt whose credential must be fetched or made. Raises Refusal as `prepare_attempt` does."""
+    try:
         attempt = await with_credential(services, flow, attempt)
     except Exception:
-        if state.attempt is None:
-            record_attempt(state.call, attempt)  # the refusal is recorded with what is known by now
+        record_refused(services.calls.state(flow), attempt)
         raise
     use_attempt(services.calls, flow, attempt)
+
+
+def record_refused(state: CallState, attempt: AttemptState) -> None:
+    """Record what is known of a first attempt that cannot be made. The refusal is recorded with it."""
+    if state.attempt is None:
+        record_attempt(state.call, attempt)
 
 
 def use_attempt(calls: Calls, flow: http.HTTPFlow, attempt: AttemptState) -> None:
@@ -148,6 +170,8 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         raise cannot_override(str(model), str(error)) from None
     if edits.model and not edited.model_changed and attempt.model not in (None, edits.model):
         raise cannot_override(edits.model, "has no place for it")
+    if not (edited.model_changed or edited.usage_requested) and edited.body is attempt.body:
+        return attempt if edited.target == attempt.target else replace(attempt, target=edited.target)
     return replace(
         attempt,
         model=edits.model if edited.model_changed else attempt.model,
@@ -173,28 +197,45 @@ def wants_usage(settings: Settings, call: Call, candidate: Candidate) -> bool:
 # The credential.
 
 
-async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:
-    """Choose the credential of an attempt. Raises Refusal if no credential is available."""
-    state, candidate = services.calls.state(flow), attempt.planned.candidate
+def with_ready_credential(services: Services, state: CallState, attempt: AttemptState) -> AttemptState | None:
+    """Choose the credential of an attempt. Return None if it must be fetched or made, or a large body be hashed.
+
+    Raises Refusal if no credential is available.
+    """
+    candidate = attempt.planned.candidate
     assert state.call.provider
     if PROVIDERS[state.call.provider].has_upload_ids and upload_ids(attempt.target.decode("utf-8", "surrogateescape")):
         # The upload_id is the credential; the request carries no other.
         return replace(attempt, credential="upload")
     if candidate.auth in ("client", "passthrough"):
-        attempt = with_client_credential(services, state, attempt)
-    elif candidate.auth == "none":
+        supplied = with_client_credential(services, state, attempt)
+        return None if supplied.aws and not isinstance(attempt.body, bytes) else supplied
+    if candidate.auth == "none":
         return replace(attempt, credential=f"{candidate.route}/none")
-    elif candidate.extension:
+    if candidate.extension or signs_for_aws(candidate, attempt):
+        return None
+    if key := attempt.planned.key:
+        return replace(attempt, key=key, pool=candidate.pool, credential=key.label)
+    raise Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
+
+
+def signs_for_aws(candidate: Candidate, attempt: AttemptState) -> bool:
+    """Return whether Wirekey's own AWS credentials sign an attempt: it has no key, and goes to AWS."""
+    to_aws = candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws)
+    return to_aws and attempt.planned.key is None
+
+
+async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:
+    """Fetch or make the credential of an attempt that has no ready one. Raises Refusal if that fails."""
+    state, candidate = services.calls.state(flow), attempt.planned.candidate
+    if candidate.extension:
         headers = await headers_of_extension(services, flow, attempt, candidate.extension)
         return replace(attempt, added_headers=headers, credential=f"{candidate.route}/extension")
-    elif key := attempt.planned.key:
-        return replace(attempt, key=key, pool=candidate.pool, credential=key.label)
-    elif candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws):
-        attempt = await with_aws_credentials(services, state, attempt)
+    if candidate.auth in ("client", "passthrough"):
+        attempt = with_client_credential(services, state, attempt)
     else:
-        raise Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
-    if attempt.aws:
-        await make_digest(attempt.body)
+        attempt = await with_aws_credentials(services, state, attempt)
+    await make_digest(attempt.body)
     return attempt
 
 

@@ -47,6 +47,9 @@ MAX_WORKERS = 2
 class PolicyEngine(Protocol):
     """The source of decisions. Used by one event loop."""
 
+    def decide_at_once(self, given: Input) -> Decision | None:
+        """Return the decision on one call if it needs no waiting, otherwise None. Never raises."""
+
     async def decide(self, given: Input) -> Decision:
         """Return the decision on one call within the time limit. Never raises: an error denies the call."""
 
@@ -100,7 +103,7 @@ class LoadedPolicy:
         self._users += 1
         try:
             if self.in_process is not None:
-                return self._evaluate_in_process(self.in_process, given)
+                return self.evaluate_in_process(self.in_process, given)
             return await self._evaluate_in_worker(given)
         finally:
             self._users -= 1
@@ -111,7 +114,15 @@ class LoadedPolicy:
         self._retired = True
         self._close_if_unused()
 
-    def _evaluate_in_process(self, interpreter: Interpreter, given: bytes) -> bytes:
+    def encode(self, given: Input) -> tuple[bytes, bytes]:
+        """Return what of an input the policy reads, as JSON, and its key in the cache. Raises UndecidedError."""
+        encoded = encode_input(given)
+        if self.fields is not None:
+            encoded = encode_input(only_fields(given, self.fields))
+        return encoded, b"" if self.cache is None else cache_key(encoded)
+
+    def evaluate_in_process(self, interpreter: Interpreter, given: bytes) -> bytes:
+        """Return the decision document for an input; both JSON. Raises UndecidedError."""
         began = time.thread_time()
         try:
             return interpreter.evaluate(given)
@@ -243,29 +254,34 @@ class EmbeddedEngine:
         """Return the revision of the policy in force."""
         return self._loaded.revision
 
+    def decide_at_once(self, given: Input) -> Decision | None:
+        """Return the decision on one call, unless a worker process must make it."""
+        loaded = self._loaded
+        try:
+            encoded, key = loaded.encode(given)
+            remembered = loaded.cache.find(key) if loaded.cache is not None else None
+            if remembered is not None or loaded.in_process is None:
+                return remembered
+            document = loaded.evaluate_in_process(loaded.in_process, encoded)
+            decision = parse_decision(
+                msgspec.json.decode(document), loaded.revision, needs_allow=loaded.report.needs_allow
+            )
+        except Exception as error:
+            return failed_decision(loaded, given, error)
+        return kept(loaded, given, key, decision)
+
     async def decide(self, given: Input) -> Decision:
         """Return the decision on one call, from the cache if the same input was decided before."""
+        if (decision := self.decide_at_once(given)) is not None:
+            return decision
         loaded = self._loaded
-        key = b""
         try:
-            encoded = encode_input(given)
-            if loaded.fields is not None:
-                encoded = encode_input(only_fields(given, loaded.fields))
-            if loaded.cache is not None:
-                key = cache_key(encoded)
-                if remembered := loaded.cache.find(key):
-                    return remembered
+            encoded, key = loaded.encode(given)
             document = msgspec.json.decode(await loaded.document(encoded))
             decision = parse_decision(document, loaded.revision, needs_allow=loaded.report.needs_allow)
-        except UndecidedError as error:
-            decision = undecided(str(error), loaded.revision)
         except Exception as error:
-            decision = undecided(f"{safe_traceback(error)}", loaded.revision)
-        if decision.failure:
-            logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
-        elif loaded.cache is not None:
-            loaded.cache.keep(key, decision)
-        return decision
+            return failed_decision(loaded, given, error)
+        return kept(loaded, given, key, decision)
 
     async def unavailable_reason(self) -> str | None:
         """Return why no call can be decided now, or None. Evaluates a sample call."""
@@ -326,3 +342,18 @@ def read_folder(path: Path) -> tuple[FolderState, Modules]:
     """Return a folder's modules and the state by which a later change is noticed. Raises PolicyError."""
     state = folder_state(path)
     return state, read_modules(path)
+
+
+def failed_decision(loaded: LoadedPolicy, given: Input, error: Exception) -> Decision:
+    """Return the denial of a call on which the policy could not decide, and log why."""
+    reason = str(error) if isinstance(error, UndecidedError) else safe_traceback(error)
+    return kept(loaded, given, b"", undecided(reason, loaded.revision))
+
+
+def kept(loaded: LoadedPolicy, given: Input, key: bytes, decision: Decision) -> Decision:
+    """Keep a decision for the next call like this one, or log its failure. Return it."""
+    if decision.failure:
+        logger.error("Call %s: no decision: %s", given.get("id"), decision.failure)
+    elif loaded.cache is not None:
+        loaded.cache.keep(key, decision)
+    return decision

@@ -28,6 +28,7 @@ LONGEST_FIRST = (
     "endurance/test_fault_matrix.py",
     "secrecy/test_nothing_leaks.py",
     "browser/test_page.py",
+    "clients/test_coding_agents.py",
     "packaging/test_wheel.py",
     "threats/test_failover.py",
     "end_to_end/test_streams.py",

@@ -53,12 +53,17 @@ def scripted_text(body: Any) -> str:
 
 
 def next_step(body: Any) -> dict[str, Any] | None:
-    """Return the step that comes next. Return None if the request scripts no session, or one that has ended."""
+    """Return the step that comes next, or None if the request scripts no session, or one that has ended.
+
+    A text as the last step is repeated, as some agents ask again.
+    """
     turns = _turns(body)
     for index, turn in enumerate(turns):
         if turn.get("role") == "user" and (found := _script_in(turn)) is not None:
             done = sum(_is_of_model(later) for later in turns[index + 1 :])
-            return found[done] if done < len(found) else None
+            if done < len(found):
+                return found[done]
+            return found[-1] if found and "tool" not in found[-1] else None
     return None
 
 

@@ -65,9 +65,16 @@ def test_the_last_result_is_found(shape):
     assert last_result({key: turns}) == "one line"
 
 
-def test_after_the_last_step_the_usual_text_comes():
+def test_after_the_last_step_its_text_is_repeated():
     key, asked, called, result = TURNS["anthropic"]
-    body = {key: [asked, *[called, result] * 3]}
+    body = {key: [asked, *[called, result] * 5]}
+    assert tool_call(body, OFFERED) is None
+    assert scripted_text(body) == "It says: one line"
+
+
+def test_after_a_tool_as_the_last_step_the_usual_text_comes():
+    asked = {"role": "user", "content": f"{MARK} {json.dumps(STEPS[:1])}"}
+    body = {"messages": [asked, {"role": "assistant", "content": "x"}]}
     assert tool_call(body, OFFERED) is None
     assert scripted_text(body) == text.TEXT
 

@@ -67,7 +67,8 @@ AIDER = [
     "--no-show-release-notes", "--edit-format", "whole", "--map-tokens", "0", "--auto-test", "--test-cmd",
     f"{READ}; test -e seen || (touch seen; exit 1)", "note.txt", "--model",
 ]  # fmt: skip
-AIDER_STEPS = [{"text": f"note.txt\n```\n{CONTENT}\n```\n"}]
+AIDER_STEPS = [{"text": f"note.txt\n```\n{CONTENT}\n```\n"}, {"text": "Ok."}]
+"""aider itself adds the second one to its conversation."""
 MINI = [str(PYTHON / "mini"), "--yolo", "--exit-immediately", "--task", "{prompt}", "--model"]
 MINI_SETTINGS = {"MSWEA_CONFIGURED": "true", "MSWEA_COST_TRACKING": "ignore_errors"}
 """Its first start asks for a model and a key, and it stops at a model whose price it does not know."""

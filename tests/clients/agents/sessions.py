@@ -5,7 +5,9 @@ unshare --net --mount python -m tests.clients.agents.sessions FOLDER [AGENT …]
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,12 +16,12 @@ from pathlib import Path
 
 from tests.clients.agents.programs import AGENTS, MODES
 from tests.clients.agents.trap import Trap
-from tests.running import SimulatorThread, Wirekey, bare_environment, wirekey_behind
+from tests.running import SimulatorThread, Wirekey, bare_environment, wait_for, wirekey_behind
 from wirekey.config.models import SHIPPED_POLICIES
 
-LIMIT = 150
+LIMIT = 200
 """Seconds after which a session is ended."""
-AT_ONCE = 3
+AT_ONCE = 6
 
 
 def main() -> None:
@@ -44,7 +46,17 @@ def main() -> None:
             sessions = {f"{name}-{mode}": future.result() for name, mode, future in running}
         for name, found in sessions.items():
             found["events"] = [event for event in proxy.events() if event["agent_id"] == name]
-    (folder / "sessions.json").write_text(json.dumps({"sessions": sessions, "past": trap.seen}))
+    past = list(trap.seen)
+    go_past_wirekey()
+    control = wait_for(lambda: trap.seen[len(past) :] if len(trap.seen) >= len(past) + 2 else None, "the trap")
+    (folder / "sessions.json").write_text(json.dumps({"sessions": sessions, "past": past, "control": control}))
+
+
+def go_past_wirekey() -> None:
+    """Do what no agent may do, to prove that it would be seen."""
+    with contextlib.suppress(OSError):
+        socket.getaddrinfo("past.example", 443, socket.AF_INET)
+    socket.create_connection(("192.0.2.1", 443), timeout=5).close()
 
 
 def session(proxy: Wirekey, folder: Path, name: str, mode: str) -> dict:

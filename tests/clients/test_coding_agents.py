@@ -1,0 +1,84 @@
+"""Real coding agents work through the proxy and the gateway with what `exec` sets, and nothing of theirs goes past it.
+
+Each session writes a file, reads it back with the agent's shell tool, and answers. The sessions run side by side in a
+network that leads nowhere; see tests/clients/agents. `WIREKEY_AGENTS=all` also runs the agents that CI leaves out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients.agents.programs import AGENTS, ANSWER, CACHE, CONTENT, MODES
+from tests.clients.conversation import installed
+from tests.running import bare_environment
+
+CHECKOUT = Path(__file__).parents[2]
+GROUPS = [
+    ["claude-code", "claude-code-bedrock", "codex", "gemini-cli"],
+    ["opencode-openai", "opencode-anthropic", "opencode-google"],
+    ["aider-openai", "aider-gemini"],
+]
+if os.environ.get("WIREKEY_AGENTS") == "all":
+    GROUPS.append([name for name in AGENTS if not any(name in group for group in GROUPS)])
+SESSIONS = [(number, name, mode) for number, group in enumerate(GROUPS) for name in group for mode in MODES]
+
+
+@pytest.fixture(scope="module")
+def run_group(tmp_path_factory):
+    """A function that runs the sessions of a group of agents, once."""
+    results: dict[int, dict] = {}
+
+    def run(number: int) -> dict:
+        if number not in results:
+            if not (CACHE / "python").exists() or not (CACHE / "node_modules").exists():
+                pytest.skip("The coding agents are not installed. Run .ci/run.")
+            folder = tmp_path_factory.mktemp("agents")
+            apart = [installed("unshare"), "--net", "--mount"]
+            if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
+                pytest.skip("The sessions need a network of their own, which only root can make.")
+            command = [*apart, sys.executable, "-m", "tests.clients.agents.sessions", str(folder), *GROUPS[number]]
+            done = subprocess.run(command, cwd=CHECKOUT, env=bare_environment(), capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            results[number] = json.loads((folder / "sessions.json").read_text())
+        return results[number]
+
+    return run
+
+
+@pytest.mark.parametrize(("group", "name", "mode"), SESSIONS)
+def test_an_agent_writes_a_file_reads_it_back_and_answers(run_group, group, name, mode):
+    session = run_group(group)["sessions"][f"{name}-{mode}"]
+    assert session["code"] == 0, session["output"]
+    assert session["note"].strip() == CONTENT
+    if "mini" not in name:  # its answer is the output of its last command
+        assert f"{ANSWER} " in session["output"], session["output"]
+    assert CONTENT in session["output"]
+
+
+@pytest.mark.parametrize(("group", "name", "mode"), SESSIONS)
+def test_the_record_of_a_session_has_its_calls_and_no_denial_at_a_provider(run_group, group, name, mode):
+    session = run_group(group)["sessions"][f"{name}-{mode}"]
+    events = [event for event in session["events"] if event["provider"]]
+    calls = [event for event in events if event["outcome"] == "completed"]
+    assert {event["provider"] for event in calls} == {AGENTS[name].provider}
+    assert len([event for event in calls if event["requested_model"]]) >= 2
+    assert all(event["input_tokens"] for event in calls if event["operation"] in ("messages", "chat.completions"))
+    others = [event for event in events if event["outcome"] != "completed"]
+    expected = {("declined", 404)} | ({("denied", 426)} if name == "codex" else set())
+    assert {(event["outcome"], event["status"]) for event in others} <= expected, others
+
+
+@pytest.mark.parametrize("group", range(len(GROUPS)))
+def test_no_request_goes_past_wirekey(run_group, group):
+    assert run_group(group)["past"] == []
+
+
+@pytest.mark.parametrize("group", range(len(GROUPS)))
+def test_a_request_past_wirekey_would_be_seen(run_group, group):
+    assert set(run_group(group)["control"]) == {"name past.example", "connection 192.0.2.1:443"}

@@ -27,6 +27,7 @@ from mitmproxy.utils import asyncio_utils
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.cleanup import release_layers
 from wirekey.wire.connecting import open_tcp_connection
+from wirekey.wire.direct_path import DirectPath, find_path
 from wirekey.wire.hooks import run_handlers
 from wirekey.wire.pooled_tls import OpenPooledConnection, run_pooled_connection
 
@@ -78,6 +79,8 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.tunnel_layer: layer.Layer | None = None
         self.http_layer: WireLayer | None = None
         """The innermost HTTP layer."""
+        self.path: DirectPath | None = None
+        """The direct path to the innermost HTTP layer, as soon as there is one."""
         self.reader_futures: set[asyncio.Future[None]] = set()
         """The readers of upstream connections that wait until the client has read more."""
         self.client_disconnected = False
@@ -98,7 +101,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         """Release the layers, so that their memory is free at once. Later events are dropped."""
         self.is_released = True
         outer, inner = self.layer, self.http_layer
-        self.http_layer = None
+        self.http_layer = self.path = None
         self.pending_writes.clear()
         release_layers((outer, inner, self.tunnel_layer))
 
@@ -131,8 +134,10 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         try:
             while self.event_queue:
                 queued = self.event_queue.popleft()
-                for command in self.layer.handle_event(queued):
-                    self.execute(command)
+                if self.path is not None and self.path.takes(queued):
+                    self.path.handle(queued)
+                else:
+                    self.handle_by_layers(queued)
                 if self.tunnel_layer and is_next_layer_completed(queued):
                     self.enter_tunnel()
         except Exception as error:
@@ -143,7 +148,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             if self.client in self.transports:
                 self.close_connection(self.client)
         finally:
-            if self.pending_writes:
+            if self.pending_writes or (self.path is not None and self.path.plaintext):
                 self.flush()
             self.is_dispatching = False
         if self.reader_futures:
@@ -152,8 +157,22 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     future.set_result(None)
             self.reader_futures.clear()
 
+    def handle_by_layers(self, event: events.Event) -> None:
+        """Hand an event to the outermost layer, and execute the commands of all layers."""
+        self.flush()  # what these layers encrypt must follow what was sent before
+        for command in self.layer.handle_event(event):
+            self.execute(command)
+        if self.path is None and self.http_layer is not None and not self.is_released:
+            self.path = self.http_layer.path = find_path(self)
+
+    def use_http_layer(self, layer: WireLayer) -> None:
+        """Note the innermost HTTP layer. Events reach it through the layers outside of it at first."""
+        self.http_layer, self.path = layer, None
+
     def flush(self) -> None:
         """Write what the layers have sent."""
+        if self.path is not None and self.path.plaintext:
+            self.path.flush()
         writes, self.pending_writes = self.pending_writes, {}
         for connection, pieces in writes.items():
             transport = self.transports.get(connection)
@@ -162,6 +181,12 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     pieces = [b"".join(pieces)]  # noqa: PLW2901  # asyncio's writelines does not pause the writer
                 for piece in pieces:
                     transport.writer.write(piece)
+
+    def write(self, connection: Connection, data: bytes) -> None:
+        """Write to a connection at once, if it is open."""
+        transport = self.transports.get(connection)
+        if data and transport and transport.writer and not transport.writer.is_closing():
+            transport.writer.write(data)
 
     # Reading, as fast as the other side reads.
 
@@ -220,7 +245,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
     def enter_tunnel(self) -> None:
         """Send events to the layers inside the tunnel from now on, and cancel the timers of the layers outside."""
         assert self.tunnel_layer
-        self.layer, self.tunnel_layer = self.tunnel_layer, None
+        self.layer, self.tunnel_layer, self.path = self.tunnel_layer, None, None
         while self.wakeup_timer:
             self.wakeup_timer.pop().cancel()
 
@@ -232,8 +257,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         if isinstance(command, commands.StartHook):
             self.start_hook(command)
             return
-        if self.pending_writes:
-            self.flush()
+        self.flush()
         if isinstance(command, OpenPooledConnection):
             transport = self.transports[command.connection] = ConnectionIO()
             transport.handler = asyncio_utils.create_task(
@@ -285,21 +309,25 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     await transport.writer.drain()
         await super().wakeup(request)
 
-    def start_hook(self, hook: commands.StartHook) -> None:
-        """Run a hook. It completes at once unless an addon waits for something."""
+    def run_hook(self, hook: commands.StartHook) -> bool:
+        """Run a hook. Returns whether it has completed; otherwise the layers are notified when it has."""
         # A context of its own: what an addon sets in it, such as the call that log lines belong to, ends with the hook.
         context = contextvars.copy_context()
         waiting = context.run(run_handlers, self, hook)
         if waiting is None:
-            self.end_hook(hook)
-            return
+            return True
         loop = asyncio.get_running_loop()
         task = asyncio.Task(self.wait_for_hook(waiting), loop=loop, context=context, eager_start=True)
-        if task.done():
-            self.complete_hook(hook, task)
-        else:
+        if not task.done():
             self.running_hooks.add(task)
             task.add_done_callback(lambda ended: self.complete_hook(hook, ended))
+            return False
+        return self.is_completed(hook, task)
+
+    def start_hook(self, hook: commands.StartHook) -> None:
+        """Run a hook. The layers are notified at once unless an addon waits for something."""
+        if self.run_hook(hook):
+            self.end_hook(hook)
 
     async def wait_for_hook(self, waiting: Awaitable[None]) -> None:
         """Wait for the handlers of a hook. The client connection does not time out in this time."""
@@ -307,13 +335,18 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             await waiting
 
     def complete_hook(self, hook: commands.StartHook, task: asyncio.Task[None]) -> None:
-        """End a hook whose handlers had to wait, and log its failure."""
+        """End a hook whose handlers had to wait."""
         self.running_hooks.discard(task)
+        if self.is_completed(hook, task):
+            self.end_hook(hook)
+
+    def is_completed(self, hook: commands.StartHook, task: asyncio.Task[None]) -> bool:
+        """Return whether the task of a hook was not cancelled. Log its failure."""
         if task.cancelled():
-            return
+            return False
         if error := task.exception():
             self.log(f"hook {hook.name} failed: {safe_traceback(error)}", logging.ERROR)
-        self.end_hook(hook)
+        return True
 
     def end_hook(self, hook: commands.StartHook) -> None:
         """Notify the layers that a hook has ended, and release them if the client has disconnected."""

@@ -23,6 +23,7 @@ from mitmproxy.proxy.layers.http import (
 
 from wirekey.wire.cleanup import StreamTable
 from wirekey.wire.connection_handler import connection_handlers, unwritten_bytes
+from wirekey.wire.direct_layer import DirectHttpLayer
 from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
 from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged
 from wirekey.wire.http2_goaway import WireHttp2Client
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from wirekey.wire.delegate import WireDelegate
 
 
-class WireLayer(HttpLayer):
+class WireLayer(DirectHttpLayer):
     """The HTTP layer of a client connection. `adopt` makes it from mitmproxy's HttpLayer before the first event."""
 
     delegate: WireDelegate
@@ -64,7 +65,15 @@ class WireLayer(HttpLayer):
         layer.sending_streams = set()
         layer.streams = StreamTable()
         if handler := connection_handlers.get(layer.context.client.id):
-            handler.http_layer = layer
+            handler.use_http_layer(layer)
+
+    def handle_directly(self, event: events.Event) -> None:
+        """Handle an event, and execute all commands that follow, by the direct path."""
+        if type(event) is events.DataReceived and (child := self.connections.get(event.connection)) is not None:
+            self.run(child, event)
+            self.execute_own(self.follow_up(event))
+        else:
+            self.execute_own(self._handle_event(event))
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and event.command is self.tick_command:
@@ -77,7 +86,15 @@ class WireLayer(HttpLayer):
                 yield command
         if isinstance(event, events.Start):
             self.limit_client_connection(self.connections[self.context.client])
-        elif self.tick_command is None and (self.unfinished_request_head() or self.streams_with_time_limits()):
+        yield from self.follow_up(event)
+
+    def follow_up(self, event: events.Event) -> CommandGenerator[None]:
+        """Do what is due after an event was handled: start the timer, send more, release what has ended."""
+        if (
+            self.tick_command is None
+            and not isinstance(event, events.Start)
+            and (self.unfinished_request_head() or self.streams_with_time_limits())
+        ):
             yield from self.schedule_tick()
         if isinstance(event, events.DataReceived):
             for stream in self.unpaused(self.sending_streams) if self.sending_streams else ():
@@ -127,12 +144,23 @@ class WireLayer(HttpLayer):
 
     def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Hand an event to a child layer. The client gets the whole head of a response, unlike the flow."""
-        if type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
-            stream = self.streams.get(event.stream_id)
-            if stream:
-                head = self.delegate.response_head(stream.flow, event.response)
-                event = ResponseHeaders(event.stream_id, head, event.end_stream)
+        if self.path is None and type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
+            event = self.whole_head(event)
         return super().event_to_child(child, event)
+
+    def run(self, child: Layer | HttpStream, event: events.Event) -> None:
+        """Hand an event to a child layer. The client gets the whole head of a response, unlike the flow."""
+        if type(event) is ResponseHeaders and child is self.connections.get(self.context.client):
+            event = self.whole_head(event)
+        super().run(child, event)
+
+    def whole_head(self, event: ResponseHeaders) -> ResponseHeaders:
+        """Return the head of a response as the client gets it."""
+        stream = self.streams.get(event.stream_id)
+        if stream is None:
+            return event
+        head = self.delegate.response_head(stream.flow, event.response)
+        return ResponseHeaders(event.stream_id, head, event.end_stream)
 
     def streams_with_time_limits(self) -> list[WireStream]:
         """Return the streams that wait for a provider or for the rest of a request."""

@@ -1,0 +1,81 @@
+"""TLS with the client, once its handshake is complete, with the keys and the state of mitmproxy's TLS layer.
+
+mitmproxy allocates 64 KiB for each read of OpenSSL's memory, and learns by an exception that there is no more. Here all
+connections use one buffer, and OpenSSL's own results. The buffer never leaves this module: what is read is copied.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from OpenSSL import SSL
+
+if TYPE_CHECKING:
+    from mitmproxy.proxy.layers.tls import ClientTLSLayer
+
+BUFFER_BYTES = 128 * 1024
+WRITE_BYTES = 64 * 1024
+"""Bytes that are encrypted at once, so that OpenSSL's own buffer stays small."""
+
+_lib, _ffi = SSL._lib, SSL._ffi  # noqa: SLF001  # pyOpenSSL has no public way to read without an allocation
+_buffer = _ffi.new("char[]", BUFFER_BYTES)
+
+
+class ClientTls:
+    """Encrypts and decrypts the bytes of one client connection."""
+
+    def __init__(self, layer: ClientTLSLayer) -> None:
+        self.layer = layer
+        self.connection = layer.tls
+        self.ssl = layer.tls._ssl  # noqa: SLF001
+        self.to_ssl, self.from_ssl = layer.tls._into_ssl, layer.tls._from_ssl  # noqa: SLF001
+
+    def decrypt(self, data: bytes) -> tuple[bytes, SSL.Error | None]:
+        """Return what the client sent, and why no more can be read: None if more may come.
+
+        The error is a ZeroReturnError if the client has ended the connection.
+        """
+        if data:
+            self.connection.bio_write(data)
+        ssl, found = self.ssl, b""
+        while (size := _lib.SSL_read(ssl, _buffer, BUFFER_BYTES)) > 0:
+            piece = _ffi.buffer(_buffer, size)[:]
+            found = found + piece if found else piece
+        if _lib.SSL_get_error(ssl, size) == _lib.SSL_ERROR_WANT_READ:
+            return found, None
+        try:
+            self.connection._raise_ssl_error(ssl, size)  # noqa: SLF001
+        except SSL.WantReadError:
+            return found, None
+        except SSL.Error as error:
+            return found, error
+        return found, None
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return the bytes to send for `data`, and for what OpenSSL itself has to send. Raises SSL.Error."""
+        if len(data) <= WRITE_BYTES:
+            if data:
+                self._write(data)
+            return self.pending()
+        sent = []
+        for start in range(0, len(data), WRITE_BYTES):
+            self._write(data[start : start + WRITE_BYTES])
+            sent.append(self.pending())
+        return b"".join(sent)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            if _lib.SSL_write(self.ssl, data, len(data)) != len(data):
+                self.connection.sendall(data)  # raises the error
+        except (SSL.ZeroReturnError, SSL.SysCallError):
+            pass  # the client has ended the connection; mitmproxy drops the data, too
+
+    def pending(self) -> bytes:
+        """Return what OpenSSL has to send."""
+        size = _lib.BIO_read(self.from_ssl, _buffer, BUFFER_BYTES)
+        if size <= 0:
+            return b""
+        found: bytes = _ffi.buffer(_buffer, size)[:]
+        while size == BUFFER_BYTES and (size := _lib.BIO_read(self.from_ssl, _buffer, BUFFER_BYTES)) > 0:
+            found += _ffi.buffer(_buffer, size)[:]
+        return found

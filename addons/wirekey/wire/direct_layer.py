@@ -1,0 +1,116 @@
+"""mitmproxy's HTTP layer with commands that are executed at once, instead of passing through generators.
+
+A command of a stream, such as "send this to the provider", is an event for another child of the layer. mitmproxy hands
+it there through a generator for each child. Here a plain method does so. A hook whose addons do not wait completes
+within the stream's own generator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layer import Paused
+from mitmproxy.proxy.layers.http import (
+    DropStream,
+    GetHttpConnection,
+    HttpLayer,
+    HttpStream,
+    ReceiveHttp,
+    RegisterHttpConnection,
+    RequestHeaders,
+    SendHttp,
+)
+
+if TYPE_CHECKING:
+    from mitmproxy.proxy.layer import CommandGenerator, Layer
+
+    from wirekey.wire.direct_path import DirectPath
+
+
+class DirectHttpLayer(HttpLayer):
+    """An HTTP layer that executes the commands of its children itself, as soon as its connection has a direct path."""
+
+    path: DirectPath | None = None
+    """None as long as a layer outside of this one may decide something. Commands then pass through these layers."""
+
+    def event_to_child(self, child: Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
+        """Hand an event to a child layer."""
+        if self.path is None:
+            return super().event_to_child(child, event)
+        self.run(child, event)
+        return ()  # type: ignore[return-value]  # nothing is left to be executed
+
+    def run(self, child: Layer | HttpStream, event: events.Event) -> None:
+        """Hand an event to a child layer, and execute its commands."""
+        if isinstance(child, HttpStream) and child._paused is None:  # noqa: SLF001  # as mitmproxy's Layer does
+            self.run_stream(child, event)
+            return
+        for command in child.handle_event(event):
+            self.execute(child, command)
+
+    def run_stream(self, stream: HttpStream, event: events.Event) -> None:
+        """Hand an event to a stream that waits for nothing, and execute its commands.
+
+        Does what mitmproxy's `Layer.handle_event` does, except that a hook may complete at once.
+        """
+        assert self.path
+        generator = stream._handle_event(event)  # noqa: SLF001
+        for command in generator:
+            if command.blocking is not True:
+                self.execute(stream, command)
+                continue
+            is_started = self.path.resumes_at_once and isinstance(command, commands.StartHook)
+            if is_started and self.path.handler.run_hook(command):
+                continue
+            command.blocking = stream
+            stream._paused = Paused(command, generator)  # noqa: SLF001
+            if is_started:
+                self.command_sources[command] = stream
+            else:
+                self.execute(stream, command)
+            return
+
+    def execute(self, child: Layer | HttpStream, command: commands.Command) -> None:
+        """Execute a command of a child layer."""
+        assert self.path
+        kind = type(command)
+        if kind is SendHttp:
+            self.run(self.connections[command.connection], command.event)  # type: ignore[attr-defined]
+        elif kind is commands.SendData:
+            self.path.execute(command)
+        elif kind is ReceiveHttp:
+            self.receive(command.event)  # type: ignore[attr-defined]
+        elif kind is DropStream:
+            self.streams.pop(command.stream_id, None)  # type: ignore[attr-defined]
+        elif kind is not commands.Log:  # mitmproxy's log lines about a connection quote what was received
+            self.execute_rare(child, command)
+
+    def execute_rare(self, child: Layer | HttpStream, command: commands.Command) -> None:
+        """Execute a command that does not occur for each part of a message."""
+        assert self.path
+        if command.blocking or isinstance(command, commands.RequestWakeup):
+            self.command_sources[command] = child
+        if isinstance(command, GetHttpConnection):
+            self.execute_own(self.get_connection(command))
+        elif isinstance(command, RegisterHttpConnection):
+            self.execute_own(self.register_connection(command))
+        else:
+            if isinstance(command, commands.OpenConnection):
+                self.connections[command.connection] = child
+            self.path.execute(command)
+
+    def receive(self, event: events.Event) -> None:
+        """Hand an event of a connection to its stream, unless the stream has ended."""
+        if type(event) is RequestHeaders:
+            self.execute_own(self.make_stream(event.stream_id))
+        stream = self.streams.get(event.stream_id)  # type: ignore[attr-defined]
+        if stream is not None:
+            self.run(stream, event)
+
+    def execute_own(self, own: CommandGenerator[None]) -> None:
+        """Execute the commands of the layer itself."""
+        assert self.path
+        for command in own:
+            if not isinstance(command, commands.Log):
+                self.path.execute(command)

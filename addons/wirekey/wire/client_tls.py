@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
 BUFFER_BYTES = 128 * 1024
-WRITE_BYTES = 64 * 1024
-"""Bytes that are encrypted at once, so that OpenSSL's own buffer stays small."""
+RECORD_BYTES = 16 * 1024
+"""Bytes that are encrypted at once: a whole TLS record."""
 
 _lib, _ffi = SSL._lib, SSL._ffi  # noqa: SLF001  # pyOpenSSL has no public way to read without an allocation
 _buffer = _ffi.new("char[]", BUFFER_BYTES)
@@ -53,22 +53,26 @@ class ClientTls:
 
     def encrypt(self, data: bytes) -> bytes:
         """Return the bytes to send for `data`, and for what OpenSSL itself has to send. Raises SSL.Error."""
-        if len(data) <= WRITE_BYTES:
+        if len(data) <= RECORD_BYTES:
             if data:
                 self._write(data)
             return self.pending()
         sent = []
-        for start in range(0, len(data), WRITE_BYTES):
-            self._write(data[start : start + WRITE_BYTES])
+        for start in range(0, len(data), RECORD_BYTES):
+            self._write(data[start : start + RECORD_BYTES])
             sent.append(self.pending())
         return b"".join(sent)
 
     def _write(self, data: bytes) -> None:
+        """Encrypt one record at most: OpenSSL writes no more at once."""
+        size = _lib.SSL_write(self.ssl, data, len(data))
+        if size == len(data):
+            return
         try:
-            if _lib.SSL_write(self.ssl, data, len(data)) != len(data):
-                self.connection.sendall(data)  # raises the error
+            self.connection._raise_ssl_error(self.ssl, size)  # noqa: SLF001
         except (SSL.ZeroReturnError, SSL.SysCallError):
-            pass  # the client has ended the connection; mitmproxy drops the data, too
+            return  # the client has ended the connection; mitmproxy drops the data, too
+        raise SSL.Error([("wirekey", "encrypt", "a record was not written whole")])
 
     def pending(self) -> bytes:
         """Return what OpenSSL has to send."""

@@ -27,7 +27,6 @@ from mitmproxy.utils import asyncio_utils
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.cleanup import release_layers
 from wirekey.wire.connecting import open_tcp_connection
-from wirekey.wire.direct_path import DirectPath, find_path
 from wirekey.wire.hooks import run_handlers
 from wirekey.wire.pooled_tls import OpenPooledConnection, run_pooled_connection
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from mitmproxy.connection import Client, Connection
 
+    from wirekey.wire.direct_path import DirectPath
     from wirekey.wire.layer import WireLayer
 
 UPSTREAM_CONNECTIONS_PER_ADDRESS = 1000
@@ -163,7 +163,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         for command in self.layer.handle_event(event):
             self.execute(command)
         if self.path is None and self.http_layer is not None and not self.is_released:
-            self.path = self.http_layer.path = find_path(self)
+            self.path = self.http_layer.find_path(self)
 
     def use_http_layer(self, layer: WireLayer) -> None:
         """Note the innermost HTTP layer. Events reach it through the layers outside of it at first."""

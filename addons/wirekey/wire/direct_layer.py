@@ -54,8 +54,11 @@ class DirectHttpLayer(HttpLayer):
 
         Does what mitmproxy's `Layer.handle_event` does, except that a hook may complete at once.
         """
+        self.run_generator(stream, stream._handle_event(event))  # noqa: SLF001
+
+    def run_generator(self, stream: HttpStream, generator: CommandGenerator[None]) -> None:
+        """Execute what a stream does, until it has to wait."""
         assert self.path
-        generator = stream._handle_event(event)  # noqa: SLF001
         for command in generator:
             if command.blocking is not True:
                 self.execute(stream, command)

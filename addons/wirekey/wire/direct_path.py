@@ -23,6 +23,7 @@ from mitmproxy.proxy.tunnel import TunnelState
 from OpenSSL import SSL
 
 from wirekey.wire.client_tls import ClientTls
+from wirekey.wire.response_relay import relay
 
 if TYPE_CHECKING:
     from mitmproxy.proxy.layer import Layer
@@ -63,7 +64,14 @@ class DirectPath:
 
     def handle(self, event: events.Event) -> None:
         """Hand an event to the HTTP layer, and execute the commands that follow."""
-        if self.tls is not None and type(event) is events.DataReceived and event.connection is self.client:
+        if type(event) is not events.DataReceived:
+            self.layer.handle_directly(event)
+        elif event.connection is not self.client:
+            rest = relay(self, event.connection, event.data)
+            if rest:
+                event.data = rest
+                self.layer.handle_directly(event)
+        elif self.tls is not None:
             self.receive_encrypted(self.tls, event.data)
         else:
             self.layer.handle_directly(event)
@@ -83,10 +91,17 @@ class DirectPath:
 
     def execute(self, command: commands.Command) -> None:
         """Execute a command of the HTTP layer."""
-        if type(command) is commands.SendData and command.connection is self.client and self.tls is not None:
-            self.plaintext.append(command.data)
+        if type(command) is commands.SendData and command.connection is self.client:
+            self.send_to_client(command.data)
         else:
             self.handler.execute(command)
+
+    def send_to_client(self, data: bytes) -> None:
+        """Send bytes to the client, together with what else is sent while an event is handled."""
+        if self.tls is not None:
+            self.plaintext.append(data)
+        else:
+            self.handler.pending_writes.setdefault(self.client, []).append(data)
 
     def flush(self) -> None:
         """Encrypt and write what the HTTP layer has sent to the client: small pieces as one TLS record."""

@@ -17,10 +17,13 @@ from mitmproxy.proxy.layers.http import (
     Http1Client,
     Http1Server,
     ReceiveHttp,
+    ResponseData,
     ResponseEndOfMessage,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._events import ErrorCode
+
+from wirekey.wire.body_reading import read_body
 
 if TYPE_CHECKING:
     from h11 import Data
@@ -47,6 +50,11 @@ class BoundedHttp1Server(Http1Server):
     head_bytes: int = 64 * 1024
     head_since: float = 0.0
     """When the first byte of an unfinished head was received, by the monotonic clock; 0 if no head is unfinished."""
+
+    @property
+    def sends_chunks(self) -> bool:
+        """Return whether the body of the response is sent in chunks."""
+        return self.response is not None and "chunked" in self.response.headers.get("transfer-encoding", "").lower()
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         """Read a request head, and reject one that is too long."""
@@ -114,8 +122,19 @@ class BoundedHttp1Client(Http1Client):
             yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
             self.state = self.done
 
+    def take_buffer(self) -> bytes:
+        """Return what was received and not read, and forget it."""
+        taken = bytes(self.buf)
+        self.buf.maybe_extract_at_most(len(taken))
+        return taken
+
     def read_body(self, event: events.Event) -> CommandGenerator[None]:
-        """Read a response body, and report its end last."""
+        """Read a response body, all that was received together as one piece, and report its end last."""
+        if isinstance(event, DataReceived) and self.stream_id is not None and len(self.buf):
+            body, rest = read_body(self.body_reader, self.take_buffer())
+            self.buf += rest
+            if body:
+                yield ReceiveHttp(ResponseData(self.stream_id, body))
         # mitmproxy reports the end of a response before the connection is ready for the next request. A stream that
         # sends one at once, to retry, would find the connection busy.
         end = None

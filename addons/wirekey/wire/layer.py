@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.http import (
 from wirekey.wire.cleanup import StreamTable
 from wirekey.wire.connection_handler import connection_handlers, unwritten_bytes
 from wirekey.wire.direct_layer import DirectHttpLayer
+from wirekey.wire.direct_path import DirectPath, find_path
 from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
 from wirekey.wire.http2 import BoundedHttp2Client, BoundedHttp2Server, ClientWindowChanged
 from wirekey.wire.http2_goaway import WireHttp2Client
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from mitmproxy.proxy.layer import CommandGenerator, Layer
     from mitmproxy.proxy.layers.http import GetHttpConnection, RegisterHttpConnection
 
+    from wirekey.wire.connection_handler import WireConnectionHandler
     from wirekey.wire.connection_pool import ConnectionPool
     from wirekey.wire.delegate import WireDelegate
 
@@ -66,6 +68,11 @@ class WireLayer(DirectHttpLayer):
         layer.streams = StreamTable()
         if handler := connection_handlers.get(layer.context.client.id):
             handler.use_http_layer(layer)
+
+    def find_path(self, handler: WireConnectionHandler) -> DirectPath | None:
+        """Return the direct path to this layer, and use it from now on, if there is one."""
+        self.path = find_path(handler)
+        return self.path
 
     def handle_directly(self, event: events.Event) -> None:
         """Handle an event, and execute all commands that follow, by the direct path."""

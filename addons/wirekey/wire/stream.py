@@ -177,7 +177,7 @@ class WireStream(HttpStream):
         try:
             yield from super()._handle_event(event)
         except ResponseRefused as refused:
-            yield from self.end_response(refused.refusal, Outcome.UPSTREAM_ERROR)
+            yield from self.end_refused(refused)
         if (
             isinstance(event, RequestHeaders)
             and self.flow.response is not None
@@ -500,6 +500,37 @@ class WireStream(HttpStream):
             return
         yield from self.cancel_upstream("the response was refused")
         yield from self.refuse(refusal)
+
+    def state_stream_response_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Pass a part of a response through its tap to the client."""
+        if isinstance(event, ResponseData):
+            for piece in self.tapped(event.data):
+                yield SendHttp(ResponseData(self.stream_id, piece), self.context.client)
+        elif isinstance(event, ResponseEndOfMessage):
+            for piece in self.tapped(b""):
+                yield SendHttp(ResponseData(self.stream_id, piece), self.context.client)
+            yield from self.send_response(already_streamed=True)
+
+    def tapped(self, data: bytes) -> list[bytes]:
+        """Return what the client gets of a part of a response, or of its end: b"". Raises ResponseRefused."""
+        assert self.flow.response
+        tap = self.flow.response.stream
+        if not callable(tap):
+            return [data] if data else []
+        pieces = tap(data)
+        if isinstance(pieces, bytes):
+            # mitmproxy allows bytes. At the end, b"" stands for nothing.
+            return [pieces] if pieces or data else []
+        return list(pieces)
+
+    def end_refused(self, refused: ResponseRefused) -> CommandGenerator[None]:
+        """End a response whose tap has refused the rest."""
+        yield from self.end_response(refused.refusal, Outcome.UPSTREAM_ERROR)
+
+    def check_body_size(self, request: bool) -> CommandGenerator[bool]:  # noqa: ARG002  # mitmproxy's
+        """Return False: mitmproxy's limits are not used, and looking them up takes longer than the rest."""
+        return False
+        yield
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
         """Send a response that was not streamed, and end it."""

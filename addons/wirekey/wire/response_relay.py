@@ -1,0 +1,58 @@
+"""Relays the body of a response from an HTTP/1.1 provider to an HTTP/1.1 client, one read of the socket at a time.
+
+mitmproxy makes events and commands of each chunk of a body. Here all that was received together passes the stream's tap
+as one piece, and leaves as one chunk. The states of mitmproxy's readers are kept, so that its layers can continue at
+any byte. They get the end of a response, and whatever is not the plain middle of a body.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from wirekey.wire.body_reading import read_body
+from wirekey.wire.delegate import ResponseRefused
+from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
+from wirekey.wire.pooled_tls import PooledTlsClient
+from wirekey.wire.stream import WireStream
+
+if TYPE_CHECKING:
+    from mitmproxy.connection import Connection
+
+    from wirekey.wire.direct_path import DirectPath
+
+
+def relay(path: DirectPath, connection: Connection, data: bytes) -> bytes:
+    """Relay what can be relayed of the bytes from a provider. Returns the rest, which the layers must handle."""
+    layer = path.layer
+    found = layer.connections.get(connection)
+    http = found.http if type(found) is PooledTlsClient else found
+    if type(http) is not BoundedHttp1Client or http.state != http.read_body:
+        return data
+    stream, client = layer.streams.get(http.stream_id), layer.connections.get(path.client)
+    if (
+        not isinstance(stream, WireStream)
+        or stream._paused is not None  # noqa: SLF001  # mitmproxy has no other way to ask
+        or stream.server_state != stream.state_stream_response_body
+        or type(client) is not BoundedHttp1Server
+        or client.stream_id != http.stream_id
+        or client.response is None
+    ):
+        return data
+    body, rest = read_body(http.body_reader, http.take_buffer() + data if len(http.buf) else data)
+    if body:
+        stream.received_at = time.monotonic()
+        try:
+            pieces = stream.tapped(body)
+        except ResponseRefused as refused:
+            layer.run_generator(stream, stream.end_refused(refused))
+        else:
+            send(path, pieces, is_chunked=client.sends_chunks)
+    return rest
+
+
+def send(path: DirectPath, pieces: list[bytes], *, is_chunked: bool) -> None:
+    """Send a part of a body to the client, in the framing of its response."""
+    body = b"".join(pieces) if len(pieces) != 1 else pieces[0]
+    if body:
+        path.send_to_client(b"%x\r\n%b\r\n" % (len(body), body) if is_chunked else body)

@@ -29,6 +29,15 @@ def read_chunks(reader: ChunkedReader, data: bytes) -> tuple[bytes, bytes]:
     """Return the bytes of the chunks in `data`, and what follows them. Leaves the reader in the state of h11's."""
     parts: list[bytes] = []
     at, end = 0, len(data)
+    if not (reader._bytes_to_discard or reader._bytes_in_chunk or reader._reading_trailer):  # noqa: SLF001
+        # The usual case: chunks that are there as a whole.
+        while line := CHUNK_LINE.match(data, at):
+            start = line.end()
+            stop = start + int(line[1], 16)
+            if stop == start or not data.startswith(b"\r\n", stop):
+                break
+            parts.append(data[start:stop])
+            at = stop + 2
     while at < end and not reader._reading_trailer:  # noqa: SLF001
         if missing := reader._bytes_to_discard:  # noqa: SLF001
             ending = data[at : at + len(missing)]

@@ -527,7 +527,7 @@ class WireStream(HttpStream):
         """End a response whose tap has refused the rest."""
         yield from self.end_response(refused.refusal, Outcome.UPSTREAM_ERROR)
 
-    def check_body_size(self, request: bool) -> CommandGenerator[bool]:  # noqa: ARG002  # mitmproxy's
+    def check_body_size(self, request: bool) -> CommandGenerator[bool]:  # mitmproxy's
         """Return False: mitmproxy's limits are not used, and looking them up takes longer than the rest."""
         return False
         yield

@@ -116,6 +116,15 @@ class ChunkStream(SseReader):
 
     def interested(self, data: bytes) -> bool:
         """Return whether an event, or one of several, may hold something to learn."""
+        if b"[DONE]" in data:
+            return True
+        # Counting bytes takes a tenth of the search, and says of nearly all chunks that both members are null.
+        if (
+            data.count(b'finish_reason"') == data.count(b'finish_reason":null')
+            and data.count(b'"usage"') == data.count(b'"usage":null')
+            and b'"error"' not in data
+        ):
+            return False
         return _CHUNK_OF_INTEREST.search(data) is not None
 
     def read_event(self, data: bytes) -> None:

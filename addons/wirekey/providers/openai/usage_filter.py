@@ -24,6 +24,10 @@ _NULL = re.compile(rb',[ \t]*"usage"[ \t]*:[ \t]*null|"usage"[ \t]*:[ \t]*null[ 
 _PLAIN_NULL = re.compile(rb',"usage":null(?=(?:,"\w+":"[^"\\]*")*\}[\r\n]*\Z)')
 
 
+# The same at the end of each event, where all line ends are LF.
+_PLAIN_NULLS = re.compile(rb',"usage":null(?=(?:,"\w+":"[^"\\\n]*")*\}\n\n)')
+
+
 class _Chunk(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
     usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -63,8 +67,14 @@ class UsageEventFilter:
         if self._event is _Event.UNSEEN and not self._held and data.endswith(b"\n\n"):
             if b'"usage"' not in data:
                 return [data]
-            if data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
-                return [seen] if (seen := self._seen(data)) else []
+            if b"\r" not in data:
+                # Events of up to the limit, all of which are here.
+                if len(data) <= EVENT_LIMIT:
+                    changed, count = _PLAIN_NULLS.subn(b"", data)
+                    if count == data.count(b'"usage"'):
+                        return [changed]
+                if data.find(b"\n\n") == len(data) - 2:
+                    return [seen] if (seen := self._seen(data)) else []
         out: list[bytes] = []
         if self._event in (_Event.PASSED, _Event.DROPPED):
             data = self._line_feed(data, out)

@@ -1,6 +1,6 @@
 """TLS with the client, once its handshake is complete, with the keys and the state of mitmproxy's TLS layer.
 
-mitmproxy allocates 64 KiB for each read of OpenSSL's memory, and learns by an exception that there is no more. Here all
+mitmproxy allocates 64 KiB for each read of OpenSSL's memory, and learns the end of the data by an exception. Here all
 connections use one buffer, and OpenSSL's own results. The buffer never leaves this module: what is read is copied.
 """
 
@@ -17,7 +17,8 @@ BUFFER_BYTES = 128 * 1024
 RECORD_BYTES = 16 * 1024
 """Bytes that are encrypted at once: a whole TLS record."""
 
-_lib, _ffi = SSL._lib, SSL._ffi  # noqa: SLF001  # pyOpenSSL has no public way to read without an allocation
+# pyOpenSSL has no public way to read without an allocation.
+_lib, _ffi = SSL._lib, SSL._ffi  # type: ignore[attr-defined]  # noqa: SLF001
 _buffer = _ffi.new("char[]", BUFFER_BYTES)
 
 
@@ -31,7 +32,7 @@ class ClientTls:
         self.to_ssl, self.from_ssl = layer.tls._into_ssl, layer.tls._from_ssl  # noqa: SLF001
 
     def decrypt(self, data: bytes) -> tuple[bytes, SSL.Error | None]:
-        """Return what the client sent, and why no more can be read: None if more may come.
+        """Return what the client sent, and the error that ended reading: None if more may come.
 
         The error is a ZeroReturnError if the client has ended the connection.
         """
@@ -64,7 +65,7 @@ class ClientTls:
         return b"".join(sent)
 
     def _write(self, data: bytes) -> None:
-        """Encrypt one record at most: OpenSSL writes no more at once."""
+        """Encrypt at most one record, which OpenSSL writes at once."""
         size = _lib.SSL_write(self.ssl, data, len(data))
         if size == len(data):
             return

@@ -63,13 +63,13 @@ class DirectHttpLayer(HttpLayer):
             if command.blocking is not True:
                 self.execute(stream, command)
                 continue
-            is_started = self.path.resumes_at_once and isinstance(command, commands.StartHook)
-            if is_started and self.path.handler.run_hook(command):
+            hook = command if self.path.resumes_at_once and isinstance(command, commands.StartHook) else None
+            if hook and self.path.handler.run_hook(hook):
                 continue
             command.blocking = stream
             stream._paused = Paused(command, generator)  # noqa: SLF001
-            if is_started:
-                self.command_sources[command] = stream
+            if hook:
+                self.command_sources[hook] = stream
             else:
                 self.execute(stream, command)
             return

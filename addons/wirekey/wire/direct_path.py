@@ -44,7 +44,7 @@ class DirectPath:
         self.tls = tls
         self.client = handler.client
         self.plaintext: list[bytes] = []
-        """What the HTTP layer has sent to a client with TLS, until it is encrypted."""
+        """The bytes that the HTTP layer has sent to a client with TLS, until they are encrypted."""
         self.resumes_at_once = isinstance(layer.connections.get(handler.client), Http1Server)
         """Whether a stream goes on as soon as a hook has completed.
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from mitmproxy.proxy.layers.http import HttpClient
+
 from wirekey.wire.body_reading import read_body
 from wirekey.wire.delegate import ResponseRefused
 from wirekey.wire.http1 import BoundedHttp1Client, BoundedHttp1Server
@@ -18,6 +20,7 @@ from wirekey.wire.stream import WireStream
 
 if TYPE_CHECKING:
     from mitmproxy.connection import Connection
+    from mitmproxy.proxy.layer import Layer
 
     from wirekey.wire.direct_path import DirectPath
 
@@ -26,8 +29,13 @@ def relay(path: DirectPath, connection: Connection, data: bytes) -> bytes:
     """Relay what can be relayed of the bytes from a provider. Returns the rest, which the layers must handle."""
     layer = path.layer
     found = layer.connections.get(connection)
-    http = found.http if type(found) is PooledTlsClient else found
-    if type(http) is not BoundedHttp1Client or http.state != http.read_body:
+    if type(found) is PooledTlsClient:
+        http: Layer | None = found.http
+    elif type(found) is HttpClient:  # without TLS; with it, the bytes are encrypted here
+        http = found.context.layers[-1]
+    else:
+        return data
+    if type(http) is not BoundedHttp1Client or http.stream_id is None or http.state != http.read_body:
         return data
     stream, client = layer.streams.get(http.stream_id), layer.connections.get(path.client)
     if (

@@ -529,8 +529,8 @@ class WireStream(HttpStream):
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:  # mitmproxy's
         """Return False: mitmproxy's limits are not used, and looking them up takes longer than the rest."""
+        yield from ()
         return False
-        yield
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
         """Send a response that was not streamed, and end it."""

@@ -1,0 +1,92 @@
+"""TLS with the client: what one side encrypts, the other decrypts, in any size and any cut."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from types import SimpleNamespace
+
+import pytest
+from OpenSSL import SSL
+
+from wirekey.wire.client_tls import ClientTls
+from wirekey_simulator.certificate import prepare_certificate
+
+
+class Session:
+    """A client with Python's TLS, and the same connection as the proxy has it, after the handshake."""
+
+    def __init__(self, folder) -> None:
+        file, root = prepare_certificate(folder)
+        settings = SSL.Context(SSL.TLS_METHOD)
+        settings.use_certificate_chain_file(str(file))
+        settings.use_privatekey_file(str(file))
+        self.connection = SSL.Connection(settings, None)
+        self.connection.set_accept_state()
+        self.to_client, self.from_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=root)
+        context.check_hostname = False
+        self.client = context.wrap_bio(self.to_client, self.from_client)
+        for _ in range(4):
+            self.step()
+        self.proxy = ClientTls(SimpleNamespace(tls=self.connection))
+
+    def step(self) -> None:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.client.do_handshake()
+        if self.from_client.pending:
+            self.connection.bio_write(self.from_client.read())
+        with contextlib.suppress(SSL.WantReadError):
+            self.connection.do_handshake()
+        with contextlib.suppress(SSL.WantReadError):
+            self.to_client.write(self.connection.bio_read(65535))
+
+    def received(self) -> bytes:
+        found = b""
+        while True:
+            try:
+                found += self.client.read(65536)
+            except ssl.SSLWantReadError:
+                return found
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory) -> Session:
+    return Session(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.mark.parametrize("size", [1, 100, 16383, 16384, 16385, 65536, 65537, 140000, 300001])
+def test_data_of_any_size_arrives_unchanged_in_both_directions(session, size):
+    data = bytes(number % 251 for number in range(size))
+    session.to_client.write(session.proxy.encrypt(data))
+    assert session.received() == data
+    session.client.write(data)
+    assert session.proxy.decrypt(session.from_client.read()) == (data, None)
+
+
+def test_a_record_that_arrives_in_parts_is_decrypted_when_it_is_whole(session):
+    session.client.write(b"one record")
+    sent = session.from_client.read()
+    assert session.proxy.decrypt(sent[:7]) == (b"", None)
+    assert session.proxy.decrypt(sent[7:-1]) == (b"", None)
+    assert session.proxy.decrypt(sent[-1:]) == (b"one record", None)
+
+
+def test_nothing_is_sent_when_there_is_nothing_to_send(session):
+    assert session.proxy.encrypt(b"") == b""
+    assert session.proxy.pending() == b""
+
+
+def test_the_end_of_the_connection_and_what_is_no_tls_are_reported(tmp_path):
+    ended = Session(tmp_path)
+    ended.client.write(b"last")
+    with pytest.raises(ssl.SSLWantReadError):
+        ended.client.unwrap()
+    data, error = ended.proxy.decrypt(ended.from_client.read())
+    assert data == b"last"
+    assert isinstance(error, SSL.ZeroReturnError)
+    other = Session(tmp_path)
+    data, error = other.proxy.decrypt(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+    assert data == b""
+    assert isinstance(error, SSL.Error)
+    assert not isinstance(error, SSL.ZeroReturnError)

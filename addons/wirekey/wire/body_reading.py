@@ -14,15 +14,22 @@ CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 """The line before a chunk, without extensions."""
 
 
-def read_body(reader: ChunkedReader | ContentLengthReader | Http10Reader, data: bytes) -> tuple[bytes, bytes]:
-    """Return the bytes of a body, and what follows them: the end, an unfinished line, or what is malformed."""
+def read_body(reader: ChunkedReader | ContentLengthReader | Http10Reader, data: bytes) -> tuple[bytes, bytes | None]:
+    """Return the bytes of a body, and what follows them: the end, an unfinished line, or what is malformed.
+
+    None follows if the body has more bytes to come, and all of `data` was read.
+    """
     if isinstance(reader, ChunkedReader):
-        return read_chunks(reader, data)
-    if isinstance(reader, ContentLengthReader):
-        if len(data) >= reader._remaining:  # noqa: SLF001
-            return b"", data
-        reader._remaining -= len(data)  # noqa: SLF001
-    return data, b""
+        body, rest = read_chunks(reader, data)
+        return body, rest or None
+    if not isinstance(reader, ContentLengthReader):
+        return data, None
+    left = reader._remaining  # noqa: SLF001
+    if len(data) < left:
+        reader._remaining = left - len(data)  # noqa: SLF001
+        return data, None
+    reader._remaining = 0  # noqa: SLF001
+    return (data, b"") if len(data) == left else (data[:left], data[left:])
 
 
 def read_chunks(reader: ChunkedReader, data: bytes) -> tuple[bytes, bytes]:

@@ -26,14 +26,17 @@ from mitmproxy.utils import asyncio_utils
 
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.cleanup import release_layers
+from wirekey.wire.client_socket import ClientProtocol
 from wirekey.wire.connecting import open_tcp_connection
 from wirekey.wire.hooks import run_handlers
+from wirekey.wire.pooled_connection import PooledConnection
 from wirekey.wire.pooled_tls import OpenPooledConnection, run_pooled_connection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from mitmproxy.connection import Client, Connection
+    from mitmproxy_rs import Stream
 
     from wirekey.wire.direct_path import DirectPath
     from wirekey.wire.layer import WireLayer
@@ -47,6 +50,8 @@ MAX_JOINED_BYTES = 64 * 1024
 EXPIRED = 1e-9
 """A time of the monotonic clock that lies before any limit."""
 READ_BYTES = 64 * 1024 - 1
+CONGESTED_BYTES = 16 * 1024
+"""asyncio lets a writer write again below this."""
 
 logger = logging.getLogger(__name__)
 connection_handlers: WeakValueDictionary[str, WireConnectionHandler] = WeakValueDictionary()
@@ -191,18 +196,16 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
     # Reading, as fast as the other side reads.
 
     async def handle_connection(self, connection: Connection) -> None:
-        """Read until the connection ends, and wait after each read until the other side has room for more."""
+        """Handle a connection until it ends, and until nothing can be written to it any more."""
         transport = self.transports[connection]
         assert transport.reader
         is_cancelled = False
         try:
-            while data := await transport.reader.read(READ_BYTES):
-                self.dispatch(events.DataReceived(connection, data))
-                data = b""  # release it before waiting
-                if connection is self.client:
-                    await self.drain_writers()
-                else:
-                    await self.wait_for_client(connection)
+            if connection is self.client and type(transport.reader) is asyncio.StreamReader:
+                assert isinstance(transport.writer, asyncio.StreamWriter)
+                await ClientProtocol(self, transport.writer, transport.reader).run()
+            else:
+                await self.read(connection, transport.reader)
         except OSError:
             pass  # reset by the other side
         except asyncio.CancelledError:
@@ -223,6 +226,28 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             transport.handler = None  # this task, which keeps the frame that this name is in
         if is_cancelled:
             raise asyncio.CancelledError
+
+    async def read(self, connection: Connection, reader: asyncio.StreamReader | Stream) -> None:
+        """Read until the connection ends, and wait after each read until the other side has room for more."""
+        while data := await reader.read(READ_BYTES):
+            self.dispatch(events.DataReceived(connection, data))
+            data = b""  # release it before waiting
+            if connection is self.client:
+                await self.drain_writers()
+            else:
+                await self.wait_for_client(connection)
+
+    @property
+    def is_congested(self) -> bool:
+        """Return whether a connection may have so much to write that the client must not be read."""
+        for transport in self.transports.values():
+            writer: Any = transport.writer
+            if isinstance(writer, PooledConnection):
+                if not writer.writable.is_set():
+                    return True
+            elif writer is not None and writer.transport.get_write_buffer_size() > CONGESTED_BYTES:
+                return True
+        return False
 
     async def wait_for_client(self, connection: Connection) -> None:
         """Return when the client has room for more of what this upstream connection receives."""

@@ -68,7 +68,7 @@ class DirectPath:
             self.layer.handle_directly(event)
         elif event.connection is not self.client:
             rest = relay(self, event.connection, event.data)
-            if rest:
+            if rest is not None:
                 event.data = rest
                 self.layer.handle_directly(event)
         elif self.tls is not None:

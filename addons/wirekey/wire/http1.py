@@ -17,6 +17,7 @@ from mitmproxy.proxy.layers.http import (
     Http1Client,
     Http1Server,
     ReceiveHttp,
+    RequestData,
     ResponseData,
     ResponseEndOfMessage,
     ResponseProtocolError,
@@ -67,6 +68,17 @@ class BoundedHttp1Server(Http1Server):
             yield from self.reject(
                 431, f"The request head is larger than {self.head_bytes} bytes (limits.header_bytes)."
             )
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, DataReceived) and not len(self.buf) and self.state == self.read_body:
+            # The bytes of a body need not be copied into the buffer and out of it again.
+            body, rest = read_body(self.body_reader, event.data)
+            if body:
+                yield ReceiveHttp(RequestData(self.stream_id, body))
+            if rest is None:
+                return
+            event = DataReceived(event.connection, rest)
+        yield from super()._handle_event(event)
 
     def read_body(self, event: events.Event) -> CommandGenerator[None]:
         """Read a request body, and reject one whose chunk line or trailers are too long."""
@@ -132,9 +144,11 @@ class BoundedHttp1Client(Http1Client):
         """Read a response body, all that was received together as one piece, and report its end last."""
         if isinstance(event, DataReceived) and self.stream_id is not None and len(self.buf):
             body, rest = read_body(self.body_reader, self.take_buffer())
-            self.buf += rest
+            self.buf += rest or b""
             if body:
                 yield ReceiveHttp(ResponseData(self.stream_id, body))
+            if rest is None:
+                return
         # mitmproxy reports the end of a response before the connection is ready for the next request. A stream that
         # sends one at once, to retry, would find the connection busy.
         end = None

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from wirekey.wire.direct_path import DirectPath
 
 
-def relay(path: DirectPath, connection: Connection, data: bytes) -> bytes:
-    """Relay what can be relayed of the bytes from a provider. Returns the rest, which the layers must handle."""
+def relay(path: DirectPath, connection: Connection, data: bytes) -> bytes | None:
+    """Relay the bytes from a provider as far as possible. Returns the rest, if the layers must handle it."""
     layer = path.layer
     found = layer.connections.get(connection)
     if type(found) is PooledTlsClient:

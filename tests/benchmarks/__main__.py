@@ -1,8 +1,12 @@
-"""Bare mitmdump and Wirekey side by side, in interleaved rounds: python -m tests.benchmarks [--rounds N] [--long]
+"""mitmdump and Wirekey side by side, in interleaved rounds: python -m tests.benchmarks [--rounds N] [--only WORD]
 
-Prints medians over the rounds and the ratio Wirekey to mitmdump, which is taken within each round. As mitmdump comes,
-it holds an answer until it is whole; what is measured on streams is therefore measured against a second mitmdump
-that was told to stream (stream_large_bodies=1). --long adds memory over 100,000 requests and over one stream of 1 GB.
+Prints a table in the form of docs/performance.md: the medians over the rounds, the ratio of Wirekey to mitmdump, which
+is taken within each round, with its lowest and highest value, and whether the goal is met. Proxies run on one core,
+the load and the upstream on the others. mitmdump as it comes holds a response until it is whole; rows about streams
+are compared with one that streams (stream_large_bodies=1).
+
+--only selects rows by a part of their names. --with litellm measures LiteLLM's proxy, too, where it has such a row.
+--long adds memory over 100,000 requests and over a stream.
 """
 
 from __future__ import annotations
@@ -10,98 +14,121 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
+import platform
 import statistics
 import sys
 import tempfile
+import time
+from importlib.metadata import version
 from pathlib import Path
 
-from tests.benchmarks import load, proxies
-from tests.benchmarks.load import Target
+from tests.benchmarks import load, proxies, rows, systems
+from tests.benchmarks.comparison import Measurements, ratios
+from tests.benchmarks.rows import ROWS, Row
+from tests.benchmarks.systems import Cores, System
 
-CONNECTIONS = 16
 MIB = 1 << 20
+CONNECTIONS = 16
 
 
-class Measurements(dict[str, list[float]]):
-    def note(self, name: str, value: float) -> None:
-        self.setdefault(name, []).append(value)
-
-
-async def plain_calls(pid: int, target: Target, found: Measurements, requests: int) -> None:
-    before = proxies.cpu_seconds(pid)
-    seconds = await load.plain(target, CONNECTIONS, requests)
-    found.note("CPU seconds per 1000 requests", (proxies.cpu_seconds(pid) - before) * 1000 / requests)
-    found.note("requests per second", requests / seconds)
-
-
-async def streamed_calls(pid: int, target: Target, found: Measurements) -> None:
-    found.note("time to first byte, ms", await load.first_bytes(target, 200) * 1000)
-    found.note("delay of one event, ms", await load.chunk_delay(target, 300, 0.003) * 1000)
-    before = proxies.cpu_seconds(pid)
-    await load.many_chunks(target, 8, 2500)
-    found.note("CPU ms per 1000 passing events", (proxies.cpu_seconds(pid) - before) * 1e6 / 20000)
-
-
-async def open_streams(pid: int, target: Target, found: Measurements) -> None:
-    before = proxies.memory_mib(pid)
-    writers = await load.hold_streams(target, 100)
-    found.note("memory with 100 open streams, MiB", proxies.memory_mib(pid))
-    found.note("  of which for the streams, MiB", proxies.memory_mib(pid) - before)
-    for writer in writers:
-        writer.close()
-
-
-async def growth(pid: int, target: Target, requests: int) -> None:
+async def growth(system: System, requests: int) -> None:
     """Print the memory after each tenth of many requests, then over one long stream."""
+    target = system.targets["forward"]
     sizes = []
     for _ in range(10):
         await load.plain(target, CONNECTIONS, requests // 10)
-        sizes.append(proxies.memory_mib(pid))
-    print(f"memory over {requests} requests, MiB: " + " ".join(f"{size:.1f}" for size in sizes))
+        sizes.append(proxies.memory_mib(system.pid))
+    print(f"\nmemory over {requests} requests, MiB: " + " ".join(f"{size:.1f}" for size in sizes))
     half = sizes[len(sizes) // 2 :]
     print(f"  second half: {half[-1] - half[0]:+.1f} MiB")
-    before = proxies.memory_mib(pid)
+    before = proxies.memory_mib(system.pid)
     received = await load.large_stream(target, 1024 * MIB)
-    print(f"one stream of {received / MIB:.0f} MiB: {before:.1f} -> {proxies.memory_mib(pid):.1f} MiB")
+    print(f"one stream of {received / MIB:.0f} MiB: {before:.1f} -> {proxies.memory_mib(system.pid):.1f} MiB")
 
 
-def table(bare: Measurements, ours: Measurements) -> str:
-    lines = [f"{'':<34}{'mitmdump':>12}{'wirekey':>12}{'ratio':>8}{'spread':>14}"]
-    for name, values in bare.items():
-        ratios = sorted(mine / theirs for mine, theirs in zip(ours[name], values, strict=True))
-        first, second = statistics.median(values), statistics.median(ours[name])
-        spread = f"{ratios[0]:.2f}-{ratios[-1]:.2f}"
-        lines.append(f"{name:<34}{first:>12.3f}{second:>12.3f}{statistics.median(ratios):>8.2f}{spread:>14}")
-    return "\n".join(lines)
+def row_line(row: Row, found: Measurements, *, with_litellm: bool) -> str:
+    """Return a row of the table."""
+
+    def shown(name: str) -> str:
+        return f"{statistics.median(found[name]):.{row.places}f}" if name in found else "–"
+
+    within = ratios(found[row.against], found["wirekey"])
+    ratio = statistics.median(within)
+    reached = ratio if row.is_ratio else statistics.median(found["wirekey"])
+    goal = f"{row.goal:.2f}" if row.is_ratio else f"{row.goal:g} {row.unit}"
+    cells = [
+        f"{row.name}: {row.unit}",
+        shown(row.against),
+        shown("wirekey"),
+        *([shown("litellm")] if with_litellm else []),
+        f"{ratio:.2f} ({within[0]:.2f}–{within[-1]:.2f})",
+        goal,
+        "met" if reached <= row.goal else "missed",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def table(chosen: list[Row], found: dict[str, Measurements], *, with_litellm: bool) -> str:
+    """Return the table of all rows, as docs/performance.md has it."""
+    heads = ["", "mitmdump", "Wirekey", *(["LiteLLM"] if with_litellm else []), "ratio (lowest–highest)", "goal", ""]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *(row_line(row, found[row.name], with_litellm=with_litellm) for row in chosen)])
+
+
+async def measure_all(
+    chosen: list[Row], running: dict[str, System], rounds: int, share: float
+) -> dict[str, Measurements]:
+    """Measure all rows in each round: first one system, then the other, and in the next round the other way round."""
+    found = {row.name: Measurements() for row in chosen}
+    began = time.monotonic()
+    for number in range(-1, rounds):
+        for row in chosen:
+            names = [name for name in (row.against, "wirekey", "litellm") if name in running]
+            for name in names[:: -1 if number % 2 else 1]:
+                system = running[name]
+                target = system.targets.get("gateway" if name == "litellm" and row.way == "gateway" else row.way)
+                if target is None:
+                    continue
+                value = await row.measure(system.pid, target, share)
+                if number >= 0:  # the first round warms up
+                    found[row.name].note(name, value)
+        print(f"round {number + 1} of {rounds}, {rows.seconds_since(began)}", file=sys.stderr)
+    return found
 
 
 async def run(folder: Path, options: argparse.Namespace) -> None:
-    plain, streaming, ours = Measurements(), Measurements(), Measurements()
+    chosen = [row for row in ROWS if not options.only or any(word in row.name for word in options.only)]
+    if not chosen:
+        raise SystemExit(f"no row has {' or '.join(options.only)} in its name")
+    cores = Cores.chosen()
+    cores.pin_load()
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(proxies.upstream(folder))
-        bare = stack.enter_context(proxies.bare_mitmdump(folder / "mitmdump", port))
-        bare_streaming = stack.enter_context(proxies.bare_mitmdump(folder / "streaming", port, streaming=True))
-        wirekey = stack.enter_context(proxies.wirekey(folder / "wirekey", port))
-        for system in (bare, wirekey):
-            await plain_calls(*system, Measurements(), 320)  # warms up
-        for number in range(options.rounds):
-            order = -1 if number % 2 else 1
-            for system, found in ((bare, plain), (wirekey, ours))[::order]:
-                await plain_calls(*system, found, options.requests)
-            for system, found in ((bare_streaming, streaming), (wirekey, ours))[::order]:
-                await streamed_calls(*system, found)
-            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-        for system, found in ((bare_streaming, streaming), (wirekey, ours)):
-            await open_streams(*system, found)
-        print(table(Measurements(plain | streaming), ours))
+        running = {
+            name: stack.enter_context(systems.bare(name, folder, port, cores))
+            for name in sorted({row.against for row in chosen})
+        }
+        running["wirekey"] = stack.enter_context(systems.wirekey(folder, port, cores))
+        if options.others:
+            running["litellm"] = stack.enter_context(systems.litellm(folder, port, cores))
+        found = await measure_all(chosen, running, options.rounds, options.share)
+        print(table(chosen, found, with_litellm=bool(options.others)))
+        pinned = "proxies and load on different cores" if cores.proxy else "one core for all"
+        print(
+            f"\nPython {platform.python_version()}, mitmproxy {version('mitmproxy')}, {os.cpu_count()} cores, {pinned},"
+            f" median of {options.rounds} rounds, load average {os.getloadavg()[0]:.1f}."
+        )
         if options.long:
-            await growth(*wirekey, 100_000)
+            await growth(running["wirekey"], 100_000)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=3200)
+    parser.add_argument("--share", type=float, default=1.0, help="the share of the usual requests to make, such as 0.1")
+    parser.add_argument("--only", action="append", metavar="WORD", help="only rows with this in their names")
+    parser.add_argument("--with", dest="others", action="append", choices=["litellm"], help="measure this proxy, too")
     parser.add_argument("--long", action="store_true")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(run(Path(folder), parser.parse_args()))

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import ssl
 import statistics
 import time
 from dataclasses import dataclass
+from uuid import uuid4
 
+from tests.signing import requests as signing
+
+BEDROCK_PATH = "/model/us.amazon.nova-pro-v1%3A0/converse"
+LENGTH = re.compile(rb"Content-Length: \d+")
 SENT = b'"sent":"'
 MESSAGE = {"role": "user", "content": "Please tell me about canaries in mines. " * 20}
 
@@ -23,6 +29,8 @@ class Target:
     port: int
     ca: str
     token: str | None = None
+    pair: tuple[str, str] | None = None
+    """The AWS key pair of the agent, which signs instead of a token."""
 
     def context(self) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=self.ca) if self.ca else None
@@ -119,6 +127,83 @@ async def plain(target: Target, connections: int, requests: int) -> float:
     for _, writer in opened:
         writer.close()
     return seconds
+
+
+async def large_requests(target: Target, connections: int, requests: int) -> None:
+    """Send requests of 1 MB over keep-alive connections."""
+    words = "Please tell me about canaries in mines. " * (1_000_000 // 40)
+    content = json.dumps(
+        {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": words}], "max_tokens": 100},
+        separators=(",", ":"),
+    ).encode()
+    head = LENGTH.sub(b"Content-Length: %d" % len(content), request(target).partition(b"\r\n\r\n")[0])
+    await each_once(target, connections, [head + b"\r\n\r\n" + content] * requests)
+
+
+async def each_once(target: Target, connections: int, requests: list[bytes]) -> None:
+    """Send each of the requests once, over keep-alive connections."""
+    context, left = target.context(), iter(requests)
+
+    async def one() -> None:
+        reader, writer = await connect(target, context)
+        for data in left:
+            writer.write(data)
+            await writer.drain()
+            await read_answer(reader)
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+
+
+def bedrock_request(target: Target) -> bytes:
+    """A Converse request, signed now with the target's pair. Each is another one: a copy would be a replay."""
+    body = signing.BODY
+    if target.pair is None:
+        authority, head = f"{target.host}:{target.port}", signing.signed(BEDROCK_PATH, body=body)
+    else:
+        headers = signing.HEADERS | {"amz-sdk-invocation-id": str(uuid4())}
+        authority = target.host
+        head = signing.signed(BEDROCK_PATH, at=time.time(), pair=target.pair, headers=headers, body=body)
+    lines = [
+        name + b": " + (authority.encode() if name.lower() == b"host" else value)
+        for name, value in head.headers
+        if name.lower() != b"content-length"
+    ]
+    lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join([b"POST " + head.target + b" HTTP/1.1", *lines]) + b"\r\n\r\n" + body
+
+
+async def event_streams(target: Target, connections: int, streams: int, events: int) -> None:
+    """Read streams of `events` events to their ends, one after the other on each of the connections."""
+    context, data = target.context(), request(target, stream=True, events=events, pace=0)
+    opened = [await connect(target, context) for _ in range(connections)]
+
+    async def one(reader, writer) -> None:
+        for _ in range(streams // connections):
+            writer.write(data)
+            await rest_of_stream(reader)
+        writer.close()
+
+    await asyncio.gather(*(one(*each) for each in opened))
+
+
+async def transit(target: Target, streams: int, events: int, pace: float) -> list[float]:
+    """Return the times from the sending of each event to its arrival, over many streams at once. Seconds."""
+    context, data = target.context(), request(target, stream=True, events=events, pace=pace)
+    delays: list[float] = []
+
+    async def one() -> None:
+        reader, writer = await connect(target, context)
+        writer.write(data)
+        for _ in range(events):
+            await reader.readuntil(SENT)
+            sent = int((await reader.readexactly(40)).split(b'"', 1)[0])
+            delays.append((time.monotonic_ns() - sent) / 1e9)
+        await rest_of_stream(reader)
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(streams)))
+    return delays
 
 
 async def first_bytes(target: Target, requests: int) -> float:

@@ -16,14 +16,23 @@ from pathlib import Path
 from tests.benchmarks.load import Target
 from wirekey.identity.agents import AgentStore
 
-MITMDUMP = Path(sys.executable).with_name("mitmdump")
+PYTHON = Path(sys.executable)
+MITMDUMP = PYTHON.with_name("mitmdump")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """User and system time of a process and of those it has started, all threads."""
+    found, parents = {}, {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = file.read_text().rpartition(")")[2].split()
+            number = int(file.parent.name)
+            found[number], parents[number] = int(fields[11]) + int(fields[12]), int(fields[1])
+    tree = {pid}
+    while more := {child for child, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return sum(found.get(each, 0) for each in tree) / TICKS
 
 
 def memory_mib(pid: int) -> float:
@@ -54,8 +63,8 @@ def upstream(folder: Path) -> Iterator[int]:
         yield int(running.stdout.readline())
 
 
-def wait_for_port(port: int) -> None:
-    for _ in range(600):
+def wait_for_port(port: int, seconds: float = 30) -> None:
+    for _ in range(int(seconds * 20)):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
@@ -91,12 +100,13 @@ def bare_mitmdump(folder: Path, upstream_port: int, *, streaming: bool = False) 
 
 
 @contextlib.contextmanager
-def reverse_mitmdump(folder: Path, upstream_port: int) -> Iterator[tuple[int, Target]]:
+def reverse_mitmdump(folder: Path, upstream_port: int, *, streaming: bool = False) -> Iterator[tuple[int, Target]]:
     """mitmdump in reverse mode: plain HTTP in, TLS out."""
     folder.mkdir()
     port = free_port()
     arguments = [str(MITMDUMP), "-q", "--mode", f"reverse:https://localhost:{upstream_port}@127.0.0.1:{port}"]
-    for name, value in {"confdir": folder, "ssl_verify_upstream_trusted_ca": folder.parent / "ca.pem"}.items():
+    options = {"confdir": folder, "ssl_verify_upstream_trusted_ca": folder.parent / "ca.pem"}
+    for name, value in (options | ({"stream_large_bodies": "1"} if streaming else {})).items():
         arguments += ["--set", f"{name}={value}"]
     with process(arguments, folder) as running:
         wait_for_port(port)

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks import load, proxies
-from tests.benchmarks.__main__ import Measurements, table
+from tests.benchmarks.comparison import Measurements, table
 from tests.benchmarks.load import Target
 
 CLIENTS = 64

@@ -26,6 +26,11 @@ JSON = (
     b'"service_tier":"default","system_fingerprint":"fp_1"}'
 )
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(JSON) + JSON
+CONVERSE = (
+    b'{"output":{"message":{"role":"assistant","content":[{"text":"A canary sings in the morning."}]}},'
+    b'"stopReason":"end_turn","usage":{"inputTokens":19,"outputTokens":80,"totalTokens":99},"metrics":{"latencyMs":5}}'
+)
+SIGNED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(CONVERSE) + CONVERSE
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST = (
     (
@@ -82,7 +87,7 @@ class Exchange(asyncio.Protocol):
             if b'"stream":true' in body:
                 self.task = asyncio.ensure_future(self.stream(head))
             else:
-                self.transport.write(PLAIN)
+                self.transport.write(SIGNED if b"/converse " in head else PLAIN)
 
     async def stream(self, head):
         found = {name: pattern.search(head) for name, pattern in NUMBER.items()}

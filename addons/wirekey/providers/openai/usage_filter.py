@@ -97,10 +97,11 @@ class UsageEventFilter:
     def _complete_events(self, out: list[bytes]) -> None:
         held, start = self._held, 0
         search = self._searched
-        while not self._passing and (found := _END.search(held, search)):
-            seen = self._seen(bytes(held[start : found.end()]))
+        has_cr = held.find(b"\r", search) >= 0
+        while not self._passing and (end := end_of_event(held, search, has_cr=has_cr)) >= 0:
+            seen = self._seen(bytes(held[start:end]))
             out.append(seen)
-            start = search = found.end()
+            start = search = end
             if start == len(held) and held.endswith(b"\r"):
                 self._event = _Event.PASSED if seen else _Event.DROPPED
         del held[:start]
@@ -126,10 +127,10 @@ class UsageEventFilter:
         held = self._held
         out_already = len(held)
         held += data
-        found = _END.search(held)
-        end = found.end() if found else len(held)
+        found = end_of_event(held, 0, has_cr=b"\r" in held)
+        end = found if found >= 0 else len(held)
         out.append(bytes(held[out_already:end]))
-        if found is None:
+        if found < 0:
             del held[:-3]
             return
         at_cut = end == len(held) and held.endswith(b"\r")
@@ -154,6 +155,15 @@ class UsageEventFilter:
         if usage == b"null":
             return without_null(event)
         return b"" if chunk.choices == [] and usage.startswith(b"{") else event
+
+
+def end_of_event(data: bytearray, start: int, *, has_cr: bool) -> int:
+    """Return the end of the first event that ends after `start`, or -1 if none does. `has_cr`: if there may be a CR."""
+    if not has_cr:  # a plain search takes a tenth of the time
+        found = data.find(b"\n\n", start)
+        return found + 2 if found >= 0 else -1
+    match = _END.search(data, start)
+    return match.end() if match else -1
 
 
 def without_null(event: bytes) -> bytes:

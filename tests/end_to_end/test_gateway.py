@@ -307,3 +307,17 @@ def test_a_model_of_a_gemini_path_may_have_parameters(base, token, simulator, wi
     assert seen.sha256 == hashlib.sha256(sent.encode()).hexdigest()
     event = wirekey.finished_event(since)
     assert (event["requested_model"], event["path"]) == ("gemini-2.5-flash", seen.target.partition("?")[0])
+
+
+def test_gemini_settings_of_an_openai_program_reach_gemini_where_it_reads_them(base, token, simulator):
+    simulator.forget()
+    rest = json.dumps({"model": "gemini-2.5-flash", "messages": QUESTION})[1:]
+    response = httpx.post(
+        f"{base}/v1/chat/completions",
+        content='{"gemini_cached_content":"cachedContents/c1",' + rest,
+        headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
+    )
+    assert response.status_code == 200, response.text
+    (seen,) = simulator.seen
+    written = '{"extra_body":{"google":{"cached_content":"cachedContents/c1"}},' + rest
+    assert (seen.provider, seen.sha256) == ("gemini", hashlib.sha256(written.encode()).hexdigest())

@@ -80,12 +80,13 @@ class EditableObject:
     `members` are those that the object will have, with the changes so far.
     """
 
-    __slots__ = ("_added", "_children", "_item_edits", "_source", "_written", "members")
+    __slots__ = ("_added", "_children", "_item_edits", "_removed", "_source", "_written", "members")
 
     def __init__(self, source: JsonObject) -> None:
         self.members = self._source = source
         self._written: dict[str, bytes] = {}
         self._added: list[str] = []
+        self._removed: set[str] = set()
         self._children: dict[str, EditableObject] = {}
         self._item_edits: list[Edit] = []
 
@@ -135,14 +136,25 @@ class EditableObject:
             child.set(value)
         self._added = added + self._added
 
+    def remove(self, key: str) -> None:
+        """Remove a member that the body has. It is not to be set again."""
+        assert key in self._source.values
+        self._copy_members()
+        self._children.pop(key, None)
+        del self.members.values[key]
+        self._removed.add(key)
+
     def _write(self, key: str, value: bytes, added: list[str]) -> None:
         if key not in self.members.values:
             added.append(key)
         self._children.pop(key, None)
         self._written[key] = value
+        self._copy_members()
+        self.members.values[key] = msgspec.Raw(value)
+
+    def _copy_members(self) -> None:
         if self.members is self._source:
             self.members = JsonObject(self._source.data, dict(self._source.values), self._source.place)
-        self.members.values[key] = msgspec.Raw(value)
 
     def edits(self) -> Iterator[Edit]:
         """Yield the edits of the object's own bytes that make all changes."""
@@ -150,7 +162,7 @@ class EditableObject:
         inside = {key: list(child.edits()) for key, child in self._children.items()}
         written = {key: apply_edits(value, inside.pop(key, ())) for key, value in self._written.items()}
         replaced = written.keys() & source.values.keys()
-        spans = source.spans if replaced or any(inside.values()) else {}
+        spans = source.spans if replaced or self._removed or any(inside.values()) else {}
         for key in replaced:
             yield *spans[key], written[key]
         for key, edits in inside.items():
@@ -159,5 +171,23 @@ class EditableObject:
         if self._added:
             place = source.data.index(b"{") + 1
             added = b",".join(b'"%s":%s' % (key.encode(), written[key]) for key in self._added)
-            yield place, place, added + (b"," if source.values else b"")
+            yield place, place, added + (b"," if len(source.values) > len(self._removed) else b"")
+        yield from self._removals(spans)
         yield from self._item_edits
+
+    def _removals(self, spans: Mapping[str, tuple[int, int]]) -> Iterator[Edit]:
+        """Yield the edits that remove members, each with the comma before it, or that of the first member left."""
+        if not self._removed:
+            return
+        data = self._source.data
+        end_before = data.index(b"{") + 1
+        is_first_left = True
+        for key in self._source.values:
+            end = spans[key][1]
+            if key in self._removed:
+                yield end_before, end, b""
+            elif is_first_left:
+                is_first_left = False
+                if data[end_before - 1 : end_before] != b"{":
+                    yield end_before, data.index(b",", end_before) + 1, b""
+            end_before = end

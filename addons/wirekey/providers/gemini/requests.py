@@ -19,6 +19,7 @@ from wirekey.body import Body
 from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.gemini.responses import OPENAI_NAMES
+from wirekey.providers.openai.google_extras import move_google_extras
 from wirekey.providers.openai.requests import AT_GOOGLE, CHAT_LIMITS, OpenAiRequests
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import SEGMENT, PathTable, Row, plain_segment, read_rows
@@ -232,6 +233,8 @@ class GeminiRequests(RequestEditor):
         """Set model, parameters and limit in a JSON body, and return whether the model changed."""
         changed = edits.model is not None and self._edit_model(operation, body, edits.model)
         in_openai_format = operation.name in OPENAI_NAMES
+        if operation.name == "chat.completions":
+            move_google_extras(body)
         if edits.parameters:
             parameters = as_json(edits.parameters)
             body.root.set(parameters if in_openai_format else generation_members(body.root, parameters))

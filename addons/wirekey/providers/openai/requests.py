@@ -13,6 +13,7 @@ from wirekey.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.multipart import is_form, read_fields
+from wirekey.providers.openai.google_extras import move_google_extras
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import PathTable, plain_segment, read_rows
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
@@ -143,6 +144,8 @@ class OpenAiRequests(RequestEditor):
         changed = False
         if edits.model is not None and operation.name in MODEL_IN_BODY:
             changed = self.set_model(body.root, edits.model)
+        if edits.provider == "gemini" and operation.name == "chat.completions":
+            move_google_extras(body)
         if edits.parameters:
             body.root.set(parameter_members(operation, body.root, edits))
         if edits.max_tokens is not None:

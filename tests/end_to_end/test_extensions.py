@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 
 import anthropic
@@ -13,6 +14,7 @@ import pytest
 from google import genai
 from google.genai import errors
 
+from tests.deliveries.paths import DELIVERIES
 from tests.docs.pages import blocks_of
 from tests.raw_client import CHAT
 from tests.running import PROVIDER_KEYS, wait_for, wirekey_behind
@@ -357,6 +359,38 @@ def test_the_connection_is_usable_after_a_refused_response(wirekey):
             asked = {"model": model, "messages": QUESTION}
             answer = client.post(base(wirekey) + "/v1/chat/completions", json=asked, headers=headers)
             assert answer.status_code == status
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+def test_hooks_run_for_calls_through_the_proxy(wirekey, simulator, http2):
+    context = ssl.create_default_context(cafile=str(wirekey.root))
+    proxy = wirekey.proxy_url("alice", wirekey.token)
+    url = "https://api.openai.com/v1/chat/completions"
+    with httpx.Client(proxy=proxy, verify=context, http2=http2, trust_env=False, timeout=60) as client:
+        answer = client.post(url, content=CHAT, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.headers["x-note"]) == (200, "alice chat.completions 200 False")
+        refused = client.post(url, content=CHAT, headers={"content-type": "application/json", "x-mode": "raise"})
+        assert code(refused) == (503, "extension_failed")
+        assert client.post(url, content=CHAT, headers={"content-type": "application/json"}).status_code == 200
+    assert [sent(seen, "x-plain") for seen in simulator.seen] == [["yes"]] * 2
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_hooks_work_with_every_delivery_of_a_response(wirekey, delivery, stream):
+    """A refused response leaves the client connection usable, in whichever packets the provider sends it."""
+    headers = {"authorization": f"Bearer {wirekey.token}", "x-simulator": DELIVERIES[delivery]}
+    url = base(wirekey) + "/v1/chat/completions"
+    with httpx.Client(timeout=60) as client:
+        for model, status in [("gpt-4.1-nano", 503), ("gpt-4o-mini", 200), ("gpt-4.1", 503), ("gpt-4o-mini", 200)]:
+            asked = {"model": model, "messages": QUESTION, "stream": stream}
+            answer = client.post(url, json=asked, headers=headers)
+            assert answer.status_code == status
+            if status == 200:
+                assert answer.headers["x-note"].startswith("alice chat.completions 200")
+                assert "[DONE]" in answer.text if stream else answer.json()["choices"]
+            else:
+                assert code(answer) == (503, "extension_failed")
 
 
 def test_a_response_hook_sets_headers_of_responses_and_refusals(wirekey):

@@ -113,7 +113,7 @@ class EditableObject:
             return
         position = members.spans[key][0]
         alone = members.starts(key, b"{")
-        for index, raw in enumerate([members.values[key]] if alone else members.array(key) or ()):
+        for index, raw in enumerate([members.values[key]] if alone else members.items(key)):
             item = EditableObject(read_object(bytes(raw), f"{members.where(key)}[{index}]"))
             # Between two objects of an array stand a comma and white space only.
             position = members.data.index(b"{", position)

@@ -64,7 +64,7 @@ def _listed(parent: JsonObject, key: str) -> Iterator[str | None]:
     if parent.starts(key, b'"'):
         yield read_model(parent, key)
         return
-    for index, raw in enumerate(parent.array(key) or ()):
+    for index, raw in enumerate(parent.items(key)):
         where = f"{parent.where(key)}[{index}]"
         if bytes(memoryview(raw)[:1]) == b'"':
             yield _text(bytes(raw), where)

@@ -23,6 +23,7 @@ from wirekey.body import SpooledBody
 from wirekey.errors import Refusal
 from wirekey.json_size import INTEGER_LIMIT
 from wirekey.model_name import MODEL_LENGTH
+from wirekey.providers.json_arrays import SHORT, pieces
 from wirekey.providers.lookalikes import lookalike
 from wirekey.providers.request_head import media_type_of
 
@@ -37,6 +38,10 @@ PARTS_LIMIT = 4_000_000
 """Of commas in a long body: what is split off it takes ten times its room in memory."""
 MEMBERS_LIMIT = 10_000
 ITEMS_LIMIT = 100_000
+ROOM_OF_MEMBER, ROOM_OF_ITEM = 80, 200
+"""Bytes of memory for a member of an object and for an object, at most."""
+MOST_TIMES = 3
+"""How many times the room of their bytes all messages at once may take."""
 SHORTEST_MEMBER = len(',"":0')
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -94,6 +99,28 @@ class JsonObject:
             raise malformed(f"{self.where(key)} has more than {ITEMS_LIMIT} items")
         return items
 
+    def items(self, key: str) -> Iterator[msgspec.Raw]:
+        """Yield the items of an array, undecoded, with few of them in memory; none if it is absent or null."""
+        raw = self.values.get(key)
+        if raw is None or len(raw) <= SHORT or not self.starts(key, b"["):
+            yield from self.array(key) or ()
+            return
+        count = 0
+        for piece in pieces(bytes(raw)):
+            items = _decode(piece, _array, self.where(key), "an array") or ()
+            count += len(items)
+            if count > ITEMS_LIMIT:
+                raise malformed(f"{self.where(key)} has more than {ITEMS_LIMIT} items")
+            yield from items
+
+    def length(self, key: str) -> int | None:
+        """Return the number of items of an array; None if it is absent or null."""
+        raw = self.values.get(key)
+        if raw is None or len(raw) <= SHORT:
+            items = self.array(key)
+            return None if items is None else len(items)
+        return sum(1 for _ in self.items(key))
+
     def child(self, key: str) -> JsonObject | None:
         """Return the object under a key; None if it is absent or null."""
         raw = self.values.get(key)
@@ -103,7 +130,7 @@ class JsonObject:
 
     def children(self, key: str) -> Iterator[JsonObject]:
         """Yield the objects of the array under a key."""
-        for index, raw in enumerate(self.array(key) or ()):
+        for index, raw in enumerate(self.items(key)):
             yield read_object(bytes(raw), f"{self.where(key)}[{index}]")
 
     def filled(self, key: str) -> bool:
@@ -129,7 +156,7 @@ def objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:
     """Yield the objects of the array under a key. Unlike with `children`, other items and a string are no error."""
     if parent.starts(key, b'"'):
         return
-    for index, raw in enumerate(parent.array(key) or ()):
+    for index, raw in enumerate(parent.items(key)):
         if bytes(memoryview(raw)[:1]) == b"{":
             yield read_object(bytes(raw), f"{parent.where(key)}[{index}]")
 
@@ -230,32 +257,48 @@ def read_messages(parent: JsonObject, key: str) -> Messages | None:
     if raw is None or bytes(memoryview(raw)[:4]) == b"null":
         return None
     place = parent.where(key)
-    if len(raw) > 2 * ITEMS_LIMIT and _may_have_many(parent.data, raw):
-        # They are counted undecoded, as an object takes several times the room.
-        parent.array(key)
+    return _read_in_pieces(bytes(raw), place) if _is_dense(raw) else _read_messages(raw, place)
+
+
+def _read_in_pieces(array: bytes, place: str) -> Messages:
+    count, roles = 0, frozenset[str]()
+    for piece in pieces(array):
+        read = _read_messages(piece, place, is_piece=True)
+        count += read.count
+        if count > ITEMS_LIMIT:
+            raise malformed(f"{place} has more than {ITEMS_LIMIT} items")
+        roles |= read.roles
+    return Messages(count, roles)
+
+
+def _read_messages(raw: msgspec.Raw | bytes, place: str, *, is_piece: bool = False) -> Messages:
     try:
         messages = _objects.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if len(raw) > SHORT and not is_piece and bytes(memoryview(raw)[:1]) == b"[":
+            return _read_in_pieces(bytes(raw), place)
         # Some may be strings.
-        items = parent.array(key) or []
+        items = _decode(raw, _array, place, "an array") or []
         objects = [read_object(bytes(item), place) for item in items if bytes(memoryview(item)[:1]) == b"{"]
         _check_roles(place, (member for message in objects for member in message.values))
         return Messages(len(items), frozenset(message.text("role") or "" for message in objects))
-    if len(messages) > ITEMS_LIMIT or not _closely_written(len(raw), messages):
-        for item, values in zip(parent.array(key) or (), messages, strict=True):
+    if not _closely_written(len(raw), messages):
+        for item, values in zip(_decode(raw, _array, place, "an array") or (), messages, strict=True):
             if _has_room(len(item), values):
                 _spans(bytes(item), values, place)
     _check_roles(place, set().union(*messages))
     spellings = {bytes(message["role"]) for message in messages if "role" in message}
-    roles = (_decode(spelling, _text, f"{place}.role", "a string") for spelling in spellings)
-    return Messages(len(messages), frozenset(role or "" for role in roles))
+    found = (_decode(spelling, _text, f"{place}.role", "a string") for spelling in spellings)
+    return Messages(len(messages), frozenset(role or "" for role in found))
 
 
-def _may_have_many(data: RequestBody, raw: msgspec.Raw) -> bool:
-    """Return whether an array may have more than ITEMS_LIMIT items."""
-    if isinstance(data, SpooledBody) and data.values is not None:
-        return data.values > ITEMS_LIMIT
-    return bytes(raw).count(b",") >= ITEMS_LIMIT
+def _is_dense(raw: msgspec.Raw) -> bool:
+    """Return whether the messages of an array could take more than some times its room when they are split."""
+    if len(raw) <= SHORT:
+        return False
+    data = bytes(raw)
+    # Names of members and objects are rare in text.
+    return ROOM_OF_MEMBER * data.count(b":") + ROOM_OF_ITEM * data.count(b"{") > MOST_TIMES * len(data)
 
 
 def _check_roles(place: str, members: Iterable[str]) -> None:

@@ -65,6 +65,11 @@ def collect(named: Iterable[Named]) -> Tools:
     return Tools(found)
 
 
+def first_tools(tools: Iterable[JsonObject]) -> list[JsonObject]:
+    """Return the tools that a request offers. Of too many, it returns as many as `collect` refuses."""
+    return list(itertools.islice(tools, NAMES_LIMIT + 1))
+
+
 def names_of(tool: JsonObject, depth: int = 0) -> Iterator[Named]:
     """Name one tool as OpenAI, Anthropic, Mistral or Cohere write it, and the tools in it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from wirekey.providers.request_json import (
     read_model,
     refuse_lookalikes,
 )
-from wirekey.providers.tools import Named, Tools, collect, names_of, names_of_servers
+from wirekey.providers.tools import Named, Tools, collect, first_tools, names_of, names_of_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -124,11 +125,11 @@ def read_message_request(body: JsonObject) -> Facts:
 def _read_message_request(body: JsonObject) -> tuple[Facts, Tools]:
     refuse_lookalikes(body, KEYS)
     messages = read_messages(body, "messages")
-    offered = [*body.children("tools"), *tools_in_messages(body)]
+    offered = first_tools(chain(body.children("tools"), tools_in_messages(body)))
     tools = message_tools(body, offered)
     model = read_model(body)
     # A fallback may have a limit of its own.
-    limits = [limited.integer("max_tokens") for limited in (body, *objects(body, "fallbacks"))]
+    limits = (limited.integer("max_tokens") for limited in chain((body,), objects(body, "fallbacks")))
     facts = Facts(
         model=model,
         stream=body.flag("stream"),

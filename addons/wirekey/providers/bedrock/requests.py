@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ from wirekey.providers.request_json import (
     read_messages,
     refuse_lookalikes,
 )
-from wirekey.providers.tools import Named, Tools, collect
+from wirekey.providers.tools import Named, Tools, collect, first_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -212,7 +213,7 @@ def _add_limit_of_family(model: str, body: EditableObject, cap: int) -> None:
 
 def _read_converse(operation: Operation, data: JsonObject) -> Facts:
     refuse_lookalikes(data, _CONVERSE_KEYS)
-    messages = data.array("messages")
+    count = data.length("messages")
     config = data.child("inferenceConfig")
     own = data.child("additionalModelRequestFields")
     offered = _offered(own) if own else []
@@ -222,7 +223,7 @@ def _read_converse(operation: Operation, data: JsonObject) -> Facts:
     return Facts(
         model=operation.model,
         stream=operation.stream,
-        message_count=None if messages is None else len(messages),
+        message_count=count,
         has_system=data.filled("system"),
         has_tools=bool(tools.names),
         tool_count=tools.count,
@@ -272,7 +273,7 @@ def _count_texts(data: JsonObject) -> int | None:
     """Count what stands for messages: one text, in Cohere's case after a history."""
     if not any(data.filled(key) for key in _TEXTS):
         return None
-    return 1 + len(data.array("chat_history") or ())
+    return 1 + (data.length("chat_history") or 0)
 
 
 def _max_tokens(data: JsonObject) -> int | None:
@@ -292,7 +293,7 @@ def _max_tokens(data: JsonObject) -> int | None:
 
 def _tools(data: JsonObject, own: JsonObject | None, offered: list[JsonObject]) -> Tools:
     """Name the tools of a request, and those of the model's own body `own`."""
-    named = [Named(name) for name in _converse_tools(data)]
+    named = collect(Named(name) for name in _converse_tools(data)).named
     return collect([*named, *message_tools(own, offered).named]) if own else collect(named)
 
 
@@ -316,4 +317,4 @@ def _converse_tools(data: JsonObject) -> Iterator[str]:
 def _offered(data: JsonObject) -> list[JsonObject]:
     """Return the tools of a model's own body."""
     refuse_lookalikes(data, _OWN_KEYS)
-    return [*data.children("tools"), *tools_in_messages(data)]
+    return first_tools(chain(data.children("tools"), tools_in_messages(data)))

@@ -175,7 +175,7 @@ class GeminiRequests(RequestEditor):
             requests = _objects(data, "requests")
             return Facts(model=operation.model, message_count=sum(_check_model(operation, each) for each in requests))
         if operation.name in ("predict", "predictLongRunning"):
-            return Facts(model=operation.model, message_count=len(_items(data, "instances") or ()))
+            return Facts(model=operation.model, message_count=_count(data, "instances") or 0)
         if operation.name == "countTokens":
             whole = data.child(one_of(data, "generateContentRequest", "generate_content_request"))
             if whole is not None:
@@ -319,7 +319,7 @@ def as_gemini(facts: Facts) -> Facts:
 
 
 def _facts_of_contents(operation: Operation, data: JsonObject, model: str | None) -> Facts:
-    contents = _items(data, "contents")
+    contents = _count(data, "contents")
     system = one_of(data, "systemInstruction", "system_instruction")
     config = data.child(one_of(data, "generationConfig", "generation_config"))
     if config:
@@ -328,7 +328,7 @@ def _facts_of_contents(operation: Operation, data: JsonObject, model: str | None
     return Facts(
         model=model,
         stream=operation.stream,
-        message_count=None if contents is None else len(contents),
+        message_count=contents,
         has_system=data.filled(system),
         has_tools=bool(tools.names),
         tool_count=tools.count,
@@ -383,8 +383,8 @@ def _tool_names(data: JsonObject) -> Iterator[Named]:
                 yield Named(named.text("name") or "")
 
 
-def _items(parent: JsonObject, key: str) -> list[msgspec.Raw] | None:
-    return [parent.values[key]] if parent.starts(key, b"{") else parent.array(key)
+def _count(parent: JsonObject, key: str) -> int | None:
+    return 1 if parent.starts(key, b"{") else parent.length(key)
 
 
 def _objects(parent: JsonObject, key: str) -> Iterator[JsonObject]:

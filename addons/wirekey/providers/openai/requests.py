@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from wirekey.providers.request_json import (
     read_model,
     refuse_lookalikes,
 )
-from wirekey.providers.tools import Named, collect, names_of
+from wirekey.providers.tools import Named, collect, first_tools, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -217,7 +218,7 @@ def set_usage_option(body: EditableBody) -> bool:
 def read_chat(body: JsonObject) -> Facts:
     """Return the facts of a chat."""
     messages = read_messages(body, "messages")
-    offered = list(body.children("tools"))
+    offered = first_tools(body.children("tools"))
     tools = collect(chat_tools(body, offered))
     limits = [limit for key in ("max_completion_tokens", "max_tokens") if (limit := body.integer(key)) is not None]
     model = read_model(body)
@@ -238,7 +239,7 @@ def read_chat(body: JsonObject) -> Facts:
 def read_responses(body: JsonObject) -> Facts:
     """Return the facts of a request to the Responses API."""
     text = body.starts("input", b'"')
-    offered = [*body.children("tools"), *tools_in_items(body)]
+    offered = first_tools(chain(body.children("tools"), tools_in_items(body)))
     tools = collect(name for tool in offered for name in names_of(tool))
     items = None if text else read_messages(body, "input")
     model = read_model(body)
@@ -294,7 +295,7 @@ def read_form(content_type: str, body: RequestBody) -> Facts:
 
 def chat_tools(body: JsonObject, offered: Iterable[JsonObject]) -> Iterator[Named]:
     """Name the tools of a chat, its functions of the older kind and the search that a member of its own asks for."""
-    for tool in (*offered, *body.children("functions")):
+    for tool in chain(offered, body.children("functions")):
         yield from names_of(tool)
     if body.filled("web_search_options"):
         yield Named("web_search")
@@ -304,7 +305,7 @@ def prompt_count(body: JsonObject) -> int | None:
     """Count prompts: a string, a list of them, a list of tokens, or a list of such lists."""
     prompt = body.values.get("prompt")
     if prompt is not None and _LIST_OF_PROMPTS.match(memoryview(prompt)):
-        return len(body.array("prompt") or ())
+        return body.length("prompt") or 0
     return 1 if body.filled("prompt") else None
 
 

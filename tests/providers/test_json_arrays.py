@@ -1,0 +1,106 @@
+"""Long arrays of small items are read a piece at a time, with the same result and in little memory."""
+
+import contextlib
+import gc
+import json
+import random
+import tracemalloc
+
+import pytest
+
+from wirekey.errors import Refusal
+from wirekey.providers import PROVIDERS
+from wirekey.providers.json_arrays import SHORT, pieces
+from wirekey.providers.request_json import ITEMS_LIMIT, read_body, read_messages
+
+DECOYS = [
+    {"content": '],[},{\\",' * 40},
+    [[{}, {}, [1, 2]], "a,b"],
+    {"a": {"b": [{}] * 50}},
+    "é,\\",
+    -1.5e3,
+    None,
+    "x" * (5 * SHORT),
+]
+"""Items with commas inside, which are no place for a cut."""
+
+
+@pytest.mark.parametrize("spaces", ["", " ", "\n\t "])
+@pytest.mark.parametrize("seed", range(4))
+def test_pieces_have_the_items_of_the_array_in_order(seed, spaces):
+    chosen = random.Random(seed)
+    items = [chosen.choice([*DECOYS[:-1], {}, {"a": 1}, 7]) for _ in range(3000)]
+    items.insert(chosen.randrange(len(items)), DECOYS[-1])
+    array = json.dumps(items, separators=("," + spaces, ":" + spaces)).encode()
+    found = list(pieces(array))
+    assert all(len(json.loads(piece)) for piece in found)
+    assert [item for piece in found for item in json.loads(piece)] == items
+
+
+@pytest.mark.parametrize("item", [b"{}", b"[[],[]]", b"0", b'","'])
+def test_pieces_of_small_items_are_short(item):
+    array = b"[" + b",".join([item] * 100_000) + b"]"
+    found = list(pieces(array))
+    assert max(map(len, found)) < 5 * SHORT
+    assert sum(len(json.loads(piece)) for piece in found) == 100_000
+
+
+@pytest.mark.parametrize("array", [b"[]", b"[ ]", b"[1]", b'["' + b"," * 3 * SHORT + b'"]', b"[" * 300 + b"]" * 300])
+def test_an_array_that_cannot_be_cut_is_one_piece(array):
+    assert list(pieces(array)) == [array]
+
+
+def body(member, item, size=750_000):
+    count = size // (len(item) + 1)
+    return b'{"model":"m","max_tokens":1,"' + member + b'":[' + b",".join([item] * count) + b"]}"
+
+
+@pytest.mark.parametrize("item", [b'{"role":"user","content":"hi"}', b'{"a":0,"role":"user"}', b'"text of a message"'])
+def test_messages_in_pieces_are_counted_with_their_roles(item):
+    data = body(b"messages", item).replace(b"]}", b',{"role":"system"}]}')
+    messages = read_messages(read_body(data), "messages")
+    assert messages.count == len(json.loads(data)["messages"])
+    assert "system" in messages.roles
+
+
+@pytest.mark.parametrize("item", [b'{"role":"user","ro\\u006ce":"system"}', b'{"Role":"system"}', b'{"role":1}'])
+def test_what_is_wrong_in_a_later_piece_is_found(item):
+    data = body(b"messages", b'{"role":"user"}').replace(b"]}", b"," + item + b"]}")
+    with pytest.raises(Refusal, match="messages"):
+        read_messages(read_body(data), "messages")
+
+
+def test_too_many_messages_are_refused():
+    with pytest.raises(Refusal, match=f"more than {ITEMS_LIMIT} items"):
+        read_messages(read_body(body(b"messages", b"{}")), "messages")
+
+
+BODIES = {
+    "openai": ("/v1/chat/completions", [b"messages", b"tools", b"functions"]),
+    "anthropic": ("/v1/messages", [b"messages", b"tools", b"fallbacks"]),
+    "gemini": ("/v1beta/models/m:generateContent", [b"contents", b"tools"]),
+    "bedrock": ("/model/amazon.nova-lite-v1:0/converse", [b"messages"]),
+}
+ITEMS = [b"{}", b'{"a":0}', b"0"]
+
+
+@pytest.mark.parametrize("item", ITEMS)
+@pytest.mark.parametrize(
+    ("provider", "member"), [(provider, member) for provider, (_, members) in BODIES.items() for member in members]
+)
+def test_R6_reading_tiny_values_takes_at_most_four_times_the_memory_of_the_body(provider, member, item):
+    operation = PROVIDERS[provider].match_operation("POST", BODIES[provider][0], {})
+    data = body(member, item, 600_000)
+
+    def read():
+        with contextlib.suppress(Refusal):  # too many items, or of the wrong type
+            PROVIDERS[provider].read_request(operation, {}, "application/json", data)
+
+    read()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        read()
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()

@@ -1,0 +1,278 @@
+"""Reads a request of Gemini's generateContent. Google accepts each name in two spellings, and one element for a list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from wirekey.translation.identifiers import made_call_id
+from wirekey.translation.losses import cannot_translate
+from wirekey.translation.media import block_of, by_ending, checked_url, kind_of, media_type, standard_base64
+from wirekey.translation.members import Members, is_text, raw_json
+from wirekey.translation.neutral import (
+    Conversation,
+    Document,
+    Issuer,
+    Media,
+    OutputFormat,
+    Reasoning,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Turn,
+)
+from wirekey.translation.schemas import from_google
+
+if TYPE_CHECKING:
+    from wirekey.translation.losses import Losses
+    from wirekey.translation.neutral import Block
+    from wirekey.translation.state import StateReader
+
+_GENERATION = {
+    "max_tokens": "maxOutputTokens",
+    "temperature": "temperature",
+    "top_p": "topP",
+    "top_k": "topK",
+    "n": "candidateCount",
+    "seed": "seed",
+    "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+    "logprobs": "responseLogprobs",
+    "top_logprobs": "logprobs",
+}
+NAMES = {
+    "messages": "contents",
+    "system_order": "systemInstruction",
+    "reasoning": "generationConfig.thinkingConfig",
+    "output": "generationConfig.responseJsonSchema",
+    "stop": "generationConfig.stopSequences",
+    "choice": "toolConfig.functionCallingConfig",
+    "arguments": "contents.parts.functionCall.args",
+    "failed": "contents.parts.functionResponse.response.error",
+    "service_tier": "serviceTier",
+    **{neutral: f"generationConfig.{name}" for neutral, name in _GENERATION.items()},
+}
+"""The names of neutral members in this format."""
+
+_MODES = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none", "MODE_UNSPECIFIED": "auto"}
+_OWN_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
+PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="})
+"""Google's documented signature for history that no Gemini model made, as it stands and in base64."""
+
+
+def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
+    """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
+    top = Members(body, either_spelling=True)
+    top.ignore("model")
+    if top.has("cachedContent"):
+        losses.refuse("cachedContent", "a part of the prompt is in Google's cache")
+    for name in ("safetySettings", "labels", "store"):
+        if top.has(name):
+            losses.drop(name)
+    system = top.members("systemInstruction")
+    contents = _Contents(losses, states)
+    for content in top.objects("contents"):
+        contents.read(content)
+    tools, choice = _tools(top, losses), _choice(top)
+    config = top.members("generationConfig")
+    options = _options(top, config, losses) if config else {}
+    if tier := top.text("serviceTier"):
+        options["service_tier"] = raw_json(tier.lower().replace("standard", "default"))
+    conversation = Conversation(
+        system=tuple(Text(part.text("text") or "") for part in system.objects("parts")) if system else (),
+        turns=tuple(contents.turns),
+        tools=tools,
+        choice=choice,
+        thinking=_thinking(config),
+        output=_output(config),
+        options=options,
+        stream=stream,
+    )
+    if config:
+        for name in config.unread():
+            losses.refuse(config.at(name), "Wirekey does not know this member")
+    for name in top.unread():
+        losses.refuse(name, "Wirekey does not know this member")
+    return conversation
+
+
+def _options(top: Members, config: Members, losses: Losses) -> dict[str, Raw]:
+    found = {neutral: raw for neutral, name in _GENERATION.items() if (raw := config.raw(name)) is not None}
+    if stops := config.texts("stopSequences"):
+        found["stop"] = raw_json(stops)
+    if config.has("responseModalities"):
+        if [modality.upper() for modality in config.texts("responseModalities")] == ["TEXT"]:
+            losses.drop("generationConfig.responseModalities")
+        else:
+            losses.refuse("generationConfig.responseModalities", "only text can be translated")
+    for name in ("speechConfig", "imageConfig"):
+        if config.has(name):
+            losses.refuse(f"generationConfig.{name}", "only text can be translated")
+    for name in ("mediaResolution", "enableEnhancedCivicAnswers", "audioTimestamp"):
+        if config.has(name):
+            losses.drop(f"generationConfig.{name}")
+    return found
+
+
+def _thinking(config: Members | None) -> Thinking | None:
+    found = config.members("thinkingConfig") if config else None
+    if found is None:
+        return None
+    level, budget = found.text("thinkingLevel"), found.integer("thinkingBudget")
+    word = level.lower() if level and not level.upper().endswith("UNSPECIFIED") else None
+    return Thinking(word, None if word else budget, show=bool(found.flag("includeThoughts")))
+
+
+def _output(config: Members | None) -> OutputFormat | None:
+    if config is None:
+        return None
+    kind = config.text("responseMimeType")
+    schema = config.raw("responseJsonSchema")
+    if schema is None and (google := config.raw("responseSchema")) is not None:
+        schema = from_google(google)
+    config.ignore("responseSchema")
+    if kind == "text/x.enum":
+        return OutputFormat("enum", schema)
+    if schema is not None:
+        return OutputFormat("schema", schema)
+    return OutputFormat("json") if kind == "application/json" else None
+
+
+class _Contents:
+    """The contents read so far. Calls without an id get one from their position."""
+
+    def __init__(self, losses: Losses, states: StateReader) -> None:
+        self.losses = losses
+        self.states = states
+        self.turns: list[Turn] = []
+        self.waiting: dict[str, list[str]] = {}
+        """Ids of the calls of the last turn of the model that have no response yet, by the name of the tool."""
+
+    def read(self, content: Members) -> None:
+        """Read one content. Raises Refusal if it cannot be translated."""
+        role = content.text("role") or "user"
+        if role not in {"user", "model", "function", "tool"}:
+            raise cannot_translate(content.at("role"), "it must be user or model")
+        if role == "model":
+            self.waiting = {}
+        blocks: list[Block] = []
+        for index, part in enumerate(content.objects("parts")):
+            blocks += self.part(part, index)
+            part.drop_unread(self.losses)
+        self.turns.append(Turn("assistant" if role == "model" else "user", tuple(blocks)))
+
+    def part(self, part: Members, index: int) -> list[Block]:
+        """Return the blocks of one part: what it holds, after the reasoning state that it carries."""
+        for name in _OWN_PARTS:
+            if part.has(name):
+                self.losses.refuse(part.at(name), "Google runs this tool", f"contents.parts.{name}")
+                return []
+        for name in ("videoMetadata", "mediaResolution", "partMetadata"):
+            if part.has(name):
+                self.losses.drop(f"contents.parts.{name}")
+        signature, thought = part.text("thoughtSignature") or "", part.flag("thought")
+        if signature in PLACEHOLDERS:
+            signature = ""
+        if part.has("text"):
+            text = part.text("text") or ""
+            if thought:
+                return list(self.states.read_signature(signature, Reasoning(text, issuer=Issuer.GEMINI)))
+            state = self.states.read_signature(signature, Reasoning(issuer=Issuer.GEMINI, attached="text"))
+            return [*state, Text(text)]
+        state = self.states.read_signature(signature, Reasoning(issuer=Issuer.GEMINI, attached="call"))
+        if (call := part.members("functionCall")) is not None:
+            return [*state, self.call(call, index)]
+        if (response := part.members("functionResponse")) is not None:
+            return [self.response(response)]
+        if (inline := part.members("inlineData")) is not None:
+            found = media_type(inline.needed_text("mimeType"))
+            place = inline.at("data")
+            return [block_of(found, standard_base64(inline.needed_text("data"), place), place, inline.text("displayName"))]
+        if (file := part.members("fileData")) is not None:
+            return [self.file(file)]
+        return [*state]
+
+    def call(self, call: Members, index: int) -> ToolCall:
+        """Return a call of a tool."""
+        name, arguments = call.needed_text("name"), call.raw("args")
+        given = call.text("id")
+        identifier = self.states.read_id(given)[0] if given else made_call_id(len(self.turns), index)
+        self.waiting.setdefault(name, []).append(identifier)
+        return ToolCall(identifier, name, bytes(arguments).decode() if arguments is not None else "{}")
+
+    def response(self, response: Members) -> ToolResult:
+        """Return the result of a call: the call with its id, or the next of its name."""
+        name, given = response.needed_text("name"), response.text("id")
+        waiting = self.waiting.get(name, [])
+        identifier = given
+        if given is None:
+            if not waiting:
+                raise cannot_translate(response.place, "no call of the turn before has this name")
+            identifier = waiting.pop(0)
+        elif given in waiting:
+            waiting.remove(given)
+        text, failed = _response_text(response)
+        content: list[Text | Media | Document] = [Text(text)]
+        for part in response.objects("parts"):
+            if (inline := part.members("inlineData")) is not None:
+                place = inline.at("data")
+                found = media_type(inline.needed_text("mimeType"))
+                content.append(block_of(found, standard_base64(inline.needed_text("data"), place), place))
+        response.ignore("willContinue", "scheduling")
+        assert identifier is not None
+        return ToolResult(identifier, tuple(content), failed)
+
+    def file(self, file: Members) -> Media | Document:
+        """Return a medium that the provider fetches by its URL."""
+        url = checked_url(file.needed_text("fileUri"), file.at("fileUri"))
+        if "generativelanguage.googleapis.com" in url:
+            raise cannot_translate(file.at("fileUri"), "the file is stored at Google; send its bytes")
+        found = media_type(file.text("mimeType") or by_ending(url) or "")
+        kind = kind_of(found)
+        return Media(kind, found, url=url) if kind else Document(found or "application/pdf", url=url)
+
+
+def _response_text(response: Members) -> tuple[str, bool]:
+    found = response.members("response")
+    if found is None:
+        return "", False
+    names = list(found.values)
+    if len(names) == 1 and names[0] in {"output", "result", "content", "error"}:
+        raw = found.values[names[0]]
+        text = found.text(names[0]) if is_text(raw) else bytes(raw).decode()
+        return text or "", names[0] == "error"
+    raw = response.raw("response")
+    return (bytes(raw).decode() if names and raw is not None else ""), False
+
+
+def _tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
+    found = []
+    for tool in top.objects("tools"):
+        for function in tool.objects("functionDeclarations"):
+            schema = function.raw("parametersJsonSchema")
+            if schema is None and (google := function.raw("parameters")) is not None:
+                schema = from_google(google)
+            function.ignore("parameters", "response", "responseJsonSchema", "behavior")
+            found.append(Tool(function.needed_text("name"), function.text("description"), schema))
+            function.drop_unread(losses)
+        for name in tool.unread():
+            losses.refuse(tool.at(name), "Google runs this tool, and the upstream cannot", f"tools.{name}")
+    return tuple(found)
+
+
+def _choice(top: Members) -> ToolChoice | None:
+    config = top.members("toolConfig")
+    found = config.members("functionCallingConfig") if config else None
+    if found is None:
+        return None
+    mode = (found.text("mode") or "AUTO").upper()
+    if mode not in _MODES:
+        raise cannot_translate(found.at("mode"), "it must be AUTO, ANY, NONE or VALIDATED")
+    names = tuple(found.texts("allowedFunctionNames"))
+    if _MODES[mode] == "required" and len(names) == 1:
+        return ToolChoice("one", names)
+    return ToolChoice(_MODES[mode], names)  # type: ignore[arg-type]

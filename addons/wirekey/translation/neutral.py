@@ -1,0 +1,329 @@
+"""The neutral form of a conversation, a response and the events of a stream.
+
+Every format reads its requests into a `Conversation` and writes its requests from one; the same holds for `Answer` and
+for the events of a stream. JSON that a program wrote itself, such as the schema of a tool or the arguments of a call,
+stays text: it is never decoded and encoded again, so that digits and the order of members survive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Raw
+
+
+class Format(StrEnum):
+    """A wire format. The value is the name that configuration, headers and the audit use."""
+
+    CHAT = "openai.chat"
+    RESPONSES = "openai.responses"
+    GEMINI = "gemini"
+    ANTHROPIC = "anthropic"
+    CONVERSE = "converse"
+    INVOKE = "invoke"
+    """Bedrock's InvokeModel with an Anthropic body."""
+
+
+class Issuer(StrEnum):
+    """The maker of a reasoning state. Only models of the same maker can read it."""
+
+    OPENAI = "openai"
+    GEMINI = "gemini"
+    CLAUDE = "claude"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMark:
+    """The end of a part of the prompt that the provider is asked to cache. `ttl` is such as `5m` or `1h`."""
+
+    ttl: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A block of text."""
+
+    text: str
+    cache: CacheMark | None = None
+    annotations: tuple[Citation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A web source that a response cites."""
+
+    url: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image, audio or video: either `data`, which is standard base64, or `url`."""
+
+    kind: Literal["image", "audio", "video"]
+    media_type: str
+    data: str | None = None
+    url: str | None = None
+    cache: CacheMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document: one of `data` (standard base64), `text` and `url`. `citations` is the JSON of that option."""
+
+    media_type: str
+    data: str | None = None
+    text: str | None = None
+    url: str | None = None
+    name: str | None = None
+    context: str | None = None
+    citations: Raw | None = None
+    cache: CacheMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """Reasoning of a model: text that may be shown, and the state that the model wants back.
+
+    `attached` says which block the state belongs to: a Gemini signature stands on the part that follows it. `issuer` is
+    None if nobody wants the block back.
+    """
+
+    text: str | None = None
+    state: str | None = None
+    issuer: Issuer | None = None
+    redacted: bool = False
+    attached: Literal["", "text", "call"] = ""
+    item: str | None = None
+    """The id of the item, in OpenAI's Responses."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool. `arguments` is the JSON text of an object, or what there is of it if the call was cut off."""
+
+    id: str
+    name: str
+    arguments: str
+    cache: CacheMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of the call with the id `call`."""
+
+    call: str
+    content: tuple[Text | Media | Document, ...]
+    failed: bool = False
+    cache: CacheMark | None = None
+
+
+type Block = Text | Media | Document | Reasoning | ToolCall | ToolResult
+type Role = Literal["user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The blocks that the user or the assistant says before the other one speaks."""
+
+    role: Role
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call. `schema` is the JSON Schema of its arguments, as the program wrote it.
+
+    A `custom` tool takes free text instead of an object.
+    """
+
+    name: str
+    description: str | None = None
+    schema: Raw | None = None
+    strict: bool | None = None
+    custom: bool = False
+    cache: CacheMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which tools the model may or must call. `names` limits it; `one` names a single tool that it must call."""
+
+    mode: Literal["auto", "required", "none", "one"]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """The form that the text of the response must have: any JSON, JSON of a schema, or one word of an enumeration."""
+
+    kind: Literal["json", "schema", "enum"]
+    schema: Raw | None = None
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """How much the model should reason: by `effort`, by `budget` in tokens, or as it likes.
+
+    `show` is True if the client can show the text of the reasoning.
+    """
+
+    effort: str | None = None
+    budget: int | None = None
+    show: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A request in the neutral form.
+
+    `options` has the members that need no thought, by their neutral names (`temperature`, `seed`, …), as the JSON that
+    the program wrote. `include_usage` is False if the client streams and did not ask for usage.
+    """
+
+    system: tuple[Text, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    choice: ToolChoice | None = None
+    parallel: bool | None = None
+    thinking: Thinking | None = None
+    output: OutputFormat | None = None
+    options: dict[str, Raw] = field(default_factory=dict)
+    stream: bool = False
+    include_usage: bool = True
+    legacy_functions: bool = False
+    """True if the client uses `functions` of OpenAI's Chat Completions, and expects `function_call` in the response."""
+
+
+class Finish(StrEnum):
+    """Why a response ended."""
+
+    END = "end"
+    STOP_SEQUENCE = "stop_sequence"
+    CALLS = "calls"
+    LIMIT = "limit"
+    WINDOW = "window"
+    FILTERED = "filtered"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one response. `input` counts all input, the cached and written parts included. None is unknown."""
+
+    input: int | None = None
+    cached: int | None = None
+    written: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response in the neutral form."""
+
+    id: str | None
+    model: str | None
+    blocks: tuple[Block, ...]
+    finish: Finish
+    usage: TokenUsage
+    stop_sequence: str | None = None
+    native_finish: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The start of a streamed response, with the usage as far as it is known."""
+
+    id: str | None
+    model: str | None
+    usage: TokenUsage = TokenUsage()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockBegin:
+    """The start of a block. A call has an `id` and a `name`."""
+
+    index: int
+    kind: Literal["text", "reasoning", "call"]
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Text of the open block: text, text of reasoning, or the next piece of the arguments of a call."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateDelta:
+    """The reasoning state of the open block."""
+
+    index: int
+    reasoning: Reasoning
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEnd:
+    """The end of a block."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageUpdate:
+    """The tokens counted so far. Each update replaces the members that it knows."""
+
+    usage: TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The reason why the response ends."""
+
+    finish: Finish
+    stop_sequence: str | None = None
+    native: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error of the provider. `status` is the HTTP status that it has or stands for."""
+
+    status: int
+    message: str
+    code: str = ""
+    retry_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A sign of life without content."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of the stream, after its reason and its usage."""
+
+
+type Event = Begin | BlockBegin | Delta | StateDelta | BlockEnd | UsageUpdate | Stop | Failure | Ping | End
+
+
+def merge_usage(known: TokenUsage, update: TokenUsage) -> TokenUsage:
+    """Return `known` with each member that `update` knows."""
+    return TokenUsage(
+        *(new if new is not None else old for old, new in zip(_members(known), _members(update), strict=True))
+    )
+
+
+def _members(usage: TokenUsage) -> tuple[int | None, ...]:
+    return usage.input, usage.cached, usage.written, usage.output, usage.reasoning

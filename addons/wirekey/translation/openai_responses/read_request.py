@@ -1,0 +1,296 @@
+"""Reads a request of OpenAI's Responses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from wirekey.translation.losses import cannot_translate
+from wirekey.translation.media import block_of, checked_url, parse_data_url, standard_base64
+from wirekey.translation.members import Members, raw_json
+from wirekey.translation.neutral import (
+    CacheMark,
+    Conversation,
+    Document,
+    Issuer,
+    Media,
+    OutputFormat,
+    Reasoning,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Turn,
+)
+from wirekey.translation.schemas import FREE_TEXT
+
+if TYPE_CHECKING:
+    from wirekey.translation.losses import Losses
+    from wirekey.translation.neutral import Block
+    from wirekey.translation.state import StateReader
+
+NAMES = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "reasoning": "reasoning.effort",
+    "output": "text.format",
+    "choice": "tool_choice",
+    "parallel": "parallel_tool_calls",
+    "strict": "tools.strict",
+    "cache": "prompt_cache_breakpoint",
+    "verbosity": "text.verbosity",
+    "arguments": "input.arguments",
+    "system_order": "input.system",
+}
+"""The names of neutral members in this format."""
+
+OPTIONS = (
+    "temperature", "top_p", "top_logprobs", "user", "safety_identifier", "metadata", "store", "service_tier",
+    "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "truncation", "context_management",
+)  # fmt: skip
+"""The members that are options of the same name in the neutral form."""
+
+_STORED = {
+    "previous_response_id": "the earlier turns are stored at OpenAI; send them in `input`",
+    "conversation": "the earlier turns are stored at OpenAI; send them in `input`",
+    "prompt": "the prompt is stored at OpenAI; send its text",
+    "max_tool_calls": "only OpenAI counts the calls of its own tools",
+    "moderation": "the upstream does not moderate",
+}
+_LOGPROBS = "message.output_text.logprobs"
+
+
+def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversation:
+    """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
+    top = Members(body)
+    top.ignore("model", "stream_options")
+    for name, reason in _STORED.items():
+        if top.has(name):
+            losses.refuse(name, reason)
+    if top.flag("background"):
+        losses.refuse("background", "only OpenAI stores responses that run in the background")
+    items = _Items(losses, states)
+    if instructions := top.text("instructions"):
+        items.system.append(Text(instructions))
+    if top.is_text("input"):
+        items.turns.append(Turn("user", (Text(top.text("input") or ""),)))
+    else:
+        for item in top.objects("input"):
+            items.read(item)
+    text = top.members("text")
+    conversation = Conversation(
+        system=tuple(items.system),
+        turns=tuple(items.turns),
+        tools=tuple(found for tool in top.objects("tools") for found in _tool(tool, losses)),
+        choice=_choice(top, losses),
+        parallel=top.flag("parallel_tool_calls"),
+        thinking=_thinking(top, losses),
+        output=_output(text, losses) if text else None,
+        options=_options(top, text, losses),
+        stream=bool(top.flag("stream")),
+    )
+    for name in top.unread():
+        losses.refuse(name, "Wirekey does not know this member")
+    return conversation
+
+
+def _options(top: Members, text: Members | None, losses: Losses) -> dict[str, Raw]:
+    found = {name: raw for name in OPTIONS if (raw := top.raw(name)) is not None}
+    if (limit := top.raw("max_output_tokens")) is not None:
+        found["max_tokens"] = limit
+    if text and (verbosity := text.raw("verbosity")) is not None:
+        found["verbosity"] = verbosity
+    for included in top.texts("include"):
+        if included == _LOGPROBS:
+            found["logprobs"] = Raw(b"true")
+        elif included != "reasoning.encrypted_content":
+            losses.drop("include")
+    return found
+
+
+def _thinking(top: Members, losses: Losses) -> Thinking | None:
+    found = top.members("reasoning")
+    if found is None:
+        return None
+    effort = found.text("effort")
+    show = found.has("summary") or found.has("generate_summary")
+    found.drop_unread(losses)
+    return Thinking(effort, show=show) if effort or show else None
+
+
+class _Items:
+    """The items read so far, as system texts and turns. All items between two of the user are one assistant turn."""
+
+    def __init__(self, losses: Losses, states: StateReader) -> None:
+        self.losses = losses
+        self.states = states
+        self.system: list[Text] = []
+        self.turns: list[Turn] = []
+
+    def read(self, item: Members) -> None:
+        """Read one item. Raises Refusal if it cannot be translated."""
+        item.ignore("id", "status", "phase")
+        match item.text("type") or "message":
+            case "message":
+                self.message(item)
+            case "function_call":
+                arguments = item.text("arguments") or ""
+                self.add("assistant", ToolCall(item.needed_text("call_id"), item.needed_text("name"), arguments))
+            case "custom_tool_call":
+                text = bytes(raw_json({"input": item.text("input") or ""})).decode()
+                self.add("assistant", ToolCall(item.needed_text("call_id"), item.needed_text("name"), text))
+            case "function_call_output" | "custom_tool_call_output":
+                self.add("user", self.result(item))
+            case "reasoning":
+                for block in self.reasoning(item):
+                    self.add("assistant", block)
+            case "item_reference":
+                self.losses.refuse(item.place, "the item is stored at OpenAI; send it whole", "input.item_reference")
+            case kind:
+                self.losses.refuse(item.at("type"), "only OpenAI has items of this type", f"input.{kind}")
+                return
+        item.drop_unread(self.losses)
+
+    def add(self, role: str, *blocks: Block) -> None:
+        """Append blocks to the turn of a role, or begin one."""
+        if self.turns and self.turns[-1].role == role:
+            self.turns[-1] = Turn(self.turns[-1].role, (*self.turns[-1].blocks, *blocks))
+        else:
+            self.turns.append(Turn("assistant" if role == "assistant" else "user", blocks))
+
+    def message(self, item: Members) -> None:
+        """Read a message."""
+        role = item.needed_text("role")
+        blocks: list[Block]
+        if item.is_text("content"):
+            blocks = [Text(item.text("content") or "")]
+        else:
+            blocks = [self.part(part) for part in item.objects("content")]
+        match role:
+            case "system" | "developer":
+                if self.turns:
+                    self.losses.adjust(NAMES["system_order"])
+                self.system += [block for block in blocks if isinstance(block, Text)]
+            case "user" | "assistant":
+                self.add(role, *blocks)
+            case _:
+                raise cannot_translate(item.at("role"), "it is no role of Responses")
+
+    def part(self, part: Members) -> Block:
+        """Return one part of a message."""
+        cache = CacheMark() if part.has("prompt_cache_breakpoint") else None
+        match part.needed_text("type"):
+            case "input_text" | "output_text" | "text":
+                part.ignore("annotations", "logprobs")
+                found: Block = Text(part.needed_text("text"), cache)
+            case "refusal":
+                found = Text(part.needed_text("refusal"))
+            case "input_image":
+                found = self.image(part)
+            case "input_file":
+                found = self.file(part)
+            case _:
+                raise cannot_translate(part.at("type"), "this type of part cannot be translated")
+        part.drop_unread(self.losses)
+        return found
+
+    def image(self, part: Members) -> Media:
+        """Return an image, from a data URL or an https URL."""
+        if part.has("detail") and part.text("detail") != "auto":
+            self.losses.drop("input.content.detail")
+        url = part.text("image_url")
+        if url is None:
+            raise cannot_translate(part.at("file_id"), "the image is stored at OpenAI; send its bytes")
+        if data := parse_data_url(url, part.at("image_url")):
+            return Media("image", data.media_type, data=data.data)
+        return Media("image", "", url=checked_url(url, part.at("image_url")))
+
+    def file(self, part: Members) -> Media | Document:
+        """Return a document, from a data URL or an https URL."""
+        name, place = part.text("filename"), part.at("file_data")
+        if (data := part.text("file_data")) is not None:
+            found = parse_data_url(data, place)
+            if found is None:
+                return block_of("application/pdf", standard_base64(data, place), place, name)
+            return block_of(found.media_type, found.data, place, name)
+        if (url := part.text("file_url")) is not None:
+            return Document("application/pdf", url=checked_url(url, part.at("file_url")), name=name)
+        raise cannot_translate(part.at("file_id"), "the file is stored at OpenAI; send its bytes")
+
+    def result(self, item: Members) -> ToolResult:
+        """Return the result of a call."""
+        if item.is_text("output"):
+            content: list[Block] = [Text(item.text("output") or "")]
+        else:
+            content = [self.part(part) for part in item.objects("output")]
+        return ToolResult(item.needed_text("call_id"), tuple(content))  # type: ignore[arg-type]
+
+    def reasoning(self, item: Members) -> list[Reasoning]:
+        """Return the reasoning of an item, with the state that it carries."""
+        text = "\n\n".join(part.text("text") or "" for part in item.objects("summary"))
+        item.ignore("content")
+        bare = Reasoning(text or None, issuer=Issuer.OPENAI, item=item.text("id"))
+        return self.states.read(item.text("encrypted_content") or "", bare)
+
+
+def _tool(tool: Members, losses: Losses) -> list[Tool]:
+    match tool.needed_text("type"):
+        case "function":
+            strict = tool.flag("strict")
+            found = Tool(
+                tool.needed_text("name"),
+                tool.text("description"),
+                tool.raw("parameters"),
+                True if strict is None else strict,  # absent means true in this format
+                cache=CacheMark() if tool.has("prompt_cache_breakpoint") else None,
+            )
+        case "custom":
+            if (form := tool.members("format")) and form.text("type") != "text":
+                losses.adjust("tools.format")
+            found = Tool(tool.needed_text("name"), tool.text("description"), FREE_TEXT, custom=True)
+        case kind:
+            losses.refuse(tool.at("type"), "OpenAI runs this tool, and the upstream cannot", f"tools.{kind}")
+            return []
+    tool.drop_unread(losses)
+    return [found]
+
+
+def _choice(top: Members, losses: Losses) -> ToolChoice | None:
+    if top.is_text("tool_choice"):
+        word = top.text("tool_choice")
+        if word not in {"auto", "required", "none"}:
+            raise cannot_translate("tool_choice", "it must be auto, required or none, or an object")
+        return ToolChoice(word)  # type: ignore[arg-type]
+    found = top.members("tool_choice")
+    if found is None:
+        return None
+    match found.needed_text("type"):
+        case "function" | "custom":
+            return ToolChoice("one", (found.needed_text("name"),))
+        case "allowed_tools":
+            names = tuple(tool.needed_text("name") for tool in found.objects("tools"))
+            return ToolChoice("required" if found.text("mode") == "required" else "auto", names)
+        case _:
+            losses.refuse("tool_choice.type", "OpenAI runs this tool, and the upstream cannot")
+            return None
+
+
+def _output(text: Members, losses: Losses) -> OutputFormat | None:
+    found = text.members("format")
+    if found is None:
+        return None
+    match found.needed_text("type"):
+        case "text":
+            return None
+        case "json_object":
+            return OutputFormat("json")
+        case "json_schema":
+            return OutputFormat(
+                "schema", found.raw("schema"), found.text("name"), found.text("description"), found.flag("strict")
+            )
+        case _:
+            losses.refuse("text.format", "the upstream cannot be held to this format")
+            return None

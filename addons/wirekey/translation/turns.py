@@ -1,0 +1,118 @@
+"""Puts the turns of a conversation into the order that an upstream accepts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from wirekey.translation.losses import cannot_translate
+from wirekey.translation.members import object_text, raw_json
+from wirekey.translation.neutral import Format, Reasoning, Text, Tool, ToolCall, ToolResult, Turn
+from wirekey.translation.schemas import ANY_OBJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from wirekey.translation.losses import Losses
+    from wirekey.translation.neutral import Block, Conversation, Issuer
+
+_BLANK_IS_EMPTY = frozenset({Format.ANTHROPIC, Format.INVOKE, Format.CONVERSE})
+
+
+def merged(turns: Iterable[Turn]) -> list[Turn]:
+    """Return the turns with neighbours of the same role as one. Blocks are appended and never glued together."""
+    found: list[Turn] = []
+    for turn in turns:
+        if found and found[-1].role == turn.role:
+            found[-1] = Turn(turn.role, (*found[-1].blocks, *turn.blocks))
+        else:
+            found.append(turn)
+    return found
+
+
+def ordered(conversation: Conversation, to: Format, issuer: Issuer, messages: str) -> list[Turn]:
+    """Return the turns as Anthropic, Converse and Gemini demand them.
+
+    Roles alternate, the results of calls come first in the order of the calls, and nothing is empty. Reasoning of another
+    maker is left out. `messages` is the client's name of the turns. Raises Refusal where a turn would have to be made up.
+    """
+    turns = [replace(turn, blocks=_kept(turn.blocks, to, issuer)) for turn in conversation.turns]
+    turns = [turn for turn in turns if turn.blocks or turn.role == "user"]
+    turns = merged(turns)
+    if turns and turns[0].role == "assistant":
+        raise cannot_translate(messages, "the first turn must be the user's")
+    found: list[Turn] = []
+    for index, turn in enumerate(turns):
+        if turn.role == "user":
+            if not turn.blocks:
+                raise cannot_translate(messages, f"turn {index} of the user is empty")
+            turn = replace(turn, blocks=_results_first(turn.blocks, found[-1] if found else None, messages))  # noqa: PLW2901
+        found.append(turn)
+    return found
+
+
+def _kept(blocks: Sequence[Block], to: Format, issuer: Issuer) -> tuple[Block, ...]:
+    kept: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Text):
+            empty = not block.text.strip() if to in _BLANK_IS_EMPTY else not block.text
+            attached = kept and isinstance(kept[-1], Reasoning) and kept[-1].attached == "text"
+            if empty and not attached:
+                continue
+        elif isinstance(block, Reasoning) and (block.issuer is not issuer or not block.state):
+            continue
+        kept.append(block)
+    return tuple(kept)
+
+
+def _results_first(blocks: Sequence[Block], before: Turn | None, messages: str) -> tuple[Block, ...]:
+    results = {block.call: block for block in blocks if isinstance(block, ToolResult)}
+    calls = [block.id for block in before.blocks if isinstance(block, ToolCall)] if before else []
+    if not calls and not results:
+        return tuple(blocks)
+    missing = [call for call in calls if call not in results]
+    if missing:
+        raise cannot_translate(messages, f"{len(missing)} of {len(calls)} tool calls have no result")
+    if len(results) != len(calls):
+        raise cannot_translate(messages, "a tool result belongs to no call of the turn before it")
+    rest = [block for block in blocks if not isinstance(block, ToolResult)]
+    return (*(results[call] for call in calls), *rest)
+
+
+def declared_tools(conversation: Conversation, losses: Losses, name: str) -> tuple[Tool, ...]:
+    """Return the tools, or those that the history calls if none is declared: Claude and Converse demand one for each."""
+    if conversation.tools:
+        choice = conversation.choice
+        if choice and choice.names and choice.mode != "one":
+            losses.adjust("tool_choice")
+            return tuple(tool for tool in conversation.tools if tool.name in choice.names)
+        return conversation.tools
+    names: dict[str, None] = {}
+    for turn in conversation.turns:
+        for block in turn.blocks:
+            if isinstance(block, ToolCall):
+                names[block.name] = None
+    if names:
+        losses.adjust(name)
+    return tuple(Tool(found, schema=ANY_OBJECT) for found in names)
+
+
+def call_names(turns: Iterable[Turn]) -> dict[str, str]:
+    """Return the tool of each call in the history, by the id of the call."""
+    return {block.id: block.name for turn in turns for block in turn.blocks if isinstance(block, ToolCall)}
+
+
+def result_text(result: ToolResult) -> str:
+    """Return the texts of a result as one text."""
+    return "".join(block.text for block in result.content if isinstance(block, Text))
+
+
+def arguments_object(call: ToolCall, losses: Losses, name: str) -> object:
+    """Return the arguments of a call as a JSON object. Text that is no object is put into one, and reported."""
+    text = object_text(call.arguments)
+    if text is not None:
+        return Raw(text.encode())
+    losses.adjust(name)
+    return raw_json({"arguments": call.arguments})

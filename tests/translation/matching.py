@@ -1,4 +1,4 @@
-"""Compares JSON with an expectation: an object is a subset, a list is exact, an object of `$` members is an operator."""
+"""Compares JSON with an expectation: an object is a subset, a list is exact, an object of `$` names is an operator."""
 
 import json
 import re
@@ -7,28 +7,34 @@ TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number":
 ABSENT = object()
 
 
-class Mismatch(AssertionError):
+class MismatchError(AssertionError):
     """The value does not fit the expectation."""
 
 
 def need(holds, place, expected, value):
     if not holds:
-        raise Mismatch(f"{place}: expected {json.dumps(expected)}, found {json.dumps(value, default=str)[:400]}")
+        found = "nothing" if value is ABSENT else json.dumps(value, default=str)[:400]
+        raise MismatchError(f"{place}: expected {json.dumps(expected)}, found {found}")
 
 
 def match(expected, value, place="$", bound=None):
-    """Raise Mismatch unless the value fits. `bound` remembers the values of `$bind` and `$new`."""
+    """Raise MismatchError unless the value fits. `bound` remembers the values of `$bind` and `$new`."""
     bound = {} if bound is None else bound
     if isinstance(expected, dict):
         if expected and all(name.startswith("$") for name in expected):
             for name, operand in expected.items():
                 OPERATORS[name](operand, value, place, bound)
             return
-        need(isinstance(value, dict), place, expected, value if value is not ABSENT else None)
+        need(isinstance(value, dict), place, expected, value)
         for name, one in expected.items():
             match(one, value.get(name, ABSENT), f"{place}.{name}", bound)
     elif isinstance(expected, list):
-        need(isinstance(value, list) and len(value) == len(expected), place, expected, value if value is not ABSENT else None)
+        need(
+            isinstance(value, list) and len(value) == len(expected),
+            place,
+            expected,
+            value,
+        )
         for index, one in enumerate(expected):
             match(one, value[index], f"{place}[{index}]", bound)
     else:
@@ -41,23 +47,28 @@ def fits(expected, value, place, bound):
     attempt = dict(bound)
     try:
         match(expected, value, place, attempt)
-    except Mismatch:
+    except MismatchError:
         return False
     bound.update(attempt)
     return True
 
 
 def op_re(pattern, value, place, bound):
-    need(isinstance(value, str) and re.search(pattern, value), place, {"$re": pattern}, value if value is not ABSENT else None)
+    need(
+        isinstance(value, str) and re.search(pattern, value),
+        place,
+        {"$re": pattern},
+        value,
+    )
 
 
 def op_type(kind, value, place, bound):
     right = isinstance(value, TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
-    need(right, place, {"$type": kind}, None if value is ABSENT else value)
+    need(right, place, {"$type": kind}, value)
 
 
 def op_json(expected, value, place, bound):
-    need(isinstance(value, str), place, {"$json": expected}, None if value is ABSENT else value)
+    need(isinstance(value, str), place, {"$json": expected}, value)
     match(expected, json.loads(value), f"{place}(json)", bound)
 
 
@@ -66,7 +77,7 @@ def op_contains(expected, value, place, bound):
         for piece in expected if isinstance(expected, list) else [expected]:
             need(piece in value, place, {"$contains": expected}, value)
         return
-    need(isinstance(value, list), place, {"$contains": expected}, None if value is ABSENT else value)
+    need(isinstance(value, list), place, {"$contains": expected}, value)
     left = iter(value)
     for one in expected:
         need(any(fits(one, found, place, bound) for found in left), place, {"$contains": expected}, value)
@@ -97,13 +108,17 @@ def size(value):
 OPERATORS = {
     "$absent": lambda _, value, place, bound: need(value is ABSENT or value is None, place, "$absent", value),
     "$any": lambda _, value, place, bound: need(value is not ABSENT, place, "$any", None),
-    "$null": lambda _, value, place, bound: need(value is None, place, "$null", None if value is ABSENT else value),
+    "$null": lambda _, value, place, bound: need(value is None, place, "$null", value),
     "$empty": lambda _, value, place, bound: need(value is ABSENT or not value, place, "$empty", value),
     "$re": op_re,
     "$type": op_type,
-    "$one_of": lambda options, value, place, bound: need(value in options, place, options, None if value is ABSENT else value),
+    "$one_of": lambda options, value, place, bound: need(
+        value in options, place, options, None if value is ABSENT else value
+    ),
     "$exact": lambda exact, value, place, bound: need(value == exact, place, {"$exact": exact}, value),
-    "$not": lambda other, value, place, bound: need(not fits(other, value, place, bound), place, {"$not": other}, value),
+    "$not": lambda other, value, place, bound: need(
+        not fits(other, value, place, bound), place, {"$not": other}, value
+    ),
     "$or": lambda options, value, place, bound: need(
         any(fits(one, value, place, bound) for one in options), place, {"$or": options}, value
     ),

@@ -1,11 +1,11 @@
-"""What Anthropic's Messages and Bedrock's Converse share, because both reach Claude: when it thinks, and how much."""
+"""Sets when Claude thinks, and how much, for the two formats that reach it: Anthropic's Messages and Converse."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.translation.neutral import Issuer, Reasoning, ToolCall
+from wirekey.translation.neutral import ModelMaker, Reasoning, ToolCall
 from wirekey.translation.options import number
 from wirekey.translation.thinking import claude_budget, claude_effort
 
@@ -33,8 +33,8 @@ def claude_thinking(
 ) -> ClaudeThinking:
     """Return how Claude should think, and remove from `options` what it does not accept beside thinking.
 
-    Thinking gives way to a forced choice of a tool, and to a history whose last calls have no reasoning of Claude's own:
-    Anthropic refuses both. Sampling gives way to thinking.
+    Thinking gives way to a forced choice of a tool, and to a history whose last calls have no reasoning of Claude's
+    own: Anthropic refuses both. Sampling gives way to thinking.
     """
     wanted = conversation.thinking
     if wanted is None:
@@ -78,6 +78,6 @@ def _calls_without_reasoning(turns: Sequence[Turn]) -> bool:
     for turn in reversed(turns):
         if turn.role == "assistant":
             calls = any(isinstance(block, ToolCall) for block in turn.blocks)
-            own = any(isinstance(block, Reasoning) and block.issuer is Issuer.CLAUDE for block in turn.blocks)
+            own = any(isinstance(block, Reasoning) and block.issuer is ModelMaker.CLAUDE for block in turn.blocks)
             return calls and not own
     return False

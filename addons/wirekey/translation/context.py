@@ -1,4 +1,4 @@
-"""What is known of one translation: the formats, the model, the names of tools, and what was lost."""
+"""The context of one translation: its formats, its model, the names of its tools, and its losses."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MAX_CACHE_MARKS = 4
 class Context:
     """One translation of a request from the format `client` to the format `upstream`.
 
-    `client_names` has the client's names of neutral members, for reports. `tool_names` is kept for the response, in which
-    the tools get the client's names again.
+    `client_names` has the client's names of neutral members, for reports. `tool_names` is kept for the response, in
+    which the tools get the client's names again.
     """
 
     client: Format
@@ -43,7 +43,7 @@ class Context:
 
     @property
     def fitting(self) -> Fitting:
-        """What options are fitted to."""
+        """The format and the model that options are fitted to."""
         return Fitting(self.upstream, self.traits, self.client_names, self.losses, self.default_max_tokens)
 
     def name(self, member: str) -> str:

@@ -1,4 +1,4 @@
-"""What a translation could not carry as it was: adjusted, dropped or refused members."""
+"""The losses of a translation: adjusted, dropped and refused members."""
 
 from __future__ import annotations
 

@@ -97,11 +97,11 @@ class Members:
     def objects(self, name: str) -> list[Members]:
         """Return a member that is a list of objects, or no objects if it is absent.
 
-        Where both of Google's spellings are read, one object stands for a list of one.
+        One object stands for a list of one if both of Google's spellings are read.
         """
-        return [self._members(raw, f"{self.at(name)}[{index}]") for index, raw in enumerate(self.list(name))]
+        return [self._members(raw, f"{self.at(name)}[{index}]") for index, raw in enumerate(self.elements(name))]
 
-    def list(self, name: str) -> list[Raw]:
+    def elements(self, name: str) -> list[Raw]:
         """Return the JSON of each element of a member that is a list."""
         found = self.raw(name)
         if found is None:
@@ -119,7 +119,7 @@ class Members:
         if found is not None and is_text(found):
             return [_TEXT.decode(found)]
         try:
-            return [_TEXT.decode(one) for one in self.list(name)]
+            return [_TEXT.decode(one) for one in self.elements(name)]
         except msgspec.DecodeError:
             raise cannot_translate(self.at(name), "it must be a list of strings") from None
 

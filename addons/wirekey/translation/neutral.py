@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from msgspec import Raw
+if TYPE_CHECKING:
+    from msgspec import Raw
 
 
 class Format(StrEnum):
@@ -26,7 +27,7 @@ class Format(StrEnum):
     """Bedrock's InvokeModel with an Anthropic body."""
 
 
-class Issuer(StrEnum):
+class ModelMaker(StrEnum):
     """The maker of a reasoning state. Only models of the same maker can read it."""
 
     OPENAI = "openai"
@@ -94,7 +95,7 @@ class Reasoning:
 
     text: str | None = None
     state: str | None = None
-    issuer: Issuer | None = None
+    issuer: ModelMaker | None = None
     redacted: bool = False
     attached: Literal["", "text", "call"] = ""
     item: str | None = None
@@ -199,6 +200,8 @@ class Conversation:
     include_usage: bool = True
     legacy_functions: bool = False
     """True if the client uses `functions` of OpenAI's Chat Completions, and expects `function_call` in the response."""
+    repeated: dict[str, Raw] = field(default_factory=dict)
+    """Members of the request that the response repeats, in OpenAI's Responses."""
 
 
 class Finish(StrEnum):
@@ -235,6 +238,8 @@ class Answer:
     usage: TokenUsage
     stop_sequence: str | None = None
     native_finish: str | None = None
+    others: tuple[tuple[tuple[Block, ...], Finish], ...] = ()
+    """Further responses to the same request, if the client asked for several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +301,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ProviderError:
     """An error of the provider. `status` is the HTTP status that it has or stands for."""
 
     status: int
@@ -315,7 +320,7 @@ class End:
     """The end of the stream, after its reason and its usage."""
 
 
-type Event = Begin | BlockBegin | Delta | StateDelta | BlockEnd | UsageUpdate | Stop | Failure | Ping | End
+type Event = Begin | BlockBegin | Delta | StateDelta | BlockEnd | UsageUpdate | Stop | ProviderError | Ping | End
 
 
 def merge_usage(known: TokenUsage, update: TokenUsage) -> TokenUsage:

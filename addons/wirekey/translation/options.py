@@ -1,7 +1,7 @@
 """Fits the sampling options and the bookkeeping of a request to the format and the model that it goes to.
 
-One table says which format has which option, one says why an option is refused if the upstream lacks it. What is in
-neither is left out and reported: it is a hint, or bookkeeping, or about speed and cost.
+One table says which format has which option. Another says why an option is refused if the upstream lacks it. Other
+options are left out and reported: they are hints, bookkeeping, or about speed and cost.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Raw
 
-from wirekey.translation.neutral import Format
 from wirekey.translation.members import raw_json
+from wirekey.translation.neutral import Format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +34,8 @@ SUPPORTED: Mapping[Format, frozenset[str]] = {
     },
     Format.RESPONSES: _EVERYWHERE | _OPENAI | {"truncation", "context_management"},
     Format.GEMINI: _EVERYWHERE | {
-        "top_k", "stop", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "service_tier",
-        "safety_settings", "cached_content",
+        "top_k", "stop", "n", "seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs",
+        "service_tier", "safety_settings", "cached_content",
     },
     Format.ANTHROPIC: _CLAUDE | {"service_tier"},
     Format.INVOKE: _CLAUDE,
@@ -77,7 +77,7 @@ _SAME_TIERS = {tier: tier for tier in ("default", "flex", "priority", "reserved"
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """What options are fitted to: the format and model of the upstream, and the client's names of the options."""
+    """The format and the model that options are fitted to, and the client's names of the options."""
 
     to: Format
     traits: Traits
@@ -91,7 +91,7 @@ class Fitting:
 
 
 def number(raw: Raw) -> float | None:
-    """Return a number, or None if the JSON is none; the upstream refuses that itself."""
+    """Return a number, or None if the JSON is something else, which the upstream refuses itself."""
     try:
         return msgspec.json.decode(raw, type=float)
     except msgspec.DecodeError:
@@ -99,7 +99,10 @@ def number(raw: Raw) -> float | None:
 
 
 def fit_options(conversation: Conversation, fitting: Fitting) -> dict[str, Raw]:
-    """Return the options that the upstream accepts, by neutral names. Raises Refusal for one that cannot be left out."""
+    """Return the options that the upstream accepts, by neutral names.
+
+    Raises Refusal for an option that cannot be left out.
+    """
     found: dict[str, Raw] = {}
     supported, losses = SUPPORTED[fitting.to], fitting.losses
     for option, value in conversation.options.items():

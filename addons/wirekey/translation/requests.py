@@ -23,10 +23,10 @@ ANTHROPIC_VERSION = "2023-06-01"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the operator and the client set for a translation.
+    """The settings of the operator and the client for a translation.
 
-    `strict` refuses each loss. `allowed` has the refused members that the operator lets go. `max_tokens` is the limit for
-    an upstream that demands one.
+    `strict` refuses each loss. `allowed` has the refused members that the operator lets go. `max_tokens` is the limit
+    for an upstream that demands one.
     """
 
     strict: bool = False
@@ -86,7 +86,7 @@ _WRITERS = {
 }
 
 
-def translate_request(
+def translate_request(  # noqa: PLR0917  # in the order in which a call is known
     client: Format,
     upstream: Format,
     model: str,

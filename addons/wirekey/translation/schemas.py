@@ -1,8 +1,8 @@
 """JSON Schemas of tools and of structured output, as each upstream takes them.
 
-A schema that needs no change is passed as the program wrote it, byte for byte. Where it is rewritten, numbers keep their
-digits and members their order. The dialects are Google's `Schema` (types in capitals, `nullable`), JSON Schema, and
-what Anthropic's structured output accepts of it.
+A schema that needs no change is passed as the program wrote it, byte for byte. In a rewritten schema, numbers keep
+their digits and members their order. The dialects are Google's `Schema` (types in capitals, `nullable`), JSON Schema,
+and what Anthropic's structured output accepts of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ EMPTY_OBJECT = Raw(b'{"type":"object","properties":{}}')
 ANY_OBJECT = Raw(b'{"type":"object"}')
 FREE_TEXT = Raw(b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}')
 """The arguments of a tool that takes free text, where the upstream only has functions."""
-_MOVED = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "maxItems")
+_MOVED = (
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "maxItems",
+)
 _SCHEMAS = ("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _MAPS = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
@@ -37,7 +46,7 @@ class TooDeep(Exception):  # noqa: N818  # it is caught where a schema is left a
 
 
 def tool_schema(schema: Raw | None, missing: Raw | None) -> Raw | None:
-    """Return the schema of a tool's arguments: `missing` if there is none, and with `type: object` at its root."""
+    """Return the schema of a tool's arguments: `missing` without one, and with `type: object` at its root."""
     members = _members(schema)
     if schema is None or members is None or not members:
         return missing
@@ -84,7 +93,7 @@ def for_gemini(schema: Raw, adjust: Callable[[], None]) -> Raw:
 
 
 def for_anthropic(schema: Raw, adjust: Callable[[], None], refuse: Callable[[str], None]) -> Raw:
-    """Return a schema for Anthropic's structured output: closed objects, limits of values told in the description."""
+    """Return a schema for Anthropic's structured output: closed objects, and limits of values in the description."""
 
     def rewrite(members: Members) -> Members:
         found = dict(members)
@@ -93,9 +102,9 @@ def for_anthropic(schema: Raw, adjust: Callable[[], None], refuse: Callable[[str
             moved.append("minItems")
         if moved:
             adjust()
-            told = ", ".join(f"{name}: {bytes(found.pop(name)).decode()}" for name in moved)
+            described = ", ".join(f"{name}: {bytes(found.pop(name)).decode()}" for name in moved)
             before = _text(found["description"]) if "description" in found else None
-            found["description"] = f"{before} ({told})" if before else told
+            found["description"] = f"{before} ({described})" if before else described
         if _is_object(found):
             if "additionalProperties" not in found:
                 found["additionalProperties"] = False

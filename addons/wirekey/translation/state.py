@@ -1,11 +1,12 @@
 """Carries the reasoning state of one provider through the conversations of clients of another format.
 
 A conversation that goes from provider A to B and back to A must find A's state again, without a store. Each client
-format has an opaque place that its SDK sends back; there the state of a foreign provider travels, sealed. The seal is
-not encrypted, because it holds what the client was shown or what its issuer encrypted. It is authenticated: without
-that, a client could put text into a prompt that no policy saw.
+format has an opaque place that its SDK sends back; there the state of a foreign provider travels, signed. It is not
+encrypted, because it holds what the client was shown or what its issuer encrypted. Without the signature, a client
+could put text into a prompt that no policy saw.
 
-A seal is: a version, a flag, the payload (JSON, deflated if that is smaller), and 16 bytes of HMAC-SHA-256 of all before.
+A signed state is a version, a flag, the payload (JSON, deflated if that is smaller), and 16 bytes of HMAC-SHA-256 of
+all before.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.translation.neutral import Issuer, Reasoning
+from wirekey.translation.neutral import ModelMaker, Reasoning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_SEAL_BYTES = 64 * 1024
-MAX_SEAL_IN_ID_BYTES = 16 * 1024
+MAX_SIGNED_BYTES = 64 * 1024
+MAX_SIGNED_ID_BYTES = 16 * 1024
 MAX_INFLATED_BYTES = 256 * 1024
 MARKER = "wk1_"
 GEMINI_MARKER = b"WK1"
@@ -37,7 +38,7 @@ _IN_ID = re.compile(r"(call_[A-Za-z0-9]{1,24})_wk1_([A-Za-z0-9_-]*)\Z")
 _PLAIN, _DEFLATED = 0, 1
 
 
-class _Sealed(msgspec.Struct, array_like=True):
+class _SignedBlock(msgspec.Struct, array_like=True):
     issuer: str
     text: str | None
     state: str | None
@@ -46,33 +47,42 @@ class _Sealed(msgspec.Struct, array_like=True):
     item: str | None
 
 
-_DECODER = msgspec.json.Decoder(list[_Sealed])
+_DECODER = msgspec.json.Decoder(list[_SignedBlock])
 
 
 @dataclass(frozen=True, slots=True)
 class StateReader:
-    """Seals and opens reasoning state with the key of this installation; seals made with `former` keys still open."""
+    """Signs and verifies reasoning state with the key of this installation, or verifies it with an earlier key."""
 
     key: bytes
-    former: tuple[bytes, ...] = ()
+    earlier: tuple[bytes, ...] = ()
 
-    def seal(self, blocks: Sequence[Reasoning]) -> bytes:
-        """Return the seal of some blocks. It is the same for the same blocks."""
-        payload = msgspec.json.encode([
-            _Sealed(block.issuer or Issuer.OTHER, block.text, block.state, block.redacted, block.attached, block.item)
-            for block in blocks
-        ])
+    def sign(self, blocks: Sequence[Reasoning]) -> bytes:
+        """Return the signed state of some blocks. The same blocks give the same state."""
+        payload = msgspec.json.encode(
+            [
+                _SignedBlock(
+                    block.issuer or ModelMaker.OTHER,
+                    block.text,
+                    block.state,
+                    block.redacted,
+                    block.attached,
+                    block.item,
+                )
+                for block in blocks
+            ]
+        )
         deflated = zlib.compress(payload, 6)
         flag, data = (_DEFLATED, deflated) if len(deflated) < len(payload) else (_PLAIN, payload)
         signed = bytes((_VERSION, flag)) + data
         return signed + _mac(self.key, signed)
 
-    def open(self, seal: bytes) -> list[Reasoning]:
-        """Return the blocks of a seal, or none if it is broken, unknown, too large or of another installation."""
-        signed, mac = seal[:-_MAC_BYTES], seal[-_MAC_BYTES:]
-        if len(seal) > MAX_SEAL_BYTES or len(signed) < 2 or signed[0] != _VERSION:
+    def verify(self, state: bytes) -> list[Reasoning]:
+        """Return the blocks of a signed state, or none if it is broken, too large or of another installation."""
+        signed, mac = state[:-_MAC_BYTES], state[-_MAC_BYTES:]
+        if len(state) > MAX_SIGNED_BYTES or len(signed) < 2 or signed[0] != _VERSION:
             return []
-        if not any(hmac.compare_digest(mac, _mac(key, signed)) for key in (self.key, *self.former)):
+        if not any(hmac.compare_digest(mac, _mac(key, signed)) for key in (self.key, *self.earlier)):
             return []
         payload = _inflated(signed[2:]) if signed[1] == _DEFLATED else signed[2:]
         try:
@@ -80,50 +90,50 @@ class StateReader:
         except msgspec.DecodeError:
             return []
         return [
-            Reasoning(one.text, one.state, Issuer(one.issuer), one.redacted, one.attached, one.item)  # type: ignore[arg-type]
+            Reasoning(one.text, one.state, ModelMaker(one.issuer), one.redacted, one.attached, one.item)  # type: ignore[arg-type]
             for one in found
         ]
 
-    def sealed_text(self, blocks: Sequence[Reasoning]) -> str | None:
-        """Return the seal as text, or None if it is too large to be carried."""
-        seal = self.seal(blocks)
-        return MARKER + _base64url(seal) if len(seal) <= MAX_SEAL_BYTES else None
+    def signed_text(self, blocks: Sequence[Reasoning]) -> str | None:
+        """Return the signed state as text, or None if it is too large to be carried."""
+        found = self.sign(blocks)
+        return MARKER + _base64url(found) if len(found) <= MAX_SIGNED_BYTES else None
 
-    def sealed_signature(self, blocks: Sequence[Reasoning]) -> str | None:
-        """Return the seal as the base64 of a Gemini signature, or None if it is too large."""
-        seal = self.seal(blocks)
-        return base64.b64encode(GEMINI_MARKER + seal).decode() if len(seal) <= MAX_SEAL_BYTES else None
+    def signed_signature(self, blocks: Sequence[Reasoning]) -> str | None:
+        """Return the signed state as a Gemini signature, in base64, or None if it is too large."""
+        found = self.sign(blocks)
+        return base64.b64encode(GEMINI_MARKER + found).decode() if len(found) <= MAX_SIGNED_BYTES else None
 
-    def sealed_id(self, call: str, blocks: Sequence[Reasoning]) -> str | None:
-        """Return the id of a call with the seal behind it, or None if it is too large."""
-        seal = self.seal(blocks)
-        return f"{short_id(call)}_{MARKER}{_base64url(seal)}" if len(seal) <= MAX_SEAL_IN_ID_BYTES else None
+    def signed_id(self, call: str, blocks: Sequence[Reasoning]) -> str | None:
+        """Return the id of a call with the signed state behind it, or None if it is too large."""
+        found = self.sign(blocks)
+        return f"{short_id(call)}_{MARKER}{_base64url(found)}" if len(found) <= MAX_SIGNED_ID_BYTES else None
 
     def read(self, opaque: str, bare: Reasoning) -> list[Reasoning]:
-        """Return the blocks that an opaque value stands for: those of a seal, or `bare` with the value as its state."""
+        """Return the blocks of an opaque value: those of a signed state, or `bare` with the value as its state."""
         if opaque.startswith(MARKER):
-            return self._opened(opaque[len(MARKER) :])
+            return self._verified(opaque[len(MARKER) :])
         return [replace(bare, state=opaque)] if opaque else []
 
     def read_signature(self, signature: str, bare: Reasoning) -> list[Reasoning]:
         """Return the blocks that a Gemini signature stands for."""
         data = _decoded(signature)
         if data is not None and data.startswith(GEMINI_MARKER):
-            return self.open(data[len(GEMINI_MARKER) :])
+            return self.verify(data[len(GEMINI_MARKER) :])
         return [replace(bare, state=signature)] if signature else []
 
     def read_id(self, call: str) -> tuple[str, list[Reasoning]]:
-        """Return the id of a call without a seal, and the blocks of the seal behind it."""
+        """Return the id of a call without its signed state, and the blocks of that state."""
         found = _IN_ID.match(call)
-        return (found[1], self._opened(found[2])) if found else (call, [])
+        return (found[1], self._verified(found[2])) if found else (call, [])
 
-    def _opened(self, text: str) -> list[Reasoning]:
+    def _verified(self, text: str) -> list[Reasoning]:
         data = _decoded(text)
-        return self.open(data) if data is not None else []
+        return self.verify(data) if data is not None else []
 
 
 def short_id(call: str) -> str:
-    """Return an id of at most 29 characters for a call that carries a seal."""
+    """Return an id of at most 29 characters for a call that carries a signed state."""
     if re.fullmatch(r"call_[A-Za-z0-9]{1,24}", call):
         return call
     return f"call_{hashlib.sha256(call.encode()).hexdigest()[:24]}"

@@ -1,4 +1,4 @@
-"""Puts the turns of a conversation into the order that an upstream accepts."""
+"""Orders the turns of a conversation as an upstream accepts them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from wirekey.translation.losses import Losses
-    from wirekey.translation.neutral import Block, Conversation, Issuer
+    from wirekey.translation.neutral import Block, Conversation, ModelMaker
 
 _BLANK_IS_EMPTY = frozenset({Format.ANTHROPIC, Format.INVOKE, Format.CONVERSE})
 
@@ -32,11 +32,12 @@ def merged(turns: Iterable[Turn]) -> list[Turn]:
     return found
 
 
-def ordered(conversation: Conversation, to: Format, issuer: Issuer, messages: str) -> list[Turn]:
+def ordered(conversation: Conversation, to: Format, issuer: ModelMaker, messages: str) -> list[Turn]:
     """Return the turns as Anthropic, Converse and Gemini demand them.
 
-    Roles alternate, the results of calls come first in the order of the calls, and nothing is empty. Reasoning of another
-    maker is left out. `messages` is the client's name of the turns. Raises Refusal where a turn would have to be made up.
+    Roles alternate, the results of calls come first in the order of the calls, and nothing is empty. Reasoning of
+    another maker is left out. `messages` is the client's name of the turns. Raises Refusal where a turn would have to
+    be made up.
     """
     turns = [replace(turn, blocks=_kept(turn.blocks, to, issuer)) for turn in conversation.turns]
     turns = [turn for turn in turns if turn.blocks or turn.role == "user"]
@@ -53,7 +54,7 @@ def ordered(conversation: Conversation, to: Format, issuer: Issuer, messages: st
     return found
 
 
-def _kept(blocks: Sequence[Block], to: Format, issuer: Issuer) -> tuple[Block, ...]:
+def _kept(blocks: Sequence[Block], to: Format, issuer: ModelMaker) -> tuple[Block, ...]:
     kept: list[Block] = []
     for block in blocks:
         if isinstance(block, Text):
@@ -82,7 +83,7 @@ def _results_first(blocks: Sequence[Block], before: Turn | None, messages: str) 
 
 
 def declared_tools(conversation: Conversation, losses: Losses, name: str) -> tuple[Tool, ...]:
-    """Return the tools, or those that the history calls if none is declared: Claude and Converse demand one for each."""
+    """Return the tools, or those that the history calls if none is declared: Claude and Converse demand them."""
     if conversation.tools:
         choice = conversation.choice
         if choice and choice.names and choice.mode != "one":

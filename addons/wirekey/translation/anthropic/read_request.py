@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Raw
-
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import checked_url, media_type, standard_base64
 from wirekey.translation.members import Members, raw_json
@@ -13,8 +11,8 @@ from wirekey.translation.neutral import (
     CacheMark,
     Conversation,
     Document,
-    Issuer,
     Media,
+    ModelMaker,
     OutputFormat,
     Reasoning,
     Text,
@@ -27,6 +25,8 @@ from wirekey.translation.neutral import (
 )
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block
     from wirekey.translation.state import StateReader
@@ -148,9 +148,9 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
             found = [_document(block)]
         case "thinking":
             text = block.text("thinking")
-            found = states.read(block.text("signature") or "", Reasoning(text, issuer=Issuer.CLAUDE))
+            found = [*states.read(block.text("signature") or "", Reasoning(text, issuer=ModelMaker.CLAUDE))]
         case "redacted_thinking":
-            found = states.read(block.text("data") or "", Reasoning(issuer=Issuer.CLAUDE, redacted=True))
+            found = [*states.read(block.text("data") or "", Reasoning(issuer=ModelMaker.CLAUDE, redacted=True))]
         case "tool_use":
             block.ignore("caller")
             arguments = block.raw("input")
@@ -273,5 +273,3 @@ def _output(top: Members) -> OutputFormat | None:
     if schema is None:
         raise cannot_translate(found.at("schema"), "it is missing")
     return OutputFormat("schema", schema)
-
-

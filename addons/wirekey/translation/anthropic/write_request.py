@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 from wirekey.translation.claude import claude_thinking
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
@@ -181,5 +180,3 @@ def _output_config(conversation: Conversation, effort: str | None, context: Cont
         )
         found["format"] = {"type": "json_schema", "schema": schema}
     return found
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
@@ -13,8 +14,8 @@ from wirekey.translation.neutral import (
     CacheMark,
     Conversation,
     Document,
-    Issuer,
     Media,
+    ModelMaker,
     OutputFormat,
     Reasoning,
     Text,
@@ -113,7 +114,9 @@ def _fields(fields: Members, options: dict[str, Raw], losses: Losses) -> Thinkin
     thinking = None
     if (found := fields.members("thinking")) is not None:
         kind = found.needed_text("type")
-        thinking = Thinking("none") if kind == "disabled" else Thinking(budget=found.integer("budget_tokens"), show=True)
+        thinking = (
+            Thinking("none") if kind == "disabled" else Thinking(budget=found.integer("budget_tokens"), show=True)
+        )
     if (config := fields.members("output_config")) and (effort := config.text("effort")):
         thinking = Thinking(effort, show=True)
     if (config := fields.members("reasoningConfig")) is not None:
@@ -143,7 +146,7 @@ def _turn(message: Members, losses: Losses, states: StateReader) -> Turn:
     blocks: list[Block] = []
     for block in message.objects("content"):
         if (point := block.members("cachePoint")) is not None:
-            if blocks and not isinstance(blocks[-1], Reasoning):
+            if blocks:
                 blocks[-1] = _marked(blocks[-1], CacheMark(point.text("ttl")))
         else:
             blocks += _block(block, losses, states)
@@ -153,9 +156,7 @@ def _turn(message: Members, losses: Losses, states: StateReader) -> Turn:
 
 
 def _marked(block: Block, mark: CacheMark) -> Block:
-    from dataclasses import replace
-
-    return replace(block, cache=mark)  # type: ignore[call-arg]
+    return block if isinstance(block, Reasoning) else replace(block, cache=mark)
 
 
 def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
@@ -175,10 +176,10 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
         return [_result(result)]
     if (reasoning := block.members("reasoningContent")) is not None:
         if (text_block := reasoning.members("reasoningText")) is not None:
-            bare = Reasoning(text_block.text("text"), issuer=Issuer.CLAUDE)
+            bare = Reasoning(text_block.text("text"), issuer=ModelMaker.CLAUDE)
             return list(states.read(text_block.text("signature") or "", bare))
-        bare = Reasoning(issuer=Issuer.CLAUDE, redacted=True)
-        return list(states.read(_redacted(reasoning.text("redactedContent") or ""), bare))
+        bare = Reasoning(issuer=ModelMaker.CLAUDE, redacted=True)
+        return list(states.read(redacted_state(reasoning.text("redactedContent") or ""), bare))
     if (cited := block.members("citationsContent")) is not None:
         losses.drop("messages.content.citationsContent.citations")
         cited.ignore("citations")
@@ -189,7 +190,7 @@ def _block(block: Members, losses: Losses, states: StateReader) -> list[Block]:
     return []
 
 
-def _redacted(text: str) -> str:
+def redacted_state(text: str) -> str:
     """Return redacted content as the bare state: the blob of Converse is the base64 of what Anthropic calls `data`."""
     try:
         return text_of_base64(text, "redactedContent")

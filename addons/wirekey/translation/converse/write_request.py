@@ -8,7 +8,7 @@ from wirekey.translation.claude import claude_thinking
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import CONVERSE_DOCUMENTS, IMAGE_TYPES, base64_of_text
-from wirekey.translation.neutral import Document, Issuer, Media, Reasoning, Text, ToolCall, ToolResult
+from wirekey.translation.neutral import Document, Media, ModelMaker, Reasoning, Text, ToolCall, ToolResult
 from wirekey.translation.options import fit_options
 from wirekey.translation.schemas import EMPTY_OBJECT, for_anthropic, tool_schema
 from wirekey.translation.thinking import effort_of
@@ -46,7 +46,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     if tools:
         body["toolConfig"] = tools
     if "top_k" in options:
-        if context.traits.issuer is Issuer.CLAUDE:
+        if context.traits.issuer is ModelMaker.CLAUDE:
             fields["top_k"] = options["top_k"]
         elif context.traits.thinking == "nova":
             fields["inferenceConfig"] = {"topK": options["top_k"]}
@@ -64,7 +64,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
 def _thinking(
     conversation: Conversation, turns: list[Turn], options: dict[str, Raw], fields: Json, context: Context
 ) -> str | None:
-    """Put how the model should reason into its own fields, and return the effort for `outputConfig`."""
+    """Add how the model should reason to its own fields, and return the effort for `outputConfig`."""
     if context.traits.thinking == "nova" and conversation.thinking:
         effort = effort_of(conversation.thinking) or "medium"
         if effort != "none":

@@ -1,6 +1,16 @@
 """Gemini's generateContent: https://ai.google.dev/api/generate-content."""
 
 from wirekey.translation.gemini.read_request import NAMES, read_request
+from wirekey.translation.gemini.read_response import GeminiEventReader, read_response
 from wirekey.translation.gemini.write_request import write_request
+from wirekey.translation.gemini.write_response import GeminiEventWriter, write_response
 
-__all__ = ["NAMES", "read_request", "write_request"]
+__all__ = [
+    "NAMES",
+    "GeminiEventReader",
+    "GeminiEventWriter",
+    "read_request",
+    "read_response",
+    "write_request",
+    "write_response",
+]

@@ -1,10 +1,8 @@
-"""Reads a request of Gemini's generateContent. Google accepts each name in two spellings, and one element for a list."""
+"""Reads a request of Gemini's generateContent. Google accepts two spellings of a name, and one element for a list."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from msgspec import Raw
 
 from wirekey.translation.identifiers import made_call_id
 from wirekey.translation.losses import cannot_translate
@@ -13,8 +11,8 @@ from wirekey.translation.members import Members, is_text, raw_json
 from wirekey.translation.neutral import (
     Conversation,
     Document,
-    Issuer,
     Media,
+    ModelMaker,
     OutputFormat,
     Reasoning,
     Text,
@@ -28,6 +26,8 @@ from wirekey.translation.neutral import (
 from wirekey.translation.schemas import from_google
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block
     from wirekey.translation.state import StateReader
@@ -79,7 +79,7 @@ def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bo
         contents.read(content)
     tools, choice = _tools(top, losses), _choice(top)
     config = top.members("generationConfig")
-    options = _options(top, config, losses) if config else {}
+    options = _options(config, losses) if config else {}
     if tier := top.text("serviceTier"):
         options["service_tier"] = raw_json(tier.lower().replace("standard", "default"))
     conversation = Conversation(
@@ -100,7 +100,7 @@ def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bo
     return conversation
 
 
-def _options(top: Members, config: Members, losses: Losses) -> dict[str, Raw]:
+def _options(config: Members, losses: Losses) -> dict[str, Raw]:
     found = {neutral: raw for neutral, name in _GENERATION.items() if (raw := config.raw(name)) is not None}
     if stops := config.texts("stopSequences"):
         found["stop"] = raw_json(stops)
@@ -180,10 +180,10 @@ class _Contents:
         if part.has("text"):
             text = part.text("text") or ""
             if thought:
-                return list(self.states.read_signature(signature, Reasoning(text, issuer=Issuer.GEMINI)))
-            state = self.states.read_signature(signature, Reasoning(issuer=Issuer.GEMINI, attached="text"))
+                return list(self.states.read_signature(signature, Reasoning(text, issuer=ModelMaker.GEMINI)))
+            state = self.states.read_signature(signature, Reasoning(issuer=ModelMaker.GEMINI, attached="text"))
             return [*state, Text(text)]
-        state = self.states.read_signature(signature, Reasoning(issuer=Issuer.GEMINI, attached="call"))
+        state = self.states.read_signature(signature, Reasoning(issuer=ModelMaker.GEMINI, attached="call"))
         if (call := part.members("functionCall")) is not None:
             return [*state, self.call(call, index)]
         if (response := part.members("functionResponse")) is not None:
@@ -191,7 +191,9 @@ class _Contents:
         if (inline := part.members("inlineData")) is not None:
             found = media_type(inline.needed_text("mimeType"))
             place = inline.at("data")
-            return [block_of(found, standard_base64(inline.needed_text("data"), place), place, inline.text("displayName"))]
+            return [
+                block_of(found, standard_base64(inline.needed_text("data"), place), place, inline.text("displayName"))
+            ]
         if (file := part.members("fileData")) is not None:
             return [self.file(file)]
         return [*state]
@@ -240,10 +242,10 @@ def _response_text(response: Members) -> tuple[str, bool]:
     found = response.members("response")
     if found is None:
         return "", False
-    names = list(found.values)
+    names = [*found.values]
     if len(names) == 1 and names[0] in {"output", "result", "content", "error"}:
-        raw = found.values[names[0]]
-        text = found.text(names[0]) if is_text(raw) else bytes(raw).decode()
+        value = found.values[names[0]]
+        text = found.text(names[0]) if is_text(value) else bytes(value).decode()
         return text or "", names[0] == "error"
     raw = response.raw("response")
     return (bytes(raw).decode() if names and raw is not None else ""), False

@@ -57,9 +57,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     if conversation.thinking:
         if context.traits.thinking == "none":
             context.drop("reasoning")
-        elif thinking := gemini_thinking(
-            conversation.thinking, context.traits, lambda: context.adjust("reasoning")
-        ):
+        elif thinking := gemini_thinking(conversation.thinking, context.traits, lambda: context.adjust("reasoning")):
             config["thinkingConfig"] = thinking
     _output(conversation, config, context)
     if config:
@@ -188,5 +186,3 @@ def _output(conversation: Conversation, config: Json, context: Context) -> None:
     config["responseMimeType"] = "text/x.enum" if output.kind == "enum" else "application/json"
     if output.schema is not None:
         config["responseJsonSchema"] = for_gemini(output.schema, lambda: context.adjust("output"))
-
-

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Raw
-
 from wirekey.translation.identifiers import made_call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import block_of, checked_url, parse_data_url, standard_base64
 from wirekey.translation.members import Members, raw_json
-from wirekey.translation.schemas import FREE_TEXT
 from wirekey.translation.neutral import (
     CacheMark,
     Conversation,
-    Issuer,
     Media,
+    ModelMaker,
     OutputFormat,
     Reasoning,
     Text,
@@ -26,8 +23,11 @@ from wirekey.translation.neutral import (
     ToolResult,
     Turn,
 )
+from wirekey.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block
     from wirekey.translation.state import StateReader
@@ -178,9 +178,7 @@ class _Messages:
             calls += self.call(call, index, number)
         if (legacy := message.members("function_call")) is not None:
             self.last_function_id = made_call_id(index, 0)
-            calls.append(
-                ToolCall(self.last_function_id, legacy.needed_text("name"), legacy.text("arguments") or "")
-            )
+            calls.append(ToolCall(self.last_function_id, legacy.needed_text("name"), legacy.text("arguments") or ""))
         thoughts = [block for block in calls if isinstance(block, Reasoning) and block.attached != "call"]
         return [*thoughts, *found, *(block for block in calls if block not in thoughts)]
 
@@ -192,7 +190,7 @@ class _Messages:
         extra = call.members("extra_content")
         google = extra.members("google") if extra else None
         if google and not blocks and (signature := google.text("thought_signature")):
-            blocks = self.states.read_signature(signature, Reasoning(issuer=Issuer.GEMINI, attached="call"))
+            blocks = self.states.read_signature(signature, Reasoning(issuer=ModelMaker.GEMINI, attached="call"))
         call.ignore("type", "index")
         if custom is not None:
             text = raw_json({"input": custom.text("input") or ""})

@@ -100,11 +100,13 @@ def _user(turn: Turn, context: Context) -> list[Json]:
         if isinstance(block, ToolResult):
             if block.failed:
                 context.drop("failed")
-            found.append({
-                "role": "tool",
-                "tool_call_id": call_id(block.call, context.upstream),
-                "content": result_text(block),
-            })
+            found.append(
+                {
+                    "role": "tool",
+                    "tool_call_id": call_id(block.call, context.upstream),
+                    "content": result_text(block),
+                }
+            )
             media = [part for part in block.content if not isinstance(part, Text)]
             if media:
                 context.adjust("messages")
@@ -181,4 +183,3 @@ def _output(output: OutputFormat, context: Context) -> Json:
     if output.strict is not None:
         schema["strict"] = output.strict
     return {"type": "json_schema", "json_schema": schema}
-

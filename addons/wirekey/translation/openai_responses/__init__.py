@@ -1,6 +1,16 @@
 """OpenAI's Responses: https://platform.openai.com/docs/api-reference/responses."""
 
 from wirekey.translation.openai_responses.read_request import NAMES, read_request
+from wirekey.translation.openai_responses.read_response import ResponsesEventReader, read_response
 from wirekey.translation.openai_responses.write_request import write_request
+from wirekey.translation.openai_responses.write_response import ResponsesEventWriter, write_response
 
-__all__ = ["NAMES", "read_request", "write_request"]
+__all__ = [
+    "NAMES",
+    "ResponsesEventReader",
+    "ResponsesEventWriter",
+    "read_request",
+    "read_response",
+    "write_request",
+    "write_response",
+]

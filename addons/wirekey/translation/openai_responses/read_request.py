@@ -13,8 +13,8 @@ from wirekey.translation.neutral import (
     CacheMark,
     Conversation,
     Document,
-    Issuer,
     Media,
+    ModelMaker,
     OutputFormat,
     Reasoning,
     Text,
@@ -52,6 +52,12 @@ OPTIONS = (
     "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "truncation", "context_management",
 )  # fmt: skip
 """The members that are options of the same name in the neutral form."""
+
+REPEATED = (
+    "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning", "temperature", "text",
+    "tool_choice", "tools", "top_p", "truncation",
+)  # fmt: skip
+"""The members that the response repeats."""
 
 _STORED = {
     "previous_response_id": "the earlier turns are stored at OpenAI; send them in `input`",
@@ -91,6 +97,7 @@ def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversati
         output=_output(text, losses) if text else None,
         options=_options(top, text, losses),
         stream=bool(top.flag("stream")),
+        repeated={name: raw for name in REPEATED if (raw := top.values.get(name)) is not None},
     )
     for name in top.unread():
         losses.refuse(name, "Wirekey does not know this member")
@@ -232,7 +239,7 @@ class _Items:
         """Return the reasoning of an item, with the state that it carries."""
         text = "\n\n".join(part.text("text") or "" for part in item.objects("summary"))
         item.ignore("content")
-        bare = Reasoning(text or None, issuer=Issuer.OPENAI, item=item.text("id"))
+        bare = Reasoning(text or None, issuer=ModelMaker.OPENAI, item=item.text("id"))
         return self.states.read(item.text("encrypted_content") or "", bare)
 
 

@@ -8,7 +8,7 @@ from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import base64_of_text
 from wirekey.translation.members import object_text
-from wirekey.translation.neutral import Document, Format, Issuer, Media, Reasoning, Text, ToolCall, ToolResult
+from wirekey.translation.neutral import Document, Format, Media, ModelMaker, Reasoning, Text, ToolCall, ToolResult
 from wirekey.translation.options import fit_options
 from wirekey.translation.schemas import EMPTY_OBJECT, tool_schema
 from wirekey.translation.thinking import openai_effort
@@ -84,20 +84,24 @@ def _assistant(turn: Turn, context: Context) -> list[Json]:
                     found.append({"role": "assistant", "content": [{"type": "output_text", "text": block.text}]})
             case ToolCall():
                 arguments = object_text(block.arguments)
-                found.append({
-                    "type": "function_call",
-                    "call_id": call_id(block.id, context.upstream),
-                    "name": context.tool_names.outgoing(block.name),
-                    "arguments": block.arguments if arguments is None else arguments,
-                })
-            case Reasoning(issuer=Issuer.OPENAI, state=str()):
+                found.append(
+                    {
+                        "type": "function_call",
+                        "call_id": call_id(block.id, context.upstream),
+                        "name": context.tool_names.outgoing(block.name),
+                        "arguments": block.arguments if arguments is None else arguments,
+                    }
+                )
+            case Reasoning(issuer=ModelMaker.OPENAI, state=str()):
                 summary = [{"type": "summary_text", "text": block.text}] if block.text else []
                 item: Json = {"type": "reasoning", "summary": summary, "encrypted_content": block.state}
                 found.append(item)
             case Reasoning():
                 pass
             case _:
-                raise cannot_translate(context.name("messages"), "the assistant's media cannot be sent to this upstream")
+                raise cannot_translate(
+                    context.name("messages"), "the assistant's media cannot be sent to this upstream"
+                )
     return found
 
 

@@ -1,0 +1,254 @@
+"""Reads responses of Anthropic's Messages, whole and streamed; in the frames of InvokeModel, too."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
+from wirekey.translation.framing import FrameEvents, SseEvents
+from wirekey.translation.neutral import (
+    Answer,
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    Citation,
+    Delta,
+    End,
+    Event,
+    Finish,
+    Format,
+    ModelMaker,
+    Ping,
+    Reasoning,
+    StateDelta,
+    Stop,
+    Text,
+    TokenUsage,
+    ToolCall,
+    UsageUpdate,
+)
+from wirekey.translation.reply import finish_with_calls
+
+MAX_KEPT_REASONING = 256 * 1024
+
+_FINISH = {
+    "end_turn": Finish.END,
+    "stop_sequence": Finish.STOP_SEQUENCE,
+    "tool_use": Finish.CALLS,
+    "max_tokens": Finish.LIMIT,
+    "model_context_window_exceeded": Finish.WINDOW,
+    "refusal": Finish.FILTERED,
+}
+
+
+def read_usage(usage: object) -> TokenUsage:
+    """Return the tokens of a `usage` member. Anthropic counts the cached parts beside the input."""
+    if not isinstance(usage, dict):
+        return TokenUsage()
+    plain, read = usage.get("input_tokens"), usage.get("cache_read_input_tokens")
+    written = usage.get("cache_creation_input_tokens")
+    details = usage.get("output_tokens_details") or {}
+    return TokenUsage(
+        input=None if plain is None else plain + (read or 0) + (written or 0),
+        cached=read,
+        written=written,
+        output=usage.get("output_tokens"),
+        reasoning=details.get("thinking_tokens"),
+    )
+
+
+class _Block(msgspec.Struct):
+    type: str
+    id: str | None = None
+    name: str | None = None
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    input: Raw = Raw(b"{}")  # never decoded, so that its numbers keep their digits
+    citations: list[Any] | None = None
+
+
+class _Message(msgspec.Struct):
+    content: list[_Block]
+    id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: Any = None
+
+
+def read_response(data: bytes) -> Answer:
+    """Return a whole response in the neutral form. Raises msgspec.DecodeError if it cannot be read."""
+    body = msgspec.json.decode(data, type=_Message)
+    blocks = tuple(found for block in body.content for found in _blocks(block))
+    reason = body.stop_reason or ""
+    finish = finish_with_calls(_FINISH.get(reason, Finish.OTHER), blocks)
+    return Answer(body.id, body.model, blocks, finish, read_usage(body.usage), body.stop_sequence, reason)
+
+
+def _blocks(block: _Block) -> list[Text | Reasoning | ToolCall]:
+    match block.type:
+        case "text":
+            return [Text(block.text or "", annotations=_citations(block.citations))]
+        case "thinking":
+            return [Reasoning(block.thinking or None, block.signature, ModelMaker.CLAUDE)]
+        case "redacted_thinking":
+            return [Reasoning(None, block.data, ModelMaker.CLAUDE, redacted=True)]
+        case "tool_use":
+            arguments = bytes(block.input).decode()
+            return [ToolCall(block.id or "", block.name or "", arguments)]
+    return []
+
+
+def _citations(found: list[Any] | None) -> tuple[Citation, ...]:
+    cited = [one for one in found or () if isinstance(one, dict) and one.get("url")]
+    return tuple(Citation(one["url"], one.get("title") or "") for one in cited)
+
+
+class AnthropicEventReader:
+    """Reads the events of a stream: server-sent events, or the frames of InvokeModel with `framed`."""
+
+    def __init__(self, *, framed: bool = False) -> None:
+        self.frames: SseEvents | FrameEvents = FrameEvents() if framed else SseEvents()
+        self.kinds: dict[int, str] = {}
+        self.thinking: dict[int, list[str]] = {}
+        self.kept = 0
+        self.signature: dict[int, str] = {}
+        self.usage: dict[str, Any] = {}
+        self.calls = False
+        self.stop: Stop | None = None
+        self.done = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that the next bytes complete. Never raises."""
+        self.frames.feed(data)
+        return self._read()
+
+    def end(self) -> list[Event]:
+        """Return the last events of a stream that ended cleanly."""
+        self.frames.end()
+        found = self._read()
+        if not self.done:
+            self.done = True
+            found.append(TRUNCATED)
+        return found
+
+    def _read(self) -> list[Event]:
+        found: list[Event] = []
+        for item in self.frames.take():
+            data = item if isinstance(item, bytes) else _unwrapped(item.payload)
+            if self.done:
+                break
+            try:
+                event = msgspec.json.decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if not isinstance(event, dict):
+                continue
+            if not isinstance(item, bytes) and item.kind == "exception":
+                event = {"type": "error", "error": {"type": item.type, **event}}
+            found += self._event(event)
+        if self.frames.broken and not self.done:
+            self.done = True
+            found.append(TOO_LONG)
+        return found
+
+    def _event(self, event: dict[str, Any]) -> list[Event]:
+        match event.get("type"):
+            case "message_start":
+                message = event.get("message") or {}
+                self.usage.update(_known(message.get("usage")))
+                return [Begin(message.get("id"), message.get("model"), read_usage(self.usage))]
+            case "content_block_start":
+                return self._begin(event.get("index") or 0, event.get("content_block") or {})
+            case "content_block_delta":
+                return self._delta(event.get("index") or 0, event.get("delta") or {})
+            case "content_block_stop":
+                return self._end(event.get("index") or 0)
+            case "message_delta":
+                self.usage.update(_known(event.get("usage")))
+                delta = event.get("delta") or {}
+                if reason := delta.get("stop_reason"):
+                    finish = _FINISH.get(reason, Finish.OTHER)
+                    if finish is Finish.END and self.calls:
+                        finish = Finish.CALLS
+                    self.stop = Stop(finish, delta.get("stop_sequence"), reason)
+                return [UsageUpdate(read_usage(self.usage))]
+            case "message_stop":
+                self.done = True
+                return [self.stop, End()] if self.stop else [TRUNCATED]
+            case "ping":
+                return [Ping()]
+            case "error":
+                self.done = True
+                return [failure_of_event(Format.ANTHROPIC, event.get("error") or {})]
+        return []
+
+    def _begin(self, index: int, block: dict[str, Any]) -> list[Event]:
+        match block.get("type"):
+            case "text":
+                self.kinds[index] = "text"
+                found: list[Event] = [BlockBegin(index, "text")]
+                return [*found, Delta(index, block["text"])] if block.get("text") else found
+            case "thinking":
+                self.kinds[index] = "reasoning"
+                self.thinking[index] = []
+                return [BlockBegin(index, "reasoning"), *self._think(index, block.get("thinking") or "")]
+            case "redacted_thinking":
+                self.kinds[index] = "reasoning"
+                state = Reasoning(None, block.get("data"), ModelMaker.CLAUDE, redacted=True)
+                return [BlockBegin(index, "reasoning"), StateDelta(index, state)]
+            case "tool_use":
+                self.kinds[index], self.calls = "call", True
+                return [BlockBegin(index, "call", block.get("id") or "", block.get("name") or "")]
+        return []
+
+    def _delta(self, index: int, delta: dict[str, Any]) -> list[Event]:
+        if index not in self.kinds:
+            return []
+        match delta.get("type"):
+            case "text_delta":
+                return [Delta(index, delta["text"])] if delta.get("text") else []
+            case "thinking_delta":
+                return self._think(index, delta.get("thinking") or "")
+            case "signature_delta":
+                self.signature[index] = self.signature.get(index, "") + (delta.get("signature") or "")
+            case "input_json_delta":
+                return [Delta(index, delta["partial_json"])] if delta.get("partial_json") else []
+        return []
+
+    def _think(self, index: int, text: str) -> list[Event]:
+        if not text:
+            return []
+        self.kept += len(text)
+        if self.kept <= MAX_KEPT_REASONING:
+            self.thinking.setdefault(index, []).append(text)
+        return [Delta(index, text)]
+
+    def _end(self, index: int) -> list[Event]:
+        if self.kinds.pop(index, None) is None:
+            return []
+        texts, signature = self.thinking.pop(index, []), self.signature.pop(index, None)
+        if signature and self.kept <= MAX_KEPT_REASONING:
+            return [StateDelta(index, Reasoning("".join(texts), signature, ModelMaker.CLAUDE)), BlockEnd(index)]
+        return [BlockEnd(index)]
+
+
+def _known(usage: object) -> dict[str, Any]:
+    return {name: value for name, value in usage.items() if value is not None} if isinstance(usage, dict) else {}
+
+
+def _unwrapped(payload: bytes) -> bytes:
+    """Return the event in a frame of InvokeModel: base64 in the member `bytes`."""
+    try:
+        found = msgspec.json.decode(payload)
+        inner = found.get("bytes") if isinstance(found, dict) else None
+        return base64.b64decode(inner) if isinstance(inner, str) else payload
+    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error):
+        return payload

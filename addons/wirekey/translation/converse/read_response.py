@@ -1,0 +1,224 @@
+"""Reads responses of Bedrock's Converse, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from wirekey.translation.converse.read_request import redacted_state
+from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
+from wirekey.translation.framing import FrameEvents
+from wirekey.translation.neutral import (
+    Answer,
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    Citation,
+    Delta,
+    End,
+    Event,
+    Finish,
+    Format,
+    ModelMaker,
+    Reasoning,
+    StateDelta,
+    Stop,
+    Text,
+    TokenUsage,
+    ToolCall,
+    UsageUpdate,
+)
+from wirekey.translation.reply import finish_with_calls
+
+MAX_KEPT_REASONING = 256 * 1024
+
+_FINISH = {
+    "end_turn": Finish.END,
+    "stop_sequence": Finish.STOP_SEQUENCE,
+    "tool_use": Finish.CALLS,
+    "max_tokens": Finish.LIMIT,
+    "model_context_window_exceeded": Finish.WINDOW,
+    "guardrail_intervened": Finish.FILTERED,
+    "content_filtered": Finish.FILTERED,
+}
+
+
+def read_usage(usage: object) -> TokenUsage:
+    """Return the tokens of a `usage` member. Bedrock counts the cached parts beside the input."""
+    if not isinstance(usage, dict):
+        return TokenUsage()
+    plain, read = usage.get("inputTokens"), usage.get("cacheReadInputTokens")
+    written = usage.get("cacheWriteInputTokens")
+    total = None if plain is None else plain + (read or 0) + (written or 0)
+    return TokenUsage(total, read, written, usage.get("outputTokens"))
+
+
+class _ToolUse(msgspec.Struct, rename="camel"):
+    name: str
+    tool_use_id: str = ""
+    input: Raw = Raw(b"{}")  # never decoded, so that its numbers keep their digits
+
+
+class _Block(msgspec.Struct, rename="camel"):
+    text: str | None = None
+    tool_use: _ToolUse | None = None
+    reasoning_content: dict[str, Any] | None = None
+    citations_content: dict[str, Any] | None = None
+
+
+class _Message(msgspec.Struct):
+    content: list[_Block] = []
+
+
+class _Output(msgspec.Struct):
+    message: _Message = msgspec.field(default_factory=_Message)
+
+
+class _Response(msgspec.Struct, rename="camel"):
+    output: _Output
+    stop_reason: str = ""
+    usage: Any = None
+
+
+def read_response(data: bytes) -> Answer:
+    """Return a whole response in the neutral form. Raises msgspec.DecodeError if it cannot be read."""
+    body = msgspec.json.decode(data, type=_Response)
+    blocks = tuple(found for block in body.output.message.content for found in _blocks(block))
+    finish = finish_with_calls(_FINISH.get(body.stop_reason, Finish.OTHER), blocks)
+    return Answer(None, None, blocks, finish, read_usage(body.usage), native_finish=body.stop_reason)
+
+
+def _blocks(block: _Block) -> list[Text | Reasoning | ToolCall]:
+    if block.text is not None:
+        return [Text(block.text)]
+    if (use := block.tool_use) is not None:
+        return [ToolCall(use.tool_use_id, use.name, bytes(use.input).decode())]
+    if reasoning := block.reasoning_content:
+        if shown := reasoning.get("reasoningText"):
+            return [Reasoning(shown.get("text") or None, shown.get("signature"), ModelMaker.CLAUDE)]
+        return [
+            Reasoning(None, redacted_state(reasoning.get("redactedContent") or ""), ModelMaker.CLAUDE, redacted=True)
+        ]
+    if cited := block.citations_content:
+        text = "".join(part.get("text") or "" for part in cited.get("content") or [])
+        return [Text(text, annotations=_citations(cited))]
+    return []
+
+
+def _citations(cited: dict[str, Any]) -> tuple[Citation, ...]:
+    found = []
+    for one in cited.get("citations") or []:
+        web = (one.get("location") or {}).get("web") or {}
+        if web.get("url"):
+            found.append(Citation(web["url"], one.get("title") or ""))
+    return tuple(found)
+
+
+class ConverseEventReader:
+    """Reads the messages of a stream. Text and reasoning have no start event; their first delta is one."""
+
+    def __init__(self) -> None:
+        self.frames = FrameEvents()
+        self.kinds: dict[int, str] = {}
+        self.thinking: dict[int, list[str]] = {}
+        self.signature: dict[int, str] = {}
+        self.kept = 0
+        self.begun = False
+        self.calls = False
+        self.stop: Stop | None = None
+        self.done = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that the next bytes complete. Never raises."""
+        self.frames.feed(data)
+        found: list[Event] = []
+        for item in self.frames.take():
+            if self.done:
+                break
+            try:
+                payload = msgspec.json.decode(item.payload)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if not isinstance(payload, dict):
+                continue
+            if item.kind == "exception" or item.type.endswith("Exception"):
+                self.done = True
+                found.append(failure_of_event(Format.CONVERSE, payload, item.type))
+            else:
+                found += self._event(item.type, payload)
+        if self.frames.broken and not self.done:
+            self.done = True
+            found.append(TOO_LONG)
+        return found
+
+    def end(self) -> list[Event]:
+        """Return the last events of a stream that ended cleanly: `metadata` may be missing, the reason may not."""
+        if self.done:
+            return []
+        self.done = True
+        return [self.stop, End()] if self.stop else [TRUNCATED]
+
+    def _event(self, name: str, payload: dict[str, Any]) -> list[Event]:
+        index = payload.get("contentBlockIndex") or 0
+        match name:
+            case "messageStart":
+                self.begun = True
+                return [Begin(None, None)]
+            case "contentBlockStart":
+                use = (payload.get("start") or {}).get("toolUse")
+                if not use:
+                    return []
+                self.kinds[index], self.calls = "call", True
+                return [BlockBegin(index, "call", use.get("toolUseId") or "", use.get("name") or "")]
+            case "contentBlockDelta":
+                return self._delta(index, payload.get("delta") or {})
+            case "contentBlockStop":
+                return self._end(index)
+            case "messageStop":
+                reason = payload.get("stopReason") or ""
+                finish = _FINISH.get(reason, Finish.OTHER)
+                if finish is Finish.END and self.calls:
+                    finish = Finish.CALLS
+                self.stop = Stop(finish, native=reason)
+            case "metadata":
+                self.done = True
+                if self.stop is None:
+                    return [TRUNCATED]
+                return [UsageUpdate(read_usage(payload.get("usage"))), self.stop, End()]
+        return []
+
+    def _delta(self, index: int, delta: dict[str, Any]) -> list[Event]:
+        if isinstance(text := delta.get("text"), str):
+            return [*self._begin(index, "text"), Delta(index, text)] if text else []
+        if use := delta.get("toolUse"):
+            return [Delta(index, use["input"])] if use.get("input") and index in self.kinds else []
+        if reasoning := delta.get("reasoningContent"):
+            found = self._begin(index, "reasoning")
+            if text := reasoning.get("text"):
+                self.kept += len(text)
+                if self.kept <= MAX_KEPT_REASONING:
+                    self.thinking.setdefault(index, []).append(text)
+                return [*found, Delta(index, text)]
+            if signature := reasoning.get("signature"):
+                self.signature[index] = self.signature.get(index, "") + signature
+            if redacted := reasoning.get("redactedContent"):
+                state = Reasoning(None, redacted_state(redacted), ModelMaker.CLAUDE, redacted=True)
+                return [*found, StateDelta(index, state)]
+            return found
+        return []
+
+    def _begin(self, index: int, kind: Any) -> list[Event]:
+        if index in self.kinds:
+            return []
+        self.kinds[index] = kind
+        return [BlockBegin(index, kind)]
+
+    def _end(self, index: int) -> list[Event]:
+        if self.kinds.pop(index, None) is None:
+            return []
+        texts, signature = self.thinking.pop(index, []), self.signature.pop(index, None)
+        if signature and self.kept <= MAX_KEPT_REASONING:
+            return [StateDelta(index, Reasoning("".join(texts), signature, ModelMaker.CLAUDE)), BlockEnd(index)]
+        return [BlockEnd(index)]

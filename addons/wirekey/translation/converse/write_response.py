@@ -1,0 +1,183 @@
+"""Writes responses of Bedrock's Converse, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.translation.failures import aws_error
+from wirekey.translation.framing import frame
+from wirekey.translation.media import base64_of_text
+from wirekey.translation.neutral import (
+    Answer,
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    Delta,
+    End,
+    Event,
+    Finish,
+    ProviderError,
+    Reasoning,
+    StateDelta,
+    Stop,
+    Text,
+    TokenUsage,
+    ToolCall,
+    UsageUpdate,
+    merge_usage,
+)
+from wirekey.translation.reply import object_arguments
+
+if TYPE_CHECKING:
+    from wirekey.translation.neutral import Block
+    from wirekey.translation.reply import Reply
+
+type Json = dict[str, object]
+
+FINISH = {
+    Finish.END: "end_turn",
+    Finish.STOP_SEQUENCE: "stop_sequence",
+    Finish.CALLS: "tool_use",
+    Finish.LIMIT: "max_tokens",
+    Finish.WINDOW: "model_context_window_exceeded",
+    Finish.FILTERED: "content_filtered",
+    Finish.OTHER: "end_turn",
+}
+_STREAM_EXCEPTIONS = {
+    "ValidationException": "validationException",
+    "ThrottlingException": "throttlingException",
+    "ServiceUnavailableException": "serviceUnavailableException",
+    "InternalServerException": "internalServerException",
+}
+
+
+def write_usage(usage: TokenUsage) -> Json:
+    """Return the `usage` member, with the cached parts beside the input. Unknown totals are 0."""
+    plain = max((usage.input or 0) - (usage.cached or 0) - (usage.written or 0), 0)
+    found: Json = {
+        "inputTokens": plain,
+        "outputTokens": usage.output or 0,
+        "totalTokens": (usage.input or 0) + (usage.output or 0),
+    }
+    if usage.cached is not None:
+        found["cacheReadInputTokens"] = usage.cached
+    if usage.written is not None:
+        found["cacheWriteInputTokens"] = usage.written
+    return found
+
+
+def write_response(answer: Answer, reply: Reply) -> Json:
+    """Return the members of a whole response."""
+    content = [found for block in answer.blocks for found in _block(block, reply)]
+    return {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": FINISH[answer.finish],
+        "usage": write_usage(answer.usage),
+        "metrics": {"latencyMs": 0},
+    }
+
+
+def _block(block: Block, reply: Reply) -> list[Json]:
+    match block:
+        case Text():
+            return [{"text": block.text}] if block.text else []
+        case Reasoning():
+            state = reply.carried(block)
+            if block.text and reply.shows_thoughts:
+                shown: Json = {"text": block.text, **({"signature": state} if state else {})}
+                return [{"reasoningContent": {"reasoningText": shown}}]
+            return [{"reasoningContent": {"redactedContent": base64_of_text(state)}}] if state else []
+        case ToolCall():
+            use: Json = {
+                "toolUseId": block.id or f"tooluse_{reply.make_id()}",
+                "name": reply.tool_name(block.name),
+                "input": object_arguments(block),
+            }
+            return [{"toolUse": use}]
+    return []
+
+
+class ConverseEventWriter:
+    """Writes the messages of a stream: one block after the other, a start for calls only, the usage last."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.usage = TokenUsage()
+        self.numbers = 0
+        self.open = False
+        self.kind = ""
+        self.stop_event: Stop | None = None
+
+    def write(self, event: Event) -> bytes:
+        """Return the bytes of one event. Blocks must not interleave."""
+        match event:
+            case Begin():
+                self.usage = merge_usage(self.usage, event.usage)
+                return frame("messageStart", {"role": "assistant"})
+            case BlockBegin():
+                return self.block_begin(event)
+            case Delta():
+                return self.delta(event)
+            case StateDelta():
+                return self.state(event)
+            case BlockEnd():
+                return self.close()
+            case UsageUpdate():
+                self.usage = merge_usage(self.usage, event.usage)
+            case Stop():
+                self.stop_event = event
+            case ProviderError():
+                _, kind = aws_error(event)
+                name = _STREAM_EXCEPTIONS.get(kind, "internalServerException")
+                return frame(name, {"message": event.message}, "exception")
+            case End():
+                return self.end()
+        return b""
+
+    def block_begin(self, event: BlockBegin) -> bytes:
+        """Return the start of a call; text and reasoning begin with their first delta."""
+        self.kind = event.kind
+        if event.kind != "call":
+            return b""
+        self.open = True
+        use = {
+            "toolUseId": event.id or f"tooluse_{self.reply.make_id()}",
+            "name": self.reply.tool_name(event.name or ""),
+        }
+        return frame("contentBlockStart", {"contentBlockIndex": self.numbers, "start": {"toolUse": use}})
+
+    def block_delta(self, delta: Json) -> bytes:
+        """Return a piece of the open block."""
+        self.open = True
+        return frame("contentBlockDelta", {"contentBlockIndex": self.numbers, "delta": delta})
+
+    def delta(self, event: Delta) -> bytes:
+        """Return a piece of text, of reasoning or of the arguments of a call."""
+        if self.kind == "reasoning":
+            return self.block_delta({"reasoningContent": {"text": event.text}}) if self.reply.shows_thoughts else b""
+        return self.block_delta({"toolUse": {"input": event.text}} if self.kind == "call" else {"text": event.text})
+
+    def state(self, event: StateDelta) -> bytes:
+        """Return the state of reasoning: the signature of shown text, or a block of its own before the open one."""
+        carried = self.reply.carried(event.reasoning)
+        if carried is None:
+            return b""
+        if self.kind == "reasoning" and self.open:
+            return self.block_delta({"reasoningContent": {"signature": carried}})
+        if self.open:
+            return b""
+        return self.block_delta({"reasoningContent": {"redactedContent": base64_of_text(carried)}}) + self.close()
+
+    def close(self) -> bytes:
+        """Return the end of the open block."""
+        if not self.open:
+            return b""
+        self.open = False
+        self.numbers += 1
+        return frame("contentBlockStop", {"contentBlockIndex": self.numbers - 1})
+
+    def end(self) -> bytes:
+        """Return the reason of the end, and the usage."""
+        stop = self.stop_event or Stop(Finish.OTHER)
+        metadata = {"usage": write_usage(self.usage), "metrics": {"latencyMs": 0}}
+        return self.close() + frame("messageStop", {"stopReason": FINISH[stop.finish]}) + frame("metadata", metadata)

@@ -1,0 +1,228 @@
+"""Writes responses of Gemini's generateContent, whole and streamed: server-sent events, or a JSON array."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from wirekey.translation.failures import TOO_LONG, error_object
+from wirekey.translation.members import encode, object_text, raw_json
+from wirekey.translation.neutral import (
+    Answer,
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    Delta,
+    End,
+    Event,
+    Finish,
+    Format,
+    Ping,
+    ProviderError,
+    Reasoning,
+    StateDelta,
+    Stop,
+    Text,
+    TokenUsage,
+    ToolCall,
+    UsageUpdate,
+    merge_usage,
+)
+from wirekey.translation.reply import object_arguments
+
+if TYPE_CHECKING:
+    from wirekey.translation.neutral import Block
+    from wirekey.translation.reply import Reply
+
+type Json = dict[str, object]
+
+MAX_ARGUMENTS = 4 * 1024 * 1024
+FINISH = {
+    Finish.END: "STOP",
+    Finish.STOP_SEQUENCE: "STOP",
+    Finish.CALLS: "STOP",
+    Finish.LIMIT: "MAX_TOKENS",
+    Finish.WINDOW: "MAX_TOKENS",
+    Finish.FILTERED: "SAFETY",
+    Finish.OTHER: "OTHER",
+}
+
+
+def write_usage(usage: TokenUsage) -> Json:
+    """Return `usageMetadata`, with the tokens of thoughts beside those of the candidates. Unknown totals are 0."""
+    thoughts = usage.reasoning or 0
+    found: Json = {
+        "promptTokenCount": usage.input or 0,
+        "candidatesTokenCount": max((usage.output or 0) - thoughts, 0),
+        "totalTokenCount": (usage.input or 0) + (usage.output or 0),
+    }
+    if usage.reasoning is not None:
+        found["thoughtsTokenCount"] = usage.reasoning
+    if usage.cached is not None:
+        found["cachedContentTokenCount"] = usage.cached
+    return found
+
+
+def write_response(answer: Answer, reply: Reply) -> Json:
+    """Return the members of a whole response."""
+    choices = [(answer.blocks, answer.finish), *answer.others]
+    candidates: list[Json] = [
+        {"content": {"role": "model", "parts": _parts(blocks, reply)}, "finishReason": FINISH[finish], "index": index}
+        for index, (blocks, finish) in enumerate(choices)
+    ]
+    return {
+        "candidates": candidates,
+        "usageMetadata": write_usage(answer.usage),
+        "modelVersion": reply.model(answer.model),
+        "responseId": reply.id("", answer.id),
+    }
+
+
+def carried_signature(reasoning: Reasoning, reply: Reply) -> str | None:
+    """Return the state of reasoning as a signature, signed if it is not Gemini's own."""
+    if reasoning.state is None or reply.is_own(reasoning):
+        return reasoning.state
+    return reply.states.signed_signature([reasoning])
+
+
+def _parts(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
+    parts: list[Json] = []
+    signature: str | None = None
+    for block in blocks:
+        match block:
+            case Reasoning():
+                state = carried_signature(block, reply)
+                if block.text and reply.shows_thoughts:
+                    parts.append(
+                        {"text": block.text, "thought": True, **({"thoughtSignature": state} if state else {})}
+                    )
+                else:
+                    signature = state or signature
+                continue
+            case Text(text=text) if text:
+                part: Json = {"text": text}
+            case ToolCall():
+                part = _call_part(block, object_arguments(block), reply)
+            case _:
+                continue
+        if signature:
+            part["thoughtSignature"], signature = signature, None
+        parts.append(part)
+    if signature:
+        parts.append({"text": "", "thoughtSignature": signature})
+    return parts
+
+
+def _call_part(call: ToolCall, arguments: Raw, reply: Reply) -> Json:
+    found: Json = {"id": call.id} if call.id else {}
+    return {"functionCall": {**found, "name": reply.tool_name(call.name), "args": arguments}}
+
+
+class GeminiEventWriter:
+    """Writes the responses of a stream: text as it comes, each call whole when its block ends.
+
+    Without `alt=sse` in the client's query the stream is a JSON array.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.array = "alt=sse" not in reply.query.replace("%24", "$").replace("$alt", "alt").lower()
+        self.written = False
+        self.failed = False
+        self.head: Json = {}
+        self.usage = TokenUsage()
+        self.kinds: dict[int, str] = {}
+        self.calls: dict[int, tuple[ToolCall, list[str]]] = {}
+        self.held = 0
+        self.signature: str | None = None
+        self.stop_event: Stop | None = None
+
+    def write(self, event: Event) -> bytes:
+        """Return the bytes of one event."""
+        match event:
+            case Begin():
+                self.usage = merge_usage(self.usage, event.usage)
+                self.head = {"modelVersion": self.reply.model(event.model), "responseId": self.reply.id("", event.id)}
+            case BlockBegin():
+                self.kinds[event.index] = event.kind
+                if event.kind == "call":
+                    self.calls[event.index] = ToolCall(event.id or "", event.name or "", ""), []
+            case Delta():
+                return self.delta(event)
+            case StateDelta():
+                self.signature = carried_signature(event.reasoning, self.reply) or self.signature
+            case BlockEnd():
+                return self.block_end(event)
+            case UsageUpdate():
+                self.usage = merge_usage(self.usage, event.usage)
+            case Stop():
+                self.stop_event = event
+            case ProviderError():
+                return self.failure(event)
+            case Ping():
+                return b"" if self.array else b": ping\r\n\r\n"
+            case End():
+                return self.end()
+        return b""
+
+    def response(self, value: Json) -> bytes:
+        """Return one response in the framing of the stream."""
+        if not self.array:
+            return b"data: " + encode(value) + b"\r\n\r\n"
+        start = b",\r\n" if self.written else b"["
+        self.written = True
+        return start + encode(value)
+
+    def part(self, part: Json) -> bytes:
+        """Return one response with one part."""
+        if self.signature and not part.get("thought"):
+            part["thoughtSignature"], self.signature = self.signature, None
+        content = {"role": "model", "parts": [part]}
+        return self.response({"candidates": [{"content": content, "index": 0}], **self.head})
+
+    def delta(self, event: Delta) -> bytes:
+        """Return text as it comes, and hold the arguments of a call."""
+        kind = self.kinds.get(event.index)
+        if kind == "call":
+            self.held += len(event.text)
+            if self.held > MAX_ARGUMENTS:
+                return self.failure(TOO_LONG)
+            self.calls[event.index][1].append(event.text)
+            return b""
+        if kind == "reasoning":
+            return self.part({"text": event.text, "thought": True}) if self.reply.shows_thoughts else b""
+        return self.part({"text": event.text})
+
+    def block_end(self, event: BlockEnd) -> bytes:
+        """Return a call, whole."""
+        if event.index not in self.calls:
+            return b""
+        call, pieces = self.calls.pop(event.index)
+        text = "".join(pieces)
+        self.held -= len(text)
+        whole = object_text(text)
+        arguments = raw_json({"arguments": text}) if whole is None else Raw(whole.encode())
+        return self.part(_call_part(call, arguments, self.reply))
+
+    def failure(self, event: ProviderError) -> bytes:
+        """Return the error."""
+        if self.failed:
+            return b""
+        self.failed = True
+        end = b"]" if self.array else b""
+        return self.response(error_object(Format.GEMINI, event)[1]) + end
+
+    def end(self) -> bytes:
+        """Return the reason of the end and the usage."""
+        if self.failed:
+            return b""
+        stop = self.stop_event or Stop(Finish.OTHER)
+        parts: list[Json] = [{"text": "", "thoughtSignature": self.signature}] if self.signature else [{"text": ""}]
+        candidate: Json = {
+            "content": {"role": "model", "parts": parts},
+            "finishReason": FINISH[stop.finish],
+            "index": 0,
+        }
+        last = self.response({"candidates": [candidate], "usageMetadata": write_usage(self.usage), **self.head})
+        return last + (b"]" if self.array else b"")

@@ -1,0 +1,229 @@
+"""Writes responses of OpenAI's Chat Completions, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.translation.failures import error_object
+from wirekey.translation.framing import sse
+from wirekey.translation.neutral import (
+    Answer,
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    Delta,
+    End,
+    Event,
+    Finish,
+    Format,
+    Ping,
+    ProviderError,
+    Reasoning,
+    StateDelta,
+    Stop,
+    TokenUsage,
+    ToolCall,
+    UsageUpdate,
+    merge_usage,
+)
+from wirekey.translation.reply import joined_reasoning, joined_text, text_arguments
+
+if TYPE_CHECKING:
+    from wirekey.translation.neutral import Block
+    from wirekey.translation.reply import Reply
+
+type Json = dict[str, object]
+
+FINISH = {
+    Finish.END: "stop",
+    Finish.STOP_SEQUENCE: "stop",
+    Finish.CALLS: "tool_calls",
+    Finish.LIMIT: "length",
+    Finish.WINDOW: "length",
+    Finish.FILTERED: "content_filter",
+    Finish.OTHER: "stop",
+}
+
+
+def write_usage(usage: TokenUsage) -> Json:
+    """Return the `usage` member. Unknown parts are left out; unknown totals are 0."""
+    found: Json = {
+        "prompt_tokens": usage.input or 0,
+        "completion_tokens": usage.output or 0,
+        "total_tokens": (usage.input or 0) + (usage.output or 0),
+    }
+    prompt: Json = {}
+    if usage.cached is not None:
+        prompt["cached_tokens"] = usage.cached
+    if usage.written is not None:
+        prompt["cache_write_tokens"] = usage.written
+    if prompt:
+        found["prompt_tokens_details"] = prompt
+    if usage.reasoning is not None:
+        found["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    return found
+
+
+def write_response(answer: Answer, reply: Reply) -> Json:
+    """Return the members of a whole response."""
+    choices = [(answer.blocks, answer.finish), *answer.others]
+    return {
+        "id": reply.id("chatcmpl-", answer.id),
+        "object": "chat.completion",
+        "created": reply.created,
+        "model": reply.model(answer.model),
+        "choices": [_choice(index, blocks, finish, answer, reply) for index, (blocks, finish) in enumerate(choices)],
+        "usage": write_usage(answer.usage),
+    }
+
+
+def _choice(index: int, blocks: tuple[Block, ...], finish: Finish, answer: Answer, reply: Reply) -> Json:
+    calls = _calls(blocks, reply)
+    text = joined_text(blocks)
+    message: Json = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
+    if (thoughts := joined_reasoning(blocks)) and reply.shows_thoughts:
+        message["reasoning_content"] = thoughts
+    if calls and reply.conversation.legacy_functions:
+        message["function_call"] = calls[0]["function"]
+    elif calls:
+        message["tool_calls"] = calls
+    found: Json = {"index": index, "message": message, "logprobs": None, "finish_reason": FINISH[finish]}
+    if calls and reply.conversation.legacy_functions and finish is Finish.CALLS:
+        found["finish_reason"] = "function_call"
+    if finish is Finish.OTHER and answer.native_finish:
+        found["native_finish_reason"] = answer.native_finish
+    return found
+
+
+def _calls(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
+    found: list[Json] = []
+    states: list[Reasoning] = []
+    for block in blocks:
+        if isinstance(block, Reasoning) and block.state is not None:
+            states.append(block)
+        elif isinstance(block, ToolCall):
+            found.append(
+                {
+                    "id": _call_id(block.id, states, reply),
+                    "type": "function",
+                    "function": {"name": reply.tool_name(block.name), "arguments": text_arguments(block)},
+                }
+            )
+            states = []
+    return found
+
+
+def _call_id(given: str, states: list[Reasoning], reply: Reply) -> str:
+    """Return the id of a call, with the state of the reasoning before it: the only place that clients send back."""
+    found = given or f"call_{reply.make_id()}"
+    return (reply.states.signed_id(found, states) or found) if states else found
+
+
+class ChatEventWriter:
+    """Writes the chunks of a stream. Calls may interleave, as they have an index."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.head: Json = {}
+        self.usage = TokenUsage()
+        self.kinds: dict[int, str] = {}
+        self.calls: dict[int, int] = {}
+        self.empty: set[int] = set()
+        self.states: list[Reasoning] = []
+
+    def write(self, event: Event) -> bytes:
+        """Return the bytes of one event."""
+        match event:
+            case Begin():
+                return self.begin(event)
+            case BlockBegin():
+                return self.block_begin(event)
+            case Delta():
+                return self.delta(event)
+            case StateDelta():
+                self.state(event)
+            case BlockEnd():
+                return self.block_end(event)
+            case UsageUpdate():
+                self.usage = merge_usage(self.usage, event.usage)
+            case Stop():
+                return self.stop(event)
+            case ProviderError():
+                return sse(error_object(Format.CHAT, event)[1])
+            case Ping():
+                return b": ping\n\n"
+            case End():
+                return self.end()
+        return b""
+
+    def begin(self, event: Begin) -> bytes:
+        """Return the first chunk, with the role."""
+        self.usage = merge_usage(self.usage, event.usage)
+        self.head = {
+            "id": self.reply.id("chatcmpl-", event.id),
+            "object": "chat.completion.chunk",
+            "created": self.reply.created,
+            "model": self.reply.model(event.model),
+        }
+        return self.chunk({"role": "assistant", "content": ""})
+
+    def chunk(self, delta: Json, finish: str | None = None) -> bytes:
+        """Return one chunk with one choice."""
+        choice: Json = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        more: Json = {"usage": None} if self.reply.conversation.include_usage else {}
+        return sse({**self.head, "choices": [choice], **more})
+
+    def block_begin(self, event: BlockBegin) -> bytes:
+        """Return the first chunk of a call; text and reasoning begin with their first delta."""
+        self.kinds[event.index] = event.kind
+        if event.kind != "call":
+            return b""
+        name = self.reply.tool_name(event.name or "")
+        identifier = _call_id(event.id or "", self.states, self.reply)
+        self.states = []
+        self.calls[event.index] = len(self.calls)
+        self.empty.add(event.index)
+        return self.call_chunk(
+            event.index, {"id": identifier, "type": "function", "function": {"name": name, "arguments": ""}}
+        )
+
+    def call_chunk(self, index: int, call: Json) -> bytes:
+        """Return a chunk with one piece of a call."""
+        if self.reply.conversation.legacy_functions:
+            return self.chunk({"function_call": call["function"]})
+        return self.chunk({"tool_calls": [{"index": self.calls[index], **call}]})
+
+    def delta(self, event: Delta) -> bytes:
+        """Return one chunk with text."""
+        kind = self.kinds.get(event.index)
+        if kind == "call":
+            self.empty.discard(event.index)
+            return self.call_chunk(event.index, {"function": {"arguments": event.text}})
+        if kind == "reasoning":
+            return self.chunk({"reasoning_content": event.text}) if self.reply.shows_thoughts else b""
+        return self.chunk({"content": event.text})
+
+    def state(self, event: StateDelta) -> None:
+        """Keep the state of reasoning until the next call, whose id carries it."""
+        if event.reasoning.state is not None:
+            self.states.append(event.reasoning)
+
+    def block_end(self, event: BlockEnd) -> bytes:
+        """Return the arguments of a call that has none."""
+        if event.index in self.empty:
+            return self.call_chunk(event.index, {"function": {"arguments": "{}"}})
+        return b""
+
+    def stop(self, event: Stop) -> bytes:
+        """Return the chunk with the reason of the end."""
+        finish = FINISH[event.finish]
+        if finish == "tool_calls" and self.reply.conversation.legacy_functions:
+            finish = "function_call"
+        return self.chunk({}, finish)
+
+    def end(self) -> bytes:
+        """Return the usage, if the client asked for it, and the end."""
+        usage = b""
+        if self.reply.conversation.include_usage:
+            usage = sse({**self.head, "choices": [], "usage": write_usage(self.usage)})
+        return usage + b"data: [DONE]\n\n"

@@ -1,0 +1,203 @@
+"""Reads responses of OpenAI's Responses, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
+from wirekey.translation.framing import SseEvents
+from wirekey.translation.neutral import (
+    Answer,
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    Citation,
+    Delta,
+    End,
+    Event,
+    Finish,
+    Format,
+    ModelMaker,
+    ProviderError,
+    Reasoning,
+    StateDelta,
+    Stop,
+    Text,
+    TokenUsage,
+    ToolCall,
+    UsageUpdate,
+)
+
+_INCOMPLETE = {"max_output_tokens": Finish.LIMIT, "content_filter": Finish.FILTERED}
+
+
+def read_usage(usage: object) -> TokenUsage:
+    """Return the tokens of a `usage` member."""
+    if not isinstance(usage, dict):
+        return TokenUsage()
+    given, made = usage.get("input_tokens_details") or {}, usage.get("output_tokens_details") or {}
+    return TokenUsage(
+        usage.get("input_tokens"),
+        given.get("cached_tokens"),
+        given.get("cache_write_tokens"),
+        usage.get("output_tokens"),
+        made.get("reasoning_tokens"),
+    )
+
+
+def read_response(data: bytes) -> Answer | ProviderError:
+    """Return a whole response in the neutral form, or the error that it holds. Raises msgspec.DecodeError."""
+    body = msgspec.json.decode(data, type=dict[str, Any])
+    if body.get("status") == "failed":
+        return failure_of_event(Format.RESPONSES, body.get("error") or {})
+    blocks: list[Any] = []
+    refused = False
+    for item in body.get("output") or []:
+        found, refusal = _item(item)
+        blocks += found
+        refused = refused or refusal
+    finish = _finish(body, calls=any(isinstance(block, ToolCall) for block in blocks), refused=refused)
+    return Answer(body.get("id"), body.get("model"), tuple(blocks), finish, read_usage(body.get("usage")))
+
+
+def _finish(body: dict[str, Any], *, calls: bool, refused: bool) -> Finish:
+    if body.get("status") == "incomplete":
+        reason = (body.get("incomplete_details") or {}).get("reason") or ""
+        return _INCOMPLETE.get(reason, Finish.OTHER)
+    if refused:
+        return Finish.FILTERED
+    return Finish.CALLS if calls else Finish.END
+
+
+def _item(item: dict[str, Any]) -> tuple[list[Any], bool]:
+    match item.get("type"):
+        case "message":
+            blocks, refused = [], False
+            for part in item.get("content") or []:
+                if part.get("type") == "refusal":
+                    refused = True
+                    blocks.append(Text(part.get("refusal") or ""))
+                elif part.get("type") == "output_text":
+                    blocks.append(Text(part.get("text") or "", annotations=_citations(part)))
+            return blocks, refused
+        case "function_call":
+            return [ToolCall(item.get("call_id") or "", item.get("name") or "", item.get("arguments") or "")], False
+        case "reasoning":
+            return [_reasoning(item)], False
+    return [], False
+
+
+def _citations(part: dict[str, Any]) -> tuple[Citation, ...]:
+    found = [one for one in part.get("annotations") or [] if one.get("type") == "url_citation" and one.get("url")]
+    return tuple(Citation(one["url"], one.get("title") or "") for one in found)
+
+
+def _reasoning(item: dict[str, Any]) -> Reasoning:
+    text = "\n\n".join(part.get("text") or "" for part in item.get("summary") or [])
+    return Reasoning(text or None, item.get("encrypted_content"), ModelMaker.OPENAI, item=item.get("id"))
+
+
+class ResponsesEventReader:
+    """Reads the events of a stream. The index of an item and of its part make the index of a block."""
+
+    def __init__(self) -> None:
+        self.frames = SseEvents()
+        self.blocks: dict[tuple[int, int], int] = {}
+        self.next_index = 0
+        self.calls = False
+        self.refused = False
+        self.done = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that the next bytes complete. Never raises."""
+        self.frames.feed(data)
+        return self._read()
+
+    def end(self) -> list[Event]:
+        """Return the last events of a stream that ended cleanly."""
+        self.frames.end()
+        found = self._read()
+        if not self.done:
+            self.done = True
+            found.append(TRUNCATED)
+        return found
+
+    def _read(self) -> list[Event]:
+        found: list[Event] = []
+        for data in self.frames.take():
+            if self.done:
+                break
+            try:
+                event = msgspec.json.decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if isinstance(event, dict):
+                found += self._event(event)
+        if self.frames.broken and not self.done:
+            self.done = True
+            found.append(TOO_LONG)
+        return found
+
+    def _event(self, event: dict[str, Any]) -> list[Event]:
+        item, part = event.get("output_index") or 0, event.get("content_index") or 0
+        match event.get("type"):
+            case "response.created":
+                response = event.get("response") or {}
+                return [Begin(response.get("id"), response.get("model"))]
+            case "response.output_item.added":
+                added = event.get("item") or {}
+                if added.get("type") == "function_call":
+                    self.calls = True
+                    return self._begin((item, 0), "call", added.get("call_id") or "", added.get("name") or "")
+                return self._begin((item, 0), "reasoning") if added.get("type") == "reasoning" else []
+            case "response.output_text.delta" | "response.refusal.delta":
+                self.refused = self.refused or event["type"] == "response.refusal.delta"
+                return [*self._begin((item, part), "text"), *self._delta((item, part), event)]
+            case "response.reasoning_summary_text.delta" | "response.function_call_arguments.delta":
+                return self._delta((item, 0), event)
+            case "response.reasoning_summary_part.added" if event.get("summary_index"):
+                return self._delta((item, 0), {"delta": "\n\n"})
+            case "response.content_part.done":
+                return self._end((item, part))
+            case "response.output_item.done":
+                return self._item_done(item, event.get("item") or {})
+            case "response.completed" | "response.incomplete":
+                return self._finish(event.get("response") or {})
+            case "response.failed":
+                self.done = True
+                return [failure_of_event(Format.RESPONSES, (event.get("response") or {}).get("error") or {})]
+            case "error":
+                self.done = True
+                return [failure_of_event(Format.RESPONSES, event.get("error") or event)]
+        return []
+
+    def _begin(self, key: tuple[int, int], kind: Any, call: str | None = None, name: str | None = None) -> list[Event]:
+        if key in self.blocks:
+            return []
+        self.blocks[key] = self.next_index
+        self.next_index += 1
+        return [BlockBegin(self.blocks[key], kind, call, name)]
+
+    def _delta(self, key: tuple[int, int], event: dict[str, Any]) -> list[Event]:
+        text = event.get("delta")
+        return [Delta(self.blocks[key], text)] if key in self.blocks and isinstance(text, str) and text else []
+
+    def _item_done(self, item: int, done: dict[str, Any]) -> list[Event]:
+        found: list[Event] = []
+        if done.get("type") == "reasoning" and (item, 0) in self.blocks and done.get("encrypted_content"):
+            found.append(StateDelta(self.blocks[item, 0], _reasoning(done)))
+        for key in [key for key in self.blocks if key[0] == item]:
+            found += self._end(key)
+        return found
+
+    def _end(self, key: tuple[int, int]) -> list[Event]:
+        index = self.blocks.pop(key, None)
+        return [] if index is None else [BlockEnd(index)]
+
+    def _finish(self, response: dict[str, Any]) -> list[Event]:
+        self.done = True
+        usage = UsageUpdate(read_usage(response.get("usage")))
+        ends: list[Event] = [BlockEnd(index) for index in self.blocks.values()]
+        return [*ends, usage, Stop(_finish(response, calls=self.calls, refused=self.refused)), End()]

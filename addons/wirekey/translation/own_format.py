@@ -1,0 +1,118 @@
+"""Removes the signed state of foreign providers from a request that keeps its format.
+
+A client sends back what it got, so a conversation that was translated once holds signed state. No provider can read
+it. One search shows whether there is any; without it, not a byte of the request changes.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Raw
+
+from wirekey.translation.members import encode
+from wirekey.translation.neutral import Format
+from wirekey.translation.state import GEMINI_MARKER, MARKER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_IN_ID = re.compile(rb"(call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*")
+_SIGNATURE = base64.b64encode(GEMINI_MARKER)
+_REDACTED = base64.b64encode(MARKER.encode()[:3])
+_MARKS = (b"_wk1_", b'"wk1_', b'"' + _SIGNATURE, b'"' + _REDACTED)
+
+_OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
+_LIST: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
+
+type Edit = Callable[[dict[str, Raw]], bool]
+"""Edits a block or an item, and returns whether it stays."""
+
+
+def has_signed_state(body: bytes) -> bool:
+    """Return whether a request may hold signed state."""
+    return any(mark in body for mark in _MARKS)
+
+
+def without_signed_state(form: Format, body: bytes) -> bytes:
+    """Return a request without signed state: ids get short again, and blocks of foreign reasoning are left out.
+
+    A body without such state is returned as it is. The body must be a JSON object.
+    """
+    if not has_signed_state(body):
+        return body
+    if form in {Format.CHAT, Format.RESPONSES}:
+        body = _IN_ID.sub(rb"\1", body)
+    match form:
+        case Format.RESPONSES:
+            return _edited(body, "input", None, _keep_item)
+        case Format.ANTHROPIC | Format.INVOKE:
+            return _edited(body, "messages", "content", _keep_block)
+        case Format.CONVERSE:
+            return _edited(body, "messages", "content", _keep_converse)
+        case Format.GEMINI:
+            return _edited(body, "contents", "parts", _keep_part)
+        case Format.CHAT:
+            return body
+
+
+def _edited(body: bytes, member: str, inner: str | None, keep: Edit) -> bytes:
+    top = _OBJECT.decode(body)
+    try:
+        listed = _LIST.decode(top[member])
+    except (KeyError, msgspec.DecodeError):
+        return body
+    if inner is None:
+        top[member] = Raw(encode(_kept(listed, keep)))
+        return encode(top)
+    found = []
+    for raw in listed:
+        turn = _OBJECT.decode(raw)
+        try:
+            turn[inner] = Raw(encode(_kept(_LIST.decode(turn[inner]), keep)))
+            found.append(Raw(encode(turn)))
+        except (KeyError, msgspec.DecodeError):
+            found.append(raw)
+    top[member] = Raw(encode(found))
+    return encode(top)
+
+
+def _kept(blocks: list[Raw], keep: Edit) -> list[object]:
+    found: list[object] = []
+    for raw in blocks:
+        if not has_signed_state(bytes(raw)):
+            found.append(raw)
+            continue
+        block = _OBJECT.decode(raw)
+        if keep(block):
+            found.append(block)
+    return found
+
+
+def _begins(raw: Raw | None, mark: bytes) -> bool:
+    return raw is not None and bytes(raw).startswith(mark)
+
+
+def _keep_item(item: dict[str, Raw]) -> bool:
+    return not _begins(item.get("encrypted_content"), b'"wk1_')
+
+
+def _keep_block(block: dict[str, Raw]) -> bool:
+    return not any(_begins(block.get(name), b'"wk1_') for name in ("signature", "data"))
+
+
+def _keep_converse(block: dict[str, Raw]) -> bool:
+    if "reasoningContent" not in block:
+        return True
+    data = bytes(block["reasoningContent"])
+    return b'"wk1_' not in data and b'"' + _REDACTED not in data
+
+
+def _keep_part(part: dict[str, Raw]) -> bool:
+    if _begins(part.get("thoughtSignature"), b'"' + _SIGNATURE):
+        del part["thoughtSignature"]
+        return not (bytes(part.get("thought", b"false")) == b"true" or bytes(part.get("text", b"x")) == b'""')
+    return True

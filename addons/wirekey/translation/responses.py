@@ -1,0 +1,256 @@
+"""Translates the response to a translated request: whole, streamed or an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from wirekey.translation import anthropic, converse, gemini, openai_chat, openai_responses
+from wirekey.translation.failures import TOO_LONG, UNREADABLE, aws_error, error_object, read_failure
+from wirekey.translation.members import encode
+from wirekey.translation.neutral import (
+    Begin,
+    BlockBegin,
+    BlockEnd,
+    Delta,
+    End,
+    Event,
+    Format,
+    Media,
+    ProviderError,
+    StateDelta,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wirekey.translation.neutral import Answer
+    from wirekey.translation.reply import Reply
+
+MAX_WAITING = 4 * 1024 * 1024
+GENERATED = ProviderError(
+    502, "The model returned media that the format of the client cannot hold.", "cannot_translate_answer"
+)
+
+
+class EventReader(Protocol):
+    """Reads the bytes of a stream as neutral events. It never raises, whatever the provider sends."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that the next bytes complete."""
+
+    def end(self) -> list[Event]:
+        """Return the last events of a stream that ended cleanly."""
+
+
+class EventWriter(Protocol):
+    """Writes neutral events as the bytes of a stream."""
+
+    def write(self, event: Event) -> bytes:
+        """Return the bytes of one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedResponse:
+    """A whole response or an error in the client's format. `failure` is None if the provider made a response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    failure: ProviderError | None = None
+
+
+_READERS = {
+    Format.CHAT: openai_chat.read_response,
+    Format.RESPONSES: openai_responses.read_response,
+    Format.GEMINI: gemini.read_response,
+    Format.ANTHROPIC: anthropic.read_response,
+    Format.INVOKE: anthropic.read_response,
+    Format.CONVERSE: converse.read_response,
+}
+_WRITERS = {
+    Format.CHAT: openai_chat.write_response,
+    Format.RESPONSES: openai_responses.write_response,
+    Format.GEMINI: gemini.write_response,
+    Format.ANTHROPIC: anthropic.write_response,
+    Format.INVOKE: anthropic.write_response,
+    Format.CONVERSE: converse.write_response,
+}
+
+
+def translate_response(
+    status: int, body: bytes, reply: Reply, headers: Mapping[str, str] | None = None
+) -> TranslatedResponse:
+    """Return a whole response of the upstream in the client's format.
+
+    An error of the upstream becomes an error of the client's format; a body that cannot be read becomes a 502.
+    """
+    upstream = reply.context.upstream
+    if status >= 400:
+        return error_response(read_failure(upstream, status, body, headers), reply)
+    try:
+        found: Answer | ProviderError = _READERS[upstream](body)
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, AttributeError, ValueError):
+        return error_response(_unreadable(upstream, body), reply)
+    if isinstance(found, ProviderError):
+        return error_response(found, reply)
+    if not found.blocks and b'"error"' in body[:200]:
+        return error_response(read_failure(upstream, status, body, headers), reply)
+    if any(isinstance(block, Media) for block in found.blocks):
+        return error_response(GENERATED, reply)
+    written = _WRITERS[reply.context.client](found, reply)
+    return TranslatedResponse(200, {"content-type": "application/json"}, encode(written))
+
+
+def _unreadable(upstream: Format, body: bytes) -> ProviderError:
+    """Return the error that a successful response holds instead of a response, if it holds one."""
+    if body.lstrip()[:1] in {b"{", b"["} and b'"error"' in body[:200]:
+        return read_failure(upstream, 200, body)
+    return UNREADABLE
+
+
+def error_response(failure: ProviderError, reply: Reply) -> TranslatedResponse:
+    """Return an error in the client's format."""
+    client = reply.context.client
+    status, body = error_object(client, failure)
+    headers = {"content-type": "application/json"}
+    if failure.retry_after is not None:
+        headers["retry-after"] = str(failure.retry_after)
+    if client in {Format.CONVERSE, Format.INVOKE}:
+        headers["x-amzn-errortype"] = aws_error(failure)[1]
+    return TranslatedResponse(status, headers, encode(body), failure)
+
+
+@dataclass(slots=True)
+class Sequencer:
+    """Orders interleaved blocks one after the other, for formats that cannot interleave them.
+
+    Events of a block that begins while another is open wait, up to 4 MiB of text, until that one ends.
+    """
+
+    open: int | None = None
+    waiting: dict[int, list[Event]] = field(default_factory=dict)
+    held: int = 0
+
+    def order(self, event: Event) -> list[Event]:
+        """Return the events that may be written now."""
+        match event:
+            case BlockBegin() if self.open is None:
+                self.open = event.index
+            case BlockBegin():
+                self.waiting[event.index] = [event]
+                return []
+            case Delta() | StateDelta() | BlockEnd() if event.index != self.open:
+                return self._wait(event)
+            case BlockEnd():
+                self.open = None
+                return [event, *self._next()]
+        return [event]
+
+    def _wait(self, event: Delta | StateDelta | BlockEnd) -> list[Event]:
+        if event.index not in self.waiting:
+            return []
+        self.held += len(event.text) if isinstance(event, Delta) else 0
+        if self.held > MAX_WAITING:
+            return [TOO_LONG]
+        self.waiting[event.index].append(event)
+        return []
+
+    def _next(self) -> list[Event]:
+        found: list[Event] = []
+        while self.waiting:
+            index = next(iter(self.waiting))
+            events = self.waiting.pop(index)
+            found += events
+            self.held -= sum(len(event.text) for event in events if isinstance(event, Delta))
+            if not isinstance(events[-1], BlockEnd):
+                self.open = index
+                break
+        return found
+
+
+def _reader(upstream: Format) -> EventReader:
+    match upstream:
+        case Format.CHAT:
+            return openai_chat.ChatEventReader()
+        case Format.RESPONSES:
+            return openai_responses.ResponsesEventReader()
+        case Format.GEMINI:
+            return gemini.GeminiEventReader()
+        case Format.ANTHROPIC:
+            return anthropic.AnthropicEventReader()
+        case Format.INVOKE:
+            return anthropic.AnthropicEventReader(framed=True)
+        case Format.CONVERSE:
+            return converse.ConverseEventReader()
+
+
+def _writer(reply: Reply) -> EventWriter:
+    match reply.context.client:
+        case Format.CHAT:
+            return openai_chat.ChatEventWriter(reply)
+        case Format.RESPONSES:
+            return openai_responses.ResponsesEventWriter(reply)
+        case Format.GEMINI:
+            return gemini.GeminiEventWriter(reply)
+        case Format.ANTHROPIC:
+            return anthropic.AnthropicEventWriter(reply)
+        case Format.INVOKE:
+            return anthropic.AnthropicEventWriter(reply, framed=True)
+        case Format.CONVERSE:
+            return converse.ConverseEventWriter(reply)
+
+
+class StreamTranslator:
+    """Translates the bytes of a stream as they pass. The same bytes give the same result, however they were cut.
+
+    `failure` is set after an error of the upstream, a truncated stream, or one that cannot be translated.
+    """
+
+    def __init__(self, reply: Reply) -> None:
+        self.reader = _reader(reply.context.upstream)
+        self.writer = _writer(reply)
+        self.sequencer = None if reply.context.client in {Format.CHAT, Format.GEMINI} else Sequencer()
+        self.begun = False
+        self.failure: ProviderError | None = None
+        self.ended = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the client's bytes for the next bytes of the upstream."""
+        return self._written(self.reader.feed(data))
+
+    def end(self) -> bytes:
+        """Return the client's last bytes, after the upstream ended cleanly."""
+        return self._written(self.reader.end())
+
+    def _written(self, events: list[Event]) -> bytes:
+        found = bytearray()
+        for event in events:
+            for one in self.sequencer.order(event) if self.sequencer else (event,):
+                found += self._write(one)
+        return bytes(found)
+
+    def _write(self, event: Event) -> bytes:
+        if self.ended:
+            return b""
+        started = b""
+        if not self.begun and not isinstance(event, ProviderError):
+            self.begun = True
+            if not isinstance(event, Begin):
+                started = self.writer.write(Begin(None, None))
+        if isinstance(event, ProviderError):
+            self.failure, self.ended = event, True
+        elif isinstance(event, End):
+            self.ended = True
+        return started + self.writer.write(event)
+
+
+def content_type(client: Format, query: str = "") -> str:
+    """Return the content type of a stream in the client's format."""
+    if client in {Format.CONVERSE, Format.INVOKE}:
+        return "application/vnd.amazon.eventstream"
+    if client is Format.GEMINI and "alt=sse" not in query:
+        return "application/json"
+    return "text/event-stream"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wirekey.addons.base import Addon
 from wirekey.call import Outcome
 from wirekey.calls.response_tap import RemovedBody, ResponseTap
+from wirekey.calls.translated import ResponseTranslation
 from wirekey.credentials.encoded_search import EncodedSearch
 from wirekey.credentials.eventstream_scrub import EventStreamScrubber
 from wirekey.credentials.scrub import KeyScrubber
@@ -61,12 +62,13 @@ class Metering(Addon):
         assert call.operation
         call.status = response.status_code
         content_type = response.headers.get("content-type", "")
-        reader = PROVIDERS[call.provider].response_reader(
-            call.operation,
-            call.facts or Facts(),
-            response.status_code,
-            content_type,
-            headers=response.headers,
+        provider, operation, facts = call.provider, call.operation, call.facts or Facts()
+        translated = state.attempt.translated if state.attempt else None
+        if state.attempt and translated:
+            provider = state.attempt.planned.candidate.provider
+            operation, facts = translated.operation, translated.facts
+        reader = PROVIDERS[provider].response_reader(
+            operation, facts, response.status_code, content_type, headers=response.headers
         )
         state.tap = self.make_tap(flow, state, reader)
         for copy in state.response_copies:
@@ -76,6 +78,9 @@ class Metering(Addon):
             response.headers["x-wirekey-simulated"] = "true"
         if call.model and call.facts and call.model != call.facts.model:
             response.headers["x-wirekey-model"] = call.model
+        if translated:
+            state.tap.translation = ResponseTranslation(self.services, state, response)
+            unframe(flow)
         response.stream = state.tap
 
     def make_tap(self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> ResponseTap:
@@ -88,12 +93,13 @@ class Metering(Addon):
         attempt = state.attempt
         asked = attempt is not None and attempt.usage_requested and response.status_code < FIRST_ERROR_STATUS
         takes_usage = asked and headers.get("content-type", "").lower().startswith(EVENT_STREAM)
+        translates = attempt is not None and attempt.translated is not None
         undo = None if is_plain(encoding) else decoder(encoding)
         if is_plain(encoding):
             tap = ResponseTap(self.calls, flow, Tap(reader))
-        elif scrubber is None and not (takes_usage and undo):
+        elif scrubber is None and not (takes_usage and undo) and not translates:
             return ResponseTap(self.calls, flow, Tap(reader, encoding))
-        elif scrubber and undo and not takes_usage and can_pass(encoding, response.status_code):
+        elif scrubber and undo and not (takes_usage or translates) and can_pass(encoding, response.status_code):
             tap = ResponseTap(self.calls, flow, Tap(reader))
             tap.search = EncodedSearch(undo, state.secrets)
             return tap

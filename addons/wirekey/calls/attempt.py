@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.signatures import make_digest
+from wirekey.calls.translated import same_format_body, translate_attempt
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.client_supplied import client_supplied_credential, missing_credential
@@ -152,14 +153,15 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
     model = candidate.model
     assert call.provider
     assert call.operation
+    translates = candidate.speaks is not None
     edits = RequestEdits(
-        model.name if model else None,
+        model.name if model and not translates else None,
         model.parameters if model else (),
         # The parameters may ask for more than the policy allows.
         state.cap if model and model.parameters else None,
         clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
         include_usage=wants_usage(services.settings, call, candidate),
-        provider=candidate.provider,
+        provider=call.provider if translates else candidate.provider,
     )
     content_type = request.headers.get("content-type", "")
     try:
@@ -168,6 +170,8 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         )
     except ModelNameError as error:
         raise cannot_override(str(model), str(error)) from None
+    if translates:
+        return translate_attempt(services, state, attempt, edited.body)
     if edits.model and not edited.model_changed and attempt.model not in (None, edits.model):
         raise cannot_override(edits.model, "has no place for it")
     if not (edited.model_changed or edited.usage_requested) and edited.body is attempt.body:
@@ -176,7 +180,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         attempt,
         model=edits.model if edited.model_changed else attempt.model,
         target=attempt.upstream.path.encode() + edited.target,
-        body=edited.body,
+        body=same_format_body(state, edited.body),
         usage_requested=edited.usage_requested,
     )
 

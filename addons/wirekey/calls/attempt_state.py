@@ -10,6 +10,7 @@ from wirekey.credentials.scrub import SHORTEST_SECRET
 
 if TYPE_CHECKING:
     from wirekey.body import RequestBody
+    from wirekey.calls.translated import TranslatedAttempt
     from wirekey.credentials.pool import KeyPool, ProviderKey
     from wirekey.routing.candidate import Upstream
     from wirekey.routing.plan import Attempt
@@ -33,6 +34,8 @@ class AttemptState:
     target: bytes = field(default=b"", repr=False)
     """Path and query as they are sent."""
     body: RequestBody = field(default=b"", repr=False)
+    translated: TranslatedAttempt | None = field(default=None, repr=False)
+    """The translation of the request, if the upstream has another format than the client."""
     usage_requested: bool = False
     """Whether Wirekey, and not the client, asked for the token counts of a stream."""
     credential: str | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from wirekey.calls.calls import elapsed_ms
 from wirekey.credentials.encoded_search import EncodedSearch, KeyQuoted
 from wirekey.credentials.scrub import MASK, KeyScrubber
-from wirekey.errors import Fault, Refusal
+from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
 from wirekey.metering.decoding import DecodingError, StreamDecoder
 from wirekey.tracebacks import safe_traceback
 from wirekey.wire.delegate import ResponseRefused
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.calls import Calls
     from wirekey.calls.response_copy import ResponseCopy
+    from wirekey.calls.translated import ResponseTranslation
     from wirekey.metering.tap import Tap
     from wirekey.providers.openai.usage_filter import UsageEventFilter
 
@@ -93,6 +94,7 @@ class ResponseTap:
         self.decoder: StreamDecoder | None = None
         self.copies: tuple[ResponseCopy, ...] = ()
         """Copies of what the client gets."""
+        self.translation: ResponseTranslation | None = None
         self.broken = False
         self.received = 0
 
@@ -109,7 +111,8 @@ class ResponseTap:
     def pass_on(self, data: bytes) -> list[bytes]:
         """Return what the client gets of a chunk, also if the tap fails. Raises ResponseRefused."""
         try:
-            return self.feed(data) if data else self.end()
+            parts = self.feed(data) if data else self.end()
+            return self.in_clients_format(parts, at_end=not data) if self.translation else parts
         except ResponseRefused:
             raise
         except Exception as error:
@@ -121,6 +124,8 @@ class ResponseTap:
             )
             if self.search:
                 raise ResponseRefused(UNSEARCHABLE) from error
+            if self.translation:
+                raise ResponseRefused(INTERNAL_ERROR) from error
             if not isinstance(self.filter, KeyScrubber):
                 return [data] if data else []
             data, self.filter = self.filter.held + data, Masked()
@@ -147,6 +152,12 @@ class ResponseTap:
         for part in parts:
             self.read(part)
         return [*self.without_usage(parts), *self.usage_filter.end()] if self.usage_filter else parts
+
+    def in_clients_format(self, parts: list[bytes], *, at_end: bool) -> list[bytes]:
+        """Return the bytes that the filters let pass, translated. Raises ResponseRefused."""
+        assert self.translation
+        found = [piece for part in parts for piece in self.translation.feed(part)]
+        return [*found, *self.translation.end()] if at_end else found
 
     def filtered(self, data: bytes) -> list[bytes]:
         """Return what the filters let pass, and read it for usage."""

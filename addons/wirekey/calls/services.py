@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.observing.body_log import BodyLog
     from wirekey.policy.engine import PolicyEngine
+    from wirekey.translation.state import StateReader
 
 
 class Services:
@@ -43,6 +44,8 @@ class Services:
     store: AuditStore
     policy: PolicyEngine
     jwts: JwtTokens
+    reasoning_states: StateReader
+    """Signs and verifies the reasoning state that travels through clients of another format."""
     spool_folder: Path
     """The folder of large request bodies: files without names, for as long as their calls last."""
     gateway_certificate: ConfiguredCertificate | IssuedCertificate | None = None

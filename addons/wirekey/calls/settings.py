@@ -73,6 +73,9 @@ class Settings:
     gateway_names: frozenset[str] = frozenset()
     """Names of the gateway in addition to localhost, IP addresses and the provider hosts."""
     include_stream_usage: bool = True
+    strict_translation: bool = False
+    """Whether a request that loses anything by its translation is refused."""
+    translation_max_tokens: int = 8192
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
     clamped_models: re.Pattern[str] | None = None
@@ -181,6 +184,8 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         cors=frozenset(config.gateway.cors),
         gateway_names=frozenset(config.gateway.names) | {config.listen.gateway.host if config.listen.gateway else ""},
         include_stream_usage=config.metering.include_stream_usage,
+        strict_translation=config.translation.losses == "refuse",
+        translation_max_tokens=config.translation.max_tokens,
         routes=routes_from(config, pools, previous.routes if previous else None),
         failover=failover_of(config),
         clamped_models=models_pattern(config.clamp_temperature),
@@ -231,7 +236,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
         settings,
         pools=pools,
         upstreams=dict.fromkeys(PROVIDERS, upstream),
-        routes=Routes(defaults, routes, settings.routes.override),
+        routes=Routes(defaults, routes, settings.routes.override, settings.routes.translates),
         aws=None,
         key_sources={},
         proxy=None,

@@ -190,6 +190,13 @@ class CallDelegate:
             return response
         return with_fields(response, with_removed_values(response.headers.fields, removed))
 
+    @guard(on_error=lambda *_: False)
+    def holds_response(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a response is translated as a whole."""
+        state = self.states.get(flow.id)
+        translation = state.tap.translation if state and state.tap else None
+        return translation is not None and not translation.is_stream
+
     @guard(on_error=lambda *_: b"")
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:
         """Return the body of one of Wirekey's own responses, once; b"" if the flow has all of it."""

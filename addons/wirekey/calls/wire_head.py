@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wirekey.calls.message_copy import with_fields
+from wirekey.calls.translated import translated_fields
 from wirekey.credential_headers import hop_by_hop_names, is_connection_field
 
 if TYPE_CHECKING:
@@ -25,14 +26,12 @@ def wire_head(request: http.Request, attempt: AttemptState, *, reads_body: bool)
     authority = attempt.upstream.authority.encode()
     fields = request.headers.fields
     named = named_by_connection(fields)
-    wire = with_fields(
-        request,
-        [
-            (name, authority) if lower == b"host" else (name, value)
-            for name, value in fields
-            if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
-        ],
-    )
+    sent = [
+        (name, authority) if lower == b"host" else (name, value)
+        for name, value in fields
+        if (lower := name.lower()) not in HOP_BY_HOP and lower not in named
+    ]
+    wire = with_fields(request, translated_fields(attempt, sent) if attempt.translated else sent)
     wire.data.path = attempt.target
     if wire.data.authority:
         wire.data.authority = authority

@@ -117,6 +117,23 @@ class RouteTimeoutsConfig(ConfigGroup):
     total: Seconds | None = Field(default=None, description="Time for a whole attempt. null: no limit.")
 
 
+FormatName = Literal["openai.chat", "openai.responses", "gemini", "anthropic", "converse", "invoke"]
+
+
+class RouteTranslationConfig(ConfigGroup):
+    """The setting `translation` of a route."""
+
+    losses: Literal["warn", "refuse"] | None = Field(
+        default=None, description="As in the global `translation`, which is the default."
+    )
+    drop: tuple[Text, ...] = Field(
+        default=(),
+        description="Members that may be left out although the meaning changes without them, by the name that the "
+        "refusal gives.",
+        examples=[["stop", "tools.web_search"]],
+    )
+
+
 class RouteConfig(ConfigGroup):
     """One of `routes`: where calls for some models go, and how."""
 
@@ -140,8 +157,8 @@ class RouteConfig(ConfigGroup):
     )
     provider: ProviderName | None = Field(
         default=None,
-        description="Provider to call. It must support the format of the call: Gemini supports OpenAI's chat, "
-        "embeddings and images.",
+        description="Provider to call. A call in another format is translated, unless the provider supports the "
+        "format itself: Gemini supports OpenAI's chat, embeddings and images.",
     )
     upstream_url: RouteUpstream | None = Field(
         default=None,
@@ -181,6 +198,14 @@ class RouteConfig(ConfigGroup):
     )
     failover: RouteFailoverConfig = Field(
         default=RouteFailoverConfig(), description="Further attempts after an attempt has failed."
+    )
+    speaks: FormatName | None = Field(
+        default=None,
+        description="Format of the upstream. Calls in other formats are translated to it. null: the format of the call "
+        "if the provider supports it, or the provider's own.",
+    )
+    translation: RouteTranslationConfig = Field(
+        default=RouteTranslationConfig(), description="Translation of the calls of this route."
     )
     include_stream_usage: Flag | None = Field(default=None, description="As in `metering`, which is the default.")
 

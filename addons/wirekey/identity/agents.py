@@ -6,6 +6,7 @@ Readers never wait for writers, because each change replaces the whole file.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import logging
 import time
 from dataclasses import replace
@@ -271,6 +272,10 @@ class AgentStore:
         if record is None:
             raise AgentError(f"The AWS key pair of {name} was removed at the same time.")
         return current_pair(self._master(), name, record)
+
+    def derived_key(self, use: bytes) -> bytes:
+        """Return a key for one use, derived from the master secret of the state folder. Raises AgentsError."""
+        return hmac.digest(self._master().reveal().encode(), use, "sha256")
 
     def _master(self) -> Secret:
         try:

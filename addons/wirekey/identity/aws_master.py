@@ -1,4 +1,4 @@
-"""The master secret of a state folder, from which the agents' AWS key pairs are derived."""
+"""The master secret of a state folder. Keys for other uses are derived from it, such as the agents' AWS key pairs."""
 
 from __future__ import annotations
 

@@ -41,6 +41,10 @@ class Provider(Protocol):
     """Whether it is a service of AWS: it has a host for each region, and calls without an API key are signed."""
     leads_by_model: bool = False
     """Whether a path of the gateway in its format may lead to another provider, depending on the model."""
+    formats: Mapping[str, str] = MappingProxyType({})
+    """Operation → the wire format of its conversation, for operations that can be translated."""
+    speaks: tuple[str, ...] = ()
+    """The formats in which a translated request can be sent to it; the first is the default."""
     compatible_providers: tuple[str, ...] = ()
     """Other providers that answer some of the operations in its format."""
     sdk_header: str = ""
@@ -97,6 +101,10 @@ class Provider(Protocol):
 
         None if that provider does not answer this operation in this format.
         """
+
+    def default_format(self, client: str, model: str) -> str:
+        """Return the format in which a request of a client's format is sent to a model, unless the route says one."""
+        return self.speaks[0]
 
     def owns_model(self, model: str) -> bool:
         """Return whether a model, asked for in a format that several providers answer, is this provider's own."""

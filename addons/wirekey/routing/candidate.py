@@ -73,6 +73,12 @@ class Candidate:
     """The AWS credentials of the route; None: as for every call."""
     region: str | None = None
     """The AWS region of the route; None: the one that the program calls."""
+    speaks: str | None = None
+    """The format that the request is translated to; None: the client's own."""
+    strict_translation: bool | None = None
+    """Whether a request that loses anything by its translation is refused; None: as for every call."""
+    may_lose: frozenset[str] = frozenset()
+    """Members that the operator lets go although the meaning changes without them."""
     asks_usage: bool | None = None
     """Whether streams are asked for their token counts; None: as for every call."""
 

@@ -51,7 +51,7 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
             if route.pool and old.pool:
                 route.pool.carry_over(old.pool)
     named = config.model_override
-    return Routes(defaults, routes, _model(named) if named and not is_python(named) else None)
+    return Routes(defaults, routes, _model(named) if named and not is_python(named) else None, config.translation.enabled)
 
 
 def model_choice(config: Config) -> ModelChoice | None:
@@ -123,6 +123,9 @@ def _route(
         conditions=_conditions(settings),
         aws=route_credentials(config, index, old.aws if old else None),
         region=settings.region,
+        speaks=settings.speaks,
+        strict_translation=None if settings.translation.losses is None else settings.translation.losses == "refuse",
+        may_lose=frozenset(settings.translation.drop),
     )
 
 

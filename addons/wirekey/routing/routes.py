@@ -52,6 +52,9 @@ class Route:
     conditions: Conditions | None = None
     aws: AwsCredentialCache | None = None
     region: str | None = None
+    speaks: str | None = None
+    strict_translation: bool | None = None
+    may_lose: frozenset[str] = frozenset()
     _fits: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +66,7 @@ class Route:
 
     def candidate(self, called: str, defaults: Mapping[str, Candidate]) -> Candidate:
         """Return the route's own candidate for a call of the provider `called`."""
-        usual = defaults[self.provider or called]
+        usual = defaults[self.provider or provider_of(self.speaks, called)]
         auth = self.auth or ("provider" if self.pool else usual.auth)
         return replace(
             usual,
@@ -78,7 +81,17 @@ class Route:
             aws=self.aws,
             region=self.region,
             asks_usage=self.asks_usage,
+            speaks=self.speaks,
+            strict_translation=self.strict_translation,
+            may_lose=self.may_lose,
         )
+
+
+def provider_of(speaks: str | None, called: str) -> str:
+    """Return the provider whose protocol an upstream of a format has: the one that was called, if it has the format."""
+    if speaks is None or speaks in PROVIDERS[called].speaks:
+        return called
+    return next(name for name, provider in PROVIDERS.items() if speaks in provider.speaks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +102,8 @@ class Routes:
     routes: Sequence[Route] = ()
     override: ModelName | None = None
     """The model for everything."""
+    translates: bool = True
+    """Whether a call may go to an upstream of another format."""
 
     def find(
         self, model: str | None, operation: Operation, called: str = "", agent: Agent | None = None
@@ -124,9 +139,10 @@ class Routes:
         Refusal(400) if the route leads to a provider that does not answer this call.
         """
         route = self.find(wanted or asked, operation, called, agent)
-        own = route.candidate(called, self.defaults) if route else self.defaults[called]
-        if PROVIDERS[called].equivalent_target(target, operation, own.provider) is None:
-            raise elsewhere(own, called, operation)
+        found_by_route = route.candidate(called, self.defaults) if route else self.defaults[called]
+        own = self.reached(found_by_route, called, operation, target)
+        if own is None:
+            raise elsewhere(found_by_route, called, operation)
         if operation.kind is Kind.LISTING:
             return (own if own.model is None else replace(own, model=None),)
         if wanted:
@@ -135,13 +151,25 @@ class Routes:
             own = replace(own, model=override)
         if route is None or not route.fallback:
             return (own,)
-        found = [own]
-        for name in route.fallback:
-            found_route = self.find(name.name, operation, called, agent)
-            other = self.fallback(name, found_route, own)
-            if PROVIDERS[called].equivalent_target(target, operation, other.provider) is not None:
-                found.append(other)
-        return tuple(found)
+        others = (
+            self.fallback(name, self.find(name.name, operation, called, agent), found_by_route)
+            for name in route.fallback
+        )
+        reached = (self.reached(other, called, operation, target) for other in others)
+        return (own, *(other for other in reached if other is not None))
+
+    def reached(self, candidate: Candidate, called: str, operation: Operation, target: bytes) -> Candidate | None:
+        """Return a candidate with the format that its requests are translated to, or None if it cannot be reached."""
+        client = PROVIDERS[called].formats.get(operation.name)
+        keeps_format = candidate.speaks is None or candidate.speaks == client
+        if keeps_format and PROVIDERS[called].equivalent_target(target, operation, candidate.provider) is not None:
+            return candidate if candidate.speaks is None else replace(candidate, speaks=None)
+        if client is None or not self.translates:
+            return None
+        if candidate.speaks is not None:
+            return candidate
+        model = candidate.model.name if candidate.model else ""
+        return replace(candidate, speaks=PROVIDERS[candidate.provider].default_format(client, model))
 
     def fallback(self, name: ModelName, route: Route | None, own: Candidate) -> Candidate:
         """Return the candidate of a fallback model: by its own route if it has one, or else by the provider's settings.

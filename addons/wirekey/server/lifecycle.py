@@ -31,6 +31,7 @@ from wirekey.server.runtime import RunningProxy
 from wirekey.server.state_lock import StateLock
 from wirekey.server.token_service import TokenService
 from wirekey.server.upstream_roots import write_upstream_roots
+from wirekey.translation.state import StateReader
 from wirekey.wire.install import install
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class Lifecycle:
         services.spool_folder = config.state / "tmp"
         services.spool_folder.mkdir(mode=0o700, exist_ok=True)
         services.agents = AgentStore(config.state / "agents.json")
+        services.reasoning_states = StateReader(services.agents.derived_key(b"wirekey reasoning state"))
         self.token_service = TokenService.prepare(
             config.identity.jwt, services.agents, config.state, config.upstream_ca_file
         )

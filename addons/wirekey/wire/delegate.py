@@ -118,6 +118,9 @@ class WireDelegate(Protocol):
     def response_head(self, flow: http.HTTPFlow, response: http.Response) -> http.Response:
         """Return the head of a response as the client gets it. The flow shows only a part of it."""
 
+    def holds_response(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the head of a response waits for its whole body, because that may change the head."""
+
     def local_response_body(self, flow: http.HTTPFlow) -> bytes:
         """Return and forget the body of a response of Wirekey's own endpoints; b"" if the flow has it."""
 

@@ -215,6 +215,11 @@ class WireStream(HttpStream):
                 yield from self.time_out_attempt(call_too_slow(limits.total))
             elif self.client_state == self.state_done and now - self.sent_at > limits.first_byte:
                 yield from self.time_out_attempt(provider_too_slow("timeouts.first_byte", limits.first_byte))
+        elif self.server_state == self.state_hold_response:
+            if now - self.received_at > limits.idle:
+                yield from self.refuse_held(provider_too_slow("timeouts.idle", limits.idle), Outcome.TIMEOUT)
+            elif limits.total and now - self.attempt_started_at > limits.total:
+                yield from self.refuse_held(call_too_slow(limits.total), Outcome.TIMEOUT)
         elif self.is_response_streaming:
             if now - self.received_at > limits.idle:
                 yield from self.end_response(provider_too_slow("timeouts.idle", limits.idle))
@@ -493,13 +498,34 @@ class WireStream(HttpStream):
         yield from super().state_wait_for_response_headers(event)
 
     def start_response_stream(self) -> CommandGenerator[None]:
-        """Send the head of a response, unless an addon keeps it from the client."""
+        """Send the head of a response, unless it waits for the body, or an addon keeps it from the client."""
         refusal = self.delegate.refusal_of_hooks(self.flow)
-        if refusal is None:
-            yield from super().start_response_stream()
+        if refusal is not None:
+            yield from self.cancel_upstream("the response was refused")
+            yield from self.refuse(refusal)
             return
-        yield from self.cancel_upstream("the response was refused")
-        yield from self.refuse(refusal)
+        if self.delegate.holds_response(self.flow):
+            self.server_state = self.state_hold_response
+            return
+        yield from super().start_response_stream()
+
+    def state_consume_response_body(self, event: events.Event) -> CommandGenerator[None]:
+        """End a response without a body."""
+        if self.delegate.holds_response(self.flow):
+            yield from self.state_hold_response(event)
+            return
+        yield from super().state_consume_response_body(event)
+
+    def state_hold_response(self, event: events.Event) -> CommandGenerator[None]:
+        """Read a whole response, which then sets its own head, and send it."""
+        assert self.flow.response
+        if isinstance(event, ResponseData):
+            self.tapped(event.data)
+        elif isinstance(event, ResponseEndOfMessage):
+            body = b"".join(self.tapped(b""))
+            yield SendHttp(ResponseHeaders(self.stream_id, self.flow.response), self.context.client)
+            yield SendHttp(ResponseData(self.stream_id, body), self.context.client)
+            yield from self.send_response(already_streamed=True)
 
     def state_stream_response_body(self, event: events.Event) -> CommandGenerator[None]:
         """Pass a part of a response through its tap to the client."""
@@ -525,6 +551,9 @@ class WireStream(HttpStream):
 
     def end_refused(self, refused: ResponseRefused) -> CommandGenerator[None]:
         """End a response whose tap has refused the rest."""
+        if self.server_state == self.state_hold_response:
+            yield from self.refuse_held(refused.refusal, Outcome.UPSTREAM_ERROR)
+            return
         yield from self.end_response(refused.refusal, Outcome.UPSTREAM_ERROR)
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:  # mitmproxy's
@@ -581,6 +610,9 @@ class WireStream(HttpStream):
             if self.server_state == self.state_wait_for_response_headers:
                 yield from self.handle_missing_response(message)
                 return
+            if self.server_state == self.state_hold_response:
+                yield from self.refuse_held(UPSTREAM_RESET, Outcome.UPSTREAM_RESET)
+                return
             self.delegate.report_end(self.flow, Outcome.UPSTREAM_RESET)
         yield from super().handle_protocol_error(event)
 
@@ -615,7 +647,9 @@ class WireStream(HttpStream):
 
     def end_revoked(self, refusal: Refusal) -> CommandGenerator[None]:
         """End a call whose agent was revoked, whatever its state."""
-        if self.is_response_streaming:
+        if self.server_state == self.state_hold_response:
+            yield from self.refuse_held(refusal, Outcome.INTERRUPTED)
+        elif self.is_response_streaming:
             yield from self.end_response(refusal, Outcome.INTERRUPTED)
         elif self.server_state in (self.state_wait_for_response_headers, self.state_drain):
             self.delegate.report_end(self.flow, Outcome.INTERRUPTED, refusal.code)
@@ -630,6 +664,12 @@ class WireStream(HttpStream):
             return
         self.server_state = self.state_errored
         yield from self.respond(self.delegate.error_response(self.flow, refusal))
+
+    def refuse_held(self, refusal: Refusal, outcome: Outcome) -> CommandGenerator[None]:
+        """Refuse a call whose response began at the provider, while the client has nothing of it."""
+        self.delegate.report_end(self.flow, outcome, refusal.code)
+        yield from self.cancel_upstream("the response was refused")
+        yield from self.refuse(refusal)
 
     def respond(self, response: http.Response) -> CommandGenerator[None]:
         """Send a response that Wirekey made. The rest of the request is dropped as it arrives."""

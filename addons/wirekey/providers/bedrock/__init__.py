@@ -5,6 +5,8 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from wirekey.providers.bedrock.errors import BedrockErrors
 from wirekey.providers.bedrock.models import BedrockModels
 from wirekey.providers.bedrock.requests import BedrockRequests
@@ -21,9 +23,22 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
     uses_aws = True
     gateway_paths = (rf"/model/.+/(?:{'|'.join(ACTIONS)})",)
     counts_cached_apart = True
+    formats = MappingProxyType(
+        {
+            "converse": "converse",
+            "converse-stream": "converse",
+            "invoke": "invoke",
+            "invoke-with-response-stream": "invoke",
+        }
+    )
+    speaks = ("converse", "invoke")
     model_names_region = True
     otel_name = "aws.bedrock"
     price_list = "aws"
+
+    def default_format(self, client: str, model: str) -> str:
+        """Return `invoke` for a request of Anthropic's format to Claude, because it keeps its body; or `converse`."""
+        return "invoke" if client == "anthropic" and "anthropic." in model else self.speaks[0]
 
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an API key. Calls without one are signed instead."""

@@ -161,7 +161,7 @@ class GeminiEventWriter:
             case ProviderError():
                 return self.failure(event)
             case Ping():
-                return b"" if self.array else b": ping\r\n\r\n"
+                return b""  # the SDK of Google reads no comments
             case End():
                 return self.end()
         return b""

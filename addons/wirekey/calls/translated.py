@@ -1,0 +1,235 @@
+"""Translation in a call: the request of an attempt in the upstream's format, and the response in the client's."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from wirekey.errors import Fault, Refusal
+from wirekey.providers import PROVIDERS
+from wirekey.providers.request_head import read_query
+from wirekey.translation.neutral import Format
+from wirekey.translation.own_format import has_signed_state, without_signed_state
+from wirekey.translation.reply import Reply
+from wirekey.translation.requests import Options, TranslatedRequest, translate_request
+from wirekey.translation.responses import StreamTranslator, content_type, translate_response
+from wirekey.wire.delegate import ResponseRefused
+
+if TYPE_CHECKING:
+    from mitmproxy import http
+
+    from wirekey.body import RequestBody
+    from wirekey.calls.attempt_state import AttemptState
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
+    from wirekey.operation import Facts, Operation
+
+ID_ALPHABET = string.ascii_letters + string.digits
+MAX_RESPONSE = 16 * 1024 * 1024
+"""Bytes of a response that is not streamed. It is translated as a whole."""
+TOO_LARGE = Refusal(
+    502,
+    "cannot_translate_answer",
+    "The response is too large to be translated as a whole. Use a stream.",
+    Fault.PROVIDER,
+)
+DIFFERS = Refusal(
+    500,
+    "translation_differs",
+    "Internal error: the translated request does not ask for what was decided. It was not sent.",
+    Fault.WIREKEY,
+)
+PASSED_HEADERS = ("retry-after", "x-wirekey-request-id", "x-wirekey-simulated", "x-wirekey-model")
+REQUEST_IDS = ("x-request-id", "request-id", "x-amzn-requestid")
+REQUEST_ID = {
+    Format.CHAT: "x-request-id",
+    Format.RESPONSES: "x-request-id",
+    Format.ANTHROPIC: "request-id",
+    Format.CONVERSE: "x-amzn-requestid",
+    Format.INVOKE: "x-amzn-requestid",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedAttempt:
+    """The translation of one attempt: what was sent, as the upstream's own operation and facts.
+
+    It holds content, so it is never stored, shown or logged.
+    """
+
+    request: TranslatedRequest
+    operation: Operation
+    facts: Facts
+    client: Format
+    upstream: Format
+    query: str
+
+    @property
+    def label(self) -> str:
+        """Both formats: `openai.chat>anthropic`."""
+        return f"{self.client}>{self.upstream}"
+
+
+def make_id() -> str:
+    """Return 24 random letters and digits."""
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(24))
+
+
+def client_format(state: CallState) -> Format | None:
+    """Return the format of a call's conversation, or None if it has none that can be translated."""
+    call = state.call
+    name = PROVIDERS[call.provider].formats.get(call.operation.name) if call.provider and call.operation else None
+    return Format(name) if name else None
+
+
+def translate_attempt(services: Services, state: CallState, attempt: AttemptState, body: RequestBody) -> AttemptState:
+    """Return an attempt whose request is in the format of its upstream. `body` is what the client asked, with edits.
+
+    Raises Refusal if the request cannot be translated, or the translation asks for anything that was not decided.
+    """
+    candidate, call = attempt.planned.candidate, state.call
+    client, upstream = client_format(state), Format(candidate.speaks or "")
+    assert client
+    assert call.facts
+    settings = services.settings
+    model = candidate.model.name if candidate.model else call.facts.model or ""
+    strict = settings.strict_translation if candidate.strict_translation is None else candidate.strict_translation
+    assert state.request
+    strict = strict or state.request.headers.get("x-wirekey-losses") == "refuse"
+    options = Options(strict=strict, allowed=candidate.may_lose, max_tokens=settings.translation_max_tokens)
+    request = translate_request(
+        client,
+        upstream,
+        model,
+        bytes(memoryview(body)),
+        services.reasoning_states,
+        options,
+        stream=call.facts.stream,
+    )
+    operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
+    query = attempt.target.partition(b"?")[2].decode("latin-1")
+    target = request.path + (f"?{request.query}" if request.query else "")
+    return replace(
+        attempt,
+        model=model,
+        target=(attempt.upstream.path + target).encode(),
+        body=request.body,
+        usage_requested=False,
+        translated=TranslatedAttempt(request, operation, facts, client, upstream, query),
+    )
+
+
+def read_again(
+    provider: str, request: TranslatedRequest, decided: Facts, model: str, cap: int | None
+) -> tuple[Operation, Facts]:
+    """Return the upstream provider's own reading of a translated request.
+
+    Raises Refusal(500) if it asks for another model, for a stream or not, for a tool that was not decided on, or for
+    more tokens than the policy allows.
+    """
+    upstream = PROVIDERS[provider]
+    operation = upstream.match_operation("POST", request.path, dict(request.headers))
+    if operation is None:
+        raise DIFFERS
+    facts = upstream.read_request(operation, read_query(request.query), "application/json", request.body)
+    names = {request.context.tool_names.incoming(name) for name in facts.tools}
+    if (
+        facts.model != model
+        or facts.stream != decided.stream
+        or not names <= {*decided.tools, *called_tools(request)}
+        or (cap is not None and (facts.max_tokens is None or facts.max_tokens > cap))
+    ):
+        raise DIFFERS
+    return operation, facts
+
+
+def called_tools(request: TranslatedRequest) -> set[str]:
+    """Return the tools that the history of a request calls: a request without tools declares them."""
+    from wirekey.translation.turns import call_names
+
+    return set(call_names(request.conversation.turns).values())
+
+
+def same_format_body(state: CallState, body: RequestBody) -> RequestBody:
+    """Return the body of a request that keeps its format, without the signed state of other providers."""
+    if isinstance(body, bytes) and has_signed_state(body) and (form := client_format(state)):
+        return without_signed_state(form, body)
+    return body
+
+
+def translated_fields(attempt: AttemptState, fields: tuple[tuple[bytes, bytes], ...]) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a translated request: of the client's own only Host and User-Agent remain."""
+    assert attempt.translated
+    kept = [(name, value) for name, value in fields if name.lower() in {b"host", b"user-agent"}]
+    own = {**attempt.translated.request.headers, "accept-encoding": "identity"}
+    return [*kept, *((name.encode(), value.encode()) for name, value in own.items())]
+
+
+class ResponseTranslation:
+    """The last step of a response before the client: it gets the upstream's bytes and returns the client's.
+
+    A stream is translated as it passes. Another response, and an error, is translated as a whole: until then the client
+    has no head, because the status may depend on the body.
+    """
+
+    def __init__(self, services: Services, state: CallState, response: http.Response) -> None:
+        assert state.attempt
+        assert state.attempt.translated
+        found = state.attempt.translated
+        self.state = state
+        self.response = response
+        self.reply = Reply(
+            found.request.context,
+            found.request.conversation,
+            services.reasoning_states,
+            int(time.time()),
+            make_id,
+            found.query,
+        )
+        self.translated = found
+        self.is_stream = found.request.conversation.stream and response.status_code < 300
+        self.stream = StreamTranslator(self.reply) if self.is_stream else None
+        self.held = bytearray()
+        self.upstream_headers = {name.lower(): value for name, value in response.headers.items()}
+        self.set_head(content_type(found.client, found.query) if self.is_stream else "application/json")
+
+    def set_head(self, kind: str) -> None:
+        """Replace the head of the response: nothing of the upstream's passes but what the client's format knows."""
+        headers = self.response.headers
+        own = {name: headers[name] for name in PASSED_HEADERS if name in headers}
+        identifier = next((headers[name] for name in REQUEST_IDS if name in headers), None)
+        framing = {name: headers[name] for name in ("transfer-encoding",) if name in headers}
+        headers.fields = ()
+        headers["content-type"] = kind
+        if identifier and (name := REQUEST_ID.get(self.translated.client)):
+            headers[name] = identifier
+        headers.update({**own, **framing, "x-wirekey-translation": self.translated.label})
+        headers.update(self.translated.request.context.losses.headers())
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the client's bytes for the next bytes of the upstream. Raises ResponseRefused."""
+        if self.stream:
+            out = self.stream.feed(data)
+            return [out] if out else []
+        self.held += data
+        if len(self.held) > MAX_RESPONSE:
+            raise ResponseRefused(TOO_LARGE)
+        return []
+
+    def end(self) -> list[bytes]:
+        """Return the client's last bytes: of a whole response all of them, after its head was set."""
+        if self.stream:
+            out = self.stream.end()
+            return [out] if out else []
+        found = translate_response(self.response.status_code, bytes(self.held), self.reply, self.upstream_headers)
+        self.held.clear()
+        self.response.status_code = self.state.call.status = found.status
+        self.response.data.reason = b""
+        for name, value in found.headers.items():
+            self.response.headers[name] = value
+        self.response.headers.pop("transfer-encoding", None)
+        self.response.headers["content-length"] = str(len(found.body))
+        return [found.body]

@@ -113,6 +113,14 @@ class Call:
     credential: str | None = None
     """Label of the key that is sent: openai/1."""
     upstream: str | None = None
+    upstream_provider: str | None = None
+    """The provider that the attempt is sent to; it differs from `provider` if a route leads elsewhere."""
+    translation: str | None = None
+    """The formats of the client and the upstream, if they differ: `openai.chat>anthropic`."""
+    adjusted: str | None = None
+    """Members of the request that the translation changed, by the client's names."""
+    dropped: str | None = None
+    """Members of the request that the translation left out, by the client's names."""
     attempts: int = 0
     attempts_announced: int = 0
     """The number of attempts that the audit store has recorded, or was asked to record."""

@@ -19,7 +19,7 @@ id time agent_id agent_role agent_type client provider operation method path mcp
 requested_model model stream message_count has_system has_tools tool_count max_tokens policy_result policy_reason
 policy_revision route credential upstream attempts status outcome finish_reason input_tokens output_tokens
 cached_input_tokens cache_write_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms
-simulated
+translation adjusted dropped simulated
 """.split()  # noqa: SIM905  # easier to read than forty literals
 
 
@@ -73,6 +73,9 @@ def test_the_event_of_a_completed_call_is_complete():
         "response_bytes": 200,
         "ttfb_ms": 12.5,
         "duration_ms": 50.0,
+        "translation": None,
+        "adjusted": None,
+        "dropped": None,
         "simulated": False,
     }
 

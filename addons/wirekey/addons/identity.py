@@ -152,6 +152,7 @@ class Identity(Addon):
             imported = find_imported(self.services, flow.client_conn, [*((None, value) for value in values), *named])
             quoted = quoted_token(self.services, flow.client_conn, request)
             secrets = replace(imported, values=imported.values | quoted).secrets
+        state.refuses_losses = by_name(request.headers).get("x-wirekey-losses") == "refuse"
         strip(request, secrets)
         if secrets:
             call.path = request.path.partition("?")[0]

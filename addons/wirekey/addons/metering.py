@@ -179,7 +179,7 @@ def can_pass(encoding: str, status: int) -> bool:
 
 def usage_of(call: Call, reader: ResponseReader) -> Usage:
     """Return what a response used, with all input in `input_tokens`, as every provider's is recorded."""
-    provider = PROVIDERS.get(call.provider) if call.provider else None
+    provider = PROVIDERS.get(call.upstream_provider or call.provider or "")
     return reader.usage.with_cached_input() if provider and provider.counts_cached_apart else reader.usage
 
 
@@ -188,9 +188,10 @@ def cost_of(call: Call, usage: Usage) -> float | None:
 
     The model sent comes first if it names the region, on which the price depends.
     """
-    if call.provider is None:
+    name = call.upstream_provider or call.provider
+    if name is None:
         return None
-    provider = PROVIDERS[call.provider]
+    provider = PROVIDERS[name]
     models = (call.model, usage.model) if provider.model_names_region else (usage.model, call.model)
     costs = (cost_usd(provider, model, usage) for model in models)
     return next((cost for cost in costs if cost is not None), None)

@@ -108,6 +108,11 @@ FIELDS = (
     EventField("response_bytes", "integer", "bytes of the response body; for a tunnel, bytes sent by the host"),
     EventField("ttfb_ms", "number", "milliseconds until the first byte of the response body"),
     EventField("duration_ms", "number", "milliseconds from the head of the request to the end of the response"),
+    EventField(
+        "translation", "text", "formats of the client and the upstream, if they differ: `openai.chat>anthropic`"
+    ),
+    EventField("adjusted", "text", "members of the request that the translation changed, by name"),
+    EventField("dropped", "text", "members of the request that the translation left out, by name"),
     EventField("simulated", "boolean", "whether the simulator answered instead of the provider"),
 )
 NAMES = tuple(field.name for field in FIELDS)
@@ -207,6 +212,9 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
         count(call.response_bytes),
         number(call.ttfb_ms),
         number(call.duration_ms),
+        call.translation,
+        safe(call.adjusted, MAX_PATH),
+        safe(call.dropped, MAX_PATH),
         call.simulated,
     )
 

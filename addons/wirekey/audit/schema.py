@@ -13,7 +13,7 @@ from wirekey.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 3
+VERSION = 4
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
 
 # Rows are ordered by insertion (rowid), by which `tail` finds new ones. The partial index contains only the calls in

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.signatures import make_digest
-from wirekey.calls.translated import same_format_body, translate_attempt
+from wirekey.calls.translated import record_translation, same_format_body, translate_attempt
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.client_supplied import client_supplied_credential, missing_credential
@@ -94,6 +94,8 @@ def record_attempt(call: Call, attempt: AttemptState) -> None:
     """Note in a call's record what an attempt sends, and where."""
     call.route, call.upstream = attempt.route, attempt.upstream.host
     call.model, call.credential = attempt.model, attempt.credential
+    call.upstream_provider = attempt.planned.candidate.provider
+    record_translation(call, attempt.translated)
 
 
 # The destination.

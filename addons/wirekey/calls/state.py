@@ -54,6 +54,8 @@ class CallState:
     verified: VerifiedSignature | None = None
     signs_payload: bool = False
     """Whether the client sends the hash of its body in a header."""
+    refuses_losses: bool = False
+    """Whether the client wants its call refused if a translation loses anything."""
     wanted_model: str | None = None
     """The model that the policy wants instead of the requested one."""
     cap: int | None = None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mitmproxy import http
 
     from wirekey.body import RequestBody
+    from wirekey.call import Call
     from wirekey.calls.attempt_state import AttemptState
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
@@ -97,9 +98,9 @@ def translate_attempt(services: Services, state: CallState, attempt: AttemptStat
     settings = services.settings
     model = candidate.model.name if candidate.model else call.facts.model or ""
     strict = settings.strict_translation if candidate.strict_translation is None else candidate.strict_translation
-    assert state.request
-    strict = strict or state.request.headers.get("x-wirekey-losses") == "refuse"
-    options = Options(strict=strict, allowed=candidate.may_lose, max_tokens=settings.translation_max_tokens)
+    options = Options(
+        strict=strict or state.refuses_losses, allowed=candidate.may_lose, max_tokens=settings.translation_max_tokens
+    )
     request = translate_request(
         client,
         upstream,
@@ -120,6 +121,15 @@ def translate_attempt(services: Services, state: CallState, attempt: AttemptStat
         usage_requested=False,
         translated=TranslatedAttempt(request, operation, facts, client, upstream, query),
     )
+
+
+def record_translation(call: Call, translated: TranslatedAttempt | None) -> None:
+    """Note in a call's record what the translation of its attempt lost, by name."""
+    call.translation = call.adjusted = call.dropped = None
+    if translated:
+        losses = translated.request.context.losses.headers()
+        call.translation = translated.label
+        call.adjusted, call.dropped = losses.get("x-wirekey-adjusted"), losses.get("x-wirekey-dropped")
 
 
 def read_again(
@@ -160,7 +170,7 @@ def same_format_body(state: CallState, body: RequestBody) -> RequestBody:
     return body
 
 
-def translated_fields(attempt: AttemptState, fields: tuple[tuple[bytes, bytes], ...]) -> list[tuple[bytes, bytes]]:
+def translated_fields(attempt: AttemptState, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return the header fields of a translated request: of the client's own only Host and User-Agent remain."""
     assert attempt.translated
     kept = [(name, value) for name, value in fields if name.lower() in {b"host", b"user-agent"}]

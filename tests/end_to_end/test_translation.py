@@ -1,0 +1,272 @@
+"""Programs with the SDK of one provider, answered by models of another. Only the routes of Wirekey say so."""
+
+from __future__ import annotations
+
+import anthropic
+import boto3
+import botocore.exceptions
+import httpx
+import httpx2
+import openai
+import pytest
+import urllib3
+from botocore.config import Config
+from google import genai
+from google.genai import errors as genai_errors
+
+from tests.running import SimulatorThread, wirekey_behind
+from tests.threats.conftest import beginning
+from wirekey_simulator.text import TEXT
+
+LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
+MODELS = {
+    "openai": "gpt-4o-mini",
+    "chat": "gpt-4o-mini",
+    "gemini": "gemini-2.5-flash",
+    "anthropic": "claude-sonnet-4-5",
+    "bedrock": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+}
+"""Names of upstreams in the models that programs ask for, and the models that are sent there."""
+PROVIDERS = {**{name: name for name in MODELS}, "chat": "openai"}
+DELIVERIES = ["sim-at-once", "sim-bytewise", "sim-pauses", "sim-close", "sim-hints"]
+FAILURES = ["sim-fail-400", "sim-fail-401", "sim-fail-429", "sim-fail-500", "sim-fail-529"]
+BREAKS = ["sim-error-2", "sim-truncate-2"]
+
+
+def routes():
+    found = []
+    for name, model in MODELS.items():
+        speaks = {"speaks": "openai.chat"} if name == "chat" else {}
+        for sent in (model, *DELIVERIES, *FAILURES, *BREAKS):
+            asked = f"to-{name}" if sent == model else f"to-{name}-{sent}"
+            found.append({"match": asked, "provider": PROVIDERS[name], "model": sent, **speaks})
+    return found
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    simulator = SimulatorThread(tmp_path_factory.mktemp("simulator"))
+    yield simulator
+    simulator.stop()
+
+
+@pytest.fixture(scope="module")
+def wirekey(tmp_path_factory, simulator):
+    failover = {"max_attempts": 1}
+    settings = {"listen": LISTEN, "routes": routes(), "failover": failover}
+    with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, **settings) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def way(wirekey):
+    token = wirekey.add_agent("alice")
+    return f"http://{wirekey.running.gateway}", token, wirekey.agents.pair("alice")
+
+
+class Chat:
+    """OpenAI's Chat Completions."""
+
+    format = "openai.chat"
+    error = (openai.APIError, httpx2.HTTPError)
+
+    def __init__(self, base, token, pair):
+        self.client = openai.OpenAI(api_key=token, base_url=f"{base}/v1", max_retries=0)
+        self.ask = {"messages": [{"role": "user", "content": "Hi"}]}
+
+    def plain(self, model):
+        return self.client.chat.completions.create(model=model, **self.ask).choices[0].message.content
+
+    def streamed(self, model):
+        chunks = self.client.chat.completions.create(model=model, stream=True, **self.ask)
+        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+class Responses:
+    """OpenAI's Responses."""
+
+    format = "openai.responses"
+    error = (openai.APIError, httpx2.HTTPError, RuntimeError)
+
+    def __init__(self, base, token, pair):
+        self.client = openai.OpenAI(api_key=token, base_url=f"{base}/v1", max_retries=0)
+
+    def plain(self, model):
+        return self.client.responses.create(model=model, input="Hi").output_text
+
+    def streamed(self, model):
+        with self.client.responses.stream(model=model, input="Hi") as stream:
+            return stream.get_final_response().output_text
+
+
+class Gemini:
+    """Gemini's generateContent."""
+
+    format = "gemini"
+    error = (genai_errors.APIError, httpx.HTTPError)
+
+    def __init__(self, base, token, pair):
+        self.client = genai.Client(api_key=token, http_options={"base_url": base})
+
+    def plain(self, model):
+        return self.client.models.generate_content(model=model, contents="Hi").text
+
+    def streamed(self, model):
+        return "".join(
+            chunk.text or "" for chunk in self.client.models.generate_content_stream(model=model, contents="Hi")
+        )
+
+
+class Anthropic:
+    """Anthropic's Messages."""
+
+    format = "anthropic"
+    error = (anthropic.APIError, httpx2.HTTPError)
+
+    def __init__(self, base, token, pair):
+        self.client = anthropic.Anthropic(api_key=token, base_url=base, max_retries=0)
+        self.ask = {"max_tokens": 500, "messages": [{"role": "user", "content": "Hi"}]}
+
+    def plain(self, model):
+        return self.client.messages.create(model=model, **self.ask).content[0].text
+
+    def streamed(self, model):
+        with self.client.messages.stream(model=model, **self.ask) as stream:
+            return stream.get_final_text()
+
+
+class Converse:
+    """Bedrock's Converse."""
+
+    format = "converse"
+    error = (
+        botocore.exceptions.ClientError,
+        botocore.exceptions.EventStreamError,
+        botocore.exceptions.HTTPClientError,
+        urllib3.exceptions.HTTPError,
+    )
+
+    def __init__(self, base, token, pair):
+        session = boto3.Session(aws_access_key_id=pair.access_key, aws_secret_access_key=pair.secret.reveal())
+        self.client = session.client(
+            "bedrock-runtime",
+            region_name="us-east-1",
+            endpoint_url=base,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        self.ask = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
+
+    def plain(self, model):
+        return self.client.converse(modelId=model, **self.ask)["output"]["message"]["content"][0]["text"]
+
+    def streamed(self, model):
+        text = ""
+        for event in self.client.converse_stream(modelId=model, **self.ask)["stream"]:
+            text += event.get("contentBlockDelta", {}).get("delta", {}).get("text", "")
+        return text
+
+
+CLIENTS = {client.format: client for client in (Chat, Responses, Gemini, Anthropic, Converse)}
+OWN = {
+    ("openai.chat", "chat"), ("openai.chat", "openai"), ("openai.chat", "gemini"), ("openai.responses", "openai"),
+    ("gemini", "gemini"), ("anthropic", "anthropic"), ("converse", "bedrock"),
+}  # fmt: skip
+"""Upstreams that answer in the client's own format, so that nothing is translated."""
+PAIRS = [(client, upstream) for client in CLIENTS for upstream in MODELS if (client, upstream) not in OWN]
+SPOKEN = {"openai": "openai.responses", "chat": "openai.chat", "gemini": "gemini", "anthropic": "anthropic"}
+
+
+def spoken(client, upstream):
+    return "invoke" if (client, upstream) == ("anthropic", "bedrock") else SPOKEN.get(upstream, "converse")
+
+
+@pytest.mark.parametrize(("client", "upstream"), PAIRS)
+def test_an_sdk_gets_the_text_of_a_model_of_another_provider(way, wirekey, client, upstream):
+    since = beginning()
+    program = CLIENTS[client](*way)
+    assert program.plain(f"to-{upstream}") == TEXT
+    assert program.streamed(f"to-{upstream}") == TEXT
+    for event in wirekey.finished_events(2, since):
+        assert event["requested_model"] == f"to-{upstream}"
+        assert event["model"] == MODELS[upstream]
+        assert event["translation"] == f"{client}>{spoken(client, upstream)}"
+        assert (event["status"], event["outcome"]) == (200, "completed")
+        assert event["input_tokens"] > 0
+        assert event["output_tokens"] > 0
+        assert event["cost_usd"] > 0
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_delivery_of_a_response_does_not_matter(way, client, delivery):
+    program = CLIENTS[client](*way)
+    for upstream in [upstream for own, upstream in PAIRS if own == client]:
+        assert program.plain(f"to-{upstream}-{delivery}") == TEXT
+        assert program.streamed(f"to-{upstream}-{delivery}") == TEXT
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_error_raises_the_exception_of_the_clients_sdk(way, wirekey, client, failure):
+    program = CLIENTS[client](*way)
+    for upstream in [upstream for own, upstream in PAIRS if own == client]:
+        for call in (program.plain, program.streamed):
+            with pytest.raises(program.error):
+                call(f"to-{upstream}-{failure}")
+
+
+@pytest.mark.parametrize("broken", BREAKS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_stream_that_breaks_is_no_success(way, wirekey, client, broken):
+    program = CLIENTS[client](*way)
+    for upstream in [upstream for own, upstream in PAIRS if own == client]:
+        since = beginning()
+        with pytest.raises(program.error):
+            program.streamed(f"to-{upstream}-{broken}")
+        assert wirekey.finished_event(since)["outcome"] in {"upstream_error", "truncated", "upstream_reset"}
+
+
+def test_the_response_says_what_was_lost(way, wirekey):
+    since = beginning()
+    client = openai.OpenAI(api_key=way[1], base_url=f"{way[0]}/v1", max_retries=0)
+    raw = client.chat.completions.with_raw_response.create(
+        model="to-anthropic", messages=[{"role": "user", "content": "Hi"}], temperature=1.7, seed=1, user="somebody"
+    )
+    assert raw.headers["x-wirekey-translation"] == "openai.chat>anthropic"
+    assert raw.headers["x-wirekey-adjusted"] == "max_completion_tokens, temperature"
+    assert raw.headers["x-wirekey-dropped"] == "seed, user"
+    event = wirekey.finished_event(since)
+    assert (event["adjusted"], event["dropped"]) == ("max_completion_tokens, temperature", "seed, user")
+
+
+def test_a_request_that_cannot_be_translated_is_refused_and_not_sent(way, wirekey, simulator):
+    since = beginning()
+    simulator.forget()
+    client = openai.OpenAI(api_key=way[1], base_url=f"{way[0]}/v1", max_retries=0)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="to-anthropic", messages=[{"role": "user", "content": "Hi"}], n=2)
+    assert refused.value.code == "cannot_translate"
+    assert "n:" in refused.value.message
+    assert not simulator.seen
+    assert wirekey.finished_event(since)["outcome"] == "denied"
+
+
+def test_a_client_can_refuse_every_loss(way):
+    client = openai.OpenAI(api_key=way[1], base_url=f"{way[0]}/v1", max_retries=0)
+    with pytest.raises(openai.BadRequestError, match="seed"):
+        client.chat.completions.create(
+            model="to-anthropic", messages=[{"role": "user", "content": "Hi"}], seed=1, max_completion_tokens=9,
+            extra_headers={"x-wirekey-losses": "refuse"},
+        )  # fmt: skip
+
+
+def test_nothing_of_the_clients_own_headers_reaches_the_upstream(way, simulator):
+    simulator.forget()
+    client = openai.OpenAI(
+        api_key=way[1], base_url=f"{way[0]}/v1", max_retries=0, organization="org-secret", project="proj-secret"
+    )
+    client.chat.completions.create(model="to-anthropic", messages=[{"role": "user", "content": "Hi"}])
+    (seen,) = simulator.seen
+    sent = b"\n".join(name + b": " + value for name, value in seen.headers)
+    assert b"secret" not in sent
+    assert way[1].encode() not in sent

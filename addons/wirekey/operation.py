@@ -7,6 +7,7 @@ of a response as they pass.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -40,6 +41,15 @@ FORMATS = MappingProxyType(
 """Format → the operations that are called in it."""
 
 FORMAT_OF = MappingProxyType({operation: name for name, operations in FORMATS.items() for operation in operations})
+
+CONVERSATIONS = MappingProxyType(
+    {
+        operation: name
+        for operation, name in FORMAT_OF.items()
+        if not re.search("count|compact|input_tokens", operation, re.IGNORECASE)
+    }
+)
+"""Operation → its format, for operations that can be translated: those that continue a conversation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,9 @@ class BareDelegate:
     def refusal_of_response(self, flow, response):
         return None
 
+    def holds_response(self, flow):
+        return False
+
     def local_response_body(self, flow):
         return b""
 

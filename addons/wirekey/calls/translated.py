@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
+from wirekey.operation import CONVERSATIONS
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
 from wirekey.translation.neutral import Format
@@ -81,8 +82,8 @@ def make_id() -> str:
 
 def client_format(state: CallState) -> Format | None:
     """Return the format of a call's conversation, or None if it has none that can be translated."""
-    call = state.call
-    name = PROVIDERS[call.provider].formats.get(call.operation.name) if call.provider and call.operation else None
+    operation = state.call.operation
+    name = CONVERSATIONS.get(operation.name) if operation else None
     return Format(name) if name else None
 
 

@@ -41,8 +41,6 @@ class Provider(Protocol):
     """Whether it is a service of AWS: it has a host for each region, and calls without an API key are signed."""
     leads_by_model: bool = False
     """Whether a path of the gateway in its format may lead to another provider, depending on the model."""
-    formats: Mapping[str, str] = MappingProxyType({})
-    """Operation → the wire format of its conversation, for operations that can be translated."""
     speaks: tuple[str, ...] = ()
     """The formats in which a translated request can be sent to it; the first is the default."""
     compatible_providers: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import ModelName
-from wirekey.operation import Kind
+from wirekey.operation import CONVERSATIONS, Kind
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import NO_LIMITS
 
@@ -160,7 +160,7 @@ class Routes:
 
     def reached(self, candidate: Candidate, called: str, operation: Operation, target: bytes) -> Candidate | None:
         """Return a candidate with the format that its requests are translated to, or None if it cannot be reached."""
-        client = PROVIDERS[called].formats.get(operation.name)
+        client = CONVERSATIONS.get(operation.name)
         keeps_format = candidate.speaks is None or candidate.speaks == client
         if keeps_format and PROVIDERS[called].equivalent_target(target, operation, candidate.provider) is not None:
             return candidate if candidate.speaks is None else replace(candidate, speaks=None)

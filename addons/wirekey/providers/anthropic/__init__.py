@@ -27,7 +27,6 @@ class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, Anthropi
     unversioned_paths = r"/messages(?:/.*)?"
     model_list_headers = MappingProxyType({"anthropic-version": "2023-06-01"})
     counts_cached_apart = True
-    formats = MappingProxyType({"messages": "anthropic"})
     speaks = ("anthropic",)
     otel_name = price_list = "anthropic"
 

@@ -5,8 +5,6 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 from wirekey.providers.bedrock.errors import BedrockErrors
 from wirekey.providers.bedrock.models import BedrockModels
 from wirekey.providers.bedrock.requests import BedrockRequests
@@ -23,14 +21,6 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
     uses_aws = True
     gateway_paths = (rf"/model/.+/(?:{'|'.join(ACTIONS)})",)
     counts_cached_apart = True
-    formats = MappingProxyType(
-        {
-            "converse": "converse",
-            "converse-stream": "converse",
-            "invoke": "invoke",
-            "invoke-with-response-stream": "invoke",
-        }
-    )
     speaks = ("converse", "invoke")
     model_names_region = True
     otel_name = "aws.bedrock"

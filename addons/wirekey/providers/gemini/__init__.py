@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from wirekey.providers.gemini.errors import GeminiErrors
@@ -32,13 +31,6 @@ class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provid
         rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})",
     )
     compatible_providers = ("openai",)
-    formats = MappingProxyType(
-        {
-            "generateContent": "gemini",
-            "streamGenerateContent": "gemini",
-            "chat.completions": "openai.chat",
-        }
-    )
     speaks = ("gemini",)
     sdk_header = "x-goog-api-client"
     sdk_paths = r"/v1/(?:models|tunedModels|files|cachedContents|batches)(?:/.*)?"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 from wirekey.providers.openai.errors import OpenAiErrors
 from wirekey.providers.openai.models import OpenAiModels
 from wirekey.providers.openai.requests import OpenAiRequests
@@ -20,7 +18,6 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
     client_key_header = "X-OpenAI-Key"
     gateway_paths = (r"/v1/.*",)
     leads_by_model = True
-    formats = MappingProxyType({"chat.completions": "openai.chat", "responses": "openai.responses"})
     speaks = ("openai.responses", "openai.chat")
     compatible_providers = ("gemini",)
     otel_name = price_list = "openai"

@@ -385,6 +385,7 @@ METHODS = {
     "refusal_if_revoked": None,
     "response_head": None,
     "refusal_of_hooks": None,
+    "holds_response": None,
     "refusal_of_response": None,
     "open_spool": None,  # in tests/wire/test_large_requests.py
 }

@@ -20,6 +20,7 @@ from wirekey.calls.wire_request import wire_request
 from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.routing.plan import Failure
+from wirekey.translation.state import StateReader
 
 KEYS = {"A": "key-of-openai-1", "B": "key-of-openai-2", "G": "key-of-gemini", "R": "key-of-the-route"}
 PROVIDERS_TEXT = "providers: {openai: {keys: [env:A, env:B], selection: TURNS}, gemini: {keys: [env:G]}}\n"
@@ -49,6 +50,7 @@ class Sent:
         selection="round-robin",
     ):
         self.services = Services()
+        self.services.reasoning_states = StateReader(b"a key")
         self.services.settings = build(loaded(folder, PROVIDERS_TEXT.replace("TURNS", selection) + text, KEYS))
         method, _, path = line.partition(" ")
         host = {"openai": "api.openai.com", "gemini": "generativelanguage.googleapis.com"}[provider]
@@ -244,7 +246,10 @@ def test_a_route_parameter_that_the_operation_does_not_accept_is_refused(tmp_pat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("routes: [{match: '*', provider: anthropic}]", "does not answer chat.completions in the format of openai"),
+        (
+            "translation: {enabled: false}\nroutes: [{match: '*', provider: anthropic}]",
+            "does not answer chat.completions in the format of openai",
+        ),
         ("routes: [{match: '*', auth: client}]", "X-OpenAI-Key"),
         ("routes: [{match: '*', provider: gemini, auth: client}]", "X-Gemini-Key"),
     ],

@@ -325,9 +325,18 @@ def test_an_openai_program_calls_a_gemini_model(client, proxy, providers, fresh,
 
 
 def test_a_call_that_the_routes_provider_cannot_serve_is_not_sent(client, providers):
-    response = client.ask(chat("claude-sonnet-4-5"))
+    response = client.ask(post("/v1/completions", b'{"model":"claude-sonnet-4-5","prompt":"hello"}'))
     assert (response.status, response.json()["error"]["code"]) == (400, "format_not_offered")
     assert not providers.seen
+
+
+def test_a_call_of_a_provider_of_another_format_is_translated(client, providers):
+    response = client.ask(chat("claude-sonnet-4-5"))
+    assert response.status == 200, response
+    assert response.json()["object"] == "chat.completion"
+    (seen,) = providers.seen
+    assert seen.target == "/v1/messages"
+    assert headers_of(seen)["x-api-key"] == PROVIDER_KEYS["anthropic"]
 
 
 def test_a_model_name_with_provider_and_parameters_is_applied(client, providers, proxy, fresh):

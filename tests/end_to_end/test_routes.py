@@ -325,7 +325,7 @@ def test_an_openai_program_calls_a_gemini_model(client, proxy, providers, fresh,
 
 
 def test_a_call_that_the_routes_provider_cannot_serve_is_not_sent(client, providers):
-    response = client.ask(post("/v1/completions", b'{"model":"claude-sonnet-4-5","prompt":"hello"}'))
+    response = client.ask(post(path="/v1/completions", body=b'{"model":"claude-sonnet-4-5","prompt":"hello"}'))
     assert (response.status, response.json()["error"]["code"]) == (400, "format_not_offered")
     assert not providers.seen
 

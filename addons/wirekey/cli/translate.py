@@ -44,7 +44,7 @@ def command(client: str, upstream: str, model: str | None, file: IO[bytes], *, s
             Format(client), target, model or USUAL_MODELS[target], file.read(), StateReader(b""), stream=stream
         )
     except Refusal as refusal:
-        raise UserError(f"The request cannot be translated: {refusal.message}.") from None
+        raise UserError(f"The request cannot be translated: {refusal.message}") from None
     losses = found.context.losses
     query = f"?{found.query}" if found.query else ""
     if as_json:

@@ -51,7 +51,9 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
             if route.pool and old.pool:
                 route.pool.carry_over(old.pool)
     named = config.model_override
-    return Routes(defaults, routes, _model(named) if named and not is_python(named) else None, config.translation.enabled)
+    return Routes(
+        defaults, routes, _model(named) if named and not is_python(named) else None, config.translation.enabled
+    )
 
 
 def model_choice(config: Config) -> ModelChoice | None:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from wirekey.errors import Fault, Refusal
+from wirekey.errors import Refusal
 
 MAX_HEADER_BYTES = 1024
 
 
-def cannot_translate(member: str, reason: str, status: int = 400, fault: Fault = Fault.CALLER) -> Refusal:
+def cannot_translate(member: str, reason: str) -> Refusal:
     """Return the refusal of a request with a member that cannot be translated.
 
     `member` is a path of names and indices, such as `messages[3].content[1].image_url.url`; it never has a value of the
     request. `reason` says why, and what to do.
     """
-    return Refusal(status, "cannot_translate", f"{member}: {reason}", fault)
+    return Refusal(400, "cannot_translate", f"{member}: {reason}.")
 
 
 @dataclass(slots=True)

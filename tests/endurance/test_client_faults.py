@@ -59,7 +59,7 @@ def memory_mib(pid: int) -> float:
         (post(host="api.anthropic.com"), 421, "names_differ", "do not agree"),
     ],
 )
-def test_a_bad_request_is_answered_with_what_is_wrong_and_recorded(proxy, simulator, request_bytes, status, code, word):  # noqa: PLR0917  # a table's columns
+def test_a_bad_request_gets_the_reason_and_is_recorded(proxy, simulator, request_bytes, status, code, word):  # noqa: PLR0917  # a table's columns
     began = now()
     with tunnel(proxy, proxy.token) as client:
         client.send(request_bytes)
@@ -119,7 +119,7 @@ def close_with_reset(client: RawClient) -> None:
     ],
     ids=["mid-stream", "mid-answer", "before the answer", "mid-request"],
 )
-def test_a_client_that_goes_away_is_recorded_and_the_provider_is_let_go(proxy, simulator, sent, reached, leave):
+def test_a_client_that_leaves_is_recorded_and_the_provider_connection_closed(proxy, simulator, sent, reached, leave):
     began = now()
     client = tunnel(proxy, proxy.token)
     client.send(sent)
@@ -138,7 +138,7 @@ def test_a_client_that_goes_away_is_recorded_and_the_provider_is_let_go(proxy, s
         wait_for(lambda: seen.outcome in ("client_gone", "fault"), "the provider to see it")
 
 
-def test_a_client_that_shuts_down_its_sending_side_is_still_answered(proxy):
+def test_a_client_that_closes_its_sending_side_still_gets_its_response(proxy):
     with RawClient(proxy.running.forward) as client:
         client.send(b"GET http://api.openai.com/v1/models HTTP/1.1\r\nHost: api.openai.com\r\n\r\n")
         client.socket.shutdown(socket.SHUT_WR)
@@ -152,7 +152,7 @@ def test_a_client_that_shuts_down_its_sending_side_is_still_answered(proxy):
     "rubbish",
     [b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 4096, b"\r\n" * 9000],
 )
-def test_rubbish_in_place_of_a_request_ends_its_own_connection_only(proxy, rubbish):
+def test_garbage_in_place_of_a_request_ends_only_its_own_connection(proxy, rubbish):
     with RawClient(proxy.running.forward) as client:
         client.send(rubbish)
         client.socket.shutdown(socket.SHUT_WR)
@@ -160,7 +160,7 @@ def test_rubbish_in_place_of_a_request_ends_its_own_connection_only(proxy, rubbi
             pass
 
 
-def test_a_head_without_end_is_cut_off(proxy):
+def test_an_endless_head_is_cut_off(proxy):
     with RawClient(proxy.running.forward) as client:
         client.send(b"GET / HTTP/1.1\r\n")
         with pytest.raises(ConnectionError):
@@ -172,7 +172,7 @@ def send_lines(client: RawClient, count: int) -> None:
         client.send(b"X-%d: %s\r\n" % (number, b"y" * 1000))
 
 
-def test_of_more_silent_connections_than_allowed_the_oldest_are_closed_and_the_others_serve(proxy):
+def test_silent_connections_above_the_limit_are_closed_and_the_others_work(proxy):
     """300 from one address, where limits.connections_per_client is 256 by default."""
     opened = []
     try:

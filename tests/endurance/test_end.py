@@ -25,7 +25,7 @@ AT_ONCE = 10.0
     ],
     ids=["Ctrl-C", "SIGTERM", "Ctrl-C twice", "all of them, with mitmweb"],
 )
-def test_a_signal_ends_it_at_once_with_calls_in_flight_recorded(tmp_path, simulator, signals, web):
+def test_a_signal_ends_wirekey_at_once_and_calls_in_flight_are_recorded(tmp_path, simulator, signals, web):
     simulator.forget()
     arguments = ["--web", "--web-port", str(free_port())] if web else []
     with wirekey_behind(tmp_path, simulator, *arguments) as proxy:

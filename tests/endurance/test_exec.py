@@ -56,7 +56,7 @@ def test_exit_codes_and_errors_are_those_of_a_shell(running, arguments, code, wo
     assert "Traceback" not in ended.stderr
 
 
-def test_a_program_gets_a_token_of_its_own_which_ends_with_it(running):
+def test_a_program_gets_its_own_token_which_ends_with_it(running):
     script = "import json, os; print(json.dumps(dict(os.environ)))"
     environ = json.loads(wirekey(running.folder, "exec", "python", "-c", script).stdout)
     token = environ["HTTPS_PROXY"].partition("://")[2].partition("@")[0].partition(":")[2]

@@ -68,7 +68,7 @@ def each_attempt(proxy, call_id: str) -> list[dict]:
     return json.loads(shown.stdout).get("each_attempt", [])
 
 
-def test_each_attempt_is_in_the_record(proxy, simulator):
+def test_each_attempt_is_recorded(proxy, simulator):
     began = now()
     simulator.simulator.script.add("fail=503")
     assert ask(proxy, chat("two-keys")).status == 200
@@ -82,7 +82,7 @@ def test_each_attempt_is_in_the_record(proxy, simulator):
     assert event["attempts"] == 2
 
 
-def test_a_call_that_fails_in_the_end_has_all_its_attempts_too(proxy):
+def test_all_attempts_of_a_failed_call_are_recorded(proxy):
     began = now()
     assert ask(proxy, chat("closed", lines=("x-simulator: fail=500",))).status == 500
     event = proxy.finished_event(began)
@@ -91,13 +91,13 @@ def test_a_call_that_fails_in_the_end_has_all_its_attempts_too(proxy):
     assert (event["attempts"], event["status"], event["model"]) == (2, 500, SECOND_MODEL)
 
 
-def test_a_call_that_went_well_at_once_has_none(proxy):
+def test_a_call_that_succeeds_at_once_has_no_list_of_attempts(proxy):
     began = now()
     assert ask(proxy, chat("two-keys")).status == 200
     assert each_attempt(proxy, proxy.finished_event(began)["id"]) == []
 
 
-def test_failed_attempts_leave_nothing_behind_that_would_count_as_a_failure(proxy, simulator):
+def test_failed_attempts_of_a_successful_call_are_not_counted_as_failures(proxy, simulator):
     began = now()
     before = scraped(proxy)
     for behaviour in ("fail=429", "fail=503", "reset-after=0", "stall-after=0"):
@@ -136,7 +136,7 @@ def test_a_short_retry_after_is_waited_for(proxy, simulator, model):
     assert (event["outcome"], event["attempts"]) == ("completed", 2)
 
 
-def test_a_long_retry_after_is_the_clients(proxy, simulator):
+def test_a_long_retry_after_reaches_the_client(proxy, simulator):
     simulator.simulator.script.add("fail=429, retry-after=5")
     began = now()
     answer = ask(proxy, chat("one-key"))
@@ -155,7 +155,7 @@ def test_after_a_long_retry_after_another_key_is_tried_at_once(proxy, simulator)
 
 
 @pytest.mark.parametrize("protocol", ["h1", "h2"])
-def test_for_a_client_that_goes_away_while_we_wait_nothing_more_is_sent(proxy, simulator, protocol):
+def test_nothing_more_is_sent_for_a_client_that_leaves_during_the_wait(proxy, simulator, protocol):
     simulator.simulator.script.add("fail=503, retry-after=50")
     began = now()
     if protocol == "h1":
@@ -179,7 +179,7 @@ def test_for_a_client_that_goes_away_while_we_wait_nothing_more_is_sent(proxy, s
 
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
 @pytest.mark.parametrize("fault", ["fail=503", "reset-after=0", "stall-after=0"])
-def test_a_large_prompt_goes_out_again_byte_for_byte(proxy, simulator, fault, http2):
+def test_a_large_prompt_is_resent_byte_for_byte(proxy, simulator, fault, http2):
     simulator.simulator.script.add(fault)
     began, body = now(), large("two-keys")
     assert send_large(proxy, body, http2=http2) == 200
@@ -191,7 +191,7 @@ def test_a_large_prompt_goes_out_again_byte_for_byte(proxy, simulator, fault, ht
 
 
 @pytest.mark.parametrize("model", ["two-models", "closed"])
-def test_a_large_prompt_goes_to_another_model_with_no_other_byte_changed(proxy, simulator, model):
+def test_a_large_prompt_is_sent_to_another_model_with_no_other_byte_changed(proxy, simulator, model):
     if model == "two-models":
         simulator.simulator.script.add("fail=500")
     body = large(model)

@@ -174,7 +174,7 @@ def in_all_ways(proxy, fault: Fault, plan: str) -> list[tuple[str, bool, Got, di
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_without_another_way_is_the_clients(name, proxy, simulator):
+def test_a_fault_without_an_alternative_reaches_the_client(name, proxy, simulator):
     fault, sent = FAULTS[name], 0
     simulator.forget()
     for client, stream, got, event in in_all_ways(proxy, fault, "alone"):
@@ -196,7 +196,7 @@ def test_a_fault_without_another_way_is_the_clients(name, proxy, simulator):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_before_the_answer_sends_the_call_to_the_fallback_and_a_later_one_does_not(name, proxy, simulator):
+def test_only_a_fault_before_the_response_sends_the_call_to_the_fallback(name, proxy, simulator):
     fault, sent = FAULTS[name], 0
     simulator.forget()
     for client, stream, got, event in in_all_ways(proxy, fault, "again"):
@@ -233,7 +233,7 @@ BY_SCRIPT = {
 
 
 @pytest.mark.parametrize("name", BY_SCRIPT)
-def test_a_fault_before_the_answer_sends_the_call_out_with_the_second_key(name, proxy, simulator):
+def test_a_fault_before_the_response_retries_with_the_second_key(name, proxy, simulator):
     for client, stream in (("h1", False), ("h2", True)):
         simulator.forget()
         simulator.simulator.script.add(BY_SCRIPT[name])
@@ -252,7 +252,7 @@ def test_a_fault_before_the_answer_sends_the_call_out_with_the_second_key(name, 
 
 @pytest.mark.parametrize("plan", ["alone", "again"])
 @pytest.mark.parametrize(("model", "arrived"), [("blackhole", 0), ("tls-stall", 0), ("sim-stall-0", 1)])
-def test_for_a_client_that_has_left_no_other_way_is_tried(model, arrived, plan, proxy, simulator):
+def test_no_other_attempt_is_made_for_a_client_that_has_left(model, arrived, plan, proxy, simulator):
     simulator.forget()
     began = now()
     with tunnel(proxy, proxy.tokens["h1"], agent="h1") as client:
@@ -268,7 +268,7 @@ def test_for_a_client_that_has_left_no_other_way_is_tried(model, arrived, plan, 
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows the descriptors of a process")
-def test_when_all_is_over_no_descriptor_is_left(proxy, simulator):
+def test_no_descriptor_is_left_after_all_calls(proxy, simulator):
     in_all_ways(proxy, FAULTS["429"], "alone")
     before = wait_for(lambda: descriptors_at_rest(proxy, simulator), "all connections to be closed")
 

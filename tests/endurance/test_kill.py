@@ -26,7 +26,7 @@ CLIENTS = 16
 LONGEST_ROUND = 1.5
 
 
-def test_no_request_that_the_provider_saw_lacks_its_record_however_wirekey_dies(tmp_path):
+def test_each_request_that_the_provider_saw_is_recorded_if_wirekey_is_killed(tmp_path):
     simulator = SimulatorThread(tmp_path / "simulator")
     proxy = Wirekey(tmp_path / "wirekey", behind(simulator), environ=KEY_ENVIRONMENT)
     token = proxy.add_agent("alice")
@@ -66,7 +66,7 @@ def test_no_request_that_the_provider_saw_lacks_its_record_however_wirekey_dies(
         simulator.stop()
 
 
-def test_no_attempt_that_the_provider_saw_lacks_its_record_however_wirekey_dies_while_it_fails_over(tmp_path):
+def test_each_attempt_that_the_provider_saw_is_recorded_if_wirekey_is_killed_during_failover(tmp_path):
     """Each call fails at its first model, in two packets, and goes on to the second one, or to a third."""
     simulator = SimulatorThread(tmp_path / "simulator")
     routes = [

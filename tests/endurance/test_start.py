@@ -134,7 +134,7 @@ def test_a_broken_file_in_the_state_is_named_and_left_as_it_is(tmp_path, name, c
     assert (tmp_path / "state" / name).read_text() == content
 
 
-def test_an_environment_that_writes_down_session_keys_is_refused(tmp_path):
+def test_an_environment_that_logs_session_keys_is_refused(tmp_path):
     assert "Unset SSLKEYLOGFILE." in refused_start(tmp_path, PLAIN, environ={"SSLKEYLOGFILE": "keys.log"})
 
 
@@ -147,7 +147,7 @@ def test_an_environment_that_writes_down_session_keys_is_refused(tmp_path):
         ((), {}, OWN, ["  console    http://127.0.0.1:", "  gateway    http://127.0.0.1:", TOKENS]),
     ],
 )
-def test_the_start_says_all_that_a_newcomer_needs(tmp_path, arguments, environ, configuration, words):
+def test_the_start_message_has_all_that_a_newcomer_needs(tmp_path, arguments, environ, configuration, words):
     write_configuration(tmp_path, configuration)
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "wirekey", "serve", *arguments],
@@ -171,7 +171,7 @@ def test_the_start_says_all_that_a_newcomer_needs(tmp_path, arguments, environ, 
         assert f"  {provider} " in said
 
 
-def test_a_first_look_is_told_that_and_why_the_simulator_answers():
+def test_without_keys_the_start_message_says_why_the_simulator_responds():
     lifecycle = SimpleNamespace(
         services=SimpleNamespace(settings=Settings({}, {}, simulated=True)), simulator_wanted=None
     )

@@ -69,7 +69,7 @@ def ended(proxy, began: str) -> set[tuple]:
     return {(event["outcome"], event["status"]) for event in proxy.finished_events(len(SDK_STREAMS), began)}
 
 
-def test_a_limit_of_time_ends_a_stream_with_the_providers_own_error(proxy, simulator, monkeypatch):
+def test_a_time_limit_ends_a_stream_with_the_providers_own_error(proxy, simulator, monkeypatch):
     began = now()
     for name, found in by_each_sdk(proxy, simulator, monkeypatch, "stall-after=3").items():
         assert IDLE in str(found.error), (name, found)
@@ -78,7 +78,7 @@ def test_a_limit_of_time_ends_a_stream_with_the_providers_own_error(proxy, simul
 
 
 @pytest.mark.parametrize(("behaviour", "words"), [("stall-after=3", OF_THE_ROUTE), ("events=1000, pace=0.02", IN_ALL)])
-def test_so_do_the_limits_of_a_route(behaviour, words, routed, simulator, monkeypatch):
+def test_the_time_limits_of_a_route_end_a_stream_too(behaviour, words, routed, simulator, monkeypatch):
     began = now()
     for name, found in by_each_sdk(routed, simulator, monkeypatch, behaviour).items():
         assert words in str(found.error), (name, found)
@@ -87,7 +87,7 @@ def test_so_do_the_limits_of_a_route(behaviour, words, routed, simulator, monkey
 
 
 @pytest.mark.parametrize("fault", ["reset-after=3", "truncate-after=3", "reset-after=3, cut", "stall-after=3, cut"])
-def test_a_stream_that_breaks_off_or_stops_within_an_event_makes_the_sdk_raise(fault, proxy, simulator, monkeypatch):
+def test_a_stream_that_ends_or_stalls_within_an_event_makes_the_sdk_raise(fault, proxy, simulator, monkeypatch):
     began = now()
     for name, found in by_each_sdk(proxy, simulator, monkeypatch, fault).items():
         assert found.error, f"{name} took what was cut for a whole answer"

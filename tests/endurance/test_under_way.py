@@ -125,7 +125,7 @@ def times_in_use(proxy) -> int:
     return proxy.output.read_text().count("The changed configuration is in use")
 
 
-def test_settings_that_need_a_new_start_are_named(proxy, simulator):
+def test_settings_that_need_a_restart_are_named(proxy, simulator):
     write(proxy, simulator, listen={"forward": "127.0.0.1:1"}, log={"level": "error"})
     wait_for_words(proxy, "take effect only after a restart: listen, log")
     assert status(proxy) == 200
@@ -178,7 +178,7 @@ def test_an_audit_file_that_is_moved_away_refuses_calls_until_it_is_back(proxy, 
     assert proxy.finished_events(1, began)
 
 
-def test_a_key_that_is_taken_from_the_configuration_is_used_no_more(proxy, simulator):
+def test_a_key_removed_from_the_configuration_is_no_longer_used(proxy, simulator):
     settings = behind(simulator)
     del settings["providers"]["openai"]["keys"]
     write(proxy, simulator, providers=settings["providers"])

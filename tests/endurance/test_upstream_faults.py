@@ -79,7 +79,7 @@ def test_a_fault_is_raised_by_the_sdk_and_recorded(proxy, sdk, model, stream, ra
 
 
 @pytest.mark.parametrize("model", ["sim-garble-2", "sim-no-done", "sim-crlf", "sim-comments", "sim-tight"])
-def test_an_odd_stream_passes_and_is_counted(proxy, token_client, model):
+def test_an_unusual_stream_passes_and_is_counted(proxy, token_client, model):
     began = now()
     token_client.send(chat(model, stream=True))
     assert token_client.read_response().status == 200
@@ -117,7 +117,7 @@ UPSTREAM_SAYINGS = [
 ]
 
 
-def test_an_upstream_that_sends_rubbish_harms_nobody_but_its_call(tmp_path, simulator):
+def test_an_upstream_that_sends_garbage_affects_only_its_call(tmp_path, simulator):
     """One Wirekey, whose provider says something else each time."""
     turn = iter(UPSTREAM_SAYINGS)
     saying_now = []
@@ -158,7 +158,7 @@ def answer_or_none(client):
         return None
 
 
-def test_an_upstream_that_cannot_be_reached_or_trusted_gets_no_key_and_the_caller_a_sentence(tmp_path, simulator):
+def test_an_unreachable_or_untrusted_upstream_gets_no_key_and_the_caller_gets_the_reason(tmp_path, simulator):
     stranger = SimulatorThread(tmp_path / "stranger")
     other_name = SimulatorThread(simulator.simulator.certificate_folder, host="127.0.0.2")
     with (

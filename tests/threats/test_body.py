@@ -18,7 +18,7 @@ from tests.running import wait_for
         b'{"model":"m","messages":[],"stream":false,"stream":true}',
     ],
 )
-def test_B1_B2_a_key_that_stands_twice(stage, body):
+def test_B1_B2_a_repeated_key_is_refused(stage, body):
     stage.denied(post(body=body), 400)
 
 
@@ -56,17 +56,17 @@ def test_B8_other_charsets(stage, body):
         b'{"model":"m\\u0000","messages":[]}',
     ],
 )
-def test_B9_json_that_is_none(stage, body):
+def test_B9_invalid_json_is_refused(stage, body):
     stage.denied(post(body=body), 400)
 
 
-def test_B12_a_model_after_a_long_body_is_still_judged(stage):
+def test_B12_a_model_after_a_long_body_is_still_checked(stage):
     body = b'{"messages":[{"role":"user","content":"' + b"x" * 500_000 + b'"}],"model":"gpt-4o-mini"}'
     assert stage.ask(post(body=body)).status == 200
     assert stage.event()["requested_model"] == "gpt-4o-mini"
 
 
-def test_B13_a_body_that_breaks_off_is_not_sent(stage):
+def test_B13_an_incomplete_body_is_not_sent(stage):
     with stage.tunnel() as client:
         client.send(post(body=CHAT)[:-10])
     event = stage.event()

@@ -62,7 +62,7 @@ def test_C4_two_authorizations_become_one(stage):
 
 
 @pytest.mark.parametrize("named", ["authorization", "Authorization, x-api-key", "close, AUTHORIZATION"])
-def test_C5_a_connection_header_cannot_take_our_credential_off(stage, named):
+def test_C5_a_connection_header_cannot_remove_the_credential(stage, named):
     assert stage.ask(post(f"Connection: {named}")).status == 200
     seen = stage.arrived()
     assert credentials_that_arrived(seen) == [OURS]
@@ -133,12 +133,12 @@ def test_C11_other_services_under_amazonaws_are_not_decrypted(stage):
 
 
 @pytest.mark.parametrize("token", ["wk_" + "a" * 43, "wk_", "sk-guess"])
-def test_C12_a_guessed_token_is_nobody(stage, token):
+def test_C12_a_guessed_token_identifies_no_agent(stage, token):
     with stage.client() as client:
         assert client.connect("api.openai.com:443", "alice", token).status == 407
 
 
-def test_C12_a_token_is_good_for_its_own_agent_only(stage):
+def test_C12_a_token_is_valid_only_for_its_own_agent(stage):
     with stage.client() as client:
         assert client.connect("api.openai.com:443", "bob", stage.alice).status == 407
 
@@ -150,6 +150,6 @@ def test_C16_a_method_override_does_not_arrive(stage, header):
 
 
 @pytest.mark.parametrize("header", ["OpenAI-Organization: org-evil", "OpenAI-Project: p", "x-goog-user-project: evil"])
-def test_C17_the_client_does_not_say_who_pays(stage, header):
+def test_C17_the_client_cannot_choose_who_pays(stage, header):
     stage.ask(post(header))
     assert header.partition(": ")[2].encode() not in [value for _, value in stage.arrived().headers]

@@ -94,7 +94,7 @@ def test_R3_streams_that_are_reset_while_their_body_arrives_are_not_recorded(str
 # R4: a client that does not read.
 
 
-def test_R4_an_answer_that_an_http2_client_does_not_read_waits_at_the_provider(streaming):
+def test_R4_a_response_that_an_http2_client_does_not_read_waits_at_the_provider(streaming):
     before = resident(streaming)
     client = http2(streaming, window=0)
     unread = client.open(("x-simulator", ANSWER), body=STREAM)
@@ -133,7 +133,7 @@ def test_R4_what_a_client_left_unread_is_released_when_its_connection_ends(strea
         assert other.read_response().status == 200
 
 
-def test_R4_an_answer_that_an_http1_client_does_not_read_waits_at_the_provider(streaming):
+def test_R4_a_response_that_an_http1_client_does_not_read_waits_at_the_provider(streaming):
     before = resident(streaming)
     with streaming.tunnel() as client, streaming.tunnel(token=streaming.bob) as other:
         client.send(post(f"X-Simulator: {ANSWER}", body=STREAM))
@@ -209,7 +209,7 @@ def test_R5_unfinished_bodies_are_refused_to_the_agent_that_holds_too_much_of_th
         assert {event["status"] for event in denied} == {429, 503}
 
 
-def test_R5_what_is_reserved_is_given_back_on_every_way_out(tmp_path, simulator):
+def test_R5_reserved_room_is_released_however_a_call_ends(tmp_path, simulator):
     limits = {"held_bytes_per_agent": "6MiB", "body_bytes": "5500KiB"}
     with wirekey_with(tmp_path, simulator, **limits) as proxy:
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
@@ -293,7 +293,7 @@ def test_R7_a_silent_connection_without_a_token_is_closed_in_time(tmp_path, simu
 
 
 @pytest.mark.parametrize("token", ["", None], ids=["without a token", "of an agent"])
-def test_R7_a_body_at_a_byte_a_second_ends_its_connection(tmp_path, simulator, token):
+def test_R7_a_body_of_one_byte_per_second_ends_its_connection(tmp_path, simulator, token):
     with wirekey_behind(tmp_path / "wirekey", simulator, timeouts=SILENT) as proxy:
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))
         stage.began = beginning()
@@ -305,7 +305,7 @@ def test_R7_a_body_at_a_byte_a_second_ends_its_connection(tmp_path, simulator, t
         assert (event["outcome"], event["status"]) == ("denied", 401 if token == "" else 408)
 
 
-def test_R7_the_oldest_silent_connection_is_closed_for_a_new_one_and_agents_are_counted_apart(tmp_path, simulator):
+def test_R7_a_new_connection_closes_the_oldest_silent_one_and_agents_are_counted_separately(tmp_path, simulator):
     limits, timeouts = {"connections_per_client": 4}, {"client_first_byte": 300}
     with wirekey_behind(tmp_path, simulator, limits=limits, timeouts=timeouts) as proxy:
         stage = Stage(simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))

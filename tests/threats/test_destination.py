@@ -41,13 +41,13 @@ def test_D3_localhost_by_name(stage):
         "api%2eopenai.com",
     ],
 )
-def test_D5_look_alikes_in_odd_spelling(stage, name):
+def test_D5_lookalike_hosts_in_odd_spellings(stage, name):
     with stage.client() as client:
         client.send(f"CONNECT {name}:443 HTTP/1.1\r\nHost: {name}:443\r\n\r\n".encode())
         assert client.read_response(body=False).status in (400, 403, 407)
 
 
-def test_D5_a_look_alike_gets_no_certificate_of_ours(stage):
+def test_D5_no_certificate_is_made_for_a_lookalike_host(stage):
     name = "bedrock-runtime.us-east-1.amazonaws.com.evil.example"
     with stage.client() as client:
         assert client.connect(f"{name}:443", "alice", stage.alice).status == 200

@@ -107,7 +107,7 @@ def test_R2_keep_passes_on_a_known_credential_but_no_configured_secret(folder):
         assert f"--keep {name}" in refused.stderr
 
 
-def test_R2_nothing_is_said_where_nothing_could_be_missed(folder):
+def test_R2_nothing_is_reported_if_nothing_was_removed(folder):
     again = {"OPENAI_API_KEY": "wirekey-holds-the-key", "GOOGLE_API_KEY": "", **REFERENCED}
     done = wirekey(folder, "exec", "--", sys.executable, "-c", PRINT, environ=again)
     assert (done.returncode, done.stderr) == (0, "")

@@ -86,14 +86,14 @@ def test_R16_a_secret_that_others_may_read_gets_a_warning(folder, name):
         assert f"chmod 600 {folder / name}" in running.output.read_text()
 
 
-def test_R16_a_configuration_that_becomes_writable_is_not_taken_while_it_runs(folder):
+def test_R16_a_configuration_that_becomes_writable_is_not_reloaded(folder):
     with serving(folder, CONFIGURATION) as running:
         (folder / "wirekey.yaml").chmod(0o666)
         wait_for(lambda: "chmod go-w" in running.output.read_text(), "the changed mode to be refused")
         assert "the previous one stays in use" in running.output.read_text()
 
 
-def test_R16_the_state_folder_becomes_its_users_alone(folder):
+def test_R16_the_state_folder_becomes_private_to_its_user(folder):
     state = folder / "state"
     state.mkdir()
     state.chmod(0o755)
@@ -143,7 +143,7 @@ def test_R16_no_symbolic_link_of_the_state_folder_is_followed(folder, name, tmp_
 
 
 @pytest.mark.parametrize("name", ["agents.json", "agents.json.lock", "audit.db"])
-def test_R16_a_command_refuses_a_link_in_the_place_of_its_file(folder, name, tmp_path):
+def test_R16_a_command_refuses_a_link_in_place_of_its_file(folder, name, tmp_path):
     """Without the look at the whole folder that `serve` begins with."""
     state, victim = folder / "state", tmp_path / "victim"
     state.mkdir(mode=0o700)

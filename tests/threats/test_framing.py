@@ -48,7 +48,7 @@ def test_H2_a_folded_header(stage):
         assert not any(b"\r" in value or b"\n" in value for _, value in stage.arrived().headers)
 
 
-def test_H4_expect_continue_is_answered_by_the_refusal(stage):
+def test_H4_expect_continue_gets_the_refusal(stage):
     with stage.tunnel() as client:
         client.send(post("Expect: 100-continue", path="/v1/nothing/", body=b""))
         client_answer = client.read_response()
@@ -76,7 +76,7 @@ def test_H5_trailers_do_not_arrive(stage):
         assert "evil" not in str(stage.arrived().headers)
 
 
-def test_H6_a_request_after_a_denied_one_is_judged_by_itself(stage):
+def test_H6_a_request_after_a_denied_one_is_decided_on_its_own(stage):
     with stage.tunnel() as client:
         client.send(post(path="/v1/nothing/") + post())
         assert client.read_response().status == 404
@@ -115,7 +115,7 @@ def test_H10_too_many_headers(stage):
     assert event["policy_reason"].startswith("too_many_headers")
 
 
-def test_H10_headers_without_end(stage):
+def test_H10_endless_headers(stage):
     with stage.tunnel() as client:
         client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: api.openai.com\r\nX-Long: " + b"x" * 100_000)
         assert client.read_response().status == 431

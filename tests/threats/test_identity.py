@@ -11,7 +11,7 @@ from tests.raw_client import post
 from tests.running import wait_for, wirekey_behind
 
 
-def test_J4_a_revoked_agent_is_out_within_two_seconds_even_in_an_open_tunnel(stage):
+def test_J4_a_revoked_agent_is_refused_within_two_seconds_even_in_an_open_tunnel(stage):
     token = stage.proxy.add_agent("carol")
     with stage.client() as client:
         assert client.connect("api.openai.com:443", "carol", token).status == 200
@@ -39,11 +39,11 @@ def test_J5_two_tokens_that_disagree(stage):
     stage.denied(post(f"Authorization: Bearer {stage.bob}"), 401)
 
 
-def test_J5_the_same_agent_twice_is_one(stage):
+def test_J5_two_credentials_of_one_agent_are_accepted(stage):
     assert stage.ask(post(f"Authorization: Bearer {stage.alice}")).status == 200
 
 
-def test_J6_an_identity_header_is_neither_believed_nor_sent(stage):
+def test_J6_an_identity_header_is_neither_trusted_nor_forwarded(stage):
     assert stage.ask(post("X-Agent-Id: root")).status == 200
     assert "x-agent-id" not in str(stage.arrived().headers).lower()
     assert stage.event()["agent_id"] == "alice"
@@ -67,7 +67,7 @@ def test_J8_odd_proxy_credentials_are_407(stage, value):
         assert "agents add" in answer.reason
 
 
-def test_nobody_is_401_in_the_providers_shape(stage):
+def test_a_client_without_an_agent_gets_401_in_the_providers_shape(stage):
     answer = stage.ask(post(), token="")
     assert answer.status == 401
     assert answer.json()["error"]["type"]
@@ -79,7 +79,7 @@ def test_nobody_is_401_in_the_providers_shape(stage):
 
 
 @pytest.mark.parametrize(("host", "is_told"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
-def test_J7_who_lets_other_machines_in_is_told_that_tokens_travel_unencrypted(tmp_path, stage, host, is_told):
+def test_J7_a_listener_for_other_machines_warns_that_tokens_travel_unencrypted(tmp_path, stage, host, is_told):
     listen = {"forward": f"{host}:0", "gateway": None, "console": None}
     with wirekey_behind(tmp_path, stage.simulator, listen=listen) as proxy:
         wait_for(lambda: "Wirekey listens" in proxy.output.read_text(), "the welcome")

@@ -113,7 +113,7 @@ def test_W1_the_page_is_not_reached_through_the_proxy(web, host):
         assert client.read_response().status == 403
 
 
-def test_W2_the_page_is_on_loopback_only_and_answers_nobody_without_its_token(web):
+def test_W2_the_page_is_on_loopback_only_and_requires_its_token(web):
     assert web.page.option("web_host") == "127.0.0.1"
     url, token = web.proxy.web
     for path in ("/flows", "/options", "/events", "/state", "/flows/dump"):
@@ -124,7 +124,7 @@ def test_W2_the_page_is_on_loopback_only_and_answers_nobody_without_its_token(we
     assert web.page.option("web_open_browser") is False, "it would put the token on the command line of the browser"
 
 
-def test_W3_W4_a_replay_gets_no_key_and_reaches_nobody(web):
+def test_W3_W4_a_replay_gets_no_key_and_reaches_no_provider(web):
     flow = answered_flow(web)
     web.simulator.forget()
     began = beginning()
@@ -137,7 +137,7 @@ def test_W3_W4_a_replay_gets_no_key_and_reaches_nobody(web):
     assert web.nothing_arrived()
 
 
-def test_W4_a_call_is_not_replayed_as_it_was_for_its_body_is_not_there(web):
+def test_W4_a_call_cannot_be_replayed_because_its_body_is_not_kept(web):
     flow = answered_flow(web)
     web.simulator.forget()
     web.page("POST", f"/flows/{flow['id']}/replay")
@@ -188,7 +188,7 @@ def test_W3_a_held_call_that_is_sent_elsewhere_gets_no_key(web, place):
     assert web.nothing_arrived()
 
 
-def test_W3_a_held_call_that_is_killed_reaches_nobody(web):
+def test_W3_a_held_call_that_is_killed_reaches_no_provider(web):
     """mitmproxy keeps it waiting, until its client goes; a call without an end is `interrupted` when Wirekey ends."""
     web.page("PUT", "/options", json={"intercept": "~q"})
     with web.tunnel() as client:
@@ -219,7 +219,7 @@ def test_W3_a_running_stream_that_is_killed_is_recorded_to_its_end(web):
     assert event["output_tokens"] == 5
 
 
-def test_W3_reverting_an_edit_brings_back_no_more_than_was_shown(web):
+def test_W3_reverting_an_edit_restores_no_more_than_was_shown(web):
     flow = answered_flow(web)
     web.page("PUT", f"/flows/{flow['id']}", json={"request": {"path": "/v1/models"}})
     web.page("POST", f"/flows/{flow['id']}/revert")
@@ -238,7 +238,7 @@ def test_W3_reverting_an_edit_brings_back_no_more_than_was_shown(web):
         ("options.load", ["HOSTILE"]),
     ],
 )
-def test_W3_W8_commands_change_nothing_that_wirekey_stands_on(web, command, arguments, tmp_path):
+def test_W3_W8_commands_change_nothing_that_wirekey_depends_on(web, command, arguments, tmp_path):
     hostile = tmp_path / "options.yaml"
     hostile.write_text("ssl_insecure: true\n")
     arguments = [str(hostile) if argument == "HOSTILE" else argument for argument in arguments]
@@ -297,7 +297,7 @@ HOSTILE = {
 }
 
 
-def test_W7_W8_each_option_that_wirekey_stands_on_is_tried():
+def test_W7_W8_each_option_that_wirekey_depends_on_is_tried():
     from wirekey.server.options import FIXED_OPTIONS, REQUIRED
 
     assert {*REQUIRED, *FIXED_OPTIONS} - {"emudhra", "emudhra_old"} == set(HOSTILE), (
@@ -306,7 +306,7 @@ def test_W7_W8_each_option_that_wirekey_stands_on_is_tried():
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_W7_W8_an_option_that_wirekey_stands_on_is_not_changed_while_it_runs(web, name):
+def test_W7_W8_an_option_that_wirekey_depends_on_cannot_change_while_it_runs(web, name):
     before = web.page("GET", "/options").json()
     answer = web.page("PUT", "/options", json={name: HOSTILE[name]})
     assert answer.status_code == 400
@@ -317,7 +317,7 @@ def test_W7_W8_an_option_that_wirekey_stands_on_is_not_changed_while_it_runs(web
 
 
 @pytest.mark.parametrize("option", ["save_stream_file", "hardump"])
-def test_C14_flows_may_be_written_down_as_there_is_nothing_in_them(web, option, tmp_path):
+def test_C14_saved_flows_contain_no_secret_and_no_content(web, option, tmp_path):
     file = tmp_path / "flows"
     assert web.page("PUT", "/options", json={option: str(file)}).status_code == 200
     assert web.page.option(option) == str(file)
@@ -364,7 +364,7 @@ def test_W7_W8_mitmdump_with_a_hostile_option_does_not_start(prepared, tmp_path,
     assert option.partition("=")[0] in str(ended.value)
 
 
-def test_W8_options_of_mitmproxys_own_file_count_too(prepared, tmp_path, running_stage):
+def test_W8_options_in_mitmproxys_own_file_are_checked_too(prepared, tmp_path, running_stage):
     home = tmp_path / "plain" / ".mitmproxy"
     home.mkdir(parents=True)
     (home / "config.yaml").write_text("ssl_insecure: true\n")
@@ -374,7 +374,7 @@ def test_W8_options_of_mitmproxys_own_file_count_too(prepared, tmp_path, running
 
 @pytest.mark.parametrize("name", ["SSLKEYLOGFILE", "MITMPROXY_SSLKEYLOGFILE"])
 @pytest.mark.parametrize("plain", [True, False], ids=["mitmdump", "serve"])
-def test_C14_the_keys_of_tls_sessions_are_not_written_down(prepared, tmp_path, running_stage, name, plain):
+def test_C14_tls_session_keys_are_not_logged(prepared, tmp_path, running_stage, name, plain):
     file = tmp_path / "keys.log"
     from tests.running import Wirekey
 
@@ -403,7 +403,7 @@ def test_W7_an_upstream_whose_certificate_is_not_trusted_gets_nothing(prepared, 
         proxy.stop()
 
 
-def test_W6_the_key_of_the_ca_is_its_owners_alone(stage):
+def test_W6_only_its_owner_can_read_the_key_of_the_ca(stage):
     assert (stage.proxy.certs / "mitmproxy-ca.pem").stat().st_mode & 0o777 == 0o600
     assert stage.proxy.certs.stat().st_mode & 0o077 == 0
 
@@ -463,7 +463,7 @@ def test_L2_no_value_of_a_query_is_recorded(stage):
 # The loop.
 
 
-def test_P5_a_call_that_waits_for_its_record_keeps_nobody_else_waiting(stage):
+def test_P5_a_call_that_waits_for_its_record_delays_no_other(stage):
     """The audit is locked by another program: the call waits for it, and is refused in the end; others go on."""
     answers = []
     database = sqlite3.connect(stage.proxy.state / "audit.db", isolation_level=None)

@@ -73,7 +73,7 @@ def run(stage, *command, **environ):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("no_proxy", ["", "corp.example,*,.openai.com,googleapis.com,api.anthropic.com:443"])
-def test_R27_what_goes_past_the_base_url_arrives_at_the_proxy(stage, name, no_proxy):
+def test_R27_requests_that_bypass_the_base_url_reach_the_proxy(stage, name, no_proxy):
     (program, *arguments), provider = PROGRAMS[name]
     if program == "node":
         install_node_packages()
@@ -86,7 +86,7 @@ def test_R27_what_goes_past_the_base_url_arrives_at_the_proxy(stage, name, no_pr
     assert PROVIDER_KEYS[provider] in repr(seen.headers)
 
 
-def test_R27_what_follows_the_base_url_still_goes_to_the_gateway(stage):
+def test_R27_requests_to_the_base_url_still_reach_the_gateway(stage):
     script = 'curl -sSf -H "Authorization: Bearer $OPENAI_API_KEY" "$OPENAI_BASE_URL/models/gpt-4o-mini"'
     said = run(stage, installed("sh"), "-c", script, NO_PROXY="corp.example", HTTP_PROXY="http://127.0.0.1:9")
     assert json.loads(said.stdout)["id"] == "gpt-4o-mini", said.stderr

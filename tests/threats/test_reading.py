@@ -139,7 +139,7 @@ def test_R13_nested_tools_and_mcp_servers_are_seen_by_the_policy(strict, host, p
     assert event["has_tools"]
 
 
-def test_R13_codex_brings_eleven_tools_in_three_namespaces_and_all_are_counted(strict):
+def test_R13_the_eleven_tools_of_codex_in_three_namespaces_are_all_counted(strict):
     groups = [("shell", 4), ("files", 5), ("web", 2)]
     namespaces = [
         {
@@ -207,7 +207,7 @@ def test_R14_two_charsets(strict, content_type):
     strict.denied(post(content_type=content_type), 400)
 
 
-def test_R14_what_stands_once_passes(strict):
+def test_R14_what_appears_once_passes(strict):
     path = "/v1/responses/resp_1?include[]=a&include[]=b&starting_after=1"
     strict.ask(post(method="GET", path=path, body=b"", content_type=None))
     event = strict.event()
@@ -293,7 +293,7 @@ def test_R24_either_spelling_of_google_is_read(strict, config):
         b'form-data; name="%6dodel"',
     ],
 )
-def test_R24_form_fields_that_some_servers_take_for_another(strict, disposition):
+def test_R24_form_fields_that_some_servers_read_as_another(strict, disposition):
     parts = [(b'form-data; name="model"', b"gpt-4o-mini"), (disposition, b"other")]
     body = b"".join(b"--b\r\nContent-Disposition: %b\r\n\r\n%b\r\n" % part for part in parts) + b"--b--\r\n"
     request = post(path="/v1/audio/transcriptions", body=body, content_type="multipart/form-data; boundary=b")

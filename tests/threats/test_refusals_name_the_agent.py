@@ -107,7 +107,7 @@ def test_R29_the_challenge_alone_leaves_no_record(stage):
     assert len(ids) == 1
 
 
-def test_R29_who_never_shows_credentials_gets_nowhere(strict):
+def test_R29_a_client_without_credentials_is_rejected(strict):
     with strict.client() as client:
         assert client.connect("example.com:443").status == 407
     assert strict.nothing_arrived()

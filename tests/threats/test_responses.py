@@ -163,7 +163,7 @@ def test_R8_the_reason_phrase_is_the_standard_one(stage):
 
 
 @BOTH
-def test_R8_what_the_record_learns_of_a_response_is_masked(stage, http2):
+def test_R8_what_is_recorded_of_a_response_is_masked(stage, http2):
     name = KEY.decode()
     body = {"model": name, "choices": [{"finish_reason": name, "index": 0, "message": {}}], "usage": {}}
     stage.upstream.says(Says(pieces=[json.dumps(body).encode()], length=True))
@@ -230,7 +230,7 @@ def test_R8_a_compressed_response_without_the_key_passes_as_it_is(stage, http2, 
     assert answer.content == body
 
 
-def test_R8_the_key_behind_the_end_of_compressed_data_does_not_pass(stage):
+def test_R8_the_key_after_the_end_of_compressed_data_does_not_pass(stage):
     packed = gzip.compress(b"{}") + b"\0" + KEY
     stage.upstream.says(Says(headers=[*JSON, ("content-encoding", "gzip")], pieces=[packed], length=True))
     with pytest.raises(AssertionError, match="ended within the response"):
@@ -279,7 +279,7 @@ def test_R8_no_part_of_an_aws_credential_comes_back(stage, status):
     stage.nothing_recorded(*said[0])
 
 
-def test_R8_a_masked_frame_of_an_event_stream_has_a_right_checksum_at_every_cut(stage):
+def test_R8_a_masked_event_stream_frame_has_a_correct_checksum_at_every_cut(stage):
     def frames(token: bytes) -> bytes:
         headers = {":message-type": "event", ":event-type": "contentBlockDelta", ":content-type": "application/json"}
         said = [b'{"delta":{"text":"one"}}', b'{"delta":{"text":"%b and more"}}' % token, b'{"delta":{"text":"x"}}']
@@ -397,7 +397,7 @@ def test_R19_two_locations_are_refused(stage):
     assert stage.raw(post()).status == 502
 
 
-def test_R19_an_upload_that_is_to_go_on_elsewhere_is_refused(stage):
+def test_R19_an_upload_that_continues_on_another_host_is_refused(stage):
     stage.upstream.says(
         Says(200, [("x-goog-upload-url", "https://evil.example/upload/v1beta/files?upload_id=x")], [b""], length=True)
     )
@@ -416,7 +416,7 @@ def test_R19_a_redirect_within_the_provider_passes(stage, http2, location):
     assert (answer.status_code, answer.headers["location"]) == (308, location)
 
 
-def test_R19_a_redirect_to_the_place_that_was_dialled_comes_back_here(stage):
+def test_R19_a_redirect_to_the_upstream_itself_leads_back_to_wirekey(stage):
     stage.upstream.says(Says(308, [("location", f"{stage.upstream.url}/v1/next?x=1")], [b""], length=True))
     assert stage.ask().headers["location"] == "https://api.openai.com/v1/next?x=1"
 
@@ -450,7 +450,7 @@ AT_GATEWAY = [("Strict-Transport-Security", "max-age=9"), ("Clear-Site-Data", '"
 
 @BOTH
 @pytest.mark.parametrize("status", [200, 400])
-def test_R23_alt_svc_and_what_else_speaks_for_other_hosts_is_dropped(stage, http2, status):
+def test_R23_alt_svc_and_other_headers_about_other_hosts_are_dropped(stage, http2, status):
     trailers = [("alt-svc", 'h3="evil.example:443"'), ("x-trailer", KEY.decode())]
     stage.upstream.says(Says(status, [*JSON, *UNWANTED, ("x-kept", "yes")], trailers=trailers))
     answer = stage.ask(http2=http2)
@@ -470,7 +470,7 @@ def test_R23_no_trailer_reaches_the_client(stage):
         assert client.received == b""
 
 
-def test_R23_what_would_count_for_the_gateway_is_dropped_there(stage):
+def test_R23_headers_that_would_apply_to_the_gateway_are_dropped_there(stage):
     stage.upstream.says(Says(200, [*JSON, *UNWANTED, *AT_GATEWAY, ("x-kept", "yes")], length=True))
     answer = stage.gateway()
     assert answer.headers["x-kept"] == "yes"

@@ -95,7 +95,7 @@ def test_R9_a_token_that_expires_before_the_request_is_complete_does_not_send_it
     assert stage.nothing_arrived()
 
 
-def test_R9_what_the_agent_may_do_is_judged_when_the_request_is_complete(stage):
+def test_R9_permissions_are_checked_when_the_request_is_complete(stage):
     token = new_agent(stage, "r9-changed")
     with stage.client() as client:
         assert client.connect(f"{OPENAI}:443", "r9-changed", token).status == 200
@@ -183,7 +183,7 @@ def test_R10_a_call_that_waits_for_its_provider_ends_too(stage):
     assert (event["outcome"], event["policy_reason"]) == ("interrupted", "agent_revoked")
 
 
-def test_R10_streams_of_other_agents_go_on(stage):
+def test_R10_streams_of_other_agents_continue(stage):
     way = RawWay(stage.proxy.root, proxy=stage.proxy.proxy_url("alice", stage.alice))
     wanted = FORMATS["openai-chat"]
     token = new_agent(stage, "r10-other")

@@ -87,7 +87,7 @@ def test_S1_one_changed_digit_of_a_signature_is_refused(proxy, simulator):
     refused(proxy, simulator, written(with_header(head, "Authorization", value)), INVALID, "does not match")
 
 
-def test_S1_the_signature_of_nobody_or_of_the_organisation_itself_is_refused(proxy, simulator):
+def test_S1_a_signature_of_no_agent_or_of_the_organisation_is_refused(proxy, simulator):
     refused(proxy, simulator, written(signed(proxy, pair=REAL)), UNKNOWN, "No agent has")
 
 
@@ -96,14 +96,14 @@ def test_S1_a_call_without_a_signature_is_refused(proxy, simulator):
     refused(proxy, simulator, written(head), UNKNOWN, "has no agent token", status=401)
 
 
-def test_S1_a_signature_cut_off_is_refused(proxy, simulator):
+def test_S1_a_truncated_signature_is_refused(proxy, simulator):
     head = signed(proxy)
     value = header(head, "authorization").partition(", Signature=")[0]
     refused(proxy, simulator, written(with_header(head, "Authorization", value)), INCOMPLETE, "'Signature'")
 
 
 @pytest.mark.parametrize(("off", "message"), [(-SKEWED, "Signature expired"), (SKEWED, "not yet current")])
-def test_S2_a_signature_of_another_time_is_refused(proxy, simulator, off, message):
+def test_S2_a_signature_too_old_or_too_new_is_refused(proxy, simulator, off, message):
     refused(proxy, simulator, written(signed(proxy, at=time.time() + off)), INVALID, message)
 
 
@@ -120,13 +120,13 @@ def test_S2_a_signature_without_a_date_is_refused(proxy, simulator):
     refused(proxy, simulator, written(head), INCOMPLETE, "'X-Amz-Date' or a 'Date'")
 
 
-def test_S2_a_date_header_that_was_not_signed_is_no_date(proxy, simulator):
+def test_S2_an_unsigned_date_header_is_ignored(proxy, simulator):
     head = without(signed(proxy), "x-amz-date")
     now = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
     refused(proxy, simulator, written(head, BODY, f"Date: {now}"), INVALID, "'date' must be a 'SignedHeader'")
 
 
-def test_S2_a_signature_is_good_once(proxy, simulator):
+def test_S2_a_signature_is_valid_once(proxy, simulator):
     request = written(signed(proxy, headers=HEADERS | {"amz-sdk-invocation-id": str(time.time())}))
     passed(proxy, simulator, request)
     simulator.forget()
@@ -148,7 +148,7 @@ def test_S3_a_host_that_is_not_signed_is_refused(proxy, simulator):
         "X-Amzn-Bedrock-Trace: ENABLED",
     ],
 )
-def test_S3_headers_of_AWSs_that_were_not_signed_are_refused_or_not_AWSs(proxy, simulator, added):
+def test_S3_unsigned_x_amz_headers_are_refused_and_other_aws_headers_are_signed(proxy, simulator, added):
     request = written(signed(proxy), BODY, added)
     if added.lower().startswith("x-amz-"):
         refused(proxy, simulator, request, INVALID, "must be a 'SignedHeader'")
@@ -157,7 +157,7 @@ def test_S3_headers_of_AWSs_that_were_not_signed_are_refused_or_not_AWSs(proxy, 
         assert "x-amzn-bedrock-trace" in seen_header(passed(proxy, simulator, request), "authorization")
 
 
-def test_S3_a_header_that_was_signed_and_taken_off_is_missed(proxy, simulator):
+def test_S3_a_signed_header_that_was_removed_is_noticed(proxy, simulator):
     head = without(signed(proxy), "x-amz-target")
     refused(proxy, simulator, written(head), INVALID, "did not arrive")
 
@@ -194,7 +194,7 @@ def test_S5_a_presigned_query_is_verified_and_nothing_of_it_is_sent(proxy, simul
     assert seen.target == "/foundation-models?byProvider=amazon"
 
 
-def test_S5_a_presigned_query_past_its_time_is_refused(proxy, simulator):
+def test_S5_an_expired_presigned_query_is_refused(proxy, simulator):
     head = signed(proxy, sign=presigned, at=time.time() - 60, expires=30)
     refused(proxy, simulator, written(replace(head, method="POST")), INVALID, "was good for 30 s")
 
@@ -235,7 +235,7 @@ def test_S6_junk_in_Authorization_does_not_hide_a_presigned_query(proxy, simulat
 
 
 @pytest.mark.parametrize("named", ["host", "x-amz-date", "x-amz-target, close", "Content-Type"])
-def test_S7_a_signed_header_that_Connection_takes_off_is_refused(proxy, simulator, named):
+def test_S7_a_signed_header_that_Connection_removes_is_refused(proxy, simulator, named):
     refused(proxy, simulator, written(signed(proxy), BODY, f"Connection: {named}"), INVALID, "was signed, but")
 
 
@@ -248,7 +248,7 @@ def test_S8_a_body_of_another_hash_than_was_signed_is_refused(proxy, simulator):
     refused(proxy, simulator, written(head), INVALID, "x-amz-content-sha256")
 
 
-def test_S8_a_body_that_breaks_off_is_never_signed(proxy, simulator):
+def test_S8_an_incomplete_body_is_never_signed(proxy, simulator):
     with RawClient(proxy.running.forward) as client:
         assert client.connect(f"{HOST}:443").status == 200
         client.start_tls(proxy.root, HOST)
@@ -273,7 +273,7 @@ CATALOGUE = "bedrock.us-east-1.amazonaws.com"
 @pytest.mark.parametrize(
     "query", ["", "?b=2&a=1", "?a%5B%5D=2&a%5B%5D=1&a%5B%5D=", "?a&b=", "?a=1%2B2&b=%20", "?%C3%A9=%E2%82%AC"]
 )
-def test_S9_the_form_that_is_signed_is_that_which_is_sent(proxy, simulator, path, query):
+def test_S9_the_form_that_is_signed_is_the_one_that_is_sent(proxy, simulator, path, query):
     assert passed(proxy, simulator, written(signed(proxy, path + query))).target == path + query
 
 
@@ -297,7 +297,7 @@ def test_S9_another_path_or_query_than_was_signed_is_refused(proxy, simulator, s
     assert proxy.finished_event(proxy.began)["outcome"] == "denied"
 
 
-def test_S10_a_Host_with_the_usual_port_is_signed_as_it_stands(proxy, simulator):
+def test_S10_a_Host_with_the_default_port_is_signed_as_it_is(proxy, simulator):
     head = signed(proxy, headers=HEADERS | {"Host": f"{HOST}:443"})
     head = with_header(head, "Host", f"{HOST}:443")
     seen = passed(proxy, simulator, written(head))
@@ -307,7 +307,7 @@ def test_S10_a_Host_with_the_usual_port_is_signed_as_it_stands(proxy, simulator)
 FORWARDED = {"X-Forwarded-For": "10.0.0.1", "X-Forwarded-Proto": "https", "Forwarded": "for=10.0.0.1", "Via": "1.1 x"}
 
 
-def test_S11_headers_of_proxies_are_not_signed_again_even_if_they_were_signed(proxy, simulator):
+def test_S11_headers_of_proxies_are_neither_sent_nor_signed_again(proxy, simulator):
     seen = passed(proxy, simulator, written(signed(proxy, headers=HEADERS | FORWARDED)))
     names = {name.lower().decode() for name, _ in seen.headers}
     assert not names & {name.lower() for name in FORWARDED}
@@ -328,7 +328,7 @@ def test_S13_a_signed_body_in_chunks_of_HTTP_arrives_with_its_length(proxy, simu
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", ""])
-def test_S13_a_body_where_none_belongs_becomes_no_second_request(proxy, simulator, method, framing):
+def test_S13_an_unexpected_body_becomes_no_second_request(proxy, simulator, method, framing):
     head = signed(proxy, "/foundation-models", body=BODY, method=method, host=CATALOGUE)
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY) if framing else BODY
     answer = ask(proxy, written(head, body, *filter(None, [framing])), CATALOGUE)

@@ -12,7 +12,7 @@ WRONG = "wks_" + "x" * 43
 
 
 @pytest.mark.parametrize("listener", ["console", "gateway"])
-def test_R11_wrong_secrets_do_not_lock_the_right_client_out(tmp_path, stage, listener):
+def test_R11_wrong_secrets_do_not_lock_out_the_client(tmp_path, stage, listener):
     listen = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
     with wirekey_behind(tmp_path, stage.simulator, listen=listen) as proxy:
         office = proxy.agents.add_client("office")

@@ -133,7 +133,7 @@ def test_R21_a_header_whose_name_holds_a_token_does_not_reach_the_provider(stage
     assert stage.alice.lower() not in str(stage.arrived().headers).lower()
 
 
-def test_R21_what_a_body_says_passes(stage):
+def test_R21_a_token_in_the_body_passes(stage):
     body = CHAT.replace(b"hello", stage.alice.encode())
     assert stage.ask(post(body=body)).status == 200
     assert stage.arrived().body == body

@@ -45,7 +45,7 @@ async def test_R28_a_tunnel_to_another_host_leaves_one_event(inside):
     assert not event["simulated"]
 
 
-async def test_R28_the_intent_is_recorded_before_a_byte_goes_out(inside):
+async def test_R28_the_attempt_is_recorded_before_a_byte_is_sent(inside):
     async with inside() as proxy:
         status, _, writer = await proxy.connect(f"{HOST}:443", "alice", proxy.agents.add("alice"))
         (event,) = proxy.events()
@@ -100,7 +100,7 @@ async def test_R28_a_tunnel_that_reaches_nothing_is_recorded_as_such(inside, hos
 @pytest.mark.parametrize(
     ("first", "reason"), [(b"SSH-2.0-OpenSSH_9.9\r\n", "not_tls"), (client_hello("other.example.org"), "names_differ")]
 )
-async def test_R28_a_tunnel_that_was_closed_for_what_came_first_is_recorded_as_denied(inside, first, reason):
+async def test_R28_a_tunnel_that_was_closed_for_its_first_bytes_is_recorded_as_denied(inside, first, reason):
     async with inside() as proxy:
         _, reader, writer = await proxy.connect(f"{HOST}:443", "alice", proxy.agents.add("alice"))
         writer.write(first)
@@ -122,7 +122,7 @@ async def test_R28_a_tunnel_that_was_closed_for_what_came_first_is_recorded_as_d
         ("example.org", False),
     ],
 )
-async def test_R28_egress_allow_lists_what_passes_where_other_hosts_are_denied(inside, host, passes):
+async def test_R28_egress_allow_lists_the_hosts_that_pass_when_others_are_denied(inside, host, passes):
     egress = {"other_hosts": "deny", "allow": ["github.com", "*.githubusercontent.com"]}
     async with inside(egress=egress) as proxy:
         token = proxy.agents.add("alice")
@@ -188,7 +188,7 @@ MODEL_HOSTS = [
 ]
 
 
-async def test_R28_a_known_model_host_is_warned_of_once_per_agent(inside, caplog):
+async def test_R28_a_known_model_host_is_warned_about_once_per_agent(inside, caplog):
     caplog.set_level(logging.WARNING, "wirekey.calls.tunnels")
     async with inside() as proxy:
         alice, bob = proxy.agents.add("alice"), proxy.agents.add("bob")

@@ -89,7 +89,7 @@ BEDROCK_CASES = {
 
 @pytest.mark.parametrize("name", ["alice", "bob"])
 @pytest.mark.parametrize("case", BEDROCK_CASES)
-def test_R26_a_signature_and_a_token_must_be_one_agents(proxy, simulator, case, name):
+def test_R26_a_signature_and_a_token_must_belong_to_one_agent(proxy, simulator, case, name):
     request, in_tunnel = BEDROCK_CASES[case]
     tunnel = (name, of(proxy, name)) if in_tunnel else ("", "")
     answer = ask(proxy, request(proxy, name), CATALOGUE if "query" in case else HOST, tunnel)
@@ -116,7 +116,7 @@ SLOTS = {
 @pytest.mark.parametrize("name", ["alice", "bob"])
 @pytest.mark.parametrize("slot", [*SLOTS, "?key="])
 @pytest.mark.parametrize("first", ["tunnel", "key slot", "proxy credentials in the request"])
-def test_R26_two_tokens_must_be_one_agents(proxy, simulator, first, slot, name):
+def test_R26_two_tokens_must_belong_to_one_agent(proxy, simulator, first, slot, name):
     alice, path = proxy.token, "/v1/chat/completions"
     lines, tunnel = [], ("", "")
     if first == "tunnel":
@@ -148,7 +148,7 @@ def test_R26_two_tokens_must_be_one_agents(proxy, simulator, first, slot, name):
     ],
     ids=["a signature of bob's", "a signature of nobody's pair", "alice's token under bob's name"],
 )
-def test_R26_a_signature_to_a_provider_that_takes_none_is_an_identity_too(proxy, simulator, lines):
+def test_R26_a_signature_to_a_provider_that_uses_none_is_an_identity_too(proxy, simulator, lines):
     answer = ask(proxy, post(*lines(proxy)), OPENAI, ("alice", proxy.token))
     assert answer.status in (401, 403)
     assert answer.json()["error"]["code"] in ("agents_disagree", "unknown_pair")
@@ -161,7 +161,7 @@ def credential(access_key: str) -> str:
     return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature={'0' * 64}"
 
 
-def test_R26_a_signature_that_names_an_agents_pair_is_not_passed_over_when_it_cannot_be_read(proxy, simulator):
+def test_R26_an_unreadable_signature_that_names_an_agents_pair_is_not_ignored(proxy, simulator):
     request = with_signature(proxy, f"Authorization: {credential(proxy.bobs_pair.access_key)}")
     answer = ask(proxy, request, HOST, ("bob", proxy.bob))
     assert answer.status == 403

@@ -85,7 +85,7 @@ def doors(both) -> Doors:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_R17_a_page_that_someone_opens_does_not_call_with_our_key(doors, method, site):
+def test_R17_a_web_page_cannot_call_with_the_provider_key(doors, method, site):
     path = "/v1/chat/completions" if method == "POST" else "/v1/models/gpt-4o-mini"
     doors.refused(403, "origin_refused", method, path=path, Sec_Fetch_Site=site)
 
@@ -108,7 +108,7 @@ def test_R17_nor_does_a_page_through_the_forward_proxy(doors):
 @pytest.mark.parametrize(
     "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:80"]
 )
-def test_R17_a_name_that_was_pointed_here_is_not_ours(doors, host):
+def test_R17_another_name_that_resolves_to_this_address_is_refused(doors, host):
     doors.refused(421, "misdirected", host=host)
 
 
@@ -132,7 +132,7 @@ def test_R17_programs_call_as_before(doors, host, headers):
 
 
 @pytest.mark.parametrize("which", ["open", "closed"])
-def test_R17_what_a_provider_says_of_pages_is_dropped(doors, which):
+def test_R17_cors_headers_of_a_provider_are_dropped(doors, which):
     more = {"Authorization": f"Bearer {doors.token}"} if which == "closed" else {}
     answer = doors.ask(getattr(doors, which), "GET", "/api/v1/anthropic/v1/models", **more)
     assert (answer.status, answer.body) == (200, b"{}")
@@ -153,7 +153,7 @@ def test_R17_a_listed_origin_may_call_and_read(doors, which):
 
 
 @pytest.mark.parametrize("which", ["open", "closed"])
-def test_R17_a_preflight_is_answered_here(doors, which):
+def test_R17_wirekey_responds_to_a_preflight_itself(doors, which):
     proxy = getattr(doors, which)
     asked = {
         "Access_Control_Request_Method": "POST",
@@ -174,7 +174,7 @@ def test_R17_a_preflight_is_answered_here(doors, which):
     assert proxy.finished_event(doors.began)["outcome"] == "denied"
 
 
-def test_R17_a_token_in_the_request_proves_that_its_page_may_call_but_not_that_it_may_read(doors):
+def test_R17_a_page_that_sends_a_token_may_call_but_not_read_the_response(doors):
     answer = doors.ask(
         doors.closed,
         "POST",

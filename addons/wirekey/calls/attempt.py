@@ -218,17 +218,15 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
         return None if supplied.aws and not isinstance(attempt.body, bytes) else supplied
     if candidate.auth == "none":
         return replace(attempt, credential=f"{candidate.route}/none")
-    if candidate.extension or signs_for_aws(candidate, attempt):
+    if candidate.extension:
         return None
     if key := attempt.planned.key:
         return replace(attempt, key=key, pool=candidate.pool, credential=key.label)
+    if candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws):
+        aws = candidate.aws or services.settings.aws
+        pair = aws.current(state.call.agent) if aws and isinstance(attempt.body, bytes) else None
+        return replace(attempt, aws=pair, credential="bedrock/aws") if pair else None
     raise Refusal(503, "no_provider_key", no_key(candidate), Fault.OPERATOR)
-
-
-def signs_for_aws(candidate: Candidate, attempt: AttemptState) -> bool:
-    """Return whether Wirekey's own AWS credentials sign an attempt: it has no key, and goes to AWS."""
-    to_aws = candidate.auth == "sigv4" or (candidate.auth == "provider" and PROVIDERS[candidate.provider].uses_aws)
-    return to_aws and attempt.planned.key is None
 
 
 async def with_credential(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> AttemptState:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from wirekey.model_name import MODEL_LENGTH
@@ -84,6 +85,10 @@ _KEYS = frozenset(
 """Members that are read, at any level."""
 
 
+LONGEST_CACHED_PATH = 256
+"""Characters. Clients choose the paths, and the cache keeps them."""
+
+
 def service_of(operation: str) -> str:
     """Return the service whose hosts have an operation of Bedrock. Its path means something there only."""
     return _SERVICES.get(operation, RUNTIME)
@@ -97,6 +102,12 @@ def read_model_segment(written: str) -> str | None:
 
 def find(method: str, path: str) -> Operation | None:
     """Return the operation of a method and raw path, with its model decoded. None if an id or model is not valid."""
+    return find_short(method, path) if len(path) <= LONGEST_CACHED_PATH else find_short.__wrapped__(method, path)
+
+
+@lru_cache(maxsize=256)
+def find_short(method: str, path: str) -> Operation | None:
+    """Return the same for a short path. Cached, because most calls are to few models."""
     operation = ROUTES.find(method, path)
     if operation is None:
         # What calls a model is never read as anything else, however it is written.

@@ -22,6 +22,9 @@ METADATA = tuple(
 NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 
 
+PRIVATE = tuple(ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
+
+
 def embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
     """Return the IPv4 address inside an IPv6 address: mapped, 6to4, Teredo, NAT64 or compatible."""
     if address.ipv4_mapped:
@@ -58,6 +61,16 @@ def reason_to_refuse(text: str) -> str | None:
     if is_own(address):
         return "an address of this machine"
     return None
+
+
+def is_private_network(text: str) -> bool:
+    """Return whether an address belongs to a private network, where a company has its own servers (RFC 1918, 4193)."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    metadata = any(address in network for network in METADATA if network.version == address.version)
+    return not metadata and any(address in network for network in PRIVATE if network.version == address.version)
 
 
 def is_own(address: Address) -> bool:

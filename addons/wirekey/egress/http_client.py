@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 
-from wirekey.egress.addresses import reason_to_refuse
+from wirekey.egress.addresses import is_private_network, reason_to_refuse
 from wirekey.egress.upstream_proxy import tunnel_through
 
 if TYPE_CHECKING:
@@ -187,9 +187,11 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def checked(host: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the addresses if all of them are public. Raises HttpError."""
+def checked(host: str, addresses: tuple[str, ...], *, private: bool = False) -> tuple[str, ...]:
+    """Return the addresses if all of them are public or, with `private`, of a private network. Raises HttpError."""
     for address in addresses:
+        if private and is_private_network(address):
+            continue
         if refused := reason_to_refuse(address):
             raise HttpError(f"{host} resolves to {refused}")
     return addresses

@@ -44,7 +44,10 @@ class Fetch(Protocol):
 
 
 def https_fetch(extra_ca: Path | None = None) -> Fetch:
-    """Return a function that fetches over HTTPS from public addresses, or from loopback if the URL names that."""
+    """Return a function that fetches over HTTPS: from anywhere but link-local, metadata and multicast addresses.
+
+    The operator names the issuer, so it may be on a private network. Loopback is used only if the URL names it.
+    """
     import certifi
 
     context = ssl.create_default_context(cafile=certifi.where())
@@ -56,7 +59,7 @@ def https_fetch(extra_ca: Path | None = None) -> Fetch:
         host, port = parts.hostname or "", parts.port or 443
         addresses = resolve(host, port)
         if not (is_own_name(host) and all(map(is_loopback, addresses))):
-            addresses = checked(host, addresses)
+            addresses = checked(host, addresses, private=True)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         request = HttpRequest("GET", target, (("Host", parts.netloc), *HEADERS), MAX_BYTES)
         [response] = fetch(HttpServer(host, port, context, addresses), [request])

@@ -50,7 +50,7 @@ def general(name):
 
 @pytest.fixture
 def pem(store, tmp_path):
-    """Give a function: the file of key and chain of a leaf for these names, as mitmproxy would serve it."""
+    """Return a function from names to a file with key and chain of a leaf certificate, as mitmproxy would serve it."""
 
     def make(*names):
         entry = store.get_cert(names[0] if names else "example.com", [general(name) for name in names])
@@ -121,7 +121,7 @@ def gateway(ca, tmp_path):
 
 @pytest.fixture
 def shown(pem, gateway):
-    """Give a function: the file of what is shown to clients that call this name."""
+    """Return a function from a name to the file of the certificate that clients of that name get."""
     return lambda name: gateway if name in HERE else pem(name)
 
 

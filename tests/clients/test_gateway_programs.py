@@ -61,7 +61,7 @@ LINES = [
 
 @pytest.fixture(scope="module")
 def curl(running_stage):
-    """Ask with curl; `$TOKEN` in a header or a path is alice's token. Gives status, headers and body as one text."""
+    """Ask with curl; `$TOKEN` in a header or a path is alice's token. Returns status, headers and body as one text."""
 
     def ask(path, headers, body, *options):
         base = f"http://{running_stage.proxy.running.gateway}"

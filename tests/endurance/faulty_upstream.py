@@ -1,4 +1,4 @@
-"""Upstreams that cannot be reached, each in a way of its own; all listen on a free port of this machine."""
+"""Upstreams that cannot be reached, each for another reason, on free ports of this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def refused() -> Iterator[str]:
-    """A port that is bound, so that nobody else gets it, and does not listen."""
+    """A port that is bound, so that no other program gets it, and does not listen."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"https://127.0.0.1:{bound.getsockname()[1]}"
@@ -23,7 +23,7 @@ def refused() -> Iterator[str]:
 
 @contextlib.contextmanager
 def blackhole() -> Iterator[str]:
-    """A port whose queue is full, so that the first packet of a connection gets no answer."""
+    """A port whose queue is full, so that the first packet of a connection gets no response."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

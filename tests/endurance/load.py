@@ -1,4 +1,4 @@
-"""Clients that call without pause, each time with another model name, until the proxy is gone."""
+"""Clients that call without a pause, each time with another model name, until the proxy has ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Load:
         self.proxy, self.token, self.name, self.ending = proxy, token, name, ending
         self.numbers = itertools.count()
         self.answered: list[str] = []
-        """Models whose answer was read to its end."""
+        """Models whose response was read to its end."""
         self.first_answer = threading.Event()
         self.threads = [threading.Thread(target=self.call_on, daemon=True) for _ in range(clients)]
         for thread in self.threads:

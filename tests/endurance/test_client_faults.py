@@ -1,4 +1,4 @@
-"""Whatever a client sends, or leaves unsent: a clear answer, a record where there was a call, and the next works."""
+"""Faults of clients. Each gets a clear response, each call is recorded, and the next call works."""
 
 from __future__ import annotations
 

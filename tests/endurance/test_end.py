@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end Wirekey at once and cleanly; what was under way is in the audit."""
+"""Ctrl-C and SIGTERM end Wirekey at once and cleanly. Calls in flight are in the audit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.endurance.serving import free_port
 from tests.running import wait_for, wirekey_behind
 
 AT_ONCE = 10.0
-"""Seconds on a slow, busy machine; it is far below every time limit and patience inside Wirekey that could hold it."""
+"""Seconds, on a slow and busy machine. Every time limit inside Wirekey that could delay the end is much longer."""
 
 
 @pytest.mark.parametrize(

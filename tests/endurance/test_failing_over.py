@@ -1,4 +1,4 @@
-"""Once more, by another way: the same bytes, when the provider asks it, for nobody who has gone; all recorded."""
+"""Retries send the same bytes, wait as the provider asks, stop if the client leaves, and are recorded."""
 
 from __future__ import annotations
 

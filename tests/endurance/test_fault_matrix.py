@@ -1,6 +1,6 @@
-"""Each fault of an upstream, plain and streamed, from a client of either protocol, with and without another way.
+"""Each fault of an upstream: plain and streamed, over HTTP/1.1 and HTTP/2, with and without an alternative.
 
-What the client gets, how often the call was sent, what the audit says; and that nothing is left when all is over.
+The tests check what the client gets, how often the call was sent, what the audit says, and that nothing is left over.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OUTSIDE = ("refused", "blackhole", "tls-stall")
 
 @dataclass(frozen=True)
 class Fault:
-    """`plain`, `stream`: the model that fails so. `raised`: by the SDK, where there is no other way."""
+    """`plain`, `stream`: the model that fails like this. `raised`: by the SDK if there is no alternative."""
 
     plain: str
     stream: str
@@ -101,7 +101,7 @@ def proxy(tmp_path_factory, simulator):
 
 @dataclass
 class Got:
-    """What a client got: the text, or what it raised."""
+    """The result of a client: a text, or the exception that it raised."""
 
     status: int
     text: str = ""
@@ -158,7 +158,7 @@ CASES = [(client, stream) for client in CLIENTS for stream in (False, True)]
 
 
 def in_all_ways(proxy, fault: Fault, plan: str) -> list[tuple[str, bool, Got, dict]]:
-    """Make the same call plain and streamed, by both clients, all at once; each with its answer and its event."""
+    """Make the same call plain and streamed with both clients at once. Return each with its result and its event."""
     began = now()
 
     def ask(case):

@@ -29,7 +29,7 @@ KEYS = [f"sk-rotated-{number}" for number in range(ROTATIONS + 1)]
 
 
 class Rotation:
-    """What an operator changes, in turn: a key in .env, a key in a file, a setting; and the agent's token each time."""
+    """Changes of an operator, in turn: a key in .env, a key in a file, a setting, and the token each time."""
 
     def __init__(self, folder, simulator) -> None:
         self.folder, self.simulator = folder, simulator
@@ -83,7 +83,7 @@ class Rotation:
 
 
 class Callers:
-    """Half of them by the proxy, half by the gateway; every other call is streamed."""
+    """Half of them use the proxy, half the gateway. Every other call is streamed."""
 
     def __init__(self, rotation: Rotation) -> None:
         self.rotation = rotation

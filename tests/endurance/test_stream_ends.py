@@ -40,7 +40,7 @@ def started(folder, simulator, **more):
 
 @dataclass
 class Taken:
-    """What an SDK gave of a stream: how many events, and what it raised then; None where it took it for whole."""
+    """Return how many events an SDK read of a stream, and what it raised then, or None if it took it for complete."""
 
     events: int = 0
     error: Exception | None = None

@@ -1,4 +1,4 @@
-"""What goes wrong or is changed while Wirekey runs: it says so, keeps what was good, and goes on when it is mended."""
+"""Failures and changes while Wirekey runs: it reports them, keeps what worked, and continues after a repair."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def token_client(proxy):
 
 
 def call(sdk: openai.OpenAI, model: str, *, stream: bool) -> str:
-    """The text of an answer, read to its end."""
+    """Return the text of a response that is read to its end."""
     answer = sdk.chat.completions.create(model=model, messages=MESSAGES, stream=stream)
     if not stream:
         return answer.choices[0].message.content
@@ -151,7 +151,7 @@ def test_an_upstream_that_sends_garbage_affects_only_its_call(tmp_path, simulato
 
 
 def answer_or_none(client):
-    """None where the answer broke off."""
+    """None if the response is incomplete."""
     try:
         return client.read_response()
     except AssertionError:

@@ -18,7 +18,7 @@ QUERY = "data.wirekey.authz"
 
 
 def cases():
-    """Give (title, policy, data files, calls)."""
+    """Return (title, policy, data files, calls) for each recipe."""
     found = []
     for block in blocks_of(PAGE):
         if block.language == "rego":

@@ -37,7 +37,7 @@ def sha256(body):
 
 
 def head_of(request: AWSRequest) -> RequestHead:
-    """Give the request as it would arrive over HTTP/1.1."""
+    """Return the request as it would arrive over HTTP/1.1."""
     prepared = request.prepare()
     scheme, _, rest = prepared.url.partition("://")
     host, slash, target = rest.partition("/")
@@ -64,7 +64,7 @@ def signed(  # noqa: PLR0917  # each has its default, and is named where it diff
     scheme="https",
     pair=(ACCESS_KEY, SECRET),
 ):
-    """Give a request signed by botocore for the agent."""
+    """Return a request signed by botocore for the agent."""
     request = AWSRequest(method=method, url=f"{scheme}://{host}{path}", data=body, headers=dict(headers))
     moment = datetime.fromtimestamp(at, UTC)
     with CLOCK:

@@ -41,7 +41,7 @@ OPERATIONS = [
 
 
 def sent(operation, arguments, service="bedrock-runtime", **options):
-    """Give head, body and the signer's time of what boto3 would send."""
+    """Return head and body of what boto3 would send, and the time that it was signed at."""
     taken = []
 
     def take(request, **_):
@@ -185,7 +185,7 @@ def test_no_signature_is_good_for_two_paths_that_mean_different_things(auth, sen
 
 
 def good_for(head, *targets):
-    """Give those of the targets with which the request verifies."""
+    """Return the targets with which the signature of the request is valid."""
     good = set()
     for target in targets:
         with contextlib.suppress(SignatureRefused):

@@ -37,7 +37,7 @@ CLEAN = RequestHead("POST", PATH.encode(), [(b"Host", HOST.encode()), (b"Content
 
 
 def simulator_result(head, added, body=BODY):
-    """Give what the simulator says of the request: None where its signature is right."""
+    """Return the simulator's error about the request, or None if its signature is valid."""
     request = SimulatedRequest(
         method=head.method,
         authority=head.authority.decode() or HOST,
@@ -168,7 +168,7 @@ def test_what_is_signed_here_is_right_for_the_simulator_and_for_botocore(target,
 
 
 def botocore_says(head, body, credentials):
-    """Give the Authorization header that botocore alone makes for the request."""
+    """Return the Authorization header that botocore alone makes for the request."""
     headers = {name.decode(): value.decode() for name, value in head.headers if name != b"Host"}
     token = credentials.token.reveal() if credentials.token else None
 

@@ -61,7 +61,7 @@ def parsed(text):
 
 
 def signed(vector):
-    """Give the request with the signature that the suite says it has."""
+    """Return the request with the signature that the suite expects."""
     head, digest = parsed(part(vector, "req"))
     headers = [*head.headers, (b"Authorization", part(vector, "authz"))]
     token = token_of(vector)

@@ -33,7 +33,7 @@ def signed(monkeypatch, key="AKIAREAL", secret="real-secret", token=None, scope=
 
 
 def changed(arrived, **replaced):
-    """Give the request with other headers; None takes one off."""
+    """Return the request with changed headers. None removes one."""
     headers = {name.decode(): value.decode() for name, value in arrived.headers}
     for name, value in replaced.items():
         spelt = next((other for other in headers if other.lower() == name.replace("_", "-")), name.replace("_", "-"))

@@ -27,7 +27,7 @@ class Stage:
         return RawClient(self.proxy.running.forward)
 
     def tunnel(self, host: str = OPENAI, token: str | None = None, alpn=("http/1.1",)) -> RawClient:
-        """Return a client inside a tunnel, after the TLS handshake: alice's by default, nobody's for ""."""
+        """Return a client inside a tunnel, after the TLS handshake, of alice by default, of no agent for ""."""
         client = self.client()
         token = self.alice if token is None else token
         answer = client.connect(f"{host}:443", "" if not token else "alice" if token == self.alice else "bob", token)
@@ -42,7 +42,7 @@ class Stage:
             return client.read_response()
 
     def denied(self, request: bytes, status: int, host: str = OPENAI) -> dict:
-        """Assert that a request is refused with this status, reaches nobody, and is in the audit. Return its event."""
+        """Assert that a request is refused with this status, reaches no provider and is recorded. Return its event."""
         answer = self.ask(request, host)
         assert answer.status == status, (answer, some_delivery(request))
         assert self.nothing_arrived()

@@ -28,7 +28,7 @@ from wirekey.server.master import ServeMaster
 
 @dataclass
 class Host:
-    """Some host on the way out: answers `ask` bytes with `reply` bytes, and keeps the connection."""
+    """A host behind a tunnel: responds to `ask` bytes with `reply` bytes, and keeps the connection open."""
 
     ask: int = 0
     reply: bytes = b"r" * 70_000

@@ -18,7 +18,7 @@ from tests.threats.conftest import Stage, beginning
 MIB = 1 << 20
 LARGE = 24 * MIB
 PIECES = 1000
-"""Events of a large answer."""
+"""Events of a large response."""
 STREAM = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}],"stream":true}'
 ANSWER = f"events={PIECES}, size={LARGE}"
 

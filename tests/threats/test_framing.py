@@ -1,4 +1,4 @@
-"""THREATS 2.4: bytes that two parsers could read in two ways, and requests without measure."""
+"""THREATS 2.4: bytes that two parsers could read differently, and requests of unlimited size."""
 
 from __future__ import annotations
 

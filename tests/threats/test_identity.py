@@ -1,4 +1,4 @@
-"""THREATS 2.6: who calls."""
+"""THREATS 2.6: the identity of callers."""
 
 from __future__ import annotations
 

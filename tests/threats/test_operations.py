@@ -59,7 +59,7 @@ def web(web_stage):
 
 
 def answered_flow(web) -> dict:
-    """Make a call that is answered, and give its flow."""
+    """Make a call that gets a response, and return its flow."""
     assert web.ask(post()).status == 200
     wait_for(lambda: web.page.flows() and web.page.flows()[-1]["response"]["timestamp_end"], "the flow")
     return web.page.flows()[-1]

@@ -15,7 +15,7 @@ CHAT_PATH = "/v1/chat/completions"
 
 @pytest.fixture(scope="module")
 def denying(tmp_path_factory, running_stage):
-    """A Wirekey that lets nobody through to hosts that are no provider's."""
+    """A Wirekey that denies tunnels to hosts that are not a provider's."""
     folder = tmp_path_factory.mktemp("denying")
     with wirekey_behind(folder, running_stage.simulator, egress={"other_hosts": "deny"}) as proxy:
         yield Stage(running_stage.simulator, proxy, proxy.add_agent("alice"), proxy.add_agent("bob"))

@@ -213,7 +213,7 @@ def test_R8_a_compressed_response_that_quotes_the_key_ends_or_is_masked(stage, h
 
 
 def opened(encoding: str, data: bytes) -> bytes:
-    """What a client can read of the beginning of a compressed body."""
+    """Return what a client can read of the beginning of a compressed body."""
     if encoding == "br":
         return brotli.Decompressor().process(data)
     return zlib.decompressobj(31 if encoding == "gzip" else 15).decompress(data)

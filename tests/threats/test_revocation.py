@@ -1,4 +1,4 @@
-"""THREATS 2.9, R9 and R10: requests and streams of an agent that is revoked while they are under way."""
+"""THREATS 2.9, R9 and R10: requests and streams of an agent that is revoked while they run."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def began(simulator, proxy):
 
 
 def refused(proxy, simulator, request: bytes, code: str, message: str = "", *, status=403):
-    """Assert that it is refused in AWS's shape, that it reached nobody, and that the audit has it with no agent."""
+    """Assert that a request is refused in AWS's shape, reaches no provider, and is in the audit without an agent."""
     answer = ask(proxy, request)
     assert (answer.status, answer.headers.get("x-amzn-errortype")) == (status, code), answer
     assert message in answer.message

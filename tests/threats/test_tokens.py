@@ -20,7 +20,7 @@ def percent(text: str) -> str:
 
 
 def forms(token: str) -> list[str]:
-    """The ways in which a token could be read off what is recorded."""
+    """Return the forms in which a token could appear in what is recorded."""
     cores = [base64.b64encode(b"x" * shift + token.encode()).decode()[4:-4] for shift in range(3)]
     return [token, token[:20], token[-20:], percent(token), percent(token).upper().replace("WK", "wk"), *cores]
 

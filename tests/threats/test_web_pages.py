@@ -1,4 +1,4 @@
-"""THREATS 2.9, R17: web pages, and the gateway that asks for no identity."""
+"""THREATS 2.9, R17: web pages, and a gateway that requires no identity."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PERMISSIVE = b"\r\n".join(
         b"{}",
     ]
 )
-"""What a provider that lets every page in says."""
+"""The headers of a provider that allows every web page."""
 
 
 @dataclass

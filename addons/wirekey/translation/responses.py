@@ -24,11 +24,13 @@ from wirekey.translation.neutral import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wirekey.translation.neutral import Answer
     from wirekey.translation.reply import Reply
 
+WRONG_TYPES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""Exceptions that mean that a provider sent a member of another type than its documentation says."""
 MAX_WAITING = 4 * 1024 * 1024
 GENERATED = ProviderError(
     502, "The model returned media that the format of the client cannot hold.", "cannot_translate_answer"
@@ -91,9 +93,14 @@ def translate_response(
     if status >= 400:
         return error_response(read_failure(upstream, status, body, headers), reply)
     try:
-        found: Answer | ProviderError = _READERS[upstream](body)
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, AttributeError, ValueError):
+        return _whole_response(status, body, reply, headers)
+    except (msgspec.DecodeError, *WRONG_TYPES):
         return error_response(_unreadable(upstream, body), reply)
+
+
+def _whole_response(status: int, body: bytes, reply: Reply, headers: Mapping[str, str] | None) -> TranslatedResponse:
+    upstream = reply.context.upstream
+    found: Answer | ProviderError = _READERS[upstream](body)
     if isinstance(found, ProviderError):
         return error_response(found, reply)
     if not found.blocks and b'"error"' in body[:200]:
@@ -219,17 +226,24 @@ class StreamTranslator:
 
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for the next bytes of the upstream."""
-        return self._written(self.reader.feed(data))
+        return self._translated(self.reader.feed, data)
 
     def end(self) -> bytes:
         """Return the client's last bytes, after the upstream ended cleanly."""
-        return self._written(self.reader.end())
+        return self._translated(self.reader.end)
 
-    def _written(self, events: list[Event]) -> bytes:
+    def _translated(self, read: Callable[..., list[Event]], *data: bytes) -> bytes:
+        """Return the client's bytes for what is read. Members of wrong types end the stream with an error."""
+        if self.ended:
+            return b""
         found = bytearray()
-        for event in events:
-            for one in self.sequencer.order(event) if self.sequencer else (event,):
-                found += self._write(one)
+        try:
+            for event in read(*data):
+                for one in self.sequencer.order(event) if self.sequencer else (event,):
+                    found += self._write(one)
+        except WRONG_TYPES:
+            self.failure, self.ended = UNREADABLE, True
+            found += self.writer.write(UNREADABLE)
         return bytes(found)
 
     def _write(self, event: Event) -> bytes:

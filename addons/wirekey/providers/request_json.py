@@ -257,7 +257,7 @@ def read_messages(parent: JsonObject, key: str) -> Messages | None:
     if raw is None or bytes(memoryview(raw)[:4]) == b"null":
         return None
     place = parent.where(key)
-    return _read_in_pieces(bytes(raw), place) if _is_dense(raw) else _read_messages(raw, place)
+    return _read_in_pieces(bytes(raw), place) if _is_dense(parent.data, raw) else _read_messages(raw, place)
 
 
 def _read_in_pieces(array: bytes, place: str) -> Messages:
@@ -284,7 +284,7 @@ def _read_messages(raw: msgspec.Raw | bytes, place: str, *, is_piece: bool = Fal
         return Messages(len(items), frozenset(message.text("role") or "" for message in objects))
     if not _closely_written(len(raw), messages):
         for item, values in zip(_decode(raw, _array, place, "an array") or (), messages, strict=True):
-            if _has_room(len(item), values):
+            if values and _has_room(len(item), values):
                 _spans(bytes(item), values, place)
     _check_roles(place, set().union(*messages))
     spellings = {bytes(message["role"]) for message in messages if "role" in message}
@@ -292,13 +292,15 @@ def _read_messages(raw: msgspec.Raw | bytes, place: str, *, is_piece: bool = Fal
     return Messages(len(messages), frozenset(role or "" for role in found))
 
 
-def _is_dense(raw: msgspec.Raw) -> bool:
-    """Return whether the messages of an array could take more than some times its room when they are split."""
+def _is_dense(data: RequestBody, raw: msgspec.Raw) -> bool:
+    """Return whether the messages of an array could take more than some times its room when they are split.
+
+    `data`: what the array is in. It is counted as a whole, without a copy.
+    """
     if len(raw) <= SHORT:
         return False
-    data = bytes(raw)
     # Names of members and objects are rare in text.
-    return ROOM_OF_MEMBER * data.count(b":") + ROOM_OF_ITEM * data.count(b"{") > MOST_TIMES * len(data)
+    return ROOM_OF_MEMBER * data.count(b":") + ROOM_OF_ITEM * data.count(b"{") > MOST_TIMES * len(raw)
 
 
 def _check_roles(place: str, members: Iterable[str]) -> None:

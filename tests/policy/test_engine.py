@@ -114,7 +114,7 @@ async def test_P1_an_endless_evaluation_is_denied_in_time_and_killed_while_the_e
 
 
 async def test_P1_after_a_kill_calls_are_decided_again(engine_of):
-    engine = engine_of(timeout=2.0, a=rules(LOOPING.replace("deny if {", 'deny if { input.model == "slow"; ')))
+    engine = engine_of(timeout=0.5, a=rules(LOOPING.replace("deny if {", 'deny if { input.model == "slow"; ')))
     await engine.decide(WHOLE | {"model": "slow"})
     deadline = time.monotonic() + PATIENCE
     while not (await engine.decide(WHOLE)).allow:
@@ -122,7 +122,7 @@ async def test_P1_after_a_kill_calls_are_decided_again(engine_of):
 
 
 async def test_P1_a_slow_call_does_not_keep_the_others_waiting(engine_of):
-    engine = engine_of(timeout=3.0, a=rules(LOOPING.replace("deny if {", 'deny if { input.model == "slow"; ')))
+    engine = engine_of(timeout=1.0, a=rules(LOOPING.replace("deny if {", 'deny if { input.model == "slow"; ')))
     await asyncio.gather(*(engine.decide(WHOLE) for _ in range(2)))
     slow = asyncio.create_task(engine.decide(WHOLE | {"model": "slow"}))
     await asyncio.sleep(0)
@@ -183,7 +183,7 @@ BAD_POLICIES = [
 @pytest.mark.parametrize(("text", "message"), [row[1:] for row in BAD_POLICIES], ids=[row[0] for row in BAD_POLICIES])
 def test_P4_a_bad_policy_is_refused_at_the_start_with_its_position(engine_of, monkeypatch, text, message):
     if "too long" in message:
-        monkeypatch.setattr(worker_module, "LOAD_SECONDS", 2.0)
+        monkeypatch.setattr(worker_module, "LOAD_SECONDS", 1.0)
     source = rules(text) if text else "package other.authz\ndeny := false"
     with pytest.raises(PolicyError, match=message):
         engine_of(a=source)

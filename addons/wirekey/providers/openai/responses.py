@@ -85,6 +85,7 @@ _usage_decoder = msgspec.json.Decoder(_Usage)
 _CHUNK_OF_INTEREST = re.compile(
     rb'finish_reason"[ \t\r\n]*:[ \t\r\n]*"|"usage"[ \t\r\n]*:[ \t\r\n]*\{|"error"[ \t\r\n]*:[ \t\r\n]*["{]|\[DONE\]'
 )
+_USAGE_NOT_NULL = re.compile(rb'"usage"(?!:null)')
 _EVENT_OF_INTEREST = re.compile(
     rb'"type"[ \t\r\n]*:[ \t\r\n]*"(?:error|'
     + "|".join(map(re.escape, LAST_EVENTS)).encode()
@@ -118,10 +119,10 @@ class ChunkStream(SseReader):
         """Return whether an event, or one of several, may hold something to learn."""
         if b"[DONE]" in data:
             return True
-        # Counting bytes takes a tenth of the search, and says of nearly all chunks that both members are null.
+        # These searches take a third of the time, and find out for nearly all chunks that both members are null.
         if (
             data.count(b'finish_reason"') == data.count(b'finish_reason":null')
-            and data.count(b'"usage"') == data.count(b'"usage":null')
+            and _USAGE_NOT_NULL.search(data) is None
             and b'"error"' not in data
         ):
             return False

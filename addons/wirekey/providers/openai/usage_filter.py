@@ -13,7 +13,7 @@ from enum import Enum, auto
 import msgspec
 
 from wirekey.errors import Refusal
-from wirekey.metering.sse import EVENT_LIMIT, data_of
+from wirekey.metering.sse import EVENT_LIMIT, data_of, end_of_lines
 from wirekey.providers.request_json import read_body
 
 _END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -26,6 +26,8 @@ _PLAIN_NULL = re.compile(rb',"usage":null(?=(?:,"\w+":"[^"\\]*")*\}[\r\n]*\Z)')
 
 # The same at the end of each event, where all line ends are LF.
 _PLAIN_NULLS = re.compile(rb',"usage":null(?=(?:,"\w+":"[^"\\\n]*")*\}\n\n)')
+
+_USAGE = re.compile(rb'"usage"')
 
 
 class _Chunk(msgspec.Struct):
@@ -140,9 +142,10 @@ class UsageEventFilter:
 
     def _seen(self, event: bytes) -> bytes:
         """Return an event as the provider would have sent it unasked; b"" for the usage event."""
-        if b'"usage"' not in event or len(event) > EVENT_LIMIT:
+        last = event.rfind(b'"usage"')  # providers put it at the end, where it is found at once
+        if last < 0 or len(event) > EVENT_LIMIT:
             return event
-        if (plain := _PLAIN_NULL.search(event)) and event.count(b'"usage"') == 1:
+        if (plain := _PLAIN_NULL.match(event, last - 1)) and _USAGE.search(event, 0, last) is None:
             return event[: plain.start()] + event[plain.end() :]
         try:
             chunk = _chunk.decode(data_of(_LINE_END.sub(b"\n", event)))
@@ -160,7 +163,7 @@ class UsageEventFilter:
 def end_of_event(data: bytearray, start: int, *, has_cr: bool) -> int:
     """Return the end of the first event that ends after `start`, or -1 if none does. `has_cr`: if there may be a CR."""
     if not has_cr:  # a plain search takes a tenth of the time
-        found = data.find(b"\n\n", start)
+        found = end_of_lines(data, start)
         return found + 2 if found >= 0 else -1
     match = _END.search(data, start)
     return match.end() if match else -1

@@ -55,6 +55,7 @@ READ_AS_JSON = ("application/octet-stream", "application/x-amz-json-1.0", "appli
 SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
+SLASHES_OF_A_CALL = 3
 _BARE_ARN = re.compile(rf"(/model/)(arn(?::|%3A)[^/]*/[^?]*)(/(?:{'|'.join(bedrock_services.ACTIONS)}))")
 
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_gen_len", "maxTokens")
@@ -111,6 +112,8 @@ class BedrockRequests(RequestEditor):
 
     def plain_target(self, target: str) -> str:
         """Return a path with the `/` of an ARN as %2F. Some programs write it bare, and AWS then finds nothing."""
+        if target.count("/") <= SLASHES_OF_A_CALL:
+            return target
         path, mark, query = target.partition("?")
         found = _BARE_ARN.fullmatch(path)
         return f"{found[1]}{found[2].replace('/', '%2F')}{found[3]}{mark}{query}" if found else target

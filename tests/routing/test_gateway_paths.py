@@ -58,6 +58,10 @@ PATHS = [
     ("/v2/chat", {}, None),
     ("/", {}, None),
     ("//v1/messages", {}, None),
+    ("/v1/skills", {"anthropic-version": "2023-06-01"}, "anthropic"),
+    ("/v1/sessions/s1/events", {"anthropic-version": "2023-06-01"}, "anthropic"),
+    ("/v1/skills", {}, "openai"),
+    ("/model/arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova/converse", {}, "bedrock"),
 ]
 
 

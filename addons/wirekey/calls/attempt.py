@@ -176,13 +176,15 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         return translate_attempt(services, state, attempt, edited.body)
     if edits.model and not edited.model_changed and attempt.model not in (None, edits.model):
         raise cannot_override(edits.model, "has no place for it")
-    if not (edited.model_changed or edited.usage_requested) and edited.body is attempt.body:
-        return attempt if edited.target == attempt.target else replace(attempt, target=edited.target)
+    target = attempt.upstream.path.encode() + edited.target if attempt.upstream.path else edited.target
+    body = same_format_body(state, edited.body)
+    if not (edited.model_changed or edited.usage_requested) and body is attempt.body:
+        return attempt if target == attempt.target else replace(attempt, target=target)
     return replace(
         attempt,
         model=edits.model if edited.model_changed else attempt.model,
-        target=attempt.upstream.path.encode() + edited.target,
-        body=same_format_body(state, edited.body),
+        target=target,
+        body=body,
         usage_requested=edited.usage_requested,
     )
 

@@ -16,6 +16,8 @@ from google.genai import errors as genai_errors
 
 from tests.running import SimulatorThread, wirekey_behind
 from tests.threats.conftest import beginning
+from wirekey.translation.neutral import ModelMaker, Reasoning
+from wirekey.translation.state import StateReader
 from wirekey_simulator.text import TEXT
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
@@ -270,3 +272,20 @@ def test_nothing_of_the_clients_own_headers_reaches_the_upstream(way, simulator)
     sent = b"\n".join(name + b": " + value for name, value in seen.headers)
     assert b"secret" not in sent
     assert way[1].encode() not in sent
+
+
+def test_signed_state_of_another_model_never_reaches_a_provider_of_the_clients_own_format(way, simulator):
+    signed = StateReader(b"another key").signed_id("call_1", [Reasoning("hm", "state", ModelMaker.GEMINI)])
+    simulator.forget()
+    client = openai.OpenAI(api_key=way[1], base_url=f"{way[0]}/v1", max_retries=0)
+    call = {"id": signed, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": signed, "content": "1"},
+    ]
+    for model in ("gpt-4o-mini", "to-chat", "to-anthropic"):
+        client.chat.completions.create(model=model, messages=messages)
+    for seen in simulator.seen:
+        assert b"wk1" not in seen.body
+    assert simulator.seen[0].body == simulator.seen[1].body != b""

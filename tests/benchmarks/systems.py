@@ -14,7 +14,7 @@ from tests.benchmarks import proxies
 from tests.benchmarks.load import Target
 from wirekey.identity.agents import AgentStore
 
-LITELLM = Path("~/.cache/wirekey-frameworks/bin/litellm").expanduser()
+LITELLM = Path("~/.cache/wirekey-litellm/bin/litellm").expanduser()
 BEDROCK_HOST = "bedrock-runtime.us-east-1.amazonaws.com"
 AWS_PAIR = ("AKIABENCHMARK", "secret-of-the-organisation")
 
@@ -112,6 +112,8 @@ def wirekey(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
 @contextlib.contextmanager
 def litellm(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
     """Start LiteLLM's proxy with one worker, as its documentation says. It has a gateway only."""
+    if not LITELLM.exists():
+        raise SystemExit(f"LiteLLM's proxy is not installed: {LITELLM} does not exist. See docs/performance.md.")
     folder = folder / "litellm"
     folder.mkdir()
     port = proxies.free_port()
@@ -135,5 +137,9 @@ def litellm(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
     }
     with proxies.process([*arguments, "--num_workers", "1"], folder, environ) as running:
         cores.pin(running.pid)
-        proxies.wait_for_port(port, seconds=120)
+        try:
+            proxies.wait_for_port(port, seconds=120)
+        except RuntimeError:
+            printed = (folder / "output.txt").read_text(errors="replace").splitlines()
+            raise SystemExit(f"LiteLLM's proxy did not start: {printed[-1] if printed else 'no output'}") from None
         yield System("litellm", running.pid, {"gateway": Target(port, "localhost", port, "", "sk-litellm")})

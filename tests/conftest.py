@@ -22,6 +22,7 @@ __all__ = ["deployment", "deployments", "path"]
 
 HERE = Path(__file__).parent
 LONGEST_FIRST = (
+    "clients/test_coding_agents.py",
     "clients",
     "policy/test_differential.py",
     "threats/test_denial_of_service.py",
@@ -44,8 +45,8 @@ LONGEST_FIRST = (
     "end_to_end/test_large_bodies.py",
 )
 """Files and folders that take longest, in the order in which they start."""
-ON_ONE_WORKER = ("tests/clients/",)
-"""Folders whose files share what takes longer to start than to use: one client program for each language and way."""
+ON_ONE_WORKER = tuple(f"tests/clients/test_{name}.py" for name in ("aborts", "calls", "errors", "gateway"))
+"""Files that share what takes longer to start than to use: one client program for each language and way."""
 ON_ANY_WORKER = ("tests/policy/test_differential.py",)
 """Files whose tests take long and share little."""
 LIMIT = float(os.environ.get("WIREKEY_TEST_SECONDS", "300"))
@@ -74,7 +75,8 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             if nodeid.startswith(ON_ANY_WORKER):
                 return nodeid
-            return next((name for name in ON_ONE_WORKER if nodeid.startswith(name)), super()._split_scope(nodeid))
+            file = super()._split_scope(nodeid)
+            return ON_ONE_WORKER[0] if file in ON_ONE_WORKER else file
 
     return Scheduling(config, log)
 

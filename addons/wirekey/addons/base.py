@@ -124,6 +124,7 @@ def guard(name: str, hook: Hook) -> Hook:
             waiting = hook(addon, data)
         except Exception as error:
             on_error(addon, name, data, error)
+            forget_frames(error)
             return None
         return None if waiting is None else wait(addon, data, waiting)
 
@@ -132,8 +133,18 @@ def guard(name: str, hook: Hook) -> Hook:
             await waiting
         except Exception as error:
             on_error(addon, name, data, error)
+            forget_frames(error)
 
     return guarded
+
+
+def forget_frames(error: Exception) -> None:
+    """Remove the traceback of an exception that was handled.
+
+    Many refusals are constants. Each time one is raised, Python adds the frames, and all that they refer to, to the
+    traceback that it already has.
+    """
+    error.with_traceback(None)
 
 
 class AdmittingAddon(Addon):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wirekey.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon
+from wirekey.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon, forget_frames
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -85,6 +85,7 @@ def handler_of(name: str, steps: tuple[Step, ...]) -> Callable[[Any], Awaitable[
                 waiting = step(addon, data)
             except Exception as error:
                 on_error(addon, name, data, error)
+                forget_frames(error)
                 continue
             if waiting is not None:
                 return wait(addon, data, waiting, remaining)
@@ -95,6 +96,7 @@ def handler_of(name: str, steps: tuple[Step, ...]) -> Callable[[Any], Awaitable[
             await waiting
         except Exception as error:
             on_error(addon, name, data, error)
+            forget_frames(error)
         rest = run_steps(data, remaining)
         if rest is not None:
             await rest

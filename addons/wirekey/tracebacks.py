@@ -1,4 +1,4 @@
-"""Describes an exception for the log by its type and place. Its message is left out, as it may quote content."""
+"""Describes an exception for the log by its type and place, without its message, which may quote content."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def safe_traceback(error: BaseException) -> str:
         seen.append(f"{type(current).__name__} at {places}" if places else type(current).__name__)
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return "; caused by ".join(seen)
+
+
+def forget_frames(error: Exception) -> None:
+    """Remove the traceback of an exception that was handled.
+
+    Many refusals are constants. Each time one is raised, Python adds the frames, and all that they refer to, to the
+    traceback that it already has.
+    """
+    error.with_traceback(None)

@@ -17,7 +17,7 @@ from mitmproxy import hooks
 from mitmproxy.proxy.layer import NextLayer
 
 from wirekey.errors import INTERNAL_ERROR, Refusal
-from wirekey.tracebacks import safe_traceback
+from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire.install import CloseConnectionLayer
 
 if TYPE_CHECKING:
@@ -136,15 +136,6 @@ def guard(name: str, hook: Hook) -> Hook:
             forget_frames(error)
 
     return guarded
-
-
-def forget_frames(error: Exception) -> None:
-    """Remove the traceback of an exception that was handled.
-
-    Many refusals are constants. Each time one is raised, Python adds the frames, and all that they refer to, to the
-    traceback that it already has.
-    """
-    error.with_traceback(None)
 
 
 class AdmittingAddon(Addon):

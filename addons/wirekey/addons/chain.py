@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wirekey.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon, forget_frames
+from wirekey.addons.base import BEFORE_VERDICT, LIFECYCLE, ON_ERROR, Addon
+from wirekey.tracebacks import forget_frames
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence

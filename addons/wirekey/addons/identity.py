@@ -24,6 +24,7 @@ from wirekey.identity.jwt_reading import RefusedTokenError, looks_like_jwt
 from wirekey.identity.proof import Proof
 from wirekey.identity.tokens import token_digest
 from wirekey.providers import PROVIDERS
+from wirekey.tracebacks import forget_frames
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -94,6 +95,7 @@ class Identity(Addon):
         try:
             held = await self.hold_of_tunnel(flow, *presented) if presented else None
         except Refusal as refusal:
+            forget_frames(refusal)
             self.challenge(flow, refusal.message)
             return
         if held is not None:

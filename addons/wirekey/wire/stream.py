@@ -46,7 +46,7 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 
 from wirekey.call import FailureKind, Outcome
 from wirekey.errors import INTERNAL_ERROR, Fault, Refusal
-from wirekey.tracebacks import safe_traceback
+from wirekey.tracebacks import forget_frames, safe_traceback
 from wirekey.wire.cleanup import detach_stream
 from wirekey.wire.connection_handler import unwritten_bytes
 from wirekey.wire.delegate import ResponseRefused
@@ -307,6 +307,7 @@ class WireStream(HttpStream):
         self.delegate.report_end(self.flow, Outcome.DENIED)
         if not isinstance(error, Refusal):
             logger.error("a request body could not be kept: %s", safe_traceback(error))
+        forget_frames(error)
         yield from self.refuse(error if isinstance(error, Refusal) else INTERNAL_ERROR)
 
     def check_body_rate(self, now: float) -> CommandGenerator[None]:
@@ -393,6 +394,7 @@ class WireStream(HttpStream):
         try:
             self.wire_head, self.wire_body = self.delegate.wire_request(self.flow, connection, keep=keep)
         except Refusal as refusal:
+            forget_frames(refusal)
             yield from self.refuse(refusal)
             return False
         except Exception as error:

@@ -60,7 +60,7 @@ def test_an_error_inside_a_running_stream_is_raised_as_if_the_provider_had_been_
 REFUSALS = {
     "no agent": ("anonymous", "chat", {}, 401, "wirekey agents add NAME"),
     "no provider key": ("keyless", "chat", {}, 503, "has no key for"),
-    "unknown operation": ("through", "unknown", {}, 404, "not an operation of"),
+    "denied operation": ("through", "unknown", {}, 403, "The tests deny this operation."),
     "too large": ("through", "chat", {"text": "long " * 300_000}, 413, "limits.body_bytes"),
 }
 

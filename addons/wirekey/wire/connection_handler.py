@@ -175,9 +175,11 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.http_layer, self.path = layer, None
 
     def flush(self) -> None:
-        """Write what the layers have sent."""
-        if self.path is not None and self.path.plaintext:
-            self.path.flush()
+        """Write what the layers have sent.
+
+        The layers outside of the direct path encrypt at once, and `handle_by_layers` flushes before they do. So what
+        they have sent is older than what waits on the path, and its TLS records must be written first.
+        """
         writes, self.pending_writes = self.pending_writes, {}
         for connection, pieces in writes.items():
             transport = self.transports.get(connection)
@@ -186,6 +188,8 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
                     pieces = [b"".join(pieces)]  # noqa: PLW2901  # asyncio's writelines does not pause the writer
                 for piece in pieces:
                     transport.writer.write(piece)
+        if self.path is not None and self.path.plaintext:
+            self.path.flush()
 
     def write(self, connection: Connection, data: bytes) -> None:
         """Write to a connection at once, if it is open."""

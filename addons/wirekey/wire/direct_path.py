@@ -78,6 +78,7 @@ class DirectPath:
 
     def receive_encrypted(self, tls: ClientTls, data: bytes) -> None:
         """Decrypt what the client sent, and hand it to the HTTP layer. Does what mitmproxy's `TLSLayer` does."""
+        self.handler.flush()  # OpenSSL may answer while it decrypts, and that record must follow what was sent before
         plaintext, error = tls.decrypt(data)
         if answer := tls.pending():
             self.handler.write(self.client, answer)

@@ -9,6 +9,7 @@ import stat
 import pytest
 
 from wirekey.call import Agent
+from wirekey.identity import private_file
 from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
 
@@ -173,11 +174,20 @@ def test_a_revocation_by_another_process_applies_after_a_refresh(path, agents):
 
 def test_unknown_tokens_do_not_reread_the_file_each_time(agents, monkeypatch):
     agents.add("alice")
-    looks = []
-    monkeypatch.setattr(agents, "refresh", lambda: looks.append(1))
+    assert agents.find("wk_another") is None
+    reads = []
+    read = private_file.read
+    monkeypatch.setattr(private_file, "read", lambda path: reads.append(path) or read(path))
     for number in range(1000):
         agents.find(f"wk_{number}")
-    assert len(looks) < 100
+    assert not reads
+
+
+def test_an_agent_that_was_just_added_is_found_after_any_number_of_unknown_tokens(agents, tmp_path):
+    for number in range(10):
+        assert agents.find(f"wk_{number}") is None
+        token = AgentStore(agents.path).add(f"agent-{number}")
+        assert agents.find(token).id == f"agent-{number}"
 
 
 BAD_FILES = {

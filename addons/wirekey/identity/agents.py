@@ -48,8 +48,6 @@ logger = logging.getLogger(__name__)
 
 MASTER_FILE = "aws-master.key"
 """Name of the file beside the agents file: the secret of the AWS key pairs and of the hashes of imported tokens."""
-UNKNOWN_TOKEN_REFRESH = 0.05
-"""Seconds between two checks of the file caused by unknown tokens. Anyone can send those at any rate."""
 
 __all__ = ["AgentError", "AgentStore", "AgentsFileError", "UnknownAgentError"]
 
@@ -79,7 +77,6 @@ class AgentStore:
         self._by_name: dict[str, Agent] = {}
         self._pairs: AwsPairs | None = None
         self._version: FileVersion = None
-        self._checked_at = 0.0
         self._version = self._file_version()
         if self._version:
             self._use(self._read())
@@ -97,7 +94,7 @@ class AgentStore:
         """
         entry = self._agents.get(digest)
         if entry is None:
-            self._refresh_after_miss()
+            self.refresh()  # the agent may have been added a moment ago
             entry = self._agents.get(digest)
             if entry is None:
                 return None
@@ -126,7 +123,7 @@ class AgentStore:
         """Return the OAuth client of an id, or None if it is unknown or expired, or its agent is revoked."""
         client = self._clients.get(client_id)
         if client is None:
-            self._refresh_after_miss()
+            self.refresh()  # the agent may have been added a moment ago
             client = self._clients.get(client_id)
             if client is None:
                 return None
@@ -136,7 +133,7 @@ class AgentStore:
         """Return the agent and the key pair of an AWS access key id, or None if it is unknown or expired."""
         owner = self._pairs.find(access_key, self._at(now)) if self._pairs else None
         if owner is None:
-            self._refresh_after_miss()
+            self.refresh()  # the agent may have been added a moment ago
             owner = self._pairs.find(access_key, self._at(now)) if self._pairs else None
             if owner is None:
                 return None
@@ -149,14 +146,10 @@ class AgentStore:
     def _at(self, now: float | None) -> float:
         return self._clock() if now is None else now
 
-    def _refresh_after_miss(self) -> None:
-        now = time.monotonic()
-        if now - self._checked_at >= UNKNOWN_TOKEN_REFRESH:
-            self._checked_at = now
-            self.refresh()
-
     def refresh(self) -> None:
-        """Reload the file if it changed. Costs one `stat` if it did not. Call it twice a second. Never raises.
+        """Reload the file if it changed. Costs one `stat` if it did not. Never raises.
+
+        It is called twice a second and for each unknown token.
 
         If the file cannot be used, the current agents stay and the reason is logged once. Without a file there are no
         agents.

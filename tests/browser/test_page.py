@@ -10,6 +10,7 @@ import pytest
 from tests.browser.conftest import PROMPT
 from tests.running import PROVIDER_KEYS, wait_for
 from wirekey.audit.event import NAMES
+from wirekey.command_name import COMMAND
 
 AXE = Path(__file__).parents[1] / "clients/node/node_modules/axe-core/axe.min.js"
 SERIOUS = ("serious", "critical")
@@ -46,7 +47,7 @@ def serious(page) -> list:
 
 
 def test_before_there_is_a_call_the_page_says_how_to_make_one(scene, page):
-    page.get_by_text("wirekey exec --agent alice -- python my_program.py").wait_for()
+    page.get_by_text(f"{COMMAND} exec --agent alice -- python my_program.py").wait_for()
     page.get_by_text("No denials among the latest calls.").wait_for()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from wirekey.cli.environment import BUNDLE_VARIABLES, KEY_VARIABLES, gateway_environment
+from wirekey.cli.environment import BUNDLE_VARIABLES, KEY_VARIABLES, gateway_environment, trusted_copy
 from wirekey.cli.main import group
 from wirekey.identity.aws_pairs import KeyPair
 from wirekey.secret import Secret
@@ -107,3 +107,17 @@ def test_if_the_gateway_is_off_the_setting_is_named_and_no_token_is_issued(comma
     assert (said.exit_code, said.stdout) == (1, "")
     assert "listen.gateway" in said.stderr
     assert not (tmp_path / "state" / "agents.json").exists()
+
+
+def test_the_defaults_of_gemini_cli_are_in_a_folder_that_no_other_user_can_change(tmp_path):
+    open_folder = tmp_path / "open"
+    open_folder.mkdir()
+    file = open_folder / "settings.json"
+    file.write_text("{}")
+    open_folder.chmod(0o777)
+    copy = trusted_copy(file, {"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    assert copy == tmp_path / "cache" / "wirekey" / "settings.json"
+    assert copy.read_text() == "{}"
+    assert copy.parent.stat().st_mode & 0o077 == 0
+    file.write_text('{"a": 1}')
+    assert trusted_copy(file, {"XDG_CACHE_HOME": str(tmp_path / "cache")}).read_text() == '{"a": 1}'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -99,10 +101,29 @@ def gateway_environment(
     """
     variables = {name: f"http://{address}{path}" for name, path in GATEWAY_PATHS.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
-    variables["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] = str(GEMINI_CLI_SETTINGS)
+    variables["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] = str(trusted_copy(GEMINI_CLI_SETTINGS, inherited))
     never = (inherited.get("NO_PROXY") or inherited.get("no_proxy"), NEVER_PROXIED, address.rpartition(":")[0])
     variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(listed_once(never)))
     return variables | signing_variables(pair, region, inherited)
+
+
+def trusted_copy(file: Path, inherited: Mapping[str, str]) -> Path:
+    """Return a file in a folder that only its owner can change, as Gemini CLI demands: the file itself, or a copy.
+
+    The copy is in the cache folder of the user.
+    """
+    if not any(folder.stat().st_mode & 0o022 for folder in file.parents):
+        return file
+    cache = inherited.get("XDG_CACHE_HOME") or Path(inherited.get("HOME") or Path.home()) / ".cache"
+    copy = Path(cache) / "wirekey" / file.name
+    content = file.read_bytes()
+    with contextlib.suppress(OSError):  # the program runs without the defaults, and says what it misses
+        if not copy.exists() or copy.read_bytes() != content:
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            partial = copy.with_name(f".{copy.name}.{os.getpid()}")
+            partial.write_bytes(content)
+            partial.replace(copy)
+    return copy
 
 
 def confined(variables: Mapping[str, str]) -> dict[str, str]:

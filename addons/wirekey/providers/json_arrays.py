@@ -18,9 +18,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHORT = 16 * 1024
+SHORT = 4 * 1024
 """Bytes of an array that is never split. It is about the length of a piece, too."""
-TRIES = 4
+TRIES = 16
 """Commas to try before a piece may be longer."""
 
 

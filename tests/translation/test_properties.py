@@ -127,6 +127,17 @@ def test_a_request_that_keeps_its_format_keeps_its_bytes(name, form):
     assert without_signed_state(Format(form), body) is body
 
 
+@pytest.mark.parametrize("member", ["model", "user"])
+def test_only_ids_of_calls_are_cut_in_a_request_that_keeps_its_format(member):
+    name = "call_shell_wk1_AAAA"
+    tool = {"type": "function", "function": {"name": name}}
+    body = json.dumps({member: name, "messages": [{"role": "user", "content": name}], "tools": [tool]}).encode()
+    assert json.loads(without_signed_state(Format.CHAT, body)) == json.loads(body)
+    items = {member: name, "input": [{"type": "function_call", "call_id": name, "name": name, "arguments": name}]}
+    found = json.loads(without_signed_state(Format.RESPONSES, json.dumps(items).encode()))
+    assert found == {**items, "input": [{**items["input"][0], "call_id": "call_shell"}]}
+
+
 def test_the_time_of_a_translation_grows_with_the_request_and_not_faster():
     def seconds(turns):
         messages = [

@@ -120,7 +120,8 @@ class Metering(Addon):
         if not secrets:
             return None
         if response.status_code >= FIRST_ERROR_STATUS:
-            status, sign = PROVIDERS[state.call.provider].refused_key_sign if state.call.provider else (0, b"")
+            name = state.call.upstream_provider or state.call.provider
+            status, sign = PROVIDERS[name].refused_key_sign if name else (0, b"")
             return KeyScrubber(secrets, sign if response.status_code == status else b"", encoded=True)
         if response.headers.get("content-type", "").lower().startswith(AWS_EVENT_STREAM):
             return EventStreamScrubber(secrets)

@@ -112,13 +112,14 @@ def translate_attempt(services: Services, state: CallState, attempt: AttemptStat
         stream=call.facts.stream,
     )
     operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
+    body, request = request.body, without_content(request)
     query = attempt.target.partition(b"?")[2].decode("latin-1")
     target = request.path + (f"?{request.query}" if request.query else "")
     return replace(
         attempt,
         model=model,
         target=(attempt.upstream.path + target).encode(),
-        body=request.body,
+        body=body,
         usage_requested=False,
         translated=TranslatedAttempt(request, operation, facts, client, upstream, query),
     )
@@ -155,6 +156,11 @@ def read_again(
     ):
         raise DIFFERS
     return operation, facts
+
+
+def without_content(request: TranslatedRequest) -> TranslatedRequest:
+    """Return what the response needs of a translated request, so that no content is held until the response ends."""
+    return replace(request, body=b"", conversation=replace(request.conversation, system=(), turns=()))
 
 
 def called_tools(request: TranslatedRequest) -> set[str]:

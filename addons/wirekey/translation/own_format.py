@@ -20,7 +20,7 @@ from wirekey.translation.state import GEMINI_MARKER, MARKER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_IN_ID = re.compile(rb"(call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*")
+_ID = re.compile(rb'("call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*"')
 _SIGNATURE = base64.b64encode(GEMINI_MARKER)
 _REDACTED = base64.b64encode(MARKER.encode()[:3])
 _MARKS = (b"_wk1_", b'"wk1_', b'"' + _SIGNATURE, b'"' + _REDACTED)
@@ -44,8 +44,6 @@ def without_signed_state(form: Format, body: bytes) -> bytes:
     """
     if not has_signed_state(body):
         return body
-    if form in {Format.CHAT, Format.RESPONSES}:
-        body = _IN_ID.sub(rb"\1", body)
     match form:
         case Format.RESPONSES:
             return _edited(body, "input", None, _keep_item)
@@ -56,7 +54,7 @@ def without_signed_state(form: Format, body: bytes) -> bytes:
         case Format.GEMINI:
             return _edited(body, "contents", "parts", _keep_part)
         case Format.CHAT:
-            return body
+            return _edited(body, "messages", None, _keep_message)
 
 
 def _edited(body: bytes, member: str, inner: str | None, keep: Edit) -> bytes:
@@ -96,7 +94,24 @@ def _begins(raw: Raw | None, mark: bytes) -> bool:
     return raw is not None and bytes(raw).startswith(mark)
 
 
+def _shorten(members: dict[str, Raw], name: str) -> None:
+    """Cut the signed state off an id. Nothing else of a request is changed: a policy has decided on its names."""
+    if name in members and (found := _ID.fullmatch(bytes(members[name]))):
+        members[name] = Raw(found[1] + b'"')
+
+
+def _keep_message(message: dict[str, Raw]) -> bool:
+    _shorten(message, "tool_call_id")
+    if "tool_calls" in message:
+        calls = [_OBJECT.decode(raw) for raw in _LIST.decode(message["tool_calls"])]
+        for call in calls:
+            _shorten(call, "id")
+        message["tool_calls"] = Raw(encode(calls))
+    return True
+
+
 def _keep_item(item: dict[str, Raw]) -> bool:
+    _shorten(item, "call_id")
     return not _begins(item.get("encrypted_content"), b'"wk1_')
 
 

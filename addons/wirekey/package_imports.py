@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def import_on_demand(name: str) -> None:
     """Make the modules of a package importable without running its `__init__`.
 
-    It runs as soon as a name is asked for that is none of the package's modules, so programs see no difference. Does
-    nothing if the package is imported already. Raises ModuleNotFoundError if it is not installed.
+    The `__init__` runs when the first name is used that is not a module of the package. Programs see no difference.
+    Does nothing if the package is imported already. Raises ModuleNotFoundError if it is not installed.
     """
     if name in sys.modules:
         return

@@ -366,3 +366,17 @@ def test_a_temperature_is_clamped_by_the_model_that_is_sent(tmp_path, routes, te
     sent = Sent(tmp_path, "clamp_temperature: ['gpt-4*']\n" + routes, body=body).admitted()
     assert b'"temperature":' + temperature + b"," in sent.state.attempt.body
     assert sent.state.body == body
+
+
+def test_a_translated_attempt_keeps_no_content_but_the_body_that_is_sent(tmp_path):
+    secret = "a prompt that is not to be kept"
+    body = CHAT.replace(
+        b'"messages":[',
+        b'"messages":[{"role":"system","content":"' + secret.encode() + b'"},{"role":"user","content":"Hi"}',
+    )
+    sent = Sent(tmp_path, "routes: [{match: '*', provider: anthropic, model: claude-sonnet-4-5}]", body=body).admitted()
+    assert secret.encode() in sent.state.attempt.body
+    sent.state.release_body()
+    kept = sent.state.attempt.translated.request
+    assert secret not in repr(kept) + repr(kept.conversation)
+    assert (kept.body, kept.conversation.turns, kept.conversation.system) == (b"", (), ())

@@ -1,6 +1,6 @@
 """Fixtures of tests over deliveries. tests/conftest.py has them for all packages, so that each process starts one set.
 
-What takes long to import is imported when a test first needs it.
+Modules that take long to import are imported when a test first needs them.
 """
 
 from __future__ import annotations

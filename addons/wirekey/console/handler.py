@@ -75,7 +75,7 @@ class ConsoleHandler(RequestHandler):
         """Respond at once if the head announces a body that is too long."""
         declared = self.request.headers.get("Content-Length", "")
         if not (declared.isascii() and declared.isdecimal()):
-            return  # there is none, or tornado rejects the request next
+            return  # without a length there is no limit to check; tornado rejects a malformed one next
         is_endless = len(declared) > LONGEST_LENGTH
         if is_endless or int(declared) > BODY_BYTES:
             is_last = is_endless or "Expect" in self.request.headers

@@ -26,7 +26,7 @@ PROTECTED_HEADERS = SINGLE_HEADERS | {b"connection", b"keep-alive", b"te", b"tra
 # Characters that never need percent-encoding (RFC 3986, 2.3).
 _NEEDLESS = re.compile(r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# Of Google's generated REST clients. Whoever splits at `;` reads a parameter that means nothing to Google.
+# Google's generated REST clients send these. A reader that splits them at `;` finds a parameter unknown to Google.
 _PLAIN = frozenset({"$alt=json;enum-encoding=int", "%24alt=json;enum-encoding=int"})
 _PARAMETER = re.compile(r"""[ \t]*;[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=("[^"\\]*"|[^\s;",]*)[ \t]*""")
 

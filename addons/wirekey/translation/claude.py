@@ -1,4 +1,4 @@
-"""Sets when Claude thinks, and how much, for the two formats that reach it: Anthropic's Messages and Converse."""
+"""Sets how Claude thinks and what form its response has, for the formats that reach it: Messages and Converse."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.translation.neutral import ModelMaker, Reasoning, ToolCall
 from wirekey.translation.options import number
+from wirekey.translation.schemas import for_anthropic
 from wirekey.translation.thinking import claude_budget, claude_effort
 
 if TYPE_CHECKING:
@@ -81,3 +82,22 @@ def _calls_without_reasoning(turns: Sequence[Turn]) -> bool:
             own = any(isinstance(block, Reasoning) and block.issuer is ModelMaker.CLAUDE for block in turn.blocks)
             return calls and not own
     return False
+
+
+def output_schema(conversation: Conversation, context: Context) -> Raw | None:
+    """Return the schema that the response must have, as Claude accepts it, or None without one.
+
+    Raises Refusal if the model cannot be held to the format.
+    """
+    output = conversation.output
+    if output is None:
+        return None
+    if output.kind == "json":
+        context.drop("output")
+        return None
+    if output.kind == "enum" or not context.traits.output_format or output.schema is None:
+        context.refuse("output", "this model cannot be held to a format")
+        return None
+    return for_anthropic(
+        output.schema, lambda: context.adjust("output"), lambda reason: context.refuse("output", reason)
+    )

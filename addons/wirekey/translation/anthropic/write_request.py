@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.translation.claude import claude_thinking
+from wirekey.translation.claude import claude_thinking, output_schema
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import IMAGE_TYPES, text_of_base64
 from wirekey.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult
 from wirekey.translation.options import fit_options
-from wirekey.translation.schemas import EMPTY_OBJECT, for_anthropic, tool_schema
+from wirekey.translation.schemas import EMPTY_OBJECT, tool_schema
 from wirekey.translation.turns import arguments_object, declared_tools, ordered
 
 if TYPE_CHECKING:
@@ -167,16 +167,6 @@ def _choice(conversation: Conversation, context: Context) -> Json | None:
 
 def _output_config(conversation: Conversation, effort: str | None, context: Context) -> Json:
     found: Json = {"effort": effort} if effort else {}
-    output = conversation.output
-    if output is None:
-        return found
-    if output.kind == "json":
-        context.drop("output")
-    elif output.kind == "enum" or not context.traits.output_format or output.schema is None:
-        context.refuse("output", "this model cannot be held to a format")
-    else:
-        schema = for_anthropic(
-            output.schema, lambda: context.adjust("output"), lambda reason: context.refuse("output", reason)
-        )
+    if (schema := output_schema(conversation, context)) is not None:
         found["format"] = {"type": "json_schema", "schema": schema}
     return found

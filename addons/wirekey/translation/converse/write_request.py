@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wirekey.translation.claude import claude_thinking
+from wirekey.translation.claude import claude_thinking, output_schema
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import CONVERSE_DOCUMENTS, IMAGE_TYPES, base64_of_text
 from wirekey.translation.neutral import Document, Media, ModelMaker, Reasoning, Text, ToolCall, ToolResult
 from wirekey.translation.options import fit_options
-from wirekey.translation.schemas import EMPTY_OBJECT, for_anthropic, tool_schema
+from wirekey.translation.schemas import EMPTY_OBJECT, tool_schema
 from wirekey.translation.thinking import effort_of
 from wirekey.translation.turns import arguments_object, declared_tools, ordered
 
@@ -192,19 +192,9 @@ def _tool(tool: Tool, context: Context) -> Json:
 
 def _output_config(conversation: Conversation, effort: str | None, context: Context) -> Json:
     found: Json = {"effort": effort} if effort else {}
-    output = conversation.output
-    if output is None:
-        return found
-    if output.kind == "json":
-        context.drop("output")
-    elif output.kind == "enum" or not context.traits.output_format or output.schema is None:
-        context.refuse("output", "this model cannot be held to a format")
-    else:
-        schema = for_anthropic(
-            output.schema, lambda: context.adjust("output"), lambda reason: context.refuse("output", reason)
-        )
-        text = bytes(schema).decode()
-        member: Json = {"schema": text, "name": output.name or "output"}
+    output, schema = conversation.output, output_schema(conversation, context)
+    if output is not None and schema is not None:
+        member: Json = {"schema": bytes(schema).decode(), "name": output.name or "output"}
         if output.description:
             member["description"] = output.description
         found["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": member}}

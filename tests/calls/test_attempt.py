@@ -374,7 +374,9 @@ def test_a_translated_attempt_keeps_no_content_but_the_body_that_is_sent(tmp_pat
         b'"messages":[',
         b'"messages":[{"role":"system","content":"' + secret.encode() + b'"},{"role":"user","content":"Hi"}',
     )
-    sent = Sent(tmp_path, "routes: [{match: '*', provider: anthropic, model: claude-sonnet-4-5}]", body=body).admitted()
+    sent = Sent(
+        tmp_path, "routes: [{match: '*', provider: gemini, model: gemini-2.5-flash, speaks: gemini}]", body=body
+    ).admitted()
     assert secret.encode() in sent.state.attempt.body
     sent.state.release_body()
     kept = sent.state.attempt.translated.request

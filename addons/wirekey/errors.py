@@ -43,9 +43,10 @@ class Fault(StrEnum):
     WIREKEY = "wirekey"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: contextlib and others set `__traceback__` on an exception. Two refusals are never equal, like exceptions.
+@dataclass(eq=False)
 class Refusal(Exception):  # noqa: N818  # it becomes a response and is often not an error
-    """A response from Wirekey itself instead of one from a provider.
+    """A response from Wirekey itself instead of one from a provider. It is never changed: many are constants.
 
     `message` says what was wrong and what to do. It contains no secret and no content of the request. `status` is the
     HTTP status, `code` a stable snake_case word for programs, `retry_after` whole seconds. `error_type` is the

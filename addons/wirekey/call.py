@@ -121,6 +121,8 @@ class Call:
     """Members of the request that the translation changed, by the client's names."""
     dropped: str | None = None
     """Members of the request that the translation left out, by the client's names."""
+    losses: tuple[tuple[str, str], ...] = ()
+    """Each of these members after `adjusted` or `dropped`. Members that Wirekey does not know have the name ""."""
     attempts: int = 0
     attempts_announced: int = 0
     """The number of attempts that the audit store has recorded, or was asked to record."""

@@ -18,6 +18,7 @@ deny contains "{secret}: models of this kind are not for agents" if startswith(i
 allow := true
 """
 CHAT = "/v1/chat/completions"
+ROUTES = [{"match": "translated", "provider": "anthropic", "model": "claude-sonnet-4-5"}]
 
 
 class Served:
@@ -81,7 +82,12 @@ def served(tmp_path_factory, simulator) -> Served:
     (folder / "policy" / "authz.rego").write_text(POLICY.format(secret=canaries("policy")))
     listen = {"forward": "127.0.0.1:0", "gateway": None, "console": "127.0.0.1:0"}
     with wirekey_behind(
-        folder / "wirekey", simulator, listen=listen, policy={"path": str(folder / "policy")}, timeouts={"idle": 2}
+        folder / "wirekey",
+        simulator,
+        listen=listen,
+        policy={"path": str(folder / "policy")},
+        timeouts={"idle": 2},
+        routes=ROUTES,
     ) as proxy:
         yield Served(proxy, canaries)
 

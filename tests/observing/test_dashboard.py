@@ -51,7 +51,8 @@ def live(served) -> dict[str, set[str]]:
     served.stream("openai-chat")
     served.chat(behaviour="fail=500")
     served.chat("forbidden-model")
-    return served.scrape_of(before + 5).labels
+    served.chat("translated", seed=1)
+    return served.scrape_of(before + 6).labels
 
 
 @pytest.mark.parametrize("where", EXPRESSIONS)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from wirekey.body import Body
 from wirekey.call import Agent, Call, Outcome
 from wirekey.observing import conventions
-from wirekey.observing.metrics import MAX_AGENTS, MAX_FAILURES, MAX_MODELS, CallMetrics
+from wirekey.observing.metrics import MAX_AGENTS, MAX_FAILURES, MAX_LOSSES, MAX_MODELS, CallMetrics
 from wirekey.operation import Facts, Kind, Operation, Usage
 
 CHAT = Operation("chat.completions", Body.JSON, Kind.INFERENCE)
@@ -279,3 +279,26 @@ def test_any_name_becomes_short_printable_ascii(watched, name):
 @pytest.mark.parametrize(("facts", "error"), FAILURES)
 def test_a_span_has_the_same_error_type_as_the_metric(facts, error):
     assert conventions.error_type(sent(**facts)) == error
+
+
+def test_the_losses_of_a_translation_are_counted_by_member(watched):
+    lost = {"translation": "openai.chat>anthropic", "losses": (("adjusted", "temperature"), ("dropped", ""))}
+    watched.see(sent(**lost))
+    watched.see(sent(**lost))
+    watched.see(refused("cannot_translate", **lost))
+    formats = {"from": "openai.chat", "to": "anthropic"}
+    assert watched.of("wirekey_translation_losses_total") == {
+        labels(**formats, kind="adjusted", field="temperature"): 2,
+        labels(**formats, kind="dropped", field="_OTHER"): 2,
+    }
+
+
+def test_losses_have_a_bounded_number_of_series(watched):
+    watched.see(sent(translation="a>b", losses=tuple(("dropped", f"m{n}") for n in range(MAX_LOSSES))))
+    before = watched.series
+    watched.see(sent(translation="a>b", losses=tuple(("dropped", f"more{n}") for n in range(MAX_LOSSES))))
+    assert watched.series == before + 1
+    assert (
+        watched.of("wirekey_translation_losses_total")[labels(**{"from": "_OTHER"}, kind="dropped", field="_OTHER")]
+        == MAX_LOSSES
+    )

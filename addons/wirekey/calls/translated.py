@@ -128,10 +128,12 @@ def translate_attempt(services: Services, state: CallState, attempt: AttemptStat
 def record_translation(call: Call, translated: TranslatedAttempt | None) -> None:
     """Note in a call's record what the translation of its attempt lost, by name."""
     call.translation = call.adjusted = call.dropped = None
+    call.losses = ()
     if translated:
-        losses = translated.request.context.losses.headers()
-        call.translation = translated.label
-        call.adjusted, call.dropped = losses.get("x-wirekey-adjusted"), losses.get("x-wirekey-dropped")
+        losses = translated.request.context.losses
+        headers = losses.headers()
+        call.translation, call.losses = translated.label, losses.pairs()
+        call.adjusted, call.dropped = headers.get("x-wirekey-adjusted"), headers.get("x-wirekey-dropped")
 
 
 def read_again(

@@ -37,6 +37,8 @@ MAX_MODELS = 100
 MAX_AGENTS = 100
 MAX_FAILURES = 200
 """Distinct (provider, operation, model sent, error) with labels of their own."""
+MAX_LOSSES = 500
+"""Distinct (formats, kind, member) of losses of a translation with labels of their own."""
 MAX_NAME = 100
 
 TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864)
@@ -176,6 +178,14 @@ class CallMetrics:
         self.agent_calls = counter("wirekey_agent_calls_total", "Calls that ended, by agent.", "agent", "outcome")
         self.agent_tokens = counter("wirekey_agent_tokens_total", "Tokens, by agent.", "agent", "gen_ai_token_type")
         self.agent_cost = counter("wirekey_agent_cost_usd_total", "List price of the calls in US dollars.", "agent")
+        self.losses = counter(
+            "wirekey_translation_losses_total",
+            "Members of requests that a translation changed (`adjusted`) or left out (`dropped`).",
+            "from",
+            "to",
+            "kind",
+            "field",
+        )
         self.intents = histogram(
             "wirekey_audit_intent_seconds",
             "Time until a call was recorded in the audit store, before it was sent.",
@@ -194,6 +204,7 @@ class CallMetrics:
         self._other: dict[tuple[str | None, str], Series] = {}
         self._models: set[str | None] = {None}
         self._failed: dict[tuple[str, str, str, str], Histogram] = {}
+        self._lost: dict[tuple[str, str, str], Counter] = {}
         self._agents: dict[str, AgentSeries] = {}
         self._other_agents = AgentSeries(self, OTHER)
         self._nobody = AgentSeries(self, NOBODY)
@@ -211,6 +222,8 @@ class CallMetrics:
         agent.called(outcome)
         if call.attempts:
             self._child(self.attempts, provider, "").inc(call.attempts)
+            for kind, field in call.losses:
+                self._loss(call.translation or "", kind, field).inc()
             if call.operation and call.operation.kind is Kind.INFERENCE:
                 self._inferred(call, call.operation, agent)
         elif call.outcome is not Outcome.DECLINED and call.policy_result == "deny" and not call.intent_recorded:
@@ -223,6 +236,16 @@ class CallMetrics:
         if child is None:
             child = self._children[key] = counter.labels(*((provider, word) if word else (provider,)))
         return child
+
+    def _loss(self, formats: str, kind: str, field: str) -> Counter:
+        found = self._lost.get((formats, kind, field))
+        if found is None:
+            if len(self._lost) >= MAX_LOSSES:
+                formats, field = OTHER, ""
+            client, _, upstream = formats.partition(">")
+            name = safe(field, MAX_NAME) or OTHER
+            found = self._lost[formats, kind, field] = self.losses.labels(client, upstream, kind, name)
+        return found
 
     def _agent(self, call: Call) -> AgentSeries:
         if call.agent is None:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from wirekey.observing.condition import Condition, ConditionCollector
 from wirekey.observing.conventions import OTHER
-from wirekey.observing.metrics import MAX_AGENTS, MAX_FAILURES, MAX_MODELS, MAX_NAME, NOBODY, CallMetrics
+from wirekey.observing.metrics import MAX_AGENTS, MAX_FAILURES, MAX_LOSSES, MAX_MODELS, MAX_NAME, NOBODY, CallMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +48,8 @@ The number of series is bounded, whatever models, agents or errors clients produ
 - `error_type` is such a code, the status of the provider's response, or the call's outcome: the same as `error.type` of
   the call's span. Up to {MAX_FAILURES} distinct failures, by provider, operation and model. A client that disconnects
   is not an error.
+- `from` and `to` are the formats of a [translation](../guides/translation.md). `field` is a member of the request by
+  its name in `from`, or `{OTHER}` if Wirekey does not know the member. Up to {MAX_LOSSES} distinct losses.
 
 Names are printable ASCII of at most {MAX_NAME} characters. Labels never contain prompts, responses, paths, addresses or
 keys.

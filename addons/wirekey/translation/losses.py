@@ -70,6 +70,14 @@ class Losses:
             found["x-wirekey-dropped"] = _listed(sorted(self.dropped), self.unknown)
         return found
 
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Return each name after `adjusted` or `dropped`. The name of members that no table knows is ""."""
+        unknown = [""] if self.unknown else []
+        return (
+            *(("adjusted", name) for name in sorted(self.adjusted)),
+            *(("dropped", name) for name in (*sorted(self.dropped), *unknown)),
+        )
+
 
 def _listed(names: list[str], unknown: int) -> str:
     shown = list(names)

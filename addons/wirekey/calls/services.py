@@ -14,6 +14,7 @@ from wirekey.calls.signatures import Signatures
 from wirekey.credentials.uploads import Uploads
 from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
+from wirekey.shared_state import MemoryState
 from wirekey.wire.connection_pool import ConnectionPool
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from wirekey.identity.token_endpoint import TokenEndpoint
     from wirekey.observing.body_log import BodyLog
     from wirekey.policy.engine import PolicyEngine
+    from wirekey.shared_state import SharedState
     from wirekey.translation.state import StateReader
 
 
@@ -58,6 +60,7 @@ class Services:
         self.settings = Settings(hosts={}, pools={}, other_hosts="deny")
         self.calls = Calls(self)
         self.events = CallEvents()
+        self.shared_state: SharedState = MemoryState()
         self.upstream_connections = ConnectionPool()
         self.client_connections = ClientConnections()
         self.held_bytes = HeldBytes()

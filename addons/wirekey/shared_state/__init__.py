@@ -1,0 +1,29 @@
+"""What several processes must know at once: cool-downs, used signatures, rate limits, budgets and revocations.
+
+`SharedState` is the interface. `MemoryState` serves one process, `SqliteState` the workers of one machine, and
+`RedisState` several machines.
+"""
+
+from wirekey.shared_state.memory import MemoryState
+from wirekey.shared_state.protocol import (
+    Budget,
+    BudgetLevel,
+    Rate,
+    RateLevel,
+    Reserved,
+    SharedState,
+    SharedStateUnavailableError,
+    Taken,
+)
+
+__all__ = [
+    "Budget",
+    "BudgetLevel",
+    "MemoryState",
+    "Rate",
+    "RateLevel",
+    "Reserved",
+    "SharedState",
+    "SharedStateUnavailableError",
+    "Taken",
+]

@@ -1,0 +1,183 @@
+"""The interface of the state that several processes share, and the values that pass through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class SharedStateUnavailableError(Exception):
+    """The shared state did not respond in time. The caller decides whether to refuse or to decide alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """An amount to take from a token bucket of `limit` units per `period` seconds.
+
+    `burst` is the capacity of the bucket; None means `limit`. An amount above it needs a full bucket, and leaves a
+    debt that the next ones wait for. So at most `limit + burst` units and one such amount are taken in one period.
+    """
+
+    key: str
+    amount: int
+    limit: int
+    period: float = 60.0
+    burst: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLevel:
+    """The level of a token bucket: the units left, and the seconds until it is full and until the amount fits."""
+
+    remaining: int
+    reset: float
+    retry_after: float
+    """0 if the amount fits now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Whether all rates had room, and their levels in the order of the request. If one had not, nothing was taken."""
+
+    allowed: bool
+    levels: tuple[RateLevel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """An amount to reserve of a total that is bounded by `limit`.
+
+    Amounts are whole units that the caller chooses, such as billionths of a dollar, and at most 2**53.
+    `counts_total` is False for a number of calls at the same time, which has reservations but no total.
+    """
+
+    key: str
+    amount: int
+    limit: int
+    counts_total: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLevel:
+    """What was spent of a budget, and what is reserved by calls under way."""
+
+    spent: int
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The result of a reservation: the levels after it, in the order of the request. If refused, nothing is reserved.
+
+    `exhausted`: indexes of the budgets without room. `unopened`: indexes of those whose total is not known, so that
+    `open_total` has to be called before.
+    """
+
+    levels: tuple[BudgetLevel, ...]
+    exhausted: tuple[int, ...] = ()
+    unopened: tuple[int, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the amounts are reserved."""
+        return not (self.exhausted or self.unopened)
+
+
+class SharedState(Protocol):
+    """The state that several processes share.
+
+    Every method raises SharedStateUnavailableError if the state does not respond within its time limit. Times are in
+    seconds. Each method is atomic. The methods of `MemoryState` never wait.
+    """
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this process uses the state, so that it need not be told what this process knows."""
+        ...
+
+    # Values that expire.
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the value of a key, or None if it has none or it has expired."""
+        ...
+
+    async def set(self, key: str, value: bytes, ttl: float) -> None:
+        """Set the value of a key for `ttl` seconds."""
+        ...
+
+    async def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
+        """Set the value of a key that has none. Return None if it was set, otherwise the value that it has."""
+        ...
+
+    async def replace(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        """Set the value of a key if its value is `expected`. Return whether it was set."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the value of a key, if it has one."""
+        ...
+
+    # Rates.
+
+    async def take(self, rates: Sequence[Rate]) -> Taken:
+        """Take all amounts if each fits into its bucket, otherwise none of them. An amount of 0 reads the level."""
+        ...
+
+    async def charge(self, rates: Sequence[Rate]) -> None:
+        """Take amounts whether or not they fit. A negative amount is given back."""
+        ...
+
+    # Budgets.
+
+    async def reserve(self, reservation: str, budgets: Sequence[Budget], ttl: float) -> Reserved:
+        """Reserve all amounts under the id `reservation` if each fits, otherwise none of them.
+
+        The reservation ends with `settle`, or `ttl` seconds after this or the last `renew`.
+        """
+        ...
+
+    async def renew(self, reservation: str, ttl: float) -> bool:
+        """Keep a reservation for `ttl` seconds from now. Return False if it has ended."""
+        ...
+
+    async def settle(self, reservation: str, used: Mapping[str, int]) -> None:
+        """End a reservation and add what was used to the totals, by key.
+
+        The amounts count even if the reservation has expired. Settling it again within an hour changes nothing.
+        """
+        ...
+
+    async def open_total(self, key: str, spent: int, ttl: float) -> bool:
+        """Set the total of a budget that has none, for `ttl` seconds. Return False if it has one."""
+        ...
+
+    async def levels(self, keys: Sequence[str]) -> tuple[BudgetLevel | None, ...]:
+        """Return the level of each budget, or None where the total is not known."""
+        ...
+
+    # Messages.
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        """Send a message to the other processes that use the state. One that is not running does not get it."""
+        ...
+
+    def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> None:
+        """Call `receive` in the event loop with each message of other processes about a topic."""
+        ...
+
+    # Lifetime.
+
+    async def start(self) -> None:
+        """Begin to receive messages."""
+        ...
+
+    async def close(self) -> None:
+        """Stop receiving messages and close connections."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Return why the state does not respond at present, or None."""
+        ...

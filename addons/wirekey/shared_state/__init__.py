@@ -1,4 +1,4 @@
-"""What several processes must know at once: cool-downs, used signatures, rate limits, budgets and revocations.
+"""The state that several processes share: cool-downs, used signatures, rate limits, budgets and revocations.
 
 `SharedState` is the interface. `MemoryState` serves one process, `SqliteState` the workers of one machine, and
 `RedisState` several machines.

@@ -105,7 +105,7 @@ class MemoryState:
     # Rates.
 
     async def take(self, rates: Sequence[Rate]) -> Taken:
-        """Take all amounts if each fits into its bucket, otherwise none of them."""
+        """Remove all amounts if each fits into its bucket, otherwise none of them."""
         now = self._clock()
         self._forget_full_buckets(now)
         full_at = [self._full_at.get(rate.key, now) for rate in rates]
@@ -118,7 +118,7 @@ class MemoryState:
         return Taken(allowed, tuple(levels))
 
     async def charge(self, rates: Sequence[Rate]) -> None:
-        """Take amounts whether or not they fit. A negative amount is given back."""
+        """Remove amounts whether or not they fit. A negative amount is given back."""
         now = self._clock()
         for rate in rates:
             self._full_at[rate.key] = buckets.taken(rate, self._full_at.get(rate.key, now), now)

@@ -62,7 +62,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class BudgetLevel:
-    """What was spent of a budget, and what is reserved by calls under way."""
+    """The amount spent of a budget, and the amount reserved by calls under way."""
 
     spent: int
     reserved: int
@@ -123,11 +123,11 @@ class SharedState(Protocol):
     # Rates.
 
     async def take(self, rates: Sequence[Rate]) -> Taken:
-        """Take all amounts if each fits into its bucket, otherwise none of them. An amount of 0 reads the level."""
+        """Remove all amounts if each fits into its bucket, otherwise none of them. An amount of 0 reads the level."""
         ...
 
     async def charge(self, rates: Sequence[Rate]) -> None:
-        """Take amounts whether or not they fit. A negative amount is given back."""
+        """Remove amounts whether or not they fit. A negative amount is given back."""
         ...
 
     # Budgets.

@@ -59,6 +59,20 @@ def test_the_client_gets_the_stream_without_requested_usage(end, sizes):
     assert filtered(cut(stream(usage_asked=True, end=end), sizes)) == stream(usage_asked=False, end=end)
 
 
+LONG_CUTS = st.lists(st.sampled_from([1, 2, 40, 3000, 3300, 9000, 40_000]), max_size=30)
+LONG_TEXTS = ["", "x" * 3000, ',"usage":null' * 400, "\n" * 3000]
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+@given(
+    sizes=LONG_CUTS, texts=st.lists(st.sampled_from(["", "x" * 3000, ',"usage":null' * 400, "\n" * 3000]), max_size=9)
+)
+def test_the_client_gets_long_events_without_requested_usage(end, sizes, texts):
+    asked = b"".join(event(chunk_of(text, NULL), end) for text in texts) + event(USAGE_EVENT, end) + event(b"1", end)
+    seen = b"".join(event(chunk_of(text), end) for text in texts) + event(b"1", end)
+    assert filtered(cut(asked, sizes)) == seen
+
+
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
 def test_the_client_gets_the_same_stream_byte_by_byte(end):
     asked = stream(usage_asked=True, end=end)
@@ -158,6 +172,12 @@ def test_at_most_one_event_is_held():
     for _ in range(40):
         usage_filter.feed(b"x" * 65536)
     assert len(usage_filter._held) < 10
+
+
+def test_all_passes_after_an_unreadable_event_in_the_same_chunk():
+    long = event(chunk_of("x" * 3000, NULL))
+    broken = event(b'{"usage":') + long + b"data: "
+    assert filtered([event(chunk_of("a", NULL)) + broken, long]) == event(chunk_of("a")) + broken + long
 
 
 def test_a_null_inside_a_text_is_kept():

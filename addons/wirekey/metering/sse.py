@@ -74,22 +74,48 @@ class SseReader:
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _collect(self, data: bytes) -> None:
-        held = self._held
         if self._ends:
             data = self._skip_long_event(self._ends, data)
-        searched = max(len(held) - 1, 0)
-        held += data
-        start = 0
-        while (end := end_of_lines(held, searched)) >= 0:
-            self._read_raw(bytes(held[start:end]))
-            start = searched = end + 2
-        while held[start : start + 1] == b"\n":
+        start = self._end_held_event(data)
+        if start < 0:
+            self._hold(data)
+            return
+        if (end := last_end_of_lines(data, start)) > start and self.interested(data[start:end]):
+            while (end := end_of_lines(data, start)) >= 0:
+                self._read_raw(data[start:end])
+                start = end + 2
+        elif end >= start:
+            start = end + 2
+        while data[start : start + 1] == b"\n":
             start += 1  # an empty line where an event would begin ends nothing
-        del held[:start]
-        if len(held) > EVENT_LIMIT + 1:
+        self._hold(data[start:] if start else data)
+
+    def _end_held_event(self, data: bytes) -> int:
+        """Read the held event if it ends in these bytes. Return where the next one begins, or -1 if it does not end."""
+        held = self._held
+        if not held:
+            return 0
+        if held.endswith(b"\n") and data.startswith(b"\n"):
+            after = 1
+            del held[-1:]
+        else:
+            end = end_of_lines(data, 0)
+            if end < 0:
+                return -1
+            after = end + 2
+            held += data[:end]
+        event = bytes(held)
+        held.clear()
+        self._read_raw(event)
+        return after
+
+    def _hold(self, data: bytes) -> None:
+        """Hold the beginning of an event, or its ends if it is long."""
+        self._held += data
+        if len(self._held) > EVENT_LIMIT + 1:
             self._ends = Ends()
-            self._skip_long_event(self._ends, bytes(held))
-            held.clear()
+            self._skip_long_event(self._ends, bytes(self._held))
+            self._held.clear()
 
     def _skip_long_event(self, ends: Ends, data: bytes) -> bytes:
         """Skip a long event, and return what follows it."""
@@ -130,6 +156,14 @@ def end_of_lines(data: bytes | bytearray, start: int) -> int:
     while found >= 0 and data[found + 1 : found + 2] != b"\n":
         found = data.find(b"\n", found + 1)
     return found
+
+
+def last_end_of_lines(data: bytes, start: int) -> int:
+    """Return where the last empty line after `start` begins, that is the first of two LF, or -1."""
+    found = data.rfind(b"\n", start)
+    while found > start and data[found - 1 : found] != b"\n":
+        found = data.rfind(b"\n", start, found)
+    return found - 1 if found > start else -1
 
 
 def data_of(event: bytes) -> bytes:

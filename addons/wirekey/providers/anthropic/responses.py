@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
+from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
 
@@ -81,7 +82,7 @@ class MessageStream(SseReader):
 
     def interested(self, data: bytes) -> bool:
         """Return whether an event, or one of several, may hold something to learn."""
-        return _OF_INTEREST.search(data) is not None
+        return _OF_INTEREST.search(without_long_strings(data)) is not None
 
     def read_event(self, data: bytes) -> None:
         """Learn from one event. Never raises."""

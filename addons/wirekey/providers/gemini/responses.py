@@ -14,6 +14,7 @@ import msgspec
 
 from wirekey.metering.json_array import JsonArrayReader
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, word
+from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
 from wirekey.operation import Kind
@@ -98,6 +99,7 @@ class _PartReader:
 
     def interested(self, data: bytes) -> bool:
         """Find what ends an response; token counts that stand alone are put by here, which spares all else."""
+        data = without_long_strings(data)
         if _ENDS.search(data):
             return True
         start = data.rfind(b'"usageMetadata"')

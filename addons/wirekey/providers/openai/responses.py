@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.metering.json_response import DECODE_ERRORS, JsonReader, Tokens, is_json, word
+from wirekey.metering.long_strings import without_long_strings
 from wirekey.metering.oversize import last_object, last_text
 from wirekey.metering.sse import SseReader
 from wirekey.operation import Kind
@@ -85,7 +86,6 @@ _usage_decoder = msgspec.json.Decoder(_Usage)
 _CHUNK_OF_INTEREST = re.compile(
     rb'finish_reason"[ \t\r\n]*:[ \t\r\n]*"|"usage"[ \t\r\n]*:[ \t\r\n]*\{|"error"[ \t\r\n]*:[ \t\r\n]*["{]|\[DONE\]'
 )
-_USAGE_NOT_NULL = re.compile(rb'"usage"(?!:null)')
 _EVENT_OF_INTEREST = re.compile(
     rb'"type"[ \t\r\n]*:[ \t\r\n]*"(?:error|'
     + "|".join(map(re.escape, LAST_EVENTS)).encode()
@@ -117,12 +117,13 @@ class ChunkStream(SseReader):
 
     def interested(self, data: bytes) -> bool:
         """Return whether an event, or one of several, may hold something to learn."""
+        data = without_long_strings(data)
         if b"[DONE]" in data:
             return True
         # These searches take a third of the time, and find out for nearly all chunks that both members are null.
         if (
             data.count(b'finish_reason"') == data.count(b'finish_reason":null')
-            and _USAGE_NOT_NULL.search(data) is None
+            and data.count(b'"usage"') == data.count(b'"usage":null')
             and b'"error"' not in data
         ):
             return False
@@ -152,7 +153,7 @@ class TypedStream(SseReader):
 
     def interested(self, data: bytes) -> bool:
         """Return whether an event, or one of several, may hold something to learn."""
-        return _EVENT_OF_INTEREST.search(data) is not None
+        return _EVENT_OF_INTEREST.search(without_long_strings(data)) is not None
 
     def read_event(self, data: bytes) -> None:
         """Learn from one event. Never raises."""

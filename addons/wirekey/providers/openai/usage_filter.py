@@ -13,7 +13,8 @@ from enum import Enum, auto
 import msgspec
 
 from wirekey.errors import Refusal
-from wirekey.metering.sse import EVENT_LIMIT, data_of, end_of_lines
+from wirekey.metering.long_strings import without_long_strings
+from wirekey.metering.sse import EVENT_LIMIT, data_of, end_of_lines, last_end_of_lines
 from wirekey.providers.request_json import read_body
 
 _END = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
@@ -26,8 +27,6 @@ _PLAIN_NULL = re.compile(rb',"usage":null(?=(?:,"\w+":"[^"\\]*")*\}[\r\n]*\Z)')
 
 # The same at the end of each event, where all line ends are LF.
 _PLAIN_NULLS = re.compile(rb',"usage":null(?=(?:,"\w+":"[^"\\\n]*")*\}\n\n)')
-
-_USAGE = re.compile(rb'"usage"')
 
 
 class _Chunk(msgspec.Struct):
@@ -66,17 +65,8 @@ class UsageEventFilter:
         """Return what can be sent on: complete events at once, as one piece."""
         if self._passing:
             return [data] if data else []
-        if self._event is _Event.UNSEEN and not self._held and data.endswith(b"\n\n"):
-            if b'"usage"' not in data:
-                return [data]
-            if b"\r" not in data:
-                # Events of up to the limit, all of which are here.
-                if len(data) <= EVENT_LIMIT:
-                    changed, count = _PLAIN_NULLS.subn(b"", data)
-                    if count == data.count(b'"usage"'):
-                        return [changed]
-                if data.find(b"\n\n") == len(data) - 2:
-                    return [seen] if (seen := self._seen(data)) else []
+        if self._event is _Event.UNSEEN and (passed := self._whole_events(data)) is not None:
+            return passed
         out: list[bytes] = []
         if self._event in (_Event.PASSED, _Event.DROPPED):
             data = self._line_feed(data, out)
@@ -95,6 +85,48 @@ class UsageEventFilter:
         self._held.clear()
         self._passing = True
         return [rest] if rest else []
+
+    def _whole_events(self, data: bytes) -> list[bytes] | None:
+        """Return what can be sent on if the last of the events that end here is followed by the start of one at most.
+
+        Returns None for unusual line ends, or if no event ends here: then nothing was changed.
+        """
+        held = self._held
+        end = last_end_of_lines(data, 0) + 2
+        if end < 2 or b"\r" in data or data[end - 3 : end - 2] == b"\n":
+            return None
+        if held and (data.startswith(b"\n") or b"\r" in held):
+            return None
+        whole = data if end == len(data) else data[:end]
+        if held:
+            whole = b"".join((held, whole))
+        outline = without_long_strings(whole)
+        count = outline.count(b'"usage"')
+        if count:
+            if len(whole) > EVENT_LIMIT:
+                return None
+            whole = self._without_usage(whole, count, has_long_strings=outline is not whole)
+        held[:] = data[end:]
+        self._searched = max(len(held) - 3, 0)
+        if self._passing and held:
+            whole += held
+            held.clear()
+        return [whole] if whole else []
+
+    def _without_usage(self, events: bytes, count: int, *, has_long_strings: bool) -> bytes:
+        """Return complete events that name the usage `count` times as the provider would have sent them unasked."""
+        if not has_long_strings:
+            changed, removed = _PLAIN_NULLS.subn(b"", events)
+            if removed == count:
+                return changed
+        parts: list[bytes] = []
+        at, size = 0, len(events)
+        while at < size and not self._passing:
+            end = end_of_lines(events, at) + 2
+            parts.append(self._seen(events[at:end]))
+            at = end
+        parts.append(events[at:])
+        return b"".join(parts)
 
     def _complete_events(self, out: list[bytes]) -> None:
         held, start = self._held, 0
@@ -142,10 +174,13 @@ class UsageEventFilter:
 
     def _seen(self, event: bytes) -> bytes:
         """Return an event as the provider would have sent it unasked; b"" for the usage event."""
-        last = event.rfind(b'"usage"')  # providers put it at the end, where it is found at once
-        if last < 0 or len(event) > EVENT_LIMIT:
+        if len(event) > EVENT_LIMIT:
             return event
-        if (plain := _PLAIN_NULL.match(event, last - 1)) and _USAGE.search(event, 0, last) is None:
+        count = without_long_strings(event).count(b'"usage"')
+        if not count:
+            return event
+        # Providers put it at the end, where it is found at once.
+        if count == 1 and (plain := _PLAIN_NULL.match(event, event.rfind(b'"usage"') - 1)):
             return event[: plain.start()] + event[plain.end() :]
         try:
             chunk = _chunk.decode(data_of(_LINE_END.sub(b"\n", event)))

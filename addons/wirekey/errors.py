@@ -50,7 +50,8 @@ class Refusal(Exception):  # noqa: N818  # it becomes a response and is often no
 
     `message` says what was wrong and what to do. It contains no secret and no content of the request. `status` is the
     HTTP status, `code` a stable snake_case word for programs, `retry_after` whole seconds. `error_type` is the
-    provider's own error type, set where the status alone does not determine it.
+    provider's own error type, set where the status alone does not determine it. `param` is the path of the member of
+    the request that is at fault, for formats whose errors name it.
     """
 
     status: int
@@ -59,6 +60,7 @@ class Refusal(Exception):  # noqa: N818  # it becomes a response and is often no
     fault: Fault = Fault.CALLER
     retry_after: int | None = None
     error_type: str | None = None
+    param: str | None = None
 
 
 COMPANION_DECLINED = Refusal(

@@ -248,6 +248,7 @@ def test_a_request_that_cannot_be_translated_is_refused_and_not_sent(way, wireke
     with pytest.raises(openai.BadRequestError) as refused:
         client.chat.completions.create(model="to-anthropic", messages=[{"role": "user", "content": "Hi"}], n=2)
     assert refused.value.code == "cannot_translate"
+    assert refused.value.param == "n"
     assert "n:" in refused.value.message
     assert not simulator.seen
     assert wirekey.finished_event(since)["outcome"] == "denied"

@@ -79,7 +79,7 @@ class Metering(Addon):
         if call.model and call.facts and call.model != call.facts.model:
             response.headers["x-wirekey-model"] = call.model
         if translated:
-            state.tap.translation = ResponseTranslation(self.services, state, response)
+            state.tap.translation = ResponseTranslation(state, response)
             unframe(flow)
         response.stream = state.tap
 

@@ -76,6 +76,8 @@ class Settings:
     strict_translation: bool = False
     """Whether a request that loses anything by its translation is refused."""
     translation_max_tokens: int = 8192
+    carries_reasoning_state: bool = True
+    """Whether a client of another format gets a provider's reasoning state, signed, to send it back."""
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
     clamped_models: re.Pattern[str] | None = None
@@ -186,6 +188,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         include_stream_usage=config.metering.include_stream_usage,
         strict_translation=config.translation.losses == "refuse",
         translation_max_tokens=config.translation.max_tokens,
+        carries_reasoning_state=config.translation.state == "embedded",
         routes=routes_from(config, pools, previous.routes if previous else None),
         failover=failover_of(config),
         clamped_models=models_pattern(config.clamp_temperature),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.calls.state import CallState
     from wirekey.operation import Facts, Operation
+    from wirekey.translation.state import StateReader
 
 ID_ALPHABET = string.ascii_letters + string.digits
 MAX_RESPONSE = 16 * 1024 * 1024
@@ -68,6 +69,7 @@ class TranslatedAttempt:
     client: Format
     upstream: Format
     query: str
+    states: StateReader
 
     @property
     def label(self) -> str:
@@ -100,14 +102,18 @@ def translate_attempt(services: Services, state: CallState, attempt: AttemptStat
     model = candidate.model.name if candidate.model else call.facts.model or ""
     strict = settings.strict_translation if candidate.strict_translation is None else candidate.strict_translation
     options = Options(
-        strict=strict or state.refuses_losses, allowed=candidate.may_lose, max_tokens=settings.translation_max_tokens
+        strict=strict or state.refuses_losses,
+        allowed=candidate.may_lose,
+        max_tokens=settings.translation_max_tokens,
+        route=candidate.route or "a route",
     )
+    states = reasoning_states(services, attempt)
     request = translate_request(
         client,
         upstream,
         model,
         bytes(memoryview(body)),
-        services.reasoning_states,
+        states,
         options,
         stream=call.facts.stream,
     )
@@ -121,7 +127,17 @@ def translate_attempt(services: Services, state: CallState, attempt: AttemptStat
         target=(attempt.upstream.path + target).encode(),
         body=body,
         usage_requested=False,
-        translated=TranslatedAttempt(request, operation, facts, client, upstream, query),
+        translated=TranslatedAttempt(request, operation, facts, client, upstream, query, states),
+    )
+
+
+def reasoning_states(services: Services, attempt: AttemptState) -> StateReader:
+    """Return what signs and verifies reasoning state in an attempt, with the key that it is sent with."""
+    key = attempt.planned.key
+    return replace(
+        services.reasoning_states,
+        carries=services.settings.carries_reasoning_state,
+        credential=key.label if key else "",
     )
 
 
@@ -194,7 +210,7 @@ class ResponseTranslation:
     has no head, because the status may depend on the body.
     """
 
-    def __init__(self, services: Services, state: CallState, response: http.Response) -> None:
+    def __init__(self, state: CallState, response: http.Response) -> None:
         assert state.attempt
         assert state.attempt.translated
         found = state.attempt.translated
@@ -203,7 +219,7 @@ class ResponseTranslation:
         self.reply = Reply(
             found.request.context,
             found.request.conversation,
-            services.reasoning_states,
+            found.states,
             int(time.time()),
             make_id,
             found.query,

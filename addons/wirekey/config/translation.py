@@ -22,6 +22,11 @@ class TranslationConfig(ConfigGroup):
         description="Members of a request that the upstream lacks. warn: leave them out if the meaning stays the same, "
         "and name them in headers of the response. refuse: refuse the call.",
     )
+    state: Literal["embedded", "off"] = Field(
+        default="embedded",
+        description="Reasoning state of a provider, in responses to programs of another format. embedded: signed, so "
+        "that the program sends it back and the model reads it again. off: leave it out.",
+    )
     max_tokens: Count = Field(
         default=8192, description="Limit of output tokens for an upstream that demands one, if the request has none."
     )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from wirekey.errors import Refusal
+
+if TYPE_CHECKING:
+    from wirekey.translation.members import Members
 
 MAX_HEADER_BYTES = 1024
 
@@ -15,7 +19,7 @@ def cannot_translate(member: str, reason: str) -> Refusal:
     `member` is a path of names and indices, such as `messages[3].content[1].image_url.url`; it never has a value of the
     request. `reason` says why, and what to do.
     """
-    return Refusal(400, "cannot_translate", f"{member}: {reason}.")
+    return Refusal(400, "cannot_translate", f"{member}: {reason}.", param=member)
 
 
 @dataclass(slots=True)
@@ -23,11 +27,13 @@ class Losses:
     """Collects the members that one request loses, by the client's own names.
 
     `strict` refuses every loss. `allowed` has the names of members that the operator lets go although leaving them out
-    changes the meaning. Names of members that no table knows are content, so they are only counted.
+    changes the meaning. Names of members that no table knows are content, so they are only counted. `route` is what
+    messages call the route.
     """
 
     strict: bool = False
     allowed: frozenset[str] = frozenset()
+    route: str = "the route"
     adjusted: set[str] = field(default_factory=set)
     dropped: set[str] = field(default_factory=set)
     unknown: int = 0
@@ -54,8 +60,17 @@ class Losses:
         `name` is the name without indices; it defaults to `member`.
         """
         if (name or member) not in self.allowed:
-            raise cannot_translate(member, reason)
+            raise cannot_translate(member, f"{reason}; leave it out, or list it in `translation.drop` of {self.route}")
         self.dropped.add(name or member)
+
+    def refuse_unknown(self, members: Members) -> None:
+        """Raise Refusal if an object has members that nothing has read. Their names are content: a position is told."""
+        names = [*members.values]
+        for name in members.unread():
+            if members.at(name) not in self.allowed:
+                place = f"member {names.index(name) + 1} of {len(names)}"
+                raise cannot_translate(members.place or "request", f"Wirekey does not know {place}; leave it out")
+            self.dropped.add(members.at(name))
 
     def _check(self, member: str, reason: str) -> None:
         if self.strict and member not in self.allowed:

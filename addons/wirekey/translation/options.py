@@ -54,6 +54,7 @@ REFUSED: Mapping[str, str] = {
 
 _DEFAULTS: Mapping[str, frozenset[bytes]] = {
     "n": frozenset({b"1"}),
+    "truncation": frozenset({b'"disabled"'}),
     "store": frozenset({b"false"}),
     "logit_bias": frozenset({b"{}"}),
     "logprobs": frozenset({b"false"}),
@@ -98,6 +99,14 @@ def number(raw: Raw) -> float | None:
         return None
 
 
+def text(raw: Raw) -> str | None:
+    """Return a string, or None if the JSON is something else."""
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError:
+        return None
+
+
 def fit_options(conversation: Conversation, fitting: Fitting) -> dict[str, Raw]:
     """Return the options that the upstream accepts, by neutral names.
 
@@ -115,7 +124,7 @@ def fit_options(conversation: Conversation, fitting: Fitting) -> dict[str, Raw]:
         elif option in supported and option not in fitting.traits.refused:
             found[option] = value
         elif option in REFUSED:
-            losses.refuse(name, REFUSED[option])
+            losses.refuse(name, _reason(option, fitting))
         else:
             losses.drop(name)
     _fit_sampling(found, fitting)
@@ -124,6 +133,13 @@ def fit_options(conversation: Conversation, fitting: Fitting) -> dict[str, Raw]:
     _fit_tier(found, fitting)
     _fit_limit(found, fitting)
     return found
+
+
+def _reason(option: str, fitting: Fitting) -> str:
+    """Return why an option is refused, and the other format of the same provider that has it, if there is one."""
+    chat_has = option in SUPPORTED[Format.CHAT] and option not in fitting.traits.refused
+    hint = f"; set `speaks: openai.chat` on {fitting.losses.route}" if chat_has else ""
+    return REFUSED[option] + (hint if fitting.to is Format.RESPONSES else "")
 
 
 def _fit_sampling(found: dict[str, Raw], fitting: Fitting) -> None:
@@ -144,7 +160,7 @@ def _fit_stop(found: dict[str, Raw], fitting: Fitting) -> None:
     if most and len(texts) > most:
         fitting.losses.refuse(name, f"the upstream accepts at most {most}")
         del found["stop"]
-    elif fitting.to in _TO_CLAUDE and any(not text.strip() for text in texts):
+    elif fitting.to in _TO_CLAUDE and any(not one.strip() for one in texts):
         fitting.losses.refuse(name, "the upstream accepts no blank stop sequence")
         del found["stop"]
 
@@ -158,7 +174,8 @@ def _fit_choices(found: dict[str, Raw], conversation: Conversation, fitting: Fit
 def _fit_tier(found: dict[str, Raw], fitting: Fitting) -> None:
     if "service_tier" not in found:
         return
-    tier = _TIERS.get(fitting.to, _SAME_TIERS).get(msgspec.json.decode(found.pop("service_tier"), type=str))
+    asked = text(found.pop("service_tier"))
+    tier = _TIERS.get(fitting.to, _SAME_TIERS).get(asked) if asked else None
     if tier is None:
         fitting.losses.drop(fitting.name("service_tier"))
     else:

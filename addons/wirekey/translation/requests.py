@@ -26,12 +26,13 @@ class Options:
     """The settings of the operator and the client for a translation.
 
     `strict` refuses each loss. `allowed` has the refused members that the operator lets go. `max_tokens` is the limit
-    for an upstream that demands one.
+    for an upstream that demands one. `route` is what messages call the route.
     """
 
     strict: bool = False
     allowed: frozenset[str] = frozenset()
     max_tokens: int = 8192
+    route: str = "the route"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def translate_request(  # noqa: PLR0917  # in the order in which a call is known
     The same arguments give the same bytes. Raises Refusal if a member cannot be translated.
     """
     options = options or Options()
-    losses = Losses(strict=options.strict, allowed=options.allowed)
+    losses = Losses(strict=options.strict, allowed=options.allowed, route=options.route)
     context = Context(client, upstream, model, losses, NAMES[client], options.max_tokens)
     conversation = read_request(client, body, losses, states, stream=stream)
     written = _WRITERS[upstream](conversation, context)

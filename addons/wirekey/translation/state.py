@@ -45,6 +45,7 @@ class _SignedBlock(msgspec.Struct, array_like=True):
     redacted: bool
     attached: str
     item: str | None
+    credential: str = ""
 
 
 _DECODER = msgspec.json.Decoder(list[_SignedBlock])
@@ -56,6 +57,10 @@ class StateReader:
 
     key: bytes
     earlier: tuple[bytes, ...] = ()
+    carries: bool = True
+    """False if no state of another provider is given to clients, or read from them."""
+    credential: str = ""
+    """Label of the key that the upstream is called with: OpenAI's state opens only for the organization of its key."""
 
     def sign(self, blocks: Sequence[Reasoning]) -> bytes:
         """Return the signed state of some blocks. The same blocks give the same state."""
@@ -68,6 +73,7 @@ class StateReader:
                     block.redacted,
                     block.attached,
                     block.item,
+                    self.credential,
                 )
                 for block in blocks
             ]
@@ -80,7 +86,7 @@ class StateReader:
     def verify(self, state: bytes) -> list[Reasoning]:
         """Return the blocks of a signed state, or none if it is broken, too large or of another installation."""
         signed, mac = state[:-_MAC_BYTES], state[-_MAC_BYTES:]
-        if len(state) > MAX_SIGNED_BYTES or len(signed) < 2 or signed[0] != _VERSION:
+        if not self.carries or len(state) > MAX_SIGNED_BYTES or len(signed) < 2 or signed[0] != _VERSION:
             return []
         if not any(hmac.compare_digest(mac, _mac(key, signed)) for key in (self.key, *self.earlier)):
             return []
@@ -92,22 +98,27 @@ class StateReader:
         return [
             Reasoning(one.text, one.state, ModelMaker(one.issuer), one.redacted, one.attached, one.item)  # type: ignore[arg-type]
             for one in found
+            if one.issuer != ModelMaker.OPENAI or one.credential == self.credential
         ]
 
     def signed_text(self, blocks: Sequence[Reasoning]) -> str | None:
         """Return the signed state as text, or None if it is too large to be carried."""
-        found = self.sign(blocks)
-        return MARKER + _base64url(found) if len(found) <= MAX_SIGNED_BYTES else None
+        found = self._carried(blocks, MAX_SIGNED_BYTES)
+        return MARKER + _base64url(found) if found else None
 
     def signed_signature(self, blocks: Sequence[Reasoning]) -> str | None:
         """Return the signed state as a Gemini signature, in base64, or None if it is too large."""
-        found = self.sign(blocks)
-        return base64.b64encode(GEMINI_MARKER + found).decode() if len(found) <= MAX_SIGNED_BYTES else None
+        found = self._carried(blocks, MAX_SIGNED_BYTES)
+        return base64.b64encode(GEMINI_MARKER + found).decode() if found else None
 
     def signed_id(self, call: str, blocks: Sequence[Reasoning]) -> str | None:
         """Return the id of a call with the signed state behind it, or None if it is too large."""
-        found = self.sign(blocks)
-        return f"{short_id(call)}_{MARKER}{_base64url(found)}" if len(found) <= MAX_SIGNED_ID_BYTES else None
+        found = self._carried(blocks, MAX_SIGNED_ID_BYTES)
+        return f"{short_id(call)}_{MARKER}{_base64url(found)}" if found else None
+
+    def _carried(self, blocks: Sequence[Reasoning], most: int) -> bytes | None:
+        found = self.sign(blocks) if self.carries else b""
+        return found if 0 < len(found) <= most else None
 
     def read(self, opaque: str, bare: Reasoning) -> list[Reasoning]:
         """Return the blocks of an opaque value: those of a signed state, or `bare` with the value as its state."""

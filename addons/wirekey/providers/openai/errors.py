@@ -41,7 +41,7 @@ class OpenAiErrors:
             "type": "error",
             "code": error["code"],
             "message": error["message"],
-            "param": None,
+            "param": error["param"],
             "sequence_number": 0,
             "error": error,
         }
@@ -53,6 +53,6 @@ def _error(refusal: Refusal) -> dict[str, str | None]:
     return {
         "message": refusal.message,
         "type": ERROR_TYPES.get(refusal.status, fallback),
-        "param": None,
+        "param": refusal.param,
         "code": refusal.code,
     }

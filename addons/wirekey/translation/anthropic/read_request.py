@@ -80,8 +80,7 @@ def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bo
         options=_options(top, losses),
         stream=bool(top.flag("stream")) or stream,
     )
-    for name in top.unread():
-        losses.refuse(name, "Wirekey does not know this member")
+    losses.refuse_unknown(top)
     return conversation
 
 

@@ -87,8 +87,7 @@ def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bo
         options=options,
         stream=stream,
     )
-    for name in top.unread():
-        losses.refuse(name, "Wirekey does not know this member")
+    losses.refuse_unknown(top)
     return conversation
 
 
@@ -121,8 +120,7 @@ def _fields(fields: Members, options: dict[str, Raw], losses: Losses) -> Thinkin
         thinking = Thinking(effort, show=True)
     if (config := fields.members("reasoningConfig")) is not None:
         thinking = Thinking(config.text("maxReasoningEffort"), show=True)
-    for name in fields.unread():
-        losses.refuse(fields.at(name), "only the model that it is for knows this member")
+    losses.refuse_unknown(fields)
     return thinking
 
 

@@ -129,7 +129,7 @@ def _media(media: Media, context: Context) -> Json:
     else:
         form = forms.get(media.media_type)
     if form is None:
-        raise cannot_translate(context.name("messages"), f"Converse takes no {media.media_type}")
+        raise cannot_translate(context.name("messages"), "Converse does not take this media type")
     return {media.kind: {"format": form, "source": {"bytes": media.data}}}
 
 
@@ -138,7 +138,7 @@ def _document(document: Document, context: Context) -> Json:
         raise cannot_translate(context.name("messages"), "Converse takes bytes, and Wirekey fetches no URL")
     form = CONVERSE_DOCUMENTS.get(document.media_type)
     if form is None:
-        raise cannot_translate(context.name("messages"), f"Converse takes no {document.media_type}")
+        raise cannot_translate(context.name("messages"), "Converse does not take this media type")
     data = document.data if document.text is None else base64_of_text(document.text)
     name = context.document_names.name((document.name or "").rpartition(".")[0] or document.name)
     found: Json = {"format": form, "name": name, "source": {"bytes": data}}

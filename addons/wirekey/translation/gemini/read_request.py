@@ -93,10 +93,8 @@ def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bo
         stream=stream,
     )
     if config:
-        for name in config.unread():
-            losses.refuse(config.at(name), "Wirekey does not know this member")
-    for name in top.unread():
-        losses.refuse(name, "Wirekey does not know this member")
+        losses.refuse_unknown(config)
+    losses.refuse_unknown(top)
     return conversation
 
 
@@ -262,7 +260,7 @@ def _tools(top: Members, losses: Losses) -> tuple[Tool, ...]:
             found.append(Tool(function.needed_text("name"), function.text("description"), schema))
             function.drop_unread(losses)
         for name in tool.unread():
-            losses.refuse(tool.at(name), "Google runs this tool, and the upstream cannot", f"tools.{name}")
+            losses.refuse(tool.place, "Google runs this tool, and the upstream cannot", f"tools.{name}")
     return tuple(found)
 
 

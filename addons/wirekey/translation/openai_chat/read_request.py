@@ -91,8 +91,7 @@ def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversati
         include_usage=bool(stream_options and stream_options.flag("include_usage")),
         legacy_functions=legacy,
     )
-    for name in top.unread():
-        losses.refuse(name, "Wirekey does not know this member")
+    losses.refuse_unknown(top)
     return conversation
 
 

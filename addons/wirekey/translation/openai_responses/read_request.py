@@ -99,8 +99,7 @@ def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversati
         stream=bool(top.flag("stream")),
         repeated={name: raw for name in REPEATED if (raw := top.values.get(name)) is not None},
     )
-    for name in top.unread():
-        losses.refuse(name, "Wirekey does not know this member")
+    losses.refuse_unknown(top)
     return conversation
 
 

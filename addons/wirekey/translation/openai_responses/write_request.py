@@ -94,7 +94,8 @@ def _assistant(turn: Turn, context: Context) -> list[Json]:
                 )
             case Reasoning(issuer=ModelMaker.OPENAI, state=str()):
                 summary = [{"type": "summary_text", "text": block.text}] if block.text else []
-                item: Json = {"type": "reasoning", "summary": summary, "encrypted_content": block.state}
+                item: Json = {"id": block.item} if block.item else {}
+                item |= {"type": "reasoning", "summary": summary, "encrypted_content": block.state}
                 found.append(item)
             case Reasoning():
                 pass

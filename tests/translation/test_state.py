@@ -1,0 +1,38 @@
+"""Signed reasoning state: who may read it, and when none is carried."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.translation.cases import STATES
+from wirekey.translation.neutral import ModelMaker, Reasoning
+from wirekey.translation.state import StateReader
+
+CLAUDE = Reasoning("hm", "state", ModelMaker.CLAUDE)
+OPENAI = Reasoning("hm", "state", ModelMaker.OPENAI, item="rs_1")
+BARE = Reasoning()
+
+
+@pytest.mark.parametrize("reasoning", [CLAUDE, OPENAI])
+def test_a_signed_state_gives_its_blocks_again(reasoning):
+    assert STATES.read(STATES.signed_text([reasoning]), BARE) == [reasoning]
+
+
+def test_a_former_key_still_verifies():
+    assert StateReader(b"new", (STATES.key,)).read(STATES.signed_text([CLAUDE]), BARE) == [CLAUDE]
+    assert StateReader(b"new").read(STATES.signed_text([CLAUDE]), BARE) == []
+
+
+def test_state_of_openai_is_read_with_the_key_that_it_was_made_with_and_no_other():
+    first, second = replace(STATES, credential="openai/1"), replace(STATES, credential="openai/2")
+    assert first.read(first.signed_text([OPENAI]), BARE) == [OPENAI]
+    assert second.read(first.signed_text([OPENAI]), BARE) == []
+    assert second.read(first.signed_text([CLAUDE]), BARE) == [CLAUDE]
+
+
+def test_nothing_is_carried_or_read_if_the_operator_turned_it_off():
+    off = replace(STATES, carries=False)
+    assert off.signed_text([CLAUDE]) is off.signed_signature([CLAUDE]) is off.signed_id("call_1", [CLAUDE]) is None
+    assert off.read(STATES.signed_text([CLAUDE]), BARE) == []
+    assert off.read_id(STATES.signed_id("call_1", [CLAUDE])) == ("call_1", [])
+    assert off.read("a provider's own", CLAUDE) == [replace(CLAUDE, state="a provider's own")]

@@ -107,7 +107,10 @@ def test_H8_a_websocket_is_refused(stage):
         "Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==",
         "Sec-WebSocket-Version: 13",
     )
-    stage.denied(post(*lines, method="GET", path="/v1/realtime", body=b"", content_type=None), 426)
+    request = post(*lines, method="GET", path="/v1/realtime", body=b"", content_type=None)
+    stage.denied(request, 426)
+    answer = stage.ask(request)  # RFC 9110, 15.5.22: a 426 names the protocol to use
+    assert (answer.headers["upgrade"], answer.headers["connection"]) == ("HTTP/1.1", "upgrade")
 
 
 def test_H10_too_many_headers(stage):

@@ -41,7 +41,10 @@ logger = logging.getLogger(__name__)
 
 LONGEST_TRACE_PARENT = 128
 """Bytes. Version 00 has 55; later ones may add to it."""
+UPGRADE_REQUIRED = 426
 GATEWAY_TIMEOUT = 504
+OWN_PROTOCOL = {"upgrade": "HTTP/1.1", "connection": "upgrade"}
+"""Names the protocol to use, as RFC 9110 section 15.5.22 requires of a 426. HTTP/2 has no such headers."""
 
 
 def ignore_flow(_: http.HTTPFlow, __: Call) -> None:
@@ -218,6 +221,8 @@ class Calls:
         headers["x-wirekey-request-id"] = call.id
         if self.services.settings.simulated:
             headers["x-wirekey-simulated"] = "true"
+        if refusal.status == UPGRADE_REQUIRED and not flow.request.is_http2:
+            headers |= OWN_PROTOCOL
         return http.Response.make(refusal.status, body, headers)
 
     @guard(on_error=lambda *_: None)

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from wirekey.cli.environment import BUNDLE_VARIABLES, KEY_VARIABLES, gateway_environment, trusted_copy
+from wirekey.cli.exec import gateway_hint
 from wirekey.cli.main import group
 from wirekey.identity.aws_pairs import KeyPair
 from wirekey.secret import Secret
@@ -49,6 +50,28 @@ def test_the_agents_token_is_the_key_and_its_key_pair_signs():
 def test_gemini_cli_is_told_that_it_has_an_api_key():
     settings = json.loads(Path(variables()["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"]).read_text())
     assert settings == {"security": {"auth": {"selectedType": "gemini-api-key"}}}
+
+
+def test_opencode_is_told_where_google_models_are_unless_it_has_settings_of_its_own():
+    assert json.loads(variables()["OPENCODE_CONFIG_CONTENT"]) == {
+        "provider": {"google": {"options": {"baseURL": "http://127.0.0.1:8000/v1beta"}}}
+    }
+    assert "OPENCODE_CONFIG_CONTENT" not in variables(OPENCODE_CONFIG_CONTENT="{}")
+
+
+@pytest.mark.parametrize(
+    ("program", "is_told"),
+    [
+        (["codex", "exec", "hello"], True),
+        (["/opt/bin/codex"], True),
+        (["codex", "-c", "openai_base_url=http://127.0.0.1:8000/v1"], False),
+        (["claude"], False),
+        (["sh", "-c", "codex"], False),
+    ],
+)
+def test_the_user_of_codex_is_told_how_it_uses_the_gateway(program, is_told):
+    hint = gateway_hint(program, variables())
+    assert ("-c openai_base_url=http://127.0.0.1:8000/v1" in (hint or "")) is is_told
 
 
 def test_no_proxy_and_no_ca_is_set():

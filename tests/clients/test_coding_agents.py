@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.agents.programs import AGENTS, ANSWER, CACHE, CONTENT, MODES
+from tests.clients.agents.programs import AGENTS, ANSWER, CACHE, CONTENT, GATEWAY, MODES, PROXY
 from tests.clients.conversation import installed
 from tests.running import bare_environment
 
 CHECKOUT = Path(__file__).parents[2]
 GROUPS = [
-    ["claude-code", "claude-code-bedrock", "codex", "gemini-cli"],
+    ["claude-code", "claude-code-bedrock", "codex", "codex-base-url", "gemini-cli"],
     ["opencode-openai", "opencode-anthropic", "opencode-google"],
     ["aider-openai", "aider-gemini"],
 ]
@@ -70,8 +70,15 @@ def test_the_record_of_a_session_has_its_calls_and_no_denial_at_a_provider(run_g
     assert len([event for event in calls if event["requested_model"]]) >= 2
     assert all(event["input_tokens"] for event in calls if event["operation"] in ("messages", "chat.completions"))
     others = [event for event in events if event["outcome"] != "completed"]
-    expected = {("declined", 404)} | ({("denied", 426)} if name == "codex" else set())
+    expected = {("declined", 404)} | ({("denied", 426)} if name.startswith("codex") else set())
     assert {(event["outcome"], event["status"]) for event in others} <= expected, others
+
+
+@pytest.mark.parametrize(("group", "name", "mode"), SESSIONS)
+def test_an_agent_in_gateway_mode_calls_its_models_at_the_gateway(run_group, group, name, mode):
+    calls = [event for event in run_group(group)["sessions"][f"{name}-{mode}"]["events"] if event["requested_model"]]
+    expected = GATEWAY if mode == "gateway" and AGENTS[name].at_gateway else PROXY
+    assert {event["client"] for event in calls} == {expected}
 
 
 @pytest.mark.parametrize("group", range(len(GROUPS)))

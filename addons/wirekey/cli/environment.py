@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,10 @@ GATEWAY_PATHS = {
 }
 """Variable with a base URL → the path of the gateway in it. Only Bedrock needs a prefix; the paths of the other
 providers are at the root."""
+OPENCODE_CONFIG = "OPENCODE_CONFIG_CONTENT"
+"""Settings that opencode adds to its own. It reads the base URL of Google's models only from there."""
+OWN_SETTINGS = {"MSWEA_CONFIGURED": "true"}
+"""Without it, the first start of mini-swe-agent asks for an API key."""
 
 
 def client_environment(
@@ -77,6 +82,7 @@ def client_environment(
     variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), NEVER_PROXIED)
     variables |= dict.fromkeys(BUNDLE_VARIABLES, bundle)
     variables |= dict.fromkeys(KEY_VARIABLES, PLACEHOLDER)
+    variables |= OWN_SETTINGS
     variables["NODE_EXTRA_CA_CERTS"] = str(certs / "mitmproxy-ca-cert.pem")
     variables["NODE_USE_ENV_PROXY"] = "1"
     variables |= signing_variables(pair, region, inherited)
@@ -101,10 +107,17 @@ def gateway_environment(
     """
     variables = {name: f"http://{address}{path}" for name, path in GATEWAY_PATHS.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
+    if not inherited.get(OPENCODE_CONFIG):
+        variables[OPENCODE_CONFIG] = opencode_config(address)
     variables["GEMINI_CLI_SYSTEM_DEFAULTS_PATH"] = str(trusted_copy(GEMINI_CLI_SETTINGS, inherited))
     never = (inherited.get("NO_PROXY") or inherited.get("no_proxy"), NEVER_PROXIED, address.rpartition(":")[0])
     variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(listed_once(never)))
     return variables | signing_variables(pair, region, inherited)
+
+
+def opencode_config(address: str) -> str:
+    """Return the settings that make opencode call Google's models at the gateway at `address`, HOST:PORT."""
+    return json.dumps({"provider": {"google": {"options": {"baseURL": f"http://{address}/v1beta"}}}})
 
 
 def trusted_copy(file: Path, inherited: Mapping[str, str]) -> Path:

@@ -20,9 +20,16 @@ from wirekey.command_name import CALLED_FROM, SERVE_COMMAND
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from wirekey.config import Config
 
 EXEC_TOKEN_SECONDS = 7 * 86400
+GATEWAY_HINTS = {
+    "codex": "codex reads no variable for a base URL, so its calls go through the proxy. To have it call the gateway, "
+    "add -c openai_base_url={OPENAI_BASE_URL}",
+}
+"""Program → a note for its user in gateway mode, with the variables that are set."""
 NOT_FOUND = 127
 NOT_STARTED = 126
 
@@ -59,8 +66,17 @@ def command(
         variables = confined(variables)
     if inherited.notice:
         click.echo(inherited.notice, err=True)
+    if place and (hint := gateway_hint(program, variables)):
+        click.echo(f"wirekey: {hint}", err=True)
     with ending_token(config, given):
         sys.exit(run(list(program), inherited.with_variables(variables)))
+
+
+def gateway_hint(program: Sequence[str], variables: Mapping[str, str]) -> str | None:
+    """Return a note on how a program is made to call the gateway, if it is one that no variable brings there."""
+    hint = GATEWAY_HINTS.get(Path(program[0]).name)
+    follows_it = any("openai_base_url" in argument for argument in program[1:])
+    return None if hint is None or follows_it else hint.format_map(variables)
 
 
 def run(program: list[str], environment: dict[str, str]) -> int:

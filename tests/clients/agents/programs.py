@@ -27,6 +27,8 @@ class Agent:
     provider: str
     variables: dict[str, str] = field(default_factory=dict)
     """What a user sets to choose a provider. Never an address, a key or a proxy."""
+    at_gateway: bool = True
+    """Whether its model calls use the gateway in gateway mode."""
 
     def arguments(self, folder: Path) -> list[str]:
         prompt = f"Write note.txt and read it back. {MARK} {json.dumps([*self.steps, {'text': ANSWER + ' {result}'}])}"
@@ -45,6 +47,12 @@ CLAUDE_STEPS = steps(
     ("Write", {"file_path": "note.txt", "content": CONTENT}),
     ("Bash", {"command": READ, "description": "Read the note"}),
 )
+CODEX = [
+    str(NODE / ".bin/codex"), "exec", "--dangerously-bypass-approvals-and-sandbox", "--model", "gpt-4.1", "{prompt}",
+]  # fmt: skip
+WITH_BASE_URL = ["sh", "-c", 'exec "$0" -c "openai_base_url=$OPENAI_BASE_URL" "$@"']
+"""What `exec --gateway` advises. Without the gateway, the variable is empty, and so is the setting."""
+CODEX_STEPS = steps(("exec_command", {"cmd": SHELL_WRITE}), ("exec_command", {"cmd": READ}))
 OPENCODE = [str(NODE / "opencode-linux-x64/bin/opencode"), "run", "--model"]
 OPENCODE_STEPS = steps(
     ("write", {"filePath": "note.txt", "content": CONTENT}), ("bash", {"command": READ, "description": "Read the note"})
@@ -70,8 +78,6 @@ AIDER = [
 AIDER_STEPS = [{"text": f"note.txt\n```\n{CONTENT}\n```\n"}, {"text": "Ok."}]
 """aider itself adds the second one to its conversation."""
 MINI = [str(PYTHON / "mini"), "--yolo", "--exit-immediately", "--task", "{prompt}", "--model"]
-MINI_SETTINGS = {"MSWEA_CONFIGURED": "true", "MSWEA_COST_TRACKING": "ignore_errors"}
-"""Its first start asks for a model and a key, and it stops at a model whose price it does not know."""
 MINI_STEPS = [
     {"tool": "bash", "input": {"command": command}}
     for command in (SHELL_WRITE, f"echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT; {READ}")
@@ -80,19 +86,8 @@ MINI_STEPS = [
 AGENTS = {
     "claude-code": Agent(CLAUDE, CLAUDE_STEPS, "anthropic"),
     "claude-code-bedrock": Agent(CLAUDE, CLAUDE_STEPS, "bedrock", {"CLAUDE_CODE_USE_BEDROCK": "1"}),
-    "codex": Agent(
-        [
-            str(NODE / ".bin/codex"),
-            "exec",
-            "--skip-git-repo-check",
-            "--dangerously-bypass-approvals-and-sandbox",
-            "--model",
-            "gpt-4.1",
-            "{prompt}",
-        ],
-        steps(("exec_command", {"cmd": SHELL_WRITE}), ("exec_command", {"cmd": READ})),
-        "openai",
-    ),
+    "codex": Agent(CODEX, CODEX_STEPS, "openai", at_gateway=False),
+    "codex-base-url": Agent([*WITH_BASE_URL, *CODEX], CODEX_STEPS, "openai"),
     "gemini-cli": Agent(
         [str(NODE / ".bin/gemini"), "--yolo", "--skip-trust", "--model", "gemini-2.5-flash", "--prompt", "{prompt}"],
         steps(
@@ -107,9 +102,11 @@ AGENTS = {
     "aider-openai": Agent([*AIDER, "openai/gpt-4o"], AIDER_STEPS, "openai"),
     "aider-gemini": Agent([*AIDER, "gemini/gemini-2.5-flash"], AIDER_STEPS, "gemini"),
     "aider-anthropic": Agent([*AIDER, "anthropic/claude-sonnet-4-5"], AIDER_STEPS, "anthropic"),
-    "mini-openai": Agent([*MINI, "openai/gpt-4o"], MINI_STEPS, "openai", MINI_SETTINGS),
-    "mini-gemini": Agent([*MINI, "gemini/gemini-2.5-flash"], MINI_STEPS, "gemini", MINI_SETTINGS),
-    "llm-gemini": Agent([*LLM, "gemini-2.5-flash"], LLM_STEPS, "gemini"),
+    "mini-openai": Agent([*MINI, "openai/gpt-4o"], MINI_STEPS, "openai"),
+    "mini-gemini": Agent([*MINI, "gemini/gemini-2.5-flash"], MINI_STEPS, "gemini"),
+    "llm-gemini": Agent([*LLM, "gemini-2.5-flash"], LLM_STEPS, "gemini", at_gateway=False),
     "llm-anthropic": Agent([*LLM, "anthropic/claude-sonnet-4-5"], LLM_STEPS, "anthropic"),
 }
 MODES = ("proxy", "gateway")
+PROXY, GATEWAY = "127.0.0.1", "127.0.0.2"
+"""Where the proxy and the gateway listen. In the record, a client has the address that it connected to."""

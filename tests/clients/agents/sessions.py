@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.clients.agents.programs import AGENTS, MODES
+from tests.clients.agents.programs import AGENTS, GATEWAY, MODES
 from tests.clients.agents.trap import Trap
 from tests.running import SimulatorThread, Wirekey, bare_environment, wait_for, wirekey_behind
 from wirekey.config.models import SHIPPED_POLICIES
@@ -28,8 +28,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     chosen = sys.argv[2:] or list(AGENTS)
     trap = Trap(folder)
+    trap.show_in_sources(GATEWAY)
     simulator = SimulatorThread(folder / "simulator")
-    listen = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
+    listen = {"forward": "127.0.0.1:0", "gateway": f"{GATEWAY}:0", "console": None}
     with wirekey_behind(
         folder / "wirekey",
         simulator,
@@ -65,6 +66,7 @@ def session(proxy: Wirekey, folder: Path, name: str, mode: str) -> dict:
     work, home = folder / "work", folder / "home"
     work.mkdir(parents=True)
     home.mkdir()
+    subprocess.run(["git", "init", "--quiet", str(work)], check=True)  # agents work in repositories
     environment = bare_environment() | agent.variables | {"HOME": str(home)}
     proxy.add_agent(folder.name)
     wirekey = [sys.executable, "-m", "wirekey", "exec", "--config", str(proxy.folder / "wirekey.yaml")]

@@ -40,6 +40,11 @@ class Trap:
             listener = socket.create_server(("0.0.0.0", port))
             self._start(self._note_connections, listener)
 
+    def show_in_sources(self, address: str) -> None:
+        """Have connections to a loopback address come from it, so that a server sees which address was connected to."""
+        command = ["ip", "route", "add", "local", f"{address}/32", "dev", "lo", "src", address, "table", "local"]
+        subprocess.run(command, check=True)
+
     def _start(self, task, *arguments) -> None:
         threading.Thread(target=task, args=arguments, daemon=True).start()
 

@@ -1,0 +1,281 @@
+"""The shared state of several machines: a Redis or Valkey server, alone, with Sentinel, or as a cluster.
+
+Every step has a time limit. After several failures in a row nothing is asked for a while, so that calls do not wait for
+a server that is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from wirekey.shared_state import redis_scripts as scripts
+from wirekey.shared_state.buckets import burst_of, interval_of
+from wirekey.shared_state.protocol import BudgetLevel, RateLevel, Reserved, SharedStateUnavailableError, Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from redis.asyncio.client import PubSub
+
+    from wirekey.secret import Secret
+    from wirekey.shared_state.protocol import Budget, Rate
+
+logger = logging.getLogger(__name__)
+
+TIME_LIMIT = 0.05
+"""Seconds for one step."""
+CONNECT_LIMIT = 2.0
+"""Seconds for the first connection, at the start."""
+FAILURES = 3
+"""Failures in a row after which nothing is asked for `REST` seconds. Then one call tries again."""
+REST = 1.0
+CONNECTIONS = 64
+PREFIX = "{wirekey}:"
+SETTLED_FOR = 3600.0
+MICROSECONDS = 1_000_000
+
+
+class RedisState:
+    """The `SharedState` of several machines.
+
+    `url`: `redis://`, `rediss://` (TLS), `redis+sentinel://HOST:PORT,HOST:PORT/NAME` or `redis+cluster://HOST:PORT`,
+    with user and password.
+    """
+
+    is_local = False
+
+    def __init__(self, url: Secret, time_limit: float = TIME_LIMIT) -> None:
+        self._client = client_of(url.reveal())
+        self._place = place_of(url.reveal())
+        self._time_limit = time_limit
+        self._scripts: dict[str, Any] = {}
+        self._sender = os.urandom(8)
+        self._receivers: dict[str, list[Callable[[bytes], None]]] = {}
+        self._listening: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+        self._trouble: str | None = None
+
+    async def _ask[Result](self, ask: Callable[[], Awaitable[Result]], limit: float | None = None) -> Result:
+        """Return what the server responds. Raises SharedStateUnavailableError after the time limit."""
+        from redis.exceptions import RedisError
+
+        now = time.monotonic()
+        if self._failures >= FAILURES and now < self._retry_at:
+            raise SharedStateUnavailableError(self._trouble)
+        self._retry_at = now + REST  # until the response, no other call tries it
+        try:
+            async with asyncio.timeout(limit or self._time_limit):
+                result = await ask()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._fail(error)
+            raise SharedStateUnavailableError(self._trouble) from error
+        if self._failures:
+            if self._failures >= FAILURES:
+                logger.warning("Redis at %s responds again.", self._place)
+            self._failures, self._trouble = 0, None
+        return result
+
+    def _fail(self, error: Exception) -> None:
+        reason = "no response in time" if isinstance(error, TimeoutError) else type(error).__name__
+        self._failures += 1
+        self._trouble = f"Redis at {self._place} does not respond ({reason})"
+        self._retry_at = time.monotonic() + REST
+        if self._failures == FAILURES:
+            logger.error("%s. It is tried again every second.", self._trouble)
+
+    async def _script(self, source: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        script = self._scripts.get(source)
+        if script is None:
+            script = self._scripts[source] = self._client.register_script(source)
+        return await self._ask(lambda: script(keys=[PREFIX + key for key in keys], args=arguments))
+
+    # Values that expire.
+
+    async def get(self, key: str) -> bytes | None:
+        """Return the value of a key, or None if it has none or it has expired."""
+        found: bytes | None = await self._ask(lambda: self._client.get(PREFIX + key))
+        return found
+
+    async def set(self, key: str, value: bytes, ttl: float) -> None:
+        """Set the value of a key for `ttl` seconds."""
+        await self._ask(lambda: self._client.set(PREFIX + key, value, px=milliseconds(ttl)))
+
+    async def add(self, key: str, value: bytes, ttl: float) -> bytes | None:
+        """Set the value of a key that has none. Return None if it was set, otherwise the value that it has."""
+        found: bytes | None = await self._script(scripts.ADD, [key], [value, milliseconds(ttl)])
+        return found
+
+    async def replace(self, key: str, expected: bytes, value: bytes, ttl: float) -> bool:
+        """Set the value of a key if its value is `expected`. Return whether it was set."""
+        return bool(await self._script(scripts.REPLACE, [key], [expected, value, milliseconds(ttl)]))
+
+    async def delete(self, key: str) -> None:
+        """Remove the value of a key, if it has one."""
+        await self._ask(lambda: self._client.delete(PREFIX + key))
+
+    # Rates.
+
+    async def take(self, rates: Sequence[Rate]) -> Taken:
+        """Remove all amounts if each fits into its bucket, otherwise none of them."""
+        allowed, *times = await self._take(rates, "0")
+        levels = []
+        for index, rate in enumerate(rates):
+            missing, wait = (float(text) / MICROSECONDS for text in times[2 * index : 2 * index + 2])
+            left = burst_of(rate) - round(missing / interval_of(rate), 6)
+            levels.append(RateLevel(max(0, int(left // 1)), missing, wait))
+        return Taken(bool(allowed), tuple(levels))
+
+    async def charge(self, rates: Sequence[Rate]) -> None:
+        """Remove amounts whether or not they fit. A negative amount is given back."""
+        await self._take(rates, "1")
+
+    async def _take(self, rates: Sequence[Rate], force: str) -> Any:
+        arguments: list[Any] = [force]
+        for rate in rates:
+            arguments += [rate.amount, repr(interval_of(rate) * MICROSECONDS), burst_of(rate)]
+        return await self._script(scripts.TAKE, [f"bucket:{rate.key}" for rate in rates], arguments)
+
+    # Budgets.
+
+    async def reserve(self, reservation: str, budgets: Sequence[Budget], ttl: float) -> Reserved:
+        """Reserve all amounts under the id `reservation` if each fits, otherwise none of them."""
+        keys = [f"reservation:{reservation}", *(f"budget:{budget.key}" for budget in budgets)]
+        arguments: list[Any] = [reservation, milliseconds(ttl)]
+        for budget in budgets:
+            arguments += [budget.amount, budget.limit, int(budget.counts_total)]
+        found = await self._script(scripts.RESERVE, keys, arguments)
+        states = found[::3]
+        levels = [BudgetLevel(int(spent), int(held)) for spent, held in zip(found[1::3], found[2::3], strict=True)]
+        exhausted, unopened = (
+            tuple(index for index, state in enumerate(states) if state == word) for word in (b"exhausted", b"unopened")
+        )
+        return Reserved(tuple(levels), exhausted, unopened)
+
+    async def renew(self, reservation: str, ttl: float) -> bool:
+        """Keep a reservation for `ttl` seconds from now. Return False if it has ended."""
+        arguments = [reservation, milliseconds(ttl)]
+        return bool(await self._script(scripts.RENEW, [f"reservation:{reservation}"], arguments))
+
+    async def settle(self, reservation: str, used: Mapping[str, int]) -> None:
+        """End a reservation and add what was used to the totals, by key."""
+        keys = [f"reservation:{reservation}", f"settled:{reservation}", *(f"budget:{key}" for key in used)]
+        arguments = [reservation, milliseconds(SETTLED_FOR), *used.values()]
+        await self._script(scripts.SETTLE, keys, arguments)
+
+    async def open_total(self, key: str, spent: int, ttl: float) -> bool:
+        """Set the total of a budget that has none, for `ttl` seconds. Return False if it has one."""
+        name, lasts = f"{PREFIX}budget:{key}:total", milliseconds(ttl)
+        return bool(await self._ask(lambda: self._client.set(name, spent, px=lasts, nx=True)))
+
+    async def levels(self, keys: Sequence[str]) -> tuple[BudgetLevel | None, ...]:
+        """Return the level of each budget, or None where the total is not known."""
+        if not keys:
+            return ()
+        found = await self._script(scripts.LEVELS, [f"budget:{key}" for key in keys], [])
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return tuple(BudgetLevel(int(spent), int(reserved)) if spent else None for spent, reserved in pairs)
+
+    # Messages.
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        """Send a message to the other processes that use the state. One that is not connected does not get it."""
+        await self._ask(lambda: self._client.publish(PREFIX + topic, self._sender + message))
+
+    def subscribe(self, topic: str, receive: Callable[[bytes], None]) -> None:
+        """Call `receive` in the event loop with each message of other processes about a topic."""
+        self._receivers.setdefault(topic, []).append(receive)
+
+    async def start(self) -> None:
+        """Begin to receive messages. Raises SharedStateUnavailableError if the server cannot be reached."""
+        await self._ask(self._client.ping, CONNECT_LIMIT)
+        subscribed = asyncio.Event()
+        self._listening = asyncio.create_task(self._listen(subscribed))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_LIMIT):
+                await subscribed.wait()
+
+    async def _listen(self, subscribed: asyncio.Event) -> None:
+        from redis.exceptions import RedisError
+
+        while True:
+            try:
+                async with self._client.pubsub() as channel:
+                    await channel.psubscribe(PREFIX + "*")
+                    subscribed.set()
+                    await self._receive(channel)
+            except (RedisError, OSError, TimeoutError):
+                await asyncio.sleep(REST)
+
+    async def _receive(self, channel: PubSub) -> None:
+        async for event in channel.listen():
+            if event["type"] != "pmessage" or event["data"].startswith(self._sender):
+                continue
+            topic = event["channel"].decode().removeprefix(PREFIX)
+            for receive in self._receivers.get(topic, ()):
+                receive(event["data"][len(self._sender) :])
+
+    async def close(self) -> None:
+        """Stop receiving messages and close the connections."""
+        if self._listening:
+            self._listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._listening
+            self._listening = None
+        with contextlib.suppress(OSError):
+            await self._client.aclose()
+
+    def trouble(self) -> str | None:
+        """Return why the server does not respond at present, or None. Without calls, the next one finds out."""
+        return self._trouble if self._failures >= FAILURES else None
+
+
+def milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, at least one."""
+    return max(1, round(seconds * 1000))
+
+
+def place_of(url: str) -> str:
+    """Return the hosts of a URL, without user and password."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def client_of(url: str) -> Any:
+    """Return a client for a URL. It connects when it is first used. Raises ImportError without the package `redis`."""
+    import redis.asyncio as client
+    from redis.asyncio.retry import Retry
+    from redis.asyncio.sentinel import Sentinel
+    from redis.backoff import NoBackoff
+
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_LIMIT,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "retry": Retry(NoBackoff(), 1),  # a connection that the server has closed in the meantime
+    }
+    parts = urlsplit(url)
+    user: dict[str, Any] = {"username": parts.username, "password": parts.password}
+    hosts = parts.netloc.rpartition("@")[2]
+    if parts.scheme == "redis+cluster":
+        nodes = [client.cluster.ClusterNode(host, port) for host, port in addresses(hosts, 6379)]
+        return client.RedisCluster(startup_nodes=nodes, **user, socket_connect_timeout=CONNECT_LIMIT)
+    if parts.scheme == "redis+sentinel":
+        name = parts.path.strip("/") or "mymaster"
+        sentinel = Sentinel(addresses(hosts, 26379), socket_connect_timeout=CONNECT_LIMIT)  # type: ignore[no-untyped-call]
+        return sentinel.master_for(name, **user, **options)
+    return client.Redis.from_url(url, max_connections=CONNECTIONS, **options)
+
+
+def addresses(hosts: str, port: int) -> list[tuple[str, int]]:
+    """Return (host, port) for each entry of HOST:PORT,HOST:PORT. `port`: for entries without one."""
+    found = []
+    for entry in hosts.split(","):
+        host, _, number = entry.rpartition(":") if ":" in entry else (entry, "", str(port))
+        found.append((host.strip("[]"), int(number)))
+    return found

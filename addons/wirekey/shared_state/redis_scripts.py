@@ -1,0 +1,155 @@
+"""The scripts that run in Redis, each as one atomic step. Times are milliseconds unless a name says microseconds.
+
+The keys of one installation share a hash tag, so that all of them are in one slot of a cluster.
+"""
+
+ADD = """
+local found = redis.call('GET', KEYS[1])
+if not found then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return found
+"""
+
+REPLACE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
+# For each bucket: amount, microseconds per unit, burst. The first argument is 1 if the amounts need not fit.
+# Returns whether they were taken, then for each bucket the microseconds until it is full and until the amount fits.
+TAKE = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local full_at, waits, allowed = {}, {}, true
+for index, key in ipairs(KEYS) do
+    local amount, interval = tonumber(ARGV[3 * index - 1]), tonumber(ARGV[3 * index])
+    local burst = tonumber(ARGV[3 * index + 1])
+    full_at[index] = tonumber(redis.call('GET', key) or now)
+    waits[index] = 0
+    if amount > 0 and ARGV[1] == '0' then
+        waits[index] = math.max(0, full_at[index] - now - (burst - math.min(amount, burst)) * interval)
+        if waits[index] > 0 then allowed = false end
+    end
+end
+local result = {allowed and 1 or 0}
+for index, key in ipairs(KEYS) do
+    local amount, interval = tonumber(ARGV[3 * index - 1]), tonumber(ARGV[3 * index])
+    if allowed and amount ~= 0 then
+        full_at[index] = math.max(now, math.max(now, full_at[index]) + amount * interval)
+        if full_at[index] > now then
+            local lasts = string.format('%.0f', math.ceil((full_at[index] - now) / 1000) + 1)
+            redis.call('SET', key, string.format('%.3f', full_at[index]), 'PX', lasts)
+        else
+            redis.call('DEL', key)
+        end
+    end
+    result[2 * index] = string.format('%.3f', math.max(0, full_at[index] - now))
+    result[2 * index + 1] = string.format('%.3f', waits[index])
+end
+return result
+"""
+
+# A budget has a total, a sorted set of its reservations by their end, and a hash of their amounts, whose empty field is
+# the sum. A reservation has a hash of its budgets. KEYS[1] is the reservation's. The first argument is the reservation.
+BUDGETS = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local function drop(key, reservation)
+    local amount = redis.call('HGET', key .. ':amounts', reservation)
+    if amount then
+        redis.call('HDEL', key .. ':amounts', reservation)
+        redis.call('HINCRBY', key .. ':amounts', '', '-' .. amount)
+    end
+    redis.call('ZREM', key .. ':ends', reservation)
+end
+local function finish(held, reservation)
+    for _, key in ipairs(redis.call('SMEMBERS', held)) do drop(key, reservation) end
+    redis.call('DEL', held)
+end
+local function level(key)
+    for _, reservation in ipairs(redis.call('ZRANGEBYSCORE', key .. ':ends', '-inf', now)) do drop(key, reservation) end
+    return redis.call('GET', key .. ':total'), redis.call('HGET', key .. ':amounts', '') or '0'
+end
+local function keep(key, ttl)
+    if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, string.format('%.0f', ttl)) end
+end
+"""
+
+# Further keys are the budgets. Further arguments: the time to live; for each budget its amount, its limit, and 1 if its
+# total must be known. Returns for each budget 'ok', 'exhausted' or 'unopened', what is spent and what is reserved.
+RESERVE = (
+    BUDGETS
+    + """
+finish(KEYS[1], ARGV[1])
+local ttl, result, allowed = tonumber(ARGV[2]), {}, true
+for index = 2, #KEYS do
+    local spent, reserved = level(KEYS[index])
+    local at, state = 3 * (index - 1), 'ok'
+    if ARGV[at + 2] == '1' and not spent then
+        state = 'unopened'
+    elseif tonumber(spent or 0) + tonumber(reserved) + tonumber(ARGV[at]) > tonumber(ARGV[at + 1]) then
+        state = 'exhausted'
+    end
+    allowed = allowed and state == 'ok'
+    result[at - 2], result[at - 1], result[at] = state, spent or '0', reserved
+end
+if not allowed then return result end
+for index = 2, #KEYS do
+    local key, at = KEYS[index], 3 * (index - 1)
+    redis.call('ZADD', key .. ':ends', now + ttl, ARGV[1])
+    redis.call('HSET', key .. ':amounts', ARGV[1], ARGV[at])
+    redis.call('HINCRBY', key .. ':amounts', '', ARGV[at])
+    result[at] = redis.call('HGET', key .. ':amounts', '')
+    redis.call('SADD', KEYS[1], key)
+    keep(key .. ':ends', ttl + 60000)
+    keep(key .. ':amounts', ttl + 60000)
+end
+keep(KEYS[1], ttl + 60000)
+return result
+"""
+)
+
+RENEW = (
+    BUDGETS
+    + """
+local ttl, renewed = tonumber(ARGV[2]), 0
+for _, key in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+    local ends = redis.call('ZSCORE', key .. ':ends', ARGV[1])
+    if ends and tonumber(ends) > now then
+        redis.call('ZADD', key .. ':ends', now + ttl, ARGV[1])
+        keep(key .. ':ends', ttl + 60000)
+        keep(key .. ':amounts', ttl + 60000)
+        renewed = 1
+    end
+end
+keep(KEYS[1], ttl + 60000)
+return renewed
+"""
+)
+
+# KEYS[2] marks that it was settled. Further keys are budgets; the arguments from the third on are the amounts used.
+SETTLE = (
+    BUDGETS
+    + """
+if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[2]) then return 0 end
+finish(KEYS[1], ARGV[1])
+for index = 3, #KEYS do
+    local total = KEYS[index] .. ':total'
+    if redis.call('EXISTS', total) == 1 then redis.call('INCRBY', total, ARGV[index]) end
+end
+return 1
+"""
+)
+
+# The keys are budgets. Returns for each what is spent, or nothing, and what is reserved.
+LEVELS = (
+    BUDGETS
+    + """
+local result = {}
+for index, key in ipairs(KEYS) do
+    local spent, reserved = level(key)
+    result[2 * index - 1], result[2 * index] = spent or '', reserved
+end
+return result
+"""
+)

@@ -1,0 +1,165 @@
+"""What one process stores, another one sees; messages reach the others; a server that is away delays nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+from tests.redis_server import RedisServer
+from wirekey.secret import Secret
+from wirekey.shared_state import Budget, Rate, SharedStateUnavailableError
+from wirekey.shared_state.redis import FAILURES, REST, RedisState, place_of
+from wirekey.shared_state.sqlite import SqliteState
+
+LONG = 60.0
+
+
+async def test_a_process_sees_what_another_one_stores(pair):
+    first, second = pair
+    await first.set("key", b"value", LONG)
+    assert await second.get("key") == b"value"
+    assert await second.add("key", b"other", LONG) == b"value"
+
+
+async def test_processes_share_limits_and_budgets(pair):
+    first, second = pair
+    rate, budget = Rate("calls", 1, limit=4, period=LONG), Budget("usd", 40, 100)
+    allowed = [(await state.take([rate])).allowed for state in (first, second) * 3]
+    assert allowed == [True] * 4 + [False] * 2
+    assert await first.open_total("usd", 0, LONG)
+    results = await asyncio.gather(*(state.reserve(f"{n}", [budget], LONG) for n, state in enumerate(pair * 5)))
+    assert sum(result.allowed for result in results) == 2
+
+
+async def test_a_message_reaches_the_other_process_and_not_its_sender(pair):
+    first, second = pair
+    received: dict[str, list[bytes]] = {"first": [], "second": [], "other topic": []}
+    first.subscribe("keys", received["first"].append)
+    second.subscribe("keys", received["second"].append)
+    second.subscribe("agents", received["other topic"].append)
+    await first.publish("keys", b"\x00one")
+    await first.publish("keys", b"two")
+    await until(lambda: len(received["second"]) == 2)
+    assert received == {"first": [], "second": [b"\x00one", b"two"], "other topic": []}
+
+
+async def test_a_process_that_starts_later_gets_no_old_messages(pair, tmp_path):
+    first, _ = pair
+    if not isinstance(first, SqliteState):
+        return  # a server keeps no messages
+    await first.publish("keys", b"old")
+    later = SqliteState(first._path)
+    received: list[bytes] = []
+    later.subscribe("keys", received.append)
+    await later.start()
+    await first.publish("keys", b"new")
+    await until(lambda: received)
+    await later.close()
+    assert received == [b"new"]
+
+
+@pytest.fixture
+def own_redis(tmp_path):
+    server = RedisServer(tmp_path)
+    yield server
+    server.process.send_signal(signal.SIGCONT)
+    server.stop()
+
+
+async def test_a_server_that_is_away_delays_no_call_for_long(own_redis):
+    state = RedisState(Secret(own_redis.url), 0.2)
+    await state.start()
+    await state.set("key", b"value", LONG)
+    own_redis.process.send_signal(signal.SIGSTOP)  # it accepts, and never responds
+    times = []
+    for _ in range(FAILURES + 20):
+        began = time.monotonic()
+        with pytest.raises(SharedStateUnavailableError):
+            await state.get("key")
+        times.append(time.monotonic() - began)
+    assert state.trouble()
+    assert sum(seconds > 0.1 for seconds in times) < FAILURES + 5, "each call waited, although the server is away"
+    own_redis.process.send_signal(signal.SIGCONT)
+    await until_available(state)
+    assert await state.get("key") == b"value"
+    assert state.trouble() is None
+    await state.close()
+
+
+async def test_messages_arrive_again_after_a_restart_of_the_server(own_redis):
+    first, second = RedisState(Secret(own_redis.url), 5), RedisState(Secret(own_redis.url), 5)
+    received: list[bytes] = []
+    second.subscribe("keys", received.append)
+    for state in (first, second):
+        await state.start()
+    own_redis.stop()
+    with pytest.raises(SharedStateUnavailableError):
+        await first.publish("keys", b"lost")
+    own_redis.start()
+
+    async def is_received() -> bool:
+        try:
+            await first.publish("keys", b"again")
+        except SharedStateUnavailableError:
+            return False
+        return bool(received)
+
+    deadline = time.monotonic() + 30
+    while not await is_received():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(REST / 10)
+    assert set(received) == {b"again"}
+    for state in (first, second):
+        await state.close()
+
+
+async def test_a_total_is_unknown_after_the_server_was_restarted_empty(own_redis):
+    state = RedisState(Secret(own_redis.url), 5)
+    await state.start()
+    await state.open_total("usd", 50, LONG)
+    own_redis.stop()
+    own_redis.start()
+    await until_available(state)
+    assert (await state.reserve("call", [Budget("usd", 1, 100)], LONG)).unopened == (0,)
+    await state.close()
+
+
+async def test_the_password_of_a_server_is_in_no_message(tmp_path, caplog):
+    state = RedisState(Secret("redis://user:s3cr3t@127.0.0.1:1/0"), 1)
+    for _ in range(FAILURES):
+        with pytest.raises(SharedStateUnavailableError) as raised:
+            await state.get("key")
+    assert "127.0.0.1:1" in str(raised.value)
+    assert "s3cr3t" not in str(raised.value) + caplog.text + str(state.trouble())
+    assert place_of("redis://user:p%40ss@host:1/0") == "host:1"
+
+
+async def test_a_file_that_cannot_be_used_is_reported(tmp_path):
+    (tmp_path / "shared.db").write_bytes(b"not a database, but long enough to be read as the header of one" * 20)
+    state = SqliteState(tmp_path / "shared.db")
+    with pytest.raises(SharedStateUnavailableError):
+        await state.get("key")
+    assert "shared.db" in (state.trouble() or "")
+    await state.close()
+
+
+async def until(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def until_available(state) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            await state.get("key")
+        except SharedStateUnavailableError:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        else:
+            return

@@ -79,6 +79,9 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
     made.headers += [
         ("request-id", state.new_id("req_sim")),
         ("anthropic-organization-id", "00000000-0000-4000-8000-000000000000"),
+        ("anthropic-ratelimit-requests-limit", "4000"),
+        ("anthropic-ratelimit-requests-remaining", "3999"),
+        ("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:00Z"),
     ]
     return made
 

@@ -241,6 +241,23 @@ def test_the_response_says_what_was_lost(way, wirekey):
     assert (event["adjusted"], event["dropped"]) == ("max_completion_tokens, temperature", "seed, user")
 
 
+def test_rate_limits_and_the_id_of_the_request_have_the_names_of_the_clients_format(way):
+    base, token, _ = way
+    chat = openai.OpenAI(api_key=token, base_url=f"{base}/v1", max_retries=0).chat.completions.with_raw_response
+    asked = {"model": "to-anthropic", "messages": [{"role": "user", "content": "Hi"}]}
+    for headers in (chat.create(**asked).headers, chat.create(**asked, stream=True).headers):
+        assert headers["x-ratelimit-limit-requests"] == "4000"
+        assert headers["x-ratelimit-reset-requests"] == "0ms"
+        assert headers["x-request-id"]
+        assert not [name for name in headers if name.startswith(("anthropic", "request-id"))]
+    messages = anthropic.Anthropic(api_key=token, base_url=base, max_retries=0).messages.with_raw_response
+    headers = messages.create(**asked | {"model": "to-openai"}, max_tokens=50).headers
+    assert headers["anthropic-ratelimit-requests-limit"] == "4000"
+    assert headers["anthropic-ratelimit-requests-reset"].endswith("Z")
+    assert headers["request-id"]
+    assert not [name for name in headers if name.startswith(("openai", "x-ratelimit", "x-request-id"))]
+
+
 def test_a_request_that_cannot_be_translated_is_refused_and_not_sent(way, wirekey, simulator):
     since = beginning()
     simulator.forget()

@@ -1,14 +1,17 @@
 """What a translation says of a request: names out of Wirekey's own tables, and nothing of the request itself."""
 
 import json
+import secrets
 
 import pytest
 
 from tests.translation.cases import MODELS, PLAIN, STATES, load
 from tests.translation.test_properties import places, replaced
+from tests.translation.test_responses import reply_of
 from wirekey.errors import Refusal
 from wirekey.translation.neutral import Format
 from wirekey.translation.requests import Options, translate_request
+from wirekey.translation.responses import translate_response
 
 GENERATION = {
     "temperature": 1, "topP": 1, "topK": 3, "candidateCount": 1, "seed": 1, "stopSequences": ["x"],
@@ -109,3 +112,22 @@ def test_a_refusal_names_the_member_and_what_to_do():
         "n: the upstream makes one response for each request; set `speaks: openai.chat` on routes[2]; "
         "leave it out, or list it in `translation.drop` of routes[2]."
     )
+
+
+def test_tokens_that_the_upstream_does_not_count_are_reported():
+    reply = reply_of({"from": "openai.chat", "to": "gemini"})
+    body = b'{"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}'
+    assert json.loads(translate_response(200, body, reply).body)["usage"]["total_tokens"] == 0
+    assert reply.context.losses.headers()["x-wirekey-adjusted"] == "usage"
+
+
+@pytest.mark.parametrize("client", ["openai.chat", "openai.responses", "gemini"])
+def test_reasoning_state_that_is_too_large_to_be_carried_is_reported(client):
+    reply = reply_of({"from": client, "to": "anthropic"})
+    thought = {"type": "thinking", "thinking": "hm", "signature": secrets.token_hex(80_000)}
+    call = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    answer = {"id": "msg_1", "content": [thought, call], "stop_reason": "tool_use", "usage": usage}
+    found = translate_response(200, json.dumps(answer).encode(), reply)
+    assert b"wk1" not in found.body.lower()
+    assert "reasoning_state" in reply.context.losses.adjusted

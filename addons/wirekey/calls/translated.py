@@ -14,6 +14,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
 from wirekey.translation.neutral import Format
 from wirekey.translation.own_format import has_signed_state, without_signed_state
+from wirekey.translation.rate_limits import rate_limits
 from wirekey.translation.reply import Reply
 from wirekey.translation.requests import Options, TranslatedRequest, translate_request
 from wirekey.translation.responses import StreamTranslator, content_type, translate_response
@@ -242,6 +243,9 @@ class ResponseTranslation:
         if identifier and (name := REQUEST_ID.get(self.translated.client)):
             headers[name] = identifier
         headers.update({**own, **framing, "x-wirekey-translation": self.translated.label})
+        headers.update(
+            rate_limits(self.translated.upstream, self.translated.client, self.upstream_headers, time.time())
+        )
         headers.update(self.translated.request.context.losses.headers())
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -263,8 +267,10 @@ class ResponseTranslation:
         self.held.clear()
         self.response.status_code = self.state.call.status = found.status
         self.response.data.reason = b""
-        for name, value in found.headers.items():
+        losses = self.translated.request.context.losses
+        for name, value in {**found.headers, **losses.headers()}.items():
             self.response.headers[name] = value
+        record_translation(self.state.call, self.translated)
         self.response.headers.pop("transfer-encoding", None)
         self.response.headers["content-length"] = str(len(found.body))
         return [found.body]

@@ -6,7 +6,6 @@ at most 2 KiB of it; the raw body never passes.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,9 @@ TOO_LONG = ProviderError(
 _CONTEXT = re.compile(
     r"context.{0,12}(length|window)|too long|maximum.{0,20}tokens|exceeds?.{0,30}token", re.IGNORECASE
 )
+_SECONDS = re.compile(r"[0-9]{1,7}")
+_MILLISECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
+_DELAY = re.compile(r"[0-9]{1,7}(\.[0-9]{1,9})?s")
 _BY_TYPE = {
     "overloaded_error": 529, "api_error": 500, "rate_limit_error": 429, "authentication_error": 401,
     "permission_error": 403, "not_found_error": 404, "invalid_request_error": 400, "billing_error": 402,
@@ -66,7 +68,7 @@ def failure_of_event(form: Format, error: Mapping[str, Any], kind: str = "") -> 
 def _error_members(body: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     if isinstance(found, list):
         found = found[0] if found else {}
@@ -82,15 +84,18 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _retry_after(error: dict[str, Any], headers: Mapping[str, str]) -> int | None:
-    given = headers.get("retry-after", "")
-    if given.isdigit():
+def _retry_after(error: dict[str, Any], headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait: of a header, or of Google's RetryInfo."""
+    precise, given = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    if _MILLISECONDS.fullmatch(precise):
+        return float(precise) / 1000
+    if _SECONDS.fullmatch(given):
         return int(given)
     details = error.get("details")
     for detail in details if isinstance(details, list) else []:
         delay = _text(detail.get("retryDelay")) if isinstance(detail, dict) else None
-        if delay and re.fullmatch(r"\d+(\.\d+)?s", delay):
-            return math.ceil(float(delay[:-1]))
+        if delay and _DELAY.fullmatch(delay):
+            return float(delay[:-1])
     return None
 
 
@@ -141,7 +146,7 @@ def error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str,
         shown, word = _GOOGLE.get(status, (400, "INVALID_ARGUMENT") if caller else (500, "INTERNAL"))
         error: dict[str, object] = {"code": shown, "message": failure.message, "status": word}
         if failure.retry_after is not None:
-            delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{failure.retry_after}s"}
+            delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{failure.retry_after:g}s"}
             error["details"] = [delay]
         return shown, {"error": error}
     if client == Format.ANTHROPIC:

@@ -43,6 +43,10 @@ class Losses:
         self._check(member, "the upstream does not support this value as it is")
         self.adjusted.add(member)
 
+    def report(self, name: str) -> None:
+        """Record a part of the response that is not as the client's format wants it. It is too late to refuse."""
+        self.adjusted.add(name)
+
     def drop(self, member: str) -> None:
         """Record a member that is left out and does not change the meaning. Raises Refusal if nothing may be lost."""
         self._check(member, "the upstream has no such member")

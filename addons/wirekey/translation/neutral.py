@@ -307,7 +307,8 @@ class ProviderError:
     status: int
     message: str
     code: str = ""
-    retry_after: int | None = None
+    retry_after: float | None = None
+    """Seconds."""
 
 
 @dataclass(frozen=True, slots=True)

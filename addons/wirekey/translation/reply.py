@@ -74,7 +74,13 @@ class Reply:
             return None
         if self.is_own(reasoning):
             return reasoning.state
-        return self.states.signed_text([reasoning])
+        return self.reported(self.states.signed_text([reasoning]))
+
+    def reported(self, signed: str | None) -> str | None:
+        """Return a signed state, and report it if there is none because it is too large."""
+        if signed is None and self.states.carries:
+            self.context.losses.report("reasoning_state")
+        return signed
 
 
 def object_arguments(call: ToolCall) -> Raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from wirekey.translation.neutral import Answer
     from wirekey.translation.reply import Reply
 
-WRONG_TYPES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
-"""Exceptions that mean that a provider sent a member of another type than its documentation says."""
+WRONG_TYPES = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+"""Exceptions that mean that a provider sent a member of another type, or deeper, than its documentation says."""
 MAX_WAITING = 4 * 1024 * 1024
 GENERATED = ProviderError(
     502, "The model returned media that the format of the client cannot hold.", "cannot_translate_answer"
@@ -107,6 +108,8 @@ def _whole_response(status: int, body: bytes, reply: Reply, headers: Mapping[str
         return error_response(read_failure(upstream, status, body, headers), reply)
     if any(isinstance(block, Media) for block in found.blocks):
         return error_response(GENERATED, reply)
+    if found.usage.input is None or found.usage.output is None:
+        reply.context.losses.report("usage")
     written = _WRITERS[reply.context.client](found, reply)
     return TranslatedResponse(200, {"content-type": "application/json"}, encode(written))
 
@@ -124,7 +127,9 @@ def error_response(failure: ProviderError, reply: Reply) -> TranslatedResponse:
     status, body = error_object(client, failure)
     headers = {"content-type": "application/json"}
     if failure.retry_after is not None:
-        headers["retry-after"] = str(failure.retry_after)
+        headers["retry-after"] = str(math.ceil(failure.retry_after))
+        if client in {Format.CHAT, Format.RESPONSES} and failure.retry_after % 1:
+            headers["retry-after-ms"] = str(math.ceil(failure.retry_after * 1000))
     if client in {Format.CONVERSE, Format.INVOKE}:
         headers["x-amzn-errortype"] = aws_error(failure)[1]
     return TranslatedResponse(status, headers, encode(body), failure)

@@ -96,6 +96,7 @@ def respond_at(path: str, request: SimulatedRequest, behaviour: Behaviour, state
         given = _failure(error.status, error.message, error.code, error.field)
     number = state.new_id("req_", 32)
     given.headers += [("x-request-id", number), ("openai-version", "2020-10-01"), ("openai-processing-ms", "3")]
+    given.headers += [("x-ratelimit-limit-requests", "4000"), ("x-ratelimit-reset-requests", "15ms")]
     return given
 
 

@@ -83,7 +83,7 @@ def carried_signature(reasoning: Reasoning, reply: Reply) -> str | None:
     """Return the state of reasoning as a signature, signed if it is not Gemini's own."""
     if reasoning.state is None or reply.is_own(reasoning):
         return reasoning.state
-    return reply.states.signed_signature([reasoning])
+    return reply.reported(reply.states.signed_signature([reasoning]))
 
 
 def _parts(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:

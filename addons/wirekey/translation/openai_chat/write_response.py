@@ -116,7 +116,7 @@ def _calls(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
 def _call_id(given: str, states: list[Reasoning], reply: Reply) -> str:
     """Return the id of a call, with the state of the reasoning before it: the only place that clients send back."""
     found = given or f"call_{reply.make_id()}"
-    return (reply.states.signed_id(found, states) or found) if states else found
+    return (reply.reported(reply.states.signed_id(found, states)) or found) if states else found
 
 
 class ChatEventWriter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from wirekey.identity.agents import AgentStore
 
 LITELLM = Path("~/.cache/wirekey-litellm/bin/litellm").expanduser()
 BEDROCK_HOST = "bedrock-runtime.us-east-1.amazonaws.com"
+OPENAI_KEY = "sk-proj-" + secrets.token_urlsafe(117)
+"""As long as the keys of OpenAI are. How long the search for a key in a response takes depends on its length."""
 AWS_PAIR = ("AKIABENCHMARK", "secret-of-the-organisation")
 
 
@@ -85,8 +88,8 @@ def wirekey(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
     arguments = [str(proxies.PYTHON), "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]
-    secrets = {"BENCH_KEY": "sk-bench", "BENCH_AWS_ID": AWS_PAIR[0], "BENCH_AWS_SECRET": AWS_PAIR[1]}
-    with proxies.process(arguments, folder, secrets) as running:
+    environ = {"BENCH_KEY": OPENAI_KEY, "BENCH_AWS_ID": AWS_PAIR[0], "BENCH_AWS_SECRET": AWS_PAIR[1]}
+    with proxies.process(arguments, folder, environ) as running:
         cores.pin(running.pid)
         for port in (forward, gateway):
             proxies.wait_for_port(port)

@@ -88,7 +88,7 @@ class SseReader:
             start = end + 2
         while data[start : start + 1] == b"\n":
             start += 1  # an empty line where an event would begin ends nothing
-        self._hold(data[start:] if start else data)
+        self._hold(memoryview(data)[start:])
 
     def _end_held_event(self, data: bytes) -> int:
         """Read the held event if it ends in these bytes. Return where the next one begins, or -1 if it does not end."""
@@ -103,13 +103,13 @@ class SseReader:
             if end < 0:
                 return -1
             after = end + 2
-            held += data[:end]
+            held += memoryview(data)[:end]
         event = bytes(held)
         held.clear()
         self._read_raw(event)
         return after
 
-    def _hold(self, data: bytes) -> None:
+    def _hold(self, data: bytes | memoryview) -> None:
         """Hold the beginning of an event, or its ends if it is long."""
         self._held += data
         if len(self._held) > EVENT_LIMIT + 1:

@@ -6,7 +6,7 @@ connections use one buffer, and OpenSSL's own results. The buffer never leaves t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 
@@ -56,18 +56,28 @@ class ClientTls:
         """Return the bytes to send for `data`, and for what OpenSSL itself has to send. Raises SSL.Error."""
         if len(data) <= RECORD_BYTES:
             if data:
-                self._write(data)
+                self._write(data, len(data))
             return self.pending()
         sent = []
-        for start in range(0, len(data), RECORD_BYTES):
-            self._write(data[start : start + RECORD_BYTES])
-            sent.append(self.pending())
-        return b"".join(sent)
+        at = filled = 0
+        with _ffi.from_buffer(data) as start:
+            while at < len(data):
+                size = min(RECORD_BYTES, len(data) - at)
+                self._write(start + at, size)
+                at += size
+                # Records are collected in the buffer, so that they are copied out of it together.
+                filled += max(0, _lib.BIO_read(self.from_ssl, _buffer + filled, BUFFER_BYTES - filled))
+                if filled > BUFFER_BYTES - 2 * RECORD_BYTES or at == len(data):
+                    sent.append(_ffi.buffer(_buffer, filled)[:])
+                    filled = 0
+        if rest := self.pending():
+            sent.append(rest)
+        return sent[0] if len(sent) == 1 else b"".join(sent)
 
-    def _write(self, data: bytes) -> None:
-        """Encrypt at most one record, which OpenSSL writes at once."""
-        size = _lib.SSL_write(self.ssl, data, len(data))
-        if size == len(data):
+    def _write(self, data: bytes | Any, length: int) -> None:
+        """Encrypt at most one record, which OpenSSL writes at once. `data`: bytes, or a pointer to them."""
+        size = _lib.SSL_write(self.ssl, data, length)
+        if size == length:
             return
         try:
             self.connection._raise_ssl_error(self.ssl, size)  # noqa: SLF001

@@ -52,10 +52,18 @@ class BoundedHttp1Server(Http1Server):
     head_since: float = 0.0
     """When the first byte of an unfinished head was received, by the monotonic clock; 0 if no head is unfinished."""
 
+    framed_stream: int = 0
+    """The stream that `is_chunked` was looked up for."""
+    is_chunked: bool = False
+
     @property
     def sends_chunks(self) -> bool:
-        """Return whether the body of the response is sent in chunks."""
-        return self.response is not None and "chunked" in self.response.headers.get("transfer-encoding", "").lower()
+        """Return whether the body of the response is sent in chunks. Its head must have been sent."""
+        if self.framed_stream != self.stream_id:
+            assert self.response
+            self.framed_stream = self.stream_id
+            self.is_chunked = "chunked" in self.response.headers.get("transfer-encoding", "").lower()
+        return self.is_chunked
 
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         """Read a request head, and reject one that is too long."""

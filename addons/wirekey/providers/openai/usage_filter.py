@@ -97,9 +97,9 @@ class UsageEventFilter:
             return None
         if held and (data.startswith(b"\n") or b"\r" in held):
             return None
-        whole = data if end == len(data) else data[:end]
-        if held:
-            whole = b"".join((held, whole))
+        whole = data
+        if held or end < len(data):
+            whole = b"".join((held, memoryview(data)[:end]))
         outline = without_long_strings(whole)
         count = outline.count(b'"usage"')
         if count:
@@ -115,6 +115,8 @@ class UsageEventFilter:
 
     def _without_usage(self, events: bytes, count: int, *, has_long_strings: bool) -> bytes:
         """Return complete events that name the usage `count` times as the provider would have sent them unasked."""
+        if count == 1 and (plain := _PLAIN_NULL.match(events, events.rfind(b'"usage"') - 1)):
+            return b"".join((memoryview(events)[: plain.start()], memoryview(events)[plain.end() :]))
         if not has_long_strings:
             changed, removed = _PLAIN_NULLS.subn(b"", events)
             if removed == count:

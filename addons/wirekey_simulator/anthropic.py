@@ -37,6 +37,7 @@ ERROR_TYPES = {
     529: "overloaded_error",
 }
 WRONG_CREDENTIAL_STATUS = 401
+LOGIN, LOGIN_BETA = "sk-ant-oat", "oauth-2025-04-20"
 MODELS = {
     "claude-opus-4-5": "Claude Opus 4.5",
     "claude-sonnet-4-5": "Claude Sonnet 4.5",
@@ -54,12 +55,19 @@ MID_STREAM_ERROR = {"type": "error", "error": {"details": None, "type": "overloa
 
 
 def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
-    """Check the key in x-api-key or the bearer token. Return None if it is right, else the provider's sentence."""
+    """Check the key in x-api-key or the bearer token. Return None if it is right, else the provider's sentence.
+
+    The token of a login (`sk-ant-oat…`) is a bearer token, and needs a beta of its own.
+    """
     if key := request.header("x-api-key"):
+        if key.startswith(LOGIN):
+            return "invalid x-api-key"
         return None if keys is None or key in keys else "invalid x-api-key"
     scheme, _, key = request.header("authorization").partition(" ")
     if scheme.lower() != "bearer" or not key:
         return "x-api-key header is required"
+    if key.startswith(LOGIN) and LOGIN_BETA not in request.header("anthropic-beta"):
+        return "OAuth authentication is currently not supported."
     return None if keys is None or key in keys else "Invalid bearer token"
 
 

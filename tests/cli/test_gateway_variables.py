@@ -118,6 +118,32 @@ def test_env_prints_an_address_that_is_reachable_on_this_machine(command, listen
     assert given["OPENAI_API_KEY"].startswith("wk_")
 
 
+PASSTHROUGH = "providers: {anthropic: {key_source: passthrough}, openai: {keys: [env:SK]}}"
+
+
+def test_a_program_keeps_its_own_key_of_a_provider_that_is_passed_through(command, monkeypatch):
+    monkeypatch.setenv("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-x")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-user")
+    for options in ((), ("--gateway",)):
+        given = json.loads(command("env", *options, "--json", configuration=PASSTHROUGH).stdout)
+        assert not given.keys() & {"CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"}
+        assert given["OPENAI_API_KEY"] != "sk-of-the-user"
+        assert given["HTTPS_PROXY"].startswith("http://")
+
+
+def test_a_configured_key_is_never_a_programs_own(command, monkeypatch):
+    monkeypatch.setenv("SK", "sk-of-the-organisation")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-of-the-organisation")
+    given = json.loads(command("env", "--json", configuration=PASSTHROUGH).stdout)
+    assert given["ANTHROPIC_API_KEY"] is None
+
+
+def test_an_agents_token_is_not_a_programs_own_key(command, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "wk_of-an-outer-exec")
+    given = json.loads(command("env", "--json", configuration=PASSTHROUGH).stdout)
+    assert given["ANTHROPIC_API_KEY"] is None
+
+
 def test_env_without_a_running_proxy_prints_the_configured_gateway_and_warns(command):
     said = command("env", "--gateway", running=False, configuration="listen: {gateway: '127.0.0.1:8123'}")
     assert "export ANTHROPIC_BASE_URL='http://127.0.0.1:8123'" in said.stdout.splitlines()

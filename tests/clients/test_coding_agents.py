@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[2]
 GROUPS = [
     ["claude-code", "claude-code-bedrock", "codex", "codex-base-url", "gemini-cli"],
     ["opencode-openai", "opencode-anthropic", "opencode-google"],
-    ["aider-openai", "aider-gemini"],
+    ["aider-openai", "aider-gemini", "claude-code-login", "claude-code-headers"],
 ]
 if os.environ.get("WIREKEY_AGENTS") == "all":
     GROUPS.append([name for name in AGENTS if not any(name in group for group in GROUPS)])
@@ -79,6 +79,13 @@ def test_an_agent_in_gateway_mode_calls_its_models_at_the_gateway(run_group, gro
     calls = [event for event in run_group(group)["sessions"][f"{name}-{mode}"]["events"] if event["requested_model"]]
     expected = GATEWAY if mode == "gateway" and AGENTS[name].at_gateway else PROXY
     assert {event["client"] for event in calls} == {expected}
+
+
+@pytest.mark.parametrize(("group", "name", "mode"), [session for session in SESSIONS if AGENTS[session[1]].signed_in])
+def test_an_agent_that_is_signed_in_uses_its_own_account(run_group, group, name, mode):
+    """The provider accepts the token of the account only, and Wirekey has no key for it."""
+    events = run_group(group)["sessions"][f"{name}-{mode}"]["events"]
+    assert {event["credential"] for event in events if event["requested_model"]} == {"anthropic/passthrough"}
 
 
 @pytest.mark.parametrize("group", range(len(GROUPS)))

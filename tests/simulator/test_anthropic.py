@@ -147,6 +147,8 @@ def test_unknown_paths_and_models_are_404(path):
         ({"Authorization": "Basic good"}, "x-api-key header is required"),
         ({"x-api-key": "bad"}, "invalid x-api-key"),
         ({"Authorization": "Bearer bad"}, "Invalid bearer token"),
+        ({"x-api-key": "sk-ant-oat01-x"}, "invalid x-api-key"),
+        ({"Authorization": "Bearer sk-ant-oat01-x"}, "OAuth authentication is currently not supported."),
     ],
 )
 def test_the_key_is_checked(headers, sentence):

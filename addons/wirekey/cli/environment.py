@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 
     from wirekey.identity.aws_pairs import KeyPair
 
-KEY_VARIABLES = (
-    "OPENAI_API_KEY",
-    "CODEX_API_KEY",
-    "GEMINI_API_KEY",
-    "GOOGLE_GENERATIVE_AI_API_KEY",
-    "LLM_GEMINI_KEY",
-    "ANTHROPIC_API_KEY",
-)
+PROVIDER_KEYS = {
+    "openai": ("OPENAI_API_KEY", "CODEX_API_KEY"),
+    "gemini": ("GEMINI_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY", "LLM_GEMINI_KEY"),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+}
+"""Provider → the variables from which programs read its key."""
+KEY_VARIABLES = tuple(name for names in PROVIDER_KEYS.values() for name in names)
 GEMINI_CLI_SETTINGS = Path(__file__).with_name("gemini_cli_settings.json")
 """Defaults for Gemini CLI. With a base URL it does not conclude from its variables that it has an API key."""
 OTHER_PROXIES = ("ALL_PROXY", "all_proxy")
@@ -39,19 +38,25 @@ BUNDLE_VARIABLES = {
     "DENO_CERT": "Deno",
 }
 NEVER_PROXIED = "localhost,127.0.0.1,::1"
-GATEWAY_PATHS = {
-    "OPENAI_BASE_URL": "/v1",
-    "OPENAI_API_BASE": "/v1",  # LiteLLM, aider, older LangChain
-    "ANTHROPIC_BASE_URL": "",
-    "GOOGLE_GEMINI_BASE_URL": "",
-    "GEMINI_API_BASE": "/v1beta",  # LiteLLM, and so aider and mini-swe-agent
-    "ANTHROPIC_BEDROCK_BASE_URL": "/api/v1/bedrock",  # Claude Code does not read those of AWS
-    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "/api/v1/bedrock",
-    "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
-    "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
+BASE_URLS = {
+    "openai": {
+        "OPENAI_BASE_URL": "/v1",
+        "OPENAI_API_BASE": "/v1",  # LiteLLM, aider, older LangChain
+    },
+    "anthropic": {"ANTHROPIC_BASE_URL": ""},
+    "gemini": {
+        "GOOGLE_GEMINI_BASE_URL": "",
+        "GEMINI_API_BASE": "/v1beta",  # LiteLLM, and so aider and mini-swe-agent
+    },
+    "bedrock": {
+        "ANTHROPIC_BEDROCK_BASE_URL": "/api/v1/bedrock",  # Claude Code does not read those of AWS
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "/api/v1/bedrock",
+        "AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME": "/api/v1/bedrock",
+        "AWS_ENDPOINT_URL_BEDROCK": "/api/v1/bedrock",
+    },
 }
-"""Variable with a base URL → the path of the gateway in it. Only Bedrock needs a prefix; the paths of the other
-providers are at the root."""
+"""Provider → the variables with a base URL → the path of the gateway in it. Only Bedrock needs a prefix; the paths of
+the other providers are at the root."""
 OPENCODE_CONFIG = "OPENCODE_CONFIG_CONTENT"
 """Settings that opencode adds to its own. It reads the base URL of Google's models only from there."""
 OWN_SETTINGS = {"MSWEA_CONFIGURED": "true"}
@@ -105,7 +110,7 @@ def gateway_environment(
 
     The gateway, and the hosts of an `inherited` NO_PROXY, are not called through the proxy.
     """
-    variables = {name: f"http://{address}{path}" for name, path in GATEWAY_PATHS.items()}
+    variables = {name: f"http://{address}{path}" for paths in BASE_URLS.values() for name, path in paths.items()}
     variables |= dict.fromkeys(KEY_VARIABLES, token)
     if not inherited.get(OPENCODE_CONFIG):
         variables[OPENCODE_CONFIG] = opencode_config(address)

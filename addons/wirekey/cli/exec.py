@@ -76,7 +76,7 @@ def gateway_hint(program: Sequence[str], variables: Mapping[str, str]) -> str | 
     """Return a note on how a program is made to call the gateway, if it is one that no variable brings there."""
     hint = GATEWAY_HINTS.get(Path(program[0]).name)
     follows_it = any("openai_base_url" in argument for argument in program[1:])
-    return None if hint is None or follows_it else hint.format_map(variables)
+    return hint.format_map(variables) if hint and not follows_it and "OPENAI_BASE_URL" in variables else None
 
 
 def run(program: list[str], environment: dict[str, str]) -> int:

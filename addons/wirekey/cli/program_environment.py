@@ -9,6 +9,7 @@ import click
 
 from wirekey.cli.credential_variables import Removed, is_ours, is_secret_name, removed_variables
 from wirekey.cli.environment import OTHER_PROXIES
+from wirekey.cli.passthrough import own_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,9 +46,13 @@ class Inherited:
 
 
 def inherited_environment(config: Config, environ: Mapping[str, str], keep: Sequence[str]) -> Inherited:
-    """Remove all credentials from `environ`. Raises UsageError if `keep` names a secret of the configuration."""
+    """Remove all credentials from `environ`, except a program's own keys where Wirekey passes them through.
+
+    Raises UsageError if `keep` names a secret of the configuration.
+    """
     configured = configured_names(config)
-    removed = removed_variables(environ, configured=configured, secrets=configured_secrets(config), keep=keep)
+    own = [name for name in own_keys(config, environ) if name not in configured]
+    removed = removed_variables(environ, configured=configured, secrets=configured_secrets(config), keep=(*keep, *own))
     if ours := [name for name in keep if name in configured or name in removed.secret]:
         raise click.UsageError(
             f"--keep {ours[0]}: this variable contains a secret of Wirekey's configuration. Programs must not have it."
@@ -55,7 +60,7 @@ def inherited_environment(config: Config, environ: Mapping[str, str], keep: Sequ
     proxies = [name for name in OTHER_PROXIES if name in environ]
     left_out = (*sorted(configured), *removed.secret, *removed.known, *proxies)
     variables = {name: value for name, value in environ.items() if name not in left_out}
-    return Inherited(variables, frozenset(keep) & variables.keys(), left_out, notice_of(removed, environ))
+    return Inherited(variables, frozenset((*keep, *own)) & variables.keys(), left_out, notice_of(removed, environ))
 
 
 def configured_names(config: Config) -> set[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wirekey.cli.environment import client_environment, gateway_environment, without_hosts
+from wirekey.cli.passthrough import without_passed_through
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Program:
 
     def variables(self, config: Config, host: str, port: int) -> dict[str, str]:
         """Return the variables that make the program use the proxy at `host` and `port`."""
-        return client_environment(
+        variables = client_environment(
             host=host,
             port=port,
             agent=self.agent,
@@ -44,6 +45,7 @@ class Program:
             inherited=os.environ,
             node_hook=Path(__file__).with_name("node_proxy.cjs"),
         )
+        return without_passed_through(config, variables)
 
     def gateway_variables(self, config: Config, gateway: str, host: str, port: int) -> dict[str, str]:
         """Return the variables that make the program call the gateway at `gateway`, HOST:PORT.
@@ -55,13 +57,14 @@ class Program:
 
         here, gateway_port = on_this_machine(gateway)
         never = without_hosts(os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), provider_hosts(config))
-        return self.variables(config, host, port) | gateway_environment(
+        variables = gateway_environment(
             f"[{here}]:{gateway_port}" if ":" in here else f"{here}:{gateway_port}",
             token=self.token,
             region=config.providers.bedrock.regions[0],
             pair=self.pair,
             inherited={**os.environ, "NO_PROXY": never, "no_proxy": never},
         )
+        return self.variables(config, host, port) | without_passed_through(config, variables)
 
 
 def gateway_of(listener: object) -> str:

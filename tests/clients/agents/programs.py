@@ -27,6 +27,10 @@ class Agent:
     provider: str
     variables: dict[str, str] = field(default_factory=dict)
     """What a user sets to choose a provider. Never an address, a key or a proxy."""
+    signed_in: bool = False
+    """Whether it has an account at its provider, whose token Wirekey passes through."""
+    files: dict[str, Any] = field(default_factory=dict)
+    """JSON files in its home folder, as a login leaves them."""
     at_gateway: bool = True
     """Whether its model calls use the gateway in gateway mode."""
 
@@ -47,6 +51,19 @@ CLAUDE_STEPS = steps(
     ("Write", {"file_path": "note.txt", "content": CONTENT}),
     ("Bash", {"command": READ, "description": "Read the note"}),
 )
+ACCOUNT_TOKEN = "sk-ant-oat01-token-of-an-account-5e0c7d"
+LOGIN = {
+    ".claude/.credentials.json": {
+        "claudeAiOauth": {
+            "accessToken": ACCOUNT_TOKEN,
+            "refreshToken": "sk-ant-ort01-refresh-token-of-an-account-9b1f",
+            "expiresAt": 4_102_444_800_000,
+            "scopes": ["user:inference", "user:profile"],
+            "subscriptionType": "max",
+        }
+    }
+}
+"""What `claude` writes after `/login`."""
 CODEX = [
     str(NODE / ".bin/codex"), "exec", "--dangerously-bypass-approvals-and-sandbox", "--model", "gpt-4.1", "{prompt}",
 ]  # fmt: skip
@@ -86,6 +103,26 @@ MINI_STEPS = [
 AGENTS = {
     "claude-code": Agent(CLAUDE, CLAUDE_STEPS, "anthropic"),
     "claude-code-bedrock": Agent(CLAUDE, CLAUDE_STEPS, "bedrock", {"CLAUDE_CODE_USE_BEDROCK": "1"}),
+    "claude-code-token": Agent(
+        CLAUDE,
+        CLAUDE_STEPS,
+        "anthropic",
+        {"CLAUDE_CODE_OAUTH_TOKEN": ACCOUNT_TOKEN},
+        signed_in=True,
+        at_gateway=False,
+    ),
+    "claude-code-login": Agent(CLAUDE, CLAUDE_STEPS, "anthropic", signed_in=True, files=LOGIN, at_gateway=False),
+    "claude-code-headers": Agent(
+        CLAUDE,
+        CLAUDE_STEPS,
+        "anthropic",
+        {
+            "CLAUDE_CODE_OAUTH_TOKEN": ACCOUNT_TOKEN,
+            "ANTHROPIC_BASE_URL": "http://{gateway}",
+            "ANTHROPIC_CUSTOM_HEADERS": "x-api-key: {token}",
+        },
+        signed_in=True,
+    ),
     "codex": Agent(CODEX, CODEX_STEPS, "openai", at_gateway=False),
     "codex-base-url": Agent([*WITH_BASE_URL, *CODEX], CODEX_STEPS, "openai"),
     "gemini-cli": Agent(

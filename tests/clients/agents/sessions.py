@@ -11,17 +11,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.clients.agents.programs import AGENTS, GATEWAY, MODES
+from tests.clients.agents.programs import ACCOUNT_TOKEN, AGENTS, GATEWAY, MODES, PROXY
 from tests.clients.agents.trap import Trap
-from tests.running import SimulatorThread, Wirekey, bare_environment, wait_for, wirekey_behind
+from tests.running import SimulatorThread, Wirekey, bare_environment, behind, wait_for, wirekey_behind
 from wirekey.config.models import SHIPPED_POLICIES
 
 LIMIT = 200
 """Seconds after which a session is ended."""
 AT_ONCE = 6
+OF_THE_GATEWAY = ("ANTHROPIC_BASE_URL", "ANTHROPIC_CUSTOM_HEADERS")
+"""Variables of an agent that its user sets in gateway mode only."""
 
 
 def main() -> None:
@@ -29,28 +32,43 @@ def main() -> None:
     chosen = sys.argv[2:] or list(AGENTS)
     trap = Trap(folder)
     trap.show_in_sources(GATEWAY)
-    simulator = SimulatorThread(folder / "simulator")
-    listen = {"forward": "127.0.0.1:0", "gateway": f"{GATEWAY}:0", "console": None}
-    with wirekey_behind(
-        folder / "wirekey",
-        simulator,
-        listen=listen,
-        policy={"path": str(SHIPPED_POLICIES), "timeout": 30},
-        egress={"other_hosts": "deny"},
-    ) as proxy:
+    with contextlib.ExitStack() as stack:
+        proxies = {
+            signed_in: stack.enter_context(serving(folder / f"signed-in-{signed_in}", signed_in=signed_in))
+            for signed_in in {AGENTS[name].signed_in for name in chosen}
+        }
 
         def run(name: str, mode: str) -> dict:
-            return session(proxy, folder / f"{name}-{mode}", name, mode)
+            return session(proxies[AGENTS[name].signed_in], folder / f"{name}-{mode}", name, mode)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             running = [(name, mode, pool.submit(run, name, mode)) for name in chosen for mode in MODES]
             sessions = {f"{name}-{mode}": future.result() for name, mode, future in running}
+        events = [event for proxy in proxies.values() for event in proxy.events()]
         for name, found in sessions.items():
-            found["events"] = [event for event in proxy.events() if event["agent_id"] == name]
+            found["events"] = [event for event in events if event["agent_id"] == name]
     past = list(trap.seen)
     go_past_wirekey()
     control = wait_for(lambda: trap.seen[len(past) :] if len(trap.seen) >= len(past) + 2 else None, "the trap")
     (folder / "sessions.json").write_text(json.dumps({"sessions": sessions, "past": past, "control": control}))
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *, signed_in: bool) -> Iterator[Wirekey]:
+    """Run a Wirekey. With `signed_in`, it has no key for Anthropic, which accepts the token of the account only."""
+    keys = {"anthropic": [ACCOUNT_TOKEN]} if signed_in else None
+    simulator = SimulatorThread(folder / "simulator", keys)
+    configuration = {
+        "listen": {"forward": f"{PROXY}:0", "gateway": f"{GATEWAY}:0", "console": None},
+        "policy": {"path": str(SHIPPED_POLICIES), "timeout": 30},
+        "egress": {"other_hosts": "deny"},
+    }
+    if signed_in:
+        account = {"key_source": "passthrough", "upstream_url": simulator.url}
+        configuration["providers"] = behind(simulator)["providers"] | {"anthropic": account}
+    with wirekey_behind(folder / "wirekey", simulator, **configuration) as proxy:
+        yield proxy
+    simulator.stop()
 
 
 def go_past_wirekey() -> None:
@@ -67,8 +85,16 @@ def session(proxy: Wirekey, folder: Path, name: str, mode: str) -> dict:
     work.mkdir(parents=True)
     home.mkdir()
     subprocess.run(["git", "init", "--quiet", str(work)], check=True)  # agents work in repositories
-    environment = bare_environment() | agent.variables | {"HOME": str(home)}
-    proxy.add_agent(folder.name)
+    for path, content in agent.files.items():
+        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        (home / path).write_text(json.dumps(content))
+    token = proxy.add_agent(folder.name)
+    chosen = {
+        variable: value.format(gateway=proxy.running.gateway, token=token)
+        for variable, value in agent.variables.items()
+        if mode == "gateway" or variable not in OF_THE_GATEWAY
+    }
+    environment = bare_environment() | chosen | {"HOME": str(home)}
     wirekey = [sys.executable, "-m", "wirekey", "exec", "--config", str(proxy.folder / "wirekey.yaml")]
     options = ["--agent", folder.name, *(["--gateway"] if mode == "gateway" else [])]
     began = time.monotonic()

@@ -35,4 +35,4 @@ def test_nothing_is_carried_or_read_if_the_operator_turned_it_off():
     assert off.signed_text([CLAUDE]) is off.signed_signature([CLAUDE]) is off.signed_id("call_1", [CLAUDE]) is None
     assert off.read(STATES.signed_text([CLAUDE]), BARE) == []
     assert off.read_id(STATES.signed_id("call_1", [CLAUDE])) == ("call_1", [])
-    assert off.read("a provider's own", CLAUDE) == [replace(CLAUDE, state="a provider's own")]
+    assert off.read("a provider's own", CLAUDE) == [Reasoning("hm", "a provider's own", ModelMaker.CLAUDE)]

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from wirekey.errors import Fault, Refusal
 from wirekey.operation import CONVERSATIONS
 from wirekey.providers import PROVIDERS
@@ -179,7 +181,7 @@ def read_again(
 
 def without_content(request: TranslatedRequest) -> TranslatedRequest:
     """Return what the response needs of a translated request, so that no content is held until the response ends."""
-    return replace(request, body=b"", conversation=replace(request.conversation, system=(), turns=()))
+    return replace(request, body=b"", conversation=structs.replace(request.conversation, system=(), turns=()))
 
 
 def called_tools(request: TranslatedRequest) -> set[str]:

@@ -90,15 +90,17 @@ class DocumentNames:
     """The names of the documents of one request, as Converse accepts them: a small alphabet, each name once."""
 
     _used: set[str] = field(default_factory=set)
+    _counts: dict[str, int] = field(default_factory=dict)
 
     def name(self, wanted: str | None) -> str:
         """Return a name for the next document."""
         cleaned = re.sub(" {2,}", " ", _NOT_IN_DOCUMENT_NAME.sub(" ", wanted or "")).strip()
         cleaned = cleaned[:MAX_DOCUMENT_NAME].strip() or DOCUMENT_NAME
-        found, count = cleaned, 1
+        found, count = cleaned, self._counts.get(cleaned, 1)
         while found in self._used:
             count += 1
             ending = f" ({count})"
             found = cleaned[: MAX_DOCUMENT_NAME - len(ending)] + ending
         self._used.add(found)
+        self._counts[cleaned] = count
         return found

@@ -11,14 +11,20 @@ from msgspec import Raw
 from wirekey.translation.losses import cannot_translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from wirekey.errors import Refusal
     from wirekey.translation.losses import Losses
 
 _OBJECT: msgspec.json.Decoder[dict[str, Raw]] = msgspec.json.Decoder(dict[str, Raw])
 _LIST: msgspec.json.Decoder[list[Raw]] = msgspec.json.Decoder(list[Raw])
 _TEXT: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 _INTEGER: msgspec.json.Decoder[int] = msgspec.json.Decoder(int, strict=False)
+_OBJECTS: msgspec.json.Decoder[list[dict[str, Raw]]] = msgspec.json.Decoder(list[dict[str, Raw]])
+_decode_text = _TEXT.decode
+_NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_NULL, _TRUE, _FALSE = Raw(b"null"), Raw(b"true"), Raw(b"false")
+_QUOTE, _BRACKET = b'"['
 _UNDERSCORE = re.compile("_([a-z0-9])")
 
 encode = msgspec.json.Encoder().encode
@@ -37,81 +43,146 @@ class Members:
     Refusal if a member has another type than asked for.
     """
 
-    __slots__ = ("_read", "either_spelling", "place", "values")
+    __slots__ = ("_index", "_name", "_parent", "_read", "either_spelling", "values")
 
-    def __init__(self, raw: Raw | bytes | str, place: str = "", *, either_spelling: bool = False) -> None:
-        try:
-            values = _OBJECT.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise cannot_translate(place or "request", "it must be a JSON object") from None
-        if either_spelling:
-            values = {camel(name): value for name, value in values.items()}
-        self.values = {name: value for name, value in values.items() if bytes(value) != b"null"}
-        self.place = place
-        self.either_spelling = either_spelling
+    def __init__(self, values: dict[str, Raw], parent: Members | None, name: str, index: int | None = None) -> None:
+        # A large request makes hundreds of these, so the path is only made if an error has to tell it.
+        self._parent = parent
+        self._name = name
+        self._index = index
         self._read: set[str] = set()
+        self.either_spelling = False
+        if parent is not None and parent.either_spelling:
+            self.either_spelling = True
+            values = _in_one_spelling(values)
+        if _NULL in values.values():
+            values = {name: value for name, value in values.items() if value != _NULL}
+        self.values = values
+
+    @classmethod
+    def of(cls, body: bytes, *, either_spelling: bool = False) -> Members:
+        """Return the members of a request. Raises Refusal if it is no JSON object."""
+        try:
+            values = _OBJECT.decode(body)
+        except _NOT_DECODED:
+            raise cannot_translate("request", "it must be a JSON object") from None
+        made = cls(_in_one_spelling(values) if either_spelling else values, None, "")
+        made.either_spelling = either_spelling
+        return made
+
+    @property
+    def place(self) -> str:
+        """The path to the object."""
+        if self._parent is None:
+            return self._name
+        found = self._parent.at(self._name)
+        return found if self._index is None else f"{found}[{self._index}]"
 
     def at(self, name: str) -> str:
         """Return the path of a member."""
-        return f"{self.place}.{name}" if self.place else name
+        return f"{place}.{name}" if (place := self.place) else name
 
     def raw(self, name: str) -> Raw | None:
         """Return the JSON of a member, or None if it is absent."""
-        self._read.add(name)
-        return self.values.get(name)
+        found = self.values.get(name)
+        if found is not None:
+            self._read.add(name)
+        return found
 
     def has(self, name: str) -> bool:
         """Return whether a member is there."""
-        return self.raw(name) is not None
+        if name not in self.values:
+            return False
+        self._read.add(name)
+        return True
 
     def text(self, name: str) -> str | None:
         """Return a member that is a string."""
-        return self._decoded(name, _TEXT.decode, "a string")
+        found = self.values.get(name)
+        if found is None:
+            return None
+        self._read.add(name)
+        try:
+            return _decode_text(found)
+        except _NOT_DECODED:
+            raise self._wrong(name, "a string") from None
 
     def needed_text(self, name: str) -> str:
         """Return a member that must be there and is a string."""
-        found = self.text(name)
+        found = self.values.get(name)
         if found is None:
             raise cannot_translate(self.at(name), "it is missing")
-        return found
+        self._read.add(name)
+        try:
+            return _decode_text(found)
+        except _NOT_DECODED:
+            raise self._wrong(name, "a string") from None
+
+    def text_alone(self, name: str) -> str | None:
+        """Return a member that may be a string or a list, or None if it is not a string."""
+        found = self.values.get(name)
+        return self.text(name) if found is not None and _first_byte(found) == _QUOTE else None
 
     def flag(self, name: str) -> bool | None:
         """Return a member that is true or false."""
         found = self.raw(name)
         if found is None:
             return None
-        data = bytes(found)
-        if data not in {b"true", b"false"}:
-            raise cannot_translate(self.at(name), "it must be true or false")
-        return data == b"true"
+        if found not in (_TRUE, _FALSE):  # they cannot be hashed
+            raise self._wrong(name, "true or false")
+        return found == _TRUE
 
     def integer(self, name: str) -> int | None:
         """Return a member that is a whole number."""
-        return self._decoded(name, _INTEGER.decode, "a whole number")
+        found = self.raw(name)
+        if found is None:
+            return None
+        try:
+            return _INTEGER.decode(found)
+        except _NOT_DECODED:
+            raise self._wrong(name, "a whole number") from None
 
     def members(self, name: str) -> Members | None:
         """Return a member that is an object."""
         found = self.raw(name)
-        return None if found is None else self._members(found, self.at(name))
+        if found is None:
+            return None
+        try:
+            return Members(_OBJECT.decode(found), self, name)
+        except _NOT_DECODED:
+            raise self._wrong(name, "a JSON object") from None
 
     def objects(self, name: str) -> list[Members]:
         """Return a member that is a list of objects, or no objects if it is absent.
 
         One object stands for a list of one if both of Google's spellings are read.
         """
-        return [self._members(raw, f"{self.at(name)}[{index}]") for index, raw in enumerate(self.elements(name))]
+        found = self.raw(name)
+        if found is None:
+            return []
+        try:
+            values = _OBJECTS.decode(found)
+        except _NOT_DECODED:
+            return [self._element(raw, name, index) for index, raw in enumerate(self.elements(name))]
+        return [Members(one, self, name, index) for index, one in enumerate(values)]
+
+    def _element(self, raw: Raw, name: str, index: int) -> Members:
+        try:
+            return Members(_OBJECT.decode(raw), self, name, index)
+        except _NOT_DECODED:
+            raise cannot_translate(f"{self.at(name)}[{index}]", "it must be a JSON object") from None
 
     def elements(self, name: str) -> list[Raw]:
         """Return the JSON of each element of a member that is a list."""
         found = self.raw(name)
         if found is None:
             return []
-        if self.either_spelling and not bytes(found).lstrip().startswith(b"["):
+        if self.either_spelling and _first_byte(found) != _BRACKET:
             return [found]
         try:
             return _LIST.decode(found)
-        except msgspec.DecodeError:
-            raise cannot_translate(self.at(name), "it must be a list") from None
+        except _NOT_DECODED:
+            raise self._wrong(name, "a list") from None
 
     def texts(self, name: str) -> list[str]:
         """Return a member that is a list of strings, or one string."""
@@ -120,8 +191,8 @@ class Members:
             return [_TEXT.decode(found)]
         try:
             return [_TEXT.decode(one) for one in self.elements(name)]
-        except msgspec.DecodeError:
-            raise cannot_translate(self.at(name), "it must be a list of strings") from None
+        except _NOT_DECODED:
+            raise self._wrong(name, "a list of strings") from None
 
     def is_text(self, name: str) -> bool:
         """Return whether a member is there and is a string."""
@@ -130,7 +201,9 @@ class Members:
 
     def ignore(self, *names: str) -> None:
         """Note members as read that carry nothing to translate."""
-        self._read.update(names)
+        for name in names:
+            if name in self.values:
+                self._read.add(name)
 
     def unread(self) -> Iterator[str]:
         """Yield the names of the members that nothing has read."""
@@ -138,24 +211,26 @@ class Members:
 
     def drop_unread(self, losses: Losses) -> None:
         """Count the members that nothing has read."""
-        losses.drop_unknown(sum(1 for _ in self.unread()))
+        if count := len(self.values) - len(self._read):
+            losses.drop_unknown(count)
 
-    def _members(self, raw: Raw, place: str) -> Members:
-        return Members(raw, place, either_spelling=self.either_spelling)
+    def _wrong(self, name: str, kind: str) -> Refusal:
+        return cannot_translate(self.at(name), f"it must be {kind}")
 
-    def _decoded[T](self, name: str, decode_one: Callable[[Raw], T], kind: str) -> T | None:
-        found = self.raw(name)
-        if found is None:
-            return None
-        try:
-            return decode_one(found)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise cannot_translate(self.at(name), f"it must be {kind}") from None
+
+def _in_one_spelling(values: dict[str, Raw]) -> dict[str, Raw]:
+    """Return members by Google's names in camel case."""
+    return {camel(name): value for name, value in values.items()} if "_" in "".join(values) else values
+
+
+def _first_byte(raw: Raw) -> int:
+    """Return the first byte of JSON that is not white space. The decoder leaves none before a value."""
+    return memoryview(raw)[0]
 
 
 def is_text(raw: Raw) -> bool:
     """Return whether JSON is a string."""
-    return bytes(raw).lstrip().startswith(b'"')
+    return _first_byte(raw) == _QUOTE
 
 
 def object_text(text: str) -> str | None:

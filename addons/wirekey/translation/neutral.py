@@ -3,16 +3,18 @@
 Every format reads its requests into a `Conversation` and writes its requests from one; the same holds for `Answer` and
 for the events of a stream. JSON that a program wrote itself, such as the schema of a tool or the arguments of a call,
 stays text: it is never decoded and encoded again, so that digits and the order of members survive.
+
+The values are structs of msgspec, as a large request makes hundreds of them: one takes a tenth of the time of a frozen
+dataclass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from msgspec import Raw
+import msgspec
+from msgspec import Raw
 
 
 class Format(StrEnum):
@@ -36,15 +38,13 @@ class ModelMaker(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheMark:
+class CacheMark(msgspec.Struct, frozen=True):
     """The end of a part of the prompt that the provider is asked to cache. `ttl` is such as `5m` or `1h`."""
 
     ttl: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """A block of text."""
 
     text: str
@@ -52,16 +52,14 @@ class Text:
     annotations: tuple[Citation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Citation:
+class Citation(msgspec.Struct, frozen=True):
     """A web source that a response cites."""
 
     url: str
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(msgspec.Struct, frozen=True):
     """An image, audio or video: either `data`, which is standard base64, or `url`."""
 
     kind: Literal["image", "audio", "video"]
@@ -71,8 +69,7 @@ class Media:
     cache: CacheMark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """A document: one of `data` (standard base64), `text` and `url`. `citations` is the JSON of that option."""
 
     media_type: str
@@ -85,8 +82,7 @@ class Document:
     cache: CacheMark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, frozen=True):
     """Reasoning of a model: text that may be shown, and the state that the model wants back.
 
     `attached` says which block the state belongs to: a Gemini signature stands on the part that follows it. `issuer` is
@@ -102,8 +98,7 @@ class Reasoning:
     """The id of the item, in OpenAI's Responses."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True):
     """A call of a tool. `arguments` is the JSON text of an object, or what there is of it if the call was cut off."""
 
     id: str
@@ -112,8 +107,7 @@ class ToolCall:
     cache: CacheMark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(msgspec.Struct, frozen=True):
     """The result of the call with the id `call`."""
 
     call: str
@@ -126,16 +120,14 @@ type Block = Text | Media | Document | Reasoning | ToolCall | ToolResult
 type Role = Literal["user", "assistant"]
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """The blocks that the user or the assistant says before the other one speaks."""
 
     role: Role
     blocks: tuple[Block, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A function that the model may call. `schema` is the JSON Schema of its arguments, as the program wrote it.
 
     A `custom` tool takes free text instead of an object.
@@ -149,16 +141,14 @@ class Tool:
     cache: CacheMark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolChoice:
+class ToolChoice(msgspec.Struct, frozen=True):
     """Which tools the model may or must call. `names` limits it; `one` names a single tool that it must call."""
 
     mode: Literal["auto", "required", "none", "one"]
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFormat:
+class OutputFormat(msgspec.Struct, frozen=True):
     """The form that the text of the response must have: any JSON, JSON of a schema, or one word of an enumeration."""
 
     kind: Literal["json", "schema", "enum"]
@@ -168,8 +158,7 @@ class OutputFormat:
     strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Thinking:
+class Thinking(msgspec.Struct, frozen=True):
     """How much the model should reason: by `effort`, by `budget` in tokens, or as it likes.
 
     `show` is True if the client can show the text of the reasoning.
@@ -180,8 +169,7 @@ class Thinking:
     show: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(msgspec.Struct, frozen=True):
     """A request in the neutral form.
 
     `options` has the members that need no thought, by their neutral names (`temperature`, `seed`, …), as the JSON that
@@ -195,12 +183,12 @@ class Conversation:
     parallel: bool | None = None
     thinking: Thinking | None = None
     output: OutputFormat | None = None
-    options: dict[str, Raw] = field(default_factory=dict)
+    options: dict[str, Raw] = {}
     stream: bool = False
     include_usage: bool = True
     legacy_functions: bool = False
     """True if the client uses `functions` of OpenAI's Chat Completions, and expects `function_call` in the response."""
-    repeated: dict[str, Raw] = field(default_factory=dict)
+    repeated: dict[str, Raw] = {}
     """Members of the request that the response repeats, in OpenAI's Responses."""
 
 
@@ -216,8 +204,7 @@ class Finish(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
+class TokenUsage(msgspec.Struct, frozen=True):
     """Tokens of one response. `input` counts all input, the cached and written parts included. None is unknown."""
 
     input: int | None = None
@@ -227,8 +214,7 @@ class TokenUsage:
     reasoning: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A whole response in the neutral form."""
 
     id: str | None
@@ -242,8 +228,7 @@ class Answer:
     """Further responses to the same request, if the client asked for several."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True):
     """The start of a streamed response, with the usage as far as it is known."""
 
     id: str | None
@@ -251,8 +236,7 @@ class Begin:
     usage: TokenUsage = TokenUsage()
 
 
-@dataclass(frozen=True, slots=True)
-class BlockBegin:
+class BlockBegin(msgspec.Struct, frozen=True):
     """The start of a block. A call has an `id` and a `name`."""
 
     index: int
@@ -261,38 +245,33 @@ class BlockBegin:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """Text of the open block: text, text of reasoning, or the next piece of the arguments of a call."""
 
     index: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class StateDelta:
+class StateDelta(msgspec.Struct, frozen=True):
     """The reasoning state of the open block."""
 
     index: int
     reasoning: Reasoning
 
 
-@dataclass(frozen=True, slots=True)
-class BlockEnd:
+class BlockEnd(msgspec.Struct, frozen=True):
     """The end of a block."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class UsageUpdate:
+class UsageUpdate(msgspec.Struct, frozen=True):
     """The tokens counted so far. Each update replaces the members that it knows."""
 
     usage: TokenUsage
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """The reason why the response ends."""
 
     finish: Finish
@@ -300,8 +279,7 @@ class Stop:
     native: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderError:
+class ProviderError(msgspec.Struct, frozen=True):
     """An error of the provider. `status` is the HTTP status that it has or stands for."""
 
     status: int
@@ -311,13 +289,11 @@ class ProviderError:
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(msgspec.Struct, frozen=True):
     """A sign of life without content."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """The end of the stream, after its reason and its usage."""
 
 

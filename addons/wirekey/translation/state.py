@@ -17,10 +17,11 @@ import hashlib
 import hmac
 import re
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from wirekey.translation.neutral import ModelMaker, Reasoning
 
@@ -128,10 +129,12 @@ class StateReader:
 
     def read_signature(self, signature: str, bare: Reasoning) -> list[Reasoning]:
         """Return the blocks that a Gemini signature stands for."""
+        if not signature:
+            return []
         data = _decoded(signature)
         if data is not None and data.startswith(GEMINI_MARKER):
             return self.verify(data[len(GEMINI_MARKER) :])
-        return [replace(bare, state=signature)] if signature else []
+        return [replace(bare, state=signature)]
 
     def read_id(self, call: str) -> tuple[str, list[Reasoning]]:
         """Return the id of a call without its signed state, and the blocks of that state."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
@@ -24,11 +25,9 @@ _BLANK_IS_EMPTY = frozenset({Format.ANTHROPIC, Format.INVOKE, Format.CONVERSE})
 def merged(turns: Iterable[Turn]) -> list[Turn]:
     """Return the turns with neighbours of the same role as one. Blocks are appended and never glued together."""
     found: list[Turn] = []
-    for turn in turns:
-        if found and found[-1].role == turn.role:
-            found[-1] = Turn(turn.role, (*found[-1].blocks, *turn.blocks))
-        else:
-            found.append(turn)
+    for role, same in groupby(turns, key=attrgetter("role")):
+        first, *others = same
+        found.append(Turn(role, tuple(chain(first.blocks, *(turn.blocks for turn in others)))) if others else first)
     return found
 
 
@@ -39,7 +38,7 @@ def ordered(conversation: Conversation, to: Format, issuer: ModelMaker, messages
     another maker is left out. `messages` is the client's name of the turns. Raises Refusal where a turn would have to
     be made up.
     """
-    turns = [replace(turn, blocks=_kept(turn.blocks, to, issuer)) for turn in conversation.turns]
+    turns = [Turn(turn.role, _kept(turn.blocks, to, issuer)) for turn in conversation.turns]
     turns = [turn for turn in turns if turn.blocks or turn.role == "user"]
     turns = merged(turns)
     if turns and turns[0].role == "assistant":
@@ -49,7 +48,7 @@ def ordered(conversation: Conversation, to: Format, issuer: ModelMaker, messages
         if turn.role == "user":
             if not turn.blocks:
                 raise cannot_translate(messages, f"turn {index} of the user is empty")
-            turn = replace(turn, blocks=_results_first(turn.blocks, found[-1] if found else None, messages))  # noqa: PLW2901
+            turn = Turn("user", _results_first(turn.blocks, found[-1] if found else None, messages))  # noqa: PLW2901
         found.append(turn)
     return found
 

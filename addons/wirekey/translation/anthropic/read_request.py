@@ -60,7 +60,7 @@ _OWN_BLOCKS = "only Anthropic has blocks of this type"
 
 def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members(body)
+    top = Members.of(body)
     top.ignore("model", "anthropic_version")
     for name, reason in _STORED.items():
         if top.has(name):
@@ -112,8 +112,8 @@ def _cache(members: Members) -> CacheMark | None:
 
 
 def _system(top: Members) -> tuple[Text, ...]:
-    if top.is_text("system"):
-        return (Text(top.text("system") or ""),)
+    if (text := top.text_alone("system")) is not None:
+        return (Text(text),)
     found = []
     for block in top.objects("system"):
         block.ignore("type", "citations")
@@ -126,8 +126,8 @@ def _turn(message: Members, losses: Losses, states: StateReader) -> Turn:
     if role not in {"user", "assistant"}:
         raise cannot_translate(message.at("role"), "it must be user or assistant")
     blocks: tuple[Block, ...]
-    if message.is_text("content"):
-        blocks = (Text(message.text("content") or ""),)
+    if (text := message.text_alone("content")) is not None:
+        blocks = (Text(text),)
     else:
         blocks = tuple(found for block in message.objects("content") for found in _block(block, losses, states))
     message.drop_unread(losses)
@@ -201,8 +201,8 @@ def _document(block: Members) -> Document:
 
 def _result(block: Members) -> ToolResult:
     content: list[Text | Media | Document] = []
-    if block.is_text("content"):
-        content.append(Text(block.text("content") or ""))
+    if (text := block.text_alone("content")) is not None:
+        content.append(Text(text))
     else:
         for part in block.objects("content"):
             match part.needed_text("type"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import DOCUMENT_FORMATS, standard_base64, text_of_base64
@@ -62,7 +62,7 @@ _INFERENCE = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": 
 
 def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members(body)
+    top = Members.of(body)
     top.ignore("modelId")
     for name, reason in _REFUSED.items():
         if top.has(name):

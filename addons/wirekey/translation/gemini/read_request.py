@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from wirekey.translation.identifiers import made_call_id
@@ -59,14 +60,16 @@ NAMES = {
 """The names of neutral members in this format."""
 
 _MODES = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none", "MODE_UNSPECIFIED": "auto"}
-_OWN_PARTS = ("executableCode", "codeExecutionResult", "toolCall", "toolResponse")
+_OWN_PARTS = frozenset({"executableCode", "codeExecutionResult", "toolCall", "toolResponse"})
+_HINTS = frozenset({"videoMetadata", "mediaResolution", "partMetadata"})
+_SPECIAL = _OWN_PARTS | _HINTS
 PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="})
 """Google's documented signature for history that no Gemini model made, as it stands and in base64."""
 
 
 def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members(body, either_spelling=True)
+    top = Members.of(body, either_spelling=True)
     top.ignore("model")
     if top.has("cachedContent"):
         losses.refuse("cachedContent", "a part of the prompt is in Google's cache")
@@ -147,7 +150,7 @@ class _Contents:
         self.losses = losses
         self.states = states
         self.turns: list[Turn] = []
-        self.waiting: dict[str, list[str]] = {}
+        self.waiting: dict[str, OrderedDict[str, None]] = {}
         """Ids of the calls of the last turn of the model that have no response yet, by the name of the tool."""
 
     def read(self, content: Members) -> None:
@@ -165,25 +168,33 @@ class _Contents:
 
     def part(self, part: Members, index: int) -> list[Block]:
         """Return the blocks of one part: what it holds, after the reasoning state that it carries."""
-        for name in _OWN_PARTS:
-            if part.has(name):
-                self.losses.refuse(part.at(name), "Google runs this tool", f"contents.parts.{name}")
-                return []
-        for name in ("videoMetadata", "mediaResolution", "partMetadata"):
-            if part.has(name):
-                self.losses.drop(f"contents.parts.{name}")
+        names = part.values.keys()
+        if len(names) == 1 and names.isdisjoint(_SPECIAL):
+            return self.content(part, index)  # most parts
+        for name in sorted(part.values.keys() & _OWN_PARTS):
+            self.losses.refuse(part.at(name), "Google runs this tool", f"contents.parts.{name}")
+            part.ignore(*part.values)
+            return []
+        for name in sorted(part.values.keys() & _HINTS):
+            part.ignore(name)
+            self.losses.drop(f"contents.parts.{name}")
         signature, thought = part.text("thoughtSignature") or "", part.flag("thought")
         if signature in PLACEHOLDERS:
             signature = ""
-        if part.has("text"):
-            text = part.text("text") or ""
-            if thought:
-                return list(self.states.read_signature(signature, Reasoning(text, issuer=ModelMaker.GEMINI)))
-            state = self.states.read_signature(signature, Reasoning(issuer=ModelMaker.GEMINI, attached="text"))
-            return [*state, Text(text)]
-        state = self.states.read_signature(signature, Reasoning(issuer=ModelMaker.GEMINI, attached="call"))
+        if thought and part.has("text"):
+            return list(self.states.read_signature(signature, Reasoning(part.text("text"), issuer=ModelMaker.GEMINI)))
+        blocks = self.content(part, index)
+        if blocks and not isinstance(blocks[0], Text | ToolCall):
+            return blocks
+        bare = Reasoning(issuer=ModelMaker.GEMINI, attached="text" if part.has("text") else "call")
+        return [*self.states.read_signature(signature, bare), *blocks]
+
+    def content(self, part: Members, index: int) -> list[Block]:
+        """Return what a part holds, without its reasoning state."""
+        if (text := part.text("text")) is not None:
+            return [Text(text)]
         if (call := part.members("functionCall")) is not None:
-            return [*state, self.call(call, index)]
+            return [self.call(call, index)]
         if (response := part.members("functionResponse")) is not None:
             return [self.response(response)]
         if (inline := part.members("inlineData")) is not None:
@@ -194,27 +205,27 @@ class _Contents:
             ]
         if (file := part.members("fileData")) is not None:
             return [self.file(file)]
-        return [*state]
+        return []
 
     def call(self, call: Members, index: int) -> ToolCall:
         """Return a call of a tool."""
         name, arguments = call.needed_text("name"), call.raw("args")
         given = call.text("id")
         identifier = self.states.read_id(given)[0] if given else made_call_id(len(self.turns), index)
-        self.waiting.setdefault(name, []).append(identifier)
+        self.waiting.setdefault(name, OrderedDict())[identifier] = None
         return ToolCall(identifier, name, bytes(arguments).decode() if arguments is not None else "{}")
 
     def response(self, response: Members) -> ToolResult:
         """Return the result of a call: the call with its id, or the next of its name."""
         name, given = response.needed_text("name"), response.text("id")
-        waiting = self.waiting.get(name, [])
+        waiting = self.waiting.get(name, OrderedDict())
         identifier = given
         if given is None:
             if not waiting:
                 raise cannot_translate(response.place, "no call of the turn before has this name")
-            identifier = waiting.pop(0)
-        elif given in waiting:
-            waiting.remove(given)
+            identifier, _ = waiting.popitem(last=False)
+        else:
+            waiting.pop(given, None)
         text, failed = _response_text(response)
         content: list[Text | Media | Document] = [Text(text)]
         for part in response.objects("parts"):

@@ -64,7 +64,7 @@ _REFUSED = {
 
 def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members(body)
+    top = Members.of(body)
     top.ignore("model")
     for name, reason in _REFUSED.items():
         if top.has(name):
@@ -213,8 +213,7 @@ class _Messages:
 
     def parts(self, message: Members) -> list[Block]:
         """Return the content of a message as blocks."""
-        if message.is_text("content"):
-            text = message.text("content") or ""
+        if (text := message.text_alone("content")) is not None:
             return [Text(text)]
         return [block for part in message.objects("content") for block in self.part(part)]
 

@@ -29,7 +29,7 @@ from wirekey.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
     from wirekey.translation.losses import Losses
-    from wirekey.translation.neutral import Block
+    from wirekey.translation.neutral import Block, Role
     from wirekey.translation.state import StateReader
 
 NAMES = {
@@ -71,7 +71,7 @@ _LOGPROBS = "message.output_text.logprobs"
 
 def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
-    top = Members(body)
+    top = Members.of(body)
     top.ignore("model", "stream_options")
     for name, reason in _STORED.items():
         if top.has(name):
@@ -81,15 +81,15 @@ def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversati
     items = _Items(losses, states)
     if instructions := top.text("instructions"):
         items.system.append(Text(instructions))
-    if top.is_text("input"):
-        items.turns.append(Turn("user", (Text(top.text("input") or ""),)))
+    if (only := top.text_alone("input")) is not None:
+        items.add("user", Text(only))
     else:
         for item in top.objects("input"):
             items.read(item)
     text = top.members("text")
     conversation = Conversation(
         system=tuple(items.system),
-        turns=tuple(items.turns),
+        turns=items.turns,
         tools=tuple(found for tool in top.objects("tools") for found in _tool(tool, losses)),
         choice=_choice(top, losses),
         parallel=top.flag("parallel_tool_calls"),
@@ -134,7 +134,13 @@ class _Items:
         self.losses = losses
         self.states = states
         self.system: list[Text] = []
-        self.turns: list[Turn] = []
+        self.roles: list[Role] = []
+        self.blocks: list[list[Block]] = []
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns so far."""
+        return tuple(Turn(role, tuple(blocks)) for role, blocks in zip(self.roles, self.blocks, strict=True))
 
     def read(self, item: Members) -> None:
         """Read one item. Raises Refusal if it cannot be translated."""
@@ -160,28 +166,29 @@ class _Items:
                 return
         item.drop_unread(self.losses)
 
-    def add(self, role: str, *blocks: Block) -> None:
+    def add(self, role: Role, *blocks: Block) -> None:
         """Append blocks to the turn of a role, or begin one."""
-        if self.turns and self.turns[-1].role == role:
-            self.turns[-1] = Turn(self.turns[-1].role, (*self.turns[-1].blocks, *blocks))
+        if self.roles and self.roles[-1] == role:
+            self.blocks[-1] += blocks
         else:
-            self.turns.append(Turn("assistant" if role == "assistant" else "user", blocks))
+            self.roles.append(role)
+            self.blocks.append(list(blocks))
 
     def message(self, item: Members) -> None:
         """Read a message."""
         role = item.needed_text("role")
         blocks: list[Block]
-        if item.is_text("content"):
-            blocks = [Text(item.text("content") or "")]
+        if (text := item.text_alone("content")) is not None:
+            blocks = [Text(text)]
         else:
             blocks = [self.part(part) for part in item.objects("content")]
         match role:
             case "system" | "developer":
-                if self.turns:
+                if self.roles:
                     self.losses.adjust(NAMES["system_order"])
                 self.system += [block for block in blocks if isinstance(block, Text)]
             case "user" | "assistant":
-                self.add(role, *blocks)
+                self.add("user" if role == "user" else "assistant", *blocks)
             case _:
                 raise cannot_translate(item.at("role"), "it is no role of Responses")
 
@@ -228,8 +235,8 @@ class _Items:
 
     def result(self, item: Members) -> ToolResult:
         """Return the result of a call."""
-        if item.is_text("output"):
-            content: list[Block] = [Text(item.text("output") or "")]
+        if (text := item.text_alone("output")) is not None:
+            content: list[Block] = [Text(text)]
         else:
             content = [self.part(part) for part in item.objects("output")]
         return ToolResult(item.needed_text("call_id"), tuple(content))  # type: ignore[arg-type]

@@ -18,6 +18,10 @@ import pytest
 
 from tests.endurance.load import Load
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
+from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.audit.file_chain import FileChain
+from wirekey.audit.schema import open_for_reading
+from wirekey.audit.verifying import verify
 
 pytestmark = pytest.mark.alone
 
@@ -57,6 +61,7 @@ def test_each_request_that_the_provider_saw_is_recorded_if_wirekey_is_killed(tmp
             assert {outcomes[model] for model in under_way} <= {"interrupted"}
             assert None not in outcomes.values()
             assert files_to_keep(proxy) == kept
+            assert problems_of_chain(proxy) == []
             figures.append((len(seen), len(under_way)))
             simulator.forget()
         print(f"{ROUNDS} kills; requests seen by the provider, and of those under way: {figures}")
@@ -130,3 +135,10 @@ def threadless_start(proxy: Wirekey) -> None:
 def files_to_keep(proxy: Wirekey) -> dict[str, bytes]:
     files = [proxy.state / "agents.json", proxy.folder / "wirekey.yaml", *sorted(proxy.certs.glob("*.p*"))]
     return {file.name: file.read_bytes() for file in files}
+
+
+def problems_of_chain(proxy):
+    """Return what `audit verify` finds."""
+    key = CheckpointKey(proxy.agents.derived_key(KEY_USE))
+    with contextlib.closing(open_for_reading(proxy.state / "audit.db")) as database:
+        return verify(FileChain(database), [], {key.id: key.public}).problems

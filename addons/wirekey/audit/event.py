@@ -290,8 +290,8 @@ def count(value: int | None) -> int | None:
 
 
 def number(value: float | None) -> float | None:
-    """Return a finite number, or None."""
-    return value if value is not None and math.isfinite(value) else None
+    """Return a finite number as a float, or None. Never -0.0, so that a database returns exactly this value."""
+    return value + 0.0 if value is not None and math.isfinite(value) else None
 
 
 def rfc3339(timestamp: float) -> str:

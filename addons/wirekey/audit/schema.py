@@ -7,7 +7,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS, OUTCOME_NAMES
+from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS, NAMES, OUTCOME_NAMES
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,12 +36,25 @@ CREATE TABLE IF NOT EXISTS attempts (
 """
 """A separate table, added to files of earlier versions. Programs that do not know it are not affected."""
 
+CHAIN = """
+CREATE TABLE IF NOT EXISTS chain (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS chain_head (chain TEXT PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoints (seq INTEGER NOT NULL, document TEXT NOT NULL)
+"""
+"""The links of the hash chain, the last of them, and the signed checkpoints. Separate tables, as that of attempts."""
+READ_HEAD = "SELECT chain, seq, hash FROM chain_head"
+SET_HEAD = "UPDATE chain_head SET seq = ?, hash = ?"
+BEGIN_CHAIN = "INSERT INTO chain_head VALUES (?, 0, ?)"
+LINK = "INSERT INTO chain VALUES (?, ?, ?, ?)"
+CHECKPOINT = "INSERT INTO checkpoints VALUES (?, ?)"
+
 PLACES = ", ".join("?" * len(FIELDS))
 INSERT = f"INSERT INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
 REPLACE = f"INSERT OR REPLACE INTO calls VALUES ({PLACES})"  # noqa: S608  # of our own names
 UPDATE = f"UPDATE calls SET model = ?, {', '.join(f'{name} = ?' for name in OUTCOME_NAMES)} WHERE id = ?"  # noqa: S608  # of our own names
 ATTEMPT = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * len(ATTEMPT_FIELDS))})"  # noqa: S608  # of our own names
-INTERRUPT = "UPDATE calls SET outcome = 'interrupted' WHERE outcome IS NULL"
+UNDER_WAY = f"SELECT {', '.join(NAMES)} FROM calls WHERE outcome IS NULL"  # noqa: S608  # of our own names
+ATTEMPTS_OF = "SELECT * FROM attempts WHERE call_id = ? ORDER BY number"
 INTERRUPT_ATTEMPTS = """
 UPDATE attempts SET failure = 'interrupted'
 WHERE duration_ms IS NULL AND call_id IN (SELECT id FROM calls WHERE outcome IS NULL)
@@ -107,6 +120,7 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
     try:
         check_version(database, path)
         database.execute(ATTEMPTS)
+        database.executescript(f"BEGIN IMMEDIATE; {CHAIN}; COMMIT;")
     except AuditFileError:
         database.close()
         raise

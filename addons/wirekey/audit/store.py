@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 
 from wirekey.audit import schema
 from wirekey.audit.event import attempt_values, next_attempt_values, outcome_values, request_values, safe
-from wirekey.audit.file import AuditFile, Rows
+from wirekey.audit.file import AuditFile
+from wirekey.audit.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from wirekey.audit.file import AuditRow
+    from wirekey.audit.checkpoints import CheckpointKey
+    from wirekey.audit.rows import AuditRow
     from wirekey.call import Call
 
 logger = logging.getLogger(__name__)
@@ -59,12 +61,22 @@ class AuditStore:
     """The writer of one audit file. `record_…` are called from one event loop.
 
     `durability`: `commit` (committed rows survive the death of the process) or `fsync` (and the loss of power).
-    `bound`: seconds within which an intent is recorded or refused.
+    `bound`: seconds within which an intent is recorded or refused. `key`: signs checkpoints of the hash chain. They are
+    also added to the file `checkpoints_to`.
     """
 
-    def __init__(self, path: Path, durability: str = "commit", bound: float = 0.5) -> None:
+    def __init__(
+        self,
+        path: Path,
+        durability: str = "commit",
+        bound: float = 0.5,
+        *,
+        key: CheckpointKey | None = None,
+        checkpoints_to: Path | None = None,
+    ) -> None:
         self.path = path
         self.durability = durability
+        self._key, self._checkpoints_to = key, checkpoints_to
         self.bound = bound
         self.lost = 0
         """Outcomes and denials that could not be recorded."""
@@ -84,7 +96,7 @@ class AuditStore:
 
     def start(self) -> None:
         """Open the file and mark calls that a crash cut off as interrupted. Raises AuditFileError."""
-        self._file = AuditFile(self.path, self.durability, self.bound * 0.8)
+        self._file = AuditFile(self.path, self.durability, self.bound * 0.8, self._key, self._checkpoints_to)
         try:
             self.recover()
         except sqlite3.Error as error:

@@ -15,6 +15,7 @@ import click
 from wirekey.call import Outcome
 from wirekey.cli.audit_file import audit_file, reading_errors
 from wirekey.cli.audit_stats import by_name, stats_json, stats_table
+from wirekey.cli.audit_verify import verify
 from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 from wirekey.cli.table import line, money, table, whole, word
@@ -60,7 +61,10 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 
 @click.group("audit")
 def command() -> None:
-    """Show and export recorded calls: one event for each call, with names and counts, never content."""
+    """Show, export and verify recorded calls: one event for each call, with names and counts, never content."""
+
+
+command.add_command(verify)
 
 
 @command.command("list")

@@ -20,7 +20,7 @@ COMMANDS = {
     "doctor": "Check clients, keys, ports, clock and upstreams, and print fixes.",
     "demo": "Run a complete round: simulator, proxy, SDK calls, audit.",
     "agents": "Add, import, change and revoke agents.",
-    "audit": "Show and export recorded calls.",
+    "audit": "Show, export and verify recorded calls.",
     "console": "Print a link to the live page.",
     "policy": "Check and evaluate policies, and replay recorded calls.",
     "ca": "Show and renew the CA.",

@@ -26,6 +26,7 @@ from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import (
     AbsolutePath,
     AuditURL,
+    CheckpointFile,
     Flag,
     HostGlob,
     PythonClass,
@@ -106,6 +107,12 @@ class AuditConfig(ConfigGroup):
         default="commit",
         description="How a record is written before its call is sent. commit: it survives the end of the process. "
         "fsync: it also survives a power failure.",
+    )
+    checkpoints: CheckpointFile | None = Field(
+        default=None,
+        description="File to which each signed checkpoint of the record's hash chain is added, for `audit verify`. "
+        "Keep it where Wirekey may add to it but not change it. null: only the database and the log have them.",
+        examples=["file:/var/log/wirekey/checkpoints.jsonl"],
     )
 
 

@@ -260,6 +260,15 @@ def audit_store(value: Any, info: ValidationInfo) -> str:
     raise ValueError("must be sqlite:///PATH, postgresql://USER@HOST/DATABASE, or a reference (env:NAME) to one")
 
 
+def checkpoint_file(value: Any, info: ValidationInfo) -> Path:
+    """Return the absolute path of `file:PATH`. Raises ValueError."""
+    if isinstance(value, Path):
+        return value
+    if isinstance(value, str) and value.startswith("file:") and value != "file:":
+        return absolute_path(Path(value.removeprefix("file:")), info)
+    raise ValueError("must be file:PATH, such as file:/var/log/wirekey/checkpoints.jsonl")
+
+
 Listener = Annotated[HostPort, PlainValidator(HostPort.parse), ValueFormat("HOST:PORT")]
 HostGlob = Annotated[str, PlainValidator(host_glob), ValueFormat("host name, `*` for any part")]
 ConfiguredUpstream = Annotated[UpstreamURL, PlainValidator(UpstreamURL.parse), ValueFormat("https URL")]
@@ -287,6 +296,7 @@ ServerURL = Annotated[str, PlainValidator(server_url), ValueFormat("URL")]
 AuditURL = Annotated[
     str, PlainValidator(audit_store), ValueFormat("sqlite:///PATH, postgresql://… or a secret reference")
 ]
+CheckpointFile = Annotated[Path, PlainValidator(checkpoint_file), ValueFormat("file:PATH")]
 Flag = Annotated[bool, Field(strict=True), ValueFormat("true \\| false")]
 Text = Annotated[str, Field(min_length=1), ValueFormat("text")]
 Patterns = Annotated[tuple[Text, ...], BeforeValidator(one_or_more), ValueFormat("pattern, or a list of patterns")]

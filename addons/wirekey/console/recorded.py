@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from wirekey.audit.file import AuditRow
+    from wirekey.audit.rows import AuditRow
     from wirekey.audit.totals import CallGroup, GroupBy, Totals
 
 RECENT = 200

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
+from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
 from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
@@ -176,7 +177,12 @@ class Lifecycle:
         if config.log.bodies:
             services.body_log = BodyLog(config.log.bodies)
             undo.callback(services.body_log.close)
-        store = AuditStore(config.state / "audit.db", durability=config.audit.durability)
+        store = AuditStore(
+            config.state / "audit.db",
+            durability=config.audit.durability,
+            key=CheckpointKey(services.agents.derived_key(KEY_USE)),
+            checkpoints_to=config.audit.checkpoints,
+        )
         store.start()  # last, as its thread takes a while to stop
         services.store = store
 

@@ -1,0 +1,107 @@
+"""What `wirekey audit verify` prints for people and programs."""
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+
+import pytest
+from click.testing import CliRunner
+
+from tests.audit.calls import call_of, finish
+from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
+from wirekey.audit.store import AuditStore
+from wirekey.cli.main import group
+from wirekey.identity.agents import AgentStore
+
+
+@pytest.fixture
+def ids(tmp_path, monkeypatch):
+    """Record two calls, with the key of the installation, and keep the checkpoints outside too."""
+    monkeypatch.chdir(tmp_path)
+    return record(tmp_path)
+
+
+def record(folder):
+    key = CheckpointKey(AgentStore(folder / "state" / "agents.json").derived_key(KEY_USE))
+    store = AuditStore(folder / "state" / "audit.db", key=key, checkpoints_to=folder / "outside.jsonl")
+    store.start()
+    calls = [call_of() for _ in range(2)]
+
+    async def record():
+        for call in calls:
+            await store.record_intent(call)
+            store.record_outcome(finish(call))
+        await store.close()
+
+    asyncio.run(record())
+    return [call.id for call in calls]
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(group, ["audit", "verify", *arguments])
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def edit(tmp_path, statement, *values):
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "audit.db")) as database:
+        database.execute(statement, values)
+        database.commit()
+
+
+@pytest.mark.usefixtures("ids")
+def test_an_unchanged_record_is_reported_in_one_line():
+    assert run() == "4 links and 2 checkpoints verified: no problems.\n"
+    assert (
+        run("--checkpoints", "outside.jsonl", "--since", "1h") == "4 links and 2 checkpoints verified: no problems.\n"
+    )
+    found = json.loads(run("--json"))
+    assert (found["valid"], found["links"], found["problems"]) == (True, 4, [])
+
+
+def test_a_changed_event_is_named(tmp_path, ids):
+    edit(tmp_path, "UPDATE calls SET cost_usd = 0 WHERE id = ?", ids[1])
+    assert f"edited: {ids[1]}: " in run(code=1)
+    found = json.loads(run("--json", code=1))
+    assert (found["valid"], found["first_bad_id"]) == (False, ids[1])
+
+
+def test_the_configured_file_of_checkpoints_is_used(tmp_path, ids):
+    edit(tmp_path, "DELETE FROM checkpoints")
+    edit(tmp_path, "DELETE FROM chain")
+    edit(tmp_path, "DELETE FROM calls")
+    edit(tmp_path, "UPDATE chain_head SET seq = 0, hash = zeroblob(32)")
+    assert "no problems" in run()
+    (tmp_path / "wirekey.yaml").write_text("audit: {checkpoints: file:outside.jsonl}")
+    assert "cut_off: -: The end of the record is missing: it had 4 links." in run(code=1)
+
+
+def test_a_database_that_is_not_the_one_of_the_checkpoints_is_reported(tmp_path, ids):
+    (tmp_path / "state" / "audit.db").unlink()
+    other = tmp_path / "outside.jsonl"
+    other.rename(tmp_path / "before.jsonl")
+    record(tmp_path)
+    assert "is not in the database" in run("--checkpoints", "before.jsonl", code=1)
+
+
+@pytest.mark.usefixtures("ids")
+def test_the_public_key_of_another_installation_can_be_passed():
+    other = CheckpointKey(bytes(32)).public.public_bytes_raw().hex()
+    assert "unknown key" in run("--key", other, code=1)
+    run("--key", "abc", code=2)
+
+
+def test_a_file_of_checkpoints_that_cannot_be_written_is_reported_at_the_start(tmp_path):
+    from wirekey.audit.checkpoints import CheckpointsError
+
+    store = AuditStore(tmp_path / "audit.db", key=CheckpointKey(bytes(32)), checkpoints_to=tmp_path / "none" / "file")
+    with pytest.raises(CheckpointsError, match=r"audit.checkpoints: .*none/file cannot be written"):
+        store.start()
+
+
+def test_a_record_of_an_earlier_version_has_no_chain_yet(tmp_path, ids):
+    edit(tmp_path, "DROP TABLE chain_head")
+    result = CliRunner().invoke(group, ["audit", "verify"])
+    assert result.exit_code == 1
+    assert "has no hash chain yet" in result.stderr

@@ -242,5 +242,5 @@ def start_of(points: Iterable[Checkpoint], since: str | None) -> tuple[LastLink,
         if point.reason == "prune" or (since is not None and point.time < since):
             start = LastLink(point.seq, bytes.fromhex(point.hash))
             if point.reason == "prune":
-                before = 0
+                before = None  # the older calls that are left are those that were under way
     return start, first_id, before

@@ -14,6 +14,7 @@ import click
 
 from wirekey.call import Outcome
 from wirekey.cli.audit_file import audit_file, reading_errors
+from wirekey.cli.audit_prune import prune
 from wirekey.cli.audit_stats import by_name, stats_json, stats_table
 from wirekey.cli.audit_verify import verify
 from wirekey.cli.moments import moment
@@ -64,6 +65,7 @@ def command() -> None:
     """Show, export and verify recorded calls: one event for each call, with names and counts, never content."""
 
 
+command.add_command(prune)
 command.add_command(verify)
 
 

@@ -99,7 +99,8 @@ def public_keys(config: Config, given: tuple[str, ...]) -> dict[str, Ed25519Publ
 
 def configured(config: Config) -> list[Path]:
     """Return the file of `audit.checkpoints`, if it is set and exists."""
-    return [config.audit.checkpoints] if config.audit.checkpoints and config.audit.checkpoints.exists() else []
+    file = config.audit.checkpoints_file
+    return [file] if file and file.exists() else []
 
 
 def foreign(points: list[Checkpoint], known: set[str]) -> Iterator[Checkpoint]:

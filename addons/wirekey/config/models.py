@@ -30,11 +30,13 @@ from wirekey.config.values import (
     Flag,
     HostGlob,
     PythonClass,
+    Retention,
     Seconds,
     ServerURL,
     Text,
     is_python,
     lower_case,
+    retention_seconds,
 )
 from wirekey.egress import hosts
 from wirekey.model_name import ModelName
@@ -114,6 +116,21 @@ class AuditConfig(ConfigGroup):
         "Keep it where Wirekey may add to it but not change it. null: only the database and the log have them.",
         examples=["file:/var/log/wirekey/checkpoints.jsonl"],
     )
+    retention: Retention | None = Field(
+        default=None,
+        description="Age after which events are deleted. null: none are deleted.",
+        examples=["400d"],
+    )
+
+    @property
+    def checkpoints_file(self) -> Path | None:
+        """The file of `checkpoints`."""
+        return Path(self.checkpoints.removeprefix("file:")) if self.checkpoints else None
+
+    @property
+    def retention_seconds(self) -> int | None:
+        """The seconds of `retention`."""
+        return retention_seconds(self.retention) if self.retention else None
 
 
 class MeteringConfig(ConfigGroup):

@@ -21,6 +21,7 @@ VERSION_AT_END = re.compile(r"/v1(?:beta|alpha)?$")
 HOST_GLOB = re.compile(r"[a-z0-9*](?:[a-z0-9.*-]{0,251}[a-z0-9*])?")
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 PYTHON_NAME = re.compile(r"python:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+RETENTION = re.compile(r"[1-9][0-9]{0,5}[hdw]")
 AUTHS = ("bearer", "x-goog-api-key", "x-api-key", "sigv4", "none", "client")
 
 
@@ -260,13 +261,23 @@ def audit_store(value: Any, info: ValidationInfo) -> str:
     raise ValueError("must be sqlite:///PATH, postgresql://USER@HOST/DATABASE, or a reference (env:NAME) to one")
 
 
-def checkpoint_file(value: Any, info: ValidationInfo) -> Path:
-    """Return the absolute path of `file:PATH`. Raises ValueError."""
-    if isinstance(value, Path):
-        return value
+def checkpoint_file(value: Any, info: ValidationInfo) -> str:
+    """Return `file:PATH` with an absolute path. Raises ValueError."""
     if isinstance(value, str) and value.startswith("file:") and value != "file:":
-        return absolute_path(Path(value.removeprefix("file:")), info)
+        return f"file:{absolute_path(Path(value.removeprefix('file:')), info)}"
     raise ValueError("must be file:PATH, such as file:/var/log/wirekey/checkpoints.jsonl")
+
+
+def retention(value: Any) -> str:
+    """Check a number of hours, days or weeks, such as 400d. Raises ValueError."""
+    if not isinstance(value, str) or not RETENTION.fullmatch(value):
+        raise ValueError("must be a number of hours, days or weeks, such as 12h, 400d or 60w")
+    return value
+
+
+def retention_seconds(value: str) -> int:
+    """Return the seconds of a value that `retention` accepts."""
+    return int(value[:-1]) * {"h": 3600, "d": 86400, "w": 7 * 86400}[value[-1]]
 
 
 Listener = Annotated[HostPort, PlainValidator(HostPort.parse), ValueFormat("HOST:PORT")]
@@ -296,7 +307,8 @@ ServerURL = Annotated[str, PlainValidator(server_url), ValueFormat("URL")]
 AuditURL = Annotated[
     str, PlainValidator(audit_store), ValueFormat("sqlite:///PATH, postgresql://… or a secret reference")
 ]
-CheckpointFile = Annotated[Path, PlainValidator(checkpoint_file), ValueFormat("file:PATH")]
+Retention = Annotated[str, PlainValidator(retention), ValueFormat("hours, days or weeks: 400d")]
+CheckpointFile = Annotated[str, PlainValidator(checkpoint_file), ValueFormat("file:PATH")]
 Flag = Annotated[bool, Field(strict=True), ValueFormat("true \\| false")]
 Text = Annotated[str, Field(min_length=1), ValueFormat("text")]
 Patterns = Annotated[tuple[Text, ...], BeforeValidator(one_or_more), ValueFormat("pattern, or a list of patterns")]

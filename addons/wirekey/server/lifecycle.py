@@ -28,6 +28,7 @@ from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access, check_implemented
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.reload import Reloader
+from wirekey.server.retention import Retention
 from wirekey.server.runtime import RunningProxy
 from wirekey.server.state_lock import StateLock
 from wirekey.server.token_service import TokenService
@@ -80,6 +81,7 @@ class Lifecycle:
         self.authority: Authority | None = None
         self.token_service: TokenService | None = None
         self.reloader = Reloader(self)
+        self.retention: Retention | None = None
         self.starting = False
         self.opened = False
         """Whether `start` has succeeded."""
@@ -177,11 +179,13 @@ class Lifecycle:
         if config.log.bodies:
             services.body_log = BodyLog(config.log.bodies)
             undo.callback(services.body_log.close)
+        key = CheckpointKey(services.agents.derived_key(KEY_USE))
+        self.retention = Retention(config.state / "audit.db", config, key)
         store = AuditStore(
             config.state / "audit.db",
             durability=config.audit.durability,
-            key=CheckpointKey(services.agents.derived_key(KEY_USE)),
-            checkpoints_to=config.audit.checkpoints,
+            key=key,
+            checkpoints_to=config.audit.checkpoints_file,
         )
         store.start()  # last, as its thread takes a while to stop
         services.store = store
@@ -250,6 +254,8 @@ class Lifecycle:
         if file := self.started_with.log.bodies:
             logger.warning(BODIES_LOGGED, file)
         self.on_started(self)
+        if self.retention:
+            self.retention.begin()
         memory.freeze_startup_objects()
         self.reloader.begin()
 
@@ -258,6 +264,8 @@ class Lifecycle:
     async def done(self) -> None:
         """Stop Wirekey: stop the reloader, close the listeners, record unfinished calls, and free the state folder."""
         await self.reloader.end()
+        if self.retention:
+            await self.retention.end()
         if not self.lock or not self.opened:
             return
         lock, self.lock = self.lock, None

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import random
+
 import anthropic
 import boto3
 import botocore.exceptions
@@ -16,7 +21,11 @@ from google.genai import errors as genai_errors
 
 from tests.running import SimulatorThread, wirekey_behind
 from tests.threats.conftest import beginning
-from wirekey.translation.neutral import ModelMaker, Reasoning
+from wirekey.body import SPOOL_ABOVE
+from wirekey.calls.translated import AT_ONCE
+from wirekey.translation.neutral import Format, ModelMaker, Reasoning
+from wirekey.translation.own_format import without_signed_state
+from wirekey.translation.requests import translate_request
 from wirekey.translation.state import StateReader
 from wirekey_simulator.text import TEXT
 
@@ -307,3 +316,58 @@ def test_signed_state_of_another_model_never_reaches_a_provider_of_the_clients_o
     for seen in simulator.seen:
         assert b"wk1" not in seen.body
     assert simulator.seen[0].body == simulator.seen[1].body != b""
+
+
+def asking_with_image(base, token, model, image):
+    client = openai.OpenAI(api_key=token, base_url=f"{base}/v1", max_retries=0)
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
+    said = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}]
+    return client.chat.completions.create(model=model, messages=said).choices[0].message.content
+
+
+@pytest.mark.parametrize("size", [3 * AT_ONCE, SPOOL_ABOVE + 3 * AT_ONCE], ids=["in memory", "in a file"])
+def test_a_large_request_is_translated_whole(way, simulator, size):
+    base, token, _ = way
+    image = base64.b64encode(random.Random(1).randbytes(size)).decode()  # any bytes will do
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}"}}
+    asked = {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, part]}]}
+    for upstream in ("anthropic", "bedrock"):
+        simulator.forget()
+        assert asking_with_image(base, token, f"to-{upstream}", image) == TEXT
+        (seen,) = simulator.seen
+        to, body = Format(spoken("openai.chat", upstream)), json.dumps(asked).encode()
+        expected = translate_request(Format.CHAT, to, MODELS[upstream], body, StateReader(b"")).body
+        assert seen.size == len(expected) > size
+        assert seen.sha256 == hashlib.sha256(expected).hexdigest()
+
+
+def test_a_large_request_that_cannot_be_translated_is_refused(way, simulator):
+    base, token, _ = way
+    simulator.forget()
+    with pytest.raises(openai.BadRequestError, match="it is not base64"):
+        asking_with_image(base, token, "to-anthropic", "A" * 2 * AT_ONCE + "!")
+    assert not simulator.seen
+
+
+def test_signed_state_is_cut_from_a_large_request_that_keeps_its_format(way, simulator):
+    signed = StateReader(b"another key").signed_id("call_1", [Reasoning("hm", "state", ModelMaker.GEMINI)])
+    call = {"id": signed, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    for size in (3 * AT_ONCE, SPOOL_ABOVE + 3 * AT_ONCE):
+        said = [
+            {"role": "user", "content": "word " * (size // 5)},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": signed, "content": "1"},
+        ]
+        body = json.dumps({"model": "gpt-4o-mini", "messages": said}).encode()
+        simulator.forget()
+        sent = httpx.post(
+            f"{way[0]}/v1/chat/completions",
+            content=body,
+            headers={"authorization": f"Bearer {way[1]}", "content-type": "application/json"},
+            trust_env=False,
+        )
+        assert sent.status_code == 200
+        (seen,) = simulator.seen
+        expected = without_signed_state(Format.CHAT, body)
+        assert b"wk1" not in expected
+        assert seen.sha256 == hashlib.sha256(expected).hexdigest()

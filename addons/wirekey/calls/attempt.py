@@ -5,13 +5,14 @@ Each attempt is made from what the client sent, never from the attempt before it
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.calls.attempt_state import AttemptState
 from wirekey.calls.extension_calls import call_info, extension_failed, head_of
 from wirekey.calls.signatures import make_digest
-from wirekey.calls.translated import record_translation, same_format_body, translate_attempt
+from wirekey.calls.translated import AT_ONCE, body_rewrite, record_translation
 from wirekey.calls.wire_head import wire_head
 from wirekey.credentials.aws import CredentialsUnavailable
 from wirekey.credentials.client_supplied import client_supplied_credential, missing_credential
@@ -26,7 +27,7 @@ from wirekey.providers.request_edits import RequestEdits
 from wirekey.routing.candidate import Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from mitmproxy import http
 
@@ -53,6 +54,10 @@ def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -
     attempt = new_attempt(services, state, planned)
     try:
         attempt = rewrite_request(services, state, attempt, services.calls.request(flow))
+        if rewrite := body_rewrite(services, state, attempt):
+            if len(attempt.body) > AT_ONCE:
+                return rewrite_and_prepare(services, flow, attempt, rewrite)
+            attempt = rewrite()
         ready = with_ready_credential(services, state, attempt)
     except Exception:
         record_refused(state, attempt)
@@ -61,6 +66,25 @@ def prepare_attempt(services: Services, flow: http.HTTPFlow, planned: Attempt) -
         return prepare_later(services, flow, attempt)
     use_attempt(services.calls, flow, ready)
     return None
+
+
+async def rewrite_and_prepare(
+    services: Services, flow: http.HTTPFlow, attempt: AttemptState, rewrite: Callable[[], AttemptState]
+) -> None:
+    """Prepare an attempt whose body is large and must be rewritten. Raises Refusal as `prepare_attempt` does.
+
+    A thread rewrites it, so that other calls go on. One body is rewritten at a time, as that needs several times the
+    memory of the body.
+    """
+    state = services.calls.state(flow)
+    try:
+        async with services.one_rewrite:
+            attempt = await asyncio.to_thread(rewrite)
+        ready = with_ready_credential(services, state, attempt) or await with_credential(services, flow, attempt)
+    except Exception:
+        record_refused(state, attempt)
+        raise
+    use_attempt(services.calls, flow, ready)
 
 
 async def prepare_later(services: Services, flow: http.HTTPFlow, attempt: AttemptState) -> None:
@@ -149,7 +173,8 @@ def signing_host(state: CallState, upstream: Upstream, settings: Settings) -> st
 def rewrite_request(services: Services, state: CallState, attempt: AttemptState, request: http.Request) -> AttemptState:
     """Ask for the model of the candidate; only what must differ in path and body does.
 
-    Raises Refusal if the request names another model and has no place for this one.
+    The body of an attempt that is translated stays in the client's format here. Raises Refusal if the request names
+    another model and has no place for this one.
     """
     call, candidate = state.call, attempt.planned.candidate
     model = candidate.model
@@ -173,11 +198,11 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
     except ModelNameError as error:
         raise cannot_override(str(model), str(error)) from None
     if translates:
-        return translate_attempt(services, state, attempt, edited.body)
+        return replace(attempt, body=edited.body)
     if edits.model and not edited.model_changed and attempt.model not in (None, edits.model):
         raise cannot_override(edits.model, "has no place for it")
     target = attempt.upstream.path.encode() + edited.target if attempt.upstream.path else edited.target
-    body = same_format_body(state, edited.body)
+    body = edited.body
     if not (edited.model_changed or edited.usage_requested) and body is attempt.body:
         return attempt if target == attempt.target else replace(attempt, target=target)
     return replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -69,6 +70,8 @@ class Services:
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
         """For each client connection, a reference to the token that it presented at CONNECT."""
         self.guesses: GuessLimit[Client] = GuessLimit()
+        self.one_rewrite = asyncio.Lock()
+        """Held while a large body is translated."""
         self.continues_traces = False
         """Whether the trace that a client's call belongs to is read."""
 

@@ -6,10 +6,12 @@ import secrets
 import string
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from wirekey.body import SPOOL_ABOVE
 from wirekey.errors import Fault, Refusal
 from wirekey.operation import CONVERSATIONS
 from wirekey.providers import PROVIDERS
@@ -23,6 +25,8 @@ from wirekey.translation.responses import StreamTranslator, content_type, transl
 from wirekey.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mitmproxy import http
 
     from wirekey.body import RequestBody
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from wirekey.translation.state import StateReader
 
 ID_ALPHABET = string.ascii_letters + string.digits
+AT_ONCE = 128 * 1024
+"""Bytes of a body up to which it is rewritten on the event loop, which takes two milliseconds at most."""
 MAX_RESPONSE = 16 * 1024 * 1024
 """Bytes of a response that is not streamed. It is translated as a whole."""
 TOO_LARGE = Refusal(
@@ -92,17 +98,23 @@ def client_format(state: CallState) -> Format | None:
     return Format(name) if name else None
 
 
-def translate_attempt(services: Services, state: CallState, attempt: AttemptState, body: RequestBody) -> AttemptState:
-    """Return an attempt whose request is in the format of its upstream. `body` is what the client asked, with edits.
+def body_rewrite(services: Services, state: CallState, attempt: AttemptState) -> Callable[[], AttemptState] | None:
+    """Return what rewrites the body of an attempt for its upstream, or None if the body stays as it is.
 
-    Raises Refusal if the request cannot be translated, or the translation asks for anything that was not decided.
+    The function needs nothing of the event loop, so a thread may run it. It raises Refusal if the request cannot be
+    translated, or the translation asks for anything that was not decided.
     """
-    candidate, call = attempt.planned.candidate, state.call
-    client, upstream = client_format(state), Format(candidate.speaks or "")
-    assert client
-    assert call.facts
-    settings = services.settings
-    model = candidate.model.name if candidate.model else call.facts.model or ""
+    if attempt.planned.candidate.speaks is not None:
+        return partial(translate_attempt, state, attempt, translation_options(services, state, attempt))
+    form = client_format(state)
+    if form and has_signed_state(attempt.body):
+        return partial(without_foreign_state, form, attempt)
+    return None
+
+
+def translation_options(services: Services, state: CallState, attempt: AttemptState) -> tuple[Options, StateReader]:
+    """Return the settings of the operator and the client for one translation, and what signs reasoning state."""
+    candidate, settings = attempt.planned.candidate, services.settings
     strict = settings.strict_translation if candidate.strict_translation is None else candidate.strict_translation
     options = Options(
         strict=strict or state.refuses_losses,
@@ -110,28 +122,41 @@ def translate_attempt(services: Services, state: CallState, attempt: AttemptStat
         max_tokens=settings.translation_max_tokens,
         route=candidate.route or "a route",
     )
-    states = reasoning_states(services, attempt)
-    request = translate_request(
-        client,
-        upstream,
-        model,
-        bytes(memoryview(body)),
-        states,
-        options,
-        stream=call.facts.stream,
-    )
+    return options, reasoning_states(services, attempt)
+
+
+def translate_attempt(state: CallState, attempt: AttemptState, settings: tuple[Options, StateReader]) -> AttemptState:
+    """Return an attempt whose request is in the format of its upstream. Its body is what the client asked, with edits.
+
+    Raises Refusal if the request cannot be translated, or the translation asks for anything that was not decided.
+    """
+    candidate, call = attempt.planned.candidate, state.call
+    client, upstream = client_format(state), Format(candidate.speaks or "")
+    assert client
+    assert call.facts
+    model = candidate.model.name if candidate.model else call.facts.model or ""
+    options, states = settings
+    body = attempt.body
+    request = translate_request(client, upstream, model, body, states, options, stream=call.facts.stream)
     operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
-    body, request = request.body, without_content(request)
     query = attempt.target.partition(b"?")[2].decode("latin-1")
     target = request.path + (f"?{request.query}" if request.query else "")
     return replace(
         attempt,
         model=model,
         target=(attempt.upstream.path + target).encode(),
-        body=body,
+        body=kept_like(body, request.body),
         usage_requested=False,
-        translated=TranslatedAttempt(request, operation, facts, client, upstream, query, states),
+        translated=TranslatedAttempt(without_content(request), operation, facts, client, upstream, query, states),
     )
+
+
+def kept_like(original: RequestBody, data: RequestBody) -> RequestBody:
+    """Return the bytes of a rewritten body: in memory, or in a file if the original is in one and they are large."""
+    if isinstance(original, bytes) or not isinstance(data, bytes) or len(data) <= SPOOL_ABOVE:
+        return data
+    original.release_pages()
+    return original.joined([data])
 
 
 def reasoning_states(services: Services, attempt: AttemptState) -> StateReader:
@@ -191,11 +216,9 @@ def called_tools(request: TranslatedRequest) -> set[str]:
     return set(call_names(request.conversation.turns).values())
 
 
-def same_format_body(state: CallState, body: RequestBody) -> RequestBody:
-    """Return the body of a request that keeps its format, without the signed state of other providers."""
-    if isinstance(body, bytes) and has_signed_state(body) and (form := client_format(state)):
-        return without_signed_state(form, body)
-    return body
+def without_foreign_state(form: Format, attempt: AttemptState) -> AttemptState:
+    """Return an attempt that keeps its format, without the signed state of other providers in its body."""
+    return replace(attempt, body=kept_like(attempt.body, without_signed_state(form, attempt.body)))
 
 
 def translated_fields(attempt: AttemptState, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

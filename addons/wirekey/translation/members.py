@@ -13,6 +13,7 @@ from wirekey.translation.losses import cannot_translate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from wirekey.body import RequestBody
     from wirekey.errors import Refusal
     from wirekey.translation.losses import Losses
 
@@ -60,7 +61,7 @@ class Members:
         self.values = values
 
     @classmethod
-    def of(cls, body: bytes, *, either_spelling: bool = False) -> Members:
+    def of(cls, body: RequestBody, *, either_spelling: bool = False) -> Members:
         """Return the members of a request. Raises Refusal if it is no JSON object."""
         try:
             values = _OBJECT.decode(body)

@@ -20,6 +20,7 @@ from wirekey.translation.state import GEMINI_MARKER, MARKER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from wirekey.body import RequestBody
 _ID = re.compile(rb'("call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*"')
 _SIGNATURE = base64.b64encode(GEMINI_MARKER)
 _REDACTED = base64.b64encode(MARKER.encode()[:3])
@@ -32,12 +33,12 @@ type Edit = Callable[[dict[str, Raw]], bool]
 """Edits a block or an item, and returns whether it stays."""
 
 
-def has_signed_state(body: bytes) -> bool:
+def has_signed_state(body: RequestBody) -> bool:
     """Return whether a request may hold signed state."""
     return any(mark in body for mark in _MARKS)
 
 
-def without_signed_state(form: Format, body: bytes) -> bytes:
+def without_signed_state(form: Format, body: RequestBody) -> RequestBody:
     """Return a request without signed state: ids get short again, and blocks of foreign reasoning are left out.
 
     A body without such state is returned as it is. The body must be a JSON object.
@@ -57,7 +58,7 @@ def without_signed_state(form: Format, body: bytes) -> bytes:
             return _edited(body, "messages", None, _keep_message)
 
 
-def _edited(body: bytes, member: str, inner: str | None, keep: Edit) -> bytes:
+def _edited(body: RequestBody, member: str, inner: str | None, keep: Edit) -> RequestBody:
     top = _OBJECT.decode(body)
     try:
         listed = _LIST.decode(top[member])

@@ -15,6 +15,7 @@ from wirekey.translation.neutral import Format
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wirekey.body import RequestBody
     from wirekey.translation.neutral import Conversation
     from wirekey.translation.state import StateReader
 
@@ -47,7 +48,7 @@ class TranslatedRequest:
     context: Context = field(repr=False)
 
 
-def read_request(form: Format, body: bytes, losses: Losses, states: StateReader, *, stream: bool) -> Conversation:
+def read_request(form: Format, body: RequestBody, losses: Losses, states: StateReader, *, stream: bool) -> Conversation:
     """Read the body of a request in a format. `stream` is what the path says, where the path says it.
 
     Raises Refusal, with the path of the member, if the body cannot be translated.
@@ -91,7 +92,7 @@ def translate_request(  # noqa: PLR0917  # in the order in which a call is known
     client: Format,
     upstream: Format,
     model: str,
-    body: bytes,
+    body: RequestBody,
     states: StateReader,
     options: Options | None = None,
     *,

@@ -27,6 +27,7 @@ from wirekey.translation.neutral import (
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from wirekey.body import RequestBody
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block
     from wirekey.translation.state import StateReader
@@ -58,7 +59,7 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _OWN_BLOCKS = "only Anthropic has blocks of this type"
 
 
-def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body)
     top.ignore("model", "anthropic_version")

@@ -28,6 +28,7 @@ from wirekey.translation.neutral import (
 )
 
 if TYPE_CHECKING:
+    from wirekey.body import RequestBody
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block
     from wirekey.translation.state import StateReader
@@ -60,7 +61,7 @@ _HINTS = ("performanceConfig", "requestMetadata", "additionalModelResponseFieldP
 _INFERENCE = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP"}
 
 
-def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body)
     top.ignore("modelId")

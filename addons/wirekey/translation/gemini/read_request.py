@@ -29,6 +29,7 @@ from wirekey.translation.schemas import from_google
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from wirekey.body import RequestBody
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block
     from wirekey.translation.state import StateReader
@@ -67,7 +68,7 @@ PLACEHOLDERS = frozenset({"skip_thought_signature_validator", "c2tpcF90aG91Z2h0X
 """Google's documented signature for history that no Gemini model made, as it stands and in base64."""
 
 
-def read_request(body: bytes, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stream: bool = False) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body, either_spelling=True)
     top.ignore("model")

@@ -28,6 +28,7 @@ from wirekey.translation.schemas import FREE_TEXT
 if TYPE_CHECKING:
     from msgspec import Raw
 
+    from wirekey.body import RequestBody
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block
     from wirekey.translation.state import StateReader
@@ -62,7 +63,7 @@ _REFUSED = {
 }
 
 
-def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body)
     top.ignore("model")

@@ -28,6 +28,7 @@ from wirekey.translation.neutral import (
 from wirekey.translation.schemas import FREE_TEXT
 
 if TYPE_CHECKING:
+    from wirekey.body import RequestBody
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block, Role
     from wirekey.translation.state import StateReader
@@ -69,7 +70,7 @@ _STORED = {
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def read_request(body: bytes, losses: Losses, states: StateReader) -> Conversation:
+def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conversation:
     """Read the body of a request. Raises Refusal, with the path of the member, if it cannot be translated."""
     top = Members.of(body)
     top.ignore("model", "stream_options")

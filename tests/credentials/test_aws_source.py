@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests.company_proxy import company_proxy
 from tests.config.reading import loaded
 from tests.simulator.requests import request
 
@@ -18,6 +19,7 @@ from wirekey.config import ConfigError
 from wirekey.credentials.aws import AwsCredentialCache, CredentialsUnavailable
 from wirekey.credentials.aws_source import AwsAccess, AwsSource, aws_credentials, session_name, session_tags
 from wirekey.egress.hosts import region_of
+from wirekey.egress.upstream_proxy import UpstreamProxy
 from wirekey.identity.aws_pairs import key_pair
 from wirekey.secret import Secret
 from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials
@@ -505,3 +507,29 @@ def test_a_reload_keeps_the_credentials_if_their_source_is_unchanged(tmp_path):
     assert aws_credentials(loaded(tmp_path, text, {"A": "AKIA", "B": "new"}), previous) is not previous
     chain = aws_credentials(loaded(tmp_path, "{}", {}))
     assert aws_credentials(loaded(tmp_path, "{}", {"AWS_ACCESS_KEY_ID": "AKIA"}), chain) is not chain
+
+
+@pytest.mark.parametrize(
+    ("more", "environ", "used"),
+    [
+        ("", {}, None),
+        ("upstream_proxy: http://user@proxy:3128", {}, "proxy"),
+        ("", {"HTTPS_PROXY": "http://proxy:3128"}, "proxy"),
+        ("upstream_proxy: {url: 'http://proxy:3128', no_proxy: [amazonaws.com]}", {}, None),
+        ("upstream_proxy: http://proxy:3128", {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:1"}, None),
+        ("upstream_proxy: http://proxy:3128", {"AWS_ENDPOINT_URL": "https://sts.corp.example"}, "proxy"),
+        ("providers: {bedrock: {upstream_proxy: 'http://other:1'}}\nupstream_proxy: http://proxy:1", {}, "other"),
+    ],
+)
+def test_the_token_service_is_reached_through_the_proxy_of_bedrocks_calls(tmp_path, more, environ, used):
+    way = AwsAccess.of(loaded(tmp_path, f"{more}\n", environ))
+    assert (way.proxy.host if way.proxy else None) == used
+
+
+def test_a_proxy_that_opens_no_tunnel_to_the_token_service_is_named():
+    with company_proxy(("127.0.0.1", 1), answer=b"HTTP/1.1 403 Forbidden\r\n\r\n") as proxy:
+        upstream = UpstreamProxy("127.0.0.1", proxy.port, "user", Secret("password-of-the-proxy"))
+        said = failure(replace(ASSUMING, proxy=upstream))
+    assert set(proxy.asked) == {"CONNECT sts.eu-west-3.amazonaws.com:443 HTTP/1.1"}
+    assert f"through the upstream proxy 127.0.0.1:{proxy.port}" in str(said)
+    assert "password-of-the-proxy" not in str(said)

@@ -51,7 +51,8 @@ def test_the_request_for_a_tunnel_names_the_host_and_has_the_credentials():
 @pytest.mark.parametrize(
     ("head", "words"),
     [
-        (b"HTTP/1.1 407 No\r\n\r\n", "407"),
+        (b"HTTP/1.1 407 No\r\n\r\n", "407.*check upstream_proxy"),
+        (b"HTTP/1.0 401 Unauthorized\r\n\r\n", "401.*check upstream_proxy"),
         (b"HTTP/1.1 403 Forbidden\r\nX-Text: secret\r\n\r\n", "403"),
         (b"HTTP/1.0 302 Found\r\nLocation: x\r\n\r\n", "302"),
         (b"SSH-2.0-x\r\n\r\n", "no HTTP status"),

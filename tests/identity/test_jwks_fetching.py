@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from tests.company_proxy import company_proxy
 from tests.identity.jwt_making import ec_key, ed_key, jwk, jwks, rsa_key, token
 
 from wirekey.config.jwt import JWTConfig, JWTIssuerConfig
 from wirekey.egress.http_client import HttpError, HttpResponse
+from wirekey.egress.upstream_proxy import UpstreamProxy
 from wirekey.identity import jwks_fetching
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwks_fetching import BETWEEN_FETCHES, GOOD_FOR, FetchedKeys, https_fetch
@@ -245,6 +247,17 @@ def test_D3_an_issuer_whose_name_resolves_to_such_an_address_is_not_dialled(serv
     with pytest.raises(HttpError, match=r"^id\.example resolves to"):
         fetch(f"https://id.example:{server.server_port}/jwks.json")
     assert server.seen == []
+
+
+def test_an_issuer_is_reached_through_a_proxy_that_resolves_its_name(server, fetch):
+    with company_proxy(("127.0.0.1", server.server_port)) as proxy:
+        through = https_fetch(server.root, lambda *_: UpstreamProxy("127.0.0.1", proxy.port))
+        assert through("https://localhost:1/jwks.json") == jwks(FIRST)
+        with pytest.raises(HttpError):  # another name than the certificate's
+            through("https://id.invalid/jwks.json")
+        with pytest.raises(HttpError, match="resolves to"):
+            through("https://169.254.169.254/jwks.json")
+    assert proxy.asked == ["CONNECT localhost:1 HTTP/1.1", "CONNECT id.invalid:443 HTTP/1.1"]
 
 
 def test_an_issuer_may_be_on_a_private_network(fetch, monkeypatch):

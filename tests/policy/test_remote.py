@@ -5,8 +5,10 @@ import socket
 
 import pytest
 
+from tests.company_proxy import company_proxy
 from tests.policy.opa import Opa
 from tests.policy.policies import BEHAVRY_CALLS, BEHAVRY_QUERY, WHOLE
+from wirekey.egress.upstream_proxy import UpstreamProxy
 from wirekey.policy.decision import NOT_ALLOWED
 from wirekey.policy.modules import PolicyError
 from wirekey.policy.remote import KEPT, RemoteEngine
@@ -197,3 +199,15 @@ async def test_a_closed_idle_connection_is_not_a_failed_attempt(opa_of, engine_o
     await asyncio.sleep(0.05)
     opa.faults = [b""]
     assert (await engine.decide(call)).allow
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"), [("https://opa.invalid/x", "CONNECT opa.invalid:443 HTTP/1.1"), ("http://opa.invalid/x", None)]
+)
+async def test_only_a_server_with_tls_is_asked_through_a_proxy(url, asked):
+    with company_proxy(("127.0.0.1", 1), answer=b"HTTP/1.1 403 Forbidden\r\n\r\n") as proxy:
+        upstream = UpstreamProxy("localhost", proxy.port)
+        engine = RemoteEngine(url, QUERY, PATIENCE, lambda *_: upstream)
+        decision = await engine.decide(PLAIN)
+    assert not decision.allow
+    assert set(proxy.asked) == ({asked} if asked else set())

@@ -132,10 +132,13 @@ def _log_in_again(command: str, way: AwsAccess) -> str:
 
 
 def _not_reached(error: Exception, way: AwsAccess) -> str:
-    return (
-        f"AWS's token service for {way.region} could not be reached ({type(error).__name__}). Check network and "
-        "firewall: Wirekey goes there directly, never through a proxy of the environment."
-    )
+    service = f"AWS's token service for {way.region} could not be reached"
+    if way.proxy:
+        return (
+            f"{service} through the upstream proxy {way.proxy.authority} ({type(error).__name__}). "
+            "Check upstream_proxy and its no_proxy."
+        )
+    return f"{service} ({type(error).__name__}). Check network and firewall: Wirekey goes there without a proxy."
 
 
 def _provider(error: Exception) -> str:

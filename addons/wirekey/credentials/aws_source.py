@@ -14,8 +14,9 @@ import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
-from wirekey.config import ConfigError, Problem
+from wirekey.config import ConfigError, Problem, configured_proxy, environment_proxy
 from wirekey.config.aws import AwsConfig
 from wirekey.config.loading import PLACEHOLDER
 from wirekey.credentials.aws import (
@@ -27,6 +28,7 @@ from wirekey.credentials.aws import (
     ExpiringCredentials,
 )
 from wirekey.credentials.aws_failures import OWN_PAIR, MFAWantedError, nothing_found, unavailable
+from wirekey.egress.hosts import partition_of
 from wirekey.identity.aws_pairs import ACCESS_KEY
 from wirekey.secret import Secret
 from wirekey.signing.request import SigV4Credentials
@@ -36,9 +38,12 @@ if TYPE_CHECKING:
 
     from wirekey.call import Agent
     from wirekey.config import Config
+    from wirekey.egress.upstream_proxy import UpstreamProxy
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 3, 5
 ATTEMPTS = 2
+HTTPS_PORT = 443
+STS_ENDPOINTS = ("AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL")
 ENVIRONMENT_PAIR = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -66,6 +71,8 @@ class AwsAccess:
     profile: str | None = None
     pair: SigV4Credentials | None = None
     role_arn: str | None = None
+    proxy: UpstreamProxy | None = None
+    """The proxy through which STS and SSO are reached."""
 
     @classmethod
     def of(cls, config: Config) -> AwsAccess | None:
@@ -78,7 +85,8 @@ class AwsAccess:
         if bedrock.key_source != "inject" or named.bearer:
             return None
         pair = _read_pair(config, named, "providers.bedrock.aws")
-        return cls(bedrock.regions[0], named.profile, pair, named.role_arn)
+        region = bedrock.regions[0]
+        return cls(region, named.profile, pair, named.role_arn, _proxy_for(config, region))
 
     @classmethod
     def of_route(cls, config: Config, index: int) -> AwsAccess | None:
@@ -88,7 +96,7 @@ class AwsAccess:
             return None
         region = route.region or config.providers.bedrock.regions[0]
         pair = _read_pair(config, route.aws, f"routes[{index}].aws")
-        return cls(region, route.aws.profile, pair, route.aws.role_arn)
+        return cls(region, route.aws.profile, pair, route.aws.role_arn, _proxy_for(config, region))
 
 
 def aws_credentials(config: Config, previous: AwsCredentialCache | None = None) -> AwsCredentialCache | None:
@@ -224,6 +232,20 @@ def session_tags(agent: Agent | None) -> list[dict[str, str]]:
     ]
 
 
+def _proxy_for(config: Config, region: str) -> UpstreamProxy | None:
+    """Return the proxy for STS, which is that of Bedrock's calls, or None. Raises ConfigError."""
+    own = config.providers.bedrock.upstream_proxy
+    proxy = (
+        configured_proxy(config, own, "providers.bedrock.upstream_proxy")
+        or configured_proxy(config, config.upstream_proxy, "upstream_proxy")
+        or environment_proxy(config, config.environ).proxy
+    )
+    endpoint = next((config.environ[name] for name in STS_ENDPOINTS if config.environ.get(name)), None)
+    partition = partition_of(region)
+    host = urlsplit(endpoint).hostname if endpoint else f"sts.{region}.{partition.suffix if partition else ''}"
+    return proxy if proxy and proxy.is_used_for(host or "", HTTPS_PORT) else None
+
+
 def _read_pair(config: Config, named: AwsConfig, setting: str) -> SigV4Credentials | None:
     if not (named.access_key and named.secret_key):
         return None
@@ -250,10 +272,11 @@ def _log_in(way: AwsAccess, environ: Mapping[str, str]) -> _Login:
     session.set_config_variable("sts_regional_endpoints", "regional")
     if not session.get_config_variable("region"):
         session.set_config_variable("region", way.region)
-    # No proxy: in a shell of `wirekey env` it would be Wirekey itself.
+    # Never that of the environment: in a shell of `wirekey env` it would be Wirekey itself.
+    proxies = {"https": way.proxy.url} if way.proxy else {}
     retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
     limits = {"connect_timeout": CONNECT_TIMEOUT, "read_timeout": READ_TIMEOUT}
-    session.set_default_client_config(ClientConfig(retries=retries, proxies={}, **limits))
+    session.set_default_client_config(ClientConfig(retries=retries, proxies=proxies, **limits))
     if way.pair:
         token = way.pair.token.reveal() if way.pair.token else None
         session.set_credentials(way.pair.access_key, way.pair.secret.reveal(), token)

@@ -42,7 +42,7 @@ class HttpServer:
     """A server that requests are sent to. `context` None: plain HTTP.
 
     `addresses` are dialled, one after the other, in place of those that the host name has. With a `proxy` they are the
-    proxy's.
+    proxy's, which is looked up if there are none.
     """
 
     host: str
@@ -85,7 +85,10 @@ class HttpConnection:
         """Connect, and verify the certificate of the server. Raises HttpError."""
         failure: Exception = OSError("no address")
         name = server.host if server.context else None
-        for address in server.addresses or (server.host,):
+        addresses = server.addresses or (server.host,)
+        if server.proxy and not server.addresses:
+            addresses = await asyncio.to_thread(resolve, server.proxy.host, server.proxy.port)
+        for address in addresses:
             try:
                 async with asyncio.timeout(silence):
                     if server.proxy is None:

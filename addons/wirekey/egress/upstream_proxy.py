@@ -12,9 +12,15 @@ import socket
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wirekey.secret import Secret
+
+type ProxyFor = Callable[[str, int], UpstreamProxy | None]
+"""Returns the proxy through which a host and port are reached, or None."""
 
 LONGEST_HEAD = 16 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r\n")
@@ -36,6 +42,14 @@ class UpstreamProxy:
     no_proxy: tuple[str, ...] = ()
 
     @property
+    def url(self) -> str:
+        """The URL with the password, for libraries that connect themselves."""
+        if not (self.user or self.password):
+            return f"http://{self.authority}"
+        password = self.password.reveal() if self.password else ""
+        return f"http://{quote(self.user, safe='')}:{quote(password, safe='')}@{self.authority}"
+
+    @property
     def authority(self) -> str:
         """Host and port, for people."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -53,6 +67,10 @@ class UpstreamProxy:
             credentials = base64.b64encode(f"{self.user}:{password}".encode()).decode()
             lines.append(f"Proxy-Authorization: Basic {credentials}")
         return "\r\n".join([*lines, "", ""]).encode()
+
+
+def no_proxy_for(_host: str, _port: int) -> None:
+    """Return None: every host is reached directly."""
 
 
 def is_loopback(host: str) -> bool:
@@ -115,8 +133,8 @@ def check_response(head: bytes) -> None:
     """Raise TunnelRefusedError unless this is the whole response of a proxy that has opened the tunnel."""
     found = _STATUS.match(head)
     status = int(found[1]) if found else 0
-    if status == 407:
-        raise TunnelRefusedError("the upstream proxy requires other credentials (407): check upstream_proxy")
+    if status in (407, 401):  # tinyproxy sends 401 for wrong credentials, and 407 only without any
+        raise TunnelRefusedError(f"the upstream proxy requires other credentials ({status}): check upstream_proxy")
     if not 200 <= status < 300:
         raise TunnelRefusedError(f"the upstream proxy refused the tunnel ({status or 'no HTTP status'})")
     if not head.endswith(_END) or head.count(_END) != 1:

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from wirekey.daemon_thread import in_daemon_thread
-from wirekey.egress.addresses import is_loopback, is_own_name
+from wirekey.egress.addresses import is_address, is_loopback, is_own_name
 from wirekey.egress.http_client import HttpError, HttpRequest, HttpServer, checked, fetch, resolve
+from wirekey.egress.upstream_proxy import no_proxy_for
 from wirekey.identity.jwk import KeySet, KeySetError, VerificationKey, key_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from wirekey.egress.upstream_proxy import ProxyFor
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +46,11 @@ class Fetch(Protocol):
         """Return the content of a document. Raises HttpError."""
 
 
-def https_fetch(extra_ca: Path | None = None) -> Fetch:
+def https_fetch(extra_ca: Path | None = None, proxy_for: ProxyFor = no_proxy_for) -> Fetch:
     """Return a function that fetches over HTTPS: from anywhere but link-local, metadata and multicast addresses.
 
-    The operator names the issuer, so it may be on a private network. Loopback is used only if the URL names it.
+    The operator names the issuer, so it may be on a private network. Loopback is used only if the URL names it. A proxy
+    resolves the name itself.
     """
     import certifi
 
@@ -57,12 +61,15 @@ def https_fetch(extra_ca: Path | None = None) -> Fetch:
     def fetch_document(url: str) -> bytes:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 443
-        addresses = resolve(host, port)
+        proxy = proxy_for(host, port)
+        addresses = (host,) if proxy and is_address(host) else () if proxy else resolve(host, port)
         if not (is_own_name(host) and all(map(is_loopback, addresses))):
             addresses = checked(host, addresses, private=True)
+        if proxy:
+            addresses = resolve(proxy.host, proxy.port)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         request = HttpRequest("GET", target, (("Host", parts.netloc), *HEADERS), MAX_BYTES)
-        [response] = fetch(HttpServer(host, port, context, addresses), [request])
+        [response] = fetch(HttpServer(host, port, context, addresses, proxy), [request])
         if 300 <= response.status < 400:
             raise HttpError(f"it redirects ({response.status}); configure the address that it redirects to")
         if response.status != 200:

@@ -11,12 +11,14 @@ import asyncio
 import logging
 import ssl
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from wirekey.egress.http_client import HttpConnection, HttpError, HttpRequest, HttpServer, StaleConnectionError
+from wirekey.egress.upstream_proxy import no_proxy_for
 from wirekey.policy.decision import Decision, UndecidedError, parse_decision, undecided
 from wirekey.policy.input import encode_input
 from wirekey.policy.modules import PolicyError, PolicyProblem
@@ -26,6 +28,7 @@ from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from wirekey.egress.http_client import HttpResponse
+    from wirekey.egress.upstream_proxy import ProxyFor
     from wirekey.policy.input import Input
 
 logger = logging.getLogger(__name__)
@@ -40,9 +43,12 @@ ATTEMPTS = 2
 
 
 class RemoteEngine:
-    """Sends calls to an OPA server. `timeout`: seconds for a decision with both attempts. Raises PolicyError."""
+    """Sends calls to an OPA server. `timeout`: seconds for a decision with both attempts. Raises PolicyError.
 
-    def __init__(self, url: str, query: str, timeout: float) -> None:
+    Only an `https://` server is reached through a proxy, because a proxy would read what is sent without TLS.
+    """
+
+    def __init__(self, url: str, query: str, timeout: float, proxy_for: ProxyFor = no_proxy_for) -> None:
         if not QUERY.fullmatch(query):
             raise PolicyError(
                 [PolicyProblem("policy.query", None, None, f"{query!r} is not a package path such as data.a.authz")]
@@ -51,6 +57,7 @@ class RemoteEngine:
         is_https = parts.scheme == "https"
         context = ssl.create_default_context() if is_https else None
         self._server = HttpServer(parts.hostname or "", parts.port or (443 if is_https else 80), context)
+        self._proxy_for = proxy_for if is_https else no_proxy_for
         self._authority = parts.netloc.rpartition("@")[2]
         prefix = parts.path.rstrip("/")
         self._decision_path = f"{prefix}/v1/{query.replace('.', '/')}?provenance=true"
@@ -134,7 +141,7 @@ class RemoteEngine:
                 raise UndecidedError(reason)
 
     async def _attempt(self, kept: HttpConnection | None, request: HttpRequest) -> HttpResponse:
-        connection = kept or await HttpConnection.open(self._server)
+        connection = kept or await self._connect()
         try:
             return await connection.exchange(request)
         finally:
@@ -142,6 +149,10 @@ class RemoteEngine:
                 self._idle.append(connection)
             else:
                 connection.close()
+
+    async def _connect(self) -> HttpConnection:
+        proxy = self._proxy_for(self._server.host, self._server.port)
+        return await HttpConnection.open(replace(self._server, proxy=proxy) if proxy else self._server)
 
 
 def object_of(response: HttpResponse) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from wirekey.calls import settings
 from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.errors import user_message
 from wirekey.identity.agents import AgentStore
+from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.observing.body_log import BodyLog
 from wirekey.providers import PROVIDERS
 from wirekey.server import listeners, memory, options
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from wirekey.ca.authority import Authority
     from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.egress.upstream_proxy import UpstreamProxy
     from wirekey_simulator.server import Simulator
 
 logger = logging.getLogger(__name__)
@@ -171,10 +173,10 @@ class Lifecycle:
         services.agents = AgentStore(config.state / "agents.json")
         services.reasoning_states = StateReader(services.agents.derived_key(b"wirekey reasoning state"))
         self.token_service = TokenService.prepare(
-            config.identity.jwt, services.agents, config.state, config.upstream_ca_file
+            config.identity.jwt, services.agents, config.state, https_fetch(config.upstream_ca_file, self.proxy_for)
         )
         self.token_service.open(services)
-        services.policy = policy_engine(config)
+        services.policy = policy_engine(config, self.proxy_for)
         undo.callback(services.policy.close)
         if config.log.bodies:
             services.body_log = BodyLog(config.log.bodies)
@@ -189,6 +191,10 @@ class Lifecycle:
         )
         store.start()  # last, as its thread takes a while to stop
         services.store = store
+
+    def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
+        """Return the proxy through which Wirekey's own requests reach a host, by the settings in use, or None."""
+        return self.services.settings.proxy_for(host, port)
 
     def warn_of_uncovered_hosts(self, hosts: Collection[str]) -> None:
         """Log a warning for each host that the CA may not issue certificates for."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from wirekey import config as configuration
 from wirekey.calls import settings
 from wirekey.errors import user_message
+from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_file_access, check_implemented
 from wirekey.server.policy_engine import start_policy_engine
@@ -85,7 +86,7 @@ class Reloader:
         with contextlib.ExitStack() as undo:
             policy = services.policy
             if config.effective_policy != previous.effective_policy:
-                policy = await start_policy_engine(config)
+                policy = await start_policy_engine(config, lifecycle.proxy_for)
                 undo.callback(policy.close)
             # After the slowest step, as the new settings take over which keys cool down.
             built, token_service = await asyncio.to_thread(
@@ -109,9 +110,8 @@ class Reloader:
         start = self.lifecycle.started_with
         assert start
         built = settings.build(config, previous)
-        return built, TokenService.prepare(
-            config.identity.jwt, self.services.agents, start.state, start.upstream_ca_file, token_service
-        )
+        fetch = https_fetch(start.upstream_ca_file, self.lifecycle.proxy_for)
+        return built, TokenService.prepare(config.identity.jwt, self.services.agents, start.state, fetch, token_service)
 
     def _log_reload(self, config: Config, built: Settings) -> None:
         lifecycle = self.lifecycle

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.identity.jwt_tokens import JwtTokens, signing_keys
 from wirekey.identity.token_endpoint import TokenEndpoint
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.config.jwt import JWTConfig
     from wirekey.identity.agents import AgentStore
+    from wirekey.identity.jwks_fetching import Fetch
     from wirekey.identity.jwt_keys import JwtSigningKeys
 
 
@@ -36,19 +36,17 @@ class TokenService:
         settings: JWTConfig,
         agents: AgentStore,
         state: Path,
-        upstream_ca_file: Path | None,
+        fetch: Fetch,
         previous: TokenService | None = None,
     ) -> TokenService:
-        """Read the keys that the settings name. Blocks.
+        """Read the keys that the settings name. Blocks. `fetch` gets the keys of external issuers.
 
         Reuses the parts of `previous` that have not changed. `previous` stays usable if this fails. Raises IssuerError,
         SigningKeysError, OSError.
         """
         keys = (previous.keys if previous else None) or signing_keys(settings, state)
         issuing = keys if settings.issues_tokens else None
-        jwts = JwtTokens.of_settings(
-            settings, agents, issuing, https_fetch(upstream_ca_file), previous.jwts if previous else None
-        )
+        jwts = JwtTokens.of_settings(settings, agents, issuing, fetch, previous.jwts if previous else None)
         return cls(settings, keys, jwts)
 
     def open(self, services: Services) -> None:

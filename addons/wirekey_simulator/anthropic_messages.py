@@ -6,11 +6,14 @@ The shapes are those of https://docs.anthropic.com/en/api/messages and /messages
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import session, text
+from wirekey_simulator.claude_rules import check_claude
 from wirekey_simulator.exchange import BadRequest, Json, encode
-from wirekey_simulator.members import objects
+from wirekey_simulator.members import child, objects
+from wirekey_simulator.signatures import signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +21,12 @@ if TYPE_CHECKING:
     from wirekey_simulator.behaviour import Behaviour
 
 THOUGHT = "Nothing to think about."
-SIGNATURE = "c2ltdWxhdGVkIHNpZ25hdHVyZQ=="
 PARTIAL_JSON_CHARACTERS = 12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AnthropicTurn:
-    """One response of the model: an optional thought, then either a tool call or text."""
+    """One response of the model: an optional thought, then text, tool calls, or both."""
 
     message_id: str
     tool_id: str
@@ -35,16 +37,35 @@ class AnthropicTurn:
     limited: bool
     """Whether max_tokens cut the text off."""
 
-    @property
-    def call(self) -> tuple[str, Any] | None:
-        """The tool that the model calls and its arguments, or None if it responds with text."""
+    @cached_property
+    def plan(self) -> session.Plan:
+        """The calls and the text of the response."""
         tools = sorted(objects(self.body.get("tools")), key=lambda tool: "input_schema" not in tool)
-        return session.tool_call(self.body, [(tool.get("name"), tool.get("input_schema")) for tool in tools])
+        offered = [(tool.get("name"), tool.get("input_schema")) for tool in tools]
+        structured = child(self.body, "output_config", "format") or self.body.get("output_format")
+        return session.planned(self.body, offered, structured=bool(structured))
+
+    @property
+    def thought(self) -> str | None:
+        """The reasoning before the response, or None if the request or the test asks for none."""
+        asked = child(self.body, "thinking", "type") in ("enabled", "adaptive")
+        if asked and self.plan.thought:
+            return self.plan.thought
+        return THOUGHT if self.counts.reasoning else None
+
+    @property
+    def calls(self) -> list[Json]:
+        """The `tool_use` blocks."""
+        ids = [self.tool_id, *(f"{self.tool_id}{number}" for number in range(1, len(self.plan.calls)))]
+        return [
+            {"type": "tool_use", "id": key, "name": name, "input": given}
+            for key, (name, given) in zip(ids, self.plan.calls, strict=False)
+        ]
 
     @property
     def stop_reason(self) -> str:
         """Return the `stop_reason` of the message."""
-        return "tool_use" if self.call else "max_tokens" if self.limited else "end_turn"
+        return "tool_use" if self.plan.calls else "max_tokens" if self.limited else "end_turn"
 
     def usage(self, output_tokens: int) -> Json:
         """Return the token counts. Unlike with other providers, `input_tokens` excludes those read from a cache."""
@@ -109,19 +130,17 @@ def check_messages(body: Json) -> None:
             raise BadRequest(f"messages.{index}.role: Input should be 'user' or 'assistant'", field="messages")
         if not isinstance(message.get("content"), str | list):
             raise BadRequest(f"messages.{index}.content: Field required", field="messages")
+    check_claude(body)
 
 
 def message(turn: AnthropicTurn) -> Json:
     """Return the whole message as JSON."""
     content: list[Json] = []
-    if turn.counts.reasoning:
-        content.append({"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE})
-    if call := turn.call:
-        name, arguments = call
-        content.append({"type": "tool_use", "id": turn.tool_id, "name": name, "input": arguments})
-    else:
-        said = text.whole(turn.behaviour, session.scripted_text(turn.body))
-        content.append({"type": "text", "text": said})
+    if turn.thought is not None:
+        content.append({"type": "thinking", "thinking": turn.thought, "signature": signature("claude", turn.thought)})
+    if turn.plan.text is not None:
+        content.append({"type": "text", "text": text.whole(turn.behaviour, turn.plan.text)})
+    content += turn.calls
     usage = turn.usage(turn.counts.output) | turn.reasoning
     return turn.envelope() | {"content": content, "stop_reason": turn.stop_reason, "usage": usage}
 
@@ -130,15 +149,15 @@ def events(turn: AnthropicTurn) -> Iterator[Json]:
     """Return the events of a stream, message_start to message_stop, one at a time."""
     yield {"type": "message_start", "message": turn.envelope()}
     index = 0
-    if turn.counts.reasoning:
-        yield from _block(index, {"type": "thinking", "thinking": "", "signature": ""}, _thinking_deltas())
-        index = 1
-    if call := turn.call:
-        name, arguments = call
-        start: Json = {"type": "tool_use", "id": turn.tool_id, "name": name, "input": {}}
-        yield from _block(index, start, _tool_deltas(arguments))
-    else:
-        yield from _block(index, {"type": "text", "text": ""}, _text_deltas(turn), ping=True)
+    if (thought := turn.thought) is not None:
+        yield from _block(index, {"type": "thinking", "thinking": "", "signature": ""}, _thinking_deltas(thought))
+        index += 1
+    if (said := turn.plan.text) is not None:
+        pieces = ({"type": "text_delta", "text": piece} for piece in text.words(turn.behaviour, said))
+        yield from _block(index, {"type": "text", "text": ""}, pieces, ping=True)
+        index += 1
+    for number, call in enumerate(turn.calls, index):
+        yield from _block(number, {**call, "input": {}}, _tool_deltas(call["input"]))
     counts = turn.usage(turn.counts.output)
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
     yield {
@@ -158,14 +177,11 @@ def _block(index: int, start: Json, deltas: Iterator[Json], *, ping: bool = Fals
     yield {"type": "content_block_stop", "index": index}
 
 
-def _text_deltas(turn: AnthropicTurn) -> Iterator[Json]:
-    for piece in text.words(turn.behaviour, session.scripted_text(turn.body)):
-        yield {"type": "text_delta", "text": piece}
-
-
-def _thinking_deltas() -> Iterator[Json]:
-    yield {"type": "thinking_delta", "thinking": THOUGHT}
-    yield {"type": "signature_delta", "signature": SIGNATURE}
+def _thinking_deltas(thought: str) -> Iterator[Json]:
+    middle = len(thought) // 2
+    for piece in (thought[:middle], thought[middle:]):
+        yield {"type": "thinking_delta", "thinking": piece}
+    yield {"type": "signature_delta", "signature": signature("claude", thought)}
 
 
 def _tool_deltas(given: Any) -> Iterator[Json]:

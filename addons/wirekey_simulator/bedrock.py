@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from wirekey_simulator import session, text
 from wirekey_simulator.bedrock_invoke import invoke, invoke_stream
 from wirekey_simulator.bedrock_services import service_response
 from wirekey_simulator.bedrock_stream import stream_response
+from wirekey_simulator.converse_rules import check_converse
 from wirekey_simulator.eventstream import message
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedRequest, SimulatedResponse, encode, json_response
 from wirekey_simulator.members import child, objects
+from wirekey_simulator.signatures import signature
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -39,7 +42,7 @@ MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
 PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 LATENCY_MS = 42
 REQUEST_ID = "00000000-0000-4000-8000-000000000000"
-THOUGHT, SIGNATURE = "Nothing to think about.", "c2ltdWxhdGVk"
+THOUGHT = "Nothing to think about."
 
 
 def check_credentials(request: SimulatedRequest, keys: Collection[str] | None) -> str | None:
@@ -88,7 +91,7 @@ def respond(request: SimulatedRequest, behaviour: Behaviour, state: State) -> Si
     elif operation == "count-tokens":
         made = _count_tokens(body, behaviour)
     else:
-        made = _converse(body, behaviour, number, stream=operation == "converse-stream")
+        made = _converse(model, body, behaviour, number, stream=operation == "converse-stream")
     made.headers.append(("x-amzn-requestid", state.new_id("00000000-0000-4000-8000-", digits=12)))
     return made
 
@@ -100,7 +103,7 @@ def _count_tokens(body: Json, behaviour: Behaviour) -> SimulatedResponse:
     return json_response({"inputTokens": text.counts(behaviour, wrapped).input})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ConverseTurn:
     """The response of the model to one Converse request."""
 
@@ -111,21 +114,37 @@ class ConverseTurn:
     limited: bool
     """Whether maxTokens cut the text off."""
 
-    @property
-    def call(self) -> tuple[str, Any] | None:
-        """The tool that the model calls and its arguments, or None if it responds with text."""
+    @cached_property
+    def plan(self) -> session.Plan:
+        """The calls and the text of the response."""
         tools = objects([tool.get("toolSpec") for tool in objects(child(self.body, "toolConfig", "tools"))])
-        return session.tool_call(self.body, [(tool.get("name"), child(tool, "inputSchema", "json")) for tool in tools])
+        offered = [(tool.get("name"), child(tool, "inputSchema", "json")) for tool in tools]
+        return session.planned(
+            self.body, offered, structured=child(self.body, "outputConfig", "textFormat", "type") == "json_schema"
+        )
 
     @property
-    def said(self) -> str:
-        """The text with which the model responds by default."""
-        return session.scripted_text(self.body)
+    def thought(self) -> str | None:
+        """The reasoning before the response, or None if the request or the test asks for none."""
+        fields = self.body.get("additionalModelRequestFields")
+        asked = child(fields, "thinking", "type") in ("enabled", "adaptive") or child(fields, "reasoningConfig")
+        if asked and self.plan.thought:
+            return self.plan.thought
+        return THOUGHT if self.counts.reasoning else None
+
+    @property
+    def calls(self) -> list[Json]:
+        """The tool uses."""
+        ids = [self.tool_id, *(f"{self.tool_id}{number}" for number in range(1, len(self.plan.calls)))]
+        return [
+            {"toolUseId": key, "name": name, "input": given}
+            for key, (name, given) in zip(ids, self.plan.calls, strict=False)
+        ]
 
     @property
     def stop_reason(self) -> str:
         """Return the `stopReason` of the response."""
-        return "tool_use" if self.call else "max_tokens" if self.limited else "end_turn"
+        return "tool_use" if self.plan.calls else "max_tokens" if self.limited else "end_turn"
 
     @property
     def usage(self) -> Json:
@@ -140,19 +159,20 @@ class ConverseTurn:
         }
 
 
-def _converse(body: Json, behaviour: Behaviour, number: str, *, stream: bool) -> SimulatedResponse:
+def _converse(model: str, body: Json, behaviour: Behaviour, number: str, *, stream: bool) -> SimulatedResponse:
     _check(body)
+    check_converse(model, body)
     behaviour, limited = text.limited(behaviour, child(body, "inferenceConfig", "maxTokens"))
     turn = ConverseTurn(body, behaviour, text.counts(behaviour, body), f"tooluse_{number}", limited)
     if stream:
         return stream_response(_framed(turn), "messageStart")
     content: list[Json] = []
-    if turn.counts.reasoning:
-        content.append({"reasoningContent": {"reasoningText": {"text": THOUGHT, "signature": SIGNATURE}}})
-    if call := turn.call:
-        content.append({"toolUse": {"toolUseId": turn.tool_id, "name": call[0], "input": call[1]}})
-    else:
-        content.append({"text": text.whole(behaviour, turn.said)})
+    if (thought := turn.thought) is not None:
+        shown = {"text": thought, "signature": signature("claude", thought)}
+        content.append({"reasoningContent": {"reasoningText": shown}})
+    if turn.plan.text is not None:
+        content.append({"text": text.whole(behaviour, turn.plan.text)})
+    content += [{"toolUse": call} for call in turn.calls]
     return json_response(
         {
             "metrics": {"latencyMs": LATENCY_MS},
@@ -188,17 +208,19 @@ def _framed(turn: ConverseTurn) -> Iterator[bytes]:
 def _events(turn: ConverseTurn) -> Iterator[tuple[str, Json]]:
     yield "messageStart", {"role": "assistant"}
     index = 0
-    if turn.counts.reasoning:
-        yield from _block(0, ({"reasoningContent": part} for part in ({"text": THOUGHT}, {"signature": SIGNATURE})))
-        index = 1
-    if call := turn.call:
-        start = {"toolUse": {"toolUseId": turn.tool_id, "name": call[0]}}
-        yield "contentBlockStart", {"contentBlockIndex": index, "start": start}
-        arguments = encode(call[1]).decode()
+    if (thought := turn.thought) is not None:
+        parts = ({"text": thought}, {"signature": signature("claude", thought)})
+        yield from _block(index, ({"reasoningContent": part} for part in parts))
+        index += 1
+    if turn.plan.text is not None:
+        yield from _block(index, ({"text": piece} for piece in text.words(turn.behaviour, turn.plan.text)))
+        index += 1
+    for number, call in enumerate(turn.calls, index):
+        start = {"toolUse": {"toolUseId": call["toolUseId"], "name": call["name"]}}
+        yield "contentBlockStart", {"contentBlockIndex": number, "start": start}
+        arguments = encode(call["input"]).decode()
         middle = len(arguments) // 2
-        yield from _block(index, ({"toolUse": {"input": part}} for part in (arguments[:middle], arguments[middle:])))
-    else:
-        yield from _block(index, ({"text": piece} for piece in text.words(turn.behaviour, turn.said)))
+        yield from _block(number, ({"toolUse": {"input": part}} for part in (arguments[:middle], arguments[middle:])))
     yield "messageStop", {"stopReason": turn.stop_reason}
     yield "metadata", {"metrics": {"latencyMs": LATENCY_MS}, "usage": turn.usage}
 

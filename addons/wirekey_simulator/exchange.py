@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Json = dict[str, Any]
 
@@ -161,6 +161,19 @@ class BadRequest(Exception):  # noqa: N818  # named as HTTP names it
         self.status = status
         self.code = code
         self.field = field
+
+
+def rules[**P, R](check: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a check of a request's members, so that it refuses a member of a wrong type wherever it finds one."""
+
+    @wraps(check)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return check(*args, **kwargs)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise BadRequest("The request has a member of a wrong type.") from None
+
+    return checked
 
 
 @dataclass(slots=True)

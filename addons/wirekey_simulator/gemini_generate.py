@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +19,9 @@ from wirekey_simulator.exchange import (
     sse,
     sse_response,
 )
+from wirekey_simulator.gemini_rules import check_gemini
 from wirekey_simulator.members import child, objects
+from wirekey_simulator.signatures import signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +39,7 @@ MID_STREAM_ERROR = {"error": {"code": 503, "message": "The model is overloaded."
 SEPARATOR = b"\n,\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GeminiTurn:
     """One response of the model."""
 
@@ -48,16 +51,31 @@ class GeminiTurn:
     limited: bool
     """Whether maxOutputTokens cut the text off."""
 
-    @property
-    def call(self) -> Json | None:
-        """The function call, or None if the model responds with text."""
+    @cached_property
+    def plan(self) -> session.Plan:
+        """The calls and the text of the response."""
         offered = [
             (function.get("name"), function.get("parameters") or function.get("parametersJsonSchema"))
             for tool in objects(self.body.get("tools"))
             for function in objects(tool.get("functionDeclarations", tool.get("function_declarations")))
         ]
-        call = session.tool_call(self.body, offered)
-        return call and {"functionCall": {"name": call[0], "args": call[1]}}
+        kind = child(self.body, "generationConfig", "responseMimeType")
+        return session.planned(self.body, offered, structured=kind == "application/json")
+
+    @property
+    def calls(self) -> list[Json]:
+        """The parts with function calls. Models that reason sign the first one."""
+        parts: list[Json] = [{"functionCall": {"name": name, "args": given}} for name, given in self.plan.calls]
+        if parts and self.plan.thought is not None:
+            parts[0]["thoughtSignature"] = signature("gemini", parts[0]["functionCall"])
+        return parts
+
+    @property
+    def thought(self) -> list[Json]:
+        """The part with a thought, if the request asks to see it."""
+        if not child(self.body, "generationConfig", "thinkingConfig", "includeThoughts"):
+            return []
+        return [{"text": self.plan.thought or THOUGHT, "thought": True}]
 
     def usage(self, output: int) -> Json:
         """Return the token counts. `candidatesTokenCount` excludes thoughts. Cached and thoughts appear only if any."""
@@ -79,7 +97,7 @@ class GeminiTurn:
         """Return one response object with these parts. `output`: tokens so far."""
         candidate: Json = {"content": {"parts": parts, "role": "model"}, "index": 0}
         if last:
-            candidate["finishReason"] = "MAX_TOKENS" if self.limited and not self.call else "STOP"
+            candidate["finishReason"] = "MAX_TOKENS" if self.limited and not self.plan.calls else "STOP"
         return {
             "candidates": [candidate],
             "usageMetadata": self.usage(output),
@@ -91,8 +109,8 @@ class GeminiTurn:
 def generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Return the response of generateContent. Raises BadRequest."""
     turn = _turn(model, request, behaviour, state)
-    parts = [_thought()] if _shows_thoughts(turn.body) else []
-    parts.append(turn.call or {"text": text.whole(turn.behaviour, session.scripted_text(turn.body))})
+    said = [] if turn.plan.text is None else [{"text": text.whole(turn.behaviour, turn.plan.text)}]
+    parts = [*turn.thought, *said, *turn.calls]
     return json_response(turn.response(parts, turn.counts.output - turn.counts.reasoning))
 
 
@@ -122,34 +140,32 @@ def _turn(model: str, request: SimulatedRequest, behaviour: Behaviour, state: St
             raise BadRequest(f"* GenerateContentRequest.contents[{index}].parts: contents.parts must not be empty.")
         if content.get("role") not in (None, "user", "model", "function"):
             raise BadRequest("Please use a valid role: user, model.")
+    check_gemini(model, body)
     settings = body.get("generationConfig", body.get("generation_config"))
     most = child(settings, "maxOutputTokens") or child(settings, "max_output_tokens")
     behaviour, limited = text.limited(behaviour, most)
     return GeminiTurn(model, body, behaviour, text.counts(behaviour, body), state.new_id("sim"), limited)
 
 
-def _shows_thoughts(body: Json) -> bool:
-    return bool(child(body, "generationConfig", "thinkingConfig", "includeThoughts"))
-
-
-def _thought() -> Json:
-    return {"text": THOUGHT, "thought": True}
-
-
 def _responses(turn: GeminiTurn) -> Iterator[Json]:
     """Yield one response object after the other. The counts grow, and the last one has the finish reason."""
     output = turn.counts.output - turn.counts.reasoning
-    if _shows_thoughts(turn.body):
-        yield turn.response([_thought()], 0, last=False)
-    if call := turn.call:
-        yield turn.response([call], output)
+    if turn.thought:
+        yield turn.response(turn.thought, 0, last=False)
+    calls = turn.calls
+    if turn.plan.text is None:
+        for number, call in enumerate(calls, 1):
+            yield turn.response([call], output, last=number == len(calls))
         return
-    words = text.words(turn.behaviour, session.scripted_text(turn.body))
+    words = text.words(turn.behaviour, turn.plan.text)
     said = next(words, "")
     for number, following in enumerate(words, 1):
         yield turn.response([{"text": said}], min(number, output), last=False)
         said = following
-    if not turn.behaviour.no_done:
+    if calls:
+        yield turn.response([{"text": said}], output, last=False)
+        yield turn.response(calls, output)
+    elif not turn.behaviour.no_done:
         yield turn.response([{"text": said}], output)
 
 

@@ -1,55 +1,76 @@
-"""A session of an agent with tools, as the user's message scripts it: which tool the model calls, and what it says.
+"""A session of a model with tools, as the user's message scripts it: what it calls and says, in any provider's format.
 
-The message contains `simulated-session:` and a JSON array of steps, one for each response of the model:
+The message contains `simulated-session:` and a JSON array of steps, one for each turn of the model:
 
     simulated-session: [{"tool": "Write", "input": {"path": "a.txt", "content": "Hi"}}, {"text": "Done. {result}"}]
 
-The number of the model's turns after that message says which step is next. A step with a tool applies only to a request
-that offers this tool, because agents also ask for titles and summaries of the same message. `{result}` in a text stands
-for the last result of a tool.
+The number of the model's turns after that message says which step is next. Members of a step:
+
+| member | meaning |
+|---|---|
+| `tool`, `input` | one call |
+| `calls` | several calls at once, each with `tool` and `input`; `text` may stand beside them |
+| `text` | the text of the turn |
+| `json` | a structured response; the request must ask for one |
+| `thought` | reasoning before it, if the request asks for reasoning |
+
+A step with tools applies only to a request that offers them, because agents also ask for titles and summaries of the
+same message. In a text, `{result}` stands for the last result of a tool, `{results}` for each result of the last turn
+with the tool that it belongs to, and `{media}` for types and digests of the media in the request.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import text
-from wirekey_simulator.members import child, objects
+from wirekey_simulator.exchange import BadRequest
+from wirekey_simulator.history import history, results, role_of, text_of, turns_of
+from wirekey_simulator.members import objects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MARK = "simulated-session:"
-TURNS = ("messages", "contents", "input")
-ASSISTANTS = ("assistant", "model")
-OWN_ITEMS = ("function_call", "custom_tool_call", "local_shell_call")
-"""Items of OpenAI's Responses that the model made and that have no role."""
-RESULT_KEYS = ("output", "content", "response", "text", "llmContent", "result", "json")
 
 
-def tool_call(body: Any, offered: Sequence[tuple[Any, Any]]) -> tuple[str, Any] | None:
-    """Return the tool to call and its arguments, or None if the model responds with text.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One turn of the model: a thought, a text, and then the calls, each with its tool and arguments.
 
-    `offered` are the tools with the JSON schema of their arguments. Without a script, the first tool is called if the
-    last message asks for that.
+    `text` is None for a turn of calls alone.
     """
-    if not offered:
-        return None
+
+    text: str | None = None
+    calls: tuple[tuple[str, Any], ...] = ()
+    thought: str | None = None
+
+
+def planned(body: Any, offered: Sequence[tuple[Any, Any]], *, structured: bool = False) -> Plan:
+    """Return the next turn of the model. Without a script, it calls a tool if the last message asks for that.
+
+    `offered` are the tools with the JSON schema of their arguments; `structured` is True if the request asks for a
+    response of some form. Raises BadRequest if the script has a structured response and the request does not.
+    """
     step = next_step(body)
-    if step is not None:
-        return (step["tool"], step.get("input", {})) if any(step.get("tool") == name for name, _ in offered) else None
-    if text.wants_tool_call(body):
-        name, schema = offered[0]
-        return name, text.tool_arguments(schema)
-    return None
-
-
-def scripted_text(body: Any) -> str:
-    """Return the text of the next step, or the usual text."""
-    step = next_step(body) or {}
+    if step is None:
+        call = _usual_call(body, offered)
+        return Plan(None, (call,)) if call else Plan(text.TEXT)
+    thought = step.get("thought") if isinstance(step.get("thought"), str) else None
+    calls = _calls(step)
+    names = [name for name, _ in offered]
+    if calls and all(name in names for name, _ in calls):
+        said = step.get("text")
+        return Plan(_filled(said, body) if isinstance(said, str) else None, calls, thought)
+    if "json" in step:
+        if not structured:
+            raise BadRequest("The simulated session has a structured response here, and the request asks for none.")
+        return Plan(json.dumps(step["json"], ensure_ascii=False, separators=(",", ":")), (), thought)
     said = step.get("text")
-    return said.replace("{result}", last_result(body)) if isinstance(said, str) else text.TEXT
+    return Plan(_filled(said, body) if isinstance(said, str) and not calls else text.TEXT, (), thought)
 
 
 def next_step(body: Any) -> dict[str, Any] | None:
@@ -57,28 +78,42 @@ def next_step(body: Any) -> dict[str, Any] | None:
 
     A text as the last step is repeated, as some agents ask again.
     """
-    turns = _turns(body)
+    turns = turns_of(body)
     for index, turn in enumerate(turns):
-        if turn.get("role") == "user" and (found := _script_in(turn)) is not None:
-            done = sum(_is_of_model(later) for later in turns[index + 1 :])
+        if role_of(turn) == "user" and (found := _script_in(turn)) is not None:
+            roles = [role for role in map(role_of, turns[index:]) if role != "system"]
+            done = sum(role == "assistant" != before for before, role in pairwise(roles))
             if done < len(found):
                 return found[done]
-            return found[-1] if found and "tool" not in found[-1] else None
+            return found[-1] if found and not _calls(found[-1]) and "tool" not in found[-1] else None
     return None
 
 
 def last_result(body: Any) -> str:
     """Return the text of the last result of a tool, or of the last message."""
-    turns = _turns(body)
-    return _text_of(turns[-1]).strip() if turns else ""
+    turns = turns_of(body)
+    return text_of(turns[-1]).strip() if turns else ""
 
 
-def _turns(body: Any) -> list[dict[str, Any]]:
-    return next((objects(child(body, name)) for name in TURNS if isinstance(child(body, name), list)), [])
+def _usual_call(body: Any, offered: Sequence[tuple[Any, Any]]) -> tuple[str, Any] | None:
+    if not offered or not text.wants_tool_call(body):
+        return None
+    name, schema = offered[0]
+    return name, text.tool_arguments(schema)
 
 
-def _is_of_model(turn: dict[str, Any]) -> bool:
-    return turn.get("role") in ASSISTANTS or turn.get("type") in OWN_ITEMS
+def _calls(step: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    calls = objects(step["calls"]) if "calls" in step else [step]
+    return tuple((call["tool"], call.get("input", {})) for call in calls if isinstance(call.get("tool"), str))
+
+
+def _filled(said: str, body: Any) -> str:
+    if "{" not in said:
+        return said
+    turns = history(body)
+    named = "; ".join(f"{name}={found}" for name, found in results(turns))
+    media = "; ".join(item.text for turn in turns for item in turn.items if item.kind == "media")
+    return said.replace("{results}", named).replace("{media}", media).replace("{result}", last_result(body))
 
 
 def _script_in(turn: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -95,19 +130,3 @@ def _script_in(turn: dict[str, Any]) -> list[dict[str, Any]] | None:
                 continue
             return objects(steps)
     return None
-
-
-def _text_of(value: Any) -> str:
-    """Return the text in a turn or a result. Each provider and agent nests it differently."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(map(_text_of, value))
-    if isinstance(value, dict):
-        if "parts" in value:
-            return _text_of(value["parts"])
-        for wrapped in ("functionResponse", "function_response", "toolResult"):
-            if wrapped in value:
-                return _text_of(value[wrapped])
-        return next((_text_of(value[key]) for key in RESULT_KEYS if key in value), "")
-    return ""

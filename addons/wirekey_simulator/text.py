@@ -56,10 +56,10 @@ def whole(behaviour: Behaviour, default: str = TEXT) -> str:
     return "".join(words(behaviour, default))
 
 
-def limited(behaviour: Behaviour, most: Any) -> tuple[Behaviour, bool]:
-    """Cut the default text at `most` tokens, and return whether it was cut. A text that was asked for is not cut."""
+def limited(behaviour: Behaviour, most: Any, said: str = TEXT) -> tuple[Behaviour, bool]:
+    """Cut the text at `most` tokens, and return whether it was cut. A text that a behaviour asks for is not cut."""
     asked = (behaviour.size, behaviour.events, behaviour.tokens) != (None, None, None)
-    if asked or not isinstance(most, int) or not 0 < most < len(_words(TEXT)):
+    if asked or not isinstance(most, int) or not 0 < most < len(_words(said)):
         return behaviour, False
     return replace(behaviour, events=most), True
 

@@ -19,7 +19,9 @@ WHOLE = {
         "model": "m",
         "max_tokens": 1,
         "messages": MESSAGES,
-        "tools": [{"name": "x", "input_schema": {"properties": {"a": {"type": "string", "enum": ["a"]}}}}],
+        "tools": [
+            {"name": "x", "input_schema": {"type": "object", "properties": {"a": {"type": "string", "enum": ["a"]}}}}
+        ],
         "stream": False,
     },
     "/v1/messages/count_tokens": {"model": "m", "messages": MESSAGES},
@@ -29,7 +31,9 @@ WHOLE = {
     "/model/x/converse": {
         "messages": [{"role": "user", "content": [{"text": "Call a tool"}]}],
         "inferenceConfig": {"maxTokens": 1},
-        "toolConfig": {"tools": [{"toolSpec": {"name": "x", "inputSchema": {"json": {"properties": {}}}}}]},
+        "toolConfig": {
+            "tools": [{"toolSpec": {"name": "x", "inputSchema": {"json": {"type": "object", "properties": {}}}}}]
+        },
     },
     "/model/x/count-tokens": {"input": {"converse": {"messages": []}}},
     "/model/anthropic.x/invoke": {"anthropic_version": "x", "max_tokens": 1, "messages": MESSAGES},

@@ -12,6 +12,7 @@ from tests.simulator.requests import request
 from tests.simulator.test_openai import CALL_A_TOOL, TEXT, TOOL, client_with
 from wirekey_simulator.behaviour import parse_behaviour
 from wirekey_simulator.openai import respond_at
+from wirekey_simulator.session import MARK
 from wirekey_simulator.state import State
 
 FLAT_TOOL = {"type": "function", "strict": False, **TOOL["function"]}
@@ -236,9 +237,10 @@ def test_the_token_limit_cuts_the_text_and_is_the_finish_reason(client):
     assert chunks[-1].choices[0].finish_reason == "length"
     older = client.completions.create(model="gpt-3.5-turbo-instruct", prompt="Say", max_tokens=3)
     assert older.choices[0].finish_reason == "length"
-    response = client.responses.create(model="gpt-4o-mini", input="Say", max_output_tokens=3)
+    long = f"{MARK} {json.dumps([{'text': 'word ' * 20}])}"
+    response = client.responses.create(model="gpt-4o-mini", input=long, max_output_tokens=16)
     assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
-    events = list(client.responses.create(model="gpt-4o-mini", input="Say", max_output_tokens=3, stream=True))
+    events = list(client.responses.create(model="gpt-4o-mini", input=long, max_output_tokens=16, stream=True))
     assert events[-1].type == "response.incomplete"
 
 

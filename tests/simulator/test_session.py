@@ -5,7 +5,7 @@ import json
 import pytest
 
 from wirekey_simulator import text
-from wirekey_simulator.session import MARK, last_result, scripted_text, tool_call
+from wirekey_simulator.session import MARK, last_result, planned
 
 STEPS = [
     {"tool": "write", "input": {"path": "a"}},
@@ -15,6 +15,16 @@ STEPS = [
 PROMPT = f"Please work. {MARK} {json.dumps(STEPS)} Thank you."
 OFFERED = [("read", None), ("write", None), ("shell", None)]
 CALL = {"name": "x", "arguments": "{}"}
+
+
+def tool_call(body, offered):
+    return next(iter(planned(body, offered).calls), None)
+
+
+def scripted_text(body):
+    return planned(body, []).text
+
+
 TURNS = {
     "openai chat": (
         "messages",

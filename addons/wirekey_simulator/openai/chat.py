@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import session, text
 from wirekey_simulator.exchange import Json, SimulatedResponse, encode, json_response, sse, sse_response
+from wirekey_simulator.openai.chat_rules import check_chat
 from wirekey_simulator.openai.parameters import (
     checked,
     completion_usage,
@@ -48,20 +49,22 @@ def create(call: OpenAICall) -> SimulatedResponse:
     body = call.request.json()
     stream, with_usage = streams_with_usage(body)
     facts = {"id": call.state.new_id("chatcmpl-"), "created": CREATED, "model": model(body)}
-    for index, message in enumerate(required(body, "messages", list)):
-        required(checked(message, f"messages[{index}]", dict), "role", str)
+    for index, given in enumerate(required(body, "messages", list)):
+        required(checked(given, f"messages[{index}]", dict), "role", str)
     most = optional(body, "max_completion_tokens", int) or optional(body, "max_tokens", int)
     behaviour, cut = text.limited(call.behaviour, most)
-    calls = tool_calls(body, call.state)
+    check_chat(body)
+    plan = planned(body)
+    calls = tool_calls(plan, call.state)
     finish = "tool_calls" if calls else "length" if cut else "stop"
     choices = number(body, "n", 1, 1, 128)
     usage = completion_usage(text.counts(behaviour, body))
-    said = session.scripted_text(body)
     if stream:
         counted = usage if with_usage else None
-        events = _events(facts, behaviour, said, counted, calls=calls, finish=finish, choices=choices)
+        events = _events(facts, behaviour, plan.text, counted, calls=calls, finish=finish, choices=choices)
         return sse_response(events, STREAM_ERROR)
-    message = {"role": "assistant", "content": None if calls else text.whole(behaviour, said), "refusal": None}
+    content = None if plan.text is None else text.whole(behaviour, plan.text)
+    message: Json = {"role": "assistant", "content": content, "refusal": None}
     message |= {"tool_calls": calls} if calls else {"annotations": []}
     choice = {"message": message, "logprobs": None, "finish_reason": finish}
     response: Json = {
@@ -86,18 +89,35 @@ def messages(call: OpenAICall) -> SimulatedResponse:
     return json_response(page([{"id": f"{call.key}-{n}", **message} for n, message in enumerate(given)], call.request))
 
 
-def tool_calls(body: Json, state: State) -> list[Json]:
-    """Return a call of the first function offered, if the last message asks for one."""
+def planned(body: Json) -> session.Plan:
+    """Return what the model says: a call of the first function offered, if the last message asks for one."""
     tools = [required(tool, "function", dict) for tool in objects(body, "tools") if tool.get("type") == "function"]
-    call = session.tool_call(body, [(tool.get("name"), tool.get("parameters")) for tool in tools])
-    if call is None:
-        return []
-    function = {"name": call[0], "arguments": encode(call[1]).decode()}
-    return [{"id": state.new_id("call_"), "type": "function", "function": function}]
+    form = (optional(body, "response_format", dict) or {}).get("type", "text")
+    offered = [(tool.get("name"), tool.get("parameters")) for tool in tools]
+    return session.planned(body, offered, structured=form != "text")
+
+
+def tool_calls(plan: session.Plan, state: State) -> list[Json]:
+    """Return the calls of a turn."""
+    return [
+        {
+            "id": state.new_id("call_"),
+            "type": "function",
+            "function": {"name": name, "arguments": encode(given).decode()},
+        }
+        for name, given in plan.calls
+    ]
 
 
 def _events(
-    facts: Json, behaviour: Behaviour, said: str, usage: Json | None, *, calls: list[Json], finish: str, choices: int
+    facts: Json,
+    behaviour: Behaviour,
+    said: str | None,
+    usage: Json | None,
+    *,
+    calls: list[Json],
+    finish: str,
+    choices: int,
 ) -> Iterator[bytes]:
     more: Json = {"service_tier": "default", "system_fingerprint": "fp_simulator"}
     if usage is not None:
@@ -108,14 +128,14 @@ def _events(
         return sse({**facts, "object": "chat.completion.chunk", "choices": [choice], **more})
 
     for index in range(choices):
-        yield chunk(index, {"role": "assistant", "content": None if calls else "", "refusal": None})
-        if calls:
-            for delta in _call_deltas(calls[0]):
-                yield chunk(index, {"tool_calls": [delta]})
-        else:
+        yield chunk(index, {"role": "assistant", "content": None if said is None else "", "refusal": None})
+        if said is not None:
             before, after = chunk(index, {"content": "@"}).split(b'"@"', 1)
             for word in text.words(behaviour, said):
                 yield before + encode(word) + after
+        for position, call in enumerate(calls):
+            for delta in _call_deltas(position, call):
+                yield chunk(index, {"tool_calls": [delta]})
         yield chunk(index, {}, finish)
     if usage is not None:
         yield sse({**facts, "object": "chat.completion.chunk", "choices": [], **more, "usage": usage})
@@ -123,9 +143,9 @@ def _events(
         yield DONE
 
 
-def _call_deltas(call: Json) -> Iterator[Json]:
+def _call_deltas(index: int, call: Json) -> Iterator[Json]:
     function: dict[str, Any] = call["function"]
     arguments = function["arguments"]
-    yield {"index": 0, **call, "function": {**function, "arguments": ""}}
+    yield {"index": index, **call, "function": {**function, "arguments": ""}}
     for start in range(0, len(arguments), ARGUMENT_BYTES):
-        yield {"index": 0, "function": {"arguments": arguments[start : start + ARGUMENT_BYTES]}}
+        yield {"index": index, "function": {"arguments": arguments[start : start + ARGUMENT_BYTES]}}

@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from wirekey_simulator import session, text
 from wirekey_simulator.exchange import BadRequest, Json, SimulatedResponse, encode, json_response, sse, sse_response
+from wirekey_simulator.members import child
+from wirekey_simulator.openai.chat_rules import REASONING
 from wirekey_simulator.openai.parameters import model, objects, optional, required
+from wirekey_simulator.openai.responses_rules import check_responses
 from wirekey_simulator.openai.storage import found, keep, page
+from wirekey_simulator.signatures import signature
 from wirekey_simulator.state import CREATED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from wirekey_simulator.behaviour import Behaviour
     from wirekey_simulator.openai.call import OpenAICall
     from wirekey_simulator.state import State
+
+type Event = Callable[..., bytes]
 
 SHELF = "openai.responses"
 INPUTS = "openai.responses.inputs"
@@ -44,19 +50,23 @@ def create(call: OpenAICall) -> SimulatedResponse:
     """Return a response object, whole or streamed."""
     body = call.request.json()
     response = _unfinished(body, call.state)
-    behaviour, cut = text.limited(call.behaviour, body.get("max_output_tokens"))
+    check_responses(body)
+    plan = planned(body)
+    behaviour, cut = text.limited(call.behaviour, body.get("max_output_tokens"), plan.text or "")
     usage = _usage(text.counts(behaviour, body))
-    item, said = _call_item(body, call.state), session.scripted_text(body)
+    items = _items(body, plan, call.state)
     if optional(body, "stream", bool):
-        item = item or _message_item(call.state.new_id("msg_"), None)
-        events = _events(response, behaviour, item, usage, call.state, said=said, cut=cut)
+        events = _events(response, behaviour, items, usage, call.state, said=plan.text or "", cut=cut)
         error = {"code": "server_error", "message": "The server had an error, as the simulator was asked to say."}
         number = call.behaviour.error_after or 0
         return sse_response(
             events, sse({"type": "error", **error, "param": None, "sequence_number": number}, event="error")
         )
-    item = item or _message_item(call.state.new_id("msg_"), text.whole(behaviour, said))
-    return json_response(_finished(response, item, usage, call.state, cut=cut))
+    whole = [
+        item if item["type"] != "message" else _message_item(item["id"], text.whole(behaviour, plan.text or ""))
+        for item in items
+    ]
+    return json_response(_finished(response, whole, usage, call.state, cut=cut))
 
 
 def count_input(call: OpenAICall) -> SimulatedResponse:
@@ -120,9 +130,9 @@ def _unfinished(body: Json, state: State) -> Json:
     return {**facts, **{name: body.get(name, usual) for name, usual in ECHOED.items()}}
 
 
-def _finished(response: Json, item: Json, usage: Json, state: State, *, cut: bool) -> Json:
-    whole = {**response, "status": "completed", "output": [item], "usage": usage}
-    if cut and item["type"] == "message":
+def _finished(response: Json, items: list[Json], usage: Json, state: State, *, cut: bool) -> Json:
+    whole = {**response, "status": "completed", "output": items, "usage": usage}
+    if cut and items[-1]["type"] == "message":
         whole |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     if whole["store"]:
         keep(state, SHELF, whole)
@@ -151,57 +161,101 @@ def _part(whole: str) -> Json:
     return {"type": "output_text", "text": whole, "annotations": [], "logprobs": []}
 
 
-def _call_item(body: Json, state: State) -> Json | None:
-    """Return a call of the first function offered, if the last input asks for one."""
-    tools = [tool for tool in objects(body, "tools") if tool.get("type") == "function"]
-    call = session.tool_call(body, [(tool.get("name"), tool.get("parameters")) for tool in tools])
-    if call is None:
-        return None
-    return {
-        "id": state.new_id("fc_"),
-        "type": "function_call",
-        "status": "completed",
-        "call_id": state.new_id("call_"),
-        "name": call[0],
-        "arguments": encode(call[1]).decode(),
-    }
+def planned(body: Json) -> session.Plan:
+    """Return what the model says: a call of the first function offered, if the last input asks for one."""
+    tools = [tool for tool in objects(body, "tools") if tool.get("type") in ("function", "custom")]
+    offered = [(tool.get("name"), tool.get("parameters")) for tool in tools]
+    form = child(body, "text", "format", "type") or "text"
+    return session.planned(body, offered, structured=form != "text")
+
+
+def _items(body: Json, plan: session.Plan, state: State) -> list[Json]:
+    """Return the items of a response, its message still empty."""
+    items: list[Json] = []
+    if plan.thought is not None and REASONING.match(str(body["model"])):
+        shown = bool(child(body, "reasoning", "summary"))
+        item: Json = {"id": state.new_id("rs_"), "type": "reasoning", "summary": []}
+        if shown:
+            item["summary"] = [{"type": "summary_text", "text": plan.thought}]
+        if "reasoning.encrypted_content" in (body.get("include") or ()):
+            item["encrypted_content"] = signature("openai", plan.thought if shown else "")
+        items.append(item)
+    if plan.text is not None:
+        items.append(_message_item(state.new_id("msg_"), None))
+    custom = [tool.get("name") for tool in objects(body, "tools") if tool.get("type") == "custom"]
+    for name, given in plan.calls:
+        facts = {"status": "completed", "call_id": state.new_id("call_"), "name": name}
+        if name in custom:
+            items.append({"id": state.new_id("ctc_"), "type": "custom_tool_call", **facts, "input": str(given)})
+        else:
+            arguments = encode(given).decode()
+            items.append({"id": state.new_id("fc_"), "type": "function_call", **facts, "arguments": arguments})
+    return items
 
 
 def _events(
-    response: Json, behaviour: Behaviour, item: Json, usage: Json, state: State, *, said: str, cut: bool
+    response: Json, behaviour: Behaviour, items: list[Json], usage: Json, state: State, *, said: str, cut: bool
 ) -> Iterator[bytes]:
     numbers = count()
+    finished: list[Json] = []
 
     def event(kind: str, **more: Any) -> bytes:
         return sse({"type": kind, "sequence_number": next(numbers), **more}, event=kind)
 
     yield event("response.created", response=response)
     yield event("response.in_progress", response=response)
-    at = {"item_id": item["id"], "output_index": 0}
-    if item["type"] == "function_call":
-        arguments = item["arguments"]
-        started = {**item, "status": "in_progress", "arguments": ""}
-        yield event("response.output_item.added", output_index=0, item=started)
-        for start in range(0, len(arguments), ARGUMENT_BYTES):
-            delta = arguments[start : start + ARGUMENT_BYTES]
-            yield event("response.function_call_arguments.delta", **at, delta=delta)
-        yield event("response.function_call_arguments.done", **at, arguments=arguments, name=item["name"])
-    else:
-        yield event("response.output_item.added", output_index=0, item=item)
-        at["content_index"] = 0
-        yield event("response.content_part.added", **at, part=_part(""))
-        held: list[str] = []
-        size = 0
-        for word in text.words(behaviour, said):
-            if size < HELD_TEXT:
-                held.append(word)
-                size += len(word)
-            yield event("response.output_text.delta", **at, delta=word, logprobs=[])
-        whole = "".join(held)[:HELD_TEXT]
-        yield event("response.output_text.done", **at, text=whole, logprobs=[])
-        yield event("response.content_part.done", **at, part=_part(whole))
-        item = _message_item(item["id"], whole)
-    yield event("response.output_item.done", output_index=0, item=item)
+    for index, item in enumerate(items):
+        at = {"item_id": item["id"], "output_index": index}
+        if item["type"] == "message":
+            yield event("response.output_item.added", output_index=index, item=item)
+            held: list[str] = []
+            yield from _text_events(event, at, text.words(behaviour, said), held)
+            done = _message_item(item["id"], "".join(held)[:HELD_TEXT])
+        elif item["type"] == "reasoning":
+            yield event("response.output_item.added", output_index=index, item={**item, "summary": []})
+            yield from _summary_events(event, at, item["summary"])
+            done = item
+        else:
+            yield from _call_events(event, at, item)
+            done = item
+        yield event("response.output_item.done", output_index=index, item=done)
+        finished.append(done)
     if not behaviour.no_done:
-        last = _finished(response, item, usage, state, cut=cut)
+        last = _finished(response, finished, usage, state, cut=cut)
         yield event(f"response.{last['status']}", response=last)
+
+
+def _text_events(event: Event, at: Json, words: Iterator[str], held: list[str]) -> Iterator[bytes]:
+    """Yield the events of a message's text. `held` gets the pieces that the last events repeat."""
+    at = {**at, "content_index": 0}
+    yield event("response.content_part.added", **at, part=_part(""))
+    size = 0
+    for word in words:
+        if size < HELD_TEXT:
+            held.append(word)
+            size += len(word)
+        yield event("response.output_text.delta", **at, delta=word, logprobs=[])
+    whole = "".join(held)[:HELD_TEXT]
+    yield event("response.output_text.done", **at, text=whole, logprobs=[])
+    yield event("response.content_part.done", **at, part=_part(whole))
+
+
+def _summary_events(event: Event, at: Json, summary: list[Json]) -> Iterator[bytes]:
+    for number, part in enumerate(summary):
+        here = {**at, "summary_index": number}
+        yield event("response.reasoning_summary_part.added", **here, part={**part, "text": ""})
+        yield event("response.reasoning_summary_text.delta", **here, delta=part["text"])
+        yield event("response.reasoning_summary_text.done", **here, text=part["text"])
+        yield event("response.reasoning_summary_part.done", **here, part=part)
+
+
+def _call_events(event: Event, at: Json, item: Json) -> Iterator[bytes]:
+    custom = item["type"] == "custom_tool_call"
+    member, kind = ("input", "custom_tool_call_input") if custom else ("arguments", "function_call_arguments")
+    started = {**item, "status": "in_progress", member: ""}
+    yield event("response.output_item.added", output_index=at["output_index"], item=started)
+    whole = item[member]
+    for start in range(0, len(whole), ARGUMENT_BYTES):
+        yield event(f"response.{kind}.delta", **at, delta=whole[start : start + ARGUMENT_BYTES])
+    named = {} if custom else {"name": item["name"]}
+    yield event(f"response.{kind}.done", **at, **{member: whole}, **named)

@@ -27,6 +27,7 @@ MAX_CALL_ID = 64
 MIN_OUTPUT_TOKENS = 16
 ROLES = ("user", "assistant", "system", "developer")
 CALLS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+PREFIXES = {"message": "msg", "reasoning": "rs", "function_call": "fc", "custom_tool_call": "ctc"}
 OWN = ("output_text", "refusal")
 
 
@@ -43,7 +44,7 @@ def check_responses(body: Json) -> None:
             field="max_output_tokens",
         )
     if not body.get("previous_response_id") and not body.get("conversation"):
-        _check_items(objects(body.get("input")))
+        _check_items(objects(body.get("input")), stored=body.get("store") is not False)
     _check_tools(body)
     if REASONING.match(model):
         for name in ("temperature", "top_p"):
@@ -58,15 +59,16 @@ def check_responses(body: Json) -> None:
         check_schema(form, "text.format")
 
 
-def _check_items(items: list[Json]) -> None:
+def _check_items(items: list[Json], *, stored: bool) -> None:
     calls = {item.get("call_id"): kind for item in items if (kind := item.get("type")) in CALLS}
     outputs = {item.get("call_id"): kind for item in items if (kind := item.get("type")) in CALLS.values()}
     for index, item in enumerate(items):
         kind = item.get("type", "message")
+        _check_id(item, kind, f"input[{index}].id")
         if kind == "message":
             _check_message(item, f"input[{index}]")
         elif kind == "reasoning":
-            _check_reasoning(item, items[index + 1 :])
+            _check_reasoning(item, items[index + 1 :], stored=stored)
         elif kind in CALLS:
             call = item.get("call_id")
             if not isinstance(call, str) or len(call) > MAX_CALL_ID:
@@ -85,6 +87,14 @@ def _check_items(items: list[Json]) -> None:
             if CALLS.get(calls.get(call, "")) != kind:
                 raise BadRequest(f"No tool call found for function call output with call_id {call}.", field="input")
             _check_output(item.get("output"), f"input[{index}].output")
+
+
+def _check_id(item: Json, kind: str, place: str) -> None:
+    identifier, prefix = item.get("id"), PREFIXES.get(kind)
+    if identifier and prefix and not str(identifier).startswith(prefix):
+        raise BadRequest(
+            f"Invalid '{place}': '{identifier}'. Expected an ID that begins with '{prefix}'.", code="invalid_value"
+        )
 
 
 def _check_output(output: Any, place: str) -> None:
@@ -113,7 +123,7 @@ def _check_part(part: Json, place: str, *, own: bool) -> None:
         check_image(part.get("image_url"), f"{place}.image_url")
 
 
-def _check_reasoning(item: Json, rest: list[Json]) -> None:
+def _check_reasoning(item: Json, rest: list[Json], *, stored: bool) -> None:
     """Check that reasoning was issued here, and that the item it led to follows."""
     if not rest or (rest[0].get("role") != "assistant" and rest[0].get("type") not in (*CALLS, "reasoning")):
         raise BadRequest(
@@ -122,6 +132,12 @@ def _check_reasoning(item: Json, rest: list[Json]) -> None:
     if not isinstance(item.get("summary"), list):
         raise BadRequest("Missing required parameter: 'input.summary'.")
     given = item.get("encrypted_content")
+    if given is None and not stored:
+        raise BadRequest(
+            f"Item with id '{item.get('id')}' not found. Items are not persisted when `store` is set to false. Try "
+            "again with `store` set to true, or remove this item from your input.",
+            status=404,
+        )
     if given is not None and given != signature("openai", text_of(item["summary"])):
         raise BadRequest(
             "The encrypted content could not be verified. Reason: Encrypted content could not be decrypted or parsed.",

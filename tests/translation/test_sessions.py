@@ -62,7 +62,7 @@ def test_a_session(name):
         ask = resolved(step["ask"], answers)
         body = client_body(case["from"], ask)
         if client is upstream:
-            text = without_signed_state(client, body).decode()
+            text = without_signed_state(client, body, model_of(to)).decode()
         else:
             request = translate_request(client, upstream, model_of(to), body, STATES)
             text = request.body.decode()

@@ -218,7 +218,7 @@ def called_tools(request: TranslatedRequest) -> set[str]:
 
 def without_foreign_state(form: Format, attempt: AttemptState) -> AttemptState:
     """Return an attempt that keeps its format, without the signed state of other providers in its body."""
-    return replace(attempt, body=kept_like(attempt.body, without_signed_state(form, attempt.body)))
+    return replace(attempt, body=kept_like(attempt.body, without_signed_state(form, attempt.body, attempt.model or "")))
 
 
 def translated_fields(attempt: AttemptState, fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

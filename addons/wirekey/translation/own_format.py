@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw
 
 from wirekey.translation.members import encode
+from wirekey.translation.models import traits_of
 from wirekey.translation.neutral import Format
-from wirekey.translation.state import GEMINI_MARKER, MARKER
+from wirekey.translation.state import GEMINI_MARKER, MARKER, SKIP_SIGNATURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wirekey.body import RequestBody
+    from wirekey.translation.models import Traits
+
 _ID = re.compile(rb'("call_[A-Za-z0-9]{1,24})_wk1_[A-Za-z0-9_-]*"')
 _SIGNATURE = base64.b64encode(GEMINI_MARKER)
 _REDACTED = base64.b64encode(MARKER.encode()[:3])
@@ -38,10 +42,11 @@ def has_signed_state(body: RequestBody) -> bool:
     return any(mark in body for mark in _MARKS)
 
 
-def without_signed_state(form: Format, body: RequestBody) -> RequestBody:
-    """Return a request without signed state: ids get short again, and blocks of foreign reasoning are left out.
+def without_signed_state(form: Format, body: RequestBody, model: str = "") -> RequestBody:
+    """Return a request to `model` without signed state: ids are short again, and foreign reasoning is left out.
 
-    A body without such state is returned as it is. The body must be a JSON object.
+    A call in a request to Gemini keeps a signature if the model demands one: the word for calls of other models. A
+    body without signed state is returned as it is. The body must be a JSON object.
     """
     if not has_signed_state(body):
         return body
@@ -53,7 +58,7 @@ def without_signed_state(form: Format, body: RequestBody) -> RequestBody:
         case Format.CONVERSE:
             return _edited(body, "messages", "content", _keep_converse)
         case Format.GEMINI:
-            return _edited(body, "contents", "parts", _keep_part)
+            return _edited(body, "contents", "parts", partial(_keep_part, traits_of(model, form)))
         case Format.CHAT:
             return _edited(body, "messages", None, _keep_message)
 
@@ -127,8 +132,10 @@ def _keep_converse(block: dict[str, Raw]) -> bool:
     return b'"wk1_' not in data and b'"' + _REDACTED not in data
 
 
-def _keep_part(part: dict[str, Raw]) -> bool:
+def _keep_part(traits: Traits, part: dict[str, Raw]) -> bool:
     if _begins(part.get("thoughtSignature"), b'"' + _SIGNATURE):
         del part["thoughtSignature"]
+        if traits.signatures and "functionCall" in part:
+            part["thoughtSignature"] = Raw(encode(SKIP_SIGNATURE))
         return not (bytes(part.get("thought", b"false")) == b"true" or bytes(part.get("text", b"x")) == b'""')
     return True

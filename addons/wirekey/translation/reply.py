@@ -82,6 +82,19 @@ class Reply:
             self.context.losses.report("reasoning_state")
         return signed
 
+    def carried_or_mark(self, reasoning: Reasoning) -> str | None:
+        """Return the state of a block whose text the client shows, or a mark that it has none.
+
+        The provider of the client's own format refuses reasoning that it did not sign. By the mark, Wirekey finds the
+        block and removes it if the conversation goes on there.
+        """
+        return self.carried(reasoning) or self.unsigned_mark
+
+    @property
+    def unsigned_mark(self) -> str | None:
+        """A signed state without any block."""
+        return self.states.signed_text([])
+
 
 def object_arguments(call: ToolCall) -> Raw:
     """Return the arguments of a call as an object; text of a call that was cut off is kept in one."""

@@ -33,6 +33,8 @@ MAX_SIGNED_ID_BYTES = 16 * 1024
 MAX_INFLATED_BYTES = 256 * 1024
 MARKER = "wk1_"
 GEMINI_MARKER = b"WK1"
+SKIP_SIGNATURE = "skip_thought_signature_validator"
+"""The signature of a call that another model made (ai.google.dev, thought signatures)."""
 _VERSION = 1
 _MAC_BYTES = 16
 _IN_ID = re.compile(r"(call_[A-Za-z0-9]{1,24})_wk1_([A-Za-z0-9_-]*)\Z")

@@ -80,9 +80,9 @@ def _block(block: Block, reply: Reply) -> list[Json]:
         case Text():
             return [{"type": "text", "text": block.text}] if block.text else []
         case Reasoning():
-            state = reply.carried(block)
             if block.text and reply.shows_thoughts:
-                return [{"type": "thinking", "thinking": block.text, "signature": state or ""}]
+                return [{"type": "thinking", "thinking": block.text, "signature": reply.carried_or_mark(block)}]
+            state = reply.carried(block)
             return [{"type": "redacted_thinking", "data": state}] if state else []
         case ToolCall():
             found: Json = {
@@ -108,6 +108,7 @@ class AnthropicEventWriter:
         self.numbers = 0
         self.open = False
         self.kind = ""
+        self.unsigned = False
         self.stop_event: Stop | None = None
 
     def event(self, name: str, members: Json) -> bytes:
@@ -185,6 +186,7 @@ class AnthropicEventWriter:
             if not self.reply.shows_thoughts:
                 return b""
             if not self.open:
+                self.unsigned = True
                 started = self.start({"type": "thinking", "thinking": "", "signature": ""})
             delta: Json = {"type": "thinking_delta", "thinking": event.text}
         elif self.kind == "call":
@@ -199,19 +201,25 @@ class AnthropicEventWriter:
         if carried is None:
             return b""
         if self.kind == "reasoning" and self.open:
-            delta: Json = {"type": "signature_delta", "signature": carried}
-            return self.event("content_block_delta", {"index": self.numbers, "delta": delta})
+            return self.signature(carried)
         if self.open:
             return b""
         return self.start({"type": "redacted_thinking", "data": carried}) + self.close()
 
+    def signature(self, signature: str | None) -> bytes:
+        """Return the signature of the open block."""
+        self.unsigned = False
+        delta: Json = {"type": "signature_delta", "signature": signature}
+        return self.event("content_block_delta", {"index": self.numbers, "delta": delta})
+
     def close(self) -> bytes:
-        """Return the end of the open block."""
+        """Return the end of the open block. Reasoning without a signature gets a mark."""
         if not self.open:
             return b""
+        marked = self.signature(self.reply.unsigned_mark) if self.unsigned else b""
         self.open = False
         self.numbers += 1
-        return self.event("content_block_stop", {"index": self.numbers - 1})
+        return marked + self.event("content_block_stop", {"index": self.numbers - 1})
 
     def failure(self, event: ProviderError) -> bytes:
         """Return the error event."""

@@ -82,10 +82,10 @@ def _block(block: Block, reply: Reply) -> list[Json]:
         case Text():
             return [{"text": block.text}] if block.text else []
         case Reasoning():
-            state = reply.carried(block)
             if block.text and reply.shows_thoughts:
-                shown: Json = {"text": block.text, **({"signature": state} if state else {})}
+                shown: Json = {"text": block.text, "signature": reply.carried_or_mark(block)}
                 return [{"reasoningContent": {"reasoningText": shown}}]
+            state = reply.carried(block)
             return [{"reasoningContent": {"redactedContent": base64_of_text(state)}}] if state else []
         case ToolCall():
             use: Json = {
@@ -106,6 +106,7 @@ class ConverseEventWriter:
         self.numbers = 0
         self.open = False
         self.kind = ""
+        self.unsigned = False
         self.stop_event: Stop | None = None
 
     def write(self, event: Event) -> bytes:
@@ -154,7 +155,10 @@ class ConverseEventWriter:
     def delta(self, event: Delta) -> bytes:
         """Return a piece of text, of reasoning or of the arguments of a call."""
         if self.kind == "reasoning":
-            return self.block_delta({"reasoningContent": {"text": event.text}}) if self.reply.shows_thoughts else b""
+            if not self.reply.shows_thoughts:
+                return b""
+            self.unsigned = True
+            return self.block_delta({"reasoningContent": {"text": event.text}})
         return self.block_delta({"toolUse": {"input": event.text}} if self.kind == "call" else {"text": event.text})
 
     def state(self, event: StateDelta) -> bytes:
@@ -163,18 +167,21 @@ class ConverseEventWriter:
         if carried is None:
             return b""
         if self.kind == "reasoning" and self.open:
+            self.unsigned = False
             return self.block_delta({"reasoningContent": {"signature": carried}})
         if self.open:
             return b""
         return self.block_delta({"reasoningContent": {"redactedContent": base64_of_text(carried)}}) + self.close()
 
     def close(self) -> bytes:
-        """Return the end of the open block."""
+        """Return the end of the open block. Reasoning without a signature gets a mark."""
         if not self.open:
             return b""
-        self.open = False
+        mark: Json = {"reasoningContent": {"signature": self.reply.unsigned_mark}}
+        marked = self.block_delta(mark) if self.unsigned else b""
+        self.open = self.unsigned = False
         self.numbers += 1
-        return frame("contentBlockStop", {"contentBlockIndex": self.numbers - 1})
+        return marked + frame("contentBlockStop", {"contentBlockIndex": self.numbers - 1})
 
     def end(self) -> bytes:
         """Return the reason of the end, and the usage."""

@@ -9,6 +9,7 @@ from wirekey.translation.media import by_ending
 from wirekey.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult, Turn
 from wirekey.translation.options import fit_options
 from wirekey.translation.schemas import for_gemini, tool_schema
+from wirekey.translation.state import SKIP_SIGNATURE
 from wirekey.translation.thinking import gemini_thinking
 from wirekey.translation.turns import arguments_object, call_names, ordered, result_text
 
@@ -33,7 +34,6 @@ _GENERATION = {
     "top_logprobs": "logprobs",
     "stop": "stopSequences",
 }
-_PLACEHOLDER = "skip_thought_signature_validator"
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE", "one": "ANY"}
 
 
@@ -105,7 +105,7 @@ def _model_parts(turn: Turn, context: Context) -> list[Json]:
             part["thoughtSignature"] = signature.state
             signature = None
         elif isinstance(block, ToolCall) and first_call and context.traits.signatures:
-            part["thoughtSignature"] = _PLACEHOLDER
+            part["thoughtSignature"] = SKIP_SIGNATURE
         first_call = first_call and not isinstance(block, ToolCall)
         parts.append(part)
     if signature is not None and signature.attached == "text":

@@ -86,9 +86,19 @@ def carried_signature(reasoning: Reasoning, reply: Reply) -> str | None:
     return reply.reported(reply.states.signed_signature([reasoning]))
 
 
+def call_signature(reply: Reply) -> str | None:
+    """Return the signature of the first call of a response that has no reasoning state.
+
+    Gemini refuses calls without a signature. By this one, Wirekey knows the call as another model's if the conversation
+    goes on with Gemini.
+    """
+    return reply.states.signed_signature([])
+
+
 def _parts(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
     parts: list[Json] = []
     signature: str | None = None
+    called = False
     for block in blocks:
         match block:
             case Reasoning():
@@ -104,6 +114,8 @@ def _parts(blocks: tuple[Block, ...], reply: Reply) -> list[Json]:
                 part: Json = {"text": text}
             case ToolCall():
                 part = _call_part(block, object_arguments(block), reply)
+                signature = signature or (None if called else call_signature(reply))
+                called = True
             case _:
                 continue
         if signature:
@@ -136,6 +148,7 @@ class GeminiEventWriter:
         self.calls: dict[int, tuple[ToolCall, list[str]]] = {}
         self.held = 0
         self.signature: str | None = None
+        self.called = False
         self.stop_event: Stop | None = None
 
     def write(self, event: Event) -> bytes:
@@ -203,6 +216,9 @@ class GeminiEventWriter:
         self.held -= len(text)
         whole = object_text(text)
         arguments = raw_json({"arguments": text}) if whole is None else Raw(whole.encode())
+        if not self.called:
+            self.signature = self.signature or call_signature(self.reply)
+        self.called = True
         return self.part(_call_part(call, arguments, self.reply))
 
     def failure(self, event: ProviderError) -> bytes:

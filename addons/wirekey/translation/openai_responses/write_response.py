@@ -159,8 +159,9 @@ def _items(block: Block, reply: Reply) -> list[Json]:
         case Text():
             return [message_item(f"msg_{reply.make_id()}", block.text, block.annotations)]
         case Reasoning():
-            state, text = reply.carried(block), block.text if reply.shows_thoughts else None
-            return [reasoning_item(f"rs_{reply.make_id()}", text, state)] if state or text else []
+            text = block.text if reply.shows_thoughts else None
+            state = reply.carried_or_mark(block) if text else reply.carried(block)
+            return [reasoning_item(f"rs_{reply.make_id()}", text, state)] if state else []
         case ToolCall():
             return [call_item(f"fc_{reply.make_id()}", block, reply)]
     return []
@@ -349,7 +350,7 @@ class ResponsesEventWriter:
 
     def reasoning_done(self, item: _OpenItem) -> tuple[Json, bytes]:
         """Return finished reasoning and its last events."""
-        done = reasoning_item(item.id, item.text or None, item.state)
+        done = reasoning_item(item.id, item.text or None, item.state or self.reply.unsigned_mark)
         found = b"" if item.announced else self.added(reasoning_item(item.id, None, None))
         if item.pieces:
             members: Json = {**self.place(), "summary_index": 0}

@@ -135,7 +135,8 @@ def _part(block: Block, context: Context) -> Json:
                 context.drop("cache")
             return found
         case Media(kind="image"):
-            found = {"type": "input_image", "image_url": block.url or f"data:{block.media_type};base64,{block.data}"}
+            url = block.url or f"data:{block.media_type};base64,{block.data}"
+            found = {"type": "input_image", "image_url": url, "detail": "auto"}
         case Document():
             found = {"type": "input_file", "filename": block.name or "document"}
             if block.url is not None:

@@ -73,7 +73,8 @@ class GeminiTurn:
     @property
     def thought(self) -> list[Json]:
         """The part with a thought, if the request asks to see it."""
-        if not child(self.body, "generationConfig", "thinkingConfig", "includeThoughts"):
+        thinking = child(self.body, "generationConfig", "thinkingConfig")
+        if not (child(thinking, "includeThoughts") or child(thinking, "include_thoughts")):
             return []
         return [{"text": self.plan.thought or THOUGHT, "thought": True}]
 

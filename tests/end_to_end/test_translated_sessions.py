@@ -13,6 +13,7 @@ import pytest
 
 from tests.end_to_end.sessions import ASKS, MEDIA, SCRIPT, SESSIONS, SYSTEM, expected_turns, hold, result_of
 from tests.running import SimulatorThread, wirekey_behind
+from tests.translation.sdk_types import check_request
 from wirekey_simulator.history import history
 
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
@@ -26,6 +27,13 @@ MODELS = {
     "nova": "us.amazon.nova-pro-v1:0",
 }
 PROVIDERS = {**{name: name for name in MODELS}, "chat": "openai", "adaptive": "anthropic", "nova": "bedrock"}
+PATHS = {
+    "/chat/completions": "openai.chat", "/responses": "openai.responses", "/messages": "anthropic",
+    "enerateContent": "gemini", "/converse": "converse", "/converse-stream": "converse", "/invoke": "invoke",
+    "/invoke-with-response-stream": "invoke",
+}  # fmt: skip
+SILENT = "Nothing to think about."
+"""The thought of the simulated Gemini at a step without one: it always shows its thoughts."""
 MAKERS = {"openai": "openai", "chat": "", "gemini": "gemini", "anthropic": "claude", "adaptive": "claude",
           "bedrock": "claude", "nova": ""}  # fmt: skip
 TURNS = len(SCRIPT)
@@ -75,8 +83,19 @@ def held(way, simulator, client, upstreams, *, streamed):
         assert len(set(ids)) == len(ids)
     bodies = [msgspec.json.decode(seen.body) for seen in simulator.seen]
     assert len(bodies) == TURNS
+    for seen, body, turn, step in zip(simulator.seen, bodies, turns, SCRIPT, strict=True):
+        form, streams = format_of(seen.target)
+        check_request(form, body, streamed=streams or bool(body.get("stream")))
+        if form != "openai.chat" and asks_for_thought(body) and not (client == "openai.chat" and streamed):
+            assert turn.thought == step.get("thought", SILENT if form == "gemini" else "")
     check_upstreams(client, upstreams, bodies)
-    return turns, bodies
+
+
+def format_of(target):
+    """Return the format of a request by its path, and whether the path asks for a stream."""
+    path = target.partition("?")[0]
+    form = next(form for end, form in PATHS.items() if path.endswith(end))
+    return form, "stream" in path
 
 
 def asks_for_thought(body):

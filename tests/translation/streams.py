@@ -1,5 +1,6 @@
 """Writes the events of a provider's stream as its bytes, and folds a client's stream into one response."""
 
+import base64
 import json
 
 from botocore.eventstream import EventStreamBuffer
@@ -266,3 +267,25 @@ FOLDS = {
     "converse": fold_converse,
     "invoke": fold_invoke,
 }
+
+
+def client_events(form, data):
+    """Return the events of a client's stream as its SDK reads them. Errors end the list, as SDKs raise them."""
+    if form == "converse":
+        return [
+            (headers[":event-type"], json.loads(payload))
+            for headers, payload in frames(data)
+            if headers[":message-type"] == "event"
+        ]
+    if form == "invoke":
+        chunks = [payload for headers, payload in frames(data) if headers[":message-type"] == "event"]
+        return [json.loads(base64.b64decode(json.loads(payload)["bytes"])) for payload in chunks]
+    if form == "gemini" and data.startswith(b"["):
+        found = json.loads(data)
+    else:
+        found = [json.loads(text) for _, text in sse_events(data) if text != "[DONE]"]
+    return [
+        event
+        for event in found
+        if not (event.get("type") == "error" or ("error" in event and form != "openai.responses"))
+    ]

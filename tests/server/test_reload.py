@@ -129,10 +129,10 @@ async def test_the_event_loop_continues_while_a_new_policy_is_tried(folder, monk
 
     make = reload.start_policy_engine
 
-    async def slowly(config):
+    async def slowly(config, proxy_for):
         begun.set()
         await may_end.wait()
-        return await make(config)
+        return await make(config, proxy_for)
 
     monkeypatch.setattr(reload, "start_policy_engine", slowly)
     monkeypatch.setattr(reload, "REFRESH_SECONDS", 0.01)

@@ -42,7 +42,7 @@ class HttpServer:
     """A server that requests are sent to. `context` None: plain HTTP.
 
     `addresses` are dialled, one after the other, in place of those that the host name has. With a `proxy` they are the
-    proxy's, which is looked up if there are none.
+    proxy's. Without them, the proxy's name is looked up.
     """
 
     host: str

@@ -63,6 +63,8 @@ class Refusal(Exception):  # noqa: N818  # it becomes a response and is often no
     param: str | None = None
 
 
+INSUFFICIENT_QUOTA = "insufficient_quota"
+"""The code of a refusal for a budget that is used up. To retry does not help before the next day or month."""
 COMPANION_DECLINED = Refusal(
     404,
     "companion_declined",

@@ -82,6 +82,8 @@ class Facts:
     """Names of the tools offered, for policy; not in the audit event."""
     other_models: tuple[str, ...] = ()
     """Other models that the request names and that may respond or help. For policy; not in the audit event."""
+    choices: int | None = None
+    """How many responses are generated, if the request says so. For quotas; not in the audit event."""
     asks_usage: bool = True
     """False only if the client streams and did not ask for the usage event that the provider can send."""
 

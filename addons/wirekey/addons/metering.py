@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
@@ -18,6 +19,7 @@ from wirekey.metering.tap import Tap
 from wirekey.operation import Facts
 from wirekey.providers import PROVIDERS
 from wirekey.providers.openai.usage_filter import UsageEventFilter
+from wirekey.quotas.headers import limit_headers
 
 if TYPE_CHECKING:
     from mitmproxy import http
@@ -81,6 +83,8 @@ class Metering(Addon):
         if translated:
             state.tap.translation = ResponseTranslation(state, response)
             unframe(flow)
+        if state.hold and response.status_code < FIRST_ERROR_STATUS:
+            response.headers.update(limit_headers(state.hold, call.provider, response.headers, time.time()))
         response.stream = state.tap
 
     def make_tap(self, flow: http.HTTPFlow, state: CallState, reader: ResponseReader | None) -> ResponseTap:

@@ -8,19 +8,20 @@ from wirekey.addons.base import AdmittingAddon
 from wirekey.calls.tunnels import TUNNEL
 from wirekey.errors import COMPANION_DECLINED
 from wirekey.operation import Kind
-from wirekey.policy.input import build_input
+from wirekey.policy.input import QUOTA_FIELDS, build_input
 from wirekey.policy.permissions import check_permission
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_edits import RequestEdits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
     from mitmproxy import http
 
     from wirekey.call import Call
     from wirekey.policy.decision import Decision
     from wirekey.policy.input import Input
+    from wirekey.quotas.definition import Quota
 
 
 class Policy(AdmittingAddon):
@@ -46,11 +47,20 @@ class Policy(AdmittingAddon):
             # It was read just now, and the decision may take a while.
             body.release_pages()
         given = build_input(call, by_name(self.calls.request(flow).headers))
+        if quotas := self.services.settings.quotas:
+            self.note_quotas(flow, given, quotas)
         decision = self.services.policy.decide_at_once(given)
         if decision is None:
             return self.decide_later(flow, call, given)
         self.fulfil(flow, call, self.obeyed(call, decision))
         return None
+
+    def note_quotas(self, flow: http.HTTPFlow, given: Input, quotas: Sequence[Quota]) -> None:
+        """Note which quotas apply to a call, and show the policy what is left of them."""
+        service, state = self.services.quotas, self.calls.state(flow)
+        state.quotas = service.applied(quotas, given)
+        if state.quotas and self.services.policy.reads(*QUOTA_FIELDS):
+            given["spend"], given["remaining"] = service.view.for_policy(state.quotas)
 
     async def decide_later(self, flow: http.HTTPFlow, call: Call, given: Input) -> None:
         """Decide on a call by a policy that takes a while."""

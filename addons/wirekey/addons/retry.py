@@ -12,6 +12,7 @@ from wirekey.addons.credentials import record_response
 from wirekey.audit.store import AuditUnavailable
 from wirekey.call import AttemptRecord
 from wirekey.calls.attempt import prepare_attempt, use_attempt
+from wirekey.calls.quota_holds import hold_next_attempt
 from wirekey.errors import Refusal
 from wirekey.routing.plan import Failure
 
@@ -53,6 +54,8 @@ class Retry(Addon):
             return
         failed, previous = failed_attempt(state.call, failure), state.attempt
         try:
+            if waiting := hold_next_attempt(self.services, state, next_attempt.candidate, failure):
+                await waiting
             if waiting := prepare_attempt(self.services, attempt.flow, next_attempt):
                 await waiting
             await self.record_attempt(state.call, failed)

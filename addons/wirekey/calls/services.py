@@ -15,6 +15,7 @@ from wirekey.calls.signatures import Signatures
 from wirekey.credentials.uploads import Uploads
 from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
+from wirekey.quotas.enforcement import QuotaEnforcer
 from wirekey.shared_state import MemoryState
 from wirekey.wire.connection_pool import ConnectionPool
 
@@ -62,6 +63,7 @@ class Services:
         self.calls = Calls(self)
         self.events = CallEvents()
         self.shared_state: SharedState = MemoryState()
+        self.quotas = QuotaEnforcer(lambda: self.shared_state)
         self.upstream_connections = ConnectionPool()
         self.client_connections = ClientConnections()
         self.held_bytes = HeldBytes()

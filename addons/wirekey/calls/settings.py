@@ -14,6 +14,7 @@ from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.egress.names import pattern_of
 from wirekey.json_size import VALUES_LIMIT
 from wirekey.providers import PROVIDERS
+from wirekey.quotas.configured import quotas_of
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import (
     failover_of,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from wirekey.credentials.aws import AwsCredentialCache
     from wirekey.egress.upstream_proxy import UpstreamProxy
     from wirekey.extension_running import ModelChoice, RequestHook
+    from wirekey.quotas.definition import Quota
 
 
 def no_routes() -> Routes:
@@ -98,6 +100,8 @@ class Settings:
     """The operator's function that chooses the model of each call."""
     request_hooks: tuple[RequestHook, ...] = ()
     """The operator's extensions that run around each call, in order."""
+    quotas: tuple[Quota, ...] = ()
+    """Rate limits and budgets."""
     simulated: bool = False
 
     @property
@@ -201,6 +205,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         reuse_connections=config.upstream_connections.reuse,
         model_choice=model_choice(config),
         request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
+        quotas=quotas_of(config),
     )
 
 

@@ -130,7 +130,10 @@ class CallDelegate:
         if refusal := refusal_if_revoked(self.services, state):
             state.call.outcome = Outcome.INTERRUPTED
             raise refusal
-        return wire_request(state, server, self.services.signatures, keep=keep)
+        request = wire_request(state, server, self.services.signatures, keep=keep)
+        if state.hold:
+            state.hold.sent = True
+        return request
 
     # Attempts.
 

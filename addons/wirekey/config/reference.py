@@ -116,7 +116,7 @@ def row(name: str, field: FieldInfo) -> str:
     else:
         default = "" if isinstance(field.default, BaseModel) else f"`{flow(yaml_value(field.default))}`"
     kind = " or ".join([*(["settings below"] if grouped else []), *kinds(field)])
-    if "tuple" in str(field.annotation):
+    if "tuple" in str(field.annotation) and typing.get_origin(field.annotation) is not dict:
         kind = f"list: {kind}"
     return f"| `{name}` | {kind} | {default} | {field.description} |\n"
 

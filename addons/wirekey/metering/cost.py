@@ -47,6 +47,10 @@ class Prices:
     cached: Price | None
     cache_write: Price | None
     output: Price | None
+    model: str = ""
+    """The model's name on the list, which several names at the provider may share."""
+    context: int | None = None
+    """The most input tokens that the model accepts, if the list says so."""
 
 
 def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | None:
@@ -57,7 +61,7 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | Non
     """
     if not model or usage.input_tokens is None:
         return None
-    prices = prices_of(provider.price_list, model, int(time.time()) // HOUR)
+    prices = current_prices(provider, model)
     if prices is None or (usage.output_tokens is None and prices.output is not None):
         return None
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
@@ -75,6 +79,11 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | Non
         if price is not None:
             cost += price.of(tokens, total_input)
     return round(cost, 12)
+
+
+def current_prices(provider: Provider, model: str | None) -> Prices | None:
+    """Return the prices of a model of a provider that hold now; None if it has no list price."""
+    return prices_of(provider.price_list, model, int(time.time()) // HOUR) if model else None
 
 
 @lru_cache(maxsize=1024)
@@ -100,6 +109,8 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
         price_of(prices.cache_read_mtok) or input_price,
         price_of(prices.cache_write_mtok) or input_price,
         price_of(prices.output_mtok),
+        found.id,
+        found.context_window,
     )
 
 

@@ -53,6 +53,9 @@ class PolicyEngine(Protocol):
     async def decide(self, given: Input) -> Decision:
         """Return the decision on one call within the time limit. Never raises: an error denies the call."""
 
+    def reads(self, *fields: str) -> bool:
+        """Return whether the policy may read one of these fields of the input."""
+
     async def refresh(self) -> None:
         """Load changes of the policy. Called about once a second. Never raises."""
 
@@ -253,6 +256,11 @@ class EmbeddedEngine:
     def revision(self) -> str:
         """Return the revision of the policy in force."""
         return self._loaded.revision
+
+    def reads(self, *fields: str) -> bool:
+        """Return whether the policy may read one of these fields of the input."""
+        read = self._loaded.fields
+        return read is None or any(field in read for field in fields)
 
     def decide_at_once(self, given: Input) -> Decision | None:
         """Return the decision on one call, unless a worker process must make it."""

@@ -100,6 +100,19 @@ FIELDS = (
         "names of the tools, and of namespaces and MCP servers; no other text of them. Always present, possibly empty",
     ),
     InputField("max_tokens", "number", "the requested limit of output tokens"),
+    InputField(
+        "spend",
+        "object",
+        "what is spent of each quota that applies to the call, in US dollars: "
+        '`input.spend.company.usd_per_month`; write `input.spend["per-agent"]` for a name with a hyphen. Absent if '
+        "no quota applies",
+    ),
+    InputField(
+        "remaining",
+        "object",
+        "what is left of each quota that applies, by the name of the limit: `input.remaining.company.usd_per_month`, "
+        "and `usd_per_day`, `requests_per_minute`, `tokens_per_minute`, `concurrent`. Absent if no quota applies",
+    ),
     InputField("headers", "object of strings", "the request headers below, by lower-case names. Always present"),
 )
 
@@ -112,7 +125,9 @@ HEADERS = (
 )
 """The headers that a policy sees. None can hold a credential."""
 
-NOT_RECORDED = ("tools", "other_models", "headers", "agent.permissions")
+QUOTA_FIELDS = ("spend", "remaining")
+"""The fields that the quotas add to the input."""
+NOT_RECORDED = ("tools", "other_models", "headers", "agent.permissions", *QUOTA_FIELDS)
 """Fields that the audit event lacks. A replay goes without them or takes them from elsewhere."""
 
 _encode = msgspec.json.Encoder().encode

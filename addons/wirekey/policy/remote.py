@@ -66,6 +66,10 @@ class RemoteEngine:
         self._idle: list[HttpConnection] = []
         self._rules: tuple[float, bool] | None = None
 
+    def reads(self, *fields: str) -> bool:
+        """Return True: the server does not say what its policy reads."""
+        return True
+
     def decide_at_once(self, given: Input) -> Decision | None:
         """Return None: every decision is asked of the server."""
 

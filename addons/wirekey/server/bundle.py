@@ -20,6 +20,7 @@ from wirekey.addons.metering import Metering
 from wirekey.addons.metrics import Metrics
 from wirekey.addons.models import Models
 from wirekey.addons.policy import Policy
+from wirekey.addons.quotas import Quotas
 from wirekey.addons.recognition import Recognition
 from wirekey.addons.request_hooks import RequestHooks
 from wirekey.addons.request_start import RequestStart
@@ -52,6 +53,7 @@ def addons_in_order(
     Policy,
     Models,
     Routing,
+    Quotas,
     Credentials,
     ResponseHooks,
     Retry,
@@ -85,6 +87,7 @@ def addons_in_order(
         Policy(services),  # does the policy allow it
         Models(services),  # which models may this agent call, for lists of the gateway's own
         Routing(services),  # which models and upstreams are tried, in which order
+        Quotas(services),  # do its quotas allow the call; what may it use of them, at the price of the model sent
         Credentials(services),  # which key goes with the first attempt
         ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed

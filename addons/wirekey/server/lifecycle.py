@@ -25,6 +25,8 @@ from wirekey.identity.agents import AgentStore
 from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.observing.body_log import BodyLog
 from wirekey.providers import PROVIDERS
+from wirekey.quotas.ledger import FILE as LEDGER_FILE
+from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access, check_implemented
 from wirekey.server.policy_engine import policy_engine
@@ -144,6 +146,7 @@ class Lifecycle:
         self.set_options(config, self.authority)
         self.open_services(config, undo)
         self.services.settings, self.lock = first, lock
+        self.services.quotas.restore(first.quotas)
         if "bedrock" in config.providers.model_fields_set:
             self.services.signatures.load()
         self.warn_of_uncovered_hosts(first.hosts)
@@ -178,6 +181,9 @@ class Lifecycle:
         self.token_service.open(services)
         services.policy = policy_engine(config, self.proxy_for)
         undo.callback(services.policy.close)
+        undo.callback(services.quotas.close)
+        if config.quotas:
+            services.quotas.ledger = Ledger(config.state / LEDGER_FILE)
         if config.log.bodies:
             services.body_log = BodyLog(config.log.bodies)
             undo.callback(services.body_log.close)
@@ -279,6 +285,7 @@ class Lifecycle:
         self.services.calls.interrupt_all()
         self.services.policy.close()
         await self.services.store.close()
+        await asyncio.to_thread(self.services.quotas.close)
         if self.services.body_log:
             await asyncio.to_thread(self.services.body_log.close)
         await self.services.upstream_connections.close()

@@ -12,6 +12,8 @@ from wirekey import config as configuration
 from wirekey.calls import settings
 from wirekey.errors import user_message
 from wirekey.identity.jwks_fetching import https_fetch
+from wirekey.quotas.ledger import FILE as LEDGER_FILE
+from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_file_access, check_implemented
 from wirekey.server.policy_engine import start_policy_engine
@@ -55,6 +57,7 @@ class Reloader:
         checks = (self._reload_agents, self._reload_configuration)
         self.tasks = [asyncio.create_task(self._repeat(check)) for check in checks]
         self.tasks.append(asyncio.create_task(memory.return_free_memory()))
+        self.tasks.append(asyncio.create_task(self.services.quotas.maintain()))
 
     async def end(self) -> None:
         """Stop to check for changes, and wait until the current check has stopped."""
@@ -92,6 +95,8 @@ class Reloader:
             built, token_service = await asyncio.to_thread(
                 self._build, config, services.settings, lifecycle.token_service
             )
+            if built.quotas and services.quotas.ledger is None:
+                services.quotas.ledger = await asyncio.to_thread(Ledger, lifecycle.started_with.state / LEDGER_FILE)
             if lifecycle.simulator:
                 built = settings.simulated(built, lifecycle.simulator.port, lifecycle.simulator_keys)
             undo.pop_all()

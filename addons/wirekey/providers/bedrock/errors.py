@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.errors import INSUFFICIENT_QUOTA
 from wirekey.metering.eventstream import write_frame
 from wirekey.providers.bedrock.responses import EVENT_STREAM
 
@@ -50,9 +51,12 @@ class BedrockErrors:
     def error_response(self, refusal: Refusal, request_id: str) -> tuple[bytes, dict[str, str]]:
         """Return body and headers of an error."""
         fallback = _ERRORS[400 if refusal.status < 500 else 500]
+        usual = _ERRORS.get(refusal.status, fallback)
+        if refusal.code == INSUFFICIENT_QUOTA:
+            usual = "ServiceQuotaExceededException"
         headers = {
             "content-type": "application/json",
-            "x-amzn-errortype": refusal.error_type or _ERRORS.get(refusal.status, fallback),
+            "x-amzn-errortype": refusal.error_type or usual,
             "x-amzn-requestid": request_id,
         }
         if refusal.retry_after is not None:

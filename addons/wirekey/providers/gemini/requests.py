@@ -87,6 +87,7 @@ _KEYS = frozenset(
     for name in (
         *("model", "contents", "content", "instances", "requests", "tools", "system_instruction", "generation_config"),
         *("max_output_tokens", "function_declarations", "mcp_servers", "generate_content_request", "name"),
+        "candidate_count",
     )
     for spelling in (name, _SNAKE.sub(lambda found: found[1].upper(), name))
 )
@@ -334,6 +335,7 @@ def _facts_of_contents(operation: Operation, data: JsonObject, model: str | None
         tool_count=tools.count,
         max_tokens=config.integer(one_of(config, "maxOutputTokens", "max_output_tokens")) if config else None,
         tools=tools.names,
+        choices=config.integer(one_of(config, "candidateCount", "candidate_count")) if config else None,
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from wirekey.errors import Fault
+from wirekey.errors import INSUFFICIENT_QUOTA, Fault
 from wirekey.providers.openai.responses import CHUNKED
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ class OpenAiErrors:
 
 def _error(refusal: Refusal) -> dict[str, str | None]:
     fallback = "invalid_request_error" if refusal.status < 500 else "server_error"
+    kind = ERROR_TYPES.get(refusal.status, fallback)
     return {
         "message": refusal.message,
-        "type": ERROR_TYPES.get(refusal.status, fallback),
+        "type": INSUFFICIENT_QUOTA if refusal.code == INSUFFICIENT_QUOTA else kind,
         "param": refusal.param,
         "code": refusal.code,
     }

@@ -69,6 +69,7 @@ KEYS = frozenset(
     [
         *("model", "stream", "stream_options", "stream_format", "messages", "input", "instructions", "prompt"),
         *("tools", "functions", "web_search_options", "max_tokens", "max_completion_tokens", "max_output_tokens"),
+        "n",
         *OTHER_MODEL_KEYS,
     ],
 )
@@ -232,6 +233,7 @@ def read_chat(body: JsonObject) -> Facts:
         max_tokens=max(limits, default=None),
         tools=tools.names,
         other_models=read_other_models(body, offered, model),
+        choices=body.integer("n"),
         asks_usage=asks_usage(body),
     )
 
@@ -276,6 +278,7 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
         tools=tools.names if tools else (),
         max_tokens=body.integer(limit) if completes or operation.name in RUNS else None,
         other_models=read_other_models(body, (), model),
+        choices=body.integer("n") if completes else None,
         asks_usage=asks_usage(body) if completes else True,
     )
 

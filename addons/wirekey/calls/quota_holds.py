@@ -1,0 +1,76 @@
+"""Holds the use of each attempt of a call in its quotas, and settles it when the attempt ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wirekey.call import FailureKind
+from wirekey.metering.cost import current_prices
+from wirekey.providers import PROVIDERS
+from wirekey.quotas.enforcement import Hold
+from wirekey.quotas.estimate import NOTHING, EstimatedRequest, largest_use, real_use
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from wirekey.calls.services import Services
+    from wirekey.calls.state import CallState
+    from wirekey.quotas.enforcement import QuotaEnforcer
+    from wirekey.routing.candidate import Candidate
+    from wirekey.routing.plan import Failure
+
+NOT_PROCESSED = frozenset({FailureKind.STATUS, FailureKind.STALE, FailureKind.UNPROCESSED})
+"""Failures after which a provider charges nothing."""
+
+
+def hold_first_attempt(services: Services, state: CallState, candidate: Candidate) -> Awaitable[None] | None:
+    """Hold the largest use of the first attempt of a call in its quotas.
+
+    Return None, or what remains to be awaited if other processes share the state. Raises Refusal if one is exhausted.
+    """
+    state.hold = new_hold(state, candidate, 1)
+    return services.quotas.acquire(state.hold)
+
+
+def hold_next_attempt(
+    services: Services, state: CallState, candidate: Candidate, failure: Failure
+) -> Awaitable[None] | None:
+    """Settle the attempt of a call that failed, and hold the largest use of the next one.
+
+    Return None, or what remains to be awaited if other processes share the state. Raises Refusal if a quota is
+    exhausted; the call then holds nothing.
+    """
+    failed = state.hold
+    if failed is None:
+        return None
+    state.hold = new_hold(state, candidate, failed.number + 1)
+    used = NOTHING if failure.kind in NOT_PROCESSED else failed.use
+    return services.quotas.exchange(failed, used if failed.sent else None, state.hold)
+
+
+def new_hold(state: CallState, candidate: Candidate, number: int) -> Hold:
+    """Return the hold of an attempt, with its largest use. `number`: 1 for the first."""
+    call = state.call
+    assert call.operation
+    model, cap = call.facts.model if call.facts else None, state.cap
+    if candidate.model:
+        model = candidate.model.name
+        limits = [int(value) for name, value in candidate.model.parameters if name == "max_tokens"]
+        cap = min([*limits, *([] if cap is None else [cap])], default=None)
+    request = EstimatedRequest(call.operation, call.facts, model, len(state.body), cap)
+    use = largest_use(request, current_prices(PROVIDERS[candidate.provider], model))
+    return Hold(f"{call.id}/{number}", state.quotas, model, use, number=number)
+
+
+def settle_hold(quotas: QuotaEnforcer, state: CallState) -> None:
+    """Settle the last attempt of a call that has ended, once."""
+    hold, state.hold = state.hold, None
+    if hold is None:
+        return
+    if not hold.sent:
+        quotas.settle(hold, None)
+        return
+    call = state.call
+    assert call.operation
+    status = None if call.refusal_code else call.status
+    quotas.settle(hold, real_use(hold.use, call.operation, status, call.usage, call.cost_usd))

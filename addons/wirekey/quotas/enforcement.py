@@ -1,0 +1,295 @@
+"""Enforces quotas: takes and reserves before a call is sent, and settles when it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from wirekey.metering.cost import current_prices
+from wirekey.providers import PROVIDERS
+from wirekey.quotas.definition import NOBODY, Applied
+from wirekey.quotas.estimate import NOTHING, Use
+from wirekey.quotas.limits import BudgetLimit, RateLimit, budget_limits, rate_limits
+from wirekey.quotas.refusals import over_budget, over_rate, unavailable, unpriced
+from wirekey.quotas.usage import UsageView
+from wirekey.shared_state import MemoryState, SharedStateUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from wirekey.quotas.definition import Quota
+    from wirekey.quotas.ledger import Ledger
+    from wirekey.shared_state import Rate, RateLevel, SharedState
+
+logger = logging.getLogger(__name__)
+
+LEASE = 60.0
+"""Seconds for which a reservation stays without being renewed: until those of a process that died return."""
+RENEWED_EVERY = 20.0
+MOST_WARNED = 10_000
+MOST_UNPRICED = 256
+"""Models without a list price that are counted by name. Clients choose these names."""
+OTHER = "_OTHER"
+PERIOD_MARGIN = 86400.0
+"""Seconds after the end of its period for which a total is kept, for calls that end later."""
+
+
+@dataclass(slots=True)
+class Hold:
+    """The amounts that the current attempt of a call has taken from its quotas. The call keeps it until it ends."""
+
+    id: str
+    """Identifies the reservation in the shared state."""
+    quotas: tuple[Applied, ...]
+    model: str | None = None
+    """The model that is sent."""
+    use: Use = NOTHING
+    """The largest use of the attempt."""
+    budgets: tuple[BudgetLimit, ...] = ()
+    rates: tuple[RateLimit, ...] = ()
+    levels: tuple[RateLevel, ...] = ()
+    """The levels of `rates` after they were taken."""
+    number: int = 1
+    """The number of the attempt. Only the first one counts as a request."""
+    reserved: bool = False
+    """Whether `budgets` are reserved."""
+    sent: bool = False
+    """Whether the attempt is on its way to the provider."""
+
+
+class QuotaEnforcer:
+    """The quotas of one process. `state` returns the shared state, `ledger` what was spent; `clock` is in Unix seconds.
+
+    Without a ledger, budgets begin with nothing spent.
+    """
+
+    def __init__(
+        self, state: Callable[[], SharedState], ledger: Ledger | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._state = state
+        self.ledger = ledger
+        self._clock = clock
+        self.view = UsageView(clock)
+        self._open: dict[str, Hold] = {}
+        """The holds with reservations, which have to be renewed if other processes share the state."""
+        self._local = MemoryState(clock)
+        """Enforces the limits per minute while the shared state does not respond."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._models: set[str] = set()
+        """Models without a list price that have a budget or a limit of their own."""
+        self._warned: dict[str, float] = {}
+        """The budgets whose warning was logged, with the end of their period."""
+
+    # Before a call is sent.
+
+    def applied(self, quotas: Iterable[Quota], given: Mapping[str, Any]) -> tuple[Applied, ...]:
+        """Return the quotas that apply to a call, in their order. `given`: the policy's input for the call."""
+        return tuple(Applied(quota, self._subject(quota, given)) for quota in quotas if quota.applies(given))
+
+    def _subject(self, quota: Quota, given: Mapping[str, Any]) -> str:
+        """Return whose use a call counts towards. Models have the names of the price list, which are limited."""
+        subject = quota.subject(given)
+        if quota.per != "model" or subject in self._models or subject == NOBODY:
+            return subject
+        provider = PROVIDERS.get(given.get("provider", ""))
+        prices = current_prices(provider, subject) if provider else None
+        if prices:
+            return prices.model
+        if len(self._models) >= MOST_UNPRICED:
+            return OTHER
+        self._models.add(subject)
+        return subject
+
+    def acquire(self, hold: Hold) -> Awaitable[None] | None:
+        """Reserve the use of an attempt in all its quotas, or in none of them if one is exhausted.
+
+        Return None, or what remains to be awaited if other processes share the state. Raises Refusal.
+        """
+        return self._run(self._acquire(hold))
+
+    async def _acquire(self, hold: Hold) -> None:
+        if hold.use.cost is None:
+            for applied in hold.quotas:
+                if applied.quota.has_budget and applied.quota.refuses_unknown_price:
+                    raise unpriced(applied, hold.model)
+        await self._reserve(hold)
+        try:
+            await self._take(hold)
+        except BaseException:
+            await self._return_reservation(hold)
+            raise
+
+    async def _reserve(self, hold: Hold) -> None:
+        now = self._clock()
+        limits = tuple(budget_limits(hold.quotas, hold.use, now))
+        if not limits:
+            return
+        state = self._state()
+        budgets = [limit.budget for limit in limits]
+        try:
+            found = await state.reserve(hold.id, budgets, LEASE)
+            while found.unopened:
+                for index in found.unopened:
+                    await self._open_total(state, limits[index], now)
+                found = await state.reserve(hold.id, budgets, LEASE)
+        except SharedStateUnavailableError as error:
+            raise unavailable() from error
+        self.view.note_budgets(limits, found.levels)
+        if found.exhausted:
+            first = found.exhausted[0]
+            raise over_budget(limits[first], found.levels[first])
+        hold.budgets, hold.reserved = limits, True
+        self._open[hold.id] = hold
+
+    async def _open_total(self, state: SharedState, limit: BudgetLimit, now: float) -> None:
+        assert limit.period
+        key, spent = limit.budget.key, 0
+        if self.ledger:
+            spent = self.ledger.spent(key) if state.is_local else await asyncio.to_thread(self.ledger.read, key)
+        await state.open_total(key, spent, limit.period.end - now + PERIOD_MARGIN)
+
+    async def _take(self, hold: Hold) -> None:
+        limits = tuple(rate_limits(hold.quotas, hold.use.tokens, int(hold.number == 1)))
+        if not limits:
+            return
+        rates = [limit.rate for limit in limits]
+        try:
+            taken = await self._state().take(rates)
+        except SharedStateUnavailableError:
+            taken = await self._local.take(rates)
+        self.view.note_rates(limits, taken.levels)
+        if not taken.allowed:
+            refused, level = next(
+                (limit, level) for limit, level in zip(limits, taken.levels, strict=True) if level.retry_after > 0
+            )
+            raise over_rate(refused, level.retry_after)
+        hold.rates, hold.levels = limits, taken.levels
+
+    # At the end of an attempt.
+
+    def settle(self, hold: Hold, used: Use | None) -> None:
+        """Settle an attempt. `used`: what it used; None if it was never sent, so that it gives back everything."""
+        waiting = self._run(self._settle(hold, *self._end(hold, used)))
+        if waiting:
+            self._later(waiting)
+
+    def exchange(self, failed: Hold, used: Use | None, following: Hold) -> Awaitable[None] | None:
+        """Settle an attempt that failed, and take and reserve the use of the next one, as `acquire` does."""
+        return self._run(self._exchange(failed, used, following))
+
+    async def _exchange(self, failed: Hold, used: Use | None, following: Hold) -> None:
+        await self._settle(failed, *self._end(failed, used))
+        await self._acquire(following)
+
+    def _end(self, hold: Hold, used: Use | None) -> tuple[dict[str, int], list[Rate]]:
+        """Note the end of an attempt. Return what it spent, by key, and what its rates get or give back."""
+        amounts: dict[str, int] = {}
+        for limit in hold.budgets:
+            if limit.period and used is not None and used.cost:
+                key = limit.budget.key
+                amounts[key] = used.cost
+                if self.ledger:
+                    self.ledger.add(key, used.cost, limit.period.end)
+        self.view.note_settled(hold.budgets, amounts)
+        self._warn(hold.budgets)
+        self._open.pop(hold.id, None)
+        tokens = (used.tokens if used else 0) - hold.use.tokens
+        requests = 0 if used else -1
+        changed = [
+            replace(limit.rate, amount=amount)
+            for limit in hold.rates
+            if (amount := requests if limit.name == "requests_per_minute" else tokens)
+        ]
+        self.view.note_charged(changed)
+        return amounts, changed
+
+    async def _settle(self, hold: Hold, amounts: dict[str, int], changed: Sequence[Rate]) -> None:
+        state = self._state()
+        try:
+            if hold.reserved:
+                hold.reserved = False
+                await state.settle(hold.id, amounts)
+            if changed:
+                await state.charge(changed)
+        except SharedStateUnavailableError as error:
+            logger.warning("the use of a call could not be settled: %s", error)
+
+    async def _return_reservation(self, hold: Hold) -> None:
+        if hold.reserved:
+            self._open.pop(hold.id, None)
+            self.view.note_settled(hold.budgets, {})
+            await self._settle(hold, {}, ())
+
+    def _warn(self, limits: Sequence[BudgetLimit]) -> None:
+        for limit in limits:
+            if limit.period is None or limit.budget.key in self._warned:
+                continue
+            spent = self.view.spent(limit.budget.key)
+            quota = limit.applied.quota
+            if spent >= limit.limit * quota.warn_at:
+                self._warned[limit.budget.key] = limit.period.end
+                logger.warning(
+                    "%d %% of the quota %s is spent: %s %s%s",
+                    spent * 100 // limit.limit,
+                    quota.name,
+                    limit.name,
+                    limit.period.label,
+                    limit.applied.words,
+                )
+        if len(self._warned) > MOST_WARNED:
+            now = self._clock()
+            self._warned = {key: end for key, end in self._warned.items() if end > now}
+
+    # Between calls.
+
+    async def maintain(self) -> None:
+        """Renew the reservations of calls under way, again and again, until it is cancelled."""
+        while True:
+            await asyncio.sleep(RENEWED_EVERY)
+            await self.renew()
+            if self.ledger:
+                self.ledger.forget_ended()
+
+    async def renew(self) -> None:
+        """Renew the reservations of calls under way."""
+        for hold in tuple(self._open.values()):
+            try:
+                await self._state().renew(hold.id, LEASE)
+            except SharedStateUnavailableError:
+                return
+
+    def restore(self, quotas: Sequence[Quota]) -> None:
+        """Note what was spent before a start, so that it is shown before the first call."""
+        if self.ledger:
+            self.view.restore(quotas, self.ledger.totals)
+
+    @property
+    def under_way(self) -> int:
+        """The number of attempts that have reserved something."""
+        return len(self._open)
+
+    def close(self) -> None:
+        """Write what was spent. Blocks for a moment."""
+        if self.ledger:
+            self.ledger.close()
+
+    # State that other processes share.
+
+    def _run(self, work: Coroutine[Any, None, None]) -> Awaitable[None] | None:
+        """Do the work at once if no other process shares the state. Otherwise return what remains to be awaited."""
+        if not self._state().is_local:
+            return work
+        try:
+            work.send(None)
+        except StopIteration:
+            return None
+        raise AssertionError("the state of one process has waited")
+
+    def _later(self, waiting: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(waiting)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

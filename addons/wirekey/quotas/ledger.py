@@ -1,0 +1,193 @@
+"""The totals of budgets, kept in SQLite so that they survive a restart. A thread writes them.
+
+Each row is the total of one budget in one period. The processes of a machine share the file: a write adds to what is
+there. The cost of a call is on the disk 50 ms after its end. So a process that is killed loses no more than that and
+the reservations of the calls under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from wirekey.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+FILE = "quotas.db"
+GATHERING = 0.05
+"""Seconds during which amounts are gathered for one transaction."""
+RETRY = 0.5
+"""Seconds after which a failed write is tried again."""
+PATIENCE = 5.0
+"""Seconds to wait for another process that writes."""
+KEPT = 7 * 86400.0
+"""Seconds for which a total is kept after the end of its period, for calls that began in it."""
+SCHEMA = "CREATE TABLE IF NOT EXISTS spent (key TEXT PRIMARY KEY, amount INTEGER NOT NULL, ends REAL NOT NULL)"
+ADD = "INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET amount = amount + excluded.amount"
+
+
+class LedgerError(UserError):
+    """The file of the budgets cannot be used. The message names the file and the fix."""
+
+
+class Spent(NamedTuple):
+    """The total of a budget, in billionths of a dollar, and when its period ends, in Unix seconds."""
+
+    amount: int
+    ends: float
+
+
+class Ledger:
+    """The totals of the budgets of one state folder. For one event loop; a thread writes."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        """Open the file, or make it. Raises LedgerError."""
+        self.path = path
+        self._clock = clock
+        self._totals: dict[str, Spent] = {}
+        """The totals when the file was opened, and what this process has added since."""
+        self._changes: queue.SimpleQueue[tuple[str, int, float] | None] = queue.SimpleQueue()
+        self._unwritten: dict[str, Spent] = {}
+        self._failed = False
+        try:
+            self._database = opened(path)
+            self._database.execute(SCHEMA)
+            self._prune()
+            self._totals.update(rows_of(self._database))
+        except (sqlite3.Error, OSError) as error:
+            raise unusable(path, error) from error
+        self._thread = threading.Thread(target=self._run, name="wirekey-quotas", daemon=True)
+        self._thread.start()
+
+    def spent(self, key: str) -> int:
+        """Return what was spent of a budget when the file was opened, and by this process since."""
+        found = self._totals.get(key)
+        return found.amount if found else 0
+
+    @property
+    def totals(self) -> Mapping[str, Spent]:
+        """The totals when the file was opened, and what this process has added since, by key."""
+        return self._totals
+
+    def read(self, key: str) -> int:
+        """Return what all processes of the machine have spent of a budget. Blocks: run it in a thread."""
+        with contextlib.closing(opened(self.path)) as database:
+            found = database.execute("SELECT amount FROM spent WHERE key = ?", (key,)).fetchone()
+        return (found[0] if found else 0) + self._unwritten.get(key, Spent(0, 0.0)).amount
+
+    def add(self, key: str, amount: int, ends: float) -> None:
+        """Add to a total. `ends`: when its period ends, in Unix seconds. It is written later, by the thread."""
+        if not amount:
+            return
+        self._totals[key] = Spent(self.spent(key) + amount, ends)
+        self._changes.put((key, amount, ends))
+
+    def forget_ended(self) -> None:
+        """Release the totals of periods that have ended."""
+        now = self._clock()
+        self._totals = {key: total for key, total in self._totals.items() if total.ends + KEPT > now}
+
+    def close(self) -> None:
+        """Write what is left, and close the file. Blocks for at most `PATIENCE` seconds."""
+        self._changes.put(None)
+        self._thread.join(PATIENCE)
+
+    # In the thread.
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            closing = self._gather(RETRY if self._unwritten else None)
+            self._write()
+        self._database.close()
+
+    def _gather(self, patience: float | None) -> bool:
+        """Wait for a change and sum up those of the next moment. Return whether the ledger is being closed."""
+        try:
+            change = self._changes.get(timeout=patience)
+            deadline = time.monotonic() + GATHERING
+            while change is not None:
+                key, amount, ends = change
+                before = self._unwritten.get(key)
+                self._unwritten[key] = Spent(amount + (before.amount if before else 0), ends)
+                change = self._changes.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            return False
+        return True
+
+    def _write(self) -> None:
+        rows = [(key, total.amount, total.ends) for key, total in self._unwritten.items()]
+        if not rows:
+            return
+        try:
+            with transaction(self._database):
+                self._database.executemany(ADD, rows)
+        except sqlite3.Error as error:
+            if not self._failed:
+                logger.error("%s: what is spent cannot be written: %s. It is tried again.", self.path, error)  # noqa: TRY400  # no traceback
+            self._failed = True
+            return
+        if self._failed:
+            logger.warning("%s can be written again.", self.path)
+        self._failed = False
+        self._unwritten.clear()
+
+    def _prune(self) -> None:
+        self._database.execute("DELETE FROM spent WHERE ends < ?", (self._clock() - KEPT,))
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """Open the file, or make it, for its owner only. Raises sqlite3.Error and OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.close(descriptor)
+    database = sqlite3.connect(str(path), timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = NORMAL")
+    return database
+
+
+def totals_in(path: Path) -> dict[str, Spent]:
+    """Return all totals of a file, by key. Empty if there is no file. Raises LedgerError."""
+    if not path.exists():
+        return {}
+    try:
+        with contextlib.closing(opened(path)) as database:
+            return rows_of(database)
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(path, error) from error
+
+
+def rows_of(database: sqlite3.Connection) -> dict[str, Spent]:
+    """Return all totals, by key."""
+    return {key: Spent(amount, ends) for key, amount, ends in database.execute("SELECT key, amount, ends FROM spent")}
+
+
+def unusable(path: Path, error: Exception) -> LedgerError:
+    """Return the error for a file that cannot be used."""
+    return LedgerError(
+        f"The file of the budgets {path} cannot be used: {error}. Restore a copy, or move it away to start with "
+        "nothing spent."
+    )
+
+
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Run a block in one transaction, which takes the lock of the writer at once."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")

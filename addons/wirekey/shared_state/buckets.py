@@ -39,6 +39,6 @@ def taken(rate: Rate, full_at: float, now: float) -> float:
 def level(rate: Rate, full_at: float, now: float, retry_after: float = 0.0) -> RateLevel:
     """Return the level of a bucket."""
     missing = max(0.0, full_at - now)
-    # The rounding removes what floating point adds to a whole number of units.
-    left = burst_of(rate) - round(missing / interval_of(rate), 6)
+    # The rounding removes what floating point adds to a whole number of units: Unix times are exact to a microsecond.
+    left = burst_of(rate) - round(missing / interval_of(rate), 2)
     return RateLevel(max(0, int(left // 1)), missing, retry_after)

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from wirekey.shared_state.protocol import Budget, Rate
 
 SETTLED_FOR = 3600.0
-"""Seconds for which a settled reservation is remembered, so that it is not settled twice."""
+"""Seconds after its expiry within which a reservation can be settled."""
 MAX_VALUES = 1_000_000
 """Values kept at most. Beyond this, those that expire first are removed."""
 
+SPARE_ENDS = 1000
+"""Expiry times of ended reservations that are kept in any case."""
 CHECK_INTERVAL = 60.0
 """Seconds between two removals of full buckets and expired totals."""
 
@@ -59,6 +61,8 @@ class MemoryState:
         self._reservations: dict[str, HeldAmounts] = {}
         self._reservation_ends: list[tuple[float, str]] = []
         """A heap of the expiry times of reservations, some of which were renewed or have ended since."""
+        self._expired: dict[str, float] = {}
+        """Reservations that expired unsettled, with the time until which they can be settled."""
 
     # Values that expire.
 
@@ -148,7 +152,7 @@ class MemoryState:
                 total.reserved += budget.amount
             amounts = {budget.key: budget.amount for budget in budgets}
             self._reservations[reservation] = HeldAmounts(amounts, now + ttl)
-            heapq.heappush(self._reservation_ends, (now + ttl, reservation))
+            self._note_end(now + ttl, reservation)
         return Reserved(tuple(map(level_of, totals)), tuple(exhausted), tuple(unopened))
 
     async def renew(self, reservation: str, ttl: float) -> bool:
@@ -158,15 +162,15 @@ class MemoryState:
         found = self._reservations.get(reservation)
         if found:
             found.expires = now + ttl
-            heapq.heappush(self._reservation_ends, (now + ttl, reservation))
+            self._note_end(now + ttl, reservation)
         return found is not None
 
     async def settle(self, reservation: str, used: Mapping[str, int]) -> None:
         """End a reservation and add what was used to the totals, by key."""
         now = self._clock()
         self._drop_expired(now)
-        if await self.add(f"settled:{reservation}", b"1", SETTLED_FOR) is not None:
-            return
+        if self._expired.pop(reservation, None) is None and reservation not in self._reservations:
+            return  # settled before
         self._end(reservation)
         for key, amount in used.items():
             total = self._total(key, now)
@@ -195,6 +199,14 @@ class MemoryState:
             total.spent = None
         return total
 
+    def _note_end(self, expires: float, reservation: str) -> None:
+        ends = self._reservation_ends
+        if len(ends) > 2 * len(self._reservations) + SPARE_ENDS:
+            # Most have been settled long before. The heap must not grow with past calls.
+            ends[:] = [(held.expires, name) for name, held in self._reservations.items()]
+            heapq.heapify(ends)
+        heapq.heappush(ends, (expires, reservation))
+
     def _end(self, reservation: str) -> None:
         ended = self._reservations.pop(reservation, None)
         for key, amount in ended.amounts.items() if ended else ():
@@ -209,8 +221,10 @@ class MemoryState:
             held = self._reservations.get(name)
             if held and held.expires <= now:
                 self._end(name)
+                self._expired[name] = now + SETTLED_FOR
         if now - self._totals_checked >= CHECK_INTERVAL:
             self._totals_checked = now
+            self._expired = {name: end for name, end in self._expired.items() if end > now}
             for key in [*self._totals]:
                 total = self._total(key, now)
                 if total and total.spent is None and not total.reserved:

@@ -13,7 +13,7 @@ from wirekey.errors import Refusal
 from wirekey.model_name import MODEL_LENGTH
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.policy.decision import UndecidedError
-from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, build_input, encode_input
+from wirekey.policy.input import FIELDS, HEADERS, LARGEST_INPUT, MOST_TOOLS, QUOTA_FIELDS, build_input, encode_input
 from wirekey.policy.permissions import check_permission, needed
 from wirekey.policy.replay import recorded_input
 from wirekey.providers.other_models import MOST_OTHER_MODELS, others
@@ -27,7 +27,8 @@ def names_of(given):
 
 
 def test_a_full_call_shows_exactly_the_fields_of_the_table():
-    assert names_of(build_input(call_of(facts=FACTS), {})) == {field.name for field in FIELDS}
+    """Those of quotas are added if a quota applies to the call and the policy reads them."""
+    assert names_of(build_input(call_of(facts=FACTS), {})) | {*QUOTA_FIELDS} == {field.name for field in FIELDS}
 
 
 def test_the_fields_of_the_request_are_those_of_the_audit_event_and_model_is_the_one_asked_for():

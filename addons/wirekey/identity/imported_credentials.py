@@ -26,7 +26,8 @@ WORD_BITS = 2.0
 VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 CLIENT_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+", re.ASCII)
-WORD = re.compile(r"[A-Z]?[a-z]{3,}|[A-Z]{4,}", re.ASCII)
+WORD = re.compile(r"[A-Z]?[a-z]{4,}|[A-Z]{5,}", re.ASCII)
+"""Letters that may be a word. Random text often has three letters of one case together, and rarely more."""
 ALPHABETS = ((r"[0-9]", 10), (r"[a-z]", 26), (r"[A-Z]", 26), (r"[^0-9A-Za-z]", 33))
 
 

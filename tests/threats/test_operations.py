@@ -492,7 +492,7 @@ def test_P5_a_large_body_does_not_hold_up_the_loop_for_long(stage):
     done = threading.Event()
 
     def large() -> None:
-        for _ in range(5):
+        for _ in range(10):
             assert stage.ask(post(body=body)).status == 200
         done.set()
 

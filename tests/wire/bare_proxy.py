@@ -17,7 +17,7 @@ from wirekey.errors import Refusal
 from wirekey.server.master import ServeMaster
 from wirekey.wire.connection_pool import ConnectionPool
 from wirekey.wire.delegate import WireLimits
-from wirekey.wire.install import install, replace_http_layers
+from wirekey.wire.install import choose_as_mitmproxy, install, replace_http_layers
 from wirekey.wire.upstream_connection import checked_addresses, requested_address
 from wirekey_simulator.certificate import prepare_certificate
 
@@ -121,9 +121,7 @@ class BareDelegate:
     # Hooks of an addon.
 
     def next_layer(self, next_layer):
-        from mitmproxy import ctx
-
-        ctx.master.addons.get("nextlayer").next_layer(next_layer)
+        choose_as_mitmproxy(next_layer)
         replace_http_layers(next_layer, self)
 
     def server_connect(self, data):

@@ -8,7 +8,6 @@ import re
 import socket
 from typing import TYPE_CHECKING
 
-from mitmproxy import ctx
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer
 from mitmproxy.proxy.layers.http import HTTPMode
@@ -23,7 +22,7 @@ from wirekey.egress.names import authority_names, is_canonical
 from wirekey.errors import Refusal
 from wirekey.wire.connection_handler import skip_outer_layers
 from wirekey.wire.happy_eyeballs import interleave_families
-from wirekey.wire.install import CloseConnectionLayer, replace_http_layers
+from wirekey.wire.install import CloseConnectionLayer, choose_as_mitmproxy, replace_http_layers
 from wirekey.wire.tunnel import TunnelLayer, TunnelTraffic
 from wirekey.wire.upstream_connection import (
     ADDRESS_REFUSED,
@@ -99,8 +98,8 @@ class Egress(Addon):
             choose_for_gateway(next_layer)
         elif next_layer.layer is None and len(context.layers) > 1 and context.server.address:
             self.choose_for_tunnel(next_layer, context.server.address[0])
-        else:
-            ctx.master.addons.get("nextlayer").next_layer(next_layer)
+        elif not may_start_tls_record(next_layer.data_client()):
+            choose_as_mitmproxy(next_layer)
         replace_http_layers(next_layer, self.delegate)
 
     def choose_for_tunnel(self, next_layer: NextLayer, host: str) -> None:
@@ -237,6 +236,11 @@ async def addresses_of(host: str, port: int) -> list[str]:
 def reason_to_refuse_one(addresses: list[str]) -> str | None:
     """Return why one of these addresses may not be dialled, or None if all may be."""
     return next((reason for address in addresses if (reason := reason_to_refuse(address))), None)
+
+
+def may_start_tls_record(data: bytes) -> bool:
+    """Return whether more bytes are needed to tell whether these start a TLS record."""
+    return data in (b"\x16", b"\x16\x03")
 
 
 def choose_for_gateway(next_layer: NextLayer) -> None:

@@ -12,7 +12,8 @@ from os import urandom
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from mitmproxy import flow, http, optmanager, version
+from mitmproxy import ctx, flow, http, optmanager, version
+from mitmproxy.addons.next_layer import NextLayer
 from mitmproxy.proxy import commands, events, layer, mode_servers
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import HttpLayer, _http1, _http2
@@ -27,11 +28,12 @@ from wirekey.wire.http2_goaway import WireHttp2Client
 from wirekey.wire.layer import WireLayer
 
 if TYPE_CHECKING:
-    from mitmproxy.proxy.layer import CommandGenerator, NextLayer
+    from mitmproxy.proxy.layer import CommandGenerator
 
     from wirekey.wire.delegate import WireDelegate
 
 KNOWN_VERSIONS = ("12.2.",)
+_mitmproxy_choice = NextLayer.next_layer
 TLS_READ_BYTES = 32 * 1024
 """The read buffer of each TLS connection, idle or not. asyncio's default is 256 KiB; a TLS record has up to 16 KiB."""
 
@@ -89,6 +91,7 @@ def install() -> None:
             "Install the version in requirements.lock."
         )
     mode_servers.ProxyConnectionHandler = WireConnectionHandler  # type: ignore[misc]
+    NextLayer.next_layer = lambda *_: None  # type: ignore[method-assign]  # `choose_as_mitmproxy` calls it
     http_layers.Http1Client = BoundedHttp1Client  # type: ignore[misc]
     http_layers.Http2Client = WireHttp2Client  # type: ignore[misc]
     _http1.ChunkedReader = TrailerDroppingReader  # type: ignore[misc]
@@ -106,7 +109,16 @@ def install() -> None:
     flow.uuid = SimpleNamespace(uuid4=new_flow_id)  # type: ignore[assignment]
 
 
-def replace_http_layers(next_layer: NextLayer, delegate: WireDelegate) -> None:
+def choose_as_mitmproxy(choice: layer.NextLayer) -> None:
+    """Let mitmproxy's own addon choose the next layer of a connection.
+
+    By itself the addon chooses nothing any more: where an addon of Wirekey waits for more bytes, it would not. It would
+    serve the connection with layers that check nothing.
+    """
+    _mitmproxy_choice(ctx.master.addons.get("nextlayer"), choice)
+
+
+def replace_http_layers(next_layer: layer.NextLayer, delegate: WireDelegate) -> None:
     """Turn each of mitmproxy's HTTP layers of a connection into a WireLayer."""
     for existing in next_layer.context.layers:
         if type(existing) is HttpLayer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import batched
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Raw
 from wirekey.translation.losses import cannot_translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from wirekey.body import RequestBody
     from wirekey.errors import Refusal
@@ -25,6 +26,8 @@ _OBJECTS: msgspec.json.Decoder[list[dict[str, Raw]]] = msgspec.json.Decoder(list
 _decode_text = _TEXT.decode
 _NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _NULL, _TRUE, _FALSE = Raw(b"null"), Raw(b"true"), Raw(b"false")
+_DECODED_AT_ONCE = 256 * 1024
+"""Bytes of a list up to which all its objects are decoded at once, which is faster. It needs more memory."""
 _QUOTE, _BRACKET = b'"['
 _UNDERSCORE = re.compile("_([a-z0-9])")
 
@@ -153,19 +156,22 @@ class Members:
         except _NOT_DECODED:
             raise self._wrong(name, "a JSON object") from None
 
-    def objects(self, name: str) -> list[Members]:
-        """Return a member that is a list of objects, or no objects if it is absent.
+    def objects(self, name: str) -> Iterator[Members]:
+        """Return the objects of a member that is a list, one after the other, or none if it is absent.
 
         One object stands for a list of one if both of Google's spellings are read.
         """
         found = self.raw(name)
         if found is None:
-            return []
-        try:
-            values = _OBJECTS.decode(found)
-        except _NOT_DECODED:
-            return [self._element(raw, name, index) for index, raw in enumerate(self.elements(name))]
-        return [Members(one, self, name, index) for index, one in enumerate(values)]
+            return iter(())
+        if len(memoryview(found)) <= _DECODED_AT_ONCE:
+            try:
+                values = _OBJECTS.decode(found)
+            except _NOT_DECODED:
+                pass
+            else:
+                return (Members(one, self, name, index) for index, one in enumerate(values))
+        return (self._element(raw, name, index) for index, raw in enumerate(self.elements(name)))
 
     def _element(self, raw: Raw, name: str, index: int) -> Members:
         try:
@@ -249,3 +255,8 @@ def object_text(text: str) -> str | None:
 def raw_json(value: object) -> Raw:
     """Return a value as JSON."""
     return Raw(encode(value))
+
+
+def raw_list(values: Iterable[object]) -> Raw:
+    """Return values as a JSON list. Some are written before the next are made, so that few are in memory."""
+    return Raw(b"[" + b",".join(encode(some)[1:-1] for some in batched(values, 64)) + b"]")

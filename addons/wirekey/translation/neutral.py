@@ -5,7 +5,7 @@ for the events of a stream. JSON that a program wrote itself, such as the schema
 stays text: it is never decoded and encoded again, so that digits and the order of members survive.
 
 The values are structs of msgspec, as a large request makes hundreds of them: one takes a tenth of the time of a frozen
-dataclass.
+dataclass. None of them refers back to another, so the garbage collector need not look at them.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class ModelMaker(StrEnum):
     OTHER = "other"
 
 
-class CacheMark(msgspec.Struct, frozen=True):
+class CacheMark(msgspec.Struct, frozen=True, gc=False):
     """The end of a part of the prompt that the provider is asked to cache. `ttl` is such as `5m` or `1h`."""
 
     ttl: str | None = None
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, gc=False):
     """A block of text."""
 
     text: str
@@ -52,14 +52,14 @@ class Text(msgspec.Struct, frozen=True):
     annotations: tuple[Citation, ...] = ()
 
 
-class Citation(msgspec.Struct, frozen=True):
+class Citation(msgspec.Struct, frozen=True, gc=False):
     """A web source that a response cites."""
 
     url: str
     title: str = ""
 
 
-class Media(msgspec.Struct, frozen=True):
+class Media(msgspec.Struct, frozen=True, gc=False):
     """An image, audio or video: either `data`, which is standard base64, or `url`."""
 
     kind: Literal["image", "audio", "video"]
@@ -69,7 +69,7 @@ class Media(msgspec.Struct, frozen=True):
     cache: CacheMark | None = None
 
 
-class Document(msgspec.Struct, frozen=True):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """A document: one of `data` (standard base64), `text` and `url`. `citations` is the JSON of that option."""
 
     media_type: str
@@ -82,7 +82,7 @@ class Document(msgspec.Struct, frozen=True):
     cache: CacheMark | None = None
 
 
-class Reasoning(msgspec.Struct, frozen=True):
+class Reasoning(msgspec.Struct, frozen=True, gc=False):
     """Reasoning of a model: text that may be shown, and the state that the model wants back.
 
     `attached` says which block the state belongs to: a Gemini signature stands on the part that follows it. `issuer` is
@@ -98,7 +98,7 @@ class Reasoning(msgspec.Struct, frozen=True):
     """The id of the item, in OpenAI's Responses."""
 
 
-class ToolCall(msgspec.Struct, frozen=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """A call of a tool. `arguments` is the JSON text of an object, or what there is of it if the call was cut off."""
 
     id: str
@@ -107,7 +107,7 @@ class ToolCall(msgspec.Struct, frozen=True):
     cache: CacheMark | None = None
 
 
-class ToolResult(msgspec.Struct, frozen=True):
+class ToolResult(msgspec.Struct, frozen=True, gc=False):
     """The result of the call with the id `call`."""
 
     call: str
@@ -120,14 +120,14 @@ type Block = Text | Media | Document | Reasoning | ToolCall | ToolResult
 type Role = Literal["user", "assistant"]
 
 
-class Turn(msgspec.Struct, frozen=True):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """The blocks that the user or the assistant says before the other one speaks."""
 
     role: Role
     blocks: tuple[Block, ...]
 
 
-class Tool(msgspec.Struct, frozen=True):
+class Tool(msgspec.Struct, frozen=True, gc=False):
     """A function that the model may call. `schema` is the JSON Schema of its arguments, as the program wrote it.
 
     A `custom` tool takes free text instead of an object.
@@ -141,14 +141,14 @@ class Tool(msgspec.Struct, frozen=True):
     cache: CacheMark | None = None
 
 
-class ToolChoice(msgspec.Struct, frozen=True):
+class ToolChoice(msgspec.Struct, frozen=True, gc=False):
     """Which tools the model may or must call. `names` limits it; `one` names a single tool that it must call."""
 
     mode: Literal["auto", "required", "none", "one"]
     names: tuple[str, ...] = ()
 
 
-class OutputFormat(msgspec.Struct, frozen=True):
+class OutputFormat(msgspec.Struct, frozen=True, gc=False):
     """The form that the text of the response must have: any JSON, JSON of a schema, or one word of an enumeration."""
 
     kind: Literal["json", "schema", "enum"]
@@ -158,7 +158,7 @@ class OutputFormat(msgspec.Struct, frozen=True):
     strict: bool | None = None
 
 
-class Thinking(msgspec.Struct, frozen=True):
+class Thinking(msgspec.Struct, frozen=True, gc=False):
     """How much the model should reason: by `effort`, by `budget` in tokens, or as it likes.
 
     `show` is True if the client can show the text of the reasoning.
@@ -169,7 +169,7 @@ class Thinking(msgspec.Struct, frozen=True):
     show: bool = False
 
 
-class Conversation(msgspec.Struct, frozen=True):
+class Conversation(msgspec.Struct, frozen=True, gc=False):
     """A request in the neutral form.
 
     `options` has the members that need no thought, by their neutral names (`temperature`, `seed`, …), as the JSON that
@@ -204,7 +204,7 @@ class Finish(StrEnum):
     OTHER = "other"
 
 
-class TokenUsage(msgspec.Struct, frozen=True):
+class TokenUsage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one response. `input` counts all input, the cached and written parts included. None is unknown."""
 
     input: int | None = None
@@ -214,7 +214,7 @@ class TokenUsage(msgspec.Struct, frozen=True):
     reasoning: int | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A whole response in the neutral form."""
 
     id: str | None
@@ -228,7 +228,7 @@ class Answer(msgspec.Struct, frozen=True):
     """Further responses to the same request, if the client asked for several."""
 
 
-class Begin(msgspec.Struct, frozen=True):
+class Begin(msgspec.Struct, frozen=True, gc=False):
     """The start of a streamed response, with the usage as far as it is known."""
 
     id: str | None
@@ -236,7 +236,7 @@ class Begin(msgspec.Struct, frozen=True):
     usage: TokenUsage = TokenUsage()
 
 
-class BlockBegin(msgspec.Struct, frozen=True):
+class BlockBegin(msgspec.Struct, frozen=True, gc=False):
     """The start of a block. A call has an `id` and a `name`."""
 
     index: int
@@ -245,33 +245,33 @@ class BlockBegin(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
-class Delta(msgspec.Struct, frozen=True):
+class Delta(msgspec.Struct, frozen=True, gc=False):
     """Text of the open block: text, text of reasoning, or the next piece of the arguments of a call."""
 
     index: int
     text: str
 
 
-class StateDelta(msgspec.Struct, frozen=True):
+class StateDelta(msgspec.Struct, frozen=True, gc=False):
     """The reasoning state of the open block."""
 
     index: int
     reasoning: Reasoning
 
 
-class BlockEnd(msgspec.Struct, frozen=True):
+class BlockEnd(msgspec.Struct, frozen=True, gc=False):
     """The end of a block."""
 
     index: int
 
 
-class UsageUpdate(msgspec.Struct, frozen=True):
+class UsageUpdate(msgspec.Struct, frozen=True, gc=False):
     """The tokens counted so far. Each update replaces the members that it knows."""
 
     usage: TokenUsage
 
 
-class Stop(msgspec.Struct, frozen=True):
+class Stop(msgspec.Struct, frozen=True, gc=False):
     """The reason why the response ends."""
 
     finish: Finish
@@ -279,7 +279,7 @@ class Stop(msgspec.Struct, frozen=True):
     native: str | None = None
 
 
-class ProviderError(msgspec.Struct, frozen=True):
+class ProviderError(msgspec.Struct, frozen=True, gc=False):
     """An error of the provider. `status` is the HTTP status that it has or stands for."""
 
     status: int
@@ -289,11 +289,11 @@ class ProviderError(msgspec.Struct, frozen=True):
     """Seconds."""
 
 
-class Ping(msgspec.Struct, frozen=True):
+class Ping(msgspec.Struct, frozen=True, gc=False):
     """A sign of life without content."""
 
 
-class End(msgspec.Struct, frozen=True):
+class End(msgspec.Struct, frozen=True, gc=False):
     """The end of the stream, after its reason and its usage."""
 
 

@@ -8,6 +8,7 @@ from wirekey.translation.claude import claude_thinking, output_schema
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import IMAGE_TYPES, text_of_base64
+from wirekey.translation.members import raw_list
 from wirekey.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult
 from wirekey.translation.options import fit_options
 from wirekey.translation.schemas import EMPTY_OBJECT, tool_schema
@@ -38,7 +39,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     tools = [_tool(tool, context) for tool in declared_tools(conversation, context.losses, context.name("tools"))]
     if system := [_text(text, context) for text in conversation.system if text.text.strip()]:
         body["system"] = system
-    body["messages"] = [_message(turn, context, last=turn is turns[-1]) for turn in turns]
+    body["messages"] = raw_list(_message(turn, context, last=turn is turns[-1]) for turn in turns)
     if tools:
         body["tools"] = tools
         if choice := _choice(conversation, context):

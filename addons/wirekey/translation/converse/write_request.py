@@ -8,6 +8,7 @@ from wirekey.translation.claude import claude_thinking, output_schema
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import CONVERSE_DOCUMENTS, IMAGE_TYPES, base64_of_text
+from wirekey.translation.members import raw_list
 from wirekey.translation.neutral import Document, Media, ModelMaker, Reasoning, Text, ToolCall, ToolResult
 from wirekey.translation.options import fit_options
 from wirekey.translation.schemas import EMPTY_OBJECT, tool_schema
@@ -40,7 +41,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     if system := [block for text in conversation.system if text.text.strip()
                   for block in _followed({"text": text.text}, text.cache, context)]:  # fmt: skip
         body["system"] = system
-    body["messages"] = [_message(turn, context) for turn in turns]
+    body["messages"] = raw_list(_message(turn, context) for turn in turns)
     if config := {name: options[option] for option, name in _INFERENCE.items() if option in options}:
         body["inferenceConfig"] = config
     if tools:

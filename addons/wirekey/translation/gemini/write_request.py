@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import by_ending
+from wirekey.translation.members import raw_list
 from wirekey.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult, Turn
 from wirekey.translation.options import fit_options
 from wirekey.translation.schemas import for_gemini, tool_schema
@@ -46,7 +47,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
         body["systemInstruction"] = {"parts": system}
         _drop_marks(conversation.system, context)
     names = call_names(turns)
-    body["contents"] = [content for turn in turns for content in _contents(turn, names, context)]
+    body["contents"] = raw_list(content for turn in turns for content in _contents(turn, names, context))
     if conversation.tools:
         body["tools"] = [{"functionDeclarations": [_tool(tool, context) for tool in conversation.tools]}]
         if conversation.choice:

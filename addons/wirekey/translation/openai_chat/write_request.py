@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
-from wirekey.translation.members import object_text
+from wirekey.translation.members import object_text, raw_list
 from wirekey.translation.models import is_reasoning
 from wirekey.translation.neutral import Document, Format, Media, Reasoning, Text, ToolCall, ToolResult
 from wirekey.translation.options import fit_options
@@ -15,6 +15,8 @@ from wirekey.translation.thinking import openai_effort
 from wirekey.translation.turns import result_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from wirekey.translation.context import Context
     from wirekey.translation.neutral import Block, Conversation, OutputFormat, Tool, ToolChoice, Turn
 
@@ -26,7 +28,7 @@ _AUDIO = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/
 def write_request(conversation: Conversation, context: Context) -> Json:
     """Return the members of the body. Raises Refusal for what the upstream cannot be asked."""
     options = fit_options(conversation, context.fitting)
-    body: Json = {"model": context.model, "messages": _messages(conversation, context)}
+    body: Json = {"model": context.model, "messages": raw_list(_messages(conversation, context))}
     if "max_tokens" in options:
         body["max_completion_tokens"] = options.pop("max_tokens")
     if conversation.tools:
@@ -50,14 +52,12 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     return body
 
 
-def _messages(conversation: Conversation, context: Context) -> list[Json]:
-    found: list[Json] = []
+def _messages(conversation: Conversation, context: Context) -> Iterator[Json]:
     if system := [text for text in conversation.system if text.text]:
         role = "developer" if is_reasoning(context.model) else "system"
-        found.append({"role": role, "content": _joined(system, context)})
+        yield {"role": role, "content": _joined(system, context)}
     for turn in conversation.turns:
-        found += _assistant(turn, context) if turn.role == "assistant" else _user(turn, context)
-    return found
+        yield from _assistant(turn, context) if turn.role == "assistant" else _user(turn, context)
 
 
 def _joined(texts: list[Text], context: Context) -> object:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from wirekey.translation.identifiers import call_id
 from wirekey.translation.losses import cannot_translate
 from wirekey.translation.media import base64_of_text
-from wirekey.translation.members import object_text
+from wirekey.translation.members import object_text, raw_list
 from wirekey.translation.neutral import Document, Format, Media, ModelMaker, Reasoning, Text, ToolCall, ToolResult
 from wirekey.translation.options import fit_options
 from wirekey.translation.schemas import EMPTY_OBJECT, tool_schema
@@ -26,14 +27,15 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     options = fit_options(conversation, context.fitting)
     body: Json = {"model": context.model}
     system = [text for text in conversation.system if text.text]
-    items: list[Json] = []
+    first: list[Json] = []
     if len(system) == 1 and not system[0].cache:
         body["instructions"] = system[0].text
     elif system:
-        items.append({"role": "developer", "content": [_part(text, context) for text in system]})
-    for turn in conversation.turns:
-        items += _assistant(turn, context) if turn.role == "assistant" else _user(turn, context)
-    body["input"] = items
+        first.append({"role": "developer", "content": [_part(text, context) for text in system]})
+    turns = (
+        _assistant(turn, context) if turn.role == "assistant" else _user(turn, context) for turn in conversation.turns
+    )
+    body["input"] = raw_list(chain(first, chain.from_iterable(turns)))
     if "max_tokens" in options:
         body["max_output_tokens"] = options.pop("max_tokens")
     if conversation.tools:

@@ -29,6 +29,8 @@ PROVIDER_KEYS = {
 }
 EVERYTHING = Path(__file__).parent / "policies" / "everything"
 """A policy that allows every call."""
+DRAIN = 0.5
+"""Seconds that open calls have after SIGTERM. A test that ends Wirekey need not wait for those that stall."""
 PATIENCE = 60.0
 """Seconds that a test waits for something that takes far less time."""
 
@@ -127,6 +129,7 @@ class Wirekey:
             "listen": {"forward": "127.0.0.1:0", "gateway": None, "console": None},
             "log": {"format": "json", "level": "debug"},
             **configuration,
+            "timeouts": {"drain": DRAIN, **configuration.get("timeouts", {})},
         }
         (folder / "wirekey.yaml").write_text(json.dumps(configuration))
         self.output = folder / "output.txt"

@@ -52,9 +52,20 @@ def legacy_values(provider: str | None, path: str) -> tuple[str | None, str | No
     return f"{provider}-proxy", f"{provider}-api", f"/{provider}{path}" if path.startswith("/") else path
 
 
+_last_byte: int | None = None
+
+
+def end_call_ids_with(tag: str | None) -> None:
+    """Make all ids of this process end with two hexadecimal digits, by which its calls are found after its death."""
+    global _last_byte  # noqa: PLW0603  # of the process
+    _last_byte = None if tag is None else int(tag, 16)
+
+
 def new_call_id() -> str:
     """Return a UUIDv7 (RFC 9562 section 5.7), which sorts by its time of creation, to the millisecond."""
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    if _last_byte is not None:
+        value = value & ~0xFF | _last_byte
     value = value & ~(0xF << 76) | (7 << 76)
     value = value & ~(0x3 << 62) | (2 << 62)
     text = f"{value:032x}"

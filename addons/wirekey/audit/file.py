@@ -60,17 +60,21 @@ class AuditFile:
             self.database.close()
             raise schema.unusable(path, error) from error
 
-    def recover(self) -> int:
-        """Mark the calls that were in progress when a previous process died as interrupted, and return their number."""
+    def recover(self, tags: tuple[str, ...] = ("",)) -> int:
+        """Mark the calls that were in progress when a previous process died as interrupted, and return their number.
+
+        `tags`: only calls whose ids end with one of them. The others may be in progress in another process.
+        """
         rows = Rows()
         for found in self.database.execute(schema.UNDER_WAY).fetchall():
             event = event_from(found) | {"outcome": "interrupted"}
-            rows.outcomes.append((event["model"], *(event[name] for name in OUTCOME_NAMES), event["id"]))
+            if str(event["id"]).endswith(tags):
+                rows.outcomes.append((event["model"], *(event[name] for name in OUTCOME_NAMES), event["id"]))
         if not rows.outcomes:
             return 0
         self.database.execute("BEGIN IMMEDIATE")
-        self.database.execute(schema.INTERRUPT_ATTEMPTS)
         for row in rows.outcomes:
+            self.database.execute(schema.INTERRUPT_ATTEMPTS, [row[-1]])
             rows.attempts += self.database.execute(schema.ATTEMPTS_OF, [row[-1]])
         self._add(rows)
         self.database.execute("COMMIT")

@@ -56,8 +56,7 @@ ATTEMPT = f"INSERT OR REPLACE INTO attempts VALUES ({', '.join('?' * len(ATTEMPT
 UNDER_WAY = f"SELECT {', '.join(NAMES)} FROM calls WHERE outcome IS NULL"  # noqa: S608  # of our own names
 ATTEMPTS_OF = "SELECT * FROM attempts WHERE call_id = ? ORDER BY number"
 INTERRUPT_ATTEMPTS = """
-UPDATE attempts SET failure = 'interrupted'
-WHERE duration_ms IS NULL AND call_id IN (SELECT id FROM calls WHERE outcome IS NULL)
+UPDATE attempts SET failure = 'interrupted' WHERE duration_ms IS NULL AND call_id = ?
 """
 TRIAL = "PRAGMA user_version = 0"
 """Changes nothing but writes a page. An UPDATE to the same value would not."""

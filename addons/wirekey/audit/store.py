@@ -62,7 +62,8 @@ class AuditStore:
 
     `durability`: `commit` (committed rows survive the death of the process) or `fsync` (and the loss of power).
     `bound`: seconds within which an intent is recorded or refused. `key`: signs checkpoints of the hash chain. They are
-    also added to the file `checkpoints_to`.
+    also added to the file `checkpoints_to`. `recovered`: the ends of the ids of calls that a process left in progress
+    when it died. Other processes that share the file have calls in progress, too.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class AuditStore:
         *,
         key: CheckpointKey | None = None,
         checkpoints_to: Path | None = None,
+        recovered: tuple[str, ...] = ("",),
     ) -> None:
+        self.recovered = recovered
         self.path = path
         self.durability = durability
         self._key, self._checkpoints_to = key, checkpoints_to
@@ -108,7 +111,7 @@ class AuditStore:
 
     def recover(self) -> int:
         """Mark the calls that were in progress when a previous process died as interrupted, and return their number."""
-        count = self._file.recover()
+        count = self._file.recover(self.recovered)
         if count:
             logger.warning(
                 "%d calls were in progress when Wirekey last stopped. They are recorded as interrupted.", count

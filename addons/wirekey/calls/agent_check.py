@@ -29,6 +29,12 @@ AGENT_REVOKED = Refusal(
     "The agent was revoked or suspended, or its token was replaced, while this request was under way, so Wirekey ended "
     "it. Ask for a new token: wirekey agents add NAME.",
 )
+STOPPING = Refusal(
+    503,
+    "stopping",
+    "Wirekey stopped before this call had ended. Send it again.",
+    Fault.OPERATOR,
+)
 
 
 def check_agent(services: Services, state: CallState) -> None:

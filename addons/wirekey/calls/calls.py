@@ -150,6 +150,11 @@ class Calls:
             services.store.record_final(call)
         services.events.ended(call)
 
+    @property
+    def open_count(self) -> int:
+        """The number of calls and tunnels that have not ended."""
+        return len(self.states) + len(self.tunnels)
+
     def interrupt_all(self) -> None:
         """Record the calls that are still under way when the process ends, including those not sent yet."""
         for state in self.states.values():

@@ -74,6 +74,12 @@ class Services:
         self.guesses: GuessLimit[Client] = GuessLimit()
         self.one_rewrite = asyncio.Lock()
         """Held while a large body is translated."""
+        self.is_draining = False
+        """Whether the process is about to end, and only calls that have begun are finished."""
+        self.drain_seen_at = 0.0
+        """The time of the last response since then, by the monotonic clock."""
+        self.ends_calls = False
+        """Whether calls that have not finished in time are ended now."""
         self.continues_traces = False
         """Whether the trace that a client's call belongs to is read."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.body import Spool
 from wirekey.call import Outcome
-from wirekey.calls.agent_check import refusal_if_revoked
+from wirekey.calls.agent_check import STOPPING, refusal_if_revoked
 from wirekey.calls.guard import guard
 from wirekey.calls.message_copy import with_fields
 from wirekey.calls.redaction import with_removed_values
@@ -165,8 +165,10 @@ class CallDelegate:
 
     @guard(on_error=lambda *_: None)
     def refusal_if_revoked(self, flow: http.HTTPFlow) -> Refusal | None:
-        """Return the refusal that ends a running call if its agent was revoked."""
+        """Return the refusal that ends a running call: its agent was revoked, or the process ends now."""
         state = self.states.get(flow.id)
+        if state and self.services.ends_calls:
+            return STOPPING
         return refusal_if_revoked(self.services, state) if state else None
 
     @guard(on_error=lambda *_: INTERNAL_ERROR)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from wirekey.config import Config
     from wirekey.server.lifecycle import Lifecycle
+    from wirekey.server.worker import Worker
 
+MOST_WORKERS = 128
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -38,6 +41,20 @@ class StartError(UserError):
     exit_code = 2
 
 
+class WorkerCount(click.ParamType[int | str]):
+    """A number of workers, or `auto`."""
+
+    name = "n|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the number or the word. Fails with a message for people."""
+        if value == "auto" or isinstance(value, int):
+            return "auto" if value == "auto" else int(value)
+        if value.isascii() and value.isdigit() and 0 < int(value) <= MOST_WORKERS:
+            return int(value)
+        raise click.BadParameter(f"{value!r} is neither auto nor a number from 1 to {MOST_WORKERS}.", ctx, param)
+
+
 @click.command("serve")
 @with_config
 @click.option("--web", is_flag=True, help="Also show the flows in mitmweb at 127.0.0.1:8081.")
@@ -52,35 +69,77 @@ class StartError(UserError):
     default=None,
     help="Use the embedded simulator instead of the providers. Default: only without any key and without wirekey.yaml.",
 )
-def command(config: Config, *, web: bool, web_port: int, keep_responses: bool, simulator: bool | None) -> None:
+@click.option(
+    "--workers",
+    type=WorkerCount(),
+    default=None,
+    help="Processes that share the listeners: a number, or auto for one per processor. Default: the setting `workers`.",
+)
+@click.option("--worker", "descriptor", type=int, default=None, hidden=True)
+def command(
+    config: Config,
+    *,
+    web: bool,
+    web_port: int,
+    keep_responses: bool,
+    simulator: bool | None,
+    workers: int | str | None,
+    descriptor: int | None,
+) -> None:
     """Run the proxy: decide and record each call, and add the provider's key."""
     if keep_responses and not web:
         raise click.UsageError("--keep-responses needs --web, which shows the responses.")
     page = WebOptions(web_port, keep_responses) if web else None
-    sys.exit(asyncio.run(serve(config, page=page, simulator=simulator)))
+    if descriptor is not None:
+        from wirekey.server.worker import Worker
+
+        worker = Worker(socket.socket(fileno=descriptor))
+        sys.exit(asyncio.run(serve(config, page=None, simulator=simulator, worker=worker)))
+    count = worker_count(config.workers if workers is None else workers)
+    if count == 1:
+        sys.exit(asyncio.run(serve(config, page=page, simulator=simulator)))
+    if page:
+        raise click.UsageError("--web shows the flows of one process. Add --workers 1.")
+    from wirekey.cli.supervise import supervise
+
+    sys.exit(asyncio.run(supervise(config, count, simulator=simulator)))
 
 
-async def serve(config: Config, *, page: WebOptions | None, simulator: bool | None) -> int:
+def worker_count(setting: int | str) -> int:
+    """Return the number of workers for a setting, which is a number or `auto`."""
+    if isinstance(setting, int):
+        return setting
+    from wirekey.server.supervisor import automatic_count
+
+    return automatic_count()
+
+
+async def serve(
+    config: Config, *, page: WebOptions | None, simulator: bool | None, worker: Worker | None = None
+) -> int:
     """Run the proxy until a signal ends it, with mitmweb if there is a `page`. Returns the exit code.
 
-    Raises StartError if the log file, the configuration or the state cannot be used.
+    `worker`: the connection to the supervisor, if this process is one of several workers. Raises StartError if the log
+    file, the configuration or the state cannot be used.
     """
     from mitmproxy.exceptions import OptionsError
 
-    from wirekey.observing.log import set_up_logging
-
+    start_logging(config)
     try:
-        set_up_logging(config.log)
-    except OSError as error:
-        raise StartError(f"log.file: {config.log.file} cannot be written: {error.strerror}.") from error
-    try:
-        master, lifecycle = make_master(config, page=page, simulator=simulator)
+        master, lifecycle = make_master(config, page=page, simulator=simulator, worker=worker)
     except OptionsError as error:
         raise StartError(str(error)) from error
     lifecycle.on_started = print_startup_banner
     loop = asyncio.get_running_loop()
-    for signal_number in ENDING_SIGNALS:
-        loop.add_signal_handler(signal_number, master.shutdown)
+    end = ProcessEnd(master, lifecycle)
+    loop.add_signal_handler(signal.SIGTERM, end.drain)
+    if worker:
+        # A terminal sends these to all processes. The supervisor decides.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        worker.on_drain, worker.on_stop = end.drain_for, master.shutdown
+    else:
+        loop.add_signal_handler(signal.SIGINT, master.shutdown)
     try:
         await master.run()
     except SystemExit as error:  # mitmproxy's check for errors at the start
@@ -88,7 +147,48 @@ async def serve(config: Config, *, page: WebOptions | None, simulator: bool | No
     finally:
         await lifecycle.done()
         ignore_signals(loop)
+        if worker:
+            worker.close()
     return 0
+
+
+def start_logging(config: Config) -> None:
+    """Begin to log as configured. Raises StartError if the log file cannot be written."""
+    from wirekey.observing.log import set_up_logging
+
+    try:
+        set_up_logging(config.log)
+    except OSError as error:
+        raise StartError(f"log.file: {config.log.file} cannot be written: {error.strerror}.") from error
+
+
+class ProcessEnd:
+    """Ends the proxy: after its open calls, and at once when asked again."""
+
+    def __init__(self, master: Master, lifecycle: Lifecycle) -> None:
+        self.master = master
+        self.lifecycle = lifecycle
+        self.task: asyncio.Task[None] | None = None
+
+    def drain(self) -> None:
+        """Finish the open calls and end. Called again, end at once."""
+        if self.task:
+            self.master.shutdown()
+            return
+        assert self.lifecycle.config
+        self.drain_for(self.lifecycle.config.timeouts.drain_delay)
+
+    def drain_for(self, accept_for: float, replaced: bool = False) -> None:
+        """Accept connections for some seconds, finish the open calls and end. `replaced`: other workers go on."""
+        if self.task is None:
+            self.task = asyncio.create_task(self.drain_and_end(accept_for, replaced))
+
+    async def drain_and_end(self, accept_for: float, replaced: bool) -> None:
+        """Finish the open calls and end."""
+        try:
+            await self.lifecycle.drain(accept_for, replaced=replaced)
+        finally:
+            self.master.shutdown()
 
 
 def ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
@@ -98,7 +198,9 @@ def ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
         signal.signal(signal_number, signal.SIG_IGN)
 
 
-def make_master(config: Config, *, page: WebOptions | None, simulator: bool | None) -> tuple[Master, Lifecycle]:
+def make_master(
+    config: Config, *, page: WebOptions | None, simulator: bool | None, worker: Worker | None = None
+) -> tuple[Master, Lifecycle]:
     """Return mitmproxy's master with Wirekey's addons, started. Raises OptionsError if Wirekey cannot start."""
     if page is None:
         import_on_demand("mitmproxy.addons")
@@ -123,7 +225,7 @@ def make_master(config: Config, *, page: WebOptions | None, simulator: bool | No
         master = WebMaster(options, with_termlog=False)
         master.addons.add(RecentFlows(services, master.view))
         options.update(web_port=page.port, web_open_browser=False)
-    ours = addons_in_order(services, config, simulator)
+    ours = addons_in_order(services, config, simulator, worker)
     builtin, registered = list(master.addons.chain), as_registered(ours)
     master.addons.add(*registered)
     # First in the chain, as scripts are: no other addon sees a request with the client's credentials.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ByteSize, Field
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import Count, Seconds, Size
+from wirekey.config.values import Count, Pause, Seconds, Size
 from wirekey.json_size import VALUES_LIMIT
 
 
@@ -31,6 +31,16 @@ class TimeoutsConfig(ConfigGroup):
     )
     client_body: Seconds = Field(
         default=10.0, description="Period over which a request body must arrive at `limits.body_rate` or faster."
+    )
+    drain: Seconds = Field(
+        default=30.0,
+        description="Time that open calls have to finish after SIGTERM. The remaining ones are ended and recorded as "
+        "`interrupted`. A second SIGTERM, or Ctrl-C, ends Wirekey at once.",
+    )
+    drain_delay: Pause = Field(
+        default=0.0,
+        description="Time after SIGTERM for which connections are still accepted, while `/ready` returns 503 already. "
+        "A load balancer needs it to notice.",
     )
 
 

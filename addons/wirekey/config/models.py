@@ -35,6 +35,7 @@ from wirekey.config.values import (
     Seconds,
     ServerURL,
     Text,
+    Workers,
     is_python,
     lower_case,
     retention_seconds,
@@ -188,6 +189,12 @@ class Config(ConfigGroup):
         default=Path("state"), description="Folder of the data that Wirekey keeps: agents, audit."
     )
     certs: AbsolutePath = Field(default=Path("certs"), description="Folder of the CA.")
+    workers: Workers = Field(
+        default=1,
+        description="Processes that share the listeners, for more calls than one processor can handle. auto: one for "
+        "each processor.",
+        examples=["auto"],
+    )
     egress: EgressConfig = Field(default=EgressConfig(), description="Hosts that belong to no provider.")
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="Web pages that call the gateway.")
     upstream_ca_file: AbsolutePath | None = Field(

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, PlainValidator, ValidationInfo
@@ -290,6 +290,9 @@ Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=Fals
 Pause = Annotated[float, Field(strict=True, ge=0, le=60, allow_inf_nan=False), ValueFormat("seconds")]
 Size = Annotated[
     ByteSize, BeforeValidator(not_boolean), AfterValidator(positive_size), ValueFormat("bytes, or a size such as 64MiB")
+]
+Workers = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=128)] | Literal["auto"], ValueFormat("whole number \\| auto")
 ]
 Count = Annotated[int, Field(strict=True, gt=0), ValueFormat("whole number")]
 AttemptCount = Annotated[int, Field(strict=True, ge=1, le=20), ValueFormat("whole number")]

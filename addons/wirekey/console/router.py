@@ -18,7 +18,7 @@ from wirekey.identity.token_request import TokenRequest
 from wirekey.local_response import LocalResponse, local_error, local_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from wirekey.console.local_request import LocalRequest
     from wirekey.console.reply import LocalHandler, LocalReply
@@ -40,12 +40,13 @@ SECURITY = {
 class Router:
     """The endpoints of one listener. `tokens` returns None if another issuer issues the tokens.
 
-    `more`: path → handler of further endpoints.
+    `more`: path → handler of further endpoints. `workers` returns the state of each worker if there are several.
     """
 
     tokens: Callable[[], TokenEndpoint | None]
     ready: Callable[[], Mapping[str, str | None]]
     more: Mapping[str, LocalHandler] = field(default_factory=dict)
+    workers: Callable[[], Sequence[Mapping[str, object]]] = tuple
 
     def has(self, path: str) -> bool:
         """Return whether this path is an endpoint."""
@@ -60,7 +61,7 @@ class Router:
         if request.path == HEALTH_PATH:
             return wrong_method(request) or local_json(200, {"status": "ok"})
         if request.path == READY_PATH:
-            return wrong_method(request) or readiness(self.ready())
+            return wrong_method(request) or readiness(self.ready(), self.workers())
         message = f"The endpoints are POST {TOKEN_PATH}, and GET {KEYS_PATH}, {HEALTH_PATH} and {READY_PATH}."
         return local_error(404, "not_found", message)
 

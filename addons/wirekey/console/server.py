@@ -26,6 +26,8 @@ from wirekey.console.handler import ConsoleHandler, HeadCheck
 from wirekey.console.local_request import HEAD_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tornado.httputil import HTTPConnection
 
     from wirekey.config import HostPort
@@ -76,10 +78,12 @@ class Server(HTTPServer):
             max_body_size=sys.maxsize,  # the handler counts
         )
 
-    def open(self) -> None:
-        """Start to listen. Raises OSError."""
+    def open(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Start to listen, on `sockets` if there are any. Raises OSError."""
         self._loop = asyncio.get_running_loop()
-        self._listening = bind_sockets(self.place.port, self.place.host)
+        self._listening = [*sockets] or bind_sockets(self.place.port, self.place.host)
+        for one in sockets:
+            one.setblocking(False)
         if not self._listening:
             raise OSError(errno.EADDRNOTAVAIL, "has no address that can be listened on")
         for one in self._listening:

@@ -12,6 +12,7 @@ from wirekey.addons.call_log import CallLog
 from wirekey.addons.chain import Chain
 from wirekey.addons.connections import Connections
 from wirekey.addons.credentials import Credentials
+from wirekey.addons.draining import Draining
 from wirekey.addons.egress import Egress
 from wirekey.addons.flow_comments import FlowComments
 from wirekey.addons.gateway import Gateway
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
 
     from wirekey.calls.services import Services
     from wirekey.config import Config
+    from wirekey.server.worker import Worker
 
 
 def addons_in_order(
-    services: Services, config: Config | None = None, simulator: bool | None = None
+    services: Services, config: Config | None = None, simulator: bool | None = None, worker: Worker | None = None
 ) -> tuple[
     Lifecycle,
     RequestStart,
@@ -59,6 +61,7 @@ def addons_in_order(
     Retry,
     Metering,
     BodyLogger,
+    Draining,
     Audit,
     FlowComments,
     Traces,
@@ -68,8 +71,9 @@ def addons_in_order(
     """Return the addons of one process, in the order in which a call passes them.
 
     Without `config`, the configuration is read from the file that mitmproxy's option `wirekey` names.
+    `worker`: the connection to the supervisor, if this process is one of several workers.
     """
-    lifecycle = Lifecycle(services, config, simulator)
+    lifecycle = Lifecycle(services, config, simulator, worker)
     recognition = Recognition(services)
     metrics = Metrics(services, lifecycle)
     endpoints = Endpoints(services, lifecycle, metrics.pages)
@@ -93,6 +97,7 @@ def addons_in_order(
         Retry(services),  # what follows an attempt that failed
         Metering(services),  # how many tokens does the response count; what is removed from it
         BodyLogger(services),  # logs requests and responses, if log.bodies is set
+        Draining(services),  # which response is the last of its connection, because the process ends
         Audit(services),  # records the intent before the call is sent, the outcome after it ended
         FlowComments(services),  # what mitmweb and dumps show of the call
         Traces(services, lifecycle),  # exports a span for each call

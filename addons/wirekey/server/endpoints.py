@@ -48,7 +48,7 @@ class Endpoints:
         """`more` is path → handler of further pages of the console."""
         self.services = services
         self.lifecycle = lifecycle
-        self.router = Router(self.tokens, self.ready, {"/": self.about})
+        self.router = Router(self.tokens, self.ready, {"/": self.about}, self.workers)
         self.more = more or {}
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
@@ -92,7 +92,7 @@ class Endpoints:
         if config.listen.console is None:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
-        router = Router(self.tokens, self.ready, {**self.more, **self.console_pages(config)})
+        router = Router(self.tokens, self.ready, {**self.more, **self.console_pages(config)}, self.workers)
         server = Server(config.listen.console, router.respond, bounds)
         if self._open_server(server, "console", config):
             self.servers["console"] = server
@@ -103,8 +103,11 @@ class Endpoints:
         return dict(self.page.routes())
 
     def _open_server(self, server: Server, name: str, config: Config) -> bool:
+        worker = self.lifecycle.worker
+        if worker and name not in worker.sockets:
+            return False  # the supervisor has logged why
         try:
-            server.open()
+            server.open(worker.sockets[name] if worker else ())
         except OSError as error:
             message = listen_error(error, str(server.place), f"listen.{name}", "wirekey.yaml")
             if name in config.listen.model_fields_set:
@@ -127,6 +130,10 @@ class Endpoints:
         """Return the token endpoint, or None if this process issues no tokens."""
         return self.services.token_endpoint
 
+    def workers(self) -> list[dict[str, object]]:
+        """Return the state of each worker, or nothing if there is only this process."""
+        return self.lifecycle.worker.states if self.lifecycle.worker else []
+
     def ready(self) -> dict[str, str | None]:
         """Return part → why it is not ready, or None if it is ready."""
         return {
@@ -137,8 +144,10 @@ class Endpoints:
         }
 
     def _listener_trouble(self) -> str | None:
-        if self.lifecycle.lock is None:
+        if self.lifecycle.lock is None or (self.services.is_draining and not self.lifecycle.is_replaced):
             return "Wirekey is stopping"
+        if self.lifecycle.is_replaced:
+            return None
         if self.lifecycle.running_proxy is None:
             return "the proxy does not listen yet"
         servers = ctx.master.addons.get("proxyserver").servers

@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import secrets
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
 from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
+from wirekey.call import end_call_ids_with
 from wirekey.calls import settings
 from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.errors import user_message
@@ -33,9 +35,11 @@ from wirekey.server.policy_engine import policy_engine
 from wirekey.server.reload import Reloader
 from wirekey.server.retention import Retention
 from wirekey.server.runtime import RunningProxy
+from wirekey.server.shared_listeners import accept_from, shared_modes
 from wirekey.server.state_lock import StateLock
 from wirekey.server.token_service import TokenService
 from wirekey.server.upstream_roots import write_upstream_roots
+from wirekey.server.worker import RemoteSimulator, SupervisorLock
 from wirekey.translation.state import StateReader
 from wirekey.wire.install import install
 
@@ -48,10 +52,16 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.config import Config
     from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.server.worker import Worker
     from wirekey_simulator.server import Simulator
 
 logger = logging.getLogger(__name__)
 
+DRAIN_CHECK = 0.05
+IDLE = 1.0
+"""Seconds after which a client is not about to use its connection."""
+END_LIMIT = 3.0
+"""Seconds for calls that are ended to send their last bytes."""
 BODIES_LOGGED = (
     "REQUESTS AND RESPONSES ARE LOGGED: log.bodies writes prompts and responses of all agents to %s. Credentials are "
     "masked, other content is not. Remove the setting and restart to stop it."
@@ -66,22 +76,30 @@ class Lifecycle:
     the addresses and starts the reloader. Until `start` has succeeded, every call is refused.
     """
 
-    def __init__(self, services: Services, config: Config | None = None, simulator: bool | None = None) -> None:
+    def __init__(
+        self,
+        services: Services,
+        config: Config | None = None,
+        simulator: bool | None = None,
+        worker: Worker | None = None,
+    ) -> None:
         """Set what to start with.
 
         Without `config`, the file of mitmproxy's option `wirekey` is read. `simulator`: whether to use the embedded
-        simulator; None: only if there is no key and no configuration file.
+        simulator; None: only if there is no key and no configuration file. `worker`: the connection to the supervisor,
+        if this process is one of several workers.
         """
         self.services = services
+        self.worker = worker
         self.config = config
         # Taken before anything else, so that a later change of the files is noticed.
         self.first_fingerprint = config.fingerprint() if config else ""
         self.started_with: Config | None = None
         """The configuration at the start, with the settings that only a restart changes."""
         self.simulator_wanted = simulator
-        self.simulator: Simulator | None = None
+        self.simulator: Simulator | RemoteSimulator | None = None
         self.simulator_keys: dict[str, str] = {}
-        self.lock: StateLock | None = None
+        self.lock: StateLock | SupervisorLock | None = None
         self.authority: Authority | None = None
         self.token_service: TokenService | None = None
         self.reloader = Reloader(self)
@@ -90,6 +108,8 @@ class Lifecycle:
         self.opened = False
         """Whether `start` has succeeded."""
         self.listening = False
+        self.is_replaced = False
+        """Whether other workers go on after this one has drained."""
         self.fixed_options: dict[str, Any] = {}
         """mitmproxy's options that may not change any more, with their values."""
         self.running_proxy: RunningProxy | None = None
@@ -137,10 +157,7 @@ class Lifecycle:
         check_file_access(config)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
         first = settings.build(config)
-        lock = StateLock(config.state)
-        undo.callback(lock.release)
-        RunningProxy.remove(config.state)  # of a process that was killed
-        listeners.refuse_taken(config)
+        lock = self._take_state(config, undo)
         self.authority = authority.ensure(config.certs, list(first.hosts))
         options.enforce(str(config.certs))  # after our CA exists: mitmproxy would create one of its own
         self.set_options(config, self.authority)
@@ -151,6 +168,18 @@ class Lifecycle:
             self.services.signatures.load()
         self.warn_of_uncovered_hosts(first.hosts)
         self.fixed_options = options.fixed()
+
+    def _take_state(self, config: Config, undo: contextlib.ExitStack) -> StateLock | SupervisorLock:
+        """Lock the state folder and check the addresses, which the supervisor of a worker has done."""
+        if self.worker:
+            end_call_ids_with(self.worker.start.tag)
+            accept_from(self.worker.sockets)
+            return SupervisorLock()
+        lock = StateLock(config.state)
+        undo.callback(lock.release)
+        RunningProxy.remove(config.state)  # of a process that was killed
+        listeners.refuse_taken(config)
+        return lock
 
     def read_configuration(self) -> Config:
         """Read the configuration file of mitmproxy's option `wirekey`. Raises ConfigError."""
@@ -165,7 +194,7 @@ class Lifecycle:
         if config.listen.gateway:
             files = config.listen.gateway_tls
             self.services.gateway_certificate = ConfiguredCertificate(files) if files else IssuedCertificate(ca)
-        changes["mode"] = listeners.modes(config)
+        changes["mode"] = shared_modes(self.worker.sockets) if self.worker else listeners.modes(config)
         ctx.options.update(**changes)
 
     def open_services(self, config: Config, undo: contextlib.ExitStack) -> None:
@@ -188,12 +217,14 @@ class Lifecycle:
             services.body_log = BodyLog(config.log.bodies)
             undo.callback(services.body_log.close)
         key = CheckpointKey(services.agents.derived_key(KEY_USE))
-        self.retention = Retention(config.state / "audit.db", config, key)
+        if self.worker is None or self.worker.start.number == 1:
+            self.retention = Retention(config.state / "audit.db", config, key)
         store = AuditStore(
             config.state / "audit.db",
             durability=config.audit.durability,
             key=key,
             checkpoints_to=config.audit.checkpoints_file,
+            recovered=self.worker.start.interrupted if self.worker else ("",),
         )
         store.start()  # last, as its thread takes a while to stop
         services.store = store
@@ -225,7 +256,11 @@ class Lifecycle:
     async def listen(self) -> None:
         """Start the simulator if it is needed, then open the proxy and the gateway. Raises OSError."""
         assert self.started_with
-        if self.uses_simulator():
+        if self.worker:
+            await self.worker.connect()
+            if simulator_address := self.worker.start.simulator:
+                self.use_simulator(RemoteSimulator(simulator_address), simulator_address.keys)
+        elif self.uses_simulator():
             # Before there are calls, as they would fail without a provider key.
             simulator = await self.start_simulator(self.started_with.state)
             write_upstream_roots(self.started_with, self.started_with.state, Path(simulator.ca_file))
@@ -243,12 +278,17 @@ class Lifecycle:
         """Start the embedded simulator, with new keys, and direct all calls to it."""
         from wirekey_simulator.server import Simulator
 
-        self.simulator_keys = {name: f"sim-{secrets.token_hex(16)}" for name in PROVIDERS}
-        keys = {name: [key] for name, key in self.simulator_keys.items()}
-        self.simulator = simulator = Simulator(certificate_folder=state / "simulator", keys=keys)
+        keys = {name: f"sim-{secrets.token_hex(16)}" for name in PROVIDERS}
+        accepted = {name: [key] for name, key in keys.items()}
+        simulator = Simulator(certificate_folder=state / "simulator", keys=accepted)
         await simulator.start()
-        self.services.settings = settings.simulated(self.services.settings, simulator.port, self.simulator_keys)
+        self.use_simulator(simulator, keys)
         return simulator
+
+    def use_simulator(self, simulator: Simulator | RemoteSimulator, keys: dict[str, str]) -> None:
+        """Direct all calls to a simulator that runs. `keys`: provider → the key that it accepts."""
+        self.simulator, self.simulator_keys = simulator, keys
+        self.services.settings = settings.simulated(self.services.settings, simulator.port, keys)
 
     def announce(self, console: str | None) -> None:
         """Publish the addresses of the listeners, now that all of them are open, and start to reload changes.
@@ -260,18 +300,50 @@ class Lifecycle:
         simulated = self.services.settings.simulated
         forward, gateway = listeners.forward_address(), listeners.gateway_address()
         self.running_proxy = RunningProxy(os.getpid(), forward, simulated, gateway, console)
-        self.running_proxy.write(self.started_with.state)
-        listeners.warn_if_reachable(self.config)
-        listeners.warn_if_open(self.config)
-        if file := self.started_with.log.bodies:
-            logger.warning(BODIES_LOGGED, file)
-        self.on_started(self)
+        if self.worker is None:
+            self.running_proxy.write(self.started_with.state)
+        if self.worker is None or self.worker.start.is_first:
+            listeners.warn_if_reachable(self.config)
+            listeners.warn_if_open(self.config)
+            if file := self.started_with.log.bodies:
+                logger.warning(BODIES_LOGGED, file)
+            self.on_started(self)
         if self.retention:
             self.retention.begin()
         memory.freeze_startup_objects()
         self.reloader.begin()
+        if self.worker:
+            self.worker.report_listening()
 
     # End.
+
+    async def drain(self, accept_for: float, *, replaced: bool = False) -> None:
+        """Finish the calls that have begun, and end those that last longer than `timeouts.drain`.
+
+        `accept_for`: seconds for which connections are still accepted, as a load balancer needs a while to notice that
+        the process is not ready. `replaced`: other workers go on, so Wirekey stays ready. In both cases connections
+        without a call are kept until they were idle for a moment, so that no client loses one that it is about to use.
+        """
+        assert self.config
+        services = self.services
+        if services.is_draining or not self.listening:
+            return
+        services.is_draining, self.is_replaced = True, replaced
+        awaits_idle = replaced or accept_for > 0
+        await asyncio.sleep(accept_for)
+        await listeners.stop_listening()
+        began = services.drain_seen_at = time.monotonic()
+        while (now := time.monotonic()) < began + self.config.timeouts.drain:
+            is_quiet = now - services.drain_seen_at >= IDLE or not ctx.master.addons.get("proxyserver").connections
+            if not services.calls.open_count and (is_quiet or not awaits_idle):
+                return
+            await asyncio.sleep(DRAIN_CHECK)
+        if count := services.calls.open_count:
+            logger.warning("%d calls did not end within timeouts.drain. They are ended now.", count)
+        services.ends_calls = True
+        deadline = time.monotonic() + END_LIMIT
+        while services.calls.states and time.monotonic() < deadline:  # noqa: ASYNC110  # no event tells of the last one
+            await asyncio.sleep(DRAIN_CHECK)
 
     async def done(self) -> None:
         """Stop Wirekey: stop the reloader, close the listeners, record unfinished calls, and free the state folder."""
@@ -292,5 +364,6 @@ class Lifecycle:
         if self.simulator:
             await self.simulator.stop()
         assert self.started_with
-        RunningProxy.remove(self.started_with.state)
+        if self.worker is None:
+            RunningProxy.remove(self.started_with.state)
         lock.release()

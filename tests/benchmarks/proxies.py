@@ -42,6 +42,12 @@ def memory_mib(pid: int) -> float:
     raise RuntimeError("the process is gone")
 
 
+def as_installed() -> dict[str, str]:
+    """Return environment variables that hide the packages of the tests from a proxy."""
+    folders = [str(Path(__file__).with_name("as_installed")), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
+
+
 @contextlib.contextmanager
 def process(arguments: list[str], folder: Path, environ: dict | None = None, **options) -> Iterator[subprocess.Popen]:
     with (folder / "output.txt").open("ab") as output:
@@ -93,7 +99,7 @@ def bare_mitmdump(folder: Path, upstream_port: int, *, streaming: bool = False) 
     arguments = [str(MITMDUMP), "-q", "-p", str(port)]
     for name, value in options.items():
         arguments += ["--set", f"{name}={value}"]
-    with process(arguments, folder) as running:
+    with process(arguments, folder, as_installed()) as running:
         wait_for_port(port)
         root = folder / "mitmproxy-ca-cert.pem"
         yield running.pid, Target(port, "localhost", upstream_port, str(root))
@@ -108,7 +114,7 @@ def reverse_mitmdump(folder: Path, upstream_port: int, *, streaming: bool = Fals
     options = {"confdir": folder, "ssl_verify_upstream_trusted_ca": folder.parent / "ca.pem"}
     for name, value in (options | ({"stream_large_bodies": "1"} if streaming else {})).items():
         arguments += ["--set", f"{name}={value}"]
-    with process(arguments, folder) as running:
+    with process(arguments, folder, as_installed()) as running:
         wait_for_port(port)
         yield running.pid, Target(port, "localhost", port, "")
 
@@ -132,7 +138,7 @@ def wirekey(
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
     arguments = [sys.executable, "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]
-    with process(arguments, folder, {"BENCH_KEY": "sk-bench"}) as running:
+    with process(arguments, folder, as_installed() | {"BENCH_KEY": "sk-bench"}) as running:
         wait_for_port(port)
         token = AgentStore(folder / "state" / "agents.json").add("bench")
         if gateway:

@@ -89,7 +89,7 @@ def wirekey(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
     arguments = [str(proxies.PYTHON), "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]
     environ = {"BENCH_KEY": OPENAI_KEY, "BENCH_AWS_ID": AWS_PAIR[0], "BENCH_AWS_SECRET": AWS_PAIR[1]}
-    with proxies.process(arguments, folder, environ) as running:
+    with proxies.process(arguments, folder, proxies.as_installed() | environ) as running:
         cores.pin(running.pid)
         for port in (forward, gateway):
             proxies.wait_for_port(port)

@@ -4,7 +4,7 @@ import pytest
 from genai_prices import Usage as ListedUsage
 from genai_prices import calc_price
 
-from wirekey.metering.cost import HOUR, cost_usd, prices_of
+from wirekey.metering.cost import HOUR, cost_usd, price_lists, prices_of
 from wirekey.operation import Usage
 from wirekey.providers import PROVIDERS
 
@@ -80,6 +80,11 @@ def test_reasoning_is_part_of_the_output(provider, model):
     reasoning = Usage(input_tokens=10, output_tokens=100, reasoning_tokens=90)
     plain = Usage(input_tokens=10, output_tokens=100)
     assert cost_usd(PROVIDERS[provider], model, reasoning) == cost_usd(PROVIDERS[provider], model, plain)
+
+
+def test_only_the_price_lists_of_the_providers_are_kept():
+    kept = {listed.id for listed in price_lists().providers}
+    assert kept == {provider.price_list for provider in PROVIDERS.values()}
 
 
 def test_all_models_on_the_list_can_be_priced():

@@ -85,6 +85,7 @@ def test_the_end_of_the_connection_and_what_is_no_tls_are_reported(tmp_path):
     data, error = ended.proxy.decrypt(ended.from_client.read())
     assert data == b"last"
     assert isinstance(error, SSL.ZeroReturnError)
+    assert error.__traceback__ is None, "its frames would keep the connection in memory"
     other = Session(tmp_path)
     data, error = other.proxy.decrypt(b"\x17\x03\x03\x00\x20" + b"x" * 32)
     assert data == b""

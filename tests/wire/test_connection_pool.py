@@ -96,6 +96,29 @@ async def test_two_clients_at_once_never_share_a_connection(tmp_path):
         assert delegate.connection_pool.counts.opened == 2
 
 
+async def test_responses_that_arrive_at_once_over_one_read_buffer_stay_apart(tmp_path):
+    size = 300_000  # more than the buffer
+    async with bare_proxy(secured_in=tmp_path) as (delegate, port, upstream):
+        clients, upstreams = [await client(port) for _ in range(3)], []
+        for _, writer in clients:
+            writer.write(secured(upstream.port))
+            upstreams.append(await upstream.accept())
+            await read_request(upstreams[-1][0])
+        for _, up_writer in upstreams:
+            up_writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for start in range(0, size, 10_000):
+            for letter, (_, up_writer) in zip(b"abc", upstreams, strict=True):
+                up_writer.write(bytes([letter]) * 10_000)
+            if start % 50_000 == 0:
+                await asyncio.sleep(0.001)
+        bodies = await asyncio.gather(*(read_response(reader) for reader, _ in clients))
+        assert [set(body) for _, body in bodies] == [set(b"a"), set(b"b"), set(b"c")]
+        assert [len(body) for _, body in bodies] == [size] * 3
+        assert delegate.connection_pool.counts.opened == 3
+        found = [each for each in pooled_connections.values() if not each.is_closed]
+        assert len({id(each.transport._ssl_protocol._ssl_buffer) for each in found}) == 1
+
+
 @pytest.mark.parametrize(
     ("response", "why"),
     [

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from wirekey.package_imports import import_on_demand
 
 import_on_demand("genai_prices")
 
-from genai_prices.data_snapshot import get_snapshot  # noqa: E402  # without the package's HTTP client
+from genai_prices.data_snapshot import DataSnapshot  # noqa: E402  # without the package's HTTP client
 from genai_prices.types import TieredPrices  # noqa: E402
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from wirekey.operation import Usage
     from wirekey.providers.protocol import Provider
 
+KEPT = ("openai", "google", "anthropic", "aws")
+"""The price lists of the providers that Wirekey knows."""
 PER = 1_000_000
 HOUR = 3600
 
@@ -94,7 +97,7 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
     """
     if model.startswith("tunedModels/"):
         return None
-    snapshot = get_snapshot()
+    snapshot = price_lists()
     listed = snapshot.find_provider(None, price_list, None)
     # Gemini's models/NAME, and Bedrock's arn:aws:bedrock:…:inference-profile/NAME
     found = listed.find_model(model.rpartition("/")[2], all_providers=snapshot.providers)
@@ -112,6 +115,16 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
         found.id,
         found.context_window,
     )
+
+
+@cache
+def price_lists() -> DataSnapshot:
+    """Return the price lists of the providers that Wirekey knows. The package's other fifty are not kept in memory."""
+    from genai_prices import data
+
+    wanted = [listed for listed in data.providers if listed.id in KEPT]
+    del sys.modules[data.__name__], sys.modules[data.__package__].data
+    return DataSnapshot(providers=wanted, from_auto_update=False)
 
 
 def price_of(listed: Decimal | TieredPrices | None) -> Price | None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 
+from wirekey.tracebacks import forget_frames
+
 if TYPE_CHECKING:
     from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
@@ -49,6 +51,7 @@ class ClientTls:
         except SSL.WantReadError:
             return found, None
         except SSL.Error as error:
+            forget_frames(error)  # they hold the connection, and the caller's frame holds the error
             return found, error
         return found, None
 

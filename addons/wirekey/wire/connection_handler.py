@@ -109,6 +109,7 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
         self.http_layer = self.path = None
         self.pending_writes.clear()
         release_layers((outer, inner, self.tunnel_layer))
+        self.timeout_watchdog.callback = do_nothing  # it refers to this handler otherwise
 
     def close_client(self) -> None:
         """Close the client connection, if it is open."""
@@ -383,6 +384,10 @@ class WireConnectionHandler(mode_servers.ProxyConnectionHandler):
             self.dispatch(events.HookCompleted(hook))
         if self.client_disconnected and not (self.running_hooks or self.is_dispatching or self.is_released):
             self.release()
+
+
+async def do_nothing() -> None:
+    """Replace the callback of a timer that has ended."""
 
 
 def unwritten_bytes(client: Client, connection: Connection) -> int:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 KNOWN_VERSIONS = ("12.2.",)
 _mitmproxy_choice = NextLayer.next_layer
 TLS_READ_BYTES = 32 * 1024
-"""The read buffer of each TLS connection, idle or not. asyncio's default is 256 KiB; a TLS record has up to 16 KiB."""
+"""The read buffer of each TLS connection, until it is open. asyncio's default is 256 KiB; a TLS record has up to 16."""
 
 
 class CloseConnectionLayer(layer.Layer):

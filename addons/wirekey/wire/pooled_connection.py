@@ -34,6 +34,13 @@ TLS_HANDSHAKE_SECONDS = 3600.0
 WRITE_BUFFER_BYTES = 64 * 1024
 """Bytes that may wait to be written before a writer must wait."""
 
+READ_BUFFER_BYTES = 64 * 1024
+"""Bytes that are read from a socket at once. Each connection keeps a buffer for the encrypted ones, up to this size."""
+
+_read_buffer = bytearray(READ_BUFFER_BYTES)
+"""The bytes that one of all connections has just received, until they are decrypted in the same call."""
+_read_view = memoryview(_read_buffer)
+
 pooled_connections: WeakKeyDictionary[Connection, PooledConnection] = WeakKeyDictionary()
 """By mitmproxy's connection object, of the client connection that uses or last used it."""
 
@@ -216,13 +223,16 @@ def certificates(ssl_object: ssl.SSLObject) -> list[certs.Cert]:
         chain = ssl_object.get_unverified_chain()
     else:
         chain = [ssl_object.getpeercert(binary_form=True) or b""]
-    found = []
-    for der in chain:
-        try:
-            found.append(certs.Cert(load_der_x509_certificate(der)))
-        except ValueError:
-            continue  # OpenSSL has verified it; here it is only shown
-    return found
+    return [found for der in chain if (found := parsed_certificate(der)) is not None]
+
+
+@functools.lru_cache(64)
+def parsed_certificate(der: bytes) -> certs.Cert | None:
+    """Return a certificate, the same object for the same bytes. None if cryptography cannot parse it."""
+    try:
+        return certs.Cert(load_der_x509_certificate(der))
+    except ValueError:
+        return None  # OpenSSL has verified it; here it is only shown
 
 
 async def open_connection(
@@ -231,7 +241,7 @@ async def open_connection(
     """Connect, and verify that the certificate is for the origin's host. Raises OSError."""
     started = time.time()
     sock, _ = await dialled
-    _, connection = await asyncio.get_running_loop().create_connection(
+    transport, connection = await asyncio.get_running_loop().create_connection(
         lambda: PooledConnection(origin, started),
         sock=sock,
         ssl=context,
@@ -239,7 +249,18 @@ async def open_connection(
         ssl_handshake_timeout=TLS_HANDSHAKE_SECONDS,
         ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS,
     )
+    share_read_buffer(transport)
     return connection
+
+
+def share_read_buffer(transport: asyncio.BaseTransport) -> None:
+    """Let a TLS connection use the buffer of all connections instead of its own.
+
+    asyncio reads into the buffer and decrypts what was read in one call, so no other connection is in between.
+    """
+    protocol: Any = getattr(transport, "_ssl_protocol", None)
+    if hasattr(protocol, "_ssl_buffer"):
+        protocol._ssl_buffer, protocol._ssl_buffer_view = _read_buffer, _read_view  # noqa: SLF001
 
 
 def tls_context(roots: str | None, minimum: str) -> ssl.SSLContext:

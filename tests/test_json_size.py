@@ -8,11 +8,7 @@ from hypothesis import strategies as st
 
 from wirekey import json_size
 from wirekey.errors import Refusal
-from wirekey.json_size import check_size, check_utf8
-
-
-def finished(steps):
-    return sum(1 for _ in steps)
+from wirekey.json_size import SAMPLE, check_size, check_utf8, estimated_values, has_more_members
 
 
 def values(data):
@@ -31,21 +27,13 @@ JSON = st.recursive(
 )
 
 
-def result(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
 @settings(deadline=None)
 @given(JSON, st.integers(1, 9), st.booleans())
 def test_the_exact_count_is_that_of_the_values_wherever_the_body_is_cut(data, piece, ascii_only):
     body = json.dumps(data, ensure_ascii=ascii_only).encode()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(json_size, "EXACT_PIECE", piece)
-        assert result(json_size._check_exactly(body, 10_000)) == values(data)
+        assert json_size._check_exactly(body, 10_000) == values(data)
 
 
 @pytest.mark.parametrize(
@@ -66,23 +54,50 @@ def test_too_many_values_are_413(body, limit, fine, piece, monkeypatch):
     monkeypatch.setattr(json_size, "PIECE", piece)
     monkeypatch.setattr(json_size, "EXACT_PIECE", piece)
     if fine:
-        finished(check_size(body, limit))
+        check_size(body, limit)
     else:
         with pytest.raises(Refusal, match=r"limits\.json_values") as raised:
-            finished(check_size(body, limit))
+            check_size(body, limit)
         assert (raised.value.status, raised.value.code) == (413, "too_many_values")
 
 
-def test_each_step_looks_at_one_piece_only():
-    assert finished(check_size(b" " * 10 * json_size.PIECE, 1)) == 10
-    assert finished(check_utf8("é".encode() * 5 * json_size.PIECE)) == 10
-
-
 def test_a_short_body_is_not_looked_at():
-    assert finished(check_size(b"{}," * 10, 100)) == 0
+    assert check_size(b"{}," * 10, 100) == 16
+
+
+@pytest.mark.parametrize("text", [b'\\"', b"\\\\", b'\\\\\\"', b"'"])
+def test_a_long_text_of_escapes_is_one_value_in_any_place(text, monkeypatch):
+    monkeypatch.setattr(json_size, "PIECE", 64)
+    monkeypatch.setattr(json_size, "EXACT_PIECE", 64)
+    for before in range(4):
+        body = b" " * before + b'{"a":"' + text * 1000 + b',,,,","b":[1,2]}'
+        assert check_size(body, 6) >= 5
+
+
+@settings(deadline=None)
+@given(st.dictionaries(TEXT, JSON, max_size=6), st.integers(0, 6), st.integers(1, 9), st.booleans())
+def test_the_members_of_an_object_are_counted_wherever_it_is_cut(data, limit, piece, ascii_only):
+    body = json.dumps(data, ensure_ascii=ascii_only).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(json_size, "EXACT_PIECE", piece)
+        assert has_more_members(body, limit) == (len(data) > limit)
+
+
+@pytest.mark.parametrize(
+    ("body", "least", "most"),
+    [
+        (b"{}," * 100_000, 150_000, 250_000),
+        (b"0," * 10, 10, 10),
+        (b"x" * 1_000_000, 0, 0),
+        (b"Ordinary text, with a few commas, as people write it. " * 20_000, 20_000, 60_000),
+        (b"{}," * SAMPLE + b"x" * 100 * SAMPLE, 0, 30 * SAMPLE),
+    ],
+)
+def test_the_values_of_a_body_are_estimated(body, least, most):
+    assert least <= estimated_values(body) <= most
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"a\xc3", b"\xc0\xa2", b"\xed\xa0\x80"])
 def test_what_is_not_utf8_is_found(data):
     with pytest.raises(UnicodeDecodeError):
-        finished(check_utf8(data))
+        check_utf8(data)

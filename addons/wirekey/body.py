@@ -108,6 +108,8 @@ class SpooledBody(mmap.mmap):
     """Lower-case hex, or None if it was not computed yet."""
     values: int | None = None
     """An upper bound of its JSON values, or None if they were not counted and its UTF-8 was not checked yet."""
+    spans: dict[str, tuple[int, int]] | None = None
+    """The offsets of the values of its JSON object's members, in order, or None if it was not read yet."""
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body, with one piece in memory at a time."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.addons.base import Addon
-from wirekey.body import Body, SpooledBody
+from wirekey.body import Body
+from wirekey.body_reading.reading import ReadTask, check_values, is_costly
 from wirekey.egress.hosts import region_of
 from wirekey.errors import Refusal
-from wirekey.json_size import check_size, check_utf8, may_exceed
 from wirekey.model_name import ModelName, ModelNameError, is_plain
 from wirekey.operation import Facts, Kind
 from wirekey.providers import PROVIDERS, owner_of_model
@@ -18,16 +17,14 @@ from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.companions import companion_operation
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.providers.request_head import check_headers, read_query
-from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable
 
     from mitmproxy import http
 
     from wirekey.body import RequestBody
     from wirekey.call import Call
-    from wirekey.calls.services import Services
     from wirekey.operation import Operation
 
 READ_BODIES = (Body.JSON, Body.MULTIPART)
@@ -39,10 +36,6 @@ class Recognition(Addon):
     It reads the body only if the operation's facts are in it. It leaves operation and facts in the call. A provider or
     parameters that the client wrote into the model's name are applied here, so that the policy sees what is sent.
     """
-
-    def __init__(self, services: Services) -> None:
-        super().__init__(services)
-        self.one_large = asyncio.Lock()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Recognise the operation by method and path, and decide whether the body is read."""
@@ -100,33 +93,41 @@ class Recognition(Addon):
         if not call.reads_body:
             return None
         assert call.operation
-        if call.operation.body is Body.JSON and self.is_large(body):
-            return self.admit_large(flow, call, body)
+        if call.operation.body is Body.JSON:
+            if is_costly(body):
+                return self.admit_costly(flow, call)
+            check_values(body, self.services.settings.json_values)
         self.admit(flow, call)
         return None
 
-    def is_large(self, body: RequestBody) -> bool:
-        """Return whether a body may have too many values to be read at once."""
-        return not isinstance(body, bytes) or may_exceed(body, self.services.settings.json_values)
+    async def admit_costly(self, flow: http.HTTPFlow, call: Call) -> None:
+        """Read the facts of a call from its body in another process."""
+        call.facts = await self.read_apart(flow, call)
+        if self.apply_facts(flow, call):
+            call.facts = await self.read_apart(flow, call)
 
-    async def admit_large(self, flow: http.HTTPFlow, call: Call, body: RequestBody) -> None:
-        """Check a large body, and read the facts of a call from it."""
-        await self.check_large(body)
-        self.admit(flow, call)
+    async def read_apart(self, flow: http.HTTPFlow, call: Call) -> Facts | None:
+        """Read a body in another process, and note what makes reading it again cheap. Raises Refusal."""
+        assert call.provider
+        body = self.calls.state(flow).body
+        query, content_type = self.read_head(flow)
+        checked = None if isinstance(body, bytes) else body.values
+        limit = self.services.settings.json_values
+        task = ReadTask(call.provider, call.operation, query, content_type, limit, checked)
+        reading = await self.services.body_reader.read(task, body)
+        if not isinstance(body, bytes):
+            body.values, body.spans = reading.values, reading.spans
+        return reading.facts
 
     async def check_large(self, body: RequestBody) -> None:
-        """Count the values of a large body and check its UTF-8. One body is checked at a time, in small steps."""
+        """Count the values of a body and check its UTF-8, before it is decoded. Raises Refusal."""
         limit = self.services.settings.json_values
-        if not self.is_large(body):
+        if not is_costly(body):
+            check_values(body, limit)
             return
-        async with self.one_large:
-            values = await in_steps(check_size(body, limit))
-            if isinstance(body, SpooledBody):
-                try:
-                    await in_steps(check_utf8(body))
-                except UnicodeDecodeError:
-                    raise malformed("it is not UTF-8") from None
-                body.values = values
+        reading = await self.services.body_reader.read(ReadTask("", None, {}, "", limit), body)
+        if not isinstance(body, bytes):
+            body.values = reading.values
 
     def admit(self, flow: http.HTTPFlow, call: Call) -> None:
         """Set the facts of a call. Raises Refusal if its body cannot be read."""
@@ -135,19 +136,35 @@ class Recognition(Addon):
         if not call.reads_body:
             call.facts = Facts(model=call.operation.model, stream=call.operation.stream)
             return
-        request = self.calls.request(flow)
-        query = read_query(request.path.partition("?")[2])
+        call.facts = self.read_here(flow, call)
+        if self.apply_facts(flow, call):
+            call.facts = self.read_here(flow, call)
+
+    def read_here(self, flow: http.HTTPFlow, call: Call) -> Facts:
+        """Read the facts of a call from its body. Raises Refusal."""
+        assert call.provider
+        assert call.operation
+        query, content_type = self.read_head(flow)
         body = self.calls.state(flow).body
-        content_type = request.headers.get("content-type", "")
-        call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+        return PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
+
+    def read_head(self, flow: http.HTTPFlow) -> tuple[dict[str, str], str]:
+        """Return the query and the Content-Type of a request."""
+        request = self.calls.request(flow)
+        return read_query(request.path.partition("?")[2]), request.headers.get("content-type", "")
+
+    def apply_facts(self, flow: http.HTTPFlow, call: Call) -> bool:
+        """Apply what the name of a model says. Return whether this has changed the body, so that it is read again."""
+        assert call.operation
+        assert call.facts
         model = call.facts.model
         if model and call.operation.kind is Kind.INFERENCE and not is_plain(model):
             self.apply_model_name(flow, call, model)
-            body = self.calls.state(flow).body
-            call.facts = PROVIDERS[call.provider].read_request(call.operation, query, content_type, body)
-        elif model and (owner := self.owner_elsewhere(flow, call, model)):
+            return True
+        if model and (owner := self.owner_elsewhere(flow, call, model)):
             self.move(flow, call, owner)
             call.facts = PROVIDERS[owner].own_facts(call.facts)
+        return False
 
     def owner_elsewhere(self, flow: http.HTTPFlow, call: Call, model: str) -> str | None:
         """Return the other provider that a path of the gateway leads to for its model, unless a route decides that."""
@@ -207,17 +224,6 @@ class Recognition(Addon):
         call.provider, call.operation, state.host = provider, operation, PROVIDERS[provider].host
         # A credential that the client supplied for one provider is never sent to another.
         state.client_credential = None
-
-
-async def in_steps[T](steps: Generator[None, None, T]) -> T:
-    """Run a generator to its end and let the event loop handle other events after each step."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        await asyncio.sleep(0)
 
 
 def check_service(host: str, operation: Operation) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from wirekey.body_reading.reader import BodyReader
 from wirekey.call_events import CallEvents
 from wirekey.calls.calls import Calls
 from wirekey.calls.client_connections import ClientConnections
@@ -67,6 +68,7 @@ class Services:
         self.upstream_connections = ConnectionPool()
         self.client_connections = ClientConnections()
         self.held_bytes = HeldBytes()
+        self.body_reader = BodyReader()
         self.uploads = Uploads()
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()

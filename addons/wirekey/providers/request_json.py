@@ -21,7 +21,7 @@ import msgspec
 
 from wirekey.body import SpooledBody
 from wirekey.errors import Refusal
-from wirekey.json_size import INTEGER_LIMIT
+from wirekey.json_size import INTEGER_LIMIT, has_more_members
 from wirekey.model_name import MODEL_LENGTH
 from wirekey.providers.json_arrays import SHORT, pieces
 from wirekey.providers.lookalikes import lookalike
@@ -36,12 +36,14 @@ UTF8_PIECE = 32768
 LONG_BODY = 8 * 1024 * 1024
 PARTS_LIMIT = 4_000_000
 """Of commas in a long body: what is split off it takes ten times its room in memory."""
-MEMBERS_LIMIT = 10_000
+MEMBERS_LIMIT = 1_000
 ITEMS_LIMIT = 100_000
 ROOM_OF_MEMBER, ROOM_OF_ITEM = 80, 200
 """Bytes of memory for a member of an object and for an object, at most."""
 MOST_TIMES = 3
 """How many times the room of their bytes all messages at once may take."""
+LONG_PIECE = 4 * SHORT
+"""Bytes above which a piece of an array has an item that is long itself, and may have many members."""
 SHORTEST_MEMBER = len(',"":0')
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -70,7 +72,9 @@ class JsonObject:
 
     @property
     def spans(self) -> dict[str, tuple[int, int]]:
-        """Offsets of the values within `data`, computed at each access."""
+        """Offsets of the values within `data`, computed at each access unless the body was read before."""
+        if isinstance(self.data, SpooledBody) and self.data.spans is not None:
+            return self.data.spans
         return _spans(self.data, self.values, self.place or "it")
 
     def text(self, key: str) -> str | None:
@@ -196,7 +200,7 @@ def read_body(data: RequestBody) -> JsonObject:
     if data.startswith(codecs.BOM_UTF8):
         raise malformed("it begins with a byte order mark; send plain UTF-8 JSON")
     if isinstance(data, SpooledBody) and data.values is not None:
-        return read_object(data, "")
+        return _read_checked(data)
     if len(data) > LONG_BODY and data.count(b",") > PARTS_LIMIT:
         raise malformed("it has too many parts")
     if not data.isascii():
@@ -204,9 +208,21 @@ def read_body(data: RequestBody) -> JsonObject:
     return read_object(data, "")
 
 
+def _read_checked(data: SpooledBody) -> JsonObject:
+    """Read a body whose values were counted. It is split into members once, however often it is read."""
+    if data.spans is None:
+        body = read_object(data, "")
+        data.spans = body.spans
+        return body
+    view = memoryview(data)
+    return JsonObject(data, {key: msgspec.Raw(view[start:end]) for key, (start, end) in data.spans.items()}, "")
+
+
 def read_object(data: RequestBody, place: str) -> JsonObject:
     """Split one JSON object into members. `place` is its name in error messages, "" for the whole body."""
     named = place or "it"
+    if len(data) > SHORT and has_more_members(data, MEMBERS_LIMIT):
+        raise malformed(f"{named} has more than {MEMBERS_LIMIT} members")
     try:
         values = _split.decode(data)
     except RecursionError:
@@ -215,8 +231,6 @@ def read_object(data: RequestBody, place: str) -> JsonObject:
         raise malformed(f"{named} must be a JSON object") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(f"{named} is not valid JSON ({error})") from None
-    if len(values) > MEMBERS_LIMIT:
-        raise malformed(f"{named} has more than {MEMBERS_LIMIT} members")
     if _has_room(len(data), values):
         _spans(data, values, named)
     return JsonObject(data, values, place)
@@ -272,16 +286,15 @@ def _read_in_pieces(array: bytes, place: str) -> Messages:
 
 
 def _read_messages(raw: msgspec.Raw | bytes, place: str, *, is_piece: bool = False) -> Messages:
+    if is_piece and len(raw) > LONG_PIECE:
+        return _read_each(raw, place)
     try:
         messages = _objects.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         if len(raw) > SHORT and not is_piece and bytes(memoryview(raw)[:1]) == b"[":
             return _read_in_pieces(bytes(raw), place)
         # Some may be strings.
-        items = _decode(raw, _array, place, "an array") or []
-        objects = [read_object(bytes(item), place) for item in items if bytes(memoryview(item)[:1]) == b"{"]
-        _check_roles(place, (member for message in objects for member in message.values))
-        return Messages(len(items), frozenset(message.text("role") or "" for message in objects))
+        return _read_each(raw, place)
     if not _closely_written(len(raw), messages):
         for item, values in zip(_decode(raw, _array, place, "an array") or (), messages, strict=True):
             if values and _has_room(len(item), values):
@@ -290,6 +303,17 @@ def _read_messages(raw: msgspec.Raw | bytes, place: str, *, is_piece: bool = Fal
     spellings = {bytes(message["role"]) for message in messages if "role" in message}
     found = (_decode(spelling, _text, f"{place}.role", "a string") for spelling in spellings)
     return Messages(len(messages), frozenset(role or "" for role in found))
+
+
+def _read_each(raw: msgspec.Raw | bytes, place: str) -> Messages:
+    items = _decode(raw, _array, place, "an array") or []
+    roles: set[str] = set()
+    for item in items:
+        if bytes(memoryview(item)[:1]) == b"{":
+            message = read_object(bytes(item), place)
+            _check_roles(place, message.values)
+            roles.add(message.text("role") or "")
+    return Messages(len(items), frozenset(roles))
 
 
 def _is_dense(data: RequestBody, raw: msgspec.Raw) -> bool:

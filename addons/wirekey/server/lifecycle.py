@@ -356,6 +356,7 @@ class Lifecycle:
         await listeners.stop_listening()
         self.services.calls.interrupt_all()
         self.services.policy.close()
+        self.services.body_reader.end()
         await self.services.store.close()
         await asyncio.to_thread(self.services.quotas.close)
         if self.services.body_log:

@@ -267,8 +267,7 @@ def _read_count(operation: Operation, data: JsonObject) -> Facts:
         body = binascii.a2b_base64(invoke.text("body") or "", strict_mode=True)
     except ValueError:
         raise malformed("input.invokeModel.body is not base64") from None
-    for _ in check_size(body, VALUES_LIMIT):
-        pass
+    check_size(body, VALUES_LIMIT)
     return _read_invoke(operation, read_body(body))
 
 

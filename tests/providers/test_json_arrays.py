@@ -11,7 +11,7 @@ import pytest
 from wirekey.errors import Refusal
 from wirekey.providers import PROVIDERS
 from wirekey.providers.json_arrays import SHORT, pieces
-from wirekey.providers.request_json import ITEMS_LIMIT, read_body, read_messages
+from wirekey.providers.request_json import ITEMS_LIMIT, MEMBERS_LIMIT, read_body, read_messages
 
 DECOYS = [
     {"content": '],[},{\\",' * 40},
@@ -81,16 +81,35 @@ BODIES = {
     "gemini": ("/v1beta/models/m:generateContent", [b"contents", b"tools"]),
     "bedrock": ("/model/amazon.nova-lite-v1:0/converse", [b"messages"]),
 }
-ITEMS = [b"{}", b'{"a":0}', b"0"]
+ITEMS = [b"{}", b'{"a":0}', b"0", b'{"role":"user"}', b'{"type":"x","name":"y"}', b"[[],[]]", b'"a"']
+LONG_ITEMS = [b"{%b}" % b",".join(b'"%x":0' % key for key in range(count)) for count in (999, 9000)]
+"""Objects of many members each, the last one with too many."""
 
 
-@pytest.mark.parametrize("item", ITEMS)
+@pytest.mark.parametrize(
+    ("item", "size"), [*((item, 600_000) for item in ITEMS[:3]), *((item, 300_000) for item in ITEMS + LONG_ITEMS)]
+)
 @pytest.mark.parametrize(
     ("provider", "member"), [(provider, member) for provider, (_, members) in BODIES.items() for member in members]
 )
-def test_R6_reading_tiny_values_takes_at_most_four_times_the_memory_of_the_body(provider, member, item):
+def test_R6_reading_tiny_values_takes_at_most_four_times_the_memory_of_the_body(provider, member, item, size):
+    assert memory_of_reading(provider, body(member, item, size)) < 4
+
+
+@pytest.mark.parametrize("keys", [100, MEMBERS_LIMIT - 2, 25_000, 100_000])
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("provider", BODIES)
+def test_R6_reading_an_object_of_many_keys_takes_at_most_four_times_the_memory_of_the_body(provider, nested, keys):
+    padding = b"1" * (300_000 // keys)
+    data = b"{%b}" % b",".join(b'"%x":%b' % (key, padding) for key in range(keys))
+    if nested:
+        data = b'{"model":"m","max_tokens":1,"messages":[],"tool_choice":%b,"toolConfig":%b}' % (data, data)
+    assert memory_of_reading(provider, data) < 4
+
+
+def memory_of_reading(provider, data):
+    """The most memory that reading takes at a time, in multiples of the body. It may be refused."""
     operation = PROVIDERS[provider].match_operation("POST", BODIES[provider][0], {})
-    data = body(member, item, 600_000)
 
     def read():
         with contextlib.suppress(Refusal):  # too many items, or of the wrong type
@@ -101,6 +120,6 @@ def test_R6_reading_tiny_values_takes_at_most_four_times_the_memory_of_the_body(
     tracemalloc.start()
     try:
         read()
-        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+        return tracemalloc.get_traced_memory()[1] / len(data)
     finally:
         tracemalloc.stop()

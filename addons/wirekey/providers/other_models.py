@@ -6,6 +6,7 @@ servers that speak like OpenAI and try several.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from wirekey.providers.request_json import check_model, malformed, read_model, read_object, refuse_lookalikes
@@ -28,15 +29,18 @@ def read_other_models(body: JsonObject, tools: Iterable[JsonObject], model: str 
     A word in place of a list of fallbacks (`default`) counts as a name: the provider chooses then. Raises
     Refusal(400) if something is no name of a model, or if there are more than MOST_OTHER_MODELS.
     """
-    return others([*_of_request(body), *(name for tool in tools for name in _of_tool(tool))], model)
+    return others(chain(_of_request(body), (name for tool in tools for name in _of_tool(tool))), model)
 
 
 def others(named: Iterable[str | None], model: str | None) -> tuple[str, ...]:
     """Return each name once, without `model`. Raises Refusal(400) if there are more than MOST_OTHER_MODELS."""
-    found = tuple(dict.fromkeys(name for name in named if name is not None and name != model))
-    if len(found) > MOST_OTHER_MODELS:
-        raise malformed(f"it names more than {MOST_OTHER_MODELS} further models")
-    return found
+    found: dict[str, None] = {}
+    for name in named:
+        if name is not None and name != model:
+            found[name] = None
+            if len(found) > MOST_OTHER_MODELS:
+                raise malformed(f"it names more than {MOST_OTHER_MODELS} further models")
+    return tuple(found)
 
 
 def _of_request(body: JsonObject) -> Iterator[str | None]:

@@ -7,7 +7,7 @@ does not list counts as one tool.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from wirekey.providers.request_json import JsonObject
 
-NAMES_LIMIT = 4096
-"""More names than this are refused while they are read. Policies decide on fewer still (`MOST_TOOLS`)."""
+NAMES_LIMIT = 1024
+"""More names than this are refused while they are read. A policy decides on as many (`MOST_TOOLS`)."""
 DEPTH_LIMIT = 4
+USUAL_MEMBERS = 32
+"""Members of a tool that are kept without a look at them."""
 
 _TOOL_KEYS = frozenset(
     [
@@ -66,8 +68,19 @@ def collect(named: Iterable[Named]) -> Tools:
 
 
 def first_tools(tools: Iterable[JsonObject]) -> list[JsonObject]:
-    """Return the tools that a request offers. Of too many, it returns as many as `collect` refuses."""
-    return list(itertools.islice(tools, NAMES_LIMIT + 1))
+    """Return the tools that a request offers. Of too many, it returns as many as `collect` refuses.
+
+    Of a tool with many members, only those are kept that name something. Raises Refusal(400) if one looks like them.
+    """
+    return [
+        tool if len(tool.values) <= USUAL_MEMBERS else _naming_members(tool)
+        for tool in itertools.islice(tools, NAMES_LIMIT + 1)
+    ]
+
+
+def _naming_members(tool: JsonObject) -> JsonObject:
+    refuse_lookalikes(tool, _TOOL_KEYS)
+    return replace(tool, values={key: value for key, value in tool.values.items() if key in _TOOL_KEYS})
 
 
 def names_of(tool: JsonObject, depth: int = 0) -> Iterator[Named]:

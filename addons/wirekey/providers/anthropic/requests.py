@@ -22,7 +22,7 @@ from wirekey.providers.request_json import (
     read_model,
     refuse_lookalikes,
 )
-from wirekey.providers.tools import Named, Tools, collect, first_tools, names_of, names_of_servers
+from wirekey.providers.tools import NAMES_LIMIT, Named, Tools, collect, first_tools, names_of, names_of_servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -165,7 +165,7 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
     if operation.name not in AGENTS:
         return Facts()
     model = body.child("model") if body.starts("model", b"{") else body
-    tools = message_tools(body, list(body.children("tools")))
+    tools = message_tools(body, body.children("tools"))
     return Facts(
         model=read_model(body) if model is body else read_model(model, "id") if model else None,
         has_system=body.filled("system"),
@@ -181,28 +181,35 @@ def read_batch(body: JsonObject) -> Facts:
     All its requests must ask for the same model, as a call has one model that policy decides on.
     """
     refuse_lookalikes(body, KEYS)
-    asked: list[Facts] = []
+    models: set[str | None] = set()
+    message_count, has_system, max_tokens = 0, False, None
     named: dict[Named, None] = {}
+    named_models: dict[str, None] = {}
     for request in body.children("requests"):
         refuse_lookalikes(request, KEYS)
         params = request.child("params")
         if params is None:
             raise malformed(f"{request.place} has no params")
         facts, offered = _read_message_request(params)
-        asked.append(facts)
+        models.add(facts.model)
+        if len(models) > 1:
+            raise malformed("its requests ask for different models; send one batch for each model")
+        message_count += facts.message_count or 0
+        has_system = has_system or bool(facts.has_system)
+        max_tokens = max((limit for limit in (max_tokens, facts.max_tokens) if limit is not None), default=None)
         named.update(dict.fromkeys(offered.named))
-    models = {facts.model for facts in asked}
-    if len(models) > 1:
-        raise malformed("its requests ask for different models; send one batch for each model")
+        if len(named) > NAMES_LIMIT:
+            break
+        named_models.update(dict.fromkeys(others(facts.other_models, None)))
     tools = collect(named)
     model = models.pop() if models else None
     return Facts(
         model=model,
-        message_count=sum(facts.message_count or 0 for facts in asked),
-        has_system=any(facts.has_system for facts in asked),
+        message_count=message_count,
+        has_system=has_system,
         has_tools=bool(tools.names),
         tool_count=tools.count,
-        max_tokens=max((facts.max_tokens for facts in asked if facts.max_tokens is not None), default=None),
+        max_tokens=max_tokens,
         tools=tools.names,
-        other_models=others((name for facts in asked for name in facts.other_models), model),
+        other_models=others(named_models, model),
     )

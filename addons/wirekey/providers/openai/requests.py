@@ -266,7 +266,7 @@ def read_other(operation: Operation, body: JsonObject) -> Facts:
     completes = operation.name == "completions"
     model = read_model(body) if operation.name in MODEL_IN_BODY else None
     takes_tools = operation.name in (*RUNS, *ASSISTANTS)
-    tools = collect(chat_tools(body, list(body.children("tools")))) if takes_tools else None
+    tools = collect(chat_tools(body, body.children("tools"))) if takes_tools else None
     limit = "max_completion_tokens" if operation.name in RUNS else "max_tokens"
     return Facts(
         model=model,

@@ -45,7 +45,7 @@ NAMES = {
     "cache": "cache_control",
     "failed": "messages.content.is_error",
     "arguments": "messages.content.input",
-    "system_order": "system",
+    "system_order": "messages.system",
 }
 """The names of neutral members in this format."""
 
@@ -54,7 +54,7 @@ _STORED = {
     "mcp_servers": "Anthropic runs these tools, and the upstream cannot",
     "inference_geo": "it promises where the model runs",
 }
-_HINTS = ("context_management", "speed", "cache_control")
+_HINTS = ("context_management", "speed", "cache_control", "diagnostics")
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _OWN_BLOCKS = "only Anthropic has blocks of this type"
 
@@ -70,9 +70,10 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader, *, stre
         if top.has(name):
             losses.drop(name)
     choice, parallel = _choice(top)
+    system, turns = _turns(top, losses, states)
     conversation = Conversation(
-        system=_system(top),
-        turns=tuple(_turn(message, losses, states) for message in top.objects("messages")),
+        system=system,
+        turns=turns,
         tools=tuple(_tool(tool, losses) for tool in top.objects("tools")),
         choice=choice,
         parallel=parallel,
@@ -112,11 +113,25 @@ def _cache(members: Members) -> CacheMark | None:
     return CacheMark(found.text("ttl"))
 
 
-def _system(top: Members) -> tuple[Text, ...]:
-    if (text := top.text_alone("system")) is not None:
+def _turns(top: Members, losses: Losses, states: StateReader) -> tuple[tuple[Text, ...], tuple[Turn, ...]]:
+    """Return the system texts and the turns. System messages among the turns are moved to the other system texts."""
+    system, turns = _system(top, "system"), []
+    for message in top.objects("messages"):
+        if message.text("role") != "system":
+            turns.append(_turn(message, losses, states))
+            continue
+        if turns:
+            losses.adjust(NAMES["system_order"])
+        system += _system(message, "content")
+        message.drop_unread(losses)
+    return system, tuple(turns)
+
+
+def _system(members: Members, name: str) -> tuple[Text, ...]:
+    if (text := members.text_alone(name)) is not None:
         return (Text(text),)
     found = []
-    for block in top.objects("system"):
+    for block in members.objects(name):
         block.ignore("type", "citations")
         found.append(Text(block.needed_text("text"), _cache(block)))
     return tuple(found)
@@ -125,7 +140,7 @@ def _system(top: Members) -> tuple[Text, ...]:
 def _turn(message: Members, losses: Losses, states: StateReader) -> Turn:
     role = message.needed_text("role")
     if role not in {"user", "assistant"}:
-        raise cannot_translate(message.at("role"), "it must be user or assistant")
+        raise cannot_translate(message.at("role"), "it must be user, assistant or system")
     blocks: tuple[Block, ...]
     if (text := message.text_alone("content")) is not None:
         blocks = (Text(text),)

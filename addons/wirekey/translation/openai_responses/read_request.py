@@ -77,6 +77,8 @@ def read_request(body: RequestBody, losses: Losses, states: StateReader) -> Conv
     for name, reason in _STORED.items():
         if top.has(name):
             losses.refuse(name, reason)
+    if top.has("client_metadata"):  # of Codex, about itself
+        losses.drop("client_metadata")
     if top.flag("background"):
         losses.refuse("background", "only OpenAI stores responses that run in the background")
     items = _Items(losses, states)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.agents.programs import AGENTS, ANSWER, CACHE, CONTENT, GATEWAY, MODES, PROXY
+from tests.clients.agents.programs import AGENTS, ANSWER, CACHE, CONTENT, GATEWAY, MODES, PROXY, TRANSLATED
 from tests.clients.conversation import installed
 from tests.running import bare_environment
 
@@ -23,6 +23,7 @@ GROUPS = [
     ["claude-code", "claude-code-bedrock", "codex", "codex-base-url", "gemini-cli"],
     ["opencode-openai", "opencode-anthropic", "opencode-google"],
     ["aider-openai", "aider-gemini", "claude-code-login", "claude-code-headers"],
+    [name for name in AGENTS if AGENTS[name].upstream],
 ]
 if os.environ.get("WIREKEY_AGENTS") == "all":
     GROUPS.append([name for name in AGENTS if not any(name in group for group in GROUPS)])
@@ -86,6 +87,19 @@ def test_an_agent_that_is_signed_in_uses_its_own_account(run_group, group, name,
     """The provider accepts the token of the account only, and Wirekey has no key for it."""
     events = run_group(group)["sessions"][f"{name}-{mode}"]["events"]
     assert {event["credential"] for event in events if event["requested_model"]} == {"anthropic/passthrough"}
+
+
+SPOKEN = {"gemini": "gemini", "openai": "openai.responses", "anthropic": "anthropic", "bedrock": "invoke"}
+
+
+@pytest.mark.parametrize(("group", "name", "mode"), [session for session in SESSIONS if AGENTS[session[1]].upstream])
+def test_an_agent_works_with_the_model_of_another_provider(run_group, group, name, mode):
+    events = run_group(group)["sessions"][f"{name}-{mode}"]["events"]
+    calls = [event for event in events if event["requested_model"]]
+    upstream = AGENTS[name].upstream
+    assert len(calls) >= 3
+    assert {event["model"] for event in calls} == {TRANSLATED[upstream]}
+    assert {event["translation"].partition(">")[2] for event in calls} == {SPOKEN[upstream]}
 
 
 @pytest.mark.parametrize("group", range(len(GROUPS)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ class Agent:
     provider: str
     variables: dict[str, str] = field(default_factory=dict)
     """What a user sets to choose a provider. Never an address, a key or a proxy."""
+    upstream: str = ""
+    """The provider of its model, if that is another one."""
     signed_in: bool = False
     """Whether it has an account at its provider, whose token Wirekey passes through."""
     files: dict[str, Any] = field(default_factory=dict)
@@ -144,6 +146,35 @@ AGENTS = {
     "llm-gemini": Agent([*LLM, "gemini-2.5-flash"], LLM_STEPS, "gemini", at_gateway=False),
     "llm-anthropic": Agent([*LLM, "anthropic/claude-sonnet-4-5"], LLM_STEPS, "anthropic"),
 }
+TRANSLATED = {
+    "openai": "gpt-5",
+    "gemini": "gemini-3-pro-preview",
+    "anthropic": "claude-sonnet-4-5",
+    "bedrock": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+}
+"""Models behind the names `to-openai` and so on, which agents of other providers ask for."""
+DROPPED = ["tools.namespace", "tools.web_search"]
+"""Tools of Codex that OpenAI runs. No other provider can, so the operator lets them go."""
+
+
+def on(name: str, provider: str, **variables: str) -> Agent:
+    """Return an agent that asks for a model of another provider."""
+    agent, model = AGENTS[name], f"to-{provider}"
+    command = list(agent.command)
+    if "--model" in command:
+        command[command.index("--model") + 1] = model
+    else:
+        command += ["--model", model]
+    return replace(agent, command=command, upstream=provider, variables={**agent.variables, **variables})
+
+
+CLAUDE_MODELS = ("ANTHROPIC_SMALL_FAST_MODEL", "ANTHROPIC_DEFAULT_HAIKU_MODEL")
+AGENTS |= {
+    f"claude-code-on-{provider}": on("claude-code", provider, **dict.fromkeys(CLAUDE_MODELS, f"to-{provider}"))
+    for provider in ("gemini", "openai", "bedrock")
+}
+AGENTS |= {f"codex-on-{provider}": on("codex", provider) for provider in ("anthropic", "gemini")}
+AGENTS["gemini-cli-on-anthropic"] = on("gemini-cli", "anthropic")
 MODES = ("proxy", "gateway")
 PROXY, GATEWAY = "127.0.0.1", "127.0.0.2"
 """Where the proxy and the gateway listen. In the record, a client has the address that it connected to."""

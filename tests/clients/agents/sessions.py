@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.clients.agents.programs import ACCOUNT_TOKEN, AGENTS, GATEWAY, MODES, PROXY
+from tests.clients.agents.programs import ACCOUNT_TOKEN, AGENTS, DROPPED, GATEWAY, MODES, PROXY, TRANSLATED
 from tests.clients.agents.trap import Trap
 from tests.running import SimulatorThread, Wirekey, bare_environment, behind, wait_for, wirekey_behind
 from wirekey.config.models import SHIPPED_POLICIES
@@ -62,6 +62,10 @@ def serving(folder: Path, *, signed_in: bool) -> Iterator[Wirekey]:
         "listen": {"forward": f"{PROXY}:0", "gateway": f"{GATEWAY}:0", "console": None},
         "policy": {"path": str(SHIPPED_POLICIES), "timeout": 30},
         "egress": {"other_hosts": "deny"},
+        "routes": [
+            {"match": f"to-{name}", "provider": name, "model": model, "translation": {"drop": DROPPED}}
+            for name, model in TRANSLATED.items()
+        ],
     }
     if signed_in:
         account = {"key_source": "passthrough", "upstream_url": simulator.url}

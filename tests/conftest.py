@@ -59,7 +59,12 @@ NO_SKIPS = bool(os.environ.get("WIREKEY_NO_SKIPS"))
 
 
 def pytest_collection_modifyitems(items):
-    """Start with the longest files: one that began last would keep one worker waiting for the other."""
+    """Start with the longest files: one that began last would keep one worker waiting for the other.
+
+    Each worker must give a test the same name, so that no name may contain the address of an object.
+    """
+    if unstable := next((item.nodeid for item in items if " object at 0x" in item.nodeid), None):
+        raise pytest.UsageError(f"{unstable} has another name in each process. Give its parameters ids.")
     order = {HERE / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: min(order.get(path, len(order)) for path in (item.path, item.path.parent)))
 

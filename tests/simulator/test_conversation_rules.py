@@ -101,7 +101,7 @@ PATHS = {
     "gemini": (gemini, "/v1beta/models/gemini-3-pro-preview:generateContent"),
     "converse": (bedrock, "/model/us.anthropic.claude-sonnet-4-5-v1%3A0/converse"),
 }
-GONE = object()
+GONE = "(gone)"
 REFUSED = [
     ("chat", "messages.3", GONE, "did not have response messages: two"),
     ("chat", "messages.1", GONE, "must be a response to a preceeding message"),

@@ -77,7 +77,7 @@ class Reply:
         return self.reported(self.states.signed_text([reasoning]))
 
     def reported(self, signed: str | None) -> str | None:
-        """Return a signed state, and report it if there is none because it is too large."""
+        """Return a signed state, and report the loss of one that is too large."""
         if signed is None and self.states.carries:
             self.context.losses.report("reasoning_state")
         return signed

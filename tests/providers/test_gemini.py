@@ -490,6 +490,11 @@ WRITTEN = [
         "alt=sse",
     ),
     (f"{NAMED}%3Ftemperature%3D0.7:generateContent", "gemini-2.5-pro?temperature=0.7", ""),
+    (
+        "/v1beta/models/gemini:gemini-2.5-pro%3Ftemperature%3D0.7%26top_p%3D1:generateContent",
+        "gemini:gemini-2.5-pro?temperature=0.7&top_p=1",
+        "",
+    ),
     ("/v1beta/models/gemini:gemini-2.5-pro:countTokens", "gemini:gemini-2.5-pro", ""),
     ("/v1/models/gemini:gemini-2.5-pro?seed=1:generateContent?x=y", "gemini:gemini-2.5-pro?seed=1", "x=y"),
     (f"{NAMED}:generateContent?alt=sse", "gemini-2.5-pro", "alt=sse"),

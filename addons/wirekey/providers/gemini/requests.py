@@ -73,7 +73,8 @@ METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-overrid
 # A name may have a provider in front and parameters behind, encoded: `gemini%3Agemini-2.5-pro%3Ftemperature%3D0.7`.
 _NAMED = rf"(?:gemini%3A)?{MODEL}(?:%3F[A-Za-z0-9_.%-]{{1,256}})?"
 _WRITTEN = re.compile(
-    rf"({VERSION}/models/)((?:gemini:)?{MODEL}(?:\?[A-Za-z0-9_.=&-]{{1,256}})?):({'|'.join(ACTIONS)})(\?.*)?"
+    rf"({VERSION}/models/)((?:gemini:)?{MODEL}(?:\?[A-Za-z0-9_.=&-]{{1,256}}|%3F[A-Za-z0-9_.%-]{{1,256}})?)"
+    rf":({'|'.join(ACTIONS)})(\?.*)?"
 )
 _ACTION = re.compile(rf"{VERSION}/(?:models/({_NAMED})|(tunedModels/{MODEL})):({'|'.join((*ACTIONS, *BATCH_ACTIONS))})")
 _ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})", re.IGNORECASE)
@@ -140,12 +141,13 @@ class GeminiRequests(RequestEditor):
     def plain_target(self, target: str) -> str:
         """Return a path with the provider and the parameters of its model's name encoded.
 
-        SDKs put a name into the path as it is: `/v1beta/models/gemini-2.5-pro?temperature=0.7:generateContent`.
+        SDKs put a name into the path as it is, or encode a part of it: `gemini-2.5-pro?temperature=0.7` becomes
+        `/v1beta/models/gemini-2.5-pro?temperature=0.7:generateContent`.
         """
         found = _WRITTEN.fullmatch(target)
         if found is None or not {"?", ":"} & set(found[2]):
             return target
-        return f"{found[1]}{quote(found[2], safe='')}:{found[3]}{found[4] or ''}"
+        return f"{found[1]}{quote(found[2], safe='%')}:{found[3]}{found[4] or ''}"
 
     def read_request(
         self, operation: Operation, query: Mapping[str, str], content_type: str, body: RequestBody

@@ -110,7 +110,7 @@ def install() -> None:
 
 
 def choose_as_mitmproxy(choice: layer.NextLayer) -> None:
-    """Let mitmproxy's own addon choose the next layer of a connection.
+    """Have mitmproxy's own addon choose the next layer of a connection.
 
     By itself the addon chooses nothing any more: where an addon of Wirekey waits for more bytes, it would not. It would
     serve the connection with layers that check nothing.

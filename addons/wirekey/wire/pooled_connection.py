@@ -254,7 +254,7 @@ async def open_connection(
 
 
 def share_read_buffer(transport: asyncio.BaseTransport) -> None:
-    """Let a TLS connection use the buffer of all connections instead of its own.
+    """Make a TLS connection use the buffer of all connections instead of its own.
 
     asyncio reads into the buffer and decrypts what was read in one call, so no other connection is in between.
     """

@@ -88,6 +88,7 @@ def served(tmp_path_factory, simulator) -> Served:
         policy={"path": str(folder / "policy")},
         timeouts={"idle": 2},
         routes=ROUTES,
+        quotas=[{"name": "roomy", "per": "all", "concurrent": 1000}],
     ) as proxy:
         yield Served(proxy, canaries)
 

@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
     from wirekey.audit.event import EventValue
 
-type GroupBy = Literal["agent", "model", "provider"]
+type GroupBy = Literal["agent", "role", "type", "model", "provider"]
 
-GROUPS: dict[GroupBy, str] = {"agent": "agent_id", "model": "coalesce(model, requested_model)", "provider": "provider"}
+GROUPS: dict[GroupBy, str] = {
+    "agent": "agent_id",
+    "role": "agent_role",
+    "type": "agent_type",
+    "model": "coalesce(model, requested_model)",
+    "provider": "provider",
+}
 MAX_GROUPS = 20
 MAX_BUCKETS = 10_000
 OTHER = -1

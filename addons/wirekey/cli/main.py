@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "Run a complete round: simulator, proxy, SDK calls, audit.",
     "agents": "Add, import, change and revoke agents.",
     "audit": "Show, export and verify recorded calls.",
+    "usage": "Show what is spent of each budget, and by each agent.",
     "console": "Print a link to the live page.",
     "policy": "Check and evaluate policies, and replay recorded calls.",
     "ca": "Show and renew the CA.",

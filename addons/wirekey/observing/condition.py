@@ -34,6 +34,8 @@ class Condition:
     audit_queue: int = 0
     audit_lost: int = 0
     log_lost: int = 0
+    quotas: Mapping[str, float] = field(default_factory=dict)
+    """Quota → the share that is left of it."""
     ca_ends: float | None = None
     simulated: bool = False
 
@@ -56,6 +58,13 @@ class ConditionCollector(Collector):
             for state, number in zip(("usable", "cooling_down"), numbers, strict=True)
         ]
         yield gauge("wirekey_keys", "Provider keys that are usable or cooling down.", states, ("provider", "state"))
+        ratios = [((quota,), ratio) for quota, ratio in now.quotas.items()]
+        yield gauge(
+            "wirekey_quota_remaining_ratio",
+            "Share of a quota that is left, from 0 to 1, for the limit and the agent, role, … with the least.",
+            ratios,
+            ("quota",),
+        )
         single = {
             "wirekey_open_calls": ("Calls that were allowed and have not ended.", now.open_calls),
             "wirekey_open_streams": ("Open calls that asked for a stream.", now.open_streams),

@@ -68,6 +68,11 @@ class Row:
     ends: float | None = None
     """When the period of a budget ends, in Unix seconds."""
 
+    @property
+    def is_money(self) -> bool:
+        """Whether the limit is in dollars."""
+        return self.limit in ("usd_per_day", "usd_per_month")
+
 
 class UsageView:
     """The use of each limit as it was last seen. `clock` returns Unix seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from wirekey.config.models import Config
 from wirekey.egress.addresses import is_loopback
 from wirekey.identity.agents import AgentsFileError
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
+from wirekey.quotas.definition import NANODOLLARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +30,7 @@ CA_EXPIRES_SOON = timedelta(days=30)
 AUDIT_SLOW = MAX_QUEUE // 20
 """Rows waiting for the audit's writer. On a healthy disk there are fewer."""
 MAX_AGENTS = 200
+MAX_QUOTA_ROWS = 50
 
 type Note = dict[str, str]
 
@@ -66,6 +69,7 @@ class Status:
             "providers": list(self._providers()),
             "agents": [agent_row(record) for record in active[:MAX_AGENTS]],
             "agent_count": len(active),
+            "quotas": quota_rows(self._services),
             "policy": self._policy(),
             "attention": [*self._attention(agents_trouble), *self._advice(active)],
         }
@@ -176,6 +180,25 @@ def note(level: str, what: str, fix: str) -> Note:
     `level` is `bad` (calls fail), `warn` (calls will fail, or might) or `note`.
     """
     return {"level": level, "what": what, "fix": fix}
+
+
+def quota_rows(services: Services) -> list[dict[str, Any]]:
+    """Return what the page shows of the quotas: the limits of which the least is left. Money is in US dollars."""
+    rows = heapq.nsmallest(
+        MAX_QUOTA_ROWS, services.quotas.view.rows(services.settings.quotas), key=lambda row: row.ratio
+    )
+    return [
+        {
+            "quota": row.quota,
+            "subject": row.subject,
+            "limit": row.limit,
+            "allowed": row.allowed / (NANODOLLARS if row.is_money else 1),
+            "used": row.used / (NANODOLLARS if row.is_money else 1),
+            "ratio": row.ratio,
+            "ends": row.ends,
+        }
+        for row in rows
+    ]
 
 
 def agent_row(record: AgentRecord) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 // The panels beside the calls: what needs attention, keys, agents, policy, and listeners.
 
 import { el, find } from "./dom.js";
-import { count, dayOf, remaining, timeOf } from "./format.js";
+import { count, dayOf, money, remaining, timeOf } from "./format.js";
 
 const MODES = {
   client: "each program sends its own key in a header",
@@ -15,6 +15,8 @@ export function showState(state) {
   showAttention(state.attention);
   find("keys").replaceChildren(el("ul", {}, state.providers.map((provider) => keysOf(provider, state))));
   find("agents").replaceChildren(...agentsOf(state));
+  find("quotas-panel").hidden = !state.quotas.length;
+  find("quotas").replaceChildren(el("ul", {}, state.quotas.map(quotaOf)));
   find("foot").textContent = footOf(state);
   showEmpty(state);
 }
@@ -54,6 +56,22 @@ function agentsOf(state) {
     el("div", { class: "soft" }, [agent.role, agent.type, `since ${dayOf(agent.created)}`].filter(Boolean).join(" · "))));
   const left = state.agent_count - state.agents.length;
   return [el("ul", {}, rows), left > 0 ? el("p", { class: "more" }, `… and ${count(left)} more`) : ""];
+}
+
+const LIMITS = {
+  requests_per_minute: (row) => `${count(row.allowed)} requests a minute`,
+  tokens_per_minute: (row) => `${count(row.allowed)} tokens a minute`,
+  concurrent: (row) => `${count(row.used)} of ${count(row.allowed)} calls at a time`,
+  usd_per_day: (row) => `${money(row.used)} of ${money(row.allowed)} today`,
+  usd_per_month: (row) => `${money(row.used)} of ${money(row.allowed)} this month`,
+};
+
+function quotaOf(row) {
+  const left = Math.round(100 * row.ratio);
+  const health = left > 20 ? "good" : left > 0 ? "warn" : "bad";
+  return el("li", {},
+    el("div", { class: "row" }, el("span", {}, row.quota, row.subject === "_ALL" ? null : ` · ${row.subject}`), el("span", { class: health }, `${left} % left`)),
+    el("div", { class: "soft" }, LIMITS[row.limit](row)));
 }
 
 // denials: events, latest first.

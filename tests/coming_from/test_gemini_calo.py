@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
+import shutil
+import tempfile
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +17,7 @@ from tests.coming_from.stage import GENERATE, Stage, read_setting, shown_configu
 from tests.docs.pages import blocks_of
 from tests.local_server import local_server
 from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for
+from wirekey.server.runtime import RunningProxy
 
 PAGE = "docs/coming-from/gemini-calo.md"
 FLASH = "/v1beta/models/gemini-2.5-flash"
@@ -220,6 +225,29 @@ def middleware(stage: Stage, here: str) -> None:
         assert "user_id" in json.loads(other.arrived.body)
 
 
+def beside_an_application(stage: Stage, here: str) -> None:
+    assert code_of(here) == ["wirekey serve"]
+    beside = next(block for block in blocks_of("docs/guides/extending.md") if block.about.get("file") == "beside.py")
+    names: dict = {}
+    exec(compile(beside.text, "beside.py", "exec"), names)  # the code of the guide
+    with tempfile.TemporaryDirectory() as folder:
+        for module in stage.wirekey.folder.glob("*.py"):
+            shutil.copy(module, folder)
+        dotenv = Path(folder) / ".env"
+        dotenv.touch(0o600)
+        dotenv.write_text("".join(f"{name}={value}\n" for name, value in stage.environ.items()))
+        file = Path(folder) / "wirekey.yaml"
+        file.write_text(json.dumps({**stage.configuration, "state": f"{folder}/state", "certs": f"{folder}/certs"}))
+
+        async def lifespan() -> tuple[bool, int]:
+            async with names["wirekey"](str(file)) as process:
+                running = await asyncio.to_thread(wait_for, lambda: RunningProxy.read(file.parent / "state"), "Wirekey")
+                ready = httpx.get(f"http://{running.gateway}/ready", timeout=PATIENCE).status_code == 200
+            return ready, process.returncode
+
+        assert asyncio.run(lifespan()) == (True, 0)
+
+
 def both(stage: Stage, here: str, paths: list[str], body: dict) -> None:
     assert here == "the same"
     for path in paths:
@@ -353,6 +381,7 @@ CHECKS = {
     "no route matches: `base_url`": default_upstream,
     "AWS keys and region of a route": aws_of_a_route,
     "middleware": middleware,
+    "its parts in an ASGI application": beside_an_application,
     "`/v1/chat/completions`, `/v1beta/openai/chat/completions`": chats,
     "`/v1/embeddings`, `/v1beta/openai/embeddings`": embeddings,
     "`/v1/models`, `/v1beta/models`": models,

@@ -49,7 +49,28 @@ CONVERSATIONS = MappingProxyType(
         if not re.search("count|compact|input_tokens", operation, re.IGNORECASE)
     }
 )
-"""Operation → its format, for operations that can be translated: those that continue a conversation."""
+"""Operation → its format, for operations that continue a conversation."""
+
+COUNTS = MappingProxyType(
+    {
+        operation: name
+        for operation, name in FORMAT_OF.items()
+        if re.search("count|input_tokens", operation, re.IGNORECASE)
+    }
+)
+"""Operation → its format, for operations that count the tokens of a conversation."""
+
+EMBEDDINGS = MappingProxyType(
+    {
+        "embeddings": "openai.embeddings",
+        "embedContent": "gemini.embeddings",
+        "batchEmbedContents": "gemini.embeddings",
+    }
+)
+"""Operation → its format, for operations that make vectors of text."""
+
+TRANSLATED = MappingProxyType({**CONVERSATIONS, **COUNTS, **EMBEDDINGS})
+"""Operation → its format, for all operations that can be translated."""
 
 
 @dataclass(frozen=True, slots=True)

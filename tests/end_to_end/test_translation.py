@@ -51,7 +51,18 @@ def routes():
         for sent in (model, *DELIVERIES, *FAILURES, *BREAKS):
             asked = f"to-{name}" if sent == model else f"to-{name}-{sent}"
             found.append({"match": asked, "provider": PROVIDERS[name], "model": sent, **speaks})
+    for name, (provider, model) in VECTORS.items():
+        found.append({"match": f"vectors-{name}", "provider": provider, "model": model})
+    found.append({"match": "vectors-own", "provider": "gemini", "model": "gemini-embedding-001", "speaks": "gemini"})
     return found
+
+
+VECTORS = {
+    "openai": ("openai", "text-embedding-3-small"),
+    "titan": ("bedrock", "amazon.titan-embed-text-v2:0"),
+    "cohere": ("bedrock", "cohere.embed-english-v3"),
+}
+"""Upstreams that make vectors, and their models."""
 
 
 @pytest.fixture(scope="module")
@@ -371,3 +382,54 @@ def test_signed_state_is_cut_from_a_large_request_that_keeps_its_format(way, sim
         expected = without_signed_state(Format.CHAT, body)
         assert b"wk1" not in expected
         assert seen.sha256 == hashlib.sha256(expected).hexdigest()
+
+
+COUNTS = {
+    "openai.responses": lambda program, model: (
+        program.client.responses.input_tokens.count(model=model, input="Hi").input_tokens
+    ),
+    "gemini": lambda program, model: program.client.models.count_tokens(model=model, contents="Hi").total_tokens,
+    "anthropic": lambda program, model: (
+        program.client.messages.count_tokens(model=model, messages=[{"role": "user", "content": "Hi"}]).input_tokens
+    ),
+    "converse": lambda program, model: program.client.count_tokens(
+        modelId=model, input={"converse": {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}}
+    )["inputTokens"],
+}
+
+
+@pytest.mark.parametrize("client", COUNTS)
+def test_tokens_are_counted_by_the_upstream(way, wirekey, client):
+    program = CLIENTS[client](*way)
+    for upstream in MODELS:
+        if (client, upstream) in OWN or (client, upstream) == ("openai.responses", "chat"):
+            continue
+        since = beginning()
+        assert COUNTS[client](program, f"to-{upstream}") > 0
+        event = wirekey.finished_event(since)
+        counted_in = {"chat": "openai.responses", "bedrock": "converse"}.get(upstream, spoken(client, upstream))
+        assert event["translation"] == f"{client}>{counted_in}"
+        assert (event["status"], event["adjusted"], event["dropped"]) == (200, None, None)
+
+
+@pytest.mark.parametrize("name", ["titan", "cohere", "own"])
+def test_vectors_come_from_models_of_other_providers(way, wirekey, name):
+    since = beginning()
+    client = openai.OpenAI(api_key=way[1], base_url=f"{way[0]}/v1", max_retries=0)
+    found = client.embeddings.create(model=f"vectors-{name}", input="Hi").data[0].embedding
+    assert len(found) > 1
+    assert all(isinstance(number, float) for number in found)
+    assert wirekey.finished_event(since)["translation"].startswith("openai.embeddings>")
+
+
+def test_a_program_of_gemini_gets_vectors_of_openai(way):
+    client = genai.Client(api_key=way[1], http_options={"base_url": way[0]})
+    found = client.models.embed_content(model="vectors-openai", contents=["Hi", "there"])
+    assert [len(one.values) > 1 for one in found.embeddings] == [True, True]
+
+
+def test_a_provider_that_makes_no_vectors_refuses_them(way):
+    client = openai.OpenAI(api_key=way[1], base_url=f"{way[0]}/v1", max_retries=0)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.embeddings.create(model="to-anthropic", input="Hi")
+    assert refused.value.code == "format_not_offered"

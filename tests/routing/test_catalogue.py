@@ -223,6 +223,17 @@ def test_a_route_name_of_a_gemini_model_has_its_supported_actions():
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "methods"), [("fast", ["generateContent", "countTokens"]), ("embed-fast", ["embedContent"])]
+)
+def test_a_model_that_a_route_translates_to_can_be_called_in_geminis_format(name, methods):
+    route = Route("r", name, provider="anthropic", model=ModelName("claude-sonnet-4-5"))
+    listed = catalogue(LISTS, [route])[0]
+    assert PROVIDERS["gemini"].write_model(listed)["supportedGenerationMethods"] == methods
+    refusing = catalogue(LISTS, [route], translates=False)[0]
+    assert PROVIDERS["gemini"].write_model(refusing)["supportedGenerationMethods"] == []
+
+
 def test_anthropics_list_has_only_one_page():
     assert PROVIDERS["anthropic"].write_models([]) == {"data": [], "has_more": False, "first_id": None, "last_id": None}
     assert PROVIDERS["anthropic"].write_models(LISTS["openai"])["last_id"] == "gpt-4o"

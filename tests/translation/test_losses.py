@@ -98,6 +98,12 @@ def test_a_member_of_a_wrong_type_is_refused_or_sent_and_never_fails(name):
                 assert CANARY not in said(case["from"], case["to"], replaced(case["in"], path, wrong)), path
 
 
+def test_a_server_of_its_own_gets_the_older_name_of_the_limit():
+    request = {**PLAIN["anthropic"], "max_tokens": 50}
+    assert b'"max_completion_tokens":50' in translated("anthropic", "openai.chat", request).body
+    assert b'"max_tokens":50' in translated("anthropic", "openai.chat", request, older_limit=True).body
+
+
 def test_an_unknown_member_is_told_by_its_position():
     with pytest.raises(Refusal) as refused:
         translated("openai.chat", "gemini", {**PLAIN["openai.chat"], "secret_plan": 1})

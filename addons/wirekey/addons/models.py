@@ -81,7 +81,7 @@ class Models(AdmittingAddon):
         """Respond with a list or one model. Raises Refusal as `admit` does."""
         settings = self.services.settings
         known = await self.lists.known(list_origins(settings))
-        entries = catalogue(known.lists, settings.routes.routes)
+        entries = catalogue(known.lists, settings.routes.routes, translates=settings.routes.translates)
         if not entries and not known.lists:
             raise unknown(known)
         if operation.name == "models.list":

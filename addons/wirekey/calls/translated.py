@@ -13,15 +13,17 @@ from msgspec import structs
 
 from wirekey.body import SPOOL_ABOVE
 from wirekey.errors import Fault, Refusal
-from wirekey.operation import CONVERSATIONS
+from wirekey.operation import CONVERSATIONS, COUNTS, EMBEDDINGS, TRANSLATED
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_head import read_query
+from wirekey.translation.embeddings import Vectors, translate_embeddings
 from wirekey.translation.neutral import Format
 from wirekey.translation.own_format import has_signed_state, without_signed_state
 from wirekey.translation.rate_limits import rate_limits
 from wirekey.translation.reply import Reply
 from wirekey.translation.requests import Options, TranslatedRequest, translate_request
 from wirekey.translation.responses import StreamTranslator, content_type, translate_response
+from wirekey.translation.token_counts import translate_count
 from wirekey.wire.delegate import ResponseRefused
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class TranslatedAttempt:
     @property
     def label(self) -> str:
         """Both formats: `openai.chat>anthropic`."""
-        return f"{self.client}>{self.upstream}"
+        return self.request.label or f"{self.client}>{self.upstream}"
 
 
 def make_id() -> str:
@@ -92,7 +94,7 @@ def make_id() -> str:
 
 
 def client_format(state: CallState) -> Format | None:
-    """Return the format of a call's conversation, or None if it has none that can be translated."""
+    """Return the format of a call's conversation, or None if it is no conversation."""
     operation = state.call.operation
     name = CONVERSATIONS.get(operation.name) if operation else None
     return Format(name) if name else None
@@ -120,6 +122,7 @@ def translation_options(services: Services, state: CallState, attempt: AttemptSt
         strict=strict or state.refuses_losses,
         allowed=candidate.may_lose,
         max_tokens=settings.translation_max_tokens,
+        older_limit=candidate.is_own_server,
         route=candidate.route or "a route",
     )
     return options, reasoning_states(services, attempt)
@@ -131,13 +134,13 @@ def translate_attempt(state: CallState, attempt: AttemptState, settings: tuple[O
     Raises Refusal if the request cannot be translated, or the translation asks for anything that was not decided.
     """
     candidate, call = attempt.planned.candidate, state.call
-    client, upstream = client_format(state), Format(candidate.speaks or "")
-    assert client
+    assert call.operation
     assert call.facts
     model = candidate.model.name if candidate.model else call.facts.model or ""
     options, states = settings
     body = attempt.body
-    request = translate_request(client, upstream, model, body, states, options, stream=call.facts.stream)
+    request = translated_request(call.operation.name, candidate.speaks or "", model, body, states, options, call.facts)
+    client, upstream = request.context.client, request.context.upstream
     operation, facts = read_again(candidate.provider, request, call.facts, model, state.cap)
     query = attempt.target.partition(b"?")[2].decode("latin-1")
     target = request.path + (f"?{request.query}" if request.query else "")
@@ -149,6 +152,24 @@ def translate_attempt(state: CallState, attempt: AttemptState, settings: tuple[O
         usage_requested=False,
         translated=TranslatedAttempt(without_content(request), operation, facts, client, upstream, query, states),
     )
+
+
+def translated_request(  # noqa: PLR0917  # what is asked, of whom, and how
+    operation: str,
+    speaks: str,
+    model: str,
+    body: RequestBody,
+    states: StateReader,
+    options: Options,
+    facts: Facts,
+) -> TranslatedRequest:
+    """Return the request of an operation in the format of its upstream. Raises Refusal if it cannot be translated."""
+    if operation in EMBEDDINGS:
+        return translate_embeddings(Vectors(EMBEDDINGS[operation]), Vectors(speaks), model, body, options)
+    client, upstream = Format(TRANSLATED[operation]), Format(speaks)
+    if operation in COUNTS:
+        return translate_count(client, upstream, model, body, states, options)
+    return translate_request(client, upstream, model, body, states, options, stream=facts.stream)
 
 
 def kept_like(original: RequestBody, data: RequestBody) -> RequestBody:
@@ -198,7 +219,7 @@ def read_again(
         facts.model != model
         or facts.stream != decided.stream
         or not names <= {*decided.tools, *called_tools(request)}
-        or (cap is not None and (facts.max_tokens is None or facts.max_tokens > cap))
+        or (cap is not None and request.respond is None and (facts.max_tokens is None or facts.max_tokens > cap))
     ):
         raise DIFFERS
     return operation, facts
@@ -288,7 +309,8 @@ class ResponseTranslation:
         if self.stream:
             out = self.stream.end()
             return [out] if out else []
-        found = translate_response(self.response.status_code, bytes(self.held), self.reply, self.upstream_headers)
+        respond = self.translated.request.respond or translate_response
+        found = respond(self.response.status_code, bytes(self.held), self.reply, self.upstream_headers)
         self.held.clear()
         self.response.status_code = self.state.call.status = found.status
         self.response.data.reason = b""

@@ -30,6 +30,8 @@ class ListedModel:
     """Unix seconds; 0 if unknown."""
     methods: tuple[str, ...] = ()
     """The actions that Gemini lists for it."""
+    in_every_format: bool = False
+    """Whether a route leads to it, so that requests in the formats of other providers are translated."""
     own: Document | None = None
     """The provider's own description, in its own format; None for the name of a route, and for Bedrock."""
 

@@ -104,6 +104,10 @@ class Provider(Protocol):
         """Return the format in which a request of a client's format is sent to a model, unless the route says one."""
         return self.speaks[0]
 
+    def embeddings_format(self, model: str) -> str | None:
+        """Return the format of the provider's requests for vectors by a model, or None if it makes no vectors."""
+        return None
+
     def owns_model(self, model: str) -> bool:
         """Return whether a model, asked for in a format that several providers answer, is this provider's own."""
         return False

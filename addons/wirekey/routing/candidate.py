@@ -73,6 +73,8 @@ class Candidate:
     """The AWS credentials of the route; None: as for every call."""
     region: str | None = None
     """The AWS region of the route; None: the one that the program calls."""
+    is_own_server: bool = False
+    """Whether the route names the server, so that it may be of another maker than the provider whose format it has."""
     speaks: str | None = None
     """The format that the request is translated to; None: the client's own."""
     strict_translation: bool | None = None

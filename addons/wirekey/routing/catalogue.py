@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 WILD = frozenset("*?[")
 
 
-def catalogue(lists: Mapping[str, Iterable[ListedModel]], routes: Sequence[Route]) -> tuple[ListedModel, ...]:
+def catalogue(
+    lists: Mapping[str, Iterable[ListedModel]], routes: Sequence[Route], *, translates: bool = True
+) -> tuple[ListedModel, ...]:
     """Return the models of all `lists` (by provider) and of the routes, the routes' names first, each name once.
 
     A model that several providers list has the entry of the first one. Models that cannot be called are left out.
+    `translates` is True if the model of a route can be called in every format.
     """
     known: dict[str, ListedModel] = {}
     for entries in lists.values():
         for entry in entries:
             known.setdefault(entry.id, entry)
     found: dict[str, ListedModel] = {}
-    for entry in (*_of_routes(routes, known), *known.values()):
+    for entry in (*_of_routes(routes, known, translates=translates), *known.values()):
         if entry.id not in found and operation_of(entry) is not None:
             found[entry.id] = entry
             if len(found) == MOST_MODELS:
@@ -41,7 +44,7 @@ def catalogue(lists: Mapping[str, Iterable[ListedModel]], routes: Sequence[Route
     return tuple(found.values())
 
 
-def _of_routes(routes: Sequence[Route], known: Mapping[str, ListedModel]) -> Iterator[ListedModel]:
+def _of_routes(routes: Sequence[Route], known: Mapping[str, ListedModel], *, translates: bool) -> Iterator[ListedModel]:
     for route in routes:
         literal = route.pattern if not WILD & set(route.pattern) else None
         sent = route.model.name if route.model else None
@@ -50,11 +53,13 @@ def _of_routes(routes: Sequence[Route], known: Mapping[str, ListedModel]) -> Ite
                 continue
             listed = known.get(name) or (known.get(sent) if sent else None)
             provider = route.provider or (listed.provider if listed else owner_of_model(name))
+            reached = translates and route.fits(name)
             if listed and listed.provider == provider:
                 # Under another name it has none of the provider's own words, which name it.
-                yield listed if listed.id == name else replace(listed, id=name, own=None, name=name)
+                own = listed if listed.id == name else replace(listed, id=name, own=None, name=name)
+                yield replace(own, in_every_format=reached)
             else:
-                yield ListedModel(name, provider)
+                yield ListedModel(name, provider, in_every_format=reached)
 
 
 def operation_of(entry: ListedModel) -> Operation | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import ModelName
-from wirekey.operation import CONVERSATIONS, Kind
+from wirekey.operation import COUNTS, EMBEDDINGS, TRANSLATED, Kind
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import NO_LIMITS
 
@@ -72,6 +72,7 @@ class Route:
             usual,
             auth=auth,
             upstream=self.upstream or usual.upstream,
+            is_own_server=self.upstream is not None,
             model=self.model,
             pool=self.pool or (None if self.upstream or self.aws else usual.pool),
             extension=self.extension,
@@ -160,16 +161,21 @@ class Routes:
 
     def reached(self, candidate: Candidate, called: str, operation: Operation, target: bytes) -> Candidate | None:
         """Return a candidate with the format that its requests are translated to, or None if it cannot be reached."""
-        client = CONVERSATIONS.get(operation.name)
-        keeps_format = candidate.speaks is None or candidate.speaks == client
+        client = TRANSLATED.get(operation.name)
+        speaks = configured_format(candidate, operation)
+        keeps_format = speaks is None or client in {speaks, f"{speaks}.embeddings"}
         if keeps_format and PROVIDERS[called].equivalent_target(target, operation, candidate.provider) is not None:
             return candidate if candidate.speaks is None else replace(candidate, speaks=None)
         if client is None or not self.translates:
             return None
-        if candidate.speaks is not None:
-            return candidate
-        model = candidate.model.name if candidate.model else ""
-        return replace(candidate, speaks=PROVIDERS[candidate.provider].default_format(client, model))
+        provider, model = PROVIDERS[candidate.provider], candidate.model.name if candidate.model else ""
+        if operation.name in EMBEDDINGS:
+            upstream = provider.embeddings_format(model)
+        else:
+            upstream = speaks or provider.default_format(client, model)
+        if upstream in {None, client} or (operation.name in COUNTS and upstream == "openai.chat"):
+            return None  # it makes no vectors, or is a server that cannot count
+        return replace(candidate, speaks=upstream)
 
     def fallback(self, name: ModelName, route: Route | None, own: Candidate) -> Candidate:
         """Return the candidate of a fallback model: by its own route if it has one, or else by the provider's settings.
@@ -183,6 +189,16 @@ class Routes:
             return replace(own, model=name)
         other = route.candidate(provider, self.defaults)
         return replace(other, model=other.model or name)
+
+
+def configured_format(candidate: Candidate, operation: Operation) -> str | None:
+    """Return the format that a route says its upstream has, for an operation; None: the client's own, if it has it."""
+    speaks = candidate.speaks
+    if operation.name in EMBEDDINGS and speaks != "gemini":
+        return None  # only Google makes vectors in two formats
+    if operation.name in COUNTS and speaks == "openai.chat" and not candidate.is_own_server:
+        return "openai.responses"  # OpenAI itself counts in this format, whatever it speaks
+    return speaks
 
 
 def elsewhere(own: Candidate, called: str, operation: Operation) -> Refusal:

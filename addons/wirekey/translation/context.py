@@ -32,6 +32,7 @@ class Context:
     losses: Losses
     client_names: Mapping[str, str]
     default_max_tokens: int = 8192
+    older_limit: bool = False
     traits: Traits = field(init=False)
     tool_names: ToolNames = field(init=False)
     document_names: DocumentNames = field(init=False, default_factory=DocumentNames)

@@ -132,15 +132,23 @@ _AWS = {
 }  # fmt: skip
 
 
+_OWN = frozenset({TRUNCATED.code, UNREADABLE.code, TOO_LONG.code})
+
+
 def error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str, object]]:
     """Return the status and the body of an error in the client's format."""
+    status, found = _error_object(client, failure)
+    return failure.status if failure.code in _OWN else status, found
+
+
+def _error_object(client: Format, failure: ProviderError) -> tuple[int, dict[str, object]]:
     status, caller = failure.status, 400 <= failure.status < 500 and failure.status != 424
     if client in {Format.CHAT, Format.RESPONSES}:
         fallback = (status, "invalid_request_error", None) if caller else (500, "server_error", None)
         shown, kind, code = _OPENAI.get(status, fallback)
         if is_context_too_long(failure):
             shown, kind, code = 400, "invalid_request_error", "context_length_exceeded"
-        code = code or (failure.code if failure.code.startswith(("upstream_", "unreadable_", "cannot_")) else None)
+        code = failure.code if failure.code in _OWN else code
         return shown, {"error": {"message": failure.message, "type": kind, "param": None, "code": code}}
     if client is Format.GEMINI:
         shown, word = _GOOGLE.get(status, (400, "INVALID_ARGUMENT") if caller else (500, "INTERNAL"))

@@ -13,11 +13,15 @@ from wirekey.translation.members import encode
 from wirekey.translation.neutral import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from wirekey.body import RequestBody
     from wirekey.translation.neutral import Conversation
+    from wirekey.translation.reply import Reply
+    from wirekey.translation.responses import TranslatedResponse
     from wirekey.translation.state import StateReader
+
+    type Respond = Callable[[int, bytes, Reply, Mapping[str, str] | None], TranslatedResponse]
 
 ANTHROPIC_VERSION = "2023-06-01"
 
@@ -27,12 +31,14 @@ class Options:
     """The settings of the operator and the client for a translation.
 
     `strict` refuses each loss. `allowed` has the refused members that the operator lets go. `max_tokens` is the limit
-    for an upstream that demands one. `route` is what messages call the route.
+    for an upstream that demands one. `older_limit` is True for a server in Chat Completions that may only know
+    `max_tokens`. `route` is what messages call the route.
     """
 
     strict: bool = False
     allowed: frozenset[str] = frozenset()
     max_tokens: int = 8192
+    older_limit: bool = False
     route: str = "the route"
 
 
@@ -46,6 +52,10 @@ class TranslatedRequest:
     body: bytes
     conversation: Conversation
     context: Context = field(repr=False)
+    respond: Respond | None = None
+    """Translates the response of another operation than a conversation."""
+    label: str = ""
+    """Both formats, if they are not those of the context."""
 
 
 def read_request(form: Format, body: RequestBody, losses: Losses, states: StateReader, *, stream: bool) -> Conversation:
@@ -104,7 +114,7 @@ def translate_request(  # noqa: PLR0917  # in the order in which a call is known
     """
     options = options or Options()
     losses = Losses(strict=options.strict, allowed=options.allowed, route=options.route)
-    context = Context(client, upstream, model, losses, NAMES[client], options.max_tokens)
+    context = Context(client, upstream, model, losses, NAMES[client], options.max_tokens, options.older_limit)
     conversation = read_request(client, body, losses, states, stream=stream)
     written = _WRITERS[upstream](conversation, context)
     path, query = path_of(upstream, model, stream=conversation.stream)

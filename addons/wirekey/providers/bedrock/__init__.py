@@ -30,6 +30,12 @@ class Bedrock(BedrockRequests, BedrockResponses, BedrockErrors, BedrockModels, P
         """Return `invoke` for a request of Anthropic's format to Claude, because it keeps its body; or `converse`."""
         return "invoke" if client == "anthropic" and "anthropic." in model else self.speaks[0]
 
+    def embeddings_format(self, model: str) -> str | None:
+        """Return the format of the model's maker: Titan's or Cohere's."""
+        if "amazon.titan-embed-text" in model:
+            return "titan.embeddings"
+        return "cohere.embeddings" if "cohere.embed" in model else None
+
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an API key. Calls without one are signed instead."""
         return "authorization", f"Bearer {key}"

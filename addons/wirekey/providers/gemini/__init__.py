@@ -37,6 +37,10 @@ class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provid
     otel_name = "gcp.gemini"
     price_list = "google"
 
+    def embeddings_format(self, model: str) -> str | None:
+        """Return the format of embeddings, which is the same for all models."""
+        return "gemini.embeddings"
+
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an API key: each half of the API takes it in one place only."""
         return ("authorization", f"Bearer {key}") if "/openai/" in path else ("x-goog-api-key", key)

@@ -37,9 +37,12 @@ class GeminiModels:
         if is_own and model.own is not None:
             return model.own
         name = {"name": f"models/{model.id}", "displayName": model.name or model.id}
-        # In this format only Gemini's own models are called.
-        methods = self.inference_path(model).rpartition(":")[2:] if is_own else ()
-        return {**name, "supportedGenerationMethods": list(model.methods or methods)}
+        methods: Sequence[str] = ()
+        if is_own:
+            methods = model.methods or self.inference_path(model).rpartition(":")[2:]
+        elif model.in_every_format:
+            methods = ("embedContent",) if "embed" in model.id else ("generateContent", "countTokens")
+        return {**name, "supportedGenerationMethods": list(methods)}
 
     def write_models(self, models: Sequence[ListedModel]) -> Document:
         """Write a list of models, in one page."""

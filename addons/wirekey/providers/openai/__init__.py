@@ -22,6 +22,10 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
     compatible_providers = ("gemini",)
     otel_name = price_list = "openai"
 
+    def embeddings_format(self, model: str) -> str | None:
+        """Return the format of embeddings, which is the same for all models."""
+        return "openai.embeddings"
+
     def credential(self, key: str, path: str) -> tuple[str, str]:
         """Return the header that carries an API key."""
         return "authorization", f"Bearer {key}"

@@ -30,7 +30,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
     options = fit_options(conversation, context.fitting)
     body: Json = {"model": context.model, "messages": raw_list(_messages(conversation, context))}
     if "max_tokens" in options:
-        body["max_completion_tokens"] = options.pop("max_tokens")
+        body["max_tokens" if context.older_limit else "max_completion_tokens"] = options.pop("max_tokens")
     if conversation.tools:
         body["tools"] = [_tool(tool, context) for tool in conversation.tools]
         if conversation.choice:

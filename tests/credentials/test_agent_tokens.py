@@ -1,11 +1,18 @@
-"""A quick check of several texts at once never misses a token that a check of each would find."""
+"""Quick checks never miss a token: of several texts at once, and of paths that recur."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wirekey.credentials.agent_tokens import may_hold_token, may_hold_tokens
+from wirekey.credentials.agent_tokens import (
+    PAIR_SECRET_LENGTH,
+    check_path,
+    may_hold_token,
+    may_hold_tokens,
+    without_tokens,
+)
+from wirekey.pair_secrets import pair_secrets
 
 TEXTS = st.one_of(
     st.binary(max_size=60),
@@ -23,3 +30,23 @@ def test_texts_that_each_hold_no_token_are_not_searched():
     assert not may_hold_tokens([])
     assert not may_hold_tokens([b"", b"wk", b"_", b"x" * 39])
     assert may_hold_tokens([b"x" * 40])
+
+
+def test_a_path_without_tokens_is_searched_once_and_one_with_a_token_is_not_kept():
+    check_path.cache_clear()
+    clean, token = b"/model/us.amazon.nova-pro-v1%3A0/converse", b"/model/wk_" + b"a" * 32 + b"%3A0/converse"
+    for _ in range(3):
+        assert without_tokens(clean) is clean
+        assert b"wk_" not in without_tokens(token)
+    assert check_path.cache_info().currsize == 1
+
+
+def test_a_pair_secret_is_found_in_a_path_that_was_clean_before_the_pair_was_known():
+    secret = b"k" * PAIR_SECRET_LENGTH
+    path, known = b"/model/" + secret, pair_secrets.known
+    assert without_tokens(path) is path
+    pair_secrets.use([*known, secret])
+    try:
+        assert secret not in without_tokens(path)
+    finally:
+        pair_secrets.use(known)

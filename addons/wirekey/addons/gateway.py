@@ -43,7 +43,7 @@ from wirekey.providers import PROVIDERS
 from wirekey.routing.gateway_paths import PREFIXES, bedrock_host_of, direction_of
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.request import UnreadableRequestError
-from wirekey.signing.signature_parsing import parse_signature
+from wirekey.signing.signature_parsing import signature_of
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def decline_http2(request: http.Request) -> None:
 def region_signed_for(head: RequestHead) -> str | None:
     """Return the region in the scope of a signature, which is verified later; None if it cannot be read."""
     try:
-        return parse_signature(head.fields(), head.query).region
+        return signature_of(head).region
     except (SignatureRefused, UnreadableRequestError) as error:
         logger.debug("no region in the signature: %s", safe_traceback(error))
         return None

@@ -21,7 +21,7 @@ from wirekey.identity.client_tokens import header_tokens
 from wirekey.signing.refusal import SignatureRefused
 from wirekey.signing.replay import ReplayWindow
 from wirekey.signing.request import Endpoint, RequestHead, SigV4Credentials, UnreadableRequestError
-from wirekey.signing.signature_parsing import has_signature, parse_signature
+from wirekey.signing.signature_parsing import has_signature, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ def signed_head(request: http.Request, *, tls: bool = True) -> RequestHead | Non
 def is_ours(head: RequestHead) -> bool:
     """Return whether an agent's pair made the signature. Raises Refusal if it cannot be read."""
     try:
-        return parse_signature(head.fields(), head.query).access_key.startswith(PREFIX)
+        return signature_of(head).access_key.startswith(PREFIX)
     except SignatureRefused as refused:
         raise refusal_of(refused) from refused
     except UnreadableRequestError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class RequestHead:
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     authority: bytes = b""
     tls: bool = True
+    read: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was read of the head, by its kind, so that it is read once."""
 
     @property
     def path(self) -> str:
@@ -84,6 +86,12 @@ class RequestHead:
 
         Raises UnreadableRequestError if the two differ.
         """
+        found: dict[str, list[bytes]] | None = self.read.get("fields")
+        if found is None:
+            found = self.read["fields"] = self._read_fields()
+        return found
+
+    def _read_fields(self) -> dict[str, list[bytes]]:
         found: dict[str, list[bytes]] = {}
         for name, value in self.headers:
             found.setdefault(name.decode("latin-1").lower(), []).append(value)

@@ -59,6 +59,17 @@ def has_signature(head: RequestHead) -> bool:
     return bool(query) and any(parameter_name(pair) in QUERY_MARKS for pair in query.split(b"&"))
 
 
+def signature_of(head: RequestHead) -> ParsedSignature:
+    """Return the signature of a request, parsed once.
+
+    Raises SignatureRefused as `parse_signature` does, and UnreadableRequestError if the head cannot be read.
+    """
+    parsed: ParsedSignature | None = head.read.get("signature")
+    if parsed is None:
+        parsed = head.read["signature"] = parse_signature(head.fields(), head.query)
+    return parsed
+
+
 def parse_signature(fields: dict[str, list[bytes]], query: list[tuple[str, str]]) -> ParsedSignature:
     """Parse the signature of the request. Raises SignatureRefused if the request has no signature, or more than one."""
     authorization = fields.get("authorization", [])

@@ -20,7 +20,7 @@ from botocore.utils import normalize_url_path
 from wirekey.signing.canonical import UNSIGNED_PAYLOAD, HeadersToSign, SigningKeyCache, SigV4Signature
 from wirekey.signing.refusal import incomplete, invalid, unrecognized
 from wirekey.signing.request import UnreadableRequestError, field_text
-from wirekey.signing.signature_parsing import parse_signature
+from wirekey.signing.signature_parsing import signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ class Verifier:
 
     def _verify(self, head: RequestHead, body_sha256: str, endpoint: Endpoint, now: float) -> VerifiedSignature:
         fields, query, path = head.fields(), head.query, head.path
-        presented = parse_signature(fields, query)
+        presented = signature_of(head)
         _check_scope(presented, endpoint)
         good_until = _check_time(presented, now)
         _check_headers(presented, fields)

@@ -89,6 +89,21 @@ def held(way, simulator, client, upstreams, *, streamed):
         if form != "openai.chat" and asks_for_thought(body) and not (client == "openai.chat" and streamed):
             assert turn.thought == step.get("thought", SILENT if form == "gemini" else "")
     check_upstreams(client, upstreams, bodies)
+    if len(set(upstreams)) == 1:
+        for before, after in pairwise(seen.body for seen in simulator.seen):
+            old, new = turns_as_sent(before), turns_as_sent(after)
+            assert new[: len(old)] == old
+
+
+TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
+LIST = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def turns_as_sent(body):
+    """Return the bytes of each turn in a request. A provider's cache of the prompt needs the same bytes again."""
+    top = TOP.decode(body)
+    member = next(name for name in ("messages", "contents", "input") if name in top)
+    return [bytes(turn) for turn in LIST.decode(top[member])]
 
 
 def format_of(target):

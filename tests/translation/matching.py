@@ -43,6 +43,24 @@ def match(expected, value, place="$", bound=None):
         need(same, place, expected, value)
 
 
+def match_exactly(expected, value, place="$", bound=None):
+    """Raise MismatchError unless the value fits, and no object has a member that the expectation lacks."""
+    bound = {} if bound is None else bound
+    operator = isinstance(expected, dict) and expected and all(name.startswith("$") for name in expected)
+    if isinstance(expected, dict) and not operator:
+        need(isinstance(value, dict), place, expected, value)
+        for name in value:
+            need(name in expected, f"{place}.{name}", "nothing", value[name])
+        for name, one in expected.items():
+            match_exactly(one, value.get(name, ABSENT), f"{place}.{name}", bound)
+    elif isinstance(expected, list):
+        need(isinstance(value, list) and len(value) == len(expected), place, expected, value)
+        for index, one in enumerate(expected):
+            match_exactly(one, value[index], f"{place}[{index}]", bound)
+    else:
+        match(expected, value, place, bound)
+
+
 def fits(expected, value, place, bound):
     attempt = dict(bound)
     try:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 from wirekey.metering.cost import current_prices
@@ -14,6 +15,7 @@ from wirekey.quotas.definition import NOBODY, Applied
 from wirekey.quotas.estimate import NOTHING, Use
 from wirekey.quotas.limits import BudgetLimit, RateLimit, budget_limits, rate_limits
 from wirekey.quotas.refusals import over_budget, over_rate, unavailable, unpriced
+from wirekey.quotas.totals import SharedTotals
 from wirekey.quotas.usage import UsageView
 from wirekey.shared_state import MemoryState, SharedStateUnavailableError
 
@@ -23,13 +25,17 @@ if TYPE_CHECKING:
 
     from wirekey.quotas.definition import Quota
     from wirekey.quotas.ledger import Ledger
-    from wirekey.shared_state import Rate, RateLevel, SharedState
+    from wirekey.shared_state import Rate, RateLevel, Reserved, SharedState
 
 logger = logging.getLogger(__name__)
 
 LEASE = 60.0
 """Seconds for which a reservation stays without being renewed: until those of a process that died return."""
-RENEWED_EVERY = 20.0
+SETTLED_EVERY = 1.0
+"""Seconds after which amounts that the shared state did not take are sent again."""
+RENEWED_EVERY = 20
+"""Reservations are renewed each time after so many of these seconds."""
+OPENING_TRIES = 10
 MOST_WARNED = 10_000
 MOST_UNPRICED = 256
 """Models without a list price that are counted by name. Clients choose these names."""
@@ -55,8 +61,10 @@ class Hold:
     """The levels of `rates` after they were taken."""
     number: int = 1
     """The number of the attempt. Only the first one counts as a request."""
-    reserved: bool = False
-    """Whether `budgets` are reserved."""
+    reserved_in: SharedState | None = None
+    """The state in which `budgets` are reserved; None if they are not."""
+    taken_from: SharedState | None = None
+    """The state from which `rates` were taken."""
     sent: bool = False
     """Whether the attempt is on its way to the provider."""
 
@@ -71,7 +79,11 @@ class QuotaEnforcer:
         self, state: Callable[[], SharedState], ledger: Ledger | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._state = state
-        self.ledger = ledger
+        self.on_failure: str | None = None
+        """`refuse` or `local`: what happens to calls while the shared state does not respond. None: calls with a budget
+        are refused, and each process enforces the other limits alone."""
+        self._totals = SharedTotals()
+        self._totals.ledger = ledger
         self._clock = clock
         self.view = UsageView(clock)
         self._open: dict[str, Hold] = {}
@@ -83,6 +95,15 @@ class QuotaEnforcer:
         """Models without a list price that have a budget or a limit of their own."""
         self._warned: dict[str, float] = {}
         """The budgets whose warning was logged, with the end of their period."""
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """The ledger, once it is open."""
+        return self._totals.ledger
+
+    @ledger.setter
+    def ledger(self, ledger: Ledger) -> None:
+        self._totals.ledger = ledger
 
     # Before a call is sent.
 
@@ -129,45 +150,61 @@ class QuotaEnforcer:
         if not limits:
             return
         state = self._state()
-        budgets = [limit.budget for limit in limits]
         try:
-            found = await state.reserve(hold.id, budgets, LEASE)
-            while found.unopened:
-                for index in found.unopened:
-                    await self._open_total(state, limits[index], now)
-                found = await state.reserve(hold.id, budgets, LEASE)
+            found = await self._reserve_in(state, hold.id, limits, now)
         except SharedStateUnavailableError as error:
-            raise unavailable() from error
+            if self._refuses(is_budget=any(limit.period for limit in limits)):
+                raise unavailable() from error
+            state = self._local
+            found = await self._reserve_in(state, hold.id, limits, now)
         self.view.note_budgets(limits, found.levels)
         if found.exhausted:
             first = found.exhausted[0]
             raise over_budget(limits[first], found.levels[first])
-        hold.budgets, hold.reserved = limits, True
+        hold.budgets, hold.reserved_in = limits, state
         self._open[hold.id] = hold
 
-    async def _open_total(self, state: SharedState, limit: BudgetLimit, now: float) -> None:
-        assert limit.period
-        key, spent = limit.budget.key, 0
-        if self.ledger:
-            spent = self.ledger.spent(key) if state.is_local else await asyncio.to_thread(self.ledger.read, key)
-        await state.open_total(key, spent, limit.period.end - now + PERIOD_MARGIN)
+    async def _reserve_in(
+        self, state: SharedState, reservation: str, limits: Sequence[BudgetLimit], now: float
+    ) -> Reserved:
+        budgets = [limit.budget for limit in limits]
+        for _ in range(OPENING_TRIES):
+            found = await state.reserve(reservation, budgets, LEASE)
+            if not found.unopened:
+                break
+            for index in found.unopened:
+                await self._totals.open(state, limits[index].budget.key, kept_for(limits[index], now))
+        else:
+            raise SharedStateUnavailableError("a total cannot be set")
+        for limit, level in () if state.is_local else zip(limits, found.levels, strict=True):
+            if limit.period:
+                await self._totals.check(state, limit.budget.key, level.spent, kept_for(limit, now))
+        return found
+
+    def _refuses(self, *, is_budget: bool) -> bool:
+        """Return whether calls are refused while the shared state does not respond."""
+        return is_budget if self.on_failure is None else self.on_failure == "refuse"
 
     async def _take(self, hold: Hold) -> None:
         limits = tuple(rate_limits(hold.quotas, hold.use.tokens, int(hold.number == 1)))
         if not limits:
             return
         rates = [limit.rate for limit in limits]
+        state = self._state()
         try:
-            taken = await self._state().take(rates)
-        except SharedStateUnavailableError:
-            taken = await self._local.take(rates)
+            taken = await state.take(rates)
+        except SharedStateUnavailableError as error:
+            if self._refuses(is_budget=False):
+                raise unavailable() from error
+            state = self._local
+            taken = await state.take(rates)
         self.view.note_rates(limits, taken.levels)
         if not taken.allowed:
             refused, level = next(
                 (limit, level) for limit, level in zip(limits, taken.levels, strict=True) if level.retry_after > 0
             )
             raise over_rate(refused, level.retry_after)
-        hold.rates, hold.levels = limits, taken.levels
+        hold.rates, hold.levels, hold.taken_from = limits, taken.levels, state
 
     # At the end of an attempt.
 
@@ -208,18 +245,19 @@ class QuotaEnforcer:
         return amounts, changed
 
     async def _settle(self, hold: Hold, amounts: dict[str, int], changed: Sequence[Rate]) -> None:
-        state = self._state()
-        try:
-            if hold.reserved:
-                hold.reserved = False
-                await state.settle(hold.id, amounts)
-            if changed:
-                await state.charge(changed)
-        except SharedStateUnavailableError as error:
-            logger.warning("the use of a call could not be settled: %s", error)
+        state, reserved_in, hold.reserved_in = self._state(), hold.reserved_in, None
+        if reserved_in is self._local:
+            await self._local.settle(hold.id, amounts)
+        if reserved_in is not None and (amounts or reserved_in is not self._local):
+            await self._totals.settle(state, hold.id, amounts)
+        if changed and hold.taken_from:
+            try:
+                await hold.taken_from.charge(changed)
+            except SharedStateUnavailableError as error:
+                logger.debug("unused tokens are not given back: %s", error)
 
     async def _return_reservation(self, hold: Hold) -> None:
-        if hold.reserved:
+        if hold.reserved_in:
             self._open.pop(hold.id, None)
             self.view.note_settled(hold.budgets, {})
             await self._settle(hold, {}, ())
@@ -248,19 +286,29 @@ class QuotaEnforcer:
 
     async def maintain(self) -> None:
         """Renew the reservations of calls under way, again and again, until it is cancelled."""
-        while True:
-            await asyncio.sleep(RENEWED_EVERY)
-            await self.renew()
-            if self.ledger:
-                self.ledger.forget_ended()
+        for tick in count(1):
+            await asyncio.sleep(SETTLED_EVERY)
+            await self._totals.settle_rest(self._state())
+            if tick % RENEWED_EVERY == 0:
+                await self.renew()
+                if self.ledger:
+                    self.ledger.forget_ended()
 
     async def renew(self) -> None:
         """Renew the reservations of calls under way."""
         for hold in tuple(self._open.values()):
+            if hold.reserved_in is None:
+                continue
             try:
-                await self._state().renew(hold.id, LEASE)
+                await hold.reserved_in.renew(hold.id, LEASE)
             except SharedStateUnavailableError:
                 return
+
+    async def finish(self) -> None:
+        """Wait until all calls that have ended are settled."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._totals.settle_rest(self._state())
 
     def restore(self, quotas: Sequence[Quota]) -> None:
         """Note what was spent before a start, so that it is shown before the first call."""
@@ -293,3 +341,9 @@ class QuotaEnforcer:
         task = asyncio.ensure_future(waiting)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def kept_for(limit: BudgetLimit, now: float) -> float:
+    """Return the seconds for which a total is kept: until its period ends, and for calls that end later."""
+    assert limit.period
+    return limit.period.end - now + PERIOD_MARGIN

@@ -33,7 +33,10 @@ PATIENCE = 5.0
 """Seconds to wait for another process that writes."""
 KEPT = 7 * 86400.0
 """Seconds for which a total is kept after the end of its period, for calls that began in it."""
-SCHEMA = "CREATE TABLE IF NOT EXISTS spent (key TEXT PRIMARY KEY, amount INTEGER NOT NULL, ends REAL NOT NULL)"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS spent (key TEXT PRIMARY KEY, amount INTEGER NOT NULL, ends REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL);
+"""
 ADD = "INSERT INTO spent VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET amount = amount + excluded.amount"
 
 
@@ -62,7 +65,9 @@ class Ledger:
         self._failed = False
         try:
             self._database = opened(path)
-            self._database.execute(SCHEMA)
+            self._database.executescript(SCHEMA)
+            self.id = identity_of(self._database)
+            """Identifies the state folder among those that share budgets."""
             self._prune()
             self._totals.update(rows_of(self._database))
         except (sqlite3.Error, OSError) as error:
@@ -166,6 +171,16 @@ def totals_in(path: Path) -> dict[str, Spent]:
             return rows_of(database)
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, error) from error
+
+
+def identity_of(database: sqlite3.Connection) -> str:
+    """Return the identity of a ledger. Its first process sets it."""
+    with transaction(database):
+        found: tuple[str] | None = database.execute("SELECT id FROM identity").fetchone()
+        if found is None:
+            found = (os.urandom(8).hex(),)
+            database.execute("INSERT INTO identity VALUES (?)", found)
+    return found[0]
 
 
 def rows_of(database: sqlite3.Connection) -> dict[str, Spent]:

@@ -358,6 +358,7 @@ class Lifecycle:
         self.services.policy.close()
         self.services.body_reader.end()
         await self.services.store.close()
+        await self.services.quotas.finish()
         await asyncio.to_thread(self.services.quotas.close)
         if self.services.body_log:
             await asyncio.to_thread(self.services.body_log.close)

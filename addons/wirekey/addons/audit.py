@@ -118,8 +118,8 @@ class Audit(AdmittingAddon):
             state.reserved.release()
         if state and state.hold:
             settle_hold(self.services.quotas, state)
-        if state and state.verified:
-            self.services.signatures.settle(state.verified, state.call.status)
+        if state and state.verified and self.services.signatures.settle(state.verified, state.call.status):
+            self.services.sharing.release_signature(state.verified)
         return state.call if state and not state.is_withdrawn else None
 
 

@@ -46,7 +46,10 @@ class Credentials(AdmittingAddon):
         if state.signed is not None:
             raise UNVERIFIED
         assert state.plan
-        return prepare_attempt(self.services, flow, state.plan.start(time.monotonic()))
+        first = state.plan.start(time.monotonic())
+        if state.plan.session is not None and self.services.sharing.is_needed and first.key and first.candidate.pool:
+            self.services.sharing.remember_session(state.plan.session, first.candidate.pool, first.key)
+        return prepare_attempt(self.services, flow, first)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Release the request body, record the status in the key's pool, and clean the response head."""
@@ -92,9 +95,7 @@ class Credentials(AdmittingAddon):
             url = response.headers.get(name)
             upload_id = id_of_upload_url(url) if url else None
             if url and upload_id:
-                self.services.uploads.remember(
-                    upload_id, call.agent.id if call.agent else None, state.token, time.monotonic()
-                )
+                self.services.sharing.remember_upload(upload_id, call.agent.id if call.agent else None, state.token)
                 base = state.base or (f"https://{state.request.host_header}" if upstream.configured else "")
                 if base:
                     response.headers[name] = with_gateway_base(url, upstream.authority, base)
@@ -107,7 +108,7 @@ class Credentials(AdmittingAddon):
             return
         scrubber = state.tap.filter
         if isinstance(scrubber, KeyScrubber) and scrubber.sign_seen:
-            attempt.pool.record_rejection(attempt.key, time.monotonic())
+            self.services.sharing.record_rejection(attempt.pool, attempt.key, time.monotonic())
 
 
 def record_response(services: Services, state: CallState, status: int, headers: http.Headers) -> float | None:
@@ -119,7 +120,7 @@ def record_response(services: Services, state: CallState, status: int, headers: 
     wait = retry_after_seconds(headers.get("retry-after"), time.time())
     attempt = state.attempt
     if attempt and attempt.key and attempt.pool:
-        attempt.pool.record_status(attempt.key, status, wait, time.monotonic())
+        services.sharing.record_status(attempt.pool, attempt.key, status, wait, time.monotonic())
     word = headers.get("x-amzn-errortype", "").partition(":")[0]
     aws = (attempt.planned.candidate.aws if attempt else None) or services.settings.aws
     if aws and attempt and attempt.aws and word in REFUSED_PAIR:

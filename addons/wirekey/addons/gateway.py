@@ -163,8 +163,9 @@ class Gateway(Addon):
 
     async def ask_about_preflight(self, flow: http.HTTPFlow) -> None:
         """Respond to the preflight of a browser as the operator's extensions say. Raises Refusal if none responds."""
+        address = self.calls.client_address(flow)
         strip(flow.request)
-        info = Call(client=flow.client_conn.peername[0])
+        info = Call(client=address)
         asked = request_for_hooks(info, flow.request, None, is_preflight=True)
         _, response, name = await ask_hooks(self.services.settings.request_hooks, asked)
         if response is None:
@@ -209,7 +210,7 @@ class Gateway(Addon):
         length = request.headers.get("content-length", "" if "transfer-encoding" in request.headers else "0")
         too_long = not length.isdecimal() or int(length) > BODY_BYTES
         local_request = parse_local_request(
-            request.method, request.path, fields, flow.client_conn.peername[0], too_long=too_long
+            request.method, request.path, fields, self.calls.client_address(flow), too_long=too_long
         )
         redact_head(request)
         if wrong or too_long:

@@ -179,8 +179,34 @@ class Identity(Addon):
             return self.identify_by_jwt(flow, state, tokens, imported, head, bodiless=bodiless)
         held = [(name, token_digest(token)) for name, token in tokens]
         self.identify(flow, state, [*held, *imported.claims])
+        if call.provider and PROVIDERS[call.provider].has_upload_ids and self.services.sharing.is_needed:
+            ids = upload_ids(request.path)
+            if self.services.sharing.must_ask_for_upload(ids):
+                return self.check_after_asking(flow, state, imported, head, ids, bodiless=bodiless)
         self.check_identity(flow, state, imported, head, bodiless=bodiless)
-        return None
+        return self.admit_signature(state) if bodiless else None
+
+    async def check_after_asking(
+        self,
+        flow: http.HTTPFlow,
+        state: CallState,
+        imported: ImportedTokens,
+        head: RequestHead | None,
+        ids: tuple[str, ...],
+        *,
+        bodiless: bool,
+    ) -> None:
+        """Ask other processes for the agent of an upload, and check the identity. Raises Refusal."""
+        await self.services.sharing.learn_uploads(ids)
+        self.check_identity(flow, state, imported, head, bodiless=bodiless)
+        if bodiless and (waiting := self.admit_signature(state)):
+            await waiting
+
+    def admit_signature(self, state: CallState) -> Awaitable[None] | None:
+        """Note the use of a verified signature with the other processes, if there are any."""
+        if state.verified is None or not self.services.sharing.is_needed:
+            return None
+        return self.services.sharing.admit_signature(state.verified, state.call.client or "")
 
     async def identify_by_jwt(
         self,
@@ -195,7 +221,12 @@ class Identity(Addon):
         """Find the agent of a request with a JWT, whose key may have to be fetched. Raises Refusal."""
         held = [(name, await self.hold(token)) for name, token in tokens]
         self.identify(flow, state, [*held, *imported.claims])
+        call = state.call
+        if call.provider and PROVIDERS[call.provider].has_upload_ids and self.services.sharing.is_needed:
+            await self.services.sharing.learn_uploads(upload_ids(flow.request.path))
         self.check_identity(flow, state, imported, head, bodiless=bodiless)
+        if bodiless and (waiting := self.admit_signature(state)):
+            await waiting
 
     def check_identity(
         self,
@@ -248,19 +279,22 @@ class Identity(Addon):
             raise TWO_AGENTS
         self.accept(state, Proof(tuple(dict.fromkeys(held for _, held in claims)), accepted_at=now))
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Verify the signature of an agent's pair, which covers the body, and look the agent up again.
 
         The body may have taken a while, and the policy must decide on the agent as it is now.
         """
         state = self.calls.state(flow)
+        waiting = None
         if state.signed is not None:
             self.verify(state, state.body)
+            waiting = self.admit_signature(state)
         if state.proof:
             agent = self.services.agent_of(state.proof, time.time())
             if agent is None:
                 raise IDENTITY_ENDED
             state.call.agent = agent
+        return waiting
 
     def keep_signature(self, state: CallState, head: RequestHead, *, bodiless: bool) -> None:
         """Keep the signature of an agent's pair until the body arrives. Any other signature is removed later.

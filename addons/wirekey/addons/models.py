@@ -161,9 +161,8 @@ class Models(AdmittingAddon):
             return await in_daemon_thread(partial(ask, question), "wirekey-models")
         except ListError as error:
             if pool and key and error.status in SETTLED_STATUSES:
-                pool.record_status(
-                    key, error.status, retry_after_seconds(error.retry_after, time.time()), time.monotonic()
-                )
+                wait = retry_after_seconds(error.retry_after, time.time())
+                self.services.sharing.record_status(pool, key, error.status, wait, time.monotonic())
             raise
 
     async def credential(

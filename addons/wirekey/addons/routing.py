@@ -36,7 +36,15 @@ class Routing(AdmittingAddon):
         if choice is not None and call.operation and call.operation.kind is Kind.INFERENCE:
             return self.choose_and_plan(flow, call, choice)
         self.plan(flow, call)
-        return None
+        return self.learn_session(flow)
+
+    def learn_session(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Ask other processes which key the session of a planned call uses, if there are any."""
+        plan = self.calls.state(flow).plan
+        if plan is None or plan.session is None or not self.services.sharing.is_needed:
+            return None
+        pools = [each.pool for each in plan.candidates if each.pool]
+        return self.services.sharing.learn_session(plan.session, pools)
 
     async def choose_and_plan(self, flow: http.HTTPFlow, call: Call, choice: ModelChoice) -> None:
         """Ask the operator's function for a model, and make the plan. Raises Refusal if the function fails."""
@@ -46,6 +54,8 @@ class Routing(AdmittingAddon):
         except ExtensionError as error:
             raise extension_failed("The model of this call could not be chosen", error) from error
         self.plan(flow, call, chosen)
+        if waiting := self.learn_session(flow):
+            await waiting
 
     def plan(self, flow: http.HTTPFlow, call: Call, chosen: ModelName | None = None) -> None:
         """Make the plan of a call. `chosen`: the model by the operator's function. Raises Refusal."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from mitmproxy import http
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from wirekey.call import Call, Outcome, under_way
 from wirekey.calls.guard import guard
@@ -29,6 +30,7 @@ from wirekey.identity.throttle import neighbourhood
 from wirekey.metering.eventstream import EventStreamReader
 from wirekey.metering.json_array import JsonArrayReader
 from wirekey.providers import DEFAULT_PROVIDER, PROVIDERS
+from wirekey.proxy_protocol import forwarded_client
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
@@ -96,13 +98,21 @@ class Calls:
         """Return the request head that is decided on and sent, of which the flow may show less."""
         return self.states[flow.id].request or flow.request
 
+    def client_address(self, flow: http.HTTPFlow) -> str:
+        """Return the address of the client, at the gateway by X-Forwarded-For of a trusted proxy."""
+        peer: str = flow.client_conn.peername[0]
+        trusted = self.services.settings.trusted_proxies
+        if not trusted or not isinstance(flow.client_conn.proxy_mode, ReverseMode):
+            return peer
+        return forwarded_client(peer, flow.request.headers.get_all("x-forwarded-for"), trusted)
+
     # From the head of the request to the end.
 
     def open(self, flow: http.HTTPFlow) -> Call:
         """Open the call of a flow, and name it to the log."""
         settings = self.services.settings
         call = Call(simulated=settings.simulated)
-        call.client = flow.client_conn.peername[0]
+        call.client = self.client_address(flow)
         call.method = flow.request.method
         call.provider = settings.hosts.get(flow.request.host)
         connects = call.method == "CONNECT"

@@ -13,6 +13,7 @@ from wirekey.calls.client_connections import ClientConnections
 from wirekey.calls.held_bytes import HeldBytes
 from wirekey.calls.settings import Settings
 from wirekey.calls.signatures import Signatures
+from wirekey.calls.state_sharing import StateSharing
 from wirekey.credentials.uploads import Uploads
 from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
@@ -64,6 +65,7 @@ class Services:
         self.calls = Calls(self)
         self.events = CallEvents()
         self.shared_state: SharedState = MemoryState()
+        self.sharing = StateSharing(self)
         self.quotas = QuotaEnforcer(lambda: self.shared_state)
         self.upstream_connections = ConnectionPool()
         self.client_connections = ClientConnections()

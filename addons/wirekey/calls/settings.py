@@ -31,6 +31,7 @@ from wirekey.wire.delegate import WireLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from ipaddress import IPv4Network, IPv6Network
 
     from wirekey.config import Config
     from wirekey.credentials.aws import AwsCredentialCache
@@ -61,6 +62,8 @@ class Settings:
     header_count: int = 100
     json_values: int = VALUES_LIMIT
     connections_per_client: int = 256
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Reverse proxies whose X-Forwarded-For is believed, at the gateway."""
     deadlines: Deadlines = field(default_factory=Deadlines)
     held_bytes: int = 1024 * 1024 * 1024
     held_bytes_per_agent: int = 256 * 1024 * 1024
@@ -174,6 +177,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         header_count=config.limits.headers,
         json_values=config.limits.json_values,
         connections_per_client=config.limits.connections_per_client,
+        trusted_proxies=config.listen.trusted_proxies,
         deadlines=Deadlines(
             first_byte=config.timeouts.client_first_byte,
             hello=config.timeouts.client_hello,

@@ -84,10 +84,15 @@ class Signatures:
             raise Refusal(401, "unknown_agent", "The agent of this key pair was revoked just now.")
         return found[0], verified
 
-    def settle(self, verified: VerifiedSignature, status: int | None) -> None:
-        """Allow a signature to be used again if its call got no response, or one that clients retry."""
-        if status is None or status in RETRIED_STATUSES or status >= 500:
+    def settle(self, verified: VerifiedSignature, status: int | None) -> bool:
+        """Allow a signature to be used again if its call got no response, or one that clients retry.
+
+        Return whether it was allowed.
+        """
+        may_be_used = status is None or status in RETRIED_STATUSES or status >= 500
+        if may_be_used:
             self.replays.release(verified)
+        return may_be_used
 
     def sign(
         self,

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import AbsolutePath, HostPort, Listener
+from wirekey.config.values import AbsolutePath, HostPort, Listener, Network
 
 
 class GatewayTLSConfig(ConfigGroup):
@@ -38,6 +38,19 @@ class ListenConfig(ConfigGroup):
         default=None,
         description="Certificate of the gateway. Default: Wirekey's CA issues one for localhost.",
         examples=[{"certificate": "gateway.pem", "key": "gateway-key.pem"}],
+    )
+
+    proxy_protocol: tuple[Network, ...] = Field(
+        default=(),
+        description="Load balancers that send a header of the PROXY protocol, version 1 or 2, on every connection "
+        "to any listener. It names the client's address. A connection from there without a valid header is closed.",
+        examples=[["10.1.0.0/24"]],
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        default=(),
+        description="Reverse proxies in front of the gateway whose `X-Forwarded-For` names the client's address. The "
+        "header of any other client is ignored. It is never forwarded.",
+        examples=[["10.1.0.0/24"]],
     )
 
     @model_validator(mode="after")

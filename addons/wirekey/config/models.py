@@ -34,6 +34,7 @@ from wirekey.config.values import (
     Retention,
     Seconds,
     ServerURL,
+    SharedStateURL,
     Text,
     Workers,
     is_python,
@@ -194,6 +195,19 @@ class Config(ConfigGroup):
         description="Processes that share the listeners, for more calls than one processor can handle. auto: one for "
         "each processor.",
         examples=["auto"],
+    )
+    shared_state: SharedStateURL | None = Field(
+        default=None,
+        description="Redis or Valkey server for the state that several machines share: limits, budgets, cool-downs of "
+        "keys, used signatures, uploads and sessions. null: one machine, whose workers share a file in `state`. Also "
+        "redis+sentinel://HOST:PORT,HOST:PORT/NAME and redis+cluster://HOST:PORT.",
+        examples=["redis://redis.corp.example:6379/0"],
+    )
+    shared_state_failure: Literal["refuse", "local"] | None = Field(
+        default=None,
+        description="Calls while `shared_state` does not respond. refuse: refuse those that need it. local: each "
+        "process decides alone. null: refuse calls with a budget, decide alone about rates and used signatures.",
+        examples=["refuse"],
     )
     egress: EgressConfig = Field(default=EgressConfig(), description="Hosts that belong to no provider.")
     gateway: GatewayConfig = Field(default=GatewayConfig(), description="Web pages that call the gateway.")
@@ -391,6 +405,10 @@ class Config(ConfigGroup):
             return resolve(reference, self._sources.environ, self._sources.folder)
         except ValueError as error:
             return self._sources.problem(key, f"{reference}: {error}")
+
+    def problem(self, key: str, message: str) -> Problem:
+        """Return a problem of a setting, with its file and line."""
+        return self._sources.problem(key, message)
 
     def fingerprint(self) -> str:
         """Return a text that differs after a file of this configuration has changed, appeared or disappeared."""

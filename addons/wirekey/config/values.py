@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -244,6 +244,36 @@ def positive_size(value: ByteSize) -> ByteSize:
     return value
 
 
+def network(value: Any) -> IPv4Network | IPv6Network:
+    """Return a network or a single address. Raises ValueError."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        return ip_network(value) if isinstance(value, str) else ip_network("")
+    except ValueError:
+        raise ValueError("must be a network such as 10.1.0.0/16, or an address") from None
+
+
+REFERENCES = ("env:", "file:", "keyring:")
+STATE_SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
+
+
+def shared_state_url(value: Any) -> str:
+    """Return the URL of a Redis server, or the reference to it. Raises ValueError without the URL."""
+    if isinstance(value, str):
+        if value.startswith(REFERENCES):
+            return str(SecretRef.parse(value))
+        parts = urlsplit(value)
+        if parts.scheme in STATE_SCHEMES and parts.netloc:
+            if parts.password is not None:
+                raise ValueError(
+                    "contains a password. Put the whole URL in an environment variable or a file, and write env:NAME "
+                    "or file:PATH here"
+                )
+            return value
+    raise ValueError("must be redis://HOST:PORT/NUMBER, rediss://…, or a reference (env:NAME) to one")
+
+
 def audit_store(value: Any, info: ValidationInfo) -> str:
     """Return the URL of the audit store with an absolute path, or the reference to it. Raises ValueError."""
     if isinstance(value, str):
@@ -290,6 +320,10 @@ Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=Fals
 Pause = Annotated[float, Field(strict=True, ge=0, le=60, allow_inf_nan=False), ValueFormat("seconds")]
 Size = Annotated[
     ByteSize, BeforeValidator(not_boolean), AfterValidator(positive_size), ValueFormat("bytes, or a size such as 64MiB")
+]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(network), ValueFormat("network or address")]
+SharedStateURL = Annotated[
+    str, PlainValidator(shared_state_url), ValueFormat("redis://…, rediss://… or a secret reference")
 ]
 Workers = Annotated[
     Annotated[int, Field(strict=True, ge=1, le=128)] | Literal["auto"], ValueFormat("whole number \\| auto")

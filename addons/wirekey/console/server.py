@@ -24,9 +24,11 @@ from tornado.web import Application
 
 from wirekey.console.handler import ConsoleHandler, HeadCheck
 from wirekey.console.local_request import HEAD_BYTES
+from wirekey.proxy_protocol import LONGEST_HEADER, ProxyHeaderError, is_in, parse_proxy_header
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ipaddress import IPv4Network, IPv6Network
 
     from tornado.httputil import HTTPConnection
 
@@ -39,6 +41,9 @@ BUFFER = 8 * HEAD_BYTES
 """Bytes that may wait to be read on a connection."""
 TLS_RECORD = b"\x16"
 """First byte of a TLS handshake. No HTTP method begins with it."""
+HEADER_BYTES = 2 * LONGEST_HEADER
+HEADER_PAUSE = 0.01
+"""Seconds until the rest of a header of the PROXY protocol is looked for."""
 AT_ONCE = 64
 """Connections accepted in one turn of the loop."""
 PAUSE = 1.0
@@ -60,9 +65,19 @@ class ServerLimits:
 class Server(HTTPServer):
     """Accepts and serves connections to `place`. For one event loop: call `open` and `close` within it."""
 
-    def initialize(self, place: HostPort, respond: LocalHandler, bounds: ServerLimits | None = None) -> None:  # type: ignore[override]
-        """Do not open anything yet. tornado calls this in place of `__init__`."""
+    def initialize(  # type: ignore[override]
+        self,
+        place: HostPort,
+        respond: LocalHandler,
+        bounds: ServerLimits | None = None,
+        proxies: Sequence[IPv4Network | IPv6Network] = (),
+    ) -> None:
+        """Do not open anything yet. tornado calls this in place of `__init__`.
+
+        `proxies`: load balancers whose connections begin with a header of the PROXY protocol.
+        """
         self.place = place
+        self._proxies = proxies
         self._bounds = bounds or ServerLimits()
         self._listening: list[socket.socket] = []
         self._undecided: dict[tuple[socket.socket, str], asyncio.TimerHandle] = {}
@@ -153,7 +168,41 @@ class Server(HTTPServer):
         connection.setblocking(False)
         patience = self._loop.call_later(self._bounds.head, self._decide, connection, address, False)
         self._undecided[connection, address] = patience
-        self._loop.add_reader(connection, self._decide, connection, address, True)
+        if is_in(address, self._proxies):
+            self._loop.add_reader(connection, self._read_header, connection, address)
+        else:
+            self._loop.add_reader(connection, self._decide, connection, address, True)
+
+    def _read_header(self, connection: socket.socket, address: str) -> None:
+        """Read the header of the PROXY protocol, and go on with the client that it names."""
+        try:
+            received = connection.recv(HEADER_BYTES, socket.MSG_PEEK)
+            header = parse_proxy_header(received)
+            if header is None and received:
+                # What was received stays there, so its arrival must not be awaited again at once.
+                self._loop.remove_reader(connection)
+                self._loop.call_later(HEADER_PAUSE, self._await_header, connection, address)
+                return
+            if header is None:
+                raise ConnectionRefusedError
+            connection.recv(header.size)
+        except (OSError, ProxyHeaderError) as error:
+            if not isinstance(error, BlockingIOError):
+                self._warn(f"closed a connection from {address} without a valid header of the PROXY protocol")
+                self._decide(connection, address, serve=False)
+            return
+        self._undecided.pop((connection, address)).cancel()
+        self._loop.remove_reader(connection)
+        self._leave(address)
+        client = header.client[0] if header.client else address
+        self._present[client] += 1
+        patience = self._loop.call_later(self._bounds.head, self._decide, connection, client, False)
+        self._undecided[connection, client] = patience
+        self._loop.add_reader(connection, self._decide, connection, client, True)
+
+    def _await_header(self, connection: socket.socket, address: str) -> None:
+        if (connection, address) in self._undecided:
+            self._loop.add_reader(connection, self._read_header, connection, address)
 
     def _leave(self, address: str) -> None:
         self._present[address] -= 1

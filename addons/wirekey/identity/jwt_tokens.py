@@ -55,6 +55,10 @@ class JwtTokens:
         self._agents = agents
         self.remembered = {} if verified is None else verified
 
+    def issuer(self, name: str) -> TokenIssuer | None:
+        """Return the trusted issuer of a name, or None."""
+        return self._issuers.get(name)
+
     @classmethod
     def of_settings(
         cls,

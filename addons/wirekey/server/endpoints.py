@@ -93,7 +93,7 @@ class Endpoints:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
         router = Router(self.tokens, self.ready, {**self.more, **self.console_pages(config)}, self.workers)
-        server = Server(config.listen.console, router.respond, bounds)
+        server = Server(config.listen.console, router.respond, bounds, config.listen.proxy_protocol)
         if self._open_server(server, "console", config):
             self.servers["console"] = server
 

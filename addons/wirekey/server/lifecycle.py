@@ -32,14 +32,17 @@ from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access, check_implemented
 from wirekey.server.policy_engine import policy_engine
+from wirekey.server.proxied_connections import read_headers_from
 from wirekey.server.reload import Reloader
 from wirekey.server.retention import Retention
 from wirekey.server.runtime import RunningProxy
 from wirekey.server.shared_listeners import accept_from, shared_modes
+from wirekey.server.shared_state import shared_state
 from wirekey.server.state_lock import StateLock
 from wirekey.server.token_service import TokenService
 from wirekey.server.upstream_roots import write_upstream_roots
 from wirekey.server.worker import RemoteSimulator, SupervisorLock
+from wirekey.shared_state import SharedStateUnavailableError
 from wirekey.translation.state import StateReader
 from wirekey.wire.install import install
 
@@ -152,6 +155,8 @@ class Lifecycle:
         listeners.cancel_early_start()
         install()
         config = self.config = self.started_with = self.config or self.read_configuration()
+        if networks := config.listen.proxy_protocol:
+            read_headers_from(networks, lambda: self.services.settings.deadlines.first_byte)
         self.reloader.fingerprint = self.first_fingerprint or config.fingerprint()
         check_implemented(config)
         check_file_access(config)
@@ -208,6 +213,8 @@ class Lifecycle:
             config.identity.jwt, services.agents, config.state, https_fetch(config.upstream_ca_file, self.proxy_for)
         )
         self.token_service.open(services)
+        services.shared_state = shared_state(config, is_worker=self.worker is not None)
+        services.sharing.refuses = config.shared_state_failure == "refuse"
         services.policy = policy_engine(config, self.proxy_for)
         undo.callback(services.policy.close)
         undo.callback(services.quotas.close)
@@ -264,6 +271,11 @@ class Lifecycle:
             # Before there are calls, as they would fail without a provider key.
             simulator = await self.start_simulator(self.started_with.state)
             write_upstream_roots(self.started_with, self.started_with.state, Path(simulator.ca_file))
+        try:
+            await self.services.shared_state.start()
+        except SharedStateUnavailableError as error:
+            logger.error("%s. Wirekey starts nevertheless, and tries again.", error)  # noqa: TRY400  # complete
+        await self.services.sharing.begin()
         await listeners.listen_as_configured()
         self.listening = True
 
@@ -359,6 +371,8 @@ class Lifecycle:
         self.services.body_reader.end()
         await self.services.store.close()
         await self.services.quotas.finish()
+        await self.services.sharing.close()
+        await self.services.shared_state.close()
         await asyncio.to_thread(self.services.quotas.close)
         if self.services.body_log:
             await asyncio.to_thread(self.services.body_log.close)

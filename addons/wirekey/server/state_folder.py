@@ -21,6 +21,7 @@ NAMES = (
     "console-token",
     "jwt-keys.json",
     "running.json",
+    "shared.db",
     "simulator",
     "tmp",
     "upstream-roots.pem",

@@ -194,9 +194,9 @@ class RedisState:
 
     async def start(self) -> None:
         """Begin to receive messages. Raises SharedStateUnavailableError if the server cannot be reached."""
-        await self._ask(self._client.ping, CONNECT_LIMIT)
         subscribed = asyncio.Event()
         self._listening = asyncio.create_task(self._listen(subscribed))
+        await self._ask(self._client.ping, CONNECT_LIMIT)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONNECT_LIMIT):
                 await subscribed.wait()

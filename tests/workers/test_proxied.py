@@ -1,0 +1,225 @@
+"""Behind load balancers: the client's address, and restarts that no client notices, with the real HAProxy.
+
+WIREKEY_FLEET_STREAMS=1000 sets the number of streams that are under way during the rolling restart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.endurance.load import chat
+from tests.raw_client import RawClient, post
+from tests.redis_server import free_port, unprivileged
+from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
+from tests.workers.steady_load import SteadyLoad, gateway_chat
+
+ROOT = Path(__file__).parents[2]
+STREAMS = int(os.environ.get("WIREKEY_FLEET_STREAMS", "40"))
+HEADER = b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n"
+LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": "127.0.0.1:0"}
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two workers"])
+def proxied(tmp_path_factory, simulator, request):
+    settings = behind(simulator, listen={**LISTENERS, "proxy_protocol": ["127.0.0.1"]}, workers=request.param)
+    proxy = Wirekey(tmp_path_factory.mktemp("proxied"), settings, environ=KEY_ENVIRONMENT)
+    yield proxy
+    proxy.stop()
+
+
+def test_the_client_is_the_one_of_the_header_on_every_listener(proxied):
+    token = proxied.add_agent()
+    for pieces in ([HEADER], [HEADER[:20], HEADER[20:]], [HEADER[:1], HEADER[1:40], HEADER[40:]]):
+        with RawClient(proxied.running.gateway) as client:
+            for piece in pieces:
+                client.send(piece)
+                time.sleep(0.02)
+            client.send(gateway_chat(token, "gateway"))
+            assert client.read_response().status == 200
+    with RawClient(proxied.running.forward) as client:
+        client.send(HEADER)
+        assert client.connect("api.openai.com:443", "alice", token).status == 200
+        client.start_tls(proxied.root, "api.openai.com")
+        client.send(chat("forward"))
+        assert client.read_response().status == 200
+    assert {event["client"] for event in proxied.finished_events(4)} == {"203.0.113.7"}
+    with RawClient(proxied.running.console) as client:
+        client.send(HEADER[:9])
+        time.sleep(0.05)
+        client.send(HEADER[9:] + b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.read_response().status == 200
+        client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.read_response().status == 403, (
+            "metrics are for programs of this machine, which the client is not on"
+        )
+
+
+@pytest.mark.parametrize("listener", ["forward", "gateway", "console"])
+def test_a_connection_of_a_load_balancer_without_a_header_is_closed(proxied, listener):
+    with RawClient(getattr(proxied.running, listener)) as client:
+        client.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.wait_closed()
+
+
+def test_a_header_of_anyone_else_is_not_believed(start):
+    proxy = start(listen=LISTENERS)
+    with RawClient(proxy.running.gateway) as client:
+        client.send(HEADER + b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.read_response().status == 400
+
+
+def test_forwarded_addresses_are_believed_of_trusted_proxies_only_and_never_sent_on(start, simulator):
+    for trusted, client_address in ((["127.0.0.1"], "203.0.113.7"), ([], "127.0.0.1")):
+        simulator.forget()
+        proxy = start(listen={**LISTENERS, "trusted_proxies": trusted})
+        token = proxy.add_agent()
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+        lines = ("X-Forwarded-For: 198.51.100.1, 203.0.113.7", f"Authorization: Bearer {token}")
+        with RawClient(proxy.running.gateway) as client:
+            client.send(post(*lines, host="localhost", body=body))
+            assert client.read_response().status == 200
+        assert proxy.finished_event()["client"] == client_address
+        (request,) = simulator.seen
+        assert not [name for name, _ in request.headers if name.lower().startswith(b"x-forwarded")]
+
+
+# HAProxy.
+
+
+@pytest.fixture
+def haproxy():
+    program = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if program is None:
+        pytest.skip("haproxy is not installed")
+    return program
+
+
+def test_the_configuration_in_deploy_is_valid(haproxy):
+    checked = subprocess.run([haproxy, "-c", "-f", ROOT / "deploy/haproxy.cfg"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr + checked.stdout
+
+
+class Balancer:
+    """HAProxy with the configuration in `deploy`, for replicas on this machine. It has the listeners of a Wirekey."""
+
+    def __init__(self, program: str, folder: Path, replicas: list[Wirekey]) -> None:
+        text = (ROOT / "deploy/haproxy.cfg").read_text()
+        forward, gateway = free_port(), free_port()
+        text = text.replace("bind :8080", f"bind 127.0.0.1:{forward}").replace(
+            "bind :8000", f"bind 127.0.0.1:{gateway}"
+        )
+        text = text.replace(" resolvers dns init-addr last,libc,none", "").replace("inter 1s", "inter 200ms")
+        text = text.replace("maxconn 20000", "maxconn 4000")  # without root
+        lines = []
+        for line in text.splitlines():
+            name, _, port = line.strip().rpartition(":")
+            if name.startswith("server wirekey1 "):
+                for number, replica in enumerate(replicas):
+                    address = replica.running.forward if port == "8080" else replica.running.gateway
+                    check = replica.running.console.rpartition(":")[2]
+                    lines.append(f"    server replica{number} {address} port {check}")
+            elif not name.startswith("server wirekey"):
+                lines.append(line)
+        file = folder / "haproxy.cfg"
+        file.write_text("\n".join(lines) + "\n")
+        file.chmod(0o644)
+        for parent in file.parents:
+            if parent.owner() == Path.home().owner() and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o111)
+        self.output = folder / "haproxy.txt"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [program, "-db", "-f", str(file)], stdout=output, stderr=output, cwd="/", **unprivileged()
+            )
+        self.running = type("Listeners", (), {"forward": f"127.0.0.1:{forward}", "gateway": f"127.0.0.1:{gateway}"})
+        self.root = replicas[0].root
+        wait_for(self.is_up, "HAProxy")
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, self.output.read_text()
+        try:
+            with urllib.request.urlopen(f"http://{self.running.gateway}/health", timeout=5) as response:
+                return response.status == 200
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def fleet(tmp_path, simulator, haproxy):
+    """Three replicas with the same agents and CA behind HAProxy."""
+    settings = {
+        "listen": {**LISTENERS, "proxy_protocol": ["127.0.0.1"]},
+        "timeouts": {"drain": 60.0, "drain_delay": 2.0},
+        "limits": {"connections_per_client": 5000},
+    }
+    replicas = []
+    for number in range(3):
+        folder = tmp_path / f"replica{number}"
+        if replicas:
+            shutil.copytree(replicas[0].certs, folder / "certs")
+        replica = Wirekey(folder, behind(simulator, **settings), environ=KEY_ENVIRONMENT)
+        # The next start must use the same ports.
+        configuration = json.loads((folder / "wirekey.yaml").read_text())
+        for name in LISTENERS:
+            configuration["listen"][name] = getattr(replica.running, name)
+        (folder / "wirekey.yaml").write_text(json.dumps(configuration))
+        replicas.append(replica)
+    replicas[0].token = replicas[0].add_agent()
+    for replica in replicas[1:]:
+        shutil.copy(replicas[0].state / "agents.json", replica.state)
+    balancer = Balancer(haproxy, tmp_path, replicas)
+    yield balancer, replicas
+    balancer.process.kill()
+    balancer.process.wait()
+    for replica in replicas:
+        replica.stop(signal.SIGINT)
+
+
+@pytest.mark.alone
+def test_replicas_restart_one_by_one_and_no_client_notices(fleet):
+    balancer, replicas = fleet
+    token = replicas[0].token
+    streams: list[threading.Thread] = []
+    broken: list[str] = []
+
+    def follow(number: int) -> None:
+        """Follow a stream that begins after some seconds."""
+        try:
+            with RawClient(balancer.running.gateway) as client:
+                client.send(gateway_chat(token, f"sim-headers-delay-{2 + number % 5}", stream=True))
+                response = client.read_response()
+                if response.status != 200 or not response.body.rstrip().endswith(b"data: [DONE]"):
+                    broken.append(f"{response.status} {response.body[-200:]!r}")
+        except (OSError, AssertionError) as error:
+            broken.append(repr(error))
+
+    load = SteadyLoad(balancer, token, 8)
+    for number in range(STREAMS):
+        streams.append(threading.Thread(target=follow, args=(number,), daemon=True))
+        streams[-1].start()
+    wait_for(lambda: len(load.answered) > 20, "some calls")
+    for replica in replicas:
+        replica.process.send_signal(signal.SIGTERM)
+        assert replica.process.wait(120) == 0
+        replica.start()
+        time.sleep(1)  # until HAProxy has noticed
+    done = len(load.answered)
+    wait_for(lambda: len(load.answered) > done + 50, "calls after the restarts")
+    load.stop()
+    for stream in streams:
+        stream.join(60)
+    assert broken == []
+    assert load.failures == []
+    events = [event for replica in replicas for event in replica.events()]
+    assert {event["outcome"] for event in events} <= {"completed", None}
+    assert {event["client"] for event in events} == {"127.0.0.1"}

@@ -1,0 +1,149 @@
+"""Workers and replicas know what the others learned: cool-downs, used signatures, uploads and sessions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+import pytest
+
+from tests.aws_signing import REAL, ask, signed, written
+from tests.endurance.load import chat
+from tests.raw_client import RawClient, post
+from tests.redis_server import RedisServer
+from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+
+SECOND = PROVIDER_KEYS["openai"] + "-2"
+LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory):
+    keys = {name: [key] for name, key in PROVIDER_KEYS.items()} | {"openai": [PROVIDER_KEYS["openai"], SECOND]}
+    pair = {REAL[0]: REAL[1]}
+    running = SimulatorThread(tmp_path_factory.mktemp("simulator"), keys, aws_credentials=pair)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory, simulator, redis_server):
+    """Two machines with the same agents, and with two keys of OpenAI."""
+    configuration = behind(
+        simulator,
+        listen=LISTENERS,
+        shared_state=redis_server.url,
+        failover={"max_attempts": 1},
+    )
+    configuration["providers"]["openai"] |= {"keys": ["env:REAL_OPENAI", "env:SECOND"], "selection": "session-affinity"}
+    configuration["providers"]["bedrock"]["aws"] = {"access_key": "env:REAL_ID", "secret_key": "env:REAL_SECRET"}
+    environ = {**KEY_ENVIRONMENT, "SECOND": SECOND}
+    environ |= {"REAL_ID": REAL[0], "REAL_SECRET": REAL[1]}
+    folder = tmp_path_factory.mktemp("replicas")
+    first = Wirekey(folder / "first", configuration, environ=environ)
+    first.token = first.add_agent("alice", role="engineer")
+    first.pair = first.agents.pair("alice")
+    second = Wirekey(folder / "second", configuration, environ=environ)
+    for name in ("aws-master.key", "agents.json"):
+        shutil.copy(first.state / name, second.state / name)
+    second.token, second.pair = first.token, first.pair
+    yield first, second
+    first.stop()
+    second.stop()
+
+
+def call(proxy, model: str):
+    body = json.loads(chat(model).partition(b"\r\n\r\n")[2])
+    with RawClient(proxy.running.gateway) as client:
+        head = post(f"Authorization: Bearer {proxy.token}", host="localhost", body=json.dumps(body).encode())
+        client.send(head)
+        return client.read_response()
+
+
+def credential(proxy, model: str) -> str:
+    """Return the key of the last call of a model, once it is recorded."""
+
+    def found():
+        events = [event for event in proxy.events() if event["requested_model"] == model]
+        return events and events[-1]["outcome"] and events[-1]["credential"]
+
+    return wait_for(found, "the record")
+
+
+def test_a_session_keeps_its_key_at_another_replica(replicas):
+    first, second = replicas
+    assert call(first, "one").status == 200
+    used = credential(first, "one")
+    for number in range(3):
+        assert call(second, f"two-{number}").status == 200
+        assert credential(second, f"two-{number}") == used
+
+
+def test_a_key_that_cools_down_at_one_replica_does_so_at_the_other(replicas):
+    first, second = replicas
+    assert call(first, "before").status == call(second, "before").status == 200
+    used = credential(second, "before")
+    assert call(first, "sim-fail-401").status == 401
+    assert credential(first, "sim-fail-401") == used
+    numbers = iter(range(1000))
+
+    def uses_the_other_key() -> bool:
+        model = f"after-{next(numbers)}"
+        assert call(second, model).status == 200
+        return credential(second, model) != used
+
+    wait_for(uses_the_other_key, "the cool-down to reach the other replica", 10)
+
+
+def test_a_signature_is_good_once_in_all_replicas(replicas):
+    first, second = replicas
+    request = written(signed(first))
+    assert ask(first, request).status == 200
+    response = ask(second, request)
+    assert response.status == 403
+    assert "used before" in response.message
+
+
+def test_an_upload_goes_on_at_another_replica(replicas):
+    first, second = replicas
+    begin = post(
+        f"x-goog-api-key: {first.token}",
+        "x-goog-upload-protocol: resumable",
+        "x-goog-upload-command: start",
+        "x-goog-upload-header-content-type: text/plain",
+        path="/upload/v1beta/files",
+        host="localhost",
+        body=b"",
+        content_type=None,
+    )
+    with RawClient(first.running.gateway) as client:
+        client.send(begin)
+        response = client.read_response()
+        assert response.status == 200, response
+    path = "/" + response.headers["x-goog-upload-url"].split("/", 3)[3]
+    time.sleep(0.1)
+    with RawClient(second.running.gateway) as client:
+        content = b"forty-two bytes of an upload, counted well"
+        lines = ("x-goog-upload-command: upload, finalize", "x-goog-upload-offset: 0")
+        client.send(post(*lines, path=path, host="localhost", body=content, content_type=None))
+        response = client.read_response()
+    assert response.status == 200, response
+    with RawClient(second.running.gateway) as client:
+        client.send(
+            post(
+                *lines,
+                path=path.replace("upload_id=", "upload_id=x"),
+                host="localhost",
+                body=content,
+                content_type=None,
+            )
+        )
+        assert client.read_response().status in (401, 403)

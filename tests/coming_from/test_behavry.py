@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from tests.coming_from.pages import code_of, rows_of, run_row, without_row
 from tests.coming_from.stage import CHAT, GENERATE, Stage, read_setting, shown_configuration, staged
 from tests.policy.policies import BEHAVRY_GEMINI, BEHAVRY_OPENAI
-from tests.running import PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for
+from tests.running import EVERYTHING, PATIENCE, PROVIDER_KEYS, SimulatorThread, wait_for
 
 PAGE = "docs/coming-from/behavry.md"
 CHECKOUT = Path(__file__).parents[2]
@@ -149,10 +149,24 @@ def without_permission(stage: Stage, here: str) -> None:
     assert stage.ask("POST", COMPLETIONS, CHAT, token=token, **OPENAI).status_code == int(here)
 
 
-def time_limit(_: Stage, here: str) -> None:
+def streamed(stage: Stage, here: str) -> None:
+    """The simulator sends two events and then nothing, so they can only arrive at once."""
+    assert here == "the same"
+    body = CHAT | {"model": "gpt-4o-mini-sim-stall-2", "stream": True}
+    url, token = stage.base + COMPLETIONS, stage.wirekey.add_agent(f"streaming-{secrets.token_hex(3)}")
+    # The policy restricts the models of the imported agent.
+    headers = {"authorization": f"Bearer {token}", "x-openai-key": PROVIDER_KEYS["openai"]}
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=PATIENCE) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert next(response.iter_lines()).startswith("data: ")
+
+
+def time_limit(stage: Stage, here: str) -> None:
     group, _, name = code_of(here)[0].partition(".")
     assert f"{getattr(getattr(read_setting('{}'), group), name):g} by default" in here
-    assert getattr(getattr(read_setting(f"{group}: {{{name}: 7}}"), group), name) == 7
+    with stage.again(timeouts={name: 0.5}, policy={"path": str(EVERYTHING)}) as other:
+        body = CHAT | {"model": "gpt-4o-mini-sim-stall-0"}
+        assert other.ask("POST", COMPLETIONS, body, **OPENAI).status_code == 504
 
 
 def imported(stage: Stage, here: str) -> None:
@@ -276,6 +290,7 @@ CHECKS = {
     "LangChain's `openai_api_base` and `default_headers`": langchain,
     "the SDK `google-generativeai` (REST)": old_sdk,
     "any path below the prefix": any_path,
+    "`text/event-stream` without a buffer": streamed,
     "401 without a valid JWT": no_jwt,
     "401 without the provider's key": no_key,
     "403 without a permission": without_permission,

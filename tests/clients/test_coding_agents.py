@@ -43,7 +43,8 @@ def run_group(tmp_path_factory):
             apart = [installed("unshare"), "--net", "--mount"]
             if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
                 pytest.skip("The sessions need a network of their own, which only root can make.")
-            command = [*apart, sys.executable, "-m", "tests.clients.agents.sessions", str(folder), *GROUPS[number]]
+            runner = [sys.executable, "-X", "faulthandler", "-m", "tests.clients.agents.sessions"]
+            command = [*apart, *runner, str(folder), *GROUPS[number]]
             done = subprocess.run(command, cwd=CHECKOUT, env=bare_environment(), capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
             results[number] = json.loads((folder / "sessions.json").read_text())

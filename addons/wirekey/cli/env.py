@@ -44,7 +44,8 @@ def command(
     """Print the variables for programs that use Wirekey, with a new token: eval "$(wirekey env)".
 
     Variables that contain a secret of the configuration, or have the name of a provider's or gateway's credential, are
-    unset. A dotenv file cannot unset variables: start its programs without them.
+    unset, except the keys of a provider with key_source: passthrough. A dotenv file cannot unset variables: start its
+    programs without them.
     """
     from wirekey.server.runtime import RunningProxy, on_this_machine
 

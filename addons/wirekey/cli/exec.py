@@ -50,7 +50,7 @@ def command(
     """Run PROGRAM with its calls going through Wirekey. It gets a token that ends with it, and no provider key.
 
     Variables that contain a secret of the configuration, or have the name of a provider's or gateway's credential, are
-    not passed on to PROGRAM.
+    not passed on to PROGRAM, except its own keys of a provider with key_source: passthrough.
     """
     from wirekey.server.runtime import RunningProxy
 

@@ -13,7 +13,7 @@ import pytest
 from wirekey.body import Body, Spool
 from wirekey.body_reading import reader as reader_module
 from wirekey.body_reading.reader import BodyReader, ReadingFailedError
-from wirekey.body_reading.reading import ALWAYS_READ_HERE, NEVER_READ_HERE, ReadTask, is_costly
+from wirekey.body_reading.reading import ALWAYS_READ_HERE, NEVER_READ_HERE, ReadTask, check_values, is_costly
 from wirekey.errors import Fault, Refusal
 from wirekey.operation import Kind, Operation
 from wirekey.providers import PROVIDERS
@@ -162,6 +162,20 @@ async def test_a_child_that_dies_fails_one_body_and_is_started_again(reader, tmp
     assert (await reader.read(task(), body)).facts.model == "gpt-4o"
 
 
+async def test_an_idle_child_ends_and_another_body_starts_one(reader, monkeypatch):
+    await reader.read(task(), b"{}")
+    process = reader._child._process
+    monkeypatch.setattr(reader_module, "IDLE_SECONDS", 0.0)
+    await reader.read(task(), b"{}")
+    while reader.child_pid:
+        await asyncio.sleep(0.001)
+    assert process.poll() is not None
+    monkeypatch.undo()
+    for _ in range(2):
+        assert (await reader.read(task(), b'{"model":"m"}')).facts.model == "m"
+    assert reader.child_pid
+
+
 async def test_a_child_that_hangs_is_killed(reader, tmp_path, monkeypatch):
     await reader.read(task(), b"{}" + b" " * ALWAYS_READ_HERE)
     monkeypatch.setattr(reader_module, "SECONDS", 0.01)
@@ -198,6 +212,18 @@ async def test_the_child_ends_with_its_parents_socket(reader):
 )
 def test_a_body_is_read_apart_if_that_takes_long(body, costly):
     assert is_costly(body) is costly
+
+
+@pytest.mark.parametrize("limit", [100, 10_000, 499_000])
+@pytest.mark.parametrize("size", [1000, ALWAYS_READ_HERE, 3 * ALWAYS_READ_HERE, 1_000_000, NEVER_READ_HERE])
+@pytest.mark.parametrize("item", [b"0,", b"{},", b"0" * 30 + b","])
+def test_no_body_with_too_many_values_is_read_here(item, size, limit):
+    data = b"[" + item * (size // len(item)) + b"0]"
+    values = 1 + data.count(b",") + data.count(b"{") + data.count(b"[")
+    refused = values > limit and not is_costly(data)
+    with pytest.raises(Refusal) if refused else contextlib.nullcontext():
+        if not is_costly(data):
+            check_values(data, limit)
 
 
 def test_a_body_in_a_file_is_read_apart(tmp_path):

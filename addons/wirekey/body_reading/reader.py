@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
     from wirekey.body_reading.reading import Reading, ReadTask
 
+IDLE_SECONDS = 60.0
+"""Seconds without a body after which the child ends."""
 SECONDS = 60.0
 """Wall time for one body. The child takes a second for the largest on a slow machine."""
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "1048576"}
@@ -33,12 +35,13 @@ class ReadingFailedError(Exception):
 
 
 class BodyReader:
-    """Reads bodies in a child process, one after the other. The child starts with the first body."""
+    """Reads bodies in a child process, one after the other. The child starts with a body, and ends when it is idle."""
 
     def __init__(self) -> None:
         self._one = asyncio.Lock()
         self._child: Child | None = None
         self._reading: set[asyncio.Task[Reading]] = set()
+        self._idle: asyncio.TimerHandle | None = None
 
     async def read(self, task: ReadTask, body: RequestBody) -> Reading:
         """Return what is read of a body. Raises Refusal, or ReadingFailedError if the child fails.
@@ -57,6 +60,8 @@ class BodyReader:
 
     async def _read(self, task: ReadTask, body: RequestBody) -> Reading:
         async with self._one:
+            if self._idle:
+                self._idle.cancel()
             if self._child is None or not self._child.is_alive:
                 self._child = await asyncio.to_thread(Child)
             try:
@@ -69,6 +74,7 @@ class BodyReader:
                 # Stopped half-way: the next body would get this one's reply.
                 self.end()
                 raise
+            self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.end)
         if isinstance(reply, Refusal):
             raise reply
         if isinstance(reply, str):
@@ -82,6 +88,8 @@ class BodyReader:
 
     def end(self) -> None:
         """Kill the child. The next body starts another one."""
+        if self._idle:
+            self._idle.cancel()
         child, self._child = self._child, None
         if child is not None:
             child.end()

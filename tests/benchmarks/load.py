@@ -129,9 +129,9 @@ async def plain(target: Target, connections: int, requests: int) -> float:
     return seconds
 
 
-async def large_requests(target: Target, connections: int, requests: int) -> None:
-    """Send requests of 1 MB over keep-alive connections."""
-    words = "Please tell me about canaries in mines. " * (1_000_000 // 40)
+async def large_requests(target: Target, connections: int, requests: int, size: int = 1_000_000) -> None:
+    """Send requests of `size` bytes over keep-alive connections."""
+    words = "Please tell me about canaries in mines. " * (size // 40)
     content = json.dumps(
         {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": words}], "max_tokens": 100},
         separators=(",", ":"),

@@ -23,16 +23,19 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process and of those it has started, all threads."""
-    found, parents = {}, {}
+    return sum(int(fields[11]) + int(fields[12]) for fields in tree_of(pid).values()) / TICKS
+
+
+def tree_of(pid: int) -> dict[int, list[str]]:
+    """Return a process and those it has started, each with its fields of /proc/PID/stat from the state on."""
+    found = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            fields = file.read_text().rpartition(")")[2].split()
-            number = int(file.parent.name)
-            found[number], parents[number] = int(fields[11]) + int(fields[12]), int(fields[1])
+            found[int(file.parent.name)] = file.read_text().rpartition(")")[2].split()
     tree = {pid}
-    while more := {child for child, parent in parents.items() if parent in tree} - tree:
+    while more := {child for child, fields in found.items() if int(fields[1]) in tree} - tree:
         tree |= more
-    return sum(found.get(each, 0) for each in tree) / TICKS
+    return {each: found[each] for each in tree if each in found}
 
 
 def memory_mib(pid: int) -> float:
@@ -40,6 +43,15 @@ def memory_mib(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError("the process is gone")
+
+
+def memory_of_all_mib(pid: int) -> float:
+    """Resident memory of a process and of those it has started."""
+    found = 0.0
+    for each in tree_of(pid):
+        with contextlib.suppress(OSError, RuntimeError):
+            found += memory_mib(each)
+    return found
 
 
 def as_installed() -> dict[str, str]:

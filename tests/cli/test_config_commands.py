@@ -33,6 +33,12 @@ def run(tmp_path, monkeypatch):
         (None, {}, 0, "the defaults, as there is no wirekey.yaml: no problems"),
         (GOOD, {"A": KEY}, 0, "wirekey.yaml: no problems"),
         (GOOD, {}, 1, "1 problem in the configuration:\n  wirekey.yaml:3: providers.openai.keys[0]: env:A: "),
+        (
+            "routes: [{match: a, provider: anthropic}]",
+            {"ANTHROPIC_API_KEY": KEY},
+            0,
+            "no problems\nroutes[0] translates openai.chat, openai.responses, gemini, converse to anthropic\n",
+        ),
         (BAD, {}, 1, "2 problems in the configuration:\n  wirekey.yaml:1: log.level: must be"),
         ("routes: [{match: '*', model: b}, {match: a}]", {}, 1, "routes[1].match: can never match"),
     ],

@@ -58,15 +58,30 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         problems = error.problems
     if as_json:
         warnings = {"warnings": as_objects(access.warnings)} if access.warnings else {}
-        click.echo(json.dumps({"ok": not problems, "problems": as_objects(problems), **warnings}, indent=2))
+        translations = {"translations": lines} if not problems and (lines := translation_lines(config)) else {}
+        found = {"ok": not problems, "problems": as_objects(problems), **warnings, **translations}
+        click.echo(json.dumps(found, indent=2))
     elif problems:
         click.echo(ConfigError(problems).report(), err=True)
     else:
         click.echo(f"{config.source or 'the defaults, as there is no wirekey.yaml'}: no problems")
+        for line in translation_lines(config):
+            click.echo(line)
     if not as_json:
         for warning in access.warnings:
             click.echo(f"wirekey: warning: {warning}", err=True)
     sys.exit(1 if problems else 0)
+
+
+def translation_lines(config: Config) -> list[str]:
+    """Return a line for each route that translates: the formats from which and to which."""
+    from wirekey.routing.translated_routes import translated_routes
+
+    found: dict[tuple[str, str], list[str]] = {}
+    for route in translated_routes(config):
+        if route.upstream is not None:
+            found.setdefault((route.label, route.upstream), []).append(route.client)
+    return [f"{label} translates {', '.join(clients)} to {upstream}" for (label, upstream), clients in found.items()]
 
 
 def as_objects(problems: Sequence[Problem]) -> list[dict[str, Any]]:

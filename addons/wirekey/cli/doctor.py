@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from wirekey.config import Config
     from wirekey.doctor.findings import Finding
 
-AREAS = ("ca", "keys", "files", "state", "ports", "upstreams", "clients")
+AREAS = ("ca", "keys", "routes", "files", "state", "ports", "upstreams", "clients")
 
 
 @click.command("doctor")
@@ -72,6 +72,15 @@ def ca_findings(config: Config, _: float) -> Iterator[Finding]:
         exists=key.exists(),
         is_newer_than_proxy=serving and key.exists() and key.stat().st_mtime > running.stat().st_mtime,
     )
+
+
+def routes_findings(config: Config, _: float) -> Iterator[Finding]:
+    """Name the routes that translate, and what a request may lose on each."""
+    from wirekey.doctor.checks import check_translation
+    from wirekey.routing.translated_routes import translated_routes
+
+    for route in translated_routes(config):
+        yield check_translation(route)
 
 
 def keys_findings(config: Config, _: float) -> Iterator[Finding]:
@@ -260,6 +269,7 @@ def usable_authority(config: Config) -> Iterator[Authority]:
 CHECKS = {
     "ca": ca_findings,
     "keys": keys_findings,
+    "routes": routes_findings,
     "files": files_findings,
     "state": state_findings,
     "ports": ports_findings,

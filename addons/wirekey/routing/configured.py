@@ -52,7 +52,7 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
                 route.pool.carry_over(old.pool)
     named = config.model_override
     return Routes(
-        defaults, routes, _model(named) if named and not is_python(named) else None, config.translation.enabled
+        defaults, routes, model_of(named) if named and not is_python(named) else None, config.translation.enabled
     )
 
 
@@ -117,12 +117,12 @@ def _route(
         auth=auth,  # type: ignore[arg-type]  # checked by the configuration
         pool=pool,
         extension=extension,
-        model=_model(settings.model),
+        model=model_of(settings.model),
         fallback=tuple(ModelName.parse(name) for name in settings.fallback),
         limits=Limits(times.connect, times.first_byte, times.idle, times.total),
         failover=_failover(config, settings),
         asks_usage=settings.include_stream_usage,
-        conditions=_conditions(settings),
+        conditions=conditions_of(settings),
         aws=route_credentials(config, index, old.aws if old else None),
         region=settings.region,
         speaks=settings.speaks,
@@ -131,7 +131,8 @@ def _route(
     )
 
 
-def _conditions(settings: RouteConfig) -> Conditions | None:
+def conditions_of(settings: RouteConfig) -> Conditions | None:
+    """Return the conditions of a route, or None if it has none."""
     found = Conditions(settings.format, settings.operation, settings.called_provider, settings.agent, settings.role)
     return None if found == Conditions() else found
 
@@ -145,5 +146,6 @@ def _failover(config: Config, settings: RouteConfig) -> Failover:
     )
 
 
-def _model(text: str | None) -> ModelName | None:
+def model_of(text: str | None) -> ModelName | None:
+    """Return the model that a setting names, or None if it names none."""
     return ModelName.parse(text) if text else None

@@ -77,6 +77,32 @@ _SAME_TIERS = {tier: tier for tier in ("default", "flex", "priority", "reserved"
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """The options of a format, by its own names, that another format or a model lacks."""
+
+    adjusted: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+NOTHING_LOST = Lost()
+
+
+def lost_options(client: Format, upstream: Format, traits: Traits, names: Mapping[str, str]) -> Lost:
+    """Return what a request of a format may lose of its options. `names` are the format's names of them."""
+    adjusted: set[str] = set()
+    dropped: set[str] = set()
+    refused: set[str] = set()
+    for option in SUPPORTED[client]:
+        name = names.get(option, option)
+        if option not in SUPPORTED[upstream] or option in traits.refused:
+            (refused if option in REFUSED else dropped).add(name)
+        elif option in traits.unsupported:
+            adjusted.add(name)
+    return Lost(tuple(sorted(adjusted)), tuple(sorted(dropped)), tuple(sorted(refused)))
+
+
+@dataclass(frozen=True, slots=True)
 class Fitting:
     """The format and the model that options are fitted to, and the client's names of the options."""
 

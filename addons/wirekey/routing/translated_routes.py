@@ -1,0 +1,75 @@
+"""Which routes of a configuration translate, and what each format loses on them. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wirekey.providers import PROVIDERS
+from wirekey.routing.candidate import Candidate
+from wirekey.routing.configured import conditions_of, model_of, upstream_of
+from wirekey.routing.routes import Route, Routes
+from wirekey.translation.models import traits_of
+from wirekey.translation.neutral import Format
+from wirekey.translation.options import NOTHING_LOST, Lost, lost_options
+from wirekey.translation.requests import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from wirekey.config import Config
+    from wirekey.config.routes import RouteConfig
+
+_CALLS = {
+    Format.CHAT: ("openai", "/v1/chat/completions"),
+    Format.RESPONSES: ("openai", "/v1/responses"),
+    Format.GEMINI: ("gemini", "/v1beta/models/model:generateContent"),
+    Format.ANTHROPIC: ("anthropic", "/v1/messages"),
+    Format.CONVERSE: ("bedrock", "/model/model/converse"),
+}
+"""A call in each format: the provider whose API it is, and its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatedRoute:
+    """The calls of one format that a route translates. `upstream` is None if the route refuses them."""
+
+    label: str
+    client: Format
+    upstream: Format | None
+    lost: Lost = NOTHING_LOST
+
+
+def translated_routes(config: Config) -> Iterator[TranslatedRoute]:
+    """Yield the routes of a configuration that lead calls to another format, once for each format of a client."""
+    defaults = {name: Candidate(name) for name in PROVIDERS}
+    routes = Routes(defaults, translates=config.translation.enabled)
+    for index, settings in enumerate(config.routes):
+        route = route_of(index, settings)
+        for client, (called, path) in _CALLS.items():
+            operation = PROVIDERS[called].match_operation("POST", path, {})
+            assert operation
+            if route.conditions and not route.conditions.hold(operation, called, None):
+                continue
+            candidate = routes.reached(route.candidate(called, defaults), called, operation, path.encode())
+            if candidate is None:
+                yield TranslatedRoute(route.label, client, None)
+            elif candidate.speaks:
+                upstream = Format(candidate.speaks)
+                traits = traits_of(candidate.model.name if candidate.model else "", upstream)
+                yield TranslatedRoute(
+                    route.label, client, upstream, lost_options(client, upstream, traits, NAMES[client])
+                )
+
+
+def route_of(index: int, settings: RouteConfig) -> Route:
+    """Return a route as far as it decides on formats: without its keys."""
+    return Route(
+        f"routes[{index}]",
+        settings.match,
+        provider=settings.named_provider,
+        upstream=upstream_of(settings.upstream_url),
+        model=model_of(settings.model),
+        conditions=conditions_of(settings),
+        speaks=settings.speaks,
+    )

@@ -1,0 +1,70 @@
+"""Which routes of a configuration translate, and what they lose: for `config check` and `doctor`."""
+
+from __future__ import annotations
+
+import pytest
+
+from wirekey.config import Config
+from wirekey.doctor.checks import check_translation
+from wirekey.doctor.findings import Level
+from wirekey.routing.translated_routes import translated_routes
+from wirekey.translation.neutral import Format
+
+LOCAL = "http://127.0.0.1:11434"
+
+
+def found(*routes, **settings):
+    return list(translated_routes(Config.model_validate({"routes": list(routes), **settings})))
+
+
+@pytest.mark.parametrize(
+    ("route", "formats"),
+    [
+        ({"match": "*"}, {}),
+        ({"match": "a", "model": "gpt-4o"}, {}),
+        ({"match": "a", "upstream_url": LOCAL, "auth": "none"}, {}),
+        (
+            {"match": "a", "provider": "anthropic"},
+            dict.fromkeys(["openai.chat", "openai.responses", "gemini", "converse"], "anthropic"),
+        ),
+        ({"match": "a", "provider": "gemini"}, dict.fromkeys(["openai.responses", "anthropic", "converse"], "gemini")),
+        (
+            {"match": "a", "provider": "gemini", "speaks": "gemini"},
+            dict.fromkeys(["openai.chat", "openai.responses", "anthropic", "converse"], "gemini"),
+        ),
+        (
+            {"match": "a", "provider": "bedrock", "model": "us.anthropic.claude-sonnet-4-5-20250929-v1:0"},
+            {**dict.fromkeys(["openai.chat", "openai.responses", "gemini"], "converse"), "anthropic": "invoke"},
+        ),
+        (
+            {"match": "a", "upstream_url": LOCAL, "auth": "none", "speaks": "openai.chat"},
+            dict.fromkeys(["openai.responses", "gemini", "anthropic", "converse"], "openai.chat"),
+        ),
+        ({"match": "a", "provider": "anthropic", "format": ["openai.chat"]}, {"openai.chat": "anthropic"}),
+    ],
+)
+def test_the_formats_that_a_route_translates(route, formats):
+    assert {one.client: one.upstream for one in found(route)} == formats
+
+
+def test_a_route_refuses_other_formats_if_translation_is_off():
+    refused = found({"match": "a", "provider": "anthropic"}, translation={"enabled": False})
+    assert {one.upstream for one in refused} == {None}
+    assert check_translation(refused[0]).level is Level.SKIPPED
+
+
+def test_the_options_that_are_lost_have_the_names_of_the_clients_format():
+    (chat,) = [one for one in found({"match": "a", "provider": "anthropic"}) if one.client is Format.CHAT]
+    assert {"seed", "user", "logit_bias"} <= set(chat.lost.dropped)
+    assert {"n", "logprobs"} <= set(chat.lost.refused)
+    finding = check_translation(chat)
+    assert (finding.area, finding.subject, finding.level) == ("routes", "routes[0] openai.chat", Level.OK)
+    assert finding.message.startswith("translated to anthropic; ")
+    assert "refuses logprobs, n, " in finding.message
+
+
+def test_the_model_decides_what_is_changed():
+    route = {"match": "a", "provider": "openai", "model": "gpt-5"}
+    (claude,) = [one for one in found(route) if one.client is Format.ANTHROPIC]
+    assert {"temperature", "top_p"} <= set(claude.lost.adjusted)
+    assert "stop_sequences" in claude.lost.refused

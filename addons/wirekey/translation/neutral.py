@@ -53,10 +53,12 @@ class Text(msgspec.Struct, frozen=True, gc=False):
 
 
 class Citation(msgspec.Struct, frozen=True, gc=False):
-    """A web source that a response cites."""
+    """A web source that a response cites, for the characters `start` to `end` of its block; None: for the whole."""
 
     url: str
     title: str = ""
+    start: int | None = None
+    end: int | None = None
 
 
 class Media(msgspec.Struct, frozen=True, gc=False):
@@ -259,6 +261,13 @@ class StateDelta(msgspec.Struct, frozen=True, gc=False):
     reasoning: Reasoning
 
 
+class CitationDelta(msgspec.Struct, frozen=True, gc=False):
+    """A source of the open block of text."""
+
+    index: int
+    citation: Citation
+
+
 class BlockEnd(msgspec.Struct, frozen=True, gc=False):
     """The end of a block."""
 
@@ -297,7 +306,9 @@ class End(msgspec.Struct, frozen=True, gc=False):
     """The end of the stream, after its reason and its usage."""
 
 
-type Event = Begin | BlockBegin | Delta | StateDelta | BlockEnd | UsageUpdate | Stop | ProviderError | Ping | End
+type Event = (
+    Begin | BlockBegin | Delta | StateDelta | CitationDelta | BlockEnd | UsageUpdate | Stop | ProviderError | Ping | End
+)
 
 
 def merge_usage(known: TokenUsage, update: TokenUsage) -> TokenUsage:

@@ -15,6 +15,7 @@ from wirekey.translation.neutral import (
     Begin,
     BlockBegin,
     BlockEnd,
+    CitationDelta,
     Delta,
     End,
     Event,
@@ -22,6 +23,7 @@ from wirekey.translation.neutral import (
     Media,
     ProviderError,
     StateDelta,
+    Text,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 WRONG_TYPES = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 """Exceptions that mean that a provider sent a member of another type, or deeper, than its documentation says."""
+_CITING = frozenset({Format.CHAT, Format.RESPONSES})
+"""Formats of clients whose responses can cite web sources of another provider."""
 MAX_WAITING = 4 * 1024 * 1024
 GENERATED = ProviderError(
     502, "The model returned media that the format of the client cannot hold.", "cannot_translate_answer"
@@ -108,6 +112,8 @@ def _whole_response(status: int, body: bytes, reply: Reply, headers: Mapping[str
         return error_response(read_failure(upstream, status, body, headers), reply)
     if any(isinstance(block, Media) for block in found.blocks):
         return error_response(GENERATED, reply)
+    if reply.context.client not in _CITING and any(isinstance(one, Text) and one.annotations for one in found.blocks):
+        reply.context.losses.dropped.add("citations")
     if found.usage.input is None or found.usage.output is None:
         reply.context.losses.report("usage")
     written = _WRITERS[reply.context.client](found, reply)
@@ -154,14 +160,14 @@ class Sequencer:
             case BlockBegin():
                 self.waiting[event.index] = [event]
                 return []
-            case Delta() | StateDelta() | BlockEnd() if event.index != self.open:
+            case Delta() | StateDelta() | CitationDelta() | BlockEnd() if event.index != self.open:
                 return self._wait(event)
             case BlockEnd():
                 self.open = None
                 return [event, *self._next()]
         return [event]
 
-    def _wait(self, event: Delta | StateDelta | BlockEnd) -> list[Event]:
+    def _wait(self, event: Delta | StateDelta | CitationDelta | BlockEnd) -> list[Event]:
         if event.index not in self.waiting:
             return []
         self.held += len(event.text) if isinstance(event, Delta) else 0

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from wirekey.translation.citations import web_citations
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import FrameEvents, SseEvents
 from wirekey.translation.neutral import (
@@ -16,7 +17,7 @@ from wirekey.translation.neutral import (
     Begin,
     BlockBegin,
     BlockEnd,
-    Citation,
+    CitationDelta,
     Delta,
     End,
     Event,
@@ -95,7 +96,7 @@ def read_response(data: bytes) -> Answer:
 def _blocks(block: _Block) -> list[Text | Reasoning | ToolCall]:
     match block.type:
         case "text":
-            return [Text(block.text or "", annotations=_citations(block.citations))]
+            return [Text(block.text or "", annotations=web_citations(block.citations))]
         case "thinking":
             return [Reasoning(block.thinking or None, block.signature, ModelMaker.CLAUDE)]
         case "redacted_thinking":
@@ -104,11 +105,6 @@ def _blocks(block: _Block) -> list[Text | Reasoning | ToolCall]:
             arguments = bytes(block.input).decode()
             return [ToolCall(block.id or "", block.name or "", arguments)]
     return []
-
-
-def _citations(found: list[Any] | None) -> tuple[Citation, ...]:
-    cited = [one for one in found or () if isinstance(one, dict) and one.get("url")]
-    return tuple(Citation(one["url"], one.get("title") or "") for one in cited)
 
 
 class AnthropicEventReader:
@@ -219,6 +215,8 @@ class AnthropicEventReader:
                 return self._think(index, delta.get("thinking") or "")
             case "signature_delta":
                 self.signature[index] = self.signature.get(index, "") + (delta.get("signature") or "")
+            case "citations_delta":
+                return [CitationDelta(index, one) for one in web_citations([delta.get("citation")])]
             case "input_json_delta":
                 return [Delta(index, delta["partial_json"])] if delta.get("partial_json") else []
         return []

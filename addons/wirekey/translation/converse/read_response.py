@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from wirekey.translation.citations import converse_citations
 from wirekey.translation.converse.read_request import redacted_state
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import FrameEvents
@@ -15,7 +16,7 @@ from wirekey.translation.neutral import (
     Begin,
     BlockBegin,
     BlockEnd,
-    Citation,
+    CitationDelta,
     Delta,
     End,
     Event,
@@ -103,17 +104,8 @@ def _blocks(block: _Block) -> list[Text | Reasoning | ToolCall]:
         ]
     if cited := block.citations_content:
         text = "".join(part.get("text") or "" for part in cited.get("content") or [])
-        return [Text(text, annotations=_citations(cited))]
+        return [Text(text, annotations=converse_citations(cited.get("citations")))]
     return []
-
-
-def _citations(cited: dict[str, Any]) -> tuple[Citation, ...]:
-    found = []
-    for one in cited.get("citations") or []:
-        web = (one.get("location") or {}).get("web") or {}
-        if web.get("url"):
-            found.append(Citation(web["url"], one.get("title") or ""))
-    return tuple(found)
 
 
 class ConverseEventReader:
@@ -192,6 +184,8 @@ class ConverseEventReader:
     def _delta(self, index: int, delta: dict[str, Any]) -> list[Event]:
         if isinstance(text := delta.get("text"), str):
             return [*self._begin(index, "text"), Delta(index, text)] if text else []
+        if (cited := delta.get("citation")) and self.kinds.get(index) == "text":
+            return [CitationDelta(index, one) for one in converse_citations([cited])]
         if use := delta.get("toolUse"):
             return [Delta(index, use["input"])] if use.get("input") and index in self.kinds else []
         if reasoning := delta.get("reasoningContent"):

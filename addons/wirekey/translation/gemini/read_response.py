@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from wirekey.translation.citations import grounding_citations
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import SseEvents
 from wirekey.translation.neutral import (
@@ -14,6 +15,7 @@ from wirekey.translation.neutral import (
     Begin,
     BlockBegin,
     BlockEnd,
+    CitationDelta,
     Delta,
     End,
     Event,
@@ -65,6 +67,7 @@ class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
     finish_reason: str | None = None
     index: int | None = None
+    grounding_metadata: dict[str, Any] | None = None
 
 
 class _Response(msgspec.Struct, rename="camel"):
@@ -131,6 +134,10 @@ def _choice(candidate: _Candidate) -> tuple[tuple[Any, ...], Finish, str]:
             blocks.append(Text(part.text))
     reason = candidate.finish_reason or ""
     merged = _texts_joined(blocks)
+    last = next((at for at in reversed(range(len(merged))) if isinstance(merged[at], Text)), None)
+    if candidate.grounding_metadata and last is not None:
+        text = merged[last].text
+        merged[last] = Text(text, annotations=grounding_citations(candidate.grounding_metadata, text))
     return tuple(merged), finish_with_calls(_FINISH.get(reason, Finish.OTHER), merged), reason
 
 
@@ -210,6 +217,9 @@ class GeminiEventReader:
                 continue
             for part in (candidate.content.parts if candidate.content else None) or []:
                 found += self._part(part)
+            if candidate.grounding_metadata and self.kind == "text":
+                cited = grounding_citations(candidate.grounding_metadata)
+                found += [CitationDelta(self.index, one) for one in cited]
             self.finish = candidate.finish_reason or self.finish
         usage = read_usage(chunk.usage_metadata)
         if usage != TokenUsage():

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from wirekey.translation.citations import openai_citations
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import SseEvents
 from wirekey.translation.neutral import (
@@ -13,6 +14,7 @@ from wirekey.translation.neutral import (
     Begin,
     BlockBegin,
     BlockEnd,
+    CitationDelta,
     Delta,
     End,
     Event,
@@ -68,7 +70,7 @@ def _choice(choice: dict[str, Any]) -> tuple[tuple[Any, ...], Finish]:
         blocks.append(Reasoning(thoughts))
     refusal = message.get("refusal")
     if text := message.get("content"):
-        blocks.append(Text(_content_text(text)))
+        blocks.append(Text(_content_text(text), annotations=openai_citations(message.get("annotations"))))
     if refusal:
         blocks.append(Text(refusal))
     calls = message.get("tool_calls") or []
@@ -165,6 +167,9 @@ class ChatEventReader:
             if isinstance(text := delta.get(name), str) and text:
                 self.refused = self.refused or name == "refusal"
                 found += self._text("text", text)
+        if ("text", 0) in self.open:
+            cited = openai_citations(delta.get("annotations"))
+            found += [CitationDelta(self.open["text", 0], one) for one in cited]
         calls = delta.get("tool_calls") or []
         if legacy := delta.get("function_call"):
             calls = [{"index": 0, "function": legacy}]

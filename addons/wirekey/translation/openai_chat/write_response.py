@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wirekey.translation.citations import chat_annotation, chat_annotations
 from wirekey.translation.failures import error_object
 from wirekey.translation.framing import sse
 from wirekey.translation.neutral import (
@@ -11,6 +12,7 @@ from wirekey.translation.neutral import (
     Begin,
     BlockBegin,
     BlockEnd,
+    CitationDelta,
     Delta,
     End,
     Event,
@@ -83,6 +85,8 @@ def _choice(index: int, blocks: tuple[Block, ...], finish: Finish, answer: Answe
     message: Json = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
     if (thoughts := joined_reasoning(blocks)) and reply.shows_thoughts:
         message["reasoning_content"] = thoughts
+    if cited := list(chat_annotations(blocks)):
+        message["annotations"] = cited
     if calls and reply.conversation.legacy_functions:
         message["function_call"] = calls[0]["function"]
     elif calls:
@@ -130,6 +134,8 @@ class ChatEventWriter:
         self.calls: dict[int, int] = {}
         self.empty: set[int] = set()
         self.states: list[Reasoning] = []
+        self.start = self.length = 0
+        """Where the open text begins, and how many characters there are, for citations."""
 
     def write(self, event: Event) -> bytes:
         """Return the bytes of one event."""
@@ -142,6 +148,8 @@ class ChatEventWriter:
                 return self.delta(event)
             case StateDelta():
                 self.state(event)
+            case CitationDelta():
+                return self.chunk({"annotations": [chat_annotation(event.citation, self.start, self.length)]})
             case BlockEnd():
                 return self.block_end(event)
             case UsageUpdate():
@@ -176,6 +184,7 @@ class ChatEventWriter:
     def block_begin(self, event: BlockBegin) -> bytes:
         """Return the first chunk of a call; text and reasoning begin with their first delta."""
         self.kinds[event.index] = event.kind
+        self.start = self.length
         if event.kind != "call":
             return b""
         name = self.reply.tool_name(event.name or "")
@@ -201,6 +210,7 @@ class ChatEventWriter:
             return self.call_chunk(event.index, {"function": {"arguments": event.text}})
         if kind == "reasoning":
             return self.chunk({"reasoning_content": event.text}) if self.reply.shows_thoughts else b""
+        self.length += len(event.text)
         return self.chunk({"content": event.text})
 
     def state(self, event: StateDelta) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from wirekey.translation.citations import openai_citations
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import SseEvents
 from wirekey.translation.neutral import (
@@ -13,7 +14,7 @@ from wirekey.translation.neutral import (
     Begin,
     BlockBegin,
     BlockEnd,
-    Citation,
+    CitationDelta,
     Delta,
     End,
     Event,
@@ -80,18 +81,13 @@ def _item(item: dict[str, Any]) -> tuple[list[Any], bool]:
                     refused = True
                     blocks.append(Text(part.get("refusal") or ""))
                 elif part.get("type") == "output_text":
-                    blocks.append(Text(part.get("text") or "", annotations=_citations(part)))
+                    blocks.append(Text(part.get("text") or "", annotations=openai_citations(part.get("annotations"))))
             return blocks, refused
         case "function_call":
             return [ToolCall(item.get("call_id") or "", item.get("name") or "", item.get("arguments") or "")], False
         case "reasoning":
             return [_reasoning(item)], False
     return [], False
-
-
-def _citations(part: dict[str, Any]) -> tuple[Citation, ...]:
-    found = [one for one in part.get("annotations") or [] if one.get("type") == "url_citation" and one.get("url")]
-    return tuple(Citation(one["url"], one.get("title") or "") for one in found)
 
 
 def _reasoning(item: dict[str, Any]) -> Reasoning:
@@ -159,6 +155,9 @@ class ResponsesEventReader:
                 return self._delta((item, 0), event)
             case "response.reasoning_summary_part.added" if event.get("summary_index"):
                 return self._delta((item, 0), {"delta": "\n\n"})
+            case "response.output_text.annotation.added" if (item, part) in self.blocks:
+                cited = openai_citations([event.get("annotation")])
+                return [CitationDelta(self.blocks[item, part], one) for one in cited]
             case "response.content_part.done":
                 return self._end((item, part))
             case "response.output_item.done":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wirekey.translation.citations import annotation
 from wirekey.translation.failures import TOO_LONG, error_object
 from wirekey.translation.framing import sse
 from wirekey.translation.neutral import (
@@ -19,6 +20,7 @@ from wirekey.translation.neutral import (
     BlockBegin,
     BlockEnd,
     Citation,
+    CitationDelta,
     Delta,
     End,
     Event,
@@ -113,10 +115,7 @@ def finished(head: Json, output: list[Json], finish: Finish, usage: TokenUsage) 
 
 def message_item(identifier: str, text: str, citations: tuple[Citation, ...] = ()) -> Json:
     """Return a message with one part of text."""
-    annotations = [
-        {"type": "url_citation", "url": one.url, "title": one.title, "start_index": 0, "end_index": 0}
-        for one in citations
-    ]
+    annotations = [annotation(one, 0, len(text)) for one in citations]
     part: Json = {"type": "output_text", "text": text, "annotations": annotations, "logprobs": []}
     return {"id": identifier, "type": "message", "status": "completed", "role": "assistant", "content": [part]}
 
@@ -176,6 +175,8 @@ class _OpenItem:
     pieces: list[str] = field(default_factory=list)
     call: ToolCall | None = None
     state: str | None = None
+    citations: list[Citation] = field(default_factory=list)
+    length: int = 0
     announced: bool = False
 
     @property
@@ -217,6 +218,8 @@ class ResponsesEventWriter:
                 return self.delta(event)
             case StateDelta():
                 return self.state(event)
+            case CitationDelta():
+                return self.cited(event)
             case BlockEnd():
                 return self.block_end()
             case UsageUpdate():
@@ -282,6 +285,7 @@ class ResponsesEventWriter:
         if item.kind == "reasoning":
             return self.thought(event.text)
         item.pieces.append(event.text)
+        item.length += len(event.text)
         if item.kind == "text":
             members: Json = {**self.place(), "content_index": 0, "delta": event.text, "logprobs": []}
             return self.event("response.output_text.delta", members)
@@ -312,6 +316,19 @@ class ResponsesEventWriter:
             self.item.state = self.reply.carried(event.reasoning) or self.item.state
         return b""
 
+    def cited(self, event: CitationDelta) -> bytes:
+        """Return the event of a source of the open text."""
+        item = self.item
+        if item is None or item.kind != "text":
+            return b""
+        self.held += len(event.citation.url) + len(event.citation.title)
+        if self.held > MAX_HELD:
+            return self.failure(TOO_LONG)
+        place = {**self.place(), "content_index": 0, "annotation_index": len(item.citations)}
+        item.citations.append(event.citation)
+        shown = annotation(event.citation, 0, item.length)
+        return self.event("response.output_text.annotation.added", {**place, "annotation": shown})
+
     def block_end(self) -> bytes:
         """Return the end of the open item."""
         item = self.item
@@ -319,7 +336,7 @@ class ResponsesEventWriter:
             return b""
         match item.kind:
             case "text":
-                done, found = message_item(item.id, item.text), b""
+                done, found = message_item(item.id, item.text, tuple(item.citations)), b""
                 part = done["content"][0]  # type: ignore[index]
                 members: Json = {**self.place(), "content_index": 0}
                 found += self.event("response.output_text.done", {**members, "text": item.text, "logprobs": []})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,7 +60,7 @@ class MatchCondition:
         return any(self.pattern.match(text) for text in texts_of(value_at(given, self.field)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Quota:
     """One entry of the setting `quotas`. A limit of None does not exist. Money is in `NANODOLLARS`."""
 
@@ -99,12 +99,19 @@ class Quota:
         return max(1, round(limit * self.burst))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Applied:
-    """A quota that applies to a call, and the subject whose use the call counts towards."""
+    """A quota that applies to a call, and the subject whose use the call counts towards.
+
+    It is made once for each subject, and keeps what is the same for all calls.
+    """
 
     quota: Quota
     subject: str
+    keys: dict[str, str] = field(default_factory=dict, repr=False)
+    """The keys of its limits per minute and of its calls at the same time, by the name of the limit."""
+    budget_keys: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    """By the name of the budget, the label of the present period and the key."""
 
     @property
     def words(self) -> str:
@@ -116,8 +123,18 @@ class Applied:
         return f" for the {self.quota.per} {self.subject}"
 
     def key(self, limit: str) -> str:
-        """Return the key of one limit in the shared state. `limit` names it, and for a budget also the period."""
-        return f"quota:{self.quota.name}:{limit}:{self.subject}"
+        """Return the key of a limit without a period in the shared state."""
+        found = self.keys.get(limit)
+        if found is None:
+            found = self.keys[limit] = f"quota:{self.quota.name}:{limit}:{self.subject}"
+        return found
+
+    def budget_key(self, limit: str, label: str) -> str:
+        """Return the key of a budget in the shared state. `label`: that of the period."""
+        found = self.budget_keys.get(limit)
+        if found is None or found[0] != label:
+            found = self.budget_keys[limit] = label, f"quota:{self.quota.name}:{limit}:{label}:{self.subject}"
+        return found[1]
 
 
 def value_at(given: Mapping[str, Any], field: str) -> Any:

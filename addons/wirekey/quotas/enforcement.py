@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,8 @@ RENEWED_EVERY = 20
 """Reservations are renewed each time after so many of these seconds."""
 OPENING_TRIES = 10
 MOST_WARNED = 10_000
+MOST_APPLIED = 10_000
+"""Subjects of quotas whose keys are remembered."""
 MOST_UNPRICED = 256
 """Models without a list price that are counted by name. Clients choose these names."""
 OTHER = "_OTHER"
@@ -91,6 +93,7 @@ class QuotaEnforcer:
         self._local = MemoryState(clock)
         """Enforces the limits per minute while the shared state does not respond."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._applied: dict[tuple[Quota, str], Applied] = {}
         self._models: set[str] = set()
         """Models without a list price that have a budget or a limit of their own."""
         self._warned: dict[str, float] = {}
@@ -109,7 +112,18 @@ class QuotaEnforcer:
 
     def applied(self, quotas: Iterable[Quota], given: Mapping[str, Any]) -> tuple[Applied, ...]:
         """Return the quotas that apply to a call, in their order. `given`: the policy's input for the call."""
-        return tuple(Applied(quota, self._subject(quota, given)) for quota in quotas if quota.applies(given))
+        found = []
+        for quota in quotas:
+            if quota.conditions and not quota.applies(given):
+                continue
+            key = quota, self._subject(quota, given)
+            applied = self._applied.get(key)
+            if applied is None:
+                if len(self._applied) >= MOST_APPLIED:
+                    self._applied.clear()
+                applied = self._applied[key] = Applied(*key)
+            found.append(applied)
+        return tuple(found)
 
     def _subject(self, quota: Quota, given: Mapping[str, Any]) -> str:
         """Return whose use a call counts towards. Models have the names of the price list, which are limited."""
@@ -237,7 +251,7 @@ class QuotaEnforcer:
         tokens = (used.tokens if used else 0) - hold.use.tokens
         requests = 0 if used else -1
         changed = [
-            replace(limit.rate, amount=amount)
+            limit.rate._replace(amount=amount)
             for limit in hold.rates
             if (amount := requests if limit.name == "requests_per_minute" else tokens)
         ]

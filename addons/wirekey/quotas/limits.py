@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from wirekey.shared_state import Budget, Rate
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from wirekey.quotas.periods import Period
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(NamedTuple):
     """One limit per minute of a quota, and what a call takes of it."""
 
     applied: Applied
@@ -24,8 +22,7 @@ class RateLimit:
     rate: Rate
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetLimit:
+class BudgetLimit(NamedTuple):
     """One budget of a quota, or its number of calls at the same time, and what a call reserves of it."""
 
     applied: Applied
@@ -82,4 +79,4 @@ def budgets_of(applied: Applied, now: float) -> Iterator[tuple[LimitName, Period
 
 def budget_key(applied: Applied, name: LimitName, period: Period) -> str:
     """Return the key of a budget. Each day and each month has its own."""
-    return applied.key(f"{name}:{period.label}")
+    return applied.budget_key(name, period.label)

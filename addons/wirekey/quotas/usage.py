@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from wirekey.shared_state import BudgetLevel, Rate, RateLevel
 
 MOST_SEEN = 20_000
-"""Limits whose use is remembered. Beyond this, those that were not used for the longest time are forgotten."""
+"""Limits whose use is remembered. Beyond this, those that were seen first are forgotten."""
 
 
 @dataclass(slots=True)
@@ -101,8 +101,11 @@ class UsageView:
     def note_budgets(self, limits: Sequence[BudgetLimit], levels: Sequence[BudgetLevel]) -> None:
         """Note the levels of budgets."""
         for limit, level in zip(limits, levels, strict=True):
-            seen = SeenBudget(limit.applied, limit.name, limit.period, level.spent, level.reserved)
-            remember(self._budgets, limit.budget.key, seen)
+            seen = self._budgets.get(limit.budget.key)
+            if seen is None:
+                seen = SeenBudget(limit.applied, limit.name, limit.period)
+                remember(self._budgets, limit.budget.key, seen)
+            seen.spent, seen.reserved = level.spent, level.reserved
 
     def note_settled(self, limits: Iterable[BudgetLimit], amounts: Mapping[str, int]) -> None:
         """Note the end of a reservation, and what was spent, by key."""
@@ -116,7 +119,11 @@ class UsageView:
         """Note the levels of token buckets."""
         now = self._clock()
         for limit, level in zip(limits, levels, strict=True):
-            remember(self._rates, limit.rate.key, SeenRate(limit, level.remaining, now))
+            seen = self._rates.get(limit.rate.key)
+            if seen is None:
+                remember(self._rates, limit.rate.key, SeenRate(limit, level.remaining, now))
+            else:
+                seen.limit, seen.remaining, seen.at = limit, level.remaining, now
 
     def note_charged(self, rates: Iterable[Rate]) -> None:
         """Note what was taken from token buckets, or given back if it is negative."""
@@ -205,8 +212,7 @@ class UsageView:
 
 
 def remember[Seen](seen: dict[str, Seen], key: str, latest: Seen) -> None:
-    """Set the latest value of a key, as the one that was used last."""
-    seen.pop(key, None)
+    """Set the value of a key that was not seen before. The oldest one is forgotten if there are too many."""
     seen[key] = latest
     if len(seen) > MOST_SEEN:
         del seen[next(iter(seen))]

@@ -25,20 +25,25 @@ def burst_of(rate: Rate) -> int:
 
 def wait_for(rate: Rate, full_at: float, now: float) -> float:
     """Return the seconds until the amount fits, 0 if it fits now. `full_at`: when the bucket is full."""
-    if rate.amount <= 0:
+    missing = full_at - now
+    if missing <= 0 or rate.amount <= 0:
         return 0.0
-    spare = (burst_of(rate) - min(rate.amount, burst_of(rate))) * interval_of(rate)
-    return max(0.0, full_at - now - spare)
+    burst = burst_of(rate)
+    spare = (burst - min(rate.amount, burst)) * interval_of(rate)
+    return max(0.0, missing - spare)
 
 
 def taken(rate: Rate, full_at: float, now: float) -> float:
     """Return when the bucket is full after the amount was taken, or given back if it is negative."""
-    return max(now, max(now, full_at) + rate.amount * interval_of(rate))
+    full = (max(now, full_at)) + rate.amount * rate.period / rate.limit
+    return max(now, full)
 
 
 def level(rate: Rate, full_at: float, now: float, retry_after: float = 0.0) -> RateLevel:
     """Return the level of a bucket."""
-    missing = max(0.0, full_at - now)
+    missing = full_at - now
+    if missing <= 0:
+        return RateLevel(burst_of(rate), 0.0, retry_after)
     # The rounding removes what floating point adds to a whole number of units: Unix times are exact to a microsecond.
-    left = burst_of(rate) - round(missing / interval_of(rate), 2)
-    return RateLevel(max(0, int(left // 1)), missing, retry_after)
+    left = burst_of(rate) - round(missing * rate.limit / rate.period, 2)
+    return RateLevel(int(left) if left > 0 else 0, missing, retry_after)

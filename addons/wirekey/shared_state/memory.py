@@ -111,14 +111,19 @@ class MemoryState:
     async def take(self, rates: Sequence[Rate]) -> Taken:
         """Remove all amounts if each fits into its bucket, otherwise none of them."""
         now = self._clock()
-        self._forget_full_buckets(now)
-        full_at = [self._full_at.get(rate.key, now) for rate in rates]
-        waits = [buckets.wait_for(rate, full, now) for rate, full in zip(rates, full_at, strict=True)]
-        allowed = not any(waits)
-        if allowed:
-            full_at = [buckets.taken(rate, full, now) for rate, full in zip(rates, full_at, strict=True)]
-            self._full_at.update((rate.key, full) for rate, full in zip(rates, full_at, strict=True))
-        levels = map(buckets.level, rates, full_at, [now] * len(rates), waits)
+        if now - self._buckets_checked >= CHECK_INTERVAL:
+            self._forget_full_buckets(now)
+        known, waits, allowed = self._full_at, [], True
+        for rate in rates:
+            wait = buckets.wait_for(rate, known.get(rate.key, now), now)
+            waits.append(wait)
+            allowed = allowed and not wait
+        levels = []
+        for rate, wait in zip(rates, waits, strict=True):
+            full = known.get(rate.key, now)
+            if allowed:
+                full = known[rate.key] = buckets.taken(rate, full, now)
+            levels.append(buckets.level(rate, full, now, wait))
         return Taken(allowed, tuple(levels))
 
     async def charge(self, rates: Sequence[Rate]) -> None:
@@ -128,9 +133,8 @@ class MemoryState:
             self._full_at[rate.key] = buckets.taken(rate, self._full_at.get(rate.key, now), now)
 
     def _forget_full_buckets(self, now: float) -> None:
-        if now - self._buckets_checked >= CHECK_INTERVAL:
-            self._buckets_checked = now
-            self._full_at = {key: full for key, full in self._full_at.items() if full > now}
+        self._buckets_checked = now
+        self._full_at = {key: full for key, full in self._full_at.items() if full > now}
 
     # Budgets.
 

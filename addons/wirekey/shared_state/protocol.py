@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +13,7 @@ class SharedStateUnavailableError(Exception):
     """The shared state did not respond in time. The caller decides whether to refuse or to decide alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """An amount to take from a token bucket of `limit` units per `period` seconds.
 
     `burst` is the capacity of the bucket; None means `limit`. An amount above it needs a full bucket, and leaves a
@@ -28,8 +27,7 @@ class Rate:
     burst: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RateLevel:
+class RateLevel(NamedTuple):
     """The level of a token bucket: the units left, and the seconds until it is full and until the amount fits."""
 
     remaining: int
@@ -38,16 +36,14 @@ class RateLevel:
     """0 if the amount fits now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """Whether all rates had room, and their levels in the order of the request. If one had not, nothing was taken."""
 
     allowed: bool
     levels: tuple[RateLevel, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """An amount to reserve of a total that is bounded by `limit`.
 
     Amounts are whole units that the caller chooses, such as billionths of a dollar, and at most 2**53.
@@ -60,8 +56,7 @@ class Budget:
     counts_total: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetLevel:
+class BudgetLevel(NamedTuple):
     """The amount spent of a budget, and the amount reserved by calls under way."""
 
     spent: int

@@ -59,6 +59,9 @@ class Metrics(Addon):
         """Start to measure."""
         if not self.lifecycle.opened:
             return
+        if worker := self.lifecycle.worker:
+            worker.collectors["metrics"] = self.scrape.report
+            self.scrape.others = lambda: worker.ask("metrics")
         self.services.store.took = self.call_metrics.intents.observe
         self.measuring = asyncio.create_task(self.measure_lag())
 

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from wirekey.audit.event import outcome_values, request_values
-from wirekey.call import Outcome
+from wirekey.call import Call, Outcome
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from wirekey.call import Call
+    from wirekey.audit.event import EventValue
     from wirekey.console.reply import Outlet
+
+    type EventValues = Sequence[EventValue]
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +74,15 @@ class Feed:
         self.under_way = 0
         self.used: Counter[str] = Counter()
         """Number of calls sent since the start, by label of the key."""
+        self.on_followed: Callable[[bool], None] = lambda _: None
+        """Called with whether any page follows, when that changes."""
         self._epoch = secrets.token_hex(4)
         self._last = 0
         self._frames: deque[bytes] = deque()
         self._kept = 0
         self._pages: list[PageConnection] = []
         self._on = False
-        self._pending: dict[str, Call] = {}
+        self._pending: dict[str, Call | EventValues] = {}
         self._shown: set[str] = set()
         self._allowance = float(BURST)
         self._problems = 0
@@ -129,6 +133,12 @@ class Feed:
             self._more += 1
             self._schedule()
 
+    def show_values(self, call_id: str, values: EventValues) -> None:
+        """Show a call of another worker, by the values of its audit event."""
+        if self._on:
+            self._pending[call_id] = values
+            self._schedule()
+
     def await_ends(self, ids: Iterable[str]) -> None:
         """Show the ends of these calls, which a page already shows as in progress."""
         for call_id in ids:
@@ -160,7 +170,9 @@ class Feed:
         loop = asyncio.get_running_loop()
         seen = self._position(last_seen)
         page = PageConnection(outlet, may_stay, self._last if seen is None else seen, loop.time())
-        self._on = True
+        if not self._on:
+            self._on = True
+            self.on_followed(True)
         if self._end:
             self._end.cancel()
             self._end = None
@@ -255,14 +267,16 @@ class Feed:
 
     def _turn_off(self) -> None:
         self._end = None
-        self._on = False
+        if self._on:
+            self._on = False
+            self.on_followed(False)
         self._pending.clear()
         self._shown.clear()
         self._frames.clear()
         self._kept = self._more = self._problems = 0
 
 
-def frame(name: str, calls: Iterable[Call], more: int, under_way: int) -> bytes:
+def frame(name: str, calls: Iterable[Call | EventValues], more: int, under_way: int) -> bytes:
     """Return the event of a tick. `rows`: the values of audit events, in their order.
 
     `more`: calls that ended and are not shown.
@@ -270,7 +284,8 @@ def frame(name: str, calls: Iterable[Call], more: int, under_way: int) -> bytes:
     rows = []
     for call in calls:
         try:
-            rows.append(msgspec.json.encode(request_values(call) + outcome_values(call)))
+            values = request_values(call) + outcome_values(call) if isinstance(call, Call) else call
+            rows.append(msgspec.json.encode(values))
         except Exception as error:
             logger.error("a call could not be encoded for the page: %s", safe_traceback(error))  # noqa: TRY400  # safe_traceback shows what is safe
             more += 1

@@ -148,7 +148,9 @@ class LivePage:
         return self._refusal(request) or wrong_method(request) or self._pages[request.path]
 
     async def _state(self) -> LocalResponse:
-        return json_with_time({**await self._console.state(), "under_way": self.feed.under_way, "fields": FIELD_TABLE})
+        state = await self._console.state()
+        under_way = self.feed.under_way + state.pop("under_way_elsewhere", 0)
+        return json_with_time({**state, "under_way": under_way, "fields": FIELD_TABLE})
 
     async def _calls(self, request: LocalRequest) -> LocalResponse:
         query = parse_qs(request.query, max_num_fields=10) if len(request.query) < 8192 else {}

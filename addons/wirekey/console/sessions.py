@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -13,6 +14,8 @@ from wirekey.console.operator_token import OperatorTokenError, verify_link_code
 from wirekey.identity.throttle import Throttle, neighbourhood
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wirekey.console.operator_token import ReloadedToken
     from wirekey.secret import Secret
 
@@ -22,6 +25,9 @@ IDLE = 2 * 3600.0
 MAX_SESSIONS = 100
 """Concurrent sessions. Beyond this, the oldest ends."""
 USED_LINKS = 1000
+LINK = "link "
+REPORT_INTERVAL = 60.0
+"""Seconds of use of a session until other workers are told."""
 
 
 class SignInError(Exception):
@@ -42,6 +48,11 @@ class SignInSessions:
         self._sessions: dict[bytes, tuple[float, float]] = {}
         self._used: dict[str, int] = {}
         self._throttle: Throttle[str] = Throttle()
+        self.on_change: Callable[[tuple[str, float, float]], None] = lambda _: None
+        """Called with the hash of a session's cookie, its end and its last use, for other workers.
+
+        An end of 0 is that of a session that has ended. A used link is reported as `link NAME`, with its end.
+        """
 
     def begin(self, presented: str, address: str, ticks: float | None = None, now: float | None = None) -> str:
         """Return the cookie of a new session for the operator token or the code of a link. Raises SignInError.
@@ -65,8 +76,28 @@ class SignInSessions:
         while len(self._sessions) >= MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         cookie = secrets.token_urlsafe(32)
-        self._sessions[digest(cookie)] = (ticks + LIFETIME, ticks)
+        self._note(digest(cookie), ticks + LIFETIME, ticks)
         return cookie
+
+    def _note(self, name: bytes, ends: float, used: float) -> None:
+        self._sessions[name] = (ends, used)
+        self.on_change((name.hex(), ends, used))
+
+    def learn(self, name: str, ends: float, used: float) -> None:
+        """Note a session or a used link of another worker, as `on_change` reports it."""
+        if name.startswith(LINK):
+            self._used[name.removeprefix(LINK)] = int(ends)
+        elif ends:
+            self._reload_if_new()
+            self._sessions[bytes.fromhex(name)] = (ends, used)
+        else:
+            self._sessions.pop(bytes.fromhex(name), None)
+
+    def _reload_if_new(self) -> None:
+        """Read the token before the first session, as its change would end the session."""
+        if self._token is None:
+            with contextlib.suppress(SignInError):
+                self._reload_token()
 
     def holds(self, cookie: str | None, ticks: float | None = None) -> bool:
         """Return whether a cookie belongs to a valid session, and count the session as used now."""
@@ -83,12 +114,15 @@ class SignInSessions:
             self._sessions.pop(name, None)
             return False
         self._sessions[name] = (ends, ticks)
+        if ticks - used >= REPORT_INTERVAL:
+            self.on_change((name.hex(), ends, ticks))
         return True
 
     def end(self, cookie: str | None) -> None:
         """End the session of a cookie."""
         if cookie:
             self._sessions.pop(digest(cookie), None)
+            self.on_change((digest(cookie).hex(), 0.0, 0.0))
 
     def _reload_token(self) -> None:
         """End all sessions if the token has changed."""
@@ -112,6 +146,7 @@ class SignInSessions:
         if len(self._used) >= USED_LINKS:
             return False
         self._used[found[0]] = found[1]
+        self.on_change((f"{LINK}{found[0]}", float(found[1]), 0.0))
         return True
 
 

@@ -18,6 +18,7 @@ from wirekey.console import gate
 from wirekey.console.router import wrong_method
 from wirekey.egress.addresses import is_loopback, is_own_name
 from wirekey.local_response import LocalResponse, local_error
+from wirekey.observing.merging import Merged, report_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from wirekey.console.local_request import LocalRequest
     from wirekey.console.reply import LocalReply
+    from wirekey.observing.merging import Report
 
 METRICS_PATH = "/metrics"
 AT_ONCE = 100
@@ -44,6 +46,8 @@ class Scrape:
     def __init__(self, registry: CollectorRegistry, look: Callable[[], None]) -> None:
         self._registry = registry
         self._look = look
+        self.others: Callable[[], Awaitable[list[Report]]] | None = None
+        """Returns the metrics of the other workers, if there are any."""
         self._text = b""
         self._fresh_until = float("-inf")
         self._making: asyncio.Task[None] | None = None
@@ -65,13 +69,22 @@ class Scrape:
 
     async def _make(self) -> None:
         try:
+            reports = await self.others() if self.others else []
             self._look()
             began = time.monotonic()
-            self._text = await asyncio.to_thread(written, self._registry)
+            self._text = await asyncio.to_thread(self._written, reports)
             now = time.monotonic()
             self._fresh_until = now + max(FRESH, REUSE_FACTOR * (now - began))
         finally:
             self._making = None
+
+    def _written(self, reports: list[Report]) -> bytes:
+        return written(Merged([report_of(self._registry), *reports]) if reports else self._registry)
+
+    async def report(self) -> Report:
+        """Return the metrics of this process, for another worker."""
+        self._look()
+        return await asyncio.to_thread(report_of, self._registry)
 
 
 class Part(Collector):

@@ -11,6 +11,7 @@ from wirekey.console.live import LivePage
 from wirekey.console.recorded import Recorded
 from wirekey.console.sessions import SignInSessions
 from wirekey.server.status import Status
+from wirekey.server.worker_pages import WorkerPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,4 +37,6 @@ def live_page(
     feed = Feed()
     services.events.observers.append(feed)
     sessions = SignInSessions(operator_token.ReloadedToken(state))
+    if lifecycle.worker:
+        services.events.observers.append(WorkerPages(lifecycle.worker, feed, sessions))
     return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ class Status:
         self._feed = feed
         self._ready = ready
         self._started = time.time()
+        self._used: Counter[str] = Counter()
+        """The calls of each key, of all workers."""
 
     def settings(self) -> ConsoleConfig:
         """Return the configuration of the console."""
@@ -59,9 +62,14 @@ class Status:
         except AgentsFileError as error:
             records, agents_trouble = (), str(error)
         active = [record for record in records if record.revoked_at is None]
+        worker = self._lifecycle.worker
+        pages: list[tuple[int, dict[str, int]]] = await worker.ask("page") if worker else []
+        self._used = sum((Counter(used) for _, used in pages), Counter(self._feed.used))
         authority, running = self._lifecycle.authority, self._lifecycle.running_proxy
         return {
             "started": self._started,
+            "under_way_elsewhere": sum(under_way for under_way, _ in pages),
+            "workers": worker.states if worker else [],
             "command": COMMAND,
             "simulated": self._services.settings.simulated,
             "listeners": {name: getattr(running, name, None) for name in ("forward", "gateway", "console")},
@@ -90,7 +98,7 @@ class Status:
 
     def _key(self, label: str, cooling_seconds: float, refusals: int) -> dict[str, Any]:
         """Return the row of one key. `calls` counts those since the start."""
-        calls = self._feed.used[label]
+        calls = self._used[label]
         return {"label": label, "cooling_seconds": max(0.0, cooling_seconds), "refusals": refusals, "calls": calls}
 
     def _policy(self) -> dict[str, Any]:
@@ -106,6 +114,9 @@ class Status:
             "audit": "Calls that cannot be recorded are refused. Check the disk of the state folder.",
             "ca": f"Run {COMMAND} ca renew, make the clients trust the new root, and restart Wirekey.",
         }
+        for state in self._lifecycle.worker.states if self._lifecycle.worker else ():
+            if state["trouble"]:
+                yield note("warn", f"Worker {state['number']} is not ready: {state['trouble']}.", "The log has more.")
         for part, reason in self._ready().items():
             if reason:
                 yield note("bad", f"Not ready: {reason}.", what_to_do.get(part, ""))

@@ -132,7 +132,7 @@ REFUSED = [
     ("responses", "input.2.arguments", {}, "arguments"),
     ("responses", "input.0.content.0.type", "output_text", "Supported values"),
     ("responses", "input.0.role", "assistant", "Supported values"),
-    ("responses", "tools.0.strict", GONE, "additionalProperties"),
+    ("responses", "tools.0.strict", True, "additionalProperties"),
     ("responses", "temperature", 0.5, "not supported with this model"),
     ("responses", "max_output_tokens", 15, "below minimum"),
     ("anthropic", "messages.2.content.0", GONE, "`tool_use` ids were found without `tool_result` blocks"),

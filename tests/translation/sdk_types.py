@@ -259,8 +259,7 @@ def fits_one(kinds: Sequence[Any], value: Any, place: str) -> None:
             wrong.append(str(error))
         else:
             return
-    # The alternative that was understood the furthest says best what is wrong.
-    raise WrongTypeError(max(wrong, key=lambda sentence: len(sentence.partition(": ")[0])))
+    raise WrongTypeError(f"{place}: {str(value)[:300]} is none of {len(kinds)} types: {wrong}"[:2000])
 
 
 @functools.cache

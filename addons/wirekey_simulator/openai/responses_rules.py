@@ -149,7 +149,7 @@ def _check_tools(body: Json) -> None:
     functions = [tool for tool in objects(body.get("tools")) if tool.get("type") == "function"]
     for index, function in enumerate(functions):
         check_name(function.get("name"), f"tools[{index}].name")
-        if function.get("strict", True):
+        if function.get("strict"):
             check_strict(function.get("parameters"), f"function '{function['name']}'")
     chosen = body.get("tool_choice")
     name = child(chosen, "name") if child(chosen, "type") == "function" else None

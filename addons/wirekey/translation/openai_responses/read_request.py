@@ -255,12 +255,12 @@ class _Items:
 def _tool(tool: Members, losses: Losses) -> list[Tool]:
     match tool.needed_text("type"):
         case "function":
-            strict = tool.flag("strict")
             found = Tool(
                 tool.needed_text("name"),
                 tool.text("description"),
                 tool.raw("parameters"),
-                True if strict is None else strict,  # absent means true in this format
+                # Without it OpenAI makes a schema strict if it can, which no other provider does.
+                tool.flag("strict"),
                 cache=CacheMark() if tool.has("prompt_cache_breakpoint") else None,
             )
         case "custom":

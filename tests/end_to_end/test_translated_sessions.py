@@ -6,16 +6,33 @@ upstream at every turn. The simulator refuses what the providers refuse.
 
 from __future__ import annotations
 
+import base64
+import json
+from dataclasses import asdict
 from itertools import cycle, islice, pairwise
 
 import msgspec
 import pytest
 
-from tests.end_to_end.sessions import ASKS, MEDIA, SCRIPT, SESSIONS, SYSTEM, expected_turns, hold, result_of
-from tests.running import SimulatorThread, wirekey_behind
+from tests.clients.conversation import HERE, Program, install_node_packages, installed
+from tests.end_to_end.sessions import (
+    ASKS,
+    MEDIA,
+    PNG,
+    SCHEMA,
+    SCRIPT,
+    SESSIONS,
+    SYSTEM,
+    TOOLS,
+    expected_turns,
+    hold,
+    result_of,
+)
+from tests.running import PATIENCE, SimulatorThread, bare_environment, wirekey_behind
 from tests.translation.sdk_types import check_request
 from wirekey_simulator.history import history
 
+NODE = HERE / "node"
 LISTEN = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
 MODELS = {
     "openai": "gpt-5",
@@ -56,7 +73,11 @@ def simulator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def wirekey(tmp_path_factory, simulator):
-    speaks = {"chat": {"speaks": "openai.chat"}, "gemini": {"speaks": "gemini"}}
+    speaks = {
+        "chat": {"speaks": "openai.chat"},
+        "openai": {"speaks": "openai.responses"},
+        "gemini": {"speaks": "gemini"},
+    }
     routes = [
         {"match": f"to-{name}", "provider": PROVIDERS[name], "model": model, **speaks.get(name, {})}
         for name, model in MODELS.items()
@@ -84,8 +105,7 @@ def held(way, simulator, client, upstreams, *, streamed):
     bodies = [msgspec.json.decode(seen.body) for seen in simulator.seen]
     assert len(bodies) == TURNS
     for seen, body, turn, step in zip(simulator.seen, bodies, turns, SCRIPT, strict=True):
-        form, streams = format_of(seen.target)
-        check_request(form, body, streamed=streams or bool(body.get("stream")))
+        form = check_sent(seen, body)
         if form != "openai.chat" and asks_for_thought(body) and not (client == "openai.chat" and streamed):
             assert turn.thought == step.get("thought", SILENT if form == "gemini" else "")
     check_upstreams(client, upstreams, bodies)
@@ -93,6 +113,13 @@ def held(way, simulator, client, upstreams, *, streamed):
         for before, after in pairwise(seen.body for seen in simulator.seen):
             old, new = turns_as_sent(before), turns_as_sent(after)
             assert new[: len(old)] == old
+
+
+def check_sent(seen, body):
+    """Check a request by the types of the upstream's SDK. Return its format."""
+    form, streams = format_of(seen.target)
+    check_request(form, body, streamed=streams or bool(body.get("stream")))
+    return form
 
 
 TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -173,3 +200,57 @@ def test_an_sdk_holds_a_session_with_the_model_of_another_provider(way, simulato
 @pytest.mark.parametrize("client", SESSIONS)
 def test_the_upstream_may_change_at_every_turn(way, simulator, client, streamed):
     held(way, simulator, client, list(islice(cycle(ROTATION), TURNS)), streamed=streamed)
+
+
+VERCEL = {
+    "vercel-openai": "openai.responses",
+    "vercel-openai-chat": "openai.chat",
+    "vercel-gemini": "gemini",
+    "vercel-anthropic": "anthropic",
+}
+"""Providers of the Vercel AI SDK, and the formats that they speak."""
+NODE_SESSIONS = [
+    (client, upstream)
+    for client in [*SESSIONS, *VERCEL]
+    for upstream in [*FORMATS, "changing"]
+    if (VERCEL.get(client, client), upstream) not in OWN
+]
+
+
+@pytest.fixture
+def stage(way, simulator):
+    return way, simulator
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    """A program with the SDKs for Node, which holds one session for each line that asks it to."""
+    install_node_packages()
+    folder = tmp_path_factory.mktemp("node")
+    program = Program([installed("node"), str(NODE / "session.mjs")], bare_environment(), folder)
+    yield program
+    program.stop()
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize(("client", "upstream"), NODE_SESSIONS)
+def test_an_sdk_for_node_holds_a_session_with_other_providers(stage, node, client, upstream, streamed):
+    way, simulator = stage
+    simulator.forget()
+    gateway, token, pair = way
+    upstreams = list(islice(cycle(ROTATION), TURNS)) if upstream == "changing" else [upstream] * TURNS
+    job = {
+        "client": client, "streamed": streamed, "models": [f"to-{name}" for name in upstreams],
+        "asks": [asdict(ask) for ask in ASKS], "tools": TOOLS, "schema": SCHEMA, "system": SYSTEM,
+        "png": base64.b64encode(PNG).decode(), "gateway": gateway, "token": token,
+        "pair": [pair.access_key, pair.secret.reveal()],
+    }  # fmt: skip
+    node.process.stdin.write(json.dumps(job).encode() + b"\n")
+    node.process.stdin.flush()
+    found = json.loads(node.lines.get(timeout=PATIENCE) or b'{"error": "the program ended"}')
+    assert "error" not in found, found
+    assert [(turn["text"], [tuple(call) for call in turn["calls"]]) for turn in found["turns"]] == expected_turns()
+    assert len(simulator.seen) == TURNS
+    for seen in simulator.seen:
+        if format_of(seen.target)[0] != VERCEL.get(client, client):
+            check_sent(seen, msgspec.json.decode(seen.body))

@@ -14,8 +14,8 @@ import pytest
 from tests.audit.calls import call_of, finish
 
 from wirekey.audit.event import NAMES, event_of
+from wirekey.audit.following import follow
 from wirekey.audit.reading import (
-    EventFollower,
     Filters,
     NoSuchCallError,
     events,
@@ -149,8 +149,8 @@ async def test_followers_see_calls_as_they_end(path):
     await asyncio.sleep(0.1)
     with contextlib.closing(open_for_reading(path)) as database:
         await until(lambda: latest(database, Filters(outcome="completed"), 1))
-        follower = EventFollower(database, Filters(), before=5)
-        bobs = EventFollower(database, Filters(agent="bob"))
+        follower = follow(database, Filters(), before=5)
+        bobs = follow(database, Filters(agent="bob"))
         assert follower.look() == [event_of(old)]
         assert follower.look() == []
         new, denied = call_of(), Call(outcome=Outcome.DENIED)

@@ -17,7 +17,7 @@ from wirekey.audit.file_chain import FileChain
 from wirekey.audit.reading import event_from
 from wirekey.audit.rows import Rows
 from wirekey.audit.store import AuditStore
-from wirekey.audit.verifying import verify
+from wirekey.audit.verifying import Findings, verify
 from wirekey.call import AttemptRecord, Outcome
 
 KEY = CheckpointKey(bytes(range(32)))
@@ -70,7 +70,9 @@ async def recorded(path):
 
 def verified(path, *files, since=None, key=KEY):
     with contextlib.closing(schema.open_for_reading(path)) as database:
-        return verify(FileChain(database), files, {key.id: key.public}, since)
+        findings = Findings()
+        verify(findings, FileChain(database), files, {key.id: key.public}, since=since)
+    return findings
 
 
 def changed(path, *statements):

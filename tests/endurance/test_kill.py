@@ -21,7 +21,7 @@ from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.file_chain import FileChain
 from wirekey.audit.schema import open_for_reading
-from wirekey.audit.verifying import verify
+from wirekey.audit.verifying import Findings, verify
 
 pytestmark = pytest.mark.alone
 
@@ -141,4 +141,6 @@ def problems_of_chain(proxy):
     """Return what `audit verify` finds."""
     key = CheckpointKey(proxy.agents.derived_key(KEY_USE))
     with contextlib.closing(open_for_reading(proxy.state / "audit.db")) as database:
-        return verify(FileChain(database), [], {key.id: key.public}).problems
+        findings = Findings()
+        verify(findings, FileChain(database), [], {key.id: key.public})
+    return findings.problems

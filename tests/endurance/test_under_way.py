@@ -69,7 +69,7 @@ def refuses(proxy) -> bool:
     [
         ("providers: [", "wirekey.yaml:1: "),
         ("stat: x", "wirekey.yaml:1: stat: is not a setting. Did you mean state?"),
-        ("audit: {store: 'postgresql://db/x'}", "audit.store: is not used yet. Calls are recorded in audit.db"),
+        ("audit: {store: 'mysql://db/x'}", "audit.store: must be sqlite:///PATH, postgresql://USER@HOST/DATABASE"),
         ("providers: {openai: {keys: [env:NO_SUCH_KEY]}}", "providers.openai.keys[0]: env:NO_SUCH_KEY"),
     ],
 )

@@ -37,6 +37,9 @@ class AuditFile:
     Raises AuditFileError, and CheckpointsError if that file cannot be written.
     """
 
+    idle_seconds: float | None = None
+    is_busy = False
+
     def __init__(
         self,
         path: Path,
@@ -59,6 +62,14 @@ class AuditFile:
         except sqlite3.Error as error:
             self.database.close()
             raise schema.unusable(path, error) from error
+
+    @property
+    def place(self) -> str:
+        """The path, for messages."""
+        return str(self.path)
+
+    def idle(self) -> None:
+        """Nothing is due without rows."""
 
     def recover(self, tags: tuple[str, ...] = ("",)) -> int:
         """Mark the calls that were in progress when a previous process died as interrupted, and return their number.

@@ -9,22 +9,23 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from wirekey.audit.event import ATTEMPT_NAMES, FIELDS, NAMES, safe
+from wirekey.audit.record import glob_expression, is_postgres
 from wirekey.errors import UserError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
     from wirekey.audit.event import EventValue
+    from wirekey.audit.record import RecordConnection
 
 type AuditEvent = dict[str, EventValue]
 
+COLUMNS = ", ".join(NAMES)
 BOOLEANS = tuple(field.name for field in FIELDS if field.type == "boolean")
 UNDER_WAY = "under_way"
 """The filter value for calls without an outcome."""
 SPREADSHEET_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-ROWS_AT_ONCE = 500
 
 
 class NoSuchCallError(UserError):
@@ -45,8 +46,8 @@ class Filters:
     model: str | None = None
     outcome: str | None = None
 
-    def where(self) -> tuple[str, list[EventValue]]:
-        """Return a WHERE clause, which may be empty, and its values."""
+    def where(self, *, postgres: bool = False) -> tuple[str, list[EventValue]]:
+        """Return a WHERE clause, which may be empty, and its values. `postgres`: for PostgreSQL instead of SQLite."""
         clauses: list[str] = []
         values: list[EventValue] = []
         # Ids begin with the start time of the call, and are indexed.
@@ -59,8 +60,10 @@ class Filters:
                 clauses.append(f"{name} = ?")
                 values.append(safe(wanted))
         if self.model is not None:
-            clauses.append("(model GLOB ? OR requested_model GLOB ?)")
-            values += [safe(self.model)] * 2
+            pattern = safe(self.model) or ""
+            matches = "~" if postgres else "GLOB"
+            clauses.append(f"(model {matches} ? OR requested_model {matches} ?)")
+            values += [glob_expression(pattern) if postgres else pattern] * 2
         if self.outcome == UNDER_WAY:
             clauses.append("outcome IS NULL")
         elif self.outcome is not None:
@@ -75,31 +78,33 @@ def first_id_at(timestamp: float) -> str:
     return f"{digits[:8]}-{digits[8:]}"
 
 
-def first_call_time(database: sqlite3.Connection) -> float | None:
+def first_call_time(database: RecordConnection) -> float | None:
     """Return the start of the first recorded call in Unix seconds, or None if there is no call."""
     found = database.execute("SELECT time FROM calls ORDER BY id LIMIT 1").fetchone()
     return datetime.fromisoformat(found[0]).timestamp() if found else None
 
 
-def events(database: sqlite3.Connection, filters: Filters) -> Iterator[AuditEvent]:
+def events(database: RecordConnection, filters: Filters) -> Iterator[AuditEvent]:
     """Yield all calls recorded so far, oldest first. Calls that are recorded later are left out."""
-    where, values = filters.where()
-    return map(event_from, database.execute(f"SELECT * FROM calls {where} ORDER BY id", values))  # noqa: S608  # values are bound
+    where, values = filters.where(postgres=is_postgres(database))
+    return map(event_from, database.execute(f"SELECT {COLUMNS} FROM calls {where} ORDER BY id", values))  # noqa: S608  # values are bound
 
 
-def latest(database: sqlite3.Connection, filters: Filters, limit: int) -> list[AuditEvent]:
+def latest(database: RecordConnection, filters: Filters, limit: int) -> list[AuditEvent]:
     """Return the last `limit` calls, oldest first."""
-    where, values = filters.where()
-    rows = database.execute(f"SELECT * FROM calls {where} ORDER BY id DESC LIMIT ?", [*values, limit])  # noqa: S608  # values are bound
+    where, values = filters.where(postgres=is_postgres(database))
+    rows = database.execute(f"SELECT {COLUMNS} FROM calls {where} ORDER BY id DESC LIMIT ?", [*values, limit])  # noqa: S608  # values are bound
     return [event_from(row) for row in rows][::-1]
 
 
-def one(database: sqlite3.Connection, part: str) -> AuditEvent:
+def one(database: RecordConnection, part: str) -> AuditEvent:
     """Return the call whose id begins or ends with `part`. Raises NoSuchCallError if it is not exactly one."""
     part = part.lower()
-    found = database.execute("SELECT * FROM calls WHERE id >= ? AND id < ? LIMIT 3", [part, part + "~"]).fetchall()
+    start = f"SELECT {COLUMNS} FROM calls WHERE id >= ? AND id < ? LIMIT 3"  # noqa: S608  # values are bound
+    found = database.execute(start, [part, part + "~"]).fetchall()
     if not found:
-        found = database.execute("SELECT * FROM calls WHERE substr(id, ?) = ? LIMIT 3", [-len(part), part]).fetchall()
+        end = "right(id, ?) = ?" if is_postgres(database) else "substr(id, -?) = ?"
+        found = database.execute(f"SELECT {COLUMNS} FROM calls WHERE {end} LIMIT 3", [len(part), part]).fetchall()  # noqa: S608  # values are bound
     if not found or not part:
         raise NoSuchCallError(f"No call has an id that begins or ends with {part!r}. See: wirekey audit list.")
     if len(found) > 1:
@@ -108,7 +113,7 @@ def one(database: sqlite3.Connection, part: str) -> AuditEvent:
     return event_from(found[0])
 
 
-def attempts_of(database: sqlite3.Connection, call_id: str) -> list[AuditEvent]:
+def attempts_of(database: RecordConnection, call_id: str) -> list[AuditEvent]:
     """Return the attempts of one call, in order. Empty if there was only one."""
     if not has_attempts(database):
         return []
@@ -116,17 +121,19 @@ def attempts_of(database: sqlite3.Connection, call_id: str) -> list[AuditEvent]:
     return [dict(zip(ATTEMPT_NAMES, row, strict=True)) for row in rows]
 
 
-def attempts(database: sqlite3.Connection, filters: Filters) -> Iterator[AuditEvent]:
+def attempts(database: RecordConnection, filters: Filters) -> Iterator[AuditEvent]:
     """Yield the attempts of all calls with several attempts, oldest first."""
     if not has_attempts(database):
         return iter(())
-    where, values = filters.where()
+    where, values = filters.where(postgres=is_postgres(database))
     chosen = f"SELECT * FROM attempts WHERE call_id IN (SELECT id FROM calls {where}) ORDER BY call_id, number"  # noqa: S608  # values are bound
     return (dict(zip(ATTEMPT_NAMES, row, strict=True)) for row in database.execute(chosen, values))
 
 
-def has_attempts(database: sqlite3.Connection) -> bool:
+def has_attempts(database: RecordConnection) -> bool:
     """Return whether the file has a table of attempts. A file of an earlier version does not."""
+    if is_postgres(database):
+        return True
     return database.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone() is not None
 
 
@@ -152,49 +159,6 @@ def cell(value: EventValue) -> EventValue:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value
-
-
-class EventFollower:
-    """Returns calls as they end: first the last `before` ended ones, then those that ended since the previous look."""
-
-    def __init__(self, database: sqlite3.Connection, filters: Filters, before: int = 0) -> None:
-        self._database = database
-        self._filters = filters
-        database.execute("BEGIN")
-        self._seen = database.execute("SELECT coalesce(max(rowid), 0) FROM calls").fetchone()[0]
-        self._under_way = self._all_under_way()
-        where, values = filters.where()
-        where = f"{where} AND" if where else "WHERE"
-        rows = database.execute(
-            f"SELECT * FROM calls {where} outcome IS NOT NULL ORDER BY id DESC LIMIT ?",  # noqa: S608  # values are bound
-            [*values, before],
-        ).fetchall()
-        database.execute("COMMIT")
-        self._ended = [event_from(row) for row in rows][::-1]
-
-    def look(self) -> list[AuditEvent]:
-        """Return the calls that ended since the last look, in the order of their start."""
-        found, self._ended = self._ended, []
-        self._database.execute("BEGIN")
-        last = self._database.execute("SELECT coalesce(max(rowid), 0) FROM calls").fetchone()[0]
-        under_way = self._all_under_way()
-        ended = [*range(self._seen + 1, last + 1), *self._under_way]
-        ended = [row for row in ended if row not in under_way]
-        for start in range(0, len(ended), ROWS_AT_ONCE):
-            found += self._events(ended[start : start + ROWS_AT_ONCE])
-        self._database.execute("COMMIT")
-        self._seen, self._under_way = last, under_way
-        return sorted(found, key=lambda event: str(event["id"]))
-
-    def _all_under_way(self) -> set[int]:
-        return {row for (row,) in self._database.execute("SELECT rowid FROM calls WHERE outcome IS NULL")}
-
-    def _events(self, rows: list[int]) -> list[AuditEvent]:
-        where, values = self._filters.where()
-        where = f"{where} AND" if where else "WHERE"
-        places = ", ".join("?" * len(rows))
-        statement = f"SELECT * FROM calls {where} rowid IN ({places})"  # noqa: S608  # values are bound
-        return [event_from(row) for row in self._database.execute(statement, [*values, *rows])]
 
 
 def event_from(row: tuple[Any, ...]) -> AuditEvent:

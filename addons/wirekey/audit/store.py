@@ -13,7 +13,8 @@ import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from wirekey.audit import schema
 from wirekey.audit.event import attempt_values, next_attempt_values, outcome_values, request_values, safe
@@ -22,9 +23,9 @@ from wirekey.audit.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from wirekey.audit.checkpoints import CheckpointKey
+    from wirekey.audit.record import RecordAddress
     from wirekey.audit.rows import AuditRow
     from wirekey.call import Call
 
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 MAX_QUEUE = 20_000
 """Rows that may wait for the writer, about 20 MB. Beyond this, new calls are refused and outcomes are lost."""
+SOON = 0.02
+"""Seconds to wait for new rows before the spool goes on."""
 LINGER = 0.05
 """Seconds that an outcome waits for an intent to be written with."""
 RETRY = 0.5
@@ -44,6 +47,39 @@ TOO_MANY = "too many calls wait to be recorded"
 
 class AuditUnavailable(Exception):  # noqa: N818  # a state of the store, not an error of the caller
     """A call could not be recorded. The message may be shown to clients and has no final period."""
+
+
+class AuditDatabase(Protocol):
+    """A database of the record, as the writer's thread uses it."""
+
+    idle_seconds: float | None
+    """Seconds without rows after which `idle` is called; None: never."""
+
+    @property
+    def place(self) -> str:
+        """The name of the database for messages."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `idle` should be called soon."""
+
+    def recover(self, tags: tuple[str, ...]) -> int:
+        """Mark calls of a previous process that were in progress as interrupted. Return their number.
+
+        `tags`: the ends of their ids, where the processes that share the database are told apart by them.
+        """
+
+    def write(self, rows: Rows) -> tuple[str | None, int]:
+        """Commit the rows and remove outcomes and finals that are settled.
+
+        Return the reason of a failure, or None, and the number of rows lost because no database accepts them.
+        """
+
+    def idle(self) -> None:
+        """Do what is due when there are no rows."""
+
+    def close(self) -> None:
+        """Sign a last checkpoint and close the database."""
 
 
 @dataclass(slots=True)
@@ -63,21 +99,27 @@ class AuditStore:
     `durability`: `commit` (committed rows survive the death of the process) or `fsync` (and the loss of power).
     `bound`: seconds within which an intent is recorded or refused. `key`: signs checkpoints of the hash chain. They are
     also added to the file `checkpoints_to`. `recovered`: the ends of the ids of calls that a process left in progress
-    when it died. Other processes that share the file have calls in progress, too.
+    when it died. Other processes that share the file have calls in progress, too. `database`: opens another database
+    than the file.
     """
 
     def __init__(
         self,
-        path: Path,
+        address: RecordAddress,
         durability: str = "commit",
         bound: float = 0.5,
         *,
         key: CheckpointKey | None = None,
         checkpoints_to: Path | None = None,
         recovered: tuple[str, ...] = ("",),
+        database: Callable[[], AuditDatabase] | None = None,
     ) -> None:
         self.recovered = recovered
-        self.path = path
+        self.address = address
+        """The address at which the record can be read."""
+        self.place = "the audit database"
+        """The name of the database for messages."""
+        self._open = database or self._open_file
         self.durability = durability
         self._key, self._checkpoints_to = key, checkpoints_to
         self.bound = bound
@@ -99,15 +141,20 @@ class AuditStore:
 
     def start(self) -> None:
         """Open the file and mark calls that a crash cut off as interrupted. Raises AuditFileError."""
-        self._file = AuditFile(self.path, self.durability, self.bound * 0.8, self._key, self._checkpoints_to)
+        self._file = self._open()
+        self.place = self._file.place
         try:
             self.recover()
         except sqlite3.Error as error:
             self._file.close()
-            raise schema.unusable(self.path, error) from error
+            raise schema.unusable(Path(self.place), error) from error
         self._thread = threading.Thread(target=self._run, name="wirekey-audit", daemon=True)
         self._down = None
         self._thread.start()
+
+    def _open_file(self) -> AuditDatabase:
+        assert isinstance(self.address, Path)
+        return AuditFile(self.address, self.durability, self.bound * 0.8, self._key, self._checkpoints_to)
 
     def recover(self) -> int:
         """Mark the calls that were in progress when a previous process died as interrupted, and return their number."""
@@ -237,7 +284,8 @@ class AuditStore:
         self._handover.put(batch)
 
     def _expire(self, batch: Batch) -> None:
-        reason = self._failure or f"the audit file was not written within {self.bound:g} s"
+        what = "file" if isinstance(self._file, AuditFile) else "database"
+        reason = self._failure or f"the audit {what} was not written within {self.bound:g} s"
         self._resolve([batch], reason)
 
     def _resolve(self, batches: list[Batch], refusal: str | None) -> None:
@@ -257,7 +305,7 @@ class AuditStore:
         now = time.monotonic()
         if now - self._complained_at > SECONDS_BETWEEN_COMPLAINTS:
             self._complained_at = now
-            logger.error("%d call outcomes could not be recorded so far in %s", self.lost, self.path)
+            logger.error("%d call outcomes could not be recorded so far in %s", self.lost, self.place)
 
     # On the writer's thread.
 
@@ -266,7 +314,10 @@ class AuditStore:
         try:
             closing = False
             while not closing:
-                batches, closing = self._take(RETRY if unwritten else None)
+                batches, closing = self._take(RETRY if unwritten else self._patience())
+                if not (batches or closing or unwritten):
+                    self._file.idle()
+                    continue
                 for batch in batches:
                     unwritten.intents += still_wanted(batch.intents, batch.waiting)
                     unwritten.next_attempts += still_wanted(batch.next_attempts, batch.waiting_next)
@@ -287,6 +338,10 @@ class AuditStore:
             if unwritten.ends:
                 self._lose(unwritten.ends)
             self._file.close()
+
+    def _patience(self) -> float | None:
+        """Return the seconds after which the database has work of its own; None: never."""
+        return SOON if self._file.is_busy else self._file.idle_seconds
 
     def _take(self, patience: float | None) -> tuple[list[Batch], bool]:
         """Wait for a batch and return all that are there; True with the last one."""
@@ -315,9 +370,9 @@ class AuditStore:
             return
         self._failure = failure
         if failure:
-            logger.error("%s: %s. Calls are refused until it can be written.", self.path, failure)
+            logger.error("%s: %s. Calls are refused until it can be written.", self.place, failure)
         else:
-            logger.warning("%s can be written again.", self.path)
+            logger.warning("%s can be written again.", self.place)
 
     def _report(self, batches: list[Batch], refusal: str | None) -> None:
         answered = [batch for batch in batches if batch.waiting or batch.waiting_next]

@@ -6,21 +6,19 @@ in bins a sixteenth of an octave wide, because sorting a million of them for eac
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wirekey.audit.reading import Filters, first_call_time
-from wirekey.audit.schema import open_for_reading
+from wirekey.audit.record import is_postgres, open_record
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
     from typing import Any
 
     from wirekey.audit.event import EventValue
+    from wirekey.audit.record import RecordAddress, RecordConnection
 
 type GroupBy = Literal["agent", "role", "type", "model", "provider"]
 
@@ -35,10 +33,43 @@ MAX_GROUPS = 20
 MAX_BUCKETS = 10_000
 OTHER = -1
 """The index of all groups that are not named."""
-SUMS = (
-    "total(outcome IS NOT 'declined'), total(outcome = 'denied'),"
+
+
+class Dialect(NamedTuple):
+    """SQL in which SQLite and PostgreSQL differ."""
+
+    sums: str
+    """Calls, denials, errors, declined; input tokens, output tokens, cost"""
+    second: str
+    """The start of a call in whole Unix seconds."""
+    least: str
+    most: str
+    same: str
+    """The comparison in which NULL equals NULL."""
+    whole: str
+    """A number without its fraction."""
+
+
+SQLITE = Dialect(
+    sums="total(outcome IS NOT 'declined'), total(outcome = 'denied'),"
     " total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied', 'declined')), total(outcome = 'declined'),"
-    " sum(input_tokens), sum(output_tokens), sum(cost_usd)"
+    " sum(input_tokens), sum(output_tokens), sum(cost_usd)",
+    second="CAST(strftime('%s', time) AS INTEGER)",
+    least="min",
+    most="max",
+    same="IS",
+    whole="CAST({} AS INTEGER)",
+)
+POSTGRES = Dialect(
+    sums="count(*) FILTER (WHERE outcome IS DISTINCT FROM 'declined'), count(*) FILTER (WHERE outcome = 'denied'),"
+    " count(*) FILTER (WHERE outcome NOT IN ('completed', 'denied', 'declined')),"
+    " count(*) FILTER (WHERE outcome = 'declined'),"
+    " sum(input_tokens)::bigint, sum(output_tokens)::bigint, sum(cost_usd)",
+    second="floor(extract(epoch FROM time::timestamptz))::bigint",
+    least="least",
+    most="greatest",
+    same="IS NOT DISTINCT FROM",
+    whole="floor({})::integer",
 )
 BINS_AN_OCTAVE = 16
 OCTAVES = range(-3, 27)
@@ -131,7 +162,7 @@ type Bin = tuple[int, float, float]
 
 
 def totals(
-    path: Path,
+    record: RecordAddress,
     *,
     since: datetime | None,
     until: datetime,
@@ -146,10 +177,10 @@ def totals(
     days. Empty buckets are included. `filters` limits the calls further; its own times have no effect. At most
     `max_groups` are named.
 
-    Raises ValueError for more than 10,000 buckets, AuditFileError, also if no call was ever recorded, and
-    sqlite3.Error.
+    Raises ValueError for more than 10,000 buckets, AuditFileError, also if no call was ever recorded,
+    AuditDatabaseError and sqlite3.Error.
     """
-    with contextlib.closing(open_for_reading(path)) as database:
+    with open_record(record) as database:
         # One transaction: all passes see the same calls.
         database.execute("BEGIN")
         first = since.timestamp() if since else first_call_time(database)
@@ -179,20 +210,21 @@ class SqlKey(NamedTuple):
 class Summing:
     """Runs the queries for one request for totals."""
 
-    def __init__(self, database: sqlite3.Connection, filters: Filters, starts: range) -> None:
+    def __init__(self, database: RecordConnection, filters: Filters, starts: range) -> None:
         self._database = database
-        self._where, self._values = filters.where()
+        self._sql = POSTGRES if is_postgres(database) else SQLITE
+        self._where, self._values = filters.where(postgres=is_postgres(database))
         self._starts = starts
         # Limited to the range: a call's id and its time are set one after the other, and may differ.
-        place = f"(CAST(strftime('%s', time) AS INTEGER) - {starts.start}) / {starts.step}"
-        self._bucket = SqlKey(f"max(0, min({len(starts) - 1}, {place}))")
+        place = f"({self._sql.second} - {starts.start}) / {starts.step}"
+        self._bucket = SqlKey(f"{self._sql.most}(0, {self._sql.least}({len(starts) - 1}, {place}))")
 
     def totals(self, by: GroupBy | None, max_groups: int) -> Totals:
         """Return the totals, with the `max_groups` largest groups."""
         names = self._names(by, max_groups) if by else []
-        group = group_key(by, names) if by else SqlKey("0")
+        group = group_key(self._sql, by, names) if by else SqlKey("0")
         counts: dict[int, dict[int, CallCounts]] = {}
-        for kind, place, calls, denials, errors, declined, *known in self._rows([group, self._bucket], SUMS):
+        for kind, place, calls, denials, errors, declined, *known in self._rows([group, self._bucket], self._sql.sums):
             found = CallCounts(int(calls), int(denials), int(errors), *known)
             counts.setdefault(kind, {})[place] = replace(found, declined=int(declined))
         per_bucket = [added(of.get(place) for of in counts.values()) for place in range(len(self._starts))]
@@ -233,13 +265,15 @@ class Summing:
         bins: dict[int | None, dict[int, Bin]] = {None: {}}
         every = bins[None]
         wanted = f"count(*), min({column}), max({column})"
-        for place, number, count, least, most in self._rows([key, SqlKey(bin_of(column))], wanted, f"{column} >= 0"):
+        for place, number, count, least, most in self._rows(
+            [key, SqlKey(bin_of(self._sql, column))], wanted, f"{column} >= 0"
+        ):
             bins.setdefault(place, {})[number] = (count, least, most)
             so_far = every.get(number, (0, least, most))
             every[number] = (so_far[0] + count, min(so_far[1], least), max(so_far[2], most))
         return {place: percentiles_of(of) for place, of in bins.items()}
 
-    def _rows(self, keys: Sequence[SqlKey], wanted: str, condition: str = "1") -> Iterable[Any]:
+    def _rows(self, keys: Sequence[SqlKey], wanted: str, condition: str = "1 = 1") -> Iterable[Any]:
         """Return the wanted columns for the calls of each combination of the keys."""
         columns = ", ".join([*(key.sql for key in keys), wanted])
         grouped = ", ".join(str(number) for number in range(1, len(keys) + 1))
@@ -249,17 +283,17 @@ class Summing:
         ).fetchall()
 
 
-def group_key(by: GroupBy, names: Sequence[str | None]) -> SqlKey:
+def group_key(sql: Dialect, by: GroupBy, names: Sequence[str | None]) -> SqlKey:
     """Return the key that is the index of a call's group in `names`, or `OTHER`."""
-    cases = "".join(f" WHEN {GROUPS[by]} IS ? THEN {place}" for place in range(len(names)))
-    return SqlKey(f"CASE WHEN 0 THEN 0{cases} ELSE {OTHER} END", names)
+    cases = "".join(f" WHEN {GROUPS[by]} {sql.same} ? THEN {place}" for place in range(len(names)))
+    return SqlKey(f"CASE WHEN 1 = 0 THEN 0{cases} ELSE {OTHER} END", names)
 
 
-def bin_of(column: str) -> str:
+def bin_of(sql: Dialect, column: str) -> str:
     """Return SQL for the bin number of a duration. It uses cases, because not every SQLite has logarithms."""
     cases = " ".join(
         f"WHEN {column} < {2.0 ** (octave + 1)} THEN"
-        f" {octave * BINS_AN_OCTAVE} + CAST(({column} / {2.0**octave} - 1) * {BINS_AN_OCTAVE} AS INTEGER)"
+        f" {octave * BINS_AN_OCTAVE} + {sql.whole.format(f'({column} / {2.0**octave} - 1) * {BINS_AN_OCTAVE}')}"
         for octave in OCTAVES[1:]
     )
     shortest, longest = OCTAVES[0] * BINS_AN_OCTAVE, OCTAVES[-1] * BINS_AN_OCTAVE + BINS_AN_OCTAVE

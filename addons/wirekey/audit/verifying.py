@@ -48,9 +48,8 @@ class ChainProblem:
 
 @dataclass(slots=True)
 class Findings:
-    """The result for one chain. `problems` is in the order of the chain."""
+    """The result for one or several chains. `problems` is in the order of each chain."""
 
-    chain: str
     links: int = 0
     checkpoints: int = 0
     problems: list[ChainProblem] = field(default_factory=list)
@@ -74,7 +73,7 @@ class ChainVerifier:
 
     def __init__(
         self,
-        chain: str,
+        findings: Findings,
         *,
         start: LastLink,
         first_id: str,
@@ -83,7 +82,7 @@ class ChainVerifier:
         keys: Mapping[str, Ed25519PublicKey],
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self.findings = Findings(chain)
+        self.findings = findings
         self.first_calls = 0
         """The number of calls whose first link was read and whose event exists."""
         self.open: set[str] = set()
@@ -153,7 +152,7 @@ class ChainVerifier:
             self.findings.add("edited", text, call_id, seq)
         self._good_at = seq
 
-    def finish(self, head: LastLink, outcomes: Mapping[str, EventValue]) -> Findings:
+    def finish(self, head: LastLink, outcomes: Mapping[str, EventValue]) -> None:
         """Compare the end with what the database has as its last link, and with the checkpoints.
 
         `outcomes`: of the calls in `open`.
@@ -167,7 +166,6 @@ class ChainVerifier:
             if outcome is not None:
                 text = "The call has an outcome without a link."
                 self.findings.add("edited", text, call_id)
-        return self.findings
 
 
 class ChainSource(Protocol):
@@ -195,22 +193,24 @@ class ChainSource(Protocol):
 
 
 def verify(
+    findings: Findings,
     source: ChainSource,
     files: Iterable[Checkpoint],
     keys: Mapping[str, Ed25519PublicKey],
+    *,
     since: str | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> Findings:
+) -> None:
     """Verify one chain from its beginning, or from the last checkpoint before `since` (RFC 3339).
 
-    `files`: checkpoints from outside of the database.
+    `findings` gets the result. `files`: checkpoints from outside of the database.
     """
     points = source.checkpoints()
     points += [point for point in files if point.chain == source.chain and point not in points]
     start, first_id, before = start_of([point for point in points if problem_of(point, keys) is None], since)
     count_from = first_id if since is None else max(first_id, first_id_at(datetime.fromisoformat(since).timestamp()))
     verifier = ChainVerifier(
-        source.chain,
+        findings,
         start=start,
         first_id=first_id,
         count_from=count_from,
@@ -219,13 +219,12 @@ def verify(
         on_progress=on_progress,
     )
     verifier.read(source.linked(start.seq))
-    found = verifier.finish(source.head(), source.outcomes(verifier.open))
+    verifier.finish(source.head(), source.outcomes(verifier.open))
     if source.count(count_from) > verifier.first_calls:
         for call_id in source.unlinked(count_from):
-            found.add("inserted", "The event has no link: it was inserted.", call_id)
+            findings.add("inserted", "The event has no link: it was inserted.", call_id)
     if before is not None and since is None and first_id and source.count("", first_id) > before:
-        found.add("inserted", f"There are more than the {before} events from before the chain.")
-    return found
+        findings.add("inserted", f"There are more than the {before} events from before the chain.")
 
 
 def start_of(points: Iterable[Checkpoint], since: str | None) -> tuple[LastLink, str, int | None]:

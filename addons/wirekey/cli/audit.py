@@ -97,10 +97,10 @@ def list_calls(config: Config, limit: int, *, as_json: bool, **filters: Any) -> 
 @as_json_option
 def tail(config: Config, limit: int, *, as_json: bool, **filters: Any) -> None:
     """Print the last calls, then each call as it ends. Stop with Ctrl-C. With --json: one JSON object for each line."""
-    from wirekey.audit.reading import EventFollower
+    from wirekey.audit.following import follow
 
     with audit_file(config) as database, contextlib.suppress(KeyboardInterrupt):
-        follower = EventFollower(database, filters_of(filters), limit)
+        follower = follow(database, filters_of(filters), limit)
         if not as_json:
             click.echo(line(HEAD, TAIL_WIDTHS, RIGHT))
         while True:
@@ -142,10 +142,11 @@ def show(config: Config, call_id: str, *, as_json: bool) -> None:
 def show_stats(config: Config, by: GroupBy | Literal["day"], top: int, *, as_json: bool, **filters: Any) -> None:
     """Sum up calls, tokens, cost, denials and times. The bars show calls. Days are in UTC."""
     from wirekey.audit.totals import totals
+    from wirekey.server.record import record_address
 
     with reading_errors():
         found = totals(
-            config.state / "audit.db",
+            record_address(config),
             since=at(filters["since"]),
             until=at(filters["until"]) or datetime.now(UTC) + timedelta(days=1),
             bucket_seconds=DAY if by == "day" else ALL_TIME,

@@ -1,4 +1,4 @@
-"""Read access to the audit file for the commands."""
+"""Read access to the record for the commands."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
+    from wirekey.audit.record import RecordConnection
     from wirekey.config import Config
 
 
 @contextlib.contextmanager
-def audit_file(config: Config) -> Iterator[sqlite3.Connection]:
-    """Open the audit file for reading, and close it at the end. Raises AuditFileError."""
-    from wirekey.audit.schema import open_for_reading
+def audit_file(config: Config) -> Iterator[RecordConnection]:
+    """Open the record for reading, and close it at the end. Raises AuditFileError, AuditDatabaseError."""
+    from wirekey.audit.record import open_record
+    from wirekey.server.record import record_address
 
-    with reading_errors(), contextlib.closing(open_for_reading(config.state / "audit.db")) as database:
+    with reading_errors(), open_record(record_address(config)) as database:
         yield database
 
 

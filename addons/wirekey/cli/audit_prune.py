@@ -31,14 +31,15 @@ def prune(config: Config, before: float | None, *, dry_run: bool) -> None:
     from wirekey.audit import pruning
     from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
     from wirekey.identity.agents import AgentStore
+    from wirekey.server.record import record_address
 
     if before is None and config.audit.retention_seconds:
         before = time.time() - config.audit.retention_seconds
     if before is None:
         raise click.UsageError("Pass --before, or set audit.retention in the configuration.")
-    path, date = config.state / "audit.db", f"{datetime.fromtimestamp(before).astimezone():%Y-%m-%d %H:%M:%S}"
+    record, date = record_address(config), f"{datetime.fromtimestamp(before).astimezone():%Y-%m-%d %H:%M:%S}"
     with reading_errors():
-        count = pruning.count_before(path, before)
+        count = pruning.count_before(record, before)
         if dry_run or not count:
             click.echo(f"{count} calls are older than {date}.")
             return
@@ -46,6 +47,6 @@ def prune(config: Config, before: float | None, *, dry_run: bool) -> None:
         bar = click.progressbar(length=count, label="Deleting", file=sys.stderr, hidden=not sys.stderr.isatty())
         with bar:
             deleted = pruning.prune(
-                path, before, key, config.audit.checkpoints_file, lambda done: bar.update(done - bar.pos)
+                record, before, key, config.audit.checkpoints_file, lambda done: bar.update(done - bar.pos)
             )
     click.echo(f"Deleted {deleted} calls from before {date}.")

@@ -15,12 +15,12 @@ from wirekey.cli.moments import moment
 from wirekey.cli.options import with_config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from wirekey.audit.checkpoints import Checkpoint
-    from wirekey.audit.verifying import Findings
+    from wirekey.audit.verifying import ChainSource, Findings
     from wirekey.config import Config
 
 
@@ -43,15 +43,22 @@ def verify(
     from wirekey.audit import checkpoints
     from wirekey.audit.event import rfc3339
     from wirekey.audit.file_chain import FileChain
+    from wirekey.audit.postgres_chain import chains, without_writer
+    from wirekey.audit.record import is_postgres
+    from wirekey.audit.verifying import Findings
     from wirekey.audit.verifying import verify as verified
 
     known = public_keys(config, keys)
     outside = [point for file in (*configured(config), *files) for point in checkpoints.read(file)]
+    findings, began = Findings(), None if since is None else rfc3339(since)
     with audit_file(config) as database:
-        source = FileChain(database)
-        with progress(source.head().seq) as on_progress:
-            findings = verified(source, outside, known, None if since is None else rfc3339(since), on_progress)
-    for point in foreign(outside, {findings.chain}):
+        sources: Sequence[ChainSource] = chains(database) if is_postgres(database) else [FileChain(database)]
+        with progress(max((source.head().seq for source in sources), default=0)) as on_progress:
+            for source in sources:
+                verified(findings, source, outside, known, since=began, on_progress=on_progress)
+        for call_id in without_writer(database) if is_postgres(database) else ():
+            findings.add("inserted", "No writer can have recorded this event: it was inserted.", call_id)
+    for point in foreign(outside, {source.chain for source in sources}):
         findings.add("replaced", f"The chain {point.chain} of the checkpoint of {point.time} is not in the database.")
     report(findings, as_json=as_json)
 

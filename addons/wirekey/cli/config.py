@@ -29,8 +29,8 @@ def command() -> None:
 def check(config_file: Path | None, *, as_json: bool) -> None:
     """Check the configuration, and the secrets and functions that it refers to. The exit code is 1 on a problem.
 
-    Problems are also: routes that never match, circular fallbacks, settings that this version does not support yet, and
-    files that other users can change. Files that other users can read get a warning.
+    Problems are also: routes that never match, circular fallbacks, and files that other users can change.
+    Files that other users can read get a warning.
     """
     from wirekey.config import (
         ConfigError,
@@ -40,7 +40,6 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
         load,
         route_warnings,
         secret_problems,
-        unimplemented,
     )
 
     access = FileAccess()
@@ -52,7 +51,6 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
             *secret_problems(config),
             *extension_problems(config),
             *route_warnings(config),
-            *unimplemented(config),
         ]
     except ConfigError as error:
         problems = error.problems

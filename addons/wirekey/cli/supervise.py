@@ -30,18 +30,17 @@ async def supervise(config: Config, count: int, *, simulator: bool | None) -> in
     Raises StartError or UserError if the configuration, the state or an address cannot be used.
     """
     from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-    from wirekey.audit.store import AuditStore
     from wirekey.ca import authority
     from wirekey.calls import settings
     from wirekey.identity.agents import AgentStore
-    from wirekey.server.config_checks import check_file_access, check_implemented
+    from wirekey.server.config_checks import check_file_access
+    from wirekey.server.record import audit_store
     from wirekey.server.runtime import RunningProxy
     from wirekey.server.shared_listeners import address_of, open_listeners
     from wirekey.server.state_lock import StateLock
     from wirekey.server.supervisor import Supervisor, worker_command
 
     start_logging(config)
-    check_implemented(config)
     check_file_access(config)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
     first = settings.build(config)
@@ -55,12 +54,7 @@ async def supervise(config: Config, count: int, *, simulator: bool | None) -> in
         stack.callback(close_all, sockets)
         authority.ensure(config.certs, list(first.hosts))
         key = CheckpointKey(AgentStore(config.state / "agents.json").derived_key(KEY_USE))
-        store = AuditStore(
-            config.state / "audit.db",
-            durability=config.audit.durability,
-            key=key,
-            checkpoints_to=config.audit.checkpoints_file,
-        )
+        store = audit_store(config, key)
         store.start()  # marks the calls that were in progress when all processes died
         await store.close()
         address = None

@@ -6,7 +6,6 @@ from wirekey.config.models import Config, LogConfig, provider_hosts, usual_hosts
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.route_checks import extension_problems, route_warnings
 from wirekey.config.secrets import SecretRef, resolve
-from wirekey.config.unimplemented import unimplemented
 from wirekey.config.upstream_proxy import configured_proxy, environment_proxy
 from wirekey.config.values import HostPort, UpstreamURL
 
@@ -29,6 +28,5 @@ __all__ = [
     "resolve",
     "route_warnings",
     "secret_problems",
-    "unimplemented",
     "usual_hosts",
 ]

@@ -105,13 +105,23 @@ class AuditConfig(ConfigGroup):
 
     store: AuditURL | None = Field(
         default=None,
-        description="Database of the audit. null: `audit.db` in the `state` folder.",
-        examples=["sqlite:///state/audit.db"],
+        description="Database of the record. null: `audit.db` in the `state` folder. A URL of PostgreSQL needs the "
+        "extra `postgresql`. One with a password comes from `env:NAME` or `file:PATH`.",
+        examples=["postgresql://wirekey@db.corp.example/wirekey"],
+    )
+    timeout: Seconds = Field(
+        default=1.0, description="Time in which PostgreSQL must take the record of a call before the call is sent."
+    )
+    on_failure: Literal["refuse", "spool"] = Field(
+        default="refuse",
+        description="Handling of calls while PostgreSQL cannot take their record. refuse: they get 503. spool: they "
+        "are recorded in a file in the `state` folder, and moved to the database when it is back.",
     )
     durability: Literal["commit", "fsync"] = Field(
         default="commit",
         description="How a record is written before its call is sent. commit: it survives the end of the process. "
-        "fsync: it also survives a power failure.",
+        "fsync: it also survives a power failure. In PostgreSQL, both survive it, and fsync also waits for synchronous "
+        "standbys.",
     )
     checkpoints: CheckpointFile | None = Field(
         default=None,

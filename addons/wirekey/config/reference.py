@@ -18,7 +18,6 @@ from wirekey.config.effective import yaml_value
 from wirekey.config.loading import KEY_VARIABLES
 from wirekey.config.messages import groups_in
 from wirekey.config.models import Config
-from wirekey.config.unimplemented import UNIMPLEMENTED
 from wirekey.config.values import ValueFormat
 
 if TYPE_CHECKING:
@@ -68,11 +67,6 @@ REFERENCE_VALUES = """
 **Values.** Relative paths start at the folder of the configuration file, also in `file:` references. Sizes are \
 numbers of bytes or texts such as `64MiB`. Times are seconds. `null` resets an optional setting to its default.
 """
-REFERENCE_UNIMPLEMENTED = """
-**Not implemented yet.** These settings are checked but have no effect. If one is set, `config check` reports it and \
-`serve` refuses to start:
-
-"""
 
 
 def reference() -> str:
@@ -80,10 +74,7 @@ def reference() -> str:
     rows = [f"| {name} | {' or '.join(f'`{v}`' for v in variables)} |" for name, variables in KEY_VARIABLES.items()]
     keys = "\n".join(["| provider | variable |", "|---|---|", *rows, ""])
     sections = [section(title, models) for title, models in groups(Config, "")]
-    unimplemented_settings = "".join(f"- `{names}` {message}\n" for _, names, message in UNIMPLEMENTED)
-    return (
-        REFERENCE_HEAD + keys + REFERENCE_VALUES + REFERENCE_UNIMPLEMENTED + unimplemented_settings + "".join(sections)
-    )
+    return REFERENCE_HEAD + keys + REFERENCE_VALUES + "".join(sections)
 
 
 def groups(model: type[BaseModel], key: str) -> Iterator[tuple[str, type[BaseModel]]]:

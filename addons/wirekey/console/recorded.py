@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 import time
 from dataclasses import asdict
@@ -12,13 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from wirekey.audit.schema import AuditFileError, open_for_reading
+from wirekey.audit.postgres_schema import AuditDatabaseError
+from wirekey.audit.reading import COLUMNS
+from wirekey.audit.record import is_postgres, open_record
+from wirekey.audit.schema import AuditFileError
 from wirekey.audit.totals import totals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
+    from wirekey.audit.record import RecordAddress
     from wirekey.audit.rows import AuditRow
     from wirekey.audit.totals import CallGroup, GroupBy, Totals
 
@@ -27,6 +29,16 @@ DENIED = 20
 LOOKED_THROUGH = 50_000
 """Number of latest calls that are searched for denials, because there is no index of them."""
 THESE = 100
+RECENT_CALLS = {
+    "file": f"SELECT {COLUMNS} FROM calls ORDER BY rowid DESC LIMIT ?",  # noqa: S608  # of our own names
+    "database": f"SELECT {COLUMNS} FROM calls ORDER BY id DESC LIMIT ?",  # noqa: S608  # of our own names
+}
+DENIED_CALLS = {
+    "file": f"SELECT {COLUMNS} FROM calls WHERE rowid > (SELECT max(rowid) FROM calls) - ? AND outcome = 'denied'"  # noqa: S608  # of our own names
+    " ORDER BY rowid DESC LIMIT ?",
+    "database": f"SELECT {COLUMNS} FROM (SELECT * FROM calls ORDER BY id DESC LIMIT ?) AS latest"  # noqa: S608  # of our own names
+    " WHERE outcome = 'denied' ORDER BY id DESC LIMIT ?",
+}
 PERIODS = {"hour": (3600, 60), "day": (86_400, 1800), "week": (7 * 86_400, 4 * 3600)}
 """Period → its length and that of a bucket, in seconds."""
 KEPT = {"hour": 3.0, "day": 15.0, "week": 60.0}
@@ -39,29 +51,25 @@ class Recorded:
     If the audit file cannot be read, there are no calls, and /ready says why.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, record: RecordAddress) -> None:
+        self._record = record
         self._sums: dict[tuple[str, str], tuple[float, asyncio.Task[bytes]]] = {}
         self._one_at_a_time = asyncio.Semaphore(1)
 
     async def recent(self) -> list[AuditRow]:
         """Return the latest calls, latest first, each as the values of an audit event."""
-        return await asyncio.to_thread(self._read, "SELECT * FROM calls ORDER BY rowid DESC LIMIT ?", [RECENT])
+        return await asyncio.to_thread(self._read, RECENT_CALLS, [RECENT])
 
     async def denied(self) -> list[AuditRow]:
         """Return the last denials among the latest calls, latest first."""
-        return await asyncio.to_thread(
-            self._read,
-            "SELECT * FROM calls WHERE rowid > (SELECT max(rowid) FROM calls) - ? AND outcome = 'denied'"
-            " ORDER BY rowid DESC LIMIT ?",
-            [LOOKED_THROUGH, DENIED],
-        )
+        return await asyncio.to_thread(self._read, DENIED_CALLS, [LOOKED_THROUGH, DENIED])
 
     async def these(self, ids: Sequence[str]) -> list[AuditRow]:
         """Return the calls of these ids that exist, in any order."""
         asked = list(ids[:THESE])
         places = ", ".join("?" * len(asked))
-        return await asyncio.to_thread(self._read, f"SELECT * FROM calls WHERE id IN ({places})", asked)  # noqa: S608  # values are bound
+        chosen = f"SELECT {COLUMNS} FROM calls WHERE id IN ({places})"  # noqa: S608  # values are bound
+        return await asyncio.to_thread(self._read, dict.fromkeys(("file", "database"), chosen), asked)
 
     async def totals(self, period: str, by: str) -> bytes:
         """Return the totals of a period (see PERIODS) by `agent`, `model` or `provider`, as JSON."""
@@ -85,16 +93,17 @@ class Recorded:
         since = datetime.fromtimestamp(start, UTC)
         wait = timedelta(seconds=1)
         try:
-            found = totals(self._path, since=since, until=until + wait, bucket_seconds=bucket, by=cast("GroupBy", by))
-        except (AuditFileError, sqlite3.Error):
+            found = totals(self._record, since=since, until=until + wait, bucket_seconds=bucket, by=cast("GroupBy", by))
+        except (AuditFileError, AuditDatabaseError, sqlite3.Error):
             return msgspec.json.encode({"readable": False, "period": period, "by": by})
         return msgspec.json.encode({"readable": True, "period": period, "by": by, "bucket": bucket, **plain(found)})
 
-    def _read(self, statement: str, values: Sequence[Any]) -> list[AuditRow]:
+    def _read(self, statements: Mapping[str, str], values: Sequence[Any]) -> list[AuditRow]:
         try:
-            with contextlib.closing(open_for_reading(self._path)) as database:
+            with open_record(self._record) as database:
+                statement = statements["database" if is_postgres(database) else "file"]
                 return database.execute(statement, values).fetchall()
-        except (AuditFileError, sqlite3.Error):
+        except (AuditFileError, AuditDatabaseError, sqlite3.Error):
             return []
 
 

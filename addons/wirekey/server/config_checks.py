@@ -5,18 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from wirekey.config import ConfigError, file_access, unimplemented
+from wirekey.config import ConfigError, file_access
 
 if TYPE_CHECKING:
     from wirekey.config import Config
 
 logger = logging.getLogger(__name__)
-
-
-def check_implemented(config: Config) -> None:
-    """Raise ConfigError if the configuration has a setting that this version does not support yet."""
-    if problems := unimplemented(config):
-        raise ConfigError(problems)
 
 
 def check_file_access(config: Config) -> None:

@@ -16,7 +16,6 @@ from mitmproxy import ctx, exceptions
 
 from wirekey import config as configuration
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-from wirekey.audit.store import AuditStore
 from wirekey.ca import authority
 from wirekey.ca.gateway_certificate import ConfiguredCertificate, IssuedCertificate
 from wirekey.call import end_call_ids_with
@@ -30,9 +29,10 @@ from wirekey.providers import PROVIDERS
 from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory, options
-from wirekey.server.config_checks import check_file_access, check_implemented
+from wirekey.server.config_checks import check_file_access
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.proxied_connections import read_headers_from
+from wirekey.server.record import audit_store
 from wirekey.server.reload import Reloader
 from wirekey.server.retention import Retention
 from wirekey.server.runtime import RunningProxy
@@ -158,7 +158,6 @@ class Lifecycle:
         if networks := config.listen.proxy_protocol:
             read_headers_from(networks, lambda: self.services.settings.deadlines.first_byte)
         self.reloader.fingerprint = self.first_fingerprint or config.fingerprint()
-        check_implemented(config)
         check_file_access(config)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would contain the keys that are read next
         first = settings.build(config)
@@ -224,15 +223,9 @@ class Lifecycle:
             services.body_log = BodyLog(config.log.bodies)
             undo.callback(services.body_log.close)
         key = CheckpointKey(services.agents.derived_key(KEY_USE))
+        store = audit_store(config, key, self.worker.start.interrupted if self.worker else ("",))
         if self.worker is None or self.worker.start.number == 1:
-            self.retention = Retention(config.state / "audit.db", config, key)
-        store = AuditStore(
-            config.state / "audit.db",
-            durability=config.audit.durability,
-            key=key,
-            checkpoints_to=config.audit.checkpoints_file,
-            recovered=self.worker.start.interrupted if self.worker else ("",),
-        )
+            self.retention = Retention(store.address, config, key)
         store.start()  # last, as its thread takes a while to stop
         services.store = store
 

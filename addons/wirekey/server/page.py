@@ -39,4 +39,4 @@ def live_page(
     sessions = SignInSessions(operator_token.ReloadedToken(state))
     if lifecycle.worker:
         services.events.observers.append(WorkerPages(lifecycle.worker, feed, sessions))
-    return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.path))
+    return LivePage(Status(services, lifecycle, feed, ready), feed, sessions, Recorded(services.store.address))

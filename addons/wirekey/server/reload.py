@@ -15,7 +15,7 @@ from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory
-from wirekey.server.config_checks import check_file_access, check_implemented
+from wirekey.server.config_checks import check_file_access
 from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.token_service import TokenService
 
@@ -84,7 +84,6 @@ class Reloader:
         assert lifecycle.token_service
         previous, was_required = lifecycle.config, services.settings.identity_required
         config, fingerprint = await asyncio.to_thread(read, previous.source)
-        check_implemented(config)
         await asyncio.to_thread(check_file_access, config)
         with contextlib.ExitStack() as undo:
             policy = services.policy

@@ -1,0 +1,438 @@
+"""The record in PostgreSQL, as its one writer in this process sees it. For one thread.
+
+Rows go to the server as JSON, one statement for each kind, in one transaction. Each process that writes has a chain of
+its own, which it claims with an advisory lock. The chain belongs to an owner: a name that is kept in the state folder.
+The next process of this folder therefore goes on with the chain, and knows that the calls under way on it have ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+from psycopg import errors
+
+from wirekey.audit import checkpoints
+from wirekey.audit.chain import FIRST, LastLink, links_of
+from wirekey.audit.checkpoints import Checkpoint
+from wirekey.audit.event import ATTEMPT_FIELDS, ATTEMPT_NAMES, FIELDS, NAMES, OUTCOME_NAMES, rfc3339
+from wirekey.audit.postgres_connection import open_connection, place_of, reason_of
+from wirekey.audit.postgres_schema import LOCK, SQL_TYPES, AuditDatabaseError, make_partitions, migrate
+from wirekey.audit.rows import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from wirekey.audit.checkpoints import CheckpointKey, Reason
+    from wirekey.audit.postgres_connection import LimitedConnection
+    from wirekey.audit.rows import AuditRow
+    from wirekey.secret import Secret
+
+logger = logging.getLogger(__name__)
+
+LINKS_BETWEEN_CHECKPOINTS = 20_000
+SEEN_EVERY = 10.0
+PARTITIONS_EVERY = 3600.0
+ZOMBIE_SECONDS = 2.0
+ABANDONED = "10 minutes"
+END_NAMES = ("model", *OUTCOME_NAMES, "id")
+TYPES = {field.name: SQL_TYPES[field.type] for field in (*FIELDS, *ATTEMPT_FIELDS)}
+encode = msgspec.json.Encoder().encode
+
+
+def recordset(names: Sequence[str]) -> str:
+    """Return SQL that makes rows with these columns of a JSON parameter."""
+    return f"json_to_recordset(%s::json) AS given({', '.join(f'{name} {TYPES[name]}' for name in names)})"
+
+
+COLUMNS = ", ".join(NAMES)
+INSERT = f"INSERT INTO calls ({COLUMNS}, writer) SELECT {COLUMNS}, %s FROM {recordset(NAMES)}"  # noqa: S608  # of our own names
+REPLACE = f"{INSERT} ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in NAMES[1:])}"
+UPDATE = (
+    f"UPDATE calls SET {', '.join(f'{name} = given.{name}' for name in END_NAMES[:-1])} FROM {recordset(END_NAMES)}"  # noqa: S608  # of our own names
+    " WHERE calls.id = given.id AND calls.id >= %s AND calls.id <= %s AND calls.outcome IS NULL"
+)
+ATTEMPT = (
+    f"INSERT INTO attempts ({', '.join(ATTEMPT_NAMES)}) SELECT {', '.join(ATTEMPT_NAMES)}"  # noqa: S608  # of our own names
+    f" FROM {recordset(ATTEMPT_NAMES)} ON CONFLICT (call_id, number) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in ATTEMPT_NAMES[2:])
+)
+LINK = (
+    "INSERT INTO chain SELECT %s, seq, kind, id, decode(hash, 'hex') FROM"
+    " json_to_recordset(%s::json) AS given(seq bigint, kind text, id text, hash text)"
+)
+SET_HEAD = "UPDATE chain_head SET seq = %s, hash = %s, seen = now() WHERE writer = %s AND owner = %s"
+MOVED = "INSERT INTO spools VALUES (%s, %s) ON CONFLICT (spool) DO UPDATE SET moved = excluded.moved"
+
+
+class RowMismatchError(Exception):
+    """A call that has ended is not in the database as under way."""
+
+
+class LostChainError(Exception):
+    """Another process has claimed the chain of this one."""
+
+
+class PostgresAudit:
+    """The record in a PostgreSQL database. `limit`: seconds that a step may take. `owner`: of the chain.
+
+    Raises AuditDatabaseError if the database cannot be used.
+    """
+
+    idle_seconds: float | None = SEEN_EVERY
+    is_busy = False
+
+    def __init__(
+        self,
+        url: Secret,
+        owner: str,
+        *,
+        durability: str,
+        limit: float,
+        key: CheckpointKey | None = None,
+        also_to: Path | None = None,
+    ) -> None:
+        self.place = place_of(url)
+        if also_to:
+            checkpoints.check_writable(also_to)
+        self._url, self._owner, self._durability, self._limit = url, owner, durability, limit
+        self._key, self._also_to = key, also_to
+        self._connection: LimitedConnection | None = None
+        self._connecting: Future[LimitedConnection] | None = None
+        self._connector = ThreadPoolExecutor(1, "wirekey-audit-connect")
+        self._writer, self._chain, self._head = 0, "", LastLink()
+        self._unsure: tuple[LastLink, int, int, int] | None = None
+        """The last link, and the numbers of outcomes, finals and attempts, of a commit without a response."""
+        self._checked: int | None = None
+        self._seen_at = self._partitioned_at = 0.0
+        self.connect_patience = limit
+        """Seconds that a step waits for a connection. Connecting continues after that."""
+        self.moved = 0
+        """The number of the last entry of the spool that was moved here. Known while connected."""
+
+    # The interface of the store.
+
+    def open(self) -> None:
+        """Connect, and create or update the tables. Raises AuditDatabaseError."""
+        try:
+            self._connection = self._connect()
+        except psycopg.Error as error:
+            text = " ".join(str(error).split())
+            raise AuditDatabaseError(f"{self.place} cannot be used: {reason_of(error)} ({text}).") from error
+
+    def recover(self, tags: tuple[str, ...] = ()) -> int:
+        """Mark the calls of this owner's previous process as interrupted, and return their number."""
+        if not self._connection:
+            return 0
+        return self._interrupt(self._writer)
+
+    def write(self, rows: Rows, spooled: tuple[str, int] | None = None) -> tuple[str | None, int]:
+        """Commit the rows. Outcomes and finals that are settled are removed from them.
+
+        `spooled`: the spool that the rows come from, and the number of its entry. Returns the reason of a failure, or
+        None, and the number of rows lost because no database accepts them.
+        """
+        try:
+            self._connected()
+            self._forget_committed(rows)
+            self._commit(rows, spooled)
+        except (psycopg.OperationalError, errors.InternalError_, OSError, LostChainError) as error:
+            self._disconnect_if_needed(error)
+            return reason_of(error), 0
+        except Exception as error:
+            self._roll_back()
+            if not rows.ends or not is_of_rows(error):
+                logger.debug("the audit database refused rows: %s", type(error).__name__)
+                return reason_of(error), 0
+            return self._write_singly(rows, error)
+        rows.outcomes.clear()
+        rows.finals.clear()
+        rows.attempts.clear()
+        return None, 0
+
+    def idle(self) -> None:
+        """Show that this process lives, and create partitions in time. Called when nothing is to be written."""
+        now = time.monotonic()
+        if not self._connection or now - self._seen_at < SEEN_EVERY:
+            return
+        self._seen_at = now
+        with contextlib.suppress(psycopg.Error):
+            self._connection.execute("UPDATE chain_head SET seen = now() WHERE writer = %s", [self._writer])
+
+    def close(self) -> None:
+        """Sign a last checkpoint and disconnect."""
+        try:
+            if self._connection:
+                self.checkpoint("stop")
+        except (psycopg.Error, OSError) as error:
+            logger.error("The last checkpoint could not be stored: %s", reason_of(error))  # noqa: TRY400  # the reason is enough
+        self._disconnect()
+        self._connector.shutdown(wait=False, cancel_futures=True)
+
+    # For a spool.
+
+    def reach(self, patience: float | None = None) -> str | None:
+        """Connect if there is no connection, within `patience` seconds. Return the reason of a failure."""
+        try:
+            self._connected(patience)
+        except (psycopg.Error, OSError) as error:
+            return reason_of(error)
+        return None
+
+    @property
+    def is_connecting(self) -> bool:
+        """Whether an attempt to connect has not ended yet."""
+        return self._connecting is not None
+
+    def take_unsure(self) -> bytes | None:
+        """Return the hash of the last link of a commit whose response was lost, and forget it."""
+        unsure, self._unsure = self._unsure, None
+        return unsure[0].hash if unsure else None
+
+    @property
+    def last_hash(self) -> bytes:
+        """The hash of the last link. Known while connected."""
+        return self._head.hash
+
+    # Connections.
+
+    def _connected(self, patience: float | None = None) -> LimitedConnection:
+        """Return the connection. Connects in another thread, which may take longer than a call can wait."""
+        if self._connection and not self._connection.closed:
+            return self._connection
+        if self._connecting is None:
+            self._connecting = self._connector.submit(self._connect)
+        try:
+            self._connection = self._connecting.result(patience or self.connect_patience)
+        except TimeoutError:
+            raise psycopg.OperationalError("not connected yet") from None
+        except AuditDatabaseError as error:
+            logger.error("%s", error)  # noqa: TRY400  # the message is complete
+            raise psycopg.OperationalError("not usable") from None
+        finally:
+            if self._connecting.done():
+                self._connecting = None
+        return self._connection
+
+    def _connect(self) -> LimitedConnection:
+        connection = open_connection(self._url, durability=self._durability)
+        try:
+            migrate(connection, self.place)
+            self._claim(connection)
+            connection.limit = self._limit
+            connection.execute(f"SET statement_timeout = {int(self._limit * 1000)}".encode())
+        except BaseException:
+            connection.close()
+            raise
+        self._partitioned_at = time.monotonic()
+        return connection
+
+    def _claim(self, connection: LimitedConnection) -> None:
+        """Claim the chain of this owner, or begin a new one. Raises psycopg.OperationalError if another has it."""
+        read = "SELECT writer, chain, seq, hash FROM chain_head WHERE owner = %s"
+        found = connection.execute(read, [self._owner]).fetchone()
+        if found is None:
+            chain = uuid.uuid4().hex
+            begin = "INSERT INTO chain_head (chain, seq, hash, owner) VALUES (%s, 0, %s, %s)"
+            with connection.transaction():
+                connection.execute(begin, [chain, FIRST, self._owner])
+                if self._key:
+                    self._store(connection, chain, LastLink(), "begin")
+            found = connection.execute(read, [self._owner]).fetchone()
+        assert found
+        writer = found[0]
+        until = time.monotonic() + ZOMBIE_SECONDS
+        # An earlier connection of this owner may still have the lock: the server has not noticed its end.
+        while connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK, writer]).fetchone() != (True,):
+            if time.monotonic() > until:
+                raise psycopg.OperationalError("another process writes this chain")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND classid = %s AND objid = %s",
+                [LOCK, writer],
+            )
+            time.sleep(0.05)
+        found = connection.execute(read, [self._owner]).fetchone()
+        assert found
+        self._writer, self._chain, self._head = found[0], found[1], LastLink(found[2], found[3])
+        moved = connection.execute("SELECT moved FROM spools WHERE spool = %s", [self._owner]).fetchone()
+        self.moved = moved[0] if moved else 0
+
+    def _disconnect_if_needed(self, error: Exception) -> None:
+        if isinstance(error, LostChainError) or not self._connection or self._connection.closed:
+            self._disconnect()
+        else:
+            self._roll_back()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection:
+                self._connection.rollback()
+        except psycopg.Error:
+            self._disconnect()
+
+    # Writing.
+
+    def _forget_committed(self, rows: Rows) -> None:
+        """Remove what an earlier commit has stored, whose response was lost with its connection."""
+        unsure, self._unsure = self._unsure, None
+        if unsure and unsure[0] == self._head:
+            _, outcomes, finals, attempts = unsure
+            del rows.outcomes[:outcomes], rows.finals[:finals], rows.attempts[:attempts]
+
+    def _commit(self, rows: Rows, spooled: tuple[str, int] | None = None) -> None:
+        connection = self._connection
+        assert connection
+        with connection.pipeline():
+            connection.execute("BEGIN")
+            head, results = self._add(connection, rows)
+            if spooled:
+                connection.execute(MOVED, spooled)
+        for cursor, expected, mistake in results:
+            if cursor.rowcount != expected:
+                connection.rollback()
+                raise mistake
+        self._unsure = (head, len(rows.outcomes), len(rows.finals), len(rows.attempts))
+        connection.execute("COMMIT")
+        self._unsure = None
+        self._head = head
+        if spooled:
+            self.moved = spooled[1]
+        self._seen_at = time.monotonic()
+        self._after_commit(connection)
+
+    def _add(self, connection: LimitedConnection, rows: Rows) -> tuple[LastLink, list[tuple[Any, int, Exception]]]:
+        """Send the rows and their links. Return the new last link, and what the numbers of changed rows must be."""
+        results: list[tuple[Any, int, Exception]] = []
+        if rows.intents:
+            connection.execute(INSERT, [self._writer, json_rows(NAMES, rows.intents)])
+        if rows.next_attempts:
+            tried = [row for attempts in rows.next_attempts for row in attempts]
+            connection.execute(ATTEMPT, [json_rows(ATTEMPT_NAMES, tried)])
+        if rows.outcomes:
+            ids = [str(row[-1]) for row in rows.outcomes]
+            given = [json_rows(END_NAMES, rows.outcomes), min(ids), max(ids)]
+            results.append((connection.execute(UPDATE, given), len(ids), RowMismatchError()))
+        if rows.finals:
+            connection.execute(REPLACE, [self._writer, json_rows(NAMES, rows.finals)])
+        if rows.attempts:
+            connection.execute(ATTEMPT, [json_rows(ATTEMPT_NAMES, rows.attempts)])
+        if not (rows.intents or rows.ends):
+            return self._head, results
+        links, head = links_of(rows, self._head)
+        given_links = [{"seq": seq, "kind": kind, "id": one, "hash": hash_.hex()} for seq, kind, one, hash_ in links]
+        connection.execute(LINK, [self._writer, encode(given_links).decode()])
+        changed = connection.execute(SET_HEAD, [head.seq, head.hash, self._writer, self._owner])
+        results.append((changed, 1, LostChainError()))
+        return head, results
+
+    def _after_commit(self, connection: LimitedConnection) -> None:
+        now = time.monotonic()
+        self._checked = self._head.seq if self._checked is None else self._checked
+        try:
+            if self._head.seq - self._checked >= LINKS_BETWEEN_CHECKPOINTS:
+                self.checkpoint("interval")
+            if now - self._partitioned_at > PARTITIONS_EVERY:
+                self._partitioned_at = now
+                with connection.transaction():
+                    connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [LOCK])
+                    make_partitions(connection, datetime.now(UTC))
+        except (psycopg.Error, OSError) as error:
+            logger.error("A checkpoint or a partition of the audit could not be stored: %s", reason_of(error))  # noqa: TRY400  # the reason is enough
+
+    def _write_singly(self, rows: Rows, cause: Exception) -> tuple[str | None, int]:
+        """Write the rows one by one and skip those that cannot be stored, so that they do not block the others."""
+        lost = 0
+        single = [
+            Rows(outcomes=[row], attempts=[one for one in rows.attempts if one[0] == row[-1]]) for row in rows.outcomes
+        ]
+        single += [Rows(finals=[row]) for row in rows.finals]
+        for one in single:
+            try:
+                self._commit(one)
+            except (psycopg.OperationalError, LostChainError) as error:
+                self._disconnect_if_needed(error)
+                return reason_of(error), lost
+            except Exception as error:
+                self._roll_back()
+                if not is_of_rows(error):
+                    return reason_of(error), lost
+                lost += 1
+                logger.debug("a row cannot be stored: %s", type(error).__name__)
+            for kept, settled in ((rows.outcomes, one.outcomes), (rows.finals, one.finals)):
+                for row in settled:
+                    kept.remove(row)
+        rows.attempts.clear()
+        return reason_of(cause) if rows.intents or rows.next_attempts else None, lost
+
+    def _interrupt(self, writer: int) -> int:
+        """Mark the calls under way of a chain that this process has claimed as interrupted."""
+        connection = self._connection
+        assert connection
+        found = connection.execute(
+            f"SELECT {COLUMNS} FROM calls WHERE writer = %s AND outcome IS NULL".encode(),  # noqa: S608  # of our own names
+            [writer],
+        ).fetchall()
+        if not found:
+            return 0
+        rows = Rows()
+        for values in found:
+            event = dict(zip(NAMES, values, strict=True)) | {"outcome": "interrupted"}
+            rows.outcomes.append(tuple(event[name] for name in END_NAMES))
+            rows.attempts += self._interrupted_attempts(connection, values[0])
+        self._commit(rows)
+        return len(found)
+
+    def _interrupted_attempts(self, connection: LimitedConnection, call_id: str) -> list[AuditRow]:
+        read = f"SELECT {', '.join(ATTEMPT_NAMES)} FROM attempts WHERE call_id = %s ORDER BY number"  # noqa: S608  # of our own names
+        tried = connection.execute(read.encode(), [call_id]).fetchall()
+        failure, duration = ATTEMPT_NAMES.index("failure"), ATTEMPT_NAMES.index("duration_ms")
+        return [
+            (*row[:failure], "interrupted", *row[failure + 1 :]) if row[duration] is None else tuple(row)
+            for row in tried
+        ]
+
+    # Checkpoints.
+
+    def checkpoint(self, reason: Reason) -> None:
+        """Sign and store a checkpoint of the last link, unless there is one already. Raises psycopg.Error, OSError."""
+        if self._key and self._connection and self._head.seq != self._checked:
+            self._store(self._connection, self._chain, self._head, reason)
+
+    def _store(self, connection: LimitedConnection, chain: str, last: LastLink, reason: Reason) -> None:
+        assert self._key
+        point = Checkpoint(chain=chain, seq=last.seq, hash=last.hash.hex(), time=rfc3339(time.time()), reason=reason)
+        signed = self._key.signed(point)
+        connection.execute(
+            "INSERT INTO checkpoints (chain, seq, document) VALUES (%s, %s, %s)", [chain, last.seq, signed.document()]
+        )
+        self._checked = last.seq
+        logger.info("audit checkpoint %s", signed.document())
+        if self._also_to:
+            checkpoints.append(self._also_to, signed)
+
+
+def is_of_rows(error: Exception) -> bool:
+    """Return whether an error is of a row that the database never accepts, rather than of the database."""
+    return not isinstance(error, psycopg.Error) or isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+
+
+def json_rows(names: Sequence[str], rows: Sequence[AuditRow]) -> str:
+    """Return rows as a JSON array of objects, without values that are None."""
+    objects = [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+    return encode(objects).decode()

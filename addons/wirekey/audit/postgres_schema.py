@@ -1,0 +1,110 @@
+"""The tables of the record in PostgreSQL, and the numbered migrations that make them.
+
+All tables are in the schema `wirekey`. `calls` and `chain` have the same columns as in an audit file, and two more:
+`writer` is the chain that a call's intent or a link belongs to. Each running Wirekey writes a chain of its own.
+
+Calls are partitioned by month. An id begins with the time of its call, so the ranges are ranges of ids.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from wirekey.audit.event import ATTEMPT_FIELDS, FIELDS
+from wirekey.audit.reading import first_id_at
+from wirekey.errors import UserError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import psycopg
+
+SQL_TYPES = {"text": "text", "integer": "bigint", "number": "double precision", "boolean": "boolean"}
+LOCK = 0x7769726B
+"""The class of our advisory locks. Object 0: migrations and partitions. Others: the writer of this number."""
+
+
+def column(name: str, type_: str) -> str:
+    """Return the definition of a column. Ids are compared by their bytes, as everywhere else."""
+    return f"{name} {SQL_TYPES[type_]}{' COLLATE "C"' if name in ('id', 'call_id') else ''}"
+
+
+MIGRATIONS = (
+    f"""
+CREATE TABLE calls (
+    {", ".join(column(field.name, field.type) for field in FIELDS)},
+    writer integer NOT NULL,
+    PRIMARY KEY (id)
+) PARTITION BY RANGE (id);
+CREATE INDEX calls_by_agent ON calls (agent_id, id);
+CREATE INDEX calls_under_way ON calls (writer) WHERE outcome IS NULL;
+CREATE TABLE attempts (
+    {", ".join(column(field.name, field.type) for field in ATTEMPT_FIELDS)},
+    PRIMARY KEY (call_id, number)
+);
+CREATE TABLE chain (
+    writer integer NOT NULL, seq bigint NOT NULL, kind text NOT NULL, id text COLLATE "C" NOT NULL, hash bytea NOT NULL,
+    PRIMARY KEY (writer, seq)
+);
+CREATE TABLE chain_head (
+    writer integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, chain text NOT NULL UNIQUE, seq bigint NOT NULL,
+    hash bytea NOT NULL, owner text NOT NULL UNIQUE, seen timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE checkpoints (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, chain text NOT NULL, seq bigint NOT NULL,
+    document text NOT NULL
+);
+CREATE INDEX checkpoints_by_chain ON checkpoints (chain, seq);
+CREATE TABLE spools (spool text PRIMARY KEY, moved bigint NOT NULL);
+""",
+)
+"""Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
+
+
+class AuditDatabaseError(UserError):
+    """The audit database cannot be used. The message names it and the fix, without a password."""
+
+
+def migrate(connection: psycopg.Connection[Any], place: str) -> None:
+    """Create or update the tables. Raises AuditDatabaseError if a newer Wirekey made them, and psycopg.Error."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [LOCK])
+        connection.execute("CREATE SCHEMA IF NOT EXISTS wirekey")
+        connection.execute("CREATE TABLE IF NOT EXISTS wirekey.schema_version (version integer NOT NULL)")
+        found = connection.execute("SELECT version FROM wirekey.schema_version").fetchone()
+        version = found[0] if found else 0
+        check_version(version, place)
+        for statements in MIGRATIONS[version:]:
+            connection.execute(statements.encode())
+        if version < len(MIGRATIONS):
+            connection.execute("DELETE FROM wirekey.schema_version")
+            connection.execute("INSERT INTO wirekey.schema_version VALUES (%s)", [len(MIGRATIONS)])
+        make_partitions(connection, datetime.now(UTC))
+
+
+def check_version(version: int, place: str) -> None:
+    """Raise AuditDatabaseError if a newer Wirekey made the tables."""
+    if version > len(MIGRATIONS):
+        raise AuditDatabaseError(
+            f"{place} has tables of version {version}; this Wirekey knows versions up to {len(MIGRATIONS)}. Nothing "
+            "was changed: use the newer Wirekey that made them."
+        )
+
+
+def make_partitions(connection: psycopg.Connection[Any], now: datetime) -> None:
+    """Create the partitions of the last month, this one and the next one, within a transaction that holds the lock."""
+    first = month_start(month_start(now) - timedelta(days=1))
+    for _ in range(3):
+        after = month_start(first + timedelta(days=32))
+        name = f"calls_{first:%Y_%m}"
+        if connection.execute("SELECT to_regclass(%s)", [f"wirekey.{name}"]).fetchone() == (None,):
+            begin, end = first_id_at(first.timestamp()), first_id_at(after.timestamp())
+            bounds = f"FROM ('{begin}') TO ('{end}')"
+            connection.execute(f"CREATE TABLE wirekey.{name} PARTITION OF wirekey.calls FOR VALUES {bounds}".encode())
+        first = after
+
+
+def month_start(moment: datetime) -> datetime:
+    """Return the first moment of a month."""
+    return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,93 @@
+"""Opens the record that `audit.store` names."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wirekey.audit.store import AuditStore
+from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.secrets import SecretRef
+from wirekey.secret import Secret
+
+if TYPE_CHECKING:
+    from wirekey.audit.checkpoints import CheckpointKey
+    from wirekey.audit.record import RecordAddress
+    from wirekey.audit.store import AuditDatabase
+    from wirekey.config import Config
+
+LIMIT_SHARE = 0.6
+"""Share of `audit.timeout` that one step may take, so that a failure is reported, or spooled, before it has passed."""
+SPOOL_PATIENCE = 0.05
+
+
+def record_address(config: Config) -> RecordAddress:
+    """Return the audit file, or the URL of the audit database. Raises ConfigError."""
+    store = config.audit.store
+    if store is None:
+        return config.state / "audit.db"
+    if store.startswith(("env:", "file:", "keyring:")):
+        found = config.resolve(SecretRef.parse(store), "audit.store")
+        if isinstance(found, Problem):
+            raise ConfigError([found])
+        url = found
+    else:
+        url = Secret(store)
+    text = url.reveal()
+    if text.startswith("sqlite:///"):
+        return config.folder / text.removeprefix("sqlite:///")
+    if not text.startswith(("postgresql://", "postgres://")):
+        text = "must be the URL of a database: sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+        raise ConfigError([config._sources.problem("audit.store", text)])  # noqa: SLF001  # of the setting
+    if importlib.util.find_spec("psycopg") is None:
+        text = (
+            "needs the package psycopg. Install Wirekey with the extra postgresql: "
+            ".venv/bin/python -m pip install 'psycopg[binary]'"
+        )
+        raise ConfigError([config._sources.problem("audit.store", text)])  # noqa: SLF001  # of the setting
+    return url
+
+
+def record_place(config: Config) -> str:
+    """Return what the record is called in messages, without a password. Raises ConfigError."""
+    address = record_address(config)
+    if isinstance(address, Path):
+        return str(address)
+    from wirekey.audit.postgres_connection import place_of
+
+    return place_of(address)
+
+
+def audit_store(config: Config, key: CheckpointKey, interrupted: tuple[str, ...] = ("",)) -> AuditStore:
+    """Return the store of the record, not started yet. Raises ConfigError.
+
+    `interrupted`: the ends of the ids of calls that a process left in progress when it died. In PostgreSQL, each
+    process knows its own.
+    """
+    settings, address = config.audit, record_address(config)
+    if isinstance(address, Path):
+        return AuditStore(
+            address, settings.durability, key=key, checkpoints_to=settings.checkpoints_file, recovered=interrupted
+        )
+
+    def open_database() -> AuditDatabase:
+        from wirekey.audit.postgres import PostgresAudit
+        from wirekey.audit.spool import SpooledAudit, SpoolFile, WriterName
+
+        writer = WriterName(config.state)
+        database = PostgresAudit(
+            address,
+            writer.name,
+            durability=settings.durability,
+            limit=settings.timeout * LIMIT_SHARE,
+            key=key,
+            also_to=settings.checkpoints_file,
+        )
+        if settings.on_failure == "refuse":
+            database.open()
+            return database
+        database.connect_patience = SPOOL_PATIENCE
+        return SpooledAudit(database, SpoolFile(writer.spool), writer.name)
+
+    return AuditStore(address, settings.durability, settings.timeout, database=open_database)

@@ -1,0 +1,306 @@
+"""The record in PostgreSQL keeps what the record in a file keeps: each intent before its call, and each event once."""
+
+import asyncio
+import contextlib
+import time
+
+import psycopg
+import pytest
+from tests.audit.calls import call_of, finish
+from tests.audit.test_verifying import KEY, settled
+from tests.postgres_server import database, own_postgres, postgres
+
+from wirekey.audit import postgres_schema
+from wirekey.audit import store as store_module
+from wirekey.audit.event import NAMES, event_of
+from wirekey.audit.postgres import PostgresAudit
+from wirekey.audit.postgres_schema import AuditDatabaseError
+from wirekey.audit.spool import SpooledAudit, SpoolFile
+from wirekey.audit.store import AuditStore, AuditUnavailable
+from wirekey.call import AttemptRecord, Call, Outcome
+from wirekey.secret import Secret
+
+__all__ = ["database", "own_postgres", "postgres"]
+
+FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
+COLUMNS = ", ".join(NAMES)
+
+
+def opened(url, tmp_path, owner="a", bound=1.0, spool=False):
+    def open_database():
+        database = PostgresAudit(url, owner, durability="commit", limit=bound * 0.6, key=KEY)
+        if not spool:
+            database.open()
+            return database
+        database.connect_patience = 0.05
+        return SpooledAudit(database, SpoolFile(tmp_path / f"spool-{owner}.db"), owner)
+
+    store = AuditStore(tmp_path / "none", bound=bound, database=open_database)
+    store.start()
+    return store
+
+
+@pytest.fixture
+async def audit(database, tmp_path):
+    store = opened(database, tmp_path)
+    yield store
+    await store.close()
+
+
+def rows(url):
+    with contextlib.closing(psycopg.connect(url.reveal())) as connection:
+        found = connection.execute(f"SELECT {COLUMNS} FROM wirekey.calls").fetchall()
+    return {row[0]: dict(zip(NAMES, row, strict=True)) for row in found}
+
+
+async def test_an_acknowledged_intent_is_in_the_database(audit, database):
+    call = call_of()
+    await audit.record_intent(call)
+    assert rows(database)[call.id] == event_of(call)
+
+
+async def test_an_outcome_completes_the_row(audit, database):
+    call = call_of()
+    await audit.record_intent(call)
+    audit.record_outcome(finish(call, model="gpt-4.1"))
+    denied = Call(outcome=Outcome.DENIED, policy_result="deny", policy_reason="no", status=403)
+    audit.record_final(denied)
+    await audit.close()
+    assert rows(database) == {call.id: event_of(call), denied.id: event_of(denied)}
+
+
+async def test_a_thousand_concurrent_calls_are_all_recorded(audit, database):
+    calls = [call_of() for _ in range(1000)]
+    await asyncio.gather(*(audit.record_intent(call) for call in calls))
+    for call in calls:
+        audit.record_outcome(finish(call))
+    await audit.close()
+    assert rows(database) == {call.id: event_of(call) for call in calls}
+
+
+async def test_a_call_cancelled_while_its_intent_is_written_has_its_own_outcome(audit, database):
+    call = call_of()
+    waiting = asyncio.create_task(audit.record_intent(call))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    call.outcome = Outcome.CLIENT_CANCELLED
+    audit.record_final(call)
+    await audit.close()
+    assert rows(database)[call.id]["outcome"] == "client_cancelled"
+
+
+async def test_a_retried_call_has_a_row_for_each_attempt(audit, database):
+    call = call_of(credential="openai/2", attempts=1, failed_attempts=(FAILED,))
+    await audit.record_intent(call)
+    await audit.record_next_attempt(call)
+    audit.record_outcome(finish(call, attempts=2, attempt_began=time.perf_counter()))
+    await audit.close()
+    with contextlib.closing(psycopg.connect(database.reveal())) as connection:
+        found = connection.execute("SELECT number, failure, status FROM wirekey.attempts ORDER BY number").fetchall()
+    assert found == [(1, "status", 429), (2, None, 200)]
+
+
+async def test_calls_of_a_process_that_died_are_interrupted_by_the_next_one_of_its_folder_only(database, tmp_path):
+    first, other = opened(database, tmp_path), opened(database, tmp_path, "b")
+    dead, running = call_of(), call_of()
+    await first.record_intent(dead)
+    await other.record_intent(running)
+    next_one = opened(database, tmp_path)  # while the session of the first is still there
+    assert {call_id: row["outcome"] for call_id, row in rows(database).items()} == {
+        dead.id: "interrupted",
+        running.id: None,
+    }
+    other.record_outcome(finish(running))
+    await other.close()
+    await next_one.close()
+    assert rows(database)[running.id]["outcome"] == "completed"
+
+
+async def test_a_row_that_the_database_rejects_does_not_block_others(audit, database):
+    good = call_of(outcome=Outcome.DENIED)
+    audit._gather(audit._gathering.finals, ("too", "short"))
+    audit.record_final(good)
+    await audit.close()
+    assert list(rows(database)) == [good.id]
+    assert audit.lost == 1
+
+
+def test_tables_of_a_newer_wirekey_are_refused_by_name(database, tmp_path):
+    asyncio.run(opened(database, tmp_path).close())
+    with contextlib.closing(psycopg.connect(database.reveal(), autocommit=True)) as connection:
+        connection.execute("UPDATE wirekey.schema_version SET version = 99")
+    with pytest.raises(AuditDatabaseError, match="has tables of version 99; this Wirekey knows versions up to"):
+        opened(database, tmp_path)
+
+
+def test_several_processes_that_start_at_once_create_the_tables_once(database, tmp_path):
+    async def start(name):
+        return await asyncio.to_thread(opened, database, tmp_path, name)
+
+    async def start_all():
+        stores = await asyncio.gather(*(start(name) for name in "abcd"))
+        for store in stores:
+            await store.close()
+
+    asyncio.run(start_all())
+    with contextlib.closing(psycopg.connect(database.reveal())) as connection:
+        assert connection.execute("SELECT version FROM wirekey.schema_version").fetchall() == [
+            (len(postgres_schema.MIGRATIONS),)
+        ]
+
+
+def test_an_address_without_a_server_is_reported_without_the_password(tmp_path):
+    with pytest.raises(AuditDatabaseError, match=r"The audit database x at 127.0.0.1:1 cannot be used") as error:
+        opened(Secret("postgresql://u:hunter2@127.0.0.1:1/x"), tmp_path)
+    assert "hunter2" not in str(error.value)
+
+
+# Trouble.
+
+
+async def refusal_of(audit):
+    started = time.monotonic()
+    with pytest.raises(AuditUnavailable) as refused:
+        await audit.record_intent(call_of())
+    assert time.monotonic() - started < 10 * audit.bound
+    return str(refused.value)
+
+
+async def until_recorded(audit, call):
+    """Try until the database takes the call. Each attempt is a call of its own, as that of a client."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            await audit.record_intent(call)
+        except AuditUnavailable:
+            assert time.monotonic() < deadline
+            call = call_of()
+            await asyncio.sleep(0.05)
+        else:
+            return call
+
+
+async def test_a_stopped_server_refuses_calls_and_keeps_outcomes_for_later(own_postgres, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "RETRY", 0.05)
+    url = Secret(own_postgres.new_database())
+    audit = opened(url, tmp_path)
+    started = call_of()
+    await audit.record_intent(started)
+    own_postgres.kill()
+    assert await refusal_of(audit) in (
+        "the audit database cannot be reached",
+        "the audit database was not written within 1 s",
+    )
+    audit.record_outcome(finish(started))
+    await asyncio.sleep(0.3)
+    own_postgres.start()
+    call = await until_recorded(audit, call_of())
+    await audit.close()
+    assert rows(url)[started.id] == event_of(started)
+    assert call.id in rows(url)
+    assert audit.lost == 0
+
+
+async def test_cut_connections_lose_and_repeat_nothing(own_postgres, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "RETRY", 0.05)
+    url = Secret(own_postgres.new_database())
+    audit = opened(url, tmp_path)
+    recorded = []
+    for number in range(60):
+        if number % 10 == 5:
+            own_postgres.cut_connections()
+        call = await until_recorded(audit, call_of())
+        recorded.append(call)
+        audit.record_outcome(finish(call))
+    await audit.close()
+    found = rows(url)
+    assert {call.id: found[call.id] for call in recorded} == {call.id: event_of(call) for call in recorded}
+    assert audit.lost == 0
+
+
+async def test_a_server_that_hangs_refuses_calls_in_time(own_postgres, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "RETRY", 0.05)
+    url = Secret(own_postgres.new_database())
+    audit = opened(url, tmp_path)
+    await audit.record_intent(call_of())
+    own_postgres.pause()
+    try:
+        await refusal_of(audit)
+        await refusal_of(audit)
+    finally:
+        own_postgres.go_on()
+    call = await until_recorded(audit, call_of())
+    await audit.close()
+    assert call.id in rows(url)
+
+
+SLOW = """
+CREATE FUNCTION wirekey.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$;
+CREATE TRIGGER slow BEFORE INSERT ON wirekey.chain FOR EACH STATEMENT EXECUTE FUNCTION wirekey.slow();
+"""
+
+
+@pytest.mark.parametrize("trouble", ["killed", "paused", "cut", "slow"])
+async def test_with_a_spool_no_call_fails_and_all_events_arrive_once(own_postgres, tmp_path, trouble):
+    url = Secret(own_postgres.new_database())
+    audit = opened(url, tmp_path, spool=True)
+    calls = []
+
+    async def record(count):
+        for _ in range(count):
+            call = call_of()
+            await audit.record_intent(call)
+            calls.append(call)
+            audit.record_outcome(finish(call))
+            await asyncio.sleep(0.01)
+
+    await record(20)
+    load = asyncio.create_task(record(100))
+    if trouble == "killed":
+        await asyncio.to_thread(own_postgres.kill)
+    elif trouble == "paused":
+        own_postgres.pause()
+    elif trouble == "cut":
+        own_postgres.cut_connections()
+    else:
+        with own_postgres.connect(url.reveal().rpartition("/")[2]) as connection:
+            connection.execute(SLOW)
+    await asyncio.sleep(0.8)
+    if trouble == "killed":
+        await asyncio.to_thread(own_postgres.start)
+    elif trouble == "paused":
+        own_postgres.go_on()
+    elif trouble == "slow":
+        with own_postgres.connect(url.reveal().rpartition("/")[2]) as connection:
+            connection.execute("DROP FUNCTION wirekey.slow CASCADE")
+    await load
+    async with asyncio.timeout(60):
+        while audit._file.is_busy or audit.waiting:
+            await asyncio.sleep(0.02)
+    await audit.close()
+    assert rows(url) == {call.id: event_of(call) for call in calls}
+    assert audit.lost == 0
+
+
+async def test_a_spool_that_is_left_is_moved_by_the_next_process(own_postgres, tmp_path):
+    url = Secret(own_postgres.new_database())
+    asyncio.get_running_loop()
+    first = opened(url, tmp_path, spool=True)
+    done, cut_off = call_of(), call_of()
+    await first.record_intent(done)
+    await settled(first)
+    own_postgres.kill()
+    first.record_outcome(finish(done))
+    await first.record_intent(cut_off)
+    await first.close()
+    second = opened(url, tmp_path, spool=True)  # the server is still away
+    fresh = call_of()
+    await second.record_intent(fresh)
+    own_postgres.start()
+    async with asyncio.timeout(60):
+        while second._file.is_busy:
+            await asyncio.sleep(0.02)
+    second.record_outcome(finish(fresh))
+    await second.close()
+    outcomes = {call_id: row["outcome"] for call_id, row in rows(url).items()}
+    assert outcomes == {done.id: "completed", cut_off.id: "interrupted", fresh.id: "completed"}

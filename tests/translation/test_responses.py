@@ -73,3 +73,40 @@ def test_a_stream_is_written_in_the_format_of_the_client(name, size):
     match(expected["body"], response)
     for event, number in expected.get("event_count", {}).items():
         assert counts.get(event, 0) == number
+
+
+def events_of(client, upstream, events):
+    translator = StreamTranslator(reply_of({"from": client, "to": upstream}, stream=True))
+    return translator.feed(upstream_bytes(upstream, events)) + translator.end(), translator
+
+
+def test_a_generated_image_in_a_stream_is_an_error_and_not_left_out():
+    part = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    data, translator = events_of("openai.chat", "gemini", [{"candidates": [{"content": {"parts": [part]}}]}])
+    assert b"cannot_translate_answer" in data
+    assert translator.failure.status == 502
+
+
+def test_a_reason_that_openai_does_not_know_is_told_in_a_stream():
+    chunk = {"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "OTHER"}]}
+    data, _ = events_of("openai.chat", "gemini", [chunk])
+    assert b'"finish_reason":"stop","native_finish_reason":"OTHER"' in data
+
+
+@pytest.mark.parametrize("upstream", ["anthropic", "converse"])
+def test_reasoning_that_is_too_long_to_be_kept_is_shown_without_its_state(upstream):
+    piece = "s" * 50_000
+    if upstream == "anthropic":
+        delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": piece}}
+        start = {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "hm"}}
+        events = [start, *[delta] * 6, {"type": "content_block_stop", "index": 0}]
+    else:
+        thought = {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}}
+        delta = {"contentBlockDelta": {"contentBlockIndex": 0, "delta": {"reasoningContent": {"signature": piece}}}}
+        events = [{"contentBlockDelta": thought}, *[delta] * 6, {"contentBlockStop": {"contentBlockIndex": 0}}]
+    case = {"from": "openai.responses", "to": upstream, "ask": {"reasoning": {"summary": "auto"}}}
+    translator = StreamTranslator(reply_of(case, stream=True))
+    data = b"".join(translator.feed(upstream_bytes(upstream, [event])) for event in events)
+    assert b'"delta":"hm"' in data
+    assert b"ssss" not in data
+    assert len(data) < len(piece)

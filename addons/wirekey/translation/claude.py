@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wirekey.translation.neutral import ModelMaker, Reasoning, ToolCall
+from wirekey.translation.neutral import BlockEnd, ModelMaker, Reasoning, StateDelta, ToolCall
 from wirekey.translation.options import number
 from wirekey.translation.schemas import for_anthropic
 from wirekey.translation.thinking import claude_budget, claude_effort
@@ -16,9 +16,44 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
     from wirekey.translation.context import Context
-    from wirekey.translation.neutral import Conversation, Turn
+    from wirekey.translation.neutral import Conversation, Event, Turn
 
 _UNBOUNDED = 1 << 31
+
+
+MAX_KEPT_REASONING = 256 * 1024
+
+
+class ReasoningKeeper:
+    """Keeps the text and the signature of a streamed block of reasoning until its end: a client sends back both.
+
+    It holds at most 256 KiB of all blocks of a response. Beyond that the state of further blocks is not carried.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[int, list[str]] = {}
+        self._signatures: dict[int, list[str]] = {}
+        self._held = 0
+
+    def add_text(self, index: int, text: str) -> None:
+        """Keep a piece of the text of a block."""
+        self._add(self._texts, index, text)
+
+    def add_signature(self, index: int, signature: str) -> None:
+        """Keep a piece of the signature of a block."""
+        self._add(self._signatures, index, signature)
+
+    def _add(self, kept: dict[int, list[str]], index: int, piece: str) -> None:
+        self._held += len(piece)
+        if self._held <= MAX_KEPT_REASONING:
+            kept.setdefault(index, []).append(piece)
+
+    def end(self, index: int) -> list[Event]:
+        """Return the end of a block, after its state if all of it was kept."""
+        text, signature = "".join(self._texts.pop(index, ())), "".join(self._signatures.pop(index, ()))
+        if signature and self._held <= MAX_KEPT_REASONING:
+            return [StateDelta(index, Reasoning(text, signature, ModelMaker.CLAUDE)), BlockEnd(index)]
+        return [BlockEnd(index)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ TOO_LONG = ProviderError(
     502, "An event of the provider's stream is too long to be translated.", "cannot_translate_answer"
 )
 
+GENERATED = ProviderError(
+    502, "The model returned media that the format of the client cannot hold.", "cannot_translate_answer"
+)
+
 _CONTEXT = re.compile(
     r"context.{0,12}(length|window)|too long|maximum.{0,20}tokens|exceeds?.{0,30}token", re.IGNORECASE
 )

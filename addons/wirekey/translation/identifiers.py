@@ -16,8 +16,8 @@ _ID_LIMITS = {
     Format.CHAT: re.compile(r"[\x20-\x7e]{1,40}"),
     Format.RESPONSES: re.compile(r"[\x20-\x7e]{1,64}"),
     Format.GEMINI: re.compile(r"[\s\S]+"),
-    Format.ANTHROPIC: re.compile(r"[A-Za-z0-9_-]{1,64}"),
-    Format.INVOKE: re.compile(r"[A-Za-z0-9_-]{1,64}"),
+    Format.ANTHROPIC: re.compile(r"[A-Za-z0-9_-]+"),
+    Format.INVOKE: re.compile(r"[A-Za-z0-9_-]+"),
     Format.CONVERSE: re.compile(r"[A-Za-z0-9_.:-]{1,64}"),
 }
 _NAME_LIMITS = {

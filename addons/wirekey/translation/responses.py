@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from wirekey.translation import anthropic, converse, gemini, openai_chat, openai_responses
-from wirekey.translation.failures import TOO_LONG, UNREADABLE, aws_error, error_object, read_failure
+from wirekey.translation.failures import GENERATED, TOO_LONG, UNREADABLE, aws_error, error_object, read_failure
 from wirekey.translation.members import encode
 from wirekey.translation.neutral import (
     Begin,
@@ -37,9 +37,7 @@ WRONG_TYPES = (AttributeError, IndexError, KeyError, OverflowError, RecursionErr
 _CITING = frozenset({Format.CHAT, Format.RESPONSES})
 """Formats of clients whose responses can cite web sources of another provider."""
 MAX_WAITING = 4 * 1024 * 1024
-GENERATED = ProviderError(
-    502, "The model returned media that the format of the client cannot hold.", "cannot_translate_answer"
-)
+_EVENT_BYTES = 100
 
 
 class EventReader(Protocol):
@@ -170,7 +168,7 @@ class Sequencer:
     def _wait(self, event: Delta | StateDelta | CitationDelta | BlockEnd) -> list[Event]:
         if event.index not in self.waiting:
             return []
-        self.held += len(event.text) if isinstance(event, Delta) else 0
+        self.held += _size(event)
         if self.held > MAX_WAITING:
             return [TOO_LONG]
         self.waiting[event.index].append(event)
@@ -182,11 +180,16 @@ class Sequencer:
             index = next(iter(self.waiting))
             events = self.waiting.pop(index)
             found += events
-            self.held -= sum(len(event.text) for event in events if isinstance(event, Delta))
+            self.held -= sum(map(_size, events[1:]))
             if not isinstance(events[-1], BlockEnd):
                 self.open = index
                 break
         return found
+
+
+def _size(event: Event) -> int:
+    """Return the bytes that an event takes while it waits, about."""
+    return _EVENT_BYTES + (len(event.text) if isinstance(event, Delta) else 0)
 
 
 def _reader(upstream: Format) -> EventReader:

@@ -16,6 +16,7 @@ from wirekey.translation.schemas import ANY_OBJECT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from wirekey.translation.context import Context
     from wirekey.translation.losses import Losses
     from wirekey.translation.neutral import Block, Conversation, ModelMaker
 
@@ -81,12 +82,12 @@ def _results_first(blocks: Sequence[Block], before: Turn | None, messages: str) 
     return (*(results[call] for call in calls), *rest)
 
 
-def declared_tools(conversation: Conversation, losses: Losses, name: str) -> tuple[Tool, ...]:
+def declared_tools(conversation: Conversation, context: Context) -> tuple[Tool, ...]:
     """Return the tools, or those that the history calls if none is declared: Claude and Converse demand them."""
     if conversation.tools:
         choice = conversation.choice
         if choice and choice.names and choice.mode != "one":
-            losses.adjust("tool_choice")
+            context.adjust("choice")
             return tuple(tool for tool in conversation.tools if tool.name in choice.names)
         return conversation.tools
     names: dict[str, None] = {}
@@ -95,7 +96,7 @@ def declared_tools(conversation: Conversation, losses: Losses, name: str) -> tup
             if isinstance(block, ToolCall):
                 names[block.name] = None
     if names:
-        losses.adjust(name)
+        context.adjust("tools")
     return tuple(Tool(found, schema=ANY_OBJECT) for found in names)
 
 

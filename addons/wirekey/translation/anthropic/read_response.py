@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Raw
 
 from wirekey.translation.citations import web_citations
+from wirekey.translation.claude import ReasoningKeeper
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import FrameEvents, SseEvents
 from wirekey.translation.neutral import (
     Answer,
     Begin,
     BlockBegin,
-    BlockEnd,
     CitationDelta,
     Delta,
     End,
@@ -34,8 +34,6 @@ from wirekey.translation.neutral import (
     UsageUpdate,
 )
 from wirekey.translation.reply import finish_with_calls
-
-MAX_KEPT_REASONING = 256 * 1024
 
 _FINISH = {
     "end_turn": Finish.END,
@@ -113,9 +111,7 @@ class AnthropicEventReader:
     def __init__(self, *, framed: bool = False) -> None:
         self.frames: SseEvents | FrameEvents = FrameEvents() if framed else SseEvents()
         self.kinds: dict[int, str] = {}
-        self.thinking: dict[int, list[str]] = {}
-        self.kept = 0
-        self.signature: dict[int, str] = {}
+        self.reasoning = ReasoningKeeper()
         self.usage: dict[str, Any] = {}
         self.calls = False
         self.stop: Stop | None = None
@@ -194,7 +190,6 @@ class AnthropicEventReader:
                 return [*found, Delta(index, block["text"])] if block.get("text") else found
             case "thinking":
                 self.kinds[index] = "reasoning"
-                self.thinking[index] = []
                 return [BlockBegin(index, "reasoning"), *self._think(index, block.get("thinking") or "")]
             case "redacted_thinking":
                 self.kinds[index] = "reasoning"
@@ -214,7 +209,7 @@ class AnthropicEventReader:
             case "thinking_delta":
                 return self._think(index, delta.get("thinking") or "")
             case "signature_delta":
-                self.signature[index] = self.signature.get(index, "") + (delta.get("signature") or "")
+                self.reasoning.add_signature(index, delta.get("signature") or "")
             case "citations_delta":
                 return [CitationDelta(index, one) for one in web_citations([delta.get("citation")])]
             case "input_json_delta":
@@ -224,18 +219,11 @@ class AnthropicEventReader:
     def _think(self, index: int, text: str) -> list[Event]:
         if not text:
             return []
-        self.kept += len(text)
-        if self.kept <= MAX_KEPT_REASONING:
-            self.thinking.setdefault(index, []).append(text)
+        self.reasoning.add_text(index, text)
         return [Delta(index, text)]
 
     def _end(self, index: int) -> list[Event]:
-        if self.kinds.pop(index, None) is None:
-            return []
-        texts, signature = self.thinking.pop(index, []), self.signature.pop(index, None)
-        if signature and self.kept <= MAX_KEPT_REASONING:
-            return [StateDelta(index, Reasoning("".join(texts), signature, ModelMaker.CLAUDE)), BlockEnd(index)]
-        return [BlockEnd(index)]
+        return self.reasoning.end(index) if self.kinds.pop(index, None) else []
 
 
 def _known(usage: object) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
         body["model"] = context.model
     thinking = claude_thinking(conversation, turns, options, context)
     body["max_tokens"] = options.pop("max_tokens")
-    tools = [_tool(tool, context) for tool in declared_tools(conversation, context.losses, context.name("tools"))]
+    tools = [_tool(tool, context) for tool in declared_tools(conversation, context)]
     if system := [_text(text, context) for text in conversation.system if text.text.strip()]:
         body["system"] = system
     body["messages"] = raw_list(_message(turn, context, last=turn is turns[-1]) for turn in turns)

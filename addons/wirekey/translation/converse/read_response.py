@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from wirekey.translation.citations import converse_citations
+from wirekey.translation.claude import ReasoningKeeper
 from wirekey.translation.converse.read_request import redacted_state
 from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import FrameEvents
@@ -15,7 +16,6 @@ from wirekey.translation.neutral import (
     Answer,
     Begin,
     BlockBegin,
-    BlockEnd,
     CitationDelta,
     Delta,
     End,
@@ -32,8 +32,6 @@ from wirekey.translation.neutral import (
     UsageUpdate,
 )
 from wirekey.translation.reply import finish_with_calls
-
-MAX_KEPT_REASONING = 256 * 1024
 
 _FINISH = {
     "end_turn": Finish.END,
@@ -114,9 +112,7 @@ class ConverseEventReader:
     def __init__(self) -> None:
         self.frames = FrameEvents()
         self.kinds: dict[int, str] = {}
-        self.thinking: dict[int, list[str]] = {}
-        self.signature: dict[int, str] = {}
-        self.kept = 0
+        self.reasoning = ReasoningKeeper()
         self.begun = False
         self.calls = False
         self.stop: Stop | None = None
@@ -191,12 +187,10 @@ class ConverseEventReader:
         if reasoning := delta.get("reasoningContent"):
             found = self._begin(index, "reasoning")
             if text := reasoning.get("text"):
-                self.kept += len(text)
-                if self.kept <= MAX_KEPT_REASONING:
-                    self.thinking.setdefault(index, []).append(text)
+                self.reasoning.add_text(index, text)
                 return [*found, Delta(index, text)]
             if signature := reasoning.get("signature"):
-                self.signature[index] = self.signature.get(index, "") + signature
+                self.reasoning.add_signature(index, signature)
             if redacted := reasoning.get("redactedContent"):
                 state = Reasoning(None, redacted_state(redacted), ModelMaker.CLAUDE, redacted=True)
                 return [*found, StateDelta(index, state)]
@@ -210,9 +204,4 @@ class ConverseEventReader:
         return [BlockBegin(index, kind)]
 
     def _end(self, index: int) -> list[Event]:
-        if self.kinds.pop(index, None) is None:
-            return []
-        texts, signature = self.thinking.pop(index, []), self.signature.pop(index, None)
-        if signature and self.kept <= MAX_KEPT_REASONING:
-            return [StateDelta(index, Reasoning("".join(texts), signature, ModelMaker.CLAUDE)), BlockEnd(index)]
-        return [BlockEnd(index)]
+        return self.reasoning.end(index) if self.kinds.pop(index, None) else []

@@ -166,7 +166,7 @@ def _tool_config(conversation: Conversation, context: Context) -> Json | None:
         return None
     if off:
         context.adjust("choice")
-    declared = declared_tools(conversation, context.losses, context.name("tools"))
+    declared = declared_tools(conversation, context)
     if not declared:
         return None
     tools = [found for tool in declared for found in _followed(_tool(tool, context), tool.cache, context)]

@@ -71,10 +71,15 @@ def write_response(answer: Answer, reply: Reply) -> Json:
     content = [found for block in answer.blocks for found in _block(block, reply)]
     return {
         "output": {"message": {"role": "assistant", "content": content}},
-        "stopReason": FINISH[answer.finish],
+        "stopReason": _stop_reason(answer.finish, answer.native_finish),
         "usage": write_usage(answer.usage),
         "metrics": {"latencyMs": 0},
     }
+
+
+def _stop_reason(finish: Finish, native: str | None) -> str:
+    malformed = finish is Finish.OTHER and native == "MALFORMED_FUNCTION_CALL"
+    return "malformed_tool_use" if malformed else FINISH[finish]
 
 
 def _block(block: Block, reply: Reply) -> list[Json]:
@@ -187,4 +192,8 @@ class ConverseEventWriter:
         """Return the reason of the end, and the usage."""
         stop = self.stop_event or Stop(Finish.OTHER)
         metadata = {"usage": write_usage(self.usage), "metrics": {"latencyMs": 0}}
-        return self.close() + frame("messageStop", {"stopReason": FINISH[stop.finish]}) + frame("metadata", metadata)
+        return (
+            self.close()
+            + frame("messageStop", {"stopReason": _stop_reason(stop.finish, stop.native)})
+            + frame("metadata", metadata)
+        )

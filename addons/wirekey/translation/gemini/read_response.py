@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from wirekey.translation.citations import grounding_citations
-from wirekey.translation.failures import TOO_LONG, TRUNCATED, failure_of_event
+from wirekey.translation.failures import GENERATED, TOO_LONG, TRUNCATED, failure_of_event
 from wirekey.translation.framing import SseEvents
 from wirekey.translation.neutral import (
     Answer,
@@ -217,6 +217,8 @@ class GeminiEventReader:
                 continue
             for part in (candidate.content.parts if candidate.content else None) or []:
                 found += self._part(part)
+                if self.done:
+                    return found
             if candidate.grounding_metadata and self.kind == "text":
                 cited = grounding_citations(candidate.grounding_metadata)
                 found += [CitationDelta(self.index, one) for one in cited]
@@ -237,6 +239,9 @@ class GeminiEventReader:
             self.index += 1
             found.append(BlockBegin(self.index, "call", call.id, call.name))
             return [*found, Delta(self.index, call.arguments), BlockEnd(self.index)]
+        if part.inline_data:
+            self.done = True
+            return [*self._close(), GENERATED]
         kind = "reasoning" if part.thought else "text"
         found = []
         if state and not part.thought:

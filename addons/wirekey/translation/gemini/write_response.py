@@ -68,7 +68,11 @@ def write_response(answer: Answer, reply: Reply) -> Json:
     """Return the members of a whole response."""
     choices = [(answer.blocks, answer.finish), *answer.others]
     candidates: list[Json] = [
-        {"content": {"role": "model", "parts": _parts(blocks, reply)}, "finishReason": FINISH[finish], "index": index}
+        {
+            "content": {"role": "model", "parts": _parts(blocks, reply)},
+            "finishReason": _reason(finish, answer.native_finish),
+            "index": index,
+        }
         for index, (blocks, finish) in enumerate(choices)
     ]
     return {
@@ -77,6 +81,11 @@ def write_response(answer: Answer, reply: Reply) -> Json:
         "modelVersion": reply.model(answer.model),
         "responseId": reply.id("", answer.id),
     }
+
+
+def _reason(finish: Finish, native: str | None) -> str:
+    malformed = finish is Finish.OTHER and native == "malformed_tool_use"
+    return "MALFORMED_FUNCTION_CALL" if malformed else FINISH[finish]
 
 
 def carried_signature(reasoning: Reasoning, reply: Reply) -> str | None:
@@ -237,7 +246,7 @@ class GeminiEventWriter:
         parts: list[Json] = [{"text": "", "thoughtSignature": self.signature}] if self.signature else [{"text": ""}]
         candidate: Json = {
             "content": {"role": "model", "parts": parts},
-            "finishReason": FINISH[stop.finish],
+            "finishReason": _reason(stop.finish, stop.native),
             "index": 0,
         }
         last = self.response({"candidates": [candidate], "usageMetadata": write_usage(self.usage), **self.head})

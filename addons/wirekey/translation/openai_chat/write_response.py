@@ -135,7 +135,7 @@ class ChatEventWriter:
         self.empty: set[int] = set()
         self.states: list[Reasoning] = []
         self.start = self.length = 0
-        """Where the open text begins, and how many characters there are, for citations."""
+        """Characters before the open text, and in all texts: the places of citations."""
 
     def write(self, event: Event) -> bytes:
         """Return the bytes of one event."""
@@ -175,9 +175,11 @@ class ChatEventWriter:
         }
         return self.chunk({"role": "assistant", "content": ""})
 
-    def chunk(self, delta: Json, finish: str | None = None) -> bytes:
-        """Return one chunk with one choice."""
+    def chunk(self, delta: Json, finish: str | None = None, native: str | None = None) -> bytes:
+        """Return one chunk with one choice. `native` is the provider's word for a finish that OpenAI does not know."""
         choice: Json = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        if native:
+            choice["native_finish_reason"] = native
         more: Json = {"usage": None} if self.reply.conversation.include_usage else {}
         return sse({**self.head, "choices": [choice], **more})
 
@@ -229,7 +231,8 @@ class ChatEventWriter:
         finish = FINISH[event.finish]
         if finish == "tool_calls" and self.reply.conversation.legacy_functions:
             finish = "function_call"
-        return self.chunk({}, finish)
+        native = event.native if event.finish is Finish.OTHER else None
+        return self.chunk({}, finish, native)
 
     def end(self) -> bytes:
         """Return the usage, if the client asked for it, and the end."""

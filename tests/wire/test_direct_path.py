@@ -33,7 +33,7 @@ from wirekey.wire.direct_path import DirectPath
 from wirekey.wire.http1 import BoundedHttp1Client
 from wirekey.wire.http2 import WireH2Connection
 from wirekey.wire.http2_goaway import WireHttp2Client
-from wirekey.wire.layer import WireLayer
+from wirekey.wire.layer import WireLayer, forked
 
 STOCK = (http_layers.Http1Client, http_layers.Http2Client, _http2.BufferedH2Connection)
 
@@ -334,3 +334,13 @@ def test_chunks_are_read_as_h11_reads_them_and_its_reader_can_continue(body, siz
     if not malformed:
         assert found == expected == body
         assert vars(reader) == vars(theirs)
+
+
+def test_a_forked_context_has_the_attributes_of_one_that_mitmproxy_forks():
+    client = connection.Client(peername=("127.0.0.1", 1), sockname=("127.0.0.1", 2), timestamp_start=time.time())
+    original = context.Context(client, Options())
+    original.layers.append(HttpLayer(original, HTTPMode.regular))
+    copied = forked(original)
+    assert vars(copied) == vars(original.fork())
+    assert copied.server is original.server
+    assert copied.layers is not original.layers

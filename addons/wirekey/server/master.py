@@ -69,7 +69,7 @@ class IndexedAddonManager(addonmanager.AddonManager):
         Return what remains to be awaited, or None if all handlers have run.
         """
         waiting = self.run_groups(iter(self.handlers_of(event)), (message,))
-        if isinstance(message, flow.Flow) and self.handlers_of(UPDATE):
+        if self.handlers_of(UPDATE) and isinstance(message, flow.Flow):
             return self.update_after(waiting, message)
         return waiting
 

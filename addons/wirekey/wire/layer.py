@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import (
     GetHttpConnectionCompleted,
     Http1Client,
@@ -230,7 +231,7 @@ class WireLayer(DirectHttpLayer):
 
     def make_stream(self, stream_id: int) -> CommandGenerator[None]:
         """Start a stream for a new request."""
-        stream: HttpStream = WireStream(self.context.fork(), stream_id, self.delegate)
+        stream: HttpStream = WireStream(forked(self.context), stream_id, self.delegate)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
@@ -287,7 +288,7 @@ class WireLayer(DirectHttpLayer):
                 stream = self.command_sources.pop(command)
                 yield from self.event_to_child(stream, GetHttpConnectionCompleted(command, (connection, None)))
                 return
-        context = self.context.fork()
+        context = forked(self.context)
         context.server = pooled_tls_server(command.address)
         client = PooledTlsClient(context, connection_pool, force_new=command.force_new)
         self.connections[context.server] = client
@@ -301,3 +302,11 @@ class WireLayer(DirectHttpLayer):
         if found and isinstance(http := found.context.layers[-1], BoundedHttp2Client):
             http.is_client_buffer_full = self.is_client_buffer_full
         yield from super().register_connection(command)
+
+
+def forked(context: Context) -> Context:
+    """Return a copy of a context with a list of layers of its own. mitmproxy's makes a Server first, and drops it."""
+    copied = object.__new__(Context)
+    copied.client, copied.server, copied.options = context.client, context.server, context.options
+    copied.layers = context.layers.copy()
+    return copied

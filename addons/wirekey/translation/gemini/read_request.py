@@ -253,6 +253,8 @@ def _response_text(response: Members) -> tuple[str, bool]:
     if found is None:
         return "", False
     names = [*found.values]
+    if len(names) == 2 and names[0] == "name" and found.text("name") == response.text("name"):
+        del names[0]  # the Vercel AI SDK repeats the name of the function
     if len(names) == 1 and names[0] in {"output", "result", "content", "error"}:
         value = found.values[names[0]]
         text = found.text(names[0]) if is_text(value) else bytes(value).decode()

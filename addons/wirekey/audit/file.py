@@ -10,6 +10,7 @@ import logging
 import sqlite3
 import time
 import uuid
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from wirekey.audit import checkpoints, schema
@@ -18,6 +19,7 @@ from wirekey.audit.checkpoints import Checkpoint
 from wirekey.audit.event import OUTCOME_NAMES, rfc3339
 from wirekey.audit.reading import event_from
 from wirekey.audit.rows import Rows
+from wirekey.audit.writer_turn import WriterTurn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,12 +49,15 @@ class AuditFile:
         patience: float,
         key: CheckpointKey | None = None,
         also_to: Path | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         self.path = path
         if also_to:
             checkpoints.check_writable(also_to)
         self.database = schema.open_for_writing(path, durability, patience)
         self._identity = self._identify()
+        self._turn = WriterTurn(path.with_name(f"{path.name}.lock")) if shared else None
         self._key = key
         self._also_to = also_to
         self._checked: int | None = None
@@ -98,6 +103,8 @@ class AuditFile:
         except (sqlite3.Error, OSError):
             logger.exception("the last checkpoint could not be stored")
         self.database.close()
+        if self._turn:
+            self._turn.close()
 
     def write(self, rows: Rows) -> tuple[str | None, int]:
         """Commit the rows. Outcomes and finals that are settled are removed from them.
@@ -107,7 +114,8 @@ class AuditFile:
         try:
             if self._identify() != self._identity:
                 return "the audit file was moved or replaced; restore it or restart Wirekey", 0
-            self._commit(rows)
+            with self._turn or nullcontext():
+                self._commit(rows)
         except (sqlite3.OperationalError, OSError) as error:
             self._roll_back()
             return schema.reason_of(error), 0

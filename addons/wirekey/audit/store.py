@@ -154,7 +154,9 @@ class AuditStore:
 
     def _open_file(self) -> AuditDatabase:
         assert isinstance(self.address, Path)
-        return AuditFile(self.address, self.durability, self.bound * 0.8, self._key, self._checkpoints_to)
+        is_shared = self.recovered != ("",)
+        patience = self.bound * 0.8
+        return AuditFile(self.address, self.durability, patience, self._key, self._checkpoints_to, shared=is_shared)
 
     def recover(self) -> int:
         """Mark the calls that were in progress when a previous process died as interrupted, and return their number."""

@@ -89,6 +89,14 @@ def wait_for_port(port: int, seconds: float = 30) -> None:
     raise RuntimeError(f"nothing listens on {port}")
 
 
+def wait_for_file(path: Path, seconds: float = 60) -> None:
+    for _ in range(int(seconds * 20)):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"{path} does not appear")
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -133,7 +141,7 @@ def reverse_mitmdump(folder: Path, upstream_port: int, *, streaming: bool = Fals
 
 @contextlib.contextmanager
 def wirekey(
-    folder: Path, upstream_port: int, *, gateway: bool = False, pool: bool = True
+    folder: Path, upstream_port: int, *, gateway: bool = False, pool: bool = True, workers: int = 1
 ) -> Iterator[tuple[int, Target]]:
     folder.mkdir()
     port = free_port()
@@ -146,11 +154,13 @@ def wirekey(
         "upstream_ca_file": str(folder.parent / "ca.pem"),
         "providers": {"openai": {"keys": ["env:BENCH_KEY"], "upstream_url": f"https://localhost:{upstream_port}"}},
         "upstream_connections": {"reuse": pool},
+        "workers": workers,
         "log": {"level": "warning"},
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
     arguments = [sys.executable, "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]
     with process(arguments, folder, as_installed() | {"BENCH_KEY": "sk-bench"}) as running:
+        wait_for_file(folder / "state" / "running.json")
         wait_for_port(port)
         token = AgentStore(folder / "state" / "agents.json").add("bench")
         if gateway:

@@ -144,12 +144,20 @@ def postgres():
     server.remove()
 
 
-@pytest.fixture
-def own_postgres():
+@pytest.fixture(scope="module")
+def fragile_postgres():
     server = PostgresServer()
     yield server
-    if server.process.poll() is None:
-        server.remove()
+    server.remove()
+
+
+@pytest.fixture
+def own_postgres(fragile_postgres):
+    """Return a server that the tests of one file may stop, kill and pause. The next test finds it running."""
+    yield fragile_postgres
+    if fragile_postgres.process.poll() is not None:
+        fragile_postgres.start()
+    fragile_postgres.go_on()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from tests.audit.calls import call_of, finish
 from tests.audit.test_verifying import KEY, settled
-from tests.postgres_server import database, own_postgres, postgres
+from tests.postgres_server import database, fragile_postgres, own_postgres, postgres
 
 from wirekey.audit import postgres_schema
 from wirekey.audit import store as store_module
@@ -20,7 +20,7 @@ from wirekey.audit.store import AuditStore, AuditUnavailable
 from wirekey.call import AttemptRecord, Call, Outcome
 from wirekey.secret import Secret
 
-__all__ = ["database", "own_postgres", "postgres"]
+__all__ = ["database", "fragile_postgres", "own_postgres", "postgres"]
 
 FAILED = AttemptRecord("api.openai.com", "openai/1", None, "gpt-4o", "status", 429, 12.5)
 COLUMNS = ", ".join(NAMES)

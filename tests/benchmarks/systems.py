@@ -65,9 +65,11 @@ def bare(name: str, folder: Path, upstream_port: int, cores: Cores) -> Iterator[
 
 
 @contextlib.contextmanager
-def wirekey(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
-    """Start Wirekey with both listeners, an agent, and AWS credentials to sign with."""
-    folder = folder / "wirekey"
+def wirekey(
+    folder: Path, upstream_port: int, cores: Cores, name: str = "wirekey", **settings: object
+) -> Iterator[System]:
+    """Start Wirekey with both listeners, an agent, and AWS credentials to sign with. `settings`: further ones."""
+    folder = folder / name
     folder.mkdir()
     forward, gateway = proxies.free_port(), proxies.free_port()
     upstream = f"https://localhost:{upstream_port}"
@@ -85,6 +87,7 @@ def wirekey(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
             },
         },
         "log": {"level": "warning"},
+        **settings,
     }
     (folder / "wirekey.yaml").write_text(json.dumps(configuration))
     arguments = [str(proxies.PYTHON), "-m", "wirekey", "serve", "--config", str(folder / "wirekey.yaml")]
@@ -100,7 +103,7 @@ def wirekey(folder: Path, upstream_port: int, cores: Cores) -> Iterator[System]:
         root = str(folder / "certs" / "mitmproxy-ca-cert.pem")
         through_proxy = Target(forward, "api.openai.com", 443, root, token)
         yield System(
-            "wirekey",
+            name,
             running.pid,
             {
                 "forward": through_proxy,

@@ -235,3 +235,27 @@ def test_a_database_that_was_never_used_is_reported(tmp_path, monkeypatch, postg
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wirekey.yaml").write_text(f"audit: {{store: '{postgres.new_database()}'}}")
     assert "has no record yet" in run("list", code=1)
+
+
+def test_prune_drops_a_month_that_is_old_as_a_whole(to_change, database):
+    this_month = datetime.fromtimestamp(NOW, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    moment = this_month.timestamp() - 86400
+    config = load(Path(to_change[1]), os.environ)
+    config = config.model_copy(update={"state": config.state.with_name("state-third")})
+    old = finish(call_of(id=id_at(moment), started_at=moment))
+    asyncio.run(asyncio.run(record(config, [(old, True)])).close())
+    month = f"calls_{datetime.fromtimestamp(moment, UTC):%Y_%m}"
+    assert month in partitions(database)
+    output = run("prune", "--config", to_change[1], "--before", this_month.isoformat())
+    assert output.startswith("Deleted ")
+    assert month not in partitions(database)
+    listed = json.loads(run("list", "--json", "-n", "1000", "--config", to_change[1]))
+    assert old.id not in {event["id"] for event in listed}
+    asyncio.run(asyncio.run(record(config, [])).close())
+    assert month in partitions(database)
+
+
+def partitions(database):
+    with contextlib.closing(psycopg.connect(database.reveal())) as connection:
+        rows = connection.execute("SELECT inhrelid::regclass::text FROM pg_inherits").fetchall()
+    return {name.rpartition(".")[2] for (name,) in rows}

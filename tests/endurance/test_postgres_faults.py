@@ -1,7 +1,7 @@
 """Faults of the audit database while 16 clients call, plain and streamed: nothing is sent without a record.
 
 With `refuse`, calls get 503 while the database is away. With `spool`, no call fails, and each event arrives once.
-WIREKEY_DATABASE_FAULT_SECONDS sets how long a fault lasts (1 by default), WIREKEY_DATABASE_KILL_ROUNDS the number of
+WIREKEY_DATABASE_FAULT_SECONDS sets how long a fault lasts (0.5 by default), WIREKEY_DATABASE_KILL_ROUNDS the number of
 rounds with `kill -9` (2 by default).
 """
 
@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from tests.endurance.load import chat, tunnel
-from tests.postgres_server import own_postgres
+from tests.postgres_server import fragile_postgres, own_postgres
 from tests.running import KEY_ENVIRONMENT, SimulatorThread, Wirekey, behind, wait_for
 from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.postgres_chain import chains
@@ -28,10 +28,10 @@ from wirekey.audit.record import open_record
 from wirekey.audit.verifying import Findings, verify
 from wirekey.secret import Secret
 
-__all__ = ["own_postgres"]
+__all__ = ["fragile_postgres", "own_postgres"]
 pytestmark = pytest.mark.alone
 
-SECONDS = float(os.environ.get("WIREKEY_DATABASE_FAULT_SECONDS", "1"))
+SECONDS = float(os.environ.get("WIREKEY_DATABASE_FAULT_SECONDS", "0.5"))
 ROUNDS = int(os.environ.get("WIREKEY_DATABASE_KILL_ROUNDS", "2"))
 CLIENTS = 16
 SLOW = """

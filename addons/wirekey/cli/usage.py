@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -80,13 +81,14 @@ def budget_rows(config: Config, quotas: Sequence[Quota]) -> list[Row]:
 def spend_since(config: Config, per: GroupBy | Literal["all"], begin: datetime) -> Spend:
     """Return the sums of the recorded calls by agent, model, …, those that cost most first."""
     from wirekey.audit.totals import totals
+    from wirekey.server.record import record_address
 
-    path = config.state / "audit.db"
-    if not path.exists():
+    record = record_address(config)
+    if isinstance(record, Path) and not record.exists():
         return []
     with reading_errors():
         found = totals(
-            path,
+            record,
             since=begin,
             until=datetime.now(UTC) + timedelta(days=1),
             bucket_seconds=ALL_TIME,

@@ -1,0 +1,81 @@
+"""What it costs to keep the record in PostgreSQL: python -m tests.benchmarks.stores [--rounds N] [--requests N]
+
+Two processes of Wirekey, one with its file and one with a database of a server that is started for this, take turns.
+Prints the processor time of Wirekey for a request from 16 connections, and the time of a request that is alone: medians
+of the rounds. Exits with 1 where the database costs more than 1.15 times the processor time of the file, or makes a
+request more than 2 ms slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.benchmarks import proxies
+from tests.benchmarks.load import connect, plain, read_answer, request
+from tests.benchmarks.rows import cpu_ms
+from tests.benchmarks.systems import Cores, System, wirekey
+from tests.postgres_server import PostgresServer
+
+MOST_CPU, MOST_MS = 1.15, 2.0
+CONNECTIONS = 16
+
+
+async def alone(system: System, requests: int) -> float:
+    """Return the median time of requests that follow each other on one connection. Milliseconds."""
+    target = system.targets["forward"]
+    reader, writer = await connect(target, target.context())
+    data, times = request(target), []
+    for _ in range(requests):
+        began = time.perf_counter()
+        writer.write(data)
+        await read_answer(reader)
+        times.append(time.perf_counter() - began)
+    writer.close()
+    return statistics.median(times) * 1000
+
+
+def measured(system: System, requests: int) -> tuple[float, float]:
+    """Return the processor time of a request and the time of one that is alone. Milliseconds."""
+    cpu = asyncio.run(cpu_ms(system.pid, plain(system.targets["forward"], CONNECTIONS, requests), requests))
+    return cpu, asyncio.run(alone(system, requests // 8))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--requests", type=int, default=1600)
+    options = parser.parse_args()
+    cores = Cores.chosen()
+    cores.pin_load()
+    server = PostgresServer()
+    with tempfile.TemporaryDirectory() as name, proxies.upstream(Path(name)) as port:
+        folder = Path(name)
+        audit = {"store": server.new_database()}
+        with (
+            wirekey(folder, port, cores, "file") as file,
+            wirekey(folder, port, cores, "postgres", audit=audit) as ours,
+        ):
+            found: dict[str, list[tuple[float, float]]] = {"file": [], "postgres": []}
+            for system in (file, ours):
+                measured(system, options.requests)
+            for _ in range(options.rounds):
+                for system in (file, ours):
+                    found[system.name].append(measured(system, options.requests))
+    server.remove()
+    medians = {name: [statistics.median(values) for values in zip(*each, strict=True)] for name, each in found.items()}
+    for name, (cpu, time_alone) in medians.items():
+        print(f"{name:<10} {cpu:.3f} ms of processor time for a request, {time_alone:.2f} ms for one that is alone")
+    ratios = [ours[0] / file[0] for file, ours in zip(found["file"], found["postgres"], strict=True)]
+    ratio, slower = statistics.median(ratios), medians["postgres"][1] - medians["file"][1]
+    print(f"PostgreSQL costs {ratio:.2f} times the processor time (at most {MOST_CPU}), and adds {slower:.2f} ms.")
+    sys.exit(ratio > MOST_CPU or slower > MOST_MS)
+
+
+if __name__ == "__main__":
+    main()

@@ -303,12 +303,17 @@ class PostgresAudit:
             head, results = self._add(connection, rows)
             if spooled:
                 connection.execute(MOVED, spooled)
+            if not rows.outcomes:
+                # In the same round trip, as calls wait for it. Links that another process has written conflict.
+                self._unsure = (head, 0, len(rows.finals), len(rows.attempts))
+                connection.execute("COMMIT")
         for cursor, expected, mistake in results:
             if cursor.rowcount != expected:
                 connection.rollback()
                 raise mistake
-        self._unsure = (head, len(rows.outcomes), len(rows.finals), len(rows.attempts))
-        connection.execute("COMMIT")
+        if rows.outcomes:
+            self._unsure = (head, len(rows.outcomes), len(rows.finals), len(rows.attempts))
+            connection.execute("COMMIT")
         self._unsure = None
         self._head = head
         if spooled:

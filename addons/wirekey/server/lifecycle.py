@@ -214,6 +214,7 @@ class Lifecycle:
         self.token_service.open(services)
         services.shared_state = shared_state(config, is_worker=self.worker is not None)
         services.sharing.refuses = config.shared_state_failure == "refuse"
+        services.quotas.on_failure = config.shared_state_failure
         services.policy = policy_engine(config, self.proxy_for)
         undo.callback(services.policy.close)
         undo.callback(services.quotas.close)

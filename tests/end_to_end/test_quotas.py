@@ -418,3 +418,24 @@ def test_the_operator_sees_what_is_left(tmp_path, simulator):
         assert (budget["quota"], budget["spent_usd"]) == ("half", pytest.approx(row["used"]))
     finally:
         running.stop()
+
+
+def test_a_changed_quota_is_in_effect_without_a_restart_and_keeps_what_was_used(tmp_path, simulator):
+    running = Wirekey(tmp_path, behind(simulator), environ=KEY_ENVIRONMENT)
+    try:
+        program = Program(running, "kept")
+        assert program.post().status_code == 200
+
+        def use(**limits) -> None:
+            quotas = [{"name": "changed", "per": "agent", **limits}]
+            settings = json.loads((tmp_path / "wirekey.yaml").read_text()) | {"quotas": quotas}
+            (tmp_path / "wirekey.yaml").write_text(json.dumps(settings))
+
+        use(usd_per_day=0.000001)
+        wait_for(lambda: program.post().status_code == 429, "the budget to be in effect and used up")
+        use(usd_per_day=1000)
+        wait_for(lambda: program.post().status_code == 200, "the larger budget to be in effect")
+        use(usd_per_day=0.000001)
+        wait_for(lambda: program.post().status_code == 429, "the smaller budget to be in effect")
+    finally:
+        running.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 
 import pytest
@@ -147,3 +148,35 @@ def test_an_upload_goes_on_at_another_replica(replicas):
             )
         )
         assert client.read_response().status in (401, 403)
+
+
+@pytest.mark.parametrize(("failure", "status"), [("local", 200), ("refuse", 503)])
+def test_calls_while_redis_does_not_respond_are_as_configured_and_none_hangs(tmp_path, simulator, failure, status):
+    server = RedisServer(tmp_path)
+    configuration = behind(
+        simulator, listen=LISTENERS, shared_state=server.url, shared_state_failure=failure, failover={"max_attempts": 1}
+    )
+    configuration["providers"]["bedrock"]["aws"] = {"access_key": "env:REAL_ID", "secret_key": "env:REAL_SECRET"}
+    environ = {**KEY_ENVIRONMENT, "REAL_ID": REAL[0], "REAL_SECRET": REAL[1]}
+    proxy = Wirekey(tmp_path / "wirekey", configuration, environ=environ)
+    try:
+        proxy.token = proxy.add_agent("alice", role="engineer")
+        proxy.pair = proxy.agents.pair("alice")
+        assert ask(proxy, written(signed(proxy))).status == 200
+        for stop, start in (
+            (lambda: server.process.send_signal(signal.SIGSTOP), lambda: server.process.send_signal(signal.SIGCONT)),
+            (server.stop, server.start),
+        ):
+            stop()
+            for _ in range(4):
+                response = ask(proxy, written(signed(proxy)))
+                assert response.status == status, response
+                if status == 503:
+                    assert response.headers["x-amzn-errortype"].startswith("ServiceUnavailable")
+            assert call(proxy, "not signed").status == 200, "this call needs nothing of the others"
+            start()
+            wait_for(lambda: ask(proxy, written(signed(proxy))).status == 200, "Redis to respond again")
+    finally:
+        proxy.stop()
+        server.process.send_signal(signal.SIGCONT)
+        server.stop()

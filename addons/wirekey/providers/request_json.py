@@ -46,6 +46,8 @@ LONG_PIECE = 4 * SHORT
 """Bytes above which a piece of an array has an item that is long itself, and may have many members."""
 SHORTEST_MEMBER = len(',"":0')
 
+_NO_MEMBERS = bytes(set(range(256)) - set(b":{"))
+
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _key = msgspec.json.Decoder(str)
 _text = msgspec.json.Decoder(str | None)
@@ -323,7 +325,9 @@ def _is_dense(data: RequestBody, raw: msgspec.Raw) -> bool:
     """
     if len(raw) <= SHORT:
         return False
-    # Names of members and objects are rare in text.
+    # Names of members and objects are rare in text. One pass over it shows in nearly all cases that there are few.
+    if isinstance(data, bytes) and ROOM_OF_ITEM * len(data.translate(None, _NO_MEMBERS)) <= MOST_TIMES * len(raw):
+        return False
     return ROOM_OF_MEMBER * data.count(b":") + ROOM_OF_ITEM * data.count(b"{") > MOST_TIMES * len(raw)
 
 

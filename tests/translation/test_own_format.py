@@ -1,0 +1,24 @@
+"""The search for signed state finds it wherever it stands in a request, also beside long strings."""
+
+import base64
+
+import pytest
+
+from wirekey.translation.own_format import has_signed_state
+from wirekey.translation.state import GEMINI_MARKER, MARKER
+
+LONG = b"x" * 5000
+MARKS = {
+    "an id of a call": b'"call_abc_wk1_eyJ"',
+    "a signature": b'"wk1_eyJ"',
+    "a signature of Gemini": b'"' + base64.b64encode(GEMINI_MARKER) + b'AAAA"',
+    "redacted reasoning": b'"' + base64.b64encode(MARKER.encode()[:3]) + b'AAAA"',
+}
+
+
+@pytest.mark.parametrize("mark", MARKS.values(), ids=MARKS)
+@pytest.mark.parametrize("before", [b"", b'"a",', b'"' + LONG + b'",', b'"' + LONG + b'","b",' * 3])
+@pytest.mark.parametrize("after", [b"", b',"' + LONG + b'"'])
+def test_signed_state_is_found(mark, before, after):
+    assert has_signed_state(b"[" + before + mark + after + b"]")
+    assert not has_signed_state(b"[" + before + b'"wk_1"' + after + b"]")

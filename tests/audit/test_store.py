@@ -212,6 +212,17 @@ async def test_L3_a_file_that_was_moved_away_refuses_calls_until_it_is_back(audi
     await audit.record_intent(call_of())
 
 
+async def test_a_writer_that_waits_for_the_processor_refuses_no_call(audit, monkeypatch):
+    write = audit._write
+
+    def write_late(rows):
+        time.sleep(0.7)
+        return write(rows)
+
+    monkeypatch.setattr(audit, "_write", write_late)
+    await audit.record_intent(call_of())
+
+
 async def test_a_hanging_writer_delays_a_call_only_up_to_the_limit(path, monkeypatch):
     audit = AuditStore(path, bound=0.05)
     monkeypatch.setattr(audit, "_write", lambda batch: time.sleep(0.3))

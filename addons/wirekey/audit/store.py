@@ -39,6 +39,8 @@ LINGER = 0.05
 """Seconds that an outcome waits for an intent to be written with."""
 RETRY = 0.5
 """Seconds after which writing failed outcomes is retried."""
+BOUND = 5.0
+"""Seconds of wall time, of which writing takes milliseconds: on a busy machine the writer waits for the processor."""
 CLOSE_PATIENCE = 10.0
 SECONDS_BETWEEN_COMPLAINTS = 10.0
 
@@ -107,7 +109,7 @@ class AuditStore:
         self,
         address: RecordAddress,
         durability: str = "commit",
-        bound: float = 0.5,
+        bound: float = BOUND,
         *,
         key: CheckpointKey | None = None,
         checkpoints_to: Path | None = None,

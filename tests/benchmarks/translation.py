@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.benchmarks import proxies
-from tests.benchmarks.json_bodies import MIB, resident, spooled
+from tests.benchmarks.json_bodies import MIB, spooled
 from tests.benchmarks.load import Target, connect, request
 from tests.benchmarks.systems import Cores
 from tests.translation.cases import MODELS, PLAIN, STATES
@@ -331,10 +331,16 @@ def measure_large(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         body = spooled(folder, LARGE[name]())
         Path("/proc/self/clear_refs").write_text("5")
-        before = resident("VmRSS")
+        before = memory("VmRSS")
         longest, whole = asyncio.run(translated_in_thread(body))
-        rose = resident("VmHWM") - before
+        rose = memory("VmHWM") - before
         print(f"  {name:24} loop {longest:5.1f} ms  whole {whole:6.0f} ms  {rose / len(body):5.1f} times", flush=True)
+
+
+def memory(name: str) -> int:
+    """Return bytes of this process: `VmRSS` now, or `VmHWM` at its highest."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def large(rounds: int) -> None:

@@ -104,6 +104,17 @@ def test_a_server_of_its_own_gets_the_older_name_of_the_limit():
     assert b'"max_tokens":50' in translated("anthropic", "openai.chat", request, older_limit=True).body
 
 
+@pytest.mark.parametrize(
+    ("model", "sent"), [("gpt-5", "minimal"), ("gpt-5-mini", "minimal"), ("o4-mini", "low"), ("gpt-5.1", "none")]
+)
+def test_a_model_that_always_reasons_gets_its_least_effort(model, sent):
+    request = {**PLAIN["anthropic"], "thinking": {"type": "disabled"}}
+    body = json.dumps(request).encode()
+    found = translate_request(Format.ANTHROPIC, Format.CHAT, model, body, STATES)
+    assert json.loads(found.body)["reasoning_effort"] == sent
+    assert ("thinking" in found.context.losses.adjusted) == (sent != "none")
+
+
 def test_an_unknown_member_is_told_by_its_position():
     with pytest.raises(Refusal) as refused:
         translated("openai.chat", "gemini", {**PLAIN["openai.chat"], "secret_plan": 1})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wirekey.translation.neutral import Format, ModelMaker
 
@@ -23,6 +23,8 @@ class Traits:
     one_of_temperature_and_top_p: bool = False
     output_format: bool = True
     pro: bool = False
+    least_effort: str = "none"
+    """The word for the least reasoning of a model of OpenAI."""
     signatures: bool = False
     """True if a call in the history must have a thought signature (Gemini 3)."""
 
@@ -31,6 +33,9 @@ _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _PENALTIES = frozenset({"presence_penalty", "frequency_penalty"})
 
 _CLAUDE_LATEST = Traits(ModelMaker.CLAUDE, "adaptive", _SAMPLING)
+_OPENAI_REASONING = Traits(
+    ModelMaker.OPENAI, "effort", frozenset({"temperature", "top_p"}) | _PENALTIES, frozenset({"logprobs", "stop"})
+)
 _FAMILIES: tuple[tuple[str, Traits], ...] = (
     # Sources: platform.claude.com (extended thinking, effort, structured outputs), ai.google.dev (thinking, thought
     # signatures), platform.openai.com (reasoning), docs.aws.amazon.com (Nova).
@@ -48,8 +53,9 @@ _FAMILIES: tuple[tuple[str, Traits], ...] = (
     (r"gemini", Traits(ModelMaker.GEMINI, "level", _PENALTIES, signatures=True)),
     (r"gpt-(3|4)|chatgpt-4", Traits(ModelMaker.OPENAI, "none")),
     (r"gpt-\d+.*-chat", Traits(ModelMaker.OPENAI, "none", _SAMPLING - {"top_k"})),
-    (r"(gpt-\d|o\d)", Traits(ModelMaker.OPENAI, "effort", frozenset({"temperature", "top_p"}) | _PENALTIES,
-                             frozenset({"logprobs", "stop"}))),
+    (r"gpt-5(?![.\d])", replace(_OPENAI_REASONING, least_effort="minimal")),
+    (r"o\d", replace(_OPENAI_REASONING, least_effort="low")),
+    (r"gpt-\d", _OPENAI_REASONING),
     (r"nova", Traits(ModelMaker.OTHER, "nova")),
 )  # fmt: skip
 _COMPILED = tuple((re.compile(rf"(^|[./])({pattern})"), traits) for pattern, traits in _FAMILIES)

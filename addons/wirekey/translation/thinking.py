@@ -17,6 +17,7 @@ MIN_BUDGET = 1024
 _CLAUDE_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 32768}
 _GEMINI_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
 _GEMINI_LEVELS = {"minimal": "minimal", "low": "low", "medium": "medium", "high": "high"}
+_LESS_THAN = {"minimal": frozenset({"none"}), "low": frozenset({"none", "minimal"})}
 PRO_LEAST_BUDGET, PRO_GREATEST_BUDGET = 128, 32768
 
 
@@ -101,9 +102,12 @@ def _budget_of(effort: str | None, traits: Traits) -> int | None:
     return _GEMINI_BUDGETS.get(effort)
 
 
-def openai_effort(thinking: Thinking, adjust: Callable[[], None]) -> str | None:
+def openai_effort(thinking: Thinking, traits: Traits, adjust: Callable[[], None]) -> str | None:
     """Return the `reasoning_effort` for a model of OpenAI, or None for the model's own choice."""
     effort = effort_of(thinking)
+    if effort in _LESS_THAN.get(traits.least_effort, ()):
+        adjust()
+        return traits.least_effort
     if effort == "max":
         adjust()
         return "xhigh"

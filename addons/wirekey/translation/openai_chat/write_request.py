@@ -38,7 +38,7 @@ def write_request(conversation: Conversation, context: Context) -> Json:
         if conversation.parallel is not None:
             body["parallel_tool_calls"] = conversation.parallel
     if conversation.thinking and context.traits.thinking == "effort":
-        effort = openai_effort(conversation.thinking, lambda: context.adjust("reasoning"))
+        effort = openai_effort(conversation.thinking, context.traits, lambda: context.adjust("reasoning"))
         if effort:
             body["reasoning_effort"] = effort
     elif conversation.thinking:

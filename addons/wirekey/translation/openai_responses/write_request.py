@@ -68,7 +68,7 @@ def _reasoning(conversation: Conversation, body: Json, context: Context) -> list
         return []
     if conversation.thinking:
         found: Json = {}
-        if effort := openai_effort(conversation.thinking, lambda: context.adjust("reasoning")):
+        if effort := openai_effort(conversation.thinking, context.traits, lambda: context.adjust("reasoning")):
             found["effort"] = effort
         if conversation.thinking.show:
             found["summary"] = "auto"

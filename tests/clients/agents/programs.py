@@ -67,7 +67,7 @@ LOGIN = {
 }
 """What `claude` writes after `/login`."""
 CODEX = [
-    str(NODE / ".bin/codex"), "exec", "--dangerously-bypass-approvals-and-sandbox", "--model", "gpt-4.1", "{prompt}",
+    str(NODE / ".bin/codex"), "exec", "--dangerously-bypass-approvals-and-sandbox", "--model", "gpt-5", "{prompt}",
 ]  # fmt: skip
 WITH_BASE_URL = ["sh", "-c", 'exec "$0" -c "openai_base_url=$OPENAI_BASE_URL" "$@"']
 """What `exec --gateway` advises. Without the gateway, the variable is empty, and so is the setting."""

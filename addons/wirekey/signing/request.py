@@ -58,7 +58,7 @@ class RequestHead:
     authority: bytes = b""
     tls: bool = True
     read: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What was read of the head, by its kind, so that it is read once."""
+    """The parts of the head that were read, by their kind, so that each is read once."""
 
     @property
     def path(self) -> str:

@@ -64,7 +64,8 @@ class SqliteState:
         self._thread = ThreadPoolExecutor(1, "wirekey-shared-state")
         self._database: sqlite3.Connection | None = None
         self._cleaned = 0.0
-        self._version = -1
+        self._watching: sqlite3.Connection | None = None
+        """Notices what other processes write. It is used on the event loop, and reads and writes no table."""
         self._last_message: int | None = None
         self._polling: asyncio.Task[None] | None = None
         self._trouble: str | None = None
@@ -248,29 +249,26 @@ class SqliteState:
     async def start(self) -> None:
         """Begin to receive messages. Raises SharedStateUnavailableError if the file cannot be used."""
         await self._run(lambda database, _: self._new_messages(database))
-        self._polling = asyncio.create_task(self._poll())
+        self._watching = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+        self._polling = asyncio.create_task(self._poll(self._watching))
 
-    async def _poll(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _poll(self, watching: sqlite3.Connection) -> None:
+        version = None
         while True:
             await asyncio.sleep(POLL_INTERVAL)
             try:
-                found = await loop.run_in_executor(self._thread, self._look)
-            except (sqlite3.Error, OSError) as error:
+                # This reads a number in memory that is shared, and waits for nothing.
+                (latest,) = watching.execute("PRAGMA data_version").fetchone()
+                if latest == version:
+                    continue
+                found = await self._run(lambda database, _: self._new_messages(database))
+            except (sqlite3.Error, SharedStateUnavailableError) as error:
                 self._note(f"{self._path.name} in the state folder cannot be used ({error})")
                 continue
+            version = latest
             for topic, message in found:
                 for receive in self._receivers.get(topic, ()):
                     receive(message)
-
-    def _look(self) -> list[tuple[str, bytes]]:
-        """Return the messages since the last look, in the thread. Reads no table if nothing was written since."""
-        database = self._database = self._database or opened(self._path)
-        (version,) = database.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
-            return []
-        self._version = version
-        return self._new_messages(database)
 
     def _new_messages(self, database: sqlite3.Connection) -> list[tuple[str, bytes]]:
         if self._last_message is None:
@@ -290,6 +288,9 @@ class SqliteState:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._polling
             self._polling = None
+        if self._watching:
+            self._watching.close()
+            self._watching = None
         database, self._database = self._database, None
         if database:
             await asyncio.get_running_loop().run_in_executor(self._thread, database.close)

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.request
@@ -130,16 +131,15 @@ class Balancer:
                     lines.append(f"    server replica{number} {address} port {check}")
             elif not name.startswith("server wirekey"):
                 lines.append(line)
-        file = folder / "haproxy.cfg"
-        file.write_text("\n".join(lines) + "\n")
-        file.chmod(0o644)
-        for parent in file.parents:
-            if parent.owner() == Path.home().owner() and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o111)
+        # Outside of the folder of the tests, which only their user may enter.
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".cfg")  # noqa: SIM115  # until HAProxy has read it
+        self.file.write("\n".join(lines) + "\n")
+        self.file.flush()
+        Path(self.file.name).chmod(0o644)
         self.output = folder / "haproxy.txt"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [program, "-db", "-f", str(file)], stdout=output, stderr=output, cwd="/", **unprivileged()
+                [program, "-db", "-f", self.file.name], stdout=output, stderr=output, cwd="/", **unprivileged()
             )
         self.running = type("Listeners", (), {"forward": f"127.0.0.1:{forward}", "gateway": f"127.0.0.1:{gateway}"})
         self.root = replicas[0].root
@@ -181,6 +181,7 @@ def fleet(tmp_path, simulator, haproxy):
     yield balancer, replicas
     balancer.process.kill()
     balancer.process.wait()
+    balancer.file.close()
     for replica in replicas:
         replica.stop(signal.SIGINT)
 

@@ -115,6 +115,18 @@ def test_a_model_that_always_reasons_gets_its_least_effort(model, sent):
     assert ("thinking" in found.context.losses.adjusted) == (sent != "none")
 
 
+@pytest.mark.parametrize("upstream", ["openai.responses", "gemini", "anthropic", "converse"])
+def test_the_detail_of_an_image_stays_at_openai_and_is_dropped_elsewhere(upstream):
+    image = {"url": "data:image/png;base64,AAAA", "detail": "low"}
+    asked = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": image}]}]}
+    found = translated("openai.chat", upstream, asked)
+    kept = upstream == "openai.responses"
+    assert (b'"detail":"low"' in found.body) == kept
+    assert ("messages.content.image_url.detail" in found.context.losses.dropped) != kept
+    image["detail"] = "auto"
+    assert translated("openai.chat", upstream, asked).context.losses.dropped == set()
+
+
 def test_an_unknown_member_is_told_by_its_position():
     with pytest.raises(Refusal) as refused:
         translated("openai.chat", "gemini", {**PLAIN["openai.chat"], "secret_plan": 1})

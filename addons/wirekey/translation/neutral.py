@@ -69,6 +69,8 @@ class Media(msgspec.Struct, frozen=True, gc=False):
     data: str | None = None
     url: str | None = None
     cache: CacheMark | None = None
+    detail: str | None = None
+    """OpenAI's word for how closely an image is looked at."""
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):

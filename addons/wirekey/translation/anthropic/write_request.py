@@ -102,6 +102,8 @@ def _block(block: Block, context: Context) -> Json:
 def _image(media: Media, context: Context) -> Json:
     if media.kind != "image":
         raise cannot_translate(context.name("messages"), f"Claude takes no {media.kind}")
+    if media.detail:
+        context.drop("detail")
     if media.url is not None:
         return {"type": "image", "source": {"type": "url", "url": media.url}}
     if media.media_type not in IMAGE_TYPES:

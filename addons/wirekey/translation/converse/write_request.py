@@ -124,6 +124,8 @@ def _block(block: Block, context: Context) -> Json:
 def _media(media: Media, context: Context) -> Json:
     if media.url is not None:
         raise cannot_translate(context.name("messages"), "Converse takes bytes, and Wirekey fetches no URL")
+    if media.detail:
+        context.drop("detail")
     forms = _AUDIO if media.kind == "audio" else _VIDEO
     if media.kind == "image":
         form = media.media_type.removeprefix("image/") if media.media_type in IMAGE_TYPES else None

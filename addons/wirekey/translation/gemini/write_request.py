@@ -153,6 +153,8 @@ def _part(block: Block, context: Context) -> Json:
             raise cannot_translate(context.name("messages"), "Gemini has no part for this block")
     if block.cache:
         context.drop("cache")
+    if isinstance(block, Media) and block.detail:
+        context.drop("detail")
     if isinstance(block, Document) and (block.citations is not None or block.context):
         context.drop("messages.content.citations")
     return found

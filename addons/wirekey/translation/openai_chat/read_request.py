@@ -44,6 +44,7 @@ NAMES = {
     "cache": "prompt_cache_breakpoint",
     "arguments": "messages.tool_calls.function.arguments",
     "system_order": "messages.system",
+    "detail": "messages.content.image_url.detail",
     "safety_settings": "extra_body.google.safety_settings",
     "cached_content": "extra_body.google.cached_content",
 }
@@ -246,12 +247,12 @@ class _Messages:
         image = part.members("image_url")
         if image is None:
             raise cannot_translate(part.at("image_url"), "it is missing")
-        if image.has("detail"):
-            self.losses.drop("messages.content.image_url.detail")
+        detail = image.text("detail")
+        detail = None if detail == "auto" else detail
         url = image.needed_text("url")
         if data := parse_data_url(url, image.at("url")):
-            return Media("image", data.media_type, data=data.data)
-        return Media("image", "", url=checked_url(url, image.at("url")))
+            return Media("image", data.media_type, data=data.data, detail=detail)
+        return Media("image", "", url=checked_url(url, image.at("url")), detail=detail)
 
     def file(self, part: Members) -> Block:
         """Return a document, from a data URL."""

@@ -132,7 +132,10 @@ def _part(block: Block, context: Context) -> Json:
             return found
         case Media(kind="image"):
             url = block.url or f"data:{block.media_type};base64,{block.data}"
-            found = {"type": "image_url", "image_url": {"url": url}}
+            found = {
+                "type": "image_url",
+                "image_url": {"url": url, **({"detail": block.detail} if block.detail else {})},
+            }
         case Media(kind="audio") if block.data and block.media_type in _AUDIO:
             found = {"type": "input_audio", "input_audio": {"data": block.data, "format": _AUDIO[block.media_type]}}
         case Document() if block.text is not None:

@@ -45,6 +45,7 @@ NAMES = {
     "verbosity": "text.verbosity",
     "arguments": "input.arguments",
     "system_order": "input.system",
+    "detail": "input.content.detail",
 }
 """The names of neutral members in this format."""
 
@@ -215,14 +216,14 @@ class _Items:
 
     def image(self, part: Members) -> Media:
         """Return an image, from a data URL or an https URL."""
-        if part.has("detail") and part.text("detail") != "auto":
-            self.losses.drop("input.content.detail")
+        detail = part.text("detail")
+        detail = None if detail == "auto" else detail
         url = part.text("image_url")
         if url is None:
             raise cannot_translate(part.at("file_id"), "the image is stored at OpenAI; send its bytes")
         if data := parse_data_url(url, part.at("image_url")):
-            return Media("image", data.media_type, data=data.data)
-        return Media("image", "", url=checked_url(url, part.at("image_url")))
+            return Media("image", data.media_type, data=data.data, detail=detail)
+        return Media("image", "", url=checked_url(url, part.at("image_url")), detail=detail)
 
     def file(self, part: Members) -> Media | Document:
         """Return a document, from a data URL or an https URL."""

@@ -138,7 +138,7 @@ def _part(block: Block, context: Context) -> Json:
             return found
         case Media(kind="image"):
             url = block.url or f"data:{block.media_type};base64,{block.data}"
-            found = {"type": "input_image", "image_url": url, "detail": "auto"}
+            found = {"type": "input_image", "image_url": url, "detail": block.detail or "auto"}
         case Document():
             found = {"type": "input_file", "filename": block.name or "document"}
             if block.url is not None:

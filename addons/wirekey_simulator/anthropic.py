@@ -117,6 +117,7 @@ def _messages(request: SimulatedRequest, behaviour: Behaviour, state: State) -> 
     body = request.json()
     _check_message_request(body)
     turn = _turn(body, behaviour, state)
+    turn.plan  # noqa: B018 - a refusal comes before the stream
     if not body.get("stream"):
         return json_response(message(turn))
     return sse_response(_stream(turn), sse(MID_STREAM_ERROR, "error"))

@@ -164,6 +164,7 @@ def _converse(model: str, body: Json, behaviour: Behaviour, number: str, *, stre
     check_converse(model, body)
     behaviour, limited = text.limited(behaviour, child(body, "inferenceConfig", "maxTokens"))
     turn = ConverseTurn(body, behaviour, text.counts(behaviour, body), f"tooluse_{number}", limited)
+    turn.plan  # noqa: B018 - a refusal comes before the stream
     if stream:
         return stream_response(_framed(turn), "messageStart")
     content: list[Json] = []

@@ -59,7 +59,8 @@ class GeminiTurn:
             for tool in objects(self.body.get("tools"))
             for function in objects(tool.get("functionDeclarations", tool.get("function_declarations")))
         ]
-        kind = child(self.body, "generationConfig", "responseMimeType")
+        config = self.body.get("generationConfig", self.body.get("generation_config"))
+        kind = child(config, "responseMimeType") or child(config, "response_mime_type")
         return session.planned(self.body, offered, structured=kind == "application/json")
 
     @property
@@ -118,6 +119,7 @@ def generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state:
 def stream_generate(model: str, request: SimulatedRequest, behaviour: Behaviour, state: State) -> SimulatedResponse:
     """Return a stream of events if the query has `alt=sse`, else of the elements of an array."""
     turn = _turn(model, request, behaviour, state)
+    turn.plan  # noqa: B018 - a refusal comes before the stream
     if request.parameter("alt") == "sse":
         return sse_response(map(sse, _responses(turn)), sse(MID_STREAM_ERROR))
     return SimulatedResponse(

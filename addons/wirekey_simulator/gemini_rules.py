@@ -24,8 +24,12 @@ DATA = frozenset(
     function_call function_response file_data executable_code code_execution_result
     toolCall toolResponse""".split()  # noqa: SIM905 - 15 lines of names otherwise
 )
-SKIPPED = ("skip_thought_signature_validator", "context_engineering_is_the_way_to_go")
-"""Words for a call of another model's, with which Google's documentation turns the check of its signature off."""
+SKIPPED = (
+    "skip_thought_signature_validator",
+    "context_engineering_is_the_way_to_go",
+    "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=",
+)
+"""Google's words for a call of another model, whose signature is not checked. The last is in base64."""
 SIGNING = re.compile(r"gemini-[3-9]")
 MAX_STOPS = 5
 

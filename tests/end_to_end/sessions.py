@@ -248,7 +248,7 @@ class ResponsesSession:
             for item in made.output
             if item.type == "function_call"
         ]
-        thought = "".join(part.text for item in made.output if item.type == "reasoning" for part in item.summary)
+        thought = "".join(part.text for item in made.output if item.type == "reasoning" for part in item.summary or ())
         return Turn(made.output_text, calls, thought)
 
 

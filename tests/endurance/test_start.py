@@ -40,7 +40,7 @@ TOKENS = "(/health, /ready, /api/v1/auth/token)"
             "{upstream_ca_file: rubbish.pem, listen: {forward: '127.0.0.1:0'}}",
             ["upstream_ca_file: ", "rubbish.pem contains a certificate that cannot be read"],
         ),
-        ("audit: {store: postgresql://db/x}", ["wirekey.yaml:1: audit.store: is not used yet"]),
+        ("audit: {store: postgresql://127.0.0.1:1/x}", ["the audit database cannot be reached"]),
         (
             "routes: [{match: a, upstream_url: 'https://x.example', auth: 'python:no_such_module:f'}]",
             ["wirekey.yaml:1: routes[0].auth: there is no Python module no_such_module"],
@@ -201,10 +201,10 @@ def test_mitmdump_listens_where_its_own_options_say(tmp_path):
 
 
 def test_mitmdump_refuses_what_serve_refuses(tmp_path):
-    write_configuration(tmp_path, {"audit": {"store": "postgresql://db/x"}, **PLAIN})
+    write_configuration(tmp_path, {"audit": {"store": "postgresql://127.0.0.1:1/x"}, **PLAIN})
     with started_by_mitmdump(tmp_path, "--mode", "regular@127.0.0.1:0") as said:
         wait_for(lambda: "logged during startup, exiting" in said.read_text(), "mitmdump to give up", PATIENCE)
-    assert "audit.store: is not used yet" in said.read_text()
+    assert "the audit database cannot be reached" in said.read_text()
 
 
 class started_by_mitmdump:  # noqa: N801  # read as a sentence

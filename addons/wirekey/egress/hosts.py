@@ -67,6 +67,7 @@ def partitions() -> tuple[Partition, ...]:
     )
 
 
+@lru_cache(maxsize=256)
 def partition_of(region: str) -> Partition | None:
     """Return the partition of a region, or None if the name is not a region's."""
     if not REGION.fullmatch(region):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,14 @@ def post(host: str, path: str, body: dict[str, Any], **headers: str) -> Call:
     return Call(host, "POST", path, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
 
 
+def in_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def file_data(text: str) -> str:
+    return f"data:text/plain;base64,{in_base64(text)}"
+
+
 def form(host: str, path: str, fields: dict[str, str], files: dict[str, tuple[str, str]]) -> Call:
     parts = [
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -107,7 +116,7 @@ def openai_calls(c: Canaries) -> list[Call]:
                 "role": "user",
                 "content": [
                     {"type": "text", "text": say("part")},
-                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{say('image')}"}},
+                    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{in_base64(say('image'))}"}},
                 ],
             },
         ],
@@ -130,12 +139,12 @@ def openai_calls(c: Canaries) -> list[Call]:
                 "role": "user",
                 "content": [
                     {"type": "input_text", "text": say("input")},
-                    {"type": "input_file", "filename": say("filename"), "file_data": say("file data")},
+                    {"type": "input_file", "filename": say("filename"), "file_data": file_data(say("file data"))},
                 ],
             }
         ],
         "metadata": {"owner": say("responses metadata")},
-        "tools": [{"type": "function", **function}],
+        "tools": [{"type": "function", "strict": False, **function}],
     }
     return [
         post(OPENAI, "/v1/chat/completions", chat),
@@ -214,7 +223,10 @@ def gemini_calls(c: Canaries) -> list[Call]:
         "contents": [
             {
                 "role": "user",
-                "parts": [{"text": say("prompt")}, {"inlineData": {"mimeType": "image/png", "data": say("data")}}],
+                "parts": [
+                    {"text": say("prompt")},
+                    {"inlineData": {"mimeType": "image/png", "data": in_base64(say("data"))}},
+                ],
             },
             {"role": "model", "parts": [{"functionCall": {"name": "weather", "args": {"city": say("past argument")}}}]},
             {
@@ -284,6 +296,7 @@ def anthropic_calls(c: Canaries) -> list[Call]:
         return c(f"content of anthropic {what}")
 
     version = {"anthropic-version": "2023-06-01"}
+    schema = {"type": "object", "properties": {"city": {"type": "string", "enum": [say("tool argument")]}}}
     message = {
         "model": "claude-sonnet-4-5",
         "max_tokens": 64,
@@ -309,12 +322,11 @@ def anthropic_calls(c: Canaries) -> list[Call]:
         ],
         "metadata": {"user_id": say("metadata")},
         "stop_sequences": [say("stop")],
+        "tools": [{"name": "weather", "description": say("tool description"), "input_schema": schema}],
     }
-    schema = {"type": "object", "properties": {"city": {"type": "string", "enum": [say("tool argument")]}}}
     asking = {
         **message,
         "messages": [*message["messages"], {"role": "user", "content": f"call a tool {say('asking')}"}],
-        "tools": [{"name": "weather", "description": say("tool description"), "input_schema": schema}],
     }
     file = form(ANTHROPIC, "/v1/files", {}, {"file": (say("file name"), say("file bytes"))})
     return [
@@ -325,7 +337,7 @@ def anthropic_calls(c: Canaries) -> list[Call]:
         post(
             ANTHROPIC,
             "/v1/messages/count_tokens",
-            {name: message[name] for name in ("model", "system", "messages")},
+            {name: message[name] for name in ("model", "system", "messages", "tools")},
             **version,
         ),
         post(
@@ -352,7 +364,13 @@ def bedrock_calls(c: Canaries) -> list[Call]:
                 "role": "user",
                 "content": [
                     {"text": say("prompt")},
-                    {"document": {"format": "txt", "name": say("document name"), "source": {"bytes": say("document")}}},
+                    {
+                        "document": {
+                            "format": "txt",
+                            "name": say("document name"),
+                            "source": {"bytes": in_base64(say("document"))},
+                        }
+                    },
                 ],
             }
         ],

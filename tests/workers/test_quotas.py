@@ -22,7 +22,7 @@ REQUEST = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello."}
 RESERVED = 1001 * 10e-6 + 100 * 2.5e-6
 QUOTAS = [{"name": "dollar", "per": "all", "usd_per_day": 1}]
 CLIENTS = 64
-CLIENTS_OF_REPLICAS = int(os.environ.get("WIREKEY_QUOTA_CLIENTS", "9"))
+CLIENTS_OF_REPLICAS = int(os.environ.get("WIREKEY_QUOTA_CLIENTS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +78,9 @@ def test_workers_spend_no_more_than_a_dollar_and_one_reservation_for_each_client
 
 def test_replicas_spend_no_more_than_their_budget_and_one_reservation_for_each_client(start, redis_server):
     redis_server.empty()
-    quotas = [QUOTAS[0] | {"usd_per_day": 0.2}]
+    quotas = [QUOTAS[0] | {"usd_per_day": 0.03}]
     cost, codes = spend([start(quotas=quotas, shared_state=redis_server.url) for _ in range(3)], CLIENTS_OF_REPLICAS)
-    assert 0.2 <= cost <= 0.2 + CLIENTS_OF_REPLICAS * RESERVED
+    assert 0.03 <= cost <= 0.03 + CLIENTS_OF_REPLICAS * RESERVED
     assert "insufficient_quota" in codes
 
 

@@ -66,6 +66,9 @@ class Checkpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return PURPOSE + msgspec.json.encode(fields, order="sorted")
 
 
+_decoder = msgspec.json.Decoder(Checkpoint)
+
+
 class CheckpointKey:
     """The key of an installation that signs checkpoints. `seed`: 32 bytes."""
 
@@ -100,7 +103,7 @@ def problem_of(checkpoint: Checkpoint, keys: Mapping[str, Ed25519PublicKey]) -> 
 def decode(document: str | bytes) -> Checkpoint:
     """Parse a checkpoint. Raises ValueError."""
     try:
-        return msgspec.json.decode(document, type=Checkpoint)
+        return _decoder.decode(document)
     except msgspec.DecodeError as error:
         raise ValueError(f"is not a checkpoint: {error}") from None
 

@@ -63,6 +63,9 @@ class SignIn(msgspec.Struct):
         return "SignIn(…)"
 
 
+_sign_in_decoder = msgspec.json.Decoder(SignIn)
+
+
 class ConsoleState(Protocol):
     """Provides the settings of the page and the state that it shows."""
 
@@ -126,7 +129,7 @@ class LivePage:
         if refusal := self._refusal(request) or gate.refuse_other_sites(request) or not_posted(request):
             return refusal
         try:
-            key = msgspec.json.decode(request.body or b"", type=SignIn).key.strip()
+            key = _sign_in_decoder.decode(request.body or b"").key.strip()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return local_error(400, "malformed", 'Send {"key": "…"} as application/json.')
         try:

@@ -99,19 +99,25 @@ class AgentRecords(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return replace(self, agents=agents)
 
 
+_decoder = msgspec.json.Decoder(AgentRecords)
+
+
 class Versioned(Struct):
     """The part of the file that every format version has."""
 
     version: int
 
 
+_version_decoder = msgspec.json.Decoder(Versioned)
+
+
 def decode(data: bytes) -> AgentRecords:
     """Parse `agents.json`. Raises AgentRecordsError."""
     try:
-        version = msgspec.json.decode(data, type=Versioned).version
+        version = _version_decoder.decode(data).version
         if version != VERSION:
             raise AgentRecordsError(f"has format version {version}; this Wirekey reads only version {VERSION}")
-        records = msgspec.json.decode(data, type=AgentRecords)
+        records = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AgentRecordsError(f"is not a valid list of agents ({error})") from error
     names = [agent.id for agent in records.agents]

@@ -63,6 +63,9 @@ class KeyRing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keys: tuple[StoredKey, ...] = ()
 
 
+_decoder = msgspec.json.Decoder(KeyRing)
+
+
 def rotated(ring: KeyRing, now: float, overlap: float) -> KeyRing:
     """Return the ring with a new signing key. The previous signing key verifies for `overlap` more seconds."""
     kept = (key if key.ends is not None else replace(key, ends=now + overlap) for key in ring.keys)
@@ -79,7 +82,7 @@ def is_due(ring: KeyRing, now: float) -> bool:
 def decode(data: bytes) -> KeyRing:
     """Parse the key file. Raises ValueError with a message that contains nothing of the file."""
     try:
-        ring = msgspec.json.decode(data, type=KeyRing)
+        ring = _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError("does not contain valid keys") from error
     if ring.version != VERSION:

@@ -17,7 +17,7 @@ import msgspec
 
 from wirekey.policy.decision import UndecidedError
 from wirekey.policy.modules import PolicyError, PolicyProblem
-from wirekey.policy.worker_process import LENGTH, PolicyReport, WorkerReply, WorkerTask, receive, send
+from wirekey.policy.worker_process import LENGTH, PolicyReport, WorkerReply, WorkerTask, receive, report_decoder, send
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -80,7 +80,7 @@ class PolicyWorker:
             raise PolicyError([policy_problem("takes too long on a sample call. Check it for an endless loop")])
         if message is None:
             raise PolicyError([policy_problem("crashed its process: it nests too deeply or needs too much memory")])
-        report = msgspec.json.decode(message, type=PolicyReport)
+        report = report_decoder.decode(message)
         if report.problems:
             raise PolicyError([PolicyProblem(*problem) for problem in report.problems])
         return report

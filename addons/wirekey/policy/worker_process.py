@@ -46,6 +46,9 @@ class WorkerTask(msgspec.Struct):
     load_limit: float
 
 
+_task_decoder = msgspec.json.Decoder(WorkerTask)
+
+
 class PolicyReport(msgspec.Struct):
     """The child's first message: problems as (file, line, column, message), or facts about the policy."""
 
@@ -53,6 +56,9 @@ class PolicyReport(msgspec.Struct):
     needs_allow: bool = False
     linear_time: bool = False
     unused_packages: list[str] = []
+
+
+report_decoder = msgspec.json.Decoder(PolicyReport)
 
 
 class WorkerReply(msgspec.Struct):
@@ -87,7 +93,7 @@ def serve(parent: socket.socket) -> None:
     first = receive(parent)
     if first is None:
         return
-    task = msgspec.json.decode(first, type=WorkerTask)
+    task = _task_decoder.decode(first)
     with processor_time_limit(task.load_limit):
         rego, report = load_policy(task)
     send(parent, msgspec.json.encode(report))

@@ -53,6 +53,9 @@ class WorkerStart:
     is_first: bool = False
 
 
+_start_decoder = msgspec.json.Decoder(WorkerStart)
+
+
 class SupervisorLock:
     """Stands for the lock of the state folder, which the supervisor holds."""
 
@@ -190,4 +193,4 @@ def receive_start(connection: socket.socket) -> WorkerStart:
         if not received:
             raise ValueError("the supervisor sent nothing")
         data += received
-    return msgspec.json.decode(data, type=WorkerStart)
+    return _start_decoder.decode(data)

@@ -211,6 +211,9 @@ class _OpenAi(msgspec.Struct):
     usage: _OpenAiUsage | None = None
 
 
+_open_ai_decoder = msgspec.json.Decoder(_OpenAi)
+
+
 class _GeminiVector(msgspec.Struct):
     values: Raw
 
@@ -219,33 +222,45 @@ class _Gemini(msgspec.Struct):
     embeddings: list[_GeminiVector]
 
 
+_gemini_decoder = msgspec.json.Decoder(_Gemini)
+
+
 class _Titan(msgspec.Struct, rename="camel"):
     embedding: Raw
     input_text_token_count: int | None = None
+
+
+_titan_decoder = msgspec.json.Decoder(_Titan)
 
 
 class _CohereByType(msgspec.Struct):
     float: list[Raw]
 
 
+_cohere_by_type_decoder = msgspec.json.Decoder(_CohereByType)
+
+
 class _Cohere(msgspec.Struct):
     embeddings: Raw
+
+
+_cohere_decoder = msgspec.json.Decoder(_Cohere)
 
 
 def _read_vectors(upstream: Vectors, body: bytes, headers: Mapping[str, str]) -> tuple[list[Raw], int | None]:
     match upstream:
         case Vectors.OPENAI:
-            found = msgspec.json.decode(body, type=_OpenAi)
+            found = _open_ai_decoder.decode(body)
             return [one.embedding for one in found.data], found.usage.prompt_tokens if found.usage else None
         case Vectors.GEMINI:
-            return [one.values for one in msgspec.json.decode(body, type=_Gemini).embeddings], None
+            return [one.values for one in _gemini_decoder.decode(body).embeddings], None
         case Vectors.TITAN:
-            titan = msgspec.json.decode(body, type=_Titan)
+            titan = _titan_decoder.decode(body)
             return [titan.embedding], titan.input_text_token_count
         case Vectors.COHERE:
-            given = msgspec.json.decode(body, type=_Cohere).embeddings
+            given = _cohere_decoder.decode(body).embeddings
             if memoryview(given)[0] == ord("{"):
-                vectors = msgspec.json.decode(given, type=_CohereByType).float
+                vectors = _cohere_by_type_decoder.decode(given).float
             else:
                 vectors = msgspec.json.decode(given, type=list[Raw])
             count = headers.get("x-amzn-bedrock-input-token-count", "")

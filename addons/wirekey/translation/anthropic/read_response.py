@@ -82,9 +82,12 @@ class _Message(msgspec.Struct):
     usage: Any = None
 
 
+_decoder = msgspec.json.Decoder(_Message)
+
+
 def read_response(data: bytes) -> Answer:
     """Return a whole response in the neutral form. Raises msgspec.DecodeError if it cannot be read."""
-    body = msgspec.json.decode(data, type=_Message)
+    body = _decoder.decode(data)
     blocks = tuple(found for block in body.content for found in _blocks(block))
     reason = body.stop_reason or ""
     finish = finish_with_calls(_FINISH.get(reason, Finish.OTHER), blocks)

@@ -81,9 +81,12 @@ class _Response(msgspec.Struct, rename="camel"):
     usage: Any = None
 
 
+_decoder = msgspec.json.Decoder(_Response)
+
+
 def read_response(data: bytes) -> Answer:
     """Return a whole response in the neutral form. Raises msgspec.DecodeError if it cannot be read."""
-    body = msgspec.json.decode(data, type=_Response)
+    body = _decoder.decode(data)
     blocks = tuple(found for block in body.output.message.content for found in _blocks(block))
     finish = finish_with_calls(_FINISH.get(body.stop_reason, Finish.OTHER), blocks)
     return Answer(None, None, blocks, finish, read_usage(body.usage), native_finish=body.stop_reason)

@@ -76,9 +76,9 @@ def _check_part(part: Json, place: str) -> None:
                 )
             if kind == "functionResponse" and inner is None:
                 raise BadRequest(f"* GenerateContentRequest.{place}.function_response.response: is required")
-    blob = part.get("inlineData")
+    blob = part.get("inlineData") or part.get("inline_data")
     if blob is not None:
-        if not child(blob, "mimeType"):
+        if not (child(blob, "mimeType") or child(blob, "mime_type")):
             raise BadRequest(f"* GenerateContentRequest.{place}.inline_data.mime_type: is required")
         try:
             b64decode(blob.get("data") or "!", altchars=b"-_" if set("-_") & set(blob["data"]) else None, validate=True)
@@ -128,7 +128,7 @@ def _check_signatures(model: str, contents: list[tuple[Any, list[Json]]]) -> Non
     for index, (role, parts) in enumerate(contents):
         first = True
         for number, part in enumerate(parts):
-            given, call = part.get("thoughtSignature"), call_in(part)
+            given, call = part.get("thoughtSignature", part.get("thought_signature")), call_in(part)
             if given is not None and given not in SKIPPED:
                 bare = call and {name: value for name, value in call.items() if name != "id"}
                 if given != signature("gemini", bare if call else part.get("text")):

@@ -1,8 +1,8 @@
 """Whole sessions: twelve turns with parallel tools, an image, reasoning, a forced tool and a structured response.
 
 The SDK of each provider holds the same session with the model of every other one, plain and streamed, and with another
-upstream at every turn. The simulator refuses what the providers refuse. With `WIREKEY_SESSIONS=all`, the SDKs for Node
-hold a session with each upstream, too:
+upstream at every turn. The simulator refuses what the providers refuse. The SDKs for Node, LangChain and LiteLLM hold
+it with another upstream at every turn, and with `WIREKEY_SESSIONS=all` with each upstream, too:
 
     WIREKEY_SESSIONS=all ./run.sh test tests/end_to_end/test_translated_sessions.py
 """
@@ -18,7 +18,7 @@ from itertools import cycle, islice, pairwise
 import msgspec
 import pytest
 
-from tests.clients.conversation import HERE, Program, install_node_packages, installed
+from tests.clients.conversation import HERE, Program, frameworks_python, install_node_packages, installed
 from tests.end_to_end.sessions import (
     ASKS,
     MEDIA,
@@ -206,18 +206,29 @@ def test_the_upstream_may_change_at_every_turn(way, simulator, client, streamed)
     held(way, simulator, client, list(islice(cycle(ROTATION), TURNS)), streamed=streamed)
 
 
-VERCEL = {
+LIBRARIES = {
     "vercel-openai": "openai.responses",
     "vercel-openai-chat": "openai.chat",
     "vercel-gemini": "gemini",
     "vercel-anthropic": "anthropic",
+    "langchain-openai": "openai.responses",
+    "langchain-openai-chat": "openai.chat",
+    "langchain-gemini": "gemini",
+    "litellm-openai-chat": "openai.chat",
+    "litellm-gemini": "gemini",
+    "litellm-anthropic": "anthropic",
+    "litellm-bedrock": "converse",
 }
-"""Providers of the Vercel AI SDK, and the formats that they speak."""
-NODE_SESSIONS = [
-    (client, upstream)
-    for client in [*SESSIONS, *VERCEL]
+"""Providers of the Vercel AI SDK, LangChain and LiteLLM, and the formats that they speak."""
+OTHER_SESSIONS = [
+    (language, client, upstream)
+    for language, clients in {
+        "node": [*SESSIONS, *(name for name in LIBRARIES if name.startswith("vercel-"))],
+        "python": [name for name in LIBRARIES if not name.startswith("vercel-")],
+    }.items()
+    for client in clients
     for upstream in [*(FORMATS if os.environ.get("WIREKEY_SESSIONS") == "all" else ()), "changing"]
-    if (VERCEL.get(client, client), upstream) not in OWN
+    if (LIBRARIES.get(client, client), upstream) not in OWN
 ]
 
 
@@ -227,18 +238,30 @@ def stage(way, simulator):
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    """A program with the SDKs for Node, which holds one session for each line that asks it to."""
-    install_node_packages()
-    folder = tmp_path_factory.mktemp("node")
-    program = Program([installed("node"), str(NODE / "session.mjs")], bare_environment(), folder)
+def programs(tmp_path_factory):
+    """Start the program of a language when first asked. It holds one session for each line that asks it to."""
+    started = {}
+
+    def program(language):
+        if language not in started:
+            if language == "node":
+                install_node_packages()
+                command = [installed("node"), str(HERE / "node" / "session.mjs")]
+            else:
+                command = [frameworks_python(), str(HERE / "python" / "session.py")]
+            started[language] = Program(command, bare_environment(), tmp_path_factory.mktemp(language))
+        return started[language]
+
     yield program
-    program.stop()
+    for running in started.values():
+        running.stop()
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
-@pytest.mark.parametrize(("client", "upstream"), NODE_SESSIONS)
-def test_an_sdk_for_node_holds_a_session_with_other_providers(stage, node, client, upstream, streamed):
+@pytest.mark.parametrize(("language", "client", "upstream"), OTHER_SESSIONS)
+def test_other_libraries_hold_a_session_with_other_providers(  # noqa: PLR0917  # columns
+    stage, programs, language, client, upstream, streamed
+):
     way, simulator = stage
     simulator.forget()
     gateway, token, pair = way
@@ -249,12 +272,13 @@ def test_an_sdk_for_node_holds_a_session_with_other_providers(stage, node, clien
         "png": base64.b64encode(PNG).decode(), "gateway": gateway, "token": token,
         "pair": [pair.access_key, pair.secret.reveal()],
     }  # fmt: skip
-    node.process.stdin.write(json.dumps(job).encode() + b"\n")
-    node.process.stdin.flush()
-    found = json.loads(node.lines.get(timeout=PATIENCE) or b'{"error": "the program ended"}')
+    program = programs(language)
+    program.process.stdin.write(json.dumps(job).encode() + b"\n")
+    program.process.stdin.flush()
+    found = json.loads(program.lines.get(timeout=3 * PATIENCE) or b'{"error": "the program ended"}')
     assert "error" not in found, found
     assert [(turn["text"], [tuple(call) for call in turn["calls"]]) for turn in found["turns"]] == expected_turns()
     assert len(simulator.seen) == TURNS
     for seen in simulator.seen:
-        if format_of(seen.target)[0] != VERCEL.get(client, client):
+        if format_of(seen.target)[0] != LIBRARIES.get(client, client):
             check_sent(seen, msgspec.json.decode(seen.body))

@@ -1,11 +1,13 @@
 """The search for signed state finds it wherever it stands in a request, also beside long strings."""
 
 import base64
+import json
 
 import pytest
 
-from wirekey.translation.own_format import has_signed_state
-from wirekey.translation.state import GEMINI_MARKER, MARKER
+from wirekey.translation.neutral import Format
+from wirekey.translation.own_format import has_signed_state, without_signed_state
+from wirekey.translation.state import GEMINI_MARKER, MARKER, SKIP_SIGNATURE
 
 LONG = b"x" * 5000
 MARKS = {
@@ -22,3 +24,13 @@ MARKS = {
 def test_signed_state_is_found(mark, before, after):
     assert has_signed_state(b"[" + before + mark + after + b"]")
     assert not has_signed_state(b"[" + before + b'"wk_1"' + after + b"]")
+
+
+@pytest.mark.parametrize("call", ["functionCall", "function_call"])
+@pytest.mark.parametrize("signature", ["thoughtSignature", "thought_signature"])
+def test_a_call_of_another_model_keeps_a_signature_for_gemini_in_either_spelling(call, signature):
+    signed = base64.b64encode(GEMINI_MARKER).decode() + "AAAA"
+    part = {call: {"name": "clock", "args": {}}, signature: signed}
+    body = json.dumps({"contents": [{"role": "model", "parts": [part]}]}).encode()
+    found = json.loads(without_signed_state(Format.GEMINI, body, "gemini-3-pro-preview"))
+    assert found["contents"][0]["parts"] == [{**part, signature: SKIP_SIGNATURE}]

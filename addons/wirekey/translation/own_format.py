@@ -138,9 +138,11 @@ def _keep_converse(block: dict[str, Raw]) -> bool:
 
 
 def _keep_part(traits: Traits, part: dict[str, Raw]) -> bool:
-    if _begins(part.get("thoughtSignature"), b'"' + _SIGNATURE):
-        del part["thoughtSignature"]
-        if traits.signatures and "functionCall" in part:
-            part["thoughtSignature"] = Raw(encode(SKIP_SIGNATURE))
+    # Google reads either spelling of a member, and LiteLLM and LangChain mix them.
+    name = "thought_signature" if "thought_signature" in part else "thoughtSignature"
+    if _begins(part.get(name), b'"' + _SIGNATURE):
+        del part[name]
+        if traits.signatures and ("functionCall" in part or "function_call" in part):
+            part[name] = Raw(encode(SKIP_SIGNATURE))
         return not (bytes(part.get("thought", b"false")) == b"true" or bytes(part.get("text", b"x")) == b'""')
     return True

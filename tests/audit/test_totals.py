@@ -12,7 +12,7 @@ from tests.audit.calls import call_of, finish
 from wirekey.audit.event import event_of
 from wirekey.audit.reading import Filters, first_id_at
 from wirekey.audit.schema import INSERT, AuditFileError, open_for_writing
-from wirekey.audit.totals import MAX_GROUPS, SQLITE, CallCounts, Percentiles, bin_of, totals
+from wirekey.audit.totals import MAX_GROUPS, CallCounts, Percentiles, bin_of, totals
 from wirekey.call import Outcome, new_call_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -146,7 +146,7 @@ def test_percentiles_of_many_calls_are_within_six_percent(recorded, spread):
 def test_bins_are_ordered_and_cover_any_duration():
     database = sqlite3.connect(":memory:")
     times = [0.0, 0.1, 0.25, 0.26, *(2**power * step for power in range(-2, 30) for step in (1.0, 1.1, 1.9))]
-    bins = [database.execute(f"SELECT {bin_of(SQLITE, '?1')}", [time]).fetchone()[0] for time in times]
+    bins = [database.execute(f"SELECT {bin_of('?1')}", [time]).fetchone()[0] for time in times]
     database.close()
     assert bins == sorted(bins)
     assert len(set(bins)) > 27 * 3

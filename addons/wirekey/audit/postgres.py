@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from wirekey.audit.chain import FIRST, LastLink, links_of
 from wirekey.audit.checkpoints import Checkpoint
 from wirekey.audit.event import ATTEMPT_FIELDS, ATTEMPT_NAMES, FIELDS, NAMES, OUTCOME_NAMES, rfc3339
 from wirekey.audit.postgres_connection import open_connection, place_of, reason_of
+from wirekey.audit.postgres_rollup import roll_up_all
 from wirekey.audit.postgres_schema import LOCK, SQL_TYPES, AuditDatabaseError, make_partitions, migrate
 from wirekey.audit.rows import Rows
 
@@ -42,6 +44,7 @@ logger = logging.getLogger(__name__)
 LINKS_BETWEEN_CHECKPOINTS = 20_000
 SEEN_EVERY = 10.0
 PARTITIONS_EVERY = 3600.0
+ROLL_UP_EVERY = 30.0
 ZOMBIE_SECONDS = 2.0
 ABANDONED = "10 minutes"
 END_NAMES = ("model", *OUTCOME_NAMES, "id")
@@ -113,7 +116,9 @@ class PostgresAudit:
         self._unsure: tuple[LastLink, int, int, int] | None = None
         """The last link, and the numbers of outcomes, finals and attempts, of a commit without a response."""
         self._checked: int | None = None
-        self._seen_at = self._partitioned_at = 0.0
+        self._seen_at = self._partitioned_at = self._rolled_up_at = 0.0
+        self._stopping = threading.Event()
+        self._rolling_up: threading.Thread | None = None
         self.connect_patience = limit
         """Seconds that a step waits for a connection. Connecting continues after that."""
         self.moved = 0
@@ -167,9 +172,11 @@ class PostgresAudit:
         self._seen_at = now
         with contextlib.suppress(psycopg.Error):
             self._connection.execute("UPDATE chain_head SET seen = now() WHERE writer = %s", [self._writer])
+        self._roll_up(now)
 
     def close(self) -> None:
         """Sign a last checkpoint and disconnect."""
+        self._stopping.set()
         try:
             if self._connection:
                 self.checkpoint("stop")
@@ -233,7 +240,7 @@ class PostgresAudit:
         except BaseException:
             connection.close()
             raise
-        self._partitioned_at = time.monotonic()
+        self._partitioned_at = self._rolled_up_at = time.monotonic()
         return connection
 
     def _claim(self, connection: LimitedConnection) -> None:
@@ -359,6 +366,19 @@ class PostgresAudit:
                     make_partitions(connection, datetime.now(UTC))
         except (psycopg.Error, OSError) as error:
             logger.error("A checkpoint or a partition of the audit could not be stored: %s", reason_of(error))  # noqa: TRY400  # the reason is enough
+
+        self._roll_up(now)
+
+    def _roll_up(self, now: float) -> None:
+        """Bring the hourly sums up to date from time to time, in a thread that no call waits for."""
+        if now - self._rolled_up_at < ROLL_UP_EVERY or (self._rolling_up and self._rolling_up.is_alive()):
+            return
+        self._rolled_up_at = now
+        # A daemon, because the process need not wait for it: what is not committed is added by the next run.
+        self._rolling_up = threading.Thread(
+            target=roll_up_all, args=(self._url, self._stopping), name="wirekey-audit-rollup", daemon=True
+        )
+        self._rolling_up.start()
 
     def _write_singly(self, rows: Rows, cause: Exception) -> tuple[str | None, int]:
         """Write the rows one by one and skip those that cannot be stored, so that they do not block the others."""

@@ -17,6 +17,7 @@ from wirekey.audit.chain import FIRST
 from wirekey.audit.checkpoints import Checkpoint
 from wirekey.audit.event import rfc3339
 from wirekey.audit.postgres_connection import database_errors, open_connection, place_of
+from wirekey.audit.postgres_rollup import forget_before
 from wirekey.audit.postgres_schema import LOCK, migrate, month_start
 from wirekey.audit.reading import first_id_at
 
@@ -56,6 +57,7 @@ def prune(
             return 0
         if connection.execute(f"SELECT 1 {OLD} LIMIT 1".encode(), [first_id]).fetchone() is None:
             return 0
+        forget_before(connection, moment)
         mark_beginnings(connection, first_id, key, also_to)
         deleted = 0
         for name in old_months(connection, moment):

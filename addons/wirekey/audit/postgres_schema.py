@@ -4,6 +4,10 @@ All tables are in the schema `wirekey`. `calls` and `chain` have the same column
 `writer` is the chain that a call's intent or a link belongs to. Each running Wirekey writes a chain of its own.
 
 Calls are partitioned by month. An id begins with the time of its call, so the ranges are ranges of ids.
+
+`hourly_counts` and `hourly_times` have sums of ended calls: those of all chains up to the links in `rolled_up`, of
+hours from `rollup.begins` on. They start empty, and existing calls are added in the background.
+`daily_times` has the same by day, because groups have many rows an hour.
 """
 
 from __future__ import annotations
@@ -57,6 +61,23 @@ CREATE TABLE checkpoints (
 );
 CREATE INDEX checkpoints_by_chain ON checkpoints (chain, seq);
 CREATE TABLE spools (spool text PRIMARY KEY, moved bigint NOT NULL);
+""",
+    """
+CREATE TABLE rollup (begins bigint NOT NULL);
+INSERT INTO rollup VALUES (0);
+CREATE TABLE rolled_up (writer integer PRIMARY KEY, seq bigint NOT NULL);
+CREATE TABLE hourly_counts (
+    dimension text NOT NULL, name text COLLATE "C" NOT NULL, start bigint NOT NULL, recorded bigint NOT NULL,
+    calls bigint NOT NULL, denials bigint NOT NULL, errors bigint NOT NULL, declined bigint NOT NULL,
+    input_tokens numeric, output_tokens numeric, cost_usd numeric,
+    PRIMARY KEY (dimension, start, name)
+) WITH (fillfactor = 70);
+CREATE TABLE hourly_times (
+    dimension text NOT NULL, name text COLLATE "C" NOT NULL, start bigint NOT NULL, kind text NOT NULL,
+    bin integer NOT NULL, count bigint NOT NULL, least double precision NOT NULL, most double precision NOT NULL,
+    PRIMARY KEY (dimension, start, name, kind, bin)
+) WITH (fillfactor = 70);
+CREATE TABLE daily_times (LIKE hourly_times INCLUDING ALL) WITH (fillfactor = 70);
 """,
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""

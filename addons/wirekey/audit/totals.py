@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from wirekey.audit.reading import Filters, first_call_time
 from wirekey.audit.record import is_postgres, open_record
@@ -35,42 +35,14 @@ OTHER = -1
 """The index of all groups that are not named."""
 
 
-class Dialect(NamedTuple):
-    """SQL in which SQLite and PostgreSQL differ."""
-
-    sums: str
-    """Calls, denials, errors, declined; input tokens, output tokens, cost"""
-    second: str
-    """The start of a call in whole Unix seconds."""
-    least: str
-    most: str
-    same: str
-    """The comparison in which NULL equals NULL."""
-    whole: str
-    """A number without its fraction."""
-
-
-SQLITE = Dialect(
-    sums="total(outcome IS NOT 'declined'), total(outcome = 'denied'),"
+SUMS = (
+    "total(outcome IS NOT 'declined'), total(outcome = 'denied'),"
     " total(outcome IS NOT NULL AND outcome NOT IN ('completed', 'denied', 'declined')), total(outcome = 'declined'),"
-    " sum(input_tokens), sum(output_tokens), sum(cost_usd)",
-    second="CAST(strftime('%s', time) AS INTEGER)",
-    least="min",
-    most="max",
-    same="IS",
-    whole="CAST({} AS INTEGER)",
+    " sum(input_tokens), sum(output_tokens), sum(cost_usd)"
 )
-POSTGRES = Dialect(
-    sums="count(*) FILTER (WHERE outcome IS DISTINCT FROM 'declined'), count(*) FILTER (WHERE outcome = 'denied'),"
-    " count(*) FILTER (WHERE outcome NOT IN ('completed', 'denied', 'declined')),"
-    " count(*) FILTER (WHERE outcome = 'declined'),"
-    " sum(input_tokens)::bigint, sum(output_tokens)::bigint, sum(cost_usd)",
-    second="floor(extract(epoch FROM time::timestamptz))::bigint",
-    least="least",
-    most="greatest",
-    same="IS NOT DISTINCT FROM",
-    whole="floor({})::integer",
-)
+"""Calls, denials, errors, declined; input tokens, output tokens, cost."""
+SECOND = "CAST(strftime('%s', time) AS INTEGER)"
+"""The start of a call in whole Unix seconds."""
 BINS_AN_OCTAVE = 16
 OCTAVES = range(-3, 27)
 """Powers of two of a millisecond, from an eighth of one to eighteen hours."""
@@ -188,7 +160,11 @@ def totals(
             return Totals(Sums(), ())
         wanted = replace(filters or Filters(), since=first, until=until.timestamp())
         starts = bucket_starts(first, until.timestamp(), bucket_seconds)
-        return Summing(database, wanted, starts).totals(by, max_groups)
+        if is_postgres(database):
+            from wirekey.audit.postgres_totals import PostgresSums
+
+            return totals_of(PostgresSums(database, wanted, starts), starts, by, max_groups)
+        return totals_of(FileSums(database, wanted, starts), starts, by, max_groups)
 
 
 def bucket_starts(first: float, end: float, seconds: int) -> range:
@@ -207,38 +183,59 @@ class SqlKey(NamedTuple):
     values: Sequence[EventValue] = ()
 
 
-class Summing:
-    """Runs the queries for one request for totals."""
+type Times = dict[int | None, Percentiles]
+"""Percentiles by the index of a bucket or a group. Those of all calls have the key None."""
+
+
+class SummedCalls(Protocol):
+    """The sums for one request for totals. Groups are indexes of `names`, or `OTHER`."""
+
+    def names(self, by: GroupBy, most: int) -> list[str | None]:
+        """Return the names of the groups with the most calls."""
+
+    def counts(self, by: GroupBy | None, names: Sequence[str | None]) -> dict[int, dict[int, CallCounts]]:
+        """Return the sums by group, then by bucket. All calls are in group 0 if `by` is None."""
+
+    def bucket_times(self) -> tuple[Times, Times]:
+        """Return the percentiles by bucket: until the first byte, and until the end."""
+
+    def group_times(self, by: GroupBy, names: Sequence[str | None]) -> tuple[Times, Times]:
+        """Return the percentiles by group: until the first byte, and until the end."""
+
+
+def totals_of(calls: SummedCalls, starts: range, by: GroupBy | None, max_groups: int) -> Totals:
+    """Return the totals, with the `max_groups` largest groups."""
+    names = calls.names(by, max_groups) if by else []
+    counts = calls.counts(by, names)
+    per_bucket = [added(of.get(place) for of in counts.values()) for place in range(len(starts))]
+    times = calls.bucket_times()
+    buckets = tuple(
+        Bucket(datetime.fromtimestamp(start, UTC), Sums(per_bucket[place], *times_at(place, *times)))
+        for place, start in enumerate(starts)
+    )
+    everything = Sums(added(per_bucket), *times_at(None, *times))
+    groups: dict[int, CallGroup] = {}
+    if by:
+        of_groups = calls.group_times(by, names)
+        for place, of in sorted(counts.items()):
+            in_buckets = tuple(of.get(bucket, CallCounts()) for bucket in range(len(starts)))
+            sums = Sums(added(of.values()), *times_at(place, *of_groups))
+            groups[place] = CallGroup(names[place] if place != OTHER else None, sums, in_buckets)
+    other = groups.pop(OTHER, None)
+    return Totals(everything, buckets, tuple(groups.values()), other)
+
+
+class FileSums:
+    """Sums over calls in an audit file."""
 
     def __init__(self, database: RecordConnection, filters: Filters, starts: range) -> None:
         self._database = database
-        self._sql = POSTGRES if is_postgres(database) else SQLITE
-        self._where, self._values = filters.where(postgres=is_postgres(database))
-        self._starts = starts
+        self._where, self._values = filters.where()
         # Limited to the range: a call's id and its time are set one after the other, and may differ.
-        place = f"({self._sql.second} - {starts.start}) / {starts.step}"
-        self._bucket = SqlKey(f"{self._sql.most}(0, {self._sql.least}({len(starts) - 1}, {place}))")
+        place = f"({SECOND} - {starts.start}) / {starts.step}"
+        self._bucket = SqlKey(f"max(0, min({len(starts) - 1}, {place}))")
 
-    def totals(self, by: GroupBy | None, max_groups: int) -> Totals:
-        """Return the totals, with the `max_groups` largest groups."""
-        names = self._names(by, max_groups) if by else []
-        group = group_key(self._sql, by, names) if by else SqlKey("0")
-        counts: dict[int, dict[int, CallCounts]] = {}
-        for kind, place, calls, denials, errors, declined, *known in self._rows([group, self._bucket], self._sql.sums):
-            found = CallCounts(int(calls), int(denials), int(errors), *known)
-            counts.setdefault(kind, {})[place] = replace(found, declined=int(declined))
-        per_bucket = [added(of.get(place) for of in counts.values()) for place in range(len(self._starts))]
-        ttfb, duration = self._percentiles(self._bucket, "ttfb_ms"), self._percentiles(self._bucket, "duration_ms")
-        buckets = tuple(
-            Bucket(datetime.fromtimestamp(start, UTC), Sums(per_bucket[place], *times_at(place, ttfb, duration)))
-            for place, start in enumerate(self._starts)
-        )
-        everything = Sums(added(per_bucket), *times_at(None, ttfb, duration))
-        groups = self._groups(group, names, counts) if by else {}
-        other = groups.pop(OTHER, None)
-        return Totals(everything, buckets, tuple(groups.values()), other)
-
-    def _names(self, by: GroupBy, most: int) -> list[str | None]:
+    def names(self, by: GroupBy, most: int) -> list[str | None]:
         """Return the names of the groups with the most calls."""
         rows = self._database.execute(
             f"SELECT {GROUPS[by]}, count(*) FROM calls {self._where}"  # noqa: S608  # of our own names; values are bound
@@ -247,53 +244,65 @@ class Summing:
         )
         return [name for name, _ in rows]
 
-    def _groups(
-        self, group: SqlKey, names: Sequence[str | None], counts: Mapping[int, Mapping[int, CallCounts]]
-    ) -> dict[int, CallGroup]:
-        ttfb, duration = self._percentiles(group, "ttfb_ms"), self._percentiles(group, "duration_ms")
-        return {
-            place: CallGroup(
-                names[place] if place != OTHER else None,
-                Sums(added(of.values()), *times_at(place, ttfb, duration)),
-                tuple(of.get(bucket, CallCounts()) for bucket in range(len(self._starts))),
-            )
-            for place, of in sorted(counts.items())
-        }
+    def counts(self, by: GroupBy | None, names: Sequence[str | None]) -> dict[int, dict[int, CallCounts]]:
+        """Return the sums by group, then by bucket."""
+        group = group_key(by, names) if by else SqlKey("0")
+        counts: dict[int, dict[int, CallCounts]] = {}
+        for kind, place, calls, denials, errors, declined, *known in self._rows([group, self._bucket], SUMS):
+            found = CallCounts(int(calls), int(denials), int(errors), *known)
+            counts.setdefault(kind, {})[place] = replace(found, declined=int(declined))
+        return counts
 
-    def _percentiles(self, key: SqlKey, column: str) -> dict[int | None, Percentiles]:
-        """Return the percentiles by value of `key`; those of all calls have the key None."""
-        bins: dict[int | None, dict[int, Bin]] = {None: {}}
-        every = bins[None]
-        wanted = f"count(*), min({column}), max({column})"
-        for place, number, count, least, most in self._rows(
-            [key, SqlKey(bin_of(self._sql, column))], wanted, f"{column} >= 0"
-        ):
-            bins.setdefault(place, {})[number] = (count, least, most)
-            so_far = every.get(number, (0, least, most))
-            every[number] = (so_far[0] + count, min(so_far[1], least), max(so_far[2], most))
-        return {place: percentiles_of(of) for place, of in bins.items()}
+    def bucket_times(self) -> tuple[Times, Times]:
+        """Return the percentiles by bucket."""
+        return self._percentiles(self._bucket, "ttfb_ms"), self._percentiles(self._bucket, "duration_ms")
+
+    def group_times(self, by: GroupBy, names: Sequence[str | None]) -> tuple[Times, Times]:
+        """Return the percentiles by group."""
+        group = group_key(by, names)
+        return self._percentiles(group, "ttfb_ms"), self._percentiles(group, "duration_ms")
+
+    def _percentiles(self, key: SqlKey, column: str) -> Times:
+        wanted, keys = f"count(*), min({column}), max({column})", [key, SqlKey(bin_of(column))]
+        return times_of((row[0], row[1], row[2:]) for row in self._rows(keys, wanted, f"{column} >= 0"))
 
     def _rows(self, keys: Sequence[SqlKey], wanted: str, condition: str = "1 = 1") -> Iterable[Any]:
         """Return the wanted columns for the calls of each combination of the keys."""
         columns = ", ".join([*(key.sql for key in keys), wanted])
         grouped = ", ".join(str(number) for number in range(1, len(keys) + 1))
+        where = f"{self._where} AND {condition}" if self._where else f"WHERE {condition}"
         return self._database.execute(
-            f"SELECT {columns} FROM calls {self._where} AND {condition} GROUP BY {grouped}",  # noqa: S608  # of our own names; values are bound
+            f"SELECT {columns} FROM calls {where} GROUP BY {grouped}",  # noqa: S608  # of our own names; values are bound
             [*(value for key in keys for value in key.values), *self._values],
         ).fetchall()
 
 
-def group_key(sql: Dialect, by: GroupBy, names: Sequence[str | None]) -> SqlKey:
+def times_of(rows: Iterable[tuple[int, int, Bin]]) -> Times:
+    """Return the percentiles by index of rows of (index, number of the bin, bin). Rows of one bin are added."""
+    bins: dict[int | None, dict[int, Bin]] = {None: {}}
+    for place, number, found in rows:
+        for of in (bins[None], bins.setdefault(place, {})):
+            so_far = of.get(number)
+            of[number] = added_bins(so_far, found) if so_far else found
+    return {place: percentiles_of(of) for place, of in bins.items()}
+
+
+def added_bins(one: Bin, other: Bin) -> Bin:
+    """Return one bin with the durations of both."""
+    return one[0] + other[0], min(one[1], other[1]), max(one[2], other[2])
+
+
+def group_key(by: GroupBy, names: Sequence[str | None]) -> SqlKey:
     """Return the key that is the index of a call's group in `names`, or `OTHER`."""
-    cases = "".join(f" WHEN {GROUPS[by]} {sql.same} ? THEN {place}" for place in range(len(names)))
+    cases = "".join(f" WHEN {GROUPS[by]} IS ? THEN {place}" for place in range(len(names)))
     return SqlKey(f"CASE WHEN 1 = 0 THEN 0{cases} ELSE {OTHER} END", names)
 
 
-def bin_of(sql: Dialect, column: str) -> str:
+def bin_of(column: str) -> str:
     """Return SQL for the bin number of a duration. It uses cases, because not every SQLite has logarithms."""
     cases = " ".join(
         f"WHEN {column} < {2.0 ** (octave + 1)} THEN"
-        f" {octave * BINS_AN_OCTAVE} + {sql.whole.format(f'({column} / {2.0**octave} - 1) * {BINS_AN_OCTAVE}')}"
+        f" {octave * BINS_AN_OCTAVE} + CAST(({column} / {2.0**octave} - 1) * {BINS_AN_OCTAVE} AS INTEGER)"
         for octave in OCTAVES[1:]
     )
     shortest, longest = OCTAVES[0] * BINS_AN_OCTAVE, OCTAVES[-1] * BINS_AN_OCTAVE + BINS_AN_OCTAVE

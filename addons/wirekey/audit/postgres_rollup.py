@@ -1,0 +1,166 @@
+"""Sums of ended calls by the hour, so that totals of a long time do not read millions of calls.
+
+A call is added to the sums once, after its end, in the order of its writer's chain. The number of the last link that
+was added is stored in the same transaction. Writers do not wait for this: it has a connection of its own, and any
+process may do it for all writers. A reader of the sums adds the calls of later links, and those under way, from rows.
+
+Durations are counted in bins a sixteenth of an octave wide. Names of groups are stored with a leading `=`, and the
+empty text stands for no name, because a unique index does not compare nulls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+
+from wirekey.audit.postgres_connection import open_connection
+from wirekey.audit.postgres_schema import LOCK
+from wirekey.audit.reading import first_id_at
+from wirekey.audit.totals import BINS_AN_OCTAVE, GROUPS, OCTAVES
+
+if TYPE_CHECKING:
+    import threading
+
+    from wirekey.audit.record import PostgresReader
+    from wirekey.secret import Secret
+
+logger = logging.getLogger(__name__)
+
+PERIOD = 3600
+"""Seconds of a row of the sums. Rows start at its multiples since 1970."""
+DAY = 86_400
+LINKS_AT_ONCE = 20_000
+MOST_WAITING = 200_000
+"""Links that are not added yet, beyond which reading all rows is faster than finding theirs."""
+SECONDS_AT_MOST = 60.0
+ROLL_UP_LOCK = -2
+"""The object of the advisory lock. Its holder changes the sums."""
+
+LIMITS = [
+    *(2.0**octave * (1 + part / BINS_AN_OCTAVE) for octave in OCTAVES[1:] for part in range(BINS_AN_OCTAVE)),
+    2.0 ** (OCTAVES[-1] + 1),
+]
+"""The shortest duration of each bin but the first, in milliseconds. Stored sums depend on it."""
+SECOND = "(('x' || left({0}, 8) || substr({0}, 10, 4))::bit(48)::bigint / 1000)"
+"""SQL for the start of a call by its id, in Unix seconds."""
+EVERYTHING = "all"
+KEYS: dict[str, str] = {EVERYTHING: "''", **{by: f"coalesce('=' || {name}, '')" for by, name in GROUPS.items()}}
+"""Dimension → SQL for the group of a call in it."""
+COUNTED = {
+    "recorded": "count(*)",
+    "calls": "count(*) FILTER (WHERE outcome IS DISTINCT FROM 'declined')",
+    "denials": "count(*) FILTER (WHERE outcome = 'denied')",
+    "errors": "count(*) FILTER (WHERE outcome NOT IN ('completed', 'denied', 'declined'))",
+    "declined": "count(*) FILTER (WHERE outcome = 'declined')",
+    "input_tokens": "sum(input_tokens)",
+    "output_tokens": "sum(output_tokens)",
+    "cost_usd": "sum(cost_usd::numeric)",
+}
+"""Column of the sums → the sum over rows of calls. Costs are summed as decimals, so that the order does not matter."""
+SOURCES = "outcome, input_tokens, output_tokens, cost_usd, ttfb_ms, duration_ms"
+TIMED = "CROSS JOIN LATERAL (VALUES ('ttfb', ttfb_ms), ('duration', duration_ms)) AS timed(kind, value)"
+SUMS = ", ".join(f"{sql} AS {name}" for name, sql in COUNTED.items())
+ADDED = ", ".join(f"{name} = coalesce(old.{name} + new.{name}, old.{name}, new.{name})" for name in COUNTED)
+MERGED = (
+    "GROUP BY 1, 2, 3, 4, 5 ON CONFLICT (dimension, start, name, kind, bin) DO UPDATE SET"
+    " count = old.count + excluded.count, least = least(old.least, excluded.least),"
+    " most = greatest(old.most, excluded.most)"
+)
+
+
+def times_added(table: str, period: int) -> str:
+    """Return SQL that adds the durations of `ended` to a table. `MERGED` completes it."""
+    return (
+        f"INSERT INTO {table} AS old (dimension, name, start, kind, bin, count, least, most)"  # noqa: S608  # of our own names
+        f" SELECT dimension, name, start / {period} * {period}, kind, width_bucket(value, %(limits)s::float8[]),"
+        f" count(*), min(value), max(value) FROM ended {TIMED} WHERE value >= 0"
+    )
+
+
+ADD = f"""
+WITH ended AS MATERIALIZED (
+    SELECT {SECOND.format("calls.id")} / {PERIOD} * {PERIOD} AS start, dimension, name, {SOURCES}
+    FROM chain JOIN calls ON calls.id = chain.id
+    CROSS JOIN LATERAL (VALUES {", ".join(f"('{by}', {key})" for by, key in KEYS.items())}) AS groups(dimension, name)
+    WHERE chain.writer = %(writer)s AND chain.seq > %(after)s AND chain.seq <= %(last)s AND chain.kind <> 'intent'
+    AND calls.id >= %(begins)s
+), counted AS (
+    INSERT INTO hourly_counts AS old (dimension, name, start, {", ".join(COUNTED)})
+    SELECT dimension, name, start, {SUMS} FROM ended GROUP BY dimension, name, start
+    ON CONFLICT (dimension, start, name) DO UPDATE SET {ADDED.replace("new.", "excluded.")}
+), by_hour AS (
+    {times_added("hourly_times", PERIOD)}
+    {MERGED}
+), by_day AS (
+    {times_added("daily_times", DAY)} AND dimension <> '{EVERYTHING}'
+    {MERGED}
+)
+INSERT INTO rolled_up VALUES (%(writer)s, %(last)s) ON CONFLICT (writer) DO UPDATE SET seq = excluded.seq
+"""  # noqa: S608  # of our own names; values are bound
+WAITING = """
+SELECT chain_head.writer, coalesce(rolled_up.seq, 0), chain_head.seq FROM chain_head LEFT JOIN rolled_up USING (writer)
+WHERE chain_head.seq > coalesce(rolled_up.seq, 0) ORDER BY chain_head.writer LIMIT 1
+"""
+
+
+def roll_up_all(url: Secret, stop: threading.Event) -> None:
+    """Add all calls that have ended, unless another process does so. A failure is logged; the next run continues."""
+    try:
+        with contextlib.closing(open_connection(url, SECONDS_AT_MOST)) as connection:
+            while not stop.is_set() and roll_up(connection):
+                pass
+    except (psycopg.Error, OSError) as error:
+        logger.debug("the hourly sums were not brought up to date: %s", type(error).__name__)
+
+
+def roll_up(connection: psycopg.Connection[Any], most: int = LINKS_AT_ONCE) -> bool:
+    """Add the calls of the next links of a writer. Return whether there was one, and no other process is adding."""
+    with connection.transaction():
+        if connection.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK, ROLL_UP_LOCK]).fetchone() != (True,):
+            return False
+        found = connection.execute(WAITING).fetchone()
+        begins = connection.execute("SELECT begins FROM rollup").fetchone()
+        if not found or not begins:
+            return False
+        writer, after, head = found
+        last = min(head, after + most)
+        values = {"writer": writer, "after": after, "last": last, "begins": first_id_at(begins[0]), "limits": LIMITS}
+        connection.execute(ADD.encode(), values)
+    return True
+
+
+def forget_before(connection: psycopg.Connection[Any], moment: float) -> None:
+    """Remove the sums of hours that begin before `moment` (Unix seconds), before their calls are deleted.
+
+    The remaining calls of these hours are read from their rows from now on.
+    """
+    begins = -(-moment // PERIOD) * PERIOD
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", [LOCK, ROLL_UP_LOCK])
+        connection.execute("UPDATE rollup SET begins = greatest(begins, %s)", [int(begins)])
+        for table in ("hourly_counts", "hourly_times", "daily_times"):
+            connection.execute(f"DELETE FROM {table} WHERE start < (SELECT begins FROM rollup)".encode())  # noqa: S608  # of our own names
+
+
+class Span(NamedTuple):
+    """Whole hours whose sums can be read: from `start` until before `end`, in Unix seconds."""
+
+    start: int
+    end: int
+
+
+def summed_span(database: PostgresReader, since: float, until: float) -> Span | None:
+    """Return the hours between two times (Unix seconds) whose sums can be read. None: read rows."""
+    if database.execute("SELECT to_regclass('rollup')").fetchone() == (None,):
+        return None  # the tables of an earlier Wirekey
+    begins, waiting = database.execute(
+        "SELECT begins, (SELECT coalesce(sum(chain_head.seq - coalesce(rolled_up.seq, 0)), 0)::bigint"
+        " FROM chain_head LEFT JOIN rolled_up USING (writer)) FROM rollup"
+    ).fetchone()
+    # To the millisecond, as ids are.
+    start = -(-int(since * 1000) // (PERIOD * 1000)) * PERIOD
+    span = Span(max(start, begins), int(until * 1000) // (PERIOD * 1000) * PERIOD)
+    return span if span.start < span.end and waiting <= MOST_WAITING else None

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from wirekey.identity.aws_master import MasterSecretError, load_master
 from wirekey.identity.aws_pairs import ACCESS_KEY, AwsPairRecord, AwsPairs, current_pair, first, key_pair, rotate
+from wirekey.identity.master_file import MasterSecretError, load_master
 from wirekey.secret import Secret
 
 MASTER = Secret("5a" * 32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import subprocess
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.console.test_endpoints import PATIENCE, configured, wirekey
 from tests.policy.policies import WHOLE, write
 from wirekey.config import ConfigError
+from wirekey.identity.installation_keys import REASONING_STATE
 from wirekey.identity.jwt_issuers import IssuerError
 from wirekey.policy import worker
 from wirekey.policy.modules import PolicyError
@@ -68,7 +70,15 @@ BAD = [
     ("bad_secret", ConfigError),
     ("bad_policy", PolicyError),
     ("unbuilt_store", ConfigError),
+    ("weak_master", ConfigError),
 ]
+
+
+def secret(folder, name, text):
+    file = folder / name
+    file.write_text(text)
+    file.chmod(0o600)
+    return file
 
 
 def bad(folder, name):
@@ -79,6 +89,8 @@ def bad(folder, name):
         return changed | {"identity": {"jwt": {"issuers": [issuer]}}}
     if name == "bad_secret":
         return changed | {"providers": {"openai": {"keys": ["env:NO_SUCH_KEY"]}}}
+    if name == "weak_master":
+        return changed | {"secrets": {"master": f"file:{secret(folder, 'weak', '00' * 32)}"}}
     if name == "bad_policy":
         return {"policy": policy(folder, "broken", "package p.authz\ndeny if {")}
     return changed | {"audit": {"store": "postgresql://db/x"}}
@@ -105,6 +117,25 @@ async def test_a_configuration_with_one_bad_part_changes_nothing(folder, childre
         await running.lifecycle.reloader.reload()
         assert running.services.settings.header_count == 9
     assert not any(each.poll() is None for each in children)
+
+
+async def test_a_changed_master_secret_is_reported_and_not_used_before_a_restart(folder, caplog):
+    first, second = secrets.token_hex(32), secrets.token_hex(32)
+    settings = {"secrets": {"master": f"file:{secret(folder, 'master', first)}"}, "state": str(folder / "shared")}
+    async with without_reloader(folder, configured(folder, **settings)) as running:
+        keys = running.services.agents.derived_keys(REASONING_STATE)
+        endpoint = running.services.token_endpoint
+        await running.lifecycle.reloader.reload()
+        assert "after a restart" not in caplog.text
+        before = running.lifecycle.config.fingerprint()
+        secret(folder, "master", second)
+        assert running.lifecycle.config.fingerprint() != before, "a new value of the secret is noticed"
+        await running.lifecycle.reloader.reload()
+        assert "take effect only after a restart: secrets" in caplog.text
+        assert first not in caplog.text
+        assert second not in caplog.text
+        assert running.services.agents.derived_keys(REASONING_STATE) == keys
+        assert running.services.token_endpoint is endpoint
 
 
 async def test_the_previous_policy_still_decides_pending_calls(folder, children):

@@ -36,3 +36,22 @@ def test_nothing_is_carried_or_read_if_the_operator_turned_it_off():
     assert off.read(STATES.signed_text([CLAUDE]), BARE) == []
     assert off.read_id(STATES.signed_id("call_1", [CLAUDE])) == ("call_1", [])
     assert off.read("a provider's own", CLAUDE) == [Reasoning("hm", "a provider's own", ModelMaker.CLAUDE)]
+
+
+def test_the_id_of_the_key_is_in_the_state_where_several_installations_share_it():
+    named = replace(STATES, names_key=True)
+    for reader in (named, StateReader(b"new", (STATES.key,), names_key=True), STATES):
+        assert reader.read(named.signed_text([CLAUDE]), BARE) == [CLAUDE]
+        assert reader.read(STATES.signed_text([CLAUDE]), BARE) == [CLAUDE]
+    assert StateReader(b"new", names_key=True).read(named.signed_text([CLAUDE]), BARE) == []
+    assert len(named.sign([CLAUDE])) == len(STATES.sign([CLAUDE])) + 4
+
+
+def test_no_byte_of_a_state_with_the_id_of_a_key_can_be_changed():
+    named = replace(STATES, names_key=True)
+    state = named.sign([CLAUDE])
+    for place in range(len(state)):
+        changed = bytearray(state)
+        changed[place] ^= 1
+        assert named.verify(bytes(changed)) == []
+        assert named.verify(state[:place]) == []

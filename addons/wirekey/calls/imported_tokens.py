@@ -84,7 +84,7 @@ def quoted_token(services: Services, connection: Client, request: http.Request) 
         return frozenset()
     words = {word for text in quotable(request) for word in WORD.findall(text)}
     texts = (word.decode("ascii") for word in words)
-    return frozenset(text for text in texts if services.agents.imported_digest(text) == held)
+    return frozenset(text for text in texts if held in services.agents.imported_digests(text))
 
 
 def quotable(request: http.Request) -> Iterator[bytes]:

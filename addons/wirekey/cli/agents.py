@@ -239,9 +239,9 @@ def show(config: Config, name: str, *, as_json: bool) -> None:
 
 def agent_store(config: Config) -> AgentStore:
     """Return the agents of the configured state folder."""
-    from wirekey.identity.agents import AgentStore
+    from wirekey.server import installation
 
-    return AgentStore(config.state / "agents.json")
+    return installation.agent_store(config)
 
 
 def state_of(agent: AgentRecord) -> str:

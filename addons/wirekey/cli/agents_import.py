@@ -26,13 +26,13 @@ def import_command(config: Config, file: str, *, as_json: bool) -> None:
 
     All agents are imported, or none. The same file can be imported again: what exists already is left as it is.
     """
-    from wirekey.identity.agents import AgentStore
     from wirekey.identity.import_file import LARGEST_FILE, read_entries
+    from wirekey.server.installation import agent_store
 
     with click.open_file(file, "rb") as stream:
         content = stream.read(LARGEST_FILE + 1)
     entries = read_entries(content, "standard input" if file == "-" else file)
-    report = AgentStore(config.state / "agents.json").import_agents(entries)
+    report = agent_store(config).import_agents(entries)
     for warning in report.warnings:
         click.echo(f"wirekey: {warning}", err=True)
     if as_json:

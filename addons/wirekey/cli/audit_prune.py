@@ -30,7 +30,7 @@ def prune(config: Config, before: float | None, *, dry_run: bool) -> None:
     """Delete recorded calls that are older. Calls under way are kept, and the rest can still be verified."""
     from wirekey.audit import pruning
     from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
-    from wirekey.identity.agents import AgentStore
+    from wirekey.server.installation import agent_store
     from wirekey.server.record import record_address
 
     if before is None and config.audit.retention_seconds:
@@ -43,7 +43,7 @@ def prune(config: Config, before: float | None, *, dry_run: bool) -> None:
         if dry_run or not count:
             click.echo(f"{count} calls are older than {date}.")
             return
-        key = CheckpointKey(AgentStore(config.state / "agents.json").derived_key(KEY_USE))
+        key = CheckpointKey(agent_store(config).derived_key(KEY_USE))
         bar = click.progressbar(length=count, label="Deleting", file=sys.stderr, hidden=not sys.stderr.isatty())
         with bar:
             deleted = pruning.prune(

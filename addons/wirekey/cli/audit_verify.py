@@ -91,7 +91,7 @@ def public_keys(config: Config, given: tuple[str, ...]) -> dict[str, Ed25519Publ
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from wirekey.audit.checkpoints import KEY_USE, CheckpointKey, key_id
-    from wirekey.identity.agents import AgentStore
+    from wirekey.server.installation import agent_store
 
     found = []
     for text in given:
@@ -100,7 +100,7 @@ def public_keys(config: Config, given: tuple[str, ...]) -> dict[str, Ed25519Publ
         except ValueError:
             raise click.UsageError(f"--key {text}: write the 64 hex digits of a public key.") from None
     if not found:
-        found.append(CheckpointKey(AgentStore(config.state / "agents.json").derived_key(KEY_USE)).public)
+        found += [CheckpointKey(seed).public for seed in agent_store(config).derived_keys(KEY_USE)]
     return {key_id(key): key for key in found}
 
 

@@ -35,12 +35,14 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
     from wirekey.config import (
         ConfigError,
         FileAccess,
+        Problem,
         extension_problems,
         file_access,
         load,
         route_warnings,
         secret_problems,
     )
+    from wirekey.server.installation import read_masters
 
     access = FileAccess()
     try:
@@ -52,6 +54,7 @@ def check(config_file: Path | None, *, as_json: bool) -> None:
             *extension_problems(config),
             *route_warnings(config),
         ]
+        problems += [found for found in read_masters(config) if isinstance(found, Problem) and found not in problems]
     except ConfigError as error:
         problems = error.problems
     if as_json:

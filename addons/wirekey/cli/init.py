@@ -155,10 +155,10 @@ def add_agent(name: str) -> None:
 
     from wirekey.cli.new_credentials import print_token
     from wirekey.config import load
-    from wirekey.identity.agents import AgentStore
+    from wirekey.server.installation import agent_store
 
     config = load(None, os.environ)
-    agents = AgentStore(config.state / "agents.json")
+    agents = agent_store(config)
     if any(agent.id == name for agent in agents.agents()):
         click.echo(f"The agent {name} exists and is not changed.")
         return

@@ -180,9 +180,9 @@ def try_in_worker(modules: Modules, query: str, given: dict[str, Any]) -> None:
 
 def permissions(config: Config) -> Callable[[str], list[str]]:
     """Return a function from agent name to its permissions now. Unknown agents have the default permissions."""
-    from wirekey.identity.agents import AgentStore
     from wirekey.permissions import DEFAULT
+    from wirekey.server.installation import agent_store
 
-    agents = AgentStore(config.state / "agents.json")
+    agents = agent_store(config)
     known = {record.id: record.permissions for record in agents.agents()}
     return lambda agent: list(DEFAULT if (found := known.get(agent)) is None else found)

@@ -80,10 +80,11 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
     `strict`: the token is refused for hosts other than the providers'. Raises AgentError if there is no such agent,
     AgentsFileError.
     """
-    from wirekey.identity.agents import AgentStore, UnknownAgentError
+    from wirekey.identity.agents import UnknownAgentError
+    from wirekey.server.installation import agent_store
 
     name = agent or own_name()
-    agents = AgentStore(config.state / "agents.json")
+    agents = agent_store(config)
     if agent is None:
         agents.ensure_agent(name)
     try:
@@ -96,13 +97,13 @@ def new_program(config: Config, agent: str | None, *, label: str, lifetime: floa
 @contextlib.contextmanager
 def ending_token(config: Config, program: Program) -> Iterator[None]:
     """Revoke the token when the program has ended."""
-    from wirekey.identity.agents import AgentStore
+    from wirekey.server.installation import agent_store
 
     try:
         yield
     finally:
         try:
-            AgentStore(config.state / "agents.json").drop_token(program.agent, program.token)
+            agent_store(config).drop_token(program.agent, program.token)
         except UserError as error:
             click.echo(f"wirekey: the program's token could not be revoked, but it expires: {error}", err=True)
 

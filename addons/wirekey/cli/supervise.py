@@ -32,8 +32,8 @@ async def supervise(config: Config, count: int, *, simulator: bool | None) -> in
     from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
     from wirekey.ca import authority
     from wirekey.calls import settings
-    from wirekey.identity.agents import AgentStore
     from wirekey.server.config_checks import check_file_access
+    from wirekey.server.installation import agent_store
     from wirekey.server.record import audit_store
     from wirekey.server.runtime import RunningProxy
     from wirekey.server.shared_listeners import address_of, open_listeners
@@ -53,7 +53,7 @@ async def supervise(config: Config, count: int, *, simulator: bool | None) -> in
             raise StartError(error.strerror or str(error)) from error
         stack.callback(close_all, sockets)
         authority.ensure(config.certs, list(first.hosts))
-        key = CheckpointKey(AgentStore(config.state / "agents.json").derived_key(KEY_USE))
+        key = CheckpointKey(agent_store(config).derived_key(KEY_USE))
         store = audit_store(config, key)
         store.start()  # marks the calls that were in progress when all processes died
         await store.close()

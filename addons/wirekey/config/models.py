@@ -16,6 +16,7 @@ from wirekey.config.group import ConfigGroup
 from wirekey.config.jwt import JWTConfig
 from wirekey.config.limits import LimitsConfig, TimeoutsConfig
 from wirekey.config.listen import ListenConfig
+from wirekey.config.master_secret import SecretsConfig
 from wirekey.config.problems import ConfigError, Problem
 from wirekey.config.providers import ProvidersConfig
 from wirekey.config.quotas import QuotaConfig
@@ -200,6 +201,9 @@ class Config(ConfigGroup):
         default=Path("state"), description="Folder of the data that Wirekey keeps: agents, audit."
     )
     certs: AbsolutePath = Field(default=Path("certs"), description="Folder of the CA.")
+    secrets: SecretsConfig = Field(
+        default=SecretsConfig(), description="The secret from which replicas derive their keys."
+    )
     workers: Workers = Field(
         default=1,
         description="Processes that share the listeners, for more calls than one processor can handle. auto: one for "

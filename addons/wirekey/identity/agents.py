@@ -6,8 +6,8 @@ Readers never wait for writers, because each change replaces the whole file.
 from __future__ import annotations
 
 import contextlib
-import hmac
 import logging
+import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,10 +25,11 @@ from wirekey.identity.agents_format import (
     UnknownAgentError,
 )
 from wirekey.identity.agents_import import import_agents
-from wirekey.identity.aws_master import MasterSecretError, load_master
 from wirekey.identity.aws_pairs import AwsPairs, current_pair
 from wirekey.identity.clients import ClientCredentials, OAuthClient, new_credentials
-from wirekey.identity.imported_credentials import import_key, imported_digest
+from wirekey.identity.imported_credentials import imported_digest
+from wirekey.identity.installation_keys import IMPORTED, MasterSecret
+from wirekey.identity.master_file import MasterSecretError, load_master
 from wirekey.identity.tokens import new_token, token_digest
 from wirekey.pair_secrets import pair_secrets
 
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from wirekey.identity.clients import ClientRecord
     from wirekey.identity.import_file import AgentEntry
     from wirekey.identity.private_file import FileVersion
-    from wirekey.secret import Secret
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +62,22 @@ class AgentStore:
     For one thread. Several processes may read and write the same file.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path, clock: Callable[[], float] = time.time, masters: tuple[MasterSecret, ...] = ()
+    ) -> None:
+        """Read the file. `masters`: the secrets of `secrets.master` and, for verification only, `secrets.previous`.
+
+        Without any, the secret is a file beside the agents file. With some, that file is never made. If there is one,
+        what was issued with it is still verified.
+        """
         self.path = path
+        self.masters = masters
         self._clock = clock
         self._agents: dict[bytes, tuple[Agent, float | None]] = {}
         self._imported: dict[bytes, bool] = {}
         """Digest of an imported token → whether it is guessable."""
-        self._import_key: bytes | None = None
-        """The key of these digests. None: nothing was imported."""
+        self._import_keys: tuple[bytes, ...] = ()
+        """The keys of these digests. Empty: nothing was imported."""
         self.has_guessable = False
         """Whether an imported token has so little entropy that guesses must be slowed down."""
         self._clients: dict[str, OAuthClient] = {}
@@ -108,8 +116,12 @@ class AgentStore:
 
     def imported_digest(self, token: str) -> bytes:
         """Return the digest of a text as an imported token, for `find_hash`. Some token must have been imported."""
-        assert self._import_key
-        return imported_digest(self._import_key, token)
+        digests = self.imported_digests(token)
+        return next((digest for digest in digests if digest in self._imported), digests[0])
+
+    def imported_digests(self, token: str) -> list[bytes]:
+        """Return the digest of a text as an imported token with each key. Some token must have been imported."""
+        return [imported_digest(key, token) for key in self._import_keys]
 
     def is_imported(self, digest: bytes) -> bool:
         """Return whether a digest is that of an imported token."""
@@ -228,10 +240,10 @@ class AgentStore:
 
     def import_agents(self, entries: Sequence[AgentEntry]) -> ImportReport:
         """Add agents with credentials that exist already, all of them or none. Raises ImportRefusedError."""
-        key, reports = import_key(self._master().reveal()), []
+        keys, reports = self.derived_keys(IMPORTED), []
 
         def change(old: AgentRecords, now: datetime) -> AgentRecords:
-            latest, report = import_agents(old, entries, key, now)
+            latest, report = import_agents(old, entries, keys, now)
             reports.append(report)
             return latest
 
@@ -264,15 +276,22 @@ class AgentStore:
         record = self._read().agent(name).aws
         if record is None:
             raise AgentError(f"The AWS key pair of {name} was removed at the same time.")
-        return current_pair(self._master(), name, record)
+        return current_pair(self._masters()[0].of_pairs, name, record)
 
     def derived_key(self, use: bytes) -> bytes:
-        """Return a key for one use, derived from the master secret of the state folder. Raises AgentsError."""
-        return hmac.digest(self._master().reveal().encode(), use, "sha256")
+        """Return the key for one use. Raises AgentsFileError."""
+        return self._masters()[0].key_for(use)
 
-    def _master(self) -> Secret:
+    def derived_keys(self, use: bytes) -> list[bytes]:
+        """Return the keys for one use: that of new signatures and hashes, then those of earlier ones."""
+        return [master.key_for(use) for master in self._masters()]
+
+    def _masters(self) -> list[MasterSecret]:
+        file = self.path.with_name(MASTER_FILE)
+        if self.masters and not os.path.lexists(file):
+            return list(self.masters)
         try:
-            return load_master(self.path.with_name(MASTER_FILE))
+            return [*self.masters, MasterSecret(load_master(file), is_stored=True)]
         except MasterSecretError as error:
             raise AgentsFileError(str(error)) from error
 
@@ -339,14 +358,15 @@ class AgentStore:
 
     def _use(self, latest: AgentRecords) -> None:
         pairs = [(agent.id, agent.aws) for agent in latest.agents if agent.aws and agent.is_active]
-        self._pairs = AwsPairs(self._master(), pairs) if pairs else None
+        secrets = [master.of_pairs for master in self._masters()] if pairs else []
+        self._pairs = AwsPairs(secrets[0], pairs, secrets[1:]) if pairs else None
         pair_secrets.use(self._pairs.secrets() if self._pairs else ())
         has_imported = any(
             any(token.imported is True for token in agent.tokens)
             or any(client.imported is True for client in agent.clients)
             for agent in latest.agents
         )
-        key = self._import_key = import_key(self._master().reveal()) if has_imported else None
+        keys = self._import_keys = tuple(self.derived_keys(IMPORTED)) if has_imported else ()
         self._agents, self._clients, self._by_name, self._imported = {}, {}, {}, {}
         self._names = frozenset(agent.id for agent in latest.agents)
         for record in latest.agents:
@@ -367,7 +387,7 @@ class AgentStore:
                     agent,
                     bytes.fromhex(client.hash),
                     end_of(client),
-                    key if client.imported is True else None,
+                    keys if client.imported is True else (),
                     client.guessable is True,
                 )
         self.has_guessable = any(self._imported.values())

@@ -36,9 +36,9 @@ class ImportReport:
 class AgentImport:
     """An import under way: the records by agent, and the owner of each token and client."""
 
-    def __init__(self, records: AgentRecords, key: bytes, now: datetime) -> None:
-        """Begin with the records. `key`: of the hashes."""
-        self.key = key
+    def __init__(self, records: AgentRecords, keys: Sequence[bytes], now: datetime) -> None:
+        """Begin with the records. `keys`: of the hashes, that of new ones first."""
+        self.key, self.previous = keys[0], keys[1:]
         self.now = now
         self.agents = {agent.id: agent for agent in records.agents}
         self.token_owners = {token.hash: agent.id for agent in records.agents for token in agent.tokens}
@@ -53,8 +53,9 @@ class AgentImport:
             agent = new_agent(entry, self.now)
         for token in entry.tokens:
             digest = imported_digest(self.key, token).hex()
-            owner = self.token_owners.setdefault(digest, name)
-            if owner != name:
+            owners = [self.token_owners.get(imported_digest(key, token).hex(), name) for key in self.previous]
+            owners.append(self.token_owners.setdefault(digest, name))
+            if owner := next((owner for owner in owners if owner != name), None):
                 yield f"{entry.place}: token: already belongs to the agent {owner}."
             elif all(held.hash != digest for held in agent.tokens):
                 agent = replace(agent, tokens=(*agent.tokens, self.token_record(token, digest)))
@@ -63,6 +64,11 @@ class AgentImport:
             known = self.clients.setdefault(entry.client_id, (name, digest))
             if known[0] != name:
                 yield f"{entry.place}: client_id: already belongs to the agent {known[0]}."
+            elif known[1] in [imported_digest(key, entry.client_secret).hex() for key in self.previous]:
+                clients = (
+                    replace(client, hash=digest) if client.id == entry.client_id else client for client in agent.clients
+                )
+                agent = replace(agent, clients=tuple(clients))
             elif known[1] != digest:
                 yield f"{entry.place}: client_secret: is not the one that Wirekey has for this client_id."
             elif all(client.id != entry.client_id for client in agent.clients):
@@ -89,15 +95,15 @@ class AgentImport:
 
 
 def import_agents(
-    records: AgentRecords, entries: Sequence[AgentEntry], key: bytes, now: datetime
+    records: AgentRecords, entries: Sequence[AgentEntry], keys: Sequence[bytes], now: datetime
 ) -> tuple[AgentRecords, ImportReport]:
-    """Return the records with the agents of a file. `key`: of the hashes.
+    """Return the records with the agents of a file. `keys`: of the hashes, that of new ones first.
 
-    An agent that exists gets the credentials that it lacks. Its attributes must be those of the file. Raises
-    ImportRefusedError with each difference; then nothing changes.
+    An agent that exists gets the credentials that it lacks, also those whose hash has a previous key. Its attributes
+    must be those of the file. Raises ImportRefusedError with each difference; then nothing changes.
     """
     before = {agent.id: agent for agent in records.agents}
-    importing, report = AgentImport(records, key, now), ImportReport()
+    importing, report = AgentImport(records, keys, now), ImportReport()
     problems = [problem for entry in entries for problem in importing.add(entry)]
     if problems:
         raise ImportRefusedError(problems)

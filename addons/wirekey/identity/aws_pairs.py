@@ -1,9 +1,8 @@
 """AWS-style access key pairs of the agents. They are derived, so only their generation is stored.
 
-Both halves are derived (HKDF, RFC 5869) from the master secret of the state folder, the agent's id, a random series
-and a generation. The series is new whenever an agent gets its first pair, so that an agent that was revoked and added
-again does not get its old pairs back. The access key id begins with WKEY. No AWS key does, so scanners for leaked AWS
-keys ignore it.
+Both halves are derived (HKDF, RFC 5869) from a master secret, the agent's id, a random series and a generation. The
+series is new whenever an agent gets its first pair, so that an agent that was revoked and added again does not get its
+old pairs back. The access key id begins with WKEY. No AWS key does, so scanners for leaked AWS keys ignore it.
 """
 
 from __future__ import annotations
@@ -90,15 +89,22 @@ def current_pair(master: Secret, agent_id: str, record: AwsPairRecord) -> KeyPai
 
 
 class AwsPairs:
-    """The valid key pairs of all agents that are not revoked, found by access key id."""
+    """The valid key pairs of all agents that are not revoked, found by access key id.
 
-    def __init__(self, master: Secret, records: Iterable[tuple[str, AwsPairRecord]]) -> None:
+    `previous`: further master secrets whose pairs are valid.
+    """
+
+    def __init__(
+        self, master: Secret, records: Iterable[tuple[str, AwsPairRecord]], previous: Iterable[Secret] = ()
+    ) -> None:
         self._owners: dict[str, PairOwner] = {}
+        masters = (master, *previous)
         for agent_id, record in records:
-            self._add(PairOwner(agent_id, current_pair(master, agent_id, record)))
-            if record.previous_until is not None:
-                previous = key_pair(master, agent_id, record.series, record.generation - 1)
-                self._add(PairOwner(agent_id, previous, record.previous_until.timestamp()))
+            for each in masters:
+                self._add(PairOwner(agent_id, current_pair(each, agent_id, record)))
+                if record.previous_until is not None:
+                    pair = key_pair(each, agent_id, record.series, record.generation - 1)
+                    self._add(PairOwner(agent_id, pair, record.previous_until.timestamp()))
 
     def find(self, access_key: str, now: float) -> PairOwner | None:
         """Return the owner of an access key, or None if it is unknown or expired at `now` (Unix seconds)."""

@@ -60,14 +60,14 @@ class ClientCredentials:
 class OAuthClient:
     """A valid client: its agent, the digest of its secret, and when it expires (Unix seconds; None: never).
 
-    `key`: of the digest, if the client was imported.
+    `keys`: of the digest, if the client was imported: it was made with one of them.
     """
 
     id: str
     agent: Agent
     digest: bytes
     expires: float | None = None
-    key: bytes | None = field(default=None, repr=False)
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
     guessable: bool = False
 
 
@@ -90,9 +90,10 @@ def secret_digest(secret: str, key: bytes | None = None) -> bytes:
 
 def is_secret_of(client: OAuthClient | None, secret: str) -> bool:
     """Return whether the secret belongs to the client, in constant time. `client` None: the id is unknown."""
-    key = client.key if client else None
-    same = hmac.compare_digest(client.digest if client else UNKNOWN_CLIENT_DIGEST, secret_digest(secret, key))
-    return same and client is not None
+    keys = (client.keys if client else ()) or (None,)
+    digest = client.digest if client else UNKNOWN_CLIENT_DIGEST
+    same = [hmac.compare_digest(digest, secret_digest(secret, key)) for key in keys]
+    return any(same) and client is not None
 
 
 def random_text(length: int) -> str:

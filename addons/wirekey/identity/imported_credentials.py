@@ -1,8 +1,8 @@
 """Credentials that clients hold already and that the operator imports: static tokens, secrets of OAuth clients. Pure.
 
-People may have chosen them, so they can be short or have little entropy. Their hashes are keyed with the master secret
-of the state folder: without that secret, a copy of the agents file does not help to guess them. A keyed hash takes a
-microsecond, which a slow hash would not, and it is computed on every request.
+People may have chosen them, so they can be short or have little entropy. The key of their hashes derives from the
+master secret (`installation_keys`): without that secret, a copy of the agents file does not help to guess them. A keyed
+hash takes a microsecond, which a slow hash would not, and it is computed on every request.
 """
 
 from __future__ import annotations
@@ -29,11 +29,6 @@ HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+", re.ASCII)
 WORD = re.compile(r"[A-Z]?[a-z]{4,}|[A-Z]{5,}", re.ASCII)
 """Letters that may be a word. Random text often has three letters of one case together, and rarely more."""
 ALPHABETS = ((r"[0-9]", 10), (r"[a-z]", 26), (r"[A-Z]", 26), (r"[^0-9A-Za-z]", 33))
-
-
-def import_key(master: str) -> bytes:
-    """Return the key of the hashes, derived from the master secret of the state folder."""
-    return hmac.digest(master.encode(), b"wirekey imported credentials", "sha256")
 
 
 def imported_digest(key: bytes, secret: str) -> bytes:

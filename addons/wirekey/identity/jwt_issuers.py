@@ -17,7 +17,7 @@ from wirekey.permissions import MAX_PERMISSIONS, PERMISSION
 if TYPE_CHECKING:
     from wirekey.config.jwt import JWTClaimsConfig, JWTConfig, JWTIssuerConfig
     from wirekey.identity.jwks_fetching import Fetch
-    from wirekey.identity.jwt_keys import JwtSigningKeys
+    from wirekey.identity.jwt_keys import SigningKeys
 
 LEEWAY = 30
 """Seconds by which clocks may differ."""
@@ -171,7 +171,7 @@ def read_permissions(value: Any, always: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def own_issuer(settings: JWTConfig, keys: JwtSigningKeys) -> TokenIssuer:
+def own_issuer(settings: JWTConfig, keys: SigningKeys) -> TokenIssuer:
     """Return Wirekey itself as an issuer."""
     return TokenIssuer(settings.issuer, settings.audience, (ALGORITHM,), settings.lifetime + LEEWAY, keys)
 

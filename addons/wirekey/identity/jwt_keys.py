@@ -24,7 +24,7 @@ from wirekey.identity import private_file
 from wirekey.identity.jwk import KeySet, VerificationKey, public_jwk, thumbprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from wirekey.identity.private_file import FileVersion
@@ -90,38 +90,31 @@ def decode(data: bytes) -> KeyRing:
     return ring
 
 
-class JwtSigningKeys:
-    """The signing keys of one state folder. For one thread; several processes may share the file.
+class SigningKeys:
+    """Keys that sign and verify Wirekey's tokens. For one thread.
 
-    `lifetime`: of the tokens that are signed, in seconds; it may be changed. Raises JwtSigningKeysError.
+    `lifetime`: of the tokens that are signed, in seconds; it may be changed.
     """
 
-    def __init__(self, path: Path, lifetime: float, clock: Callable[[], float] = time.time) -> None:
-        self.path = path
+    def __init__(self, lifetime: float, clock: Callable[[], float] = time.time) -> None:
         self.lifetime = lifetime
         self._clock = clock
-        self._version: FileVersion = None
-        self._ring = KeyRing()
         self._signer: tuple[str, Ed25519PrivateKey]
         self._verifying: list[tuple[VerificationKey, float | None]] = []
         self._set = KeySet()
-        self._reload()
-        self._renew()
+
+    def use(self, keys: Sequence[tuple[Ed25519PrivateKey, float | None]], signer: int | None) -> None:
+        """Replace the keys. Each verifies until its end (Unix seconds; None: none). `signer`: which one signs."""
+        self._verifying = []
+        for number, (private, ends) in enumerate(keys):
+            kid = thumbprint(public_jwk(private.public_key()))
+            self._verifying.append((VerificationKey(private.public_key(), (ALGORITHM,), kid, kid), ends))
+            if number == signer:
+                self._signer = kid, private
+        self._set = KeySet(key for key, _ in self._verifying)
 
     def refresh(self) -> None:
-        """Reload the file if it changed, and rotate if due. Call it twice a second.
-
-        Never raises; on errors the keys stay.
-        """
-        try:
-            self._reload()
-            self._renew()
-        except JwtSigningKeysError as error:
-            logger.error("%s The previous keys stay in use.", error)  # noqa: TRY400  # the message is complete
-
-    def rotate(self) -> None:
-        """Create a new signing key now. Raises JwtSigningKeysError."""
-        self._change(lambda ring, now: rotated(ring, now, self.lifetime + SPARE))
+        """Reload the keys if they changed. Call it twice a second. Never raises."""
 
     def sign(self, claims: dict[str, Any]) -> str:
         """Return a signed token with these claims."""
@@ -147,6 +140,33 @@ class JwtSigningKeys:
             if self.holds(key.thumbprint)
         ]
         return json.dumps({"keys": keys}).encode()
+
+
+class JwtSigningKeys(SigningKeys):
+    """The signing keys of one state folder. Several processes may share the file. Raises JwtSigningKeysError."""
+
+    def __init__(self, path: Path, lifetime: float, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(lifetime, clock)
+        self.path = path
+        self._version: FileVersion = None
+        self._ring = KeyRing()
+        self._reload()
+        self._renew()
+
+    def refresh(self) -> None:
+        """Reload the file if it changed, and rotate if due. Call it twice a second.
+
+        Never raises; on errors the keys stay.
+        """
+        try:
+            self._reload()
+            self._renew()
+        except JwtSigningKeysError as error:
+            logger.error("%s The previous keys stay in use.", error)  # noqa: TRY400  # the message is complete
+
+    def rotate(self) -> None:
+        """Create a new signing key now. Raises JwtSigningKeysError."""
+        self._change(lambda ring, now: rotated(ring, now, self.lifetime + SPARE))
 
     def _renew(self) -> None:
         if is_due(self._ring, self._clock()):
@@ -197,11 +217,5 @@ class JwtSigningKeys:
 
     def _use(self, ring: KeyRing) -> None:
         self._ring = ring
-        self._verifying = []
-        for stored in ring.keys:
-            private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(stored.private))
-            kid = thumbprint(public_jwk(private.public_key()))
-            self._verifying.append((VerificationKey(private.public_key(), (ALGORITHM,), kid, kid), stored.ends))
-            if stored.ends is None:
-                self._signer = kid, private
-        self._set = KeySet(key for key, _ in self._verifying)
+        keys = [(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(key.private)), key.ends) for key in ring.keys]
+        self.use(keys, signer=next((number for number, key in enumerate(ring.keys) if key.ends is None), None))

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.call import Agent
+from wirekey.identity.derived_jwt_keys import DerivedSigningKeys
 from wirekey.identity.jwks_fetching import FetchedKeys
 from wirekey.identity.jwt_issuers import LEEWAY, TokenIssuer, external_agent, external_issuer, own_issuer
-from wirekey.identity.jwt_keys import JwtSigningKeys
+from wirekey.identity.jwt_keys import JwtSigningKeys, SigningKeys
 from wirekey.identity.jwt_reading import RefusedTokenError, UnverifiedToken, read
 from wirekey.identity.tokens import token_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from wirekey.config.jwt import JWTConfig
     from wirekey.identity.agents import AgentStore
+    from wirekey.identity.installation_keys import MasterSecret
     from wirekey.identity.jwk import VerificationKey
     from wirekey.identity.jwks_fetching import Fetch
 
@@ -64,7 +66,7 @@ class JwtTokens:
         cls,
         settings: JWTConfig,
         agents: AgentStore,
-        keys: JwtSigningKeys | None,
+        keys: SigningKeys | None,
         fetch: Fetch,
         previous: JwtTokens | None = None,
     ) -> JwtTokens:
@@ -94,7 +96,7 @@ class JwtTokens:
         for issuer in self._issuers.values():
             if isinstance(issuer.keys, FetchedKeys):
                 issuer.keys.keep_fresh()
-            elif isinstance(issuer.keys, JwtSigningKeys):
+            elif isinstance(issuer.keys, SigningKeys):
                 issuer.keys.refresh()
 
     def find(self, digest: bytes, now: float) -> Agent | None:
@@ -162,7 +164,7 @@ class JwtTokens:
         if key is None and isinstance(issuer.keys, FetchedKeys):
             await issuer.keys.fetch_again()
             key = issuer.keys.find(token.kid, token.algorithm)
-        elif key is None and isinstance(issuer.keys, JwtSigningKeys):
+        elif key is None and isinstance(issuer.keys, SigningKeys):
             issuer.keys.refresh()
             key = issuer.keys.find(token.kid, token.algorithm)
         if key is None:
@@ -198,6 +200,13 @@ def is_same_own_issuer(one: TokenIssuer, other: TokenIssuer) -> bool:
     )
 
 
-def signing_keys(settings: JWTConfig, state: Path) -> JwtSigningKeys | None:
-    """Return the signing keys of the state folder, or None if Wirekey issues no tokens. Raises JwtSigningKeysError."""
-    return JwtSigningKeys(state / KEYS_FILE, settings.lifetime) if settings.issues_tokens else None
+def signing_keys(settings: JWTConfig, state: Path, masters: Sequence[MasterSecret] = ()) -> SigningKeys | None:
+    """Return the signing keys, or None if Wirekey issues no tokens. Raises JwtSigningKeysError.
+
+    They derive from the master secrets if there are any, and otherwise are those of the state folder.
+    """
+    if not settings.issues_tokens:
+        return None
+    if masters:
+        return DerivedSigningKeys(masters, settings.lifetime)
+    return JwtSigningKeys(state / KEYS_FILE, settings.lifetime)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wirekey.config.jwt import JWTConfig
     from wirekey.identity.agents import AgentStore
     from wirekey.identity.clients import OAuthClient
-    from wirekey.identity.jwt_keys import JwtSigningKeys
+    from wirekey.identity.jwt_keys import SigningKeys
     from wirekey.identity.token_request import ClientCredentialsGrant, TokenRequest
 
 TOKEN_PATH = "/api/v1/auth/token"  # noqa: S105  # a path
@@ -39,7 +39,7 @@ class TokenEndpoint:
     guessed.
     """
 
-    def __init__(self, settings: JWTConfig, keys: JwtSigningKeys, agents: AgentStore) -> None:
+    def __init__(self, settings: JWTConfig, keys: SigningKeys, agents: AgentStore) -> None:
         self.settings = settings
         self._keys = keys
         self._agents = agents

@@ -22,7 +22,7 @@ from wirekey.call import end_call_ids_with
 from wirekey.calls import settings
 from wirekey.calls.kept_responses import KEEP_RESPONSES
 from wirekey.errors import user_message
-from wirekey.identity.agents import AgentStore
+from wirekey.identity.installation_keys import REASONING_STATE
 from wirekey.identity.jwks_fetching import https_fetch
 from wirekey.observing.body_log import BodyLog
 from wirekey.providers import PROVIDERS
@@ -30,6 +30,7 @@ from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access
+from wirekey.server.installation import agent_store
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.proxied_connections import read_headers_from
 from wirekey.server.record import audit_store
@@ -206,8 +207,9 @@ class Lifecycle:
         services = self.services
         services.spool_folder = config.state / "tmp"
         services.spool_folder.mkdir(mode=0o700, exist_ok=True)
-        services.agents = AgentStore(config.state / "agents.json")
-        services.reasoning_states = StateReader(services.agents.derived_key(b"wirekey reasoning state"))
+        services.agents = agent_store(config)
+        key, *earlier = services.agents.derived_keys(REASONING_STATE)
+        services.reasoning_states = StateReader(key, tuple(earlier), names_key=bool(services.agents.masters))
         self.token_service = TokenService.prepare(
             config.identity.jwt, services.agents, config.state, https_fetch(config.upstream_ca_file, self.proxy_for)
         )
@@ -223,10 +225,10 @@ class Lifecycle:
         if config.log.bodies:
             services.body_log = BodyLog(config.log.bodies)
             undo.callback(services.body_log.close)
-        key = CheckpointKey(services.agents.derived_key(KEY_USE))
-        store = audit_store(config, key, self.worker.start.interrupted if self.worker else ("",))
+        checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))
+        store = audit_store(config, checkpoints, self.worker.start.interrupted if self.worker else ("",))
         if self.worker is None or self.worker.start.number == 1:
-            self.retention = Retention(store.address, config, key)
+            self.retention = Retention(store.address, config, checkpoints)
         store.start()  # last, as its thread takes a while to stop
         services.store = store
 

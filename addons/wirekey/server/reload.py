@@ -16,6 +16,7 @@ from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_file_access
+from wirekey.server.installation import master_secrets
 from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.token_service import TokenService
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from wirekey.calls.settings import Settings
     from wirekey.config import Config
+    from wirekey.identity.installation_keys import MasterSecret
     from wirekey.server.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ REFRESH_SECONDS = 0.5
 """Seconds between two checks for changes. A change must be in effect within 2 s."""
 
 FIXED_AT_START = ("listen", "state", "certs", "workers", "shared_state", "log", "upstream_ca_file", "audit")
-"""Settings that take effect only at a restart."""
+"""Settings that take effect only at a restart. So do `secrets`, whose values are compared and not their references."""
 
 
 class Reloader:
@@ -85,6 +87,7 @@ class Reloader:
         previous, was_required = lifecycle.config, services.settings.identity_required
         config, fingerprint = await asyncio.to_thread(read, previous.source)
         await asyncio.to_thread(check_file_access, config)
+        masters = await asyncio.to_thread(master_secrets, config)
         with contextlib.ExitStack() as undo:
             policy = services.policy
             if config.effective_policy != previous.effective_policy:
@@ -106,7 +109,7 @@ class Reloader:
         lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint
         if policy is not before:
             before.close()
-        self._log_reload(config, built)
+        self._log_reload(config, built, masters)
         if was_required:
             listeners.warn_if_open(config)
 
@@ -117,11 +120,14 @@ class Reloader:
         fetch = https_fetch(start.upstream_ca_file, self.lifecycle.proxy_for)
         return built, TokenService.prepare(config.identity.jwt, self.services.agents, start.state, fetch, token_service)
 
-    def _log_reload(self, config: Config, built: Settings) -> None:
+    def _log_reload(self, config: Config, built: Settings, masters: tuple[MasterSecret, ...]) -> None:
         lifecycle = self.lifecycle
         assert lifecycle.started_with
         lifecycle.warn_of_uncovered_hosts(built.hosts)
-        if later := needs_restart(lifecycle.started_with, config):
+        later = needs_restart(lifecycle.started_with, config)
+        if masters != self.services.agents.masters:
+            later.append("secrets")
+        if later:
             logger.warning("These changed settings take effect only after a restart: %s", ", ".join(later))
         if lifecycle.simulator and lifecycle.simulator_wanted is None:
             logger.warning("The simulator still handles all calls. Restart Wirekey to reach the real providers.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wirekey.config.jwt import JWTConfig
     from wirekey.identity.agents import AgentStore
     from wirekey.identity.jwks_fetching import Fetch
-    from wirekey.identity.jwt_keys import JwtSigningKeys
+    from wirekey.identity.jwt_keys import SigningKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class TokenService:
     """
 
     settings: JWTConfig
-    keys: JwtSigningKeys | None
+    keys: SigningKeys | None
     jwts: JwtTokens
 
     @classmethod
@@ -42,9 +42,9 @@ class TokenService:
         """Read the keys that the settings name. Blocks. `fetch` gets the keys of external issuers.
 
         Reuses the parts of `previous` that have not changed. `previous` stays usable if this fails. Raises IssuerError,
-        SigningKeysError, OSError.
+        JwtSigningKeysError, OSError.
         """
-        keys = (previous.keys if previous else None) or signing_keys(settings, state)
+        keys = (previous.keys if previous else None) or signing_keys(settings, state, agents.masters)
         issuing = keys if settings.issues_tokens else None
         jwts = JwtTokens.of_settings(settings, agents, issuing, fetch, previous.jwts if previous else None)
         return cls(settings, keys, jwts)

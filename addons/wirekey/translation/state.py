@@ -6,7 +6,7 @@ encrypted, because it holds what the client was shown or what its issuer encrypt
 could put text into a prompt that no policy saw.
 
 A signed state is a version, a flag, the payload (JSON, deflated if that is smaller), and 16 bytes of HMAC-SHA-256 of
-all before.
+all before. Version 2 has the id of the key before the payload, 4 bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ MARKER = "wk1_"
 GEMINI_MARKER = b"WK1"
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """The signature of a call that another model made (ai.google.dev, thought signatures)."""
-_VERSION = 1
+_VERSION, _VERSION_WITH_ID = 1, 2
+_ID_BYTES = 4
 _MAC_BYTES = 16
 _IN_ID = re.compile(r"(call_[A-Za-z0-9]{1,24})_wk1_([A-Za-z0-9_-]*)\Z")
 _PLAIN, _DEFLATED = 0, 1
@@ -56,10 +57,14 @@ _DECODER = msgspec.json.Decoder(list[_SignedBlock])
 
 @dataclass(frozen=True, slots=True)
 class StateReader:
-    """Signs and verifies reasoning state with the key of this installation, or verifies it with an earlier key."""
+    """Signs and verifies reasoning state with the key of this installation, or verifies it with an earlier key.
+
+    `names_key`: write the id of the key into what is signed.
+    """
 
     key: bytes
     earlier: tuple[bytes, ...] = ()
+    names_key: bool = False
     carries: bool = True
     """False if no state of another provider is given to clients, or read from them."""
     credential: str = ""
@@ -83,17 +88,25 @@ class StateReader:
         )
         deflated = zlib.compress(payload, 6)
         flag, data = (_DEFLATED, deflated) if len(deflated) < len(payload) else (_PLAIN, payload)
-        signed = bytes((_VERSION, flag)) + data
+        head = bytes((_VERSION_WITH_ID, flag)) + _key_id(self.key) if self.names_key else bytes((_VERSION, flag))
+        signed = head + data
         return signed + _mac(self.key, signed)
 
     def verify(self, state: bytes) -> list[Reasoning]:
         """Return the blocks of a signed state, or none if it is broken, too large or of another installation."""
         signed, mac = state[:-_MAC_BYTES], state[-_MAC_BYTES:]
-        if not self.carries or len(state) > MAX_SIGNED_BYTES or len(signed) < 2 or signed[0] != _VERSION:
+        if not self.carries or len(state) > MAX_SIGNED_BYTES or len(signed) < 2:
             return []
-        if not any(hmac.compare_digest(mac, _mac(key, signed)) for key in (self.key, *self.earlier)):
+        keys: tuple[bytes, ...] = ()
+        start = 2
+        if signed[0] == _VERSION:
+            keys = (self.key, *self.earlier)
+        elif signed[0] == _VERSION_WITH_ID:
+            start += _ID_BYTES
+            keys = tuple(key for key in (self.key, *self.earlier) if _key_id(key) == signed[2:start])
+        if not any(hmac.compare_digest(mac, _mac(key, signed)) for key in keys):
             return []
-        payload = _inflated(signed[2:]) if signed[1] == _DEFLATED else signed[2:]
+        payload = _inflated(signed[start:]) if signed[1] == _DEFLATED else signed[start:]
         try:
             found = _DECODER.decode(payload) if payload is not None else []
         except msgspec.DecodeError:
@@ -153,6 +166,10 @@ def short_id(call: str) -> str:
     if re.fullmatch(r"call_[A-Za-z0-9]{1,24}", call):
         return call
     return f"call_{hashlib.sha256(call.encode()).hexdigest()[:24]}"
+
+
+def _key_id(key: bytes) -> bytes:
+    return hashlib.sha256(b"wirekey key id\n" + key).digest()[:_ID_BYTES]
 
 
 def _mac(key: bytes, signed: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import secrets
 import sqlite3
 
 import pytest
@@ -13,6 +14,7 @@ from wirekey.audit.checkpoints import KEY_USE, CheckpointKey
 from wirekey.audit.store import AuditStore
 from wirekey.cli.main import group
 from wirekey.identity.agents import AgentStore
+from wirekey.identity.installation_keys import MasterSecret
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ def ids(tmp_path, monkeypatch):
     return record(tmp_path)
 
 
-def record(folder):
-    key = CheckpointKey(AgentStore(folder / "state" / "agents.json").derived_key(KEY_USE))
+def record(folder, *masters):
+    key = CheckpointKey(AgentStore(folder / "state" / "agents.json", masters=masters).derived_key(KEY_USE))
     store = AuditStore(folder / "state" / "audit.db", key=key, checkpoints_to=folder / "outside.jsonl")
     store.start()
     calls = [call_of() for _ in range(2)]
@@ -58,6 +60,28 @@ def test_an_unchanged_record_is_reported_in_one_line():
     )
     found = json.loads(run("--json"))
     assert (found["valid"], found["links"], found["problems"]) == (True, 4, [])
+
+
+def test_checkpoints_of_a_previous_secret_are_verified_as_long_as_it_is_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old, new = secrets.token_hex(32), secrets.token_hex(32)
+    monkeypatch.setenv("OLD", old)
+    monkeypatch.setenv("NEW", new)
+    record(tmp_path, MasterSecret.parse(old))
+    settings = {"master": "env:NEW", "previous": ["env:OLD"]}
+    (tmp_path / "wirekey.yaml").write_text(json.dumps({"secrets": settings}))
+    assert "no problems" in run()
+    (tmp_path / "wirekey.yaml").write_text(json.dumps({"secrets": {"master": "env:NEW"}}))
+    assert "is signed with the unknown key" in run(code=1)
+    key = CheckpointKey(MasterSecret.parse(old).key_for(KEY_USE)).public.public_bytes_raw().hex()
+    assert "no problems" in run("--key", key)
+
+
+@pytest.mark.usefixtures("ids")
+def test_checkpoints_from_before_the_master_secret_are_verified(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEW", secrets.token_hex(32))
+    (tmp_path / "wirekey.yaml").write_text(json.dumps({"secrets": {"master": "env:NEW"}}))
+    assert "no problems" in run()
 
 
 def test_a_changed_event_is_named(tmp_path, ids):

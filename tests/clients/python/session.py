@@ -124,7 +124,8 @@ class LiteLlm:
         """Say what a model can, as LiteLLM decides by the name of a model what it sends."""
         import litellm
 
-        can = ("function_calling", "tool_choice", "native_structured_output", "reasoning", "adaptive_thinking")
+        can = ("function_calling", "tool_choice", "native_structured_output", "reasoning", "adaptive_thinking",
+               "response_schema")  # fmt: skip
         known = {"litellm_provider": self.listed_as, "mode": "chat", **{f"supports_{one}": True for one in can}}
         litellm.register_model({f"{self.provider}/{model}": known, model: known})
 

@@ -88,7 +88,7 @@ NAMES = {
 }
 """The client's names of neutral members, by format."""
 
-_WRITERS = {
+WRITERS = {
     Format.CHAT: openai_chat.write_request,
     Format.RESPONSES: openai_responses.write_request,
     Format.GEMINI: gemini.write_request,
@@ -96,6 +96,7 @@ _WRITERS = {
     Format.INVOKE: anthropic.write_request,
     Format.CONVERSE: converse.write_request,
 }
+"""The function that writes a conversation as the members of a request, by format."""
 
 
 def translate_request(  # noqa: PLR0917  # in the order in which a call is known
@@ -116,7 +117,7 @@ def translate_request(  # noqa: PLR0917  # in the order in which a call is known
     losses = Losses(strict=options.strict, allowed=options.allowed, route=options.route)
     context = Context(client, upstream, model, losses, NAMES[client], options.max_tokens, options.older_limit)
     conversation = read_request(client, body, losses, states, stream=stream)
-    written = _WRITERS[upstream](conversation, context)
+    written = WRITERS[upstream](conversation, context)
     path, query = path_of(upstream, model, stream=conversation.stream)
     headers = {"content-type": "application/json"}
     if upstream is Format.ANTHROPIC:

@@ -4,13 +4,15 @@
   uses the route. It returns the headers to set, or a `Signer`, which is then called with the request as it is sent.
 - **The choice of a model**: `model_override: python:MODULE:FUNCTION`. Wirekey calls `FUNCTION(call, head)` for each
   call of a model. It returns the model to send, or None for the requested one.
+- **The check of keys**: `identity.check: python:MODULE:FUNCTION`. Wirekey calls `FUNCTION(key, place)` for a key that
+  is no credential of Wirekey. It returns the name of an agent, or an `Agent`, or None to refuse the key.
 - **Request hooks**: `extensions: [python:MODULE:CLASS]`. Wirekey makes one object of the class, and calls its methods
   `on_request`, `on_response` and `on_end` around each call. `Hooks` describes them.
 
 Functions and methods may be `async`. All of these run on one event loop, in a thread of its own. Other functions run in
 a pool of threads. So one that waits, or blocks, delays no other traffic, and its time limit always holds. If one raises
 an exception, takes longer than its limit or sets a header that it must not set, the call fails with 503. No extension
-sees a credential, neither of the client nor of Wirekey.
+sees a credential, neither of the client nor of Wirekey, except for the key that a function is to check.
 
 Modules are imported when the configuration is read, from its folder or from Wirekey's environment. After a change of a
 module, restart Wirekey. An extension runs inside Wirekey's process, with access to everything in it.
@@ -24,8 +26,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 
 import msgspec
 
+from wirekey.call import Agent
 from wirekey.credential_headers import is_credential_header
 from wirekey.errors import Refusal
+from wirekey.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from wirekey.body import RequestBody
 
 __all__ = [
+    "Agent",
     "CallInfo",
     "EndedCall",
     "ExtensionError",
@@ -42,6 +47,7 @@ __all__ = [
     "Request",
     "Response",
     "ResponseHead",
+    "Secret",
     "Signer",
 ]
 
@@ -103,6 +109,7 @@ class Signer(Protocol):
 
 
 type Function = Callable[[CallInfo, Head], Headers | Signer | Awaitable[Headers | Signer]]
+type KeyFunction = Callable[[Secret, str], str | Agent | Awaitable[str | Agent | None] | None]
 type ModelFunction = Callable[[CallInfo, Head], str | Awaitable[str | None] | None]
 
 

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from wirekey.extension import CallInfo, Function, Head, ModelFunction
+    from wirekey.extension import CallInfo, Function, Head, KeyFunction, ModelFunction
+    from wirekey.secret import Secret
 
 TIME_LIMIT = 10.0
 """Seconds for a function, and again for a signer."""
+KEY_TIME_LIMIT = 5.0
+"""Seconds for a function that checks a key."""
 LONGEST_TIME_LIMIT = 60.0
 THREADS = 32
 MAX_HEADERS = 32
@@ -155,6 +158,27 @@ class ModelChoice:
         if chosen.provider:
             raise ExtensionError(f"{self.name} returned a model with a provider. Use a route with provider instead")
         return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCheck:
+    """An imported function that checks keys. `name` is `python:MODULE:FUNCTION`."""
+
+    name: str
+    function: KeyFunction
+
+    @classmethod
+    def load(cls, name: str, folder: Path) -> KeyCheck:
+        """Import a function. `folder`, that of the configuration, is searched last. Raises ExtensionError."""
+        return cls(name, load_object(name, folder, "function"))
+
+    async def result(self, key: Secret, place: str) -> object:
+        """Call the function, and return what it returns. Raises ExtensionError."""
+        try:
+            return await run_limited(self.name, KEY_TIME_LIMIT, self.function, key, place)
+        except Refusal:
+            # Its text goes to the client and to the audit, and could quote the key.
+            raise ExtensionError(f"{self.name} failed: it may not raise a Refusal") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import re
 import secrets
 import shutil
 import tempfile
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ruamel.yaml import YAML
 
 from tests.coming_from.pages import code_of, rows_of, run_row, without_row
 from tests.coming_from.stage import GENERATE, Stage, read_setting, shown_configuration, staged
@@ -136,6 +139,22 @@ def model_function(stage: Stage, here: str) -> None:
     with stage.again(model_override=chosen) as other:
         assert chat(other).status_code == 200
         assert other.event()["model"] == "gemini-2.5-flash-lite"
+
+
+def key_function(stage: Stage, here: str) -> None:
+    example = next(block for block in blocks_of("docs/guides/extending.md") if block.about.get("file") == "my_keys.py")
+    (shown,) = re.findall("[0-9a-f]{64}", example.text)
+    digest = hashlib.sha256(b"old-keys").hexdigest()
+    text = example.text.replace(shown, digest).replace('"reports"', '"alice"')
+    (stage.wirekey.folder / "my_keys.py").write_text(text)
+    named = code_of(here)[0].replace("MODULE", "my_keys").replace("FUNCTION", "agent")
+    with stage.again(**YAML(typ="safe").load(named)) as other:
+        for token, status in (("old-keys", 200), ("old-kays", 401)):
+            assert other.ask("POST", "/v1/chat/completions", CHAT, token=token).status_code == status
+            headers = {"token": "", "x_goog_api_key": token}
+            assert other.ask("POST", f"{FLASH}:generateContent", GENERATE, **headers).status_code == status
+        events = other.wirekey.finished_events(4, other.since)
+    assert [event["agent_id"] for event in events] == ["alice", "alice", None, None]
 
 
 def dotenv(stage: Stage, here: str) -> None:
@@ -372,6 +391,7 @@ CHECKS = {
     "`GEMINI_CALO_MODEL_OVERRIDE`": model_override,
     "a `.env` file with `export` lines": dotenv,
     "`model_transformer`": model_function,
+    "proxy keys: a function": key_function,
     "`model_routes`: pattern → route, the first match": routes,
     "a route's URL with a path, or with `http://`": plain_upstream,
     "a route's `api_keys`, in turn": route_keys,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from wirekey.addons.base import Addon
 from wirekey.addons.policy import by_name
 from wirekey.calls.agent_check import IDENTITY_ENDED
 from wirekey.calls.imported_tokens import NO_IMPORTED, find_imported, quoted_token, slow_down
+from wirekey.calls.key_checks import check_keys, keys_to_check, may_ask
 from wirekey.calls.signatures import claimed_pairs, has_no_body, is_ours, signed_head
 from wirekey.credential_headers import is_credential_field, strip_query
 from wirekey.credentials.agent_tokens import may_hold_tokens, without_tokens
@@ -27,12 +28,13 @@ from wirekey.providers import PROVIDERS
 from wirekey.tracebacks import forget_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from mitmproxy import http
 
     from wirekey.body import RequestBody
     from wirekey.calls.imported_tokens import ImportedTokens
+    from wirekey.calls.key_checks import PresentedKey
     from wirekey.calls.state import CallState
     from wirekey.identity.jwt_tokens import TokenReference
     from wirekey.signing.request import RequestHead
@@ -96,11 +98,15 @@ class Identity(Addon):
             held = await self.hold_of_tunnel(flow, *presented) if presented else None
         except Refusal as refusal:
             forget_frames(refusal)
-            self.challenge(flow, refusal.message)
+            if refusal.status == 503:
+                self.calls.refuse(flow, refusal)
+            else:
+                self.challenge(flow, refusal.message)
             return
         if held is not None:
             self.accept(state, Proof((held,), accepted_at=time.time()))
         if presented is None or held is None or call.agent is None or presented[0] not in (None, "", call.agent.id):
+            self.services.tunnel_keys.pop(flow.client_conn, None)
             self.challenge(flow, "unknown agent")
             return
         self.services.tunnel_agents[flow.client_conn] = held
@@ -109,10 +115,17 @@ class Identity(Addon):
         """Return what is kept of the token of a tunnel; None if it is unknown. Raises Refusal as `hold` does."""
         if is_wirekey_token(token):
             return await self.hold(token)
-        imported = find_imported(self.services, flow.client_conn, [(name, token)])
-        if imported.wait:
-            raise slow_down(imported.wait)
-        return imported.claims[0][1] if imported.claims else None
+        asks = may_ask(self.services, flow.client_conn)
+        imported = find_imported(self.services, flow.client_conn, [(name, token)], counts=not asks)
+        keys = keys_to_check(self.services, (), [(name, token)]) if asks and not imported.claims else []
+        found = await check_keys(self.services, flow.client_conn, keys) if keys else imported
+        if found.claims:
+            if keys:
+                self.services.tunnel_keys[flow.client_conn] = keys[0]
+            return found.claims[0][1]
+        if found.wait:
+            raise slow_down(found.wait)
+        return None
 
     async def hold(self, token: str) -> TokenReference:
         """Return what is kept of a token. Raises Refusal if it is a JWT that is not valid."""
@@ -149,15 +162,62 @@ class Identity(Addon):
         bodiless = head is not None and has_no_body(request)
         fields, query = request.headers.fields, request.path.partition("?")[2]
         values, named = presented_values(decoded(request), query), self.proxy_claims(request)
-        imported, secrets = NO_IMPORTED, NO_IMPORTED.secrets
+        presented = [*((None, value) for value in values), *named]
+        tokens = [(name, token) for name, token in presented if is_wirekey_token(token)]
+        asks = not tokens and head is None and may_ask(self.services, flow.client_conn)
+        asks_all = asks and bool(call.provider or not values)
+        imported, quoted = NO_IMPORTED, NO_IMPORTED.values
         if self.services.agents.has_imported:
-            imported = find_imported(self.services, flow.client_conn, [*((None, value) for value in values), *named])
+            imported = find_imported(self.services, flow.client_conn, presented, counts=not asks_all)
             quoted = quoted_token(self.services, flow.client_conn, request)
-            secrets = replace(imported, values=imported.values | quoted).secrets
+        keys = []
+        if asks and not imported.claims:
+            keys = keys_to_check(self.services, values if call.provider else (), named)
+        if tunnel_key := self.services.tunnel_keys.get(flow.client_conn):
+            keys = [tunnel_key]
+        secrets = imported.masking(quoted, (key.key.reveal() for key in keys))
         state.refuses_losses = by_name(request.headers).get("x-wirekey-losses") == "refuse"
         strip(request, secrets)
         if secrets:
             call.path = request.path.partition("?")[0]
+        identify = partial(
+            self.identify_presented, flow, state, tokens, head, fields=fields, query=query, bodiless=bodiless
+        )
+        return self.identify_by_check(flow, keys, imported, identify) if keys else identify(imported)
+
+    async def identify_by_check(
+        self,
+        flow: http.HTTPFlow,
+        keys: list[PresentedKey],
+        imported: ImportedTokens,
+        identify: Callable[[ImportedTokens], Awaitable[None] | None],
+    ) -> None:
+        """Ask the operator's function about the keys of a request or its tunnel, then identify it. Raises Refusal."""
+        checked = await check_keys(self.services, flow.client_conn, keys)
+        if not checked.claims:
+            raise slow_down(checked.wait) if checked.wait else UNKNOWN_AGENT
+        if flow.client_conn in self.services.tunnel_keys:
+            self.services.tunnel_agents[flow.client_conn] = checked.claims[0][1]
+        if waiting := identify(imported.with_checked(checked)):
+            await waiting
+
+    def identify_presented(
+        self,
+        flow: http.HTTPFlow,
+        state: CallState,
+        tokens: list[tuple[str | None, str]],
+        head: RequestHead | None,
+        imported: ImportedTokens,
+        *,
+        fields: tuple[tuple[bytes, bytes], ...],
+        query: str,
+        bodiless: bool,
+    ) -> Awaitable[None] | None:
+        """Keep the provider's key that the client sent, and find the agent of the request. Raises Refusal.
+
+        `tokens` and `imported`: what was presented. `fields` and `query`: as the client sent them.
+        """
+        call, request = state.call, flow.request
         mode = self.services.settings.key_sources.get(call.provider or "", "inject")
         if call.provider and mode != "inject":
             passthrough = mode == "passthrough"
@@ -173,8 +233,6 @@ class Identity(Addon):
             )
         if self.services.settings.takes_client_keys:
             state.client_credential_fields = client_credential_fields(fields)
-        presented = [*((None, value) for value in values), *named]
-        tokens = [(name, token) for name, token in presented if is_wirekey_token(token)]
         if any(looks_like_jwt(token) for _, token in tokens):
             return self.identify_by_jwt(flow, state, tokens, imported, head, bodiless=bodiless)
         held = [(name, token_digest(token)) for name, token in tokens]
@@ -367,8 +425,8 @@ def decoded(request: http.Request) -> list[tuple[str, str]]:
 def strip(request: http.Request, secrets: tuple[bytes, ...] = ()) -> None:
     """Remove the client's credentials from the flow, in every place and spelling, before another addon sees it.
 
-    A token in any other place is masked. A header whose name contains one is removed. `secrets`: imported tokens, which
-    have no form by which they could be found.
+    A token in any other place is masked. A header whose name contains one is removed. `secrets`: imported tokens and
+    keys for the operator's function, which have no form by which they could be found.
     """
     headers = request.headers
     if secrets:

@@ -20,37 +20,43 @@ if TYPE_CHECKING:
     from mitmproxy.connection import Client
 
     from wirekey.calls.services import Services
+    from wirekey.identity.jwt_tokens import TokenReference
 
 WORD = re.compile(rb"[!#-+./0-:<>-~-]{%d,}" % SHORTEST)
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedTokens:
-    """The imported tokens of one request."""
+    """The imported tokens of one request, and the keys that a function of the operator has accepted."""
 
-    claims: tuple[tuple[str | None, bytes], ...] = ()
-    """(agent name or None, digest) of each."""
+    claims: tuple[tuple[str | None, TokenReference], ...] = ()
+    """(agent name or None, what is kept of the token) of each."""
     values: frozenset[str] = field(default=frozenset(), repr=False)
     """The tokens themselves, which must be masked wherever else the request quotes them."""
     wait: int = 0
     """Seconds until values of this client are looked up again. 0: they were looked up."""
 
-    @property
-    def secrets(self) -> tuple[bytes, ...]:
-        """The tokens as the bytes that a request may quote, also percent-encoded."""
-        found = {form.encode() for value in self.values for form in (value, quote(value, safe=""))}
+    def masking(self, *others: Iterable[str]) -> tuple[bytes, ...]:
+        """Return the tokens, and others, as the bytes that a request may quote, also percent-encoded."""
+        values = self.values.union(*others)
+        found = {form.encode() for value in values for form in (value, quote(value, safe=""))}
         return tuple(sorted(found, key=len, reverse=True))
+
+    def with_checked(self, checked: ImportedTokens) -> ImportedTokens:
+        """Return these tokens together with keys that the operator's function has accepted."""
+        return ImportedTokens(self.claims + checked.claims, self.values | checked.values, self.wait)
 
 
 NO_IMPORTED = ImportedTokens()
 
 
 def find_imported(
-    services: Services, connection: Client, presented: Iterable[tuple[str | None, str]]
+    services: Services, connection: Client, presented: Iterable[tuple[str | None, str]], *, counts: bool = True
 ) -> ImportedTokens:
     """Return the imported tokens among the values that a request presents, each with the agent name beside it or None.
 
-    Wrong values count as guesses while there is a token that could be guessed.
+    Wrong values count as guesses while there is a token that could be guessed. `counts` False: they do not, since the
+    operator's function is asked about them next.
     """
     agents, guesses = services.agents, services.guesses
     if not agents.has_imported:
@@ -72,7 +78,8 @@ def find_imported(
                 claims.append((name, digest))
                 values.add(value)
             else:
-                guesses.fail(address, digest, now)
+                if counts or is_known:
+                    guesses.fail(address, digest, now)
                 wait = max(wait, waiting)
     return ImportedTokens(tuple(claims), frozenset(values), wait)
 

@@ -8,6 +8,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.calls.client_connections import Deadlines
+from wirekey.calls.key_checks import KeyChecker
 from wirekey.config import configured_proxy, environment_proxy, provider_hosts
 from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
@@ -18,6 +19,7 @@ from wirekey.quotas.configured import quotas_of
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import (
     failover_of,
+    key_check,
     model_choice,
     provider_pools,
     request_hooks,
@@ -101,6 +103,8 @@ class Settings:
     """Whether clients share idle upstream connections."""
     model_choice: ModelChoice | None = None
     """The operator's function that chooses the model of each call."""
+    key_checker: KeyChecker | None = None
+    """The operator's function that checks keys, with its recent results."""
     request_hooks: tuple[RequestHook, ...] = ()
     """The operator's extensions that run around each call, in order."""
     quotas: tuple[Quota, ...] = ()
@@ -208,9 +212,18 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         proxies=provider_proxies(config),
         reuse_connections=config.upstream_connections.reuse,
         model_choice=model_choice(config),
+        key_checker=key_checker(config, previous.key_checker if previous else None),
         request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
         quotas=quotas_of(config),
     )
+
+
+def key_checker(config: Config, previous: KeyChecker | None) -> KeyChecker | None:
+    """Return the checker of keys. `previous` stays, with its results, if its function does. Raises ConfigError."""
+    check = key_check(config)
+    if check is None:
+        return None
+    return previous if previous and previous.check == check else KeyChecker(check)
 
 
 def models_pattern(patterns: Sequence[str]) -> re.Pattern[str] | None:

@@ -19,6 +19,7 @@ from wirekey.calls.signatures import refusal_of
 from wirekey.credentials.uploads import MAX_UPLOAD_AGE
 from wirekey.credentials.uploads import digest as upload_digest
 from wirekey.errors import Fault, Refusal
+from wirekey.identity.checked_keys import CheckedKey
 from wirekey.identity.jwt_tokens import VerifiedToken
 from wirekey.shared_state import SharedStateUnavailableError
 from wirekey.signing.refusal import invalid
@@ -169,6 +170,8 @@ class StateSharing:
             return bytes.fromhex(values)
         if values is None:
             return None
+        if isinstance(values, dict):
+            return msgspec.convert(values, CheckedKey)
         issuer, ends, thumbprint, agent, client_id = values
         known = self.services.jwts.issuer(issuer)
         owner = msgspec.convert(agent, Agent)
@@ -250,4 +253,6 @@ def token_values(token: TokenReference | None) -> Any:
         return None
     if isinstance(token, bytes):
         return token.hex()
+    if isinstance(token, CheckedKey):
+        return token
     return [token.issuer.name, token.ends, token.thumbprint, token.agent, token.client_id]

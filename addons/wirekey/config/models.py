@@ -32,6 +32,7 @@ from wirekey.config.values import (
     Flag,
     HostGlob,
     PythonClass,
+    PythonFunction,
     Retention,
     Seconds,
     ServerURL,
@@ -81,6 +82,12 @@ class IdentityConfig(ConfigGroup):
         "the permissions `web:read` and `web:write`.",
     )
     jwt: JWTConfig = Field(default=JWTConfig(), description="JSON Web Tokens of agents.")
+    check: PythonFunction | None = Field(
+        default=None,
+        description="Your own function that returns the agent of a key, or refuses it. It is asked about keys that are "
+        "neither an agent token nor an imported token nor a JWT.",
+        examples=["python:my_keys:agent"],
+    )
 
 
 class PolicyConfig(ConfigGroup):

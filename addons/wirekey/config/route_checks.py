@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wirekey.config.values import is_python
 from wirekey.extension import ExtensionError
-from wirekey.extension_running import Extension, ModelChoice, RequestHook
+from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
 from wirekey.model_name import ModelName
 from wirekey.operation import FORMATS
 from wirekey.providers import PROVIDERS, accepts_format
@@ -52,6 +52,8 @@ def extension_problems(config: Config) -> list[Problem]:
     named += [(f"extensions[{index}]", name, RequestHook.load_class) for index, name in enumerate(config.extensions)]
     if config.model_override and is_python(config.model_override):
         named.append(("model_override", config.model_override, ModelChoice.load))
+    if config.identity.check:
+        named.append(("identity.check", config.identity.check, KeyCheck.load))
     found = []
     for key, name, load in named:
         try:

@@ -207,6 +207,13 @@ def python_name(value: str) -> str:
     return value
 
 
+def python_function(value: str) -> str:
+    """Check the name of a function of the operator. Raises ValueError."""
+    if not PYTHON_NAME.fullmatch(value):
+        raise ValueError("must be python:MODULE:FUNCTION, such as python:my_keys:agent")
+    return value
+
+
 def route_auth(value: str) -> str:
     """Check the `auth` of a route: one of AUTHS, or an operator's own function. Raises ValueError."""
     if value not in AUTHS and not PYTHON_NAME.fullmatch(value):
@@ -338,6 +345,7 @@ Regions = Annotated[
 ]
 RoleARN = Annotated[str, AfterValidator(role_arn), ValueFormat("ARN of an IAM role")]
 PythonClass = Annotated[str, AfterValidator(python_name), ValueFormat("python:MODULE:CLASS")]
+PythonFunction = Annotated[str, AfterValidator(python_function), ValueFormat("python:MODULE:FUNCTION")]
 RouteAuth = Annotated[str, AfterValidator(route_auth), ValueFormat(" \\| ".join((*AUTHS, "python:MODULE:FUNCTION")))]
 HTTPSURL = Annotated[str, PlainValidator(check_https_url), ValueFormat("https URL")]
 ServerURL = Annotated[str, PlainValidator(server_url), ValueFormat("URL")]

@@ -151,6 +151,12 @@ class AgentStore:
                 return None
         return self._by_name[owner.agent_id], owner.pair
 
+    def find_name(self, name: str) -> Agent | None:
+        """Return the agent of a name, or None if it is unknown, suspended or revoked."""
+        if name not in self._by_name:
+            self.refresh()  # the agent may have been added a moment ago
+        return self._by_name.get(name)
+
     def has(self, name: str) -> bool:
         """Return whether an agent of that name exists or existed. Such a name is never free again."""
         return name in self._names

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from wirekey.config.jwt import JWTConfig
     from wirekey.identity.agents import AgentStore
+    from wirekey.identity.checked_keys import CheckedKey
     from wirekey.identity.installation_keys import MasterSecret
     from wirekey.identity.jwk import VerificationKey
     from wirekey.identity.jwks_fetching import Fetch
@@ -43,8 +44,9 @@ class VerifiedToken:
     client_id: str | None = None
 
 
-type TokenReference = bytes | VerifiedToken
-"""Identifies a token without its secret: the hash of an agent token, or the content of a verified JWT."""
+type TokenReference = bytes | VerifiedToken | CheckedKey
+"""Identifies a token without its secret: the hash of an agent token, the content of a verified JWT, or the owner of a
+key that the operator's function has accepted."""
 
 
 class JwtTokens:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wirekey.identity.checked_keys import CheckedKey
+
 if TYPE_CHECKING:
     from wirekey.call import Agent
     from wirekey.identity.agents import AgentStore
@@ -33,6 +35,8 @@ def agent_of_token(token: TokenReference, agents: AgentStore, jwts: JwtTokens, n
     """Return the agent that a token identifies, or None if the token was revoked or expired by `now`."""
     if isinstance(token, bytes):
         return agents.find_hash(token, now)
+    if isinstance(token, CheckedKey):
+        return token.find_agent(agents, now)
     return jwts.find_agent(token, now)
 
 

@@ -10,7 +10,7 @@ from wirekey.config.values import is_python
 from wirekey.credentials.aws_source import route_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.extension import ExtensionError
-from wirekey.extension_running import Extension, ModelChoice, RequestHook
+from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
 from wirekey.model_name import ModelName
 from wirekey.routing.candidate import Candidate, Limits, Upstream
 from wirekey.routing.conditions import Conditions
@@ -62,6 +62,17 @@ def model_choice(config: Config) -> ModelChoice | None:
     if named is None or not is_python(named):
         return None
     return ModelChoice.load(named, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
+
+
+def key_check(config: Config) -> KeyCheck | None:
+    """Return the operator's function that checks keys. Raises ConfigError."""
+    named, sources = config.identity.check, config._sources  # noqa: SLF001  # it was checked with the same folder
+    if named is None:
+        return None
+    try:
+        return KeyCheck.load(named, sources.folder)
+    except ExtensionError as error:
+        raise ConfigError([sources.problem("identity.check", str(error))]) from None
 
 
 def request_hooks(config: Config, previous: tuple[RequestHook, ...] = ()) -> tuple[RequestHook, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import secrets
 import ssl
@@ -205,6 +206,15 @@ def test_an_sdk_uses_its_old_key_as_its_api_key_through_the_proxy(wirekey, simul
 
 def test_a_key_of_fewer_than_16_characters_is_accepted(wirekey):
     assert ask(wirekey, give(wirekey, "alice", "letmein-7")).status_code == 200
+
+
+def test_a_file_is_uploaded_with_an_old_key(wirekey, simulator, began):
+    key = give(wirekey, "alice")
+    gemini = genai.Client(api_key=key, http_options={"base_url": base(wirekey)})
+    assert gemini.files.upload(file=io.BytesIO(b"a note"), config={"mime_type": "text/plain"}).name
+    events = wirekey.finished_events(2, began)
+    assert [(event["agent_id"], event["outcome"]) for event in events] == [("alice", "completed")] * 2
+    assert all(key not in everything(seen) for seen in simulator.seen)
 
 
 def test_the_policy_decides_on_an_agent_that_only_the_function_knows(wirekey, began):

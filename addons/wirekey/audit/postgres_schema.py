@@ -7,7 +7,8 @@ Calls are partitioned by month. An id begins with the time of its call, so the r
 
 `hourly_counts` and `hourly_times` have sums of ended calls: those of all chains up to the links in `rolled_up`, of
 hours from `rollup.begins` on. They start empty, and existing calls are added in the background.
-`daily_times` has the same by day, because groups have many rows an hour.
+`daily_times` has the same by day, because groups have many rows an hour. Each dimension is a partition, so that reading
+one does not read the others.
 """
 
 from __future__ import annotations
@@ -76,9 +77,14 @@ CREATE TABLE hourly_times (
     dimension text NOT NULL, name text COLLATE "C" NOT NULL, start bigint NOT NULL, kind text NOT NULL,
     bin integer NOT NULL, count bigint NOT NULL, least double precision NOT NULL, most double precision NOT NULL,
     PRIMARY KEY (dimension, start, name, kind, bin)
-) WITH (fillfactor = 70);
-CREATE TABLE daily_times (LIKE hourly_times INCLUDING ALL) WITH (fillfactor = 70);
-""",
+) PARTITION BY LIST (dimension);
+CREATE TABLE daily_times (LIKE hourly_times INCLUDING ALL) PARTITION BY LIST (dimension);
+"""
+    + "".join(
+        f"CREATE TABLE {table}_{dimension} PARTITION OF {table} FOR VALUES IN ('{dimension}') WITH (fillfactor = 70);\n"
+        for table in ("hourly_times", "daily_times")
+        for dimension in ("all", "agent", "role", "type", "model", "provider")
+    ),
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
 

@@ -15,14 +15,17 @@ import jwt
 import pytest
 
 from tests import aws_signing
-from tests.raw_client import RawClient, post
+from tests.raw_client import CHAT, RawClient, RawResponse, post
 from tests.running import KEY_ENVIRONMENT, Wirekey, behind, wait_for
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.aws_pairs import KeyPair
 from wirekey.identity.import_file import read_entries
-from wirekey.identity.installation_keys import MasterSecret
+from wirekey.identity.installation_keys import REASONING_STATE, MasterSecret
 from wirekey.secret import Secret
 from wirekey.server.runtime import RunningProxy
+from wirekey.translation.neutral import ModelMaker, Reasoning
+from wirekey.translation.state import StateReader
+from wirekey_simulator.signatures import signature
 
 OPENAI = "api.openai.com"
 TOKEN = secrets.token_urlsafe(32)
@@ -57,6 +60,7 @@ def replica(folder, simulator, *masters, agents: bytes = b""):
     names = [f"env:MASTER_{number}" for number in range(len(masters))]
     configuration = behind(simulator, listen=LISTEN, secrets={"master": names[0], "previous": names[1:]})
     configuration["providers"]["bedrock"]["aws"] = AWS
+    configuration["routes"] = [{"match": "to-anthropic", "provider": "anthropic", "model": "claude-sonnet-4-5"}]
     environ = {f"MASTER_{number}": master for number, master in enumerate(masters)}
     running = Wirekey(folder, configuration, environ={**KEY_ENVIRONMENT, **AWS_ENVIRONMENT, **environ})
     running.console = wait_for(lambda: RunningProxy.read(running.state).console, "the console to listen")
@@ -99,6 +103,7 @@ def rotated(tmp_path_factory, simulator, first):
 def foreign(tmp_path_factory, simulator, first):
     folder = tmp_path_factory.mktemp("replicas") / "foreign"
     with replica(folder, simulator, NEW, agents=first.issued.agents.read_bytes()) as running:
+        running.issued = token_of(running, first.issued.credentials)
         yield running
 
 
@@ -113,15 +118,19 @@ def token_of(running, credentials) -> str:
     return response.json()["access_token"]
 
 
-def chat_status(running, token: str) -> int:
-    """The status of a call with a token in place of the key, sent in two pieces."""
+def chat(running, token: str, body: bytes = CHAT) -> RawResponse:
+    """The response to a call with a token in place of the key, sent in two pieces."""
     with RawClient(running.running.forward) as client:
         assert client.connect(f"{OPENAI}:443").status == 200
         client.start_tls(running.root, OPENAI)
-        request = post(f"Authorization: Bearer {token}")
+        request = post(f"Authorization: Bearer {token}", body=body)
         client.send(request[:40])
         client.send(request[40:])
-        return client.read_response().status
+        return client.read_response()
+
+
+def chat_status(running, token: str) -> int:
+    return chat(running, token).status
 
 
 def aws_status(running, pair) -> int:
@@ -135,6 +144,31 @@ def test_another_process_accepts_what_was_issued_only_with_the_secret(request, f
     assert chat_status(running, first.issued.jwt) == status
     assert chat_status(running, TOKEN) == status
     assert (aws_status(running, first.issued.pair) == 200) is (status == 200)
+
+
+READERS = [("first", True), ("second", True), ("rotated", True), ("foreign", False)]
+
+
+@pytest.mark.parametrize(("name", "is_read"), READERS)
+def test_reasoning_state_of_another_process_is_read_only_with_the_secret(request, simulator, name, is_read):
+    running = request.getfixturevalue(name)
+    states = StateReader(MasterSecret.parse(OLD).key_for(REASONING_STATE), names_key=True)
+    call_id = states.signed_id("call_1", [Reasoning("hm", signature("claude", "hm"), ModelMaker.CLAUDE)])
+    call = {"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call_id, "content": "1"},
+    ]
+    asked = {"model": "to-anthropic", "messages": messages, "tools": [tool], "reasoning_effort": "low"}
+    simulator.forget()
+    token = TOKEN if is_read else running.issued
+    response = chat(running, token, json.dumps(asked).encode())
+    assert response.status == 200, response.body
+    (seen,) = simulator.seen
+    turns = [turn["content"] for turn in json.loads(seen.body)["messages"] if isinstance(turn["content"], list)]
+    assert ("thinking" in [block["type"] for blocks in turns for block in blocks]) is is_read
 
 
 def test_a_token_names_its_key_and_only_the_new_secret_signs(first, second, rotated, foreign):

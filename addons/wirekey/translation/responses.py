@@ -10,6 +10,7 @@ import msgspec
 
 from wirekey.translation import anthropic, converse, gemini, openai_chat, openai_responses
 from wirekey.translation.failures import GENERATED, TOO_LONG, UNREADABLE, aws_error, error_object, read_failure
+from wirekey.translation.held_bytes import held_bytes
 from wirekey.translation.members import encode
 from wirekey.translation.neutral import (
     Begin,
@@ -156,8 +157,8 @@ class Sequencer:
             case BlockBegin() if self.open is None:
                 self.open = event.index
             case BlockBegin():
-                self.waiting[event.index] = [event]
-                return []
+                self.waiting[event.index] = []
+                return self._wait(event)
             case Delta() | StateDelta() | CitationDelta() | BlockEnd() if event.index != self.open:
                 return self._wait(event)
             case BlockEnd():
@@ -165,7 +166,7 @@ class Sequencer:
                 return [event, *self._next()]
         return [event]
 
-    def _wait(self, event: Delta | StateDelta | CitationDelta | BlockEnd) -> list[Event]:
+    def _wait(self, event: BlockBegin | Delta | StateDelta | CitationDelta | BlockEnd) -> list[Event]:
         if event.index not in self.waiting:
             return []
         self.held += _size(event)
@@ -180,7 +181,7 @@ class Sequencer:
             index = next(iter(self.waiting))
             events = self.waiting.pop(index)
             found += events
-            self.held -= sum(map(_size, events[1:]))
+            self.held -= sum(map(_size, events))
             if not isinstance(events[-1], BlockEnd):
                 self.open = index
                 break
@@ -189,7 +190,7 @@ class Sequencer:
 
 def _size(event: Event) -> int:
     """Return the bytes that an event takes while it waits, about."""
-    return _EVENT_BYTES + (len(event.text) if isinstance(event, Delta) else 0)
+    return _EVENT_BYTES + (held_bytes(event.text) if isinstance(event, Delta) else 0)
 
 
 def _reader(upstream: Format) -> EventReader:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from wirekey.translation.failures import TOO_LONG, error_object
+from wirekey.translation.held_bytes import held_bytes
 from wirekey.translation.members import encode, object_text, raw_json
 from wirekey.translation.neutral import (
     Answer,
@@ -207,7 +208,7 @@ class GeminiEventWriter:
         """Return text as it comes, and hold the arguments of a call."""
         kind = self.kinds.get(event.index)
         if kind == "call":
-            self.held += len(event.text)
+            self.held += held_bytes(event.text)
             if self.held > MAX_ARGUMENTS:
                 return self.failure(TOO_LONG)
             self.calls[event.index][1].append(event.text)
@@ -222,7 +223,7 @@ class GeminiEventWriter:
             return b""
         call, pieces = self.calls.pop(event.index)
         text = "".join(pieces)
-        self.held -= len(text)
+        self.held -= sum(map(held_bytes, pieces))
         whole = object_text(text)
         arguments = raw_json({"arguments": text}) if whole is None else Raw(whole.encode())
         if not self.called:

@@ -14,6 +14,7 @@ import msgspec
 from wirekey.translation.citations import annotation
 from wirekey.translation.failures import TOO_LONG, error_object
 from wirekey.translation.framing import sse
+from wirekey.translation.held_bytes import HELD_BLOCK, held_bytes
 from wirekey.translation.neutral import (
     Answer,
     Begin,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 type Json = dict[str, object]
 
 MAX_HELD = 16 * 1024 * 1024
+"""Bytes of memory of a stream that its last event repeats."""
 _INCOMPLETE = {
     Finish.LIMIT: "max_output_tokens",
     Finish.WINDOW: "max_output_tokens",
@@ -177,6 +179,7 @@ class _OpenItem:
     state: str | None = None
     citations: list[Citation] = field(default_factory=list)
     length: int = 0
+    held: int = 0
     announced: bool = False
 
     @property
@@ -234,6 +237,11 @@ class ResponsesEventWriter:
                 return self.end()
         return b""
 
+    def hold(self, size: int) -> bool:
+        """Count bytes that are held until the last event, and return whether they stay inside the bound."""
+        self.held += size
+        return self.held <= MAX_HELD
+
     def begin(self, event: Begin) -> bytes:
         """Return the first two events, with the response as far as it is known."""
         self.usage = merge_usage(self.usage, event.usage)
@@ -254,6 +262,8 @@ class ResponsesEventWriter:
 
     def block_begin(self, event: BlockBegin) -> bytes:
         """Return the announcement of an item. Reasoning is announced with its first text or its state."""
+        if not self.hold(HELD_BLOCK):
+            return self.failure(TOO_LONG)
         if event.kind == "reasoning":
             self.item = _OpenItem("reasoning", f"rs_{self.reply.make_id()}")
             return b""
@@ -279,8 +289,9 @@ class ResponsesEventWriter:
         """Return a piece of the open item."""
         item = self.item
         assert item
-        self.held += len(event.text)
-        if self.held > MAX_HELD:
+        size = held_bytes(event.text)
+        item.held += size
+        if not self.hold(size):
             return self.failure(TOO_LONG)
         if item.kind == "reasoning":
             return self.thought(event.text)
@@ -321,8 +332,7 @@ class ResponsesEventWriter:
         item = self.item
         if item is None or item.kind != "text":
             return b""
-        self.held += len(event.citation.url) + len(event.citation.title)
-        if self.held > MAX_HELD:
+        if not self.hold(HELD_BLOCK + held_bytes(event.citation.url) + held_bytes(event.citation.title)):
             return self.failure(TOO_LONG)
         place = {**self.place(), "content_index": 0, "annotation_index": len(item.citations)}
         item.citations.append(event.citation)
@@ -350,6 +360,7 @@ class ResponsesEventWriter:
                 done, found = self.reasoning_done(item)
         found += self.event("response.output_item.done", {"output_index": len(self.output), "item": done})
         self.output.append(done)
+        self.held += held_bytes(item.text) - item.held  # the pieces are one text now
         self.item = None
         return found
 

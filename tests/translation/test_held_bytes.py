@@ -1,0 +1,53 @@
+"""What a stream holds is counted in bytes of memory, so that neither tiny pieces nor empty blocks pass a bound."""
+
+import json
+from importlib import import_module
+from itertools import count
+
+import pytest
+
+from tests.translation.test_responses import reply_of
+from wirekey.translation.responses import StreamTranslator
+
+BOUND = 64 * 1024
+BOUNDS = {
+    "openai_responses.write_response": "MAX_HELD",
+    "gemini.write_response": "MAX_ARGUMENTS",
+    "responses": "MAX_WAITING",
+}
+
+
+def chunk(delta):
+    value = {"id": "chatcmpl-1", "model": "m", "choices": [{"index": 0, "delta": delta}]}
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def call(index, text, **more):
+    return {"tool_calls": [{"index": index, "function": {"arguments": text, **more}}]}
+
+
+STREAMS = {
+    "text of single characters": ("openai.responses", lambda number: {"content": "北"}),
+    "arguments of single characters": (
+        "gemini", lambda number: call(0, "1", name="f") if number == 0 else call(0, "1"),
+    ),
+    "calls without arguments": ("openai.responses", lambda number: call(number, "", name="f")),
+    "arguments of a call that waits": (
+        "anthropic",
+        lambda number: call(number, "1", name="f") if number < 2 else call(1, "1"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_many_tiny_pieces_end_the_stream_at_its_bound(name, monkeypatch):
+    for module, bound in BOUNDS.items():
+        monkeypatch.setattr(import_module(f"wirekey.translation.{module}"), bound, BOUND)
+    client, delta = STREAMS[name]
+    translator = StreamTranslator(reply_of({"from": client, "to": "openai.chat"}, stream=True))
+    for number in count():
+        translator.feed(chunk(delta(number)))
+        if translator.ended or getattr(translator.writer, "failed", False):
+            break
+        assert number < BOUND // 40
+    assert number > 20

@@ -75,7 +75,8 @@ def simulator(tmp_path_factory):
 @pytest.fixture(scope="module")
 def wirekey(tmp_path_factory, simulator):
     failover = {"max_attempts": 1}
-    settings = {"listen": LISTEN, "routes": routes(), "failover": failover}
+    limits = {"translated_answer": "64KiB"}
+    settings = {"listen": LISTEN, "routes": routes(), "failover": failover, "limits": limits}
     with wirekey_behind(tmp_path_factory.mktemp("wirekey"), simulator, **settings) as proxy:
         yield proxy
 
@@ -350,6 +351,21 @@ def test_a_large_request_is_translated_whole(way, simulator, size):
         expected = translate_request(Format.CHAT, to, MODELS[upstream], body, StateReader(b"")).body
         assert seen.size == len(expected) > size
         assert seen.sha256 == hashlib.sha256(expected).hexdigest()
+
+
+def test_a_large_response_is_refused_as_a_whole_and_passes_as_a_stream(way):
+    base, token, _ = way
+    client = openai.OpenAI(api_key=token, base_url=f"{base}/v1", max_retries=0)
+    text = "word " * 20_000
+    script = f"simulated-session: {json.dumps([{'text': text}])}"
+    asked = {"model": "to-anthropic", "messages": [{"role": "user", "content": script}]}
+    with pytest.raises(openai.APIStatusError, match=r"limits\.translated_answer") as failed:
+        client.chat.completions.create(**asked)
+    assert (failed.value.status_code, failed.value.code) == (502, "cannot_translate_answer")
+    chunks = client.chat.completions.create(**asked, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
+    *_, last = client.responses.create(model="to-anthropic", input=script, stream=True)
+    assert last.type == "response.failed"
 
 
 def test_a_large_request_that_cannot_be_translated_is_refused(way, simulator):

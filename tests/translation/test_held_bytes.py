@@ -1,6 +1,7 @@
 """What a stream holds is counted in bytes of memory, so that neither tiny pieces nor empty blocks pass a bound."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 from itertools import count
 
@@ -11,7 +12,6 @@ from wirekey.translation.responses import StreamTranslator
 
 BOUND = 64 * 1024
 BOUNDS = {
-    "openai_responses.write_response": "MAX_HELD",
     "gemini.write_response": "MAX_ARGUMENTS",
     "responses": "MAX_WAITING",
 }
@@ -44,7 +44,8 @@ def test_many_tiny_pieces_end_the_stream_at_its_bound(name, monkeypatch):
     for module, bound in BOUNDS.items():
         monkeypatch.setattr(import_module(f"wirekey.translation.{module}"), bound, BOUND)
     client, delta = STREAMS[name]
-    translator = StreamTranslator(reply_of({"from": client, "to": "openai.chat"}, stream=True))
+    reply = replace(reply_of({"from": client, "to": "openai.chat"}, stream=True), max_held=BOUND)
+    translator = StreamTranslator(reply)
     for number in count():
         translator.feed(chunk(delta(number)))
         if translator.ended or getattr(translator.writer, "failed", False):

@@ -81,7 +81,7 @@ class Metering(Addon):
         if call.model and call.facts and call.model != call.facts.model:
             response.headers["x-wirekey-model"] = call.model
         if translated:
-            state.tap.translation = ResponseTranslation(state, response)
+            state.tap.translation = ResponseTranslation(state, response, self.services.settings.translated_answer)
             unframe(flow)
         if state.hold and response.status_code < FIRST_ERROR_STATUS:
             response.headers.update(limit_headers(state.hold, call.provider, response.headers, time.time()))

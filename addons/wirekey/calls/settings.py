@@ -85,6 +85,8 @@ class Settings:
     translation_max_tokens: int = 8192
     carries_reasoning_state: bool = True
     """Whether a client of another format gets a provider's reasoning state, signed, to send it back."""
+    translated_answer: int = 16 * 1024 * 1024
+    """Bytes of a response that may be translated as a whole, or repeated by the last event of its stream."""
     routes: Routes = field(default_factory=no_routes)
     failover: Failover = field(default_factory=Failover)
     clamped_models: re.Pattern[str] | None = None
@@ -201,6 +203,7 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         strict_translation=config.translation.losses == "refuse",
         translation_max_tokens=config.translation.max_tokens,
         carries_reasoning_state=config.translation.state == "embedded",
+        translated_answer=config.limits.translated_answer,
         routes=routes_from(config, pools, previous.routes if previous else None),
         failover=failover_of(config),
         clamped_models=models_pattern(config.clamp_temperature),

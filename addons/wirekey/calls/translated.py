@@ -42,12 +42,10 @@ if TYPE_CHECKING:
 ID_ALPHABET = string.ascii_letters + string.digits
 AT_ONCE = 128 * 1024
 """Bytes of a body up to which it is rewritten on the event loop, which takes two milliseconds at most."""
-MAX_RESPONSE = 16 * 1024 * 1024
-"""Bytes of a response that is not streamed. It is translated as a whole."""
 TOO_LARGE = Refusal(
     502,
     "cannot_translate_answer",
-    "The response is too large to be translated as a whole. Use a stream.",
+    "The response is larger than limits.translated_answer, so it cannot be translated as a whole. Use a stream.",
     Fault.PROVIDER,
 )
 DIFFERS = Refusal(
@@ -254,10 +252,10 @@ class ResponseTranslation:
     """The last step of a response before the client: it gets the upstream's bytes and returns the client's.
 
     A stream is translated as it passes. Another response, and an error, is translated as a whole: until then the client
-    has no head, because the status may depend on the body.
+    has no head, because the status may depend on the body. `limit` is `limits.translated_answer`, in bytes.
     """
 
-    def __init__(self, state: CallState, response: http.Response) -> None:
+    def __init__(self, state: CallState, response: http.Response, limit: int) -> None:
         assert state.attempt
         assert state.attempt.translated
         found = state.attempt.translated
@@ -270,7 +268,9 @@ class ResponseTranslation:
             int(time.time()),
             make_id,
             found.query,
+            limit,
         )
+        self.limit = limit
         self.translated = found
         self.is_stream = found.request.conversation.stream and response.status_code < 300
         self.stream = StreamTranslator(self.reply) if self.is_stream else None
@@ -300,7 +300,7 @@ class ResponseTranslation:
             out = self.stream.feed(data)
             return [out] if out else []
         self.held += data
-        if len(self.held) > MAX_RESPONSE:
+        if len(self.held) > self.limit:
             raise ResponseRefused(TOO_LARGE)
         return []
 

@@ -85,6 +85,11 @@ class LimitsConfig(ConfigGroup):
         description="Refused requests without an agent that are recorded and logged one by one, per minute and client "
         "address. The others are counted in one event per minute.",
     )
+    translated_answer: Size = Field(
+        default=ByteSize(16 * 1024 * 1024),
+        description="Largest response that is translated as a whole, and the most memory of a stream to a client of "
+        "OpenAI's Responses, whose last event repeats the stream. With more, the client gets an error.",
+    )
     client_buffer: Size = Field(
         default=ByteSize(1024 * 1024),
         description="Bytes of responses that are buffered for an HTTP/2 client that does not read. When the buffer is "

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wirekey.translation.neutral import Block, Conversation
     from wirekey.translation.state import StateReader
 
+MAX_HELD = 16 * 1024 * 1024
 OWN_ISSUER = {
     Format.ANTHROPIC: ModelMaker.CLAUDE,
     Format.INVOKE: ModelMaker.CLAUDE,
@@ -32,7 +33,7 @@ class Reply:
     """The values that are known before the first byte of a response.
 
     `created` is the time in seconds since 1970. `make_id` returns 24 random letters and digits. `query` is the query of
-    the client's request.
+    the client's request. `max_held` is the most memory of a stream that its last event repeats, in bytes.
     """
 
     context: Context
@@ -41,6 +42,7 @@ class Reply:
     created: int
     make_id: Callable[[], str]
     query: str = ""
+    max_held: int = MAX_HELD
 
     def id(self, prefix: str, upstream: str | None) -> str:
         """Return the id of a response: the body of the upstream's id behind the client's prefix, or a new one."""

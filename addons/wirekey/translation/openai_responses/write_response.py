@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 type Json = dict[str, object]
 
-MAX_HELD = 16 * 1024 * 1024
-"""Bytes of memory of a stream that its last event repeats."""
 _INCOMPLETE = {
     Finish.LIMIT: "max_output_tokens",
     Finish.WINDOW: "max_output_tokens",
@@ -240,7 +238,7 @@ class ResponsesEventWriter:
     def hold(self, size: int) -> bool:
         """Count bytes that are held until the last event, and return whether they stay inside the bound."""
         self.held += size
-        return self.held <= MAX_HELD
+        return self.held <= self.reply.max_held
 
     def begin(self, event: Begin) -> bytes:
         """Return the first two events, with the response as far as it is known."""

@@ -25,6 +25,9 @@ OWN_KEYS = {
 }
 """The variables from which programs read their own key of a provider. An AWS signature cannot be passed through."""
 
+PROGRAM_SETTINGS = {"gemini": [OPENCODE_CONFIG]}
+"""Variables that set the base URL of a provider for one program."""
+
 
 def passed_through(config: Config) -> Iterator[str]:
     """Yield the providers whose key the programs have themselves."""
@@ -41,6 +44,5 @@ def without_passed_through(config: Config, variables: Mapping[str, str]) -> dict
     """Return variables without the keys and base URLs of such providers."""
     left_out: set[str] = set()
     for provider in passed_through(config):
-        left_out |= {*PROVIDER_KEYS.get(provider, ()), *BASE_URLS[provider]}
-        left_out |= {OPENCODE_CONFIG} if provider == "gemini" else set()
+        left_out |= {*PROVIDER_KEYS.get(provider, ()), *BASE_URLS[provider], *PROGRAM_SETTINGS.get(provider, ())}
     return {name: value for name, value in variables.items() if name not in left_out}

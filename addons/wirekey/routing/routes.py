@@ -191,11 +191,15 @@ class Routes:
         return replace(other, model=other.model or name)
 
 
+NATIVE_VECTORS = ("gemini",)
+"""Formats that have vectors of their own beside those in OpenAI's format: only Google offers both."""
+
+
 def configured_format(candidate: Candidate, operation: Operation) -> str | None:
     """Return the format that a route says its upstream has, for an operation; None: the client's own, if it has it."""
     speaks = candidate.speaks
-    if operation.name in EMBEDDINGS and speaks != "gemini":
-        return None  # only Google makes vectors in two formats
+    if operation.name in EMBEDDINGS and speaks not in NATIVE_VECTORS:
+        return None
     if operation.name in COUNTS and speaks == "openai.chat" and not candidate.is_own_server:
         return "openai.responses"  # OpenAI itself counts in this format, whatever it speaks
     return speaks

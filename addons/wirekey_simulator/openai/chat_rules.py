@@ -20,6 +20,8 @@ ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 MAX_CALL_ID = 40
 MAX_STOPS = 4
 REASONING = re.compile(r"(gpt-[5-9](?!.*-chat)|o\d)")
+WITHOUT_REASONING = re.compile(r"gpt-5\.[1-9]")
+"""Models that need not reason. With the effort `none` they take a temperature and top_p."""
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
@@ -54,7 +56,7 @@ def check_sampling(model: str, body: Json) -> None:
             code="unsupported_parameter",
             field="max_tokens",
         )
-    for name in ("temperature", "top_p"):
+    for name in () if samples(model, body.get("reasoning_effort")) else ("temperature", "top_p"):
         if body.get(name, 1) not in (1, None):
             raise BadRequest(
                 f"Unsupported value: '{name}' does not support {body[name]} with this model. Only the default (1) "
@@ -65,6 +67,11 @@ def check_sampling(model: str, body: Json) -> None:
     for name in ("presence_penalty", "frequency_penalty", "logprobs", "stop"):
         if body.get(name):
             raise unsupported(name)
+
+
+def samples(model: str, effort: object) -> bool:
+    """Return whether a model takes a temperature and top_p at this effort of reasoning."""
+    return not REASONING.match(model) or bool(effort == "none" and WITHOUT_REASONING.match(model))
 
 
 def unsupported(name: str) -> BadRequest:

@@ -16,6 +16,7 @@ from wirekey_simulator.openai.chat_rules import (
     check_name,
     check_schema,
     check_strict,
+    samples,
     unsupported,
 )
 from wirekey_simulator.signatures import signature
@@ -47,7 +48,7 @@ def check_responses(body: Json) -> None:
         _check_items(objects(body.get("input")), stored=body.get("store") is not False)
     _check_tools(body)
     if REASONING.match(model):
-        for name in ("temperature", "top_p"):
+        for name in () if samples(model, child(body, "reasoning", "effort")) else ("temperature", "top_p"):
             if body.get(name) not in (None, 1):
                 raise unsupported(name)
     elif model.startswith(("gpt-3", "gpt-4")) and (

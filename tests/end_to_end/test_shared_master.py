@@ -217,6 +217,7 @@ def command(running, *arguments: str, **environ: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     ("secret", "words"),
     [("", "MASTER_0 is not set"), (secrets.token_hex(16), "has 16 bytes"), ("Zm9v" * 12, "repeats itself")],
+    ids=["missing", "short", "repeated"],
 )
 def test_a_weak_secret_stops_the_start_with_its_setting_and_the_fix(rotated, tmp_path, secret, words):
     for arguments in (("config", "check"), ("serve",), ("agents", "list")):

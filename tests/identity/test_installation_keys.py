@@ -94,6 +94,7 @@ def test_every_random_secret_is_accepted():
         ("Z" * 44, "repeats itself"),
         ("changeme" * 6, "repeats itself"),
     ],
+    ids=range(7),
 )
 def test_a_weak_secret_is_refused_without_showing_it(text, words):
     with pytest.raises(ValueError, match=words) as refused:

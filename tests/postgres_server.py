@@ -112,11 +112,13 @@ class PostgresServer:
     def pause(self) -> None:
         """Stop all its processes where they are. `go_on` continues them."""
         for process in self.processes():
-            os.kill(process, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP)
 
     def go_on(self) -> None:
         for process in self.processes():
-            os.kill(process, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # a connection's process that has just ended
+                os.kill(process, signal.SIGCONT)
 
     def processes(self) -> list[int]:
         """Return the ids of the server and of its sessions."""

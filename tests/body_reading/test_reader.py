@@ -155,7 +155,8 @@ async def test_a_child_that_dies_fails_one_body_and_is_started_again(reader, tmp
     await reader.read(task(), body)
     os.kill(reader.child_pid, signal.SIGSTOP)
     reading = asyncio.create_task(reader.read(task(), body))
-    await asyncio.sleep(0)
+    for _ in range(5):  # until the body is on its way to this child
+        await asyncio.sleep(0)
     os.kill(reader.child_pid, signal.SIGKILL)
     with pytest.raises(ReadingFailedError):
         await reading

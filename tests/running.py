@@ -83,7 +83,7 @@ class SimulatorThread:
 
 LOGS: dict[Path, subprocess.Popen | ForkedProcess] = {}
 """The output of each server that a test has started, and its process."""
-LAST_LINES = 60
+LAST_LINES = 15
 
 
 def log_of(output: Path, process: subprocess.Popen | ForkedProcess) -> None:

@@ -9,8 +9,10 @@ import faulthandler
 import gc
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -53,8 +55,9 @@ LIMIT = float(os.environ.get("WIREKEY_TEST_SECONDS", "300"))
 """Seconds after which a test, with its fixtures, fails as hung."""
 MERCY = 60
 """Seconds that a hung test has to clean up. A process in which it does not is ended."""
-STACKS = os.fdopen(os.dup(2), "w")
-"""Standard error, which pytest replaces while tests run."""
+STACKS_FOLDER = "WIREKEY_TEST_STACKS"
+"""The environment variable with the folder where each process writes the stacks of its threads when it must end."""
+STACKS = pytest.StashKey[TextIO]()
 NO_SKIPS = bool(os.environ.get("WIREKEY_NO_SKIPS"))
 
 
@@ -77,6 +80,11 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
+        def _reschedule(self, node):
+            # A process that replaces one that ended has no tests before it has collected them.
+            if node in self.registered_collections:
+                super()._reschedule(node)
+
         def _split_scope(self, nodeid):
             if nodeid.startswith(ON_ANY_WORKER):
                 return nodeid
@@ -92,15 +100,39 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """Open the file of the stacks, which a crash writes as well. Standard error is pytest's own while tests run."""
+    folder = os.environ.setdefault(STACKS_FOLDER, tempfile.gettempdir())
+    config.stash[STACKS] = Path(folder, f"wirekey-stacks-{os.getpid()}").open("w+")
+    faulthandler.enable(config.stash[STACKS])
+
+
+def pytest_unconfigure(config):
+    faulthandler.disable()
+    with config.stash[STACKS] as file:
+        Path(file.name).unlink()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(report):
+    """Say how a process of pytest-xdist has ended, and where its threads were."""
+    process = report.node.gateway._io.popen
+    stacks = Path(os.environ[STACKS_FOLDER], f"wirekey-stacks-{process.pid}")
+    text = stacks.read_text() if stacks.exists() else "no stacks"
+    report.sections.append((f"the process ended with {process.wait(10)}", text))
+    stacks.unlink(missing_ok=True)
+
+
 LAST_POSTPONED = [float("-inf")]
 
 
-def postpone_end():
+def postpone_end(stacks):
     """Restart the time after which the process is ended, if half of `MERCY` has passed: it costs a thread."""
     now = time.monotonic()
     if now - LAST_POSTPONED[0] > MERCY / 2:
         LAST_POSTPONED[0] = now
-        faulthandler.dump_traceback_later(LIMIT + MERCY, exit=True, file=STACKS)
+        faulthandler.dump_traceback_later(LIMIT + MERCY, exit=True, file=stacks)
 
 
 def pytest_sessionfinish():
@@ -111,14 +143,18 @@ def pytest_sessionfinish():
 def pytest_runtest_protocol(item):
     """End a test that hangs, with the stacks of all threads, so that the run goes on."""
 
+    stacks = item.config.stash[STACKS]
+
     def fail(number, frame):
         signal.setitimer(signal.ITIMER_REAL, 0)
-        faulthandler.dump_traceback(STACKS)
+        stacks.seek(0)
+        faulthandler.dump_traceback(stacks)
+        item.add_report_section("call", "stacks", stacks.read())
         pytest.fail(f"The test ran for more than {LIMIT:g} s (WIREKEY_TEST_SECONDS).")
 
     signal.signal(signal.SIGALRM, fail)
     signal.setitimer(signal.ITIMER_REAL, LIMIT)
-    postpone_end()
+    postpone_end(stacks)
     try:
         return (yield)
     finally:

@@ -76,8 +76,11 @@ class Program:
 
     def stop(self) -> None:
         self.process.stdin.close()
-        self.process.wait(PATIENCE)
-        self.process.stdout.close()
+        try:
+            self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
 
 
 def installed(name: str) -> str:

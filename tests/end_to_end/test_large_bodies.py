@@ -189,9 +189,9 @@ class ShutWindow:
         http = H2Connection(H2Configuration(client_side=False))
         http.initiate_connection()
         unacknowledged = 0
-        while True:
-            connection.sendall(http.data_to_send())
-            for event in http.receive_data(connection.recv(65536)):
+        connection.sendall(http.data_to_send())
+        while data := connection.recv(65536):
+            for event in http.receive_data(data):
                 if isinstance(event, DataReceived):
                     self.received += len(event.data)
                     unacknowledged += event.flow_controlled_length
@@ -204,6 +204,7 @@ class ShutWindow:
                 elif isinstance(event, StreamEnded):
                     http.send_headers(event.stream_id, [(":status", "200"), ("content-type", "application/json")])
                     http.send_data(event.stream_id, b"{}", end_stream=True)
+            connection.sendall(http.data_to_send())
 
 
 def test_data_beyond_the_window_of_an_http2_provider_stays_in_the_file(tmp_path):

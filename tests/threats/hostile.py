@@ -90,7 +90,9 @@ class Hostile(RawUpstream):
             asked = Asked(first.split(b" ")[1].decode("latin-1"), headers)
             wanted = int(asked.header("content-length") or 0)
             while len(received) < wanted:
-                received += connection.recv(65536)
+                if not (data := connection.recv(65536)):
+                    return
+                received += data
             asked.body, received = received[:wanted], received[wanted:]
             says = self.answer(asked, "http/1.1")
             framing = f"content-length: {sum(map(len, says.pieces))}" if says.length else "transfer-encoding: chunked"

@@ -6,6 +6,7 @@ with one model for each turn. One line on stdout: {turns: [{text, calls: [[name,
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -121,7 +122,7 @@ class LiteLlm:
         return {"api_base": f"{self.job['gateway']}/v1", "api_key": self.job["token"]}
 
     def describe(self, model):
-        """Say what a model can, as LiteLLM decides by the name of a model what it sends."""
+        """Tell LiteLLM what a model is able to do. It decides by the name of a model what it sends."""
         import litellm
 
         can = ("function_calling", "tool_choice", "native_structured_output", "reasoning", "adaptive_thinking",
@@ -236,7 +237,12 @@ def main():
         except Exception as error:  # the test shows it
             result = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(result), file=answers, flush=True)
+        gc.collect()
+        gc.freeze()
 
 
 if __name__ == "__main__":
+    # LiteLLM leaves the end of a streamed response unread. A collection that closes the response while httpcore holds
+    # the lock of its connections waits for that lock for ever.
+    gc.disable()
     main()

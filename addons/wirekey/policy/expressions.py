@@ -112,23 +112,25 @@ class Expressions:
         return self.hoisted(text, before)
 
     def part(self, node: Node, before: Before) -> str:
-        """Return the text of a part of an expression. Calls of the policy's own functions are taken out of it.
+        """Return the text of a part of an expression. Calls that evaluate rules of the policy are taken out of it.
 
-        OPA evaluates them before the references beside them: a conflict within the function is an error also where
-        such a reference is undefined.
+        OPA evaluates calls before the references beside them: a conflict within such a rule or function is an error
+        also where a reference is undefined.
         """
         text = self.positive(node, before)
-        return self.hoisted(text, before) if not CALLS.isdisjoint(node) and self.calls_own_function(node) else text
+        return self.hoisted(text, before) if not CALLS.isdisjoint(node) and self.evaluates_rules(node) else text
 
-    def calls_own_function(self, tree: Any) -> bool:
-        """Return whether an expression calls a function of the policy, outside of comprehensions."""
+    def evaluates_rules(self, tree: Any) -> bool:
+        """Return whether an expression calls or names a rule of the policy, outside of comprehensions."""
         if isinstance(tree, list):
-            return any(map(self.calls_own_function, tree))
+            return any(map(self.evaluates_rules, tree))
         if not isinstance(tree, dict):
             return False
         if (call := tree.get("Call")) and self.function(call, self.place(call["fcn"])).startswith("data."):
             return True
-        return any(self.calls_own_function(value) for key, value in tree.items() if key not in COMPREHENSIONS)
+        if "Var" in tree and (path := self.names.path(str(tree["Var"]["value"]))) and path[0] == "data":
+            return self.constant_set(path) is None
+        return any(self.evaluates_rules(value) for key, value in tree.items() if key not in COMPREHENSIONS)
 
     def negated(self, node: Node, calls: Before, operands: Before) -> str:
         """Return what stays behind `not`. `calls` and `operands`: the statements before it, in this order."""

@@ -1,9 +1,9 @@
 """Cases for each feature of the policy language, as data files that a person can add a row to.
 
 A case is a policy (`policy`, or `files` by name), `data`, `inputs`, and the `query` (`data.p` by default): a package
-of which all rules are asked for. With `expressions` instead of a policy, each one is a policy of its own:
-`x := EXPRESSION`; with `conditions`, each one is added to the policy: `allow if { CONDITION }`. OPA decides what is
-right, so no result stands here. `invalid: true`: OPA refuses the policy. `v0`: the same files in the language
+of which all rules, or those of `names`, are asked for. With `expressions` instead of a policy, each one is a policy of
+its own: `x := EXPRESSION`; with `conditions`, each one is added to the policy: `allow if { CONDITION }`. OPA decides
+what is right, so no result stands here. `invalid: true`: OPA refuses the policy. `v0`: the same files in the language
 before 1.0, which OPA 1 does not read; the embedded engine gets these.
 
 `refused.txt` lists the cases that OPA decides and the embedded engine refuses to load, `loaded.txt` those that OPA
@@ -22,7 +22,7 @@ from tests.policy.oracle import Asked
 _RULE = re.compile(r"^(?:default +)?([A-Za-z]\w*)(?![\w(.])(?!\[[^\]]*\]\()", re.MULTILINE)
 _KEYWORDS = {"package", "import", "default", "else"}
 FOLDER = Path(__file__).parent
-KEYS = {"case", "policy", "files", "expressions", "conditions", "data", "inputs", "query", "invalid", "v0"}
+KEYS = {"case", "policy", "files", "expressions", "conditions", "data", "inputs", "query", "names", "invalid", "v0"}
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ def cases_of(feature, row) -> list[Case]:
     found = []
     for name, rego in policies.items():
         query = row.get("query", "data.p")
-        rest = (query, row.get("inputs", [{}]), row.get("data", {}), rules_of(rego, query))
-        asked, ours = Asked(rego, *rest), Asked(row.get("v0", rego), *rest)
+        rest = (query, row.get("inputs", [{}]), row.get("data", {}))
+        names = tuple(row.get("names", rules_of(rego, query)))
+        asked, ours = Asked(rego, *rest, names), Asked(row.get("v0", rego), *rest, names)
         found.append(Case(f"{feature}: {row['case']}{name}", asked, ours, row.get("invalid", False)))
     return found
 

@@ -88,11 +88,14 @@ PARALLEL="-n ${WIREKEY_TEST_WORKERS:-2} --dist loadfile --no-loadscope-reorder"
 CORE=(tests/audit tests/ca tests/config tests/credentials tests/egress tests/identity tests/metering tests/policy
       tests/providers tests/routing tests/signing)
 
-# Tests marked `alone` load the machine themselves, or measure what a process needs.
+# Tests marked `alone` load the machine themselves, or measure what a process needs. They stand in these folders only,
+# because collecting all tests a second time takes long.
+ALONE=(tests/endurance tests/workers)
+
 test_all() {
     local failed=0
     .venv/bin/python -m pytest $PARALLEL -m "not alone" || failed=1
-    .venv/bin/python -m pytest tests/endurance -m alone || failed=1
+    .venv/bin/python -m pytest "${ALONE[@]}" -m alone || failed=1
     return $failed
 }
 

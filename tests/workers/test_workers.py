@@ -20,8 +20,6 @@ import pytest
 from tests.running import wait_for
 from tests.workers.steady_load import SteadyLoad
 
-pytestmark = pytest.mark.alone
-
 ROUNDS = int(os.environ.get("WIREKEY_FLEET_ROUNDS", "2"))
 CLIENTS = 16
 
@@ -37,6 +35,7 @@ def tags(proxy) -> Counter:
     return Counter(event["id"][-2:] for event in proxy.events())
 
 
+@pytest.mark.alone
 def test_workers_share_the_calls(start):
     proxy = start(workers=2)
     token = proxy.add_agent()
@@ -53,6 +52,7 @@ def test_workers_share_the_calls(start):
     assert not (proxy.state / "running.json").exists()
 
 
+@pytest.mark.alone
 def test_a_killed_worker_loses_only_its_own_open_calls(start, simulator):
     proxy = start(workers=2)
     token = proxy.add_agent()
@@ -98,6 +98,7 @@ def read(proxy, path: str) -> dict:
         return json.load(error)
 
 
+@pytest.mark.alone
 def test_workers_are_replaced_without_a_failed_call(start):
     proxy = start(workers=2)
     token = proxy.add_agent()

@@ -104,7 +104,7 @@ def pytest_collection_finish():
 def pytest_configure(config):
     """Open the file of the stacks, which a crash writes as well. Standard error is pytest's own while tests run."""
     folder = os.environ.setdefault(STACKS_FOLDER, tempfile.gettempdir())
-    config.stash[STACKS] = Path(folder, f"wirekey-stacks-{os.getpid()}").open("w+")
+    config.stash[STACKS] = Path(folder, f"wirekey-stacks-{os.getpid()}").open("w+")  # noqa: SIM115  # open until the end
     faulthandler.enable(config.stash[STACKS])
 
 

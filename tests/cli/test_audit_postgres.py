@@ -174,7 +174,7 @@ def test_the_page_of_the_console_reads_the_same(both):
 
 
 def test_verify_reads_all_chains_and_names_a_changed_event(to_change, tmp_path, database):
-    assert "no problems" in run("verify", "--config", to_change[1])
+    assert "No problems" in run("verify", "--config", to_change[1])
     (tmp_path / "second.yaml").write_text("state: state-second\naudit: {store: 'env:AUDIT_URL'}\n")
     (tmp_path / "state-second").mkdir(mode=0o700)
     key = (tmp_path / "state-postgres" / "aws-master.key").read_bytes()
@@ -183,7 +183,7 @@ def test_verify_reads_all_chains_and_names_a_changed_event(to_change, tmp_path, 
     other = finish(call_of())
     store = asyncio.run(record(load(tmp_path / "second.yaml", os.environ), [(other, True)]))
     asyncio.run(store.close())
-    assert "no problems" in run("verify", "--config", to_change[1])
+    assert "No problems" in run("verify", "--config", to_change[1])
     with contextlib.closing(psycopg.connect(database.reveal(), autocommit=True)) as connection:
         connection.execute("UPDATE wirekey.calls SET cost_usd = 0 WHERE id = %s", [other.id])
     assert f"edited: {other.id}: " in run("verify", "--config", to_change[1], code=1)
@@ -203,7 +203,7 @@ def test_prune_deletes_old_calls_and_leaves_a_chain_that_can_be_verified(to_chan
     listed = json.loads(same(to_change, "list", "--json"))
     assert len(listed) == 2
     for name in to_change:
-        assert "no problems" in run("verify", "--config", name)
+        assert "No problems" in run("verify", "--config", name)
 
 
 def test_tail_prints_calls_as_they_end(to_change, tmp_path):

@@ -54,9 +54,9 @@ def edit(tmp_path, statement, *values):
 
 @pytest.mark.usefixtures("ids")
 def test_an_unchanged_record_is_reported_in_one_line():
-    assert run() == "4 links and 2 checkpoints verified: no problems.\n"
+    assert run() == "Links verified: 4. Checkpoints: 2. No problems.\n"
     assert (
-        run("--checkpoints", "outside.jsonl", "--since", "1h") == "4 links and 2 checkpoints verified: no problems.\n"
+        run("--checkpoints", "outside.jsonl", "--since", "1h") == "Links verified: 4. Checkpoints: 2. No problems.\n"
     )
     found = json.loads(run("--json"))
     assert (found["valid"], found["links"], found["problems"]) == (True, 4, [])
@@ -70,18 +70,18 @@ def test_checkpoints_of_a_previous_secret_are_verified_as_long_as_it_is_listed(t
     record(tmp_path, MasterSecret.parse(old))
     settings = {"master": "env:NEW", "previous": ["env:OLD"]}
     (tmp_path / "wirekey.yaml").write_text(json.dumps({"secrets": settings}))
-    assert "no problems" in run()
+    assert "No problems" in run()
     (tmp_path / "wirekey.yaml").write_text(json.dumps({"secrets": {"master": "env:NEW"}}))
     assert "is signed with the unknown key" in run(code=1)
     key = CheckpointKey(MasterSecret.parse(old).key_for(KEY_USE)).public.public_bytes_raw().hex()
-    assert "no problems" in run("--key", key)
+    assert "No problems" in run("--key", key)
 
 
 @pytest.mark.usefixtures("ids")
 def test_checkpoints_from_before_the_master_secret_are_verified(tmp_path, monkeypatch):
     monkeypatch.setenv("NEW", secrets.token_hex(32))
     (tmp_path / "wirekey.yaml").write_text(json.dumps({"secrets": {"master": "env:NEW"}}))
-    assert "no problems" in run()
+    assert "No problems" in run()
 
 
 def test_a_changed_event_is_named(tmp_path, ids):
@@ -96,7 +96,7 @@ def test_the_configured_file_of_checkpoints_is_used(tmp_path, ids):
     edit(tmp_path, "DELETE FROM chain")
     edit(tmp_path, "DELETE FROM calls")
     edit(tmp_path, "UPDATE chain_head SET seq = 0, hash = zeroblob(32)")
-    assert "no problems" in run()
+    assert "No problems" in run()
     (tmp_path / "wirekey.yaml").write_text("audit: {checkpoints: file:outside.jsonl}")
     assert "cut_off: -: The end of the record is missing: it had 4 links." in run(code=1)
 

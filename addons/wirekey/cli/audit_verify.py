@@ -74,7 +74,7 @@ def report(found: Findings, *, as_json: bool) -> None:
             click.echo(f"{problem.kind}: {problem.id or '-'}: {problem.text}")
         if found.further:
             click.echo(f"… and {found.further} more.")
-        click.echo(f"{found.links} links and {found.checkpoints} checkpoints verified: {verdict(found, first)}")
+        click.echo(f"Links verified: {found.links}. Checkpoints: {found.checkpoints}. {verdict(found, first)}")
     if found.problems:
         sys.exit(1)
 
@@ -82,8 +82,9 @@ def report(found: Findings, *, as_json: bool) -> None:
 def verdict(found: Findings, first: str | None) -> str:
     """Return the result in a few words."""
     if not found.problems:
-        return "no problems."
-    return f"{len(found.problems) + found.further} problems" + (f", the first at {first}." if first else ".")
+        return "No problems."
+    number = len(found.problems) + found.further
+    return f"Problems: {number}" + (f", the first at {first}." if first else ".")
 
 
 def public_keys(config: Config, given: tuple[str, ...]) -> dict[str, Ed25519PublicKey]:

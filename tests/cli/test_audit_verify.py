@@ -55,9 +55,7 @@ def edit(tmp_path, statement, *values):
 @pytest.mark.usefixtures("ids")
 def test_an_unchanged_record_is_reported_in_one_line():
     assert run() == "Links verified: 4. Checkpoints: 2. No problems.\n"
-    assert (
-        run("--checkpoints", "outside.jsonl", "--since", "1h") == "Links verified: 4. Checkpoints: 2. No problems.\n"
-    )
+    assert run("--checkpoints", "outside.jsonl", "--since", "1h") == "Links verified: 4. Checkpoints: 2. No problems.\n"
     found = json.loads(run("--json"))
     assert (found["valid"], found["links"], found["problems"]) == (True, 4, [])
 

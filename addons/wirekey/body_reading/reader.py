@@ -15,7 +15,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from wirekey.body import PIECE, SpooledBody
-from wirekey.body_reading.worker_process import LENGTH, LENGTHS, Reply
+from wirekey.body_reading.messages import LONGEST_REPLY, Reply, decode
+from wirekey.body_reading.worker_process import LENGTH, LENGTHS
 from wirekey.errors import Refusal
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class BodyReader:
             try:
                 async with asyncio.timeout(SECONDS):
                     reply = await self._child.ask(task, body)
-            except (OSError, EOFError, TimeoutError) as error:
+            except (OSError, EOFError, TimeoutError, ValueError) as error:
                 self.end()
                 raise ReadingFailedError(type(error).__name__) from None
             except BaseException:
@@ -124,7 +125,10 @@ class Child:
         return self._process.poll() is None
 
     async def ask(self, task: ReadTask, body: RequestBody) -> Reply:
-        """Send a body, and return the child's reply. Raises OSError or EOFError if the child ends."""
+        """Send a body, and return the child's reply.
+
+        Raises OSError or EOFError if the child ends, and ValueError for bytes that are no reply.
+        """
         loop = asyncio.get_running_loop()
         message = pickle.dumps(task)
         await loop.sock_sendall(self._socket, LENGTHS.pack(len(message), len(body)) + message)
@@ -134,8 +138,9 @@ class Child:
                 body.release_pages(start, min(PIECE, len(body) - start))
             await asyncio.sleep(0)
         (length,) = LENGTH.unpack(await self._exactly(LENGTH.size))
-        reply: Reply = pickle.loads(await self._exactly(length))  # noqa: S301  # from the child
-        return reply
+        if length > LONGEST_REPLY:
+            raise ValueError("the reply is too long")
+        return decode(await self._exactly(length))
 
     async def _exactly(self, size: int) -> bytes:
         loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wirekey.json_size import check_size, check_utf8, estimated_values, may_exceed
+from wirekey.operation import Facts  # noqa: TC001  # its fields are read by the type of a reply
 from wirekey.providers import PROVIDERS
 from wirekey.providers.request_json import malformed
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wirekey.body import RequestBody, SpooledBody
-    from wirekey.operation import Facts, Operation
+    from wirekey.operation import Operation
 
 ALWAYS_READ_HERE = 16 * 1024
 """Bytes of a body that is read at once, whatever is in it: at most a millisecond or two."""

@@ -1,7 +1,7 @@
 """The child process of `reader.py`: reads bodies until the parent closes the socket.
 
 A message from the parent has the lengths of a pickled `ReadTask` and of the body, and then both. The reply has its
-length and a pickled `Reply`. Both sides are the same program, and what is pickled has no part of a body except names.
+length and what `messages.py` makes of it. No message has a part of a body except names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import socket
 import struct
 
 from wirekey.body import SpooledBody
-from wirekey.body_reading.reading import Reading, ReadTask, read
+from wirekey.body_reading.messages import Reply, encode
+from wirekey.body_reading.reading import ReadTask, read
 from wirekey.errors import Refusal
 from wirekey.tracebacks import safe_traceback
 
@@ -23,9 +24,6 @@ LENGTHS = struct.Struct("!IQ")
 LENGTH = struct.Struct("!I")
 NICENESS = 5
 """On a busy machine, calls of other agents go first."""
-
-type Reply = Reading | Refusal | str
-"""A text says where the reading failed unexpectedly."""
 
 
 def receive_into(source: socket.socket, target: memoryview) -> bool:
@@ -49,7 +47,7 @@ def serve(parent: socket.socket) -> None:
         with memoryview(body) as view:
             if not (receive_into(parent, memoryview(data)) and receive_into(parent, view)):
                 return
-        reply = pickle.dumps(reply_to(pickle.loads(data), body))  # noqa: S301  # from the parent
+        reply = encode(reply_to(pickle.loads(data), body))  # noqa: S301  # from the parent
         del body
         parent.sendall(LENGTH.pack(len(reply)) + reply)
 

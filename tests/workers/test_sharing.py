@@ -14,6 +14,7 @@ from tests.endurance.load import chat
 from tests.raw_client import RawClient, post
 from tests.redis_server import RedisServer
 from tests.running import KEY_ENVIRONMENT, PROVIDER_KEYS, SimulatorThread, Wirekey, behind, wait_for
+from tests.workers.steady_load import gateway_chat
 
 SECOND = PROVIDER_KEYS["openai"] + "-2"
 LISTENERS = {"forward": "127.0.0.1:0", "gateway": "127.0.0.1:0", "console": None}
@@ -148,6 +149,33 @@ def test_an_upload_goes_on_at_another_replica(replicas):
             )
         )
         assert client.read_response().status in (401, 403)
+
+
+def test_an_agent_that_is_revoked_at_one_replica_is_refused_at_the_other_also_in_open_connections(replicas):
+    """The limit of two seconds is that of the intervals: this machine may be busy."""
+    first, second = replicas
+    first.add_agent("leaver")
+    token = second.add_agent("leaver")
+    with RawClient(second.running.gateway) as client, RawClient(second.running.gateway) as idle:
+        idle.send(gateway_chat(token, "before"))
+        assert idle.read_response().status == 200
+        client.send(gateway_chat(token, "sim-stall-after-1", stream=True))
+        wait_for(lambda: [event for event in second.events() if event["requested_model"] == "sim-stall-after-1"], "it")
+        first.agents.revoke("leaver")
+        client.read_response()
+        assert outcome(second, "sim-stall-after-1") == "interrupted"
+        idle.send(gateway_chat(token, "after"))
+        assert idle.read_response().status == 401
+    assert second.agents.agent("leaver").revoked_at == first.agents.agent("leaver").revoked_at
+    assert second.agents.agent("alice").is_active
+
+
+def outcome(proxy, model: str) -> str:
+    """Return the outcome of the call of a model, once it has one."""
+    return wait_for(
+        lambda: next((event["outcome"] for event in proxy.events() if event["requested_model"] == model), None),
+        "the outcome",
+    )
 
 
 @pytest.mark.parametrize(("failure", "status"), [("local", 200), ("refuse", 503)])

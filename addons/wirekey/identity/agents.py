@@ -34,7 +34,7 @@ from wirekey.identity.tokens import new_token, token_digest
 from wirekey.pair_secrets import pair_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from wirekey.identity.agents_format import TokenRecord
@@ -83,6 +83,10 @@ class AgentStore:
         self._clients: dict[str, OAuthClient] = {}
         self._names: frozenset[str] = frozenset()
         self._by_name: dict[str, Agent] = {}
+        self.revocations: Mapping[str, datetime] = {}
+        """The agents that are revoked, and when they were."""
+        self._added: Mapping[str, datetime] = {}
+        """All other agents, and when they were added."""
         self._pairs: AwsPairs | None = None
         self._version: FileVersion = None
         self._version = self._file_version()
@@ -160,6 +164,14 @@ class AgentStore:
     def has(self, name: str) -> bool:
         """Return whether an agent of that name exists or existed. Such a name is never free again."""
         return name in self._names
+
+    def is_revoked_by(self, name: str, moment: datetime) -> bool:
+        """Return whether a revocation of another machine, at this moment, concerns an agent that is not revoked here.
+
+        An agent that is not known here is concerned too, so that no issuer of JWTs can name it.
+        """
+        added = self._added.get(name)
+        return name not in self.revocations and (added is None or added <= moment)
 
     def _at(self, now: float | None) -> float:
         return self._clock() if now is None else now
@@ -305,6 +317,10 @@ class AgentStore:
         """Revoke an agent. All its credentials stop working immediately."""
         self._change(lambda old, now: agents_format.revoke(old, name, now))
 
+    def revoke_all(self, revoked: Mapping[str, datetime]) -> None:
+        """Revoke agents that were revoked on other machines, given when. One that was added later stays active."""
+        self._change(lambda old, _: agents_format.revoke_all(old, revoked))
+
     def issue_token(self, name: str, label: str, lifetime: float | None, *, strict: bool = False) -> str:
         """Add a token to the agent, valid for `lifetime` seconds, and return it. None means no expiry.
 
@@ -375,6 +391,8 @@ class AgentStore:
         keys = self._import_keys = tuple(self.derived_keys(IMPORTED)) if has_imported else ()
         self._agents, self._clients, self._by_name, self._imported = {}, {}, {}, {}
         self._names = frozenset(agent.id for agent in latest.agents)
+        self.revocations = {agent.id: agent.revoked_at for agent in latest.agents if agent.revoked_at}
+        self._added = {agent.id: agent.created for agent in latest.agents if not agent.revoked_at}
         for record in latest.agents:
             if not record.is_active:
                 continue

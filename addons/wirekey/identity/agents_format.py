@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -16,6 +16,9 @@ from wirekey.errors import UserError
 from wirekey.identity import aws_pairs, clients
 from wirekey.identity.clients import ClientCredentials, ClientRecord
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -263,6 +266,19 @@ def revoke(records: AgentRecords, name: str, now: datetime) -> AgentRecords:
     """Revoke the agent. Its record stays, so that names in the audit can still be explained."""
     agent = records.agent(name)
     return records.with_agent(replace(agent, revoked_at=agent.revoked_at or now, tokens=(), clients=(), aws=None))
+
+
+def revoke_all(records: AgentRecords, revoked: Mapping[str, datetime]) -> AgentRecords:
+    """Revoke agents that were revoked elsewhere, given when. One that was added after that stays active.
+
+    A name without a record gets one, as where it was revoked.
+    """
+    known = {agent.id: agent for agent in records.agents}
+    for name, moment in revoked.items():
+        agent = known.get(name) or AgentRecord(id=name, created=moment)
+        if agent.revoked_at is None and agent.created <= moment:
+            records = records.with_agent(replace(agent, revoked_at=moment, tokens=(), clients=(), aws=None))
+    return records
 
 
 def issue(

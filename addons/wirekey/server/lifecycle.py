@@ -36,6 +36,7 @@ from wirekey.server.proxied_connections import read_headers_from
 from wirekey.server.record import audit_store
 from wirekey.server.reload import Reloader
 from wirekey.server.retention import Retention
+from wirekey.server.revocations import Revocations
 from wirekey.server.runtime import RunningProxy
 from wirekey.server.shared_listeners import accept_from, shared_modes
 from wirekey.server.shared_state import shared_state
@@ -108,6 +109,8 @@ class Lifecycle:
         self.token_service: TokenService | None = None
         self.reloader = Reloader(self)
         self.retention: Retention | None = None
+        self.revocations: Revocations | None = None
+        """The exchange of revocations with other machines."""
         self.starting = False
         self.opened = False
         """Whether `start` has succeeded."""
@@ -228,6 +231,13 @@ class Lifecycle:
         checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))
         store = audit_store(config, checkpoints, self.worker.start.interrupted if self.worker else ("",))
         if self.worker is None or self.worker.start.number == 1:
+            if config.shared_state:
+                self.revocations = Revocations(
+                    services.shared_state,
+                    services.agents,
+                    lambda: agent_store(config),
+                    services.calls.tunnels.end_withdrawn,
+                )
             self.retention = Retention(store.address, config, checkpoints)
         store.start()  # last, as its thread takes a while to stop
         services.store = store
@@ -272,6 +282,8 @@ class Lifecycle:
         except SharedStateUnavailableError as error:
             logger.error("%s. Wirekey starts nevertheless, and tries again.", error)  # noqa: TRY400  # complete
         await self.services.sharing.begin()
+        if self.revocations:
+            await self.revocations.exchange_or_report()
         await listeners.listen_as_configured()
         self.listening = True
 

@@ -60,6 +60,8 @@ class Reloader:
         self.tasks = [asyncio.create_task(self._repeat(check)) for check in checks]
         self.tasks.append(asyncio.create_task(memory.return_free_memory()))
         self.tasks.append(asyncio.create_task(self.services.quotas.maintain()))
+        if self.lifecycle.revocations:
+            self.tasks.append(asyncio.create_task(self.lifecycle.revocations.follow()))
 
     async def end(self) -> None:
         """Stop to check for changes, and wait until the current check has stopped."""

@@ -155,6 +155,8 @@ class Call:
     ttfb_ms: float | None = None
     duration_ms: float | None = None
     simulated: bool = False
+    parent_id: str | None = None
+    """Of a response within a connection: the id of the connection's call."""
     intent_recorded: bool = False
     trace_parent: str | None = field(default=None, repr=False)
     """The client's `traceparent` header, unchanged, if traces are exported."""

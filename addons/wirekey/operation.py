@@ -125,6 +125,8 @@ class Usage:
     """The model that the response names, for the price."""
     cache_write_tokens: int | None = None
     """Input tokens that the provider wrote to its cache."""
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
 
     def with_cached_input(self) -> Usage:
         """Return the usage of a provider that counts cached and written tokens apart, with them in `input_tokens`."""

@@ -19,7 +19,7 @@ id time agent_id agent_role agent_type client provider operation method path mcp
 requested_model model stream message_count has_system has_tools tool_count max_tokens policy_result policy_reason
 policy_revision route credential upstream attempts status outcome finish_reason input_tokens output_tokens
 cached_input_tokens cache_write_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms
-translation adjusted dropped simulated
+translation adjusted dropped simulated audio_input_tokens audio_output_tokens parent_id
 """.split()  # noqa: SIM905  # easier to read than forty literals
 
 
@@ -77,7 +77,16 @@ def test_the_event_of_a_completed_call_is_complete():
         "adjusted": None,
         "dropped": None,
         "simulated": False,
+        "audio_input_tokens": None,
+        "audio_output_tokens": None,
+        "parent_id": None,
     }
+
+
+def test_a_response_within_a_connection_names_the_event_of_its_connection():
+    usage = Usage(input_tokens=30, output_tokens=20, audio_input_tokens=25, audio_output_tokens=15)
+    event = event_of(Call(parent_id="018f-1", usage=usage))
+    assert [event[name] for name in ("parent_id", "audio_input_tokens", "audio_output_tokens")] == ["018f-1", 25, 15]
 
 
 @pytest.mark.parametrize(

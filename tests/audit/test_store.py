@@ -304,6 +304,24 @@ def test_a_file_of_another_program_or_version_is_reported_and_left_unchanged(pat
             use()
 
 
+def test_a_file_of_the_last_version_is_updated_with_its_events(path):
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as older:
+        older.executescript(schema.SCHEMA)
+        for name in schema.ADDED_FIELDS:
+            older.execute(f"ALTER TABLE calls DROP COLUMN {name}")
+        older.execute("INSERT INTO calls (id, outcome) VALUES ('018f-1', 'completed')")
+        older.execute("UPDATE schema_version SET version = 4")
+        older.commit()
+    with pytest.raises(AuditFileError, match="Wirekey updates it when it next starts"):
+        schema.open_for_reading(path)
+    with contextlib.closing(schema.open_for_writing(path, "commit", 5)) as updated:
+        columns = [row[1] for row in updated.execute("PRAGMA table_info(calls)")]
+        assert columns == list(event_of(Call()))
+        assert updated.execute("SELECT id, parent_id FROM calls").fetchall() == [("018f-1", None)]
+    schema.open_for_reading(path).close()
+
+
 def test_an_unwritable_location_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(AuditFileError, match="cannot be written: "):

@@ -48,6 +48,26 @@ def test_a_model_costs_the_same_under_each_of_its_names(provider, spelling, mode
     assert cost_usd(PROVIDERS[provider], spelling, usage) == cost_usd(PROVIDERS[provider], model, usage) > 0
 
 
+@pytest.mark.parametrize(
+    ("tokens", "dollars"),
+    [
+        ((1000, 0, 400, 300, 200), (600 * 4 + 400 * 32 + 100 * 16 + 200 * 64) / 1e6),
+        ((1000, 500, 400, 0, 0), (100 * 4 + 500 * 0.4 + 400 * 32) / 1e6),
+        ((1000, 700, 400, 0, 0), (700 * 0.4 + 300 * 32) / 1e6),
+    ],
+)
+def test_audio_has_prices_of_its_own(tokens, dollars):
+    total, cached, audio, output, audio_output = tokens
+    usage = Usage(
+        input_tokens=total,
+        cached_input_tokens=cached,
+        audio_input_tokens=audio,
+        output_tokens=output,
+        audio_output_tokens=audio_output,
+    )
+    assert cost_usd(PROVIDERS["openai"], "gpt-realtime", usage) == pytest.approx(dollars, rel=1e-9)
+
+
 SOME = Usage(input_tokens=10, output_tokens=10)
 
 

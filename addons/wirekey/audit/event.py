@@ -114,6 +114,11 @@ FIELDS = (
     EventField("adjusted", "text", "members of the request that the translation changed, by name"),
     EventField("dropped", "text", "members of the request that the translation left out, by name"),
     EventField("simulated", "boolean", "whether the simulator answered instead of the provider"),
+    EventField("audio_input_tokens", "integer", "those of `input_tokens` that were audio"),
+    EventField("audio_output_tokens", "integer", "those of `output_tokens` that were audio"),
+    EventField(
+        "parent_id", "text", "of a response within a connection of several responses: `id` of the connection's event"
+    ),
 )
 NAMES = tuple(field.name for field in FIELDS)
 
@@ -216,6 +221,9 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
         safe(call.adjusted, MAX_PATH),
         safe(call.dropped, MAX_PATH),
         call.simulated,
+        count(usage.audio_input_tokens) if usage else None,
+        count(usage.audio_output_tokens) if usage else None,
+        call.parent_id,
     )
 
 

@@ -85,6 +85,12 @@ CREATE TABLE daily_times (LIKE hourly_times INCLUDING ALL) PARTITION BY LIST (di
         for table in ("hourly_times", "daily_times")
         for dimension in ("all", "agent", "role", "type", "model", "provider")
     ),
+    # A new database has these columns from the first migration on, which makes one for each field.
+    """
+ALTER TABLE calls ADD COLUMN IF NOT EXISTS audio_input_tokens bigint;
+ALTER TABLE calls ADD COLUMN IF NOT EXISTS audio_output_tokens bigint;
+ALTER TABLE calls ADD COLUMN IF NOT EXISTS parent_id text;
+""",
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
 

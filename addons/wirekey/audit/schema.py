@@ -13,7 +13,7 @@ from wirekey.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 4
+VERSION = 5
 SQL_TYPES = {"text": "TEXT", "integer": "INTEGER", "number": "REAL", "boolean": "INTEGER"}
 
 # Rows are ordered by insertion (rowid), by which `tail` finds new ones. The partial index contains only the calls in
@@ -35,6 +35,14 @@ CREATE TABLE IF NOT EXISTS attempts (
 ) WITHOUT ROWID
 """
 """A separate table, added to files of earlier versions. Programs that do not know it are not affected."""
+
+ADDED_FIELDS = ("audio_input_tokens", "audio_output_tokens", "parent_id")
+"""The last fields of the event, which files of version 4 do not have."""
+UPDATE_FROM_4 = "".join(
+    f"ALTER TABLE calls ADD COLUMN {field.name} {SQL_TYPES[field.type]};\n"
+    for field in FIELDS
+    if field.name in ADDED_FIELDS
+)
 
 CHAIN = """
 CREATE TABLE IF NOT EXISTS chain (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, hash BLOB NOT NULL);
@@ -117,6 +125,9 @@ def open_for_writing(path: Path, durability: str, patience: float) -> sqlite3.Co
         database.close()
         raise unusable(path, error) from error
     try:
+        if version_of(database, path) == VERSION - 1:
+            added = f"BEGIN IMMEDIATE; {UPDATE_FROM_4} UPDATE schema_version SET version = {VERSION}; COMMIT;"  # noqa: S608  # of our own names
+            database.executescript(added)
         check_version(database, path)
         database.execute(ATTEMPTS)
         database.executescript(f"BEGIN IMMEDIATE; {CHAIN}; COMMIT;")
@@ -171,16 +182,24 @@ def refuse_links(path: Path) -> None:
             raise OSError(errno.ELOOP, f"{file.name} is a symbolic link. Move it away", str(file))
 
 
-def check_version(database: sqlite3.Connection, path: Path) -> None:
-    """Raise AuditFileError if the file belongs to another program or has an unknown version."""
+def version_of(database: sqlite3.Connection, path: Path) -> int:
+    """Return the version of an audit file. Raises AuditFileError if the file belongs to another program."""
     try:
-        version = database.execute("SELECT version FROM schema_version").fetchone()[0]
+        version: int = database.execute("SELECT version FROM schema_version").fetchone()[0]
     except (sqlite3.Error, TypeError) as error:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) != sqlite3.SQLITE_ERROR:
             raise unusable(path, error) from error
         raise AuditFileError(
             f"{path} is a database, but not an audit file of Wirekey. It was not changed: move it away."
         ) from error
+    return version
+
+
+def check_version(database: sqlite3.Connection, path: Path) -> None:
+    """Raise AuditFileError if the file belongs to another program or has another version."""
+    version = version_of(database, path)
+    if version == VERSION - 1:
+        raise AuditFileError(f"The audit file {path} has version {version}. Wirekey updates it when it next starts.")
     if version != VERSION:
         raise AuditFileError(
             f"The audit file {path} has version {version}; this Wirekey reads only version {VERSION}. It was not "

@@ -54,6 +54,9 @@ class Prices:
     """The model's name on the list, which several names at the provider may share."""
     context: int | None = None
     """The most input tokens that the model accepts, if the list says so."""
+    audio_input: Price | None = None
+    audio_cached: Price | None = None
+    audio_output: Price | None = None
 
 
 def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | None:
@@ -70,12 +73,19 @@ def cost_usd(provider: Provider, model: str | None, usage: Usage) -> float | Non
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_tokens or 0
     total_input = usage.input_tokens
     output = usage.output_tokens or 0
+    # How much of the cached input was audio is not known. Text is cached first, as it stands before the audio.
+    audio = usage.audio_input_tokens or 0 if prices.audio_input else 0
+    audio_cached = max(0, cached - max(0, total_input - audio))
+    audio_output = usage.audio_output_tokens or 0 if prices.audio_output else 0
     cost = 0.0
     for price, tokens in (
-        (prices.input, total_input - cached - written),
-        (prices.cached, cached),
+        (prices.input, total_input - cached - written - audio + audio_cached),
+        (prices.cached, cached - audio_cached),
         (prices.cache_write, written),
-        (prices.output, output),
+        (prices.output, output - audio_output),
+        (prices.audio_input, audio - audio_cached),
+        (prices.audio_cached, audio_cached),
+        (prices.audio_output, audio_output),
     ):
         if tokens < 0 or (tokens and price is None):
             return None
@@ -114,6 +124,9 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
         price_of(prices.output_mtok),
         found.id,
         found.context_window,
+        price_of(prices.input_audio_mtok),
+        price_of(prices.cache_audio_read_mtok) or price_of(prices.input_audio_mtok),
+        price_of(prices.output_audio_mtok),
     )
 
 

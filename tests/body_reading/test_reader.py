@@ -150,6 +150,32 @@ async def test_a_caller_that_is_cancelled_leaves_nothing_for_the_next(reader, tm
     assert reader._child is child, "it was not started again"
 
 
+async def test_agents_take_turns(reader, tmp_path):
+    body = spooled(tmp_path, json.dumps(CHAT).encode())
+    order = []
+
+    async def read(agent):
+        await reader.read(task(), body, agent)
+        order.append(agent)
+
+    await asyncio.gather(*map(read, "aaaaabbc"))
+    assert "".join(order) == "abcabaaa"
+
+
+async def test_a_body_whose_caller_has_left_is_not_read(reader, tmp_path):
+    body = spooled(tmp_path, json.dumps(CHAT).encode())
+    first, *others = (asyncio.create_task(reader.read(task(), body, agent)) for agent in "aab")
+    while reader._child is None:
+        await asyncio.sleep(0.001)
+    for other in others:
+        other.cancel()
+    assert (await first).facts.model == "gpt-4o"
+    assert all(
+        isinstance(result, asyncio.CancelledError) for result in await asyncio.gather(*others, return_exceptions=True)
+    )
+    assert not reader._reading
+
+
 async def test_a_child_that_dies_fails_one_body_and_is_started_again(reader, tmp_path):
     body = spooled(tmp_path, json.dumps(CHAT).encode())
     await reader.read(task(), body)

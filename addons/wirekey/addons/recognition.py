@@ -114,18 +114,19 @@ class Recognition(Addon):
         checked = None if isinstance(body, bytes) else body.values
         limit = self.services.settings.json_values
         task = ReadTask(call.provider, call.operation, query, content_type, limit, checked)
-        reading = await self.services.body_reader.read(task, body)
+        reading = await self.services.body_reader.read(task, body, call.agent.id if call.agent else None)
         if not isinstance(body, bytes):
             body.values, body.spans = reading.values, reading.spans
         return reading.facts
 
-    async def check_large(self, body: RequestBody) -> None:
-        """Count the values of a body and check its UTF-8, before it is decoded. Raises Refusal."""
+    async def check_large(self, call: Call, body: RequestBody) -> None:
+        """Count the values of a call's body and check its UTF-8, before it is decoded. Raises Refusal."""
         limit = self.services.settings.json_values
         if not is_costly(body):
             check_values(body, limit)
             return
-        reading = await self.services.body_reader.read(ReadTask("", None, {}, "", limit), body)
+        task = ReadTask("", None, {}, "", limit)
+        reading = await self.services.body_reader.read(task, body, call.agent.id if call.agent else None)
         if not isinstance(body, bytes):
             body.values = reading.values
 

@@ -34,7 +34,7 @@ class RequestHooks(Addon):
     request that they leave is recognised, judged and sent. Without extensions it does nothing.
     """
 
-    def __init__(self, services: Services, check_large: Callable[[RequestBody], Awaitable[None]]) -> None:
+    def __init__(self, services: Services, check_large: Callable[[Call, RequestBody], Awaitable[None]]) -> None:
         """Set how the structure of a large body is checked before extensions see it."""
         super().__init__(services)
         self.check_large = check_large
@@ -71,7 +71,7 @@ class RequestHooks(Addon):
         content = state.body if operation else None
         is_json = operation is not None and operation.body is Body.JSON
         if content is not None and is_json:
-            await self.check_large(content)
+            await self.check_large(call, content)
         asked = request_for_hooks(call, request, content, is_json=is_json)
         result, response, name = await ask_hooks(self.services.settings.request_hooks, asked)
         if response is not None:

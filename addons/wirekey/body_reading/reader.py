@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from wirekey.body import PIECE, SpooledBody
 from wirekey.body_reading.messages import LONGEST_REPLY, Reply, decode
@@ -36,31 +37,45 @@ class ReadingFailedError(Exception):
 
 
 class BodyReader:
-    """Reads bodies in a child process, one after the other. The child starts with a body, and ends when it is idle."""
+    """Reads bodies in a child process, one after the other. The child starts with a body, and ends when it is idle.
+
+    Agents take turns, so that one that sends many large bodies does not keep the others waiting for all of them.
+    """
 
     def __init__(self) -> None:
         self._one = asyncio.Lock()
+        self._turns: WeakValueDictionary[str | None, asyncio.Lock] = WeakValueDictionary()
+        """Agent → held by the one of its bodies that is read, or that waits for those of other agents."""
+        self._begun: asyncio.Task[Reading] | None = None
         self._child: Child | None = None
         self._reading: set[asyncio.Task[Reading]] = set()
         self._idle: asyncio.TimerHandle | None = None
 
-    async def read(self, task: ReadTask, body: RequestBody) -> Reading:
+    async def read(self, task: ReadTask, body: RequestBody, agent: str | None = None) -> Reading:
         """Return what is read of a body. Raises Refusal, or ReadingFailedError if the child fails.
 
-        A body is read to its end even if the caller is cancelled, as the child is needed for the next one.
+        A body whose reading has begun is read to its end even if the caller is cancelled, as the child is needed for
+        the next one.
         """
-        reading = asyncio.create_task(self._read(task, body))
+        reading = asyncio.create_task(self._read(task, body, agent))
         self._reading.add(reading)
         reading.add_done_callback(self._end_of_reading)
-        return await asyncio.shield(reading)
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            if self._begun is not reading:
+                reading.cancel()
+            raise
 
     def _end_of_reading(self, reading: asyncio.Task[Reading]) -> None:
         self._reading.discard(reading)
         if not reading.cancelled():
             reading.exception()  # it was raised to the caller, unless that was cancelled
 
-    async def _read(self, task: ReadTask, body: RequestBody) -> Reading:
-        async with self._one:
+    async def _read(self, task: ReadTask, body: RequestBody, agent: str | None) -> Reading:
+        turn = self._turns.setdefault(agent, asyncio.Lock())
+        async with turn, self._one:
+            self._begun = asyncio.current_task()
             if self._idle:
                 self._idle.cancel()
             if self._child is None or not self._child.is_alive:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ByteSize
 
+from wirekey.config.group import settings_of
 from wirekey.config.jwt import ClaimPath
 from wirekey.config.secrets import SecretRef
 from wirekey.config.upstream_proxy import ProxyURL
@@ -37,8 +38,8 @@ def effective_settings(config: Config) -> list[EffectiveSetting]:
 def flatten(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     """Yield (dotted setting, value) of each single setting below `value`, whose own setting is `key`."""
     if isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from flatten(getattr(value, name), f"{key}.{name}".lstrip("."))
+        for name, attribute, _ in settings_of(type(value)):
+            yield from flatten(getattr(value, attribute), f"{key}.{name}".lstrip("."))
     elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
         for index, item in enumerate(value):
             yield from flatten(item, f"{key}[{index}]")

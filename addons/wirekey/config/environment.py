@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from wirekey.config.group import settings_of
 from wirekey.config.messages import groups_in, unknown
 from wirekey.config.problems import Problem
 from wirekey.config.values import ValueFormat
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
 
 PREFIX = "WIREKEY_"
 SEPARATOR = "__"
@@ -41,6 +43,7 @@ def with_environment(
         names = variable.removeprefix(PREFIX).lower().split(SEPARATOR)
         if len(names) == 1 and names[0] not in root.model_fields:
             continue
+        names = names_in_file(names, root)
         key = ".".join(names)
         if message := wrong_setting(names, root):
             problems.append(Problem(None, None, variable, message))
@@ -55,7 +58,7 @@ def wrong_setting(names: list[str], root: type[BaseModel]) -> str | None:
     models: list[type[BaseModel]] = [root]
     field = None
     for place, name in enumerate(names):
-        field = next((model.model_fields[name] for model in models if name in model.model_fields), None)
+        field = setting_in(models, name)
         if field is None:
             return unknown(name, list(names[:place]), root)
         models = list(groups_in(field.annotation))
@@ -64,6 +67,24 @@ def wrong_setting(names: list[str], root: type[BaseModel]) -> str | None:
     # A group with a text of its own for its values can also be set by a single one.
     has_value = field is not None and any(isinstance(part, ValueFormat) for part in field.metadata)
     return "is a group of settings. Name one of them" if models and not has_value else None
+
+
+def names_in_file(names: list[str], root: type[BaseModel]) -> list[str]:
+    """Return names as the file has them: some have hyphens there, which no variable can have."""
+    models: list[type[BaseModel]] = [root]
+    found = []
+    for name in names:
+        hyphened = name.replace("_", "-")
+        name_in_file = hyphened if setting_in(models, name) is None and setting_in(models, hyphened) else name
+        field = setting_in(models, name_in_file)
+        models = list(groups_in(field.annotation)) if field else []
+        found.append(name_in_file)
+    return found
+
+
+def setting_in(models: list[type[BaseModel]], name: str) -> FieldInfo | None:
+    """Return the setting of a name in the first of these groups that has it, or None."""
+    return next((field for model in models for other, _, field in settings_of(model) if other == name), None)
 
 
 def is_list(annotation: Any) -> bool:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
 
 
 class ConfigGroup(BaseModel):
     """A group of settings. It is immutable, refuses unknown settings, and never shows values in errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+
+def settings_of(model: type[BaseModel]) -> Iterator[tuple[str, str, FieldInfo]]:
+    """Yield each setting of a group: its name in the file, its attribute, and its field."""
+    for attribute, field in model.model_fields.items():
+        yield field.alias or attribute, attribute, field

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from wirekey.config.dotenv import parse_dotenv
 from wirekey.config.environment import with_environment
+from wirekey.config.group import ConfigGroup, settings_of
 from wirekey.config.messages import problems_from_pydantic
 from wirekey.config.models import Config
 from wirekey.config.problems import ConfigError, Problem
@@ -131,9 +132,9 @@ def references(value: Any, key: str = "") -> Iterator[tuple[str, SecretRef]]:
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
             yield from references(item, f"{key}[{index}]")
-    elif hasattr(type(value), "model_fields"):
-        for name in type(value).model_fields:
-            yield from references(getattr(value, name), f"{key}.{name}".lstrip("."))
+    elif isinstance(value, ConfigGroup):
+        for name, attribute, _ in settings_of(type(value)):
+            yield from references(getattr(value, attribute), f"{key}.{name}".lstrip("."))
     elif isinstance(value, str) and key == "audit.store" and not value.startswith(("sqlite:", "postgres")):
         yield key, SecretRef.parse(value)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from wirekey.config.group import settings_of
 from wirekey.config.secrets import looks_like_key
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def unknown(name: str, above: list[int | str], root: type[BaseModel]) -> str:
     settings = list(all_settings(root))
     group = ".".join(part for part in above if isinstance(part, str))
     siblings = [inner for outer, inner in settings if outer == group]
-    if close := difflib.get_close_matches(name.lower().replace("-", "_"), siblings, n=1):
+    spelled = name.lower() if any("-" in sibling for sibling in siblings) else name.lower().replace("-", "_")
+    if close := difflib.get_close_matches(spelled, siblings, n=1):
         return f"is not a setting. Did you mean {close[0]}?"
     elsewhere = [f"{outer}.{inner}".lstrip(".") for outer, inner in settings if inner == name]
     if elsewhere:
@@ -102,7 +104,7 @@ def unknown(name: str, above: list[int | str], root: type[BaseModel]) -> str:
 
 def all_settings(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str]]:
     """Yield (group, name) of each setting below `model`."""
-    for name, field in model.model_fields.items():
+    for name, _, field in settings_of(model):
         yield above, name
         for inner in groups_in(field.annotation):
             yield from all_settings(inner, f"{above}.{name}".lstrip("."))

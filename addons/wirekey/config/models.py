@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
+from wirekey.config.backends import BackendsConfig
 from wirekey.config.console import ConsoleConfig
 from wirekey.config.gateway import GatewayConfig
+from wirekey.config.google import GoogleConfig
 from wirekey.config.group import ConfigGroup
 from wirekey.config.jwt import JWTConfig
 from wirekey.config.limits import LimitsConfig, TimeoutsConfig
@@ -247,6 +249,10 @@ class Config(ConfigGroup):
         examples=["http://user@proxy.corp.example:3128"],
     )
     providers: ProvidersConfig = Field(default=ProvidersConfig(), description="The providers and their keys.")
+    backends: BackendsConfig = Field(
+        default=BackendsConfig(), description="Further ways to reach Gemini models. Each is off by default."
+    )
+    google: GoogleConfig = Field(default=GoogleConfig(), description="Logins to Google.")
     default_backend: ProviderName | None = Field(
         default=None,
         description="Provider of models that no route matches and whose name belongs to no provider, on paths of the "

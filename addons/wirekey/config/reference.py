@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from wirekey.config.effective import yaml_value
+from wirekey.config.group import settings_of
 from wirekey.config.loading import KEY_VARIABLES
 from wirekey.config.messages import groups_in
 from wirekey.config.models import Config
@@ -85,7 +86,7 @@ def groups(model: type[BaseModel], key: str) -> Iterator[tuple[str, type[BaseMod
         key, model = waiting.pop(0)
         found.setdefault(model, []).append(key)
         inner = []
-        for name, field in model.model_fields.items():
+        for name, _, field in settings_of(model):
             mark = "[]" if "tuple" in str(field.annotation) else ""
             inner += [(f"{key}.{name}{mark}".lstrip("."), part) for part in groups_in(field.annotation)]
         waiting = inner + waiting
@@ -96,7 +97,7 @@ def groups(model: type[BaseModel], key: str) -> Iterator[tuple[str, type[BaseMod
 def section(title: str, model: type[BaseModel]) -> str:
     """Return the section of one model, with a table of its settings."""
     head = f"\n## {title}\n\n| setting | value | default | |\n|---|---|---|---|\n"
-    return head + "".join(row(name, field) for name, field in model.model_fields.items())
+    return head + "".join(row(name, field) for name, _, field in settings_of(model))
 
 
 def row(name: str, field: FieldInfo) -> str:
@@ -137,7 +138,7 @@ def example() -> str:
 def example_lines(group: BaseModel, key: str, described: set[tuple[type[BaseModel], str]]) -> Iterator[str]:
     """Yield the lines of one group. `described` are the settings whose description was already written."""
     indent = "  " * (key.count(".") + 1 if key else 0)
-    for name, field in type(group).model_fields.items():
+    for name, _, field in settings_of(type(group)):
         if not key:
             yield ""
         if (type(group), name) not in described:

@@ -1,0 +1,1 @@
+"""Google logins: accounts, their tokens, and the credentials that Google's own libraries find."""

@@ -1,0 +1,159 @@
+"""One access token is kept good: one refresh for all callers, in the background while the old one is good."""
+
+import asyncio
+import threading
+
+import pytest
+
+from wirekey.google.token_cache import TokenCache
+from wirekey.google.tokens import NoTokenError, UsableToken
+from wirekey.secret import Secret
+
+
+class Clock:
+    """Unix seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class TokenServer:
+    """Issues `ya29.canary-1`, `-2`, … for an hour each, or fails as told."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.issued, self.failure = clock, 0, None
+        self.may_respond = threading.Event()
+        self.may_respond.set()
+
+    def renew(self, _: UsableToken | None) -> UsableToken:
+        self.may_respond.wait(20)
+        self.issued += 1
+        if self.failure:
+            raise self.failure
+        return UsableToken(Secret(f"ya29.canary-{self.issued}"), "ann", expires=self.clock.now + 3600)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def server(clock):
+    return TokenServer(clock)
+
+
+@pytest.fixture
+def cache(server, clock):
+    return TokenCache("ann", server.renew, buffer=300, clock=clock)
+
+
+async def refreshed(cache):
+    while cache._refresh:
+        await asyncio.shield(cache._refresh)
+
+
+async def test_a_hundred_calls_at_the_end_of_a_token_share_one_refresh(cache, server, clock):
+    await cache.token()
+    clock.now += 3600
+    tokens = await asyncio.gather(*(cache.token() for _ in range(100)))
+    assert server.issued == 2
+    assert {token.access_token.reveal() for token in tokens} == {"ya29.canary-2"}
+
+
+async def test_a_token_that_ends_soon_is_used_while_another_is_fetched(cache, server, clock):
+    await cache.token()
+    clock.now += 3600 - 299
+    server.may_respond.clear()
+    assert (await cache.token()).access_token == Secret("ya29.canary-1")
+    server.may_respond.set()
+    await refreshed(cache)
+    assert (await cache.token()).access_token == Secret("ya29.canary-2")
+
+
+async def test_a_token_is_not_replaced_before_the_buffer(cache, server, clock):
+    await cache.token()
+    clock.now += 3600 - 301
+    cache.keep_good()
+    assert cache._refresh is None
+
+
+async def test_a_token_server_that_fails_is_asked_again_after_1_2_4_to_60_seconds(cache, server, clock):
+    server.failure = NoTokenError("unavailable", "It does not respond.")
+    waits, since, issued = [], clock.now, 0
+    while len(waits) < 9:
+        with pytest.raises(NoTokenError, match="It does not respond"):
+            await cache.token()
+        if server.issued > issued:
+            waits.append(clock.now - since)
+            since, issued = clock.now, server.issued
+        clock.now += 0.5
+    assert waits == [0, 1, 2, 4, 8, 16, 32, 60, 60]
+
+
+async def test_the_old_token_stays_in_use_while_its_refresh_fails(cache, server, clock):
+    await cache.token()
+    clock.now += 3600 - 100
+    server.failure = NoTokenError("unavailable", "It does not respond.")
+    for _ in range(3):
+        assert (await cache.token()).access_token == Secret("ya29.canary-1")
+        await refreshed(cache)
+    assert server.issued == 2
+
+
+async def test_a_login_that_has_ended_is_not_refreshed_again_until_there_is_another_token(cache, server, clock):
+    server.failure = NoTokenError("needs_login", "Log in again: wirekey accounts update ann")
+    for _ in range(3):
+        with pytest.raises(NoTokenError, match="accounts update ann"):
+            await cache.token()
+        clock.now += 3600
+    assert server.issued == 1
+    cache.replace(UsableToken(Secret("ya29.other"), "ann"))
+    assert (await cache.token()).access_token == Secret("ya29.other")
+
+
+async def test_a_rejected_token_is_replaced_once_and_then_the_login_rests(cache, server):
+    first = await cache.token()
+    for _ in range(20):
+        cache.rejected(first)
+    second = await cache.token()
+    assert second.access_token == Secret("ya29.canary-2")
+    cache.rejected(first)  # a slow call with the token of before
+    assert await cache.token() is second
+    cache.rejected(second)
+    with pytest.raises(NoTokenError) as error:
+        await cache.token()
+    assert error.value.reason == "needs_login"
+    assert server.issued == 2
+
+
+async def test_a_rejection_long_after_another_is_a_new_one(cache, server, clock):
+    for _ in range(4):
+        cache.rejected(await cache.token())
+        clock.now += 600
+    assert server.issued == 4
+
+
+async def test_a_token_of_a_file_that_arrives_during_a_refresh_wins(cache, server):
+    server.may_respond.clear()
+    waiting = asyncio.create_task(cache.token())
+    await asyncio.sleep(0)
+    cache.replace(UsableToken(Secret("ya29.of-the-file"), "ann"))
+    server.may_respond.set()
+    assert (await waiting).access_token == Secret("ya29.of-the-file")
+
+
+async def test_an_error_of_wirekey_itself_is_no_token_and_shows_nothing(cache, server, caplog):
+    server.failure = ValueError("ya29.canary")
+    with pytest.raises(NoTokenError) as error:
+        await cache.token()
+    assert "canary" not in str(error.value)
+    assert "canary" not in caplog.text
+    assert "ValueError" in caplog.text
+
+
+async def test_a_token_is_in_no_repr(cache):
+    assert "canary" not in repr(await cache.token())

@@ -75,7 +75,8 @@ class GoogleConfig(ConfigGroup):
         description="Address that returns the email of a login.",
     )
     code_assist_url: ServerURL = Field(
-        default="https://cloudcode-pa.googleapis.com", description="Address of Code Assist."
+        default="https://cloudcode-pa.googleapis.com",
+        description="Address of Code Assist.",
     )
     user_agent: Annotated[Text, AfterValidator(header_text)] | None = Field(
         default=None, description="User agent of requests to Code Assist. null: Wirekey's name and version."

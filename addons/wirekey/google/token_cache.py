@@ -77,7 +77,7 @@ class TokenCache:
             self._start()
 
     async def token(self) -> UsableToken:
-        """Return a good token. Waits for the shared refresh only if the previous token has ended. Raises NoTokenError."""
+        """Return a good token. Waits only if the previous one has ended. Raises NoTokenError."""
         if self._is_good():
             self.keep_good()
         else:

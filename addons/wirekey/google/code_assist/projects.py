@@ -1,7 +1,7 @@
 """Finding the project that an account's calls belong to, or making one. Pure: no I/O, no clock.
 
-`ProjectLookup` says which request to send next; whoever sends it hands over the response. This goes on until the
-project is found or `ProjectError` is raised:
+`ProjectLookup` returns the request to send next, and reads its response. This goes on until the project is found or
+`ProjectError` is raised:
 
     load ─▶ a project: done
       │ ─▶ a tier without one: the configured project, else an error

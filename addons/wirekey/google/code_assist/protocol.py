@@ -1,6 +1,6 @@
 """The names of Code Assist's API, in one place: it is not published, and may change.
 
-What is known of it comes from the source of Google's own command-line program.
+The source of Google's own command-line program shows it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GENERATION_MEMBERS = {
 COUNT_MEMBERS = {"contents": "contents"}
 
 METADATA = {"ideType": "IDE_UNSPECIFIED", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"}
-"""What a client says of itself when it asks for its project."""
+"""The description of the client in a request for its project."""
 
 FREE_TIER = "free-tier"
 LEGACY_TIER = "legacy-tier"

@@ -1,8 +1,8 @@
 r"""The envelope around responses of Code Assist, removed as they arrive. Pure.
 
 A response is `{"response": {…}, "traceId": "…"}`. The client gets the bytes of `response`, as Google wrote them. A
-stream has one such object in each server-sent event, and its events may be cut anywhere. A client of Gemini's API that
-did not ask for `alt=sse` gets the same objects as one JSON array.
+stream has one such object in each server-sent event, and its events may be cut anywhere. A client of Gemini's API gets
+the same objects as one JSON array, unless it asked for `alt=sse`.
 
 The readers follow the contract of all stream readers: they are fed bytes, return what is known by then, hold at most
 one unfinished event, and do not raise. An event that cannot be read passes unchanged.
@@ -99,7 +99,7 @@ class WholeUnwrapper:
 class StreamUnwrapper:
     """Reads a stream of server-sent events, and writes each one without its envelope.
 
-    `as_array`: write the objects as one JSON array, for a client that did not ask for `alt=sse`.
+    `as_array`: write the objects as one JSON array, if the client did not ask for `alt=sse`.
     """
 
     def __init__(self, *, as_array: bool = False) -> None:

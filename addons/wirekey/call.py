@@ -111,6 +111,10 @@ class Call:
     """The peer address of the client, without port."""
     agent: Agent | None = None
     provider: str | None = None
+    backend: str | None = None
+    """The provider or backend in front of the model's name, if `provider` is another one."""
+    model_prefix: str = ""
+    """The text that the client wrote before the model's name, if that is a backend: `gemini-cli-acp:google/`."""
     method: str = ""
     path: str = ""
     """The path without the query; `HOST:PORT` for a tunnel."""

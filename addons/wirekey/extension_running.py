@@ -155,7 +155,7 @@ class ModelChoice:
             chosen = ModelName.parse(result)
         except ModelNameError as error:
             raise ExtensionError(f"{self.name} returned a model whose name {error}") from None
-        if chosen.provider:
+        if chosen.destination:
             raise ExtensionError(f"{self.name} returned a model with a provider. Use a route with provider instead")
         return chosen
 

@@ -1,4 +1,4 @@
-"""Names of models with a provider in front and parameters behind: `gemini:gemini-2.5-pro?temperature=0.7`. Pure.
+"""Model strings: `[BACKEND:][VENDOR/]MODEL[?NAME=VALUE[&…]]`, such as `gemini:gemini-2.5-pro?temperature=0.7`. Pure.
 
 The name wins over the body. A parameter that a request cannot hold is refused, never dropped.
 """
@@ -18,7 +18,20 @@ type Value = int | float | str
 MODEL_LENGTH = 256
 """Characters of the longest name that is accepted."""
 
-_PREFIX = re.compile(r"(openai|gemini|anthropic|bedrock):(?=.)")
+BACKENDS = (
+    "gemini-oauth-plan",
+    "gemini-oauth-free",
+    "gemini-oauth-auto",
+    "gemini-cli-cloud-project",
+    "gemini-cli-acp",
+)
+"""Further ways to reach Gemini's models, without an API key. Each is off until its setting enables it."""
+
+PREFIX = r"openai|gemini|anthropic|bedrock|gemini-(?:oauth|cli)(?:-[a-z]{1,16}){1,3}"
+"""Pattern of a provider or a backend. A name that looks like a backend is one, so that it is refused if unknown."""
+
+_PREFIX = re.compile(rf"({PREFIX}):(?=.)")
+_VENDOR = re.compile(r"(google)/(?=.)")
 _CAPITAL = re.compile(r"(?<=[a-z])([A-Z])")
 _ALIASES = {"max_output_tokens": "max_tokens", "max_completion_tokens": "max_tokens", "effort": "reasoning_effort"}
 _NUMBER = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
@@ -62,13 +75,15 @@ READERS: dict[str, Callable[[str], Value]] = {
     "frequency_penalty": _between(-2, 2),
     "reasoning_effort": _word("none", "minimal", "low", "medium", "high", "xhigh"),
     "thinking_budget": _whole(-1, 1_000_000),
+    "verbosity": _word("low", "medium", "high"),
 }
 """Parameters that a name may have, and how their text is read. Camel case is read, too: `topP`."""
 
 SAMPLING = ("temperature", "top_p")
 PENALTIES = ("seed", "presence_penalty", "frequency_penalty")
-CHAT_PARAMETERS = (*SAMPLING, "max_tokens", *PENALTIES, "reasoning_effort")
-GENERATE_PARAMETERS = (*SAMPLING, "top_k", "max_tokens", *PENALTIES, "thinking_budget")
+CHAT_PARAMETERS = (*SAMPLING, "max_tokens", *PENALTIES, "reasoning_effort", "verbosity")
+GENERATE_PARAMETERS = (*SAMPLING, "top_k", "max_tokens", *PENALTIES, "reasoning_effort", "thinking_budget")
+MESSAGE_PARAMETERS = (*SAMPLING, "top_k", "max_tokens", "reasoning_effort", "thinking_budget")
 CONVERSE_PARAMETERS = (*SAMPLING, "max_tokens")
 
 
@@ -78,30 +93,60 @@ class ModelNameError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """`name` is what the provider is asked for. Parameters are in the order in which they were written."""
+    """`name` is what the provider is asked for. Parameters are in the order in which they were written.
+
+    `vendor` is `google` where the name has it after `gemini:` or a backend, whose models need none. Other vendors
+    belong to the name, as routers of models want them.
+    """
 
     name: str
     provider: str | None = None
     parameters: tuple[tuple[str, Value], ...] = ()
+    backend: str | None = None
+    """One of `BACKENDS`, or a name that looks like one."""
+    vendor: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
         """Read a name as it is written. Raises ModelNameError."""
         name, mark, query = text.partition("?")
         found = _PREFIX.match(name)
-        bare = name[found.end() :] if found else name
+        bare, prefix = (name[found.end() :], found[1]) if found else (name, None)
+        is_backend = prefix is not None and "-" in prefix
+        vendor = _VENDOR.match(bare) if is_backend or prefix == "gemini" else None
+        bare = bare[vendor.end() :] if vendor else bare
         if not bare:
             raise ModelNameError("has parameters and no name before them")
-        return cls(bare, found[1] if found else None, tuple(_parameters(query)) if mark else ())
+        return cls(
+            bare,
+            None if is_backend else prefix,
+            tuple(_parameters(query)) if mark else (),
+            prefix if is_backend else None,
+            vendor[1] if vendor else None,
+        )
+
+    @property
+    def destination(self) -> str | None:
+        """The provider or backend in front of the name, or None."""
+        return self.provider or self.backend
+
+    @property
+    def prefix(self) -> str:
+        """The text before `name`: `gemini-cli-acp:google/`."""
+        return (f"{self.destination}:" if self.destination else "") + (f"{self.vendor}/" if self.vendor else "")
 
     def __str__(self) -> str:
-        prefix = f"{self.provider}:" if self.provider else ""
         written = "&".join(f"{name}={value}" for name, value in self.parameters)
-        return f"{prefix}{self.name}" + (f"?{written}" if written else "")
+        return f"{self.prefix}{self.name}" + (f"?{written}" if written else "")
+
+
+def provider_of_backend(name: str) -> str:
+    """Return the provider whose format a backend has; a provider's own name stays."""
+    return "gemini" if name in BACKENDS else name
 
 
 def is_plain(text: str) -> bool:
-    """Return whether a name has neither provider nor parameters, without parsing it."""
+    """Return whether a name has neither provider, backend nor parameters, without parsing it."""
     return "?" not in text and (":" not in text or not _PREFIX.match(text))
 
 

@@ -52,6 +52,8 @@ def test_every_operation_is_found_by_its_path(action, stream):
     ("written", "model"),
     [
         ("amazon.nova-lite-v1%3A0", "amazon.nova-lite-v1:0"),
+        ("amazon.nova-lite-v1%3A0%3Ftop_p%3D1%26seed%3D2", "amazon.nova-lite-v1:0?top_p=1&seed=2"),
+        ("gemini-cli-acp%3Agoogle%2Fgemini-3%3Ftop_p%3D1", "gemini-cli-acp:google/gemini-3?top_p=1"),
         ("amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
         ("meta.llama3-8b-instruct-v1:0", "meta.llama3-8b-instruct-v1:0"),
         (ARN.replace(":", "%3A").replace("/", "%2F"), ARN),

@@ -498,6 +498,10 @@ WRITTEN = [
     ("/v1beta/models/gemini:gemini-2.5-pro:countTokens", "gemini:gemini-2.5-pro", ""),
     ("/v1/models/gemini:gemini-2.5-pro?seed=1:generateContent?x=y", "gemini:gemini-2.5-pro?seed=1", "x=y"),
     (f"{NAMED}:generateContent?alt=sse", "gemini-2.5-pro", "alt=sse"),
+    ("/v1beta/models/openai:gpt-4o:generateContent", "openai:gpt-4o", ""),
+    ("/v1beta/models/gemini-cli-acp:google/gemini-3:countTokens", "gemini-cli-acp:google/gemini-3", ""),
+    ("/v1beta/models/gemini-cli-acp%3Agoogle/gemini-3:generateContent", "gemini-cli-acp:google/gemini-3", ""),
+    ("/v1beta/models/gemini%3Agoogle%2Fgemini-3%3Fseed%3D1:generateContent", "gemini:google/gemini-3?seed=1", ""),
 ]
 
 
@@ -518,7 +522,8 @@ def test_a_model_of_a_path_may_have_a_provider_and_parameters(target, model, que
         f"{NAMED}?a?b:generateContent",
         f"{NAMED}?..%2F:generateContent",
         f"{NAMED}?temperature=0.7:batchGenerateContent",
-        "/v1beta/models/openai:gpt-4o:generateContent",
+        "/v1beta/models/elsewhere:gpt-4o:generateContent",
+        "/v1beta/models/gemini:other/gemini-2.5-pro:generateContent",
         "/v1beta/models/a/b?temperature=1:generateContent",
     ],
 )

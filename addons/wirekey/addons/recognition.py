@@ -9,9 +9,9 @@ from wirekey.addons.base import Addon
 from wirekey.body import Body
 from wirekey.body_reading.reading import ReadTask, check_values, is_costly
 from wirekey.egress.hosts import region_of
-from wirekey.errors import Refusal
-from wirekey.model_name import ModelName, ModelNameError, is_plain
-from wirekey.operation import Facts, Kind
+from wirekey.errors import Fault, Refusal
+from wirekey.model_name import BACKENDS, ModelName, ModelNameError, is_plain, provider_of_backend
+from wirekey.operation import TRANSLATED, Facts, Kind
 from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.companions import companion_operation
@@ -187,8 +187,11 @@ class Recognition(Addon):
         request, state = self.calls.request(flow), self.calls.state(flow)
         try:
             model = ModelName.parse(written)
+            if model.backend:
+                self.check_enabled(model.backend)
             content_type = request.headers.get("content-type", "")
-            edits = RequestEdits(model.name, model.parameters)
+            to_google = provider_of_backend(model.destination or owner_of_model(model.name)) == "gemini"
+            edits = RequestEdits(model.name, model.parameters, google_reads=to_google)
             edited = PROVIDERS[call.provider].edit_request(
                 call.operation, request.data.path, content_type, state.body, edits
             )
@@ -198,13 +201,26 @@ class Recognition(Addon):
         if call.operation.model is not None:
             call.operation = replace(call.operation, model=model.name)
             call.path = edited.target.partition(b"?")[0].decode("latin-1")
-        if model.provider:
+        if model.backend:
+            call.backend, call.model_prefix = model.backend, model.prefix
+            state.client_credential = None
+        elif model.provider:
             self.move(flow, call, model.provider)
+
+    def check_enabled(self, backend: str) -> None:
+        """Raise Refusal unless the configuration enables a backend."""
+        if backend in self.services.settings.routes.defaults:
+            return
+        known = f"The operator enables it with backends.{backend}.enabled in wirekey.yaml."
+        unknown = f"Wirekey has no such backend. The backends are: {', '.join(BACKENDS)}."
+        message = f"The backend {backend} is not enabled. {known if backend in BACKENDS else unknown}"
+        raise Refusal(403, "backend_not_enabled", message, Fault.OPERATOR)
 
     def move(self, flow: http.HTTPFlow, call: Call, provider: str) -> None:
         """Make this a call to another provider that serves the same format, as if the client had called it.
 
-        Raises Refusal if that provider does not serve the format.
+        A call in a format that the provider does not serve stays what it is, and is translated. Raises Refusal if it
+        cannot be translated.
         """
         assert call.provider
         assert call.operation
@@ -214,6 +230,10 @@ class Recognition(Addon):
         target = PROVIDERS[called].equivalent_target(request.data.path, call.operation, provider)
         path = (target or b"").partition(b"?")[0].decode("latin-1")
         operation = PROVIDERS[provider].match_operation(request.method, path, request.headers) if target else None
+        if (target is None or operation is None) and self.is_translated(call.operation, provider):
+            call.backend = provider
+            state.client_credential = None
+            return
         if target is None or operation is None:
             raise Refusal(
                 400,
@@ -225,6 +245,11 @@ class Recognition(Addon):
         call.provider, call.operation, state.host = provider, operation, PROVIDERS[provider].host
         # A credential that the client supplied for one provider is never sent to another.
         state.client_credential = None
+
+    def is_translated(self, operation: Operation, provider: str) -> bool:
+        """Return whether calls of an operation are translated for a provider."""
+        speaks = PROVIDERS[provider].speaks or PROVIDERS[provider].embeddings_format("")
+        return bool(speaks) and operation.name in TRANSLATED and self.services.settings.routes.translates
 
 
 def check_service(host: str, operation: Operation) -> None:

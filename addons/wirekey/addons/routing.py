@@ -71,6 +71,7 @@ class Routing(AdmittingAddon):
             state.wanted_model,
             call.agent,
             chosen=chosen,
+            named=call.backend,
         )
         call.route = candidates[0].route
         failover = candidates[0].failover or settings.failover

@@ -162,6 +162,8 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
     """Return the values of `REQUEST_NAMES`."""
     agent, facts, operation, provider = call.agent, call.facts, call.operation, call.provider
     requested = (facts.model if facts else None) or (operation.model if operation else None)
+    if requested and call.model_prefix:
+        requested = call.model_prefix + requested
     method, path = safe(call.method), call.path.partition("?")[0]
     mcp_server, tool_name, target = legacy_values(provider, path)
     stream = None

@@ -116,7 +116,7 @@ def use_attempt(calls: Calls, flow: http.HTTPFlow, attempt: AttemptState) -> Non
 
 def record_attempt(call: Call, attempt: AttemptState) -> None:
     """Note in a call's record what an attempt sends, and where."""
-    call.route, call.upstream = attempt.route, attempt.upstream.host
+    call.route, call.upstream = attempt.route, attempt.planned.candidate.backend or attempt.upstream.host
     call.model, call.credential = attempt.model, attempt.credential
     call.upstream_provider = attempt.planned.candidate.provider
     record_translation(call, attempt.translated)
@@ -189,6 +189,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
         include_usage=wants_usage(services.settings, call, candidate),
         provider=call.provider if translates else candidate.provider,
+        google_reads=candidate.provider == "gemini",
     )
     content_type = request.headers.get("content-type", "")
     try:

@@ -355,7 +355,7 @@ class Config(ConfigGroup):
         """Refuse a `model_override` with a provider: it applies to calls of all providers. Raises ValueError."""
         if not self.model_override or is_python(self.model_override):
             return self
-        if ModelName.parse(self.model_override).provider:
+        if ModelName.parse(self.model_override).destination:
             raise ValueError(
                 "model_override applies to calls of every provider, so it cannot name a provider. Use a route with "
                 "provider instead"

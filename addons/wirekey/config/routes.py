@@ -35,9 +35,11 @@ SelectionName = Literal["round-robin", "first-available", "random", "session-aff
 def model_string(value: str) -> str:
     """Check a model with parameters, such as `gemini-2.5-pro?temperature=0.2`. Raises ValueError."""
     try:
-        ModelName.parse(value)
+        named = ModelName.parse(value)
     except ModelNameError as error:
         raise ValueError(str(error)) from None
+    if named.backend:
+        raise ValueError(f"names the backend {named.backend}, which is not enabled. Remove it")
     return value
 
 

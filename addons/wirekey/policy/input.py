@@ -81,7 +81,13 @@ FIELDS = (
         "`/openai/v1/chat/completions`; `HOST:PORT` for a tunnel",
     ),
     InputField("upstream", "string", "host of a tunnel; absent for other calls, whose upstream is not decided yet"),
-    InputField("requested_model", "string", "the requested model"),
+    InputField(
+        "backend",
+        "string",
+        "the provider or backend in front of the model's name, such as `gemini-cli-acp`, if it is not `provider`: the "
+        "call is translated or sent to a backend",
+    ),
+    InputField("requested_model", "string", "the requested model, without a backend and parameters"),
     InputField("model", "string", "the same as `requested_model`: routing comes after the policy"),
     InputField(
         "other_models",
@@ -127,7 +133,7 @@ HEADERS = (
 
 QUOTA_FIELDS = ("spend", "remaining")
 """The fields that the quotas add to the input."""
-NOT_RECORDED = ("tools", "other_models", "headers", "agent.permissions", *QUOTA_FIELDS)
+NOT_RECORDED = ("backend", "tools", "other_models", "headers", "agent.permissions", *QUOTA_FIELDS)
 """Fields that the audit event lacks. A replay goes without them or takes them from elsewhere."""
 
 _encode = msgspec.json.Encoder().encode
@@ -153,6 +159,7 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
         "action": call.method,
         "target": target,
         "upstream": call.upstream,
+        "backend": call.backend,
         "requested_model": model,
         "model": model,
         "stream": bool((facts and facts.stream) or (operation and operation.stream)),

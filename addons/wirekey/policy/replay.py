@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from wirekey.audit.event import REQUEST_NAMES
+from wirekey.model_name import ModelName, ModelNameError
 from wirekey.policy.decision import UndecidedError, parse_decision, undecided
 from wirekey.policy.input import NOT_RECORDED, agent_group, encode_input
 from wirekey.policy.permissions import permissions_of
@@ -54,6 +55,8 @@ def recorded_input(event: RecordedEvent, permitted: Permissions) -> Input:
     given: Input = {name: event[name] for name in REQUEST_NAMES if event[name] is not None}
     given.pop("model", None)
     if "requested_model" in given:
+        named = read_backend(str(given["requested_model"]))
+        given |= {"requested_model": named.name} | ({"backend": named.backend} if named.backend else {})
         given["model"] = given["requested_model"]
     if kind := kind_of(given):
         given["kind"] = kind
@@ -62,6 +65,15 @@ def recorded_input(event: RecordedEvent, permitted: Permissions) -> Input:
     agent = event["agent_id"]
     permissions = permitted(str(agent)) if agent is not None else permissions_of(None)
     return given | {"agent": agent_group(given, permissions), "tools": [], "other_models": [], "headers": {}}
+
+
+def read_backend(recorded: str) -> ModelName:
+    """Return a recorded model with its backend, if it was called by one. Other names stay as they are."""
+    try:
+        named = ModelName.parse(recorded)
+    except ModelNameError:
+        return ModelName(recorded)
+    return named if named.backend else ModelName(recorded)
 
 
 def kind_of(given: Input) -> str | None:

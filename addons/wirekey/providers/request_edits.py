@@ -45,6 +45,8 @@ class RequestEdits:
     """Whether to ask for the token counts of a stream, if the provider sends them only when asked."""
     provider: str | None = None
     """The provider that answers, if it is not the one that was called."""
+    google_reads: bool = False
+    """Whether a model of Google's reads a request in OpenAI's format, so that it may have a `thinking_budget`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class RequestEditor:
     def check_parameters(self, operation: Operation, edits: RequestEdits) -> None:
         """Raise ModelNameError if requests of this operation cannot hold one of the parameters."""
         allowed = self.parameters.get(operation.name, ()) if operation.body is Body.JSON else ()
+        if operation.name == "chat.completions" and edits.google_reads:
+            allowed = (*allowed, "thinking_budget")
         for name, _ in edits.parameters:
             if name not in allowed:
                 there = f"; there are {', '.join(allowed)}" if allowed else ", nor any other"

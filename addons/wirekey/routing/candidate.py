@@ -60,6 +60,8 @@ class Candidate:
     auth: Auth = "provider"
     upstream: Upstream | None = None
     """None: the provider's own host."""
+    backend: str | None = None
+    """The backend that serves the call, such as `gemini-cli-acp`; None: the provider itself."""
     model: ModelName | None = None
     """The model to send; None: as asked."""
     pool: KeyPool | None = None

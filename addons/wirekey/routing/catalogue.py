@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from wirekey.call import Call
+from wirekey.model_name import provider_of_backend
 from wirekey.operation import Facts, Kind
 from wirekey.providers import PROVIDERS, owner_of_model
 from wirekey.providers.model_list import MOST_MODELS, ListedModel
@@ -52,7 +53,8 @@ def _of_routes(routes: Sequence[Route], known: Mapping[str, ListedModel], *, tra
             if not name:
                 continue
             listed = known.get(name) or (known.get(sent) if sent else None)
-            provider = route.provider or (listed.provider if listed else owner_of_model(name))
+            provider = listed.provider if listed else owner_of_model(name)
+            provider = provider_of_backend(route.provider) if route.provider else provider
             reached = translates and route.fits(name)
             if listed and listed.provider == provider:
                 # Under another name it has none of the provider's own words, which name it.

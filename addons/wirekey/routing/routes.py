@@ -12,7 +12,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from wirekey.errors import Fault, Refusal
-from wirekey.model_name import ModelName
+from wirekey.model_name import ModelName, provider_of_backend
 from wirekey.operation import COUNTS, EMBEDDINGS, TRANSLATED, Kind
 from wirekey.providers import PROVIDERS
 from wirekey.routing.candidate import NO_LIMITS
@@ -65,7 +65,7 @@ class Route:
         return self._fits.match(model) is not None
 
     def candidate(self, called: str, defaults: Mapping[str, Candidate]) -> Candidate:
-        """Return the route's own candidate for a call of the provider `called`."""
+        """Return the route's own candidate for a call of a provider or backend."""
         usual = defaults[self.provider or provider_of(self.speaks, called)]
         auth = self.auth or ("provider" if self.pool else usual.auth)
         return replace(
@@ -90,14 +90,14 @@ class Route:
 
 def provider_of(speaks: str | None, called: str) -> str:
     """Return the provider whose protocol an upstream of a format has: the one that was called, if it has the format."""
-    if speaks is None or speaks in PROVIDERS[called].speaks:
+    if speaks is None or speaks in PROVIDERS[provider_of_backend(called)].speaks:
         return called
     return next(name for name, provider in PROVIDERS.items() if speaks in provider.speaks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Routes:
-    """All routes. `defaults`: provider → the candidate of a call that no route matches."""
+    """All routes. `defaults`: provider or enabled backend → the candidate of a call that no route matches."""
 
     defaults: Mapping[str, Candidate]
     routes: Sequence[Route] = ()
@@ -132,15 +132,18 @@ class Routes:
         agent: Agent | None = None,
         *,
         chosen: ModelName | None = None,
+        named: str | None = None,
     ) -> tuple[Candidate, ...]:
         """Return the candidates of a call of the provider `called`, in order; at least one.
+
+        `named` is the provider or backend in front of the model's name, if it is another one than `called`.
 
         `wanted` is the model that the policy demands: its route is used, and no other model is sent. `chosen` is the
         model that the operator's function chose, for calls whose route sets none. Raises
         Refusal(400) if the route leads to a provider that does not answer this call.
         """
         route = self.find(wanted or asked, operation, called, agent)
-        found_by_route = route.candidate(called, self.defaults) if route else self.defaults[called]
+        found_by_route = route.candidate(named or called, self.defaults) if route else self.defaults[named or called]
         own = self.reached(found_by_route, called, operation, target)
         if own is None:
             raise elsewhere(found_by_route, called, operation)
@@ -182,10 +185,10 @@ class Routes:
 
         A fallback that its own route matches uses the upstream of that route.
         """
-        provider = name.provider or own.provider
+        provider = name.destination or own.backend or own.provider
         if route is None:
             return replace(self.defaults[provider], model=name, route=own.route, limits=own.limits)
-        if route.label == own.route and provider == own.provider:
+        if route.label == own.route and provider == (own.backend or own.provider):
             return replace(own, model=name)
         other = route.candidate(provider, self.defaults)
         return replace(other, model=other.model or name)
@@ -207,10 +210,12 @@ def configured_format(candidate: Candidate, operation: Operation) -> str | None:
 
 def elsewhere(own: Candidate, called: str, operation: Operation) -> Refusal:
     """Return the refusal of a call whose route leads to a provider that does not answer it."""
+    name = own.backend or own.provider
+    sends = f"The operator's {own.route} sends this model" if own.route else "This model goes"
     return Refusal(
         400,
         "format_not_offered",
-        f"The operator's {own.route} sends this model to {own.provider}, which does not answer {operation.name} in "
-        f"the format of {called}. Call {own.provider} in its own format.",
-        Fault.OPERATOR,
+        f"{sends} to {name}, which does not answer {operation.name} in the format of {called}. Call {own.provider} in "
+        "its own format.",
+        Fault.OPERATOR if own.route else Fault.CALLER,
     )

@@ -7,7 +7,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from wirekey.model_name import SAMPLING
+from wirekey.model_name import MESSAGE_PARAMETERS
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import names_in_messages, tools_in_messages
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from wirekey.body import RequestBody
-    from wirekey.providers.json_edits import EditableBody, EditableObject
+    from wirekey.providers.json_edits import EditableBody, EditableObject, Members
     from wirekey.providers.request_edits import RequestEdits
     from wirekey.providers.request_json import JsonObject
 
@@ -57,7 +57,7 @@ class AnthropicRequests(RequestEditor):
 
     name = "anthropic"
     model_in_path = re.compile(rb"/models/([^/]+)")
-    parameters = MappingProxyType({"messages": (*SAMPLING, "top_k", "max_tokens")})
+    parameters = MappingProxyType({"messages": MESSAGE_PARAMETERS})
 
     def match_operation(self, method: str, path: str, headers: Mapping[str, str]) -> Operation | None:
         """Return the operation of a method and raw path, or None."""
@@ -102,10 +102,31 @@ class AnthropicRequests(RequestEditor):
 
     def _edit_message(self, request: EditableObject, edits: RequestEdits, *, writes_text: bool = True) -> bool:
         changed = edits.model is not None and self.set_model(request, edits.model)
-        request.set(as_json(edits.parameters))
+        if edits.parameters:
+            request.set(parameter_members(edits))
         if edits.max_tokens is not None and writes_text:
             cap_message(request, edits.max_tokens)
         return changed
+
+
+def parameter_members(edits: RequestEdits) -> Members:
+    """Return the members of a request for a message that hold the parameters of its model's name.
+
+    https://platform.claude.com/docs/en/build-with-claude/extended-thinking and …/effort
+    """
+    members: dict[str, bytes | Members] = dict(as_json(edits.parameters))
+    if effort := members.pop("reasoning_effort", None):
+        members["output_config"] = {"effort": effort}
+    budget = dict(edits.parameters).get("thinking_budget")
+    if members.pop("thinking_budget", None) is not None:
+        members["thinking"] = (
+            b'{"type":"enabled","budget_tokens":%d}' % budget
+            if isinstance(budget, int) and budget > 0
+            else b'{"type":"disabled"}'
+            if budget == 0
+            else b'{"type":"adaptive"}'
+        )
+    return members
 
 
 def cap_message(request: EditableObject, cap: int) -> None:

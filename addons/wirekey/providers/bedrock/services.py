@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from wirekey.model_name import MODEL_LENGTH
+from wirekey.model_name import MODEL_LENGTH, PREFIX
 from wirekey.operation import Facts, Kind
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import PathTable, read_rows
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from wirekey.providers.request_json import JsonObject
 
 # SDKs write `:` as %3A, some as itself; the `/` of an ARN is always %2F. Nothing else is ever encoded.
-WRITTEN_MODEL = r"((?:[A-Za-z0-9._:-]|%3A|%2F)+)"
+# The parameters of a model string are encoded, too: `amazon.nova-lite-v1%3A0%3Ftemperature%3D0.5`.
+WRITTEN_MODEL = r"((?:[A-Za-z0-9._:-]|%3A|%2F)+(?:%3F(?:[A-Za-z0-9_.-]|%3D|%26){1,256})?)"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
+_NAME_AFTER_BACKEND = re.compile(rf"(?:{PREFIX}):(?:google/)?({_NAME})")
 _MODEL = re.compile(rf"{_NAME}|arn:aws[a-z-]*:(?:bedrock|sagemaker):[a-z0-9-]+:[0-9]*:[a-z-]+(?:/{_NAME})+")
 
 # Ids and ARNs as SDKs write them.
@@ -100,6 +102,18 @@ def read_model_segment(written: str) -> str | None:
     return model if len(model) <= MODEL_LENGTH and _MODEL.fullmatch(model) else None
 
 
+def read_model_string(written: str) -> str | None:
+    """Decode a model's id or ARN in a path, which may have a backend in front and parameters behind; None if it is not.
+
+    The model string itself is not checked.
+    """
+    name, mark, parameters = written.partition("%3F")
+    named = name.replace("%3A", ":").replace("%2F", "/")
+    if read_model_segment(name) is None and not _NAME_AFTER_BACKEND.fullmatch(named[:MODEL_LENGTH]):
+        return None
+    return named + (f"?{parameters.replace('%3D', '=').replace('%26', '&')}" if mark else "")
+
+
 def find(method: str, path: str) -> Operation | None:
     """Return the operation of a method and raw path, with its model decoded. None if an id or model is not valid."""
     return find_short(method, path) if len(path) <= LONGEST_CACHED_PATH else find_short.__wrapped__(method, path)
@@ -115,7 +129,8 @@ def find_short(method: str, path: str) -> Operation | None:
     if operation.name == TWO_WAY:
         return replace(operation, unsupported=TWO_WAY_REFUSED)
     if operation.model is not None:
-        model = read_model_segment(operation.model)
+        read = read_model_string if operation.kind is Kind.INFERENCE else read_model_segment
+        model = read(operation.model)
         return replace(operation, model=model, stream=operation.name in STREAMS) if model else None
     if "%" in path and not all(map(_is_id, path.split("/")[1:])):
         return None

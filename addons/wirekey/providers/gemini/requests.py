@@ -16,10 +16,11 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from wirekey.body import Body
-from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS
+from wirekey.model_name import CHAT_PARAMETERS, GENERATE_PARAMETERS, PREFIX
 from wirekey.operation import Facts, Kind, Operation
+from wirekey.providers.gemini.parameters import camel, set_parameters
 from wirekey.providers.gemini.responses import OPENAI_NAMES
-from wirekey.providers.openai.google_extras import move_google_extras
+from wirekey.providers.openai.google_extras import move_google_extras, set_chat_parameters
 from wirekey.providers.openai.requests import AT_GOOGLE, CHAT_LIMITS, OpenAiRequests
 from wirekey.providers.other_models import others
 from wirekey.providers.paths import SEGMENT, PathTable, Row, plain_segment, read_rows
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from wirekey.body import RequestBody
-    from wirekey.providers.json_edits import EditableBody, EditableObject, Members
+    from wirekey.providers.json_edits import EditableBody, EditableObject
     from wirekey.providers.request_edits import EditedRequest, RequestEdits
     from wirekey.providers.request_json import JsonObject
 
@@ -70,18 +71,16 @@ READABLE_RESPONSES = ("json", "sse", "json;enum-encoding=int")
 UNREADABLE_PARAMETERS = ("$httpMethod", "$httpHeaders", "$ct", "$req")
 METHOD_OVERRIDES = ("x-http-method-override", "x-http-method", "x-method-override")
 
-# A name may have a provider in front and parameters behind, encoded: `gemini%3Agemini-2.5-pro%3Ftemperature%3D0.7`.
-_NAMED = rf"(?:gemini%3A)?{MODEL}(?:%3F[A-Za-z0-9_.%-]{{1,256}})?"
+# A model string has a backend in front and parameters behind, encoded: `gemini%3Agemini-2.5-pro%3Ftemperature%3D0.7`.
+_NAMED = rf"(?:(?:{PREFIX})%3A(?:google%2F)?)?{MODEL}(?:%3F[A-Za-z0-9_.%-]{{1,256}})?"
 _WRITTEN = re.compile(
-    rf"({VERSION}/models/)((?:gemini:)?{MODEL}(?:\?[A-Za-z0-9_.=&-]{{1,256}}|%3F[A-Za-z0-9_.%-]{{1,256}})?)"
+    rf"({VERSION}/models/)((?:(?:{PREFIX})(?::|%3A)(?:google(?:/|%2F))?)?{MODEL}(?:\?[A-Za-z0-9_.=&-]{{1,256}}|%3F[A-Za-z0-9_.%-]{{1,256}})?)"
     rf":({'|'.join(ACTIONS)})(\?.*)?"
 )
 _ACTION = re.compile(rf"{VERSION}/(?:models/({_NAMED})|(tunedModels/{MODEL})):({'|'.join((*ACTIONS, *BATCH_ACTIONS))})")
 _ANY_ACTION = re.compile(rf".*:(?:{'|'.join((*ACTIONS, *BATCH_ACTIONS))})", re.IGNORECASE)
 _BELOW_OPENAI = re.compile(rb"/(?:v1beta|v1alpha|v1)/openai(?=/)")
 _NAME = re.compile(rf"(?:tunedModels/)?{MODEL}")
-_SNAKE = re.compile(r"_([a-z])")
-_OUTPUT_LIMIT = "max_output_tokens"
 
 _KEYS = frozenset(
     spelling
@@ -90,7 +89,7 @@ _KEYS = frozenset(
         *("max_output_tokens", "function_declarations", "mcp_servers", "generate_content_request", "name"),
         "candidate_count",
     )
-    for spelling in (name, _SNAKE.sub(lambda found: found[1].upper(), name))
+    for spelling in (name, camel(name))
 )
 """Members that are read, in both of their spellings."""
 
@@ -116,7 +115,7 @@ class GeminiRequests(RequestEditor):
     model_in_path = re.compile(rb"/((?:models|tunedModels)/[^/:]+)")
     parameters = MappingProxyType(
         {
-            "chat.completions": CHAT_PARAMETERS,
+            "chat.completions": (*CHAT_PARAMETERS, "thinking_budget"),
             "generateContent": GENERATE_PARAMETERS,
             "streamGenerateContent": GENERATE_PARAMETERS,
         }
@@ -145,7 +144,7 @@ class GeminiRequests(RequestEditor):
         `/v1beta/models/gemini-2.5-pro?temperature=0.7:generateContent`.
         """
         found = _WRITTEN.fullmatch(target)
-        if found is None or not {"?", ":"} & set(found[2]):
+        if found is None or not {"?", ":", "/"} & set(found[2]):
             return target
         return f"{found[1]}{quote(found[2], safe='%')}:{found[3]}{found[4] or ''}"
 
@@ -240,7 +239,10 @@ class GeminiRequests(RequestEditor):
             move_google_extras(body)
         if edits.parameters:
             parameters = as_json(edits.parameters)
-            body.root.set(parameters if in_openai_format else generation_members(body.root, parameters))
+            if in_openai_format:
+                set_chat_parameters(body.root, parameters)
+            else:
+                set_parameters(body.root, parameters, edits.model or operation.model or "")
         if edits.max_tokens is None:
             return changed
         if operation.name in BATCH_ACTIONS:
@@ -287,31 +289,6 @@ class GeminiRequests(RequestEditor):
             if whole := body.root.child(key):
                 changed = self.set_model(whole, model, add=False) or changed
         return changed
-
-
-def generation_members(body: EditableObject, parameters: Mapping[str, bytes]) -> Members:
-    """Return the members that hold parameters, each in the spelling that the request uses already."""
-    group = one_of(body.members, "generationConfig", "generation_config")
-    inner = body.child(group)
-    members: dict[str, bytes | Members] = {}
-    for name, value in parameters.items():
-        if name == "thinking_budget":
-            key = _spelling(inner, "thinking_config")
-            thinking = inner.child(key) if inner else None
-            members[key] = {_spelling(thinking, "thinking_budget"): value}
-        else:
-            members[_spelling(inner, _OUTPUT_LIMIT if name == "max_tokens" else name)] = value
-    return {group: members}
-
-
-def _spelling(parent: EditableObject | None, snake: str) -> str:
-    """Return the spelling of a member that an object uses; camel case if it has no such member."""
-    camel = _camel(snake)
-    return one_of(parent.members, camel, snake) if parent and camel != snake else camel
-
-
-def _camel(snake: str) -> str:
-    return _SNAKE.sub(lambda found: found[1].upper(), snake)
 
 
 def as_gemini(facts: Facts) -> Facts:
@@ -381,7 +358,7 @@ def _tool_names(data: JsonObject) -> Iterator[Named]:
             if bytes(memoryview(value)[:5]) == b"null":
                 continue
             if key != declarations:
-                yield Named(_camel(key), counted=key != servers)
+                yield Named(camel(key), counted=key != servers)
             for named in _objects(tool, key) if key in (declarations, servers) else ():
                 refuse_lookalikes(named, _KEYS)
                 yield Named(named.text("name") or "")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from wirekey.providers.request_json import malformed
 
 if TYPE_CHECKING:
-    from wirekey.providers.json_edits import EditableBody, Members
+    from wirekey.providers.json_edits import EditableBody, EditableObject, Members
 
 NAMES = MappingProxyType(
     {"gemini_safety_settings": "safety_settings", "gemini_cached_content": "cached_content"},
@@ -37,3 +37,33 @@ def move_google_extras(body: EditableBody) -> None:
             parent.remove(name)
     if moved:
         root.set({"extra_body": {"google": moved}})
+
+
+def set_chat_parameters(root: EditableObject, parameters: Members) -> None:
+    """Set the parameters of a model's name in a chat that Google reads.
+
+    Effort and budget exclude each other at Google, so the other one is removed. A budget in the name comes before an
+    effort in the name.
+    """
+    wanted = dict(parameters)
+    budget = wanted.pop("thinking_budget", None)
+    if budget is not None:
+        wanted.pop("reasoning_effort", None)
+        if "reasoning_effort" in root.members.values:
+            root.remove("reasoning_effort")
+    if budget is not None or "reasoning_effort" in wanted:
+        _remove_thinking(root)
+    if budget is not None:
+        wanted["extra_body"] = {"google": {"thinking_config": {"thinking_budget": budget}}}
+    root.set(wanted)
+
+
+def _remove_thinking(root: EditableObject) -> None:
+    """Remove how much to reason from `extra_body.google`, and from `google`, where SDKs may put it."""
+    extra = root.child("extra_body") if root.members.starts("extra_body", b"{") else None
+    for parent in (extra, root):
+        google = parent.child("google") if parent and parent.members.starts("google", b"{") else None
+        config = google.child("thinking_config") if google and google.members.starts("thinking_config", b"{") else None
+        for name in ("thinking_budget", "thinking_level"):
+            if config and name in config.members.values:
+                config.remove(name)

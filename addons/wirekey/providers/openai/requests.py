@@ -14,7 +14,7 @@ from wirekey.model_name import CHAT_PARAMETERS, PENALTIES, SAMPLING
 from wirekey.operation import Facts, Kind, Operation
 from wirekey.providers.brought_tools import tools_in_items
 from wirekey.providers.multipart import is_form, read_fields
-from wirekey.providers.openai.google_extras import move_google_extras
+from wirekey.providers.openai.google_extras import move_google_extras, set_chat_parameters
 from wirekey.providers.other_models import OTHER_MODEL_KEYS, others, read_other_models
 from wirekey.providers.paths import PathTable, plain_segment, read_rows
 from wirekey.providers.request_edits import RequestEditor, as_json, cap_tokens, out_of_reach, uncapped
@@ -94,7 +94,7 @@ class OpenAiRequests(RequestEditor):
         {
             "chat.completions": CHAT_PARAMETERS,
             "completions": (*SAMPLING, "max_tokens", *PENALTIES),
-            "responses": (*SAMPLING, "max_tokens", "reasoning_effort"),
+            "responses": (*SAMPLING, "max_tokens", "reasoning_effort", "verbosity"),
         }
     )
 
@@ -149,7 +149,11 @@ class OpenAiRequests(RequestEditor):
         if edits.provider == "gemini" and operation.name == "chat.completions":
             move_google_extras(body)
         if edits.parameters:
-            body.root.set(parameter_members(operation, body.root, edits))
+            members = parameter_members(operation, body.root, edits)
+            if edits.google_reads:
+                set_chat_parameters(body.root, members)
+            else:
+                body.root.set(members)
         if edits.max_tokens is not None:
             cap_request(operation, body, edits.max_tokens)
         return changed
@@ -171,6 +175,8 @@ def parameter_members(operation: Operation, body: EditableObject, edits: Request
             members["max_tokens" if is_older else "max_completion_tokens"] = value
         elif operation.name == "responses" and name == "reasoning_effort":
             members["reasoning"] = {"effort": value}
+        elif operation.name == "responses" and name == "verbosity":
+            members["text"] = {"verbosity": value}
         elif operation.name == "responses" and name == "max_tokens":
             members["max_output_tokens"] = value
         else:

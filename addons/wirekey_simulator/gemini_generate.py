@@ -126,7 +126,7 @@ def stream_generate(model: str, request: SimulatedRequest, behaviour: Behaviour,
         200,
         [("content-type", "application/json; charset=UTF-8")],
         pieces=_array(_responses(turn)),
-        error_piece=SEPARATOR + _pretty(MID_STREAM_ERROR) + b"\n]\n",
+        error_piece=SEPARATOR + _pretty(MID_STREAM_ERROR) + b"\n]",
         garbled_piece=SEPARATOR + b'{"unfinished": [1, }',
     )
 
@@ -177,7 +177,7 @@ def _array(responses: Iterator[Json]) -> Iterator[bytes]:
     for response in responses:
         yield opening + _pretty(response)
         opening = SEPARATOR
-    yield b"[]\n" if opening == b"[" else b"\n]\n"
+    yield b"[]" if opening == b"[" else b"\n]"
 
 
 def _pretty(value: Json) -> bytes:

@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import openai
@@ -107,20 +108,40 @@ print(model.invoke("hello").content)
 
 def langchain(stage: Stage, here: str) -> None:
     assert here == "the same"
-    python = CACHE / "wirekey-frameworks" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("LangChain is not installed. Run .ci/run.")
-    base = f"{stage.base}/api/v1/openai/v1"
-    command = [python, "-c", LANGCHAIN, base, stage.token, PROVIDER_KEYS["openai"]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 2, env={"HOME": "/nonexistent"})
-    assert "Hello" in done.stdout, done.stderr
+    said = run_program(LANGCHAIN, f"{stage.base}/api/v1/openai/v1", stage.token, PROVIDER_KEYS["openai"])
+    assert "Hello" in said
+
+
+OLD_SDK = """
+import sys
+import google.generativeai as genai
+base, token, key = sys.argv[1:]
+genai.configure(api_key=token, transport="rest", client_options={"api_endpoint": base},
+                default_metadata=[("x-gemini-key", key)])
+model = genai.GenerativeModel("gemini-2.0-flash")
+print(model.generate_content("Hi").text)
+print("".join(chunk.text for chunk in model.generate_content("Hi", stream=True)))
+"""
 
 
 def old_sdk(stage: Stage, here: str) -> None:
     (query,) = code_of(here)
-    response = stage.ask("POST", f"{FLASH}:generateContent?{query}", GENERATE, **GEMINI)
-    assert response.json()["candidates"]
+    said = run_program(OLD_SDK, f"{stage.base}/api/v1/gemini", stage.token, PROVIDER_KEYS["gemini"])
+    plain, streamed = said.splitlines()
+    assert plain == streamed != ""
+    assert stage.arrived.target.endswith(":streamGenerateContent?" + urlencode([tuple(query.split("=", 1))]))
     assert stage.event()["output_tokens"]
+
+
+def run_program(source: str, *arguments: str) -> str:
+    """Run a program with the libraries of the frameworks' environment, and return what it prints."""
+    python = CACHE / "wirekey-frameworks" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("The frameworks are not installed. Run .ci/run.")
+    command = [python, "-c", source, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE * 2, env={"HOME": "/nonexistent"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def any_path(stage: Stage, here: str) -> None:

@@ -214,6 +214,8 @@ LIBRARIES = {
     "langchain-openai": "openai.responses",
     "langchain-openai-chat": "openai.chat",
     "langchain-gemini": "gemini",
+    "langchain-anthropic": "anthropic",
+    "langchain-bedrock": "converse",
     "litellm-openai-chat": "openai.chat",
     "litellm-gemini": "gemini",
     "litellm-anthropic": "anthropic",

@@ -109,6 +109,36 @@ class LangChainGemini(LangChain):
         return {"response_mime_type": "application/json", "response_json_schema": self.job["schema"]}
 
 
+class LangChainAnthropic(LangChain):
+    def chat(self, model, ask):
+        from langchain_anthropic import ChatAnthropic
+
+        thought = {"thinking": {"type": "enabled", "budget_tokens": 1024}} if reasons(model, ask) else {}
+        return ChatAnthropic(
+            model=model, base_url=self.job["gateway"], api_key=self.job["token"], max_retries=0, max_tokens=LIMIT,
+            **thought,
+        )  # fmt: skip
+
+    def structured(self):
+        return {"output_config": {"format": {"type": "json_schema", "schema": self.job["schema"]}}}
+
+
+class LangChainBedrock(LangChain):
+    def chat(self, model, ask):
+        from langchain_aws import ChatBedrockConverse
+
+        access_key, secret_key = self.job["pair"]
+        return ChatBedrockConverse(
+            model=model, endpoint_url=self.job["gateway"], region_name="us-east-1", max_tokens=LIMIT,
+            aws_access_key_id=access_key, aws_secret_access_key=secret_key,
+            supports_tool_choice_values=("auto", "any", "tool"),
+        )  # fmt: skip
+
+    def structured(self):
+        schema = {"schema": json.dumps(self.job["schema"]), "name": "forecast"}
+        return {"outputConfig": {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}}}
+
+
 class LiteLlm:
     """`provider` is LiteLLM's, before the name of the model; `settings` say where Wirekey stands, and who calls."""
 
@@ -209,6 +239,8 @@ CLIENTS = {
     "langchain-openai-chat": LangChainChat,
     "langchain-openai": LangChainResponses,
     "langchain-gemini": LangChainGemini,
+    "langchain-anthropic": LangChainAnthropic,
+    "langchain-bedrock": LangChainBedrock,
     "litellm-openai-chat": LiteLlm,
     "litellm-gemini": LiteLlmGemini,
     "litellm-anthropic": LiteLlmAnthropic,

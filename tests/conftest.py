@@ -149,6 +149,7 @@ def pytest_runtest_protocol(item):
         signal.setitimer(signal.ITIMER_REAL, 0)
         stacks.seek(0)
         faulthandler.dump_traceback(stacks)
+        stacks.seek(0)
         item.add_report_section("call", "stacks", stacks.read())
         pytest.fail(f"The test ran for more than {LIMIT:g} s (WIREKEY_TEST_SECONDS).")
 

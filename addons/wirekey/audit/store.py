@@ -309,7 +309,7 @@ class AuditStore:
         now = time.monotonic()
         if now - self._complained_at > SECONDS_BETWEEN_COMPLAINTS:
             self._complained_at = now
-            logger.error("%d call outcomes could not be recorded so far in %s", self.lost, self.place)
+            logger.error("%s: call outcomes that could not be recorded so far: %d", self.place, self.lost)
 
     # On the writer's thread.
 

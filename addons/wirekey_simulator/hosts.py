@@ -50,6 +50,10 @@ def _provider_of_path(request: SimulatedRequest) -> str | None:
     of_google = ("/v1beta/", "/upload/v1beta/", "/upload/v1/")
     if path.startswith(of_google) or _is_gemini_action(request) or "x-goog-api-client" in request.fields:
         return "gemini"
+    if path.startswith("/openai/"):
+        return "azure"
+    if path.startswith("/api/v1/"):
+        return "compatible"
     if path.startswith("/v1/messages") or (path.startswith("/v1/") and "anthropic-version" in request.fields):
         return "anthropic"
     return "openai" if path.startswith("/v1/") else None

@@ -20,6 +20,8 @@ PLACES = {
     "gemini": {"x-goog-api-key", "?key="},
     "anthropic": {"x-api-key", "authorization"},
     "bedrock": {"authorization"},
+    "azure": {"api-key", "authorization"},
+    "compatible": {"authorization"},
 }
 LEFT_BEHIND = re.compile(
     r"via|forwarded|x-real-ip|proxy-.*|x-forwarded-.*|x-wirekey-.*|x-(?:openai|gemini|anthropic)-key"

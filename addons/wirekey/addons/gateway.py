@@ -118,7 +118,7 @@ class Gateway(Addon):
             self.respond_to_preflight(flow, headers, origin)
             return None
         direction = direction_of(path, headers)
-        if direction is None:
+        if direction is None or direction.provider not in self.services.settings.routes.defaults:
             raise NO_SUCH_PATH
         state = self.calls.find_or_open(flow)
         state.call.provider, state.call.path = direction.provider, direction.path

@@ -138,7 +138,7 @@ class Models(AdmittingAddon):
         """Fetch the list of a provider with Wirekey's own key. Raises ListError."""
         settings = self.services.settings
         host = host_of(provider, settings)
-        upstream = settings.upstreams.get(provider) or Upstream(host)
+        upstream = settings.upstreams.get(provider) or Upstream(host, path=PROVIDERS[provider].path_prefix)
         pool = settings.pools.get(provider)
         key = pool.choose(time.monotonic()) if pool else None
         usual = {"Host": upstream.authority, "Accept": "application/json", "User-Agent": "wirekey"}

@@ -12,7 +12,7 @@ from wirekey.egress.hosts import region_of
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import BACKENDS, ModelName, ModelNameError, is_plain, provider_of_backend
 from wirekey.operation import TRANSLATED, Facts, Kind
-from wirekey.providers import PROVIDERS, owner_of_model
+from wirekey.providers import PROVIDERS, family_of, owner_of_model
 from wirekey.providers.bedrock.services import service_of
 from wirekey.providers.companions import companion_operation
 from wirekey.providers.request_edits import RequestEdits
@@ -113,11 +113,13 @@ class Recognition(Addon):
         query, content_type = self.read_head(flow)
         checked = None if isinstance(body, bytes) else body.values
         limit = self.services.settings.json_values
-        task = ReadTask(call.provider, call.operation, query, content_type, limit, checked)
+        task = ReadTask(family_of(call.provider), call.operation, query, content_type, limit, checked)
         reading = await self.services.body_reader.read(task, body, call.agent.id if call.agent else None)
         if not isinstance(body, bytes):
             body.values, body.spans = reading.values, reading.spans
-        return reading.facts
+        if reading.facts is None or call.operation is None:
+            return reading.facts
+        return PROVIDERS[call.provider].facts_at(call.operation, reading.facts)
 
     async def check_large(self, call: Call, body: RequestBody) -> None:
         """Count the values of a call's body and check its UTF-8, before it is decoded. Raises Refusal."""

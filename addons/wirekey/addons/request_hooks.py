@@ -59,7 +59,7 @@ class RequestHooks(Addon):
     def operation_of(self, request: http.Request, call: Call) -> Operation | None:
         """Return the operation of a request by its head."""
         assert call.provider
-        path = request.path.partition("?")[0]
+        path = PROVIDERS[call.provider].plain_target(request.path).partition("?")[0]
         return PROVIDERS[call.provider].match_operation(request.method, path, request.headers)
 
     async def ask(self, flow: http.HTTPFlow, call: Call, operation: Operation | None) -> None:

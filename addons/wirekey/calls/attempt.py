@@ -22,7 +22,7 @@ from wirekey.egress.hosts import RUNTIME, bedrock_host, bedrock_hosts, region_of
 from wirekey.errors import Fault, Refusal
 from wirekey.extension import ExtensionError
 from wirekey.model_name import ModelNameError
-from wirekey.providers import PROVIDERS
+from wirekey.providers import PROVIDERS, answered_as
 from wirekey.providers.request_edits import RequestEdits
 from wirekey.routing.candidate import Upstream
 
@@ -131,7 +131,7 @@ def new_attempt(services: Services, state: CallState, planned: Attempt) -> Attem
     host = state.host if candidate.provider == call.provider else PROVIDERS[candidate.provider].host
     if candidate.region:
         host = in_region(host, candidate.region)
-    upstream = candidate.upstream or Upstream(host)
+    upstream = candidate.upstream or Upstream(host, path=PROVIDERS[candidate.provider].path_prefix)
     return AttemptState(
         planned,
         upstream,
@@ -188,7 +188,7 @@ def rewrite_request(services: Services, state: CallState, attempt: AttemptState,
         state.cap if model and model.parameters else None,
         clamp_temperature=is_clamped(services.settings, model.name if model else attempt.model),
         include_usage=wants_usage(services.settings, call, candidate),
-        provider=call.provider if translates else candidate.provider,
+        provider=call.provider if translates else answered_as(call.provider, candidate.provider),
         google_reads=candidate.provider == "gemini",
     )
     content_type = request.headers.get("content-type", "")
@@ -245,7 +245,7 @@ def with_ready_credential(services: Services, state: CallState, attempt: Attempt
         supplied = with_client_credential(services, state, attempt)
         return None if supplied.aws and not isinstance(attempt.body, bytes) else supplied
     if candidate.auth == "none":
-        return replace(attempt, credential=f"{candidate.route}/none")
+        return replace(attempt, credential=f"{candidate.route or candidate.provider}/none")
     if candidate.extension:
         return None
     if key := attempt.planned.key:
@@ -262,7 +262,7 @@ async def with_credential(services: Services, flow: http.HTTPFlow, attempt: Atte
     state, candidate = services.calls.state(flow), attempt.planned.candidate
     if candidate.extension:
         headers = await headers_of_extension(services, flow, attempt, candidate.extension)
-        return replace(attempt, added_headers=headers, credential=f"{candidate.route}/extension")
+        return replace(attempt, added_headers=headers, credential=f"{candidate.route or candidate.provider}/extension")
     if candidate.auth in ("client", "passthrough"):
         attempt = with_client_credential(services, state, attempt)
     else:
@@ -322,6 +322,8 @@ def no_key(candidate: Candidate | None) -> str:
     provider = candidate.provider if candidate else "bedrock"
     if candidate and candidate.auth != "provider":
         return f"Wirekey has no key for {candidate.route}. Its operator sets {candidate.route}.keys in wirekey.yaml."
+    if PROVIDERS[provider].family:
+        return f"Wirekey has no key for {provider}. Its operator sets its keys in providers.custom in wirekey.yaml."
     return (
         f"Wirekey has no key for {provider}. Its operator sets {PROVIDERS[provider].key_setting} in the environment or "
         f"providers.{provider} in wirekey.yaml."

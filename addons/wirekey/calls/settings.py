@@ -14,17 +14,19 @@ from wirekey.credentials.aws_source import aws_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey
 from wirekey.egress.names import pattern_of
 from wirekey.json_size import VALUES_LIMIT
-from wirekey.providers import PROVIDERS
+from wirekey.metering.cost import use_price_lists
+from wirekey.providers import PROVIDERS, register_custom
 from wirekey.quotas.configured import quotas_of
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import (
+    custom_traits,
     failover_of,
     key_check,
     model_choice,
     provider_pools,
+    provider_upstream,
     request_hooks,
     routes_from,
-    upstream_of,
 )
 from wirekey.routing.plan import Failover
 from wirekey.routing.routes import Routes
@@ -117,7 +119,8 @@ class Settings:
     def places(self) -> frozenset[tuple[str, int]]:
         """The (host, port) pairs that the configuration names. Private addresses are allowed for these."""
         found = [*self.upstreams.values(), *(route.upstream for route in self.routes.routes)]
-        return frozenset((upstream.host, upstream.port) for upstream in found if upstream)
+        named = {(upstream.host, upstream.port) for upstream in found if upstream}
+        return frozenset(named | {(host, 443) for host, name in self.hosts.items() if PROVIDERS[name].family})
 
     def proxy_for(self, host: str, port: int) -> UpstreamProxy | None:
         """Return the proxy through which a host is reached, or None."""
@@ -156,11 +159,13 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
     """
     pools = provider_pools(config, previous.pools if previous else {})
     upstreams, key_sources = {}, {}
-    for name in PROVIDERS:
-        provider = getattr(config.providers, name)
+    register_custom(custom_traits(config))
+    use_price_lists(filter(None, (provider.prices for provider in config.providers.custom)))
+    for name in config.providers.names:
+        provider = config.providers.of(name)
         if provider.key_source != "inject":
             key_sources[name] = provider.key_source
-        if upstream := upstream_of(provider.upstream_url):
+        if upstream := provider_upstream(config, name):
             upstreams[name] = upstream
     return Settings(
         hosts=provider_hosts(config),
@@ -237,9 +242,9 @@ def models_pattern(patterns: Sequence[str]) -> re.Pattern[str] | None:
 def provider_proxies(config: Config) -> dict[str, UpstreamProxy]:
     """Return host → the proxy of its provider, for providers that have their own. Raises ConfigError."""
     found: dict[str, UpstreamProxy] = {}
-    for name in PROVIDERS:
-        settings = getattr(config.providers, name)
-        proxy = configured_proxy(config, settings.upstream_proxy, f"providers.{name}.upstream_proxy")
+    for name in config.providers.names:
+        settings = config.providers.of(name)
+        proxy = configured_proxy(config, settings.upstream_proxy, f"{config.providers.setting(name)}.upstream_proxy")
         if proxy is None:
             continue
         found |= {host: proxy for host, provider in provider_hosts(config).items() if provider == name}
@@ -255,7 +260,8 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
     """
     upstream = Upstream("127.0.0.1", port, configured=True)
     pools = {name: KeyPool([ProviderKey(f"{name}/simulator", Secret(key))]) for name, key in keys.items()}
-    defaults = {name: Candidate(name, upstream=upstream, pool=pool) for name, pool in pools.items()}
+    upstreams = {name: replace(upstream, path=PROVIDERS[name].path_prefix) for name in keys}
+    defaults = {name: Candidate(name, upstream=upstreams[name], pool=pool) for name, pool in pools.items()}
     routes = [
         replace(route, upstream=None, auth=None, pool=None, extension=None, aws=None, region=None)
         for route in settings.routes.routes
@@ -263,7 +269,7 @@ def simulated(settings: Settings, port: int, keys: Mapping[str, str]) -> Setting
     return replace(
         settings,
         pools=pools,
-        upstreams=dict.fromkeys(PROVIDERS, upstream),
+        upstreams=upstreams,
         routes=Routes(defaults, routes, settings.routes.override, settings.routes.translates),
         aws=None,
         key_sources={},

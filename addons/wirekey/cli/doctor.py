@@ -20,7 +20,6 @@ import click
 from wirekey.cli.environment import client_environment
 from wirekey.cli.options import with_config
 from wirekey.cli.program_environment import inherited_environment
-from wirekey.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +90,7 @@ def keys_findings(config: Config, _: float) -> Iterator[Finding]:
 
     running = RunningProxy.read(config.state)
     simulated = running.simulated if running else not (config.has_file or config.has_any_key)
-    names = list(type(config.providers).model_fields)
+    names = config.providers.names
     not_needed = ""
     if simulated:
         not_needed = "the simulator handles its calls"
@@ -103,22 +102,29 @@ def keys_findings(config: Config, _: float) -> Iterator[Finding]:
             keys = config.resolve_keys(name)
         except ConfigError as error:
             problems = [str(problem) for problem in error.problems]
-        yield check_keys(name, len(keys), problems, not_needed=not_needed, other_source=other_source(config, name))
+        custom = "" if config.providers.place(name) is None else config.providers.setting(name)
+        source = other_source(config, name)
+        yield check_keys(name, len(keys), problems, not_needed=not_needed, other_source=source, custom_setting=custom)
 
 
 def other_source(config: Config, provider: str) -> str:
     """Return where a provider's credentials come from if not from `keys`, otherwise an empty string."""
-    settings = getattr(config.providers, provider)
+    from wirekey.config.custom_providers import CustomProviderConfig
+    from wirekey.config.providers import BedrockConfig
+
+    settings = config.providers.of(provider)
     if settings.key_source != "inject":
         return "clients use their own"
-    if PROVIDERS[provider].uses_aws and settings.aws and not settings.keys:
-        return "AWS credentials are configured"
+    if isinstance(settings, BedrockConfig):
+        return "AWS credentials are configured" if settings.aws and not settings.keys else ""
+    if isinstance(settings, CustomProviderConfig) and not settings.takes_keys:
+        return "it needs no key" if settings.auth == "none" else f"{settings.auth} makes its credentials"
     return ""
 
 
 def is_used(config: Config, provider: str) -> bool:
     """Return whether a provider has credentials."""
-    return bool(getattr(config.providers, provider).keys or other_source(config, provider))
+    return bool(config.providers.of(provider).keys or other_source(config, provider))
 
 
 def state_findings(config: Config, _: float) -> Iterator[Finding]:
@@ -216,7 +222,7 @@ def upstream_places(config: Config) -> list[tuple[str, str, int]]:
 
     places = []
     for host, provider in usual_hosts(config).items():
-        url = getattr(config.providers, provider).upstream_url
+        url = config.providers.of(provider).upstream_url
         parts = urlsplit(str(url) if url else f"https://{host}")
         places.append((provider, parts.hostname or host, parts.port or 443))
     return list(dict.fromkeys(places))

@@ -31,7 +31,7 @@ PROGRAM_SETTINGS = {"gemini": [OPENCODE_CONFIG]}
 
 def passed_through(config: Config) -> Iterator[str]:
     """Yield the providers whose key the programs have themselves."""
-    return (name for name in OWN_KEYS if getattr(config.providers, name).key_source == "passthrough")
+    return (name for name in OWN_KEYS if config.providers.of(name).key_source == "passthrough")
 
 
 def own_keys(config: Config, environ: Mapping[str, str]) -> list[str]:

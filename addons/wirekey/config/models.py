@@ -382,7 +382,7 @@ class Config(ConfigGroup):
         """Whether a provider has keys or `bedrock.aws` is set. The keys are not read."""
         if self.providers.bedrock.aws is not None:
             return True
-        return any(getattr(self.providers, name).keys for name in ProvidersConfig.model_fields)
+        return any(self.providers.of(name).keys for name in self.providers.names)
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -400,8 +400,8 @@ class Config(ConfigGroup):
         Raises ConfigError with every key that cannot be read.
         """
         setting = "aws.bearer" if provider == "bedrock" else "keys[{}]"
-        references = getattr(self.providers, provider).keys
-        return self._read_keys(references, f"providers.{provider}.{setting}", provider)
+        references = self.providers.of(provider).keys
+        return self._read_keys(references, f"{self.providers.setting(provider)}.{setting}", provider)
 
     def resolve_route_keys(self, index: int) -> list[tuple[str, Secret]]:
         """Return the keys of a route as (label, key). Labels are like `routes[0]/1`.
@@ -444,9 +444,14 @@ class Config(ConfigGroup):
 
 def provider_hosts(config: Config) -> dict[str, str]:
     """Return provider host → provider name, for all hosts that are decrypted and that the CA may sign."""
-    return hosts.provider_hosts(config.providers.bedrock.regions)
+    return hosts.provider_hosts(config.providers.bedrock.regions) | custom_hosts(config)
 
 
 def usual_hosts(config: Config) -> dict[str, str]:
     """Return the part of `provider_hosts` that nearly all calls go to, for display and for `doctor`."""
-    return hosts.usual_hosts(config.providers.bedrock.regions)
+    return hosts.usual_hosts(config.providers.bedrock.regions) | custom_hosts(config)
+
+
+def custom_hosts(config: Config) -> dict[str, str]:
+    """Return host → name of the custom providers."""
+    return {host: provider.name for provider in config.providers.custom for host in provider.hosts}

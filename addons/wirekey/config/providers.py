@@ -2,9 +2,10 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wirekey.config.aws import AwsConfig
+from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.group import ConfigGroup
 from wirekey.config.routes import SelectionName
 from wirekey.config.secrets import SecretRef
@@ -113,3 +114,59 @@ class ProvidersConfig(ConfigGroup):
     gemini: ProviderConfig = Field(default=ProviderConfig(), description="generativelanguage.googleapis.com")
     anthropic: ProviderConfig = Field(default=ProviderConfig(), description="api.anthropic.com")
     bedrock: BedrockConfig = Field(default=BedrockConfig(), description="bedrock-runtime.REGION.amazonaws.com")
+    custom: tuple[CustomProviderConfig, ...] = Field(
+        default=(),
+        description="Other hosts that speak the format of one of these providers, such as Azure OpenAI and OpenRouter.",
+        examples=[
+            [
+                {
+                    "name": "azure",
+                    "hosts": ["corp.openai.azure.com"],
+                    "path": "/openai",
+                    "deployments": True,
+                    "auth": "api-key",
+                    "keys": ["env:AZURE_OPENAI_API_KEY"],
+                },
+                {"name": "openrouter", "hosts": ["openrouter.ai"], "path": "/api", "keys": ["env:OPENROUTER_API_KEY"]},
+            ]
+        ],
+    )
+
+    @field_validator("custom")
+    @classmethod
+    def check_custom(cls, value: tuple[CustomProviderConfig, ...]) -> tuple[CustomProviderConfig, ...]:
+        """Refuse two custom providers with the same name or host. Raises ValueError."""
+        for what in ("name", "hosts"):
+            seen: dict[str, int] = {}
+            for index, provider in enumerate(value):
+                found = getattr(provider, what)
+                for one in (found,) if what == "name" else dict.fromkeys(found):
+                    if one in seen:
+                        raise ValueError(f"custom[{seen[one]}] and custom[{index}] both have {one}. Change one of them")
+                    seen[one] = index
+        return value
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all providers, those of Wirekey's own first."""
+        own = (name for name in type(self).model_fields if name != "custom")
+        return (*own, *(provider.name for provider in self.custom))
+
+    def of(self, name: str) -> ProviderConfig | BedrockConfig | CustomProviderConfig:
+        """Return the settings of a provider by its name. Raises KeyError for an unknown name."""
+        place = self.place(name)
+        if place is not None:
+            return self.custom[place]
+        if name == "custom" or name not in type(self).model_fields:
+            raise KeyError(name)
+        found: ProviderConfig | BedrockConfig = getattr(self, name)
+        return found
+
+    def place(self, name: str) -> int | None:
+        """Return the index of a provider in `custom`, or None for a provider of Wirekey's own."""
+        return next((index for index, provider in enumerate(self.custom) if provider.name == name), None)
+
+    def setting(self, name: str) -> str:
+        """Return the setting of a provider: `providers.openai`, `providers.custom[0]`."""
+        place = self.place(name)
+        return f"providers.{name}" if place is None else f"providers.custom[{place}]"

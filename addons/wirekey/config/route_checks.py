@@ -5,12 +5,13 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from wirekey.config.custom_providers import FORMAT_FAMILIES, CustomProviderConfig
 from wirekey.config.values import is_python
 from wirekey.extension import ExtensionError
 from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
 from wirekey.model_name import ModelName
 from wirekey.operation import FORMATS
-from wirekey.providers import PROVIDERS, accepts_format
+from wirekey.providers import OWN_PROVIDERS, PROVIDERS, accepts_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ WILD = "*?["
 def route_conflicts(config: Config, sources: ConfigSources) -> list[Problem]:
     """Return conflicts that no call can resolve. A configuration with one is refused."""
     return [
+        *_unknown_providers(config, sources),
         *_sigv4_conflicts(config, sources),
         *_provider_keys_in_clear(config, sources),
         *_unknown_formats(config, sources),
@@ -49,6 +51,11 @@ def extension_problems(config: Config) -> list[Problem]:
         for index, route in enumerate(config.routes)
         if route.auth and is_python(route.auth)
     ]
+    named += [
+        (f"providers.custom[{index}].auth", provider.auth, Extension.load)
+        for index, provider in enumerate(config.providers.custom)
+        if is_python(provider.auth)
+    ]
     named += [(f"extensions[{index}]", name, RequestHook.load_class) for index, name in enumerate(config.extensions)]
     if config.model_override and is_python(config.model_override):
         named.append(("model_override", config.model_override, ModelChoice.load))
@@ -65,8 +72,8 @@ def extension_problems(config: Config) -> list[Problem]:
 
 def _provider_keys_in_clear(config: Config, sources: ConfigSources) -> Iterator[Problem]:
     """Yield a problem for each key of a provider that a route would send without TLS."""
-    own = {str(key) for name in PROVIDERS for key in getattr(config.providers, name).keys}
-    own |= {f"env:{provider.key_setting}" for provider in PROVIDERS.values()}
+    own = {str(key) for name in config.providers.names for key in config.providers.of(name).keys}
+    own |= {f"env:{PROVIDERS[name].key_setting}" for name in OWN_PROVIDERS}
     for index, route in enumerate(config.routes):
         if route.upstream_url and not route.upstream_url.tls:
             for place, key in enumerate(route.keys):
@@ -82,9 +89,17 @@ def _unknown_formats(config: Config, sources: ConfigSources) -> Iterator[Problem
                 message = f"matches no format. The formats are: {', '.join(FORMATS)}"
                 yield sources.problem(f"routes[{index}].format", message)
         for pattern in route.called_provider:
-            if not any(fnmatchcase(name, pattern) for name in PROVIDERS):
-                message = f"matches no provider. The providers are: {', '.join(PROVIDERS)}"
+            if not any(fnmatchcase(name, pattern) for name in config.providers.names):
+                message = f"matches no provider. The providers are: {', '.join(config.providers.names)}"
                 yield sources.problem(f"routes[{index}].called_provider", message)
+
+
+def _unknown_providers(config: Config, sources: ConfigSources) -> Iterator[Problem]:
+    named = {f"routes[{index}].provider": route.provider for index, route in enumerate(config.routes)}
+    for key, name in {"default_backend": config.default_backend, **named}.items():
+        if name and name not in config.providers.names:
+            message = f"is not a provider. The providers are: {', '.join(config.providers.names)}"
+            yield sources.problem(key, message)
 
 
 def _sigv4_conflicts(config: Config, sources: ConfigSources) -> Iterator[Problem]:
@@ -106,7 +121,10 @@ def _incompatible_fallbacks(config: Config, sources: ConfigSources) -> Iterator[
             other = matching(config, name.name)
             target = name.provider or (config.routes[other].named_provider if other is not None else None)
             own = route.named_provider
-            if own and target and not accepts_format(target, own):
+            families = {provider.name: FORMAT_FAMILIES[provider.speaks] for provider in config.providers.custom}
+            own_family, target_family = families.get(own or "", own), families.get(target or "", target)
+            known = own_family in OWN_PROVIDERS and target_family in OWN_PROVIDERS
+            if own_family and target_family and known and not accepts_format(target_family, own_family):
                 message = (
                     f"falls back to {text}, which goes to {target}. It does not accept calls in the format of {own}. "
                     f"Name a model of {own}"
@@ -134,9 +152,12 @@ def _keyless(config: Config, sources: ConfigSources) -> Iterator[Problem]:
         if not provider or provider == "bedrock" or route.keys or route.upstream_url:
             continue
         takes_key = route.auth in (None, "bearer", "x-api-key", "x-goog-api-key")
-        settings = getattr(config.providers, provider)
+        settings = config.providers.of(provider)
+        if isinstance(settings, CustomProviderConfig) and not settings.takes_keys:
+            continue
         if takes_key and settings.key_source == "inject" and not settings.keys:
-            message = f"goes to {provider}, which has no key. Set providers.{provider}.keys, or keys in this route"
+            setting = f"{config.providers.setting(provider)}.keys"
+            message = f"goes to {provider}, which has no key. Set {setting}, or keys in this route"
             yield sources.problem(f"routes[{index}]", message)
 
 

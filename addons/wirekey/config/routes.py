@@ -28,7 +28,12 @@ from wirekey.credential_headers import is_credential_header
 from wirekey.model_name import ModelName, ModelNameError
 from wirekey.operation import FORMATS
 
-ProviderName = Literal["openai", "gemini", "anthropic", "bedrock"]
+OWN_PROVIDERS = ("openai", "gemini", "anthropic", "bedrock")
+ProviderName = Annotated[
+    str,
+    Field(min_length=1),
+    ValueFormat(" \\| ".join((*OWN_PROVIDERS, "name of a custom provider"))),
+]
 SelectionName = Literal["round-robin", "first-available", "random", "session-affinity"]
 
 
@@ -283,4 +288,4 @@ class RouteConfig(ConfigGroup):
     def named_provider(self) -> ProviderName | None:
         """The provider that `provider` or the prefix of `model` names."""
         named = ModelName.parse(self.model).provider if self.model else None
-        return self.provider or named  # type: ignore[return-value]  # the prefix is one of the names
+        return self.provider or named

@@ -109,12 +109,18 @@ def check_translation(route: TranslatedRoute) -> Finding:
 
 
 def check_keys(
-    provider: str, count: int, problems: Sequence[str], *, not_needed: str, other_source: str = ""
+    provider: str,
+    count: int,
+    problems: Sequence[str],
+    *,
+    not_needed: str,
+    other_source: str = "",
+    custom_setting: str = "",
 ) -> Finding:
     """Check that a provider has keys, and that all of them can be read.
 
     `other_source` is the source of its credentials without keys, `not_needed` the reason why it needs no keys. Each is
-    empty if it does not apply.
+    empty if it does not apply. `custom_setting` is the setting of a custom provider, such as `providers.custom[0]`.
     """
 
     def found(level: Level, message: str, fix: str = "") -> Finding:
@@ -126,8 +132,11 @@ def check_keys(
         return found(Level.OK, other_source)
     if count:
         return found(Level.OK, f"{count} key{'s' * (count != 1)}")
-    setting = f"providers.{provider}.{'aws' if PROVIDERS[provider].uses_aws else 'keys'}"
-    fix = f"set {PROVIDERS[provider].key_setting}, or {setting}"
+    if custom_setting:
+        fix = f"set {custom_setting}.keys"
+    else:
+        setting = f"providers.{provider}.{'aws' if PROVIDERS[provider].uses_aws else 'keys'}"
+        fix = f"set {PROVIDERS[provider].key_setting}, or {setting}"
     if not_needed:
         return found(Level.SKIPPED, f"none: {not_needed}", fix)
     return found(Level.WARNING, "none, and no other provider has any. All calls fail with 503", fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import time
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from wirekey.errors import UserError
 from wirekey.package_imports import import_on_demand
 
 import_on_demand("genai_prices")
@@ -17,6 +19,7 @@ from genai_prices.data_snapshot import DataSnapshot  # noqa: E402  # without the
 from genai_prices.types import TieredPrices  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
 
     from wirekey.operation import Usage
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 KEPT = ("openai", "google", "anthropic", "aws")
 """The price lists of the providers that Wirekey knows."""
+kept = set(KEPT)
+"""The price lists that are loaded: also those of the custom providers of the configuration."""
 PER = 1_000_000
 HOUR = 3600
 
@@ -105,12 +110,14 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
 
     The search takes a tenth of a millisecond. It goes round the library's own cache, which has no bounds.
     """
-    if model.startswith("tunedModels/"):
+    if model.startswith("tunedModels/") or not price_list:
         return None
     snapshot = price_lists()
     listed = snapshot.find_provider(None, price_list, None)
     # Gemini's models/NAME, and Bedrock's arn:aws:bedrock:…:inference-profile/NAME
-    found = listed.find_model(model.rpartition("/")[2], all_providers=snapshot.providers)
+    found = listed.find_model(model, all_providers=snapshot.providers) or listed.find_model(
+        model.rpartition("/")[2], all_providers=snapshot.providers
+    )
     if found is None:
         return None
     prices = found.get_prices(datetime.fromtimestamp(hour * HOUR, UTC))
@@ -130,12 +137,29 @@ def prices_of(price_list: str, model: str, hour: int) -> Prices | None:
     )
 
 
-@cache
-def price_lists() -> DataSnapshot:
-    """Return the price lists of the providers that Wirekey knows. The package's other fifty are not kept in memory."""
+def use_price_lists(names: Iterable[str]) -> None:
+    """Load the price lists of custom providers. Raises UserError if the package has no list of a name."""
+    wanted = set(names)
+    if wanted <= kept:
+        return
     from genai_prices import data
 
-    wanted = [listed for listed in data.providers if listed.id in KEPT]
+    known = {listed.id for listed in data.providers}
+    if unknown := sorted(wanted - known):
+        close = difflib.get_close_matches(unknown[0], known, 1)
+        hint = f"Did you mean {close[0]}?" if close else f"There are: {', '.join(sorted(known))}"
+        raise UserError(f"providers.custom: genai-prices has no price list {unknown[0]}. {hint}")
+    kept.update(wanted)
+    price_lists.cache_clear()
+    prices_of.cache_clear()
+
+
+@cache
+def price_lists() -> DataSnapshot:
+    """Return the price lists of the providers in use. The package's others are not kept in memory."""
+    from genai_prices import data
+
+    wanted = [listed for listed in data.providers if listed.id in kept]
     del sys.modules[data.__name__], sys.modules[data.__package__].data
     return DataSnapshot(providers=wanted, from_auto_update=False)
 

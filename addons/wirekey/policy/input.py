@@ -55,7 +55,7 @@ FIELDS = (
     InputField("agent_role", "string", "the same as `agent.role`"),
     InputField("agent_type", "string", "the same as `agent.type`"),
     InputField("client", "string", "address of the client, without port"),
-    InputField("provider", "string", "`openai`, `gemini`, `anthropic` or `bedrock`"),
+    InputField("provider", "string", "`openai`, `gemini`, `anthropic`, `bedrock`, or the name of a custom provider"),
     InputField(
         "operation",
         "string",
@@ -71,8 +71,8 @@ FIELDS = (
     ),
     InputField("method", "string", "HTTP method; `CONNECT` for a tunnel"),
     InputField("path", "string", "path without the query; `HOST:PORT` for a tunnel"),
-    InputField("mcp_server", "string", "`openai-proxy`, `gemini-proxy`, `anthropic-proxy` or `bedrock-proxy`"),
-    InputField("tool_name", "string", "`openai-api`, `gemini-api`, `anthropic-api` or `bedrock-api`"),
+    InputField("mcp_server", "string", "the name of the provider and `-proxy`: `openai-proxy`, `gemini-proxy`, …"),
+    InputField("tool_name", "string", "the name of the provider and `-api`: `openai-api`, `gemini-api`, …"),
     InputField("action", "string", "the same as `method`"),
     InputField(
         "target",

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 from wirekey.providers.anthropic import Anthropic
 from wirekey.providers.bedrock import Bedrock
+from wirekey.providers.custom import custom_provider
 from wirekey.providers.gemini import Gemini
 from wirekey.providers.openai import OpenAi
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wirekey.providers.custom import CustomTraits
     from wirekey.providers.protocol import Provider
 
 PROVIDERS: dict[str, Provider] = {
@@ -18,6 +22,27 @@ PROVIDERS: dict[str, Provider] = {
     "anthropic": Anthropic(),
     "bedrock": Bedrock(),
 }
+OWN_PROVIDERS = tuple(PROVIDERS)
+"""The providers that Wirekey knows without configuration."""
+
+
+def register_custom(providers: Iterable[CustomTraits]) -> None:
+    """Add the custom providers of a configuration.
+
+    A provider that the configuration no longer has stays, for the calls that are under way: what may be called is
+    decided by the settings, which have its hosts and keys.
+    """
+    PROVIDERS.update({traits.name: custom_provider(traits) for traits in providers})
+
+
+def family_of(provider: str) -> str:
+    """Return the name of the provider whose format and paths a provider has: its own, unless it is a custom one."""
+    return PROVIDERS[provider].family or provider
+
+
+def answered_as(called: str, provider: str) -> str:
+    """Return the name by which the provider `called` knows where its requests go, for its edits and targets."""
+    return called if provider == called else family_of(provider)
 
 
 DEFAULT_PROVIDER = PROVIDERS["openai"]
@@ -30,6 +55,10 @@ def owner_of_model(model: str, default: str | None = None) -> str:
     return owner or DEFAULT_PROVIDER.name
 
 
+def _compatible(called: str) -> tuple[str, ...]:
+    return PROVIDERS[family_of(called)].compatible_providers
+
+
 def accepts_format(provider: str, called: str) -> bool:
     """Return whether a provider accepts requests in the format of the provider `called`."""
-    return provider == called or provider in PROVIDERS[called].compatible_providers
+    return family_of(provider) == family_of(called) or family_of(provider) in _compatible(called)

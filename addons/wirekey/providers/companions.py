@@ -46,8 +46,8 @@ _OPERATIONS = {
 
 
 def companion_operation(provider: str, method: str, path: str) -> Operation | None:
-    """Return the companion operation of a method and raw path at a provider's host, or None."""
-    for methods, pattern, what in _TABLE[provider]:
+    """Return the companion operation of a method and raw path at a provider's host, or None. Custom ones have none."""
+    for methods, pattern, what in _TABLE.get(provider, ()):
         if method in methods and pattern.fullmatch(path):
             return _OPERATIONS[what, method != "POST"]
     return None

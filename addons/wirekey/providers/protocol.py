@@ -19,7 +19,7 @@ class Provider(Protocol):
     """One wire protocol."""
 
     name: str
-    """openai, gemini, anthropic, bedrock"""
+    """openai, gemini, anthropic, bedrock, or the name of a custom provider"""
     model_list_targets: tuple[str, ...]
     """The paths, with their query, under which the provider lists its models."""
     key_setting: str
@@ -37,6 +37,10 @@ class Provider(Protocol):
 
     host: str = ""
     """The provider's own host; "" if it has one for each region."""
+    family: str = ""
+    """The provider whose format and paths a custom provider has; "" for the others."""
+    path_prefix: str = ""
+    """The path before those that Wirekey knows, which only the upstream's own requests have: `/openai` at Azure."""
     uses_aws: bool = False
     """Whether it is a service of AWS: it has a host for each region, and calls without an API key are signed."""
     leads_by_model: bool = False
@@ -85,6 +89,10 @@ class Provider(Protocol):
         Raises Refusal(400) on a body that is not one strict JSON object, or in which something that
         policy reads has the wrong type or appears twice.
         """
+
+    def facts_at(self, operation: Operation, facts: Facts) -> Facts:
+        """Return the facts of a request whose body was read as one of the family, with what its path says."""
+        return facts
 
     def edit_request(  # a request's parts, in the order in which they are known
         self, operation: Operation, target: bytes, content_type: str, body: RequestBody, edits: RequestEdits

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from wirekey.config import ConfigError, extension_problems
-from wirekey.config.routes import ProviderName
+from wirekey.config.custom_providers import CustomProviderConfig
 from wirekey.config.values import is_python
 from wirekey.credentials.aws_source import route_credentials
 from wirekey.credentials.pool import KeyPool, ProviderKey, SessionAffinity
 from wirekey.extension import ExtensionError
 from wirekey.extension_running import Extension, KeyCheck, ModelChoice, RequestHook
 from wirekey.model_name import ModelName
+from wirekey.providers.custom import CustomTraits
 from wirekey.routing.candidate import Candidate, Limits, Upstream
 from wirekey.routing.conditions import Conditions
 from wirekey.routing.plan import Failover
@@ -25,14 +27,12 @@ if TYPE_CHECKING:
     from wirekey.routing.candidate import Auth
     from wirekey.secret import Secret
 
-NAMES: tuple[str, ...] = get_args(ProviderName)
-
 
 def provider_pools(config: Config, previous: Mapping[str, KeyPool]) -> dict[str, KeyPool]:
     """Make the pool of each provider. Keys that stay keep their cool-downs and sessions. Raises ConfigError."""
     pools = {}
-    for name in NAMES:
-        selection: SelectionName = getattr(getattr(config.providers, name), "selection", "round-robin")
+    for name in config.providers.names:
+        selection: SelectionName = getattr(config.providers.of(name), "selection", "round-robin")
         pools[name] = _pool(config, config.resolve_keys(name), selection)
         if name in previous:
             pools[name].carry_over(previous[name])
@@ -43,7 +43,7 @@ def routes_from(config: Config, pools: Mapping[str, KeyPool], previous: Routes |
     """Make the routes. Raises ConfigError if a key or an extension is missing."""
     if problems := extension_problems(config):
         raise ConfigError(problems)
-    defaults = {name: _default(config, name, pools[name]) for name in NAMES}
+    defaults = {name: _default(config, name, pools[name]) for name in config.providers.names}
     before = {route.label: route for route in previous.routes} if previous else {}
     routes = [_route(config, index, settings, pools, before) for index, settings in enumerate(config.routes)]
     for route in routes:
@@ -102,9 +102,43 @@ def _pool(config: Config, keys: list[tuple[str, Secret]], selection: SelectionNa
 
 
 def _default(config: Config, name: str, pool: KeyPool) -> Candidate:
-    settings = getattr(config.providers, name)
+    settings = config.providers.of(name)
     auth: Auth = "provider" if settings.key_source == "inject" else settings.key_source
-    return Candidate(name, auth, upstream_of(settings.upstream_url), pool=pool)
+    upstream = provider_upstream(config, name)
+    if not isinstance(settings, CustomProviderConfig):
+        return Candidate(name, auth, upstream, pool=pool)
+    extension = None
+    if is_python(settings.auth):
+        extension = Extension.load(settings.auth, config._sources.folder)  # noqa: SLF001  # it was checked with the same folder
+        auth = "extension"
+    elif settings.auth == "none":
+        auth = "none"
+    return Candidate(name, auth, upstream, pool=pool, extension=extension, asks_usage=settings.include_stream_usage)
+
+
+def provider_upstream(config: Config, name: str) -> Upstream | None:
+    """Return the upstream of a provider's `upstream_url`, with the path of a custom provider behind its own."""
+    settings = config.providers.of(name)
+    upstream = upstream_of(settings.upstream_url)
+    if upstream and isinstance(settings, CustomProviderConfig):
+        return replace(upstream, path=upstream.path + settings.path)
+    return upstream
+
+
+def custom_traits(config: Config) -> list[CustomTraits]:
+    """Return what the configuration says of each custom provider."""
+    return [
+        CustomTraits(
+            each.name,
+            each.hosts,
+            each.speaks,
+            "authorization" if each.auth == "bearer" else each.auth,
+            each.path,
+            each.deployments,
+            each.prices or "",
+        )
+        for each in config.providers.custom
+    ]
 
 
 def _route(

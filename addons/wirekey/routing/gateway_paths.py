@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PREFIXES = {f"/api/v1/{name}": name for name in PROVIDERS}
 
+_PREFIXED = re.compile(r"/api/v1/([a-z0-9-]+)(/.*)", re.DOTALL)
 # A provider's paths are looked at before those of the providers above it in the registry; the first match wins.
 _AT_THE_ROOT = [
     (re.compile(pattern), provider)
@@ -51,9 +52,10 @@ class Direction:
 
 def direction_of(path: str, headers: Mapping[str, str]) -> Direction | None:
     """Return where a raw path without its query leads, or None. `headers`: by lower-case name."""
-    for prefix, name in PREFIXES.items():
-        if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] == "/":
-            return Direction(name, path[len(prefix) :])
+    if found := _PREFIXED.fullmatch(path):
+        name, rest = found.groups()
+        if name in PROVIDERS:
+            return Direction(name, rest)
     provider = next((provider for pattern, provider in _AT_THE_ROOT if pattern.fullmatch(path)), None)
     if provider is None:
         return direction_without_version(path, headers)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wirekey.errors import Fault, Refusal
 from wirekey.model_name import ModelName, provider_of_backend
 from wirekey.operation import COUNTS, EMBEDDINGS, TRANSLATED, Kind
-from wirekey.providers import PROVIDERS
+from wirekey.providers import PROVIDERS, answered_as
 from wirekey.routing.candidate import NO_LIMITS
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Routes:
         client = TRANSLATED.get(operation.name)
         speaks = configured_format(candidate, operation)
         keeps_format = speaks is None or client in {speaks, f"{speaks}.embeddings"}
-        if keeps_format and PROVIDERS[called].equivalent_target(target, operation, candidate.provider) is not None:
+        if keeps_format and equivalent_target(called, target, operation, candidate.provider) is not None:
             return candidate if candidate.speaks is None else replace(candidate, speaks=None)
         if client is None or not self.translates:
             return None
@@ -192,6 +192,11 @@ class Routes:
             return replace(own, model=name)
         other = route.candidate(provider, self.defaults)
         return replace(other, model=other.model or name)
+
+
+def equivalent_target(called: str, target: bytes, operation: Operation, provider: str) -> bytes | None:
+    """Return the target that means the same at another provider, or None if that does not answer this format."""
+    return PROVIDERS[called].equivalent_target(target, operation, answered_as(called, provider))
 
 
 NATIVE_VECTORS = ("gemini",)

@@ -84,10 +84,10 @@ class Status:
 
     def _providers(self) -> Iterator[dict[str, Any]]:
         settings, now = self._services.settings, time.monotonic()
-        for name, provider in PROVIDERS.items():
-            pool = settings.pools.get(name)
+        for name, pool in settings.pools.items():
+            provider = PROVIDERS[name]
             mode = settings.key_sources.get(name, "inject")
-            if provider.uses_aws and settings.aws and not (pool and pool.keys):
+            if provider.uses_aws and settings.aws and not pool.keys:
                 mode = "aws"
             yield {
                 "name": name,

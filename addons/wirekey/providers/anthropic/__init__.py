@@ -16,9 +16,9 @@ class Anthropic(AnthropicRequests, AnthropicResponses, AnthropicErrors, Anthropi
 
     host = "api.anthropic.com"
     key_setting = "ANTHROPIC_API_KEY"
-    key_headers = ("x-api-key", "authorization")
+    key_headers: tuple[str, ...] = ("x-api-key", "authorization")
     client_key_header = "X-Anthropic-Key"
-    gateway_paths = (r"/v1/messages(?:/.*)?",)
+    gateway_paths: tuple[str, ...] = (r"/v1/messages(?:/.*)?",)
     sdk_header = "anthropic-version"
     sdk_paths = (
         r"/v1/(?:models|files|skills|agents|sessions|environments|deployments|deployment_runs|dreams|memory_stores"

@@ -19,13 +19,13 @@ class Gemini(GeminiRequests, GeminiResponses, GeminiErrors, GeminiModels, Provid
 
     host = "generativelanguage.googleapis.com"
     key_setting = "GEMINI_API_KEY"
-    key_headers = ("x-goog-api-key", "authorization")
+    key_headers: tuple[str, ...] = ("x-goog-api-key", "authorization")
     key_parameter = "key"
     client_key_header = "X-Gemini-Key"
     # The `reason` of google.rpc.ErrorInfo in the error's `details`.
     refused_key_sign = (400, b"API_KEY_INVALID")
     has_upload_ids = True
-    gateway_paths = (
+    gateway_paths: tuple[str, ...] = (
         r"/(?:upload/|download/)?v1(?:beta|alpha)/.*",
         r"/(?:upload|download)/v1/.*",
         rf"/v1/(?:models|tunedModels)/[^/]+:(?:{'|'.join(ACTIONS)})",

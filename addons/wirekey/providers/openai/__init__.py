@@ -14,9 +14,9 @@ class OpenAi(OpenAiRequests, OpenAiResponses, OpenAiErrors, OpenAiModels, Provid
 
     host = "api.openai.com"
     key_setting = "OPENAI_API_KEY"
-    key_headers = ("authorization",)
+    key_headers: tuple[str, ...] = ("authorization",)
     client_key_header = "X-OpenAI-Key"
-    gateway_paths = (r"/v1/.*",)
+    gateway_paths: tuple[str, ...] = (r"/v1/.*",)
     leads_by_model = True
     speaks = ("openai.responses", "openai.chat")
     compatible_providers = ("gemini",)

@@ -1,0 +1,142 @@
+"""The settings of custom providers: hosts of other companies that speak the format of a provider that Wirekey knows."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from wirekey.config.group import ConfigGroup
+from wirekey.config.routes import SelectionName
+from wirekey.config.upstream_proxy import ProxySetting
+from wirekey.config.values import (
+    PYTHON_NAME,
+    URL_PATH,
+    ConfiguredUpstream,
+    Flag,
+    Reference,
+    Text,
+    ValueFormat,
+    is_python,
+)
+from wirekey.egress.hosts import FIXED_HOSTS, region_of
+from wirekey.egress.names import is_canonical
+
+NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+LONGEST_NAME = 32
+RESERVED = ("auth", "custom", "google", "vertex", "wirekey")
+"""Names with another meaning in a path of the gateway or in the configuration."""
+AUTHS = ("bearer", "api-key", "x-api-key", "x-goog-api-key", "none")
+
+
+FORMAT_FAMILIES = {"openai.chat": "openai", "openai.responses": "openai", "gemini": "gemini", "anthropic": "anthropic"}
+"""Format → the provider whose paths it has."""
+
+
+def custom_name(value: str) -> str:
+    """Check the name of a custom provider. Raises ValueError."""
+    if not NAME.fullmatch(value) or len(value) > LONGEST_NAME:
+        raise ValueError("must be a word of lower-case letters, digits and hyphens, such as azure-eu")
+    if value in RESERVED or value in {*FIXED_HOSTS.values(), "bedrock"} or value.startswith("gemini-"):
+        raise ValueError("is a name that Wirekey uses itself. Choose another one")
+    return value
+
+
+def custom_host(value: str) -> str:
+    """Check the host of a custom provider. Raises ValueError."""
+    if not is_canonical(value):
+        raise ValueError("must be a host name in lower case, such as openrouter.ai, without https:// and port")
+    if value in FIXED_HOSTS or region_of(value):
+        raise ValueError("is the host of a provider that Wirekey knows. Use the settings of that provider")
+    return value
+
+
+def path_prefix(value: str) -> str:
+    """Check the path before those of the format. Raises ValueError."""
+    if value and not URL_PATH.fullmatch(value):
+        raise ValueError("must be a path that begins with / and does not end with it, such as /api")
+    if re.search(r"/v1(?:beta|alpha)?$", value):
+        raise ValueError("ends with the version, with which the paths of the format begin. Leave it out")
+    return value
+
+
+def custom_auth(value: str) -> str:
+    """Check the `auth` of a custom provider: one of AUTHS, or an operator's own function. Raises ValueError."""
+    if value not in AUTHS and not PYTHON_NAME.fullmatch(value):
+        raise ValueError(f"must be one of {', '.join(AUTHS)}, or python:MODULE:FUNCTION")
+    return value
+
+
+class CustomProviderConfig(ConfigGroup):
+    """One of `providers.custom`."""
+
+    name: Annotated[Text, AfterValidator(custom_name)] = Field(
+        description="Name of the provider in routes, policies, the audit and the gateway (`/api/v1/NAME/…`).",
+        examples=["azure"],
+    )
+    hosts: tuple[Annotated[Text, AfterValidator(custom_host), ValueFormat("host name")], ...] = Field(
+        min_length=1,
+        description="Hosts of the provider, which the CA may then sign. Calls through the gateway go to the first.",
+        examples=[["corp.openai.azure.com"]],
+    )
+    speaks: Literal["openai.chat", "openai.responses", "gemini", "anthropic"] = Field(
+        default="openai.chat",
+        description="Format of the provider. With one of OpenAI's formats it has all paths of OpenAI, and calls that "
+        "are translated for it use this one.",
+    )
+    path: Annotated[str, AfterValidator(path_prefix), ValueFormat("path")] = Field(
+        default="", description="Path before the paths of the format.", examples=["/api"]
+    )
+    deployments: Flag = Field(
+        default=False,
+        description="Whether paths may also name the model as Azure does: `/deployments/MODEL/chat/completions`. Needs "
+        "one of OpenAI's formats.",
+    )
+    auth: Annotated[
+        Text, AfterValidator(custom_auth), ValueFormat(" \\| ".join((*AUTHS, "python:MODULE:FUNCTION")))
+    ] = Field(default="bearer", description="How the key is sent. python:… calls your own function.")
+    keys: tuple[Reference, ...] = Field(
+        default=(),
+        description="Keys of the provider. A key that gets 401, 403 or 429 cools down.",
+        examples=[["env:AZURE_OPENAI_API_KEY"]],
+    )
+    selection: SelectionName = Field(default="round-robin", description="As for the other providers.")
+    prices: Text | None = Field(
+        default=None,
+        description="Price list of the package genai-prices, such as `azure`, `openrouter` or `mistral`. null: no "
+        "prices, so that the cost of calls is unknown.",
+        examples=["azure"],
+    )
+    include_stream_usage: Flag | None = Field(default=None, description="As in `metering`, which is the default.")
+    upstream_url: ConfiguredUpstream | None = Field(
+        default=None, description="`https://HOST:PORT` to connect to instead of the provider's own hosts."
+    )
+    upstream_proxy: ProxySetting = Field(
+        default=None, description="Proxy on the way to this provider. Default: the global `upstream_proxy`."
+    )
+    key_source: Literal["inject", "passthrough"] = Field(
+        default="inject",
+        description="inject: Wirekey adds one of `keys`. passthrough: the client's own key is forwarded unchanged.",
+    )
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether calls are sent with one of `keys`, unless the clients have their own."""
+        return self.auth != "none" and not is_python(self.auth)
+
+    @model_validator(mode="after")
+    def check_keys_used(self) -> Self:
+        """Refuse keys that are never used. Raises ValueError."""
+        if self.keys and self.key_source != "inject":
+            raise ValueError(f"keys are never used with key_source: {self.key_source}. Remove one of the two")
+        if self.keys and not self.takes_keys:
+            raise ValueError(f"keys are never used with auth: {self.auth}. Remove one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def check_deployments(self) -> Self:
+        """Refuse paths of deployments in a format that has none. Raises ValueError."""
+        if self.deployments and not self.speaks.startswith("openai."):
+            raise ValueError("deployments needs speaks: openai.chat or openai.responses")
+        return self

@@ -59,7 +59,7 @@ class AgentsConnection(LimitedConnection):
 
 
 class AgentsDatabase:
-    """The agents in the database of a URL. Each operation connects anew, and blocks for at most some seconds."""
+    """The agents in the database of a URL. Each operation opens a connection, and blocks for at most some seconds."""
 
     def __init__(self, url: Secret) -> None:
         """Note the URL. Raises AgentsDatabaseError if it is not valid."""
@@ -92,7 +92,7 @@ class AgentsDatabase:
     def change(self, change: Callable[[AgentRecords], AgentRecords]) -> None:
         """Replace the agents with what `change` makes of them, as one transaction.
 
-        Raises AgentsDatabaseError; then nothing has changed. What `change` raises passes through.
+        Raises AgentsDatabaseError, and the errors of `change`; then nothing has changed.
         """
         with self.connected() as connection, connection.transaction():
             connection.execute("SELECT revision FROM wirekey.agents_revision FOR UPDATE")

@@ -158,6 +158,10 @@ class Call:
     response_bytes: int | None = None
     ttfb_ms: float | None = None
     duration_ms: float | None = None
+    rolled_up: int | None = None
+    """The number of messages of the request that a stored text has replaced."""
+    purpose: str | None = None
+    """Why Wirekey itself makes the call: `rollup.summary`. Recorded as its operation; None for other calls."""
     simulated: bool = False
     parent_id: str | None = None
     """Of a response within a connection: the id of the connection's call."""

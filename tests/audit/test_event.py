@@ -20,6 +20,7 @@ requested_model model stream message_count has_system has_tools tool_count max_t
 policy_revision route credential upstream attempts status outcome finish_reason input_tokens output_tokens
 cached_input_tokens cache_write_tokens reasoning_tokens cost_usd request_bytes response_bytes ttfb_ms duration_ms
 translation adjusted dropped simulated audio_input_tokens audio_output_tokens parent_id
+rolled_up_messages
 """.split()  # noqa: SIM905  # easier to read than forty literals
 
 
@@ -80,6 +81,7 @@ def test_the_event_of_a_completed_call_is_complete():
         "audio_input_tokens": None,
         "audio_output_tokens": None,
         "parent_id": None,
+        "rolled_up_messages": None,
     }
 
 
@@ -87,6 +89,12 @@ def test_a_response_within_a_connection_names_the_event_of_its_connection():
     usage = Usage(input_tokens=30, output_tokens=20, audio_input_tokens=25, audio_output_tokens=15)
     event = event_of(Call(parent_id="018f-1", usage=usage))
     assert [event[name] for name in ("parent_id", "audio_input_tokens", "audio_output_tokens")] == ["018f-1", 25, 15]
+
+
+def test_a_call_of_wirekeys_own_has_its_purpose_as_operation():
+    operation = Operation("generateContent", Body.JSON, Kind.INFERENCE)
+    assert event_of(Call(operation=operation, purpose="rollup.summary"))["operation"] == "rollup.summary"
+    assert event_of(Call(operation=operation, rolled_up=4))["rolled_up_messages"] == 4
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,42 @@ def model_override(stage: Stage, here: str) -> None:
         assert other.arrived.target == f"/v1beta/models/{value}:generateContent"
 
 
+def summaries(stage: Stage, here: str) -> None:
+    name, _, value = code_of(here)[0].partition("=")
+    messages = [{"role": "user", "content": f"{number} {'word ' * 900}"} for number in range(2)]
+    with stage.again({name: value, "WIREKEY_ROLLUP__THRESHOLD": "4096"}) as other:
+
+        def ask(messages: list[dict]) -> dict:
+            response = other.ask("POST", "/v1/chat/completions", {**CHAT, "messages": messages})
+            assert response.status_code == 200
+            return response.json()["choices"][0]["message"]
+
+        said = ask(messages[:1])
+
+        def shortened() -> str | None:
+            other.simulator.forget()
+            ask([messages[0], said, messages[1]])
+            sent = next(seen for seen in other.simulator.seen if "chat/completions" in seen.target)
+            system, *_ = json.loads(sent.body)["messages"]
+            return system["content"] if system["role"] == "system" else None
+
+        assert wait_for(shortened, "the summary").startswith("Context of the conversation so far:")
+        events = [event for event in other.wirekey.finished_events(2) if event["operation"] == "rollup.summary"]
+    assert events[0]["model"] == "gemini-2.5-flash"
+
+
+def rollup_setting(name: str):
+    def check(_: Stage, here: str) -> None:
+        variable, _, value = code_of(here)[0].partition("=")
+        assert variable == f"WIREKEY_ROLLUP__{name.upper()}"
+        found = getattr(read_setting("{}", {variable: value.strip('"')}).rollup, name)
+        assert str(found) == value.strip('"')
+        usual = getattr(read_setting("{}").rollup, name)
+        assert isinstance(usual, str) or usual == found
+
+    return check
+
+
 def model_function(stage: Stage, here: str) -> None:
     _, _, value = code_of(here)[0].partition(": ")
     chosen = value.strip('"').replace("MODULE", "choice").replace("FUNCTION", "model")
@@ -389,6 +425,10 @@ CHECKS = {
     "`GEMINI_CALO_LOG_FILE`": log_file,
     "requests and responses in that log": log_bodies,
     "`GEMINI_CALO_MODEL_OVERRIDE`": model_override,
+    "summaries of long conversations": summaries,
+    "`GEMINI_CALO_CONVERSATION_SUMMARIZATION_LRU_CACHE`": rollup_setting("entries"),
+    "`GEMINI_CALO_CONVERSATION_SIZE_SUMMARIZATION_THRESHOLD`": rollup_setting("threshold"),
+    "`GEMINI_CALO_DEFAULT_SUMMARIZER_PROMPT`": rollup_setting("prompt"),
     "a `.env` file with `export` lines": dotenv,
     "`model_transformer`": model_function,
     "proxy keys: a function": key_function,

@@ -1,7 +1,4 @@
-"""Agents are added, found, rotated and revoked. A running proxy reloads them. A bad file is never overwritten.
-
-The tests with `agents` run twice: with a file of one machine, and with the database of several and its local copy.
-"""
+"""Agents are added, found, rotated and revoked. A running proxy reloads them. A bad file is never overwritten."""
 
 import json
 import logging
@@ -10,16 +7,11 @@ import os
 import stat
 
 import pytest
-from tests.postgres_server import postgres
 
 from wirekey.call import Agent
 from wirekey.identity import private_file
 from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
-from wirekey.secret import Secret
-from wirekey.server.agents_database import AgentsDatabase
-
-__all__ = ["postgres"]
 
 
 class Clock:
@@ -40,29 +32,8 @@ def clock():
     return Clock()
 
 
-@pytest.fixture(scope="module")
-def agents_url(postgres):
-    return Secret(postgres.new_database())
-
-
-@pytest.fixture(params=["file", "postgresql"])
-def opened(request, path, clock):
-    """Return a function that opens the same agents, as another process of this machine does."""
-    if request.param == "file":
-        return lambda: AgentStore(path, clock)
-    database = AgentsDatabase(request.getfixturevalue("agents_url"))
-    with database.connected() as connection:
-        connection.execute("TRUNCATE wirekey.agents")
-    return lambda: AgentStore(path, clock, shared=database)
-
-
 @pytest.fixture
-def agents(opened):
-    return opened()
-
-
-@pytest.fixture
-def file_agents(path, clock):
+def agents(path, clock):
     return AgentStore(path, clock)
 
 
@@ -188,15 +159,15 @@ def test_expired_tokens_do_not_pile_up_in_the_file(agents, clock):
     assert len(agents.agent("alice").tokens) == 2
 
 
-def test_an_agent_added_by_another_process_works_immediately(opened, agents):
+def test_an_agent_added_by_another_process_works_immediately(path, agents):
     agents.refresh()
-    token = opened().add("bob")
+    token = AgentStore(path).add("bob")
     assert agents.find(token) == Agent("bob")
 
 
-def test_a_revocation_by_another_process_applies_after_a_refresh(opened, agents):
+def test_a_revocation_by_another_process_applies_after_a_refresh(path, agents):
     token = agents.add("bob")
-    opened().revoke("bob")
+    AgentStore(path).revoke("bob")
     agents.refresh()
     assert agents.find(token) is None
 
@@ -212,10 +183,10 @@ def test_unknown_tokens_do_not_reread_the_file_each_time(agents, monkeypatch):
     assert not reads
 
 
-def test_an_agent_that_was_just_added_is_found_after_any_number_of_unknown_tokens(agents, opened):
+def test_an_agent_that_was_just_added_is_found_after_any_number_of_unknown_tokens(agents, tmp_path):
     for number in range(10):
         assert agents.find(f"wk_{number}") is None
-        token = opened().add(f"agent-{number}")
+        token = AgentStore(agents.path).add(f"agent-{number}")
         assert agents.find(token).id == f"agent-{number}"
 
 
@@ -248,27 +219,27 @@ def test_a_bad_file_is_reported_at_start_and_left_unchanged(path, content, messa
 
 @pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
 def test_a_file_that_turns_bad_keeps_the_agents_is_reported_once_and_refuses_changes(
-    path, file_agents, caplog, content, message
+    path, agents, caplog, content, message
 ):
-    token = file_agents.add("alice")
+    token = agents.add("alice")
     path.write_bytes(content)
     with caplog.at_level(logging.ERROR):
-        file_agents.refresh()
-        file_agents.refresh()
-    assert file_agents.find(token)
+        agents.refresh()
+        agents.refresh()
+    assert agents.find(token)
     assert len(caplog.records) == 1
     assert "previous agents stay active" in caplog.text
-    for change in (file_agents.add, file_agents.revoke):
+    for change in (agents.add, agents.revoke):
         with pytest.raises(AgentsFileError, match=message):
             change("bob")
     assert path.read_bytes() == content
 
 
-def test_removing_the_file_removes_all_agents(path, file_agents):
-    token = file_agents.add("alice")
+def test_removing_the_file_removes_all_agents(path, agents):
+    token = agents.add("alice")
     path.unlink()
-    file_agents.refresh()
-    assert file_agents.find(token) is None
+    agents.refresh()
+    assert agents.find(token) is None
 
 
 def test_a_folder_in_place_of_the_file_is_reported(path):
@@ -277,8 +248,8 @@ def test_a_folder_in_place_of_the_file_is_reported(path):
         AgentStore(path)
 
 
-def test_a_file_that_cannot_be_written_is_reported_and_unchanged(path, file_agents, monkeypatch):
-    file_agents.add("alice")
+def test_a_file_that_cannot_be_written_is_reported_and_unchanged(path, agents, monkeypatch):
+    agents.add("alice")
     before = path.read_bytes()
 
     def full(_):
@@ -286,38 +257,40 @@ def test_a_file_that_cannot_be_written_is_reported_and_unchanged(path, file_agen
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(AgentsFileError, match=r"No space left on device\. Nothing was changed"):
-        file_agents.add("bob")
+        agents.add("bob")
     assert path.read_bytes() == before
 
 
-def add_many(opened, prefix):
-    agents = opened()
+def add_many(path, prefix):
+    agents = AgentStore(path)
     for number in range(20):
         agents.add(f"{prefix}-{number}")
 
 
-def test_concurrent_writers_lose_nothing(opened):
+def test_concurrent_writers_lose_nothing(path):
     context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=add_many, args=(opened, prefix)) for prefix in "abc"]
+    writers = [context.Process(target=add_many, args=(path, prefix)) for prefix in "abc"]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(opened().agents()) == 60
+    assert len(AgentStore(path).agents()) == 60
 
 
-def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(agents):
+def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(tmp_path):
+    agents = AgentStore(tmp_path / "agents.json")
     agents.ensure_agent("local")
     token = agents.issue_token("local", label="exec", lifetime=60)
     agents.ensure_agent("local")
     assert agents.find(token) == Agent("local")
 
 
-def test_a_pair_is_found_by_its_access_key_until_rotated_or_revoked(agents, opened):
+def test_a_pair_is_found_by_its_access_key_until_rotated_or_revoked(tmp_path):
+    agents = AgentStore(tmp_path / "agents.json")
     agents.add("alice", role="engineer")
     first = agents.pair("alice")
     assert agents.pair("alice") == first
-    agent, found = opened().find_pair(first.access_key)
+    agent, found = AgentStore(tmp_path / "agents.json").find_pair(first.access_key)
     assert (agent.id, agent.role, found) == ("alice", "engineer", first)
     second = agents.rotate_pair("alice", overlap_seconds=60)
     assert [agents.find_pair(pair.access_key)[1] for pair in (first, second)] == [first, second]

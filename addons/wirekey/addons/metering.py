@@ -83,6 +83,8 @@ class Metering(Addon):
         if translated:
             state.tap.translation = ResponseTranslation(state, response, self.services.settings.translated_answer)
             unframe(flow)
+        for copy in state.response_copies:
+            copy.content_type = response.headers.get("content-type", "")
         if state.hold and response.status_code < FIRST_ERROR_STATUS:
             response.headers.update(limit_headers(state.hold, call.provider, response.headers, time.time()))
         response.stream = state.tap

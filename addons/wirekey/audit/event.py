@@ -56,8 +56,9 @@ FIELDS = (
     EventField(
         "operation",
         "text",
-        "the API operation: `chat.completions`, `generateContent`, `converse`, …; `tunnel` for a tunnel to any other "
-        "host, which is not decrypted",
+        "the API operation: `chat.completions`, `generateContent`, `converse`, …; `rollup.summary` for a call that "
+        "Wirekey makes to summarise a conversation of the agent; `tunnel` for a tunnel to any other host, which is not "
+        "decrypted",
     ),
     EventField("method", "text", "HTTP method; `CONNECT` for a tunnel"),
     EventField("path", "text", "path, without the query; `HOST:PORT` for a tunnel"),
@@ -119,6 +120,11 @@ FIELDS = (
     EventField(
         "parent_id", "text", "of a response within a connection of several responses: `id` of the connection's event"
     ),
+    EventField(
+        "rolled_up_messages",
+        "integer",
+        "messages of the request that a stored text has replaced (`rollup`); null if none was",
+    ),
 )
 NAMES = tuple(field.name for field in FIELDS)
 
@@ -177,7 +183,7 @@ def request_values(call: Call) -> tuple[EventValue, ...]:
         safe(agent.type) if agent else None,
         safe(call.client),
         provider,
-        operation.name if operation else None,
+        call.purpose or (operation.name if operation else None),
         method,
         safe(path, MAX_PATH),
         mcp_server,
@@ -226,6 +232,7 @@ def outcome_values(call: Call) -> tuple[EventValue, ...]:
         count(usage.audio_input_tokens) if usage else None,
         count(usage.audio_output_tokens) if usage else None,
         call.parent_id,
+        count(call.rolled_up),
     )
 
 

@@ -91,6 +91,7 @@ ALTER TABLE calls ADD COLUMN IF NOT EXISTS audio_input_tokens bigint;
 ALTER TABLE calls ADD COLUMN IF NOT EXISTS audio_output_tokens bigint;
 ALTER TABLE calls ADD COLUMN IF NOT EXISTS parent_id text;
 """,
+    "ALTER TABLE calls ADD COLUMN IF NOT EXISTS rolled_up_messages bigint",
 )
 """Each is applied once, in order, in one transaction. Only new ones are added, at the end."""
 

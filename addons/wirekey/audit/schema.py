@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS attempts (
 """
 """A separate table, added to files of earlier versions. Programs that do not know it are not affected."""
 
-ADDED_FIELDS = ("audio_input_tokens", "audio_output_tokens", "parent_id")
+ADDED_FIELDS = ("audio_input_tokens", "audio_output_tokens", "parent_id", "rolled_up_messages")
 """The last fields of the event, which files of version 4 do not have."""
 UPDATE_FROM_4 = "".join(
     f"ALTER TABLE calls ADD COLUMN {field.name} {SQL_TYPES[field.type]};\n"

@@ -14,6 +14,8 @@ class ResponseCopy:
     def __init__(self, encoding: str) -> None:
         """Start a copy. `encoding`: the Content-Encoding of the response."""
         self.encoding = encoding
+        self.content_type = ""
+        """The Content-Type that the client gets, once the response has begun."""
         self.pieces: list[bytes] = []
         self.size = 0
         self.is_cut = False

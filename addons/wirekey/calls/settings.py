@@ -17,6 +17,7 @@ from wirekey.json_size import VALUES_LIMIT
 from wirekey.metering.cost import use_price_lists
 from wirekey.providers import PROVIDERS, register_custom
 from wirekey.quotas.configured import quotas_of
+from wirekey.rollup.summary import RollupSettings
 from wirekey.routing.candidate import Candidate, Upstream
 from wirekey.routing.configured import (
     custom_traits,
@@ -113,6 +114,8 @@ class Settings:
     """The operator's extensions that run around each call, in order."""
     quotas: tuple[Quota, ...] = ()
     """Rate limits and budgets."""
+    rollup: RollupSettings | None = None
+    """None if no conversation is rolled up, of whatever route."""
     simulated: bool = False
 
     @property
@@ -223,7 +226,15 @@ def build(config: Config, previous: Settings | None = None) -> Settings:
         key_checker=key_checker(config, previous.key_checker if previous else None),
         request_hooks=request_hooks(config, previous.request_hooks if previous else ()),
         quotas=quotas_of(config),
+        rollup=rollup_settings(config),
     )
+
+
+def rollup_settings(config: Config) -> RollupSettings | None:
+    """Return the settings of rollup, or None if neither the configuration nor a route turns it on."""
+    if not config.rollup.enabled and not any(route.rollup for route in config.routes):
+        return None
+    return RollupSettings(**config.rollup.model_dump())
 
 
 def key_checker(config: Config, previous: KeyChecker | None) -> KeyChecker | None:

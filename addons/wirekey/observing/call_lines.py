@@ -69,7 +69,7 @@ def fields_of(call: Call) -> dict[str, str | int | float | bool]:
         "agent_id": safe(agent.id) if agent else None,
         "client": safe(call.client),
         "provider": call.provider,
-        "operation": operation.name if operation else None,
+        "operation": call.purpose or (operation.name if operation else None),
         "method": safe(call.method),
         "path": safe(call.path.partition("?")[0], MAX_PATH),
         "requested_model": safe(requested) if requested != model else None,

@@ -222,7 +222,7 @@ def attributes_of(call: Call) -> dict[str, AttributeValue]:
         "http.response.status_code": call.status,
         "error.type": conventions.error_type(call),
         "wirekey.call.id": call.id,
-        "wirekey.operation": call.operation.name if call.operation else None,
+        "wirekey.operation": call.purpose or (call.operation.name if call.operation else None),
         "wirekey.agent.id": safe(agent.id) if agent else None,
         "wirekey.agent.role": safe(agent.role) if agent else None,
         "wirekey.requested_model": requested if requested != sent else None,

@@ -60,8 +60,9 @@ FIELDS = (
         "operation",
         "string",
         "`chat.completions`, `generateContent`, `converse`, …; `tunnel` if the client opens a tunnel to a host that is "
-        "not a provider's; `companion.settings`, `companion.telemetry`, … for requests of coding agents that are no "
-        "model calls; `other` for a path that the provider does not document",
+        "not a provider's; `rollup.summary` if Wirekey summarises a conversation of the agent; `companion.settings`, "
+        "`companion.telemetry`, … for requests of coding agents that are no model calls; `other` for a path that the "
+        "provider does not document",
     ),
     InputField(
         "kind",
@@ -150,7 +151,7 @@ def build_input(call: Call, headers: Mapping[str, str]) -> Input:
         "time": rfc3339(call.started_at),
         "client": call.client,
         "provider": provider,
-        "operation": operation.name if operation else None,
+        "operation": call.purpose or (operation.name if operation else None),
         "kind": operation.kind.value if operation and call.method != "CONNECT" else None,
         "method": call.method,
         "path": path,

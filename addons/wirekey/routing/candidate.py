@@ -85,6 +85,8 @@ class Candidate:
     """Members that the operator lets go although the meaning changes without them."""
     asks_usage: bool | None = None
     """Whether streams are asked for their token counts; None: as for every call."""
+    rolls_up: bool | None = None
+    """Whether conversations are rolled up; None: as for every call."""
 
     @property
     def takes_key(self) -> bool:

@@ -173,6 +173,7 @@ def _route(
         speaks=settings.speaks,
         strict_translation=None if settings.translation.losses is None else settings.translation.losses == "refuse",
         may_lose=frozenset(settings.translation.drop),
+        rolls_up=settings.rollup,
     )
 
 

@@ -55,6 +55,7 @@ class Route:
     speaks: str | None = None
     strict_translation: bool | None = None
     may_lose: frozenset[str] = frozenset()
+    rolls_up: bool | None = None
     _fits: re.Pattern[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +86,7 @@ class Route:
             speaks=self.speaks,
             strict_translation=self.strict_translation,
             may_lose=self.may_lose,
+            rolls_up=self.rolls_up,
         )
 
 

@@ -20,6 +20,7 @@ from wirekey.addons.identity import Identity
 from wirekey.addons.metering import Metering
 from wirekey.addons.metrics import Metrics
 from wirekey.addons.models import Models
+from wirekey.addons.own_calls import OwnCalls
 from wirekey.addons.policy import Policy
 from wirekey.addons.quotas import Quotas
 from wirekey.addons.recognition import Recognition
@@ -27,6 +28,7 @@ from wirekey.addons.request_hooks import RequestHooks
 from wirekey.addons.request_start import RequestStart
 from wirekey.addons.response_hooks import ResponseHooks
 from wirekey.addons.retry import Retry
+from wirekey.addons.rollup import Rollup
 from wirekey.addons.routing import Routing
 from wirekey.addons.traces import Traces
 from wirekey.server.endpoints import Endpoints
@@ -55,6 +57,7 @@ def addons_in_order(
     Policy,
     Models,
     Routing,
+    Rollup,
     Quotas,
     Credentials,
     ResponseHooks,
@@ -74,7 +77,10 @@ def addons_in_order(
     `worker`: the connection to the supervisor, if this process is one of several workers.
     """
     lifecycle = Lifecycle(services, config, simulator, worker)
-    recognition = Recognition(services)
+    recognition, policy, routing, rollup = Recognition(services), Policy(services), Routing(services), Rollup(services)
+    quotas, credentials, metering, audit = Quotas(services), Credentials(services), Metering(services), Audit(services)
+    deciding = (recognition, policy, routing, quotas, credentials, audit)
+    rollup.own_calls = OwnCalls(services, deciding, credentials, metering, audit)
     metrics = Metrics(services, lifecycle)
     endpoints = Endpoints(services, lifecycle, metrics.pages)
     metrics.ready = endpoints.ready
@@ -88,17 +94,18 @@ def addons_in_order(
         Egress(services),  # may this host, port and address be reached; do all names agree
         RequestHooks(services, recognition.check_large),  # the operator's extensions, on requests
         recognition,  # which operation is this, of which model, with how many messages
-        Policy(services),  # does the policy allow it
+        policy,  # does the policy allow it
         Models(services),  # which models may this agent call, for lists of the gateway's own
-        Routing(services),  # which models and upstreams are tried, in which order
-        Quotas(services),  # do its quotas allow the call; what may it use of them, at the price of the model sent
-        Credentials(services),  # which key goes with the first attempt
+        routing,  # which models and upstreams are tried, in which order
+        rollup,  # which messages does a stored text replace; stores conversations after their responses
+        quotas,  # do its quotas allow the call; what may it use of them, at the price of the model sent
+        credentials,  # which key goes with the first attempt
         ResponseHooks(services),  # the operator's extensions, on responses without keys, and on ended calls
         Retry(services),  # what follows an attempt that failed
-        Metering(services),  # how many tokens does the response count; what is removed from it
+        metering,  # how many tokens does the response count; what is removed from it
         BodyLogger(services),  # logs requests and responses, if log.bodies is set
         Draining(services),  # which response is the last of its connection, because the process ends
-        Audit(services),  # records the intent before the call is sent, the outcome after it ended
+        audit,  # records the intent before the call is sent, the outcome after it ended
         FlowComments(services),  # what mitmweb and dumps show of the call
         Traces(services, lifecycle),  # exports a span for each call
         metrics,  # counts the calls for /metrics

@@ -1,4 +1,7 @@
-"""Agents are added, found, rotated and revoked. A running proxy reloads them. A bad file is never overwritten."""
+"""Agents are added, found, rotated and revoked. A running proxy reloads them. A bad file is never overwritten.
+
+The tests with `agents` run twice: with a file of one machine, and with the database of several and its local copy.
+"""
 
 import json
 import logging
@@ -7,11 +10,16 @@ import os
 import stat
 
 import pytest
+from tests.postgres_server import postgres
 
 from wirekey.call import Agent
 from wirekey.identity import private_file
 from wirekey.identity.agents import AgentError, AgentsFileError, AgentStore
 from wirekey.identity.tokens import TOKEN, token_digest, token_id
+from wirekey.secret import Secret
+from wirekey.server.agents_database import AgentsDatabase
+
+__all__ = ["postgres"]
 
 
 class Clock:
@@ -32,8 +40,29 @@ def clock():
     return Clock()
 
 
+@pytest.fixture(scope="module")
+def agents_url(postgres):
+    return Secret(postgres.new_database())
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def opened(request, path, clock):
+    """Return a function that opens the same agents, as another process of this machine does."""
+    if request.param == "file":
+        return lambda: AgentStore(path, clock)
+    database = AgentsDatabase(request.getfixturevalue("agents_url"))
+    with database.connected() as connection:
+        connection.execute("TRUNCATE wirekey.agents")
+    return lambda: AgentStore(path, clock, shared=database)
+
+
 @pytest.fixture
-def agents(path, clock):
+def agents(opened):
+    return opened()
+
+
+@pytest.fixture
+def file_agents(path, clock):
     return AgentStore(path, clock)
 
 
@@ -159,15 +188,15 @@ def test_expired_tokens_do_not_pile_up_in_the_file(agents, clock):
     assert len(agents.agent("alice").tokens) == 2
 
 
-def test_an_agent_added_by_another_process_works_immediately(path, agents):
+def test_an_agent_added_by_another_process_works_immediately(opened, agents):
     agents.refresh()
-    token = AgentStore(path).add("bob")
+    token = opened().add("bob")
     assert agents.find(token) == Agent("bob")
 
 
-def test_a_revocation_by_another_process_applies_after_a_refresh(path, agents):
+def test_a_revocation_by_another_process_applies_after_a_refresh(opened, agents):
     token = agents.add("bob")
-    AgentStore(path).revoke("bob")
+    opened().revoke("bob")
     agents.refresh()
     assert agents.find(token) is None
 
@@ -183,10 +212,10 @@ def test_unknown_tokens_do_not_reread_the_file_each_time(agents, monkeypatch):
     assert not reads
 
 
-def test_an_agent_that_was_just_added_is_found_after_any_number_of_unknown_tokens(agents, tmp_path):
+def test_an_agent_that_was_just_added_is_found_after_any_number_of_unknown_tokens(agents, opened):
     for number in range(10):
         assert agents.find(f"wk_{number}") is None
-        token = AgentStore(agents.path).add(f"agent-{number}")
+        token = opened().add(f"agent-{number}")
         assert agents.find(token).id == f"agent-{number}"
 
 
@@ -219,27 +248,27 @@ def test_a_bad_file_is_reported_at_start_and_left_unchanged(path, content, messa
 
 @pytest.mark.parametrize(("content", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
 def test_a_file_that_turns_bad_keeps_the_agents_is_reported_once_and_refuses_changes(
-    path, agents, caplog, content, message
+    path, file_agents, caplog, content, message
 ):
-    token = agents.add("alice")
+    token = file_agents.add("alice")
     path.write_bytes(content)
     with caplog.at_level(logging.ERROR):
-        agents.refresh()
-        agents.refresh()
-    assert agents.find(token)
+        file_agents.refresh()
+        file_agents.refresh()
+    assert file_agents.find(token)
     assert len(caplog.records) == 1
     assert "previous agents stay active" in caplog.text
-    for change in (agents.add, agents.revoke):
+    for change in (file_agents.add, file_agents.revoke):
         with pytest.raises(AgentsFileError, match=message):
             change("bob")
     assert path.read_bytes() == content
 
 
-def test_removing_the_file_removes_all_agents(path, agents):
-    token = agents.add("alice")
+def test_removing_the_file_removes_all_agents(path, file_agents):
+    token = file_agents.add("alice")
     path.unlink()
-    agents.refresh()
-    assert agents.find(token) is None
+    file_agents.refresh()
+    assert file_agents.find(token) is None
 
 
 def test_a_folder_in_place_of_the_file_is_reported(path):
@@ -248,8 +277,8 @@ def test_a_folder_in_place_of_the_file_is_reported(path):
         AgentStore(path)
 
 
-def test_a_file_that_cannot_be_written_is_reported_and_unchanged(path, agents, monkeypatch):
-    agents.add("alice")
+def test_a_file_that_cannot_be_written_is_reported_and_unchanged(path, file_agents, monkeypatch):
+    file_agents.add("alice")
     before = path.read_bytes()
 
     def full(_):
@@ -257,40 +286,38 @@ def test_a_file_that_cannot_be_written_is_reported_and_unchanged(path, agents, m
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(AgentsFileError, match=r"No space left on device\. Nothing was changed"):
-        agents.add("bob")
+        file_agents.add("bob")
     assert path.read_bytes() == before
 
 
-def add_many(path, prefix):
-    agents = AgentStore(path)
+def add_many(opened, prefix):
+    agents = opened()
     for number in range(20):
         agents.add(f"{prefix}-{number}")
 
 
-def test_concurrent_writers_lose_nothing(path):
+def test_concurrent_writers_lose_nothing(opened):
     context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=add_many, args=(path, prefix)) for prefix in "abc"]
+    writers = [context.Process(target=add_many, args=(opened, prefix)) for prefix in "abc"]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(AgentStore(path).agents()) == 60
+    assert len(opened().agents()) == 60
 
 
-def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(tmp_path):
-    agents = AgentStore(tmp_path / "agents.json")
+def test_an_agent_can_be_enrolled_without_a_token_and_again_without_effect(agents):
     agents.ensure_agent("local")
     token = agents.issue_token("local", label="exec", lifetime=60)
     agents.ensure_agent("local")
     assert agents.find(token) == Agent("local")
 
 
-def test_a_pair_is_found_by_its_access_key_until_rotated_or_revoked(tmp_path):
-    agents = AgentStore(tmp_path / "agents.json")
+def test_a_pair_is_found_by_its_access_key_until_rotated_or_revoked(agents, opened):
     agents.add("alice", role="engineer")
     first = agents.pair("alice")
     assert agents.pair("alice") == first
-    agent, found = AgentStore(tmp_path / "agents.json").find_pair(first.access_key)
+    agent, found = opened().find_pair(first.access_key)
     assert (agent.id, agent.role, found) == ("alice", "engineer", first)
     second = agents.rotate_pair("alice", overlap_seconds=60)
     assert [agents.find_pair(pair.access_key)[1] for pair in (first, second)] == [first, second]

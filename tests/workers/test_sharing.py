@@ -186,11 +186,14 @@ def test_calls_while_redis_does_not_respond_are_as_configured_and_none_hangs(tmp
     )
     configuration["providers"]["bedrock"]["aws"] = {"access_key": "env:REAL_ID", "secret_key": "env:REAL_SECRET"}
     environ = {**KEY_ENVIRONMENT, "REAL_ID": REAL[0], "REAL_SECRET": REAL[1]}
+    server.stop()
     proxy = Wirekey(tmp_path / "wirekey", configuration, environ=environ)
+    server.start()
     try:
+        assert "Wirekey starts nevertheless" in proxy.output.read_text()
         proxy.token = proxy.add_agent("alice", role="engineer")
         proxy.pair = proxy.agents.pair("alice")
-        assert ask(proxy, written(signed(proxy))).status == 200
+        wait_for(lambda: ask(proxy, written(signed(proxy))).status == 200, "Redis to respond")
         for stop, start in (
             (lambda: server.process.send_signal(signal.SIGSTOP), lambda: server.process.send_signal(signal.SIGCONT)),
             (server.stop, server.start),

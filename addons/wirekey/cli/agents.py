@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wirekey.cli.agents_import import import_command
+from wirekey.cli.agents_import import export_command, import_command
 from wirekey.cli.moments import span
 from wirekey.cli.new_credentials import print_client, print_key_pair, print_token
 from wirekey.cli.options import with_config
@@ -38,6 +38,7 @@ def command() -> None:
 
 
 command.add_command(import_command)
+command.add_command(export_command)
 
 
 @command.command("add")

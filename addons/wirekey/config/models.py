@@ -30,6 +30,7 @@ from wirekey.config.translation import TranslationConfig
 from wirekey.config.upstream_proxy import ProxySetting
 from wirekey.config.values import (
     AbsolutePath,
+    AgentsURL,
     AuditURL,
     CheckpointFile,
     Flag,
@@ -155,6 +156,18 @@ class AuditConfig(ConfigGroup):
     def retention_seconds(self) -> int | None:
         """The seconds of `retention`."""
         return retention_seconds(self.retention) if self.retention else None
+
+
+class AgentsConfig(ConfigGroup):
+    """The setting `agents`: where agents are stored."""
+
+    store: AgentsURL | None = Field(
+        default=None,
+        description="PostgreSQL database of the agents, for several machines. null: a file in the `state` folder. It "
+        "needs `secrets.master` and the extra `postgresql`. A URL with a password comes from `env:NAME` or "
+        "`file:PATH`.",
+        examples=["postgresql://wirekey@db.corp.example/wirekey"],
+    )
 
 
 class MeteringConfig(ConfigGroup):
@@ -319,6 +332,7 @@ class Config(ConfigGroup):
             ]
         ],
     )
+    agents: AgentsConfig = Field(default=AgentsConfig(), description="The store of the agents.")
     audit: AuditConfig = Field(default=AuditConfig(), description="The record of calls.")
     translation: TranslationConfig = Field(
         default=TranslationConfig(), description="Calls whose route leads to a provider of another format."
@@ -363,6 +377,16 @@ class Config(ConfigGroup):
             raise ValueError(
                 "model_override applies to calls of every provider, so it cannot name a provider. Use a route with "
                 "provider instead"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def check_agents_store(self) -> Self:
+        """Refuse agents that several machines share without keys that they share. Raises ValueError."""
+        if self.agents.store and self.secrets.master is None:
+            raise ValueError(
+                "agents.store needs secrets.master, from which all machines derive the keys of AWS key pairs, JWTs and "
+                "imported credentials"
             )
         return self
 

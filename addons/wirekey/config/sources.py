@@ -35,7 +35,7 @@ class ConfigSources:
         while key:
             if key in self.lines:
                 return self.lines[key]
-            key = re.sub(r"(?:\.[^.\[]*|\[\d*\]|^[^.\[]*)$", "", key)
+            key = re.sub(r"(?:\.[^.\[]*|\[[^.\[]*|^[^.\[]*)\Z", "", key)
         return None
 
     def problem(self, key: str, message: str) -> Problem:

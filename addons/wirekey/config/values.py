@@ -262,6 +262,7 @@ def network(value: Any) -> IPv4Network | IPv6Network:
 
 
 REFERENCES = ("env:", "file:", "keyring:")
+POSTGRESQL = ("postgresql://", "postgres://")
 STATE_SCHEMES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
 
 
@@ -288,14 +289,29 @@ def audit_store(value: Any, info: ValidationInfo) -> str:
             return str(SecretRef.parse(value))
         if value.startswith("sqlite:///") and len(value) > len("sqlite:///"):
             return f"sqlite:///{absolute_path(Path(value.removeprefix('sqlite:///')), info)}"
-        if value.startswith(("postgresql://", "postgres://")):
-            if urlsplit(value).password is not None or "password=" in value:
-                raise ValueError(
-                    "contains a password. Put the whole URL in an environment variable or a file and write env:NAME or "
-                    "file:PATH here, or put the password in PGPASSWORD or ~/.pgpass"
-                )
-            return value
+        if value.startswith(POSTGRESQL):
+            return without_password(value)
     raise ValueError("must be sqlite:///PATH, postgresql://USER@HOST/DATABASE, or a reference (env:NAME) to one")
+
+
+def without_password(url: str) -> str:
+    """Check that the URL of a PostgreSQL database has no password. Raises ValueError without the URL."""
+    if urlsplit(url).password is not None or "password=" in url:
+        raise ValueError(
+            "contains a password. Put the whole URL in an environment variable or a file and write env:NAME or "
+            "file:PATH here, or put the password in PGPASSWORD or ~/.pgpass"
+        )
+    return url
+
+
+def agents_url(value: Any) -> str:
+    """Return the URL of the database of the agents, or the reference to it. Raises ValueError without the URL."""
+    if isinstance(value, str):
+        if value.startswith(REFERENCES):
+            return str(SecretRef.parse(value))
+        if value.startswith(POSTGRESQL):
+            return without_password(value)
+    raise ValueError("must be postgresql://USER@HOST/DATABASE, or a reference (env:NAME) to such a URL")
 
 
 def checkpoint_file(value: Any, info: ValidationInfo) -> str:
@@ -352,6 +368,7 @@ ServerURL = Annotated[str, PlainValidator(server_url), ValueFormat("URL")]
 AuditURL = Annotated[
     str, PlainValidator(audit_store), ValueFormat("sqlite:///PATH, postgresql://… or a secret reference")
 ]
+AgentsURL = Annotated[str, PlainValidator(agents_url), ValueFormat("postgresql://… or a secret reference")]
 Retention = Annotated[str, PlainValidator(retention), ValueFormat("hours, days or weeks: 400d")]
 CheckpointFile = Annotated[str, PlainValidator(checkpoint_file), ValueFormat("file:PATH")]
 Flag = Annotated[bool, Field(strict=True), ValueFormat("true \\| false")]

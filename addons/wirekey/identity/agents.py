@@ -1,6 +1,9 @@
 """The agent store: finds agents by token on every request, reloads the agents file when it changes, and edits it.
 
 Readers never wait for writers, because each change replaces the whole file.
+
+The agents of several machines are in a database. The file is then a copy of it: calls read the copy, changes are made
+in the database. So no call waits for the database, and the copy is the last known state while the database is away.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wirekey import permissions
 from wirekey.call import Agent
@@ -24,7 +27,7 @@ from wirekey.identity.agents_format import (
     AgentRecordsError,
     UnknownAgentError,
 )
-from wirekey.identity.agents_import import import_agents
+from wirekey.identity.agents_import import ImportReport, import_agents
 from wirekey.identity.aws_pairs import AwsPairs, current_pair
 from wirekey.identity.clients import ClientCredentials, OAuthClient, new_credentials
 from wirekey.identity.imported_credentials import imported_digest
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wirekey.identity.agents_format import TokenRecord
-    from wirekey.identity.agents_import import ImportReport
     from wirekey.identity.aws_pairs import KeyPair
     from wirekey.identity.clients import ClientRecord
     from wirekey.identity.import_file import AgentEntry
@@ -56,6 +58,19 @@ class AgentsFileError(UserError):
     """The agents file cannot be read or written. The message names the file and the fix."""
 
 
+class SharedAgents(Protocol):
+    """The agents of several machines. Each operation blocks, and raises UserError if the agents cannot be reached."""
+
+    place: str
+    """Its name in messages."""
+
+    def read(self) -> AgentRecords:
+        """Return all agents."""
+
+    def change(self, change: Callable[[AgentRecords], AgentRecords]) -> None:
+        """Replace the agents with what `change` makes of them, as one transaction."""
+
+
 class AgentStore:
     """The agents of one state folder. Raises AgentsFileError if the file exists but cannot be used.
 
@@ -63,14 +78,19 @@ class AgentStore:
     """
 
     def __init__(
-        self, path: Path, clock: Callable[[], float] = time.time, masters: tuple[MasterSecret, ...] = ()
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        masters: tuple[MasterSecret, ...] = (),
+        shared: SharedAgents | None = None,
     ) -> None:
         """Read the file. `masters`: the secrets of `secrets.master` and, for verification only, `secrets.previous`.
 
         Without any, the secret is a file beside the agents file. With some, that file is never made. If there is one,
-        what was issued with it is still verified.
+        what was issued with it is still verified. `shared`: the agents that the file is a copy of.
         """
         self.path = path
+        self.shared = shared
         self.masters = masters
         self._clock = clock
         self._agents: dict[bytes, tuple[Agent, float | None]] = {}
@@ -199,11 +219,15 @@ class AgentStore:
 
     def agents(self) -> tuple[AgentRecord, ...]:
         """Return all agents as stored now, including revoked ones. Raises AgentsFileError."""
+        return self._stored().agents
+
+    def copied_agents(self) -> tuple[AgentRecord, ...]:
+        """Return all agents of the file, including revoked ones. Raises AgentsFileError."""
         return self._read().agents
 
     def agent(self, name: str) -> AgentRecord:
         """Return one agent as stored now. Raises AgentError if it does not exist, and AgentsFileError."""
-        return self._read().agent(name)
+        return self._stored().agent(name)
 
     # Changes. Each raises AgentError if it is not possible and AgentsFileError if the file cannot be changed. Those
     # that create a secret return it: this is the only time that it can be seen.
@@ -291,7 +315,7 @@ class AgentStore:
         return self._current_pair(name)
 
     def _current_pair(self, name: str) -> KeyPair:
-        record = self._read().agent(name).aws
+        record = self._stored().agent(name).aws
         if record is None:
             raise AgentError(f"The AWS key pair of {name} was removed at the same time.")
         return current_pair(self._masters()[0].of_pairs, name, record)
@@ -336,11 +360,52 @@ class AgentStore:
         """Revoke one token, given as the token itself or as its id."""
         self._change(lambda old, now: agents_format.drop(old, name, token, now))
 
-    def _change(self, change: Callable[[AgentRecords, datetime], AgentRecords]) -> None:
+    def export(self) -> bytes:
+        """Return all agents as stored now, with the hashes of their credentials. Raises AgentsFileError."""
+        return agents_format.encode(self._stored())
+
+    def import_exported(self, exported: AgentRecords) -> ImportReport:
+        """Add the agents of an export, all of them or none. Raises AgentError if one exists and differs."""
+        existed: list[AgentRecords] = []
+
+        def change(old: AgentRecords, _: datetime) -> AgentRecords:
+            existed.append(old)
+            return agents_format.add_exported(old, exported)
+
+        self._change(change)
+        known = {agent.id for agent in existed[-1].agents}
+        report = ImportReport()
+        for agent in exported.agents:
+            (report.unchanged if agent.id in known else report.added).append(agent.id)
+        return report
+
+    def copy(self, read: Callable[[], AgentRecords] | None = None) -> bool:
+        """Copy the shared agents into the file, and return whether it has changed. `read` returns them.
+
+        They are read while the file is locked, so that an older copy never replaces a newer one.
+        """
+        assert self.shared
         with self._locked():
-            latest = change(self._read(), datetime.fromtimestamp(self._clock(), UTC))
-            self._write(agents_format.encode(latest))
+            latest = agents_format.encode((read or self.shared.read)())
+            with contextlib.suppress(OSError):
+                if private_file.read(self.path) == latest:
+                    return False
+            self._write(latest)
+        return True
+
+    def _change(self, change: Callable[[AgentRecords, datetime], AgentRecords]) -> None:
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        if self.shared:
+            self.shared.change(lambda old: change(old, now))
+            with contextlib.suppress(UserError):  # the change is made; a running Wirekey copies it as well
+                self.copy()
+        else:
+            with self._locked():
+                self._write(agents_format.encode(change(self._read(), now)))
         self.refresh()
+
+    def _stored(self) -> AgentRecords:
+        return self.shared.read() if self.shared else self._read()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -138,9 +138,26 @@ def decode(data: bytes) -> AgentRecords:
     return records
 
 
+def exported(content: bytes) -> AgentRecords | None:
+    """Return the agents of a file that `agents export` has written, or None if it is another one.
+
+    Raises AgentRecordsError.
+    """
+    try:
+        _version_decoder.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return decode(content)
+
+
 def encode(records: AgentRecords) -> bytes:
     """Return the content of `agents.json` for these records."""
     return msgspec.json.format(msgspec.json.encode(records), indent=2) + b"\n"
+
+
+def encode_agent(agent: AgentRecord) -> bytes:
+    """Return one agent as in `agents.json`."""
+    return msgspec.json.encode(agent)
 
 
 def add(
@@ -279,6 +296,18 @@ def revoke_all(records: AgentRecords, revoked: Mapping[str, datetime]) -> AgentR
         if agent.revoked_at is None and agent.created <= moment:
             records = records.with_agent(replace(agent, revoked_at=moment, tokens=(), clients=(), aws=None))
     return records
+
+
+def add_exported(records: AgentRecords, exported: AgentRecords) -> AgentRecords:
+    """Add the agents of an export. Raises AgentError if one of them exists and differs."""
+    known = {agent.id: agent for agent in records.agents}
+    differing = [agent.id for agent in exported.agents if agent.id in known and known[agent.id] != agent]
+    if differing:
+        raise AgentError(
+            f"These agents exist already and differ from those of the file: {', '.join(differing[:20])}. Nothing was "
+            "imported. Export from a place where they are as you want them, and import into an empty one."
+        )
+    return replace(records, agents=(*records.agents, *(agent for agent in exported.agents if agent.id not in known)))
 
 
 def issue(

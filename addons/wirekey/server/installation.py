@@ -2,21 +2,89 @@
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from wirekey.config.problems import ConfigError, Problem
+from wirekey.config.secrets import SecretRef
+from wirekey.config.values import REFERENCES
+from wirekey.errors import UserError
 from wirekey.identity.agents import AgentStore
 from wirekey.identity.installation_keys import MasterSecret
+from wirekey.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wirekey.config import Config
+    from wirekey.server.agents_database import AgentsDatabase
+    from wirekey.server.agents_following import AgentsFollower
+
+logger = logging.getLogger(__name__)
+
+
+AGENTS_FILE = "agents.json"
+AGENTS_COPY = "agents-copy.json"
+"""The copy of the agents of `agents.store`."""
 
 
 def agent_store(config: Config) -> AgentStore:
-    """Return the agents of a configuration. Raises ConfigError, AgentsFileError."""
-    return AgentStore(config.state / "agents.json", masters=master_secrets(config))
+    """Return the agents of a configuration. Nothing connects to `agents.store` yet. Raises ConfigError, UserError."""
+    masters = master_secrets(config)
+    if (database := agents_database(config)) is None:
+        return AgentStore(config.state / AGENTS_FILE, masters=masters)
+    return AgentStore(config.state / AGENTS_COPY, masters=masters, shared=database)
+
+
+def agents_database(config: Config) -> AgentsDatabase | None:
+    """Return the database of `agents.store`, if it is set. Raises ConfigError, AgentsDatabaseError."""
+    setting = config.agents.store
+    if setting is None:
+        return None
+    url = Secret(setting)
+    if setting.startswith(REFERENCES):
+        found = config.resolve(SecretRef.parse(setting), "agents.store")
+        if isinstance(found, Problem):
+            raise ConfigError([found])
+        url = found
+    if not url.reveal().startswith(("postgresql://", "postgres://")):
+        text = "must be the URL of a PostgreSQL database: postgresql://USER@HOST/DATABASE"
+        raise ConfigError([config.problem("agents.store", text)])
+    if find_spec("psycopg") is None:
+        text = "needs the package psycopg. Install Wirekey with the extra postgresql: pip install 'wirekey[postgresql]'"
+        raise ConfigError([config.problem("agents.store", text)])
+    from wirekey.server.agents_database import AgentsDatabase
+
+    return AgentsDatabase(url)
+
+
+def copy_agents(agents: AgentStore) -> None:
+    """Copy the agents of `agents.store` at a start. If the database is away, an earlier copy is used.
+
+    Raises UserError if no copy exists.
+    """
+    if agents.shared is None:
+        return
+    try:
+        agents.copy()
+        agents.refresh()
+    except UserError as error:
+        try:
+            moment = datetime.fromtimestamp(agents.path.stat().st_mtime, UTC)
+        except OSError:
+            raise error from None
+        logger.warning("%s The agents are those of %s UTC.", error, f"{moment:%Y-%m-%d %H:%M:%S}")
+
+
+def agents_follower(config: Config) -> AgentsFollower | None:
+    """Return the thread that copies the agents of `agents.store`, not started yet. Raises ConfigError, UserError."""
+    if (database := agents_database(config)) is None:
+        return None
+    from wirekey.server.agents_following import AgentsFollower
+
+    return AgentsFollower(database, agent_store(config))
 
 
 def master_secrets(config: Config) -> tuple[MasterSecret, ...]:

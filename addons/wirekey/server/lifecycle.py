@@ -30,7 +30,7 @@ from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access
-from wirekey.server.installation import agent_store
+from wirekey.server.installation import agent_store, agents_follower, copy_agents
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.proxied_connections import read_headers_from
 from wirekey.server.record import audit_store
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from wirekey.calls.services import Services
     from wirekey.config import Config
     from wirekey.egress.upstream_proxy import UpstreamProxy
+    from wirekey.server.agents_following import AgentsFollower
     from wirekey.server.worker import Worker
     from wirekey_simulator.server import Simulator
 
@@ -111,6 +112,8 @@ class Lifecycle:
         self.retention: Retention | None = None
         self.revocations: Revocations | None = None
         """The exchange of revocations with other machines."""
+        self.agents_follower: AgentsFollower | None = None
+        """Copies the agents of `agents.store`."""
         self.starting = False
         self.opened = False
         """Whether `start` has succeeded."""
@@ -211,6 +214,7 @@ class Lifecycle:
         services.spool_folder = config.state / "tmp"
         services.spool_folder.mkdir(mode=0o700, exist_ok=True)
         services.agents = agent_store(config)
+        copy_agents(services.agents)
         key, *earlier = services.agents.derived_keys(REASONING_STATE)
         services.reasoning_states = StateReader(key, tuple(earlier), names_key=bool(services.agents.masters))
         self.token_service = TokenService.prepare(
@@ -231,7 +235,8 @@ class Lifecycle:
         checkpoints = CheckpointKey(services.agents.derived_key(KEY_USE))
         store = audit_store(config, checkpoints, self.worker.start.interrupted if self.worker else ("",))
         if self.worker is None or self.worker.start.number == 1:
-            if config.shared_state:
+            self.agents_follower = agents_follower(config)
+            if config.shared_state and self.agents_follower is None:
                 self.revocations = Revocations(
                     services.shared_state,
                     services.agents,
@@ -280,10 +285,13 @@ class Lifecycle:
         try:
             await self.services.shared_state.start()
         except SharedStateUnavailableError as error:
-            logger.error("%s. Wirekey starts nevertheless, and tries again.", error)  # noqa: TRY400  # complete
+            # Not an error, as mitmproxy would then exit.
+            logger.warning("%s. Wirekey starts nevertheless, and tries again.", error)
         await self.services.sharing.begin()
         if self.revocations:
             await self.revocations.exchange_or_report()
+        if self.agents_follower:
+            self.agents_follower.start(asyncio.get_running_loop(), self.use_agents)
         await listeners.listen_as_configured()
         self.listening = True
 
@@ -337,6 +345,11 @@ class Lifecycle:
 
     # End.
 
+    def use_agents(self) -> None:
+        """Use agents that have changed, and end the tunnels of those that were revoked."""
+        self.services.agents.refresh()
+        self.services.calls.tunnels.end_withdrawn()
+
     async def drain(self, accept_for: float, *, replaced: bool = False) -> None:
         """Finish the calls that have begun, and end those that last longer than `timeouts.drain`.
 
@@ -368,6 +381,8 @@ class Lifecycle:
     async def done(self) -> None:
         """Stop Wirekey: stop the reloader, close the listeners, record unfinished calls, and free the state folder."""
         await self.reloader.end()
+        if self.agents_follower:
+            await asyncio.to_thread(self.agents_follower.stop)
         if self.retention:
             await self.retention.end()
         if not self.lock or not self.opened:

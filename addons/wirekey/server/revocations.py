@@ -93,7 +93,8 @@ class Revocations:
         except Exception as error:
             trouble = user_message(error) or type(error).__name__
         if trouble and trouble != self._trouble:
-            logger.error("Agents that were revoked on other machines are not revoked here: %s", trouble)
+            # Not an error, as mitmproxy would exit if it was logged during the start.
+            logger.warning("Agents that were revoked on other machines are not revoked here: %s", trouble)
         self._trouble = trouble
 
     async def exchange(self) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NAMES = (
+    "agents-copy.json",
     "agents.json",
     "audit.db",
     "aws-master.key",

@@ -57,7 +57,7 @@ class Status:
     async def state(self) -> dict[str, Any]:
         """Return what the page shows, as JSON values."""
         try:
-            records = await asyncio.to_thread(self._services.agents.agents)
+            records = await asyncio.to_thread(self._services.agents.copied_agents)
             agents_trouble = None
         except AgentsFileError as error:
             records, agents_trouble = (), str(error)
@@ -167,6 +167,9 @@ class Status:
                 f"Prompts and responses of all agents are logged to {self._services.body_log.file.path} (log.bodies).",
                 "Remove the setting and restart.",
             )
+        follower = self._lifecycle.agents_follower
+        if follower and follower.trouble:
+            yield note("warn", follower.trouble, "Until then, changes of agents have no effect here.")
         if not settings.identity_required:
             yield note(
                 "bad",

@@ -88,7 +88,8 @@ class RedisState:
         self._trouble = f"Redis at {self._place} does not respond ({reason})"
         self._retry_at = time.monotonic() + REST
         if self._failures == FAILURES:
-            logger.error("%s. It is tried again every second.", self._trouble)
+            # Not an error, as mitmproxy would exit if it was logged during the start.
+            logger.warning("%s. It is tried again every second.", self._trouble)
 
     async def _script(self, source: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         script = self._scripts.get(source)

@@ -14,11 +14,12 @@ LARGEST_BODY = 1 << 20
 
 
 class PlainResponse(NamedTuple):
-    """A response with text."""
+    """A response with text. `location`: the address that it redirects to."""
 
     status: int
     content_type: str
     body: str
+    location: str = ""
 
 
 class PlainHandler(Protocol):
@@ -43,6 +44,8 @@ def serving(handler: PlainHandler) -> Iterator[str]:
             self.send_response(response.status)
             self.send_header("content-type", response.content_type)
             self.send_header("content-length", str(len(data)))
+            if response.location:
+                self.send_header("location", response.location)
             self.end_headers()
             self.wfile.write(data)
 

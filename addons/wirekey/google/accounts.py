@@ -28,7 +28,8 @@ class GoogleAccount:
     """One Google login. Times are milliseconds since 1970. The tokens are left out of its `repr`.
 
     `expiry_date` None: the end of the access token is unknown. `project_set`: a person set the project id, so it is
-    never looked up. `invalid`: Google's reason, for people, why it does not serve this account.
+    never looked up. `invalid`: Google's reason, for people, why it does not serve this account. `limited_by`: why it is
+    not used until `limited_until`.
     """
 
     account_id: str
@@ -45,6 +46,8 @@ class GoogleAccount:
     last_used: int | None = None
     needs_login: bool = False
     invalid: str | None = None
+    limited_until: int | None = None
+    limited_by: str | None = None
 
     def status(self, now: float) -> AccountStatus:
         """Return the status at `now` (Unix seconds), as far as the record shows it."""
@@ -52,6 +55,8 @@ class GoogleAccount:
             return AccountStatus.INVALID
         if self.needs_login or not (self.refresh_token or self.access_token):
             return AccountStatus.NEEDS_LOGIN
+        if self.limited_until is not None and self.limited_until > now * 1000:
+            return AccountStatus.COOLING_DOWN
         has_ended = self.expiry_date is not None and self.expiry_date <= now * 1000
         return AccountStatus.EXPIRED if has_ended and self.refresh_token is None else AccountStatus.VALID
 

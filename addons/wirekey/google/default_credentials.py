@@ -140,7 +140,7 @@ def _find(search: CredentialSearch) -> _Found:
     """Return the credentials and the project. Blocks. Raises NoTokenError."""
     # google-auth loads slowly, so it is imported only if it is needed.
     import google.auth
-    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+    from google.auth.exceptions import DefaultCredentialsError
 
     logging.getLogger("google.auth").setLevel(logging.ERROR)  # its warnings are in the error that follows
     file = search.file or search.environ.get(FILE_VARIABLE, "").strip()
@@ -154,7 +154,7 @@ def _find(search: CredentialSearch) -> _Found:
     except DefaultCredentialsError:
         message = f"{file} is not a file of Google credentials that can be read. Correct {FILE_VARIABLE}."
         raise NoTokenError("no_account", message if file else NOT_FOUND) from None
-    except (GoogleAuthError, OSError, ValueError) as error:
+    except Exception as error:  # such as AttributeError, for a file with another JSON value than an object
         logger.debug("google-auth: %s", safe_traceback(error))
         raise NoTokenError("no_account", f"Google's credentials cannot be used ({type(error).__name__}).") from None
     project = search.project_id or search.environ.get(PROJECT_VARIABLE, "").strip() or own_project

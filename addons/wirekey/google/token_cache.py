@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from wirekey.secret import Secret
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ class TokenCache:
         self.account_id = account_id
         self._renew, self._buffer, self._clock = renew, buffer, clock
         self._current: UsableToken | None = None
+        self._generation = 0
+        """Changes when `replace` or `end` decides the token, so that the result of an earlier refresh is dropped."""
         self._rejected = False
         self._renewed_after_rejection = -SETTLED
         self._refresh: asyncio.Task[None] | None = None
@@ -56,6 +61,10 @@ class TokenCache:
         """The token in use, or None without one that is good."""
         return self._current if self._is_good() else None
 
+    def has(self, access_token: Secret | None) -> bool:
+        """Return whether this access token is the last one, even if it has ended or was rejected."""
+        return self._current is not None and self._current.access_token == access_token
+
     @property
     def failure(self) -> NoTokenError | None:
         """Why the last refresh failed, or None if it did not."""
@@ -63,12 +72,19 @@ class TokenCache:
 
     def replace(self, token: UsableToken | None) -> None:
         """Use another token, such as that of a changed file. A refresh may be tried again at once."""
+        self._generation += 1
         self._current, self._rejected, self._failure = token, False, None
         self._wait, self._next_refresh = FIRST_WAIT, 0.0
         self._renewed_after_rejection = -SETTLED
 
+    def keep_with_project(self, project_id: str | None) -> None:
+        """Use the same token with another project."""
+        if self._current and self._current.project_id != project_id:
+            self._current = dataclasses.replace(self._current, project_id=project_id)
+
     def end(self, failure: NoTokenError) -> None:
         """Make `token` fail, until `replace` sets another token."""
+        self._generation += 1
         self._current, self._failure, self._next_refresh = None, failure, float("inf")
 
     def keep_good(self) -> None:
@@ -83,7 +99,7 @@ class TokenCache:
         else:
             await self._renewed()
         if not self._is_good():
-            raise self._failure or NoTokenError("unavailable", "Google's token has ended as soon as it was issued.")
+            raise self._reason()
         assert self._current
         return self._current
 
@@ -97,6 +113,12 @@ class TokenCache:
             self.end(NoTokenError("needs_login", message))
             return
         self._rejected, self._renewed_after_rejection = True, now
+
+    def _reason(self) -> NoTokenError:
+        """Return a new error: one that is raised for many calls would collect their tracebacks."""
+        if self._failure is None:
+            return NoTokenError("unavailable", "Google's token has ended as soon as it was issued.")
+        return NoTokenError(self._failure.reason, str(self._failure))
 
     def _is_good(self) -> bool:
         token = self._current
@@ -119,18 +141,19 @@ class TokenCache:
         await asyncio.shield(self._refresh)
 
     def _start(self) -> None:
-        self._refresh = asyncio.create_task(self._run(self._current))
+        self._refresh = asyncio.create_task(self._run(self._current, self._generation))
 
-    async def _run(self, before: UsableToken | None) -> None:
+    async def _run(self, before: UsableToken | None, generation: int) -> None:
         try:
             token = await in_daemon_thread(lambda: self._renew(before), "wirekey-google")
         except NoTokenError as error:
-            self._note_failure(error)
+            if self._generation == generation:
+                self._note_failure(error)
         except Exception as error:
             logger.error("the token of %s could not be refreshed: %s", self.account_id, safe_traceback(error))  # noqa: TRY400
             self._note_failure(NoTokenError("unavailable", f"The token of {self.account_id} could not be refreshed."))
         else:
-            if self._current is before:  # no file has brought another one meanwhile
+            if self._generation == generation:  # no file has brought another one meanwhile
                 self._current, self._rejected, self._failure = token, False, None
                 self._wait, self._next_refresh = FIRST_WAIT, 0.0
         finally:

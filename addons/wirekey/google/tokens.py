@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -29,6 +30,9 @@ class UsableToken:
     expires: float | None = None
 
 
+type NoTokenReason = Literal["no_account", "needs_login", "unavailable"]
+
+
 class NoTokenError(UserError):
     """There is no usable token. The text says what to run, and is fit for the client's error message.
 
@@ -36,7 +40,7 @@ class NoTokenError(UserError):
     not respond; a later attempt may succeed.
     """
 
-    def __init__(self, reason: Literal["no_account", "needs_login", "unavailable"], message: str) -> None:
+    def __init__(self, reason: NoTokenReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -81,3 +85,11 @@ class AccountTokens(Protocol):
 
     def mark_invalid(self, account_id: str, reason: str | None) -> None:
         """Note why Google does not serve the account, for people; None: it does."""
+
+    def note_limit(self, account_id: str, until: float, reason: str) -> None:
+        """Note that the account is limited until a time, in Unix seconds, and why; for people."""
+
+
+type ProjectLookup = Callable[[UsableToken], Awaitable[str]]
+"""Returns the project of an account, and makes one if it has none. `project_id` of the token is the project that a
+person has set; then only that one is validated. Raises UserError with Google's reason, for people."""

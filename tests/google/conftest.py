@@ -1,0 +1,40 @@
+"""A stand-in for Google's logins, and the settings that lead to it."""
+
+import pytest
+
+from wirekey.google.oauth import GoogleOAuthClient
+from wirekey.google.token_server import GoogleSettings
+from wirekey.secret import Secret
+from wirekey_simulator.google_logins import (
+    AUTHORIZE_PATH,
+    REVOKE_PATH,
+    TOKEN_PATH,
+    USERINFO_PATH,
+    GoogleLoginService,
+)
+from wirekey_simulator.plain_http import serving
+
+
+@pytest.fixture
+def google():
+    service = GoogleLoginService()
+    yield service
+    service.go_on.set()
+
+
+@pytest.fixture
+def google_url(google):
+    with serving(google) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(google, google_url):
+    return GoogleSettings(
+        GoogleOAuthClient(google.client_id, Secret(google.client_secret)),
+        ("https://www.googleapis.com/auth/cloud-platform",),
+        google_url + AUTHORIZE_PATH,
+        google_url + TOKEN_PATH,
+        google_url + REVOKE_PATH,
+        google_url + USERINFO_PATH,
+    )

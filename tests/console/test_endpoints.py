@@ -11,6 +11,7 @@ import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -371,3 +372,23 @@ async def test_it_can_start_and_stop_repeatedly(folder):
         host, _, port = address.rpartition(":")
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(host, int(port))
+
+
+async def test_the_flow_of_a_google_login_shows_neither_the_state_nor_the_cookie(folder):
+    """Mitmweb and dumps show flows. The redirect to Google has the state, and the cookie binds the login."""
+    client = {"oauth_client": {"id": "env:CLIENT_ID"}}
+    backends = {"gemini-oauth-auto": {"enabled": True}}
+    (folder / ".env").write_text("CLIENT_ID=1234.apps.googleusercontent.com\n")
+    shown = []
+    async with wirekey(folder, configured(folder, google=client, backends=backends)) as running:
+        running.master.addons.add(SimpleNamespace(response=lambda flow: shown.append(flow.get_state())))
+        async with running.http("gateway") as http:
+            port = running.endpoints.addresses["gateway"].rpartition(":")[2]
+            response = await http.get("/auth/login?x=canary", headers={"host": f"localhost:{port}"})
+    (folder / ".env").unlink()
+    assert response.status_code == 302
+    state = parse_qs(urlsplit(response.headers["location"]).query)["state"][0]
+    cookie = response.headers["set-cookie"].partition("=")[2].partition(";")[0]
+    assert len(shown) == 1
+    for secret in (state, cookie, "canary"):
+        assert secret not in repr(shown)

@@ -7,6 +7,7 @@ with the provider's. Wirekey's own endpoints are on the same port. Requests to t
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from mitmproxy import http
@@ -20,7 +21,7 @@ from wirekey.ca.certificates import LOOPBACK
 from wirekey.ca.gateway_certificate import IssuedCertificate
 from wirekey.call import Call
 from wirekey.calls.extension_calls import ask_hooks, request_for_hooks, respond
-from wirekey.calls.redaction import redact_head
+from wirekey.calls.redaction import redact_head, redacted_headers, removed_values
 from wirekey.calls.signatures import signed_head
 from wirekey.console.local_request import BODY_BYTES, parse_local_request, wrong_head
 from wirekey.console.router import headers_of
@@ -47,8 +48,6 @@ from wirekey.signing.signature_parsing import signature_of
 from wirekey.tracebacks import safe_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from mitmproxy.connection import Client
     from mitmproxy.tls import TlsData
 
@@ -218,11 +217,20 @@ class Gateway(Addon):
         else:
             self.calls.local_requests[flow.id] = local_request
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Respond to a request to an endpoint of Wirekey's own."""
         local_request = self.calls.local_requests.pop(flow.id, None)
-        if local_request is not None:
-            self.respond(flow, self.router.respond(local_request))
+        if local_request is None:
+            return None
+        reply = self.router.respond(local_request)
+        if isinstance(reply, Awaitable):
+            return self.respond_later(flow, reply)
+        self.respond(flow, reply)
+        return None
+
+    async def respond_later(self, flow: http.HTTPFlow, reply: Awaitable[LocalResponse]) -> None:
+        """Respond to a request to an endpoint that waits for something."""
+        self.respond(flow, await reply)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Forget a request to an endpoint of Wirekey's own."""
@@ -231,18 +239,24 @@ class Gateway(Addon):
     error = response
 
     def respond(self, flow: http.HTTPFlow, reply: LocalReply) -> None:
-        """Set the response without its body, which may hold a token.
+        """Set the response without its body and its redirect, which may hold a secret.
 
-        The wire layer takes the body from `local_response_bodies`.
+        The wire layer takes them from `local_response_bodies` and `removed_values`.
         """
-        assert isinstance(reply, LocalResponse)  # only the console has replies that come later, or in parts
+        assert isinstance(reply, LocalResponse)  # only the console has replies in parts
         flow.response = http.Response.make(reply.status, b"", headers_of(reply))
         flow.response.headers["content-length"] = str(len(reply.body))
-        if flow.request.method != "HEAD":
-            self.calls.local_response_bodies[flow] = reply.body
+        if flow.request.method == "HEAD" or not reply.body:
+            return
+        self.calls.local_response_bodies[flow] = reply.body
+        fields = flow.response.headers.fields
+        if any(name in SECRET_FIELDS for name, _ in fields):
+            self.calls.removed_values[flow] = removed_values(fields)
+            flow.response.headers.fields = redacted_headers(fields)
 
 
 HOST = ("host", "")
+SECRET_FIELDS = (b"location", b"set-cookie")
 
 
 def name_of(host: str) -> str:

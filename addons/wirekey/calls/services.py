@@ -15,6 +15,7 @@ from wirekey.calls.settings import Settings
 from wirekey.calls.signatures import Signatures
 from wirekey.calls.state_sharing import StateSharing
 from wirekey.credentials.uploads import Uploads
+from wirekey.google.logins import GoogleLogins
 from wirekey.identity.guess_limit import GuessLimit
 from wirekey.identity.proof import proven_agent
 from wirekey.quotas.enforcement import QuotaEnforcer
@@ -73,6 +74,7 @@ class Services:
         self.held_bytes = HeldBytes()
         self.body_reader = BodyReader()
         self.uploads = Uploads()
+        self.google_logins = GoogleLogins()
         self.signatures = Signatures(lambda key: self.agents.find_pair(key))  # noqa: PLW0108  # the agents are opened later
         self.tunnel_agents: WeakKeyDictionary[Client, TokenReference] = WeakKeyDictionary()
         """For each client connection, a reference to the token that it presented at CONNECT."""

@@ -13,6 +13,7 @@ from mitmproxy import ctx
 from wirekey.console.router import Router, wrong_method
 from wirekey.console.server import Server, ServerLimits
 from wirekey.errors import user_message
+from wirekey.google.auth_endpoints import AuthEndpoints
 from wirekey.local_response import local_json
 from wirekey.routing.gateway_paths import PREFIXES
 from wirekey.server.listeners import gateway_address, listen_error
@@ -48,7 +49,7 @@ class Endpoints:
         """`more` is path → handler of further pages of the console."""
         self.services = services
         self.lifecycle = lifecycle
-        self.router = Router(self.tokens, self.ready, {"/": self.about}, self.workers)
+        self.router = Router(self.tokens, self.ready, {"/": self.about, **self.auth("gateway")}, self.workers)
         self.more = more or {}
         self.servers: dict[str, Server] = {}
         self.page: LivePage | None = None
@@ -92,7 +93,8 @@ class Endpoints:
         if config.listen.console is None:
             return
         bounds = ServerLimits(of_one_address=config.limits.connections_per_client)
-        router = Router(self.tokens, self.ready, {**self.more, **self.console_pages(config)}, self.workers)
+        more = {**self.more, **self.auth("console"), **self.console_pages(config)}
+        router = Router(self.tokens, self.ready, more, self.workers)
         server = Server(config.listen.console, router.respond, bounds, config.listen.proxy_protocol)
         if self._open_server(server, "console", config):
             self.servers["console"] = server
@@ -101,6 +103,15 @@ class Endpoints:
         """Build the live page, and return path → handler of what only the console serves."""
         self.page = live_page(self.services, self.lifecycle, config.state, self.ready)
         return dict(self.page.routes())
+
+    def auth(self, listener: str) -> Mapping[str, LocalHandler]:
+        """Return path → handler of Google logins, which need the listener's own port."""
+
+        def port() -> int | None:
+            address = self.addresses.get(listener)
+            return int(address.rpartition(":")[2]) if address else None
+
+        return AuthEndpoints(lambda: self.services.google_logins, port).routes()
 
     def _open_server(self, server: Server, name: str, config: Config) -> bool:
         worker = self.lifecycle.worker

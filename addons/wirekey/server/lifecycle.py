@@ -30,6 +30,7 @@ from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory, options
 from wirekey.server.config_checks import check_file_access
+from wirekey.server.google_logins import google_logins
 from wirekey.server.installation import agent_store, agents_follower, copy_agents
 from wirekey.server.policy_engine import policy_engine
 from wirekey.server.proxied_connections import read_headers_from
@@ -174,6 +175,7 @@ class Lifecycle:
         self.set_options(config, self.authority)
         self.open_services(config, undo)
         self.services.settings, self.lock = first, lock
+        self.services.google_logins = google_logins(config, self.proxy_for)
         self.services.quotas.restore(first.quotas)
         if "bedrock" in config.providers.model_fields_set:
             self.services.signatures.load()
@@ -392,6 +394,7 @@ class Lifecycle:
         self.services.calls.interrupt_all()
         self.services.policy.close()
         self.services.body_reader.end()
+        await self.services.google_logins.end()
         await self.services.store.close()
         await self.services.quotas.finish()
         await self.services.sharing.close()

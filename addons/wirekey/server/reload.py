@@ -16,6 +16,7 @@ from wirekey.quotas.ledger import FILE as LEDGER_FILE
 from wirekey.quotas.ledger import Ledger
 from wirekey.server import listeners, memory
 from wirekey.server.config_checks import check_file_access
+from wirekey.server.google_logins import google_logins
 from wirekey.server.installation import master_secrets
 from wirekey.server.policy_engine import start_policy_engine
 from wirekey.server.token_service import TokenService
@@ -60,6 +61,7 @@ class Reloader:
         self.tasks = [asyncio.create_task(self._repeat(check)) for check in checks]
         self.tasks.append(asyncio.create_task(memory.return_free_memory()))
         self.tasks.append(asyncio.create_task(self.services.quotas.maintain()))
+        self.tasks.append(asyncio.create_task(self._repeat(self._check_google_logins)))
         if self.lifecycle.revocations:
             self.tasks.append(asyncio.create_task(self.lifecycle.revocations.follow()))
 
@@ -99,6 +101,7 @@ class Reloader:
             built, token_service = await asyncio.to_thread(
                 self._build, config, services.settings, lifecycle.token_service
             )
+            logins = await asyncio.to_thread(google_logins, config, lifecycle.proxy_for, services.google_logins)
             if built.quotas and services.quotas.ledger is None:
                 services.quotas.ledger = await asyncio.to_thread(Ledger, lifecycle.started_with.state / LEDGER_FILE)
             if lifecycle.simulator:
@@ -106,6 +109,7 @@ class Reloader:
             undo.pop_all()
         # From here on nothing waits and nothing fails, so that no call sees half of a change.
         before, services.policy, services.settings = services.policy, policy, built
+        services.google_logins = logins
         services.upstream_connections.drain()  # their addresses may no longer be allowed
         token_service.open(services)
         lifecycle.token_service, lifecycle.config, self.fingerprint = token_service, config, fingerprint
@@ -147,6 +151,9 @@ class Reloader:
         self.services.agents.refresh()
         self.services.jwts.keep_fresh()
         self.services.calls.tunnels.end_withdrawn()
+
+    async def _check_google_logins(self) -> None:
+        self.services.google_logins.check()
 
     async def _reload_configuration(self) -> None:
         assert self.lifecycle.config

@@ -684,7 +684,8 @@ class WireStream(HttpStream):
             return
         body = self.delegate.local_response_body(self.flow)
         if body:
-            yield SendHttp(ResponseHeaders(self.stream_id, response), self.context.client)
+            head = self.delegate.response_head(self.flow, response)
+            yield SendHttp(ResponseHeaders(self.stream_id, head), self.context.client)
             yield SendHttp(ResponseData(self.stream_id, body), self.context.client)
         yield from self.send_response(already_streamed=bool(body))
 

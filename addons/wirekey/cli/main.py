@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": "Check clients, keys, ports, clock and upstreams, and print fixes.",
     "demo": "Run a complete round: simulator, proxy, SDK calls, audit.",
     "agents": "Add, import, change and revoke agents.",
+    "accounts": "Log in to Google, and list, change and remove accounts.",
     "audit": "Show, export and verify recorded calls.",
     "usage": "Show what is spent of each budget, and by each agent.",
     "console": "Print a link to the live page.",

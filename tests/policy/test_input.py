@@ -28,7 +28,8 @@ def names_of(given):
 
 def test_a_full_call_shows_exactly_the_fields_of_the_table():
     """Those of quotas are added if a quota applies to the call and the policy reads them."""
-    assert names_of(build_input(call_of(facts=FACTS, backend="gemini-cli-acp"), {})) | {*QUOTA_FIELDS} == {field.name for field in FIELDS}
+    given = build_input(call_of(facts=FACTS, backend="gemini-cli-acp"), {})
+    assert names_of(given) | {*QUOTA_FIELDS} == {field.name for field in FIELDS}
 
 
 def test_the_fields_of_the_request_are_those_of_the_audit_event_and_model_is_the_one_asked_for():

@@ -8,6 +8,7 @@ import threading
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
 
+from wirekey.config.console import ConsoleConfig
 from wirekey.console.local_request import parse_local_request
 from wirekey.observing import scrape
 from wirekey.observing.scrape import METRICS_PATH, Scrape
@@ -121,6 +122,38 @@ def test_a_scrape_from_another_machine_is_refused_with_instructions(registry, ad
 async def test_a_scrape_from_this_machine_is_allowed(registry, address, host):
     headers = (("host", host),) if host else ()
     assert (await Scrape(registry, lambda: None).respond(asked(address, headers))).status == 200
+
+
+SCRAPERS = ConsoleConfig(metrics_from=["10.1.0.0/16", "fd00::/8"], names=["wirekey.corp.example"])
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "status"),
+    [
+        ("10.1.2.3", "10.1.0.5:8090", 200),
+        ("::ffff:10.1.2.3", "10.1.0.5:8090", 200),
+        ("fd00::7", "[fd00::5]:8090", 200),
+        ("10.1.2.3", "wirekey.corp.example:8090", 200),
+        ("10.1.2.3", "WIREKEY.corp.example.", 200),
+        ("127.0.0.1", "localhost:8090", 200),
+        ("10.2.0.1", "10.1.0.5:8090", 403),
+        ("fe80::1", "[fd00::5]:8090", 403),
+        ("10.1.2.3", "rebound.example", 403),
+        ("10.1.2.3", "x.wirekey.corp.example", 403),
+        ("10.1.2.3", "", 403),
+        ("127.0.0.1", "10.1.0.5:8090", 403),
+        ("no address", "10.1.0.5:8090", 403),
+    ],
+)
+async def test_a_scrape_from_the_configured_networks_is_allowed(registry, address, host, status):
+    scrape = Scrape(registry, lambda: None, lambda: SCRAPERS)
+    response = scrape.respond(asked(address, (("host", host),)))
+    assert (response if status == 403 else await response).status == status
+
+
+def test_a_scrape_that_a_reverse_proxy_forwards_from_the_configured_networks_is_refused(registry):
+    forwarded = asked("10.1.2.3", (("host", "10.1.0.5:8090"), ("X-Forwarded-For", "10.1.2.4")))
+    assert Scrape(registry, lambda: None, lambda: SCRAPERS).respond(forwarded).status == 403
 
 
 def test_only_read_methods_are_allowed(registry):

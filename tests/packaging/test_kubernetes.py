@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,12 +15,15 @@ from wirekey.config import load
 
 FOLDER = Path(__file__).parents[2] / "deploy/kubernetes"
 FOLDERS = [FOLDER, FOLDER / "sidecar"]
+MONITORING = FOLDER / "monitoring"
+VERSION = "1.33"
+"""Of Kubernetes, whose schemas the manifests are compared with."""
 READER = YAML(typ="safe")
 
 
 def documents(folder: Path) -> list[dict]:
     files = READER.load((folder / "kustomization.yaml").read_text())["resources"]
-    return [document for file in files for document in READER.load_all((folder / file).read_text())]
+    return [document for file in files if file != ".." for document in READER.load_all((folder / file).read_text())]
 
 
 def pods(folder: Path) -> list[dict]:
@@ -83,3 +89,61 @@ def test_agents_reach_wirekey_and_the_name_service_only():
     agents = policies["agents-reach-only-wirekey"]["podSelector"]["matchLabels"]
     (ingress,) = policies["only-agents-reach-wirekey"]["ingress"]
     assert ingress["from"] == [{"podSelector": {"matchLabels": agents}}]
+
+
+def test_prometheus_scrapes_each_replica_by_a_port_that_exists_and_may_reach_it():
+    monitored = {document["kind"]: document for document in documents(MONITORING)}
+    monitor, policy = monitored["ServiceMonitor"]["spec"], monitored["NetworkPolicy"]["spec"]
+    (service,) = [
+        document
+        for document in documents(FOLDER)
+        if document["kind"] == "Service"
+        and monitor["selector"]["matchLabels"].items() <= document["metadata"].get("labels", {}).items()
+    ]
+    ports = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+    (endpoint,) = monitor["endpoints"]
+    (rule,) = policy["ingress"]
+    assert [port["port"] for port in rule["ports"]] == [ports[endpoint["port"]]]
+    assert policy["podSelector"]["matchLabels"] == service["spec"]["selector"]
+    assert READER.load((FOLDER / "wirekey.yaml").read_text())["console"]["metrics_from"]
+
+
+def test_the_rules_are_those_of_the_documentation():
+    (rules,) = [document["spec"] for document in documents(MONITORING) if document["kind"] == "PrometheusRule"]
+    assert rules == READER.load((FOLDER.parents[1] / "docs/alerts.yaml").read_text())
+
+
+CHECK = """
+import json, sys, kubernetes_validate
+for manifest in json.load(sys.stdin):
+    try:
+        kubernetes_validate.validate(manifest, sys.argv[1], strict=True)
+    except kubernetes_validate.ValidationError as error:
+        print(manifest["kind"], manifest["metadata"]["name"], error.message)
+"""
+
+
+def mistakes(manifests: list[dict]) -> str:
+    """Compare manifests with the schemas of Kubernetes, in the environment that `.ci/run` makes."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/tmp") / ".cache")
+    python = cache / "wirekey-kubernetes/bin/python"
+    if not python.exists():
+        pytest.skip("the schemas of Kubernetes are not installed. See .ci/run")
+    done = subprocess.run(
+        [python, "-c", CHECK, VERSION], input=json.dumps(manifests), text=True, capture_output=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, MONITORING], ids=lambda folder: folder.name)
+def test_the_manifests_follow_the_schemas_of_kubernetes(folder):
+    """The kinds of the Prometheus operator have no schema here."""
+    known = [each for each in documents(folder) if not each["apiVersion"].startswith("monitoring.coreos.com/")]
+    assert known
+    assert mistakes(known) == ""
+
+
+def test_a_manifest_with_a_mistake_is_found():
+    service = next(each for each in documents(FOLDER) if each["kind"] == "Service")
+    service["spec"]["port"] = service["spec"].pop("ports")
+    assert "'port' was unexpected" in mistakes([service])

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from wirekey import __version__
 from wirekey.addons.base import Addon
+from wirekey.config import Config
 from wirekey.observing.condition import Condition, ConditionCollector, key_counts
 from wirekey.observing.log_handler import lost_lines
 from wirekey.observing.metrics import CallMetrics, streams
@@ -45,7 +46,7 @@ class Metrics(Addon):
         self.collector = ConditionCollector()
         self.registry.register(self.collector)
         ProcessCollector(registry=self.registry)
-        self.scrape = Scrape(self.registry, self.look)
+        self.scrape = Scrape(self.registry, self.look, lambda: (lifecycle.config or Config()).console)
         self.build = (__version__, version("mitmproxy"), platform.python_version())
         self.measuring: asyncio.Task[None] | None = None
         services.events.observers.append(self.call_metrics)

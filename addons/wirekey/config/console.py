@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from wirekey.config.group import ConfigGroup
-from wirekey.config.values import Flag, ValueFormat, host_name
+from wirekey.config.values import Flag, Network, ValueFormat, host_name
 
 
 def page_name(value: str) -> str:
@@ -31,8 +31,15 @@ class ConsoleConfig(ConfigGroup):
         description="Also show the page to other machines, if they can reach `listen.console`. They must always sign "
         "in.",
     )
+    metrics_from: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks whose machines may read `/metrics`, such as that of Prometheus. They see which agent "
+        "calls which model and what it costs. Programs of this machine always may.",
+        examples=[["10.1.0.0/24"]],
+    )
     names: tuple[PageName, ...] = Field(
         default=(),
-        description="Host names of the page for browsers, in addition to `localhost` and IP addresses.",
+        description="Host names of the page for browsers, and of `/metrics` for machines in `metrics_from`, in "
+        "addition to `localhost` and IP addresses.",
         examples=[["wirekey.corp.example"]],
     )

@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from typing import TYPE_CHECKING
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from wirekey.console import gate
 from wirekey.console.router import wrong_method
-from wirekey.egress.addresses import is_loopback, is_own_name
+from wirekey.egress.addresses import is_address, is_loopback, is_own_name
 from wirekey.local_response import LocalResponse, local_error
 from wirekey.observing.merging import Merged, report_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator
+    from ipaddress import IPv4Network, IPv6Network
 
     from prometheus_client import CollectorRegistry, Metric
     from prometheus_client.samples import Sample
@@ -29,6 +31,19 @@ if TYPE_CHECKING:
     from wirekey.console.local_request import LocalRequest
     from wirekey.console.reply import LocalReply
     from wirekey.observing.merging import Report
+
+
+class Readers(Protocol):
+    """The settings of who may read the metrics."""
+
+    @property
+    def metrics_from(self) -> Collection[IPv4Network | IPv6Network]:
+        """The networks of machines that may."""
+
+    @property
+    def names(self) -> Collection[str]:
+        """The host names by which they may."""
+
 
 METRICS_PATH = "/metrics"
 AT_ONCE = 100
@@ -41,11 +56,18 @@ REUSE_FACTOR = 5
 
 
 class Scrape:
-    """Serves the metrics of a registry. For one event loop. `look` is called on it before each text is made."""
+    """Serves the metrics of a registry. For one event loop.
 
-    def __init__(self, registry: CollectorRegistry, look: Callable[[], None]) -> None:
+    `look` is called on it before each text is made. `settings` returns who may read them; without it, only programs of
+    this machine.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, look: Callable[[], None], settings: Callable[[], Readers] | None = None
+    ) -> None:
         self._registry = registry
         self._look = look
+        self._settings = settings
         self.others: Callable[[], Awaitable[list[Report]]] | None = None
         """Returns the metrics of the other workers, if there are any."""
         self._text = b""
@@ -54,7 +76,13 @@ class Scrape:
 
     def respond(self, request: LocalRequest) -> LocalReply:
         """Return the response to a request for the metrics."""
-        return wrong_method(request) or refused(request) or self._response()
+        return wrong_method(request) or self._refused(request) or self._response()
+
+    def _refused(self, request: LocalRequest) -> LocalResponse | None:
+        if self._settings is None:
+            return refused(request)
+        settings = self._settings()
+        return refused(request, settings.metrics_from, settings.names)
 
     def _response(self) -> Awaitable[LocalResponse]:
         if self._making is None and time.monotonic() >= self._fresh_until:
@@ -117,17 +145,35 @@ def pieces_of(registry: Collector) -> Iterator[bytes]:
             yield text.split(b"\n", 2)[2] if start else text
 
 
-def refused(request: LocalRequest) -> LocalResponse | None:
-    """Return a refusal for clients on other machines, or None for programs of this machine.
+def refused(
+    request: LocalRequest, networks: Collection[IPv4Network | IPv6Network] = (), names: Collection[str] = ()
+) -> LocalResponse | None:
+    """Return a refusal, or None for programs of this machine and for clients in these networks.
 
-    The Host header must name this machine, too. Otherwise a page in a local browser whose own name points to loopback
-    (DNS rebinding) could read who calls which model and what it costs.
+    The Host header must name this machine, too. Otherwise a page in a browser there whose own name points to this
+    machine (DNS rebinding) could read who calls which model and what it costs. `names`: names of this machine, beside
+    addresses, for clients in the networks.
     """
-    named_well = not request.values("host") or is_own_name(gate.host_of(request))
-    if is_loopback(request.address) and named_well and not gate.is_forwarded(request):
-        return None
+    if not gate.is_forwarded(request):
+        host = gate.host_of(request)
+        if is_loopback(request.address) and (not request.values("host") or is_own_name(host)):
+            return None
+        if is_within(request.address, networks) and (is_own_name(host) or is_address(host) or host in names):
+            return None
     message = (
         "Metrics are served only on the machine itself, at 127.0.0.1, [::1] or localhost. Run a collector there, such "
-        "as Prometheus in agent mode, or use a tunnel."
+        "as Prometheus in agent mode, or add the network of Prometheus to console.metrics_from, and the host name that "
+        "it uses to console.names."
     )
     return local_error(403, "forbidden", message)
+
+
+def is_within(address: str, networks: Collection[IPv4Network | IPv6Network]) -> bool:
+    """Return whether a client's address is in one of the networks."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return any(found in network for network in networks)

@@ -34,7 +34,8 @@ ALIASES = {"agent": "agent_id", "role": "agent_role", "type": "agent_type"}
 MATCHED = (
     *ALIASES,
     *("agent.id", "agent.role", "agent.type", "agent.permissions", "agent_id", "agent_role", "agent_type", "client"),
-    *("provider", "operation", "kind", "method", "path", "mcp_server", "tool_name", "action", "target", "upstream"),
+    *("provider", "backend", "operation", "kind", "method", "path", "mcp_server", "tool_name", "action", "target"),
+    *("upstream",),
     *("requested_model", "model", "other_models", "stream", "message_count", "has_system", "has_tools", "tool_count"),
     *("tools", "max_tokens"),
 )
